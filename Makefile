@@ -1,0 +1,99 @@
+# The commands of this project. On a machine with Python 3.11+ and make, `make serve` is
+# enough. Settings such as PORT and DATA_DIR come from the environment: docs/operating.md.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# Checks look at the code, not at what somebody's server keeps in DATA_DIR.
+APART := env -u PRODUCTION -u DEBUG -u DATABASE_URL -u REDIS_URL DATA_DIR=$(CURDIR)/$(VENV)/checks
+PROCESSES := $(or $(TEST_PROCESSES),logical)
+PYTEST = $(PYTHON) -m pytest -n $(PROCESSES) --maxprocesses 8 -rs
+
+# An environment whose Python has gone (an upgrade of the system) is made anew.
+ifeq ($(wildcard $(PYTHON)),)
+$(shell rm -f $(VENV)/.installed $(VENV)/.installed-dev)
+endif
+
+.PHONY: help
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# Installing ------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Install what serving needs, into .venv
+
+$(PYTHON):
+	@found=; for python in $${PYTHON3:-python3} python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c '$(ENOUGH)' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Python 3.11 or newer is needed. Found: $$(python3 --version 2>&1 || true)"; \
+	  echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON3=/path/to/python3"; \
+	  exit 1; \
+	fi; \
+	$$found -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: requirements.txt | $(PYTHON)
+	@echo "Installing what is needed into $(VENV); the first time takes a minute or two."
+	@$(INSTALL) requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt | $(PYTHON)
+	@echo "Installing what the tests need into $(VENV); the first time takes some minutes."
+	@$(INSTALL) requirements-dev.txt
+	@touch $@ $(VENV)/.installed
+
+# Running ---------------------------------------------------------------------------------
+
+.PHONY: serve
+serve: setup ## Prepare what is missing, then serve the pages and do the work
+	@$(PYTHON) manage.py prepare
+	@exec $(PYTHON) manage.py serve
+
+.PHONY: worker
+worker: setup ## Do the work in a process of its own, beside servers with the same REDIS_URL
+	@exec $(PYTHON) manage.py worker
+
+# Testing ---------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(VENV)/.installed-dev ## Run all tests; without Chromium the browser's are skipped
+	@$(PYTEST)
+
+.PHONY: test-all
+test-all: $(VENV)/.installed-dev ## Run all tests thoroughly, on SQLite and on PostgreSQL
+	@HYPOTHESIS_PROFILE=thorough $(PYTEST)
+	@TEST_DATABASE=postgres $(PYTEST)
+
+.PHONY: check format lint templates types imports migrations deploy
+check: format lint templates types imports migrations deploy ## Look at the code without running it
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff format --check .
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+
+templates: $(VENV)/.installed-dev
+	$(VENV)/bin/djlint --quiet --check templates
+	$(VENV)/bin/djlint --quiet --lint templates
+
+types: $(VENV)/.installed-dev
+	$(APART) $(VENV)/bin/mypy
+
+imports: $(VENV)/.installed-dev
+	$(VENV)/bin/lint-imports
+
+migrations: $(VENV)/.installed-dev
+	$(APART) $(PYTHON) manage.py makemigrations --check --dry-run
+
+deploy: $(VENV)/.installed-dev
+	@echo "manage.py check --deploy, in production mode"
+	@key=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))'); \
+	$(APART) PRODUCTION=1 SECRET_KEY=$$key ALLOWED_HOSTS=runs.example.org \
+	  $(PYTHON) manage.py check --deploy --fail-level WARNING

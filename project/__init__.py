@@ -1,0 +1,1 @@
+"""The Django project: what is installed, and how it is set up and reached."""

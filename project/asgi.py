@@ -1,0 +1,39 @@
+"""The ASGI application: pages over HTTP, live regions over websockets."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+from django.urls import re_path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+pages = get_asgi_application()
+
+from workflows.pages.routing import websocket_urlpatterns  # noqa: E402 - needs apps
+
+
+async def no_such_socket(
+    _scope: dict[str, Any],
+    receive: Callable[[], Awaitable[object]],
+    send: Callable[[dict[str, str]], Awaitable[None]],
+) -> None:
+    """Refuse a websocket whose address leads nowhere."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+# Channels puts consumers where Django's types expect views.
+nowhere: Any = no_such_socket
+sockets: list[Any] = [*websocket_urlpatterns, re_path("", nowhere)]
+application = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": AllowedHostsOriginValidator(
+            AuthMiddlewareStack(URLRouter(sockets))
+        ),
+    }
+)

@@ -1,0 +1,330 @@
+"""Every setting: its type, its default and what it means, read from the environment.
+
+A start with wrong settings ends at once, and names every mistake in one go.
+The table in docs/operating.md lists the same settings; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Literal
+
+import dj_database_url
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
+LEAST_KEY_LENGTH = 50  # characters; what `check --deploy` asks for
+DATABASE_SCHEMES = ("postgres://", "postgresql://", "sqlite:///")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _split(value: object) -> object:
+    """Return the comma-separated parts of a text; anything else as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _upper(value: object) -> object:
+    """Return a text in capitals; anything else as it is."""
+    return value.upper() if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(BaseSettings):
+    """The settings of one process. Empty variables count as not set."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+    )
+
+    # PRODUCTION stands first: the checks of later settings look at it.
+    production: bool = Field(
+        False,
+        description="Serve a team: asks for SECRET_KEY and ALLOWED_HOSTS, and lets "
+        "cookies and pages through over HTTPS only. Off, it serves one laptop.",
+    )
+    debug: bool = Field(
+        False,
+        description="Show tracebacks in the browser and reload templates. "
+        "Never together with PRODUCTION.",
+    )
+    host: str = Field("127.0.0.1", description="Address the server listens on.")
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port the server listens on; 0 takes any."
+    )
+    data_dir: Path = Field(
+        Path("var"),
+        description="Directory of the database, uploads, rendered pages and the "
+        "secret key; relative to the project.",
+    )
+    admin_password: SecretStr | None = Field(
+        None,
+        description="Password of the `admin` account that the first start creates; "
+        "without it one is generated and printed once.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Signs sessions and forms, at least 50 characters. Needed in "
+        "production; a laptop generates one and keeps it in DATA_DIR/secret-key.",
+    )
+    secret_key_fallbacks: Keys = Field(
+        (),
+        description="Former secret keys, with commas between: what they signed and "
+        "encrypted is still read.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="`postgres://user:password@host/name`; without it SQLite in "
+        "DATA_DIR.",
+    )
+    database_pool_size: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="PostgreSQL connections one process may hold; 0 opens one per "
+        "request instead, as a connection pooler in front expects.",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="`redis://host:6379/0`: server and workers become separate "
+        "processes. Without it the server runs the work itself.",
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="Host names people reach the server by, with commas between; "
+        "needed in production. A laptop answers to its own names.",
+    )
+    csrf_trusted_origins: Names = Field(
+        (),
+        description="Origins, such as `https://runs.example.org`, whose forms are "
+        "accepted besides the server's own.",
+    )
+    behind_proxy: bool | None = Field(
+        None,
+        description="Believe X-Forwarded-For and X-Forwarded-Proto, as only a proxy "
+        "that always sets them allows; without it the same as PRODUCTION.",
+    )
+    https: bool | None = Field(
+        None,
+        description="Send plain HTTP to HTTPS and mark cookies secure; needs "
+        "BEHIND_PROXY, since TLS ends there. Without it the same as PRODUCTION.",
+    )
+    hsts_seconds: int = Field(
+        31_536_000,
+        ge=0,
+        description="Seconds for which browsers insist on HTTPS; 0 leaves it out. "
+        "Only with HTTPS.",
+    )
+    apps: Names = Field(
+        (),
+        description="Python packages with a `workflows.py` of your own, with commas "
+        "between; they become Django apps.",
+    )
+    time_zone: str = Field(
+        "UTC", description="Time zone of the pages; the database keeps UTC."
+    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)
+    ] = Field("INFO", description="Least level that is logged.")
+    worker_capacity: int = Field(
+        8, ge=1, le=10_000, description="Runs that one worker runs at once."
+    )
+    lease_seconds: float = Field(
+        30,
+        gt=0,
+        le=86_400,
+        description="Seconds without a sign of life after which a worker's runs go to "
+        "another.",
+    )
+    heartbeat_seconds: float = Field(
+        5,
+        gt=0,
+        le=3600,
+        description="Seconds between a worker's signs of life; at most half of "
+        "LEASE_SECONDS.",
+    )
+    sweep_seconds: float = Field(
+        2,
+        gt=0,
+        le=3600,
+        description="Seconds between a worker's looks for work that no message "
+        "announced.",
+    )
+    max_recoveries: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="Times a run may take its worker down with it and be taken up "
+        "again; then it fails.",
+    )
+    drain_seconds: float = Field(
+        20,
+        ge=0,
+        le=3600,
+        description="Seconds that nodes get to finish in after SIGTERM; then their "
+        "runs are released from the last checkpoint.",
+    )
+    max_upload_bytes: int = Field(
+        100_000_000, ge=1, description="Bytes of the largest file that is accepted."
+    )
+
+    @field_validator("debug")
+    @classmethod
+    def _not_in_production(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("production"):
+            raise ValueError("must not be on together with PRODUCTION")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """Return the whole path, once it is sure that we can write there."""
+        whole = (ROOT / value.expanduser()).resolve()
+        there = next(place for place in (whole, *whole.parents) if place.exists())
+        if not there.is_dir():
+            raise ValueError(f"lies below {there}, which is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"cannot be used: {there} may not be written to")
+        return whole
+
+    @field_validator("secret_key")
+    @classmethod
+    def _key_long_enough(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if value is None and info.data.get("production"):
+            raise ValueError("must be set in production")
+        if value is not None and len(value.get_secret_value()) < LEAST_KEY_LENGTH:
+            raise ValueError(f"must have at least {LEAST_KEY_LENGTH} characters")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_known(
+        cls, value: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        if not value and info.data.get("production"):
+            raise ValueError("must name the server's host names in production")
+        for name in value:
+            if "/" in name:
+                raise ValueError(f"must hold host names, not addresses like {name!r}")
+        return value
+
+    @field_validator("csrf_trusted_origins")
+    @classmethod
+    def _origins_have_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("http://", "https://")):
+                raise ValueError(f"must begin with https:// or http://, not {origin!r}")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_ours(cls, value: SecretStr | None) -> SecretStr | None:
+        _refuse_other_schemes(value, DATABASE_SCHEMES)
+        try:
+            name = value and dj_database_url.parse(value.get_secret_value())["NAME"]
+        except ValueError:
+            name = ""
+        if value is not None and name in {"", ":memory:"}:
+            raise ValueError(
+                "must look like postgres://user:password@host:5432/name, with special "
+                "characters of the password written as %xx"
+            )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        _refuse_other_schemes(value, REDIS_SCHEMES)
+        return value
+
+    @field_validator("https")
+    @classmethod
+    def _https_has_its_proxy(
+        cls, value: bool | None, info: ValidationInfo
+    ) -> bool | None:
+        production = info.data.get("production", False)
+        proxy = info.data.get("behind_proxy")
+        has_proxy = production if proxy is None else proxy
+        if (production if value is None else value) and not has_proxy:
+            raise ValueError(
+                "needs BEHIND_PROXY: this server speaks plain HTTP, so a proxy has to "
+                "speak HTTPS for it"
+            )
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise ValueError("must be a time zone such as Europe/Berlin or UTC")
+        return value
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _beats_within_lease(cls, value: float, info: ValidationInfo) -> float:
+        lease = info.data.get("lease_seconds")
+        if lease is not None and value > lease / 2:
+            raise ValueError(f"must be at most half of LEASE_SECONDS ({lease:g})")
+        return value
+
+    @property
+    def uses_https(self) -> bool:
+        """Whether people are meant to come by HTTPS."""
+        return self.production if self.https is None else self.https
+
+    @property
+    def trusts_proxy(self) -> bool:
+        """Whether the X-Forwarded headers are to be believed."""
+        return self.production if self.behind_proxy is None else self.behind_proxy
+
+
+def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> None:
+    """Raise ValueError, without the password, for an address of another kind."""
+    if value is not None and not value.get_secret_value().startswith(schemes):
+        raise ValueError(f"must begin with {' or '.join(schemes)}")
+
+
+class SettingsRefused(SystemExit):
+    """The environment holds settings that cannot be used; the text names them all."""
+
+
+def load() -> Environment:
+    """Return the settings.
+
+    Raises SettingsRefused, which ends the process, with a sentence for each mistake.
+    """
+    try:
+        return Environment()
+    except ValidationError as error:
+        sentences = [_sentence(mistake) for mistake in error.errors()]
+    lines = "\n".join(f"  {sentence}" for sentence in sentences)
+    raise SettingsRefused(
+        f"Signalbox did not start, because of its settings:\n{lines}\n"
+        "docs/operating.md lists every setting."
+    )
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    """Return a sentence that names the variable, what is wrong and what it holds."""
+    name = str(mistake["loc"][0]).upper() if mistake["loc"] else "The environment"
+    if mistake["type"] == "value_error":
+        return f"{name} {mistake['ctx']['error']}."
+    wrong = mistake["msg"].replace("Input should", "it should")
+    return f"{name} is {mistake['input']!r}: {wrong}."

@@ -1,0 +1,34 @@
+"""The key that signs sessions and forms, where nobody has set one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+KEY_FILE = "secret-key"
+
+
+def keep_secret_key(directory: Path) -> str:
+    """Return the key kept in a directory; make one, readable by its owner alone, first.
+
+    Two processes that start together end up with the same key: the key is written
+    beside its place and linked into it, which only the first of them can.
+    """
+    place = directory / KEY_FILE
+    if not place.exists():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=directory) as fresh:  # mode 0600
+            fresh.write(secrets.token_urlsafe(64))
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            _link_unless_there(fresh.name, place)
+    return place.read_text()
+
+
+def _link_unless_there(source: str, place: Path) -> None:
+    try:
+        os.link(source, place)
+    except FileExistsError:
+        return  # another process was first: its key counts

@@ -1,0 +1,31 @@
+"""How a log record becomes one line."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+LINE = "{asctime} {levelname:<7} {name}: {message}"
+
+
+class LineFormatter(logging.Formatter):
+    """One line for one record, in UTC; only a traceback takes more."""
+
+    def __init__(self) -> None:
+        super().__init__(LINE, style="{")
+
+    def formatTime(  # noqa: N802 - logging's name
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Return the moment in UTC, to the millisecond."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return (
+            moment.strftime(datefmt)
+            if datefmt
+            else moment.isoformat("T", "milliseconds")
+        )
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
+        """Return the line; line breaks in the message are shown, not obeyed."""
+        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        return super().formatMessage(record)

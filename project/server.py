@@ -1,0 +1,255 @@
+"""The web server: Daphne, with a limit on uploads, an embedded worker and a calm end.
+
+Import this before anything that imports Twisted's reactor: Daphne chooses its kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import daphne.server as daphne
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import defer, reactor
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
+
+FORM_BYTES = 1_000_000  # of a request beside the file it carries
+FAREWELL_SECONDS = 10.0  # for requests that are being answered when the server stops
+GOING_AWAY = 1001  # websocket code: the server goes, come again
+
+ERROR_PAGE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width">'
+    "<title>%(title)s</title></head>"
+    "<body><main><h1>%(title)s</h1><p>%(body)s</p></main></body></html>"
+)
+
+
+class Works(Protocol):
+    """What the server asks of the worker it embeds."""
+
+    async def run(self) -> None:
+        """Work until drained."""
+
+    async def drain(self) -> None:
+        """Take nothing more, and let what is being done come to an end."""
+
+
+class Request(WebRequest):  # type: ignore[misc] # Daphne publishes no types
+    """A request whose body has a limit, and is left to Django to read."""
+
+    error_template = ERROR_PAGE
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Begin with nothing received."""
+        self._received = 0  # bytes of the body
+        # Twisted would otherwise read whole uploads into memory to parse them.
+        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
+
+    @property
+    def _is_too_large(self) -> bool:
+        return bool(self._received > self.server.max_body_bytes)
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Keep a part of the body, unless there is too much of it."""
+        self._received += len(data)
+        if not self._is_too_large:
+            super().handleContentChunk(data)
+
+    def process(self) -> object:
+        """Answer the request; a body that is too large with a sentence.
+
+        The body has been read to its end by now: a browser shows no answer that comes
+        while it is still sending.
+        """
+        if not self._is_too_large:
+            return super().process()
+        limit = (self.server.max_body_bytes - FORM_BYTES) / 1_000_000
+        sentence = (
+            f"Files may have up to {limit:g} MB, and this one is larger. "
+            "Nothing was kept of it; go back and choose another."
+        )
+        return self.basic_error(413, b"The file is too large", sentence)
+
+
+class Requests(HTTPFactory):  # type: ignore[misc] # Daphne publishes no types
+    """Makes a protocol, with requests of our kind, for every connection."""
+
+    def buildProtocol(self, address: IAddress) -> Any:  # noqa: N802 - Twisted's name
+        """Return the protocol of a new connection."""
+        protocol = super().buildProtocol(address)
+        protocol.requestFactory = Request
+        return protocol
+
+
+class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
+    """Serves until SIGTERM or SIGINT, then drains: see `_stop_calmly`.
+
+    After `run`, `failure` is empty, or the sentence that says why it could not go on.
+    """
+
+    def __init__(  # noqa: PLR0913 - all of them are needed, and named
+        self,
+        application: Callable[..., Awaitable[None]],
+        *,
+        host: str,
+        port: int,
+        max_upload_bytes: int,
+        behind_proxy: bool,
+        worker: Callable[[], Works] | None,
+        tell: Callable[[str], object],
+    ) -> None:
+        """Take what to serve and where; `tell` gets the sentences for the operator."""
+        super().__init__(
+            application,
+            endpoints=build_endpoint_description_strings(host=host, port=port),
+            proxy_forwarded_address_header="X-Forwarded-For" if behind_proxy else None,
+            action_logger=_log_request,
+            server_name="signalbox",
+            ready_callable=self._when_running,
+        )
+        self.max_body_bytes = max_upload_bytes + FORM_BYTES
+        self.failure = ""
+        self._asked_for = f"{host}:{port}"
+        self._make_worker = worker
+        self._worker: Works | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._ports: list[Any] = []  # Twisted types an interface, not its objects
+        self._tell = tell
+
+    # -- beginning --------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve. Returns when stopped, or at once when it cannot listen."""
+        daphne.HTTPFactory = Requests  # what Daphne's own `run` makes connections with
+        super().run()
+
+    def listen_success(self, port: IListeningPort) -> None:
+        """Remember what we listen on."""
+        super().listen_success(port)
+        self._ports.append(port)
+
+    def listen_error(self, failure: Failure) -> None:
+        """Stop, with a sentence that says why nothing listens."""
+        self.failure = _why_not_listening(self._asked_for, failure.value)
+        self.stop()
+
+    def _when_running(self) -> None:
+        reactor.callWhenRunning(self._greet)
+
+    def _greet(self) -> None:
+        """Start the worker and say where the pages are."""
+        if self._make_worker is not None:
+            self._worker = self._make_worker()
+            self._working = self._start(self._worker.run())
+            self._working.add_done_callback(self._worker_ended)
+        for host, port in self.listening_addresses:
+            name = f"[{host}]" if ":" in host else host
+            self._tell(f"Signalbox is ready at http://{name}:{port}/ (Ctrl-C stops it)")
+
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        """End the server with its worker, unless both are ending anyway."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.critical("The embedded worker failed.", exc_info=error)
+            self.failure = "The embedded worker failed; the log says why."
+            self.stop()
+
+    # -- ending -----------------------------------------------------------------------
+
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        """Stop calmly; Daphne calls this first when the server is to end."""
+        return defer.Deferred.fromFuture(self._start(self._stop_calmly()))
+
+    async def _stop_calmly(self) -> None:
+        """Take leave of everybody.
+
+        1. Nothing new is let in; a second Ctrl-C ends the process at once.
+        2. Websockets are told that the server goes; their pages come again.
+        3. Requests that are being answered get ten seconds.
+        4. The worker drains: nodes get DRAIN_SECONDS, their runs go on elsewhere or later.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        ends = await asyncio.gather(
+            self._take_leave(), self._drain(), return_exceptions=True
+        )
+        for error in ends:
+            if isinstance(error, BaseException):
+                logger.error("The server did not end calmly.", exc_info=error)
+
+    async def _take_leave(self) -> None:
+        for port in self._ports:
+            await _over(port.stopListening())
+        if self._worker is not None:
+            self._tell("Stopping: work in hand may finish; Ctrl-C again stops at once.")
+        answering = set()
+        for protocol, details in list(self.connections.items()):
+            if isinstance(protocol, WebSocketProtocol) and _is_open(protocol):
+                # Not `sendClose`: that one is for the codes of applications.
+                protocol.sendCloseFrame(code=GOING_AWAY)
+            if (instance := details.get("application_instance")) is not None:
+                answering.add(instance)
+        await _within(FAREWELL_SECONDS, answering)
+
+    async def _drain(self) -> None:
+        if self._worker is None or self._working is None:
+            return
+        if not self._working.done():
+            await self._worker.drain()
+        await asyncio.wait({self._working})
+
+    @staticmethod
+    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        loop: asyncio.AbstractEventLoop = daphne.twisted_loop
+        return loop.create_task(work)
+
+
+def _is_open(socket: WebSocketProtocol) -> bool:
+    return bool(socket.state == WebSocketProtocol.STATE_OPEN)
+
+
+async def _over(ending: defer.Deferred[None] | None) -> None:
+    """Wait for something of Twisted's to end."""
+    if ending is not None:
+        await ending.asFuture(asyncio.get_running_loop())
+
+
+async def _within(seconds: float, answering: set[asyncio.Future[object]]) -> None:
+    """Wait for answers; give up those that are not there in time."""
+    if answering:
+        _, late = await asyncio.wait(answering, timeout=seconds)
+        for answer in late:
+            answer.cancel()
+
+
+def _why_not_listening(asked_for: str, error: BaseException | None) -> str:
+    """Return a sentence that says what is in the way, and what to do."""
+    cause = getattr(error, "socketError", error)
+    number = cause.errno if isinstance(cause, OSError) else None
+    if isinstance(error, CannotListenError) and number == errno.EADDRINUSE:
+        return f"{asked_for} is already in use: stop what listens there, or set PORT."
+    if number == errno.EACCES:
+        return f"{asked_for} is not ours to listen on: set PORT to 1024 or above."
+    return f"{asked_for} cannot be listened on ({cause}): set HOST and PORT."
+
+
+def _log_request(protocol: str, action: str, details: dict[str, Any]) -> None:
+    """Log what was answered, for those who ask for it with LOG_LEVEL=DEBUG."""
+    if protocol == "http" and action == "complete":
+        logger.debug(
+            "%s %s %s in %.0f ms",
+            details["status"],
+            details["method"],
+            details["path"],
+            details["time_taken"] * 1000,
+        )

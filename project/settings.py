@@ -1,0 +1,242 @@
+"""Django's settings, built from the environment as project/env.py reads it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import dj_database_url
+
+from project import env
+from project.keys import keep_secret_key
+
+ROOT: Final = env.ROOT
+ENV: Final = env.load()
+
+DATA_DIR: Final[Path] = ENV.data_dir
+DEBUG = ENV.debug
+PRODUCTION: Final = ENV.production
+HTTPS: Final = ENV.uses_https
+SECRET_KEY = (
+    ENV.secret_key.get_secret_value() if ENV.secret_key else keep_secret_key(DATA_DIR)
+)
+
+SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
+
+# Where to listen, and who may be asked for ------------------------------------------
+
+HOST: Final = ENV.host
+PORT: Final = ENV.port
+BEHIND_PROXY: Final = ENV.trusts_proxy
+LOOPBACK = ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # noqa: S104 - recognised here, never bound
+
+
+def _own_names() -> list[str]:
+    """Return the names a laptop answers to: its own, and the address it listens on."""
+    listening = socket.gethostname() if ENV.host in EVERYWHERE else ENV.host
+    bracketed = f"[{listening}]" if ":" in listening else listening
+    return [*LOOPBACK, bracketed]
+
+
+ALLOWED_HOSTS = [*ENV.allowed_hosts] or _own_names()
+CSRF_TRUSTED_ORIGINS = [*ENV.csrf_trusted_origins]
+
+# What is installed ------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "workflows.apps.WorkflowsConfig",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "template_partials",
+    *ENV.apps,
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "project.static.StaticFiles",
+    "project.security.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+ASGI_APPLICATION = "project.asgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,  # template_partials puts its loader around the usual ones
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# The database -----------------------------------------------------------------------
+
+# IMMEDIATE takes the write lock when a transaction begins, so two writers queue for it
+# instead of one failing half-way. WAL lets readers go on meanwhile. FULL, because an
+# accepted run is promised to survive: with NORMAL a power cut could take back commits
+# that somebody has already seen.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,  # seconds a writer waits for the lock
+    "init_command": (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
+        " PRAGMA cache_size=-16000;"
+    ),
+}
+
+
+def _database() -> dict[str, Any]:
+    """Return what Django needs to know of the database."""
+    if ENV.database_url is None:
+        url = f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+    else:
+        url = ENV.database_url.get_secret_value()
+    database: dict[str, Any] = {**dj_database_url.parse(url)}
+    options = {**database.get("OPTIONS", {})}
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        options |= SQLITE_OPTIONS
+        database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+    elif ENV.database_pool_size:
+        options["pool"] = {
+            "min_size": min(2, ENV.database_pool_size),
+            "max_size": ENV.database_pool_size,
+            "timeout": 20,  # seconds a request waits for a free connection
+        }
+    # Under ASGI every request has a thread of its own, and a connection kept by a
+    # thread would outlive its use: the pool keeps connections instead.
+    return {**database, "OPTIONS": options, "CONN_MAX_AGE": 0}
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Messages between processes ---------------------------------------------------------
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = (
+    {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {
+                "hosts": [
+                    {
+                        "address": ENV.redis_url.get_secret_value(),
+                        # redis-py would otherwise end the reads of an idle worker
+                        # after a few seconds.
+                        "socket_timeout": None,
+                    }
+                ],
+            },
+        }
+    }
+    if ENV.redis_url
+    else {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+)
+
+# Accounts and sessions --------------------------------------------------------------
+
+ADMIN_PASSWORD: Final = (
+    ENV.admin_password.get_secret_value() if ENV.admin_password else ""
+)
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+
+# Transport --------------------------------------------------------------------------
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP, beside the proxy
+SECURE_HSTS_SECONDS = ENV.hsts_seconds if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains: not ours to promise for a team's domain
+    "security.W021",  # HSTS preload: likewise
+]
+
+# Files ------------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static" if PRODUCTION else None
+STATICFILES_DIRS = [ROOT / "static"]
+MEDIA_ROOT = DATA_DIR / "media"  # never served as such: the pages check who asks
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+# A laptop serves static files from where they are; production from what `prepare`
+# collected, under names that change with their content.
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+FILE_UPLOAD_PERMISSIONS = 0o600
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a form without its files
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+DATA_UPLOAD_MAX_NUMBER_FILES = 20
+MAX_UPLOAD_BYTES: Final = ENV.max_upload_bytes
+
+# Running ----------------------------------------------------------------------------
+
+WORKER_CAPACITY: Final = ENV.worker_capacity
+LEASE_SECONDS: Final = ENV.lease_seconds
+HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
+SWEEP_SECONDS: Final = ENV.sweep_seconds
+MAX_RECOVERIES: Final = ENV.max_recoveries
+DRAIN_SECONDS: Final = ENV.drain_seconds
+EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
+
+# Language, time and log -------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = ENV.time_zone
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "project.log.LineFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": ENV.log_level},
+    "loggers": {
+        "django": {"level": ENV.log_level},
+        "django.server": {"handlers": [], "propagate": True},
+        "daphne": {"level": "WARNING"},
+        "asyncio": {"level": "WARNING"},
+        "twisted": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,18 @@
+"""Addresses: admin, accounts, health, and the pages."""
+
+from django.contrib import admin
+from django.contrib.auth import views as accounts
+from django.urls import URLPattern, URLResolver, include, path
+
+from workflows import health
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    # accounts/
+    path("accounts/login/", accounts.LoginView.as_view(), name="login"),
+    path("accounts/logout/", accounts.LogoutView.as_view(), name="logout"),
+    # health/
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("", include("workflows.pages.urls")),
+]

@@ -1,0 +1,1 @@
+"""Workflows: their engine, their rows, their workers and their pages."""

@@ -1,0 +1,23 @@
+"""The application as Django knows it."""
+
+from django.apps import AppConfig
+
+
+class WorkflowsConfig(AppConfig):
+    """Runs, their pages and their admin."""
+
+    name = "workflows"
+    verbose_name = "Workflows"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Find the workflows: ours, and those of every installed app."""
+        from workflows.registry import registry
+
+        registry.discover()
+
+    def ready(self) -> None:
+        """Find the workflows: ours, and those of every installed app."""
+        from workflows.registry import registry  # noqa: PLC0415 - needs loaded apps
+
+        registry.discover()

@@ -1,0 +1,70 @@
+"""`manage.py prepare`: make everything ready to be served; again and again, if you like."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import BaseCommand, call_command
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+ADMIN = "admin"
+BOX = """
+    ┌{line}┐
+    │{empty}│
+    │{first}│
+    │{second}│
+    │{empty}│
+    └{line}┘
+"""
+
+
+class Command(BaseCommand):
+    """Changes only what is missing, so that it may run before every start."""
+
+    help = "Migrate the database; at the first start add an admin and sample documents."
+
+    def handle(self, **_: Any) -> None:
+        """Prepare the database, the static files and, the first time, the contents."""
+        self._migrate()
+        if settings.PRODUCTION:
+            call_command("collectstatic", interactive=False, verbosity=0)
+        password = self._first_start()
+        if password:
+            self._show(password)
+
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, verbosity=0)
+            self.stdout.write("The database is up to date now.")
+
+    @transaction.atomic
+    def _first_start(self) -> str:
+        """Add what a new installation has; return a password made up for it, if any."""
+        if User.objects.exists():
+            return ""
+        given = settings.ADMIN_PASSWORD
+        password = given or secrets.token_urlsafe(12)
+        admin = User.objects.create_superuser(ADMIN, password=password)
+        self._add_samples(admin)
+        return "" if given else password
+
+    def _add_samples(self, admin: User) -> None:
+        """Add documents to try the workflows on."""
+
+    def _show(self, password: str) -> None:
+        first = f"  Sign in as {ADMIN} with the password {password}  "
+        second = "  It is shown this once: change it, or keep it safe."
+        width = max(len(first), len(second))
+        self.stdout.write(
+            BOX.format(
+                line="─" * width,
+                empty=" " * width,
+                first=first.ljust(width),
+                second=second.ljust(width),
+            )
+        )

@@ -1,0 +1,179 @@
+"""`manage.py run_workflow NAME`: launch a run from a shell, and follow it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.files import File
+from django.core.management.base import BaseCommand
+from django.core.serializers.json import DjangoJSONEncoder
+
+from workflows.engine.errors import RequestError
+from workflows.execution import workers
+from workflows.execution.database import in_database
+from workflows.execution.worker import Worker
+from workflows.models import Run, Status
+from workflows.runtime.errors import ProviderError
+from workflows.runtime.library import store_document
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from uuid import UUID
+
+BAD_INPUT = 2
+EXIT_CODES = {
+    Status.COMPLETED: 0,
+    Status.FAILED: 1,
+    Status.WAITING: 3,  # for a person
+    Status.CANCELLED: 4,
+}
+LOOK_SECONDS = 0.2  # between two looks at the run: another process may be running it
+
+
+class Command(BaseCommand):
+    """Launch a run; with --wait, follow it and exit with what became of it."""
+
+    help = (
+        "Launch a run of a workflow. With --wait: exits 0 completed, 1 failed, 2 bad"
+        " input, 3 waiting for a person, 4 cancelled."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the workflow, its params and how to follow it."""
+        parser.add_argument("name", help="the workflow's name")
+        parser.add_argument(
+            "--param",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="a parameter; JSON where it is JSON, else text; KEY=@FILE uploads a file",
+        )
+        parser.add_argument("--wait", action="store_true", help="follow it to its end")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Launch, follow, report."""
+        try:
+            params = dict(_param(text) for text in options["param"])
+            run = system.execute(options["name"], params)
+        except (RequestError, ProviderError, ValueError, OSError) as error:
+            self._refuse(error)
+        if options["wait"]:
+            quiet = options["json"]
+            run = asyncio.run(self._follow(run.pk, quiet=quiet))
+        self._report(run, as_json=options["json"])
+        if options["wait"]:
+            sys.exit(EXIT_CODES[Status(run.status)])
+
+    def _refuse(self, error: Exception) -> None:
+        self.stderr.write(self.style.ERROR(str(error)))
+        sys.exit(BAD_INPUT)
+
+    async def _follow(self, run_id: UUID, *, quiet: bool) -> Run:
+        """Watch the run until it ends or waits for a person.
+
+        When no worker is alive, one is embedded for as long as the command runs.
+        """
+        worker, working = None, None
+        if not await in_database(workers.any_alive):
+            worker = Worker(capacity=1)
+            working = asyncio.create_task(worker.run())
+        try:
+            return await self._watch(run_id, quiet=quiet)
+        finally:
+            if worker and working:
+                await worker.drain()
+                await working
+
+    async def _watch(self, run_id: UUID, *, quiet: bool) -> Run:
+        told: set[str] = set()
+        while True:
+            run = await in_database(system.find_run, run_id)
+            if not quiet:
+                for line in await in_database(_progress, run):
+                    if line not in told:
+                        told.add(line)
+                        self.stderr.write(line)
+            if run.is_ended or (
+                run.status == Status.WAITING and run.waiting_for == "approval"
+            ):
+                return run
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _report(self, run: Run, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(_as_json(run), cls=DjangoJSONEncoder))
+            return
+        self.stdout.write(f"Run {run.pk} is {run.get_status_display().lower()}.")
+        if run.error_message:
+            self.stdout.write(run.error_message)
+        if run.status == Status.WAITING:
+            approval = run.approvals.order_by("-sequence").first()
+            self.stdout.write(approval.question if approval else "It waits.")
+        if run.result is not None:
+            self.stdout.write(json.dumps(run.result, indent=2))
+
+
+def _param(text: str) -> tuple[str, Any]:
+    """Return one parameter's name and value. Raises ValueError, OSError, ProviderError."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ValueError(f"“{text}” is no parameter: write --param KEY=VALUE.")
+    if value.startswith("@"):
+        path = Path(value[1:])
+        with path.open("rb") as file:
+            return key, str(store_document(path.name, File(file)).pk)
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _progress(run: Run) -> list[str]:
+    """Return what there is to tell so far, one line each."""
+    lines = [
+        f"  {stage.sequence:>3}. {stage.node_name}: {stage.get_status_display().lower()}"
+        for stage in system.get_stages(run.pk)
+    ]
+    lines += [
+        f"       {decision.from_node} → {decision.to_node}: {decision.reason or 'always'}"
+        for decision in system.get_decisions(run.pk)
+        if decision.taken
+    ]
+    return lines
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    """Return the run, its stages and its decisions as plain values."""
+    return {
+        "run": {
+            "id": run.pk,
+            "workflow": run.workflow_name,
+            "status": run.status,
+            "params": run.params,
+            "result": run.result,
+            "error_code": run.error_code,
+            "error_message": run.error_message,
+            "created_at": run.created_at,
+            "started_at": run.started_at,
+            "completed_at": run.completed_at,
+        },
+        "stages": list(
+            system.get_stages(run.pk).values(
+                "attempt", "sequence", "node_name", "iteration", "tries", "status",
+                "duration_ms", "error_message", "created_at",
+            )
+        ),
+        "decisions": list(
+            system.get_decisions(run.pk).values(
+                "attempt", "sequence", "edge_index", "from_node", "to_node",
+                "predicate_name", "predicate_result", "reason", "values", "taken",
+                "decided_by__username", "comment", "created_at",
+            )
+        ),
+    }  # fmt: skip

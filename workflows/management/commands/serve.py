@@ -1,0 +1,72 @@
+"""`manage.py serve`: serve the pages and, without Redis, run the work as well."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from project.server import Server, Works
+
+
+class Command(BaseCommand):
+    """Serves until it is told to stop; exits 0 then, 1 when it could not serve."""
+
+    help = "Serve the pages; without REDIS_URL the work is done in this process too."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take where to listen, and whether to work."""
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", default=settings.PORT, type=int)
+        parser.add_argument(
+            "--no-worker",
+            action="store_true",
+            help="only serve; `manage.py worker` processes do the work",
+        )
+
+    def handle(self, *, host: str, port: int, no_worker: bool, **_: Any) -> None:
+        """Check what serving needs, then serve."""
+        self._refuse_unprepared()
+        from project.asgi import application  # noqa: PLC0415 - needs set-up apps
+
+        server = Server(
+            application,
+            host=host,
+            port=port,
+            max_upload_bytes=settings.MAX_UPLOAD_BYTES,
+            behind_proxy=settings.BEHIND_PROXY,
+            worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
+            tell=self._say,
+        )
+        server.run()
+        if server.failure:
+            self._refuse(server.failure)
+
+    def _refuse_unprepared(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self._refuse("The database is not up to date: run `manage.py prepare`.")
+        connection.close()
+        manifest = Path(settings.STATIC_ROOT or ".") / "staticfiles.json"
+        if settings.PRODUCTION and not manifest.exists():
+            self._refuse("Static files are not collected: run `manage.py prepare`.")
+
+    def _say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
+    def _refuse(self, sentence: str) -> None:
+        self.stderr.write(sentence)
+        sys.exit(1)
+
+
+def _worker() -> Callable[[], Works]:
+    from workflows.execution.worker import Worker  # noqa: PLC0415 - only where one works
+
+    return Worker
