@@ -1,0 +1,149 @@
+"""How a run's status moves: each move is one conditional UPDATE with a row count.
+
+Nobody assigns `run.status`. A move that changed no row lost to another one, which is a
+normal outcome: the caller says so to whoever asked. Moves that a worker makes carry
+its attempt, so that a worker whose lease was taken over changes nothing.
+
+    pending → running                       claim
+    running → completed, failed, cancelled  finish (and the recorder, in bulk)
+    running → waiting                       the recorder, when a node pauses
+    running → pending                       release (drained), recover (lease ran out)
+    running → failed                        give_up (took its workers down too often)
+    waiting → pending                       wake
+    pending, waiting → cancelled            cancel
+    failed, cancelled → pending             resume
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from workflows.models.status import ENDED, RESUMABLE, Status
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from workflows.models.runs import Run
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs, and the conditional updates that move them."""
+
+    def live(self) -> RunQuerySet:
+        """Return the runs that have not ended."""
+        return self.exclude(status__in=ENDED)
+
+    def owned(self, *, worker: str, attempt: int) -> RunQuerySet:
+        """Return the run if this worker still holds it in this attempt: the fence."""
+        return self.filter(status=Status.RUNNING, worker=worker, attempt=attempt)
+
+    def expired(self, now: dt.datetime) -> RunQuerySet:
+        """Return running runs whose worker did not renew its lease in time."""
+        return self.filter(status=Status.RUNNING, lease_expires_at__lt=now)
+
+    def _move(self, **changes: object) -> int:
+        """Change the rows of this query set; every change makes a new version."""
+        return self.update(version=F("version") + 1, updated_at=timezone.now(), **changes)
+
+    def claim(self, *, worker: str, lease_expires_at: dt.datetime) -> int:
+        """pending → running, as a new attempt of this worker."""
+        return self.filter(status=Status.PENDING)._move(  # noqa: SLF001 - same class
+            status=Status.RUNNING,
+            worker=worker,
+            lease_expires_at=lease_expires_at,
+            attempt=F("attempt") + 1,
+            started_at=Coalesce("started_at", timezone.now()),
+        )
+
+    def renew(self, *, worker: str, lease_expires_at: dt.datetime) -> int:
+        """Extend the leases this worker holds, in one statement for all its runs."""
+        return self.filter(status=Status.RUNNING, worker=worker).update(
+            lease_expires_at=lease_expires_at
+        )
+
+    def finish(  # noqa: PLR0913 - one column each
+        self,
+        status: Status,
+        *,
+        result: object = None,
+        message: str = "",
+        code: str = "",
+        node: str = "",
+    ) -> int:
+        """running → ended. Call it on `owned` or `expired` runs only."""
+        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+            status=status,
+            result=result,
+            error_message=message,
+            error_code=code,
+            error_node=node,
+            completed_at=timezone.now(),
+            lease_expires_at=None,
+            waiting_for="",
+            waiting_node="",
+            secrets=None,
+        )
+
+    def release(self) -> int:
+        """running → pending: the worker drains, any worker may go on."""
+        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+            status=Status.PENDING, lease_expires_at=None
+        )
+
+    def recover(self) -> int:
+        """running → pending: the worker was lost; counts towards MAX_RECOVERIES."""
+        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+            status=Status.PENDING, lease_expires_at=None, recoveries=F("recoveries") + 1
+        )
+
+    def wake(self) -> int:
+        """waiting → pending: the answer, the child or the moment has come."""
+        return self.filter(status=Status.WAITING)._move(  # noqa: SLF001
+            status=Status.PENDING, waiting_for=""
+        )
+
+    def cancel(self, *, by_id: int | None, reason: str) -> int:
+        """pending, waiting → cancelled, at once."""
+        now = timezone.now()
+        return self.filter(status__in=(Status.PENDING, Status.WAITING))._move(  # noqa: SLF001
+            status=Status.CANCELLED,
+            cancel_requested_at=now,
+            cancel_requested_by=by_id,
+            cancel_reason=reason,
+            error_code="cancelled",
+            error_message=reason,
+            completed_at=now,
+            waiting_for="",
+            wake_at=None,
+            secrets=None,
+        )
+
+    def request_cancel(self, *, by_id: int | None, reason: str) -> int:
+        """Ask the worker of a running run to stop it; False when one asked before."""
+        wanted = Q(status=Status.RUNNING, cancel_requested_at__isnull=True)
+        return self.filter(wanted)._move(  # noqa: SLF001
+            cancel_requested_at=timezone.now(),
+            cancel_requested_by=by_id,
+            cancel_reason=reason,
+        )
+
+    def resume(self, **changes: object) -> int:
+        """failed, cancelled → pending; the attempt history keeps what is cleared."""
+        return self.filter(status__in=RESUMABLE)._move(  # noqa: SLF001
+            status=Status.PENDING,
+            completed_at=None,
+            result=None,
+            error_message="",
+            error_code="",
+            error_node="",
+            cancel_requested_at=None,
+            cancel_requested_by=None,
+            cancel_reason="",
+            recoveries=0,
+            **changes,
+        )
