@@ -1,0 +1,1 @@
+"""Tests of the engine, which need no Django."""

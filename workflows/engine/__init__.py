@@ -1,0 +1,115 @@
+"""The workflow engine: what authors import. Pure Python; knows no Django, clock or network.
+
+A workflow is a graph of nodes that one immutable state walks through. See docs/authoring.md.
+"""
+
+from __future__ import annotations
+
+from .cancellation import Cancellation
+from .checkpoints import CheckpointStore, MemoryStore, stores
+from .clock import Clock, SystemClock
+from .config import (
+    ChainConfig,
+    CheckpointConfig,
+    ConditionalConfig,
+    GraphConfig,
+    ParallelConfig,
+)
+from .context import Answer, NodeContext
+from .errors import (
+    Cancelled,
+    ConfigurationError,
+    DefinitionError,
+    ExecutionError,
+    NodeTimedOut,
+    NotSerialisable,
+    Paused,
+    ResumeRefused,
+    Superseded,
+    WorkflowError,
+)
+from .events import Event, EventType
+from .graph import Graph
+from .nodes import Failed, Node, node
+from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
+from .patterns import chain, conditional, parallel
+from .pauses import approval, sleep, subworkflow, wait
+from .predicates import (
+    Evaluation,
+    Predicate,
+    all_of,
+    always,
+    any_of,
+    key,
+    key_equals,
+    key_exists,
+    not_,
+    predicate,
+)
+from .retries import Retry
+from .shape import EdgeShape, GraphShape, NodeShape
+from .state import State
+from .workflow import DefinitionWarning, Workflow, otherwise, when
+
+__all__ = [
+    "Answer",
+    "Cancellation",
+    "Cancelled",
+    "ChainConfig",
+    "CheckpointConfig",
+    "CheckpointStore",
+    "Clock",
+    "ConditionalConfig",
+    "ConfigurationError",
+    "DefinitionError",
+    "DefinitionWarning",
+    "EdgeShape",
+    "Evaluation",
+    "Event",
+    "EventType",
+    "ExecutionError",
+    "Failed",
+    "Graph",
+    "GraphConfig",
+    "GraphShape",
+    "LogObserver",
+    "MemoryStore",
+    "MultiObserver",
+    "NoOpObserver",
+    "Node",
+    "NodeContext",
+    "NodeShape",
+    "NodeTimedOut",
+    "NotSerialisable",
+    "Observer",
+    "ParallelConfig",
+    "Paused",
+    "Predicate",
+    "ResumeRefused",
+    "Retry",
+    "State",
+    "Superseded",
+    "SystemClock",
+    "Workflow",
+    "WorkflowError",
+    "all_of",
+    "always",
+    "any_of",
+    "approval",
+    "chain",
+    "conditional",
+    "key",
+    "key_equals",
+    "key_exists",
+    "node",
+    "not_",
+    "observers",
+    "otherwise",
+    "parallel",
+    "predicate",
+    "sleep",
+    "stores",
+    "subworkflow",
+    "wait",
+    "when",
+]

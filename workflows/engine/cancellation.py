@@ -1,0 +1,154 @@
+"""Stopping a run: a flag anyone may raise, from any thread, and the interruption of what awaits.
+
+A cancelled run stops where its node awaits, or before the next node or item. The run's own task is
+interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that no task is needed per step
+and a real cancellation of the task, a server that stops, is still told apart and passes untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from .errors import Cancelled, DeadlinePassed
+
+
+class Cancellation:
+    """A request to stop. Thread-safe; raised once, never taken back."""
+
+    __slots__ = ("_cause", "_listeners", "_lock", "_reason", "_stopped")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[Cancellation], None]] = []
+        self._stopped = False
+        self._reason = ""
+        self._cause: type[Cancelled | DeadlinePassed] = Cancelled
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the run to stop; later calls change nothing."""
+        self._stop(Cancelled, reason)
+
+    def expire(self, reason: str = "the run's deadline has passed") -> None:
+        """Stop the run because its time is up."""
+        self._stop(DeadlinePassed, reason)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run has to stop, for whichever reason."""
+        return self._stopped
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has to stop because of its deadline."""
+        return self._stopped and self._cause is DeadlinePassed
+
+    @property
+    def reason(self) -> str:
+        """Why, in words; empty when no one said."""
+        return self._reason
+
+    def error(self) -> Cancelled | DeadlinePassed:
+        """The signal that tells why the run stops."""
+        return self._cause(self._reason)
+
+    def raise_if_cancelled(self) -> None:
+        """Raises Cancelled or DeadlinePassed once the run has to stop."""
+        if self._stopped:
+            raise self.error()
+
+    @contextlib.contextmanager
+    def child(self) -> Iterator[Cancellation]:
+        """A cancellation of its own that also follows this one, for a part of the run."""
+        child = Cancellation()
+        with self.notifying(child._follow):
+            yield child
+
+    @contextlib.contextmanager
+    def notifying(self, listener: Callable[[Cancellation], None]) -> Iterator[None]:
+        """Within, `listener` is called once on cancellation, in the canceller's thread."""
+        with self._lock:
+            stopped = self._stopped
+            self._listeners.append(listener)
+        if stopped:
+            listener(self)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)
+
+    def _follow(self, parent: Cancellation) -> None:
+        self._stop(parent._cause, parent._reason)
+
+    def _stop(self, cause: type[Cancelled | DeadlinePassed], reason: str) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            self._cause, self._reason, self._stopped = cause, reason, True
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(self)
+
+
+class Interruption:
+    """Throws a cancellation into the current task while it is open, at the next await.
+
+    1. `open()` before the node, `close()` after it, whatever happened.
+    2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
+       that does not await again is not interrupted.
+    3. `close()` takes the request back and returns whether there was one.
+    4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
+    """
+
+    __slots__ = ("_before", "_cancellation", "_loop", "_open", "_sent", "_task")
+
+    def __init__(self, cancellation: Cancellation) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError(
+                "A run is interrupted through its task: start it within one."
+            )
+        self._task: asyncio.Task[object] = task
+        self._loop = asyncio.get_running_loop()
+        self._cancellation = cancellation
+        self._before = task.cancelling()
+        self._open = False
+        self._sent = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Interruption]:
+        """Within, a cancellation reaches whatever is open at that time."""
+        with self._cancellation.notifying(self._ask):
+            yield self
+
+    def open(self) -> None:
+        """From now on the task may be interrupted."""
+        self._open, self._sent = True, False
+        if self._cancellation.cancelled:
+            self._loop.call_soon(self._interrupt)
+
+    def close(self) -> bool:
+        """No longer; returns whether it was."""
+        self._open = False
+        if self._sent:
+            self._task.uncancel()
+        return self._sent
+
+    @property
+    def stopped_from_outside(self) -> bool:
+        """Whether the task itself is being cancelled; ask after `close`."""
+        return self._task.cancelling() > self._before
+
+    def _ask(self, _cancellation: Cancellation) -> None:
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the loop is closed: nothing waits any more
+            self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._open and not self._sent:
+            self._sent = True
+            self._task.cancel()

@@ -1,0 +1,65 @@
+"""Which edge a state takes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .context import Emit
+from .errors import PredicateFailed
+from .events import EventType
+from .predicates import Edge, Evaluation
+from .state import State
+
+
+def choose(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
+    """The first edge that holds; None when none does. Every evaluation is told.
+
+    Raises PredicateFailed when a predicate raises, and tells that evaluation too.
+    """
+    for index, edge in enumerate(edges):
+        if emit is None:
+            if edge.when is None or edge.evaluate(state).result:
+                return edge
+        elif _told(index, edge, state, emit):
+            return edge
+    return None
+
+
+def _told(index: int, edge: Edge, state: State, emit: Emit) -> bool:
+    """Whether the edge holds."""
+    try:
+        evaluation = edge.evaluate(state)
+    except PredicateFailed as error:
+        _tell(index, edge, state, error.evaluation, emit)
+        raise
+    _tell(index, edge, state, evaluation, emit)
+    return evaluation.result
+
+
+def _tell(
+    index: int, edge: Edge, state: State, evaluation: Evaluation, emit: Emit
+) -> None:
+    ends = {"from": edge.source, "to": edge.target, "edge_index": index}
+    emit(
+        EventType.EDGE_EVALUATE,
+        ends
+        | {
+            "has_predicate": edge.when is not None,
+            "predicate_name": evaluation.name,
+            "predicate_result": evaluation.result,
+            "reason": evaluation.reason,
+            "values": evaluation.values,
+            "sequence": state.sequence,
+        },
+    )
+    if evaluation.result:
+        name = edge.predicate_name if edge.name is None else edge.name
+        emit(
+            EventType.EDGE_TRANSITION,
+            ends
+            | {
+                "predicate_name": name,
+                "predicate_result": True,
+                "sequence": state.sequence,
+            },
+        )

@@ -1,0 +1,69 @@
+"""Every error code of the engine, with what it means. Programs read codes, people sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # ExecutionError: what ended an attempt
+        "cancelled": "the run was cancelled",
+        "deadline": "the run passed its deadline",
+        "max_iterations": "the run took more steps than it may",
+        "node_failed": "the node failed",
+        "checkpoint_save_failed": "the step could not be stored",
+        "dead_end": "nothing leads on from the node, and it is no exit",
+        "no_transition": "none of the edges that leave the node holds",
+        "predicate_failed": "a predicate failed",
+        # ResumeRefused
+        "resume.disabled": "its graph keeps no checkpoints",
+        "resume.not_found": "it has no checkpoint",
+        "resume.load_failed": "its checkpoint cannot be read",
+        "resume.mismatch": "its checkpoint does not fit the workflow's state",
+        "resume.complete": "it has finished already",
+        "resume.dead_end": "nothing leads on from the node it stopped at",
+        "resume.no_transition": "none of the edges that leave the node it stopped at holds",
+        "resume.predicate_failed": "a predicate failed at the node it stopped at",
+        "resume.unknown_node": "the node it paused at is no longer in the graph",
+        # DefinitionError: building a graph
+        "build.empty_name": "a node, edge, entry or exit was given no name",
+        "build.nil_node": "a node was given no function",
+        "build.duplicate_node": "a node of that name is there already",
+        "build.unknown_node": "a node that is named was never added",
+        "build.entry_already_set": "a graph has one entry point",
+        # DefinitionError: a graph that cannot be walked
+        "invalid_graph.no_nodes": "the graph has no nodes",
+        "invalid_graph.no_entry": "the graph has no entry point",
+        "invalid_graph.no_exit": "the graph has no exit point",
+        # DefinitionError: what a walk would stumble over
+        "check.unreachable": "no route leads to a node",
+        "check.trapped": "no exit can be reached from a node",
+        "check.exit_with_edges": "an exit has edges, which are never looked at",
+        # DefinitionError: a State class
+        "state.field_name": "a field has a name it cannot have",
+        "state.field_type": "the type of a field cannot be found, or cannot be kept",
+        "state.default": "the default of a field does not fit it",
+        # DefinitionError: a predicate
+        "predicate.function": "a function cannot be a predicate",
+        # ConfigurationError
+        "config.max_iterations": "the limit of steps is below 0",
+        "config.interval": "the interval of checkpoints is below 0",
+        "config.workers": "a number of workers is below 0",
+        "config.no_store": "checkpoints are asked for, and there is no store",
+        "config.empty_name": "something was registered under no name",
+        "unknown_observer": "no observer of that name is registered",
+        "unknown_store": "no store of that name is registered",
+        # PatternError
+        "chain.processor": "a step of a chain failed",
+        "chain.cancelled": "a chain was cancelled before a step",
+        "parallel.failed": "items of a parallel node failed",
+        "parallel.cancelled": "a parallel node was cancelled",
+        "conditional.predicate": "the route could not be chosen",
+        "conditional.handler": "the handler of a route failed",
+        "conditional.unknown_route": "no handler has the name that was chosen",
+        "conditional.cancelled": "a conditional node was cancelled before its handler",
+        "conditional.unknown_observer": "a conditional node names an unknown observer",
+    }
+)

@@ -1,0 +1,88 @@
+"""What a running node is told: where it stands, which try this is, and what a person answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .cancellation import Cancellation
+from .clock import Clock
+
+if TYPE_CHECKING:
+    from .frozen import Json
+
+Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
+KeepItem: TypeAlias = Callable[[int, "Json"], None]
+KeptItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a paused node was waiting for."""
+
+    value: Json = None  # the form's content, or the result of the child run
+    by: str = ""  # who answered
+    at: datetime | None = None
+    comment: str = ""
+    expired: bool = False  # no one answered in time
+    error: str = ""  # why there is no value: how the child run ended, in words
+
+
+def _nothing_kept() -> Mapping[int, Json]:
+    return {}
+
+
+@dataclass(slots=True)
+class NodeContext:
+    """One try of one step of one run; what `Runtime.at` is given."""
+
+    run_id: str
+    node: str
+    sequence: int  # the step's number in the run, the same in every attempt
+    iteration: int  # its number in this attempt
+    cancellation: Cancellation
+    clock: Clock
+    try_number: int = 1
+    answer: Answer | None = None
+    emit: Emit | None = None  # None: no one listens
+    keep_item: KeepItem | None = None  # None: the store keeps no items
+    kept_items: KeptItems = _nothing_kept
+    item: int | None = None  # which item of a parallel node this is
+    abandoned: bool = False  # the try timed out while its thread still works
+
+    @property
+    def key(self) -> str:
+        """The same for every repetition of this step or item: an idempotency key."""
+        key = f"{self.run_id}/{self.node}/{self.sequence}"
+        return key if self.item is None else f"{key}/{self.item}"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether to stop: the run is cancelled or late, or no one waits for this try."""
+        return self.abandoned or self.cancellation.cancelled
+
+    def for_try(self, number: int) -> NodeContext:
+        """The same place, another try."""
+        return replace(self, try_number=number, abandoned=False)
+
+    def for_item(self, index: int, cancellation: Cancellation) -> NodeContext:
+        """The place of one item of a parallel node; it has nothing to answer or keep."""
+        return replace(
+            self,
+            item=index,
+            cancellation=cancellation,
+            try_number=1,
+            answer=None,
+            keep_item=None,
+            kept_items=_nothing_kept,
+        )
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Emit an event of this step, when anyone listens."""
+        if self.emit is not None:
+            place = (
+                {"node": self.node, "sequence": self.sequence} if self.sequence else {}
+            )
+            self.emit(event, data | place)

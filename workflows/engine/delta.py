@@ -1,0 +1,252 @@
+"""State as change: the JSON Patch (RFC 6902) from one state to the next, found by identity.
+
+States share structure, so what is the very same object has not changed and is never looked
+into: a patch costs what the change costs. Guarantee: `apply(diff(before, after), before)` is
+`after`, types and the order of keys included. Only add, remove and replace are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from .errors import CheckpointMismatch
+from .frozen import Json, equal, freeze
+
+Operation: TypeAlias = dict[str, Any]
+"""One operation: {"op": "add", "path": "/verdicts/-", "value": …}."""
+
+OPERATION_BYTES = 30  # about what an operation takes beside its path and value
+MAX_TOLD = 200  # characters of an operation in a message
+MANY = 16  # operations within one container, from which on it may be cheaper as a whole
+
+
+def diff(before: Json, after: Json) -> list[Operation]:
+    """Return the operations that turn one frozen value into another; none if they are equal."""
+    return _diff(before, after, "")
+
+
+def apply(patch: Sequence[Operation], document: Json) -> Json:
+    """Return what a patch makes of a document, frozen; the document stays as it is.
+
+    Containers on the way to a change are copied once, however many operations meet there.
+    Raises CheckpointMismatch for a patch that does not fit.
+    """
+    root: dict[str, Any] = {"": freeze(document)}
+    for operation in patch:
+        try:
+            _apply(operation, root)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointMismatch(
+                f"The change {_cut(repr(operation))} does not fit the state it should change:"
+                " a stored change before it is missing or damaged."
+            ) from error
+    return freeze(root[""])
+
+
+def patch_text(patch: Sequence[Operation]) -> str:
+    """Return a patch as compact JSON in ASCII, which any database stores unchanged."""
+    return _text(patch)
+
+
+def size(patch: Sequence[Operation]) -> int:
+    """Return how many bytes the text of a patch takes."""
+    return len(_text(patch))
+
+
+def escaped(key: str) -> str:
+    """Return a key as one token of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def unescaped(token: str) -> str:
+    """Return the key of a token."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+# Finding changes ----------------------------------------------------------------------
+
+
+def _diff(before: Json, after: Json, path: str) -> list[Operation]:
+    if before is after:
+        return []
+    if isinstance(before, dict) and isinstance(after, dict):
+        patch = _diff_objects(before, after, path)
+    elif isinstance(before, list) and isinstance(after, list):
+        patch = list(_diff_lists(before, after, path))
+    elif equal(before, after):
+        return []
+    else:
+        patch = None
+    if patch is None or _outweighs(patch, after, path):
+        return [{"op": "replace", "path": path, "value": after}]
+    return patch
+
+
+def _diff_objects(
+    before: dict[str, Json], after: dict[str, Json], path: str
+) -> list[Operation] | None:
+    """Return the operations; None when they could not give the keys their order."""
+    if before.keys() != after.keys():
+        kept = [key for key in before if key in after]
+        if [*kept, *(key for key in after if key not in before)] != list(after):
+            return None
+    elif list(before) != list(after):
+        return None
+    patch: list[Operation] = [
+        {"op": "remove", "path": f"{path}/{escaped(key)}"}
+        for key in before
+        if key not in after
+    ]
+    for key, value in after.items():
+        if key not in before:
+            patch.append(
+                {"op": "add", "path": f"{path}/{escaped(key)}", "value": value}
+            )
+        elif before[key] is not value:
+            patch += _diff(before[key], value, f"{path}/{escaped(key)}")
+    return patch
+
+
+def _diff_lists(
+    before: list[Json], after: list[Json], path: str
+) -> Iterator[Operation]:
+    """Yield the operations between what both lists have in common at their ends.
+
+    1. Items in the middle that both have are compared one by one.
+    2. What is left was removed, from its end on, or added; at the end of the list as “-”.
+    """
+    start, end = _common_ends(before, after)
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    for index, (one, other) in enumerate(zip(old, new, strict=False), start):
+        yield from _diff(one, other, f"{path}/{index}")
+    both = start + min(len(old), len(new))
+    for index in range(start + len(old) - 1, both - 1, -1):
+        yield {"op": "remove", "path": f"{path}/{index}"}
+    for index in range(both, start + len(new)):
+        place = "-" if end == 0 else index
+        yield {"op": "add", "path": f"{path}/{place}", "value": after[index]}
+
+
+def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
+    """Return how many items the lists share at their start, and beyond those at their end."""
+    limit = min(len(before), len(after))
+    start = 0
+    while start < limit and _same(before[start], after[start]):
+        start += 1
+    if start == limit and len(before) <= len(after):
+        return start, 0  # an append, or nothing
+    end = 0
+    while end < limit - start and _same(before[-1 - end], after[-1 - end]):
+        end += 1
+    return start, end
+
+
+def _same(one: Json, other: Json) -> bool:
+    return one is other or (equal(one, other) and _same_order(one, other))
+
+
+def _same_order(one: Json, other: Json) -> bool:
+    """Tell whether equal values have their keys in the same order, all the way down."""
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(
+            _same_order(v, other[k]) for k, v in one.items()
+        )
+    return not isinstance(one, list) or all(map(_same_order, one, other))
+
+
+def _outweighs(patch: list[Operation], after: Json, path: str) -> bool:
+    """Tell whether `after` as a whole takes less than half; looks no further than that."""
+    if len(patch) < MANY:
+        return False
+    # the values of a patch are in `after` as well: what counts is what is around them
+    budget = sum(len(operation["path"]) + OPERATION_BYTES for operation in patch) // 2
+    whole = len(path)
+    for part in _leaves(after):
+        whole += part
+        if whole > budget:
+            return False
+    return True
+
+
+def _leaves(value: Json) -> Iterator[int]:
+    """Yield about the bytes of a value, part by part."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield len(key) + 4
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield 1
+            yield from _leaves(item)
+    else:
+        yield len(value) + 2 if isinstance(value, str) else 8
+
+
+# Applying them ------------------------------------------------------------------------
+
+
+def _apply(operation: Operation, root: dict[str, Any]) -> None:
+    kind, path = operation["op"], operation["path"]
+    if kind not in {"add", "remove", "replace"}:
+        raise ValueError(kind)
+    if path and not path.startswith("/"):
+        raise ValueError(path)
+    tokens = [unescaped(token) for token in path.split("/")]
+    parent: Any = root
+    for token in tokens[:-1]:
+        parent = _own(parent, token)
+    if isinstance(parent, dict):
+        _apply_to_object(parent, tokens[-1], operation)
+    else:
+        _apply_to_list(parent, tokens[-1], operation)
+
+
+def _own(parent: Any, token: str) -> Any:
+    """Return a container within another, as a copy that may be changed if it was frozen."""
+    place = token if isinstance(parent, dict) else _index(token, len(parent))
+    child = parent[place]
+    if type(child) in {dict, list}:
+        return child
+    if not isinstance(child, dict | list):
+        raise TypeError(f"nothing is within {child!r}")
+    parent[place] = copied = child.copy()
+    return copied
+
+
+def _apply_to_object(parent: dict[str, Any], key: str, operation: Operation) -> None:
+    if operation["op"] != "add" and key not in parent:
+        raise KeyError(key)
+    if operation["op"] == "remove":
+        del parent[key]
+    else:
+        parent[key] = freeze(operation["value"])
+
+
+def _apply_to_list(parent: list[Any], token: str, operation: Operation) -> None:
+    if operation["op"] == "add":
+        place = len(parent) if token == "-" else _index(token, len(parent) + 1)  # noqa: S105
+        parent.insert(place, freeze(operation["value"]))
+    elif operation["op"] == "remove":
+        del parent[_index(token, len(parent))]
+    else:
+        parent[_index(token, len(parent))] = freeze(operation["value"])
+
+
+def _index(token: str, length: int) -> int:
+    """Return a token as a place in a list. Raises ValueError, IndexError."""
+    index = int(token)
+    if str(index) != token or index < 0:
+        raise ValueError(token)
+    if index >= length:
+        raise IndexError(token)
+    return index
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TOLD else f"{text[: MAX_TOLD - 1]}…"

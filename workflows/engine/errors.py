@@ -1,0 +1,366 @@
+"""Everything that can go wrong, as one tree; the docstring is the default message.
+
+Codes are in codes.py. Each message says what happened, where, and, if it is not plain, what to do.
+
+    WorkflowError
+    ├─ DefinitionError          the author's mistake, raised while a graph is built
+    │  └─ ConfigurationError    a limit, an interval, or a name nobody registered
+    ├─ RequestError             the caller's mistake (its kinds are in workflows/errors.py)
+    └─ RunError                 the run's trouble, kept with the run
+       ├─ ExecutionError        one attempt ended: code, node, path, state
+       ├─ ResumeRefused         a run cannot be resumed: code, run id
+       ├─ NotSerialisable       a value no checkpoint can hold: path, type
+       ├─ CheckpointNotFound    no checkpoint of that run
+       ├─ CheckpointMismatch    a stored state does not fit the State class
+       ├─ StateError            a field a State class does not have, or a value that does not fit
+       ├─ PredicateFailed       a predicate raised: edge, evaluation
+       ├─ NodeTimedOut          a try took too long
+       ├─ AnswerInvalid         an answer does not fit its form
+       ├─ NobodyAnswered        a question expired and no answer was declared for that
+       ├─ SubworkflowFailed     the child run did not complete
+       └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
+
+    Signal (BaseException)      control flow: a node's `except Exception` cannot eat it
+    ├─ Cancelled                someone asked the run to stop
+    ├─ DeadlinePassed           the run's time is up
+    ├─ Paused                   the run waits: for a person, a time, another run
+    └─ Superseded               this attempt writes nothing more
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .codes import CODES
+
+if TYPE_CHECKING:
+    from .predicates import Edge, Evaluation
+    from .state import State
+
+
+class WorkflowError(Exception):
+    """Something went wrong with a workflow."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the facts, not the arguments: a process pool hands errors on."""
+        return _restored, (type(self), self.args), self.__dict__
+
+
+class DefinitionError(WorkflowError):
+    """The workflow is not put together well."""
+
+    def __init__(self, message: str | None = None, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConfigurationError(DefinitionError):
+    """The configuration cannot work."""
+
+
+class RequestError(WorkflowError):
+    """What was asked for cannot be done."""
+
+    status: ClassVar[int] = 400  # HTTP
+
+
+class RunError(WorkflowError):
+    """The run met trouble."""
+
+
+class ExecutionError(RunError):
+    """One attempt at a run ended before an exit."""
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        node: str = "",
+        path: Sequence[str] = (),
+        state: State | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.code = code
+        self.node = node
+        self.path = tuple(path)  # the nodes that ran in this attempt, in order
+        self.state = state  # the last one that is whole
+        self.limit = limit
+        super().__init__(code)
+
+    def __str__(self) -> str:
+        """Say where and what, with the cause in its own words."""
+        what = CODES.get(self.code, self.code)
+        if self.limit is not None:
+            what = f"{what} ({self.limit}); is a loop without an end?"
+        cause = self.__cause__
+        if cause is None or isinstance(cause, Cancelled | DeadlinePassed):
+            return f"At “{self.node}”: {what}."
+        return f"At “{self.node}”: {what}: {describe(cause)}"
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Tell whether a cancellation is behind it, wherever it struck."""
+        return self.code == "cancelled" or caused_by(self, Cancelled)
+
+    @property
+    def is_deadline(self) -> bool:
+        """Tell whether the run's deadline is behind it."""
+        return self.code == "deadline" or caused_by(self, DeadlinePassed)
+
+
+class ResumeRefused(RunError):
+    """The run cannot be resumed."""
+
+    def __init__(self, code: str, run_id: str = "", *, node: str = "") -> None:
+        self.code = code
+        self.run_id = run_id
+        self.node = node
+        at = f" at “{node}”" if node else ""
+        super().__init__(
+            f"Run {run_id} cannot be resumed{at}: {CODES.get(code, code)}."
+        )
+
+
+class NotSerialisable(RunError):
+    """A value no checkpoint can hold."""
+
+    def __init__(self, path: str, kind: type, why: str = "") -> None:
+        self.path = path  # keys and indices, e.g. pages.3.author
+        self.type = kind
+        where = f"“{path}”" if path else "the top of the state"
+        reason = why or "a state holds JSON values, and this is none"
+        super().__init__(
+            f"The {kind.__name__} at {where} cannot be stored: {reason.rstrip('.')}."
+        )
+
+
+class CheckpointNotFound(RunError):
+    """There is no checkpoint of that run."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"There is no checkpoint of run {run_id}.")
+
+
+class CheckpointMismatch(RunError):
+    """A stored state does not fit what reads it."""
+
+    code: ClassVar[str] = "checkpoint_mismatch"
+
+
+class StateError(RunError):
+    """A state was given what its class does not take."""
+
+
+class PredicateFailed(RunError):
+    """A predicate raised."""
+
+    def __init__(self, evaluation: Evaluation, edge: Edge | None = None) -> None:
+        self.evaluation = evaluation
+        self.edge = edge
+        where = f" of {edge.source} → {edge.target}" if edge else ""
+        super().__init__(
+            f"The predicate “{evaluation.name}”{where} failed: {evaluation.reason}."
+        )
+
+
+class NodeTimedOut(RunError):
+    """A try of a node took longer than its timeout."""
+
+    def __init__(self, node: str, seconds: float) -> None:
+        self.node = node
+        self.seconds = seconds
+        super().__init__(f"“{node}” did not finish within {seconds:g} s.")
+
+
+class AnswerInvalid(RunError):
+    """An answer does not fit its form."""
+
+    def __init__(self, node: str, error: Exception) -> None:
+        self.node = node
+        super().__init__(f"The answer to “{node}” does not fit its form: {error}")
+
+
+class NobodyAnswered(RunError):
+    """A question expired and no answer was declared for that."""
+
+    def __init__(self, node: str, within: timedelta | None) -> None:
+        self.node = node
+        self.within = within
+        time = f" within {within}" if within else ""
+        super().__init__(
+            f"Nobody answered “{node}”{time}, and no answer is declared for that."
+        )
+
+
+class SubworkflowFailed(RunError):
+    """The child run did not complete."""
+
+
+class PatternError(RunError):
+    """A pattern did not come to its end."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class ChainError(PatternError):
+    """A chain stopped at one of its steps."""
+
+    def __init__(
+        self, code: str, *, step: int, item: Any, state: Any, result: Any = None
+    ) -> None:
+        self.step_index = step  # from 0
+        self.item = item
+        self.state = state  # the accumulator before the step
+        self.result = result  # what had finished: ChainResult
+        what = "was cancelled before" if code.endswith("cancelled") else "failed at"
+        super().__init__(code, f"The chain {what} step {step + 1}.")
+
+    def __str__(self) -> str:
+        """Add the cause, in its own words."""
+        return _with_cause(super().__str__(), self.__cause__)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """One item of a parallel node that failed."""
+
+    index: int  # from 0
+    item: Any
+    cause: BaseException
+
+    @property
+    def message(self) -> str:
+        """Return the cause in its own words."""
+        return describe(self.cause)
+
+
+class ParallelError(PatternError):
+    """Items of a parallel node failed, or it was cancelled."""
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        errors: Sequence[ItemError] = (),
+        results: Sequence[Any] = (),
+    ) -> None:
+        self.errors = tuple(errors)
+        self.results = tuple(results)
+        super().__init__(code, summary(self.errors) or "The items were cancelled.")
+
+
+class ConditionalError(PatternError):
+    """A conditional node found no way, or the way failed."""
+
+    _WORDS: ClassVar[Mapping[str, str]] = {
+        "conditional.predicate": "The route could not be chosen.",
+        "conditional.handler": "The handler of route “{route}” failed.",
+        "conditional.unknown_route": "No handler is called “{route}”, and there is no default.",
+        "conditional.cancelled": "The run was cancelled before the route was followed.",
+        "conditional.unknown_observer": "The observer it names is not registered.",
+    }
+
+    def __init__(self, code: str, *, route: str = "", state: Any = None) -> None:
+        self.route = route
+        self.state = state
+        super().__init__(code, self._WORDS[code].format(route=route))
+
+    def __str__(self) -> str:
+        """Add the cause, in its own words."""
+        return _with_cause(super().__str__(), self.__cause__)
+
+
+class Signal(BaseException):
+    """Control flow that no `except Exception` of a node can swallow."""
+
+
+class Cancelled(Signal):
+    """The run was asked to stop."""
+
+
+class DeadlinePassed(Signal):
+    """The run's time is up."""
+
+
+class Superseded(Signal):
+    """This attempt is over without an end: another one has the run, or will."""
+
+
+class Paused(Signal):
+    """The run waits. The walk fills in where."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        question: str = "",
+        form: Mapping[str, Any] | None = None,
+        until: datetime | None = None,
+        on_expiry: Any = None,
+        groups: Sequence[str] = (),
+        show: Mapping[str, Any] | None = None,
+        workflow: str = "",
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(kind)
+        self.kind = kind  # approval, wait or subworkflow
+        self.question = question
+        self.form = form  # JSON schema of the answer
+        self.until = until  # when the wait ends or the question expires
+        self.on_expiry = on_expiry  # the declared answer; None: the node fails
+        self.groups = tuple(groups)  # who may answer; none: anyone
+        self.show = show or {}  # what the person should look at
+        self.workflow = workflow  # of the child run
+        self.params = params or {}
+        self.node = ""
+        self.sequence = 0
+        self.state: State | None = None  # before the node
+
+
+def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
+    return kind.__new__(kind, *args)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in its own words, or its type where it has none."""
+    return str(error) or type(error).__name__
+
+
+def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
+    """Tell whether an error of this kind is somewhere among its causes."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, kind):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def summary(errors: Sequence[ItemError]) -> str:
+    """Return several failures in a line: most frequent first, ties by first index."""
+    if not errors:
+        return ""
+    counts = Counter(error.message for error in errors)
+    first = {error.message: error.index for error in reversed(errors)}
+    order = sorted(counts, key=lambda message: (-counts[message], first[message]))
+    told = "; ".join(
+        f"{message} (item {first[message]}"
+        + (f" and {counts[message] - 1} more)" if counts[message] > 1 else ")")
+        for message in order
+    )
+    items = "1 item" if len(errors) == 1 else f"{len(errors)} items"
+    return f"{items} failed: {told}"
+
+
+def _with_cause(text: str, cause: BaseException | None) -> str:
+    return text if cause is None else f"{text} {describe(cause)}"

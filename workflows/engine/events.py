@@ -1,0 +1,70 @@
+"""What the engine tells while it works: frozen events, in order, to observers.
+
+Snapshots in an event are the state's own frozen data: they cost nothing to hand over
+and can be kept. Fields marked + are ours, beside the reference's.
+
+| type | data |
+| --- | --- |
+| graph.start | entry_point, run_id, exit_points (count) |
+| node.start | node, iteration, input_snapshot, + sequence |
+| node.retry + | node, iteration, sequence, try, of, error, wait_seconds |
+| node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
+| cycle.detected | node, visit_count, iteration, path_length |
+| checkpoint.save | node, run_id |
+| edge.evaluate | from, to, edge_index, has_predicate, + sequence, predicate_name, predicate_result, reason, values |
+| edge.transition | from, to, edge_index, predicate_name, predicate_result, + sequence |
+| graph.complete | exit_point, iterations, path_length |
+| graph.error + | node, path, code, message |
+| graph.pause + | node, iteration, sequence, kind, question |
+| checkpoint.load | node, run_id |
+| checkpoint.resume | checkpoint_node, resume_node, run_id |
+| chain.start, chain.complete, step.start, step.complete | see patterns/chain.py |
+| parallel.start, parallel.complete, worker.start, worker.complete | see patterns/parallel.py |
+| route.evaluate, route.select, route.execute | see patterns/conditional.py |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+
+class EventType:
+    """The wire names of events."""
+
+    GRAPH_START: Final = "graph.start"
+    NODE_START: Final = "node.start"
+    NODE_RETRY: Final = "node.retry"
+    NODE_COMPLETE: Final = "node.complete"
+    CYCLE_DETECTED: Final = "cycle.detected"
+    CHECKPOINT_SAVE: Final = "checkpoint.save"
+    EDGE_EVALUATE: Final = "edge.evaluate"
+    EDGE_TRANSITION: Final = "edge.transition"
+    GRAPH_COMPLETE: Final = "graph.complete"
+    GRAPH_ERROR: Final = "graph.error"
+    GRAPH_PAUSE: Final = "graph.pause"
+    CHECKPOINT_LOAD: Final = "checkpoint.load"
+    CHECKPOINT_RESUME: Final = "checkpoint.resume"
+    CHAIN_START: Final = "chain.start"
+    STEP_START: Final = "step.start"
+    STEP_COMPLETE: Final = "step.complete"
+    CHAIN_COMPLETE: Final = "chain.complete"
+    PARALLEL_START: Final = "parallel.start"
+    WORKER_START: Final = "worker.start"
+    WORKER_COMPLETE: Final = "worker.complete"
+    PARALLEL_COMPLETE: Final = "parallel.complete"
+    ROUTE_EVALUATE: Final = "route.evaluate"
+    ROUTE_SELECT: Final = "route.select"
+    ROUTE_EXECUTE: Final = "route.execute"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run."""
+
+    type: str  # one of EventType
+    timestamp: datetime
+    source: str  # the graph's name, or the pattern's
+    data: Mapping[str, Any] = field(repr=False)

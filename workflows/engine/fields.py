@@ -1,0 +1,258 @@
+"""The typed fields of a State class, found when they are first needed.
+
+Annotations may name what is defined later in the module, or locally around the class.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_origin, get_type_hints
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from .errors import CheckpointMismatch, DefinitionError, StateError
+from .frozen import FrozenDict, Json
+from .typed_field import TypedField, problem
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A field as written in a class body; its annotation is not looked at yet."""
+
+    annotation: Any
+    default: Any  # PydanticUndefined without one; may be a FieldInfo
+    module: str
+    owner: type  # the class that declares it
+    local: Mapping[str, Any]  # names around the class, for its annotation
+
+
+class FieldReader:
+    """What a class has in place of a default: reads the field of an instance."""
+
+    __slots__ = ("_default", "_name")
+
+    def __init__(self, name: str, default: Any) -> None:
+        """Take the field's name and what the class body gave it."""
+        self._name = name
+        self._default = default
+
+    def __get__(self, state: Any, owner: type) -> Any:
+        """Return the field of a state; of the class itself, the default in its body."""
+        if state is not None:
+            return state[self._name]
+        if self._default is PydanticUndefined or isinstance(self._default, FieldInfo):
+            raise AttributeError(f"“{self._name}” is a field of {owner.__qualname__}s.")
+        return self._default
+
+
+class Fields:
+    """The fields of one class, those it inherits first."""
+
+    def __init__(self, owner: type, declared: Mapping[str, Declared]) -> None:
+        """Take the fields as declared."""
+        self._owner = owner
+        self._declared = dict(declared)
+        self._resolved: dict[str, TypedField] = {}
+
+    @classmethod
+    def of(cls, owner: Any, state: type, local: Mapping[str, Any]) -> Fields:
+        """Return the fields of a new class, and have it read them from its instances.
+
+        Raises DefinitionError for names that cannot be fields.
+        """
+        inherited: dict[str, Declared] = {}
+        for base in reversed(owner.__mro__[1:]):
+            fields = base.__dict__.get("_fields")
+            if isinstance(fields, Fields):
+                inherited.update(fields._declared)
+        own = _declared_in(owner, local)
+        _must_be_free(owner, own, inherited, state)
+        for name, field in own.items():
+            setattr(owner, name, FieldReader(name, field.default))
+        return cls(owner, {**inherited, **own})
+
+    # -- values -----------------------------------------------------------------------
+
+    def complete(self, given: Mapping[str, Any]) -> tuple[FrozenDict, dict[str, Any]]:
+        """Return the whole content as JSON, in order, and what was parsed on the way.
+
+        Raises StateError for an unknown, a missing or a misfitting field.
+        """
+        encoded, parsed = self.encode(given)
+        fields = self._fields()
+        missing = [n for n, f in fields.items() if n not in encoded and f.is_required]
+        if missing:
+            raise StateError(
+                f"{self._owner.__qualname__} needs {_listed(missing)}: no default is declared."
+            )
+        content = {
+            n: encoded[n] if n in encoded else f.default() for n, f in fields.items()
+        }
+        return FrozenDict(content), parsed
+
+    def encode(
+        self, values: Mapping[str, Any]
+    ) -> tuple[dict[str, Json], dict[str, Any]]:
+        """Return values as JSON, and as they will be read. Raises StateError, NotSerialisable."""
+        fields = self._fields()
+        encoded, parsed = {}, {}
+        for name, value in values.items():
+            if name not in fields:
+                raise StateError(self.unknown(name))
+            encoded[name], parsed[name] = fields[name].encode(value)
+        return encoded, parsed
+
+    def encode_items(self, name: str, values: Iterable[Any]) -> list[Json] | None:
+        """Return further items of a list as JSON; None where the list must be seen whole."""
+        field = self._fields().get(name)
+        if field is None:
+            raise StateError(self.unknown(name))
+        return field.encode_items(values)
+
+    def parse(self, name: str, value: Json) -> Any:
+        """Return what the JSON of a field stands for. Raises CheckpointMismatch."""
+        try:
+            return self._fields()[name].parse(value)
+        except ValidationError as error:
+            raise CheckpointMismatch(self._unreadable(name, error)) from error
+
+    def parse_all(self, data: Json) -> dict[str, Any]:
+        """Return what stored data stand for. Raises CheckpointMismatch, naming all that differs."""
+        name = self._owner.__qualname__
+        if not isinstance(data, FrozenDict):
+            raise CheckpointMismatch(
+                f"The stored state is {type(data).__name__} and no object, so it is no {name}."
+            )
+        fields = self._fields()
+        wrong = [
+            f"it has “{key}”, which {name} has not" for key in data if key not in fields
+        ]
+        wrong += [f"it lacks “{key}”" for key in fields if key not in data]
+        parsed = {}
+        for key in [key for key in fields if key in data]:
+            try:
+                parsed[key] = fields[key].parse(data[key])
+            except ValidationError as error:
+                wrong.append(self._unreadable(key, error))
+        if wrong:
+            raise CheckpointMismatch(
+                f"The stored state does not fit {name}: {'; '.join(wrong)}. Give the workflow a"
+                " migration of its state, or launch a new run."
+            )
+        return parsed
+
+    # -- what there is ----------------------------------------------------------------
+
+    def infos(self) -> dict[str, FieldInfo]:
+        """Return what was declared of each field, by name."""
+        return {name: field.info for name, field in self._fields().items()}
+
+    def shapes(self) -> dict[str, str]:
+        """Return the shape of each field's JSON, by name; defaults are checked as well."""
+        for field in self._fields().values():
+            if not field.is_required:
+                field.default()
+        return {name: field.schema() for name, field in self._fields().items()}
+
+    def unknown(self, name: str) -> str:
+        """Return the sentence about a field that is not there."""
+        near = difflib.get_close_matches(name, self._declared, 1)
+        if near:
+            hint = f"Is it “{near[0]}”?"
+        else:
+            hint = f"It has {_listed(list(self._declared)) or 'none'}."
+        return f"{self._owner.__qualname__} has no field “{name}”. {hint}"
+
+    def _fields(self) -> dict[str, TypedField]:
+        if not self._resolved and self._declared:
+            # built whole, then put in place: threads may both do it, with the same result
+            self._resolved = {
+                name: TypedField(field.owner.__qualname__, name, _info(name, field))
+                for name, field in self._declared.items()
+            }
+        return self._resolved
+
+    def _unreadable(self, name: str, error: ValidationError) -> str:
+        return f"its “{name}” cannot be read ({problem(error)})"
+
+
+def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
+    return {
+        name: Declared(
+            annotation,
+            owner.__dict__.get(name, PydanticUndefined),
+            owner.__module__,
+            owner,
+            local,
+        )
+        for name, annotation in owner.__dict__.get("__annotations__", {}).items()
+        if not _is_class_variable(annotation)
+    }
+
+
+def _must_be_free(
+    owner: type,
+    own: Mapping[str, Declared],
+    inherited: Mapping[str, Declared],
+    state: type,
+) -> None:
+    for name in own:
+        if name.startswith("_") or hasattr(state, name):
+            why = (
+                "every state has that" if hasattr(state, name) else "it begins with “_”"
+            )
+            raise DefinitionError(
+                f"{owner.__qualname__} cannot have a field “{name}”: {why}. Choose another name.",
+                code="state.field_name",
+            )
+    for name in inherited.keys() & owner.__dict__.keys():
+        if name not in own:
+            raise DefinitionError(
+                f"{owner.__qualname__} gives the field “{name}” a new value without a type: write"
+                f" `{name}: … = …` to declare it anew.",
+                code="state.field_name",
+            )
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.removeprefix("typing.").startswith("ClassVar")
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+class _Annotated:
+    """Something with annotations, for `get_type_hints` to look up."""
+
+    def __init__(self, name: str, annotation: Any) -> None:
+        self.__annotations__ = {name: annotation}
+
+
+def _info(name: str, field: Declared) -> FieldInfo:
+    """Return a field with its type looked up. Raises DefinitionError."""
+    module = sys.modules.get(field.module)
+    local = {**field.local, field.owner.__name__: field.owner}
+    try:
+        hints = get_type_hints(
+            _Annotated(name, field.annotation),
+            {} if module is None else vars(module),
+            local,
+            include_extras=True,
+        )
+    except Exception as error:
+        raise DefinitionError(
+            f"The type of field “{name}” of {field.owner.__qualname__} cannot be found: {error}."
+            " Define or import it in the module of the class, not for type checkers only.",
+            code="state.field_type",
+        ) from error
+    if field.default is PydanticUndefined:
+        return FieldInfo.from_annotation(hints[name])
+    return FieldInfo.from_annotated_attribute(hints[name], field.default)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)

@@ -1,0 +1,245 @@
+"""Nodes: the steps of a graph, made of plain functions by `@node`."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
+
+from .context import NodeContext
+from .errors import DefinitionError
+from .retries import Retry
+from .threads import in_thread
+
+if TYPE_CHECKING:
+    from .state import State
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Raw = TypeVar("Raw")
+
+Kind: TypeAlias = Literal[
+    "node", "parallel", "chain", "conditional", "approval", "wait", "subworkflow"
+]
+
+
+class Node(ABC, Generic[In, Out]):
+    """A step: from one value to the next, with its own retries and timeout."""
+
+    kind: ClassVar[Kind] = "node"
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        doc: str = "",
+    ) -> None:
+        if timeout is not None and timeout <= 0:
+            raise DefinitionError(
+                f"Node “{name}” has a timeout of {timeout} s, which no try can keep: use more."
+            )
+        self.name = name
+        self.retry = retry
+        self.timeout = timeout  # seconds per try
+        self.doc = doc
+
+    @abstractmethod
+    async def run(self, value: In, runtime: object, context: NodeContext) -> Out:
+        """One try."""
+
+    def named(self, name: str) -> None:
+        """Take the name of the variable it was assigned to, unless it has one."""
+        if not self.name:
+            self.name = name
+
+    def configured(self, retry: Retry | None, timeout: float | None) -> Node[In, Out]:
+        """This node with another retry or timeout, where given."""
+        if retry is None and timeout is None:
+            return self
+        other = copy.copy(self)
+        other.retry = retry or self.retry
+        other.timeout = self.timeout if timeout is None else timeout
+        return other
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name or 'without a name'}>"
+
+
+class FunctionNode(Node[In, Out], Generic[In, Out, Raw]):
+    """A node made of a function; call it as the function it was."""
+
+    def __init__(
+        self,
+        function: Callable[..., Raw],
+        name: str = "",
+        *,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        name = name or getattr(function, "__name__", "") or type(function).__name__
+        doc = inspect.getdoc(function) or ""
+        super().__init__(name, retry=retry, timeout=timeout, doc=doc)
+        self.function = function
+        self._takes_runtime = takes_runtime(function)
+        self._is_async = is_async(function)
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, value: In, runtime: Any = None) -> Raw:
+        """Call the function itself: how a test calls a node."""
+        return (
+            self.function(value, runtime)
+            if self._takes_runtime
+            else self.function(value)
+        )
+
+    async def run(self, value: In, runtime: object, context: NodeContext) -> Out:
+        """One try: in the run's own task, or in a thread for a sync function."""
+        if self._takes_runtime:
+            call = functools.partial(self.function, value, located(runtime, context))
+        else:
+            call = functools.partial(self.function, value)
+        result: Any = call() if self._is_async else await in_thread(call, context)
+        if self._is_async or inspect.isawaitable(result):
+            result = await result
+        return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
+
+
+class Failed(Exception):
+    """Raise it in a node to fail and to show in its trace how far it got."""
+
+    def __init__(self, message: str, *, output: State | None = None) -> None:
+        super().__init__(message)
+        self.output = (
+            output  # shown as what the node gave; the run's state stays as it was
+        )
+
+
+async def called(
+    function: Callable[..., Any], context: NodeContext, *values: Any
+) -> Any:
+    """What a function returns, sync or async, called as a node's is."""
+    if is_async(function):
+        return await function(*values)
+    result = await in_thread(functools.partial(function, *values), context)
+    return await result if inspect.isawaitable(result) else result
+
+
+def takes(function: Callable[..., object], count: int) -> bool:
+    """Whether it can be called with that many values."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def located(runtime: object, context: NodeContext) -> object:
+    """The runtime as this try sees it: `runtime.at(context)`, where it has that."""
+    at = getattr(runtime, "at", None)
+    return runtime if at is None else at(context)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether calling it gives an awaitable at once, so that it needs no thread."""
+    function = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object whose call is async
+    )
+
+
+def takes_runtime(function: Callable[..., object]) -> bool:
+    """Whether it is `fn(state, runtime)`. Raises DefinitionError for what is no node at all."""
+    alone, with_runtime = takes(function, 1), takes(function, 2)
+    if not (alone or with_runtime):
+        raise DefinitionError(
+            f"{_label(function)} cannot be a node: make it fn(state) or fn(state, runtime)."
+        )
+    if alone and with_runtime:
+        return list(inspect.signature(function).parameters)[1:2] == ["runtime"]
+    return with_runtime
+
+
+def as_node(
+    function: Callable[..., Any] | Node[Any, Any], name: str = ""
+) -> Node[Any, Any]:
+    """A node, whatever an author gave: a node or a plain function."""
+    if isinstance(function, Node):
+        return function
+    if callable(function):
+        return FunctionNode(function, name)
+    raise DefinitionError(
+        f"{function!r} cannot be node “{name}”: give a function fn(state) or fn(state, runtime)."
+    )
+
+
+def _label(function: Callable[..., object]) -> str:
+    return getattr(function, "__qualname__", "") or repr(function)
+
+
+class NodeMaker(Protocol):
+    """What `@node(...)` gives: makes a node of the function below it."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[In, Any], Awaitable[Out]], /
+    ) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[In], Awaitable[Out]], /
+    ) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[In, Any], Out], /
+    ) -> FunctionNode[In, Out, Out]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[In], Out], /
+    ) -> FunctionNode[In, Out, Out]: ...
+
+
+@overload
+def node(
+    function: Callable[[In, Any], Awaitable[Out]], /
+) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+@overload
+def node(
+    function: Callable[[In], Awaitable[Out]], /
+) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+@overload
+def node(function: Callable[[In, Any], Out], /) -> FunctionNode[In, Out, Out]: ...
+@overload
+def node(function: Callable[[In], Out], /) -> FunctionNode[In, Out, Out]: ...
+@overload
+def node(
+    *, name: str = "", retry: Retry | None = None, timeout: float | None = None
+) -> NodeMaker: ...
+def node(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str = "",
+    retry: Retry | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """Make a function `fn(state)` or `fn(state, runtime)` a node, named like it.
+
+    `timeout` is in seconds and holds for each try.
+    """
+    if function is not None:
+        return FunctionNode(function)
+    return functools.partial(FunctionNode, name=name, retry=retry, timeout=timeout)

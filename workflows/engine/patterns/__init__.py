@@ -1,0 +1,19 @@
+"""Patterns: chain, parallel and conditional, each a plain function and a node."""
+
+from __future__ import annotations
+
+from .chain import ChainResult, chain, fold
+from .conditional import conditional, route
+from .parallel import ParallelResult, map  # noqa: A004 - the pattern's name
+from .parallel_node import parallel
+
+__all__ = [
+    "ChainResult",
+    "ParallelResult",
+    "chain",
+    "conditional",
+    "fold",
+    "map",
+    "parallel",
+    "route",
+]

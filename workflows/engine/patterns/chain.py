@@ -1,0 +1,211 @@
+"""Chain: fold items into a value, one after another."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from workflows.engine.cancellation import Cancellation
+from workflows.engine.config import ChainConfig
+from workflows.engine.context import NodeContext
+from workflows.engine.errors import ChainError
+from workflows.engine.events import EventType
+from workflows.engine.nodes import Node, called, located, takes
+from workflows.engine.observers import Observer
+from workflows.engine.retries import Retry
+from workflows.engine.state import State
+
+from .items import Over, items_of
+from .reporting import context_of
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult(Generic[Value]):
+    """What a chain came to, also one that failed."""
+
+    final: Value  # the accumulator after the last step that finished
+    steps: int  # how many finished
+    intermediates: tuple[Value, ...] | None = (
+        None  # initial, then one per step; if captured
+    )
+
+
+async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
+    items: Iterable[Item],
+    initial: Value,
+    processor: Callable[[Value, Item], Value | Awaitable[Value]],
+    progress: Callable[[int, int, Value], object] | None = None,
+    *,
+    config: ChainConfig | None = None,
+    observer: Observer | None = None,
+    cancellation: Cancellation | None = None,
+    context: NodeContext | None = None,
+) -> ChainResult[Value]:
+    """`processor(accumulated, item)` for every item in order.
+
+    1. Cancelled before a step: ChainError at that step.
+    2. The processor raises: ChainError with the step, the item and the accumulator before it.
+    3. `progress(finished, total, accumulated)` after every step.
+    """
+    config = config or ChainConfig()
+    context = context_of(
+        "chain",
+        named=config.observer,
+        observer=observer,
+        cancellation=cancellation,
+        context=context,
+    )
+    captured = [initial] if config.capture_intermediate_states else None
+    chained = _Fold(list(items), initial, processor, progress, captured, context)
+    return await chained.run()
+
+
+@dataclass(eq=False, slots=True)
+class _Fold(Generic[Item, Value]):
+    items: list[Item]
+    value: Value  # so far
+    processor: Callable[[Value, Item], Value | Awaitable[Value]]
+    progress: Callable[[int, int, Value], object] | None
+    captured: list[Value] | None
+    context: NodeContext
+    steps: int = 0  # finished
+
+    async def run(self) -> ChainResult[Value]:
+        self.context.tell(
+            EventType.CHAIN_START,
+            {
+                "item_count": len(self.items),
+                "has_progress_callback": self.progress is not None,
+                "capture_intermediate": self.captured is not None,
+            },
+        )
+        for item in self.items:
+            await self._step(item)
+        self._complete(error=False)
+        return self.result
+
+    @property
+    def result(self) -> ChainResult[Value]:
+        captured = None if self.captured is None else tuple(self.captured)
+        return ChainResult(self.value, self.steps, captured)
+
+    async def _step(self, item: Item) -> None:
+        if self.context.cancellation.cancelled:
+            self._complete(error=True, error_type="cancellation")
+            raise self._error(
+                "chain.cancelled", item
+            ) from self.context.cancellation.error()
+        place = {"step_index": self.steps, "total_steps": len(self.items)}
+        self.context.tell(EventType.STEP_START, dict(place))
+        try:
+            value: Value = await called(self.processor, self.context, self.value, item)
+        except BaseException as error:
+            self.context.tell(EventType.STEP_COMPLETE, place | {"error": True})
+            failed = isinstance(error, Exception)
+            self._complete(
+                error=True, error_type="processor" if failed else "cancellation"
+            )
+            if failed:
+                raise self._error("chain.processor", item) from error
+            raise
+        self.context.tell(EventType.STEP_COMPLETE, place | {"error": False})
+        await self._keep(value)
+
+    async def _keep(self, value: Value) -> None:
+        self.value = value
+        self.steps += 1
+        if self.captured is not None:
+            self.captured.append(value)
+        if self.progress is not None:
+            await called(
+                self.progress, self.context, self.steps, len(self.items), value
+            )
+
+    def _complete(self, **outcome: object) -> None:
+        self.context.tell(
+            EventType.CHAIN_COMPLETE, {"steps_completed": self.steps, **outcome}
+        )
+
+    def _error(self, code: str, item: Item) -> ChainError:
+        return ChainError(
+            code, step=self.steps, item=item, state=self.value, result=self.result
+        )
+
+
+class ChainNode(Node[S, S]):
+    """A node that folds its state through items."""
+
+    kind = "chain"
+
+    def __init__(  # noqa: PLR0913 - from `chain` alone
+        self,
+        step: Callable[..., Any],
+        over: Over,
+        *,
+        name: str,
+        config: ChainConfig,
+        progress: Callable[[int, int, Any], object] | None,
+        retry: Retry | None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, retry=retry, timeout=timeout, doc=step.__doc__ or "")
+        self.step = step
+        self.over = over
+        self.config = config
+        self.progress = progress
+        self._takes_runtime = takes(step, 3)
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:
+        """One try: the state after the last item."""
+        step = self.step
+        if self._takes_runtime:
+            step = functools.partial(
+                _with_runtime, step, located(runtime, context), context
+            )
+        items = items_of(value, self.over, context.node)
+        result = await fold(
+            items, value, step, self.progress, config=self.config, context=context
+        )
+        return result.final
+
+
+async def _with_runtime(
+    step: Callable[..., Any],
+    runtime: object,
+    context: NodeContext,
+    state: S,
+    item: object,
+) -> S:
+    after: S = await called(step, context, state, item, runtime)
+    return after
+
+
+def chain(  # noqa: PLR0913 - all but the first two are options
+    step: Callable[..., Any],
+    over: Over,
+    *,
+    name: str = "",
+    config: ChainConfig | None = None,
+    progress: Callable[[int, int, Any], object] | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+) -> Node[Any, Any]:
+    """A node that calls `step(state, item)` or `step(state, item, runtime)` item by item.
+
+    `over` is a field of the state or a function of it.
+    """
+    return ChainNode(
+        step,
+        over,
+        name=name,
+        config=config or ChainConfig(),
+        progress=progress,
+        retry=retry,
+        timeout=timeout,
+    )

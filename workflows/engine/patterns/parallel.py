@@ -1,0 +1,272 @@
+"""Parallel: the same work on every item, several at a time; what is finished is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from workflows.engine.cancellation import Cancellation, Interruption
+from workflows.engine.config import ParallelConfig
+from workflows.engine.context import NodeContext
+from workflows.engine.errors import (
+    Cancelled,
+    DeadlinePassed,
+    ItemError,
+    ParallelError,
+    Paused,
+)
+from workflows.engine.events import EventType
+from workflows.engine.nodes import Node, as_node, called
+from workflows.engine.observers import Observer
+from workflows.engine.retries import run_with_tries
+
+from .reporting import context_of
+
+STOPS = (Cancelled, DeadlinePassed)  # raised by an item that was asked to stop
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelResult(Generic[Result]):
+    """What came of the items."""
+
+    results: tuple[Result, ...]  # of the items that succeeded, in item order
+    errors: tuple[ItemError, ...] = ()  # of those that failed, in item order
+
+
+@dataclass(slots=True)
+class Keeping(Generic[Result]):
+    """Results that are there already, and where new ones go."""
+
+    kept: Mapping[int, Result]
+    keep: Callable[[int, Result], Result]  # returns what a later attempt will read
+
+
+async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it takes
+    items: Sequence[Item],
+    processor: Callable[..., Any] | Node[Item, Result],
+    progress: Callable[[int, int, Result], object] | None = None,
+    *,
+    config: ParallelConfig | None = None,
+    observer: Observer | None = None,
+    cancellation: Cancellation | None = None,
+    context: NodeContext | None = None,
+    runtime: object = None,
+    keeping: Keeping[Result] | None = None,
+    cpus: int | None = None,
+) -> ParallelResult[Result]:
+    """`processor(item)` for every item, by several workers that take them in order.
+
+    1. fail_fast: the first error stops the rest; ParallelError tells it.
+    2. Otherwise every item runs; ParallelError only if there are items and none succeeded.
+    3. Cancelled: ParallelError, unless everything had finished.
+    4. `progress(finished, total, result)` after each success, counted without gaps.
+    """
+    config = config or ParallelConfig()
+    alone = context is None
+    context = context_of(
+        "parallel",
+        named=config.observer,
+        observer=observer,
+        cancellation=cancellation,
+        context=context,
+    )
+    work: _Map[Item, Result] = _Map(
+        list(items),
+        as_node(processor),
+        progress,
+        config.fails_fast,
+        context,
+        runtime,
+        keeping,
+    )
+    workers = worker_count(config, len(items), cpus or os.cpu_count() or 1)
+    if not alone:
+        return await work.run(workers)
+    with Interruption(context.cancellation).listening() as interruption:
+        interruption.open()
+        try:
+            return await work.run(workers)
+        finally:
+            interruption.close()
+
+
+def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
+    """How many items run at once: as configured, else by processors and items, at least 1."""
+    if config.max_workers > 0:
+        return config.max_workers
+    return max(1, min(2 * cpus, config.worker_cap, items))
+
+
+@dataclass(eq=False, slots=True)
+class _Map(Generic[Item, Result]):
+    items: list[Item]
+    node: Node[Item, Result]
+    progress: Callable[[int, int, Result], object] | None
+    fail_fast: bool
+    context: NodeContext
+    runtime: object
+    keeping: Keeping[Result] | None
+    results: dict[int, Result] = field(default_factory=dict)
+    errors: dict[int, ItemError] = field(default_factory=dict)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    waiting: Iterator[int] = field(init=False)  # the items no worker has taken yet
+    stop: Cancellation = field(init=False)  # for the items: the run's, or a failure's
+
+    def __post_init__(self) -> None:
+        kept = {} if self.keeping is None else self.keeping.kept
+        indices = range(len(self.items))
+        self.results = {index: kept[index] for index in indices if index in kept}
+        self.waiting = iter([index for index in indices if index not in kept])
+
+    async def run(self, workers: int) -> ParallelResult[Result]:
+        self._tell_start(workers)
+        try:
+            with self.context.cancellation.child() as self.stop:
+                await self._work(workers)
+        except BaseException:
+            self._tell_complete(error=True)
+            raise
+        error = self._outcome()
+        self._tell_complete(error=error is not None)
+        if error is not None:
+            raise error
+        return self.result
+
+    @property
+    def result(self) -> ParallelResult[Result]:
+        return ParallelResult(
+            tuple(self.results[index] for index in sorted(self.results)),
+            tuple(self.errors[index] for index in sorted(self.errors)),
+        )
+
+    async def _work(self, workers: int) -> None:
+        """
+        1. Start the workers and wait for them.
+        2. Interrupted: stop them, wait until they have, and let it pass if nothing was left to do
+           and it was the run's cancellation.
+        3. A worker that fails, rather than its item, stops the others and is raised.
+        """
+        self.tasks = [
+            asyncio.create_task(self._worker(number)) for number in range(workers)
+        ]
+        try:
+            await asyncio.wait(self.tasks, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            await self._end_workers()
+            if not self.context.cancellation.cancelled:
+                raise
+        await self._end_workers()
+        broken = [task.exception() for task in self.tasks if not task.cancelled()]
+        for error in filter(None, broken):
+            raise error
+
+    async def _end_workers(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
+
+    async def _worker(self, number: int) -> None:
+        while not self.stop.cancelled:
+            index = next(self.waiting, None)
+            if index is None:
+                return
+            await self._item(number, index)
+
+    async def _item(self, worker: int, index: int) -> None:
+        place = {
+            "worker_id": worker,
+            "item_index": index,
+            "total_items": len(self.items),
+        }
+        self.context.tell(EventType.WORKER_START, dict(place))
+        try:
+            result = await self._result(index)
+        except (Exception, Paused, asyncio.CancelledError, *STOPS) as error:
+            self.context.tell(EventType.WORKER_COMPLETE, place | {"error": True})
+            self._failed(index, error)
+            return
+        self.results[index] = result
+        self.context.tell(EventType.WORKER_COMPLETE, place | {"error": False})
+        if self.progress is not None:
+            finished, total = len(self.results), len(self.items)
+            await called(self.progress, self.context, finished, total, result)
+
+    async def _result(self, index: int) -> Result:
+        context = self.context.for_item(index, self.stop)
+        result = await run_with_tries(
+            self.node, self.items[index], self.runtime, context
+        )
+        return result if self.keeping is None else self.keeping.keep(index, result)
+
+    def _failed(self, index: int, error: BaseException) -> None:
+        """Note an item's error, unless it was only interrupted; stop the rest if they fail fast."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError):
+                raise error
+            return
+        if isinstance(error, STOPS) and self.stop.cancelled:
+            return
+        if isinstance(error, Paused):
+            error = RuntimeError(
+                "an item cannot pause the run: pause in a node of its own, before or after this one"
+            )
+        elif isinstance(error, asyncio.CancelledError):
+            error = RuntimeError("something that the item awaited was cancelled")
+        self.errors[index] = ItemError(index, self.items[index], error)
+        if self.fail_fast:
+            self._stop_others(task)
+
+    def _stop_others(self, this: asyncio.Task[Any] | None) -> None:
+        self.stop.cancel("another item failed")
+        for task in self.tasks:
+            if task is not this:
+                task.cancel()
+
+    def _outcome(self) -> ParallelError | None:
+        """What is wrong with what the workers did, if anything."""
+        all_ran = len(self.results) + len(self.errors) == len(self.items)
+        if self.context.cancellation.cancelled:
+            complete = all_ran and not self.errors
+            usable = all_ran and not self.fail_fast and self.results
+            if not (complete or usable):
+                error = self._error("parallel.cancelled")
+                error.__cause__ = self.context.cancellation.error()
+                return error
+            return None
+        if self.errors and (self.fail_fast or not self.results):
+            error = self._error("parallel.failed")
+            error.__cause__ = next(iter(self.errors.values())).cause
+            return error
+        return None
+
+    def _error(self, code: str) -> ParallelError:
+        result = self.result
+        return ParallelError(code, errors=result.errors, results=result.results)
+
+    def _tell_start(self, workers: int) -> None:
+        data = {
+            "item_count": len(self.items),
+            "worker_count": workers,
+            "fail_fast": self.fail_fast,
+            "has_progress_callback": self.progress is not None,
+        }
+        if self.results:
+            data["kept"] = len(self.results)
+        self.context.tell(EventType.PARALLEL_START, data)
+
+    def _tell_complete(self, *, error: bool) -> None:
+        self.context.tell(
+            EventType.PARALLEL_COMPLETE,
+            {
+                "items_processed": len(self.results),
+                "items_failed": len(self.errors),
+                "error": error,
+            },
+        )

@@ -1,0 +1,120 @@
+"""Parallel as a node: over a field of the state, into another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from workflows.engine.config import ParallelConfig
+from workflows.engine.context import NodeContext
+from workflows.engine.nodes import Node, as_node, called, takes
+from workflows.engine.state import State
+
+from .items import Keeper, Over, items_of
+from .parallel import Keeping, ParallelResult
+from .parallel import map as map_items
+
+S = TypeVar("S", bound=State)
+
+Into: TypeAlias = str | Callable[..., Any]
+
+
+class ParallelNode(Node[S, S]):
+    """A node that runs another node for every item and keeps each result as it comes."""
+
+    kind = "parallel"
+
+    def __init__(  # noqa: PLR0913 - from `parallel` alone
+        self,
+        item: Node[Any, Any],
+        over: Over,
+        into: Into,
+        *,
+        name: str,
+        config: ParallelConfig,
+        progress: Callable[[int, int, Any], object] | None,
+        cpus: int | None,
+    ) -> None:
+        super().__init__(name, doc=item.doc)
+        self.item = item
+        self.over = over
+        self.into = into
+        self.config = config
+        self.progress = progress
+        self.cpus = cpus
+        self._keeper = Keeper(item)
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:
+        """One try: the state with the results of all items, those kept before included."""
+        outcome: ParallelResult[Any] = await map_items(
+            items_of(value, self.over, context.node),
+            self.item,
+            self.progress,
+            config=self.config,
+            context=context,
+            runtime=runtime,
+            keeping=self._keeping(context),
+            cpus=self.cpus,
+        )
+        return await self._gathered(value, outcome, context)
+
+    def _keeping(self, context: NodeContext) -> Keeping[Any]:
+        read = self._keeper.read
+        kept = {index: read(item) for index, item in context.kept_items().items()}
+
+        def keep(index: int, result: Any) -> Any:
+            written = self._keeper.write(result)
+            if context.keep_item is not None:
+                context.keep_item(index, written)
+            return read(written)
+
+        return Keeping(kept, keep)
+
+    async def _gathered(
+        self, value: S, outcome: ParallelResult[Any], context: NodeContext
+    ) -> S:
+        if isinstance(self.into, str):
+            return value.set(self.into, list(outcome.results))
+        given = [value, list(outcome.results), list(outcome.errors)]
+        needed = 3 if takes(self.into, 3) else 2
+        state: S = await called(self.into, context, *given[:needed])
+        return state
+
+
+def parallel(  # noqa: PLR0913 - all but the first three are options
+    item: Callable[..., Any] | Node[Any, Any],
+    over: Over,
+    into: Into,
+    *,
+    limit: int = 0,
+    fail_fast: bool | None = None,
+    name: str = "",
+    config: ParallelConfig | None = None,
+    progress: Callable[[int, int, Any], object] | None = None,
+    cpus: int | None = None,
+) -> Node[Any, Any]:
+    """A node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
+
+    - `over`: a field of the state, or a function of it.
+    - `into`: the field that gets the results in item order, or a function
+      `(state, results)` or `(state, results, errors)` that returns the state.
+    - `limit`: how many run at once; 0 chooses by processors and items.
+    - `fail_fast=False` runs all items whatever fails, and fails only if none succeeded.
+
+    Retries and the timeout of the item's node hold for each item. An item that finished is kept and
+    is not run again when the run is resumed.
+    """
+    config = (config or ParallelConfig()).merge(
+        ParallelConfig(
+            max_workers=limit, fail_fast=fail_fast, worker_cap=0, observer=""
+        )
+    )
+    return ParallelNode(
+        as_node(item),
+        over,
+        into,
+        name=name,
+        config=config,
+        progress=progress,
+        cpus=cpus,
+    )

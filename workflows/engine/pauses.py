@@ -1,0 +1,232 @@
+"""Nodes that pause the run: for a person, for a time, for another workflow.
+
+A paused run holds nothing: it is a checkpoint and a question. `Graph.resume(enter=node, answer=…)`
+runs the node again, which then finds its answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
+
+from .context import Answer, NodeContext
+from .errors import (
+    AnswerInvalid,
+    NobodyAnswered,
+    Paused,
+    SubworkflowFailed,
+)
+from .frozen import Json, freeze
+from .nodes import Kind, Node, called
+from .state import State
+
+S = TypeVar("S", bound=State)
+Form = TypeVar("Form", bound=BaseModel)
+Into: TypeAlias = str | Callable[[Any, Any], Any]
+Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
+
+
+class Approval(Node[S, S], Generic[S, Form]):
+    """A node that asks a person and puts the answer into the state."""
+
+    kind: ClassVar[Kind] = "approval"
+
+    def __init__(  # noqa: PLR0913 - from `approval` alone
+        self,
+        question: str,
+        answer: type[Form],
+        into: str,
+        *,
+        within: timedelta | None,
+        groups: Sequence[str],
+        on_expiry: Form | Mapping[str, Any] | None,
+        show: Callable[[Any], Mapping[str, Any]] | None,
+        name: str,
+    ) -> None:
+        super().__init__(name, doc=question)
+        self.question = question
+        self.answer_type = answer
+        self.into = into
+        self.within = within
+        self.groups = tuple(groups)
+        self.show = show
+        self.form: dict[str, Any] = answer.model_json_schema()
+        self.on_expiry = None if on_expiry is None else answer.model_validate(on_expiry)
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+        """Without an answer: Paused. With one: the state that holds it."""
+        if context.answer is None:
+            raise self._pause(value, context)
+        return value.set(self.into, self._read(context.answer, context.node))
+
+    def check(self, value: Json) -> Form:
+        """A person's answer, in its type. Raises AnswerInvalid, which tells what is wrong."""
+        try:
+            return self.answer_type.model_validate(value)
+        except ValidationError as error:
+            raise AnswerInvalid(self.name, error) from error
+
+    def _read(self, answer: Answer, node: str) -> Form:
+        if not answer.expired:
+            return self.check(answer.value)
+        if self.on_expiry is None:
+            raise NobodyAnswered(node, self.within)
+        return self.on_expiry
+
+    def _pause(self, state: S, context: NodeContext) -> Paused:
+        until = None if self.within is None else context.clock.now() + self.within
+        expiry = (
+            None
+            if self.on_expiry is None
+            else freeze(self.on_expiry.model_dump(mode="json"))
+        )
+        return Paused(
+            "approval",
+            question=self.question.format(s=state),
+            form=self.form,
+            until=until,
+            on_expiry=expiry,
+            groups=self.groups,
+            show=_json(self.show(state)) if self.show else {},
+        )
+
+
+class Wait(Node[S, S]):
+    """A node that lets time pass."""
+
+    kind: ClassVar[Kind] = "wait"
+
+    def __init__(self, until: Until, *, name: str) -> None:
+        super().__init__(
+            name, doc=inspect.getdoc(until) or "" if callable(until) else ""
+        )
+        self.until = until
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+        """The state as it is, once the time has come or an answer was given; else Paused."""
+        until = self._time(value, context)
+        if context.answer is None and context.clock.now() < until:
+            raise Paused(
+                "wait",
+                question=f"waits until {until:%Y-%m-%d %H:%M:%S %Z}",
+                until=until,
+            )
+        return value
+
+    def _time(self, state: State, context: NodeContext) -> datetime:
+        """When to go on, the same however often it is asked: counted from the step before."""
+        until = self.until(state) if callable(self.until) else self.until
+        if isinstance(until, timedelta):
+            return (state.timestamp or context.clock.now()) + until
+        if until.tzinfo is None:
+            raise ValueError(
+                f"“{context.node}” waits until {until}, which has no time zone: give it one."
+            )
+        return until
+
+
+class Subworkflow(Node[S, S]):
+    """A node that runs another workflow and waits for its result."""
+
+    kind: ClassVar[Kind] = "subworkflow"
+
+    def __init__(
+        self,
+        workflow: str,
+        params: Callable[[Any], Mapping[str, Any]],
+        into: Into,
+        *,
+        name: str,
+    ) -> None:
+        super().__init__(name, doc=f"Run the workflow “{workflow}”.")
+        self.workflow = workflow
+        self.params = params
+        self.into = into
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+        """Without the child's result: Paused. With it: the state that holds it."""
+        answer = context.answer
+        if answer is None:
+            raise Paused(
+                "subworkflow",
+                question=f"waits for the workflow “{self.workflow}”",
+                workflow=self.workflow,
+                params=_json(self.params(value)),
+            )
+        if answer.error or answer.expired:
+            why = answer.error or "it did not end in time"
+            raise SubworkflowFailed(
+                f"The workflow “{self.workflow}” did not complete: {why}"
+            )
+        if callable(self.into):
+            state: S = await called(self.into, context, value, answer.value)
+            return state
+        return value.set(self.into, answer.value)
+
+
+def approval(  # noqa: PLR0913 - all but the first three are options
+    question: str,
+    answer: type[BaseModel],
+    into: str,
+    *,
+    within: timedelta | None = None,
+    on_expiry: BaseModel | Mapping[str, Any] | None = None,
+    groups: Sequence[str] = (),
+    show: Callable[[Any], Mapping[str, Any]] | None = None,
+    name: str = "",
+) -> Approval[Any, Any]:
+    """A node that asks a person `question` and stores the answer in the field `into`.
+
+    - `question`: a template of the state, as in "Is “{s.label}” right?".
+    - `answer`: the pydantic model of the answer; it becomes the form.
+    - `within`: how long to wait; then `on_expiry` is the answer, or the run fails without one.
+    - `groups`: whose members may answer; everyone who may see the run, if empty.
+    - `show`: a function of the state that gives JSON of what the person should look at.
+    """
+    return Approval(
+        question,
+        answer,
+        into,
+        within=within,
+        groups=groups,
+        on_expiry=on_expiry,
+        show=show,
+        name=name,
+    )
+
+
+def wait(until: Until, *, name: str = "") -> Wait[Any]:
+    """A node that goes on at a time, or that long after the step before it.
+
+    `until` is an aware datetime, a timedelta, or a function of the state that returns one.
+    """
+    return Wait(until, name=name)
+
+
+def sleep(time: timedelta, *, name: str = "") -> Wait[Any]:
+    """A node that goes on that long after the step before it."""
+    return Wait(time, name=name)
+
+
+def subworkflow(
+    workflow: str,
+    params: Callable[[Any], Mapping[str, Any]],
+    into: Into,
+    *,
+    name: str = "",
+) -> Subworkflow[Any]:
+    """A node that runs the workflow of that name with `params(state)`, and waits for its result.
+
+    `into` is the field that gets the result, or a function `(state, result)` that gives the state.
+    """
+    return Subworkflow(workflow, params, into, name=name)
+
+
+def _json(values: Mapping[str, Any]) -> Json:
+    """Values as JSON, with whatever pydantic can write in them."""
+    return freeze(to_jsonable_python(dict(values)))

@@ -1,0 +1,345 @@
+"""Predicates: pure questions to a state that explain themselves.
+
+Evaluating one gives an `Evaluation`: the answer, the reason in words with the values filled in,
+and exactly the keys it read. Nobody writes explanations by hand; a template may improve one.
+
+    @predicate("confidence {s.confidence:.0%}, threshold {s.params.threshold:.0%}")
+    def is_confident(state: Review) -> bool: ...
+
+    key("confidence").at_least(0.8) & ~was_rejected
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, NoReturn, TypeAlias, TypeVar, overload
+
+from workflows.engine.errors import DefinitionError, PredicateFailed
+from workflows.engine.frozen import FrozenDict, Json
+from workflows.engine.state import State
+
+from .words import shown
+
+logger = logging.getLogger(__name__)
+
+S_contra = TypeVar("S_contra", bound=State, contravariant=True)
+S = TypeVar("S", bound=State)
+
+ABSENT = FrozenDict({"absent": True})
+"""Stands in an evaluation's `values` for a key that was asked for and is not in the state."""
+
+Answer: TypeAlias = "tuple[bool, str, tuple[Evaluation, ...]]"  # result, reason, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a predicate said of a state, and why."""
+
+    result: bool
+    name: str
+    reason: str  # in words, with the values filled in
+    values: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # by top-level key; see ABSENT
+    parts: tuple[Evaluation, ...] = ()  # of a combinator: those that were evaluated
+
+
+class Predicate(ABC, Generic[S_contra]):
+    """A question with a name. Compose with `&`, `|` and `~`."""
+
+    binds: ClassVar[int] = 3  # how tightly its name holds together; “or” 1, “and” 2
+
+    def __init__(self, name: str) -> None:
+        """Take a name that reads well after “if”."""
+        self.name = name
+
+    @staticmethod
+    def of(function: Callable[[Any], bool]) -> Predicate[Any]:
+        """Return any function of the state as a predicate. Raises DefinitionError."""
+        return (
+            function if isinstance(function, Predicate) else FunctionPredicate(function)
+        )
+
+    def __call__(self, state: S_contra) -> bool:
+        """Return the answer alone; raises what the predicate raises."""
+        return self._answer(state)[0]
+
+    def evaluate(self, state: S_contra) -> Evaluation:
+        """Return the answer with its reason. Raises PredicateFailed, with what was read so far."""
+        reads: dict[str, None] = {}
+        try:
+            result, reason, parts = self._answer(state.watched(reads))
+        except _PartFailed as failed:
+            reason, parts, error = failed.parts[-1].reason, failed.parts, failed.cause
+        except Exception as raised:
+            reason = f"{self.name} raised {_named(raised)}"
+            parts, error = (), raised
+        else:
+            return Evaluation(result, self.name, reason, _read(state, reads), parts)
+        evaluation = Evaluation(False, self.name, reason, _read(state, reads), parts)
+        raise PredicateFailed(evaluation) from error
+
+    @abstractmethod
+    def _answer(self, state: Any) -> Answer: ...
+
+    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return the reason when the opposite is wanted."""
+        return evaluation.reason
+
+    def __and__(self: Predicate[S], other: Predicate[S]) -> Predicate[S]:
+        """Both."""
+        return all_of(self, other)
+
+    def __or__(self: Predicate[S], other: Predicate[S]) -> Predicate[S]:
+        """One of both, or both."""
+        return any_of(self, other)
+
+    def __invert__(self: Predicate[S]) -> Predicate[S]:
+        """The opposite."""
+        return not_(self)
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: `one and other` would silently forget one of them."""
+        raise TypeError(
+            f"The predicate “{self.name}” is neither true nor false by itself. Combine predicates"
+            " with &, | and ~ in place of `and`, `or` and `not`; ask `is None` for presence."
+        )
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"<predicate {self.name}>"
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _read(state: State, reads: Mapping[str, None]) -> dict[str, Json]:
+    data = state.unwatched().data
+    return {key: data.get(key, ABSENT) for key in reads}
+
+
+class _PartFailed(Exception):
+    """A part of a combinator failed; the parts evaluated so far, the failed one last."""
+
+    def __init__(
+        self, parts: tuple[Evaluation, ...], cause: BaseException | None
+    ) -> None:
+        super().__init__()
+        self.parts = parts
+        self.cause = cause
+
+
+# Functions --------------------------------------------------------------------------
+
+
+class FunctionPredicate(Predicate[S_contra]):
+    """A function of the state, told by its template, else by what it read."""
+
+    def __init__(
+        self, function: Callable[[Any], bool], template: str = "", name: str = ""
+    ) -> None:
+        """Take the function. Raises DefinitionError for what cannot be one, or a bad template."""
+        name = name or getattr(function, "__name__", type(function).__name__)
+        name = "lambda" if name == "<lambda>" else name
+        super().__init__(name)
+        _must_take_a_state(function, name)
+        _must_be_a_template(template, name)
+        self.function = function
+        self.template = template
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, state: S_contra) -> bool:
+        """Return what the function returns, as true or false."""
+        return bool(self.function(state))
+
+    def _answer(self, state: Any) -> Answer:
+        reads: dict[str, None] = {}
+        result = bool(self.function(state.watched(reads)))
+        source = state.unwatched()
+        return (
+            result,
+            self._told(source) or self._reason(source, reads, result=result),
+            (),
+        )
+
+    def _told(self, state: State) -> str:
+        """Return the filled-in template; one that does not fit must not fail the run."""
+        try:
+            return self.template.format(s=state)
+        except Exception as error:
+            logger.warning(
+                "The template of predicate “%s” does not fit the state (%s): %s",
+                self.name,
+                _named(error),
+                self.template,
+            )
+            return ""
+
+    def _reason(self, state: State, reads: Mapping[str, None], *, result: bool) -> str:
+        told = f"{self.name} is {'true' if result else 'false'}"
+        values = [
+            f"{key} {_shown(value)}" for key, value in _read(state, reads).items()
+        ]
+        return f"{told}: {', '.join(values)}" if values else told
+
+
+def _shown(value: Json) -> str:
+    return "is absent" if value is ABSENT else shown(value)
+
+
+def _must_take_a_state(function: Callable[..., Any], name: str) -> None:
+    why = ""
+    if not callable(function):
+        why = "a predicate is a function of the state"
+    elif inspect.iscoroutinefunction(function):
+        why = "a predicate waits for nothing, so it cannot be async; ask in a node before it"
+    else:
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError:
+            why = "a predicate takes the state and nothing else"
+        except ValueError:  # some built-ins tell nothing about themselves
+            why = ""
+    if why:
+        raise DefinitionError(
+            f"{function!r} cannot be the predicate “{name}”: {why}.",
+            code="predicate.function",
+        )
+
+
+def _must_be_a_template(template: str, name: str) -> None:
+    try:
+        places = [part[1] for part in string.Formatter().parse(template)]
+    except ValueError as error:
+        raise DefinitionError(
+            f"The template of predicate “{name}” is not well formed ({error}): {template!r}.",
+            code="predicate.function",
+        ) from error
+    for place in places:
+        if place is not None and place.replace("[", ".").partition(".")[0] != "s":
+            raise DefinitionError(
+                f"The template of predicate “{name}” has “{{{place}}}”; it knows the state only,"
+                " as “{s.…}”.",
+                code="predicate.function",
+            )
+
+
+@overload
+def predicate(
+    template: str = "", /, *, name: str = ""
+) -> Callable[[Callable[[S], bool]], FunctionPredicate[S]]: ...
+@overload
+def predicate(function: Callable[[S], bool], /) -> FunctionPredicate[S]: ...
+def predicate(given: Any = "", /, *, name: str = "") -> Any:
+    """Make a function of the state a predicate, named like it.
+
+    `template` is the reason in words; `{s.…}` stands for values of the state.
+    """
+    if isinstance(given, str):
+        return functools.partial(FunctionPredicate, template=given, name=name)
+    return FunctionPredicate(given)
+
+
+# Combinators ------------------------------------------------------------------------
+
+
+class _Always(Predicate[S_contra]):
+    def _answer(self, state: Any) -> Answer:  # noqa: ARG002
+        return True, "always", ()
+
+
+always: Predicate[State] = _Always("always")
+
+
+class Not(Predicate[S_contra]):
+    """True where its part is false."""
+
+    def __init__(self, part: Predicate[S_contra]) -> None:
+        """Take the part."""
+        super().__init__(f"not {_grouped(part, 3)}")
+        self.part = part
+
+    def _answer(self, state: Any) -> Answer:
+        (inner,), result = _evaluated((self.part,), state, stops_at=None)
+        return not result, self.part.denied(state.unwatched(), inner), (inner,)
+
+    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return the part's own reason: what is wanted is the part again."""
+        return evaluation.parts[0].reason
+
+
+class AllOf(Predicate[S_contra]):
+    """True where every part is; stops at the first that is not. Empty: true."""
+
+    binds = 2
+
+    def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
+        """Take the parts, in the order in which they are asked."""
+        super().__init__(" and ".join(_grouped(part, 3) for part in parts) or "always")
+        self.parts = parts
+
+    def _answer(self, state: Any) -> Answer:
+        parts, last = _evaluated(self.parts, state, stops_at=False)
+        return last is not False, _joined(parts) or "nothing is asked", parts
+
+
+class AnyOf(Predicate[S_contra]):
+    """True where some part is; stops at the first that is. Empty: false."""
+
+    binds = 1
+
+    def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
+        """Take the parts, in the order in which they are asked."""
+        super().__init__(" or ".join(_grouped(part, 2) for part in parts) or "never")
+        self.parts = parts
+
+    def _answer(self, state: Any) -> Answer:
+        parts, last = _evaluated(self.parts, state, stops_at=True)
+        return last is True, _joined(parts) or "there is nothing to choose from", parts
+
+
+def not_(part: Predicate[S]) -> Predicate[S]:
+    """Return the opposite of a predicate."""
+    return part.part if isinstance(part, Not) else Not(part)
+
+
+def all_of(*parts: Predicate[S]) -> Predicate[S]:
+    """Return a predicate that holds where every part does; without parts it always holds."""
+    return AllOf(tuple(map(Predicate.of, parts)))
+
+
+def any_of(*parts: Predicate[S]) -> Predicate[S]:
+    """Return a predicate that holds where some part does; without parts it never holds."""
+    return AnyOf(tuple(map(Predicate.of, parts)))
+
+
+def _evaluated(
+    parts: tuple[Predicate[Any], ...], state: Any, *, stops_at: bool | None
+) -> tuple[tuple[Evaluation, ...], bool | None]:
+    """Return what the parts say, up to one that settles it, and what the last one said."""
+    evaluated: list[Evaluation] = []
+    for part in parts:
+        try:
+            evaluated.append(part.evaluate(state))
+        except PredicateFailed as error:
+            raise _PartFailed(
+                (*evaluated, error.evaluation), error.__cause__
+            ) from error
+        if evaluated[-1].result is stops_at:
+            break
+    return tuple(evaluated), evaluated[-1].result if evaluated else None
+
+
+def _joined(parts: tuple[Evaluation, ...]) -> str:
+    return "; ".join(part.reason for part in parts)
+
+
+def _grouped(part: Predicate[Any], tightness: int) -> str:
+    return part.name if part.binds >= tightness else f"({part.name})"

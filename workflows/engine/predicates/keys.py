@@ -1,0 +1,176 @@
+"""Predicates over one key of the state: `key("confidence").at_least(0.8)`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from workflows.engine.errors import DefinitionError, NotSerialisable
+from workflows.engine.frozen import Json, equal, freeze
+from workflows.engine.state import State
+
+from .core import Answer, Evaluation, Predicate
+from .words import compared, shown
+
+
+class KeyPredicate(Predicate[State]):
+    """A question about one key: “confidence 0.62, needs at least 0.80”."""
+
+    def __init__(
+        self, key: str, words: str, wanted: str, holds: Callable[[Json], bool]
+    ) -> None:
+        """Take the key, the name after it, what it needs to be, and the test of its JSON."""
+        super().__init__(f"{key} {words}")
+        self.key = key
+        self.wanted = wanted
+        self._holds = holds
+
+    def _answer(self, state: Any) -> Answer:
+        result = self.key in state and self._asked(state)
+        return result, self._reason(state, "needs"), ()
+
+    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return what it must not be."""
+        return self._reason(state, "must not be")
+
+    def _asked(self, state: Any) -> bool:
+        return self._holds(state.data[self.key])
+
+    def _reason(self, state: Any, verb: str) -> str:
+        if self.key not in state:
+            return f"{self.key} is absent, {verb} {self.wanted}"
+        return f"{self.key} {shown(state.data[self.key])}, {verb} {self.wanted}"
+
+
+class Existence(KeyPredicate):
+    """Whether a key is there, be its value null."""
+
+    def _reason(self, state: Any, verb: str) -> str:  # noqa: ARG002
+        return f"{self.key} is {'there' if self.key in state else 'absent'}"
+
+
+class Comparison(KeyPredicate):
+    """Whether a value is above or below a bound; false for what cannot be compared with it."""
+
+    def __init__(
+        self, key: str, words: str, bound: Any, holds: Callable[[Any, Any], bool]
+    ) -> None:
+        """Take the bound and the operator."""
+        super().__init__(
+            key, f"{words} {compared(None, bound)[1]}", words, lambda _: False
+        )
+        self.bound = bound
+        self._compare = holds
+
+    def _asked(self, state: Any) -> bool:
+        found = state[self.key]  # in its type: a date is compared with a date
+        return _comparable(found, self.bound) and self._compare(found, self.bound)
+
+    def _reason(self, state: Any, verb: str) -> str:
+        if self.key not in state:
+            return f"{self.key} is absent, {verb} {self.wanted} {compared(None, self.bound)[1]}"
+        found, bound = compared(state[self.key], self.bound)
+        if not _comparable(state[self.key], self.bound):
+            found = f"{found} cannot be compared"
+        return f"{self.key} {found}, {verb} {self.wanted} {bound}"
+
+
+def _comparable(found: object, bound: object) -> bool:
+    numbers = int | float | Decimal
+    if isinstance(found, bool) or isinstance(bound, bool):
+        return False
+    if isinstance(found, numbers):
+        return isinstance(bound, numbers)
+    return isinstance(found, type(bound)) and hasattr(type(bound), "__lt__")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the state that waits for its comparison."""
+
+    name: str
+
+    def exists(self) -> Predicate[State]:
+        """It is there, be its value null."""
+        return Existence(self.name, "exists", "to be there", lambda _: True)
+
+    def equals(self, value: object) -> Predicate[State]:
+        """It is this value, types and all: 1, 1.0, True and "1" differ."""
+        wanted = _json(self.name, value)
+        told = shown(wanted)
+        return KeyPredicate(
+            self.name, f"equals {told}", told, lambda v: equal(v, wanted)
+        )
+
+    def one_of(self, *values: object) -> Predicate[State]:
+        """It is one of these values, types and all."""
+        wanted = [_json(self.name, value) for value in values]
+        told = f"one of {', '.join(map(shown, wanted)) or 'none'}"
+        return KeyPredicate(
+            self.name, told, told, lambda v: any(equal(v, value) for value in wanted)
+        )
+
+    def at_least(self, bound: Any) -> Predicate[State]:
+        """It is not below the bound."""
+        return Comparison(self.name, "at least", bound, operator.ge)
+
+    def at_most(self, bound: Any) -> Predicate[State]:
+        """It is not above the bound."""
+        return Comparison(self.name, "at most", bound, operator.le)
+
+    def above(self, bound: Any) -> Predicate[State]:
+        """It is above the bound."""
+        return Comparison(self.name, "above", bound, operator.gt)
+
+    def below(self, bound: Any) -> Predicate[State]:
+        """It is below the bound."""
+        return Comparison(self.name, "below", bound, operator.lt)
+
+    def is_true(self) -> Predicate[State]:
+        """It is true, not merely something."""
+        return KeyPredicate(self.name, "is true", "true", lambda value: value is True)
+
+    def is_false(self) -> Predicate[State]:
+        """It is false, not merely nothing."""
+        return KeyPredicate(
+            self.name, "is false", "false", lambda value: value is False
+        )
+
+    def is_null(self) -> Predicate[State]:
+        """It is there and null."""
+        return KeyPredicate(self.name, "is null", "null", lambda value: value is None)
+
+
+def key(name: str) -> Key:
+    """Return a key of the state, to compare: `key("confidence").at_least(0.8)`."""
+    return Key(name)
+
+
+def key_exists(name: str) -> Predicate[State]:
+    """Return a predicate that holds where the state has the key, be its value null."""
+    return Key(name).exists()
+
+
+def key_equals(name: str, value: object) -> Predicate[State]:
+    """Return a predicate that holds where a key's value is this one, types and all."""
+    return Key(name).equals(value)
+
+
+def _json(name: str, value: object) -> Json:
+    """Return a value as the state stores it: an enum, a date or a model as its JSON."""
+    try:
+        return freeze(value, name)
+    except NotSerialisable:
+        pass
+    try:
+        return freeze(to_jsonable_python(value), name)
+    except (PydanticSerializationError, NotSerialisable) as error:
+        raise DefinitionError(
+            f"No state can hold {value!r}, so “{name}” never equals it.",
+            code="predicate.function",
+        ) from error

@@ -1,0 +1,99 @@
+"""Going on from a checkpoint: where to, and when not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from .checkpoints import CheckpointNotFound
+from .choice import choose
+from .context import Answer
+from .errors import PredicateFailed, ResumeRefused
+from .events import EventType
+from .state import State
+
+if TYPE_CHECKING:
+    from .walk import Walk
+
+S = TypeVar("S", bound=State)
+
+
+async def resume(
+    walk: Walk,
+    run_id: str,
+    state_type: type[S],
+    enter: str | None,
+    answer: Answer | None,
+) -> S:
+    """The state at the exit, walked to from the last checkpoint of a run.
+
+    1. No store, no checkpoint, or one that does not fit: ResumeRefused, and nothing changes.
+    2. A checkpoint at an exit: the run had finished; its state, and nothing runs.
+    3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
+    4. `enter`: no edge is evaluated; that node runs at once and finds `answer`.
+    """
+    state = _load(walk, run_id, state_type)
+    walk.tell(EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id)
+    if walk.graph.is_exit(state.checkpoint_node):
+        return state
+    node = _next(walk, state) if enter is None else _entered(walk, enter)
+    walk.tell(
+        EventType.CHECKPOINT_RESUME,
+        checkpoint_node=state.checkpoint_node,
+        resume_node=node,
+        run_id=run_id,
+    )
+    return await walk.go_on(node, state, answer)
+
+
+def _load(walk: Walk, run_id: str, state_type: type[S]) -> S:
+    store = walk.graph.checkpoints
+    if store is None:
+        raise ResumeRefused("resume.disabled", run_id)
+    try:
+        state = store.load(run_id)
+    except CheckpointNotFound as error:
+        raise ResumeRefused("resume.not_found", run_id) from error
+    except Exception as error:
+        raise ResumeRefused("resume.load_failed", run_id) from error
+    return _typed(state, run_id, state_type)
+
+
+def _typed(state: State, run_id: str, state_type: type[S]) -> S:
+    if isinstance(state, state_type):
+        return state
+    try:
+        return state_type.from_data(
+            state.data,
+            run_id=state.run_id,
+            checkpoint_node=state.checkpoint_node,
+            sequence=state.sequence,
+            timestamp=state.timestamp,
+            secrets=state.secrets,
+        )
+    except Exception as error:
+        raise ResumeRefused("resume.mismatch", run_id) from error
+
+
+def _next(walk: Walk, state: State) -> str:
+    """Where the stored state goes, told like any decision."""
+    node = state.checkpoint_node
+    if not node:
+        return walk.graph.entry
+    edges = walk.graph.edges_from(node)
+    if not edges:
+        raise ResumeRefused("resume.dead_end", state.run_id, node=node)
+    try:
+        edge = choose(edges, state, walk.emit)
+    except PredicateFailed as error:
+        raise ResumeRefused(
+            "resume.predicate_failed", state.run_id, node=node
+        ) from error
+    if edge is None:
+        raise ResumeRefused("resume.no_transition", state.run_id, node=node)
+    return edge.target
+
+
+def _entered(walk: Walk, enter: str) -> str:
+    if enter not in walk.graph.nodes:
+        raise ResumeRefused("resume.unknown_node", node=enter)
+    return enter

@@ -1,0 +1,101 @@
+"""Trying a node again: how often, on which errors, after how long."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from .context import NodeContext
+from .errors import DefinitionError, NodeTimedOut
+from .events import EventType
+
+if TYPE_CHECKING:
+    from .nodes import Node
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try at most `attempts` times when one of the errors `on` occurs.
+
+    The pause after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
+    """
+
+    attempts: int = 3  # tries in all, the first one included
+    on: type[Exception] | tuple[type[Exception], ...] = Exception
+    wait: float = 1.0  # seconds before the second try
+    factor: float = 2.0
+    jitter: float = 0.0  # seconds added at most, evenly spread
+    max_wait: float = 60.0  # seconds
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise DefinitionError(
+                f"Retry(attempts={self.attempts}) never runs the node: use 1 or more."
+            )
+        for name in ("wait", "factor", "jitter", "max_wait"):
+            if getattr(self, name) < 0:
+                raise DefinitionError(f"Retry({name}=…) is below 0: use 0 or more.")
+
+    def again(self, error: Exception, try_number: int) -> bool:
+        """Whether another try follows this error."""
+        return try_number < self.attempts and isinstance(error, self.on)
+
+    def seconds_after(self, try_number: int) -> float:
+        """How long to wait after that try."""
+        wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
+        return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, hides nothing
+
+
+async def run_with_tries(
+    node: Node[In, Out], value: In, runtime: object, context: NodeContext
+) -> Out:
+    """What the node returns, at the latest after its last try. Raises that try's error."""
+    retry = node.retry
+    if retry is None:
+        return await _one_try(node, value, runtime, context)
+    while True:
+        try:
+            return await _one_try(node, value, runtime, context)
+        except Exception as error:
+            if not retry.again(error, context.try_number):
+                raise
+            await _wait(retry, error, context)
+        context = context.for_try(context.try_number + 1)
+
+
+async def _one_try(
+    node: Node[In, Out], value: In, runtime: object, context: NodeContext
+) -> Out:
+    if node.timeout is None:
+        return await node.run(value, runtime, context)
+    try:
+        async with asyncio.timeout(node.timeout) as limit:
+            return await node.run(value, runtime, context)
+    except TimeoutError as error:
+        if limit.expired():
+            raise NodeTimedOut(context.node, node.timeout) from error
+        raise
+
+
+async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
+    """Wait for the next try. Raises the cancellation when there will be none."""
+    context.cancellation.raise_if_cancelled()
+    seconds = retry.seconds_after(context.try_number)
+    context.tell(
+        EventType.NODE_RETRY,
+        {
+            "iteration": context.iteration,
+            "try": context.try_number,
+            "of": retry.attempts,
+            "error": str(error) or type(error).__name__,
+            "wait_seconds": seconds,
+        }
+        | ({} if context.item is None else {"item_index": context.item}),
+    )
+    await context.clock.sleep(seconds)
+    context.cancellation.raise_if_cancelled()

@@ -1,0 +1,271 @@
+"""Run a workflow in memory: for tests in plain pytest, without Django or a database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
+
+from pydantic import BaseModel
+
+from .cancellation import Cancellation
+from .checkpoints import MemoryStore
+from .config import CheckpointConfig, GraphConfig
+from .context import Answer
+from .errors import ExecutionError, Paused
+from .events import Event, EventType
+from .graph import Graph
+from .nodes import Node
+from .state import State
+from .workflow import Workflow
+
+S = TypeVar("S", bound=State)
+
+Status: TypeAlias = Literal["completed", "failed", "cancelled", "waiting"]
+
+RUN_ID = "run-in-memory"
+
+
+class ManualClock:
+    """A clock that stands still until it is moved, and never makes anyone wait."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
+        self.time = start
+        self.slept: list[float] = []  # seconds, one for each wait
+
+    def now(self) -> datetime:
+        """The time it shows."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """The same, in seconds."""
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        """Move by so many seconds; others run meanwhile."""
+        self.slept.append(seconds)
+        self.move(timedelta(seconds=seconds))
+        await asyncio.sleep(0)
+
+    def move(self, time: timedelta) -> None:
+        """Let time pass."""
+        self.time += time
+
+
+@dataclass(slots=True)
+class Stage:
+    """One step as it went."""
+
+    node: str
+    sequence: int
+    iteration: int
+    status: Literal["started", "completed", "failed", "waiting"] = "started"
+    tries: int = 1
+    input: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One edge that was evaluated, and why it held or did not."""
+
+    source: str
+    target: str
+    index: int
+    predicate: str
+    result: bool
+    reason: str
+    values: Mapping[str, Any]
+    sequence: int  # of the step it leaves
+
+
+@dataclass(slots=True)
+class Outcome(Generic[S]):
+    """What came of a run in memory."""
+
+    status: Status
+    state: S  # the last one that is whole
+    events: list[Event]
+    error: ExecutionError | None = None
+    pause: Paused | None = None  # what it waits for, when it does
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Its steps in order; a step that paused appears again when it went on."""
+        return _stages(self.events)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Every edge that was evaluated, in order."""
+        return [
+            _decision(event)
+            for event in self.events
+            if event.type == EventType.EDGE_EVALUATE
+        ]
+
+    @property
+    def path(self) -> list[str]:
+        """The names of the nodes that completed, in order."""
+        return [stage.node for stage in self.stages if stage.status == "completed"]
+
+
+class _Recorder:
+    """Keeps every event in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+Given: TypeAlias = Any
+"""An answer: its value, an `Answer`, or a function of the Paused that returns either."""
+
+
+class Options(TypedDict, total=False):
+    """How to run a workflow in memory."""
+
+    runtime: object  # what its nodes are given, a fake one for instance
+    answers: Mapping[str | Node[Any, Any], Given]  # by node: of a person or a child run
+    subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
+    clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
+    cancellation: Cancellation  # as for `Graph.execute`
+    deadline: float  # seconds, likewise
+
+
+def run_in_memory(
+    workflow: Workflow[S], params: Any = None, **options: Unpack[Options]
+) -> Outcome[S]:
+    """Run a workflow to its end, or to a pause that has no answer, and tell how it went.
+
+    `params` is a mapping or an instance of the workflow's params; for the rest see `Options`.
+    """
+    with ThreadPoolExecutor(1) as thread:  # the caller's own may have a loop that runs
+        run = run_in_memory_async(workflow, params, **options)
+        return thread.submit(asyncio.run, run).result()
+
+
+async def run_in_memory_async(
+    workflow: Workflow[S], params: Any = None, **options: Unpack[Options]
+) -> Outcome[S]:
+    """`run_in_memory` for a test that is async itself."""
+    return await _Run(workflow, options).outcome(params)
+
+
+class _Run(Generic[S]):
+    def __init__(self, workflow: Workflow[S], options: Options) -> None:
+        self.workflow = workflow
+        self.options = options
+        self.clock = options.get("clock") or ManualClock()
+        self.recorder = _Recorder()
+        self.answers = {
+            node if isinstance(node, str) else node.name: given
+            for node, given in options.get("answers", {}).items()
+        }
+        self.limits: dict[str, Any] = {
+            name: options.get(name) for name in ("runtime", "cancellation", "deadline")
+        }
+        config = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
+        if workflow.config is not None:
+            config = config.merge(workflow.config)
+        self.graph = Graph(
+            workflow.name, config, self.recorder, MemoryStore(), self.clock
+        )
+
+    async def outcome(self, params: Any) -> Outcome[S]:
+        state = self.workflow.factory(self.graph, self.limits["runtime"], params)
+        step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
+        while True:
+            try:
+                return self._ended("completed", await step)
+            except ExecutionError as error:
+                status: Status = "cancelled" if error.is_cancelled else "failed"
+                return self._ended(status, error.state or state, error=error)
+            except Paused as pause:
+                answer = await self._answer(pause)
+                if answer is None:
+                    return self._ended("waiting", pause.state or state, pause=pause)
+                step = self._resume(pause, answer)
+
+    def _resume(self, pause: Paused, answer: Answer) -> Any:
+        return self.graph.resume(
+            RUN_ID,
+            enter=pause.node,
+            answer=answer,
+            state_type=self.workflow.state_type,
+            **self.limits,
+        )
+
+    def _ended(self, status: Status, state: Any, **facts: Any) -> Outcome[S]:
+        return Outcome(status, state, self.recorder.events, **facts)
+
+    async def _answer(self, pause: Paused) -> Answer | None:
+        """What is answered to a pause; None when nothing is."""
+        if pause.node in self.answers:
+            given = self.answers[pause.node]
+            return _as_answer(given(pause) if callable(given) else given, self.clock)
+        if pause.kind == "wait" and pause.until is not None:
+            self.clock.time = max(self.clock.time, pause.until)
+            return Answer(at=self.clock.now())
+        children = self.options.get("subworkflows", {})
+        if pause.kind == "subworkflow" and pause.workflow in children:
+            return await self._child(children[pause.workflow], pause)
+        return None
+
+    async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
+        outcome = await _Run(workflow, {**self.options, "clock": self.clock}).outcome(
+            pause.params
+        )
+        if outcome.status == "completed":
+            return Answer(outcome.state.data, at=self.clock.now())
+        return Answer(error=str(outcome.error or f"it is {outcome.status}"))
+
+
+def _as_answer(given: Any, clock: ManualClock) -> Answer:
+    if isinstance(given, Answer):
+        return given
+    value = given.model_dump(mode="json") if isinstance(given, BaseModel) else given
+    return Answer(value, by="someone", at=clock.now())
+
+
+def _stages(events: list[Event]) -> list[Stage]:
+    stages: list[Stage] = []
+    for event in events:
+        data = event.data
+        if event.type == EventType.NODE_START:
+            stages.append(
+                Stage(
+                    data["node"],
+                    data["sequence"],
+                    data["iteration"],
+                    input=data["input_snapshot"],
+                )
+            )
+        elif event.type == EventType.NODE_RETRY and "item_index" not in data:
+            stages[-1].tries = data["try"] + 1
+        elif event.type == EventType.GRAPH_PAUSE:
+            stages[-1].status = "waiting"
+        elif event.type == EventType.NODE_COMPLETE:
+            stages[-1].status = "failed" if data["error"] else "completed"
+            stages[-1].error = data.get("error_message", "")
+            stages[-1].output = data["output_snapshot"]
+    return stages
+
+
+def _decision(event: Event) -> Decision:
+    data = event.data
+    return Decision(
+        source=data["from"],
+        target=data["to"],
+        index=data["edge_index"],
+        predicate=data["predicate_name"],
+        result=data["predicate_result"],
+        reason=data["reason"],
+        values=data["values"],
+        sequence=data["sequence"],
+    )

@@ -1,0 +1,208 @@
+"""One typed field of a State class: checked when it is set, kept as JSON, parsed when read.
+
+Guarantee: what `encode` lets through, `parse` gives back as it was, type and all. A value that
+would come back as something else (a subclass, a union that cannot tell) is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic_core import (
+    PydanticSerializationError,
+    PydanticUndefined,
+    to_jsonable_python,
+)
+
+from .errors import DefinitionError, NotSerialisable, StateError
+from .frozen import Json, freeze
+
+PLAIN_TYPES: frozenset[Any] = frozenset(
+    {str, int, float, bool, NoneType}
+)  # are their own JSON
+MAX_TOLD = 60  # characters of a wrong value in a message
+
+
+class TypedField:
+    """One field of a State class, ready to write and read."""
+
+    __slots__ = ("_adapter", "_default", "_item", "info", "name", "owner", "plain")
+
+    def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
+        """Take a field. Raises DefinitionError for a type pydantic cannot handle."""
+        self.owner = owner
+        self.name = name
+        self.info = info
+        self.plain = _plain_types(info)
+        self._default: tuple[Json, ...] = ()  # its JSON, once it was needed
+        self._item: TypedField | None = None  # one item of a list, once it was needed
+        bare = copy.copy(info)
+        bare.default, bare.default_factory = PydanticUndefined, None
+        whole: Any = Annotated[info.annotation, bare]
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(whole)
+        except PydanticUserError as error:
+            raise DefinitionError(
+                f"The type of field “{name}” of {owner} cannot be kept in a state:"
+                f" {str(error).partition(chr(10))[0]}",
+                code="state.field_type",
+            ) from error
+
+    @property
+    def is_required(self) -> bool:
+        """Tell whether a new state must be given this field."""
+        return self.info.is_required()
+
+    def default(self) -> Json:
+        """Return the default as JSON. Raises DefinitionError when it does not fit."""
+        if self._default:
+            return self._default[0]
+        value = self.info.get_default(call_default_factory=True, validated_data={})
+        try:
+            encoded, _ = self.encode(value)
+        except (StateError, NotSerialisable) as error:
+            raise DefinitionError(
+                f"The default of field “{self.name}” of {self.owner} does not fit: {error}",
+                code="state.default",
+            ) from error
+        if self.info.default_factory is None:
+            self._default = (encoded,)
+        return encoded
+
+    def encode(self, value: Any) -> tuple[Json, Any]:
+        """Return a value as JSON, and as it will be read.
+
+        Raises StateError when it does not fit, NotSerialisable when it would not come back.
+        """
+        if type(value) in self.plain:
+            return freeze(value, self.name), value
+        try:
+            valid = self._adapter.validate_python(value)
+        except ValidationError as error:
+            raise StateError(self._misfit(value, error)) from error
+        try:
+            written = self._adapter.dump_python(
+                valid, mode="json", by_alias=True, round_trip=True, warnings="error"
+            )
+        except (PydanticSerializationError, RecursionError) as error:
+            path, culprit = _culprit(valid, self.name)
+            raise NotSerialisable(path, type(culprit), _first_line(error)) from error
+        encoded = freeze(written, self.name)
+        return encoded, self._read_back(encoded, valid)
+
+    def encode_items(self, values: Iterable[Any]) -> list[Json] | None:
+        """Return further items as JSON; None where the list must be checked as a whole.
+
+        Raises as `encode`.
+        """
+        origin, items = get_origin(self.info.annotation), get_args(self.info.annotation)
+        is_list = origin is list or (origin is tuple and items[1:] == (...,))
+        if not is_list or self.info.metadata:
+            return None
+        if self._item is None:
+            info = FieldInfo.from_annotation(items[0])
+            self._item = TypedField(self.owner, self.name, info)
+        return [self._item.encode(value)[0] for value in values]
+
+    def parse(self, value: Json) -> Any:
+        """Return what the JSON of this field stands for. Raises ValidationError."""
+        if type(value) in self.plain:
+            return value
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError:
+            # strict fields take text for a UUID or a date from JSON only
+            return self._adapter.validate_json(json.dumps(value))
+
+    def schema(self) -> str:
+        """Return the shape of its JSON as text that changes when stored values stop to fit."""
+        try:
+            schema = self._adapter.json_schema(mode="serialization")
+        except PydanticUserError:  # some custom types have none
+            return repr(self.info.annotation)
+        return json.dumps(_without_words(schema), sort_keys=True, separators=(",", ":"))
+
+    def _read_back(self, encoded: Json, valid: Any) -> Any:
+        try:
+            parsed = self.parse(encoded)
+        except ValidationError as error:
+            why = f"it cannot be read back from its JSON ({problem(error)})"
+            raise NotSerialisable(self.name, type(valid), why) from error
+        # frozen containers are dicts and lists, which is what an Any may have been given
+        if not isinstance(parsed, type(valid)) or parsed != valid:
+            why = f"{_told(valid)} would come back as {_told(parsed)}"
+            raise NotSerialisable(self.name, type(valid), why)
+        return parsed
+
+    def _misfit(self, value: Any, error: ValidationError) -> str:
+        return (
+            f"“{self.name}” of {self.owner} cannot be {_told(value)}: {problem(error)}."
+        )
+
+
+def _plain_types(info: FieldInfo) -> frozenset[type]:
+    """Return the types whose values need no check and are their own JSON."""
+    if info.metadata or info.discriminator:
+        return frozenset()
+    is_union = get_origin(info.annotation) in {Union, UnionType}
+    parts = get_args(info.annotation) if is_union else (info.annotation,)
+    return PLAIN_TYPES.intersection(parts)
+
+
+def _culprit(value: Any, path: str) -> tuple[str, Any]:
+    """Return the innermost part that cannot be written, with its path."""
+    for key, part in _parts(value):
+        try:
+            to_jsonable_python(part)
+        except (PydanticSerializationError, RecursionError):
+            return _culprit(part, f"{path}.{key}")
+    return path, value
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, BaseModel):
+        yield from ((name, getattr(value, name)) for name in type(value).model_fields)
+    elif isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from enumerate(value)
+
+
+def _without_words(schema: Any, *, names: bool = False) -> Any:
+    """Return a JSON schema without titles, descriptions, examples and defaults."""
+    if isinstance(schema, list):
+        return [_without_words(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_words(part, names=not names and key in {"properties", "$defs"})
+        for key, part in schema.items()
+        if names or key not in {"title", "description", "examples", "default"}
+    }
+
+
+def problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, and how many more there are."""
+    problems = error.errors(
+        include_url=False, include_context=False, include_input=False
+    )
+    first = problems[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{place + ': ' if place else ''}{first['msg']}{more}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _told(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_TOLD else f"{text[: MAX_TOLD - 1]}…"

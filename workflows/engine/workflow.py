@@ -1,0 +1,228 @@
+"""A declared workflow: a table of routes between nodes, checked while it is imported."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+from pydantic import BaseModel, TypeAdapter
+
+from .config import GraphConfig
+from .errors import DefinitionError
+from .fingerprint import differences, fingerprint, type_text
+from .graph import Graph
+from .nodes import Node
+from .predicates import Predicate
+from .shape import GraphShape
+from .state import State
+
+S = TypeVar("S", bound=State)
+
+Migration: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+
+class DefinitionWarning(UserWarning):
+    """A workflow that runs but has a way to fail that its author may not have seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch(Generic[S]):
+    """One way out of a node in a table of routes."""
+
+    when: Predicate[S] | Callable[[S], bool] | None  # None: always
+    target: Node[S, S]
+
+
+def when(
+    predicate: Predicate[S] | Callable[[S], bool], target: Node[S, S]
+) -> Branch[S]:
+    """Go to `target` if the predicate holds and no branch before it did."""
+    return Branch(predicate, target)
+
+
+def otherwise(target: Node[S, S]) -> Branch[S]:
+    """Go to `target` if no branch before it held."""
+    return Branch(None, target)
+
+
+class Workflow(Generic[S]):
+    """A named graph, its state and its params: what a person launches.
+
+    Wiring mistakes raise DefinitionError at once. A node without a route is an exit.
+    """
+
+    def __init__(  # noqa: PLR0913 - the declaration, all by name
+        self,
+        name: str,
+        *,
+        state: type[S],
+        start: Node[S, S],
+        routes: Mapping[Node[S, S], Node[S, S] | Sequence[Branch[S]]],
+        title: str = "",
+        description: str = "",
+        params: type | None = None,
+        config: GraphConfig | None = None,
+        compatible_with: Iterable[str] = (),
+        migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
+    ) -> None:
+        """Check the routes and name the pattern nodes after the caller's variables.
+
+        - `compatible_with`: fingerprints whose runs may go on under this workflow as they are.
+        - `migrations`: by fingerprint, what turns the data of such a run into today's.
+        """
+        _must_have_name(name)
+        self.name = name
+        self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
+        self.description = description
+        self.state_type = state
+        self.params_type: type | None = params or _params_of(state)
+        self.config = config  # None: the defaults
+        self.compatible_with = frozenset(compatible_with)
+        self.migrations = dict(migrations)
+        self._start = start
+        self._routes = {
+            source: _branches(name, source, to) for source, to in routes.items()
+        }
+        caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
+        nodes = self._all_nodes()
+        _name_nodes(nodes, caller.f_locals, caller.f_globals)
+        _must_be_nodes(name, nodes)
+        self.graph = Graph(name)
+        self._build(self.graph)
+        for warning in self.graph.check():
+            warnings.warn(warning, DefinitionWarning, stacklevel=2)
+        self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
+        self.fingerprint = fingerprint(self.shape)
+
+    def factory(self, graph: Graph, runtime: object, params: Any) -> S:  # noqa: ARG002
+        """Build the graph and return the initial state: the form in which a run starts.
+
+        Raises pydantic's ValidationError for params that do not fit.
+        """
+        self._build(graph)
+        return self.initial(params)
+
+    __call__ = factory
+
+    def initial(self, params: Any = None) -> S:
+        """The state a run starts with: its field `params`, or a field for each of the params."""
+        checked = self.params_of(params)
+        if "params" in self.state_type.fields():
+            return self.state_type(params=checked)
+        return self.state_type(**_as_mapping(checked))
+
+    def params_of(self, params: Any = None) -> Any:
+        """The params in their type. Raises pydantic's ValidationError."""
+        if self.params_type is None:
+            return params or {}
+        return TypeAdapter(self.params_type).validate_python(
+            {} if params is None else params
+        )
+
+    def accepts(self, fingerprint: str) -> bool:
+        """Whether a run that began under that fingerprint may go on under this workflow."""
+        return (
+            fingerprint == self.fingerprint
+            or fingerprint in self.compatible_with
+            or fingerprint in self.migrations
+        )
+
+    def migrated(self, data: Mapping[str, Any], fingerprint: str) -> Mapping[str, Any]:
+        """The state's data of a run that began under that fingerprint, as today's."""
+        migration = self.migrations.get(fingerprint)
+        return data if migration is None else migration(dict(data))
+
+    def differences(self, shape: GraphShape) -> list[str]:
+        """What changed since a run began with that shape, in words."""
+        return differences(shape, self.shape)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name} {self.fingerprint}>"
+
+    def _all_nodes(self) -> list[Node[S, S]]:
+        """Start first, then the others as the table names them."""
+        nodes = {self._start: None}
+        for source, branches in self._routes.items():
+            nodes[source] = None
+            nodes.update((branch.target, None) for branch in branches)
+        return list(nodes)
+
+    def _build(self, graph: Graph) -> None:
+        nodes = self._all_nodes()
+        for node in nodes:
+            graph.add_node(node.name, node)
+        graph.set_entry_point(self._start.name)
+        for source, branches in self._routes.items():
+            for branch in branches:
+                graph.add_edge(source.name, branch.target.name, branch.when)
+        for node in nodes:
+            if node not in self._routes:
+                graph.set_exit_point(node.name)
+
+
+def _branches(
+    workflow: str, source: Node[S, S], to: Node[S, S] | Sequence[Branch[S]]
+) -> list[Branch[S]]:
+    """The ways out of a node, whichever way the table tells them."""
+    ways: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
+    if not ways:
+        raise DefinitionError(
+            f"Workflow “{workflow}”: the route of {source!r} is empty. Leave it out if the node is "
+            "an exit."
+        )
+    return [way if isinstance(way, Branch) else Branch(None, way) for way in ways]
+
+
+def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> None:
+    """Give each node without a name that of the variable it is assigned to."""
+    for node in nodes:
+        if getattr(node, "name", node):
+            continue
+        names = (
+            name for scope in scopes for name, value in scope.items() if value is node
+        )
+        node.name = next(names, "")
+
+
+def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise DefinitionError(
+                f"Workflow “{workflow}”: {node!r} is in its routes and is not a node: put @node "
+                "above the function."
+            )
+        if not node.name:
+            raise DefinitionError(
+                f"Workflow “{workflow}”: a {node.kind} node has no name: assign it to a variable "
+                "before, or give it name=…."
+            )
+
+
+def _must_have_name(name: str) -> None:
+    if not name or name != name.strip():
+        raise DefinitionError(
+            f"A workflow needs a name without spaces around it, not {name!r}."
+        )
+
+
+def _params_of(state: type[State]) -> type | None:
+    field = state.fields().get("params")
+    return None if field is None else cast("type | None", field.annotation)
+
+
+def _fields(state: type[State]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, type_text(info.annotation)) for name, info in state.fields().items()
+    )
+
+
+def _as_mapping(params: Any) -> dict[str, Any]:
+    """Params by name; a model's as JSON values, so that an open bag can hold them."""
+    return (
+        params.model_dump(mode="json")
+        if isinstance(params, BaseModel)
+        else dict(params)
+    )
