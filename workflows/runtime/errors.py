@@ -1,0 +1,58 @@
+"""What a workflow reached for and did not get: one kind of error for each reason.
+
+    ProviderError          something outside the workflow did not give what was asked
+    ├─ NotFound            there is no such document, page, agent or profile
+    ├─ Duplicate           it is there already
+    ├─ Invalid             what was given cannot be used: an empty file, a bad option
+    ├─ Unsupported         understood, but not something this provider does
+    ├─ Unavailable         nothing is set up that could do it
+    └─ UpstreamFailed      another service was asked and failed
+
+Each message is a sentence for the person who launched the run.
+"""
+
+from __future__ import annotations
+
+from workflows.engine.errors import WorkflowError
+
+
+class ProviderError(WorkflowError):
+    """Something outside the workflow did not give what was asked for."""
+
+    code = "provider"  # stable, for programs; the message is for people
+
+
+class NotFound(ProviderError):
+    """There is no such thing here."""
+
+    code = "not_found"
+
+
+class Duplicate(ProviderError):
+    """It is there already."""
+
+    code = "duplicate"
+
+
+class Invalid(ProviderError):
+    """What was given cannot be used."""
+
+    code = "invalid"
+
+
+class Unsupported(ProviderError):
+    """This provider does not do that."""
+
+    code = "unsupported"
+
+
+class Unavailable(ProviderError):
+    """Nothing is set up that could do it."""
+
+    code = "unavailable"
+
+
+class UpstreamFailed(ProviderError):
+    """Another service was asked, and failed or did not answer."""
+
+    code = "upstream_failed"

@@ -1,0 +1,360 @@
+"""Fakes of the Runtime for tests of workflows: no database, no files, no network.
+
+    documents = FakeDocuments()
+    memo = documents.add("memo.pdf", ["SECRET\\nThe plan.\\nSECRET"])
+    runtime = FakeRuntime(documents=documents)
+    ... run the workflow with document=memo ...
+    assert "published" in runtime.logger.text
+
+A fake behaves as the real part does: what is not there raises NotFound.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import ValidationError
+
+from workflows.runtime.errors import Invalid, NotFound, UpstreamFailed
+from workflows.runtime.protocols import Answer, NodeContext, Runtime
+from workflows.runtime.records import (
+    Box,
+    DocumentInfo,
+    ImageInfo,
+    Line,
+    Page,
+    Prompt,
+    Reply,
+    StageProfile,
+    Tool,
+    ToolCall,
+    Word,
+)
+
+_LETTER_POINTS = (612.0, 792.0)
+_LINES_ON_A_PAGE = 60
+
+
+def page_of(text: str, number: int = 1) -> Page:
+    """Return a page that shows the text, line by line down from the top margin.
+
+    An empty line takes up space, so a marking after many of them stands at the foot.
+    """
+    rows = text.split("\n")
+    step = 0.94 / max(len(rows), _LINES_ON_A_PAGE)
+    lines = [
+        _line_of(row, 0.03 + step * at, step * 0.7)
+        for at, row in enumerate(rows)
+        if row.strip()
+    ]
+    return Page(number, *_LETTER_POINTS, tuple(lines))
+
+
+def _line_of(row: str, top: float, height: float) -> Line:
+    """Return the row's words side by side, each letter a hundredth of the page wide."""
+    words: list[Word] = []
+    left = 0.1
+    for text in row.split(" "):
+        right = left + 0.008 * len(text)
+        if text:
+            words.append(Word(text, Box(left, top, right, top + height)))
+        left = right + 0.008
+    return Line(tuple(words))
+
+
+class FakeDocuments:
+    """Documents kept in memory; `reads` tells what was asked of them."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[UUID, int | None]] = []  # document, page (None: all)
+        self._infos: dict[UUID, DocumentInfo] = {}
+        self._pages: dict[UUID, tuple[Page, ...]] = {}
+        self._bytes: dict[UUID, bytes] = {}
+
+    def add(
+        self, name: str, pages: Sequence[str | Page] = (), *, data: bytes = b""
+    ) -> UUID:
+        """Keep a document, each page as text or as a Page; return its id.
+
+        The same name gives the same id in every test.
+        """
+        document = uuid5(NAMESPACE_URL, name)
+        self._pages[document] = tuple(
+            page if isinstance(page, Page) else page_of(page, number)
+            for number, page in enumerate(pages, start=1)
+        )
+        self._bytes[document] = data
+        self._infos[document] = DocumentInfo(
+            document, name, len(pages), "application/pdf", len(data)
+        )
+        return document
+
+    async def get(self, document: UUID) -> DocumentInfo:
+        """Return its name, kind and size."""
+        return _found(self._infos, document)
+
+    async def read(self, document: UUID) -> bytes:
+        """Return the bytes it was added with."""
+        return _found(self._bytes, document)
+
+    async def pages(self, document: UUID) -> tuple[Page, ...]:
+        """Return all pages."""
+        self.reads.append((document, None))
+        return _found(self._pages, document)
+
+    async def page(self, document: UUID, number: int) -> Page:
+        """Return one page, from 1."""
+        self.reads.append((document, number))
+        pages = _found(self._pages, document)
+        if not 1 <= number <= len(pages):
+            raise NotFound(
+                f"Document {document} has {len(pages)} pages, not a page {number}."
+            )
+        return pages[number - 1]
+
+
+Kept = TypeVar("Kept")
+
+
+def _found(kept: Mapping[UUID, Kept], document: UUID) -> Kept:
+    if document not in kept:
+        raise NotFound(
+            f"There is no document {document}: add it to FakeDocuments first."
+        )
+    return kept[document]
+
+
+class FakeImages:
+    """Images of one white dot; `rendered` tells of which pages."""
+
+    def __init__(self) -> None:
+        self.rendered: list[tuple[UUID, int, int]] = []  # document, page, dpi
+
+    async def render(self, document: UUID, page: int, *, dpi: int = 150) -> ImageInfo:
+        """Return a white dot that stands for the page."""
+        self.rendered.append((document, page, dpi))
+        image = uuid5(document, f"{page}@{dpi}")
+        return ImageInfo(image, page, 1, 1, "image/png", _white_dot())
+
+
+def _white_dot() -> bytes:
+    """Return the smallest valid PNG: one white pixel."""
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(b"\x00\xff"),
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCall:
+    """What an agent was asked."""
+
+    kind: str  # chat, chat_stream, vision, tools, embed or ask
+    agent: str
+    prompt: Prompt
+    options: Mapping[str, Any]  # with the token, images or tools, where given
+
+
+class FakeAgents:
+    """Agents that answer from a script, in order; `calls` tells what they were asked.
+
+    An answer is a text, a list of ToolCall, vectors, a model, or an exception to raise.
+    """
+
+    def __init__(self, **answers: Sequence[Any]) -> None:
+        self.calls: list[AgentCall] = []
+        self._answers = {agent: list(given) for agent, given in answers.items()}
+
+    async def chat(
+        self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
+    ) -> Reply:
+        """Return the next answer as a reply."""
+        return _reply(self._next("chat", agent, prompt, token, options))
+
+    async def chat_stream(
+        self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
+    ) -> AsyncIterator[str]:
+        """Yield the next answer word by word."""
+        text = _reply(self._next("chat_stream", agent, prompt, token, options)).text
+        for piece in text.split(" "):
+            yield piece if text.endswith(piece) else f"{piece} "
+
+    async def vision(
+        self,
+        agent: str,
+        prompt: Prompt,
+        images: Sequence[bytes | str],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Return the next answer. Raises Invalid without an image."""
+        if not images:
+            raise Invalid(
+                f"The agent “{agent}” was asked about images, but given none."
+            )
+        return _reply(
+            self._next("vision", agent, prompt, token, {**options, "images": images})
+        )
+
+    async def tools(
+        self,
+        agent: str,
+        prompt: Prompt,
+        tools: Sequence[Tool],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> tuple[ToolCall, ...]:
+        """Return the next answer, a list of calls."""
+        return tuple(
+            self._next("tools", agent, prompt, token, {**options, "tools": tools})
+        )
+
+    async def embed(
+        self,
+        agent: str,
+        texts: Sequence[str],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> tuple[tuple[float, ...], ...]:
+        """Return the next answer, a list of vectors."""
+        vectors = self._next("embed", agent, "\n".join(texts), token, options)
+        return tuple(tuple(vector) for vector in vectors)
+
+    async def ask(
+        self,
+        agent: str,
+        prompt: Prompt,
+        answer: type[Answer],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Return the next answer as that model: given as one, or as its JSON."""
+        given = self._next("ask", agent, prompt, token, options)
+        if isinstance(given, answer):
+            return given
+        try:
+            if isinstance(given, str):
+                return answer.model_validate_json(given)
+            return answer.model_validate(given)
+        except ValidationError as error:
+            raise UpstreamFailed(
+                f"The agent “{agent}” did not answer as {answer.__name__}: {error}"
+            ) from error
+
+    def _next(
+        self,
+        kind: str,
+        agent: str,
+        prompt: Prompt,
+        token: str | None,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Record the call and return the next answer, or raise it."""
+        asked_with = options if token is None else {**options, "token": token}
+        self.calls.append(AgentCall(kind, agent, prompt, asked_with))
+        if agent not in self._answers:
+            raise NotFound(f"There is no agent “{agent}”: give FakeAgents its answers.")
+        if not self._answers[agent]:
+            raise UpstreamFailed(
+                f"The agent “{agent}” was asked more often than it has answers."
+            )
+        given = self._answers[agent].pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+
+def _reply(given: Any) -> Reply:
+    return given if isinstance(given, Reply) else Reply(str(given), model="fake")
+
+
+class FakeProfiles:
+    """A profile given as stage → settings; the rest keeps its defaults."""
+
+    def __init__(self, **stages: StageProfile) -> None:
+        self._stages = stages
+
+    def stage(self, name: str, /, default: StageProfile | None = None) -> StageProfile:
+        """Return the settings of a stage laid over the workflow's, field by field."""
+        below = default or StageProfile()
+        above = self._stages.get(name, StageProfile())
+        return StageProfile(
+            agent=above.agent or below.agent,
+            prompt=above.prompt or below.prompt,
+            options={**below.options, **above.options},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the log."""
+
+    level: str
+    message: str
+    node: str = ""  # which node wrote it; "" outside of one
+
+
+@dataclass(frozen=True)
+class FakeLogger:
+    """A log kept in memory, shared by the loggers made of it for each node."""
+
+    entries: list[LogEntry] = field(default_factory=list)
+    node: str = ""
+
+    def at(self, context: NodeContext) -> FakeLogger:
+        """Return a logger that writes to the same log for that node."""
+        return FakeLogger(self.entries, context.node)
+
+    @property
+    def text(self) -> str:
+        """Return all messages, one a line."""
+        return "\n".join(entry.message for entry in self.entries)
+
+    def debug(self, message: str, *args: object) -> None:
+        """Keep a detail."""
+        self._keep("debug", message, args)
+
+    def info(self, message: str, *args: object) -> None:
+        """Keep what goes on."""
+        self._keep("info", message, args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Keep what someone should look at."""
+        self._keep("warning", message, args)
+
+    def error(self, message: str, *args: object) -> None:
+        """Keep what went wrong."""
+        self._keep("error", message, args)
+
+    def _keep(self, level: str, message: str, args: tuple[object, ...]) -> None:
+        text = message % args if args else message
+        self.entries.append(LogEntry(level, text, self.node))
+
+
+@dataclass(frozen=True)
+class FakeRuntime(Runtime):
+    """A Runtime made of fakes: each part can be given, and looked at afterwards."""
+
+    agents: FakeAgents = field(default_factory=FakeAgents)
+    documents: FakeDocuments = field(default_factory=FakeDocuments)
+    images: FakeImages = field(default_factory=FakeImages)
+    profiles: FakeProfiles = field(default_factory=FakeProfiles)
+    logger: FakeLogger = field(default_factory=FakeLogger)

@@ -1,0 +1,78 @@
+"""Why a PDF, or a page of it, cannot be used; each kind in a sentence of its own.
+
+Invalid
+└─ PdfError
+   ├─ EmptyFile          nothing was uploaded
+   ├─ NotAPdf            another kind of file, whatever its name says
+   ├─ DamagedPdf         broken, or cut short while it was copied
+   ├─ EncryptedPdf       needs a password to open
+   ├─ NoPages            a PDF without a page
+   ├─ TooManyPages       more than we read
+   ├─ PageOutOfRange     there is no page with that number
+   ├─ DamagedPage        this page is broken; others may be fine
+   └─ PageTooComplex     this page asks for more room or work than we give it
+"""
+
+from __future__ import annotations
+
+from workflows.runtime.errors import Invalid
+
+
+class PdfError(Invalid):
+    """The PDF cannot be used."""
+
+    code = "pdf"
+
+
+class EmptyFile(PdfError):
+    """The file is empty: nothing was uploaded. Choose the file again."""
+
+    code = "pdf.empty"
+
+
+class NotAPdf(PdfError):
+    """The file is not a PDF, whatever its name says. Save it as a PDF first."""
+
+    code = "pdf.not_a_pdf"
+
+
+class DamagedPdf(PdfError):
+    """The PDF is damaged and cannot be opened. Try to get the file again."""
+
+    code = "pdf.damaged"
+
+
+class EncryptedPdf(PdfError):
+    """The PDF is protected by a password. Save it without one first."""
+
+    code = "pdf.encrypted"
+
+
+class NoPages(PdfError):
+    """The PDF has no pages."""
+
+    code = "pdf.no_pages"
+
+
+class TooManyPages(PdfError):
+    """The PDF has more pages than we read."""
+
+    code = "pdf.too_many_pages"
+
+
+class PageOutOfRange(PdfError):
+    """The PDF has no page with that number."""
+
+    code = "pdf.page_out_of_range"
+
+
+class DamagedPage(PdfError):
+    """The page is damaged and cannot be read."""
+
+    code = "pdf.page_damaged"
+
+
+class PageTooComplex(PdfError):
+    """The page asks for more room or work than we give one page."""
+
+    code = "pdf.page_too_complex"

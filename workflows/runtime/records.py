@@ -1,0 +1,156 @@
+"""What the parts of a Runtime hand out: small frozen records, none of them a row.
+
+Places on a page are fractions of it: 0,0 is the top left corner, 1,1 the bottom right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page, in fractions of it, from the top left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def middle(self) -> float:
+        """Return how far down the page its centre line is, 0..1."""
+        return (self.top + self.bottom) / 2
+
+    @property
+    def height(self) -> float:
+        """Return its height as a fraction of the page's."""
+        return self.bottom - self.top
+
+    def join(self, other: Box) -> Box:
+        """Return the smallest box that holds both."""
+        return Box(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A run of characters between spaces, and where it stands."""
+
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Words that stand side by side, in the order in which they are read."""
+
+    words: tuple[Word, ...]  # never empty
+
+    @property
+    def text(self) -> str:
+        """Return its words with one space between them."""
+        return " ".join(word.text for word in self.words)
+
+    @property
+    def box(self) -> Box:
+        """Return the smallest box that holds its words."""
+        box = self.words[0].box
+        for word in self.words[1:]:
+            box = box.join(word.box)
+        return box
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text layer of one page, line by line from the top."""
+
+    number: int  # from 1
+    width: float  # points, 72 to the inch
+    height: float
+    lines: tuple[Line, ...] = ()  # empty: the page has no text layer
+    is_blank: bool = False  # nothing at all is drawn on it
+
+    @property
+    def text(self) -> str:
+        """Return all its lines, one a line."""
+        return "\n".join(line.text for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """What is known of a document without opening it."""
+
+    id: UUID
+    name: str  # as uploaded, for people; never a path
+    page_count: int | None  # None: a file without pages
+    content_type: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """One page drawn as a picture."""
+
+    id: UUID
+    page: int  # from 1
+    width: int  # pixels
+    height: int
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation with an agent."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an agent answered, and what it cost to ask."""
+
+    text: str
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function an agent may ask for, described as OpenAI's function schema is."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]  # JSON schema of the arguments
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function an agent asks for, with its arguments."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageProfile:
+    """Which agent a stage talks to, and how."""
+
+    agent: str = ""  # "" leaves it to the workflow
+    prompt: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+Prompt = str | Sequence[Message]
+"""What an agent is asked: one text, or the conversation so far."""
