@@ -1,0 +1,1 @@
+"""An app with workflows that leave a trace outside the database."""

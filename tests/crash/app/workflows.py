@@ -1,0 +1,81 @@
+"""Workflows whose nodes write a line to a file for each time they run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from workflows.engine import State, Workflow, node, otherwise, when
+from workflows.runtime import Runtime
+
+
+class Params(BaseModel):
+    """Where to write, and how long to be at it."""
+
+    trace: str  # path of the file
+    rounds: int = 3
+    seconds: float = 0.0  # each node takes this long
+    hold: str = ""  # path of a file: the second node waits until it is there
+
+
+class Count(State):
+    """What a counting run knows."""
+
+    params: Params
+    done: int = 0
+    steps: list[str] = []
+
+
+def leave_trace(state: Count, runtime: Runtime) -> None:
+    """Append the step's key and this process to the file, whole or not at all."""
+    line = f"{runtime.key} {os.getpid()}\n"
+    file = os.open(state.params.trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+@node
+async def begin(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    await asyncio.sleep(state.params.seconds)
+    return state.append("steps", runtime.key)
+
+
+@node
+async def work(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace, and wait where the test wants a run to be held."""
+    leave_trace(state, runtime)
+    await asyncio.sleep(state.params.seconds)
+    while state.params.hold and not Path(state.params.hold).exists():
+        await asyncio.sleep(0.01)  # the test's signal is a file: it comes from outside
+    return state.append("steps", runtime.key).set(done=state.done + 1)
+
+
+@node
+def finish(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    return state.append("steps", runtime.key)
+
+
+def needs_more(state: Count) -> bool:
+    """Tell whether another round is due."""
+    return state.done < state.params.rounds
+
+
+count = Workflow(
+    "count",
+    state=Count,
+    start=begin,
+    routes={
+        begin: work,
+        work: [when(needs_more, work), otherwise(finish)],
+    },
+)
+

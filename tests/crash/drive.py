@@ -1,0 +1,85 @@
+"""Run beside the processes under test, on their database: launch runs, tell how they stand.
+
+    python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
+    python -m tests.crash.drive report                                → all rows that matter
+    python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+django.setup()
+
+from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs Django set up
+
+from workflows.engine.errors import RequestError  # noqa: E402
+from workflows.models import (  # noqa: E402
+    Attempt,
+    Checkpoint,
+    Decision,
+    Run,
+    Stage,
+    Worker,
+)
+from workflows.system import system  # noqa: E402
+
+
+def launch(count: int, params: dict[str, Any]) -> list[str]:
+    """Launch runs of `count`; return their ids."""
+    return [str(system.execute("count", params).pk) for _ in range(count)]
+
+
+def report() -> dict[str, Any]:
+    """Return the rows of all runs."""
+    return {
+        "runs": list(
+            Run.objects.order_by("id").values(
+                "id", "status", "attempt", "sequence", "recoveries", "worker", "error_message"
+            )
+        ),
+        "results": {str(run.pk): run.result for run in Run.objects.all()},
+        "stages": list(
+            Stage.objects.order_by("id").values(
+                "run_id", "attempt", "sequence", "node_name", "status"
+            )
+        ),
+        "decisions": list(
+            Decision.objects.order_by("id").values(
+                "run_id", "attempt", "sequence", "edge_index", "to_node", "taken"
+            )
+        ),
+        "checkpoints": list(
+            Checkpoint.objects.order_by("id").values("run_id", "attempt", "sequence", "node_name")
+        ),
+        "attempts": list(
+            Attempt.objects.order_by("id").values("run_id", "number", "worker", "outcome")
+        ),
+        "workers": list(Worker.objects.values("name", "stopped_at", "running")),
+    }
+
+
+def act(do: str, run: str, **given: Any) -> dict[str, str]:
+    """Do something to a run through System; return what came of it."""
+    try:
+        done = getattr(system, do)(run, by=None, **given)
+    except RequestError as error:
+        return {"refused": str(error)}
+    return {"status": done.status}
+
+
+def main() -> None:
+    """Do what the command line says and print JSON."""
+    deed, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    answer = {"launch": launch, "report": report, "act": act}[deed](**given)
+    json.dump(answer, sys.stdout, cls=DjangoJSONEncoder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Processes under test: one installation of its own, with as many workers as wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
+LOOK_SECONDS = 0.05
+
+
+class Installation:
+    """A directory, a database, perhaps a Redis, and the processes that use them."""
+
+    def __init__(self, home: Path, *, database: str = "", redis: str = "", **settings: str) -> None:
+        """Prepare the database; settings are environment variables."""
+        self.home = home
+        self.trace = home / "trace"
+        kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+        self.environment = {name: os.environ[name] for name in kept if name in os.environ}
+        self.environment |= {
+            "DATA_DIR": str(home / "data"),
+            "APPS": "tests.crash.app",
+            "LEASE_SECONDS": "2",
+            "HEARTBEAT_SECONDS": "0.5",
+            "SWEEP_SECONDS": "0.3",
+            "ADMIN_PASSWORD": "a password of the tests",
+            **({"DATABASE_URL": database} if database else {}),
+            **({"REDIS_URL": redis} if redis else {}),
+            **settings,
+        }
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *arguments: str) -> str:
+        """Return what a management command prints. Raises when it fails."""
+        return self._run("manage.py", *arguments)
+
+    def drive(self, deed: str, **given: Any) -> Any:
+        """Return the answer of tests/crash/drive.py."""
+        return json.loads(self._run("-m", "tests.crash.drive", deed, json.dumps(given)))
+
+    def launch(self, count: int = 1, **params: Any) -> list[str]:
+        """Launch runs of the workflow `count`; return their ids."""
+        given = {"trace": str(self.trace), **params}
+        return self.drive("launch", count=count, params=given)  # type: ignore[no-any-return]
+
+    def traces(self) -> list[str]:
+        """Return the key of each node that began, in order."""
+        text = self.trace.read_text() if self.trace.exists() else ""
+        return [line.split()[0] for line in text.splitlines()]
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Give a management command that runs until the block ends; its log is kept."""
+        name = "-".join(word.strip("-") for word in arguments)
+        with (self.home / f"{name}-{time.monotonic_ns()}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield process
+            finally:
+                kill(process)
+
+    def worker(self, name: str, capacity: int = 50) -> Any:
+        """Give a worker process."""
+        return self.process("worker", "--name", name, "--capacity", str(capacity))
+
+    def logs(self) -> str:
+        """Return what all processes have printed, for a test that failed."""
+        return "\n".join(path.read_text() for path in sorted(self.home.glob("*.log")))
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process as a power cut would."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+    process.wait()
+
+
+def wait_for(holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Return the first true answer; other processes can only be looked at."""
+    deadline = time.monotonic() + seconds
+    while not (answer := holds()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(LOOK_SECONDS)
+    return answer

@@ -1,0 +1,189 @@
+"""A worker killed, paused or told to stop in the middle of its runs."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.processes import Installation, kill, wait_for
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """Give an installation on each kind of database, with Redis beside PostgreSQL."""
+    if request.param == "sqlite":
+        yield Installation(tmp_path)
+        return
+    database = request.getfixturevalue("postgres_url")
+    redis = request.getfixturevalue("redis_url")
+    yield Installation(tmp_path, database=database, redis=redis)
+
+
+def run_of(installation: Installation, run_id: str) -> dict[str, Any]:
+    """Return the row of one run."""
+    return next(run for run in installation.drive("report")["runs"] if run["id"] == run_id)
+
+
+def wait_until_ended(installation: Installation, *, seconds: float = 60) -> dict[str, Any]:
+    """Return the report once every run has ended."""
+
+    def report_of_ended() -> dict[str, Any] | None:
+        report: dict[str, Any] = installation.drive("report")
+        over = {"completed", "failed", "cancelled"}
+        return report if all(run["status"] in over for run in report["runs"]) else None
+
+    return wait_for(report_of_ended, what="all runs to end", seconds=seconds)  # type: ignore[no-any-return]
+
+
+def test_a_killed_workers_run_goes_on_elsewhere_from_its_last_step(
+    installation: Installation, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(rounds=2, hold=str(hold))
+    with installation.worker("first") as first:
+        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        kill(first)
+    hold.touch()
+    with installation.worker("second"):
+        report = wait_until_ended(installation)
+    assert [run["status"] for run in report["runs"]] == ["completed"]
+    ran = Counter(installation.traces())
+    assert ran.pop(f"{run_id}/work/2") == 2, "the interrupted node runs again"
+    assert set(ran.values()) == {1}, "no finished node does"
+    assert [(a["worker"], a["outcome"]) for a in report["attempts"]] == [
+        ("first", "lost"),
+        ("second", "completed"),
+    ]
+    interrupted = [s for s in report["stages"] if s["status"] == "interrupted"]
+    assert [(s["attempt"], s["sequence"]) for s in interrupted] == [(1, 2)]
+    assert report["results"][run_id]["steps"] == [
+        f"{run_id}/begin/1",
+        f"{run_id}/work/2",
+        f"{run_id}/work/3",
+        f"{run_id}/finish/4",
+    ]
+
+
+def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
+    installation: Installation, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(rounds=2, hold=str(hold))
+    with installation.worker("sleeper") as sleeper:
+        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        sleeper.send_signal(signal.SIGSTOP)
+        with installation.worker("heir"):
+            wait_for(
+                lambda: run_of(installation, run_id)["worker"] == "heir",
+                what="another worker to take over",
+            )
+            hold.touch()
+            report = wait_until_ended(installation)
+            sleeper.send_signal(signal.SIGCONT)
+            wait_for(lambda: "lost its lease" in installation.logs(), what="the sleeper to say so")
+    after = installation.drive("report")
+    for table in ("runs", "stages", "decisions", "checkpoints", "attempts"):
+        assert after[table] == report[table]
+    assert report["attempts"][-1]["worker"] == "heir"
+
+
+def test_sigterm_lets_nodes_finish_and_gives_runs_back(
+    installation: Installation, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(rounds=2, hold=str(hold))
+    with installation.worker("first") as first:
+        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        first.terminate()
+        wait_for(lambda: "drains" in installation.logs(), what="the worker to drain")
+        hold.touch()
+        assert first.wait(timeout=30) == 0
+    run = run_of(installation, run_id)
+    assert (run["status"], run["sequence"], run["recoveries"]) == ("pending", 2, 0)
+    with installation.worker("second"):
+        report = wait_until_ended(installation)
+    assert set(Counter(installation.traces()).values()) == {1}
+    assert [a["outcome"] for a in report["attempts"]] == ["released", "completed"]
+
+
+def test_a_run_that_takes_its_workers_down_fails_in_the_end(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, MAX_RECOVERIES="2", LEASE_SECONDS="1")
+    (run_id,) = installation.launch(rounds=1, hold=str(tmp_path / "never"))
+    for name in ("first", "second"):
+        before = len(installation.traces())
+        with installation.worker(name) as worker:
+            wait_for(
+                lambda before=before: any(
+                    key.endswith("/work/2") for key in installation.traces()[before:]
+                ),
+                what="the node to begin",
+            )
+            kill(worker)
+    with installation.worker("third"):
+        report = wait_until_ended(installation)
+    (run,) = report["runs"]
+    assert run["status"] == "failed"
+    assert "lost its worker 2 times" in run["error_message"]
+
+
+def check_history(report: dict[str, Any], rounds: int) -> None:
+    """Assert that every run completed and every step was recorded exactly once."""
+    assert {run["status"] for run in report["runs"]} == {"completed"}
+    completed = Counter(
+        (s["run_id"], s["sequence"]) for s in report["stages"] if s["status"] == "completed"
+    )
+    steps = rounds + 2
+    expected = {(run["id"], n + 1) for run in report["runs"] for n in range(steps)}
+    assert set(completed) == expected
+    assert set(completed.values()) == {1}
+    saved = Counter((c["run_id"], c["sequence"]) for c in report["checkpoints"])
+    assert set(saved) == {(run["id"], n) for run in report["runs"] for n in range(steps + 1)}
+    by = {(s["run_id"], s["sequence"]): s["attempt"] for s in report["stages"] if s["status"] == "completed"}
+    for checkpoint in report["checkpoints"]:
+        if checkpoint["sequence"]:
+            place = (checkpoint["run_id"], checkpoint["sequence"])
+            assert by[place] == checkpoint["attempt"]
+    taken = {(d["run_id"], d["sequence"]) for d in report["decisions"] if d["taken"]}
+    assert taken >= {(run["id"], n) for run in report["runs"] for n in range(1, steps)}
+    for run in report["runs"]:
+        result = report["results"][run["id"]]
+        nodes = ["begin", *["work"] * rounds, "finish"]
+        assert result["steps"] == [f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)]
+
+
+@pytest.mark.parametrize(
+    ("runs", "kills"), [(40, 4), pytest.param(1000, 40, marks=pytest.mark.slow)]
+)
+def test_runs_survive_workers_that_are_killed_again_and_again(
+    postgres_url: str, redis_url: str, tmp_path: Path, runs: int, kills: int
+) -> None:
+    rounds = 8
+    installation = Installation(
+        tmp_path, database=postgres_url, redis=redis_url, MAX_RECOVERIES="1000"
+    )
+    installation.launch(runs, rounds=rounds, seconds=0.05)
+    for number in range(kills):
+        before = len(installation.traces())
+        with (
+            installation.worker(f"a{number}", runs),
+            installation.worker(f"b{number}", runs),
+        ):
+            wait_for(
+                lambda before=before: len(installation.traces()) > before + runs // 2
+                or _all_ended(installation),
+                what="some steps to begin",
+            )
+    with installation.worker("last", runs):
+        report = wait_until_ended(installation, seconds=300)
+    check_history(report, rounds)
+
+
+def _all_ended(installation: Installation) -> bool:
+    return all(run["status"] == "completed" for run in installation.drive("report")["runs"])

@@ -1,0 +1,32 @@
+"""The audit trail: every human action on a run is one row, appended and never edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.models import Intervention
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+    from workflows.models import Run
+
+
+def record(
+    run: Run,
+    action: str,
+    *,
+    by: AbstractBaseUser | None,
+    reason: str = "",
+    after: str = "",
+) -> Intervention:
+    """Append what someone did to a run; call it in the transaction that does it."""
+    return Intervention.objects.create(
+        actor_id=by.pk if by else None,
+        actor_name=by.get_username() if by else "system",
+        action=action,
+        run=run,
+        reason=reason,
+        status_before=run.status if action != "launch" else "",
+        status_after=after,
+    )

@@ -1,0 +1,109 @@
+"""What a caller did wrong, as errors that pages, admin, API and commands can answer.
+
+    RequestError
+    ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound
+    ├─ InvalidStatus      409   the run is in no status for that
+    ├─ FingerprintChanged 409   the workflow changed since the run was made
+    ├─ NotAllowed         403   this person may not
+    └─ InvalidParams      422   with one message a field
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.engine.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workflows.models import Run
+
+
+class NotFound(RequestError):
+    """Nothing of that name or id is here."""
+
+    status = 404
+
+
+class WorkflowNotFound(NotFound):
+    """There is no such workflow."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        """Name what was asked for and what there is."""
+        there_is = f" There is {', '.join(known)}." if known else ""
+        super().__init__(f"No workflow is called “{name}”.{there_is}")
+        self.name = name
+
+
+class RunNotFound(NotFound):
+    """There is no such run."""
+
+    def __init__(self, run_id: object) -> None:
+        """Name the id that was asked for."""
+        super().__init__(f"There is no run {run_id}. It may have been deleted.")
+
+
+class ApprovalNotFound(NotFound):
+    """There is no such question."""
+
+    def __init__(self, run_id: object) -> None:
+        """Name the run that was asked for."""
+        super().__init__(f"Run {run_id} asks nobody anything.")
+
+
+class InvalidStatus(RequestError):
+    """The run is in no status for that."""
+
+    status = 409
+
+    def __init__(self, run: Run, wanted: str) -> None:
+        """Say where the run stands and what was wanted of it."""
+        super().__init__(
+            f"Run {run.short_id} is {run.get_status_display().lower()}"
+            f" and cannot be {wanted}."
+        )
+        self.run = run
+
+
+class AlreadyAnswered(RequestError):
+    """Somebody else was faster."""
+
+    status = 409
+
+
+class FingerprintChanged(RequestError):
+    """The workflow's definition changed since this run was made."""
+
+    status = 409
+
+    def __init__(self, run: Run, differences: Sequence[str]) -> None:
+        """Name the differences."""
+        super().__init__(
+            f"{run.workflow_name} has changed since run {run.short_id} started:"
+            f" {'; '.join(differences)}. Launch a new run, or declare the old version"
+            " compatible in the workflow."
+        )
+        self.differences = differences
+
+
+class NotAllowed(RequestError):
+    """This person may not do that."""
+
+    status = 403
+
+
+class InvalidParams(RequestError):
+    """Some values do not fit what the workflow asks for."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        """Take the messages of each field; "" stands for the whole."""
+        super().__init__(
+            " ".join(
+                f"{field}: {' '.join(messages)}" if field else " ".join(messages)
+                for field, messages in errors.items()
+            )
+        )
+        self.errors = errors

@@ -1,0 +1,131 @@
+"""What a paused run waits for, as rows: the question to a person, the child run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from workflows.engine import Answer
+from workflows.models import (
+    Approval,
+    ApprovalStatus,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    WaitKind,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from workflows.engine import Paused
+
+
+def companion(run: Run, paused: Paused) -> Callable[[], None] | None:
+    """Return what writes the rows beside a pause, in the transaction of its record."""
+    if paused.kind == WaitKind.APPROVAL:
+        return lambda: ask(run, paused)
+    if paused.kind == WaitKind.SUBWORKFLOW:
+        return lambda: start_child(run, paused)
+    return None
+
+
+def ask(run: Run, paused: Paused) -> None:
+    """Put the question; one that was withdrawn by a cancel is put again."""
+    Approval.objects.update_or_create(
+        run=run,
+        sequence=paused.sequence,
+        defaults={
+            "node_name": paused.node,
+            "question": paused.question,
+            "form": paused.form or {},
+            "evidence": dict(paused.show),
+            "groups": list(paused.groups),
+            "expires_at": paused.until,
+            "on_expiry": paused.on_expiry,
+            "status": ApprovalStatus.OPEN,
+            "answer": None,
+            "answered_by": None,
+            "answered_at": None,
+            "comment": "",
+        },
+    )
+
+
+def start_child(run: Run, paused: Paused) -> None:
+    """Queue the child run that this step waits for, once."""
+    if Run.objects.filter(parent=run, parent_sequence=paused.sequence).live().exists():
+        return
+    Run.objects.create(
+        workflow_name=paused.workflow,
+        params=dict(paused.params or {}),
+        launched_by_id=run.launched_by_id,
+        parent=run,
+        parent_sequence=paused.sequence,
+        priority=run.priority,
+    )
+
+
+def waiting_since(run: Run) -> dt.datetime | None:
+    """Move the stage that paused to this attempt; return when it began.
+
+    A pause is one step however many workers it spans: its row is carried over.
+    """
+    stages = Stage.objects.filter(
+        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+    )
+    stage = stages.order_by("-attempt").first()
+    if stage is None:
+        return None
+    Stage.objects.filter(pk=stage.pk).update(attempt=run.attempt)
+    return stage.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What ended a pause, and the person behind it, if one answered."""
+
+    answer: Answer
+    person_id: int | None = None
+
+
+def reply_to(run: Run) -> Reply | None:
+    """Return what ended the pause of this run, None when nothing has yet."""
+    step = run.sequence + 1
+    approval = Approval.objects.filter(run=run, sequence=step).first()
+    if approval is not None:
+        return _answered(approval)
+    children = Run.objects.filter(parent=run, parent_sequence=step)
+    child = children.order_by("-id").first()
+    if child is not None:
+        return Reply(_outcome_of(child)) if child.is_ended else None
+    if run.wake_at is not None and run.wake_at <= timezone.now():
+        return Reply(Answer(at=run.wake_at))
+    return None
+
+
+def _answered(approval: Approval) -> Reply | None:
+    if approval.status not in (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED):
+        return None
+    person = approval.answered_by
+    return Reply(
+        Answer(
+            value=approval.answer,
+            by=person.get_username() if person else "",
+            at=approval.answered_at,
+            comment=approval.comment,
+            expired=approval.status == ApprovalStatus.EXPIRED,
+        ),
+        approval.answered_by_id,
+    )
+
+
+def _outcome_of(child: Run) -> Answer:
+    if child.status == Status.COMPLETED:
+        return Answer(value=child.result, at=child.completed_at)
+    why = f"run {child.pk} of {child.workflow_name} {child.status}"
+    return Answer(at=child.completed_at, error=f"{why}: {child.error_message}")

@@ -1,0 +1,177 @@
+"""The row is the queue: enqueue, claim, keep, and find what was left behind.
+
+Messages only say "look". What makes a run someone's is a conditional UPDATE here, so
+two workers never hold the same run and a lost message loses nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, OuterRef, Subquery
+from django.utils import timezone
+
+from workflows.execution import live
+from workflows.models import (
+    ENDED,
+    Approval,
+    ApprovalStatus,
+    Attempt,
+    Outcome,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    WaitKind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from workflows.models.transitions import RunQuerySet
+
+
+def lease() -> dt.datetime:
+    """Return when a lease taken or renewed now runs out."""
+    return timezone.now() + dt.timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def claim(worker: str, limit: int) -> list[Run]:
+    """Take up to `limit` pending runs for this worker, by priority, then age.
+
+    1. Pick the candidates; where the database can, skip those a rival is taking.
+    2. Move them from pending to running: a rival may have been faster, then fewer move.
+    3. Open an attempt for each that is ours.
+    """
+    pending = Run.objects.filter(status=Status.PENDING).order_by("-priority", "id")
+    with transaction.atomic():
+        if connection.features.has_select_for_update_skip_locked:
+            pending = pending.select_for_update(skip_locked=True)
+        ids = list(pending.values_list("pk", flat=True)[:limit])
+        if not ids:
+            return []
+        Run.objects.filter(pk__in=ids).claim(worker=worker, lease_expires_at=lease())
+        runs = list(
+            Run.objects.filter(pk__in=ids, status=Status.RUNNING, worker=worker)
+        )
+        Attempt.objects.bulk_create(
+            Attempt(run=run, number=run.attempt, worker=worker) for run in runs
+        )
+    order = {pk: place for place, pk in enumerate(ids)}
+    return sorted(runs, key=lambda run: order[run.pk])
+
+
+def renew(worker: str) -> dict[UUID, tuple[int, str | None]]:
+    """Extend all leases of this worker; return attempt and cancel reason of each run.
+
+    A run that is missing from the answer is no longer this worker's. The reason is
+    None unless someone asked for the run to be cancelled.
+    """
+    Run.objects.renew(worker=worker, lease_expires_at=lease())
+    rows = Run.objects.filter(status=Status.RUNNING, worker=worker).values_list(
+        "pk", "attempt", "cancel_requested_at", "cancel_reason"
+    )
+    return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
+
+
+def sweep() -> list[UUID]:
+    """Find what was left behind and put it right; return the runs that changed.
+
+    1. Runs whose worker was lost: back to the queue, or to their end.
+    2. Pauses that are over: a moment that came, a question that expired, a child
+       run that ended while nobody looked.
+    """
+    now = timezone.now()
+    changed = [*_recover_lost(now), *_wake_due(now), *_wake_parents()]
+    for run_id in changed:
+        live.changed_on_commit(run_id)
+    return changed
+
+
+def _recover_lost(now: dt.datetime) -> Iterable[UUID]:
+    for run in Run.objects.expired(now):
+        with transaction.atomic():
+            # the same attempt and still expired: its worker may have come back
+            same = Run.objects.expired(now).filter(pk=run.pk, attempt=run.attempt)
+            if not _end_or_requeue(run, same):
+                continue
+            _close_attempt(run)
+        yield run.pk
+
+
+def _end_or_requeue(run: Run, runs: RunQuerySet) -> int:
+    if run.cancel_requested_at is not None:
+        return runs.finish(
+            Status.CANCELLED, message=run.cancel_reason, code="cancelled"
+        )
+    if run.recoveries + 1 >= settings.MAX_RECOVERIES:
+        return runs.finish(
+            Status.FAILED,
+            message=f"The run lost its worker {run.recoveries + 1} times in a row, the"
+            f" last time {run.worker}, without finishing a step. It was not tried again:"
+            " look at the worker's log and memory, then resume it.",
+            code="worker_lost",
+            node=_running_node(run),
+        )
+    return runs.recover()
+
+
+def _running_node(run: Run) -> str:
+    stage = Stage.objects.filter(run=run, status=StageStatus.STARTED).last()
+    return stage.node_name if stage else ""
+
+
+def _close_attempt(run: Run) -> None:
+    """Write into the history that the worker was lost."""
+    Attempt.objects.filter(run=run, number=run.attempt).update(
+        ended_at=timezone.now(),
+        outcome=Outcome.LOST,
+        error_message=f"Worker {run.worker} did not renew its lease in time.",
+        error_code="worker_lost",
+    )
+    Stage.objects.filter(run=run, status=StageStatus.STARTED).update(
+        status=StageStatus.INTERRUPTED
+    )
+
+
+def _wake_due(now: dt.datetime) -> Iterable[UUID]:
+    due = Run.objects.filter(status=Status.WAITING, wake_at__lte=now)
+    for run_id in due.values_list("pk", flat=True):
+        with transaction.atomic():
+            overdue = Approval.objects.filter(run=run_id, expires_at__lte=now)
+            overdue.open().update(
+                status=ApprovalStatus.EXPIRED, answer=F("on_expiry"), answered_at=now
+            )
+            if not Run.objects.filter(pk=run_id, wake_at__lte=now).wake():
+                continue
+        yield run_id
+
+
+def _wake_parents() -> Iterable[UUID]:
+    """Wake parents whose child ended: the net below `wake_parent`."""
+    child = Run.objects.filter(
+        parent=OuterRef("pk"), parent_sequence=OuterRef("sequence") + 1
+    ).order_by("-id")
+    waiting = Run.objects.filter(
+        status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW
+    ).annotate(child_status=Subquery(child.values("status")[:1]))
+    for run_id in waiting.filter(child_status__in=ENDED).values_list("pk", flat=True):
+        if Run.objects.filter(pk=run_id, waiting_for=WaitKind.SUBWORKFLOW).wake():
+            yield run_id
+
+
+def wake_parent(child_id: UUID) -> None:
+    """Let the run that waits for this one go on, if this one has ended."""
+    parent = Run.objects.filter(
+        children__in=Run.objects.filter(pk=child_id, status__in=ENDED),
+        status=Status.WAITING,
+        waiting_for=WaitKind.SUBWORKFLOW,
+    )
+    parent_id = parent.values_list("pk", flat=True).first()
+    if parent_id and Run.objects.filter(pk=parent_id).wake():
+        live.changed_on_commit(parent_id)
+        live.pending_on_commit()

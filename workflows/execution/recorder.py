@@ -1,0 +1,412 @@
+"""The durable observer: what the engine reports becomes rows before the run goes on.
+
+One recorder serves one attempt of one run. It is the engine's observer and checkpoint
+store at once: events and states gather in a step record, and `settle`, which the engine
+awaits before every node and at every end, hands the record to the writer and returns
+when it is durable. Whatever needs no waiting (log lines of a long node, finished items)
+goes out in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from django.utils import timezone
+
+from workflows.engine.errors import CheckpointNotFound, Superseded
+from workflows.engine.events import EventType
+from workflows.execution import pauses
+from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.records import (
+    CheckpointRow,
+    DecisionRow,
+    Ending,
+    ItemRow,
+    LogRow,
+    StageRow,
+    StepRecord,
+)
+from workflows.models import Level, Outcome, StageStatus, Status
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping
+    from uuid import UUID
+
+    from workflows.engine import Event, Paused, State
+    from workflows.execution.pauses import Reply
+    from workflows.execution.writer import Writer
+    from workflows.models import Run
+
+DRIP_SECONDS = 0.2  # log lines of a node that takes long appear after this
+MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and says so
+MAX_MESSAGE_CHARS = 20_000  # of one log line or error message
+RESERVED = "\x00"  # PostgreSQL's text cannot hold it
+
+
+class Drained(Superseded):
+    """The worker is being stopped: the run was released and goes on elsewhere."""
+
+
+class Recorder:
+    """Observer and checkpoint store of one attempt of one run."""
+
+    def __init__(
+        self,
+        run: Run,
+        writer: Writer,
+        *,
+        draining: Callable[[], bool] = lambda: False,
+        reply: Reply | None = None,
+        waiting_since: dt.datetime | None = None,
+    ) -> None:
+        """Take the claimed run; call `restore` before the engine resumes it."""
+        self.run = run
+        self._writer = writer
+        self._draining = draining
+        self._reply = reply
+        self._loop = asyncio.get_running_loop()
+        self._encoder = Encoder()
+        self._stored: State | None = None  # the last state given to save, or restored
+        self._kept: dict[int, dict[int, Any]] = {}
+        self._stage: StageRow | None = None
+        self._stage_began = 0.0
+        self._waiting_since = waiting_since  # of the stage that paused, if one did
+        self._waiting_node = run.waiting_node
+        self._wake_at = run.wake_at  # of the pause that is being gone on from
+        self._sequence = run.sequence
+        self._ending = False
+        self._log_number = 0
+        self._drip: asyncio.TimerHandle | None = None
+        self._dripping: asyncio.Future[int] | None = None
+        self._record = self._new_record()
+
+    # -- the engine's checkpoint store ------------------------------------------------
+
+    def restore(self, state: State, kept: dict[int, dict[int, Any]]) -> None:
+        """Give it the state to resume from and the items kept, by step and index."""
+        self._stored, self._kept = state, kept
+        self._encoder.before = state.data
+
+    def save(self, state: State) -> None:
+        """Add the state after a step to the record."""
+        kind, text = self._encoder.encode(state.data)
+        self._stored = state
+        self._record.checkpoints.append(
+            CheckpointRow(
+                state.sequence, state.checkpoint_node, kind, text, timezone.now()
+            )
+        )
+        if state.sequence:
+            self._sequence = self._record.sequence = state.sequence
+            self._record.progressed = True
+            self._waiting_node = self._record.waiting_node = ""
+            self._wake_at = self._record.wake_at = None
+
+    def load(self, run_id: str) -> State:
+        """Return the restored state. Raises CheckpointNotFound."""
+        if self._stored is None:
+            raise CheckpointNotFound(run_id)
+        return self._stored
+
+    def delete(self, run_id: str) -> None:
+        """Keep it: every step of a run stays readable."""
+
+    def list(self) -> list[str]:
+        """Return the one run it serves, if it has a state."""
+        return [str(self.run.pk)] if self._stored is not None else []
+
+    def keep_item(self, run_id: str, sequence: int, index: int, value: object) -> None:  # noqa: ARG002 - the engine's signature
+        """Make one finished item of a parallel node durable, without waiting for it."""
+        self._record.items.append(ItemRow(sequence, index, dumps(value)))
+        self._count_item()
+        self._drip_soon()
+
+    def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
+        """Return the items of this step that finished in an earlier attempt."""
+        return self._kept.get(sequence, {})
+
+    async def settle(self) -> None:
+        """Return once everything observed so far is durable.
+
+        1. At an end of the walk, leave it to `end` or `pause`, which follow at once.
+        2. When the worker drains and a node is about to start, release the run instead.
+        3. Hand the record to the writer and wait for the commit.
+
+        Raises LeaseLost when another worker took over, Drained after a release, and
+        whatever the database said when it refused the record.
+        """
+        if self._ending:
+            return  # the executor records the end with these rows, in one transaction
+        released = self._draining() and self._withdraw_unstarted_stage()
+        if released:
+            self._record.status = Status.PENDING
+            self._record.ending = Ending(Outcome.RELEASED)
+        await self._flush()
+        if released:
+            raise Drained("the worker drains, and gave it back to the queue")
+        if self._stage is not None:
+            self._stage_began = time.monotonic()
+
+    # -- the engine's observer --------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        """Turn an event into the rows it stands for."""
+        handler = _HANDLERS.get(event.type)
+        if handler is not None:
+            handler(self, event.data)
+
+    def _on_node_start(self, data: Mapping[str, Any]) -> None:
+        self._stage = StageRow(
+            data["sequence"],
+            data["node"],
+            data["iteration"],
+            StageStatus.STARTED,
+            self._waiting_since or timezone.now(),
+        )
+        self._write_stage()
+
+    def _on_node_retry(self, data: Mapping[str, Any]) -> None:
+        if self._stage is not None:
+            self._stage.tries = data["try"] + 1
+            self._write_stage()
+        self.log(
+            Level.WARNING,
+            f"Try {data['try']} of {data['of']} of {data['node']} failed:"
+            f" {data['error']}. Next try in {data['wait_seconds']:.1f} s.",
+        )
+
+    def _on_node_complete(self, data: Mapping[str, Any]) -> None:
+        stage = self._stage
+        if stage is None:
+            return
+        stage.status = StageStatus.FAILED if data["error"] else StageStatus.COMPLETED
+        stage.error = clean(data.get("error_message") or "")
+        stage.duration_ms = self._spent_ms(stage)
+        self._write_stage()
+        self._stage = None
+
+    def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
+        reply = self._reply if self._is_answered(data["sequence"]) else None
+        self._record.decisions.append(
+            DecisionRow(
+                sequence=data["sequence"],
+                edge_index=data["edge_index"],
+                from_node=data["from"],
+                to_node=data["to"],
+                predicate=data["predicate_name"],
+                result=data["predicate_result"],
+                reason=clean(data["reason"]),
+                values=dumps(shortened(data["values"])),
+                created_at=timezone.now(),
+                decided_by_id=reply.person_id if reply else None,
+                comment=reply.answer.comment if reply else "",
+            )
+        )
+
+    def _on_edge_transition(self, data: Mapping[str, Any]) -> None:
+        for row in reversed(self._record.decisions):
+            if row.edge_index == data["edge_index"]:
+                row.taken = True
+                return
+
+    def _on_end(self, _data: Mapping[str, Any]) -> None:
+        self._ending = True
+
+    def _on_parallel_start(self, data: Mapping[str, Any]) -> None:
+        if self._stage is not None:
+            self._stage.items_total = data["item_count"]
+            self._stage.items_done = len(self._kept.get(self._stage.sequence, {}))
+            self._write_stage()
+
+    def _count_item(self) -> None:
+        if self._stage is not None and self._stage.items_done is not None:
+            self._stage.items_done += 1
+            self._write_stage()
+
+    def _is_answered(self, sequence: int) -> bool:
+        """Tell whether the edges of this step follow the answer of a person."""
+        return self._reply is not None and sequence == self.run.sequence + 1
+
+    # -- what the executor says -------------------------------------------------------
+
+    def log(self, level: int, message: str) -> None:
+        """Add a log line of the current stage; safe to call from any thread."""
+        now = timezone.now()
+        self._loop.call_soon_threadsafe(self._add_log, level, clean(message), now)
+
+    def _add_log(self, level: int, message: str, now: Any) -> None:  # noqa: ANN401
+        self._log_number += 1
+        sequence = self._stage.sequence if self._stage else self._sequence
+        self._record.logs.append(
+            LogRow(self._log_number, sequence, level, message, now)
+        )
+        self._drip_soon()
+
+    async def end(  # noqa: PLR0913 - one argument a column
+        self,
+        status: Status,
+        *,
+        result: str | None = None,
+        message: str = "",
+        code: str = "",
+        node: str = "",
+        traceback: str = "",
+    ) -> None:
+        """Record the end of the run and of this attempt, durably."""
+        record = self._record
+        record.status = status
+        record.completed_at = timezone.now()
+        record.result = result
+        record.error_message, record.error_code = clean(message), code
+        record.error_node = node
+        record.waiting_node = self._waiting_node
+        record.ending = Ending(
+            Outcome(status.value), record.error_message, code, clean(traceback)
+        )
+        self._close_stage(StageStatus.INTERRUPTED)
+        await self._flush()
+
+    async def pause(self, paused: Paused) -> None:
+        """Record that the run waits, with the question or the child run it waits for."""
+        record = self._record
+        record.status = Status.WAITING
+        record.waiting_for = paused.kind
+        record.waiting_node = paused.node
+        record.wake_at = paused.until
+        record.ending = Ending(Outcome.WAITING)
+        self._close_stage(StageStatus.WAITING)
+        if companion := pauses.companion(self.run, paused):
+            record.companions.append(companion)
+        await self._flush()
+
+    async def release(self) -> None:
+        """Give the run back to the queue in the middle of a node."""
+        self._record.status = Status.PENDING
+        self._record.ending = Ending(Outcome.RELEASED)
+        self._close_stage(StageStatus.INTERRUPTED)
+        await self._flush()
+
+    async def fail_plainly(self, error: Exception) -> None:
+        """Fail the run without the rows that could not be written."""
+        self._drop_unwritten()
+        await self.end(
+            Status.FAILED,
+            message=f"What the run recorded could not be stored: {error}. Its last"
+            " stored step is kept; put the cause right, then resume.",
+            code="checkpoint_save_failed",
+        )
+
+    # -- inside -----------------------------------------------------------------------
+
+    def _new_record(self) -> StepRecord:
+        return StepRecord(
+            run_id=self.run.pk,
+            worker=self.run.worker,
+            attempt=self.run.attempt,
+            sequence=self._sequence,
+            waiting_node=self._waiting_node,
+            wake_at=self._wake_at,
+        )
+
+    async def _flush(self) -> None:
+        """Submit the record and wait; also for what went out without waiting."""
+        # log() hops through the loop: let lines written before this point arrive
+        await asyncio.sleep(0)
+        if self._drip is not None:
+            self._drip.cancel()
+            self._drip = None
+        if self._dripping is not None:
+            dripping, self._dripping = self._dripping, None
+            await asyncio.shield(dripping)
+        record, self._record = self._record, self._new_record()
+        if not record.is_empty:
+            self.run.version = await asyncio.shield(self._writer.submit(record))
+
+    def _drop_unwritten(self) -> None:
+        self._dripping = None
+        self._sequence = self.run.sequence
+        self._record = self._new_record()
+
+    def _drip_soon(self) -> None:
+        if self._drip is None:
+            self._drip = self._loop.call_later(DRIP_SECONDS, self._drip_now)
+
+    def _drip_now(self) -> None:
+        """Send what has gathered without waiting for it, one such record at a time."""
+        self._drip = None
+        if self._dripping is not None and not self._dripping.done():
+            self._drip_soon()
+            return
+        if self._dripping is not None and self._dripping.exception() is not None:
+            return  # settle will raise it
+        record, self._record = self._record, self._new_record()
+        if not record.is_empty:
+            self._dripping = self._writer.submit(record)
+
+    def _close_stage(self, status: StageStatus) -> None:
+        stage = self._stage
+        if stage is None:
+            return
+        stage.status = status
+        stage.duration_ms = self._spent_ms(stage)
+        self._write_stage()
+        self._stage = None
+
+    def _write_stage(self) -> None:
+        """Add the stage as it stands now: a later change must not reach this record."""
+        self._record.stages.append(copy.copy(cast("StageRow", self._stage)))
+
+    def _spent_ms(self, stage: StageRow) -> float:
+        """Return how long the stage took; one that had paused counts from its start."""
+        if self._waiting_since is None:
+            return (time.monotonic() - self._stage_began) * 1_000
+        self._waiting_since = None
+        return (timezone.now() - stage.created_at).total_seconds() * 1_000
+
+    def _withdraw_unstarted_stage(self) -> bool:
+        """Take back the stage that was announced but not begun; False if none was."""
+        stage = self._stage
+        rows = self._record.stages
+        if stage is None or not rows or rows[-1].sequence != stage.sequence:
+            return False
+        rows.pop()
+        self._stage = None
+        return True
+
+
+_HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {
+    EventType.NODE_START: Recorder._on_node_start,  # noqa: SLF001 - a table of methods
+    EventType.NODE_RETRY: Recorder._on_node_retry,  # noqa: SLF001
+    EventType.NODE_COMPLETE: Recorder._on_node_complete,  # noqa: SLF001
+    EventType.EDGE_EVALUATE: Recorder._on_edge_evaluate,  # noqa: SLF001
+    EventType.EDGE_TRANSITION: Recorder._on_edge_transition,  # noqa: SLF001
+    EventType.GRAPH_COMPLETE: Recorder._on_end,  # noqa: SLF001
+    EventType.GRAPH_ERROR: Recorder._on_end,  # noqa: SLF001
+    EventType.GRAPH_PAUSE: Recorder._on_end,  # noqa: SLF001
+    EventType.PARALLEL_START: Recorder._on_parallel_start,  # noqa: SLF001
+}
+
+
+def clean(text: str) -> str:
+    """Return text that every database can hold, cut where it is absurdly long."""
+    text = text.replace(RESERVED, "\ufffd").encode(errors="replace").decode()
+    if len(text) > MAX_MESSAGE_CHARS:
+        return f"{text[:MAX_MESSAGE_CHARS]}… ({len(text):,} characters in all)"
+    return text
+
+
+def shortened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values a predicate read, with long ones cut to a beginning."""
+    short = {}
+    for name, value in values.items():
+        text = dumps(value)
+        short[name] = (
+            value
+            if len(text) <= MAX_VALUE_CHARS
+            else {"shortened": text[:MAX_VALUE_CHARS], "characters": len(text)}
+        )
+    return short

@@ -1,0 +1,190 @@
+"""Group commit: one thread makes the step records of all runs of a process durable.
+
+Guarantee: a record's future resolves only after the transaction that holds it has been
+committed; a record that the database refuses, or whose lease another worker took, fails
+alone and its neighbours are written. While the database is away the writer waits and
+tries again; nothing is dropped and, because every insert is an upsert, nothing doubled.
+
+The first record that waits starts the next batch at once: there is no delay to tune. One
+run alone pays one commit a step; a thousand runs share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from workflows.engine.errors import Superseded
+from workflows.execution import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from workflows.execution.records import StepRecord
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 2_000  # records in one transaction
+FIRST_RETRY_SECONDS = 0.1  # doubled up to the last while the database is away
+LAST_RETRY_SECONDS = 5.0
+
+# "database is locked", connections refused or cut: worth waiting for
+_AWAY = (OperationalError, InterfaceError)
+
+
+class LeaseLost(Superseded):
+    """Another worker holds the run, or it has ended: this attempt writes nothing more."""
+
+    def __init__(self, record: StepRecord) -> None:
+        """Say whose lease it was."""
+        super().__init__(
+            f"worker {record.worker} lost its lease on run {record.run_id};"
+            f" attempt {record.attempt} writes nothing more"
+        )
+
+
+class Writer:
+    """A thread with its own connection that commits step records in batches."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_committed: Callable[[dict[UUID, int]], None],
+    ) -> None:
+        """Take the loop whose runs it serves; `on_committed` is called there."""
+        self._loop = loop
+        self._on_committed = on_committed
+        self._waiting: deque[StepRecord] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self.batches = 0
+        self.records = 0
+        self.commit_seconds = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(self, record: StepRecord) -> asyncio.Future[int]:
+        """Queue a record; the future gives the run's version once it is durable."""
+        record.durable = self._loop.create_future()
+        with self._wake:
+            self._waiting.append(record)
+            self._wake.notify()
+        return record.durable
+
+    def _serve(self) -> None:
+        try:
+            while batch := self._take():
+                self._write(batch)
+        finally:
+            connection.close()
+
+    def _take(self) -> list[StepRecord]:
+        """Wait for records; return a batch, or nothing once stopped and drained."""
+        with self._wake:
+            while not self._waiting and not self._stopping:
+                self._wake.wait()
+            size = min(len(self._waiting), MAX_BATCH)
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _write(self, batch: Sequence[StepRecord]) -> None:
+        """Write a batch; halve it where the database refuses, until one is left."""
+        try:
+            versions = self._commit_when_possible(batch)
+        except Exception as error:
+            runs = list(dict.fromkeys(record.run_id for record in batch))
+            if len(runs) > 1:
+                first = set(runs[: len(runs) // 2])
+                self._write([r for r in batch if r.run_id in first])
+                self._write([r for r in batch if r.run_id not in first])
+                return
+            logger.exception("The database refused what run %s recorded.", runs[0])
+            self._tell(batch, {}, error)
+            return
+        self._tell(batch, versions, None)
+
+    def _commit_when_possible(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return self._commit(batch)
+            except _AWAY as error:
+                connection.close()
+                if not is_away(error):
+                    raise
+                logger.warning("The database is away (%s); trying again.", error)
+                time.sleep(pause)
+                pause = min(pause * 2, LAST_RETRY_SECONDS)
+
+    def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
+        started = time.monotonic()
+        latest = {record.run_id: record for record in batch}
+        with transaction.atomic():
+            versions = statements.move_runs(connection, list(latest.values()))
+            owned = [record for record in batch if record.run_id in versions]
+            statements.write_rows(connection, owned)
+            for record in owned:
+                for write in record.companions:
+                    write()
+        self.batches += 1
+        self.records += len(batch)
+        self.commit_seconds += time.monotonic() - started
+        return versions
+
+    def _tell(
+        self,
+        batch: Sequence[StepRecord],
+        versions: dict[UUID, int],
+        error: Exception | None,
+    ) -> None:
+        """Resolve the futures on the loop: one wake-up for the whole batch."""
+        try:
+            self._loop.call_soon_threadsafe(self._resolve, batch, versions, error)
+        except RuntimeError:  # the loop was closed under us: nobody waits any more
+            logger.info("The event loop ended before %d records were told.", len(batch))
+
+    def _resolve(
+        self,
+        batch: Sequence[StepRecord],
+        versions: dict[UUID, int],
+        error: Exception | None,
+    ) -> None:
+        for record in batch:
+            future = record.durable
+            if future is None or future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            elif record.run_id in versions:
+                future.set_result(versions[record.run_id])
+            else:
+                future.set_exception(LeaseLost(record))
+        if versions:
+            self._on_committed(versions)
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether waiting may help: the server is gone or the file is locked.
+
+    A full disk or a read-only database is no such case: it stops the run with its
+    own message, and the run can be resumed.
+    """
+    text = str(error).lower()
+    hopeless = ("disk", "full", "readonly", "read-only", "no such table", "no space")
+    return not any(word in text for word in hopeless)

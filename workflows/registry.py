@@ -1,0 +1,98 @@
+"""The workflows this installation knows, by name.
+
+They come from our own `definitions/` and from the `workflows.py` of every installed app,
+found once when Django is ready. A module-level `Workflow` is registered; so is anything
+passed to `register`, for factories. Two workflows cannot share a name.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import pkgutil
+import threading
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+
+from workflows import definitions
+from workflows.engine import Workflow
+from workflows.engine.errors import DefinitionError
+from workflows.errors import WorkflowNotFound
+from workflows.factories import Factory, FromFactory
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+Known = Workflow[Any] | FromFactory
+"""What can be launched."""
+
+
+class Registry:
+    """Name → workflow; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._workflows: dict[str, Known] = {}
+        self._lock = threading.RLock()
+
+    def register(self, workflow: Known) -> Known:
+        """Add a workflow. Raises DefinitionError when the name is taken by another."""
+        with self._lock:
+            known = self._workflows.setdefault(workflow.name, workflow)
+        if known is not workflow:
+            raise DefinitionError(
+                f"Two workflows are called “{workflow.name}”. Give one another name."
+            )
+        return workflow
+
+    def register_factory(self, name: str, factory: Factory) -> FromFactory:
+        """Add a plain factory under a name. Raises DefinitionError when it is taken."""
+        workflow = FromFactory(name, factory)
+        self.register(workflow)
+        return workflow
+
+    def unregister(self, name: str) -> None:
+        """Forget a workflow; one that is not there is fine."""
+        with self._lock:
+            self._workflows.pop(name, None)
+
+    def get(self, name: str) -> Known:
+        """Return the workflow of this name. Raises WorkflowNotFound."""
+        with self._lock:
+            workflow = self._workflows.get(name)
+        if workflow is None:
+            raise WorkflowNotFound(name, known=[known.name for known in self.list()])
+        return workflow
+
+    def find(self, name: str) -> Known | None:
+        """Return the workflow of this name, None when it is not registered here."""
+        with self._lock:
+            return self._workflows.get(name)
+
+    def list(self) -> builtins.list[Known]:
+        """Return all workflows, by name."""
+        with self._lock:
+            return sorted(self._workflows.values(), key=lambda known: known.name)
+
+    def add_module(self, module: ModuleType) -> None:
+        """Register every workflow a module defines at its top level."""
+        for value in list(vars(module).values()):
+            if isinstance(value, Workflow):
+                self.register(value)
+
+    def discover(self) -> None:
+        """Import our definitions and every installed app's `workflows.py`."""
+        for found in pkgutil.iter_modules(definitions.__path__):
+            name = f"{definitions.__name__}.{found.name}"
+            self.add_module(importlib.import_module(name))
+        for config in apps.get_app_configs():
+            if config.module is not None and module_has_submodule(
+                config.module, "workflows"
+            ):
+                self.add_module(importlib.import_module(f"{config.name}.workflows"))
+
+
+registry = Registry()

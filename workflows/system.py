@@ -1,0 +1,266 @@
+"""System: the only door for pages, admin, API and commands.
+
+It answers questions about workflows and runs, and does what people ask for. Each
+change is one conditional update in one transaction with its audit row; whoever
+comes second is told so. Nothing here executes a node: that is a worker's work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from workflows import audit, secrets
+from workflows.engine import GraphShape
+from workflows.errors import (
+    AlreadyAnswered,
+    ApprovalNotFound,
+    FingerprintChanged,
+    InvalidStatus,
+    NotAllowed,
+    RunNotFound,
+)
+from workflows.execution import live
+from workflows.models import (
+    CANCELLABLE,
+    RESUMABLE,
+    Approval,
+    ApprovalStatus,
+    Decision,
+    Run,
+    Stage,
+    Status,
+)
+from workflows.params import check_answer, check_params
+from workflows.registry import Known, Registry, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+
+class System:
+    """Workflows and runs, as people and programs see them."""
+
+    def __init__(self, workflows: Registry = registry) -> None:
+        """Take the registry whose workflows can be launched."""
+        self._registry = workflows
+
+    # -- questions --------------------------------------------------------------------
+
+    def list_workflows(self) -> Sequence[Known]:
+        """Return every workflow that can be launched, by name."""
+        return self._registry.list()
+
+    def find_workflow(self, name: str) -> Known:
+        """Return one workflow. Raises WorkflowNotFound."""
+        return self._registry.get(name)
+
+    def list_runs(
+        self, *, workflow: str = "", status: str = "", launched_by: int | None = None
+    ) -> QuerySet[Run]:
+        """Return the runs that match, newest first."""
+        runs: QuerySet[Run] = Run.objects.select_related("launched_by").order_by("-id")
+        if workflow:
+            runs = runs.filter(workflow_name=workflow)
+        if status:
+            runs = runs.filter(status=status)
+        if launched_by is not None:
+            runs = runs.filter(launched_by=launched_by)
+        return runs.defer("params", "result", "graph", "secrets")
+
+    def find_run(self, run_id: UUID | str) -> Run:
+        """Return one run. Raises RunNotFound."""
+        try:
+            return Run.objects.select_related("launched_by", "parent").get(pk=run_id)
+        except (Run.DoesNotExist, ValidationError, ValueError) as error:
+            raise RunNotFound(run_id) from error
+
+    def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
+        """Return the stages of a run in order. Raises RunNotFound."""
+        return self.find_run(run_id).stages.all()
+
+    def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
+        """Return every edge a run evaluated, in order. Raises RunNotFound."""
+        return self.find_run(run_id).decisions.select_related("decided_by")
+
+    # -- deeds ------------------------------------------------------------------------
+
+    def execute(  # noqa: PLR0913 - what a launch may say
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        by: AbstractBaseUser | None = None,
+        token: str = "",
+        priority: int = 0,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Accept a run: it will reach an end, or wait for a person.
+
+        1. Check the params against the workflow's types: nothing is queued on an error.
+        2. Insert the pending run; the same idempotency key returns the run it made first.
+        3. On commit, nudge the workers.
+
+        `token` is a secret for the run's nodes; it is kept encrypted while they need it.
+        Raises WorkflowNotFound, InvalidParams.
+        """
+        workflow = self.find_workflow(name)
+        run = Run(
+            workflow_name=name,
+            params=check_params(workflow, params or {}),
+            graph=workflow.shape.to_json(),
+            fingerprint=workflow.fingerprint,
+            launched_by_id=by.pk if by else None,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            secrets=secrets.encrypt({"token": token}) if token else None,
+        )
+        try:
+            with transaction.atomic():
+                run.save(force_insert=True)
+                audit.record(run, "launch", by=by, after=Status.PENDING)
+                live.pending_on_commit()
+                live.changed_on_commit(run.pk)
+        except IntegrityError:
+            if idempotency_key is None:
+                raise
+            return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
+        return run
+
+    def cancel(
+        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
+    ) -> Run:
+        """Stop a run: at once when no worker has it, else at its next await or node.
+
+        Children that the run waits for are cancelled with it.
+        Raises RunNotFound, InvalidStatus.
+        """
+        person = by.pk if by else None
+        with transaction.atomic():
+            run = self.find_run(run_id)
+            rows = Run.objects.filter(pk=run.pk)
+            if rows.cancel(by_id=person, reason=reason):
+                Approval.objects.filter(run=run).close(ApprovalStatus.WITHDRAWN)
+                after = Status.CANCELLED
+            elif rows.request_cancel(by_id=person, reason=reason):
+                live.cancel_on_commit(run.pk)
+                after = Status.RUNNING
+            else:
+                raise InvalidStatus(self.find_run(run_id), wanted="cancelled")
+            audit.record(run, "cancel", by=by, reason=reason, after=after)
+            live.changed_on_commit(run.pk)
+            for child in run.children.filter(status__in=CANCELLABLE):
+                if child.is_cancellable:
+                    self.cancel(child.pk, by=by, reason=reason or "its parent was cancelled")
+        return self.find_run(run_id)
+
+    def resume(
+        self,
+        run_id: UUID | str,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+        token: str = "",
+    ) -> Run:
+        """Queue a failed or cancelled run again, from its last checkpoint.
+
+        Raises RunNotFound, WorkflowNotFound, InvalidStatus, FingerprintChanged.
+        """
+        with transaction.atomic():
+            run = self.find_run(run_id)
+            workflow = self.find_workflow(run.workflow_name)
+            if run.status not in RESUMABLE:
+                raise InvalidStatus(run, wanted="resumed")
+            if not workflow.accepts(run.fingerprint):
+                before = GraphShape.from_json(run.graph)
+                raise FingerprintChanged(run, workflow.differences(before))
+            kept = {"secrets": secrets.encrypt({"token": token})} if token else {}
+            if not Run.objects.filter(pk=run.pk).resume(**kept):
+                raise InvalidStatus(self.find_run(run_id), wanted="resumed")
+            audit.record(run, "resume", by=by, reason=reason, after=Status.PENDING)
+            live.pending_on_commit()
+            live.changed_on_commit(run.pk)
+        return self.find_run(run_id)
+
+    def delete_run(
+        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
+    ) -> None:
+        """Delete an ended run with its history; the audit row stays.
+
+        Raises RunNotFound, InvalidStatus.
+        """
+        with transaction.atomic():
+            run = self.find_run(run_id)
+            ended = Run.objects.select_for_update().filter(pk=run.pk)
+            if not ended.exclude(pk__in=Run.objects.live()).exists():
+                raise InvalidStatus(run, wanted="deleted; cancel it first")
+            audit.record(run, "delete", by=by, reason=reason)
+            run.delete()
+            live.changed_on_commit(UUID(str(run_id)))
+
+    def find_approval(self, run_id: UUID | str) -> Approval:
+        """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""
+        run = self.find_run(run_id)
+        approval = run.approvals.select_related("answered_by").order_by("-sequence").first()
+        if approval is None:
+            raise ApprovalNotFound(run_id)
+        return approval
+
+    def answer(
+        self,
+        run_id: UUID | str,
+        value: Mapping[str, Any],
+        *,
+        by: AbstractBaseUser,
+        comment: str = "",
+    ) -> Run:
+        """Answer the question a run waits with; it goes on with the answer.
+
+        The first answer counts: whoever comes later is told who was faster.
+        Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered.
+        """
+        approval = self.find_approval(run_id)
+        if not may_answer(approval, by):
+            raise NotAllowed(
+                f"Only members of {' or '.join(approval.groups)} may answer this."
+            )
+        checked = check_answer(
+            self.find_workflow(approval.run.workflow_name), approval.node_name, value
+        )
+        with transaction.atomic():
+            mine = Approval.objects.filter(pk=approval.pk)
+            if not mine.answer(value=checked, by_id=by.pk, comment=comment):
+                raise AlreadyAnswered(_who_was_faster(self.find_approval(run_id)))
+            Run.objects.filter(pk=approval.run_id).wake()
+            audit.record(
+                approval.run, "answer", by=by, reason=comment, after=Status.PENDING
+            )
+            live.pending_on_commit()
+            live.changed_on_commit(approval.run_id)
+        return self.find_run(run_id)
+
+
+def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
+    """Tell whether this person is among those the question is for."""
+    if not approval.groups or getattr(user, "is_superuser", False):
+        return True
+    groups = getattr(user, "groups", None)
+    return groups is not None and groups.filter(name__in=approval.groups).exists()
+
+
+def _who_was_faster(approval: Approval) -> str:
+    if approval.status == ApprovalStatus.ANSWERED and approval.answered_by:
+        return f"{approval.answered_by.get_username()} has answered this already."
+    if approval.status == ApprovalStatus.EXPIRED:
+        return "The time to answer has passed."
+    return "The question was withdrawn: its run was cancelled."
+
+
+system = System()
