@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 
@@ -57,7 +55,7 @@ def quick(settings: Any) -> None:
 class Params(BaseModel):
     """What a run of these tests takes."""
 
-    numbers: list[int] = [1, 2, 3]
+    numbers: tuple[int, ...] = (1, 2, 3)
     threshold: int = 4
 
 
@@ -71,10 +69,10 @@ class Sum(State):
     """What a run of these tests knows."""
 
     params: Params
-    doubled: list[int] = []
+    doubled: tuple[int, ...] = ()
     total: int = 0
     review: Review | None = None
-    child: dict[str, Any] = {}
+    child: dict[str, Any] | None = None
 
 
 class Gate:
@@ -143,15 +141,22 @@ def _was_published(state: Sum) -> bool:
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
+def registry() -> Registry:
     """Workflows of this test alone."""
-    yield Registry()
+    return Registry()
 
 
 async def launch(registry: Registry, workflow: Workflow[Any], **params: Any) -> Run:
     """Register and launch a workflow."""
     registry.register(workflow)
-    return await sync_to_async(System(registry).execute)(workflow.name, params)
+    return await in_database(System(registry).execute, workflow.name, params)
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    """Return the result of a run that must have one."""
+    assert run.result is not None, run.error_message
+    result: dict[str, Any] = run.result
+    return result
 
 
 async def rows(queryset: Any) -> list[Any]:
@@ -166,7 +171,7 @@ async def test_a_run_completes_with_a_row_for_all_that_happened(
     assert run.status == "pending"
     async with working(registry):
         run = await ended(run.pk)
-    assert (run.status, run.result["total"]) == ("completed", 12)
+    assert (run.status, result_of(run)["total"]) == ("completed", 12)
     assert (run.sequence, run.attempt, run.lease_expires_at) == (3, 1, None)
     stages = await rows(Stage.objects.filter(run=run))
     assert [(s.sequence, s.node_name, s.status) for s in stages] == [
@@ -226,8 +231,12 @@ async def test_an_answer_lets_a_waiting_run_go_on_as_one_step(
         assert run.waiting_for == "approval"
         approval_row = await in_database(Approval.objects.get, run=run)
         assert approval_row.question == "Is 2 right?"
-        await sync_to_async(System(registry).answer)(
-            run.pk, {"outcome": "publish"}, by=alice, comment="I counted"
+        await in_database(
+            System(registry).answer,
+            run.pk,
+            {"outcome": "publish"},
+            by=alice,
+            comment="I counted",
         )
         run = await ended(run.pk)
     assert run.status == "completed"
@@ -253,10 +262,10 @@ async def test_a_second_answer_is_told_who_was_faster(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await sync_to_async(system.answer)(run.pk, {"outcome": "reject"}, by=alice)
+        await in_database(system.answer, run.pk, {"outcome": "reject"}, by=alice)
         with pytest.raises(AlreadyAnswered, match=alice.username):
-            await sync_to_async(system.answer)(run.pk, {"outcome": "publish"}, by=bob)
-        assert (await ended(run.pk)).result["total"] == 0
+            await in_database(system.answer, run.pk, {"outcome": "publish"}, by=bob)
+        assert result_of(await ended(run.pk))["total"] == 0
 
 
 async def test_an_answer_that_does_not_fit_changes_nothing(
@@ -266,8 +275,8 @@ async def test_an_answer_that_does_not_fit_changes_nothing(
     async with working(registry):
         await reaches(run.pk, "waiting")
         with pytest.raises(InvalidParams) as refused:
-            await sync_to_async(System(registry).answer)(
-                run.pk, {"outcome": "eat"}, by=alice
+            await in_database(
+                System(registry).answer, run.pk, {"outcome": "eat"}, by=alice
             )
     assert list(refused.value.errors) == ["outcome"]
     assert (await in_database(Approval.objects.get, run=run)).status == "open"
@@ -293,7 +302,7 @@ async def test_a_failed_run_resumes_where_it_failed(
             "add",
         )
         assert "the adder is out of order" in run.error_message
-        await sync_to_async(System(registry).resume)(run.pk, by=alice, reason="fixed")
+        await in_database(System(registry).resume, run.pk, by=alice, reason="fixed")
         run = await until(run.pk, lambda r: r.status == "completed")
     stages = await rows(Stage.objects.filter(run=run).order_by("id"))
     assert [(s.attempt, s.sequence, s.node_name, s.status) for s in stages] == [
@@ -315,8 +324,8 @@ async def test_cancel_interrupts_a_running_node_with_its_reason(
     run = await launch(registry, summing(gate))
     async with working(registry):
         await gate.entered.wait()
-        await sync_to_async(System(registry).cancel)(
-            run.pk, by=alice, reason="wrong file"
+        await in_database(
+            System(registry).cancel, run.pk, by=alice, reason="wrong file"
         )
         run = await ended(run.pk)
     assert (run.status, run.error_message, run.cancel_reason) == (
@@ -334,10 +343,10 @@ async def test_cancel_of_a_pending_run_needs_no_worker(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing())
-    run = await sync_to_async(System(registry).cancel)(run.pk, by=alice)
+    run = await in_database(System(registry).cancel, run.pk, by=alice)
     assert run.status == "cancelled"
     with pytest.raises(InvalidStatus, match="is cancelled and cannot be cancelled"):
-        await sync_to_async(System(registry).cancel)(run.pk, by=alice)
+        await in_database(System(registry).cancel, run.pk, by=alice)
 
 
 async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
@@ -347,11 +356,11 @@ async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await sync_to_async(system.cancel)(run.pk, by=alice)
+        await in_database(system.cancel, run.pk, by=alice)
         assert (await in_database(Approval.objects.get, run=run)).status == "withdrawn"
-        await sync_to_async(system.resume)(run.pk, by=alice)
+        await in_database(system.resume, run.pk, by=alice)
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await sync_to_async(system.answer)(run.pk, {"outcome": "publish"}, by=alice)
+        await in_database(system.answer, run.pk, {"outcome": "publish"}, by=alice)
         assert (await ended(run.pk)).status == "completed"
 
 
@@ -426,10 +435,10 @@ async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) ->
         assert run.status == "failed"
         assert len(await rows(StageItem.objects.filter(run=run))) == 2
         broken[0] = False
-        await sync_to_async(System(registry).resume)(run.pk, by=None)
+        await in_database(System(registry).resume, run.pk, by=None)
         run = await until(run.pk, lambda r: r.status == "completed")
     assert ran == [1, 2, 3, 3, 4]
-    assert run.result["doubled"] == [10, 20, 30, 40]
+    assert result_of(run)["doubled"] == [10, 20, 30, 40]
     (stage,) = await rows(Stage.objects.filter(run=run, node_name="visits", attempt=2))
     assert (stage.items_done, stage.items_total) == (4, 4)
 
@@ -450,13 +459,13 @@ async def test_a_sleeping_run_holds_no_place_and_wakes_in_time(
     run = await launch(registry, workflow)
     async with working(registry, capacity=1):
         run = await ended(run.pk)
-    assert (run.status, run.result["total"]) == ("completed", 1)
+    assert (run.status, result_of(run)["total"]) == ("completed", 1)
 
 
 async def test_a_parent_waits_for_its_child_without_a_place(registry: Registry) -> None:
     @node
     def report(state: Sum) -> Sum:
-        return state.set(total=state.child["total"])
+        return state.set(total=(state.child or {})["total"])
 
     registry.register(summing(name="child"))
     call = subworkflow(
@@ -469,7 +478,7 @@ async def test_a_parent_waits_for_its_child_without_a_place(registry: Registry) 
     run = await launch(registry, workflow, numbers=[5, 5])
     async with working(registry, capacity=1):
         run = await ended(run.pk)
-    assert (run.status, run.result["total"]) == ("completed", 20)
+    assert (run.status, result_of(run)["total"]) == ("completed", 20)
     (child,) = await rows(Run.objects.filter(parent=run))
     assert (child.workflow_name, child.status) == ("child", "completed")
 
@@ -479,7 +488,7 @@ async def test_cancelling_a_parent_cancels_its_child(
 ) -> None:
     gate = Gate()
     registry.register(summing(gate, name="child"))
-    call = subworkflow("child", params=lambda s: {}, into="child", name="call")
+    call = subworkflow("child", params=lambda _: {}, into="child", name="call")
 
     @node
     def report(state: Sum) -> Sum:
@@ -490,7 +499,7 @@ async def test_cancelling_a_parent_cancels_its_child(
     )
     async with working(registry):
         await gate.entered.wait()
-        await sync_to_async(System(registry).cancel)(run.pk, by=alice, reason="enough")
+        await in_database(System(registry).cancel, run.pk, by=alice, reason="enough")
         (child,) = await rows(Run.objects.filter(parent=run))
         child = await ended(child.pk)
     assert child.status == "cancelled"
@@ -558,7 +567,7 @@ async def test_storage_grows_with_what_changed(registry: Registry) -> None:
         return State()
 
     registry.register_factory("grow", build)
-    run = await sync_to_async(System(registry).execute)("grow", {})
+    run = await in_database(System(registry).execute, "grow", {})
     async with working(registry):
         run = await ended(run.pk)
     assert run.status == "completed"

@@ -1,11 +1,11 @@
 """What a caller did wrong, as errors that pages, admin, API and commands can answer.
 
-    RequestError
-    ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound
-    ├─ InvalidStatus      409   the run is in no status for that
-    ├─ FingerprintChanged 409   the workflow changed since the run was made
-    ├─ NotAllowed         403   this person may not
-    └─ InvalidParams      422   with one message a field
+RequestError
+├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound
+├─ InvalidStatus      409   the run is in no status for that
+├─ FingerprintChanged 409   the workflow changed since the run was made
+├─ NotAllowed         403   this person may not
+└─ InvalidParams      422   with one message a field
 """
 
 from __future__ import annotations

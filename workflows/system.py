@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 
-
 class System:
     """Workflows and runs, as people and programs see them."""
 
@@ -78,9 +77,12 @@ class System:
     def find_run(self, run_id: UUID | str) -> Run:
         """Return one run. Raises RunNotFound."""
         try:
-            return Run.objects.select_related("launched_by", "parent").get(pk=run_id)
+            run: Run = Run.objects.select_related("launched_by", "parent").get(
+                pk=run_id
+            )
         except (Run.DoesNotExist, ValidationError, ValueError) as error:
             raise RunNotFound(run_id) from error
+        return run
 
     def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
         """Return the stages of a run in order. Raises RunNotFound."""
@@ -158,7 +160,9 @@ class System:
             live.changed_on_commit(run.pk)
             for child in run.children.filter(status__in=CANCELLABLE):
                 if child.is_cancellable:
-                    self.cancel(child.pk, by=by, reason=reason or "its parent was cancelled")
+                    self.cancel(
+                        child.pk, by=by, reason=reason or "its parent was cancelled"
+                    )
         return self.find_run(run_id)
 
     def resume(
@@ -208,7 +212,9 @@ class System:
     def find_approval(self, run_id: UUID | str) -> Approval:
         """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""
         run = self.find_run(run_id)
-        approval = run.approvals.select_related("answered_by").order_by("-sequence").first()
+        approval = (
+            run.approvals.select_related("answered_by").order_by("-sequence").first()
+        )
         if approval is None:
             raise ApprovalNotFound(run_id)
         return approval

@@ -1,8 +1,8 @@
 """Run beside the processes under test, on their database: launch runs, tell how they stand.
 
-    python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
-    python -m tests.crash.drive report                                → all rows that matter
-    python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
+python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
+python -m tests.crash.drive report                                → all rows that matter
+python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import django
@@ -41,7 +42,13 @@ def report() -> dict[str, Any]:
     return {
         "runs": list(
             Run.objects.order_by("id").values(
-                "id", "status", "attempt", "sequence", "recoveries", "worker", "error_message"
+                "id",
+                "status",
+                "attempt",
+                "sequence",
+                "recoveries",
+                "worker",
+                "error_message",
             )
         ),
         "results": {str(run.pk): run.result for run in Run.objects.all()},
@@ -56,10 +63,14 @@ def report() -> dict[str, Any]:
             )
         ),
         "checkpoints": list(
-            Checkpoint.objects.order_by("id").values("run_id", "attempt", "sequence", "node_name")
+            Checkpoint.objects.order_by("id").values(
+                "run_id", "attempt", "sequence", "node_name"
+            )
         ),
         "attempts": list(
-            Attempt.objects.order_by("id").values("run_id", "number", "worker", "outcome")
+            Attempt.objects.order_by("id").values(
+                "run_id", "number", "worker", "outcome"
+            )
         ),
         "workers": list(Worker.objects.values("name", "stopped_at", "running")),
     }
@@ -77,7 +88,12 @@ def act(do: str, run: str, **given: Any) -> dict[str, str]:
 def main() -> None:
     """Do what the command line says and print JSON."""
     deed, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    answer = {"launch": launch, "report": report, "act": act}[deed](**given)
+    deeds: dict[str, Callable[..., Any]] = {
+        "launch": launch,
+        "report": report,
+        "act": act,
+    }
+    answer = deeds[deed](**given)
     json.dump(answer, sys.stdout, cls=DjangoJSONEncoder)
 
 

@@ -21,12 +21,16 @@ LOOK_SECONDS = 0.05
 class Installation:
     """A directory, a database, perhaps a Redis, and the processes that use them."""
 
-    def __init__(self, home: Path, *, database: str = "", redis: str = "", **settings: str) -> None:
+    def __init__(
+        self, home: Path, *, database: str = "", redis: str = "", **settings: str
+    ) -> None:
         """Prepare the database; settings are environment variables."""
         self.home = home
         self.trace = home / "trace"
         kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
-        self.environment = {name: os.environ[name] for name in kept if name in os.environ}
+        self.environment = {
+            name: os.environ[name] for name in kept if name in os.environ
+        }
         self.environment |= {
             "DATA_DIR": str(home / "data"),
             "APPS": "tests.crash.app",
@@ -105,7 +109,9 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_for(holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+def wait_for(
+    holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE_SECONDS
+) -> Any:
     """Return the first true answer; other processes can only be looked at."""
     deadline = time.monotonic() + seconds
     while not (answer := holds()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.crash
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def installation(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Installation]:
     """Give an installation on each kind of database, with Redis beside PostgreSQL."""
     if request.param == "sqlite":
         yield Installation(tmp_path)
@@ -28,10 +31,14 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
 
 def run_of(installation: Installation, run_id: str) -> dict[str, Any]:
     """Return the row of one run."""
-    return next(run for run in installation.drive("report")["runs"] if run["id"] == run_id)
+    return next(
+        run for run in installation.drive("report")["runs"] if run["id"] == run_id
+    )
 
 
-def wait_until_ended(installation: Installation, *, seconds: float = 60) -> dict[str, Any]:
+def wait_until_ended(
+    installation: Installation, *, seconds: float = 60
+) -> dict[str, Any]:
     """Return the report once every run has ended."""
 
     def report_of_ended() -> dict[str, Any] | None:
@@ -48,7 +55,9 @@ def test_a_killed_workers_run_goes_on_elsewhere_from_its_last_step(
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=2, hold=str(hold))
     with installation.worker("first") as first:
-        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        wait_for(
+            lambda: len(installation.traces()) == 2, what="the second node to begin"
+        )
         kill(first)
     hold.touch()
     with installation.worker("second"):
@@ -77,7 +86,9 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=2, hold=str(hold))
     with installation.worker("sleeper") as sleeper:
-        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        wait_for(
+            lambda: len(installation.traces()) == 2, what="the second node to begin"
+        )
         sleeper.send_signal(signal.SIGSTOP)
         with installation.worker("heir"):
             wait_for(
@@ -87,7 +98,10 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
             hold.touch()
             report = wait_until_ended(installation)
             sleeper.send_signal(signal.SIGCONT)
-            wait_for(lambda: "lost its lease" in installation.logs(), what="the sleeper to say so")
+            wait_for(
+                lambda: "lost its lease" in installation.logs(),
+                what="the sleeper to say so",
+            )
     after = installation.drive("report")
     for table in ("runs", "stages", "decisions", "checkpoints", "attempts"):
         assert after[table] == report[table]
@@ -100,7 +114,9 @@ def test_sigterm_lets_nodes_finish_and_gives_runs_back(
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=2, hold=str(hold))
     with installation.worker("first") as first:
-        wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")
+        wait_for(
+            lambda: len(installation.traces()) == 2, what="the second node to begin"
+        )
         first.terminate()
         wait_for(lambda: "drains" in installation.logs(), what="the worker to drain")
         hold.touch()
@@ -115,15 +131,12 @@ def test_sigterm_lets_nodes_finish_and_gives_runs_back(
 
 def test_a_run_that_takes_its_workers_down_fails_in_the_end(tmp_path: Path) -> None:
     installation = Installation(tmp_path, MAX_RECOVERIES="2", LEASE_SECONDS="1")
-    (run_id,) = installation.launch(rounds=1, hold=str(tmp_path / "never"))
+    installation.launch(rounds=1, hold=str(tmp_path / "never"))
     for name in ("first", "second"):
         before = len(installation.traces())
         with installation.worker(name) as worker:
             wait_for(
-                lambda before=before: any(
-                    key.endswith("/work/2") for key in installation.traces()[before:]
-                ),
-                what="the node to begin",
+                partial(_worked_since, installation, before), what="the node to begin"
             )
             kill(worker)
     with installation.worker("third"):
@@ -137,15 +150,23 @@ def check_history(report: dict[str, Any], rounds: int) -> None:
     """Assert that every run completed and every step was recorded exactly once."""
     assert {run["status"] for run in report["runs"]} == {"completed"}
     completed = Counter(
-        (s["run_id"], s["sequence"]) for s in report["stages"] if s["status"] == "completed"
+        (s["run_id"], s["sequence"])
+        for s in report["stages"]
+        if s["status"] == "completed"
     )
     steps = rounds + 2
     expected = {(run["id"], n + 1) for run in report["runs"] for n in range(steps)}
     assert set(completed) == expected
     assert set(completed.values()) == {1}
     saved = Counter((c["run_id"], c["sequence"]) for c in report["checkpoints"])
-    assert set(saved) == {(run["id"], n) for run in report["runs"] for n in range(steps + 1)}
-    by = {(s["run_id"], s["sequence"]): s["attempt"] for s in report["stages"] if s["status"] == "completed"}
+    assert set(saved) == {
+        (run["id"], n) for run in report["runs"] for n in range(steps + 1)
+    }
+    by = {
+        (s["run_id"], s["sequence"]): s["attempt"]
+        for s in report["stages"]
+        if s["status"] == "completed"
+    }
     for checkpoint in report["checkpoints"]:
         if checkpoint["sequence"]:
             place = (checkpoint["run_id"], checkpoint["sequence"])
@@ -155,7 +176,9 @@ def check_history(report: dict[str, Any], rounds: int) -> None:
     for run in report["runs"]:
         result = report["results"][run["id"]]
         nodes = ["begin", *["work"] * rounds, "finish"]
-        assert result["steps"] == [f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)]
+        assert result["steps"] == [
+            f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -176,8 +199,7 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
             installation.worker(f"b{number}", runs),
         ):
             wait_for(
-                lambda before=before: len(installation.traces()) > before + runs // 2
-                or _all_ended(installation),
+                partial(_moved, installation, before + runs // 2),
                 what="some steps to begin",
             )
     with installation.worker("last", runs):
@@ -185,5 +207,15 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
     check_history(report, rounds)
 
 
+def _worked_since(installation: Installation, before: int) -> bool:
+    return any(key.endswith("/work/2") for key in installation.traces()[before:])
+
+
+def _moved(installation: Installation, steps: int) -> bool:
+    return len(installation.traces()) > steps or _all_ended(installation)
+
+
 def _all_ended(installation: Installation) -> bool:
-    return all(run["status"] == "completed" for run in installation.drive("report")["runs"])
+    return all(
+        run["status"] == "completed" for run in installation.drive("report")["runs"]
+    )

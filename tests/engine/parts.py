@@ -53,7 +53,7 @@ class Runs:
         self.store = MemoryStore() if store is None else store
         self.clock = ManualClock()
         checkpoint = CheckpointConfig(interval=interval, preserve=preserve)
-        config = GraphConfig("g", max_iterations=max_iterations, checkpoint=checkpoint)
+        config = GraphConfig(name="g", max_iterations=max_iterations, checkpoint=checkpoint)
         self.graph = Graph("g", config, self.listener, self.store, self.clock)
 
     def line(self, *nodes: Callable[..., Any] | Node[Any, Any], **options: Any) -> Graph:

@@ -182,7 +182,7 @@ def test_a_configuration_that_cannot_work_is_refused_at_once(config: GraphConfig
 
 def test_dependencies_given_directly_need_no_names() -> None:
     store = MemoryStore()
-    config = GraphConfig(observer="nobody", checkpoint=CheckpointConfig("nowhere", 1))
+    config = GraphConfig(observer="nobody", checkpoint=CheckpointConfig(store="nowhere", interval=1))
     graph = Graph("g", config, NoOpObserver(), store)
     assert graph.checkpoints is store
 

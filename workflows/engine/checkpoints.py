@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import builtins
 import threading
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from .errors import CheckpointNotFound
+from .frozen import Json, freeze
 from .names import Names
 from .state import State
 
-__all__ = ["CheckpointNotFound", "CheckpointStore", "KeepsItems", "MemoryStore", "Settles", "stores"]
+__all__ = [
+    "CheckpointNotFound",
+    "CheckpointStore",
+    "KeepsItems",
+    "MemoryStore",
+    "Settles",
+    "stores",
+]
 
 
 class CheckpointStore(Protocol):
-    """Keeps the newest state of each run."""
+    """Keeps the newest state of each run, without its secrets."""
 
     def save(self, state: State) -> None:
-        """Keep a state under its run id."""
+        """Keep a state under its run id, in place of the one before."""
 
     def load(self, run_id: str) -> State:
-        """The newest state of a run. Raises CheckpointNotFound."""
+        """Return the newest state of a run. Raises CheckpointNotFound."""
 
     def delete(self, run_id: str) -> None:
         """Forget a run; one that is not there is fine."""
 
     def list(self) -> builtins.list[str]:
-        """The ids of the runs that have a checkpoint."""
+        """Return the ids of the runs that have a checkpoint."""
 
 
 @runtime_checkable
 class Settles(Protocol):
-    """A store that writes later, and says when."""
+    """A store or observer that writes later, and says when."""
 
     async def settle(self) -> None:
         """Return once everything saved and observed so far is durable."""
@@ -41,53 +49,65 @@ class Settles(Protocol):
 class KeepsItems(Protocol):
     """A store that keeps each finished item of a parallel node."""
 
-    def keep_item(self, run_id: str, sequence: int, index: int, value: Any) -> None:
+    def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
         """Keep the result of one item of a step."""
 
-    def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:
-        """The results kept for a step, by index."""
+    def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
+        """Return the results kept for a step, by index."""
 
 
 class MemoryStore:
     """Keeps states in memory. States cannot change, so a reference is enough."""
 
     def __init__(self) -> None:
+        """Start empty."""
         self._states: dict[str, State] = {}
-        self._items: dict[str, dict[int, dict[int, Any]]] = {}
+        self._items: dict[str, dict[int, dict[int, Json]]] = {}
         self._lock = threading.Lock()
 
     def save(self, state: State) -> None:
-        """Keep a state under its run id."""
+        """Keep a state under its run id; items of steps that it completes are forgotten."""
+        kept = (
+            state.without_secrets()
+        )  # another object: nothing parsed from it is shared
         with self._lock:
-            self._states[state.run_id] = state
+            self._states[state.run_id] = kept
+            if state.run_id in self._items:
+                self._forget_items(state.run_id, state.sequence)
 
     def load(self, run_id: str) -> State:
-        """The newest state of a run. Raises CheckpointNotFound."""
+        """Return the newest state of a run. Raises CheckpointNotFound."""
         with self._lock:
             if run_id not in self._states:
                 raise CheckpointNotFound(run_id)
-            return self._states[run_id]
+            return self._states[run_id].clone()
 
     def delete(self, run_id: str) -> None:
-        """Forget a run."""
+        """Forget a run and its items."""
         with self._lock:
             self._states.pop(run_id, None)
             self._items.pop(run_id, None)
 
     def list(self) -> builtins.list[str]:
-        """The ids of the runs it knows, sorted."""
+        """Return the ids of the runs it knows, sorted."""
         with self._lock:
             return sorted(self._states)
 
-    def keep_item(self, run_id: str, sequence: int, index: int, value: Any) -> None:
-        """Keep the result of one item of a step."""
+    def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
+        """Keep the result of one item of a step. Raises NotSerialisable."""
+        frozen = freeze(value)
         with self._lock:
-            self._items.setdefault(run_id, {}).setdefault(sequence, {})[index] = value
+            self._items.setdefault(run_id, {}).setdefault(sequence, {})[index] = frozen
 
-    def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:
-        """The results kept for a step, by index."""
+    def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
+        """Return the results kept for a step, by index."""
         with self._lock:
             return dict(self._items.get(run_id, {}).get(sequence, {}))
+
+    def _forget_items(self, run_id: str, sequence: int) -> None:
+        items = self._items[run_id]
+        for done in [step for step in items if step <= sequence]:
+            del items[done]
 
 
 stores: Names[CheckpointStore] = Names("store")

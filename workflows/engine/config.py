@@ -1,58 +1,56 @@
 """Configuration in layers: `base.merge(source)` lets what the source was given win.
 
-A field the source was not given keeps the base. Of those it was given, texts override when not
-empty, integers when above 0, `preserve` only from false to true; of the three-valued ones None
-keeps the base, so that true and false both override.
+A setting the source was not given keeps the base's, whatever its default. Of those it was given,
+texts override when not empty, integers when above 0, `preserve` only from false to true, and the
+three-valued ones unless None: unset keeps the base, true and false both override.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from .errors import ConfigurationError
 
+THREE_VALUED = frozenset({"fail_fast", "capture_intermediate_states"})
 
-class Config(BaseModel):
+
+@dataclass(frozen=True)
+class Config:
     """Settings that never change; `merge` makes new ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Note which settings were given: a default must not override another's choice."""
+        self = super().__new__(cls)
+        names = [each.name for each in fields(cls)]
+        object.__setattr__(self, "_given", frozenset([*names[: len(values)], *named]))
+        return self
 
-    code_of: ClassVar[dict[str, str]] = {}  # error code of each number that may not be below 0
-
-    if not TYPE_CHECKING:  # type checkers take the signature from the fields
-
-        def __init__(self, **given: Any) -> None:
-            """Take settings by name. Raises ConfigurationError."""
-            try:
-                super().__init__(**given)
-            except ValidationError as error:
-                raise ConfigurationError(_told(type(self), error), code="config.invalid") from error
-
-    def model_post_init(self, _context: Any, /) -> None:
-        """Refuse numbers below 0. Raises ConfigurationError."""
-        for name, code in self.code_of.items():
-            value = getattr(self, name)
-            if value < 0:
-                raise ConfigurationError(
-                    f"{type(self).__name__}: {name} is {value}, use 0 or more.", code=code
-                )
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the settings that were given, as opposed to defaults."""
+        given: frozenset[str] = self.__dict__["_given"]
+        return given
 
     def merge(self, source: Self) -> Self:
         """Return these settings with what the source was given laid over them."""
-        given = {name: getattr(source, name) for name in source.model_fields_set}
-        return self.model_copy(
-            update={
-                name: value.__class__.merge(getattr(self, name), value)
-                if isinstance(value, Config)
-                else value
-                for name, value in given.items()
-                if _overrides(value)
-            }
-        )
+        settings = {name: getattr(self, name) for name in self.given}
+        for name in source.given:
+            ours, theirs = getattr(self, name), getattr(source, name)
+            if isinstance(theirs, Config):
+                settings[name] = ours.merge(theirs)
+            elif _overrides(name, theirs):
+                settings[name] = theirs
+        return type(self)(**settings)
 
 
+def _overrides(name: str, value: Any) -> bool:
+    if name in THREE_VALUED:
+        return value is not None
+    return value > 0 if isinstance(value, int) else bool(value)
+
+
+@dataclass(frozen=True)
 class CheckpointConfig(Config):
     """When a state is kept."""
 
@@ -60,23 +58,30 @@ class CheckpointConfig(Config):
     interval: int = 0  # every so many steps; 0 keeps none
     preserve: bool = False  # keep the checkpoint after the run completed
 
-    code_of: ClassVar[dict[str, str]] = {"interval": "config.interval"}
 
-
+@dataclass(frozen=True)
 class GraphConfig(Config):
     """How a graph is walked."""
 
     name: str = ""
-    observer: str = "log"
-    max_iterations: int = 1000
-    checkpoint: CheckpointConfig = CheckpointConfig()
-
-    code_of: ClassVar[dict[str, str]] = {"max_iterations": "config.max_iterations"}
+    observer: str = "log"  # by name, unless the graph is given one
+    max_iterations: int = 1000  # steps in one attempt
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def check(self) -> None:
-        """Do nothing: numbers below 0 were refused when it was made."""
+        """Raise ConfigurationError for a limit or an interval below 0."""
+        for name, value, code in (
+            ("max_iterations", self.max_iterations, "config.max_iterations"),
+            ("checkpoint.interval", self.checkpoint.interval, "config.interval"),
+        ):
+            if value < 0:
+                raise ConfigurationError(
+                    f"{name} is {value} in the configuration of “{self.name}”: use 0 or more.",
+                    code=code,
+                )
 
 
+@dataclass(frozen=True)
 class ChainConfig(Config):
     """How a chain is folded."""
 
@@ -84,6 +89,7 @@ class ChainConfig(Config):
     observer: str = "log"
 
 
+@dataclass(frozen=True)
 class ParallelConfig(Config):
     """How many items at once, and what a failure means."""
 
@@ -92,23 +98,14 @@ class ParallelConfig(Config):
     fail_fast: bool | None = None  # unset: yes
     observer: str = "log"
 
-    code_of: ClassVar[dict[str, str]] = {
-        "max_workers": "config.workers",
-        "worker_cap": "config.workers",
-    }
-
     @property
     def fails_fast(self) -> bool:
         """Tell whether the first failure stops the rest."""
         return self.fail_fast is not False
 
 
+@dataclass(frozen=True)
 class ConditionalConfig(Config):
     """How a route is told."""
 
     observer: str = "log"
-
-
-def _overrides(value: Any) -> bool:
-    """Tell whether a setting a source was given says anything."""
-    return value is False or bool(value)

@@ -18,6 +18,7 @@ Operation: TypeAlias = dict[str, Any]
 """One operation: {"op": "add", "path": "/verdicts/-", "value": …}."""
 
 OPERATION_BYTES = 30  # about what an operation takes beside its path and value
+_NOTHING = object()
 MAX_TOLD = 200  # characters of an operation in a message
 MANY = 16  # operations within one container, from which on it may be cheaper as a whole
 
@@ -88,24 +89,23 @@ def _diff_objects(
     before: dict[str, Json], after: dict[str, Json], path: str
 ) -> list[Operation] | None:
     """Return the operations; None when they could not give the keys their order."""
-    if before.keys() != after.keys():
+    patch: list[Operation] = []
+    if list(before) != list(after):
         kept = [key for key in before if key in after]
-        if [*kept, *(key for key in after if key not in before)] != list(after):
+        added = [key for key in after if key not in before]
+        if kept + added != list(after):
             return None
-    elif list(before) != list(after):
-        return None
-    patch: list[Operation] = [
-        {"op": "remove", "path": f"{path}/{escaped(key)}"}
-        for key in before
-        if key not in after
-    ]
-    for key, value in after.items():
-        if key not in before:
-            patch.append(
-                {"op": "add", "path": f"{path}/{escaped(key)}", "value": value}
-            )
-        elif before[key] is not value:
-            patch += _diff(before[key], value, f"{path}/{escaped(key)}")
+        gone = [key for key in before if key not in after]
+        patch = [{"op": "remove", "path": f"{path}/{escaped(key)}"} for key in gone]
+        before = {key: before.get(key, _NOTHING) for key in after}
+    for (key, old), new in zip(before.items(), after.values(), strict=True):
+        if old is new:
+            continue
+        inner = f"{path}/{escaped(key)}"
+        if old is _NOTHING:
+            patch.append({"op": "add", "path": inner, "value": new})
+        else:
+            patch += _diff(old, new, inner)
     return patch
 
 
@@ -133,7 +133,9 @@ def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
     """Return how many items the lists share at their start, and beyond those at their end."""
     limit = min(len(before), len(after))
     start = 0
-    while start < limit and _same(before[start], after[start]):
+    for one, other in zip(before, after, strict=False):
+        if one is not other and not _same(one, other):
+            break
         start += 1
     if start == limit and len(before) <= len(after):
         return start, 0  # an append, or nothing
@@ -191,7 +193,7 @@ def _apply(operation: Operation, root: dict[str, Any]) -> None:
     kind, path = operation["op"], operation["path"]
     if kind not in {"add", "remove", "replace"}:
         raise ValueError(kind)
-    if path and not path.startswith("/"):
+    if not path.startswith("/") and (path or kind == "remove"):
         raise ValueError(path)
     tokens = [unescaped(token) for token in path.split("/")]
     parent: Any = root

@@ -299,7 +299,7 @@ class Superseded(Signal):
 class Paused(Signal):
     """The run waits. The walk fills in where."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a page shows of a wait
         self,
         kind: str,
         *,

@@ -11,16 +11,25 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
-| edge.evaluate | from, to, edge_index, has_predicate, + sequence, predicate_name, predicate_result, reason, values |
+| edge.evaluate | from, to, edge_index, has_predicate,
+|   | + sequence, predicate_name, predicate_result, reason, values |
 | edge.transition | from, to, edge_index, predicate_name, predicate_result, + sequence |
 | graph.complete | exit_point, iterations, path_length |
 | graph.error + | node, path, code, message |
 | graph.pause + | node, iteration, sequence, kind, question |
 | checkpoint.load | node, run_id |
 | checkpoint.resume | checkpoint_node, resume_node, run_id |
-| chain.start, chain.complete, step.start, step.complete | see patterns/chain.py |
-| parallel.start, parallel.complete, worker.start, worker.complete | see patterns/parallel.py |
-| route.evaluate, route.select, route.execute | see patterns/conditional.py |
+| chain.start | item_count, has_progress_callback, capture_intermediate |
+| step.start | step_index, total_steps |
+| step.complete | step_index, total_steps, error |
+| chain.complete | steps_completed, error, error_type on error (cancellation, processor) |
+| parallel.start | item_count, worker_count, fail_fast, has_progress_callback |
+| worker.start | worker_id, item_index, total_items |
+| worker.complete | worker_id, item_index, total_items, error |
+| parallel.complete | items_processed, items_failed, error |
+| route.evaluate | route_count |
+| route.select | route, has_default |
+| route.execute | route, error |
 """
 
 from __future__ import annotations
@@ -68,3 +77,9 @@ class Event:
     timestamp: datetime
     source: str  # the graph's name, or the pattern's
     data: Mapping[str, Any] = field(repr=False)
+
+
+EVENT_TYPES: Final = tuple(
+    value for name, value in vars(EventType).items() if name.isupper()
+)
+"""The wire names of all events."""

@@ -6,6 +6,7 @@ Annotations may name what is defined later in the module, or locally around the 
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Fields:
     def __init__(self, owner: type, declared: Mapping[str, Declared]) -> None:
         """Take the fields as declared."""
         self._owner = owner
-        self._declared = dict(declared)
+        self.declared = dict(declared)
         self._resolved: dict[str, TypedField] = {}
 
     @classmethod
@@ -69,7 +70,7 @@ class Fields:
         for base in reversed(owner.__mro__[1:]):
             fields = base.__dict__.get("_fields")
             if isinstance(fields, Fields):
-                inherited.update(fields._declared)
+                inherited.update(fields.declared)
         own = _declared_in(owner, local)
         _must_be_free(owner, own, inherited, state)
         for name, field in own.items():
@@ -161,19 +162,19 @@ class Fields:
 
     def unknown(self, name: str) -> str:
         """Return the sentence about a field that is not there."""
-        near = difflib.get_close_matches(name, self._declared, 1)
+        near = difflib.get_close_matches(name, self.declared, 1)
         if near:
             hint = f"Is it “{near[0]}”?"
         else:
-            hint = f"It has {_listed(list(self._declared)) or 'none'}."
+            hint = f"It has {_listed(list(self.declared)) or 'none'}."
         return f"{self._owner.__qualname__} has no field “{name}”. {hint}"
 
     def _fields(self) -> dict[str, TypedField]:
-        if not self._resolved and self._declared:
+        if not self._resolved and self.declared:
             # built whole, then put in place: threads may both do it, with the same result
             self._resolved = {
                 name: TypedField(field.owner.__qualname__, name, _info(name, field))
-                for name, field in self._declared.items()
+                for name, field in self.declared.items()
             }
         return self._resolved
 
@@ -190,7 +191,7 @@ def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
             owner,
             local,
         )
-        for name, annotation in owner.__dict__.get("__annotations__", {}).items()
+        for name, annotation in inspect.get_annotations(owner).items()
         if not _is_class_variable(annotation)
     }
 

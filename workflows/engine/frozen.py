@@ -34,7 +34,9 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
 class FrozenDict(dict[str, Any]):
     """A JSON object that cannot change."""
 
-    __slots__ = ("depth",)  # levels of containers, itself included; or more, after changes
+    __slots__ = (
+        "depth",
+    )  # levels of containers, itself included; or more, after changes
     depth: int
 
     def __new__(cls, values: Mapping[str, Any] | None = None) -> FrozenDict:
@@ -72,7 +74,9 @@ class FrozenDict(dict[str, Any]):
 class FrozenList(list[Any]):
     """A JSON list that cannot change."""
 
-    __slots__ = ("depth",)  # levels of containers, itself included; or more, after changes
+    __slots__ = (
+        "depth",
+    )  # levels of containers, itself included; or more, after changes
     depth: int
 
     def __new__(cls, values: Iterable[Any] = ()) -> FrozenList:
@@ -133,9 +137,13 @@ def _freeze(value: Any, path: str, depth: int) -> Json:
     kind = type(value)
     if kind in _SCALARS:
         return _SCALARS[kind](value, path)
-    if kind is FrozenDict or kind is FrozenList:
+    if kind in _CONTAINERS:
         _must_not_be_deep(value, path, depth + value.depth)
         return value
+    return _freeze_other(value, path, depth)
+
+
+def _freeze_other(value: Any, path: str, depth: int) -> Json:
     if isinstance(value, Mapping):
         return _freeze_mapping(value, path, depth)
     if isinstance(value, list | tuple):
@@ -183,10 +191,10 @@ def _depth_of(values: Iterable[Json]) -> int:
 def _must_not_be_deep(value: object, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         why = f"it is nested more than {MAX_DEPTH} levels deep"
-        raise NotSerialisable(path, type(value), why)
+        raise NotSerialisable(path, dict if isinstance(value, Mapping) else list, why)
 
 
-def _itself(value: bool | None, _path: str) -> bool | None:  # noqa: FBT001 - a value
+def _itself(value: bool | None, _path: str) -> bool | None:
     return value
 
 

@@ -18,7 +18,7 @@ from .errors import ConfigurationError, DefinitionError
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, Predicate
-from .resume import resume
+from .resume import How, resume
 from .retries import Retry
 from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
@@ -262,6 +262,7 @@ class Graph:
         deadline: float | None = ...,
         enter: str | None = ...,
         answer: Answer | None = ...,
+        secrets: Mapping[str, str] | None = ...,
     ) -> State: ...
     @overload
     async def resume(
@@ -273,6 +274,7 @@ class Graph:
         deadline: float | None = ...,
         enter: str | None = ...,
         answer: Answer | None = ...,
+        secrets: Mapping[str, str] | None = ...,
         state_type: type[S],
     ) -> S: ...
     async def resume(  # noqa: PLR0913 - who, then how it goes on
@@ -284,15 +286,18 @@ class Graph:
         deadline: float | None = None,
         enter: str | None = None,
         answer: Answer | None = None,
+        secrets: Mapping[str, str] | None = None,
         state_type: type[State] = State,
     ) -> State:
         """Go on from the last checkpoint of a run, as `execute` would have.
 
         With `enter`, the node that had paused runs at once and finds `answer` in its context.
+        `secrets` are those of this attempt: none is ever stored.
         Raises ResumeRefused when it cannot go on, else as `execute`.
         """
         walk = Walk(self, runtime, cancellation, deadline)
-        return await resume(walk, run_id, state_type, enter, answer)
+        how = How(enter, answer, secrets or {})
+        return await resume(walk, run_id, state_type, how)
 
     def _must_know(self, node: str, what: str) -> None:
         if node not in self._nodes:

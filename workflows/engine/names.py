@@ -14,32 +14,38 @@ class Names(Generic[Thing]):
     """A registry; safe to use from any thread."""
 
     def __init__(self, kind: str) -> None:
-        """Take what the things are called, e.g. “observer”."""
+        """Take what the things are called: “observer”, “store”."""
         self._kind = kind
         self._things: dict[str, Thing] = {}
         self._lock = threading.Lock()
 
     def register(self, name: str, thing: Thing) -> None:
-        """Put a thing under a name, in place of what was there."""
+        """Put a thing under a name, in place of what was there. Raises ConfigurationError."""
         if not name:
             raise ConfigurationError(
-                f"The {self._kind} needs a name.", code=f"unknown_{self._kind}"
+                f"The {self._kind} {thing!r} cannot be registered without a name.",
+                code="config.empty_name",
             )
         with self._lock:
             self._things[name] = thing
 
+    def unregister(self, name: str) -> None:
+        """Forget a name; one that is not there is fine."""
+        with self._lock:
+            self._things.pop(name, None)
+
     def get(self, name: str) -> Thing:
-        """The thing of that name. Raises ConfigurationError."""
+        """Return the thing of that name. Raises ConfigurationError."""
         with self._lock:
             if name in self._things:
                 return self._things[name]
-            known = ", ".join(sorted(self._things))
+            known = ", ".join(sorted(self._things)) or "none"
         raise ConfigurationError(
-            f"No {self._kind} is called “{name}”: register it, or use one of {known}.",
+            f"No {self._kind} is called “{name}”: register it, or use one of these: {known}.",
             code=f"unknown_{self._kind}",
         )
 
     def list(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         with self._lock:
             return sorted(self._things)

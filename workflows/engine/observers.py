@@ -1,14 +1,24 @@
-"""Who listens to a run. An observer never affects the walk: one that raises is skipped."""
+"""Who listens to a run. An observer never affects the walk: one that raises is skipped.
+
+The exception is an observer that makes the run durable (it has `settle`, see `Settles`): a record
+it could not take would be lost without anyone noticing, so its error is raised.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import Protocol
 
-from .events import Event
+from .checkpoints import Settles
+from .events import Event, EventType
 from .names import Names
 
 logger = logging.getLogger(__name__)
+
+CONTENT = frozenset(
+    {"input_snapshot", "output_snapshot", "values", "reason", "question"}
+)
+"""Data of events that tell what a state holds, which no log should."""
 
 
 class Observer(Protocol):
@@ -29,18 +39,21 @@ class LogObserver:
     """Writes events to the log: what happened and where, never what a state holds."""
 
     def on_event(self, event: Event) -> None:
-        """Write one line."""
-        told = {key: value for key, value in event.data.items() if key not in _CONTENT}
-        logger.info("%s %s %s", event.source, event.type, told)
-
-
-_CONTENT = frozenset({"input_snapshot", "output_snapshot", "values", "reason"})
+        """Write one line; a run that failed is a warning."""
+        level = logging.WARNING if event.type == EventType.GRAPH_ERROR else logging.INFO
+        if logger.isEnabledFor(level):
+            told = {
+                key: value for key, value in event.data.items() if key not in CONTENT
+            }
+            facts = {"event": event.type, "graph": event.source, "facts": told}
+            logger.log(level, "%s %s %s", event.source, event.type, told, extra=facts)
 
 
 class MultiObserver:
     """Several observers as one, called in the given order; None is left out."""
 
     def __init__(self, *members: Observer | None) -> None:
+        """Take the members; one that is given twice is called twice."""
         self.members = tuple(member for member in members if member is not None)
 
     def on_event(self, event: Event) -> None:
@@ -50,11 +63,24 @@ class MultiObserver:
 
 
 def notify(observer: Observer, event: Event) -> None:
-    """Give an event to an observer; log it and go on when that raises."""
+    """Give an event to an observer; log it and go on when that raises.
+
+    Raises only what an observer raises that makes the run durable, or a group of observers with
+    such a one in it.
+    """
     try:
         observer.on_event(event)
     except Exception:
+        if is_durable(observer):
+            raise
         logger.exception("%r did not take %s of %s", observer, event.type, event.source)
+
+
+def is_durable(observer: Observer) -> bool:
+    """Tell whether an observer makes the run durable, or a member of it does."""
+    if isinstance(observer, MultiObserver):
+        return any(map(is_durable, observer.members))
+    return isinstance(observer, Settles)
 
 
 observers: Names[Observer] = Names("observer")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .checkpoints import CheckpointNotFound
@@ -17,13 +19,16 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=State)
 
 
-async def resume(
-    walk: Walk,
-    run_id: str,
-    state_type: type[S],
-    enter: str | None,
-    answer: Answer | None,
-) -> S:
+@dataclass(frozen=True, slots=True)
+class How:
+    """What an attempt is given that is not in the checkpoint."""
+
+    enter: str | None  # the node that had paused
+    answer: Answer | None  # to it
+    secrets: Mapping[str, str]
+
+
+async def resume(walk: Walk, run_id: str, state_type: type[S], how: How) -> S:
     """The state at the exit, walked to from the last checkpoint of a run.
 
     1. No store, no checkpoint, or one that does not fit: ResumeRefused, and nothing changes.
@@ -32,17 +37,21 @@ async def resume(
     4. `enter`: no edge is evaluated; that node runs at once and finds `answer`.
     """
     state = _load(walk, run_id, state_type)
+    for name, secret in how.secrets.items():
+        state = state.set_secret(name, secret)
     walk.tell(EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id)
     if walk.graph.is_exit(state.checkpoint_node):
         return state
-    node = _next(walk, state) if enter is None else _entered(walk, enter)
+    node = (
+        _next(walk, state) if how.enter is None else _entered(walk, run_id, how.enter)
+    )
     walk.tell(
         EventType.CHECKPOINT_RESUME,
         checkpoint_node=state.checkpoint_node,
         resume_node=node,
         run_id=run_id,
     )
-    return await walk.go_on(node, state, answer)
+    return await walk.go_on(node, state, how.answer)
 
 
 def _load(walk: Walk, run_id: str, state_type: type[S]) -> S:
@@ -93,7 +102,7 @@ def _next(walk: Walk, state: State) -> str:
     return edge.target
 
 
-def _entered(walk: Walk, enter: str) -> str:
+def _entered(walk: Walk, run_id: str, enter: str) -> str:
     if enter not in walk.graph.nodes:
-        raise ResumeRefused("resume.unknown_node", node=enter)
+        raise ResumeRefused("resume.unknown_node", run_id, node=enter)
     return enter

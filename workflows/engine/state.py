@@ -12,7 +12,6 @@ all it did not touch.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -21,15 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform, over
 
 from pydantic import Field
 
+from . import state_text
 from .errors import CheckpointMismatch, NotSerialisable, StateError
 from .fields import Fields
-from .frozen import EMPTY, FrozenDict, FrozenList, Json, equal, freeze, share
+from .frozen import FrozenDict, FrozenList, Json, equal, freeze, share
 from .watching import WatchedCache, WatchedData
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-MAX_SHOWN = 60  # characters of a value in a repr
 
 _NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 _put = object.__setattr__
@@ -313,7 +311,7 @@ class State:
     # -- storing ----------------------------------------------------------------------
 
     @classmethod
-    def from_data(
+    def from_data(  # noqa: PLR0913 - all that is stored of a state
         cls,
         data: Mapping[str, Any],
         *,
@@ -343,25 +341,12 @@ class State:
 
     def to_json(self) -> str:
         """Return the whole state as text, without its secrets."""
-        whole = {
-            "data": dict(self.data),
-            "run_id": self.run_id,
-            "checkpoint_node": self.checkpoint_node,
-            "sequence": self.sequence,
-            "timestamp": self.timestamp.isoformat() if self.timestamp else None,
-        }
-        return json.dumps(whole, separators=(",", ":"), allow_nan=False)
+        return state_text.write(self)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the state of a text that `to_json` wrote. Raises CheckpointMismatch."""
-        try:
-            whole = json.loads(text)
-            stamp = whole.pop("timestamp")
-            timestamp = datetime.fromisoformat(stamp) if stamp else None
-            return cls.from_data(whole.pop("data"), timestamp=timestamp, **whole)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointMismatch(f"This is no stored state: {error!r}.") from error
+        return cls.from_data(**state_text.read(text))
 
     @classmethod
     def fields(cls) -> Mapping[str, FieldInfo]:
@@ -388,8 +373,7 @@ class State:
 
     def __repr__(self) -> str:
         """Show class and content, shortened; secrets are nobody's business."""
-        shown = (f"{key}={_shown(value)}" for key, value in self.data.items())
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        return state_text.show(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the secrets."""
@@ -401,13 +385,3 @@ _EMPTY_LIST = FrozenList()
 
 def _unpickled(kind: type[State], text: str) -> State:
     return kind.from_json(text)
-
-
-def _shown(value: Json) -> str:
-    if isinstance(value, dict | list) and len(value) > MAX_SHOWN:
-        return f"<{len(value)} items>"
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
-
-
-__all__ = ["EMPTY", "State"]

@@ -134,6 +134,7 @@ class Options(TypedDict, total=False):
     answers: Mapping[str | Node[Any, Any], Given]  # by node: of a person or a child run
     subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
     clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
+    secrets: Mapping[str, str]  # given at launch; never stored, nor in the outcome's events
     cancellation: Cancellation  # as for `Graph.execute`
     deadline: float  # seconds, likewise
 
@@ -163,6 +164,7 @@ class _Run(Generic[S]):
         self.options = options
         self.clock = options.get("clock") or ManualClock()
         self.recorder = _Recorder()
+        self.secrets = options.get("secrets", {})
         self.answers = {
             node if isinstance(node, str) else node.name: given
             for node, given in options.get("answers", {}).items()
@@ -179,6 +181,8 @@ class _Run(Generic[S]):
 
     async def outcome(self, params: Any) -> Outcome[S]:
         state = self.workflow.factory(self.graph, self.limits["runtime"], params)
+        for name, secret in self.secrets.items():
+            state = state.set_secret(name, secret)
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
         while True:
             try:
@@ -197,6 +201,7 @@ class _Run(Generic[S]):
             RUN_ID,
             enter=pause.node,
             answer=answer,
+            secrets=self.secrets,
             state_type=self.workflow.state_type,
             **self.limits,
         )

@@ -94,6 +94,8 @@ class TypedField:
         except (PydanticSerializationError, RecursionError) as error:
             path, culprit = _culprit(valid, self.name)
             raise NotSerialisable(path, type(culprit), _first_line(error)) from error
+        if isinstance(valid, set | frozenset):  # in an order that does not change
+            written = sorted(written, key=json.dumps)
         encoded = freeze(written, self.name)
         return encoded, self._read_back(encoded, valid)
 

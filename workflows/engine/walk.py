@@ -296,7 +296,7 @@ class Walk:
             unsettled.add_note(
                 f"This happened while recording another failure: {error}"
             )
-            raise unsettled from error
+            raise
 
     def _fail(
         self,

@@ -101,7 +101,7 @@ def states(rows: Iterable[Checkpoint]) -> Iterator[Snapshot]:
         yield Snapshot(row.sequence, row.node_name, data)
 
 
-def _follow(row: Checkpoint, before: Any) -> Any:  # noqa: ANN401 - JSON
+def _follow(row: Checkpoint, before: Any) -> Any:
     try:
         content = json.loads(row.data)
         if row.kind == Checkpoint.Kind.FULL:

@@ -104,9 +104,7 @@ class Executor:
     ) -> None:
         """Build, walk, and record how it ended."""
         try:
-            workflow = self._registry.get(run.workflow_name)
-            if run.fingerprint and not workflow.accepts(run.fingerprint):
-                raise _changed(run)
+            workflow = self._workflow_of(run)
             runtime = provide(recorder.log)
             state = await self._advance(
                 run, recorder, history, cancellation, workflow, runtime
@@ -115,7 +113,9 @@ class Executor:
             await recorder.pause(paused)
         except ExecutionError as error:
             await _record_failure(run, recorder, error, cancellation)
-        except Exception as error:  # the author's factory, a mismatch, a missing workflow
+        except (
+            Exception
+        ) as error:  # the author's factory, a mismatch, a missing workflow
             logger.warning("Run %s could not start.", run.pk, exc_info=True)
             code = getattr(error, "code", "") or "not_started"
             await recorder.end(
@@ -127,6 +127,17 @@ class Executor:
         else:
             result = checkpoints.dumps(state.data)
             await recorder.end(Status.COMPLETED, result=result)
+
+    def _workflow_of(self, run: Run) -> Known:
+        """Return the run's workflow. Raises WorkflowNotFound, CheckpointMismatch."""
+        workflow = self._registry.get(run.workflow_name)
+        if run.fingerprint and not workflow.accepts(run.fingerprint):
+            raise CheckpointMismatch(
+                f"{run.workflow_name} has changed since this run started. Launch a new"
+                " run, or declare the old version compatible in the workflow and resume"
+                " this one."
+            )
+        return workflow
 
     async def _advance(  # noqa: PLR0913, PLR0917 - the whole of one start
         self,
@@ -230,18 +241,9 @@ def _token(run: Run) -> str:
     return secrets.decrypt(run.secrets).get("token", "")
 
 
-def _changed(run: Run) -> CheckpointMismatch:
-    return CheckpointMismatch(
-        f"{run.workflow_name} has changed since this run started. Launch a new run, or"
-        " declare the old version compatible in the workflow and resume this one."
-    )
-
-
 def _sentence(error: BaseException) -> str:
     return str(error) or f"{type(error).__name__} was raised without a message."
 
 
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
-
-

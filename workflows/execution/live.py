@@ -1,9 +1,9 @@
 """Nudges: tiny messages that say "look again". Losing one costs a moment, never truth.
 
-    workers          a run is pending            → a worker looks at the queue
-    workers          a run shall stop            → its worker cancels it
-    run.<id>         the run has a new version   → its open pages render again
-    runs             some runs changed           → open lists render again
+workers          a run is pending            → a worker looks at the queue
+workers          a run shall stop            → its worker cancels it
+run.<id>         the run has a new version   → its open pages render again
+runs             some runs changed           → open lists render again
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
+
+from workflows.execution.database import calling_loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +42,23 @@ async def send(to: str, message: Mapping[str, object]) -> None:
     try:
         await layer.group_send(to, dict(message))
     except Exception:
-        logger.warning("The channel layer did not take a nudge to %s.", to, exc_info=True)
+        logger.warning(
+            "The channel layer did not take a nudge to %s.", to, exc_info=True
+        )
 
 
 def send_on_commit(to: str, message: Mapping[str, object]) -> None:
     """Send a nudge once the current transaction is committed; at once outside of one."""
-    transaction.on_commit(lambda: async_to_sync(send)(to, message))
+    transaction.on_commit(lambda: _send_from_thread(to, message))
+
+
+def _send_from_thread(to: str, message: Mapping[str, object]) -> None:
+    """Send on the event loop this thread works for: channels belong to their loop."""
+    loop = calling_loop()
+    if loop is None:
+        async_to_sync(send)(to, message)
+    else:
+        asyncio.run_coroutine_threadsafe(send(to, message), loop)
 
 
 def pending_on_commit() -> None:

@@ -34,7 +34,6 @@ from workflows.models import Level, Outcome, StageStatus, Status
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping
-    from uuid import UUID
 
     from workflows.engine import Event, Paused, State
     from workflows.execution.pauses import Reply
@@ -238,7 +237,7 @@ class Recorder:
         now = timezone.now()
         self._loop.call_soon_threadsafe(self._add_log, level, clean(message), now)
 
-    def _add_log(self, level: int, message: str, now: Any) -> None:  # noqa: ANN401
+    def _add_log(self, level: int, message: str, now: Any) -> None:
         self._log_number += 1
         sequence = self._stage.sequence if self._stage else self._sequence
         self._record.logs.append(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db.models import ForeignKey
 from django.utils import timezone
 
 from workflows.models import (
@@ -74,16 +75,16 @@ class Table:
         return f"ON CONFLICT ({keys}) DO UPDATE SET {sets}"
 
 
-def _table(
-    model: type[Model], names: str, unique: str, updated: str = ""
-) -> Table:
+def _table(model: type[Model], names: str, unique: str, updated: str = "") -> Table:
     fields = {field.column: field for field in model._meta.concrete_fields}  # noqa: SLF001 - Django's documented model API
     columns = []
     for name in names.split():
         field = fields[name]
-        kind = field.get_internal_type()
-        if kind == "ForeignKey" and field.target_field.get_internal_type() == "UUIDField":  # type: ignore[attr-defined]
-            kind = "UUIDField"
+        if isinstance(field, ForeignKey):
+            target = field.target_field.get_internal_type()
+            kind = "UUIDField" if target == "UUIDField" else "ForeignKey"
+        else:
+            kind = field.get_internal_type()
         cast = "::jsonb" if kind == "JSONField" else ""
         columns.append(Column(name, _ARRAYS.get(kind, "text"), cast))
     return Table(
@@ -194,7 +195,7 @@ def move_runs(
         return _move_one_by_one(cursor, rows)
 
 
-def _move_one_by_one(cursor: Any, rows: list[list[Any]]) -> dict[UUID, int]:  # noqa: ANN401
+def _move_one_by_one(cursor: Any, rows: list[list[Any]]) -> dict[UUID, int]:
     """Move runs on SQLite, where a statement each costs no round trip."""
     sets = _MOVED.format(run="", new=":")
     for column in RUNS.columns:
@@ -298,7 +299,7 @@ def _arrays(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _for_sqlite(value: Any) -> Any:  # noqa: ANN401 - one of the column types above
+def _for_sqlite(value: Any) -> Any:
     """Return a value as Django stores it in SQLite."""
     if isinstance(value, UUID):
         return value.hex

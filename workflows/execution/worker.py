@@ -82,7 +82,13 @@ class Worker:
         )
         loops = [
             asyncio.create_task(self._forever(step), name=step.__name__)
-            for step in (self._register, self._listen, self._claim, self._beat, self._sweep)
+            for step in (
+                self._register,
+                self._listen,
+                self._claim,
+                self._beat,
+                self._sweep,
+            )
         ]
         try:
             await self._stopped.wait()
@@ -93,7 +99,7 @@ class Worker:
             await self._announcer.drain()
             await asyncio.to_thread(self._writer.stop)
             await in_database(self._say_goodbye)
-            close_connections()
+            await asyncio.to_thread(close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let nodes finish within the grace period, give runs back.
@@ -270,4 +276,3 @@ class Nudges(AsyncConsumer):
 def _cancel_reason(run_id: UUID) -> str:
     reason = Run.objects.filter(pk=run_id).values_list("cancel_reason", flat=True)
     return reason.first() or ""
-

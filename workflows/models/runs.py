@@ -201,7 +201,9 @@ class Attempt(models.Model):
     class Meta:
         ordering: ClassVar = ["number"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["run", "number"], name="attempt_number_once")
+            models.UniqueConstraint(
+                fields=["run", "number"], name="attempt_number_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -26,7 +26,10 @@ class StageStatus(models.TextChoices):
     WAITING = "waiting", "Waiting"  # paused: for a person, a child run or a moment
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
-    INTERRUPTED = "interrupted", "Interrupted"  # its worker went away or was told to stop
+    INTERRUPTED = (
+        "interrupted",
+        "Interrupted",
+    )  # its worker went away or was told to stop
 
 
 class ApprovalStatus(models.TextChoices):

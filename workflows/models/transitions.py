@@ -28,7 +28,7 @@ from workflows.models.status import ENDED, RESUMABLE, Status
 if TYPE_CHECKING:
     import datetime as dt
 
-    from workflows.models.runs import Run
+    from workflows.models.runs import Run  # noqa: F401 - in the quotes below
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -48,7 +48,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def _move(self, **changes: object) -> int:
         """Change the rows of this query set; every change makes a new version."""
-        return self.update(version=F("version") + 1, updated_at=timezone.now(), **changes)
+        return self.update(
+            version=F("version") + 1, updated_at=timezone.now(), **changes
+        )
 
     def claim(self, *, worker: str, lease_expires_at: dt.datetime) -> int:
         """pending → running, as a new attempt of this worker."""
@@ -66,7 +68,7 @@ class RunQuerySet(models.QuerySet["Run"]):
             lease_expires_at=lease_expires_at
         )
 
-    def finish(  # noqa: PLR0913 - one column each
+    def finish(
         self,
         status: Status,
         *,

@@ -26,7 +26,7 @@ class Count(State):
 
     params: Params
     done: int = 0
-    steps: list[str] = []
+    steps: tuple[str, ...] = ()
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
@@ -37,6 +37,11 @@ def leave_trace(state: Count, runtime: Runtime) -> None:
         os.write(file, line.encode())
     finally:
         os.close(file)
+
+
+def held(state: Count) -> bool:
+    """Tell whether the test has not let the run go on yet."""
+    return bool(state.params.hold) and not Path(state.params.hold).exists()
 
 
 @node
@@ -52,8 +57,8 @@ async def work(state: Count, runtime: Runtime) -> Count:
     """Leave a trace, and wait where the test wants a run to be held."""
     leave_trace(state, runtime)
     await asyncio.sleep(state.params.seconds)
-    while state.params.hold and not Path(state.params.hold).exists():
-        await asyncio.sleep(0.01)  # the test's signal is a file: it comes from outside
+    while held(state):
+        await asyncio.sleep(0.01)  # noqa: ASYNC110 - the signal is a file: it comes from outside
     return state.append("steps", runtime.key).set(done=state.done + 1)
 
 
@@ -78,4 +83,3 @@ count = Workflow(
         work: [when(needs_more, work), otherwise(finish)],
     },
 )
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, get_type_hints
 
 from pydantic import TypeAdapter
@@ -18,7 +18,7 @@ Over: TypeAlias = str | Callable[[Any], Iterable[Any]]
 def items_of(state: State, over: Over, node: str) -> list[Any]:
     """The items, read from a field of the state or by a function of it. Raises TypeError."""
     items = state.get(over) if isinstance(over, str) else over(state)
-    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         where = (
             f"the field “{over}”" if isinstance(over, str) else "its function `over`"
         )

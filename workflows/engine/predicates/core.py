@@ -143,7 +143,11 @@ class FunctionPredicate(Predicate[S_contra]):
     """A function of the state, told by its template, else by what it read."""
 
     def __init__(
-        self, function: Callable[[Any], bool], template: str = "", name: str = ""
+        self,
+        function: Callable[[Any], bool],
+        template: str = "",
+        name: str = "",
+        otherwise: str = "",
     ) -> None:
         """Take the function. Raises DefinitionError for what cannot be one, or a bad template."""
         name = name or getattr(function, "__name__", type(function).__name__)
@@ -151,8 +155,10 @@ class FunctionPredicate(Predicate[S_contra]):
         super().__init__(name)
         _must_take_a_state(function, name)
         _must_be_a_template(template, name)
+        _must_be_a_template(otherwise, name)
         self.function = function
         self.template = template
+        self.otherwise = otherwise or template  # the reason where it is false
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, state: S_contra) -> bool:
@@ -165,20 +171,22 @@ class FunctionPredicate(Predicate[S_contra]):
         source = state.unwatched()
         return (
             result,
-            self._told(source) or self._reason(source, reads, result=result),
+            self._told(source, result=result)
+            or self._reason(source, reads, result=result),
             (),
         )
 
-    def _told(self, state: State) -> str:
+    def _told(self, state: State, *, result: bool) -> str:
         """Return the filled-in template; one that does not fit must not fail the run."""
+        template = self.template if result else self.otherwise
         try:
-            return self.template.format(s=state)
+            return template.format(s=state)
         except Exception as error:
             logger.warning(
                 "The template of predicate “%s” does not fit the state (%s): %s",
                 self.name,
                 _named(error),
-                self.template,
+                template,
             )
             return ""
 
@@ -233,17 +241,20 @@ def _must_be_a_template(template: str, name: str) -> None:
 
 @overload
 def predicate(
-    template: str = "", /, *, name: str = ""
+    template: str = "", /, *, name: str = "", otherwise: str = ""
 ) -> Callable[[Callable[[S], bool]], FunctionPredicate[S]]: ...
 @overload
 def predicate(function: Callable[[S], bool], /) -> FunctionPredicate[S]: ...
-def predicate(given: Any = "", /, *, name: str = "") -> Any:
+def predicate(given: Any = "", /, *, name: str = "", otherwise: str = "") -> Any:
     """Make a function of the state a predicate, named like it.
 
-    `template` is the reason in words; `{s.…}` stands for values of the state.
+    `template` is the reason in words; `{s.…}` stands for values of the state. `otherwise`
+    is the reason where the answer is no; without it the template serves both.
     """
     if isinstance(given, str):
-        return functools.partial(FunctionPredicate, template=given, name=name)
+        return functools.partial(
+            FunctionPredicate, template=given, name=name, otherwise=otherwise
+        )
     return FunctionPredicate(given)
 
 

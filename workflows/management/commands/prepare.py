@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +14,10 @@ from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+
 ADMIN = "admin"
+LOCK_FILE = "prepare.lock"
+LOCK_NUMBER = 7_446_257_225  # PostgreSQL knows advisory locks by numbers; this is ours
 BOX = """
     ┌{line}┐
     │{empty}│
@@ -29,12 +35,14 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         """Prepare the database, the static files and, the first time, the contents."""
-        self._migrate()
-        if settings.PRODUCTION:
-            call_command("collectstatic", interactive=False, verbosity=0)
-        password = self._first_start()
+        settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone():
+            self._migrate()
+            password = self._first_start()
         if password:
             self._show(password)
+        if settings.PRODUCTION:
+            call_command("collectstatic", interactive=False, verbosity=0)
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connection)
@@ -49,12 +57,8 @@ class Command(BaseCommand):
             return ""
         given = settings.ADMIN_PASSWORD
         password = given or secrets.token_urlsafe(12)
-        admin = User.objects.create_superuser(ADMIN, password=password)
-        self._add_samples(admin)
+        User.objects.create_superuser(ADMIN, password=password)
         return "" if given else password
-
-    def _add_samples(self, admin: User) -> None:
-        """Add documents to try the workflows on."""
 
     def _show(self, password: str) -> None:
         first = f"  Sign in as {ADMIN} with the password {password}  "
@@ -68,3 +72,17 @@ class Command(BaseCommand):
                 second=second.ljust(width),
             )
         )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process prepares: two at once would both migrate."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_NUMBER])
+            yield
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK_NUMBER])
+    else:
+        with (settings.DATA_DIR / LOCK_FILE).open("w") as place:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            yield

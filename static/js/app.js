@@ -1,0 +1,171 @@
+// What the pages do beyond links and forms. Without it they are complete; with it they
+// keep themselves true.
+(() => {
+  "use strict";
+
+  const GONE = new Set([4403, 4404]);
+  const SHOWN = "shown"; // tells the server that its last drawing is on the page
+  const sockets = new WeakMap(); // element → its connection
+  let refused = 0; // the close code after which we do not come back
+
+  // -- times -------------------------------------------------------------------------
+
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+  const ago = (moment) => {
+    const seconds = (Date.now() - moment) / 1000;
+    if (Math.abs(seconds) < 10) return "just now";
+    const [name, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size);
+    const count = Math.floor(Math.abs(seconds) / size);
+    const words = `${count} ${name}${count > 1 ? "s" : ""}`;
+    return seconds > 0 ? `${words} ago` : `in ${words}`;
+  };
+
+  const span = (seconds) => {
+    if (seconds < 10) return `${Math.max(seconds, 0).toFixed(1)} s`;
+    const whole = Math.floor(seconds);
+    const units = [[86400, 3600, "d", "h"], [3600, 60, "h", "m"], [60, 1, "m", "s"]];
+    const unit = units.find(([big]) => whole >= big);
+    if (!unit) return `${whole} s`;
+    const [big, small, name, part] = unit;
+    const rest = Math.floor((whole % big) / small);
+    return `${Math.floor(whole / big)} ${name}${rest ? ` ${rest} ${part}` : ""}`;
+  };
+
+  const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hour12: false });
+
+  const say = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
+
+  const tellTimes = (root = document) => {
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const moment = Date.parse(time.dateTime);
+      if (Number.isNaN(moment)) continue;
+      if ("since" in time.dataset) say(time, span((Date.now() - moment) / 1000));
+      if ("ago" in time.dataset) say(time, ago(moment));
+      if ("clock" in time.dataset) say(time, clock.format(moment));
+      if (!("since" in time.dataset)) time.title = exact.format(moment);
+    }
+  };
+
+  // -- the mark: live, reconnecting, ended --------------------------------------------
+
+  const WORDS = {
+    live: "Live",
+    connecting: "Connecting…",
+    reconnecting: "Reconnecting…",
+    ended: "Ended",
+    out: "Signed out. Reload to sign in.",
+    gone: "Deleted",
+  };
+
+  const mark = (state) => {
+    const element = document.getElementById("live");
+    if (!element) return;
+    const ended = document.querySelector("[data-ended='true']");
+    const shown = ended && (state === "live" || state === "connecting") ? "ended" : state;
+    element.dataset.live = shown;
+    say(element, WORDS[shown]);
+    element.hidden = false;
+  };
+
+  let state = "connecting";
+  const become = (next) => {
+    state = next;
+    mark(state);
+  };
+
+  document.addEventListener("htmx:before:ws:connection", (event) => {
+    if (refused) event.preventDefault();
+  });
+  document.addEventListener("htmx:after:ws:connection", (event) => {
+    sockets.set(event.target, event.detail.connection);
+    become("live");
+  });
+  document.addEventListener("htmx:ws:close", (event) => {
+    if (GONE.has(event.detail.code)) refused = event.detail.code;
+    if (refused) become(refused === 4404 ? "gone" : "out");
+    else become("reconnecting");
+  });
+  document.addEventListener("htmx:after:ws:message", (event) => {
+    const connection = sockets.get(event.target);
+    // after the swap was painted, so that a slow page is not sent more than it can show
+    requestAnimationFrame(() => {
+      if (connection?.socket?.readyState === WebSocket.OPEN) connection.socket.send(SHOWN);
+    });
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    mark(state);
+    tellTimes();
+    follow();
+  });
+
+  // -- the log follows its end unless someone reads further up -------------------------
+
+  let atEnd = true;
+  const log = () => document.querySelector("[data-follow]");
+  const follow = () => {
+    const element = log();
+    if (element && atEnd) element.scrollTop = element.scrollHeight;
+  };
+  document.addEventListener(
+    "scroll",
+    (event) => {
+      const element = event.target;
+      if (element === log()) {
+        atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
+      }
+    },
+    true,
+  );
+
+  // -- small comforts -----------------------------------------------------------------
+
+  document.addEventListener("htmx:after:request", (event) => {
+    const form = event.detail.ctx?.sourceElement;
+    const status = event.detail.ctx?.response?.status ?? 500;
+    if (form instanceof HTMLFormElement && status < 400) {
+      form.reset();
+      form.closest("details.deed")?.removeAttribute("open");
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open], details.deed[open]")) {
+      if (!menu.contains(event.target)) menu.removeAttribute("open");
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const menu = event.target.closest?.("details.menu[open], details.deed[open]");
+    if (menu) {
+      menu.removeAttribute("open");
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // a chosen file says "this one" more clearly than a drop-down that still shows another
+  document.addEventListener("change", (event) => {
+    const input = event.target;
+    if (input.matches?.(".upload input[type=file]") && input.files.length) {
+      const select = input.closest(".field").querySelector("select:not([multiple])");
+      if (select) select.value = "";
+    }
+  });
+
+  // filters apply as they are chosen; their button is for pages without scripts
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest?.("form[data-filters]");
+    if (form) form.requestSubmit();
+  });
+
+  mark(state);
+  tellTimes();
+  follow();
+  setInterval(() => {
+    if (!document.hidden) tellTimes();
+  }, 1000);
+})();

@@ -1,0 +1,214 @@
+"""What every test has: settings of its own, the cast, no network but this machine.
+
+Environment variables a run of the tests looks at:
+    TEST_DATABASE       sqlite (default) or postgres, which starts a server of its own
+    HYPOTHESIS_PROFILE  default, or thorough with 2,000 examples and more per property
+    REQUIRE_BROWSER     1: a browser test fails, instead of skipping, without a browser
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from tests import servers
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.test import Client
+
+ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get none
+HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
+MEMBER_RIGHTS = (
+    "view_run",
+    "add_run",
+    "change_run",
+    "view_document",
+    "add_document",
+    "view_approval",
+    "change_approval",
+)
+
+hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# Set-up -----------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Point the settings at a directory of this run before anything reads them."""
+    if HOME not in os.environ:
+        os.environ[HOME] = tempfile.mkdtemp(prefix="signalbox-tests-")
+    home = Path(os.environ[HOME])
+    os.environ["DATA_DIR"] = str(home / (WORKER or "main"))
+    _choose_database(home)
+    _stay_at_home()
+    if not all(Path(path).resolve().is_relative_to(ENGINE) for path in config.args):
+        _configure_django()
+
+
+def pytest_unconfigure() -> None:
+    """Remove what this run wrote; only the process that began it does."""
+    if not WORKER:
+        servers.stop_shared()
+        shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+def _choose_database(home: Path) -> None:
+    os.environ.pop("REDIS_URL", None)
+    if os.environ.get("TEST_DATABASE", "sqlite") == "postgres":
+        os.environ["DATABASE_URL"] = servers.shared_postgres(home)
+        os.environ["DATABASE_POOL_SIZE"] = "0"  # so that databases can be dropped
+    else:
+        os.environ.pop("DATABASE_URL", None)
+
+
+def _configure_django() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+    from django.conf import settings
+
+    # A real hash takes a third of a second, on purpose; a test has no attacker.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def _stay_at_home() -> None:
+    """Refuse connections that leave this machine."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not _is_here(str(address[0])):
+            raise PermissionError(f"A test tried to reach {address[0]}.")
+        connect(self, address)
+
+    setattr(socket.socket, "connect", connect_here)  # noqa: B010 - a method of C
+
+
+def _is_here(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+# Servers for tests with several processes -------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """Return the address of a PostgreSQL server shared by the whole run."""
+    return servers.shared_postgres(Path(os.environ[HOME]))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Give the address of an empty PostgreSQL database of the test's own."""
+    with servers.fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """Give the address of a Redis server of the test's own."""
+    with servers.fresh_redis(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of the browser; without one the test is skipped, and says so."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        reason = "There is no Chromium: install Debian's package `chromium`."
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close the connections that the worker's threads kept, so databases can go."""
+    yield
+    from workflows.execution.database import close_connections
+
+    close_connections()
+
+
+# The cast ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """Return Alice, a member: launches runs, watches and answers."""
+    return _member("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """Return Bob, another member: sees the team's runs, launched none of them."""
+    return _member("bob")
+
+
+@pytest.fixture
+def charlie() -> AnonymousUser:
+    """Return Charlie, an outsider without an account: sees the sign-in page only."""
+    from django.contrib.auth.models import AnonymousUser
+
+    return AnonymousUser()
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    """Return the operator: may do everything, and reaches Django admin."""
+    from django.contrib.auth.models import User
+
+    return User.objects.create_superuser("admin", password="an admin's password")
+
+
+@pytest.fixture
+def sign_in(db: None) -> Callable[[User], Client]:
+    """Return a function that gives a test client signed in as somebody."""
+    from django.test import Client
+
+    def as_user(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return as_user
+
+
+def _member(name: str) -> User:
+    from django.contrib.auth.models import Permission, User
+
+    user = User.objects.create_user(name, password=f"{name}'s password")
+    rights = Permission.objects.filter(
+        content_type__app_label="workflows", codename__in=MEMBER_RIGHTS
+    )
+    user.user_permissions.set(rights)
+    return user
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Have environment variables set for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,200 @@
+"""Trying a node again, and giving up on one that takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.engine.parts import Flaky, Gate, Runs, sets, start
+from workflows.engine import (
+    DefinitionError,
+    ExecutionError,
+    NodeContext,
+    NodeTimedOut,
+    Paused,
+    Retry,
+    State,
+    node,
+)
+
+
+class Unavailable(Exception):
+    """The agent is away."""
+
+
+async def test_a_node_is_tried_again_until_it_works_and_each_try_is_told() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=2, error=Unavailable)
+    retry = Retry(attempts=3, on=Unavailable, wait=1, factor=3)
+    end = await runs.line(flaky.node(retry=retry)).execute(start())
+    assert end["a"] == 3
+    assert runs.clock.slept == [1, 3]
+    assert runs.listener.data("node.retry") == [
+        {
+            "node": "a",
+            "sequence": 1,
+            "iteration": 1,
+            "try": number,
+            "of": 3,
+            "error": f"failure {number}",
+            "wait_seconds": seconds,
+        }
+        for number, seconds in ((1, 1.0), (2, 3.0))
+    ]
+    assert runs.listener.types.count("node.start") == 1
+    assert runs.listener.types.count("node.complete") == 1
+
+
+async def test_the_last_tries_error_is_the_nodes() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=9)
+    with pytest.raises(ExecutionError, match="failure 3"):
+        await runs.line(flaky.node(retry=Retry(attempts=3))).execute(start())
+    assert flaky.runs == 3
+    assert len(runs.listener.data("node.retry")) == 2
+
+
+async def test_other_errors_are_not_tried_again() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=1, error=KeyError)
+    with pytest.raises(ExecutionError):
+        await runs.line(flaky.node(retry=Retry(on=(Unavailable, OSError)))).execute(start())
+    assert flaky.runs == 1
+    assert runs.clock.slept == []
+
+
+async def test_the_graph_may_give_a_node_another_retry() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=1)
+    end = await runs.line(flaky.node(), retry=Retry(attempts=2)).execute(start())
+    assert end["a"] == 2
+
+
+async def test_every_try_sees_its_number_and_the_same_key() -> None:
+    runs = Runs()
+    seen: list[tuple[str, int]] = []
+
+    class Runtime:
+        def at(self, context: NodeContext) -> NodeContext:
+            return context
+
+    @node(retry=Retry(attempts=3))
+    async def fails(state: State, runtime: NodeContext) -> State:
+        seen.append((runtime.key, runtime.try_number))
+        raise Unavailable
+
+    with pytest.raises(ExecutionError, match="Unavailable"):
+        await runs.line(fails).execute(start(), runtime=Runtime())
+    assert seen == [("r1/fails/1", 1), ("r1/fails/1", 2), ("r1/fails/1", 3)]
+
+
+@pytest.mark.parametrize(
+    ("retry", "waits"),
+    [
+        (Retry(wait=1, factor=2), [1, 2, 4, 8]),
+        (Retry(wait=5, factor=1), [5, 5, 5, 5]),
+        (Retry(wait=10, factor=10, max_wait=60), [10, 60, 60, 60]),
+        (Retry(wait=0), [0, 0, 0, 0]),
+    ],
+)
+def test_waits_grow_by_the_factor_up_to_the_bound(retry: Retry, waits: list[float]) -> None:
+    # wait * factor ** (n - 1), at most max_wait
+    assert [retry.seconds_after(number) for number in (1, 2, 3, 4)] == waits
+
+
+def test_jitter_adds_no_more_than_it_says() -> None:
+    retry = Retry(wait=1, jitter=0.5)
+    waits = [retry.seconds_after(1) for _ in range(200)]
+    assert all(1 <= wait <= 1.5 for wait in waits)
+    assert len(set(waits)) > 1
+
+
+def test_many_tries_do_not_overflow() -> None:
+    assert Retry(wait=1, factor=10, max_wait=60).seconds_after(5000) == 60
+
+
+@pytest.mark.parametrize(
+    "values", [{"attempts": 0}, {"wait": -1}, {"factor": -1}, {"jitter": -1}, {"max_wait": -1}]
+)
+def test_a_retry_that_cannot_work_is_refused(values: dict[str, int]) -> None:
+    with pytest.raises(DefinitionError, match=next(iter(values))):
+        Retry(**values)  # type: ignore[arg-type]
+
+
+def test_a_timeout_no_try_can_keep_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="timeout"):
+        node(timeout=0)(sets("a").function)  # type: ignore[attr-defined]
+
+
+async def test_a_try_that_takes_too_long_fails_by_name() -> None:
+    runs, gate = Runs(), Gate()
+    with pytest.raises(ExecutionError) as caught:
+        await runs.line(gate.node(timeout=0.01)).execute(start())
+    assert isinstance(caught.value.__cause__, NodeTimedOut)
+    assert "“gate” did not finish within 0.01 s" in str(caught.value)
+    assert not caught.value.is_cancelled
+    assert gate.interrupted
+
+
+async def test_the_timeout_holds_for_each_try() -> None:
+    runs = Runs()
+    tries: list[int] = []
+
+    @node(retry=Retry(attempts=3, on=NodeTimedOut), timeout=0.01)
+    async def slow_at_first(state: State) -> State:
+        tries.append(1)
+        if len(tries) < 3:
+            await asyncio.Event().wait()
+        return state.set(tries=len(tries))
+
+    assert (await runs.line(slow_at_first).execute(start()))["tries"] == 3
+
+
+async def test_a_timeout_error_of_the_node_itself_is_not_taken_for_ours() -> None:
+    @node(timeout=60)
+    async def gives_up(state: State) -> State:
+        raise TimeoutError("the other side")
+
+    with pytest.raises(ExecutionError, match="the other side") as caught:
+        await Runs().line(gives_up).execute(start())
+    assert not isinstance(caught.value.__cause__, NodeTimedOut)
+
+
+async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
+    runs = Runs()
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    timed_out = threading.Event()
+    seen: list[bool] = []
+
+    class Runtime:
+        def at(self, context: NodeContext) -> NodeContext:
+            return context
+
+    @node(timeout=0.01)
+    def slow(state: State, runtime: NodeContext) -> State:
+        assert timed_out.wait(timeout=10)
+        seen.append(runtime.cancelled)
+        loop.call_soon_threadsafe(told.set)
+        raise RuntimeError("no one hears this")
+
+    with pytest.raises(ExecutionError) as caught:
+        await runs.line(slow).execute(start(), runtime=Runtime())
+    assert isinstance(caught.value.__cause__, NodeTimedOut)
+    timed_out.set()
+    await told.wait()
+    assert seen == [True]
+
+
+async def test_a_pause_is_no_error_to_try_again() -> None:
+    runs = Runs()
+    tries: list[int] = []
+
+    @node(retry=Retry(attempts=3))
+    async def pauses(state: State) -> State:
+        tries.append(1)
+        try:
+            raise Paused("wait")
+        except Exception:  # noqa: BLE001 - what an author might write
+            return state
+
+    with pytest.raises(Paused):
+        await runs.line(pauses).execute(start())
+    assert tries == [1]

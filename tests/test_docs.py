@@ -1,0 +1,108 @@
+"""The documentation tells what the code does: settings, commands, addresses."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from pathlib import Path
+
+import annotated_types
+import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from project.env import ROOT, Environment
+
+OPERATING = ROOT / "docs" / "operating.md"
+COMMANDS = ROOT / "workflows" / "management" / "commands"
+KINDS: dict[object, str] = {
+    bool: "on or off",
+    float: "number",
+    int: "whole number",
+    str: "text",
+    Path: "path",
+    SecretStr: "secret",
+    tuple[str, ...]: "list",
+    tuple[SecretStr, ...]: "list of secrets",
+}
+
+
+def kind(field: FieldInfo) -> str:
+    """Return in words what a setting may be."""
+    annotation = field.annotation
+    if isinstance(annotation, types.UnionType):  # `… | None`: may be left out
+        annotation = next(
+            part for part in typing.get_args(annotation) if part is not type(None)
+        )
+    if typing.get_origin(annotation) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
+    limits = [_limit(rule) for rule in field.metadata]
+    return ", ".join([KINDS[annotation], *filter(None, limits)])
+
+
+def _limit(rule: object) -> str:
+    match rule:
+        case annotated_types.Ge(ge=least):
+            return f"≥ {least:,}"
+        case annotated_types.Gt(gt=bound):
+            return f"> {bound:,}"
+        case annotated_types.Le(le=most):
+            return f"≤ {most:,}"
+    return ""
+
+
+def default(field: FieldInfo) -> str:
+    """Return a setting's default as one would write it in the environment."""
+    value = field.get_default()
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"`{value}`"
+
+
+def settings_table() -> str:
+    """Return the table of all settings as docs/operating.md has to hold it."""
+    rows = ["| Setting | Kind | Default | Meaning |", "| --- | --- | --- | --- |"]
+    for name, field in Environment.model_fields.items():
+        cells = (f"`{name.upper()}`", kind(field), default(field), field.description)
+        rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(re.sub(r"\|  \|", "| |", row) for row in rows)
+
+
+def test_the_table_of_settings_is_that_of_the_class() -> None:
+    assert settings_table() in OPERATING.read_text(), (
+        "docs/operating.md has to hold this table:\n" + settings_table()
+    )
+
+
+@pytest.mark.parametrize("name", Environment.model_fields)
+def test_every_setting_says_what_it_means(name: str) -> None:
+    description = Environment.model_fields[name].description or ""
+    assert description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "command", [path.stem for path in COMMANDS.glob("[!_]*.py")], ids=str
+)
+def test_every_command_is_described(command: str) -> None:
+    assert f"`manage.py {command}" in OPERATING.read_text()
+
+
+@pytest.mark.parametrize(
+    "target",
+    re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE),
+)
+def test_every_make_target_is_described(target: str) -> None:
+    assert f"`make {target}`" in OPERATING.read_text()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = [
+        f"{document.name}: {target}"
+        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert broken == []

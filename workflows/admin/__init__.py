@@ -1,0 +1,15 @@
+"""Django admin, for operators: everything to be read, nothing to be edited by hand.
+
+Runs are cancelled and resumed here too, many at once; like every page it goes through
+System, so that each change has its reason and its audit row.
+"""
+
+from django.contrib import admin
+
+from workflows.admin import history, library, operations, runs
+
+__all__ = ["history", "library", "operations", "runs"]
+
+admin.site.site_header = "Signalbox administration"
+admin.site.site_title = "Signalbox"
+admin.site.index_title = "Administration"

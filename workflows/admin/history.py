@@ -1,0 +1,90 @@
+"""What runs leave behind: attempts, stages, decisions, checkpoints."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from workflows.admin.reading import ReadingAdmin, as_json, run_link
+from workflows.models import Attempt, Checkpoint, Decision, Stage
+
+MOST_SHOWN = 20_000  # characters of a checkpoint
+
+
+class OfRunAdmin(ReadingAdmin):
+    """Rows that belong to a run."""
+
+    list_select_related = ("run",)
+    ordering = ("-id",)
+    search_fields = ("=run__id",)
+    search_help_text = "The whole id of a run."
+
+    @admin.display(description="Run")
+    def page(self, row: Attempt | Stage | Decision | Checkpoint) -> SafeString | str:
+        """Lead to the run's page."""
+        return run_link(row.run)
+
+
+@admin.register(Attempt)
+class AttemptAdmin(OfRunAdmin):
+    """Every worker's turn at a run."""
+
+    list_display = ("number", "page", "worker", "outcome", "started_at", "ended_at")
+    list_filter = ("outcome", "started_at")
+    search_fields = ("=run__id", "worker")
+
+
+@admin.register(Stage)
+class StageAdmin(OfRunAdmin):
+    """Every execution of a node."""
+
+    list_display = (
+        "node_name",
+        "page",
+        "sequence",
+        "attempt",
+        "status",
+        "tries",
+        "duration_ms",
+    )
+    list_filter = ("status", "created_at")
+    search_fields = ("=run__id", "node_name")
+
+
+@admin.register(Decision)
+class DecisionAdmin(OfRunAdmin):
+    """Every edge that was evaluated."""
+
+    list_display = (
+        "__str__",
+        "page",
+        "sequence",
+        "predicate_name",
+        "reason",
+        "decided_by",
+    )
+    list_filter = ("taken", "created_at")
+    list_select_related = ("run", "decided_by")
+    search_fields = ("=run__id", "from_node", "to_node", "predicate_name")
+    exclude = ("values",)
+    readonly_fields = ("values_shown",)
+
+    @admin.display(description="Values it read")
+    def values_shown(self, decision: Decision) -> SafeString:
+        """Return what the predicate read."""
+        return as_json(decision.values)
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(OfRunAdmin):
+    """Every recorded state."""
+
+    list_display = ("__str__", "page", "attempt", "kind", "bytes", "created_at")
+    list_filter = ("kind",)
+    exclude = ("data",)
+    readonly_fields = ("data_shown",)
+
+    @admin.display(description="Data")
+    def data_shown(self, checkpoint: Checkpoint) -> str:
+        """Return the beginning of the data."""
+        return checkpoint.data[:MOST_SHOWN]

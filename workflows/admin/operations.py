@@ -1,0 +1,74 @@
+"""Who works, and what people did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from workflows.admin.reading import ReadingAdmin, run_link
+from workflows.models import Intervention, Run, Worker
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadingAdmin):
+    """Every worker that ever registered."""
+
+    list_display = (
+        "name",
+        "host",
+        "pid",
+        "running",
+        "capacity",
+        "heartbeat_at",
+        "stopped_at",
+    )
+    search_fields = ("name", "host")
+    ordering = ("-heartbeat_at",)
+
+
+@admin.register(Intervention)
+class InterventionAdmin(ReadingAdmin):
+    """Every human action; it outlives its run."""
+
+    list_display = (
+        "actor_name",
+        "action",
+        "page",
+        "reason",
+        "status_before",
+        "status_after",
+        "created_at",
+    )
+    list_filter = ("action", "created_at")
+    search_fields = ("actor_name", "reason")
+    ordering = ("-id",)
+    fields = (
+        "actor",
+        "actor_name",
+        "action",
+        "page",
+        "reason",
+        "status_before",
+        "status_after",
+        "created_at",
+    )
+    readonly_fields = ("page",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Intervention]:
+        """Return them with their runs, those that are left."""
+        rows: QuerySet[Intervention] = super().get_queryset(request)
+        return rows.prefetch_related("run")
+
+    @admin.display(description="Run")
+    def page(self, one: Intervention) -> SafeString | str:
+        """Lead to the run's page; name the id of one that was deleted."""
+        try:
+            return run_link(one.run)
+        except Run.DoesNotExist:
+            return f"{one.run_id} (deleted)"

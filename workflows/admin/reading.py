@@ -1,0 +1,76 @@
+"""What all our admin pages have in common: they are read, and they stay fast."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+    from workflows.models import Run
+
+MOST_COUNTED = 10_000  # rows; a longer list is counted no further
+ROWS = 50  # on one page
+
+
+class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type checkers only
+    """A paginator that does not count a million rows to show fifty."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of rows, up to a limit."""
+        rows: Any = self.object_list
+        return len(rows.order_by().values("pk")[:MOST_COUNTED])
+
+
+class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Rows to be read by those who may view them."""
+
+    actions = None
+    list_per_page = ROWS
+    paginator = ShortPaginator
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002
+        """Refuse: rows come from what people and workers do."""
+        return False
+
+    def has_change_permission(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Refuse: history is not edited."""
+        return False
+
+    def has_delete_permission(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Refuse: runs are deleted on their page, with a reason."""
+        return False
+
+
+def run_link(run: Run | None) -> SafeString | str:
+    """Return a link to the page of a run."""
+    if run is None:
+        return "—"
+    return format_html(
+        '<a href="{}">{}</a>', reverse("run", args=[run.pk]), run.short_id
+    )
+
+
+def as_json(value: object) -> SafeString:
+    """Return a JSON value, indented."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    return format_html("<pre>{}</pre>", text)

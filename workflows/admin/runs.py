@@ -1,0 +1,162 @@
+"""Runs and their questions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from workflows.admin.deeds import CANCEL, RESUME, Deed, answer
+from workflows.admin.reading import ReadingAdmin, as_json, run_link
+from workflows.models import Approval, Run
+from workflows.pages.words import span
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+
+@admin.register(Run)
+class RunAdmin(ReadingAdmin):
+    """Every run, with what operators do to several of them at once."""
+
+    list_display = (
+        "page",
+        "workflow_name",
+        "status",
+        "launched_by",
+        "created_at",
+        "took",
+        "worker",
+    )
+    list_display_links = None
+    list_filter = ("status", "workflow_name", "created_at")
+    list_select_related = ("launched_by",)
+    search_fields = ("=id", "workflow_name", "worker", "error_message")
+    search_help_text = "The whole id, or part of a workflow, a worker or an error."
+    ordering = ("-id",)
+    actions: ClassVar = ["cancel_selected", "resume_selected"]
+    fields = (
+        "page",
+        "workflow_name",
+        "status",
+        "launched_by",
+        "created_at",
+        "started_at",
+        "completed_at",
+        "worker",
+        "attempt",
+        "recoveries",
+        "sequence",
+        "version",
+        "lease_expires_at",
+        "waiting_for",
+        "waiting_node",
+        "wake_at",
+        "priority",
+        "idempotency_key",
+        "parent",
+        "forked_from",
+        "cancel_requested_at",
+        "cancel_requested_by",
+        "cancel_reason",
+        "error_code",
+        "error_node",
+        "error_message",
+        "fingerprint",
+        "params_shown",
+        "result_shown",
+    )
+    readonly_fields = ("page", "params_shown", "result_shown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """Return the runs without what only their own page needs."""
+        rows: QuerySet[Run] = super().get_queryset(request)
+        return rows.defer("graph", "secrets")
+
+    @admin.display(description="Run", ordering="id")
+    def page(self, run: Run) -> SafeString | str:
+        """Lead to the run's page."""
+        return run_link(run)
+
+    @admin.display(description="Took")
+    def took(self, run: Run) -> str:
+        """Return how long it took, or has been taking."""
+        length: dt.timedelta | None = run.elapsed
+        return span(length.total_seconds()) if length is not None else "—"
+
+    @admin.display(description="Params")
+    def params_shown(self, run: Run) -> SafeString:
+        """Return what it was given."""
+        return as_json(run.params)
+
+    @admin.display(description="Result")
+    def result_shown(self, run: Run) -> SafeString:
+        """Return what came of it."""
+        return as_json(run.result)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this person may cancel and resume runs."""
+        user: User = request.user  # type: ignore[assignment] # admin asks members only
+        return user.has_perm("workflows.change_run")
+
+    @admin.action(description="Cancel the selected runs", permissions=["operate"])
+    def cancel_selected(
+        self, request: HttpRequest, runs: QuerySet[Run]
+    ) -> HttpResponse | None:
+        """Ask for the reason, then cancel each and tell what came of it."""
+        return self._do(request, runs, CANCEL)
+
+    @admin.action(description="Resume the selected runs", permissions=["operate"])
+    def resume_selected(
+        self, request: HttpRequest, runs: QuerySet[Run]
+    ) -> HttpResponse | None:
+        """Ask for the reason, then resume each and tell what came of it."""
+        return self._do(request, runs, RESUME)
+
+    def _do(
+        self, request: HttpRequest, runs: QuerySet[Run], deed: Deed
+    ) -> HttpResponse | None:
+        return answer(request, runs, deed, self.admin_site.each_context(request))
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadingAdmin):
+    """Every question and its answer."""
+
+    list_display = (
+        "question",
+        "page",
+        "status",
+        "created_at",
+        "answered_by",
+        "answered_at",
+    )
+    list_filter = ("status", "created_at")
+    list_select_related = ("run", "answered_by")
+    search_fields = ("question", "comment")
+    exclude = ("form", "evidence", "answer", "on_expiry")
+    readonly_fields = ("page", "answer_shown", "form_shown", "evidence_shown")
+
+    @admin.display(description="Run")
+    def page(self, approval: Approval) -> SafeString | str:
+        """Lead to the run's page."""
+        return run_link(approval.run)
+
+    @admin.display(description="Answer")
+    def answer_shown(self, approval: Approval) -> SafeString:
+        """Return the answer."""
+        return as_json(approval.answer)
+
+    @admin.display(description="Form")
+    def form_shown(self, approval: Approval) -> SafeString:
+        """Return the JSON schema of the answer."""
+        return as_json(approval.form)
+
+    @admin.display(description="Evidence")
+    def evidence_shown(self, approval: Approval) -> SafeString:
+        """Return what the person was shown."""
+        return as_json(approval.evidence)

@@ -1,0 +1,1 @@
+"""The workflows we ship, one file each."""

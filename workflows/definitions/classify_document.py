@@ -1,0 +1,306 @@
+"""Classify a document by its markings; ask a person when they leave a doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from workflows.engine import (
+    State,
+    Workflow,
+    approval,
+    node,
+    otherwise,
+    parallel,
+    predicate,
+    when,
+)
+from workflows.markings import (
+    Alternative,
+    Gathered,
+    Level,
+    PageReading,
+    PageSummary,
+    gather,
+    label_of,
+    pages_in_words,
+    read,
+    summarize,
+    unreadable,
+    weigh,
+    worth_a_look,
+)
+from workflows.runtime import DocumentRef, Invalid, Runtime, Unsupported
+
+MOST_SHOWN = 8  # pages that a reviewer is shown at once
+
+
+class Params(BaseModel):
+    """What the person who launches it chooses."""
+
+    document: DocumentRef = Field(
+        title="Document", description="The PDF to classify; every page is read."
+    )
+    threshold: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        title="Publish from",
+        description="At or above this confidence the label is published without a "
+        "question; below it, a person is asked. With 1, always.",
+    )
+
+
+class Review(BaseModel):
+    """What the reviewer decides."""
+
+    outcome: Literal["publish", "reject"] = Field(
+        title="Outcome", description="Publish the document with a label, or reject it."
+    )
+    level: Level | None = Field(
+        None,
+        title="Another level",
+        description="If the label is wrong, or none was found: the level it bears.",
+    )
+    caveats: str = Field(
+        "",
+        max_length=200,
+        title="Its caveats",
+        description="With another level: what it adds, as in NOFORN//REL TO USA, GBR.",
+    )
+
+
+class PageToRead(BaseModel):
+    """One page, to be read on its own."""
+
+    document: UUID
+    page: int  # from 1
+
+
+class Result(BaseModel):
+    """What the run leaves behind."""
+
+    outcome: Literal["published", "rejected"]
+    label: str | None  # None: it was rejected
+    confidence: float  # 0..1, of the label that was found
+    decided_by: Literal["the markings", "a reviewer"]
+    why: tuple[str, ...]
+    alternatives: tuple[Alternative, ...]
+    pages: tuple[PageSummary, ...]
+    markings: tuple[Gathered, ...]
+
+
+class Classification(State):
+    """What is known of the document so far."""
+
+    params: Params
+    name: str = ""  # of the document
+    page_count: int = 0
+    readings: tuple[PageReading, ...] = ()  # one per page
+    level: Level | None = None  # None: no marking was found
+    caveats: tuple[str, ...] = ()
+    confidence: float = 0.0  # 0..1
+    alternatives: tuple[Alternative, ...] = ()
+    why: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    unread: tuple[int, ...] = ()  # pages without a text that could be read
+    shown: tuple[int, ...] = ()  # pages that the reviewer is shown
+    review: Review | None = None
+    result: Result | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the label that was found, as in SECRET//NOFORN."""
+        return label_of(self.level, self.caveats)
+
+    @property
+    def reading_in_words(self) -> str:
+        """Return which pages could not be read."""
+        if not self.unread:
+            return "every page could be read"
+        return f"nothing could be read on {pages_in_words(self.unread)}"
+
+    @property
+    def contradictions_in_words(self) -> str:
+        """Return what contradicts the label."""
+        return " ".join(self.contradictions) or "nothing contradicts the label"
+
+    @property
+    def confidence_in_words(self) -> str:
+        """Return how sure the label is, and how sure it has to be."""
+        if self.level is None:
+            return "no marking was found"
+        return (
+            f"confidence {self.confidence:.0%}, threshold {self.params.threshold:.0%}"
+        )
+
+    @property
+    def finding_in_words(self) -> str:
+        """Return what the reviewer is asked, after the document's name."""
+        if self.level is None:
+            return "shows no marking that could be read. Does it bear one?"
+        return f"looks {self.label}, {self.confidence:.0%} sure. Is that its label?"
+
+
+@node(timeout=60)
+async def open_document(state: Classification, runtime: Runtime) -> Classification:
+    """Find the document and count its pages."""
+    document = await runtime.documents.get(state.params.document)
+    if not document.page_count:
+        raise Unsupported(f"“{document.name}” has no pages to read: choose a PDF.")
+    runtime.logger.info("“%s” has %d pages.", document.name, document.page_count)
+    return state.set(name=document.name, page_count=document.page_count)
+
+
+def each_page(state: Classification) -> list[PageToRead]:
+    """Return the pages to read."""
+    pages = range(1, state.page_count + 1)
+    return [PageToRead(document=state.params.document, page=page) for page in pages]
+
+
+@node(timeout=120)
+async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
+    """Find the markings on one page, and tell how well it can be read."""
+    try:
+        page = await runtime.documents.page(item.document, item.page)
+    except Invalid as damaged:
+        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
+        return unreadable(item.page, str(damaged))
+    reading = await asyncio.to_thread(read, page)
+    runtime.logger.info("Page %d: %s.", item.page, reading.told)
+    return reading
+
+
+@node
+def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
+    """Weigh what all pages say into one label, with a confidence and alternatives."""
+    verdict = weigh(state.readings)
+    runtime.logger.info("%s: %d %% sure.", verdict.label, 100 * verdict.confidence)
+    for sentence in verdict.why:
+        runtime.logger.info(sentence)
+    return state.merge(dict(verdict))
+
+
+@node(timeout=300)
+async def draw_pages(state: Classification, runtime: Runtime) -> Classification:
+    """Draw the pages that settle the doubt, for the reviewer to look at."""
+    pages = worth_a_look(state.readings, state.unread, MOST_SHOWN)
+    for page in pages:
+        try:
+            await runtime.images.render(state.params.document, page)
+        except Invalid as undrawable:
+            runtime.logger.warning("Page %d has no picture: %s", page, undrawable)
+    runtime.logger.info("A reviewer should look at %s.", pages_in_words(pages))
+    return state.set(shown=pages)
+
+
+@node
+def publish(state: Classification, runtime: Runtime) -> Classification:
+    """Publish the document with the label that was found, or the reviewer's own."""
+    label = state.label
+    if state.review is not None and state.review.level is not None:
+        label = label_of(state.review.level, state.review.caveats.split("//"))
+    runtime.logger.info("“%s” is published as %s.", state.name, label)
+    return state.set(result=conclusion(state, "published", label))
+
+
+@node
+def reject(state: Classification, runtime: Runtime) -> Classification:
+    """Record that the document gets no label."""
+    runtime.logger.info("“%s” is rejected; it gets no label.", state.name)
+    return state.set(result=conclusion(state, "rejected", None))
+
+
+def conclusion(
+    state: Classification,
+    outcome: Literal["published", "rejected"],
+    label: str | None,
+) -> Result:
+    """Return the result, with all that speaks for and against the label."""
+    return Result(
+        outcome=outcome,
+        label=label,
+        confidence=state.confidence,
+        decided_by="a reviewer" if state.review else "the markings",
+        why=state.why,
+        alternatives=state.alternatives,
+        pages=summarize(state.readings),
+        markings=gather(state.readings),
+    )
+
+
+def evidence(state: Classification) -> dict[str, Any]:
+    """Return what the reviewer is shown: the reasons, and pages with their markings."""
+    readings = {reading.page: reading for reading in state.readings}
+    return {
+        "why": state.why,
+        "alternatives": {a.label: f"{a.confidence:.0%}" for a in state.alternatives},
+        "document": state.params.document,
+        "pages": [
+            {
+                "page": page,
+                "marks": [
+                    {"box": mark.box, "text": f"{mark.text} ({mark.kind})"}
+                    for mark in readings[page].findings
+                ],
+            }
+            for page in state.shown
+        ],
+    }
+
+
+@predicate("{s.reading_in_words}")
+def has_unread_pages(state: Classification) -> bool:
+    """Tell whether a page may hold a marking that we could not read."""
+    return bool(state.unread)
+
+
+@predicate("{s.contradictions_in_words}")
+def is_contradictory(state: Classification) -> bool:
+    """Tell whether the document says two things about itself."""
+    return bool(state.contradictions)
+
+
+@predicate("{s.confidence_in_words}")
+def is_confident(state: Classification) -> bool:
+    """Tell whether the label may be published without a question."""
+    return state.level is not None and state.confidence >= state.params.threshold
+
+
+@predicate("the reviewer chose to {s.review.outcome}")
+def was_approved(state: Classification) -> bool:
+    """Tell whether the reviewer wants it published."""
+    return state.review is not None and state.review.outcome == "publish"
+
+
+read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
+ask_reviewer = approval(
+    "“{s.name}” {s.finding_in_words}",
+    answer=Review,
+    into="review",
+    show=evidence,
+)
+
+classify_document = Workflow(
+    "classify-document",
+    title="Classify a document",
+    description="Finds the security and handling markings on every page of a PDF, "
+    "weighs them into one label, and asks a person where they leave a doubt.",
+    state=Classification,
+    start=open_document,
+    routes={
+        open_document: read_pages,
+        read_pages: weigh_markings,
+        weigh_markings: [
+            when(has_unread_pages, draw_pages),
+            when(is_contradictory, draw_pages),
+            when(is_confident, publish),
+            otherwise(draw_pages),
+        ],
+        draw_pages: ask_reviewer,
+        ask_reviewer: [when(was_approved, publish), otherwise(reject)],
+    },
+)

@@ -1,0 +1,65 @@
+"""A state as text: to store and to show. Secrets are in neither."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointMismatch
+from .frozen import Json
+
+if TYPE_CHECKING:
+    from .state import State
+
+MAX_SHOWN = 60  # characters of a value in a repr
+
+
+def write(state: State) -> str:
+    """Return a whole state as compact JSON."""
+    whole = {
+        "data": dict(state.data),
+        "run_id": state.run_id,
+        "checkpoint_node": state.checkpoint_node,
+        "sequence": state.sequence,
+        "timestamp": state.timestamp.isoformat() if state.timestamp else None,
+    }
+    return json.dumps(whole, separators=(",", ":"), allow_nan=False)
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return what `State.from_data` takes. Raises CheckpointMismatch for any other text."""
+    try:
+        whole = json.loads(text)
+        stamp = whole["timestamp"]
+        return {
+            "data": whole["data"],
+            "run_id": _checked(whole["run_id"], str),
+            "checkpoint_node": _checked(whole["checkpoint_node"], str),
+            "sequence": _checked(whole["sequence"], int),
+            "timestamp": datetime.fromisoformat(stamp) if stamp else None,
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointMismatch(
+            f"This text is no stored state ({type(error).__name__}: {error}). Resume from an"
+            " earlier step, or restore it from a backup."
+        ) from error
+
+
+def show(state: State) -> str:
+    """Return the class and the content of a state, shortened."""
+    shown = (f"{key}={_shown(value)}" for key, value in state.data.items())
+    return f"{type(state).__qualname__}({', '.join(shown)})"
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, dict | list) and len(value) > MAX_SHOWN:
+        return f"<{len(value)} items>"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

@@ -1,0 +1,182 @@
+"""The scale of markings: which levels there are, how they are written, which is higher.
+
+One table for the worlds that a team meets: what governments and alliances print at the
+head and foot of a page, and what companies do. Where they are mixed in one document,
+the order of this table decides which marking is the higher one:
+
+    | level                 | written as                                 | portion  |
+    | --------------------- | ------------------------------------------ | -------- |
+    | PUBLIC                | Public, for public release                 |          |
+    | UNCLASSIFIED          | Unclassified, NATO Unclassified            | (U) (NU) |
+    | INTERNAL              | Internal, (for) internal use only          |          |
+    | OFFICIAL              | Official (UK)                              | (O)      |
+    | CUI                   | CUI, controlled unclassified information,  | (CUI)    |
+    |                       | for official use only (FOUO), SBU          | (FOUO)   |
+    | OFFICIAL-SENSITIVE    | Official-Sensitive (UK)                    | (O-S)    |
+    | RESTRICTED            | Restricted, NATO and EU Restricted         | (R) (NR) |
+    | CONFIDENTIAL          | Confidential, in confidence                | (C) (NC) |
+    | STRICTLY CONFIDENTIAL | Strictly or highly confidential            |          |
+    | SECRET                | Secret, NATO, UK and EU Secret             | (S) (NS) |
+    | TOP SECRET            | Top Secret, Cosmic Top Secret              | (TS)     |
+
+Markings are compared without spaces, for they are spread, broken and glued together in
+every way: the patterns below are of capital letters that stand together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How far a document may go, from the lowest to the highest."""
+
+    PUBLIC = "PUBLIC"
+    UNCLASSIFIED = "UNCLASSIFIED"
+    INTERNAL = "INTERNAL"
+    OFFICIAL = "OFFICIAL"
+    CUI = "CUI"
+    OFFICIAL_SENSITIVE = "OFFICIAL-SENSITIVE"
+    RESTRICTED = "RESTRICTED"
+    CONFIDENTIAL = "CONFIDENTIAL"
+    STRICTLY_CONFIDENTIAL = "STRICTLY CONFIDENTIAL"
+    SECRET = "SECRET"  # noqa: S105 - the marking, not a password
+    TOP_SECRET = "TOP SECRET"  # noqa: S105 - likewise
+
+    @property
+    def rank(self) -> int:
+        """Return its place on the scale, 0 for the lowest."""
+        return _RANKS[self]
+
+
+_RANKS = {level: rank for rank, level in enumerate(Level)}
+
+ORDINARY_WORDS = frozenset(
+    {
+        Level.PUBLIC,
+        Level.INTERNAL,
+        Level.OFFICIAL,
+        Level.RESTRICTED,
+        Level.CUI,
+    }
+)
+"""Levels whose words stand in many titles ("Public Health"): they count only alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way to write a level, and what more it says."""
+
+    pattern: str  # of capitals without spaces
+    level: Level
+    caveat: str = ""
+
+
+# Longer forms stand before the shorter ones they begin with.
+BANNERS = (
+    Form("(?:COSMIC|NATO|UK|EU|US)?TOPSECRET", Level.TOP_SECRET),
+    Form("(?:NATO|UK|EU|US)?SECRET", Level.SECRET),
+    Form("(?:STRICTLY|HIGHLY|MOST)CONFIDENTIAL", Level.STRICTLY_CONFIDENTIAL),
+    Form("(?:PROPRIETARYAND|PROPRIETARY&)CONFIDENTIAL", Level.CONFIDENTIAL),
+    Form("CONFIDENTIAL(?:AND|&)PROPRIETARY", Level.CONFIDENTIAL),
+    Form("(?:COMMERCIAL|COMMITTEE|STAFF|MEDICAL)?-?INCONFIDENCE", Level.CONFIDENTIAL),
+    Form(
+        "(?:NATO|UK|EU|US|COMPANY|COMMERCIAL|BUSINESS|PRIVATEAND|PRIVATE&"
+        "|PERSONALAND|PERSONAL&)?CONFIDENTIAL",
+        Level.CONFIDENTIAL,
+    ),
+    Form("(?:NATO|UK|EU)?RESTRICTED(?!DATA)", Level.RESTRICTED),
+    Form("OFFICIAL[-:/]*SENSITIVE", Level.OFFICIAL_SENSITIVE),
+    Form("CONTROLLEDUNCLASSIFIEDINFORMATION", Level.CUI),
+    Form("SENSITIVEBUTUNCLASSIFIED", Level.CUI, "SBU"),
+    Form("(?:FOR)?OFFICIALUSEONLY", Level.CUI, "FOUO"),
+    Form("FOUO", Level.CUI, "FOUO"),
+    Form("SBU", Level.CUI, "SBU"),
+    Form("CUI", Level.CUI),
+    Form("CONTROLLED(?=$|/)", Level.CUI),
+    Form("UKOFFICIAL|OFFICIAL", Level.OFFICIAL),
+    Form("(?:FOR)?(?:COMPANY)?INTERNALUSEONLY", Level.INTERNAL),
+    Form("(?:COMPANY)?INTERNAL(?:ONLY)?", Level.INTERNAL),
+    Form("(?:NATO|US)?UNCLASSIFIED", Level.UNCLASSIFIED),
+    Form("(?:APPROVED)?FORPUBLICRELEASE", Level.PUBLIC),
+    Form("PUBLIC(?:RELEASE)?", Level.PUBLIC),
+)
+
+PORTIONS = (
+    Form("TS", Level.TOP_SECRET),
+    Form("CTS", Level.TOP_SECRET),
+    Form("S", Level.SECRET),
+    Form("NS", Level.SECRET),
+    Form("C", Level.CONFIDENTIAL),
+    Form("NC", Level.CONFIDENTIAL),
+    Form("R", Level.RESTRICTED),
+    Form("NR", Level.RESTRICTED),
+    Form("O-S", Level.OFFICIAL_SENSITIVE),
+    Form("OS", Level.OFFICIAL_SENSITIVE),
+    Form("CUI", Level.CUI),
+    Form("FOUO", Level.CUI, "FOUO"),
+    Form("O", Level.OFFICIAL),
+    Form("U", Level.UNCLASSIFIED),
+    Form("NU", Level.UNCLASSIFIED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """What a marking may add to its level: who may see it, how it is handled."""
+
+    name: str
+    words: str = ""  # patterns that stand for it anywhere after the level
+    letters: str = ""  # abbreviations, which stand for it only after a slash or comma
+
+
+CAVEATS = (  # in the order in which a banner names them
+    Caveat("HCS", "HUMINTCONTROL", "HCS(?:-[OP])?"),
+    Caveat("SI", "COMINT", "SI(?:-[A-Z]{1,3})?"),
+    Caveat("TK", "TALENTKEYHOLE", "TK"),
+    Caveat("FRD", "FORMERLYRESTRICTEDDATA", "FRD"),
+    Caveat("RD", "RESTRICTEDDATA", "RD"),
+    Caveat("CNWDI", "CNWDI"),
+    Caveat("ATOMAL", "ATOMAL"),
+    Caveat("CRYPTO", "CRYPTO"),
+    Caveat("SPECAT", "SPECAT"),
+    Caveat("SBU"),
+    Caveat("LES", "LAWENFORCEMENTSENSITIVE", "LES"),
+    Caveat("FOUO", "(?:FOR)?OFFICIALUSEONLY|FOUO"),
+    Caveat("FISA", "FISA"),
+    Caveat("WNINTEL", "WNINTEL"),
+    Caveat("ORCON", "ORCON(?:-USGOV)?", "OC"),
+    Caveat("IMCON", "IMCON", "IMC"),
+    Caveat("NOFORN", "NOFORN|NOTRELEASABLETOFOREIGN(?:NATIONALS|ERS)", "NF"),
+    Caveat("PROPIN", "PROPIN", "PR"),
+    Caveat("REL"),
+    Caveat("RELIDO", "RELIDO"),
+    Caveat("NOCONTRACT", "NOCONTRACT|NOCON(?!F)"),
+    Caveat("FEDCON", "FEDCON"),
+    Caveat("LIMDIS", "LIMDIS|LIMITEDDIS(?:TRIBUTION|SEMINATION)", "DS"),
+    Caveat("EXDIS", "EXDIS|EXCLUSIVEDISTRIBUTION", "XD"),
+    Caveat("NODIS", "NODIS(?:TRIBUTION)?", "ND"),
+    Caveat("PERSONAL", "PERSONAL"),
+    Caveat("COMMERCIAL", "COMMERCIAL"),
+    Caveat("PROPRIETARY", "PROPRIETARY(?:INFORMATION)?"),
+    Caveat("PRIVILEGED", "(?:LEGALLY|ATTORNEY-CLIENT)?PRIVILEGED"),
+    Caveat("INTERNAL USE ONLY", "(?:FOR)?INTERNALUSEONLY"),
+    Caveat("DO NOT DISTRIBUTE", "DONOTDISTRIBUTE|NOTFORDISTRIBUTION"),
+    Caveat("DO NOT COPY", "DONOTCOPY"),
+)
+UNCLASSIFIED_ONLY = frozenset({"FOUO", "SBU", "LES"})
+"""Caveats of unclassified parts, which a classified document does not take over."""
+
+_PLACES = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
+
+
+def in_order(caveats: Iterable[str]) -> tuple[str, ...]:
+    """Return the caveats, each once, as a banner orders them; unknown ones last."""
+
+    def place(caveat: str) -> tuple[int, str]:
+        name = "REL" if caveat.startswith("REL TO ") else caveat
+        return _PLACES.get(name, len(_PLACES)), caveat
+
+    return tuple(sorted(set(caveats), key=place))

@@ -1,0 +1,1 @@
+"""The pages: views by noun, forms, the diagram and the page sockets."""

@@ -1,0 +1,83 @@
+"""Who may see, launch, operate and answer: the one place that pages and sockets ask.
+
+Any signed-in member may do all of it; a question may be for some groups only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.decorators import login_required
+
+from workflows.errors import NotAllowed
+from workflows.pages.inbox import groups_of
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
+
+    from workflows.engine import Workflow
+    from workflows.models import Run
+
+    Person = AbstractBaseUser | AnonymousUser
+
+View = Callable[..., Any]
+
+
+def members_only(view: View) -> View:
+    """Send whoever is not signed in to the sign-in page, and back afterwards."""
+    return login_required(view)
+
+
+def is_member(person: Person) -> bool:
+    """Tell whether this is a signed-in person whose account is active."""
+    return bool(person.is_authenticated and person.is_active)
+
+
+def is_still_member(person: AbstractBaseUser, session: SessionBase | None) -> bool:
+    """Tell whether a person who came in earlier is still signed in and active."""
+    if session is not None and not session.exists(session.session_key or ""):
+        return False
+    rows = type(person)._default_manager.filter(pk=person.pk, is_active=True)  # noqa: SLF001 - Django's name
+    return rows.filter(password=person.password).exists()
+
+
+def may_view_run(person: Person, run: Run) -> bool:  # noqa: ARG001 - asked for each run
+    """Tell whether this person may see the run."""
+    return is_member(person)
+
+
+def may_operate_run(person: Person, run: Run) -> bool:  # noqa: ARG001
+    """Tell whether this person may cancel, resume or delete the run."""
+    return is_member(person)
+
+
+def may_launch(person: Person, workflow: Workflow) -> bool:  # noqa: ARG001
+    """Tell whether this person may start runs of the workflow."""
+    return is_member(person)
+
+
+def may_use_documents(person: Person) -> bool:
+    """Tell whether this person may see documents and add some."""
+    return is_member(person)
+
+
+def require(allowed: bool, deed: str) -> None:
+    """Return if it is allowed. Raises NotAllowed."""
+    if not allowed:
+        raise NotAllowed(f"You may not {deed}. Ask an administrator for the right.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the viewer of a run may do: pages of the same rights are drawn once."""
+
+    operate: bool = False
+    groups: frozenset[str] | None = frozenset()  # the viewer's; None answers everything
+
+
+def rights(person: Person, run: Run) -> Rights:
+    """Return what a person may do with a run."""
+    return Rights(operate=may_operate_run(person, run), groups=groups_of(person))

@@ -1,0 +1,51 @@
+"""Workflows as pages name them.
+
+A Workflow can be called, and a template calls whatever it can: so templates get these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workflows.errors import WorkflowNotFound
+from workflows.pages.words import in_words
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.engine import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One workflow in the catalog."""
+
+    name: str
+    title: str
+    description: str
+    graph: Mapping[str, Any]
+
+
+def entry(workflow: Workflow) -> Entry:
+    """Return a workflow as pages name it."""
+    return Entry(
+        name=workflow.name,
+        title=title_of(workflow.name),
+        description=workflow.description,
+        graph=workflow.shape.to_json(),
+    )
+
+
+def title_of(name: str) -> str:
+    """Return a workflow's title; its name in words if it has none, or is not here."""
+    try:
+        return system.find_workflow(name).title or in_words(name)
+    except WorkflowNotFound:
+        return in_words(name)
+
+
+def entries() -> list[Entry]:
+    """Return all workflows, by name."""
+    return [entry(workflow) for workflow in system.list_workflows()]

@@ -1,0 +1,336 @@
+"""A workflow's graph as a drawing: positions, texts and, for a run, what happened.
+
+The layout depends on the graph alone and is kept; a run only adds states and counts.
+`templates/workflows/_graph.html` turns the drawing into SVG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from workflows.pages.layers import Link
+from workflows.pages.layout import Layout, Point, Route, Size, lay_out
+from workflows.pages.words import in_words, wrap
+
+TITLE_CHARS = 24  # in one line of a step
+LABEL_CHARS = 26  # on a link
+TITLE_PIXELS = 7.3  # a character of a step's title, on the average
+LABEL_PIXELS = 6.3
+COUNT_PIXELS = 30  # kept free for "×12" beside a label
+LEAST_WIDTH, MOST_WIDTH = 190.0, 240.0
+LINE = 16.0  # between two lines of a title
+WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
+
+KINDS = {
+    "parallel": "items in parallel",
+    "chain": "items in order",
+    "conditional": "chooses a handler",
+    "approval": "asks a person",
+    "wait": "waits",
+    "subworkflow": "runs another workflow",
+}
+ORDER = {"": 0, "rejected": 1, "taken": 2}  # which lines lie on top
+UNCONDITIONAL = frozenset({"", "always", "otherwise"})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What happened to a step in a run."""
+
+    state: str = ""  # a StageStatus; "" = not reached
+    text: str = ""  # the same in words, with progress
+    visits: int = 0
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeState:
+    """How often a link was taken and rejected in a run."""
+
+    taken: int = 0
+    rejected: int = 0
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A line of text and where it stands."""
+
+    text: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step as drawn."""
+
+    name: str
+    kind: str
+    title: str  # the whole of it, on hover and for screen readers
+    lines: tuple[Text, ...]
+    note: Text
+    state: NodeState
+    left: float
+    top: float
+    width: float
+    height: float
+    is_entry: bool
+    is_exit: bool
+
+    @property
+    def middle(self) -> float:
+        """Return the y of its middle."""
+        return self.top + self.height / 2
+
+    @property
+    def center(self) -> float:
+        """Return the x of its middle."""
+        return self.left + self.width / 2
+
+    @property
+    def mark(self) -> str:
+        """Return its icon: how it stands, else of what kind it is."""
+        return self.state.state or ("" if self.kind == "node" else self.kind)
+
+    @property
+    def icon_x(self) -> float:
+        """Return the x of its icon."""
+        return self.left + 15
+
+    @property
+    def icon_y(self) -> float:
+        """Return the y of its icon."""
+        return self.middle - 8
+
+    @property
+    def visits(self) -> str:
+        """Return how often the run came by, if more than once."""
+        return f"×{self.state.visits}" if self.state.visits > 1 else ""
+
+    @property
+    def visits_x(self) -> float:
+        """Return the x where their number ends."""
+        return self.left + self.width - 12
+
+    @property
+    def visits_y(self) -> float:
+        """Return the y of their number."""
+        return self.top + 21
+
+    @property
+    def bottom(self) -> float:
+        """Return the y of its lower side."""
+        return self.top + self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link as drawn."""
+
+    path: str
+    arrow: str  # points of a polygon
+    title: str
+    label: Text | None
+    anchor: str  # of the label: middle, or start beside a link around the side
+    mask: tuple[float, float, float]  # x, y, width of what hides the line behind it
+    count: Text | None
+    is_conditional: bool
+    state: EdgeState
+
+    @property
+    def outcome(self) -> str:
+        """Return taken, rejected or nothing yet."""
+        if self.state.taken:
+            return "taken"
+        return "rejected" if self.state.rejected else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A drawing, ready for a template."""
+
+    width: float
+    height: float
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]  # those taken last, so that they lie on top
+
+    @property
+    def is_wide(self) -> bool:
+        """Tell whether it must be scrolled rather than shrunk."""
+        return self.width > WIDE
+
+
+def draw(
+    graph: Mapping[str, Any],
+    nodes: Mapping[str, NodeState] | None = None,
+    edges: Mapping[tuple[str, int], EdgeState] | None = None,
+) -> Diagram:
+    """Return the drawing of a graph, with what happened in a run if it is given.
+
+    `graph` is a GraphShape as a dict, as stored on a run; `edges` are told apart by
+    source and place among the source's edges.
+    """
+    plan = _plan(json.dumps(graph, sort_keys=True))
+    drawn = [
+        _edge(shape, plan.links[place], plan.layout.routes[place], edges or {})
+        for place, shape in enumerate(plan.edges)
+    ]
+    return Diagram(
+        width=plan.layout.width,
+        height=plan.layout.height,
+        nodes=tuple(_node(shape, plan, nodes or {}) for shape in plan.nodes),
+        edges=tuple(sorted(drawn, key=lambda edge: ORDER[edge.outcome])),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A graph with its layout."""
+
+    entry: str
+    exits: frozenset[str]
+    nodes: tuple[Mapping[str, Any], ...]
+    edges: tuple[Mapping[str, Any], ...]
+    sizes: Mapping[str, Size]
+    links: tuple[Link, ...]
+    layout: Layout
+
+
+@lru_cache(maxsize=256)
+def _plan(text: str) -> _Plan:
+    graph = json.loads(text)
+    nodes = tuple(graph.get("nodes") or ())
+    names = {node["name"] for node in nodes}
+    edges = tuple(
+        edge
+        for edge in graph.get("edges") or ()
+        if edge["source"] in names and edge["target"] in names
+    )
+    sizes = {node["name"]: _size(node) for node in nodes}
+    links = tuple(
+        Link(edge["source"], edge["target"], _label_width(edge)) for edge in edges
+    )
+    entry = graph.get("entry") or next(iter(sizes), "")
+    layout = lay_out(sizes, links, entry) if sizes else Layout(0, 0, {}, ())
+    exits = frozenset(graph.get("exits") or ())
+    return _Plan(entry, exits, nodes, edges, sizes, links, layout)
+
+
+def _size(node: Mapping[str, Any]) -> Size:
+    lines = wrap(in_words(node["name"]), TITLE_CHARS)
+    longest = max(len(line) for line in lines)
+    width = min(max(longest * TITLE_PIXELS + 58, LEAST_WIDTH), MOST_WIDTH)
+    return Size(width, 50 + LINE * (len(lines) - 1))
+
+
+def _label(edge: Mapping[str, Any]) -> str:
+    """Return what is written on a link: its own name, else that of its condition."""
+    named = edge.get("name") or edge.get("predicate") or ""
+    return "" if named in UNCONDITIONAL else in_words(named, capital=False)
+
+
+def _label_width(edge: Mapping[str, Any]) -> float:
+    text = _label(edge)
+    if not text:
+        return 0.0
+    return min(len(text), LABEL_CHARS) * LABEL_PIXELS + COUNT_PIXELS
+
+
+def _node(
+    shape: Mapping[str, Any], plan: _Plan, states: Mapping[str, NodeState]
+) -> Node:
+    name, kind = shape["name"], shape.get("kind") or "node"
+    size, place = plan.sizes[name], plan.layout.nodes[name]
+    state = states.get(name, NodeState())
+    left = place.x - size.width / 2
+    lines = wrap(in_words(name), TITLE_CHARS)
+    texts = tuple(
+        Text(line, left + 40, place.y + 21 + LINE * row)
+        for row, line in enumerate(lines)
+    )
+    note = state.text or KINDS.get(kind, "")
+    return Node(
+        name=name,
+        kind=kind,
+        title=_title(shape, state, kind),
+        lines=texts if note else (*(Text(t.text, t.x, t.y + 8) for t in texts),),
+        note=Text(note, left + 40, place.y + size.height - 12),
+        state=state,
+        left=round(left, 1),
+        top=place.y,
+        width=round(size.width, 1),
+        height=size.height,
+        is_entry=name == plan.entry,
+        is_exit=name in plan.exits,
+    )
+
+
+def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
+    """Return a step's name, what it does and how it stands, as one sentence each."""
+    visits = f"{state.visits} visits" if state.visits > 1 else ""
+    told = (shape["name"], shape.get("doc"), KINDS.get(kind), state.text, visits)
+    return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
+
+
+def _edge(
+    shape: Mapping[str, Any],
+    link: Link,
+    route: Route,
+    states: Mapping[tuple[str, int], EdgeState],
+) -> Edge:
+    state = states.get((shape["source"], shape.get("index") or 0), EdgeState())
+    text = wrap(_label(shape), LABEL_CHARS, lines=1)[0]
+    aside = route.is_back or route.is_loop
+    count = f"×{state.taken}" if state.taken > 1 else ""
+    at = route.label
+    x = at.x + 7 if aside else at.x - (8 if count else 0)
+    return Edge(
+        path=route.path,
+        arrow=_arrow(route),
+        title=_edge_title(shape, state),
+        label=Text(text, round(x, 1), at.y + 4) if text else None,
+        anchor="start" if aside else "middle",
+        mask=_mask(at, link.label_width, aside=aside),
+        count=_count(count, text, at, x, aside=aside),
+        is_conditional=bool(_label(shape)),
+        state=state,
+    )
+
+
+def _arrow(route: Route) -> str:
+    x, y = route.tip.x, route.tip.y
+    if route.is_loop:
+        return f"{x + 8:g},{y - 6:g} {x + 8:g},{y + 3:g} {x:g},{y:g}"
+    return f"{x - 4.5:g},{y - 8:g} {x + 4.5:g},{y - 8:g} {x:g},{y:g}"
+
+
+def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]:
+    if not width or aside:
+        return (0.0, 0.0, 0.0)
+    shown = width - 6
+    return (round(at.x - shown / 2, 1), at.y - 9, round(shown, 1))
+
+
+def _count(count: str, text: str, at: Point, x: float, *, aside: bool) -> Text | None:
+    if not count:
+        return None
+    if not text:
+        return Text(count, at.x + 7, at.y + 4)
+    wide = len(text) * LABEL_PIXELS
+    return Text(count, round(x + (wide if aside else wide / 2) + 4, 1), at.y + 4)
+
+
+def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
+    when = _label(shape)
+    words = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
+    told = [
+        f"{verb} {count}×"
+        for verb, count in (("taken", state.taken), ("rejected", state.rejected))
+        if count
+    ]
+    return f"{words}: {', '.join(told)}" if told else words

@@ -1,0 +1,59 @@
+"""Answering a refused request with its status and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.shortcuts import render
+
+from workflows.engine.errors import RequestError
+from workflows.pages.requests import HtmxRequest
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+Given = ParamSpec("Given")
+View = Callable[Concatenate[HtmxRequest, Given], "HttpResponse"]
+HEADINGS = {
+    403: "You may not do that",
+    404: "There is nothing here",
+    409: "That is not possible now",
+    422: "Some values do not fit",
+}
+
+
+def answers_request_errors(view: View[Given]) -> View[Given]:
+    """Answer a RequestError: its status, and its sentence in the messages region."""
+
+    @wraps(view)
+    def respond(
+        request: HtmxRequest, *args: Given.args, **kwargs: Given.kwargs
+    ) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except RequestError as error:
+            return refused(request, error)
+
+    return respond
+
+
+def refused(request: HtmxRequest, error: RequestError) -> HttpResponse:
+    """Return the refusal: a message for a live page, a page of its own otherwise."""
+    status = int(getattr(error, "status", 400))
+    if request.htmx:
+        messages.error(request, str(error))
+        return render(request, "messages.html", {"oob": True}, status=status)
+    heading = HEADINGS.get(status, "That did not work")
+    context = {"heading": heading, "message": str(error), "back": _back(request)}
+    return render(request, "refused.html", context, status=status)
+
+
+def _back(request: HtmxRequest) -> str:
+    """Return the page a refused post came from, the start page if that is unclear."""
+    path = request.path.rstrip("/")
+    last = path.rsplit("/", 1)[-1]
+    is_deed = last in {"cancel", "resume", "delete", "answer"}
+    return path.rsplit("/", 1)[0] + "/" if is_deed else "/"

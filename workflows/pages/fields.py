@@ -1,0 +1,279 @@
+"""One form field from one property of a JSON schema.
+
+The schema is what pydantic makes of a model, so that a launch form (from a type) and an
+answer form (from the schema stored with the question) are built by the same code. A
+field's cleaned value is JSON; what the schema cannot say, pydantic checks afterwards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from workflows.pages.words import in_words
+
+Schema = Mapping[str, Any]
+LONG_TEXT = 200  # characters; a text that may be longer gets several lines
+FEW_CHOICES = 5  # shown at once; more become a drop-down
+ROWS = 4  # lines of a text area
+NOTHING = "—"
+
+
+class JsonField(forms.JSONField):
+    """Any JSON, as text: for shapes that have no field of their own."""
+
+    widget = forms.Textarea(
+        attrs={"rows": ROWS, "spellcheck": "false", "class": "code"}
+    )
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value. Raises ValidationError, also for absurd nesting."""
+        try:
+            return super().to_python(value)
+        except RecursionError as error:
+            raise ValidationError("This is nested too deeply.") from error
+
+
+class LinesField(forms.CharField):
+    """A list of simple values, one on a line."""
+
+    widget = forms.Textarea(attrs={"rows": ROWS})
+
+    def __init__(self, *, item: forms.Field, **options: Any) -> None:
+        """Take the field that each line is cleaned by."""
+        super().__init__(**options)
+        self.item = item
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a list as lines."""
+        return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> list[Any]:
+        """Return the values. Raises ValidationError that names the line."""
+        lines = [line.strip() for line in (super().clean(value) or "").splitlines()]
+        cleaned, problems = [], []
+        for number, line in enumerate(filter(None, lines), 1):
+            try:
+                cleaned.append(self.item.clean(line))
+            except ValidationError as error:
+                problems += [f"Line {number}: {text}" for text in error.messages]
+        if problems:
+            raise ValidationError(problems)
+        return cleaned
+
+
+class MomentField(forms.DateTimeField):
+    """A date and time, in the time zone of the pages."""
+
+    widget = forms.DateTimeInput(
+        attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+    )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a stored moment as local time."""
+        if isinstance(value, str):
+            try:
+                value = dt.datetime.fromisoformat(value)
+            except ValueError:
+                return value
+        if isinstance(value, dt.datetime) and timezone.is_aware(value):
+            return timezone.make_naive(value)
+        return value
+
+    def clean(self, value: Any) -> str | None:
+        """Return the moment as ISO text."""
+        moment = super().clean(value)
+        return moment.isoformat() if moment else None
+
+
+class IsoField(forms.Field):
+    """A field whose cleaned value has an ISO form: dates, times, ids."""
+
+    def __init__(self, *, inner: forms.Field, **options: Any) -> None:
+        """Take the field that does the work."""
+        super().__init__(**options, widget=inner.widget)
+        self.inner = inner
+
+    def clean(self, value: Any) -> str | None:
+        """Return the value as text. Raises ValidationError."""
+        found = self.inner.clean(super().clean(value))
+        if found in (None, ""):
+            return None
+        return found.isoformat() if isinstance(found, dt.date | dt.time) else str(found)
+
+
+class ChosenField(forms.TypedChoiceField):
+    """One of some JSON values, each with its type kept."""
+
+    def __init__(self, *, values: list[Any], **options: Any) -> None:
+        """Offer these values; few of them are shown at once."""
+        few = len(values) <= FEW_CHOICES
+        choices = [(key_of(value), label_of(value)) for value in values]
+        known = {key_of(value): value for value in values}
+        if not few or not options["required"]:
+            choices.insert(0, ("", NOTHING))
+        super().__init__(
+            choices=choices,
+            coerce=known.__getitem__,
+            empty_value=None,
+            widget=forms.RadioSelect if few else forms.Select,
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the key of a value, and a key as it is."""
+        keys = {key for key, _ in self.choices}
+        return value if isinstance(value, str) and value in keys else key_of(value)
+
+
+class SeveralField(forms.TypedMultipleChoiceField):
+    """Some of some JSON values."""
+
+    def __init__(self, *, values: list[Any], **options: Any) -> None:
+        """Offer these values as boxes to tick."""
+        known = {key_of(value): value for value in values}
+        super().__init__(
+            choices=[(key_of(value), label_of(value)) for value in values],
+            coerce=known.__getitem__,
+            empty_value=[],
+            widget=forms.CheckboxSelectMultiple,
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the keys of values."""
+        keys = {key for key, _ in self.choices}
+        return [
+            item if isinstance(item, str) and item in keys else key_of(item)
+            for item in value or ()
+        ]
+
+
+class DocumentField(forms.ChoiceField):
+    """A document of the library; the form offers an upload beside it."""
+
+
+class DocumentsField(forms.MultipleChoiceField):
+    """Some documents of the library, with an upload beside them."""
+
+
+def key_of(value: Any) -> str:
+    """Return what stands for a value in the page."""
+    return value if isinstance(value, str) else f"json:{json.dumps(value)}"
+
+
+def label_of(value: Any) -> str:
+    """Return how a value is shown as a choice."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if value is None:
+        return NOTHING
+    return in_words(value) if isinstance(value, str) else json.dumps(value)
+
+
+# From a schema --------------------------------------------------------------------------
+
+
+def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    """Return the field of a property, its references and `null` already resolved."""
+    if schema.get("reference") == "document":
+        return DocumentField(**options)
+    if "const" in schema:
+        return ChosenField(values=[schema["const"]], **options)
+    if "enum" in schema:
+        return ChosenField(values=list(schema["enum"]), **options)
+    build = BUILDERS.get(str(schema.get("type", "")), _json)
+    return build(schema, options)
+
+
+def _json(schema: Schema, options: dict[str, Any]) -> forms.Field:  # noqa: ARG001 - a builder
+    options["help_text"] = " ".join(filter(None, [options["help_text"], "As JSON."]))
+    return JsonField(**options)
+
+
+def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    build = FORMATS.get(schema.get("format", ""))
+    if build is not None:
+        return build(options)
+    longest = schema.get("maxLength")
+    is_long = schema.get("format") == "multiline" or (longest or 0) > LONG_TEXT
+    attrs = {"rows": ROWS} if is_long else {}
+    if examples := schema.get("examples"):
+        attrs["placeholder"] = str(examples[0])
+    return forms.CharField(
+        min_length=schema.get("minLength"),
+        max_length=longest,
+        widget=(forms.Textarea if is_long else forms.TextInput)(attrs=attrs),
+        **options,
+    )
+
+
+def _iso(inner: forms.Field, options: dict[str, Any], kind: str = "") -> forms.Field:
+    inner.required = False
+    field = IsoField(inner=inner, **options)
+    if kind:
+        field.widget.input_type = kind  # type: ignore[attr-defined] # of inputs
+    return field
+
+
+FORMATS: dict[str, Callable[[dict[str, Any]], forms.Field]] = {
+    "date": lambda o: _iso(forms.DateField(), o, "date"),
+    "time": lambda o: _iso(forms.TimeField(), o, "time"),
+    "uuid": lambda o: _iso(forms.UUIDField(), o),
+    "date-time": lambda o: MomentField(**o),
+    "email": lambda o: forms.EmailField(**o),
+    "uri": lambda o: forms.URLField(assume_scheme="https", **o),
+}
+
+
+def _number(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    is_whole = schema.get("type") == "integer"
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    step = schema.get("multipleOf")
+    attrs = {} if is_whole or step else {"step": "any"}
+    kind = forms.IntegerField if is_whole else forms.FloatField
+    return kind(
+        min_value=low,
+        max_value=high,
+        step_size=step,
+        widget=forms.NumberInput(attrs=attrs),
+        **options,
+    )
+
+
+def _truth(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    if schema.get("nullable"):
+        return ChosenField(values=[True, False], **options)
+    return forms.BooleanField(**{**options, "required": False})
+
+
+def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    item = schema.get("items") or {}
+    if item.get("reference") == "document":
+        return DocumentsField(**options)
+    if "enum" in item:
+        return SeveralField(values=list(item["enum"]), **options)
+    if "prefixItems" in schema or item.get("type") not in SIMPLE:
+        return _json(schema, options)
+    options["help_text"] = " ".join(
+        filter(None, [options["help_text"], "One on a line."])
+    )
+    inner = field_for(item, {"required": True, "help_text": ""})
+    return LinesField(item=inner, **options)
+
+
+SIMPLE = frozenset({"string", "integer", "number"})
+BUILDERS: dict[str, Callable[[Schema, dict[str, Any]], forms.Field]] = {
+    "string": _text,
+    "integer": _number,
+    "number": _number,
+    "boolean": _truth,
+    "array": _list,
+}

@@ -1,0 +1,288 @@
+"""Forms from JSON schemas: to launch a run, and to answer the question of one.
+
+The page's own checks come first, then those of the workflow's types; every message
+stands at its field, what was typed stays, and nothing is queued until all is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.forms.boundfield import BoundField
+
+from workflows.models import Document
+from workflows.pages import schema as schemas
+from workflows.pages.fields import NOTHING, DocumentField, DocumentsField, field_for
+from workflows.runtime.errors import ProviderError
+from workflows.runtime.library import store_document
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+    from workflows.errors import InvalidParams
+
+DOCUMENTS = (DocumentField, DocumentsField)
+GIVEN = ":given"  # suffix of the box that says that an optional group is filled in
+UPLOAD = ":file"  # suffix of the upload beside a choice of documents
+RECENT = 200  # documents offered in a drop-down, newest first
+
+
+@dataclass(slots=True)
+class Row:
+    """One field of a form as drawn, with its upload if it has one."""
+
+    bound: BoundField
+    upload: BoundField | None = None
+    is_optional: bool = False  # may be left empty: those with a default need no word
+
+
+@dataclass(slots=True)
+class Group:
+    """The fields of one model; groups nest as models do."""
+
+    title: str = ""
+    description: str = ""
+    given: BoundField | None = None  # of an optional group: whether it is filled in
+    parts: list[Row | Group] = field(default_factory=list)
+
+    @property
+    def is_group(self) -> bool:
+        """Tell a template that this is no row."""
+        return True
+
+
+class SchemaForm(forms.Form):
+    """A form for the values of a model, known by its JSON schema."""
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any],
+        *,
+        by: AbstractBaseUser | None = None,
+        **options: Any,
+    ) -> None:
+        """Build the fields; `initial` takes params as a run keeps them."""
+        options["initial"] = flat(options.get("initial") or {})
+        super().__init__(label_suffix="", **options)
+        self.schema = schema
+        self._by = by
+        self._found: dict[str, schemas.Property] = {}
+        self.group = Group()
+        self._tree: list[tuple[Group, str]] = []
+        self._add(schemas.properties(schema), self.group)
+        self._offer_documents()
+
+    # -- building ------------------------------------------------------------------------
+
+    def _add(self, found: Iterator[schemas.Property], group: Group) -> None:
+        for one in found:
+            if schemas.is_group(self.schema, one):
+                inner = Group(one.title, one.description, self._given(one))
+                group.parts.append(inner)
+                self._found[one.path] = one
+                self._add(schemas.properties(self.schema, one.schema, one.path), inner)
+            else:
+                self._add_field(one)
+                group.parts.append(self._row(one.path))
+
+    def _given(self, one: schemas.Property) -> BoundField | None:
+        """Return the box that tells whether a group that may be null is filled in."""
+        if not one.is_nullable:
+            return None
+        name = one.path + GIVEN
+        self.fields[name] = forms.BooleanField(label="Fill this in", required=False)
+        self.fields[name].initial = self.initial.get(one.path) is not None
+        return self[name]
+
+    def _add_field(self, one: schemas.Property) -> None:
+        options = {
+            "label": one.title,
+            "help_text": one.description,
+            "required": self._must_be_chosen(one) and not one.is_nullable,
+        }
+        made = field_for(one.schema, options)
+        if one.default is not None:
+            made.initial = one.default
+        self._found[one.path] = one
+        self.fields[one.path] = made
+        if isinstance(made, DOCUMENTS):
+            # either the choice or the upload is enough: `clean` looks at both
+            made.required = False
+            self.fields[one.path + UPLOAD] = forms.FileField(
+                required=False,
+                label=f"Upload for {one.title}",
+                widget=forms.FileInput(attrs={"accept": "application/pdf,.pdf"}),
+            )
+
+    def _must_be_chosen(self, one: schemas.Property) -> bool:
+        """Tell whether empty is no answer: required, or a choice with a default."""
+        return one.is_required or ("enum" in one.schema and one.default is not None)
+
+    def _row(self, path: str) -> Row:
+        upload = path + UPLOAD
+        one = self._found[path]
+        return Row(
+            self[path],
+            self[upload] if upload in self.fields else None,
+            is_optional=not one.is_required and one.default in (None, "", [], {}),
+        )
+
+    def _offer_documents(self) -> None:
+        names = self._document_names()
+        if not names:
+            return
+        choices = document_choices(
+            {one for name in names for one in self._chosen(name)}
+        )
+        for name in names:
+            one = self.fields[name]
+            if isinstance(one, DocumentsField):
+                one.choices = choices
+            elif isinstance(one, DocumentField):
+                one.choices = [("", NOTHING), *choices]
+
+    def _chosen(self, name: str) -> list[str]:
+        value = self[name].value() or []
+        several = value if isinstance(value, list | tuple) else [value]
+        return [str(one) for one in several]
+
+    def _document_names(self) -> list[str]:
+        return [name for name, f in self.fields.items() if isinstance(f, DOCUMENTS)]
+
+    # -- cleaning ------------------------------------------------------------------------
+
+    def clean(self) -> dict[str, Any]:
+        """Store what was uploaded, and ask for what is missing."""
+        for name in self._document_names():
+            given = self.cleaned_data.get(name + UPLOAD)
+            if isinstance(given, UploadedFile):
+                self._store(name, given)
+            elif self._is_missing(name):
+                self.add_error(name, "Choose a document, or upload one.")
+        for path in self._left_out():
+            for name in [name for name in self.errors if name.startswith(f"{path}.")]:
+                del self.errors[name]
+        return self.cleaned_data
+
+    def _left_out(self) -> list[str]:
+        """Return the optional groups that are not filled in."""
+        return [
+            name.removesuffix(GIVEN)
+            for name in self.fields
+            if name.endswith(GIVEN) and not self.cleaned_data.get(name)
+        ]
+
+    def _is_missing(self, name: str) -> bool:
+        told = name in self.errors or name + UPLOAD in self.errors
+        is_wanted = self._found[name].is_required and not self._found[name].is_nullable
+        return is_wanted and not told and not self.cleaned_data.get(name)
+
+    def _store(self, name: str, given: UploadedFile) -> None:
+        """Keep an uploaded file and choose it, so that it need not be sent again."""
+        try:
+            document = store_document(given.name or "", given.file, by=self._by)
+        except ProviderError as problem:
+            self.add_error(name, str(problem))
+            return
+        chosen = str(document.pk)
+        self.data = self.data.copy()
+        if isinstance(self.fields[name], DocumentsField):
+            several = [*self.cleaned_data.get(name, ()), chosen]
+            self.cleaned_data[name] = list(dict.fromkeys(several))
+            self.data.setlist(self.add_prefix(name), self.cleaned_data[name])
+        else:
+            self.cleaned_data[name] = chosen
+            self.data[self.add_prefix(name)] = chosen
+        self._offer_documents()
+
+    def values(self) -> dict[str, Any]:
+        """Return what was filled in as nested JSON, without what was left to defaults."""
+        values: dict[str, Any] = {}
+        for path, one in self._found.items():
+            if path in self.fields:
+                value = self.cleaned_data.get(path)
+                if value == "" and isinstance(self.fields[path], DocumentField):
+                    value = None
+                if value is not None or one.is_nullable:
+                    put(values, path, value)
+            else:
+                put(values, path, {})
+        for path in self._left_out():
+            put(values, path, None)
+        return values
+
+    def take_errors(self, refused: InvalidParams) -> None:
+        """Put the messages of the workflow's own checks at the fields they are about."""
+        for name, messages in refused.errors.items():
+            for message in messages:
+                path, text = self._place(name, message)
+                self.add_error(path, text)
+
+    def _place(self, name: str, message: str) -> tuple[str | None, str]:
+        """Return the field a message is about, and the rest of the message."""
+        inner, separator, rest = message.partition(": ")
+        parts = [name, *inner.split(".")] if separator else [name]
+        for count in range(len(parts), 0, -1):
+            path = ".".join(parts[:count])
+            if path in self.fields:
+                if count == len(parts) and separator:
+                    return path, rest
+                return path, _item(parts[count:], rest) if separator else message
+        return None, f"{name}: {message}" if name else message
+
+
+def _item(place: list[str], text: str) -> str:
+    """Return a message about something inside a field's value."""
+    if place and place[0].isdigit():
+        place = [f"item {int(place[0]) + 1}", *place[1:]]
+    where = ", ".join(place)
+    return f"{where[:1].upper()}{where[1:]}: {text}" if where else text
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path, making the objects on the way."""
+    *way, last = path.split(".")
+    for name in way:
+        inner = values.get(name)
+        if not isinstance(inner, dict):
+            inner = values[name] = {}
+        values = inner
+    values[last] = value
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return nested values by dotted path; objects are there too, as they are."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        here = f"{path}.{name}" if path else name
+        found[here] = value
+        if isinstance(value, Mapping):
+            found |= flat(value, here)
+    return found
+
+
+def document_choices(wanted: set[str]) -> list[tuple[str, str]]:
+    """Return the newest documents, and the wanted ones, as choices."""
+    columns = ("pk", "name", "page_count")
+    rows = list(Document.objects.values_list(*columns)[:RECENT])
+    missing = wanted - {str(pk) for pk, _, _ in rows}
+    if missing and len(rows) == RECENT:
+        ids = [one for one in missing if _is_uuid(one)]
+        rows += Document.objects.filter(pk__in=ids).values_list(*columns)
+    return [(str(pk), f"{name} · {_pages(pages)}") for pk, name, pages in rows]
+
+
+def _pages(count: int | None) -> str:
+    return f"{count or 0} page{'' if count == 1 else 's'}"
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        forms.UUIDField().clean(text)
+    except forms.ValidationError:
+        return False
+    return True

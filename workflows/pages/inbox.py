@@ -1,0 +1,56 @@
+"""The questions that wait for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.models import Approval, ApprovalStatus
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+MOST = 500  # open questions that are looked at
+
+
+def groups_of(person: AbstractBaseUser | AnonymousUser) -> frozenset[str] | None:
+    """Return the names of a person's groups; None for one who may answer everything."""
+    if getattr(person, "is_superuser", False):
+        return None
+    groups = getattr(person, "groups", None)
+    return frozenset(groups.values_list("name", flat=True)) if groups else frozenset()
+
+
+def is_for(approval: Approval, groups: frozenset[str] | None) -> bool:
+    """Tell whether someone with these groups may answer."""
+    return (
+        groups is None or not approval.groups or not groups.isdisjoint(approval.groups)
+    )
+
+
+def list_open(groups: frozenset[str] | None) -> list[Approval]:
+    """Return the questions for someone with these groups, oldest first."""
+    waiting = Approval.objects.open().select_related("run", "run__launched_by")
+    waiting = waiting.defer(
+        "run__result", "run__graph", "run__secrets", "evidence", "form"
+    )
+    return [row for row in waiting.order_by("id")[:MOST] if is_for(row, groups)]
+
+
+def count_open(person: AbstractBaseUser) -> int:
+    """Return how many questions wait for this person."""
+    wanted = list(Approval.objects.open().values_list("groups", flat=True)[:MOST])
+    if not any(wanted):
+        return len(wanted)
+    mine = groups_of(person)
+    return sum(mine is None or not g or not mine.isdisjoint(g) for g in wanted)
+
+
+def list_answered(count: int) -> list[Approval]:
+    """Return the questions that were closed last, newest first."""
+    closed = Approval.objects.exclude(status=ApprovalStatus.OPEN).select_related(
+        "run", "answered_by"
+    )
+    closed = closed.defer(
+        "run__result", "run__graph", "run__secrets", "evidence", "form"
+    )
+    return list(closed.order_by("-answered_at")[:count])

@@ -1,0 +1,88 @@
+"""A run's whole history, a page at a time, for runs too long for one page."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from workflows.models import Level
+from workflows.pages.access import members_only
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.run_page import together
+from workflows.pages.views.runs import visible_run
+
+if TYPE_CHECKING:
+    from workflows.pages.requests import HtmxRequest
+
+STEPS = 100  # on one page
+LINES = 500
+DIGITS = 18  # read of a number
+MOST = 2**63 - 1  # what the key of a log line may be
+
+
+def number(request: HtmxRequest, name: str) -> int:
+    """Return a whole number from the query, 0 if there is none."""
+    text = request.GET.get(name, "")[:DIGITS]
+    return min(int(text), MOST) if text.isascii() and text.isdigit() else 0
+
+
+@require_GET
+@members_only
+@answers_request_errors
+def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Show a run's steps from a number on."""
+    run = visible_run(request, run_id)
+    after = number(request, "after")
+    stages = list(
+        run.stages.filter(sequence__gt=after).order_by("sequence")[: STEPS + 1]
+    )
+    last = stages[:STEPS][-1].sequence if stages else after
+    decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
+    context = {
+        "run": run,
+        "steps": together(
+            (stage for stage in stages if stage.sequence <= last),
+            decisions.select_related("decided_by"),
+        ),
+        "after": after,
+        "next": last if len(stages) > STEPS else None,
+    }
+    return render(request, "runs/steps.html", context)
+
+
+@require_GET
+@members_only
+@answers_request_errors
+def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Show a run's log from a line on, from a level up."""
+    run = visible_run(request, run_id)
+    after, level = number(request, "after"), number(request, "level")
+    lines = run.log_lines.filter(pk__gt=after, level__gte=level).order_by("pk")
+    found = list(lines[: LINES + 1])
+    context = {
+        "run": run,
+        "lines": found[:LINES],
+        "level": level,
+        "levels": Level.choices,
+        "after": after,
+        "next": found[LINES - 1].pk if len(found) > LINES else None,
+    }
+    return render(request, "runs/log.html", context)
+
+
+@require_GET
+@members_only
+@answers_request_errors
+def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Give a run's result as a JSON file."""
+    run = visible_run(request, run_id)
+    text = json.dumps(run.result, ensure_ascii=False, indent=2)
+    response = HttpResponse(text, content_type="application/json")
+    name = f"{run.workflow_name}-{run.short_id}.json"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,38 @@
+"""The start page: what needs me, what is running, what failed lately."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
+from django.views.decorators.http import require_GET
+
+from workflows.models import Document
+from workflows.pages.access import members_only
+from workflows.pages.catalog import entries
+from workflows.pages.lists import LISTS
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from workflows.pages.requests import HtmxRequest
+
+
+@require_GET
+@members_only
+def home(request: HtmxRequest) -> HttpResponse:
+    """Show what needs the person who looks."""
+    context = LISTS["home"].context({}, request.user)
+    context |= {
+        "workflows": entries(),
+        "has_documents": Document.objects.exists(),
+    }
+    return render(request, "home.html", context)
+
+
+@require_GET
+def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Lead a browser that asks for the old name to our mark."""
+    return redirect(static("favicon.svg"), permanent=False)

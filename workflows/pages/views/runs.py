@@ -1,0 +1,127 @@
+"""Runs: the list, one run, and what people do to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from workflows.models import Run, Status
+from workflows.pages import access
+from workflows.pages.access import members_only
+from workflows.pages.catalog import entries
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.lists import LISTS
+from workflows.pages.run_page import RunPage, render_regions
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from workflows.pages.requests import HtmxRequest
+
+MOST_REASON = 2_000  # characters
+
+
+@require_GET
+@members_only
+def list_runs(request: HtmxRequest) -> HttpResponse:
+    """Show the runs that match the filters, a page at a time."""
+    context = LISTS["runs"].context(request.GET.dict(), request.user)
+    context |= {
+        "workflows": entries(),
+        "statuses": Status.choices,
+        "people": User.objects.filter(runs__isnull=False).distinct()[:200],
+        "query": request.GET.urlencode(),
+    }
+    return render(request, "runs/list.html", context)
+
+
+@require_GET
+@members_only
+@answers_request_errors
+def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Show everything about one run."""
+    found = visible_run(request, run_id)
+    return run_response(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Ask a run to stop."""
+    operable_run(request, run_id)
+    found = system.cancel(run_id, by=request.user, reason=reason_of(request))
+    said = "was cancelled" if found.status == Status.CANCELLED else "is being stopped"
+    messages.success(request, f"Run {found.short_id} {said}.")
+    return after(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Queue a failed or cancelled run again, from its last step."""
+    operable_run(request, run_id)
+    found = system.resume(run_id, by=request.user, reason=reason_of(request))
+    messages.success(request, f"Run {found.short_id} goes on from its last step.")
+    return after(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Delete an ended run with its history."""
+    found = operable_run(request, run_id)
+    system.delete_run(run_id, by=request.user, reason=reason_of(request))
+    messages.success(request, f"Run {found.short_id} was deleted.")
+    if request.htmx:
+        return HttpResponseClientRedirect(reverse("runs"))
+    return redirect("runs")
+
+
+def visible_run(request: HtmxRequest, run_id: UUID) -> Run:
+    """Return a run this person may see. Raises RunNotFound, NotAllowed."""
+    found = system.find_run(run_id)
+    access.require(access.may_view_run(request.user, found), "see this run")
+    return found
+
+
+def operable_run(request: HtmxRequest, run_id: UUID) -> Run:
+    """Return a run this person may change. Raises RunNotFound, NotAllowed."""
+    found = visible_run(request, run_id)
+    access.require(access.may_operate_run(request.user, found), "change this run")
+    return found
+
+
+def reason_of(request: HtmxRequest) -> str:
+    """Return why, in the person's words."""
+    return request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]
+
+
+def after(request: HtmxRequest, found: Run) -> HttpResponse:
+    """Answer a deed: the changed regions to a live page, else the page anew."""
+    if not request.htmx:
+        return redirect("run", run_id=found.pk)
+    return run_response(request, found)
+
+
+def run_response(
+    request: HtmxRequest, found: Run, page: RunPage | None = None, status: int = 200
+) -> HttpResponse:
+    """Return the run's page, or its regions where it is open already."""
+    page = page or RunPage(found, access.rights(request.user, found))
+    if request.htmx and request.method == "POST":
+        regions = render_regions(page)
+        said = render_to_string("messages.html", {"oob": True}, request)
+        return HttpResponse("\n".join([*regions.values(), said]), status=status)
+    context = {"page": page, "run": found}
+    return render(request, "runs/detail.html", context, status=status)

@@ -1,0 +1,91 @@
+"""Workflows: all of them, and one with its graph and launch form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from workflows.errors import InvalidParams
+from workflows.models import Run
+from workflows.pages import access
+from workflows.pages.access import members_only
+from workflows.pages.catalog import entry
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms import SchemaForm
+from workflows.pages.lists import LISTS
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from workflows.engine import Workflow
+    from workflows.pages.requests import HtmxRequest
+
+LAST_RUNS = 8  # dots on a card
+INVALID = 422
+
+
+@require_GET
+@members_only
+def list_workflows(request: HtmxRequest) -> HttpResponse:
+    """Show every workflow with its graph and how its last runs went."""
+    cards = [
+        {"workflow": entry(workflow), "runs": last_runs(workflow.name)}
+        for workflow in system.list_workflows()
+        if access.may_launch(request.user, workflow)
+    ]
+    return render(request, "workflows/list.html", {"cards": cards})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+@answers_request_errors
+def workflow(request: HtmxRequest, name: str) -> HttpResponse:
+    """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
+    found = system.find_workflow(name)
+    form = launch_form(request, found)
+    if request.method == "POST":
+        access.require(access.may_launch(request.user, found), "launch this workflow")
+        run = launched(request, found, form)
+        if run is not None:
+            return redirect("run", run_id=run.pk)
+    context = LISTS["workflow"].context({"workflow": name}, request.user)
+    context |= {"workflow": entry(found), "form": form}
+    status = INVALID if form.is_bound else 200
+    return render(request, "workflows/detail.html", context, status=status)
+
+
+def launch_form(request: HtmxRequest, found: Workflow) -> SchemaForm:
+    """Return the form of a workflow's params: as sent, as a run had them, or fresh."""
+    options: dict[str, Any] = {"by": request.user}
+    if request.method == "POST":
+        options |= {"data": request.POST, "files": request.FILES}
+    elif again := request.GET.get("again"):
+        options["initial"] = system.find_run(again).params
+    return SchemaForm(params_schema(found), **options)
+
+
+def launched(request: HtmxRequest, found: Workflow, form: SchemaForm) -> Run | None:
+    """Return the run that was queued; None, with its messages in the form, if none was."""
+    if not form.is_valid():
+        return None
+    try:
+        run = system.execute(found.name, form.values(), by=request.user)
+    except InvalidParams as refused:
+        form.take_errors(refused)
+        return None
+    messages.success(request, f"Run {run.short_id} was launched.")
+    return run
+
+
+def params_schema(found: Workflow) -> dict[str, Any]:
+    """Return the JSON schema of a workflow's params; an empty one if it has none."""
+    return {} if found.params_type is None else found.params_type.model_json_schema()
+
+
+def last_runs(name: str) -> list[Run]:
+    """Return the last runs of a workflow, oldest first."""
+    return list(system.list_runs(workflow=name)[:LAST_RUNS])[::-1]

@@ -1,0 +1,74 @@
+"""How names, times and sizes read on a page."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
+NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes up
+TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
+JUST_NOW = 10  # seconds
+THOUSAND = 1000
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def in_words(name: str, *, capital: bool = True) -> str:
+    """Return a name from code as words: `read_pages` → `Read pages`."""
+    words = " ".join(name.replace("_", " ").replace("-", " ").split()) or name
+    return words[:1].upper() + words[1:] if capital else words
+
+
+def wrap(text: str, width: int, lines: int = 2) -> list[str]:
+    """Return a text as at most so many lines; what does not fit ends in “…”."""
+    rows = [""]
+    for word in text.split():
+        joined = f"{rows[-1]} {word}".strip()
+        if len(joined) <= width or not rows[-1]:
+            rows[-1] = joined
+        else:
+            rows.append(word)
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], " ".join(rows[lines - 1 :])]
+    return [
+        row if len(row) <= width else f"{row[: width - 1].rstrip()}…" for row in rows
+    ]
+
+
+def span(seconds: float) -> str:
+    """Return a length of time for people: `340 ms`, `4.2 s`, `1 m 12 s`, `3 h 5 m`."""
+    if seconds < NEARLY_A_SECOND:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < NEARLY_A_MINUTE:
+        return f"{seconds:.{1 if seconds < TENTHS_UP_TO else 0}f} s"
+    return _in_two_units(round(seconds))
+
+
+def _in_two_units(seconds: int) -> str:
+    units = ((DAY, HOUR, "d", "h"), (HOUR, MINUTE, "h", "m"), (MINUTE, 1, "m", "s"))
+    big, small, name, part = next(unit for unit in units if seconds >= unit[0])
+    rest = seconds % big // small
+    return f"{seconds // big} {name}" + (f" {rest} {part}" if rest else "")
+
+
+def ago(moment: dt.datetime, now: dt.datetime) -> str:
+    """Return how long before or after now a moment is: `3 minutes ago`, `in 2 hours`."""
+    seconds = (now - moment).total_seconds()
+    away = abs(seconds)
+    if away < JUST_NOW:
+        return "just now"
+    for size, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second")):
+        if away >= size:
+            count = int(away // size)
+            words = f"{count} {name}{'s' if count > 1 else ''}"
+            return f"{words} ago" if seconds > 0 else f"in {words}"
+    return "just now"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people: `312 bytes`, `4.2 MB`."""
+    amount = float(count)
+    for unit in UNITS[:-1]:
+        if amount < THOUSAND:
+            return f"{amount:.{0 if unit == UNITS[0] else 1}f} {unit}"
+        amount /= THOUSAND
+    return f"{amount:.1f} {UNITS[-1]}"

@@ -1,0 +1,137 @@
+"""Icons, times, lengths and JSON, as every page shows them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from workflows.pages import catalog, icons, json_tree, words
+from workflows.pages import diagram as drawing
+from workflows.pages.inbox import count_open
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.contrib.auth.models import User
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, x: float | None = None, y: float | None = None) -> SafeString:
+    """Return an icon."""
+    return icons.icon(name, x=x, y=y)
+
+
+@register.simple_tag
+def badge(status: str, label: str) -> SafeString:
+    """Return a status: its shape and its word."""
+    return format_html(
+        '<span class="badge" data-status="{}">{} {}</span>',
+        status,
+        icons.icon(status),
+        label,
+    )
+
+
+@register.filter
+def in_words(name: str) -> str:
+    """Return a name from code as words, with a capital."""
+    return words.in_words(name)
+
+
+@register.filter
+def workflow_title(name: str) -> str:
+    """Return the title of a workflow; its name in words when it is not installed."""
+    return catalog.title_of(name)
+
+
+@register.filter
+def lower_words(name: str) -> str:
+    """Return a name from code as words, as it stands within a sentence."""
+    return words.in_words(name, capital=False)
+
+
+@register.filter
+def span(length: dt.timedelta | float | None) -> str:
+    """Return a length of time, given in milliseconds or as a timedelta."""
+    if length is None:
+        return ""
+    if isinstance(length, dt.timedelta):
+        return words.span(length.total_seconds())
+    return words.span(length / 1000)
+
+
+@register.filter
+def bytesize(count: int) -> str:
+    """Return a number of bytes for people."""
+    return words.size(count)
+
+
+@register.filter
+def moment(value: dt.datetime | None) -> SafeString | str:
+    """Return a moment: how long ago, and exactly on hover."""
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        local.isoformat(timespec="seconds"),
+        date_format(local, "j M Y, H:i:s e"),
+        words.ago(value, timezone.now()),
+    )
+
+
+@register.filter
+def clock(value: dt.datetime) -> SafeString:
+    """Return the time of day of a moment, the whole of it on hover."""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}" data-clock>{}</time>',
+        local.isoformat(timespec="milliseconds"),
+        date_format(local, "j M Y, H:i:s e"),
+        date_format(local, "H:i:s"),
+    )
+
+
+@register.filter
+def running_since(value: dt.datetime | None) -> SafeString | str:
+    """Return the time since a moment; it goes on counting where scripts run."""
+    if value is None:
+        return ""
+    seconds = (timezone.now() - value).total_seconds()
+    return format_html(
+        '<time datetime="{}" data-since>{}</time>',
+        value.isoformat(timespec="milliseconds"),
+        words.span(max(seconds, 0)),
+    )
+
+
+@register.filter
+def json(value: object, links: json_tree.Links | None = None) -> SafeString:
+    """Return a JSON value as folding lists."""
+    return json_tree.tree(value, links)
+
+
+@register.simple_tag
+def draw(graph: Mapping[str, object]) -> drawing.Diagram:
+    """Return the drawing of a graph that has not run."""
+    return drawing.draw(graph)
+
+
+@register.simple_tag
+def open_approvals(user: User) -> int:
+    """Return how many questions wait for this person."""
+    return count_open(user) if user.is_authenticated else 0
+
+
+@register.filter
+def px(value: float) -> str:
+    """Return a length in a drawing, whatever the language's decimal sign."""
+    return f"{value:g}"
