@@ -1,5 +1,5 @@
 // What the pages do beyond links and forms. Without it they are complete; with it they
-// keep themselves true.
+// keep themselves true. It runs before htmx, so that it hears htmx's first events.
 (() => {
   "use strict";
 
@@ -100,6 +100,7 @@
     mark(state);
     tellTimes();
     follow();
+    clearGoodNews();
   });
 
   // -- the log follows its end unless someone reads further up -------------------------
@@ -162,9 +163,20 @@
     if (form) form.requestSubmit();
   });
 
+  // good news need not stay in the way
+  const clearGoodNews = () => {
+    for (const message of document.querySelectorAll("#messages .message[data-tone='success']")) {
+      setTimeout(() => message.remove(), 6000);
+    }
+  };
+
+  // htmx may have looked at the page before its extension had arrived: let it look again
+  document.addEventListener("DOMContentLoaded", () => window.htmx?.process(document.body));
+
   mark(state);
   tellTimes();
   follow();
+  clearGoodNews();
   setInterval(() => {
     if (!document.hidden) tellTimes();
   }, 1000);

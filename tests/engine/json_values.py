@@ -6,9 +6,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-KEYS = st.sampled_from(["a", "b", "c", "", "/", "~", "~1", "a/b", "-", "0", "ü", "label"])
-TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
-NUMBERS = st.integers(-3, 3) | st.integers(2**53, 2**80) | st.floats(allow_nan=False, width=64)
+KEYS = st.sampled_from(
+    ["a", "b", "c", "", "/", "~", "~1", "a/b", "-", "0", "ü", "label"]
+)
+TEXTS = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12
+)
+NUMBERS = (
+    st.integers(-3, 3)
+    | st.integers(2**53, 2**80)
+    | st.floats(allow_nan=False, width=64)
+)
 SCALARS = (
     st.none()
     | st.booleans()
@@ -18,7 +26,9 @@ SCALARS = (
 
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=5)
+    ),
     max_leaves=25,
 )
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=6)

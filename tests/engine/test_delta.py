@@ -34,7 +34,9 @@ class Untouchable(FrozenDict):
 
 
 @given(VALUES, VALUES)
-def test_a_patch_leads_exactly_from_one_value_to_any_other(before: Any, after: Any) -> None:
+def test_a_patch_leads_exactly_from_one_value_to_any_other(
+    before: Any, after: Any
+) -> None:
     patch = through_text(delta.diff(freeze(before), freeze(after)))
     result = delta.apply(patch, freeze(before))
     assert equal(result, after)
@@ -42,7 +44,9 @@ def test_a_patch_leads_exactly_from_one_value_to_any_other(before: Any, after: A
 
 
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), changed(value))))
-def test_a_patch_leads_exactly_to_what_is_nearly_the_same(values: tuple[Any, Any]) -> None:
+def test_a_patch_leads_exactly_to_what_is_nearly_the_same(
+    values: tuple[Any, Any],
+) -> None:
     before = freeze(values[0])
     after = share(before, freeze(values[1]))
     result = delta.apply(through_text(delta.diff(before, after)), before)
@@ -56,7 +60,9 @@ def test_equal_values_have_no_patch(value: Any) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), VALUES), max_size=8))
-def test_the_patches_of_a_run_rebuild_every_state(changes: list[tuple[str, Any]]) -> None:
+def test_the_patches_of_a_run_rebuild_every_state(
+    changes: list[tuple[str, Any]],
+) -> None:
     states = [State()]
     for key, value in changes:
         states.append(states[-1].set(key, value))

@@ -22,6 +22,7 @@ from workflows.engine.frozen import (
     FrozenList,
     equal,
     freeze,
+    same,
     share,
 )
 
@@ -154,7 +155,11 @@ def test_copies_may_be_changed_and_leave_the_original_alone() -> None:
     for shallow in (copy.copy(frozen), frozen.copy(), {**frozen}, frozen | {}):
         assert type(shallow) is dict
         shallow["list"] = 2
-    for items in (copy.copy(frozen["list"]), frozen["list"].copy(), frozen["list"] + []):
+    for items in (
+        copy.copy(frozen["list"]),
+        frozen["list"].copy(),
+        frozen["list"] + [],
+    ):
         assert type(items) is list
         items.append(2)
     assert frozen == {"list": [1], "object": {"a": []}}
@@ -235,7 +240,9 @@ def test_nesting_is_limited() -> None:
         freeze(nested(MAX_DEPTH + 1))
 
 
-def test_nesting_is_limited_also_when_frozen_values_are_wrapped_again_and_again() -> None:
+def test_nesting_is_limited_also_when_frozen_values_are_wrapped_again_and_again() -> (
+    None
+):
     value = freeze([])
     for _ in range(MAX_DEPTH - 1):
         value = freeze([value])
@@ -295,7 +302,6 @@ def test_keys_in_another_order_are_not_shared() -> None:
         (0, False),
         (1, "1"),
         (None, False),
-        (0.0, -0.0),
         ([1], [1, 1]),
         ({"a": 1}, {"a": 1.0}),
         ({"a": 1}, {"b": 1}),
@@ -307,3 +313,14 @@ def test_equality_is_strict_about_types(one: Any, other: Any) -> None:
     assert not equal(one, other)
     assert equal(one, one)
     assert equal(copy.deepcopy(other), other)
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(0.0, -0.0), ({"a": 1, "b": 2}, {"b": 2, "a": 1}), ([0.0], [-0.0])],
+)
+def test_what_is_equal_may_not_be_the_same_to_the_letter(one: Any, other: Any) -> None:
+    assert equal(one, other)
+    assert not same(one, other)
+    assert same(one, copy.deepcopy(one))

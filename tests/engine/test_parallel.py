@@ -483,3 +483,9 @@ async def test_no_items_give_an_empty_list() -> None:
     graph = runs.line(parallel(double, over="items", into="out", name="all"))
     assert (await graph.execute(start(items=[])))["out"] == []
     assert runs.listener.data("parallel.complete")[0]["items_processed"] == 0
+
+
+async def test_an_open_bag_gets_models_as_plain_values() -> None:
+    graph = Runs().line(parallel(judge, over="pages", into="verdicts", name="all"))
+    end = await graph.execute(start(pages=["a"]))
+    assert end["verdicts"] == [{"label": "A", "sure": 0.5}]

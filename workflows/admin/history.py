@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
@@ -14,9 +16,9 @@ MOST_SHOWN = 20_000  # characters of a checkpoint
 class OfRunAdmin(ReadingAdmin):
     """Rows that belong to a run."""
 
-    list_select_related = ("run",)
+    list_select_related: ClassVar[tuple[str, ...]] = ("run",)
     ordering = ("-id",)
-    search_fields = ("=run__id",)
+    search_fields: ClassVar[tuple[str, ...]] = ("=run__id",)
     search_help_text = "The whole id of a run."
 
     @admin.display(description="Run")

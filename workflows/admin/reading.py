@@ -35,18 +35,17 @@ class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type ch
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
     """Rows to be read by those who may view them."""
 
-    actions = None
     list_per_page = ROWS
     paginator = ShortPaginator
     show_full_result_count = False
 
-    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
         """Refuse: rows come from what people and workers do."""
         return False
 
     def has_change_permission(
         self,
-        request: HttpRequest,
+        request: HttpRequest,  # noqa: ARG002
         obj: Model | None = None,  # noqa: ARG002
     ) -> bool:
         """Refuse: history is not edited."""
@@ -54,7 +53,7 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
 
     def has_delete_permission(
         self,
-        request: HttpRequest,
+        request: HttpRequest,  # noqa: ARG002
         obj: Model | None = None,  # noqa: ARG002
     ) -> bool:
         """Refuse: runs are deleted on their page, with a reason."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
@@ -38,7 +38,7 @@ class RunAdmin(ReadingAdmin):
     search_fields = ("=id", "workflow_name", "worker", "error_message")
     search_help_text = "The whole id, or part of a workflow, a worker or an error."
     ordering = ("-id",)
-    actions: ClassVar = ["cancel_selected", "resume_selected"]
+    actions = ("cancel_selected", "resume_selected")
     fields = (
         "page",
         "workflow_name",

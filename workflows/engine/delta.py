@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from .errors import CheckpointMismatch
-from .frozen import Json, equal, freeze
+from .frozen import Json, freeze, same
 
 Operation: TypeAlias = dict[str, Any]
 """One operation: {"op": "add", "path": "/verdicts/-", "value": …}."""
@@ -76,7 +76,7 @@ def _diff(before: Json, after: Json, path: str) -> list[Operation]:
         patch = _diff_objects(before, after, path)
     elif isinstance(before, list) and isinstance(after, list):
         patch = list(_diff_lists(before, after, path))
-    elif equal(before, after):
+    elif same(before, after):
         return []
     else:
         patch = None
@@ -134,28 +134,15 @@ def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
     limit = min(len(before), len(after))
     start = 0
     for one, other in zip(before, after, strict=False):
-        if one is not other and not _same(one, other):
+        if one is not other and not same(one, other):
             break
         start += 1
     if start == limit and len(before) <= len(after):
         return start, 0  # an append, or nothing
     end = 0
-    while end < limit - start and _same(before[-1 - end], after[-1 - end]):
+    while end < limit - start and same(before[-1 - end], after[-1 - end]):
         end += 1
     return start, end
-
-
-def _same(one: Json, other: Json) -> bool:
-    return one is other or (equal(one, other) and _same_order(one, other))
-
-
-def _same_order(one: Json, other: Json) -> bool:
-    """Tell whether equal values have their keys in the same order, all the way down."""
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(
-            _same_order(v, other[k]) for k, v in one.items()
-        )
-    return not isinstance(one, list) or all(map(_same_order, one, other))
 
 
 def _outweighs(patch: list[Operation], after: Json, path: str) -> bool:

@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     from .state import State
 
 
+HINTS: Mapping[str, str] = {
+    "max_iterations": "Give the loop an end, or raise the limit in the configuration.",
+    "dead_end": "Give it an edge, or make it an exit.",
+    "no_transition": "End its edges with one without a condition (`otherwise`).",
+}
+"""What to do about an `ExecutionError`, where that is not plain from its cause."""
+
+
 class WorkflowError(Exception):
     """Something went wrong with a workflow."""
 
@@ -98,11 +106,11 @@ class ExecutionError(RunError):
         """Say where and what, with the cause in its own words."""
         what = CODES.get(self.code, self.code)
         if self.limit is not None:
-            what = f"{what} ({self.limit}); is a loop without an end?"
-        cause = self.__cause__
-        if cause is None or isinstance(cause, Cancelled | DeadlinePassed):
-            return f"At “{self.node}”: {what}."
-        return f"At “{self.node}”: {what}: {describe(cause)}"
+            what = f"{what} ({self.limit})"
+        if self.__cause__ is not None:
+            return f"At “{self.node}”: {what}: {describe(self.__cause__)}"
+        hint = HINTS.get(self.code, "")
+        return f"At “{self.node}”: {what}. {hint}".rstrip()
 
     @property
     def is_cancelled(self) -> bool:
@@ -126,6 +134,10 @@ class ResumeRefused(RunError):
         super().__init__(
             f"Run {run_id} cannot be resumed{at}: {CODES.get(code, code)}."
         )
+
+    def __str__(self) -> str:
+        """Add the cause, in its own words."""
+        return _with_cause(super().__str__(), self.__cause__)
 
 
 class NotSerialisable(RunError):
@@ -282,6 +294,9 @@ class ConditionalError(PatternError):
 
 class Signal(BaseException):
     """Control flow that no `except Exception` of a node can swallow."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
 
 class Cancelled(Signal):

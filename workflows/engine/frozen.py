@@ -273,11 +273,21 @@ def equal(one: Json, other: Json) -> bool:
         )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(equal, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Tell whether two values are equal to the letter: in the order of keys, and 0.0 is not -0.0."""
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(map(same, one.values(), other.values()))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and _same_scalar(one, other)
 
 
 def _same_scalar(one: Any, other: Any) -> bool:
-    """Tell whether two scalars of one type are the same; 0.0 and -0.0 are not."""
     return bool(one == other) and (one != 0.0 or str(one) == str(other))
 
 

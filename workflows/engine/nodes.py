@@ -13,6 +13,7 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
+    Never,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -27,16 +28,16 @@ from .threads import in_thread
 if TYPE_CHECKING:
     from .state import State
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-Raw = TypeVar("Raw")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+Raw_co = TypeVar("Raw_co", covariant=True)
 
 Kind: TypeAlias = Literal[
     "node", "parallel", "chain", "conditional", "approval", "wait", "subworkflow"
 ]
 
 
-class Node(ABC, Generic[In, Out]):
+class Node(ABC, Generic[In_contra, Out_co]):
     """A step: from one value to the next, with its own retries and timeout."""
 
     kind: ClassVar[Kind] = "node"
@@ -59,7 +60,7 @@ class Node(ABC, Generic[In, Out]):
         self.doc = doc
 
     @abstractmethod
-    async def run(self, value: In, runtime: object, context: NodeContext) -> Out:
+    async def run(self, value: In_contra, runtime: object, context: NodeContext) -> Out_co:
         """One try."""
 
     def named(self, name: str) -> None:
@@ -67,7 +68,7 @@ class Node(ABC, Generic[In, Out]):
         if not self.name:
             self.name = name
 
-    def configured(self, retry: Retry | None, timeout: float | None) -> Node[In, Out]:
+    def configured(self, retry: Retry | None, timeout: float | None) -> Node[In_contra, Out_co]:
         """This node with another retry or timeout, where given."""
         if retry is None and timeout is None:
             return self
@@ -80,12 +81,20 @@ class Node(ABC, Generic[In, Out]):
         return f"<{self.kind} {self.name or 'without a name'}>"
 
 
-class FunctionNode(Node[In, Out], Generic[In, Out, Raw]):
+AnyStep: TypeAlias = Node["State", Never]
+"""A step that fits every State class: patterns and pauses, which name their fields as text.
+
+It takes any state, and its result, of the class it was given, passes for any other: with `Any` in
+both places a type checker would stop checking the table of routes that it stands in.
+"""
+
+
+class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
     """A node made of a function; call it as the function it was."""
 
     def __init__(
         self,
-        function: Callable[..., Raw],
+        function: Callable[..., Raw_co],
         name: str = "",
         *,
         retry: Retry | None = None,
@@ -99,7 +108,7 @@ class FunctionNode(Node[In, Out], Generic[In, Out, Raw]):
         self._is_async = is_async(function)
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, value: In, runtime: Any = None) -> Raw:
+    def __call__(self, value: In_contra, runtime: Any = None) -> Raw_co:
         """Call the function itself: how a test calls a node."""
         return (
             self.function(value, runtime)
@@ -107,7 +116,7 @@ class FunctionNode(Node[In, Out], Generic[In, Out, Raw]):
             else self.function(value)
         )
 
-    async def run(self, value: In, runtime: object, context: NodeContext) -> Out:
+    async def run(self, value: In_contra, runtime: object, context: NodeContext) -> Out_co:
         """One try: in the run's own task, or in a thread for a sync function."""
         if self._takes_runtime:
             call = functools.partial(self.function, value, located(runtime, context))
@@ -116,7 +125,7 @@ class FunctionNode(Node[In, Out], Generic[In, Out, Raw]):
         result: Any = call() if self._is_async else await in_thread(call, context)
         if self._is_async or inspect.isawaitable(result):
             result = await result
-        return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
+        return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out_co]
 
 
 class Failed(Exception):
@@ -196,34 +205,34 @@ class NodeMaker(Protocol):
 
     @overload
     def __call__(
-        self, function: Callable[[In, Any], Awaitable[Out]], /
-    ) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+        self, function: Callable[[In_contra, Any], Awaitable[Out_co]], /
+    ) -> FunctionNode[In_contra, Out_co, Awaitable[Out_co]]: ...
     @overload
     def __call__(
-        self, function: Callable[[In], Awaitable[Out]], /
-    ) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+        self, function: Callable[[In_contra], Awaitable[Out_co]], /
+    ) -> FunctionNode[In_contra, Out_co, Awaitable[Out_co]]: ...
     @overload
     def __call__(
-        self, function: Callable[[In, Any], Out], /
-    ) -> FunctionNode[In, Out, Out]: ...
+        self, function: Callable[[In_contra, Any], Out_co], /
+    ) -> FunctionNode[In_contra, Out_co, Out_co]: ...
     @overload
     def __call__(
-        self, function: Callable[[In], Out], /
-    ) -> FunctionNode[In, Out, Out]: ...
+        self, function: Callable[[In_contra], Out_co], /
+    ) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 
 
 @overload
 def node(
-    function: Callable[[In, Any], Awaitable[Out]], /
-) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+    function: Callable[[In_contra, Any], Awaitable[Out_co]], /
+) -> FunctionNode[In_contra, Out_co, Awaitable[Out_co]]: ...
 @overload
 def node(
-    function: Callable[[In], Awaitable[Out]], /
-) -> FunctionNode[In, Out, Awaitable[Out]]: ...
+    function: Callable[[In_contra], Awaitable[Out_co]], /
+) -> FunctionNode[In_contra, Out_co, Awaitable[Out_co]]: ...
 @overload
-def node(function: Callable[[In, Any], Out], /) -> FunctionNode[In, Out, Out]: ...
+def node(function: Callable[[In_contra, Any], Out_co], /) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 @overload
-def node(function: Callable[[In], Out], /) -> FunctionNode[In, Out, Out]: ...
+def node(function: Callable[[In_contra], Out_co], /) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 @overload
 def node(
     *, name: str = "", retry: Retry | None = None, timeout: float | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
@@ -22,16 +22,15 @@ from .errors import (
     SubworkflowFailed,
 )
 from .frozen import Json, freeze
-from .nodes import Kind, Node, called
+from .nodes import AnyStep, Kind, Node, called
 from .state import State
 
 S = TypeVar("S", bound=State)
-Form = TypeVar("Form", bound=BaseModel)
 Into: TypeAlias = str | Callable[[Any, Any], Any]
 Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
 
 
-class Approval(Node[S, S], Generic[S, Form]):
+class Approval(Node[Any, Any]):
     """A node that asks a person and puts the answer into the state."""
 
     kind: ClassVar[Kind] = "approval"
@@ -39,12 +38,12 @@ class Approval(Node[S, S], Generic[S, Form]):
     def __init__(  # noqa: PLR0913 - from `approval` alone
         self,
         question: str,
-        answer: type[Form],
+        answer: type[BaseModel],
         into: str,
         *,
         within: timedelta | None,
         groups: Sequence[str],
-        on_expiry: Form | Mapping[str, Any] | None,
+        on_expiry: BaseModel | Mapping[str, Any] | None,
         show: Callable[[Any], Mapping[str, Any]] | None,
         name: str,
     ) -> None:
@@ -62,16 +61,18 @@ class Approval(Node[S, S], Generic[S, Form]):
         """Without an answer: Paused. With one: the state that holds it."""
         if context.answer is None:
             raise self._pause(value, context)
-        return value.set(self.into, self._read(context.answer, context.node))
+        given = self._read(context.answer, context.node)
+        typed = self.into in value.fields()  # an open bag holds no models
+        return value.set(self.into, given if typed else given.model_dump(mode="json"))
 
-    def check(self, value: Json) -> Form:
+    def check(self, value: Json) -> BaseModel:
         """A person's answer, in its type. Raises AnswerInvalid, which tells what is wrong."""
         try:
             return self.answer_type.model_validate(value)
         except ValidationError as error:
             raise AnswerInvalid(self.name, error) from error
 
-    def _read(self, answer: Answer, node: str) -> Form:
+    def _read(self, answer: Answer, node: str) -> BaseModel:
         if not answer.expired:
             return self.check(answer.value)
         if self.on_expiry is None:
@@ -96,7 +97,7 @@ class Approval(Node[S, S], Generic[S, Form]):
         )
 
 
-class Wait(Node[S, S]):
+class Wait(Node[Any, Any]):
     """A node that lets time pass."""
 
     kind: ClassVar[Kind] = "wait"
@@ -130,7 +131,7 @@ class Wait(Node[S, S]):
         return until
 
 
-class Subworkflow(Node[S, S]):
+class Subworkflow(Node[Any, Any]):
     """A node that runs another workflow and waits for its result."""
 
     kind: ClassVar[Kind] = "subworkflow"
@@ -179,7 +180,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     groups: Sequence[str] = (),
     show: Callable[[Any], Mapping[str, Any]] | None = None,
     name: str = "",
-) -> Approval[Any, Any]:
+) -> AnyStep:
     """A node that asks a person `question` and stores the answer in the field `into`.
 
     - `question`: a template of the state, as in "Is “{s.label}” right?".
@@ -200,7 +201,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     )
 
 
-def wait(until: Until, *, name: str = "") -> Wait[Any]:
+def wait(until: Until, *, name: str = "") -> AnyStep:
     """A node that goes on at a time, or that long after the step before it.
 
     `until` is an aware datetime, a timedelta, or a function of the state that returns one.
@@ -208,7 +209,7 @@ def wait(until: Until, *, name: str = "") -> Wait[Any]:
     return Wait(until, name=name)
 
 
-def sleep(time: timedelta, *, name: str = "") -> Wait[Any]:
+def sleep(time: timedelta, *, name: str = "") -> AnyStep:
     """A node that goes on that long after the step before it."""
     return Wait(time, name=name)
 
@@ -219,7 +220,7 @@ def subworkflow(
     into: Into,
     *,
     name: str = "",
-) -> Subworkflow[Any]:
+) -> AnyStep:
     """A node that runs the workflow of that name with `params(state)`, and waits for its result.
 
     `into` is the field that gets the result, or a function `(state, result)` that gives the state.

@@ -27,6 +27,7 @@ S = TypeVar("S", bound=State)
 Status: TypeAlias = Literal["completed", "failed", "cancelled", "waiting"]
 
 RUN_ID = "run-in-memory"
+MAX_PAUSES = 1_000  # more of them are a circle
 
 
 class ManualClock:
@@ -134,7 +135,9 @@ class Options(TypedDict, total=False):
     answers: Mapping[str | Node[Any, Any], Given]  # by node: of a person or a child run
     subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
     clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
-    secrets: Mapping[str, str]  # given at launch; never stored, nor in the outcome's events
+    secrets: Mapping[
+        str, str
+    ]  # given at launch; never stored, nor in the outcome's events
     cancellation: Cancellation  # as for `Graph.execute`
     deadline: float  # seconds, likewise
 
@@ -184,7 +187,7 @@ class _Run(Generic[S]):
         for name, secret in self.secrets.items():
             state = state.set_secret(name, secret)
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
-        while True:
+        for _ in range(MAX_PAUSES):
             try:
                 return self._ended("completed", await step)
             except ExecutionError as error:
@@ -195,6 +198,11 @@ class _Run(Generic[S]):
                 if answer is None:
                     return self._ended("waiting", pause.state or state, pause=pause)
                 step = self._resume(pause, answer)
+        step.close()
+        raise RuntimeError(
+            f"The run paused {MAX_PAUSES} times and its answers lead in a circle: give a function "
+            "as the answer, so that it can change."
+        )
 
     def _resume(self, pause: Paused, answer: Answer) -> Any:
         return self.graph.resume(

@@ -20,6 +20,9 @@ from .shape import GraphShape
 from .state import State
 
 S = TypeVar("S", bound=State)
+Asked_contra = TypeVar("Asked_contra", bound=State, contravariant=True)
+In_contra = TypeVar("In_contra", bound=State, contravariant=True)
+Out_co = TypeVar("Out_co", bound=State, covariant=True)
 
 Migration: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
@@ -29,21 +32,22 @@ class DefinitionWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
-class Branch(Generic[S]):
-    """One way out of a node in a table of routes."""
+class Branch(Generic[Asked_contra, In_contra, Out_co]):
+    """One way out of a node in a table of routes: the states it asks about, takes and gives."""
 
-    when: Predicate[S] | Callable[[S], bool] | None  # None: always
-    target: Node[S, S]
+    when: Predicate[Asked_contra] | Callable[[Asked_contra], bool] | None  # None: always
+    target: Node[In_contra, Out_co]
 
 
 def when(
-    predicate: Predicate[S] | Callable[[S], bool], target: Node[S, S]
-) -> Branch[S]:
+    predicate: Predicate[Asked_contra] | Callable[[Asked_contra], bool],
+    target: Node[In_contra, Out_co],
+) -> Branch[Asked_contra, In_contra, Out_co]:
     """Go to `target` if the predicate holds and no branch before it did."""
     return Branch(predicate, target)
 
 
-def otherwise(target: Node[S, S]) -> Branch[S]:
+def otherwise(target: Node[In_contra, Out_co]) -> Branch[State, In_contra, Out_co]:
     """Go to `target` if no branch before it held."""
     return Branch(None, target)
 
@@ -60,7 +64,7 @@ class Workflow(Generic[S]):
         *,
         state: type[S],
         start: Node[S, S],
-        routes: Mapping[Node[S, S], Node[S, S] | Sequence[Branch[S]]],
+        routes: Mapping[Node[S, S], Node[S, S] | Sequence[Branch[S, S, S]]],
         title: str = "",
         description: str = "",
         params: type | None = None,
@@ -90,6 +94,7 @@ class Workflow(Generic[S]):
         nodes = self._all_nodes()
         _name_nodes(nodes, caller.f_locals, caller.f_globals)
         _must_be_nodes(name, nodes)
+        _must_end(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
         for warning in self.graph.check():
@@ -164,8 +169,8 @@ class Workflow(Generic[S]):
 
 
 def _branches(
-    workflow: str, source: Node[S, S], to: Node[S, S] | Sequence[Branch[S]]
-) -> list[Branch[S]]:
+    workflow: str, source: Node[S, S], to: Node[S, S] | Sequence[Branch[S, S, S]]
+) -> list[Branch[S, S, S]]:
     """The ways out of a node, whichever way the table tells them."""
     ways: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
     if not ways:
@@ -199,6 +204,17 @@ def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
                 f"Workflow “{workflow}”: a {node.kind} node has no name: assign it to a variable "
                 "before, or give it name=…."
             )
+
+
+def _must_end(
+    workflow: str, nodes: Iterable[Node[Any, Any]], routes: Mapping[Node[Any, Any], Any]
+) -> None:
+    if all(node in routes for node in nodes):
+        names = ", ".join(f"“{node.name}”" for node in nodes)
+        raise DefinitionError(
+            f"Workflow “{workflow}”: no run can end, for every node has a route ({names}). A node "
+            "without one is an exit."
+        )
 
 
 def _must_have_name(name: str) -> None:

@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from workflows.engine.errors import Superseded
 from workflows.execution import statements
+from workflows.execution.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,14 +135,17 @@ class Writer:
 
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
         started = time.monotonic()
-        latest = {record.run_id: record for record in batch}
-        with transaction.atomic():
-            versions = statements.move_runs(connection, list(latest.values()))
-            owned = [record for record in batch if record.run_id in versions]
-            statements.write_rows(connection, owned)
-            for record in owned:
-                for write in record.companions:
-                    write()
+        rows = rows_of(batch)
+        companions = any(record.companions for record in batch)
+        if connection.vendor == "postgresql" and not companions:
+            versions = statements.write(connection, rows)  # one statement, atomic
+        else:
+            with transaction.atomic():
+                versions = statements.write(connection, rows)
+                for record in batch:
+                    if record.run_id in versions:
+                        for add in record.companions:
+                            add()
         self.batches += 1
         self.records += len(batch)
         self.commit_seconds += time.monotonic() - started

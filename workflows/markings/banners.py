@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from workflows.markings import grammar
 from workflows.markings.finding import Finding, Kind
@@ -36,6 +36,7 @@ _AT_THE_EDGE: dict[tuple[How, Wording], float] = {  # how sure a banner is, 0..1
     ("piece", "title"): 0.65,
     ("piece", "small"): 0.3,
     ("among", "capitals"): 0.6,
+    ("among", "title"): 0.5,
 }
 _ORDINARY = 0.75  # times that for "Public" or "Internal", unless in capitals
 _ANNOUNCED = 0.85  # "Classification: SECRET", wherever it stands
@@ -115,32 +116,19 @@ def banners(page: int, segments: Sequence[Segment]) -> Iterator[Finding]:
     layout = Layout.of(segments) if segments else None
     at = 0
     while layout is not None and at < len(segments):
-        for lines, stack in _longest_first(segments, at):
-            found = _judged(page, stack, layout, is_stack=lines > 1)
-            if found is not None:
-                yield found
+        joined = stacks(segments, at)
+        at += 1
+        if not grammar.may_speak_of_markings(joined[-1].text):
+            continue
+        for more, stack in reversed(list(enumerate(joined))):
+            judged = _together(stack, layout) if more else _judged(stack, layout)
+            if judged is not None:
+                yield _finding(page, stack, judged)
+                at += more
                 break
-        at += lines
 
 
-def _longest_first(
-    segments: Sequence[Segment], at: int
-) -> Iterator[tuple[int, Segment]]:
-    yield from reversed(list(enumerate(stacks(segments, at), start=1)))
-
-
-def _judged(
-    page: int, segment: Segment, layout: Layout, *, is_stack: bool
-) -> Finding | None:
-    """Return what a segment says of its page, if anything.
-
-    Lines that stand below each other count together only when they are one marking.
-    """
-    judged = _aside(segment.text) or _banner(segment, layout)
-    if judged is None and not is_stack:
-        judged = _mention(segment.text)
-    if judged is None:
-        return None
+def _finding(page: int, segment: Segment, judged: Judged) -> Finding:
     kind, marking, weight = judged
     return Finding(
         page=page,
@@ -153,15 +141,34 @@ def _judged(
     )
 
 
+def _together(stack: Segment, layout: Layout) -> Judged | None:
+    """Return what lines below each other say when they are one marking."""
+    text = stack.text
+    level = _LOUD.match(text.upper())
+    if level is not None and _CONDITION.match(text, level.end() + 1):
+        return _condition(level)
+    return _banner(stack, layout)
+
+
+def _judged(segment: Segment, layout: Layout) -> Judged | None:
+    """Return what a line alone says of its page, or mentions."""
+    text = segment.text
+    return _aside(text) or _banner(segment, layout) or _mention(text)
+
+
 def _aside(text: str) -> Judged | None:
     """Return a marking that is not true of the page, or no longer."""
     level = _LOUD.search(text.upper())
     if level is not None and _CONDITION.search(text, level.end()):
-        return "condition", Marking(Level(level[1])), 0.0
+        return _condition(level)
     if _RELEASED_LOUD.search(text) or _RELEASED.match(text):
         new = Level(level[1]) if level is not None else Level.UNCLASSIFIED
         return "release", Marking(new), _RELEASE
     return None
+
+
+def _condition(level: re.Match[str]) -> Judged:
+    return "condition", Marking(Level(level[1])), 0.0
 
 
 def _banner(segment: Segment, layout: Layout) -> Judged | None:
@@ -222,26 +229,30 @@ def _piece(text: str) -> Reading | None:
 
 
 def _among(text: str) -> Reading | None:
-    """Return the marking that a short line of capitals begins or ends with."""
-    words = text.split()
-    if not text.isupper() or not 1 < len(words) <= _MOST_WORDS:
+    """Return the marking in capitals that a short line of names begins or ends with."""
+    words = grammar.without_furniture(text).split()
+    if not 1 < len(words) <= _MOST_WORDS or any(word[0].islower() for word in words):
         return None
+    wording: Wording = "capitals" if text.isupper() else "title"
     for at in range(1, len(words)):
-        marking = grammar.banner(" ".join(words[at:]))
-        if _counts(marking, len(words)) and words[at - 1] not in _NOT:
-            return Reading(marking, "among", "capitals")
+        marking = _in_capitals(words[at:], len(words))
+        if marking is not None and words[at - 1].upper() not in _NOT:
+            return Reading(marking, "among", wording)
     for at in range(len(words) - 1, 0, -1):
-        marking = grammar.banner(" ".join(words[:at]))
-        if _counts(marking, len(words)) and marking.level not in ORDINARY_WORDS:
-            return Reading(marking, "among", "capitals")
+        marking = _in_capitals(words[:at], len(words))
+        if marking is not None and marking.level not in ORDINARY_WORDS:
+            return Reading(marking, "among", wording)
     return None
 
 
-def _counts(marking: Marking | None, words: int) -> TypeGuard[Marking]:
-    """Tell whether it may stand among so many words; ordinary words may hardly."""
+def _in_capitals(words: list[str], among: int) -> Marking | None:
+    """Return the marking some words are; ordinary ones may stand by one name only."""
+    text = " ".join(words)
+    marking = grammar.banner(text) if text.isupper() else None
     if marking is None or marking.level is None:
-        return False
-    return marking.level not in ORDINARY_WORDS or words == _NAME_AND_MARKING
+        return None
+    is_ordinary = marking.level in ORDINARY_WORDS
+    return None if is_ordinary and among != _NAME_AND_MARKING else marking
 
 
 def _wording(text: str) -> Wording:

@@ -40,6 +40,11 @@ def banner(text: str) -> Marking | None:
     return _with_level(compact, _BANNER_FORMS) or _caveats_alone(compact)
 
 
+def may_speak_of_markings(text: str) -> bool:
+    """Tell quickly whether a text may hold a marking, or speak of one, at all."""
+    return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
+
+
 def portion(text: str) -> Marking | None:
     """Return what a portion mark says; `text` is what stands in its brackets."""
     return _with_level(_compact(text), _PORTION_FORMS)
@@ -98,6 +103,13 @@ _CAVEAT_WORDS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
 _CAVEAT_LETTERS = [
     (re.compile(rf"(?:{c.letters})(?![A-Z])"), c.name) for c in CAVEATS if c.letters
 ]
+
+
+_ROOTS = re.compile(  # every form of a banner holds one of them
+    "SECRET|CONFIDEN|CLASSIF|RESTRICT|OFFICIAL|CONTROLLED|CUI|FOUO|SBU|INTERNAL|PUBLIC"
+    "|GRADED|APPROVEDFORRELEASE|EYESONLY|RELTO|RELEASABLE"
+    + "".join(f"|{caveat.words}" for caveat in CAVEATS if caveat.words)
+)
 
 
 def _compact(text: str) -> str:

@@ -11,7 +11,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workflows.markings.grammar import normal
+from workflows.markings.grammar import (
+    banner,
+    may_speak_of_markings,
+    normal,
+    without_furniture,
+)
 from workflows.runtime.records import Box, Page, Word
 
 _WIDE = 2.5  # a gap this many times as wide as the letters are high parts two segments
@@ -28,21 +33,21 @@ class Segment:
     @property
     def text(self) -> str:
         """Return the words with one space between them."""
-        return " ".join(word.text for word in self.words)
+        return _text(self.words)
 
     @property
     def box(self) -> Box:
         """Return the smallest box that holds all words."""
-        return _around(self.words)
+        return Box.around([word.box for word in self.words])
 
     def box_of(self, start: int, end: int) -> Box:
         """Return the box of the words that a stretch of `text` touches."""
         touched, at = [], 0
         for word in self.words:
             if at < end and at + len(word.text) > start:
-                touched.append(word)
+                touched.append(word.box)
             at += len(word.text) + 1
-        return _around(touched or self.words)
+        return Box.around(touched) if touched else self.box
 
 
 def segments_of(page: Page) -> list[Segment]:
@@ -51,7 +56,7 @@ def segments_of(page: Page) -> list[Segment]:
     return [
         Segment(tuple(words))
         for line in page.lines
-        for words in _parted([_plain(word) for word in line.words], aspect)
+        for words in _pieces([_plain(word) for word in line.words], aspect)
     ]
 
 
@@ -69,8 +74,28 @@ def stacks(segments: Sequence[Segment], start: int) -> list[Segment]:
     return found
 
 
+def _text(words: Sequence[Word]) -> str:
+    return " ".join(word.text for word in words)
+
+
 def _plain(word: Word) -> Word:
     return Word(normal(word.text), word.box)
+
+
+def _pieces(words: list[Word], aspect: float) -> list[list[Word]]:
+    """Return a line's words parted at wide gaps, unless one marking spans a gap."""
+    parts = _parted(words, aspect)
+    if len(parts) == 1 or not may_speak_of_markings(_text(words)):
+        return parts
+    if banner(without_furniture(_text(words))):
+        return [words]
+    joined = parts[:1]
+    for part in parts[1:]:
+        if banner(_text([*joined[-1], *part])):
+            joined[-1] = [*joined[-1], *part]
+        else:
+            joined.append(part)
+    return joined
 
 
 def _parted(words: list[Word], aspect: float) -> list[list[Word]]:
@@ -89,10 +114,3 @@ def _is_below(above: Box, below: Box) -> bool:
     height = max(above.height, below.height)
     overlaps = above.left < below.right and below.left < above.right
     return overlaps and 0 <= below.middle - above.middle <= (1 + _NEAR) * height
-
-
-def _around(words: Sequence[Word]) -> Box:
-    box = words[0].box
-    for word in words[1:]:
-        box = box.join(word.box)
-    return box

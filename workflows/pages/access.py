@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 
 from workflows.errors import NotAllowed
 from workflows.pages.inbox import groups_of
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
-    from workflows.engine import Workflow
     from workflows.models import Run
+    from workflows.registry import Known
 
     Person = AbstractBaseUser | AnonymousUser
 
@@ -36,12 +37,12 @@ def is_member(person: Person) -> bool:
     return bool(person.is_authenticated and person.is_active)
 
 
-def is_still_member(person: AbstractBaseUser, session: SessionBase | None) -> bool:
+def is_still_member(person: User, session: SessionBase | None) -> bool:
     """Tell whether a person who came in earlier is still signed in and active."""
     if session is not None and not session.exists(session.session_key or ""):
         return False
-    rows = type(person)._default_manager.filter(pk=person.pk, is_active=True)  # noqa: SLF001 - Django's name
-    return rows.filter(password=person.password).exists()
+    same = User.objects.filter(pk=person.pk, is_active=True)
+    return same.filter(password=person.password).exists()
 
 
 def may_view_run(person: Person, run: Run) -> bool:  # noqa: ARG001 - asked for each run
@@ -54,7 +55,7 @@ def may_operate_run(person: Person, run: Run) -> bool:  # noqa: ARG001
     return is_member(person)
 
 
-def may_launch(person: Person, workflow: Workflow) -> bool:  # noqa: ARG001
+def may_launch(person: Person, workflow: Known) -> bool:  # noqa: ARG001
     """Tell whether this person may start runs of the workflow."""
     return is_member(person)
 

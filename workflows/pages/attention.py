@@ -144,22 +144,30 @@ def how_it_went_on(
     interventions: Sequence[Intervention],
     first_steps: Mapping[int, int],
 ) -> dict[int, Notice]:
-    """Return, for each attempt after the first, why there was another one."""
+    """Return, for each attempt after the first, why there was another one.
+
+    An answer needs no such word: the decision below it names the person.
+    """
     told: dict[int, Notice] = {}
     for before, after in itertools.pairwise(attempts):
         step = first_steps.get(after.number)
         place = f" from step {step}" if step else ""
         went_on = f"The run went on{place} as attempt {after.number}."
-        told[after.number] = _went_on(before, after, interventions, went_on)
+        between = _between(before, after, interventions)
+        if not any(one.action == "answer" for one in between):
+            told[after.number] = _went_on(before, between, went_on)
     return told
 
 
-def _went_on(
-    before: Attempt,
-    after: Attempt,
-    interventions: Sequence[Intervention],
-    went_on: str,
-) -> Notice:
+def _between(
+    before: Attempt, after: Attempt, interventions: Sequence[Intervention]
+) -> list[Intervention]:
+    """Return what people did after one attempt and before the next."""
+    ended = before.ended_at or before.started_at
+    return [one for one in interventions if ended <= one.created_at <= after.started_at]
+
+
+def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> Notice:
     told = {
         Outcome.LOST: Notice("warn", f"Worker {before.worker} was lost.", went_on),
         Outcome.RELEASED: Notice(
@@ -169,12 +177,8 @@ def _went_on(
     }
     if before.outcome in told:
         return told[Outcome(before.outcome)]
-    ended = before.ended_at or before.started_at
-    for one in interventions:
-        if one.action == "resume" and ended <= one.created_at <= after.started_at:
-            return Notice(
-                "busy",
-                f"{one.actor_name} resumed the run{_because(one.reason)}.",
-                went_on,
-            )
+    for one in between:
+        if one.action == "resume":
+            who = f"{one.actor_name} resumed the run{_because(one.reason)}."
+            return Notice("busy", who, went_on)
     return Notice("busy", "The run was resumed.", went_on)

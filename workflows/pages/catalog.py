@@ -15,7 +15,7 @@ from workflows.system import system
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.engine import Workflow
+    from workflows.registry import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Entry:
     graph: Mapping[str, Any]
 
 
-def entry(workflow: Workflow) -> Entry:
+def entry(workflow: Known) -> Entry:
     """Return a workflow as pages name it."""
     return Entry(
         name=workflow.name,

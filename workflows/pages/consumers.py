@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -29,7 +29,7 @@ from workflows.system import system
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import AnonymousUser, User
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ class LivePage(AsyncWebsocketConsumer):
         self._checked = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._key: Hashable = None
-        person = self.scope["user"]
+        person = cast("User | AnonymousUser", self.scope["user"])
         if not access.is_member(person):
             await self._refuse(REFUSED)
             return
-        self.person: User = person
+        self.person = cast("User", person)
         await self.channel_layer.group_add(self.group, self.channel_name)
         if not await self.prepare():
             await self.channel_layer.group_discard(self.group, self.channel_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from django.contrib import messages
@@ -28,15 +28,15 @@ HEADINGS = {
 def answers_request_errors(view: View[Given]) -> View[Given]:
     """Answer a RequestError: its status, and its sentence in the messages region."""
 
-    @wraps(view)
     def respond(
-        request: HtmxRequest, *args: Given.args, **kwargs: Given.kwargs
+        request: HtmxRequest, /, *args: Given.args, **kwargs: Given.kwargs
     ) -> HttpResponse:
         try:
             return view(request, *args, **kwargs)
         except RequestError as error:
             return refused(request, error)
 
+    update_wrapper(respond, view)
     return respond
 
 

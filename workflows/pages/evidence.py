@@ -15,6 +15,7 @@ from uuid import UUID
 from workflows.models import Document
 
 MOST_PAGES = 20  # drawn beside one question; the document's own page has them all
+ROOM_X, ROOM_Y = 0.008, 0.005  # between what is marked and the line around it
 SCALE = 1000  # units of the drawing laid over a page, each way
 
 
@@ -92,6 +93,8 @@ def _mark(given: object, number: int) -> Mark | None:
     if not all(isinstance(side, int | float) for side in sides):
         return None
     left, top, right, bottom = (min(max(float(s or 0), 0.0), 1.0) for s in sides)
+    left, right = max(left - ROOM_X, 0.0), min(right + ROOM_X, 1.0)
+    top, bottom = max(top - ROOM_Y, 0.0), min(bottom + ROOM_Y, 1.0)
     text = given.get("text") or given.get("label") or ""
     return Mark(
         x=round(left * SCALE, 1),

@@ -115,12 +115,12 @@ class ChosenField(forms.TypedChoiceField):
         """Offer these values; few of them are shown at once."""
         few = len(values) <= FEW_CHOICES
         choices = [(key_of(value), label_of(value)) for value in values]
-        known = {key_of(value): value for value in values}
+        self.known = {key_of(value): value for value in values}
         if not few or not options["required"]:
             choices.insert(0, ("", NOTHING))
         super().__init__(
             choices=choices,
-            coerce=known.__getitem__,
+            coerce=self.known.__getitem__,
             empty_value=None,
             widget=forms.RadioSelect if few else forms.Select,
             **options,
@@ -128,8 +128,9 @@ class ChosenField(forms.TypedChoiceField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the key of a value, and a key as it is."""
-        keys = {key for key, _ in self.choices}
-        return value if isinstance(value, str) and value in keys else key_of(value)
+        return (
+            value if isinstance(value, str) and value in self.known else key_of(value)
+        )
 
 
 class SeveralField(forms.TypedMultipleChoiceField):
@@ -137,10 +138,10 @@ class SeveralField(forms.TypedMultipleChoiceField):
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
         """Offer these values as boxes to tick."""
-        known = {key_of(value): value for value in values}
+        self.known = {key_of(value): value for value in values}
         super().__init__(
             choices=[(key_of(value), label_of(value)) for value in values],
-            coerce=known.__getitem__,
+            coerce=self.known.__getitem__,
             empty_value=[],
             widget=forms.CheckboxSelectMultiple,
             **options,
@@ -148,9 +149,8 @@ class SeveralField(forms.TypedMultipleChoiceField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the keys of values."""
-        keys = {key for key, _ in self.choices}
         return [
-            item if isinstance(item, str) and item in keys else key_of(item)
+            item if isinstance(item, str) and item in self.known else key_of(item)
             for item in value or ()
         ]
 
@@ -203,7 +203,7 @@ def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
         return build(options)
     longest = schema.get("maxLength")
     is_long = schema.get("format") == "multiline" or (longest or 0) > LONG_TEXT
-    attrs = {"rows": ROWS} if is_long else {}
+    attrs: dict[str, Any] = {"rows": ROWS} if is_long else {}
     if examples := schema.get("examples"):
         attrs["placeholder"] = str(examples[0])
     return forms.CharField(
@@ -218,7 +218,7 @@ def _iso(inner: forms.Field, options: dict[str, Any], kind: str = "") -> forms.F
     inner.required = False
     field = IsoField(inner=inner, **options)
     if kind:
-        field.widget.input_type = kind  # type: ignore[attr-defined] # of inputs
+        field.widget.input_type = kind
     return field
 
 

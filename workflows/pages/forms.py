@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
@@ -22,6 +22,7 @@ from workflows.runtime.library import store_document
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
+    from django.http import QueryDict
 
     from workflows.errors import InvalidParams
 
@@ -181,22 +182,25 @@ class SchemaForm(forms.Form):
         is_wanted = self._found[name].is_required and not self._found[name].is_nullable
         return is_wanted and not told and not self.cleaned_data.get(name)
 
-    def _store(self, name: str, given: UploadedFile) -> None:
+    def _store(self, name: str, given: UploadedFile[Any]) -> None:
         """Keep an uploaded file and choose it, so that it need not be sent again."""
         try:
-            document = store_document(given.name or "", given.file, by=self._by)
+            document = store_document(
+                given.name or "", cast("IO[bytes]", given), by=self._by
+            )
         except ProviderError as problem:
             self.add_error(name, str(problem))
             return
         chosen = str(document.pk)
-        self.data = self.data.copy()
+        data = cast("QueryDict", self.data).copy()
         if isinstance(self.fields[name], DocumentsField):
             several = [*self.cleaned_data.get(name, ()), chosen]
             self.cleaned_data[name] = list(dict.fromkeys(several))
-            self.data.setlist(self.add_prefix(name), self.cleaned_data[name])
+            data.setlist(self.add_prefix(name), self.cleaned_data[name])
         else:
             self.cleaned_data[name] = chosen
-            self.data[self.add_prefix(name)] = chosen
+            data[self.add_prefix(name)] = chosen
+        self.data = data
         self._offer_documents()
 
     def values(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ STROKE: Final = (
 DISC: Final = '<circle cx="8" cy="8" r="7" fill="currentColor"/>'
 CUT: Final = STROKE.replace("currentColor", "var(--cut, #fff)")  # drawn out of a disc
 
-SHAPES: Final[dict[str, str]] = {
+DRAWN: Final[dict[str, str]] = {
     # status of runs, stages and approvals
     "pending": f'<circle cx="8" cy="8" r="6" stroke-dasharray="2.4 2.3" {STROKE}/>',
     "running": f'<circle cx="8" cy="8" r="6" {STROKE}/>'
@@ -50,13 +50,13 @@ SHAPES: Final[dict[str, str]] = {
     "open": f'<path d="M5.8 6a2.3 2.3 0 1 1 3.2 2.1c-.7.3-1 .8-1 1.5" {STROKE}/>'
     f'<path d="M8 12.2v.1" {STROKE}/>',
 }
-SHAPES |= {
-    "started": SHAPES["running"],
-    "answered": SHAPES["completed"],
-    "expired": SHAPES["wait"],
-    "withdrawn": SHAPES["cancelled"],
-    "released": SHAPES["interrupted"],
-    "lost": SHAPES["interrupted"],
+SHAPES: Final[dict[str, str]] = DRAWN | {
+    "started": DRAWN["running"],
+    "answered": DRAWN["completed"],
+    "expired": DRAWN["wait"],
+    "withdrawn": DRAWN["cancelled"],
+    "released": DRAWN["interrupted"],
+    "lost": DRAWN["interrupted"],
 }
 
 

@@ -79,8 +79,8 @@ def _leading_back(names: list[str], links: list[Link], entry: str) -> set[int]:
         stack = [(start, iter(ways[start]))]
         while stack:
             name, rest = stack[-1]
-            index = next(rest, None)
-            if index is None:
+            index = next(rest, -1)
+            if index < 0:
                 stack.pop()
                 path.discard(name)
                 done.add(name)

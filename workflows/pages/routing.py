@@ -1,10 +1,15 @@
 """Addresses of the page sockets."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 from django.urls import path
 
 from workflows.pages.consumers import ListSocket, RunSocket
 
+View = Callable[..., Any]  # Django types its paths for HTTP only
+
 websocket_urlpatterns = [
-    path("ws/runs/<uuid:run_id>/", RunSocket.as_asgi()),
-    path("ws/lists/<slug:kind>/", ListSocket.as_asgi()),
+    path("ws/runs/<uuid:run_id>/", cast("View", RunSocket.as_asgi())),
+    path("ws/lists/<slug:kind>/", cast("View", ListSocket.as_asgi())),
 ]

@@ -110,6 +110,18 @@ class RunPage:
             return self._form
         return answer_form(self.approval) if self.approval else None
 
+    @property
+    def outcome(self) -> object:
+        """What came of the run: the state's own `result` if it has one, else all of it."""
+        final = self.run.result
+        own = final.get("result") if isinstance(final, Mapping) else None
+        return final if own is None else own
+
+    @property
+    def has_own_outcome(self) -> bool:
+        """Tell whether the final state holds more than the outcome."""
+        return self.outcome is not self.run.result
+
     @cached_property
     def notice(self) -> Notice | None:
         """What to know first."""

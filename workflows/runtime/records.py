@@ -30,13 +30,14 @@ class Box:
         """Return its height as a fraction of the page's."""
         return self.bottom - self.top
 
-    def join(self, other: Box) -> Box:
-        """Return the smallest box that holds both."""
+    @staticmethod
+    def around(boxes: Sequence[Box]) -> Box:
+        """Return the smallest box that holds all of some boxes, at least one."""
         return Box(
-            min(self.left, other.left),
-            min(self.top, other.top),
-            max(self.right, other.right),
-            max(self.bottom, other.bottom),
+            min(box.left for box in boxes),
+            min(box.top for box in boxes),
+            max(box.right for box in boxes),
+            max(box.bottom for box in boxes),
         )
 
 
@@ -62,10 +63,7 @@ class Line:
     @property
     def box(self) -> Box:
         """Return the smallest box that holds its words."""
-        box = self.words[0].box
-        for word in self.words[1:]:
-            box = box.join(word.box)
-        return box
+        return Box.around([word.box for word in self.words])
 
 
 @dataclass(frozen=True, slots=True)

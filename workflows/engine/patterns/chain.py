@@ -12,7 +12,7 @@ from workflows.engine.config import ChainConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ChainError
 from workflows.engine.events import EventType
-from workflows.engine.nodes import Node, called, located, takes
+from workflows.engine.nodes import AnyStep, Node, called, located, takes
 from workflows.engine.observers import Observer
 from workflows.engine.retries import Retry
 from workflows.engine.state import State
@@ -138,7 +138,7 @@ class _Fold(Generic[Item, Value]):
         )
 
 
-class ChainNode(Node[S, S]):
+class ChainNode(Node[Any, Any]):
     """A node that folds its state through items."""
 
     kind = "chain"
@@ -195,7 +195,7 @@ def chain(  # noqa: PLR0913 - all but the first two are options
     progress: Callable[[int, int, Any], object] | None = None,
     retry: Retry | None = None,
     timeout: float | None = None,
-) -> Node[Any, Any]:
+) -> AnyStep:
     """A node that calls `step(state, item)` or `step(state, item, runtime)` item by item.
 
     `over` is a field of the state or a function of it.

@@ -11,7 +11,7 @@ from workflows.engine.config import ConditionalConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConditionalError, ConfigurationError
 from workflows.engine.events import EventType
-from workflows.engine.nodes import Node, as_node, called
+from workflows.engine.nodes import AnyStep, Node, as_node, called
 from workflows.engine.observers import Observer
 from workflows.engine.retries import Retry, run_with_tries
 from workflows.engine.state import State
@@ -108,7 +108,7 @@ class _Route(Generic[Value]):
             ) from cause
 
 
-class ConditionalNode(Node[S, S]):
+class ConditionalNode(Node[Any, Any]):
     """A node that gives its state to the handler a function names."""
 
     kind = "conditional"
@@ -152,7 +152,7 @@ def conditional(  # noqa: PLR0913 - all but the first three are options
     config: ConditionalConfig | None = None,
     retry: Retry | None = None,
     timeout: float | None = None,
-) -> Node[Any, Any]:
+) -> AnyStep:
     """A node that calls the handler named by `choose(state)`, else `default`.
 
     A handler is `fn(state)` or `fn(state, runtime)` and returns the state.

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
-from workflows.engine.nodes import Node, as_node, called, takes
+from workflows.engine.nodes import AnyStep, Node, as_node, called, takes
 from workflows.engine.state import State
 
 from .items import Keeper, Over, items_of
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=State)
 Into: TypeAlias = str | Callable[..., Any]
 
 
-class ParallelNode(Node[S, S]):
+class ParallelNode(Node[Any, Any]):
     """A node that runs another node for every item and keeps each result as it comes."""
 
     kind = "parallel"
@@ -74,7 +74,14 @@ class ParallelNode(Node[S, S]):
         self, value: S, outcome: ParallelResult[Any], context: NodeContext
     ) -> S:
         if isinstance(self.into, str):
-            return value.set(self.into, list(outcome.results))
+            typed = self.into in value.fields()  # an open bag holds no models
+            return value.set(
+                self.into,
+                [
+                    each if typed else self._keeper.write(each)
+                    for each in outcome.results
+                ],
+            )
         given = [value, list(outcome.results), list(outcome.errors)]
         needed = 3 if takes(self.into, 3) else 2
         state: S = await called(self.into, context, *given[:needed])
@@ -92,7 +99,7 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
     config: ParallelConfig | None = None,
     progress: Callable[[int, int, Any], object] | None = None,
     cpus: int | None = None,
-) -> Node[Any, Any]:
+) -> AnyStep:
     """A node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
 
     - `over`: a field of the state, or a function of it.

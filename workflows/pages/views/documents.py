@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -59,7 +60,7 @@ def stored(request: HtmxRequest, form: UploadForm) -> Document | None:
     """Return the document of an upload; None, with the reason in the form, if refused."""
     if not form.is_valid():
         return None
-    given: UploadedFile = form.cleaned_data["file"]
+    given: UploadedFile[Any] = form.cleaned_data["file"]
     try:
         document = store_document(given.name or "", given, by=request.user)
     except ProviderError as refused:
@@ -109,9 +110,8 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     except FileNotFoundError as error:
         raise Http404 from error
     response = HttpResponse(content.read(), content_type=found.content_type)
-    named = FileResponse(as_attachment=True, filename=found.name)
-    named.set_headers(content)
-    response["Content-Disposition"] = named["Content-Disposition"]
+    disposition = content_disposition_header(as_attachment=True, filename=found.name)
+    response["Content-Disposition"] = disposition or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     return response
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
+from pydantic import TypeAdapter
 
 from workflows.errors import InvalidParams
+from workflows.factories import FromFactory
 from workflows.models import Run
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -21,9 +23,11 @@ from workflows.system import system
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
-    from workflows.engine import Workflow
     from workflows.pages.requests import HtmxRequest
+    from workflows.registry import Known
 
+FREE = "params"  # the one field of a workflow that names no types
+FREE_SCHEMA = {"properties": {FREE: {"type": "object", "title": "Values"}}}
 LAST_RUNS = 8  # dots on a card
 INVALID = 422
 
@@ -58,7 +62,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     return render(request, "workflows/detail.html", context, status=status)
 
 
-def launch_form(request: HtmxRequest, found: Workflow) -> SchemaForm:
+def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
     """Return the form of a workflow's params: as sent, as a run had them, or fresh."""
     options: dict[str, Any] = {"by": request.user}
     if request.method == "POST":
@@ -68,12 +72,12 @@ def launch_form(request: HtmxRequest, found: Workflow) -> SchemaForm:
     return SchemaForm(params_schema(found), **options)
 
 
-def launched(request: HtmxRequest, found: Workflow, form: SchemaForm) -> Run | None:
+def launched(request: HtmxRequest, found: Known, form: SchemaForm) -> Run | None:
     """Return the run that was queued; None, with its messages in the form, if none was."""
     if not form.is_valid():
         return None
     try:
-        run = system.execute(found.name, form.values(), by=request.user)
+        run = system.execute(found.name, given(found, form), by=request.user)
     except InvalidParams as refused:
         form.take_errors(refused)
         return None
@@ -81,9 +85,22 @@ def launched(request: HtmxRequest, found: Workflow, form: SchemaForm) -> Run | N
     return run
 
 
-def params_schema(found: Workflow) -> dict[str, Any]:
-    """Return the JSON schema of a workflow's params; an empty one if it has none."""
-    return {} if found.params_type is None else found.params_type.model_json_schema()
+def params_schema(found: Known) -> dict[str, Any]:
+    """Return the JSON schema of a workflow's params; without types, of any object."""
+    if found.params_type is not None:
+        return TypeAdapter(found.params_type).json_schema()
+    return FREE_SCHEMA if isinstance(found, FromFactory) else {}
+
+
+def given(found: Known, form: SchemaForm) -> dict[str, Any]:
+    """Return the params that were filled in. Raises InvalidParams."""
+    values = form.values()
+    if not isinstance(found, FromFactory):
+        return values
+    params = values.get(FREE) or {}
+    if not isinstance(params, dict):
+        raise InvalidParams({FREE: ['Write an object, such as {"limit": 3}.']})
+    return params
 
 
 def last_runs(name: str) -> list[Run]:

@@ -1,0 +1,1 @@
+"""Measurements: speed, memory and bytes, as one JSON line a workload."""

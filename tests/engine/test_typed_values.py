@@ -1,0 +1,157 @@
+"""Values of typed states: each comes back as itself, or is refused at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Literal
+from uuid import UUID
+
+import pytest
+from pydantic import Field, SecretStr
+
+from tests.engine.reviews import Surely, Verdict, a_review, resumed
+from workflows.engine.errors import NotSerialisable
+from workflows.engine.state import State
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ANYBODY = UUID("0189a7d2-0000-7000-8000-000000000001")
+
+
+class Colour(Enum):
+    """Markings."""
+
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where on a page."""
+
+    left: int
+    right: int
+
+
+class Everything(State):
+    """A field of each kind of type."""
+
+    number: int = 0
+    real: float = 0.0
+    text: str | None = None
+    flag: bool = False
+    at: datetime | None = None
+    day: date | None = None
+    lasts: timedelta | None = None
+    who: UUID | None = None
+    colour: Colour = Colour.GREEN
+    price: Decimal = Decimal(0)
+    names: set[str] = Field(default_factory=set)
+    frozen: frozenset[int] = frozenset()
+    pair: tuple[int, str] | None = None
+    box: Box | None = None
+    by_page: dict[int, Verdict] = Field(default_factory=dict)
+    kind: Literal["a", "b"] = "a"
+    strict: UUID | None = Field(default=None, strict=True)
+    either: int | float | str = 0
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", 2**53 + 1),
+        ("number", -(2**90)),
+        ("real", 0.1),
+        ("text", None),
+        ("text", "ünï"),
+        ("flag", True),
+        ("at", NOON),
+        ("at", datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("day", date(2026, 3, 1)),
+        ("lasts", timedelta(days=2, microseconds=1)),
+        ("who", ANYBODY),
+        ("colour", Colour.RED),
+        ("price", Decimal("1.10")),
+        ("names", {"a"}),
+        ("frozen", frozenset({3})),
+        ("pair", (1, "x")),
+        ("box", Box(1, 2)),
+        ("by_page", {1: Verdict(label="x"), 20: Verdict(label="y")}),
+        ("kind", "b"),
+        ("strict", ANYBODY),
+        ("either", 1),
+        ("either", 1.0),
+        ("either", "1"),
+        ("anything", {"list": [1, 2.0, None, True]}),
+    ],
+    ids=repr,
+)
+def test_a_value_comes_back_as_itself(name: str, value: Any) -> None:
+    state = Everything().set(name, value)
+    for same in (state, resumed(state), state.stamped(sequence=1), state.clone()):
+        found = getattr(same, name)
+        assert found == value
+        assert isinstance(found, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("anything", Colour.RED, "would come back as 'red'"),
+        ("anything", (1, 2), r"would come back as \[1, 2\]"),
+        ("anything", {"a": [{1}]}, "would come back as"),
+        ("anything", {1: 2}, "would come back as"),
+        ("real", math.nan, "JSON has no nan"),
+        ("real", math.inf, "JSON has no inf"),
+        ("text", "nul \x00", "NUL"),
+    ],
+    ids=repr,
+)
+def test_a_value_that_would_not_come_back_is_refused(
+    name: str, value: Any, why: str
+) -> None:
+    with pytest.raises(NotSerialisable, match=why) as caught:
+        Everything().set(name, value)
+    assert caught.value.path == name
+    assert caught.value.type is type(value)
+
+
+def test_what_cannot_be_written_is_refused_with_its_path_and_type() -> None:
+    with pytest.raises(NotSerialisable) as caught:
+        Everything().set(anything={"pages": [1, {"handle": object()}]})
+    assert caught.value.path == "anything.pages.1.handle"
+    assert caught.value.type is object
+
+
+def test_a_subclass_of_a_field_s_model_is_refused_for_it_would_lose_its_own() -> None:
+    with pytest.raises(NotSerialisable, match="“answer” cannot be stored"):
+        a_review(answer=Surely(label="x"))
+
+
+def test_a_hidden_text_is_refused_for_it_would_come_back_as_stars() -> None:
+    class Hidden(State):
+        token: SecretStr = SecretStr("")
+
+    with pytest.raises(NotSerialisable, match="would come back") as caught:
+        Hidden(token=SecretStr("hush-hush"))
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_a_union_that_cannot_tell_is_refused() -> None:
+    class Ambiguous(State):
+        who: UUID | str = ""
+
+    assert Ambiguous(who="x").who == "x"
+    with pytest.raises(NotSerialisable, match=r"“who” .* would come back as '0189"):
+        Ambiguous(who=ANYBODY)
+
+
+def test_sets_are_stored_in_an_order_that_does_not_change() -> None:
+    names = [f"name-{n}" for n in range(50)]
+    assert (
+        Everything(names=set(names)).data == Everything(names=set(reversed(names))).data
+    )

@@ -1,0 +1,119 @@
+"""Type checkers catch a node that is wired where it does not belong."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+DECLARATIONS = '''
+from __future__ import annotations
+from datetime import timedelta
+from typing import assert_type
+from pydantic import BaseModel
+from workflows.engine import (
+    Graph, Node, Retry, State, Workflow, approval, chain, conditional, node, otherwise, parallel,
+    predicate, sleep, subworkflow, when,
+)
+
+class Review(BaseModel):
+    outcome: str
+
+class Mine(State):
+    pages: tuple[str, ...] = ()
+    review: Review | None = None
+
+class Other(State):
+    count: int = 0
+
+@node
+async def read(state: Mine) -> Mine:
+    return state.set(pages=("a",))
+
+@node(retry=Retry(attempts=2), timeout=3)
+async def judge(page: str, runtime: object) -> int:
+    return len(page)
+
+@node
+def weigh(state: Mine, runtime: object) -> Mine:
+    return state
+
+@node
+def stop(state: Mine) -> Mine:
+    return state
+
+@node(timeout=4)
+def foreign(state: Other) -> Other:
+    return state
+
+@predicate
+def fine(state: Mine) -> bool:
+    return True
+
+@predicate("count {s.count}")
+def odd(state: Other) -> bool:
+    return True
+
+judge_all = parallel(judge, over="pages", into="x")
+review = approval("Right?", answer=Review, into="review")
+nap = sleep(timedelta(1))
+child = subworkflow("child", params=lambda s: {}, into="x")
+'''
+
+RIGHT = '''
+good = Workflow("w", state=Mine, start=read, routes={
+    read: judge_all, judge_all: weigh, weigh: [when(fine, nap), otherwise(review)],
+    nap: stop, review: [when(fine & ~fine, child), when(lambda s: s.review is None, stop),
+                        otherwise(stop)], child: stop,
+})
+assert_type(good, Workflow[Mine])
+only_patterns = Workflow("w", state=Mine, start=judge_all, routes={judge_all: review})
+assert_type(only_patterns, Workflow[Mine])
+
+async def use() -> None:
+    assert_type(await read(Mine()), Mine)
+    assert_type(weigh(Mine(), None), Mine)
+    assert_type(await judge("x", None), int)
+    assert_type(await Graph("g").execute(Mine()), Mine)
+    assert_type(await Graph("g").resume("r"), State)
+    assert_type(await Graph("g").resume("r", state_type=Mine), Mine)
+'''
+
+WRONG = '''
+Workflow("page", state=Mine, start=read, routes={read: judge})
+Workflow("page as start", state=Mine, start=judge, routes={})
+Workflow("page as key", state=Mine, start=read, routes={judge: weigh})
+Workflow("page in when", state=Mine, start=read, routes={read: [when(fine, judge)]})
+Workflow("page in otherwise", state=Mine, start=read, routes={read: [otherwise(judge)]})
+Workflow("page beside", state=Mine, start=read, routes={read: [when(fine, weigh), otherwise(judge)]})
+Workflow("page behind", state=Mine, start=read, routes={read: judge_all, judge_all: judge})
+Workflow("foreign", state=Mine, start=read, routes={read: foreign})
+Workflow("foreign start", state=Mine, start=foreign, routes={})
+Workflow("foreign behind", state=Mine, start=read, routes={read: review, review: foreign})
+Workflow("foreign when", state=Mine, start=read, routes={read: [when(fine, foreign), otherwise(stop)]})
+Workflow("foreign condition", state=Mine, start=read, routes={read: [when(odd, stop), otherwise(stop)]})
+Workflow("state", state=Other, start=read, routes={read: stop})
+async def misuse() -> None: await read(Other())
+def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
+'''
+
+
+def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(tmp_path: Path) -> None:
+    program = tmp_path / "declared.py"
+    program.write_text(DECLARATIONS + RIGHT + WRONG)
+    first = len((DECLARATIONS + RIGHT).splitlines()) + 2  # WRONG opens with an empty line
+    wrong = set(range(first, first + len(WRONG.strip().splitlines())))
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}"]
+    checked = subprocess.run(
+        [*command, str(program)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"MYPYPATH": str(ROOT), "PATH": ""},
+    )
+    told = {int(line) for line in re.findall(r"declared\.py:(\d+): error", checked.stdout)}
+    assert told == wrong, checked.stdout + checked.stderr

@@ -1,0 +1,92 @@
+"""Step records as the rows of each table, in the order of `statements.TABLES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from workflows.models import Status
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable
+
+    from workflows.execution.records import StepRecord
+
+Row = list[Any]
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of one batch, by table; the first column of each is the run."""
+
+    runs: list[Row] = field(default_factory=list)
+    stages: list[Row] = field(default_factory=list)
+    decisions: list[Row] = field(default_factory=list)
+    checkpoints: list[Row] = field(default_factory=list)
+    logs: list[Row] = field(default_factory=list)
+    items: list[Row] = field(default_factory=list)
+    endings: list[Row] = field(default_factory=list)
+
+
+def rows_of(records: Iterable[StepRecord]) -> Rows:
+    """Return the rows of a batch.
+
+    No row is given twice, which PostgreSQL refuses: of several records of a run the last
+    says where the run stands, of several rows of a stage the last says how it went.
+    """
+    rows, now = Rows(), timezone.now()
+    runs: dict[Any, Row] = {}
+    stages: dict[Any, Row] = {}
+    for record in records:
+        runs[record.run_id] = _run(record, now, runs.get(record.run_id))
+        for stage in record.stages:
+            stages[record.run_id, stage.sequence] = [
+                record.run_id, record.attempt, stage.sequence, stage.node,
+                stage.iteration, stage.tries, str(stage.status), stage.duration_ms,
+                stage.items_done, stage.items_total, stage.error, stage.created_at,
+            ]  # fmt: skip
+        _add_history(rows, record, now)
+    rows.runs = list(runs.values())
+    rows.stages = list(stages.values())
+    return rows
+
+
+def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
+    forgiven = record.progressed or record.status == Status.COMPLETED
+    recoveries = 0 if forgiven or (earlier and earlier[-1] == 0) else 1
+    return [
+        record.run_id, record.attempt, record.worker, record.sequence,
+        str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
+        record.result, record.error_message, record.error_code, record.error_node,
+        record.completed_at, now, recoveries,
+    ]  # fmt: skip
+
+
+def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
+    run, attempt = record.run_id, record.attempt
+    rows.decisions += [
+        [
+            run, attempt, row.sequence, row.edge_index, row.from_node, row.to_node,
+            row.predicate, row.result, row.reason, row.values, row.taken,
+            row.decided_by_id, row.comment, row.created_at,
+        ]
+        for row in record.decisions
+    ]  # fmt: skip
+    rows.checkpoints += [
+        [run, attempt, row.sequence, row.node, str(row.kind), row.data,
+         len(row.data), row.created_at]
+        for row in record.checkpoints
+    ]  # fmt: skip
+    rows.logs += [
+        [run, attempt, row.number, row.sequence, row.level, row.message, row.created_at]
+        for row in record.logs
+    ]
+    rows.items += [[run, row.sequence, row.index, row.data] for row in record.items]
+    if end := record.ending:
+        rows.endings.append(
+            [run, attempt, record.worker, now, now, str(end.outcome),
+             end.error_message, end.error_code, end.traceback]
+        )  # fmt: skip
