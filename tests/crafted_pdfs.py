@@ -11,7 +11,9 @@ BODY = b"BT /F 11 Tf 72 600 Td (The harbour survey was made in spring.) Tj ET "
 LETTER = b"[0 0 612 792]"
 
 
-def written(text: str, *, left: float = 270, up: float = 760, size: float = 16) -> bytes:
+def written(
+    text: str, *, left: float = 270, up: float = 760, size: float = 16
+) -> bytes:
     """Return what draws one line of text; places in points from the lower left."""
     return f"BT /F {size} Tf {left} {up} Td ({text}) Tj ET ".encode()
 
@@ -69,9 +71,7 @@ def many_pages(count: int) -> bytes:
 
 def without_pages() -> bytes:
     """Return a well-formed PDF that has no page."""
-    return file_of(
-        b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>"
-    )
+    return file_of(b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>")
 
 
 def file_of(*objects: bytes, trailer: bytes = b"") -> bytes:
@@ -96,9 +96,9 @@ def encrypted(password: bytes) -> bytes:
     """Return a PDF that opens with this password only (the oldest kind, 40 bits)."""
     identity, rights = b"0123456789abcdef", -4
     padded = (password + _PADDING)[:32]
-    owner = _rc4(hashlib.md5(padded).digest()[:5], padded)
+    owner = _rc4(_md5(padded)[:5], padded)
     seed = padded + owner + rights.to_bytes(4, "little", signed=True) + identity
-    user = _rc4(hashlib.md5(seed).digest()[:5], _PADDING)
+    user = _rc4(_md5(seed)[:5], _PADDING)
     lock = b"<</Filter/Standard/V 1/R 2/O<%s>/U<%s>/P %d>>" % (
         owner.hex().encode(),
         user.hex().encode(),
@@ -112,6 +112,10 @@ def encrypted(password: bytes) -> bytes:
         lock,
         trailer=trailer,
     )
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _rc4(key: bytes, data: bytes) -> bytes:

@@ -17,7 +17,6 @@ from tests.crafted_pdfs import BODY, one_page, written
 from workflows.runtime import Box, Invalid, pdf
 from workflows.samples import samples
 
-
 # What cannot be opened ---------------------------------------------------------------
 
 
@@ -33,7 +32,16 @@ from workflows.samples import samples
         (crafted.without_pages(), pdf.NoPages, "no pages"),
         (crafted.many_pages(pdf.MAX_PAGES + 1), pdf.TooManyPages, "5,001 pages"),
     ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+    ids=[
+        "empty",
+        "text",
+        "picture",
+        "cut short",
+        "damaged",
+        "encrypted",
+        "without pages",
+        "too long",
+    ],
 )
 def test_what_cannot_be_opened_is_refused_in_a_sentence(
     data: bytes, error: type[pdf.PdfError], sentence: str
@@ -81,11 +89,10 @@ def test_noise_in_a_file_gives_pages_or_a_refusal(noise: bytes, at: int) -> None
     whole = one_page(BODY)
     damaged = whole[:at] + noise + whole[at + len(noise) :]
     try:
-        pages = pdf.read_pages(damaged)
+        pages = len(pdf.read_pages(damaged))
     except pdf.PdfError as refusal:
-        assert str(refusal)
-    else:
-        assert pages
+        pages = 0 if str(refusal) else -1
+    assert pages in (0, 1)
 
 
 # Text --------------------------------------------------------------------------------
@@ -135,7 +142,9 @@ def test_a_stamp_laid_over_the_page_is_read_and_a_hidden_one_is_not() -> None:
     )
 
     def stamped(flags: int) -> str:
-        stamp = b"<</Type/Annot/Subtype/Stamp/Rect[200 700 420 740]/F %d/AP<</N 7 0 R>>>>"
+        stamp = (
+            b"<</Type/Annot/Subtype/Stamp/Rect[200 700 420 740]/F %d/AP<</N 7 0 R>>>>"
+        )
         more = [stamp % flags, drawing]
         return pdf.read_page(
             one_page(BODY, attributes=b"/Annots[6 0 R]", more=more), 1
@@ -185,7 +194,9 @@ def test_a_page_is_drawn_at_the_dots_per_inch_that_were_asked_for() -> None:
     assert (picture.width, picture.height, picture.dpi) == (850, 1100, 100)
     drawn = Image.open(io.BytesIO(picture.data))
     assert (drawn.format, drawn.size) == ("PNG", (850, 1100))
-    assert drawn.convert("L").getextrema() == (0, 255)
+    shades = drawn.convert("L").histogram()
+    assert sum(shades[:50]) > 100, "there is ink"
+    assert shades[255] > 900_000, "on white paper"
 
 
 @pytest.mark.parametrize("dpi", [0, -10, 35, 1201, float("nan")])
@@ -255,7 +266,9 @@ def test_many_threads_may_read_and_draw_at_once() -> None:
 
     def work(number: int) -> tuple[str, int]:
         start.wait()
-        return pdf.read_page(data, number).text, pdf.render_page(data, number, dpi=72).width
+        return pdf.read_page(data, number).text, pdf.render_page(
+            data, number, dpi=72
+        ).width
 
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(work, [1, 2, 3, 4]))

@@ -103,7 +103,7 @@ def test_an_unprepared_database_is_one_clear_sentence(tmp_path: Path) -> None:
 def test_it_ends_when_asked(tmp_path: Path, asked: signal.Signals) -> None:
     with running_server(tmp_path) as running:
         running.process.send_signal(asked)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(20) == 0, running.log.read_text()
         assert "Traceback" not in running.log.read_text()
 
 

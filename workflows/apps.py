@@ -12,12 +12,6 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the workflows: ours, and those of every installed app."""
-        from workflows.registry import registry
-
-        registry.discover()
-
-    def ready(self) -> None:
-        """Find the workflows: ours, and those of every installed app."""
         from workflows.registry import registry  # noqa: PLC0415 - needs loaded apps
 
         registry.discover()

@@ -5,6 +5,7 @@ RequestError
 ├─ InvalidStatus      409   the run is in no status for that
 ├─ FingerprintChanged 409   the workflow changed since the run was made
 ├─ NotAllowed         403   this person may not
+├─ InvalidSort        400   a list cannot be sorted by that
 └─ InvalidParams      422   with one message a field
 """
 
@@ -91,6 +92,19 @@ class NotAllowed(RequestError):
     """This person may not do that."""
 
     status = 403
+
+
+class InvalidSort(RequestError):
+    """A list cannot be sorted by that."""
+
+    status = 400
+
+    def __init__(self, field: str, known: Sequence[str]) -> None:
+        """Name what was asked for and what there is."""
+        super().__init__(
+            f"Runs cannot be sorted by “{field[:80]}”. Sort by {', '.join(known)};"
+            " a minus before it turns the order round."
+        )
 
 
 class InvalidParams(RequestError):

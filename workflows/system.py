@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, OrderBy, Q, QuerySet
 
 from workflows import audit, secrets
 from workflows.engine import GraphShape
@@ -20,6 +20,7 @@ from workflows.errors import (
     AlreadyAnswered,
     ApprovalNotFound,
     FingerprintChanged,
+    InvalidSort,
     InvalidStatus,
     NotAllowed,
     RunNotFound,
@@ -43,6 +44,15 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
 
+SORTABLE = (
+    "workflow_name",
+    "status",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "completed_at",
+)
+
 
 class System:
     """Workflows and runs, as people and programs see them."""
@@ -62,10 +72,24 @@ class System:
         return self._registry.get(name)
 
     def list_runs(
-        self, *, workflow: str = "", status: str = "", launched_by: int | None = None
+        self,
+        *,
+        workflow: str = "",
+        status: str = "",
+        launched_by: int | None = None,
+        search: str = "",
+        sort: str = "",
     ) -> QuerySet[Run]:
-        """Return the runs that match, newest first."""
-        runs: QuerySet[Run] = Run.objects.select_related("launched_by").order_by("-id")
+        """Return the runs that match, newest first or as `sort` says.
+
+        `sort` names fields of SORTABLE, such as "status,-started_at"; ties go by id.
+        `search` looks into the id, the names of workflow and launcher and the error.
+        Raises InvalidSort.
+        """
+        runs: QuerySet[Run] = Run.objects.select_related("launched_by")
+        runs = runs.order_by(*_order(sort))
+        if search:
+            runs = runs.filter(_mentions(search))
         if workflow:
             runs = runs.filter(workflow_name=workflow)
         if status:
@@ -175,13 +199,13 @@ class System:
     ) -> Run:
         """Queue a failed or cancelled run again, from its last checkpoint.
 
-        Raises RunNotFound, WorkflowNotFound, InvalidStatus, FingerprintChanged.
+        Raises RunNotFound, InvalidStatus, WorkflowNotFound, FingerprintChanged.
         """
         with transaction.atomic():
             run = self.find_run(run_id)
-            workflow = self.find_workflow(run.workflow_name)
             if run.status not in RESUMABLE:
                 raise InvalidStatus(run, wanted="resumed")
+            workflow = self.find_workflow(run.workflow_name)
             if not workflow.accepts(run.fingerprint):
                 before = GraphShape.from_json(run.graph)
                 raise FingerprintChanged(run, workflow.differences(before))
@@ -251,6 +275,36 @@ class System:
             live.pending_on_commit()
             live.changed_on_commit(approval.run_id)
         return self.find_run(run_id)
+
+
+def _order(sort: str) -> list[OrderBy]:
+    """Return what a list is ordered by; without ties, so that pages do not overlap."""
+    order = []
+    for name in filter(None, (part.strip() for part in sort.split(","))):
+        field = name.removeprefix("-")
+        if field not in SORTABLE:
+            raise InvalidSort(field, SORTABLE)
+        # what is not there comes last on every database, whichever way round
+        ends_last = {"nulls_last": True}
+        wanted = F(field)
+        order.append(
+            wanted.desc(**ends_last) if name != field else wanted.asc(**ends_last)
+        )
+    return [*order, F("id").desc()]
+
+
+def _mentions(text: str) -> Q:
+    """Return the condition that a run has to do with a text."""
+    text = text.replace("\x00", "\ufffd")  # PostgreSQL would refuse it
+    found = (
+        Q(workflow_name__icontains=text)
+        | Q(error_message__icontains=text)
+        | Q(launched_by__username__icontains=text)
+    )
+    try:
+        return found | Q(pk=UUID(text))
+    except ValueError:
+        return found
 
 
 def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:

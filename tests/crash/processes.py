@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
+from project.env import ROOT
+from tests.servers import own_environment
+
 PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
 LOOK_SECONDS = 0.05
 
@@ -27,21 +28,17 @@ class Installation:
         """Prepare the database; settings are environment variables."""
         self.home = home
         self.trace = home / "trace"
-        kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
-        self.environment = {
-            name: os.environ[name] for name in kept if name in os.environ
-        }
-        self.environment |= {
-            "DATA_DIR": str(home / "data"),
+        self.settings = {
             "APPS": "tests.crash.app",
             "LEASE_SECONDS": "2",
             "HEARTBEAT_SECONDS": "0.5",
             "SWEEP_SECONDS": "0.3",
-            "ADMIN_PASSWORD": "a password of the tests",
             **({"DATABASE_URL": database} if database else {}),
             **({"REDIS_URL": redis} if redis else {}),
             **settings,
         }
+        self.data_dir = home / "data"
+        self.environment = own_environment(self.data_dir, **self.settings)
         self.manage("migrate", "--verbosity", "0")
 
     def manage(self, *arguments: str) -> str:

@@ -211,7 +211,7 @@ def test_what_no_json_can_hold_is_refused_with_its_path_and_type(
 
 
 def test_the_path_begins_where_the_caller_says() -> None:
-    with pytest.raises(NotSerialisable, match="“pages.0.text”"):
+    with pytest.raises(NotSerialisable, match=r"“pages\.0\.text”"):
         freeze([{"text": object()}], "pages")
     with pytest.raises(NotSerialisable, match="at the top of the state"):
         freeze(object())

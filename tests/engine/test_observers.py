@@ -105,7 +105,7 @@ def test_the_error_of_a_durable_one_is_raised_wherever_it_stands() -> None:
 def test_a_signal_passes_through() -> None:
     class Stopping:
         def on_event(self, event: Event) -> None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(event.type)
 
     with pytest.raises(KeyboardInterrupt):
         notify(Stopping(), an_event())

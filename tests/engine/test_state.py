@@ -271,7 +271,7 @@ def test_a_watched_state_notes_the_keys_that_are_read_in_order() -> None:
         (lambda s: s.data["a"], ["a"]),
         (lambda s: s.data.get("z"), ["z"]),
         (lambda s: "b" in s.data, ["b"]),
-        (lambda s: list(s), ["a", "b"]),
+        (list, ["a", "b"]),
         (lambda s: len(s.data), ["a", "b"]),
         (lambda s: dict(s.data), ["a", "b"]),
         (lambda s: s.watched({}).get("b"), ["b"]),

@@ -20,6 +20,7 @@ from workflows.engine.state import State
 class Pages(State):
     """A state with what can be changed in place."""
 
+    number: int = 0
     by_page: dict[int, Verdict] = Field(default_factory=dict)
     names: set[str] = Field(default_factory=set)
 
@@ -122,7 +123,7 @@ def test_what_was_read_may_be_changed_and_no_other_state_sees_it() -> None:
     state.by_page[2] = Verdict(label="added")
     state.names.clear()
     assert state.to_json() == text
-    for other in (state.set(names={"a"}), state.stamped(sequence=1), state.clone()):
+    for other in (state.set(number=1), state.stamped(sequence=1), state.clone()):
         assert other.by_page == {1: Verdict(label="x")}
         assert other.names == {"a"}
 
@@ -205,7 +206,7 @@ def test_a_new_default_needs_its_type_again() -> None:
 
 
 def test_a_type_that_cannot_be_found_is_named_when_it_is_needed() -> None:
-    wrong = type("Wrong", (State,), {"__annotations__": {"page": "Pgae"}})
+    wrong: type[State] = type("Wrong", (State,), {"__annotations__": {"page": "Pgae"}})
     with pytest.raises(
         DefinitionError, match=r"“page” of Wrong .*'Pgae' is not defined"
     ):
@@ -221,7 +222,7 @@ def test_a_type_that_no_state_can_keep_is_named() -> None:
     class Wrong(State):
         handle: Handle
 
-    with pytest.raises(DefinitionError, match="“handle” of .*Wrong cannot be kept"):
+    with pytest.raises(DefinitionError, match=r"“handle” of .*Wrong cannot be kept"):
         Wrong.fields()
 
 
@@ -259,7 +260,8 @@ def test_words_do_not_change_the_shape_of_a_field_but_types_do() -> None:
             "__annotations__": {"f": model | None},
             "f": Field(default=None, **words),
         }
-        return str(type("Shaped", (State,), fields).field_types()["f"])
+        shaped: type[State] = type("Shaped", (State,), fields)
+        return shaped.field_types()["f"]
 
     assert shape(str) == shape(str, description="Something.", title="F")
     assert shape(str) != shape(int)

@@ -277,7 +277,7 @@ def equal(one: Json, other: Json) -> bool:
 
 
 def same(one: Json, other: Json) -> bool:
-    """Tell whether two values are equal to the letter: in the order of keys, and 0.0 is not -0.0."""
+    """Tell whether two values are equal to the letter: order of keys, sign of 0.0."""
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):

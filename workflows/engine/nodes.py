@@ -60,7 +60,9 @@ class Node(ABC, Generic[In_contra, Out_co]):
         self.doc = doc
 
     @abstractmethod
-    async def run(self, value: In_contra, runtime: object, context: NodeContext) -> Out_co:
+    async def run(
+        self, value: In_contra, runtime: object, context: NodeContext
+    ) -> Out_co:
         """One try."""
 
     def named(self, name: str) -> None:
@@ -68,7 +70,9 @@ class Node(ABC, Generic[In_contra, Out_co]):
         if not self.name:
             self.name = name
 
-    def configured(self, retry: Retry | None, timeout: float | None) -> Node[In_contra, Out_co]:
+    def configured(
+        self, retry: Retry | None, timeout: float | None
+    ) -> Node[In_contra, Out_co]:
         """This node with another retry or timeout, where given."""
         if retry is None and timeout is None:
             return self
@@ -116,7 +120,9 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
             else self.function(value)
         )
 
-    async def run(self, value: In_contra, runtime: object, context: NodeContext) -> Out_co:
+    async def run(
+        self, value: In_contra, runtime: object, context: NodeContext
+    ) -> Out_co:
         """One try: in the run's own task, or in a thread for a sync function."""
         if self._takes_runtime:
             call = functools.partial(self.function, value, located(runtime, context))
@@ -230,9 +236,13 @@ def node(
     function: Callable[[In_contra], Awaitable[Out_co]], /
 ) -> FunctionNode[In_contra, Out_co, Awaitable[Out_co]]: ...
 @overload
-def node(function: Callable[[In_contra, Any], Out_co], /) -> FunctionNode[In_contra, Out_co, Out_co]: ...
+def node(
+    function: Callable[[In_contra, Any], Out_co], /
+) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 @overload
-def node(function: Callable[[In_contra], Out_co], /) -> FunctionNode[In_contra, Out_co, Out_co]: ...
+def node(
+    function: Callable[[In_contra], Out_co], /
+) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 @overload
 def node(
     *, name: str = "", retry: Retry | None = None, timeout: float | None = None

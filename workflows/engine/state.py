@@ -109,17 +109,17 @@ class State:
         _put(self, "_secrets", secrets)
         _put(self, "_cache", cache)  # parsed fields; of this very object only
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse: a state never changes."""
-        raise AttributeError(
-            f"A state cannot be changed: return state.set({name}=…) from the node instead."
-        )
-
-    def __delattr__(self, name: str) -> None:
-        """Refuse: a state never changes."""
-        raise AttributeError(f"A state cannot be changed: “{name}” stays.")
-
     if not TYPE_CHECKING:  # type checkers know the fields of a class, and no others
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse: a state never changes."""
+            raise AttributeError(
+                f"A state cannot be changed: return state.set({name}=…) from the node instead."
+            )
+
+        def __delattr__(self, name: str) -> None:
+            """Refuse: a state never changes."""
+            raise AttributeError(f"A state cannot be changed: “{name}” stays.")
 
         def __getattr__(self, name: str) -> Any:
             """Read a key of an open bag as an attribute: what a template does."""

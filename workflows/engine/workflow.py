@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -20,6 +20,8 @@ from .shape import GraphShape
 from .state import State
 
 S = TypeVar("S", bound=State)
+Key_co = TypeVar("Key_co", covariant=True)
+Value_co = TypeVar("Value_co", covariant=True)
 Asked_contra = TypeVar("Asked_contra", bound=State, contravariant=True)
 In_contra = TypeVar("In_contra", bound=State, contravariant=True)
 Out_co = TypeVar("Out_co", bound=State, covariant=True)
@@ -35,7 +37,9 @@ class DefinitionWarning(UserWarning):
 class Branch(Generic[Asked_contra, In_contra, Out_co]):
     """One way out of a node in a table of routes: the states it asks about, takes and gives."""
 
-    when: Predicate[Asked_contra] | Callable[[Asked_contra], bool] | None  # None: always
+    when: (
+        Predicate[Asked_contra] | Callable[[Asked_contra], bool] | None
+    )  # None: always
     target: Node[In_contra, Out_co]
 
 
@@ -52,6 +56,13 @@ def otherwise(target: Node[In_contra, Out_co]) -> Branch[State, In_contra, Out_c
     return Branch(None, target)
 
 
+class Routes(Protocol[Key_co, Value_co]):
+    """A table of routes; a mapping's own type would not let a step of any state be a key."""
+
+    def items(self) -> Iterable[tuple[Key_co, Value_co]]:
+        """Return the rows."""
+
+
 class Workflow(Generic[S]):
     """A named graph, its state and its params: what a person launches.
 
@@ -64,7 +75,7 @@ class Workflow(Generic[S]):
         *,
         state: type[S],
         start: Node[S, S],
-        routes: Mapping[Node[S, S], Node[S, S] | Sequence[Branch[S, S, S]]],
+        routes: Routes[Node[S, S], Node[S, S] | Sequence[Branch[S, S, S]]],
         title: str = "",
         description: str = "",
         params: type | None = None,

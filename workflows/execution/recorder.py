@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.utils import timezone
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from workflows.models import Run
 
 DRIP_SECONDS = 0.2  # log lines of a node that takes long appear after this
+TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
 MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and says so
 MAX_MESSAGE_CHARS = 20_000  # of one log line or error message
 RESERVED = "\x00"  # PostgreSQL's text cannot hold it
@@ -68,6 +71,7 @@ class Recorder:
         self._draining = draining
         self._reply = reply
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._encoder = Encoder()
         self._stored: State | None = None  # the last state given to save, or restored
         self._kept: dict[int, dict[int, Any]] = {}
@@ -222,9 +226,17 @@ class Recorder:
             self._write_stage()
 
     def _count_item(self) -> None:
-        if self._stage is not None and self._stage.items_done is not None:
-            self._stage.items_done += 1
-            self._write_stage()
+        stage = self._stage
+        if stage is None or stage.items_done is None or not stage.items_total:
+            return
+        before = stage.items_done * TOLD_PARTS // stage.items_total
+        stage.items_done += 1
+        self._write_stage()
+        if stage.items_done * TOLD_PARTS // stage.items_total > before:
+            done, total = stage.items_done, stage.items_total
+            self._add_log(
+                Level.DEBUG, f"{stage.node}: {done} of {total} items", timezone.now()
+            )
 
     def _is_answered(self, sequence: int) -> bool:
         """Tell whether the edges of this step follow the answer of a person."""
@@ -234,8 +246,11 @@ class Recorder:
 
     def log(self, level: int, message: str) -> None:
         """Add a log line of the current stage; safe to call from any thread."""
-        now = timezone.now()
-        self._loop.call_soon_threadsafe(self._add_log, level, clean(message), now)
+        add = partial(self._add_log, level, clean(message), timezone.now())
+        if threading.get_ident() == self._thread:
+            add()
+        else:  # in order: what tells the loop that the node has ended comes later
+            self._loop.call_soon_threadsafe(add)
 
     def _add_log(self, level: int, message: str, now: Any) -> None:
         self._log_number += 1
@@ -313,8 +328,6 @@ class Recorder:
 
     async def _flush(self) -> None:
         """Submit the record and wait; also for what went out without waiting."""
-        # log() hops through the loop: let lines written before this point arrive
-        await asyncio.sleep(0)
         if self._drip is not None:
             self._drip.cancel()
             self._drip = None

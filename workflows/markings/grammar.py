@@ -31,7 +31,11 @@ class Marking:
 def normal(text: str) -> str:
     """Return the text with full-width and look-alike signs as the plain ones."""
     plain = unicodedata.normalize("NFKC", text)
-    return re.sub(r"[‐-―−]", "-", plain).replace("\\", "/").replace("\u00a0", " ")
+    return (
+        re.sub("[\u2010-\u2015\u2212]", "-", plain)
+        .replace("\\", "/")
+        .replace("\u00a0", " ")
+    )
 
 
 def banner(text: str) -> Marking | None:

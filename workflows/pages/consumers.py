@@ -134,7 +134,8 @@ class LivePage(AsyncWebsocketConsumer):
                 if drawing.is_gone:
                     await self.close(GONE)
                     return
-                await self._send_changed(drawing.regions)
+                if not await self._send_changed(drawing.regions):
+                    return
                 await asyncio.sleep(self.pause_seconds)
         except asyncio.CancelledError:
             raise
@@ -149,15 +150,20 @@ class LivePage(AsyncWebsocketConsumer):
         except TimeoutError:
             logger.info("A live page has not shown its last drawing: %r", self._key)
 
-    async def _send_changed(self, regions: Mapping[str, str]) -> None:
-        """Send the regions that differ from what this page has."""
+    async def _send_changed(self, regions: Mapping[str, str]) -> bool:
+        """Send the regions that differ from what this page has; False: it went away."""
         changed = {
             name: html for name, html in regions.items() if self._sent.get(name) != html
         }
         if changed:
             self._sent.update(changed)
             self._shown.clear()
-            await self.send(text_data="\n".join(changed.values()))
+            try:
+                await self.send(text_data="\n".join(changed.values()))
+            except Exception:  # each server raises something else here
+                logger.debug("A page left while it was being sent to.", exc_info=True)
+                return False
+        return True
 
     async def _may_still_watch(self) -> bool:
         """Tell whether the session and the account still stand; looked up now and then."""

@@ -57,8 +57,8 @@ async def work(state: Count, runtime: Runtime) -> Count:
     """Leave a trace, and wait where the test wants a run to be held."""
     leave_trace(state, runtime)
     await asyncio.sleep(state.params.seconds)
-    while held(state):
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 - the signal is a file: it comes from outside
+    while held(state):  # noqa: ASYNC110 - what it waits for happens in another process or thread
+        await asyncio.sleep(0.01)
     return state.append("steps", runtime.key).set(done=state.done + 1)
 
 

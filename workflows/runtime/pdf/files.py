@@ -8,6 +8,7 @@ another run's page waiting; call these functions from threads, never from an eve
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage
-from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY, FPDF_ERR_SUCCESS
+from pypdfium2.raw import (
+    FPDF_ERR_PASSWORD,
+    FPDF_ERR_SECURITY,
+    FPDF_GetLastError,
+    FPDF_LoadDocument,
+    FPDF_LoadMemDocument64,
+)
 
 from workflows.runtime.pdf.errors import (
     DamagedPage,
@@ -25,6 +32,7 @@ from workflows.runtime.pdf.errors import (
     NoPages,
     NotAPdf,
     PageOutOfRange,
+    PdfError,
     TooManyPages,
 )
 
@@ -104,31 +112,41 @@ def _refuse_other_files(source: Source) -> None:
 
 
 def _open(source: Source) -> PdfDocument:
+    """Return the document. PDFium reads from `source` as long as it is open."""
+    if isinstance(source, Path):
+        handle = FPDF_LoadDocument(os.fsencode(source), None)
+    else:
+        handle = FPDF_LoadMemDocument64(source, len(source), None)
+    if not handle:
+        _explain(FPDF_GetLastError(), source)  # tells of failures only: ask at once
+    document = PdfDocument(handle)
     try:
-        document = PdfDocument(source)
-    except PdfiumError as error:
-        _explain(error, source)
-    count = len(document)
-    if count > MAX_PAGES:
+        _refuse_count(len(document))
+    except PdfError:
         document.close()
-        raise TooManyPages(
-            f"The PDF has {count:,} pages; we read at most {MAX_PAGES:,}."
-        )
+        raise
     return document
 
 
-def _explain(error: PdfiumError, source: Source) -> NoReturn:
+def _refuse_count(pages: int) -> None:
+    if pages < 1:
+        raise NoPages
+    if pages > MAX_PAGES:
+        raise TooManyPages(
+            f"The PDF has {pages:,} pages; we read at most {MAX_PAGES:,}."
+        )
+
+
+def _explain(code: int, source: Source) -> NoReturn:
     """Raises the error that says what PDFium found wrong."""
-    if error.err_code in (FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY):
-        raise EncryptedPdf from error
-    if error.err_code == FPDF_ERR_SUCCESS:
-        raise NoPages from error
+    if code in (FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY):
+        raise EncryptedPdf
     if not _has_end(source):
         raise DamagedPdf(
             "The PDF ends too early: part of the file is missing. "
             "Copy or download it again."
-        ) from error
-    raise DamagedPdf from error
+        )
+    raise DamagedPdf
 
 
 def _has_end(source: Source) -> bool:

@@ -1,0 +1,139 @@
+"""A run's rows in the words of the reference: what `db`, `run` and `stream` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from tests.engine.traces.replay import plain
+from workflows.execution.checkpoints import rebuild, states
+from workflows.models import Attempt, Checkpoint, Decision, Run, Stage, StageStatus
+from workflows.models import Status
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Story:
+    """What the rows of one run tell; all empty when the run is gone."""
+
+    run: Row | None = None
+    stages: list[Row] = field(default_factory=list)
+    decisions: list[Row] = field(default_factory=list)
+    checkpoint: Row | None = None
+    stream: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """Where the run stands; "" when it is gone."""
+        return self.run["status"] if self.run else ""
+
+    @property
+    def path(self) -> list[str]:
+        """The nodes that completed, in order."""
+        return [s["node_name"] for s in self.stages if s["status"] == "completed"]
+
+
+def read_story(run_id: UUID) -> Story:
+    """Read everything a run left; call it on a database thread."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        assert not Stage.objects.filter(run=run_id).exists()
+        assert not Decision.objects.filter(run=run_id).exists()
+        assert not Checkpoint.objects.filter(run=run_id).exists()
+        return Story()
+    rows = Checkpoint.objects.filter(run=run).order_by("sequence")
+    known = {state.sequence: plain(state.data) for state in states(rows)}
+    stages = list(Stage.objects.filter(run=run).order_by("attempt", "sequence"))
+    taken = _walked(stages, Decision.objects.filter(run=run, taken=True))
+    return Story(
+        run=run_row(run),
+        stages=[_stage_row(stage, known) for stage in stages],
+        decisions=[_decision_row(one) for one in taken],
+        checkpoint=_checkpoint_row(run),
+        stream=list(_stream(run, stages, taken, known)),
+        attempts=list(Attempt.objects.filter(run=run).values("outcome", "error_code")),
+    )
+
+
+def run_row(run: Run) -> Row:
+    """A run as the reference shows it; its error as whether there is one."""
+    return {
+        "workflow_name": run.workflow_name,
+        "status": str(run.status),
+        "params": plain(run.params),
+        "result": plain(run.result),
+        # a cancel needs no reason, and then has no words; its code is always there
+        "error_message": (run.error_message or run.error_code) or None,
+        "started": run.started_at is not None,
+        "completed": run.completed_at is not None,
+    }
+
+
+def _stage_row(stage: Stage, known: Mapping[int, Any]) -> Row:
+    completed = stage.status == StageStatus.COMPLETED
+    return {
+        "node_name": stage.node_name,
+        "iteration": stage.iteration,
+        "status": str(stage.status),
+        "has_duration": stage.duration_ms is not None,
+        "input_snapshot": known.get(stage.sequence - 1),
+        "output_snapshot": known.get(stage.sequence) if completed else None,
+        "sequence": stage.sequence,
+        "attempt": stage.attempt,
+        "error": stage.error_message,
+    }
+
+
+def _walked(stages: list[Stage], decisions: Any) -> list[Decision]:
+    """The edges a walk took; not those by which a run went on from its checkpoint.
+
+    That jump follows a step of an earlier attempt, and the reference has no row of it.
+    """
+    steps = {(stage.attempt, stage.sequence) for stage in stages}
+    ordered = decisions.order_by("attempt", "sequence", "edge_index")
+    return [one for one in ordered if (one.attempt, one.sequence) in steps]
+
+
+def _decision_row(decision: Decision) -> Row:
+    return {
+        "from_node": decision.from_node,
+        "to_node": decision.to_node,
+        "predicate_result": decision.predicate_result,
+    }
+
+
+def _checkpoint_row(run: Run) -> Row | None:
+    """The last state; nothing while that is the initial one."""
+    snapshot = rebuild(run.pk)
+    if snapshot is None or snapshot.sequence == 0:
+        return None
+    return {"checkpoint_node": snapshot.node, "data": plain(snapshot.data)}
+
+
+def _stream(
+    run: Run, stages: list[Stage], taken: list[Decision], known: Mapping[int, Any]
+) -> Iterator[Row]:
+    """The events that a reader of the run's page sees, first to last."""
+    left = {(one.attempt, one.sequence): one for one in taken}
+    for stage in stages:
+        place = {"node_name": stage.node_name, "iteration": stage.iteration}
+        yield _event("stage.start", place)
+        if stage.status == StageStatus.COMPLETED:
+            place |= {"output_snapshot": known.get(stage.sequence)}
+            yield _event("stage.complete", place)
+        elif stage.status != StageStatus.STARTED:
+            yield _event("error", {"node_name": stage.node_name})
+        if decision := left.get((stage.attempt, stage.sequence)):
+            yield _event("decision", _decision_row(decision))
+    if run.status == Status.COMPLETED:
+        yield _event("complete", {"result": plain(run.result)})
+    elif run.is_ended:
+        yield _event("error", {})
+
+
+def _event(kind: str, data: Row) -> Row:
+    return {"type": kind, "data": data}
