@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get none
 HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
-MEMBER_RIGHTS = (
-    "view_run",
-    "add_run",
-    "change_run",
-    "view_document",
-    "add_document",
-    "view_approval",
-    "change_approval",
-)
 
 hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -189,14 +180,9 @@ def sign_in(db: None) -> Callable[[User], Client]:
 
 
 def _member(name: str) -> User:
-    from django.contrib.auth.models import Permission, User
+    from django.contrib.auth.models import User
 
-    user = User.objects.create_user(name, password=f"{name}'s password")
-    rights = Permission.objects.filter(
-        content_type__app_label="workflows", codename__in=MEMBER_RIGHTS
-    )
-    user.user_permissions.set(rights)
-    return user
+    return User.objects.create_user(name, password=f"{name}'s password")
 
 
 @contextmanager

@@ -443,6 +443,19 @@ async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) ->
     assert (stage.items_done, stage.items_total) == (4, 4)
 
 
+async def test_the_log_tells_how_far_a_long_parallel_node_has_come(
+    registry: Registry,
+) -> None:
+    run = await launch(registry, summing(), numbers=list(range(20)))
+    async with working(registry):
+        await ended(run.pk)
+    told = await rows(
+        LogLine.objects.filter(run=run, level=10).values_list("message", flat=True)
+    )
+    assert len(told) == 10
+    assert (told[0], told[-1]) == ("doubles: 2 of 20 items", "doubles: 20 of 20 items")
+
+
 async def test_a_sleeping_run_holds_no_place_and_wakes_in_time(
     registry: Registry,
 ) -> None:

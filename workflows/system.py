@@ -284,27 +284,21 @@ def _order(sort: str) -> list[OrderBy]:
         field = name.removeprefix("-")
         if field not in SORTABLE:
             raise InvalidSort(field, SORTABLE)
+        turned = F(field).desc if name.startswith("-") else F(field).asc
         # what is not there comes last on every database, whichever way round
-        ends_last = {"nulls_last": True}
-        wanted = F(field)
-        order.append(
-            wanted.desc(**ends_last) if name != field else wanted.asc(**ends_last)
-        )
+        order.append(turned(nulls_last=True))
     return [*order, F("id").desc()]
 
 
 def _mentions(text: str) -> Q:
     """Return the condition that a run has to do with a text."""
     text = text.replace("\x00", "\ufffd")  # PostgreSQL would refuse it
-    found = (
+    return (
         Q(workflow_name__icontains=text)
         | Q(error_message__icontains=text)
         | Q(launched_by__username__icontains=text)
+        | Q(pk__iendswith=text)  # pages show the end of an id
     )
-    try:
-        return found | Q(pk=UUID(text))
-    except ValueError:
-        return found
 
 
 def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:

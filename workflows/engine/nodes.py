@@ -131,7 +131,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         result: Any = call() if self._is_async else await in_thread(call, context)
         if self._is_async or inspect.isawaitable(result):
             result = await result
-        return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out_co]
+        return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
 
 
 class Failed(Exception):

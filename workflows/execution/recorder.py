@@ -232,7 +232,8 @@ class Recorder:
         before = stage.items_done * TOLD_PARTS // stage.items_total
         stage.items_done += 1
         self._write_stage()
-        if stage.items_done * TOLD_PARTS // stage.items_total > before:
+        some = stage.items_total >= TOLD_PARTS  # fewer can be counted on the page
+        if some and stage.items_done * TOLD_PARTS // stage.items_total > before:
             done, total = stage.items_done, stage.items_total
             self._add_log(
                 Level.DEBUG, f"{stage.node}: {done} of {total} items", timezone.now()

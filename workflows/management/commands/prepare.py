@@ -14,7 +14,6 @@ from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"
 LOCK_NUMBER = 7_446_257_225  # PostgreSQL knows advisory locks by numbers; this is ours

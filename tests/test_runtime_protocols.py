@@ -1,0 +1,259 @@
+"""What a workflow may reach: the Runtime, its fakes, and what answers in their place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import BaseModel, Field
+
+from workflows.runtime import (
+    Agents,
+    Documents,
+    DocumentRef,
+    FakeAgents,
+    FakeDocuments,
+    FakeImages,
+    FakeLogger,
+    FakeProfiles,
+    FakeRuntime,
+    Images,
+    Invalid,
+    Logger,
+    LogEntry,
+    Message,
+    NoAgents,
+    NodeContext,
+    NoProfiles,
+    NotFound,
+    Profiles,
+    ProviderError,
+    Reference,
+    Reply,
+    Runtime,
+    StageProfile,
+    Tool,
+    ToolCall,
+    Unavailable,
+    UpstreamFailed,
+    page_of,
+)
+
+
+@dataclass
+class Place:
+    """Where a node runs, for tests."""
+
+    key: str = "run/judge/3"
+    node: str = "judge"
+    sequence: int = 3
+    cancelled: bool = False
+
+
+class Verdict(BaseModel):
+    label: str
+    confidence: float = Field(ge=0, le=1)
+
+
+def test_importing_the_runtime_imports_no_django() -> None:
+    code = "import sys, workflows.runtime; sys.exit('django' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_fakes_and_the_absent_are_what_the_protocols_ask_for() -> None:
+    agents: list[Agents] = [FakeAgents(), NoAgents()]
+    documents: Documents = FakeDocuments()
+    images: Images = FakeImages()
+    profiles: list[Profiles] = [FakeProfiles(), NoProfiles()]
+    logger: Logger = FakeLogger()
+    context: NodeContext = Place()
+    for each in agents:
+        runtime: Runtime = FakeRuntime(
+            agents=each if isinstance(each, FakeAgents) else FakeAgents()
+        )
+        assert runtime.at(context).context is context
+    assert all((documents, images, profiles, logger))
+
+
+# The Runtime -------------------------------------------------------------------------
+
+
+def test_a_runtime_knows_the_node_it_was_handed_to() -> None:
+    runtime = FakeRuntime()
+    here = runtime.at(Place(cancelled=True))
+    assert isinstance(here, FakeRuntime)
+    assert (here.key, here.cancelled) == ("run/judge/3", True)
+    assert runtime.cancelled is False
+
+
+def test_outside_a_node_there_is_no_key() -> None:
+    with pytest.raises(Unavailable, match="not inside a node"):
+        _ = FakeRuntime().key
+
+
+def test_log_lines_know_their_node_and_share_one_log() -> None:
+    runtime = FakeRuntime()
+    runtime.logger.info("Before.")
+    runtime.at(Place(node="judge")).logger.warning("Page %d of %d.", 2, 3)
+    assert runtime.logger.entries == [
+        LogEntry("info", "Before."),
+        LogEntry("warning", "Page 2 of 3.", "judge"),
+    ]
+    assert runtime.logger.text == "Before.\nPage 2 of 3."
+
+
+def test_a_percent_sign_in_a_line_without_values_is_kept() -> None:
+    logger = FakeLogger()
+    logger.error("50 % done")
+    logger.debug("%s", "100 %")
+    assert logger.text == "50 % done\n100 %"
+
+
+# References --------------------------------------------------------------------------
+
+
+class Params(BaseModel):
+    document: DocumentRef
+    annex: DocumentRef | None = None
+    several: list[DocumentRef] = []
+
+
+def test_a_document_reference_is_an_id_that_a_form_recognises() -> None:
+    assert Reference("document") in Params.model_fields["document"].metadata
+    properties = Params.model_json_schema()["properties"]
+    assert properties["document"]["reference"] == "document"
+    assert properties["annex"]["anyOf"][0]["reference"] == "document"
+    assert properties["several"]["items"]["reference"] == "document"
+
+
+def test_a_document_reference_survives_json() -> None:
+    given = Params(document=uuid4())
+    assert isinstance(given.document, UUID)
+    assert Params.model_validate_json(given.model_dump_json()) == given
+
+
+# Documents and images ----------------------------------------------------------------
+
+
+async def test_a_fake_document_gives_its_pages_as_they_stand() -> None:
+    documents = FakeDocuments()
+    memo = documents.add("memo.pdf", ["SECRET\n\nThe plan.", page_of("Annex", 7)])
+    info = await documents.get(memo)
+    assert (info.name, info.page_count) == ("memo.pdf", 2)
+    first, _ = await documents.pages(memo)
+    assert first.text == "SECRET\nThe plan."
+    assert (await documents.page(memo, 2)).text == "Annex"
+    assert documents.reads == [(memo, None), (memo, 2)]
+
+
+async def test_what_is_not_there_is_not_found() -> None:
+    documents = FakeDocuments()
+    for wanted in (documents.get, documents.read, documents.pages):
+        with pytest.raises(NotFound, match="no document"):
+            await wanted(uuid4())
+    memo = documents.add("memo.pdf", ["One page."])
+    with pytest.raises(NotFound, match="1 page, not a page 2"):
+        await documents.page(memo, 2)
+
+
+def test_lines_of_a_fake_page_stand_where_they_were_put() -> None:
+    page = page_of("HEAD\n\nbody text" + "\n" * 57 + "FOOT")
+    head, body, foot = page.lines
+    assert head.box.top < 0.05 < body.box.top < 0.9 < foot.box.top < 1
+    first, second = body.words
+    assert first.box.right < second.box.left
+
+
+async def test_a_fake_image_is_a_picture_and_remembers_what_was_asked() -> None:
+    images, document = FakeImages(), uuid4()
+    image = await images.render(document, 3, dpi=72)
+    assert image.data.startswith(b"\x89PNG")
+    assert (image.page, image.mime) == (3, "image/png")
+    assert images.rendered == [(document, 3, 72)]
+    assert (await images.render(document, 3, dpi=72)).id == image.id
+
+
+# Agents ------------------------------------------------------------------------------
+
+
+async def test_without_a_provider_every_call_says_where_to_add_one() -> None:
+    agents = NoAgents()
+    calls = [
+        agents.chat("clerk", "Hello"),
+        agents.vision("clerk", "Look", [b"png"]),
+        agents.tools("clerk", "Do", []),
+        agents.embed("clerk", ["text"]),
+        agents.ask("clerk", "Judge", Verdict),
+        anext(aiter(agents.chat_stream("clerk", "Hello"))),
+    ]
+    for call in calls:
+        with pytest.raises(Unavailable, match=r"“clerk”.*on the Agents page"):
+            await call
+
+
+async def test_a_fake_agent_answers_from_its_script_in_order() -> None:
+    agents = FakeAgents(clerk=["Good morning.", Reply("Bye.", tokens_out=2)])
+    assert (await agents.chat("clerk", "Hello", temperature=0)).text == "Good morning."
+    assert (await agents.chat("clerk", [Message("user", "Bye")])).tokens_out == 2
+    assert agents.calls[0].prompt == "Hello"
+    assert agents.calls[0].options == {"temperature": 0}
+    with pytest.raises(UpstreamFailed, match="more often"):
+        await agents.chat("clerk", "Again?")
+    with pytest.raises(NotFound, match="no agent “judge”"):
+        await agents.chat("judge", "Hello")
+
+
+async def test_a_fake_stream_gives_the_whole_text_in_pieces() -> None:
+    agents = FakeAgents(clerk=["one two two one"])
+    stream: AsyncIterator[str] = agents.chat_stream("clerk", "Count")
+    pieces = [piece async for piece in stream]
+    assert len(pieces) == 4
+    assert "".join(pieces) == "one two two one"
+
+
+async def test_an_answer_is_validated_into_its_model() -> None:
+    verdict = Verdict(label="memo", confidence=0.5)
+    agents = FakeAgents(
+        judge=[verdict, '{"label": "memo", "confidence": 0.5}', {"label": "memo"}]
+    )
+    assert await agents.ask("judge", "Which?", Verdict) is verdict
+    assert await agents.ask("judge", "Which?", Verdict, token="key") == verdict
+    assert agents.calls[1].options == {"token": "key"}
+    with pytest.raises(UpstreamFailed, match="did not answer as Verdict"):
+        await agents.ask("judge", "Which?", Verdict)
+
+
+async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised() -> None:
+    call = ToolCall("1", "look_up", {"name": "memo"})
+    agents = FakeAgents(clerk=[[call], [[0.5, 1]], "A boat.", UpstreamFailed("Down.")])
+    tool = Tool("look_up", "Find a document.", {"type": "object"})
+    assert await agents.tools("clerk", "Find it", [tool]) == (call,)
+    assert await agents.embed("clerk", ["text"]) == ((0.5, 1),)
+    assert (await agents.vision("clerk", "What?", [b"png"])).text == "A boat."
+    with pytest.raises(UpstreamFailed, match="Down"):
+        await agents.chat("clerk", "Hello")
+    with pytest.raises(Invalid, match="given none"):
+        await agents.vision("clerk", "What?", [])
+
+
+# Profiles and errors -----------------------------------------------------------------
+
+
+def test_a_profile_is_laid_over_the_defaults_field_by_field() -> None:
+    default = StageProfile(agent="clerk", prompt="Judge.", options={"a": 1, "b": 1})
+    profiles = FakeProfiles(judge=StageProfile(agent="expert", options={"b": 2}))
+    assert profiles.stage("judge", default) == StageProfile(
+        "expert", "Judge.", {"a": 1, "b": 2}
+    )
+    assert profiles.stage("other", default) == default
+    assert NoProfiles().stage("judge", default) == default
+
+
+def test_each_kind_of_error_has_a_code_and_a_sentence() -> None:
+    kinds = ProviderError.__subclasses__()
+    assert len({kind.code for kind in kinds}) == len(kinds) == 6
+    assert all(str(kind()).endswith(".") for kind in kinds)
