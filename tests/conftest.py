@@ -13,7 +13,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,18 +182,3 @@ def _member(name: str) -> User:
     from django.contrib.auth.models import User
 
     return User.objects.create_user(name, password=f"{name}'s password")
-
-
-@contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Have environment variables set for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -209,7 +209,8 @@ class SchemaForm(forms.Form):
         for path, one in self._found.items():
             if path in self.fields:
                 value = self.cleaned_data.get(path)
-                if value == "" and isinstance(self.fields[path], DocumentField):
+                is_document = isinstance(self.fields[path], DocumentField)
+                if value == "" and (one.is_nullable or is_document):
                     value = None
                 if value is not None or one.is_nullable:
                     put(values, path, value)

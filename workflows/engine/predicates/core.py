@@ -66,9 +66,9 @@ class Predicate(ABC, Generic[S_contra]):
             function if isinstance(function, Predicate) else FunctionPredicate(function)
         )
 
+    @abstractmethod
     def __call__(self, state: S_contra) -> bool:
         """Return the answer alone; raises what the predicate raises."""
-        return self._answer(state)[0]
 
     def evaluate(self, state: S_contra) -> Evaluation:
         """Return the answer with its reason. Raises PredicateFailed, with what was read so far."""
@@ -262,6 +262,9 @@ def predicate(given: Any = "", /, *, name: str = "", otherwise: str = "") -> Any
 
 
 class _Always(Predicate[S_contra]):
+    def __call__(self, state: S_contra) -> bool:  # noqa: ARG002
+        return True
+
     def _answer(self, state: Any) -> Answer:  # noqa: ARG002
         return True, "always", ()
 
@@ -276,6 +279,10 @@ class Not(Predicate[S_contra]):
         """Take the part."""
         super().__init__(f"not {_grouped(part, 3)}")
         self.part = part
+
+    def __call__(self, state: S_contra) -> bool:
+        """Return the opposite of the part's answer."""
+        return not self.part(state)
 
     def _answer(self, state: Any) -> Answer:
         (inner,), result = _evaluated((self.part,), state, stops_at=None)
@@ -296,6 +303,10 @@ class AllOf(Predicate[S_contra]):
         super().__init__(" and ".join(_grouped(part, 3) for part in parts) or "always")
         self.parts = parts
 
+    def __call__(self, state: S_contra) -> bool:
+        """Return whether every part holds."""
+        return all(part(state) for part in self.parts)
+
     def _answer(self, state: Any) -> Answer:
         parts, last = _evaluated(self.parts, state, stops_at=False)
         return last is not False, _joined(parts) or "nothing is asked", parts
@@ -310,6 +321,10 @@ class AnyOf(Predicate[S_contra]):
         """Take the parts, in the order in which they are asked."""
         super().__init__(" or ".join(_grouped(part, 2) for part in parts) or "never")
         self.parts = parts
+
+    def __call__(self, state: S_contra) -> bool:
+        """Return whether some part holds."""
+        return any(part(state) for part in self.parts)
 
     def _answer(self, state: Any) -> Answer:
         parts, last = _evaluated(self.parts, state, stops_at=True)

@@ -27,6 +27,18 @@ class Edge:
         """The predicate's name; empty without one."""
         return "" if self.when is None else self.when.name
 
+    def holds(self, state: State) -> bool:
+        """Return the answer of its predicate alone: what a walk needs that no one watches.
+
+        Raises PredicateFailed, as `evaluate` does.
+        """
+        if self.when is None:
+            return True
+        try:
+            return self.when(state)
+        except Exception:  # asked again, to tell what it read: a predicate is pure
+            return self.evaluate(state).result
+
     def evaluate(self, state: State) -> Evaluation:
         """Return what its predicate says of a state. Raises PredicateFailed, naming this edge."""
         if self.when is None:

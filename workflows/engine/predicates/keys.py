@@ -30,9 +30,12 @@ class KeyPredicate(Predicate[State]):
         self.wanted = wanted
         self._holds = holds
 
+    def __call__(self, state: State) -> bool:
+        """Return the answer; a key that is not there answers no question with yes."""
+        return self.key in state and self._asked(state)
+
     def _answer(self, state: Any) -> Answer:
-        result = self.key in state and self._asked(state)
-        return result, self._reason(state, "needs"), ()
+        return self(state), self._reason(state, "needs"), ()
 
     def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
         """Return what it must not be."""

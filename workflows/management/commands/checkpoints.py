@@ -1,0 +1,62 @@
+"""`manage.py checkpoints RUN`: the states of a run, step by step, and what changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from workflows.engine.delta import diff
+from workflows.engine.errors import CheckpointMismatch
+from workflows.errors import RunNotFound
+from workflows.execution.checkpoints import rebuild, states
+from workflows.models import Checkpoint
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    """Print what each step changed, or one whole state; name rows that are damaged."""
+
+    help = "Show the states of a run: what each step changed, or one with --at."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the run and perhaps a step."""
+        parser.add_argument("run", help="the run's id")
+        parser.add_argument("--at", type=int, help="the whole state after this step")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Rebuild from the rows; a missing or damaged one is named."""
+        try:
+            run = system.find_run(options["run"])
+            if options["at"] is None:
+                self._changes(run.pk)
+            else:
+                self._state(run.pk, options["at"])
+        except (RunNotFound, CheckpointMismatch) as error:
+            raise CommandError(str(error)) from error
+
+    def _state(self, run_id: Any, at: int) -> None:
+        snapshot = rebuild(run_id, at)
+        if snapshot is None or snapshot.sequence != at:
+            raise CommandError(f"Run {run_id} has no checkpoint of step {at}.")
+        self.stdout.write(json.dumps(snapshot.data, indent=2, ensure_ascii=False))
+
+    def _changes(self, run_id: Any) -> None:
+        rows = Checkpoint.objects.filter(run_id=run_id).order_by("sequence")
+        if not rows:
+            self.stdout.write(f"Run {run_id} has no checkpoints.")
+            return
+        before: Any = None
+        for row, snapshot in zip(rows, states(rows), strict=True):
+            where = f"{row.sequence}. {row.node_name or 'start'}"
+            self.stdout.write(f"{where} ({row.get_kind_display()}, {row.bytes} bytes)")
+            if before is not None:
+                for operation in diff(before, snapshot.data):
+                    self.stdout.write(
+                        f"    {json.dumps(operation, ensure_ascii=False)}"
+                    )
+            before = snapshot.data
