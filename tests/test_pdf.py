@@ -15,6 +15,7 @@ from PIL import Image
 from tests import crafted_pdfs as crafted
 from tests.crafted_pdfs import BODY, one_page, written
 from workflows.runtime import Box, Invalid, pdf
+from workflows.runtime.pdf import limits
 from workflows.samples import samples
 
 # What cannot be opened ---------------------------------------------------------------
@@ -232,15 +233,19 @@ def test_an_image_that_would_fill_the_memory_is_refused() -> None:
             use(data, 1)
 
 
-def test_drawings_within_drawings_without_end_are_refused() -> None:
+def test_drawings_within_drawings_without_end_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_NESTED", 400)
+
     def drawing(number: int, content: bytes) -> bytes:
         inner = b"/XObject<</X %d 0 R>>/Font<</F 5 0 R>>" % (number + 1)
         facts = b"/Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<<%s>>" % inner
         return crafted.stream(content, facts)
 
-    nested = [drawing(number, b"/X Do " * 8) for number in range(6, 12)]
+    nested = [drawing(number, b"/X Do " * 8) for number in range(6, 9)]
     data = one_page(
-        b"/X Do", resources=b"/XObject<</X 6 0 R>>", more=[*nested, drawing(12, BODY)]
+        b"/X Do", resources=b"/XObject<</X 6 0 R>>", more=[*nested, drawing(9, BODY)]
     )
     with pytest.raises(pdf.PageTooComplex, match="within other drawings"):
         pdf.read_page(data, 1)

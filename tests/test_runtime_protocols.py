@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,8 +14,8 @@ from pydantic import BaseModel, Field
 
 from workflows.runtime import (
     Agents,
-    Documents,
     DocumentRef,
+    Documents,
     FakeAgents,
     FakeDocuments,
     FakeImages,
@@ -23,8 +24,8 @@ from workflows.runtime import (
     FakeRuntime,
     Images,
     Invalid,
-    Logger,
     LogEntry,
+    Logger,
     Message,
     NoAgents,
     NodeContext,
@@ -64,19 +65,44 @@ def test_importing_the_runtime_imports_no_django() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_fakes_and_the_absent_are_what_the_protocols_ask_for() -> None:
+PROTOCOLS: list[tuple[type, object]] = [
+    (Agents, FakeAgents()),
+    (Agents, NoAgents()),
+    (Documents, FakeDocuments()),
+    (Images, FakeImages()),
+    (Profiles, FakeProfiles()),
+    (Profiles, NoProfiles()),
+    (Logger, FakeLogger()),
+    (NodeContext, Place()),
+]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "made"), PROTOCOLS, ids=[type(made).__name__ for _, made in PROTOCOLS]
+)
+def test_what_stands_for_a_protocol_has_all_of_it(protocol: type, made: object) -> None:
+    wanted = [name for name in vars(protocol) if not name.startswith("_")]
+    assert wanted
+    for name in wanted:
+        assert hasattr(made, name)
+        asked, given = vars(protocol)[name], getattr(made, name)
+        if callable(asked):
+            assert inspect.isasyncgenfunction(given) or (
+                inspect.iscoroutinefunction(asked) == inspect.iscoroutinefunction(given)
+            )
+
+
+def test_a_type_checker_takes_the_fakes_for_the_protocols() -> None:
     agents: list[Agents] = [FakeAgents(), NoAgents()]
-    documents: Documents = FakeDocuments()
-    images: Images = FakeImages()
+    runtime: Runtime = FakeRuntime()
     profiles: list[Profiles] = [FakeProfiles(), NoProfiles()]
-    logger: Logger = FakeLogger()
-    context: NodeContext = Place()
-    for each in agents:
-        runtime: Runtime = FakeRuntime(
-            agents=each if isinstance(each, FakeAgents) else FakeAgents()
-        )
-        assert runtime.at(context).context is context
-    assert all((documents, images, profiles, logger))
+    parts: tuple[Documents, Images, Logger] = (
+        runtime.documents,
+        runtime.images,
+        runtime.logger,
+    )
+    made = [type(part) for part in (*agents, *profiles, *parts)]
+    assert len(set(made)) == 7
 
 
 # The Runtime -------------------------------------------------------------------------
@@ -156,7 +182,7 @@ async def test_what_is_not_there_is_not_found() -> None:
         with pytest.raises(NotFound, match="no document"):
             await wanted(uuid4())
     memo = documents.add("memo.pdf", ["One page."])
-    with pytest.raises(NotFound, match="1 page, not a page 2"):
+    with pytest.raises(NotFound, match="no page 2: it has 1"):
         await documents.page(memo, 2)
 
 
@@ -227,7 +253,9 @@ async def test_an_answer_is_validated_into_its_model() -> None:
         await agents.ask("judge", "Which?", Verdict)
 
 
-async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised() -> None:
+async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised() -> (
+    None
+):
     call = ToolCall("1", "look_up", {"name": "memo"})
     agents = FakeAgents(clerk=[[call], [[0.5, 1]], "A boat.", UpstreamFailed("Down.")])
     tool = Tool("look_up", "Find a document.", {"type": "object"})

@@ -60,9 +60,7 @@ def test_the_third_is_a_picture_without_a_text_layer() -> None:
 def test_a_scan_put_in_with_another_seed_is_another_scan() -> None:
     sheet = Sheet()
     sheet.centred(100, "RESTRICTED", font="label-bold", size=20)
-    one, same, other = (
-        scanned([sheet], title="Memo", seed=seed) for seed in (1, 1, 2)
-    )
+    one, same, other = (scanned([sheet], title="Memo", seed=seed) for seed in (1, 1, 2))
     assert one == same != other
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 SORTABLE = (
+    "id",
     "workflow_name",
     "status",
     "created_at",

@@ -26,27 +26,38 @@ scalars = st.one_of(
     st.booleans(),
     st.integers(-(2**60), 2**60),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8),
+    st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8
+    ),
 )
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
     ),
     max_leaves=8,
 )
 keys = st.sampled_from(KEYS)
 
 operations = st.one_of(
-    st.builds(lambda key, value: {"op": "set", "key": key, "value": value}, keys, values),
-    st.builds(lambda key, value: {"op": "append", "key": f"list_{key}", "value": value}, keys, values),
+    st.builds(
+        lambda key, value: {"op": "set", "key": key, "value": value}, keys, values
+    ),
+    st.builds(
+        lambda key, value: {"op": "append", "key": f"list_{key}", "value": value},
+        keys,
+        values,
+    ),
     st.builds(lambda key: {"op": "inc", "key": f"count_{key}"}, keys),
     st.builds(lambda key, value: {"op": "merge", "data": {key: value}}, keys, values),
 )
 predicates = st.recursive(
     st.one_of(
         st.builds(lambda key: {"p": "exists", "key": key}, keys),
-        st.builds(lambda key, value: {"p": "equals", "key": key, "value": value}, keys, values),
+        st.builds(
+            lambda key, value: {"p": "equals", "key": key, "value": value}, keys, values
+        ),
         st.builds(
             lambda key, value: {"p": "gte", "key": f"count_{key}", "value": value},
             keys,
@@ -72,7 +83,9 @@ def descriptions(draw: st.DrawFn) -> list[dict[str, Any]]:
     for name in names:
         ops = [*draw(st.lists(operations, max_size=3)), {"op": "inc", "key": "steps"}]
         calls.append({"call": "add_node", "name": name, "ops": ops})
-    calls.append({"call": "add_node", "name": END, "ops": draw(st.lists(operations, max_size=1))})
+    calls.append(
+        {"call": "add_node", "name": END, "ops": draw(st.lists(operations, max_size=1))}
+    )
     enough = {"p": "gte", "key": "steps", "value": steps}
     for name in names:
         ways = draw(st.lists(st.tuples(st.sampled_from(names), predicates), max_size=2))

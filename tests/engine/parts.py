@@ -53,10 +53,14 @@ class Runs:
         self.store = MemoryStore() if store is None else store
         self.clock = ManualClock()
         checkpoint = CheckpointConfig(interval=interval, preserve=preserve)
-        config = GraphConfig(name="g", max_iterations=max_iterations, checkpoint=checkpoint)
+        config = GraphConfig(
+            name="g", max_iterations=max_iterations, checkpoint=checkpoint
+        )
         self.graph = Graph("g", config, self.listener, self.store, self.clock)
 
-    def line(self, *nodes: Callable[..., Any] | Node[Any, Any], **options: Any) -> Graph:
+    def line(
+        self, *nodes: Callable[..., Any] | Node[Any, Any], **options: Any
+    ) -> Graph:
         """The graph with these nodes in a row; the last is the exit."""
         names = [getattr(each, "name", "") or each.__name__ for each in nodes]  # type: ignore[union-attr]
         for name, each in zip(names, nodes, strict=True):
@@ -67,8 +71,9 @@ class Runs:
         self.graph.set_exit_point(names[-1])
         return self.graph
 
-
-    def branch(self, source: Node[Any, Any], target: Node[Any, Any], **edge: Any) -> Graph:
+    def branch(
+        self, source: Node[Any, Any], target: Node[Any, Any], **edge: Any
+    ) -> Graph:
         """The graph of two nodes with that edge between them."""
         self.graph.add_node(source.name, source)
         self.graph.add_node(target.name, target)
@@ -96,7 +101,9 @@ def sets(name: str, value: Any = True) -> Node[Any, Any]:
 class Flaky:
     """A node that fails so many times before it does its work."""
 
-    def __init__(self, name: str, failures: int, error: type[Exception] = ValueError) -> None:
+    def __init__(
+        self, name: str, failures: int, error: type[Exception] = ValueError
+    ) -> None:
         self.name = name
         self.failures = failures
         self.error = error

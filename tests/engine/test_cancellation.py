@@ -21,7 +21,9 @@ from workflows.engine import (
 from workflows.engine.errors import DeadlinePassed
 
 
-async def cancelled_at(gate: Gate, run: asyncio.Task[State], cancellation: Cancellation) -> Any:
+async def cancelled_at(
+    gate: Gate, run: asyncio.Task[State], cancellation: Cancellation
+) -> Any:
     """Cancel once the gate's node waits; the error of the run."""
     await gate.entered.wait()
     cancellation.cancel("enough")
@@ -36,7 +38,11 @@ async def test_a_node_is_interrupted_where_it_awaits() -> None:
     run = asyncio.create_task(graph.execute(start(), cancellation=cancellation))
     error = await cancelled_at(gate, run, cancellation)
     assert gate.interrupted
-    assert (error.code, error.node, error.path) == ("node_failed", "gate", ("a", "gate"))
+    assert (error.code, error.node, error.path) == (
+        "node_failed",
+        "gate",
+        ("a", "gate"),
+    )
     assert error.is_cancelled
     assert not error.is_deadline
     assert error.state.checkpoint_node == "a"
@@ -67,7 +73,9 @@ async def test_cancelling_from_another_thread_interrupts_too() -> None:
     assert caught.value.is_cancelled
 
 
-async def test_a_node_that_does_not_await_again_completes_and_the_next_does_not_start() -> None:
+async def test_a_node_that_does_not_await_again_completes_and_the_next_does_not_start() -> (
+    None
+):
     runs, cancellation = Runs(), Cancellation()
 
     @node
@@ -106,7 +114,9 @@ async def test_a_run_cancelled_beforehand_starts_and_runs_nothing() -> None:
     assert runs.listener.types == ["graph.start", "graph.error"]
 
 
-async def test_a_node_that_swallows_the_interruption_is_stopped_at_its_boundary() -> None:
+async def test_a_node_that_swallows_the_interruption_is_stopped_at_its_boundary() -> (
+    None
+):
     runs, gate, cancellation = Runs(), Gate(), Cancellation()
 
     @node
@@ -137,7 +147,9 @@ async def test_what_a_node_makes_of_the_interruption_is_still_a_cancellation() -
             raise ConnectionError("the line broke") from error
         return state
 
-    run = asyncio.create_task(runs.line(wraps).execute(start(), cancellation=cancellation))
+    run = asyncio.create_task(
+        runs.line(wraps).execute(start(), cancellation=cancellation)
+    )
     error = await cancelled_at(gate, run, cancellation)
     assert (error.code, error.is_cancelled) == ("node_failed", True)
 
@@ -230,7 +242,11 @@ async def test_the_deadline_interrupts_a_node_and_is_told_apart() -> None:
     with pytest.raises(ExecutionError) as caught:
         await runs.line(sets("a"), gate.node()).execute(start(), deadline=0.01)
     error = caught.value
-    assert (error.code, error.is_deadline, error.is_cancelled) == ("node_failed", True, False)
+    assert (error.code, error.is_deadline, error.is_cancelled) == (
+        "node_failed",
+        True,
+        False,
+    )
     assert isinstance(error.__cause__, DeadlinePassed)
 
 
@@ -296,7 +312,9 @@ async def test_a_server_that_stops_wins_over_a_node_that_swallows_it() -> None:
     assert runs.store.load("r1")["stubborn"] is True
 
 
-async def test_a_server_that_stops_wins_over_a_node_that_turns_it_into_an_error() -> None:
+async def test_a_server_that_stops_wins_over_a_node_that_turns_it_into_an_error() -> (
+    None
+):
     runs, gate = Runs(), Gate()
 
     @node
@@ -359,7 +377,9 @@ async def test_one_cancellation_stops_every_run_it_was_given_to() -> None:
         await gate.entered.wait()
     cancellation.cancel()
     errors = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [error.is_cancelled for error in errors if isinstance(error, ExecutionError)] == [
+    assert [
+        error.is_cancelled for error in errors if isinstance(error, ExecutionError)
+    ] == [
         True,
         True,
     ]

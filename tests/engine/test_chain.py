@@ -92,7 +92,9 @@ async def test_cancellation_is_checked_before_each_step_only() -> None:
 async def test_an_unknown_observer_is_refused_before_anything_is_told() -> None:
     listener = Listener()
     with pytest.raises(ConfigurationError, match="nobody"):
-        await fold([1], 0, add, config=ChainConfig(observer="nobody"), observer=listener)
+        await fold(
+            [1], 0, add, config=ChainConfig(observer="nobody"), observer=listener
+        )
     assert listener.events == []
 
 
@@ -107,7 +109,10 @@ async def test_a_chain_node_folds_its_state_over_a_field() -> None:
     assert end["seen"] == ["a", "b"]
     assert runs.graph.describe().nodes[0].kind == "chain"
     told = runs.listener.data("step.complete")
-    assert [(data["node"], data["sequence"]) for data in told] == [("chain", 1), ("chain", 1)]
+    assert [(data["node"], data["sequence"]) for data in told] == [
+        ("chain", 1),
+        ("chain", 1),
+    ]
     assert {event.source for event in runs.listener.events} == {"g"}
 
 
@@ -135,10 +140,15 @@ async def test_a_failed_chain_node_leaves_the_state_as_it_was() -> None:
     node = chain(break_at_b, over="todo", name="chain")
     with pytest.raises(ExecutionError, match="not b") as caught:
         await runs.line(node).execute(start(todo=["a", "b"]))
-    assert (caught.value.code, type(caught.value.__cause__)) == ("node_failed", ChainError)
+    assert (caught.value.code, type(caught.value.__cause__)) == (
+        "node_failed",
+        ChainError,
+    )
     assert caught.value.state is not None
     assert "seen" not in caught.value.state
-    assert runs.listener.data("node.complete")[0]["output_snapshot"] == {"todo": ["a", "b"]}
+    assert runs.listener.data("node.complete")[0]["output_snapshot"] == {
+        "todo": ["a", "b"]
+    }
 
 
 async def test_a_chain_node_is_interrupted_where_its_step_awaits() -> None:
@@ -150,7 +160,9 @@ async def test_a_chain_node_is_interrupted_where_its_step_awaits() -> None:
         return state
 
     graph = runs.line(chain(wait, over="todo", name="chain"))
-    run = asyncio.create_task(graph.execute(start(todo=["a"]), cancellation=cancellation))
+    run = asyncio.create_task(
+        graph.execute(start(todo=["a"]), cancellation=cancellation)
+    )
     await gate.entered.wait()
     cancellation.cancel()
     with pytest.raises(ExecutionError) as caught:

@@ -49,7 +49,10 @@ async def test_an_unknown_route_goes_to_the_default_and_is_told_so() -> None:
 async def test_an_unknown_route_without_a_default_is_an_error_with_the_state() -> None:
     with pytest.raises(ConditionalError, match="“odd”") as caught:
         await route(State(kind="odd"), by_kind, HANDLERS)
-    assert (caught.value.code, caught.value.route) == ("conditional.unknown_route", "odd")
+    assert (caught.value.code, caught.value.route) == (
+        "conditional.unknown_route",
+        "odd",
+    )
     assert caught.value.state == State(kind="odd")
 
 
@@ -78,7 +81,11 @@ async def test_cancelled_before_it_tells_nothing() -> None:
     cancellation.cancel()
     with pytest.raises(ConditionalError) as caught:
         await route(
-            State(kind="loud"), by_kind, HANDLERS, cancellation=cancellation, observer=listener
+            State(kind="loud"),
+            by_kind,
+            HANDLERS,
+            cancellation=cancellation,
+            observer=listener,
         )
     assert caught.value.code == "conditional.cancelled"
     assert listener.events == []
@@ -102,7 +109,10 @@ async def test_cancelled_while_choosing_it_selects_but_runs_no_handler() -> None
 async def test_an_unknown_observer_is_its_own_error() -> None:
     with pytest.raises(ConditionalError) as caught:
         await route(
-            State(kind="loud"), by_kind, HANDLERS, config=ConditionalConfig(observer="nobody")
+            State(kind="loud"),
+            by_kind,
+            HANDLERS,
+            config=ConditionalConfig(observer="nobody"),
         )
     assert caught.value.code == "conditional.unknown_observer"
 

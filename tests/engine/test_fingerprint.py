@@ -58,7 +58,10 @@ def a_workflow(**changes: Any) -> Workflow[Any]:
 
 
 def test_the_same_declaration_has_the_same_fingerprint() -> None:
-    assert a_workflow().fingerprint == a_workflow(title="Other", description="Words").fingerprint
+    assert (
+        a_workflow().fingerprint
+        == a_workflow(title="Other", description="Words").fingerprint
+    )
     assert len(a_workflow().fingerprint) == 16
 
 
@@ -100,7 +103,11 @@ Wide.__name__ = "Note"
             "the field “note” is gone",
         ),
         (
-            {"state": a_state({"label": str, "note": Wide | None}, label="", note=None)},
+            {
+                "state": a_state(
+                    {"label": str, "note": Wide | None}, label="", note=None
+                )
+            },
             "the field “note” was Note(text: str, pages: tuple[int, ...]) | None and is "
             "Note(text: str, pages: tuple[int, ...], author: str) | None now",
         ),

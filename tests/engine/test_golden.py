@@ -33,7 +33,7 @@ async def behaves_as_graph(case: Case) -> None:
     if case["conformance"] == "must_match":
         compare.assert_same(case, result)
     elif case["conformance"] == "invariants":
-        defects.assert_invariants(case, result)
+        await defects.assert_invariants(case, result)
     else:
         await defects.assert_corrected(case, result)
 
@@ -49,6 +49,8 @@ async def behaves_as_pattern(case: Case) -> None:
 
 
 def test_every_recorded_case_is_replayed() -> None:
-    files = [path for path in RECORDED.glob("*.json") if path.name.startswith("engine_")]
+    files = [
+        path for path in RECORDED.glob("*.json") if path.name.startswith("engine_")
+    ]
     assert files, f"no cases in {RECORDED}"
     assert len({case["id"] for case in CASES}) == len(CASES), "two cases share an id"

@@ -78,7 +78,9 @@ def test_what_cannot_be_called_with_a_state_is_no_node() -> None:
         return None
 
     for function in (three, by_name, nothing):
-        with pytest.raises(DefinitionError, match=f"{function.__name__} cannot be a node"):
+        with pytest.raises(
+            DefinitionError, match=f"{function.__name__} cannot be a node"
+        ):
             Graph("g").add_node("n", function)
     with pytest.raises(DefinitionError, match="cannot be node “n”"):
         Graph("g").add_node("n", 3)  # type: ignore[arg-type]
@@ -92,7 +94,9 @@ def test_what_cannot_be_called_with_a_state_is_no_node() -> None:
         (("node", "entry"), "invalid_graph.no_exit"),
     ],
 )
-async def test_execution_validates_in_a_fixed_order(built: tuple[str, ...], code: str) -> None:
+async def test_execution_validates_in_a_fixed_order(
+    built: tuple[str, ...], code: str
+) -> None:
     graph = Graph("g")
     if "node" in built:
         graph.add_node("a", same)
@@ -109,7 +113,11 @@ def test_parallel_edges_and_self_loops_keep_their_order() -> None:
     graph.add_edge("a", "a", name="again")
     graph.add_edge("a", "b")
     edges = graph.describe().edges_from("a")
-    assert [(edge.target, edge.index) for edge in edges] == [("b", 0), ("a", 1), ("b", 2)]
+    assert [(edge.target, edge.index) for edge in edges] == [
+        ("b", 0),
+        ("a", 1),
+        ("b", 2),
+    ]
     assert edges[1].name == "again"
 
 
@@ -175,14 +183,18 @@ def test_an_edge_that_always_holds_needs_no_other() -> None:
         GraphConfig(observer="nobody"),
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused_at_once(config: GraphConfig) -> None:
+def test_a_configuration_that_cannot_work_is_refused_at_once(
+    config: GraphConfig,
+) -> None:
     with pytest.raises(ConfigurationError):
         Graph("g", config)
 
 
 def test_dependencies_given_directly_need_no_names() -> None:
     store = MemoryStore()
-    config = GraphConfig(observer="nobody", checkpoint=CheckpointConfig(store="nowhere", interval=1))
+    config = GraphConfig(
+        observer="nobody", checkpoint=CheckpointConfig(store="nowhere", interval=1)
+    )
     graph = Graph("g", config, NoOpObserver(), store)
     assert graph.checkpoints is store
 

@@ -66,14 +66,18 @@ class Workshop:
 
 async def test_results_are_in_item_order_however_they_finish() -> None:
     shop = Workshop(1, 2, 3)
-    run = asyncio.create_task(map_items([1, 2, 3], shop.work, config=ParallelConfig(max_workers=3)))
+    run = asyncio.create_task(
+        map_items([1, 2, 3], shop.work, config=ParallelConfig(max_workers=3))
+    )
     await shop.let_go(3, 1, 2)
     assert (await run).results == (10, 20, 30)
 
 
 async def test_no_more_items_run_at_once_than_there_are_workers() -> None:
     shop = Workshop(1, 2, 3)
-    run = asyncio.create_task(map_items([1, 2, 3], shop.work, config=ParallelConfig(max_workers=2)))
+    run = asyncio.create_task(
+        map_items([1, 2, 3], shop.work, config=ParallelConfig(max_workers=2))
+    )
     await shop.entered[1].wait()
     await shop.entered[2].wait()
     assert not shop.entered[3].is_set()
@@ -102,7 +106,12 @@ async def test_the_first_failure_stops_the_rest_and_is_the_only_one() -> None:
     shop, listener = Workshop(1, 2, 3, 4), Listener()
     shop.failing[2] = ValueError("bad 2")
     run = asyncio.create_task(
-        map_items([1, 2, 3, 4], shop.work, config=ParallelConfig(max_workers=3), observer=listener)
+        map_items(
+            [1, 2, 3, 4],
+            shop.work,
+            config=ParallelConfig(max_workers=3),
+            observer=listener,
+        )
     )
     await shop.entered[3].wait()
     await shop.let_go(2)
@@ -114,7 +123,11 @@ async def test_the_first_failure_stops_the_rest_and_is_the_only_one() -> None:
     assert sorted(shop.interrupted) == [1, 3]
     assert not shop.entered[4].is_set()
     assert isinstance(error.__cause__, ValueError)
-    assert listener.types.count("worker.start") == listener.types.count("worker.complete") == 3
+    assert (
+        listener.types.count("worker.start")
+        == listener.types.count("worker.complete")
+        == 3
+    )
     assert listener.data("parallel.complete") == [
         {"items_processed": 0, "items_failed": 1, "error": True}
     ]
@@ -154,7 +167,9 @@ async def test_the_summary_of_failures_is_stable() -> None:
             await map_items(range(5), fail, config=config)
         text = str(caught.value)
         # b and a twice each, b first by its first index
-        assert text.index("b (item 0") < text.index("a (item 1") < text.index("c (item 2")
+        assert (
+            text.index("b (item 0") < text.index("a (item 1") < text.index("c (item 2")
+        )
 
 
 async def test_progress_counts_successes_without_gaps() -> None:
@@ -165,7 +180,9 @@ async def test_progress_counts_successes_without_gaps() -> None:
             raise ValueError
         return item
 
-    await map_items(range(10), odd_only, lambda *told: progress.append(told[:2]), config=ALL)
+    await map_items(
+        range(10), odd_only, lambda *told: progress.append(told[:2]), config=ALL
+    )
     assert progress == [(count, 10) for count in range(1, 6)]
 
 
@@ -213,7 +230,9 @@ async def test_cancellation_outranks_failures_but_not_a_complete_result() -> Non
     assert outcome.results == (1, 2)
     cancellation = Cancellation()
     with pytest.raises(ParallelError) as caught:
-        await map_items([1, 2], cancelling(2, fails=True), config=one, cancellation=cancellation)
+        await map_items(
+            [1, 2], cancelling(2, fails=True), config=one, cancellation=cancellation
+        )
     assert caught.value.code == "parallel.cancelled"
     cancellation = Cancellation()
     collect = ParallelConfig(max_workers=1, fail_fast=False)
@@ -225,7 +244,9 @@ async def test_cancellation_outranks_failures_but_not_a_complete_result() -> Non
 
 async def test_a_task_cancelled_from_outside_passes_untouched() -> None:
     shop = Workshop(1, 2)
-    run = asyncio.create_task(map_items([1, 2], shop.work, config=ParallelConfig(max_workers=2)))
+    run = asyncio.create_task(
+        map_items([1, 2], shop.work, config=ParallelConfig(max_workers=2))
+    )
     await shop.entered[2].wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -311,7 +332,9 @@ def pages(*texts: str) -> Pages:
 
 async def test_a_parallel_node_works_over_one_field_into_another() -> None:
     runs = Runs()
-    graph = runs.line(parallel(judge, over="pages", into="verdicts", limit=4, name="all"))
+    graph = runs.line(
+        parallel(judge, over="pages", into="verdicts", limit=4, name="all")
+    )
     end = await graph.execute(pages("a", "b", "c"))
     assert [verdict.label for verdict in end.verdicts] == ["A", "B", "C"]
     (shape,) = graph.describe().nodes
@@ -330,7 +353,9 @@ async def test_an_aggregator_sees_results_in_their_type_and_errors() -> None:
         assert all(isinstance(result, Verdict) for result in results)
         return state.set(verdicts=results, failed=[error.index for error in errors])
 
-    collect = parallel(judge_some, over="pages", into=gather, fail_fast=False, name="all")
+    collect = parallel(
+        judge_some, over="pages", into=gather, fail_fast=False, name="all"
+    )
     end = await Runs().line(collect).execute(pages("a", "b", "c"))
     assert (len(end.verdicts), end.failed) == (2, (1,))
 
@@ -366,7 +391,9 @@ async def test_the_timeout_of_an_item_holds_for_the_item() -> None:
             await asyncio.Event().wait()
         return item
 
-    graph = Runs().line(parallel(slow, over="items", into="out", fail_fast=False, name="all"))
+    graph = Runs().line(
+        parallel(slow, over="items", into="out", fail_fast=False, name="all")
+    )
     assert (await graph.execute(start(items=[1, 2, 3])))["out"] == [1, 3]
     strict = Runs().line(parallel(slow, over="items", into="out", name="all"))
     with pytest.raises(ExecutionError, match="did not finish") as caught:
@@ -450,14 +477,20 @@ async def test_a_store_that_keeps_no_items_will_do() -> None:
             self.delete = self.inner.delete
             self.list = self.inner.list
 
-    graph = Runs(store=Plain()).line(parallel(double, over="items", into="out", name="all"))
+    graph = Runs(store=Plain()).line(
+        parallel(double, over="items", into="out", name="all")
+    )
     assert (await graph.execute(start(items=[1, 2])))["out"] == [2, 4]
 
 
 async def test_a_cancelled_parallel_node_is_a_cancelled_run() -> None:
     shop, runs, cancellation = Workshop(1, 2), Runs(), Cancellation()
-    graph = runs.line(parallel(shop.work, over="items", into="out", limit=2, name="all"))
-    run = asyncio.create_task(graph.execute(start(items=[1, 2]), cancellation=cancellation))
+    graph = runs.line(
+        parallel(shop.work, over="items", into="out", limit=2, name="all")
+    )
+    run = asyncio.create_task(
+        graph.execute(start(items=[1, 2]), cancellation=cancellation)
+    )
     await shop.entered[2].wait()
     cancellation.cancel()
     with pytest.raises(ExecutionError) as caught:
@@ -466,9 +499,13 @@ async def test_a_cancelled_parallel_node_is_a_cancelled_run() -> None:
     assert sorted(shop.interrupted) == [1, 2]
 
 
-async def test_a_server_that_stops_interrupts_the_items_and_keeps_the_finished() -> None:
+async def test_a_server_that_stops_interrupts_the_items_and_keeps_the_finished() -> (
+    None
+):
     shop, runs = Workshop(1, 2, 3), Runs()
-    graph = runs.line(parallel(shop.work, over="items", into="out", limit=2, name="all"))
+    graph = runs.line(
+        parallel(shop.work, over="items", into="out", limit=2, name="all")
+    )
     run = asyncio.create_task(graph.execute(start(items=[1, 2, 3])))
     await shop.let_go(1)
     await shop.entered[3].wait()

@@ -110,13 +110,17 @@ async def test_the_answer_is_put_into_the_state_and_the_run_goes_on() -> None:
     assert numbers == [1, 2, 2, 3]
 
 
-@pytest.mark.parametrize("value", [None, {}, {"outcome": "burn"}, "publish", {"outcome": 1}])
+@pytest.mark.parametrize(
+    "value", [None, {}, {"outcome": "burn"}, "publish", {"outcome": 1}]
+)
 async def test_an_answer_that_does_not_fit_its_form_fails_the_node(value: Any) -> None:
     runs = Runs()
     graph = runs.line(a_review(), finish)
     await pause_of(runs, letter())
     with pytest.raises(ExecutionError, match="review") as caught:
-        await graph.resume("r1", enter="review", answer=Answer(value), state_type=Letter)
+        await graph.resume(
+            "r1", enter="review", answer=Answer(value), state_type=Letter
+        )
     assert isinstance(caught.value.__cause__, AnswerInvalid)
     assert isinstance(caught.value.__cause__.__cause__, ValidationError)
 
@@ -166,13 +170,17 @@ async def test_asking_again_without_an_answer_pauses_again() -> None:
         await graph.resume("r1", state_type=Letter)
 
 
-async def test_a_pause_stores_the_state_before_it_however_rare_checkpoints_are() -> None:
+async def test_a_pause_stores_the_state_before_it_however_rare_checkpoints_are() -> (
+    None
+):
     runs = Runs(interval=5)
     a, b = sets("a"), sets("b")
     graph = runs.line(a, b, a_review_of_bag(), sets("c"))
     await pause_of(runs, start())
     assert runs.store.load("r1").sequence == 2
-    end = await graph.resume("r1", enter="review", answer=Answer({"outcome": "publish"}))
+    end = await graph.resume(
+        "r1", enter="review", answer=Answer({"outcome": "publish"})
+    )
     assert dict(end.data) == {
         "a": True,
         "b": True,
@@ -199,18 +207,24 @@ async def test_a_wait_ends_at_its_time() -> None:
 
 async def test_a_wait_ends_when_it_is_told_to() -> None:
     runs = Runs()
-    graph = runs.line(wait(runs.clock.now() + timedelta(days=9), name="pause"), sets("b"))
+    graph = runs.line(
+        wait(runs.clock.now() + timedelta(days=9), name="pause"), sets("b")
+    )
     await pause_of(runs, start())
     assert (await graph.resume("r1", enter="pause", answer=Answer()))["b"] is True
 
 
 async def test_a_time_that_has_come_is_not_waited_for() -> None:
     runs = Runs()
-    graph = runs.line(wait(runs.clock.now() - timedelta(hours=1), name="pause"), sets("b"))
+    graph = runs.line(
+        wait(runs.clock.now() - timedelta(hours=1), name="pause"), sets("b")
+    )
     assert (await graph.execute(start()))["b"] is True
 
 
-async def test_a_sleep_counts_from_the_step_before_it_however_often_it_is_asked() -> None:
+async def test_a_sleep_counts_from_the_step_before_it_however_often_it_is_asked() -> (
+    None
+):
     runs = Runs()
     began = runs.clock.now()
     graph = runs.line(sets("a"), sleep(timedelta(hours=1), name="nap"), sets("b"))
@@ -226,7 +240,9 @@ async def test_a_sleep_counts_from_the_step_before_it_however_often_it_is_asked(
 async def test_a_wait_may_read_its_time_from_the_state() -> None:
     runs = Runs()
     until = datetime(2026, 3, 1, tzinfo=UTC)
-    runs.line(wait(lambda s: datetime.fromisoformat(s["until"]), name="pause"), sets("b"))
+    runs.line(
+        wait(lambda s: datetime.fromisoformat(s["until"]), name="pause"), sets("b")
+    )
     assert (await pause_of(runs, start(until=until.isoformat()))).until == until
 
 
@@ -240,7 +256,10 @@ async def test_a_time_without_a_zone_is_refused() -> None:
 def a_child(**options: Any) -> Node[Any, Any]:
     return subworkflow(
         "summarize",
-        params=lambda s: {"label": s["label"], "when": datetime(2026, 1, 1, tzinfo=UTC)},
+        params=lambda s: {
+            "label": s["label"],
+            "when": datetime(2026, 1, 1, tzinfo=UTC),
+        },
         name="child",
         **options,
     )
@@ -272,6 +291,10 @@ async def test_a_child_that_failed_fails_the_node_with_its_name() -> None:
     runs = Runs()
     graph = runs.line(a_child(into="summary"))
     await pause_of(runs, start(label="x"))
-    with pytest.raises(ExecutionError, match="summarize.*run 7 failed: no model") as caught:
-        await graph.resume("r1", enter="child", answer=Answer(error="run 7 failed: no model"))
+    with pytest.raises(
+        ExecutionError, match="summarize.*run 7 failed: no model"
+    ) as caught:
+        await graph.resume(
+            "r1", enter="child", answer=Answer(error="run 7 failed: no model")
+        )
     assert isinstance(caught.value.__cause__, SubworkflowFailed)

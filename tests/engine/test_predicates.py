@@ -205,11 +205,8 @@ def test_what_cannot_be_a_predicate_is_refused_at_once(function: Any, why: str) 
         Predicate.of(function)
 
 
-def test_a_predicate_is_one_already() -> None:
+def test_a_predicate_is_one_already_and_may_have_a_name_of_its_own() -> None:
     assert Predicate.of(is_confident) is is_confident
-
-
-def test_a_predicate_may_be_given_another_name() -> None:
     assert predicate(name="is fine")(lambda _state: True).name == "is fine"
 
 
@@ -256,8 +253,9 @@ def test_all_and_any_answer_as_python_does(values: list[bool]) -> None:
 def test_parts_are_asked_from_left_to_right_until_it_is_settled(
     asked: Predicate[Any], result: bool, evaluated: list[str]
 ) -> None:
-    evaluation = asked.evaluate(State(a=False, b=True, c=False))
-    assert evaluation.result == result
+    state = State(a=False, b=True, c=False)
+    evaluation = asked.evaluate(state)
+    assert evaluation.result == asked(state) == result
     assert [part.name for part in evaluation.parts] == evaluated
     assert evaluation.reason == "; ".join(part.reason for part in evaluation.parts)
     assert set(evaluation.values) == {name[0] for name in evaluated}

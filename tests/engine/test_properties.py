@@ -85,19 +85,26 @@ def test_a_run_cut_anywhere_and_resumed_is_the_run_uncut(
     calls: list[dict[str, Any]], initial: dict[str, Any], interval: int, cuts: list[int]
 ) -> None:
     whole = Story()
-    uncut = run(graph_of(calls, whole, MemoryStore(), interval=interval).execute(start(initial)))
+    uncut = run(
+        graph_of(calls, whole, MemoryStore(), interval=interval).execute(start(initial))
+    )
     store, told = MemoryStore(), dict[tuple[int, int], tuple[Any, ...]]()
     end = None
     for number, cut in enumerate([*cuts, None]):
         story = Story(events=cut)
-        end = run(attempt(graph_of(calls, story, store, interval=interval), initial, number))
+        end = run(
+            attempt(graph_of(calls, story, store, interval=interval), initial, number)
+        )
         assert_grammar_of_a_cut(story.events)
         told |= decisions(story.events)
         if end is not None:
             break
     assert end is not None
     assert identical(plain(end.data), plain(uncut.data))
-    assert (end.sequence, end.checkpoint_node) == (uncut.sequence, uncut.checkpoint_node)
+    assert (end.sequence, end.checkpoint_node) == (
+        uncut.sequence,
+        uncut.checkpoint_node,
+    )
     assert told == decisions(whole.events)
 
 
@@ -131,7 +138,9 @@ def test_a_step_recorded_as_complete_never_runs_again(
                 ran[event.data["sequence"]] += 1
 
     for number, events in enumerate([cut * 4, cut * 3, None]):
-        if run(attempt(graph_of(calls, Counting(events=events), store), initial, number)):
+        if run(
+            attempt(graph_of(calls, Counting(events=events), store), initial, number)
+        ):
             break
     assert not ran
 
@@ -190,7 +199,9 @@ def hostile_graph(store: EveryState, story: Story) -> Graph:
         tried(lambda: setattr(state, "data", {}))
         return state.set(bag={**bag, "seen": True})
 
-    config = GraphConfig(name="g", checkpoint=CheckpointConfig(interval=1, preserve=True))
+    config = GraphConfig(
+        name="g", checkpoint=CheckpointConfig(interval=1, preserve=True)
+    )
     graph = Graph("g", config, story, store)
     graph.add_node("one", hostile)
     graph.add_node("two", hostile)
@@ -218,7 +229,9 @@ def test_a_hostile_node_changes_nothing_but_what_it_returns(
     assert identical(plain(end.data), wanted)
     inputs = [e.data["input_snapshot"] for e in story.events if e.type == "node.start"]
     assert identical([plain(data) for data in inputs], [before, wanted])
-    assert identical([plain(state.data) for state in store.saved], [before, wanted, wanted])
+    assert identical(
+        [plain(state.data) for state in store.saved], [before, wanted, wanted]
+    )
     assert end.run_id == "r1"
 
 
@@ -247,7 +260,9 @@ def test_events_tell_a_story_that_can_be_read(
     assert types["graph.start"] == 1
     assert types["graph.error"] == (1 if code else 0)
     assert types["node.start"] == types["node.complete"]
-    steps = [event.data["sequence"] for event in story.events if event.type == "node.start"]
+    steps = [
+        event.data["sequence"] for event in story.events if event.type == "node.start"
+    ]
     assert steps == list(range(1, len(steps) + 1))
     assert {event.source for event in story.events} == {"g"}
 
@@ -273,7 +288,9 @@ def test_merging_states_is_associative_and_the_later_wins(
     assert a.merge(a) == a
     assert a.merge(State()) == a
     assert State().merge(a) == a
-    merged = a.stamped(run_id="mine", sequence=3).merge(b.stamped(run_id="other", sequence=9))
+    merged = a.stamped(run_id="mine", sequence=3).merge(
+        b.stamped(run_id="other", sequence=9)
+    )
     assert identical(plain(merged.data), {**plain(a.data), **plain(b.data)})
     assert (merged.run_id, merged.sequence) == ("mine", 3)
 
@@ -298,7 +315,8 @@ configs = st.one_of(
         * 3
     ),
     st.tuples(
-        *[st.builds(ChainConfig, capture_intermediate_states=switches, observer=texts)] * 3
+        *[st.builds(ChainConfig, capture_intermediate_states=switches, observer=texts)]
+        * 3
     ),
     st.tuples(
         *[
@@ -317,7 +335,9 @@ configs = st.one_of(
 
 
 @given(configs)
-def test_merging_configurations_is_associative_and_keeps_what_is_unset(layers: Any) -> None:
+def test_merging_configurations_is_associative_and_keeps_what_is_unset(
+    layers: Any,
+) -> None:
     one, two, three = layers
     assert one.merge(two).merge(three) == one.merge(two.merge(three))
     assert one.merge(one) == one
@@ -330,7 +350,9 @@ def test_merging_configurations_is_associative_and_keeps_what_is_unset(layers: A
 class Bench:
     """Items that take a few turns of the loop, and fail or cancel as they are told."""
 
-    def __init__(self, turns: list[int], failing: set[int], cancelling: int | None) -> None:
+    def __init__(
+        self, turns: list[int], failing: set[int], cancelling: int | None
+    ) -> None:
         self.turns = turns
         self.failing = failing
         self.cancelling = cancelling
@@ -359,7 +381,11 @@ turns = st.lists(st.integers(0, 4), max_size=7)
 def test_collecting_all_runs_every_item_once(
     turns: list[int], failing: set[int], workers: int
 ) -> None:
-    bench, story, progress = Bench(turns, failing, None), Story(), list[tuple[int, int]]()
+    bench, story, progress = (
+        Bench(turns, failing, None),
+        Story(),
+        list[tuple[int, int]](),
+    )
     items = range(len(turns))
     bad = sorted(failing & set(items))
     good = [item for item in items if item not in failing]
@@ -393,7 +419,10 @@ def assert_told(events: list[Event], started: int, good: int, bad: int) -> None:
     assert types["worker.start"] == types["worker.complete"] == started
     assert events[0].type == "parallel.start"
     assert events[-1].type == "parallel.complete"
-    assert (events[-1].data["items_processed"], events[-1].data["items_failed"]) == (good, bad)
+    assert (events[-1].data["items_processed"], events[-1].data["items_failed"]) == (
+        good,
+        bad,
+    )
 
 
 @given(turns, st.sets(st.integers(0, 6)), st.integers(1, 4))
@@ -454,7 +483,9 @@ async def until_complete(bench: Bench, workers: int) -> Any:
         failing.discard(item)
         return await bench.work(item)
 
-    config = GraphConfig(name="g", checkpoint=CheckpointConfig(interval=1, preserve=True))
+    config = GraphConfig(
+        name="g", checkpoint=CheckpointConfig(interval=1, preserve=True)
+    )
     graph = Graph("g", config, Story(), MemoryStore())
     graph.add_node("all", parallel(once, over="items", into="out", limit=workers))
     graph.set_entry_point("all")

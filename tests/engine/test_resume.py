@@ -45,7 +45,10 @@ async def test_only_the_failed_node_runs_again_and_the_numbers_go_on() -> None:
     assert (a.runs, b.runs) == (1, 2)
     assert end.sequence == 3
     started = runs.listener.data("node.start")
-    assert [(data["sequence"], data["iteration"]) for data in started] == [(2, 1), (3, 2)]
+    assert [(data["sequence"], data["iteration"]) for data in started] == [
+        (2, 1),
+        (3, 2),
+    ]
 
 
 async def test_the_jump_is_recorded_like_any_decision() -> None:
@@ -74,7 +77,11 @@ async def test_a_run_whose_first_node_failed_starts_at_the_entry_again() -> None
     runs.listener.events.clear()
     end = await graph.resume("r1")
     assert dict(end.data) == {"a": 2, "b": True}
-    assert runs.listener.types[:3] == ["checkpoint.load", "checkpoint.resume", "graph.start"]
+    assert runs.listener.types[:3] == [
+        "checkpoint.load",
+        "checkpoint.resume",
+        "graph.start",
+    ]
     assert runs.listener.data("node.start")[0]["sequence"] == 1
 
 
@@ -89,7 +96,10 @@ async def test_the_initial_state_is_stored_without_an_event() -> None:
 
     runs = Runs(store=Store())
     await runs.line(sets("a")).execute(start(x=1))
-    assert [(state.sequence, state.checkpoint_node) for state in saved] == [(0, ""), (1, "a")]
+    assert [(state.sequence, state.checkpoint_node) for state in saved] == [
+        (0, ""),
+        (1, "a"),
+    ]
     assert len(runs.listener.data("checkpoint.save")) == 1
 
 
@@ -124,7 +134,9 @@ async def test_a_refused_resume_leaves_the_checkpoint_as_it_was() -> None:
 async def test_there_must_be_a_store_and_a_checkpoint() -> None:
     bare = Graph("g")
     assert (await refusal(bare)).code == "resume.disabled"
-    assert (await refusal(Runs().line(sets("a")), "elsewhere")).code == "resume.not_found"
+    assert (
+        await refusal(Runs().line(sets("a")), "elsewhere")
+    ).code == "resume.not_found"
 
 
 async def test_a_store_that_cannot_read_is_the_cause() -> None:
@@ -251,7 +263,11 @@ async def test_entering_a_node_evaluates_no_edge_and_hands_it_the_answer() -> No
     end = await graph.resume("r1", runtime=Runtime(), enter="asks", answer=given)
     assert answers == [given, None]
     assert end["sequence"] == 2
-    assert runs.listener.types[:3] == ["checkpoint.load", "checkpoint.resume", "graph.start"]
+    assert runs.listener.types[:3] == [
+        "checkpoint.load",
+        "checkpoint.resume",
+        "graph.start",
+    ]
 
 
 async def test_a_node_that_is_gone_cannot_be_entered() -> None:
@@ -301,7 +317,9 @@ async def test_the_walk_waits_for_the_store_when_it_fails() -> None:
     assert [types[-1] for types in runs.store.settled] == ["node.start", "graph.error"]
 
 
-@pytest.mark.parametrize(("fail_on", "node_name", "ran"), [(1, "a", []), (2, "b", ["a"])])
+@pytest.mark.parametrize(
+    ("fail_on", "node_name", "ran"), [(1, "a", []), (2, "b", ["a"])]
+)
 async def test_a_store_that_cannot_settle_fails_the_step(
     fail_on: int, node_name: str, ran: list[str]
 ) -> None:
@@ -309,7 +327,10 @@ async def test_a_store_that_cannot_settle_fails_the_step(
     runs = settling(a.node(), b.node(), fail_on=fail_on)
     with pytest.raises(ExecutionError, match="disk full") as caught:
         await runs.graph.execute(start())
-    assert (caught.value.code, caught.value.node) == ("checkpoint_save_failed", node_name)
+    assert (caught.value.code, caught.value.node) == (
+        "checkpoint_save_failed",
+        node_name,
+    )
     assert [each.name for each in (a, b) if each.runs] == ran
 
 
@@ -369,4 +390,8 @@ async def test_an_initial_state_that_cannot_be_stored_fails_before_any_node() ->
     runs = Runs(store=Full())
     with pytest.raises(ExecutionError, match="disk full") as caught:
         await runs.line(a.node()).execute(start())
-    assert (caught.value.code, caught.value.path, a.runs) == ("checkpoint_save_failed", (), 0)
+    assert (caught.value.code, caught.value.path, a.runs) == (
+        "checkpoint_save_failed",
+        (),
+        0,
+    )

@@ -57,7 +57,9 @@ async def test_the_last_tries_error_is_the_nodes() -> None:
 async def test_other_errors_are_not_tried_again() -> None:
     runs, flaky = Runs(), Flaky("a", failures=1, error=KeyError)
     with pytest.raises(ExecutionError):
-        await runs.line(flaky.node(retry=Retry(on=(Unavailable, OSError)))).execute(start())
+        await runs.line(flaky.node(retry=Retry(on=(Unavailable, OSError)))).execute(
+            start()
+        )
     assert flaky.runs == 1
     assert runs.clock.slept == []
 
@@ -95,7 +97,9 @@ async def test_every_try_sees_its_number_and_the_same_key() -> None:
         (Retry(wait=0), [0, 0, 0, 0]),
     ],
 )
-def test_waits_grow_by_the_factor_up_to_the_bound(retry: Retry, waits: list[float]) -> None:
+def test_waits_grow_by_the_factor_up_to_the_bound(
+    retry: Retry, waits: list[float]
+) -> None:
     # wait * factor ** (n - 1), at most max_wait
     assert [retry.seconds_after(number) for number in (1, 2, 3, 4)] == waits
 
@@ -112,7 +116,8 @@ def test_many_tries_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"attempts": 0}, {"wait": -1}, {"factor": -1}, {"jitter": -1}, {"max_wait": -1}]
+    "values",
+    [{"attempts": 0}, {"wait": -1}, {"factor": -1}, {"jitter": -1}, {"max_wait": -1}],
 )
 def test_a_retry_that_cannot_work_is_refused(values: dict[str, int]) -> None:
     with pytest.raises(DefinitionError, match=next(iter(values))):
@@ -192,7 +197,7 @@ async def test_a_pause_is_no_error_to_try_again() -> None:
         tries.append(1)
         try:
             raise Paused("wait")
-        except Exception:  # noqa: BLE001 - what an author might write
+        except Exception:
             return state
 
     with pytest.raises(Paused):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-DECLARATIONS = '''
+DECLARATIONS = """
 from __future__ import annotations
 from datetime import timedelta
 from typing import assert_type
@@ -61,9 +61,9 @@ judge_all = parallel(judge, over="pages", into="x")
 review = approval("Right?", answer=Review, into="review")
 nap = sleep(timedelta(1))
 child = subworkflow("child", params=lambda s: {}, into="x")
-'''
+"""
 
-RIGHT = '''
+RIGHT = """
 good = Workflow("w", state=Mine, start=read, routes={
     read: judge_all, judge_all: weigh, weigh: [when(fine, nap), otherwise(review)],
     nap: stop, review: [when(fine & ~fine, child), when(lambda s: s.review is None, stop),
@@ -80,9 +80,9 @@ async def use() -> None:
     assert_type(await Graph("g").execute(Mine()), Mine)
     assert_type(await Graph("g").resume("r"), State)
     assert_type(await Graph("g").resume("r", state_type=Mine), Mine)
-'''
+"""
 
-WRONG = '''
+WRONG = """
 Workflow("page", state=Mine, start=read, routes={read: judge})
 Workflow("page as start", state=Mine, start=judge, routes={})
 Workflow("page as key", state=Mine, start=read, routes={judge: weigh})
@@ -98,15 +98,26 @@ Workflow("foreign condition", state=Mine, start=read, routes={read: [when(odd, s
 Workflow("state", state=Other, start=read, routes={read: stop})
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
-'''
+"""
 
 
-def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(tmp_path: Path) -> None:
+def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(
+    tmp_path: Path,
+) -> None:
     program = tmp_path / "declared.py"
     program.write_text(DECLARATIONS + RIGHT + WRONG)
-    first = len((DECLARATIONS + RIGHT).splitlines()) + 2  # WRONG opens with an empty line
+    first = (
+        len((DECLARATIONS + RIGHT).splitlines()) + 2
+    )  # WRONG opens with an empty line
     wrong = set(range(first, first + len(WRONG.strip().splitlines())))
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path}",
+    ]
     checked = subprocess.run(
         [*command, str(program)],
         check=False,
@@ -115,5 +126,7 @@ def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(tmp_path: Pa
         cwd=tmp_path,
         env={"MYPYPATH": str(ROOT), "PATH": ""},
     )
-    told = {int(line) for line in re.findall(r"declared\.py:(\d+): error", checked.stdout)}
+    told = {
+        int(line) for line in re.findall(r"declared\.py:(\d+): error", checked.stdout)
+    }
     assert told == wrong, checked.stdout + checked.stderr

@@ -56,14 +56,18 @@ async def test_snapshots_are_the_states_own_data() -> None:
     assert runs.listener.data("node.start")[0]["input_snapshot"] is begin.data
 
 
-async def test_sync_nodes_run_in_threads_beside_each_other_with_the_callers_context() -> None:
+async def test_sync_nodes_run_in_threads_beside_each_other_with_the_callers_context() -> (
+    None
+):
     both = threading.Barrier(2, timeout=10)
     seen: list[str] = []
 
     @node
     def meet(state: State) -> State:
         both.wait()
-        seen.append(f"{where.get()} {threading.current_thread() is threading.main_thread()}")
+        seen.append(
+            f"{where.get()} {threading.current_thread() is threading.main_thread()}"
+        )
         return state
 
     where.set("here")
@@ -91,7 +95,11 @@ async def test_a_node_may_take_the_runtime_or_not() -> None:
         seen.append(retries)
         return state
 
-    await Runs().line(alone, second, optional, other_default).execute(start(), runtime="rt")
+    await (
+        Runs()
+        .line(alone, second, optional, other_default)
+        .execute(start(), runtime="rt")
+    )
     assert seen == ["rt", "rt", 3]
 
 
@@ -180,7 +188,9 @@ def stores_an_object(state: State) -> State:
         (stores_an_object, "thing.inner"),
     ],
 )
-async def test_whatever_a_node_does_is_no_more_than_its_failure(function: Any, told: str) -> None:
+async def test_whatever_a_node_does_is_no_more_than_its_failure(
+    function: Any, told: str
+) -> None:
     runs = Runs()
     error = await failure_of(runs.line(sets("a"), function, sets("c")))
     assert (error.code, error.node) == ("node_failed", function.__name__)
@@ -194,7 +204,9 @@ async def test_whatever_a_node_does_is_no_more_than_its_failure(function: Any, t
     assert runs.store.load("r1").checkpoint_node == "a"
 
 
-async def test_an_unserialisable_value_fails_the_stage_and_names_its_path_and_type() -> None:
+async def test_an_unserialisable_value_fails_the_stage_and_names_its_path_and_type() -> (
+    None
+):
     error = await failure_of(Runs().line(stores_an_object))
     assert isinstance(error.__cause__, NotSerialisable)
     assert error.__cause__.path.startswith("thing.inner")
@@ -246,7 +258,9 @@ async def test_secrets_are_in_no_event_and_no_stored_text() -> None:
     assert "s3cret" not in runs.store.load("r1").to_json()
 
 
-async def test_a_predicate_that_raises_fails_the_run_at_its_edge_and_is_recorded() -> None:
+async def test_a_predicate_that_raises_fails_the_run_at_its_edge_and_is_recorded() -> (
+    None
+):
     @predicate
     def is_ready(state: State) -> bool:
         return bool(state["missing"])
@@ -279,7 +293,9 @@ async def test_every_failed_attempt_ends_with_one_graph_error() -> None:
 
 async def test_an_edge_tells_its_predicate_and_what_it_read() -> None:
     runs = Runs()
-    graph = runs.branch(sets("score", 0.9), sets("high"), when=key("score").at_least(0.8))
+    graph = runs.branch(
+        sets("score", 0.9), sets("high"), when=key("score").at_least(0.8)
+    )
     await graph.execute(start(other=1))
     (told,) = runs.listener.data("edge.evaluate")
     assert told["predicate_name"] == "score at least 0.8"
@@ -326,7 +342,9 @@ async def test_a_superseded_attempt_stops_without_a_word() -> None:
         await graph.execute(start())
 
 
-async def test_no_event_is_built_when_no_one_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_event_is_built_when_no_one_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     built: list[object] = []
     monkeypatch.setattr("workflows.engine.walk.Event", lambda *args: built.append(args))
     graph = Graph("g")

@@ -43,7 +43,9 @@ class AgentUnavailable(Exception):
 
 class Params(BaseModel):
     document: UUID = Field(title="Document")
-    threshold: float = Field(0.8, ge=0, le=1, description="Publish unseen at or above this.")
+    threshold: float = Field(
+        0.8, ge=0, le=1, description="Publish unseen at or above this."
+    )
 
 
 class Verdict(BaseModel):
@@ -125,7 +127,9 @@ def was_approved(state: Classification) -> bool:
 
 
 judge_pages = parallel(judge_page, over="pages", into="verdicts", limit=4)
-review = approval("Is “{s.label}” right?", answer=Review, into="review", within=timedelta(days=3))
+review = approval(
+    "Is “{s.label}” right?", answer=Review, into="review", within=timedelta(days=3)
+)
 summarize = subworkflow(
     "summarize", params=lambda s: {"document": s.params.document}, into="summary"
 )
@@ -175,9 +179,17 @@ def test_an_unsure_label_goes_to_the_reviewer() -> None:
 
 
 def test_a_sure_document_is_published_unseen() -> None:
-    outcome = run_in_memory(classify, PARAMS, runtime=Runtime("a 0.9", "a 1.0"), answers=SUMMARY)
+    outcome = run_in_memory(
+        classify, PARAMS, runtime=Runtime("a 0.9", "a 1.0"), answers=SUMMARY
+    )
     assert outcome.status == "completed"
-    assert outcome.path == ["read_pages", "judge_pages", "weigh", "publish", "summarize"]
+    assert outcome.path == [
+        "read_pages",
+        "judge_pages",
+        "weigh",
+        "publish",
+        "summarize",
+    ]
     assert outcome.state.outcome == "published"
     assert outcome.state.summary == {"text": "short"}
     (decision,) = [d for d in outcome.decisions if d.source == "weigh"]
@@ -189,7 +201,10 @@ def test_an_unsure_one_waits_for_the_reviewer() -> None:
     assert outcome.status == "waiting"
     assert outcome.pause is not None
     assert outcome.pause.question == "Is “a” right?"
-    assert [(stage.node, stage.status) for stage in outcome.stages][-1] == ("review", "waiting")
+    assert [(stage.node, stage.status) for stage in outcome.stages][-1] == (
+        "review",
+        "waiting",
+    )
     assert outcome.state.label == "a"
 
 
@@ -204,7 +219,9 @@ def test_the_reviewers_answer_decides() -> None:
 def test_retries_pass_without_waiting_and_show_on_the_clock() -> None:
     clock = ManualClock()
     runtime = Runtime("a 0.9", away=2)
-    outcome = run_in_memory(classify, PARAMS, runtime=runtime, answers=SUMMARY, clock=clock)
+    outcome = run_in_memory(
+        classify, PARAMS, runtime=runtime, answers=SUMMARY, clock=clock
+    )
     assert outcome.status == "completed"
     assert clock.slept == [1.0, 2.0]
 
@@ -220,7 +237,9 @@ def test_a_failed_run_tells_where_and_why() -> None:
 
 async def test_an_async_test_runs_it_too() -> None:
     runtime = Runtime("a 0.9")
-    outcome = await run_in_memory_async(classify, PARAMS, runtime=runtime, answers=SUMMARY)
+    outcome = await run_in_memory_async(
+        classify, PARAMS, runtime=runtime, answers=SUMMARY
+    )
     assert outcome.status == "completed"
     same = run_in_memory(classify, PARAMS, runtime=runtime, answers=SUMMARY)
     assert same.state == outcome.state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
@@ -67,14 +67,10 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes(
-    registry: Registry, name: str, add: Callable[[Registry], object]
-) -> AsyncIterator[Processes]:
-    """Give processes that know a workflow, until the block ends."""
-    add(registry)
+async def processes(registry: Registry) -> AsyncIterator[Processes]:
+    """Give processes that know the same workflows, until the block ends."""
     known = Processes(registry)
     try:
         yield known
     finally:
         await known.shut_down()
-        registry.unregister(name)

@@ -21,7 +21,7 @@ from django.test import Client
 from tests.factories import make_run
 from workflows.engine.errors import RequestError
 from workflows.models import Run
-from workflows.system import System
+from workflows.system import SORTABLE, System
 
 PAGE_SIZE = 20  # the reference's, when a query names none
 
@@ -175,3 +175,11 @@ def wanted_page(path: str, sql: Iterable[str]) -> tuple[str, ...]:
 def _orders(statement: str) -> list[tuple[str, str]]:
     _, _, order = statement.partition("ORDER BY ")
     return re.findall(r"r\.(\w+) (ASC|DESC)", order)
+
+
+def is_sortable(sql: Iterable[str]) -> bool:
+    """Tell whether a recorded order names nothing but fields we sort by."""
+    _, _, order = " ".join(sql).partition("ORDER BY ")
+    parts = order.partition(" LIMIT ")[0].split(", ")
+    known = {f"r.{field} {way}" for field in SORTABLE for way in ("ASC", "DESC")}
+    return known.issuperset(parts)

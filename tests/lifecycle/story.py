@@ -123,8 +123,8 @@ def _stream(
         place = {"node_name": stage.node_name, "iteration": stage.iteration}
         yield _event("stage.start", place)
         if stage.status == StageStatus.COMPLETED:
-            place |= {"output_snapshot": known.get(stage.sequence)}
-            yield _event("stage.complete", place)
+            output = {"output_snapshot": known.get(stage.sequence)}
+            yield _event("stage.complete", place | output)
         elif stage.status != StageStatus.STARTED:
             yield _event("error", {"node_name": stage.node_name})
         if decision := left.get((stage.attempt, stage.sequence)):

@@ -178,7 +178,7 @@ async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
 def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
     """Weigh what all pages say into one label, with a confidence and alternatives."""
     verdict = weigh(state.readings)
-    runtime.logger.info("%s: %d %% sure.", verdict.label, 100 * verdict.confidence)
+    runtime.logger.info("%s: %.0f %% sure.", verdict.label, 100 * verdict.confidence)
     for sentence in verdict.why:
         runtime.logger.info(sentence)
     return state.merge(dict(verdict))

@@ -128,9 +128,10 @@ class ChosenField(forms.TypedChoiceField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the key of a value, and a key as it is."""
-        return (
-            value if isinstance(value, str) and value in self.known else key_of(value)
-        )
+        if isinstance(value, str) and value in self.known:
+            return value
+        key = key_of(value)
+        return key if value is not None or key in self.known else ""
 
 
 class SeveralField(forms.TypedMultipleChoiceField):

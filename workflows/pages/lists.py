@@ -21,6 +21,7 @@ from workflows.system import system
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
+LONGEST = 150  # characters of a name in a query
 PAGE = 50  # runs on one page
 FEW, FEWEST = 6, 4  # runs in a short list
 Context = dict[str, Any]
@@ -55,12 +56,12 @@ class Filters:
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Filters:
         """Take what a query says; what means nothing is left out."""
-        status = query.get("status", "")
+        status, before = query.get("status", ""), query.get("before", "")
         return cls(
-            workflow=query.get("workflow", "")[:100],
+            workflow=_text(query, "workflow"),
             status=status if status in Status.values else "",
-            who=query.get("who", "")[:150],
-            before=query.get("before", "") if _is_id(query.get("before", "")) else "",
+            who=_text(query, "who"),
+            before=before if _is_id(before) else "",
         )
 
     @property
@@ -74,6 +75,11 @@ class Filters:
         if self.who:
             runs = runs.filter(launched_by__username=self.who)
         return runs.filter(pk__lt=UUID(self.before)) if self.before else runs
+
+
+def _text(query: Mapping[str, str], name: str) -> str:
+    """Return a name from a query; PostgreSQL's text cannot hold NUL."""
+    return query.get(name, "").replace("\x00", "")[:LONGEST]
 
 
 def _is_id(text: str) -> bool:
@@ -109,7 +115,7 @@ def home_context(query: Mapping[str, str], person: User) -> Context:  # noqa: AR
 
 def workflow_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
     """Return the newest runs of one workflow."""
-    name = query.get("workflow", "")
+    name = _text(query, "workflow")
     return {"name": name, "runs": list(system.list_runs(workflow=name)[: FEW * 2])}
 
 

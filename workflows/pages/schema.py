@@ -32,7 +32,7 @@ def properties(
     root: Mapping[str, Any], schema: Mapping[str, Any] | None = None, path: str = ""
 ) -> Iterator[Property]:
     """Yield the properties of an object schema, in the order of the model's fields."""
-    schema = root if schema is None else schema
+    schema = _followed(root, root if schema is None else schema)
     required = set(schema.get("required") or ())
     for name, given in (schema.get("properties") or {}).items():
         found = resolved(root, given)

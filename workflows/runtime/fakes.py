@@ -11,6 +11,7 @@ A fake behaves as the real part does: what is not there raises NotFound.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -112,9 +113,7 @@ class FakeDocuments:
         self.reads.append((document, number))
         pages = _found(self._pages, document)
         if not 1 <= number <= len(pages):
-            raise NotFound(
-                f"Document {document} has {len(pages)} pages, not a page {number}."
-            )
+            raise NotFound(f"There is no page {number}: it has {len(pages)}.")
         return pages[number - 1]
 
 
@@ -190,8 +189,8 @@ class FakeAgents:
     ) -> AsyncIterator[str]:
         """Yield the next answer word by word."""
         text = _reply(self._next("chat_stream", agent, prompt, token, options)).text
-        for piece in text.split(" "):
-            yield piece if text.endswith(piece) else f"{piece} "
+        for piece in re.findall(r"\S+\s*|\s+", text):
+            yield piece
 
     async def vision(
         self,

@@ -18,5 +18,7 @@ PREFIXES = ("engine_", "patterns_", "config_", "observer_")
 
 def cases_in(folder: Path) -> list[Case]:
     """Every case of the engine, its patterns, configurations and observers."""
-    files = [path for path in sorted(folder.glob("*.json")) if path.name.startswith(PREFIXES)]
+    files = [
+        path for path in sorted(folder.glob("*.json")) if path.name.startswith(PREFIXES)
+    ]
     return [case for path in files for case in json.loads(path.read_text())["cases"]]

@@ -14,7 +14,13 @@ OUR_EVENTS = frozenset({"node.retry", "graph.error", "graph.pause"})
 OUR_FIELDS = {
     "node.start": {"sequence"},
     "node.complete": {"sequence", "error_message"},
-    "edge.evaluate": {"sequence", "predicate_name", "predicate_result", "reason", "values"},
+    "edge.evaluate": {
+        "sequence",
+        "predicate_name",
+        "predicate_result",
+        "reason",
+        "values",
+    },
     "edge.transition": {"sequence"},
     "parallel.start": {"kept"},
 }
@@ -25,7 +31,10 @@ PATTERNS = {  # by the first word of an event: the reference's source, and its f
     "worker": "workflows.ProcessParallel",
     "route": "conditional",
 }
-UNSAID = {"require", "sleep"}  # the format does not say which state these hand back when they fail
+UNSAID = {
+    "require",
+    "sleep",
+}  # the format does not say which state these hand back when they fail
 
 Told = tuple[str, str, dict[str, Any]]  # source, type, data
 
@@ -33,9 +42,13 @@ Told = tuple[str, str, dict[str, Any]]  # source, type, data
 def assert_same(case: Case, replay: Replay) -> None:
     """The replay did all that the reference did, in the same order."""
     expected = case["expected"]
-    codes = [None if refusal is None else refusal["code"] for refusal in expected["build"]]
+    codes = [
+        None if refusal is None else refusal["code"] for refusal in expected["build"]
+    ]
     assert replay.build == codes
-    for number, (wanted, step) in enumerate(zip(expected["steps"], replay.steps, strict=True)):
+    for number, (wanted, step) in enumerate(
+        zip(expected["steps"], replay.steps, strict=True)
+    ):
         assert_step(case, wanted, step, f"step {number + 1}")
     assert replay.visits == expected["visits"]
 
@@ -46,7 +59,9 @@ def assert_step(case: Case, wanted: Mapping[str, Any], step: Step, where: str) -
     assert_equal(step.state, wanted["state"], f"{where}, state")
     assert_error(case, wanted.get("error"), step, where)
     if "initial_after" in wanted:
-        assert_equal(step.initial_after, wanted["initial_after"], f"{where}, initial state")
+        assert_equal(
+            step.initial_after, wanted["initial_after"], f"{where}, initial state"
+        )
     assert_events(case, wanted["events"], step.events, where)
     if "store_calls" in wanted:
         assert_calls(wanted["store_calls"], step.store_calls or [], where)
@@ -54,7 +69,9 @@ def assert_step(case: Case, wanted: Mapping[str, Any], step: Step, where: str) -
         assert_equal(step.checkpoints, wanted["checkpoints"], f"{where}, checkpoints")
 
 
-def assert_error(case: Case, wanted: Mapping[str, Any] | None, step: Step, where: str) -> None:
+def assert_error(
+    case: Case, wanted: Mapping[str, Any] | None, step: Step, where: str
+) -> None:
     """It failed the same way, at the same place, for the same reason."""
     if wanted is None:
         assert step.error is None, where
@@ -77,14 +94,20 @@ def assert_error(case: Case, wanted: Mapping[str, Any] | None, step: Step, where
 def _messages(value: Any) -> set[str]:
     """What the author of the case lets fail, in the author's words."""
     if isinstance(value, Mapping):
-        own = {value["message"]} if {"op", "item"} & value.keys() and "message" in value else set()
+        own = (
+            {value["message"]}
+            if {"op", "item"} & value.keys() and "message" in value
+            else set()
+        )
         return own.union(*map(_messages, value.values()))
     if isinstance(value, list):
         return set().union(*map(_messages, value))
     return set()
 
 
-def assert_calls(wanted: list[dict[str, Any]], calls: list[dict[str, Any]], where: str) -> None:
+def assert_calls(
+    wanted: list[dict[str, Any]], calls: list[dict[str, Any]], where: str
+) -> None:
     """The store was called the same way, and failed at the same calls."""
 
     def shown(call: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +130,9 @@ def assert_events(
         if event["via"] in {"graph", "pattern"}
     ]
     names = f"{[kind for _, kind, _ in told]}"
-    assert [kind for _, kind, _ in told] == [kind for _, kind, _ in recorded], f"{where}: {names}"
+    assert [kind for _, kind, _ in told] == [kind for _, kind, _ in recorded], (
+        f"{where}: {names}"
+    )
     for ours, theirs in zip(told, recorded, strict=True):
         _assert_source(ours, theirs, graphs)
         if not _is_unsaid(case, ours, theirs, told):
@@ -151,11 +176,16 @@ def _is_unsaid(case: Case, ours: Told, theirs: Told, told: list[Told]) -> bool:
         if event == "node.start" and start["node"] == data["node"]
     ]
     rest = data | {"output_snapshot": theirs[2]["output_snapshot"]}
-    return bool(kinds & UNSAID) and rest == theirs[2] and rest["output_snapshot"] in inputs
+    return (
+        bool(kinds & UNSAID) and rest == theirs[2] and rest["output_snapshot"] in inputs
+    )
 
 
 def _operations(case: Case, name: str) -> list[Mapping[str, Any]]:
-    graphs = [case["graph"], *(step["graph"] for step in case["steps"] if "graph" in step)]
+    graphs = [
+        case["graph"],
+        *(step["graph"] for step in case["steps"] if "graph" in step),
+    ]
     return [
         op
         for graph in graphs
@@ -173,7 +203,9 @@ def assert_equal(ours: Any, theirs: Any, where: str) -> None:
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values are the same, numbers by value."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in ours)
+        return ours.keys() == theirs.keys() and all(
+            same(ours[k], theirs[k]) for k in ours
+        )
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return len(ours) == len(theirs) and all(map(same, ours, theirs))
     return isinstance(ours, bool) is isinstance(theirs, bool) and bool(ours == theirs)

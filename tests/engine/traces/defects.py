@@ -34,9 +34,11 @@ def _families(case: Case) -> list[Handler]:
         changes_nothing_in_place: "mutate_nested" in ops,
         fails_at_the_node: "panic" in ops,
         keeps_types: case["store"]["kind"].startswith("json"),
-        starts_at_the_entry: _expects(case, "resume.not_found") and _expects(case, "node_failed"),
+        starts_at_the_entry: _lost_its_start(case),
         runs_nothing_after_an_exit: _resumes_at_exit(case),
-        answers_without_a_crash: any("panic" in step for step in case["expected"]["steps"]),
+        answers_without_a_crash: any(
+            "panic" in step for step in case["expected"]["steps"]
+        ),
     }
     return [handler for handler, fit in fits.items() if fit] or [ends_every_step]
 
@@ -47,14 +49,18 @@ async def keeps_its_run(case: Case, result: Replay) -> None:
         return await ends_every_step(case, result)
     run_id = case["initial"]["run_id"]
     corrected = _renamed(case, FRESH_RUN, run_id)
-    for step, original in zip(corrected["expected"]["steps"], case["expected"]["steps"], strict=True):
+    for step, original in zip(
+        corrected["expected"]["steps"], case["expected"]["steps"], strict=True
+    ):
         step["checkpoints"] = _kept(step, original, run_id)
     assert_same(corrected, result)
 
 
 def _kept(step: Case, original: Case, run_id: str) -> dict[str, Any]:
     """What is stored once both ids are one: the newest, or nothing once it was deleted."""
-    if any(call["call"] == "delete" and "error" not in call for call in step["store_calls"]):
+    if any(
+        call["call"] == "delete" and "error" not in call for call in step["store_calls"]
+    ):
         return {}
     stored = original["checkpoints"]
     newest = stored.get(FRESH_RUN) or stored.get(run_id)
@@ -195,7 +201,10 @@ def _story(step: Step) -> list[Any]:
 
 
 def _calls(case: Case) -> list[dict[str, Any]]:
-    graphs = [case["graph"], *(step["graph"] for step in case["steps"] if "graph" in step)]
+    graphs = [
+        case["graph"],
+        *(step["graph"] for step in case["steps"] if "graph" in step),
+    ]
     return [call for graph in graphs for call in graph["build"]]
 
 
@@ -212,9 +221,10 @@ def _ops(case: Case) -> list[Mapping[str, Any]]:
     ]
 
 
-def _expects(case: Case, code: str) -> bool:
+def _lost_its_start(case: Case) -> bool:
+    """Whether the reference finds nothing to resume of a run that ended before."""
     errors = [step.get("error") or {} for step in case["expected"]["steps"]]
-    return any(error.get("code") == code for error in errors)
+    return any(error.get("code") == "resume.not_found" for error in errors[1:])
 
 
 def _resumes_at_exit(case: Case) -> bool:
@@ -222,7 +232,9 @@ def _resumes_at_exit(case: Case) -> bool:
     exits = {call["node"] for call in _calls(case) if call["call"] == "set_exit"}
     steps = list(zip(case["steps"], case["expected"]["steps"], strict=True))
     return any(
-        before["ok"] and before["state"]["checkpoint_node"] in exits and spec["do"] == "resume"
+        before["ok"]
+        and before["state"]["checkpoint_node"] in exits
+        and spec["do"] == "resume"
         for (_, before), (spec, _) in zip(steps, steps[1:], strict=False)
         if "ok" in before
     )
@@ -239,7 +251,10 @@ async def assert_invariants(case: Case, result: Replay) -> None:
 
 
 INVARIANTS: list[tuple[str, Callable[[Step], str]]] = [
-    (r"error code ([\w.]+)", lambda step: "cancelled" if step.code == "deadline" else step.code),
+    (
+        r"error code ([\w.]+)",
+        lambda step: "cancelled" if step.code == "deadline" else step.code,
+    ),
     (r"^(not )?ok\b", lambda step: None if step.ok else "not "),  # type: ignore[arg-type, return-value]
     (r"is_deadline (?:is )?(true|false)", lambda step: _said(step, "is_deadline")),
     (r"is_cancelled (?:is )?(true|false)", lambda step: _said(step, "is_cancelled")),

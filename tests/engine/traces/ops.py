@@ -80,7 +80,9 @@ async def _require(op: Op, state: State, _given: State, _world: World) -> State:
 
 
 async def _fail(op: Op, state: State, given: State, _world: World) -> State:
-    output = {"input": given, "current": state, "zero": None}[op.get("returns", "input")]
+    output = {"input": given, "current": state, "zero": None}[
+        op.get("returns", "input")
+    ]
     raise Failed(op["message"], output=output)
 
 
@@ -132,7 +134,11 @@ def node_of(call: Mapping[str, Any], world: World) -> Node[Any, Any] | None:
     """The node an `add_node` describes."""
     if call.get("nil"):
         return None
-    for kind, make in (("chain", _chain), ("parallel", _parallel), ("conditional", _conditional)):
+    for kind, make in (
+        ("chain", _chain),
+        ("parallel", _parallel),
+        ("conditional", _conditional),
+    ):
         if kind in call:
             return make(call["name"], call[kind], world)
 
@@ -161,7 +167,13 @@ def _chain(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
         return state.append(spec["key"], item)
 
     config = ChainConfig(**spec.get("config") or {})
-    return chain(step, over=lambda _: spec["items"], name=name, config=config)
+    return chain(
+        step,
+        over=lambda _: spec["items"],
+        name=name,
+        config=config,
+        progress=_progress(spec),
+    )
 
 
 def _parallel(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
@@ -175,7 +187,21 @@ def _parallel(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, An
 
     config = ParallelConfig(**spec.get("config") or {})
     items = spec["items"]
-    return parallel(double, over=lambda _: items, into=gather, name=name, config=config)
+    return parallel(
+        double,
+        over=lambda _: items,
+        into=gather,
+        name=name,
+        config=config,
+        progress=_progress(spec),
+    )
+
+
+def _progress(spec: Mapping[str, Any]) -> Callable[..., None] | None:
+    def nothing(*_: object) -> None:
+        """Be there: an event tells that there is one."""
+
+    return nothing if spec.get("progress") else None
 
 
 def _conditional(name: str, spec: Mapping[str, Any], world: World) -> Node[Any, Any]:
@@ -187,7 +213,7 @@ def _conditional(name: str, spec: Mapping[str, Any], world: World) -> Node[Any, 
         return handle
 
     handlers = {route: handler(ops) for route, ops in spec["handlers"].items()}
-    default = spec.get("default")
+    default = [] if spec.get("default") is True else spec.get("default")
     return conditional(
         choose_by(spec["route_key"]),
         handlers,
@@ -230,7 +256,9 @@ def _parts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [parts] if isinstance(parts, Mapping) else parts
 
 
-def build(graph: Graph, calls: list[Mapping[str, Any]], world: World) -> list[str | None]:
+def build(
+    graph: Graph, calls: list[Mapping[str, Any]], world: World
+) -> list[str | None]:
     """Make the calls a case describes; the code of each refusal, None where there was none."""
     return [_refusal(graph, call, world) for call in calls]
 
@@ -241,7 +269,9 @@ def _refusal(graph: Graph, call: Mapping[str, Any], world: World) -> str | None:
             graph.add_node(call["name"], node_of(call, world))
         elif call["call"] == "add_edge":
             # the reference's edges carry no name of their own
-            graph.add_edge(call["from"], call["to"], predicate_of(call["when"]), name="")
+            graph.add_edge(
+                call["from"], call["to"], predicate_of(call["when"]), name=""
+            )
         elif call["call"] == "set_entry":
             graph.set_entry_point(call["node"])
         else:

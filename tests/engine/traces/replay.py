@@ -111,7 +111,9 @@ def _graph(
 ) -> Graph | ConfigurationError:
     """The graph, without its nodes; the error when it is refused."""
     checkpoint = CheckpointConfig(
-        store="", interval=spec["checkpoint"]["interval"], preserve=spec["checkpoint"]["preserve"]
+        store="",
+        interval=spec["checkpoint"]["interval"],
+        preserve=spec["checkpoint"]["preserve"],
     )
     config = GraphConfig(
         name=spec["name"],
@@ -126,7 +128,10 @@ def _graph(
 
 
 async def _step(
-    spec: Mapping[str, Any], graph: Graph | ConfigurationError, result: Replay, recorder: Recorder
+    spec: Mapping[str, Any],
+    graph: Graph | ConfigurationError,
+    result: Replay,
+    recorder: Recorder,
 ) -> Step:
     cancel = spec.get("cancel") or {}
     result.world.cancellation = cancellation = Cancellation()

@@ -28,7 +28,13 @@ def _checkpoint(values: Mapping[str, Any]) -> CheckpointConfig:
 
 
 def _graph(values: Mapping[str, Any]) -> GraphConfig:
-    given = {"name": "", "observer": "", "max_iterations": 0, "checkpoint": {}, **values}
+    given = {
+        "name": "",
+        "observer": "",
+        "max_iterations": 0,
+        "checkpoint": {},
+        **values,
+    }
     return GraphConfig(**given | {"checkpoint": _checkpoint(given["checkpoint"])})
 
 
@@ -61,25 +67,31 @@ def assert_merged(case: Case) -> None:
     if kind is GraphConfig and merge["base"] == "default":
         base = GraphConfig(name=wanted["base"]["name"])
     merged = base.merge(make(merge["source"]))
-    assert_equal(_shown(base), wanted["base"], "base")
+    assert_equal(_shown(base, wanted["base"]), wanted["base"], "base")
     recorded = wanted["merged"]
     if case["conformance"] != "must_match":
-        recorded = _by_the_rules(_shown(base), merge["source"], recorded)
-    assert_equal(_shown(merged), recorded, "merged")
+        recorded = _by_the_rules(
+            _shown(base, wanted["base"]), merge["source"], recorded
+        )
+    assert_equal(_shown(merged, recorded), recorded, "merged")
     for name, config in (("base", base), ("merged", merged)):
         if f"{name}_effective_fail_fast" in wanted:
             assert config.fails_fast is wanted[f"{name}_effective_fail_fast"]
 
 
-def _shown(config: Any) -> dict[str, Any]:
-    """A configuration as a trace shows it: names of the reference, unset values as they act."""
+def _shown(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as a trace shows it: names of the reference, unset values as they act.
+
+    A trace may also leave out, or show as null, what is unset.
+    """
     shown = asdict(config)
     if shown.get("observer") == "log":
         shown["observer"] = REFERENCE_LOG
-    if "fail_fast" in shown:
-        shown["fail_fast"] = config.fails_fast
-    if "capture_intermediate_states" in shown:
-        shown["capture_intermediate_states"] = bool(shown["capture_intermediate_states"])
+    for name, unset in (("fail_fast", True), ("capture_intermediate_states", False)):
+        if name in shown and shown[name] is None and wanted.get(name) is not None:
+            shown[name] = unset
+        if name in shown and shown[name] is None and name not in wanted:
+            del shown[name]
     return shown
 
 
@@ -111,7 +123,10 @@ def assert_broadcast(case: Case) -> None:
 
     members = {name: Member(name) for name in case["multi"]["observers"]}
     multi = MultiObserver(
-        *(None if name == "nil" else members[name] for name in case["multi"]["observers"])
+        *(
+            None if name == "nil" else members[name]
+            for name in case["multi"]["observers"]
+        )
     )
     for kind in case["multi"]["events"]:
         multi.on_event(Event(kind, datetime(2026, 1, 1, tzinfo=UTC), "g", {}))

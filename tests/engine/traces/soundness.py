@@ -15,10 +15,25 @@ from .replay import Replay, Step, content
 FOLLOWS: dict[str, set[str]] = {
     "graph.start": {"node.start", "graph.error"},
     "node.start": {"node.complete", "graph.error", "graph.pause"},
-    "node.complete": {"checkpoint.save", "edge.evaluate", "graph.complete", "graph.error"},
+    "node.complete": {
+        "checkpoint.save",
+        "edge.evaluate",
+        "graph.complete",
+        "graph.error",
+    },
     "checkpoint.save": {"edge.evaluate", "graph.complete", "graph.error"},
-    "edge.evaluate": {"edge.evaluate", "edge.transition", "graph.error", "checkpoint.resume"},
-    "edge.transition": {"node.start", "cycle.detected", "graph.error", "checkpoint.resume"},
+    "edge.evaluate": {
+        "edge.evaluate",
+        "edge.transition",
+        "graph.error",
+        "checkpoint.resume",
+    },
+    "edge.transition": {
+        "node.start",
+        "cycle.detected",
+        "graph.error",
+        "checkpoint.resume",
+    },
     "cycle.detected": {"node.start"},
     "checkpoint.load": {"edge.evaluate", "checkpoint.resume"},
     "checkpoint.resume": {"graph.start"},
@@ -36,7 +51,10 @@ def assert_sound(case: Case, replay: Replay) -> None:
         "data": dict(case["initial"]["set"]),
         "run_id": case["initial"]["run_id"],
     }
-    run_ids = {case["initial"]["run_id"], *(spec.get("run_id") for spec in case["steps"])}
+    run_ids = {
+        case["initial"]["run_id"],
+        *(spec.get("run_id") for spec in case["steps"]),
+    }
     for spec, step in zip(case["steps"], replay.steps, strict=True):
         assert_grammar(step.events)
         assert _run_ids(step) <= run_ids | {""}
@@ -69,7 +87,9 @@ def _assert_predicates(graph: Mapping[str, Any], events: list[Event]) -> None:
             edges.setdefault(call["from"], []).append(call)
     for event, data in _judged(events):
         described = edges[event["from"]]
-        edge = [call for call in described if call["to"] in _names(graph)][event["edge_index"]]
+        edge = [call for call in described if call["to"] in _names(graph)][
+            event["edge_index"]
+        ]
         assert event["predicate_result"] is holds(edge["when"], data), event
 
 
@@ -77,7 +97,9 @@ def _names(graph: Mapping[str, Any]) -> set[str]:
     return {call["name"] for call in graph["build"] if call["call"] == "add_node"}
 
 
-def _judged(events: list[Event]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _judged(
+    events: list[Event],
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Evaluations of edges, with the data they were made on."""
     data: Mapping[str, Any] | None = None
     for event in events:
@@ -108,7 +130,9 @@ def holds(spec: Mapping[str, Any] | None, data: Mapping[str, Any]) -> bool:
 def identical(one: Any, other: Any) -> bool:
     """Whether two JSON values are equal, types and all."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(identical(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(
+            identical(one[k], other[k]) for k in one
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(identical, one, other))
     return type(one) is type(other) and bool(one == other)

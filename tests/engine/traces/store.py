@@ -26,7 +26,11 @@ class TellingStore:
     def save(self, state: State) -> None:
         """The initial state is kept untold: the reference does not store it."""
         if state.sequence:
-            call = {"call": "save", "node": state.checkpoint_node, "run_id": state.run_id}
+            call = {
+                "call": "save",
+                "node": state.checkpoint_node,
+                "run_id": state.run_id,
+            }
             self.calls.append(call)
             self.saved.append(state)
             if len(self.saved) == self.spec.get("fail_save_on"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from django.contrib.auth.models import User
 from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+
+from workflows.runtime.library import store_document
+from workflows.samples import samples
 
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"
@@ -56,7 +60,9 @@ class Command(BaseCommand):
             return ""
         given = settings.ADMIN_PASSWORD
         password = given or secrets.token_urlsafe(12)
-        User.objects.create_superuser(ADMIN, password=password)
+        admin = User.objects.create_superuser(ADMIN, password=password)
+        for sample in samples():
+            store_document(sample.name, io.BytesIO(sample.data), by=admin)
         return "" if given else password
 
     def _show(self, password: str) -> None:

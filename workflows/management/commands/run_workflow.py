@@ -116,7 +116,8 @@ class Command(BaseCommand):
             approval = run.approvals.order_by("-sequence").first()
             self.stdout.write(approval.question if approval else "It waits.")
         if run.result is not None:
-            self.stdout.write(json.dumps(run.result, indent=2))
+            outcome = run.result.get("result", run.result)  # what its author calls so
+            self.stdout.write(json.dumps(outcome, indent=2))
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -46,8 +46,9 @@ class UploadForm(forms.Form):
 def list_documents(request: HtmxRequest) -> HttpResponse:
     """Show the library, and take an upload."""
     access.require(access.may_use_documents(request.user), "use documents")
-    form = UploadForm(request.POST or None, request.FILES or None)
+    form = UploadForm()
     if request.method == "POST":
+        form = UploadForm(request.POST, request.FILES)
         document = stored(request, form)
         if document is not None:
             return redirect("document", document_id=document.pk)
@@ -106,10 +107,10 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Give the file for download: never opened by the browser as what it claims to be."""
     found = guarded(request, document_id)
     try:
-        content = found.file.open("rb")
+        with found.file.open("rb") as content:
+            response = HttpResponse(content.read(), content_type=found.content_type)
     except FileNotFoundError as error:
         raise Http404 from error
-    response = HttpResponse(content.read(), content_type=found.content_type)
     disposition = content_disposition_header(as_attachment=True, filename=found.name)
     response["Content-Disposition"] = disposition or "attachment"
     response["X-Content-Type-Options"] = "nosniff"

@@ -1,0 +1,195 @@
+"""Django admin: everything can be read, nothing edited, and many runs operated at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Permission, User
+from django.db.models import Model
+from django.test import Client
+
+from tests.factories import (
+    make_approval,
+    make_attempt,
+    make_checkpoint,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_run,
+    make_stage,
+    make_user,
+    make_worker,
+)
+from workflows.admin.deeds import MOST_AT_ONCE
+from workflows.models import Intervention, Run, Status
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+RUNS = "/admin/workflows/run/"
+MODELS = (
+    "run",
+    "attempt",
+    "stage",
+    "decision",
+    "checkpoint",
+    "approval",
+    "worker",
+    "document",
+    "intervention",
+)
+
+
+@pytest.fixture
+def page(admin: User, sign_in: SignIn) -> Client:
+    """Return the operator's browser."""
+    return sign_in(admin)
+
+
+def make_one_of_each() -> None:
+    run = make_run(error_message="<script>alert(1)</script>")
+    make_attempt(run)
+    make_stage(run)
+    make_decision(run)
+    make_checkpoint(run)
+    make_approval(run)
+    make_worker()
+    make_document()
+    make_intervention(run)
+
+
+def some(name: str) -> Model:
+    row = apps.get_model("workflows", name)._default_manager.first()
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_everything_can_be_listed_and_read(page: Client, name: str) -> None:
+    make_one_of_each()
+    listing = page.get(f"/admin/workflows/{name}/")
+    assert listing.status_code == 200
+    one = page.get(f"/admin/workflows/{name}/{some(name).pk}/change/")
+    assert one.status_code == 200
+    for answer in (listing, one):
+        assert "<script>alert" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_can_be_added_changed_or_deleted(page: Client, name: str) -> None:
+    make_one_of_each()
+    pk = some(name).pk
+    assert page.get(f"/admin/workflows/{name}/add/").status_code == 403
+    assert page.post(f"/admin/workflows/{name}/{pk}/change/", {}).status_code == 403
+    deletion = page.post(f"/admin/workflows/{name}/{pk}/delete/", {"post": "yes"})
+    assert deletion.status_code == 403
+    bulk = {"action": "delete_selected", "_selected_action": [str(pk)], "post": "yes"}
+    page.post(f"/admin/workflows/{name}/", bulk)
+    assert some(name).pk == pk
+
+
+def test_a_secret_is_never_shown(page: Client) -> None:
+    run = make_run(secrets=b"opaque-token")
+    text = page.get(f"{RUNS}{run.pk}/change/").content.decode()
+    assert "opaque-token" not in text
+    assert "secrets" not in text.lower()
+
+
+def test_runs_are_found_by_id_and_filtered(page: Client) -> None:
+    wanted, other = make_run(status=Status.FAILED), make_run()
+    by_id = page.get(RUNS, {"q": str(wanted.pk)}).content.decode()
+    assert wanted.short_id in by_id
+    assert other.short_id not in by_id
+    by_status = page.get(RUNS, {"status__exact": "failed"}).content.decode()
+    assert wanted.short_id in by_status
+    assert other.short_id not in by_status
+
+
+def test_an_action_of_a_deleted_run_is_still_shown(page: Client) -> None:
+    run = make_run()
+    make_intervention(run, reason="gone since")
+    Run.objects.all().delete()
+    text = page.get("/admin/workflows/intervention/").content.decode()
+    assert "gone since" in text
+    assert "(deleted)" in text
+
+
+# Deeds -----------------------------------------------------------------------------------
+
+
+def operate(
+    page: Client, action: str, runs: list[Run], *, reason: str | None = None
+) -> str:
+    """Choose runs and an action; with a reason, confirm it. Return the page."""
+    given = {"action": action, "_selected_action": [str(run.pk) for run in runs]}
+    if reason is not None:
+        given |= {"confirmed": "1", "reason": reason}  # type: ignore[dict-item]
+    answer = page.post(RUNS, given)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None:
+    run = make_run(status=Status.PENDING)
+    text = operate(page, "cancel_selected", [run])
+    assert "Why?" in text
+    assert "Cancel 1 run" in text
+    assert run.short_id in text
+    assert Run.objects.get().status == Status.PENDING
+
+
+def test_without_a_reason_nothing_is_done(page: Client) -> None:
+    text = operate(page, "cancel_selected", [make_run(status="pending")], reason=" ")
+    assert "Say why" in text
+    assert Run.objects.get().status == Status.PENDING
+
+
+def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> None:
+    runs = [make_run(status=status) for status in Status.values]
+    text = operate(page, "cancel_selected", runs, reason="the disk is full")
+    assert "3 cancelled, 3 refused." in text
+    assert "is completed and cannot be cancelled" in text
+    assert "Is being stopped" in text
+    left = Run.objects.exclude(status=Status.CANCELLED)
+    assert {run.status for run in left} == {"running", "completed", "failed"}
+    rows = Intervention.objects.all()
+    assert {row.reason for row in rows} == {"the disk is full"}
+    assert rows.count() == 3
+
+
+def test_failed_runs_are_resumed_and_others_refused(page: Client) -> None:
+    failed = make_run(status=Status.FAILED, fingerprint=fingerprint())
+    done = make_run(status=Status.COMPLETED)
+    text = operate(page, "resume_selected", [failed, done], reason="the disk is back")
+    assert "1 resumed, 1 refused." in text
+    failed.refresh_from_db()
+    assert failed.status == Status.PENDING
+
+
+def fingerprint() -> str:
+    from workflows.system import system
+
+    return system.find_workflow("classify-document").fingerprint
+
+
+def test_too_many_at_once_are_refused_as_a_whole(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.admin.deeds.MOST_AT_ONCE", 2)
+    runs = [make_run(status=Status.PENDING) for _ in range(3)]
+    text = operate(page, "cancel_selected", runs, reason="why not")
+    assert "Choose at most 2 runs at once." in text
+    assert MOST_AT_ONCE > 2
+    assert not Run.objects.filter(status=Status.CANCELLED).exists()
+
+
+def test_who_may_only_look_is_offered_no_deeds(sign_in: SignIn) -> None:
+    watcher = make_user("watcher", is_staff=True)
+    watcher.user_permissions.add(Permission.objects.get(codename="view_run"))
+    run = make_run(status=Status.PENDING)
+    page = sign_in(watcher)
+    assert "cancel_selected" not in page.get(RUNS).content.decode()
+    given = {"action": "cancel_selected", "_selected_action": [str(run.pk)]}
+    page.post(RUNS, {**given, "confirmed": "1", "reason": "sneaky"})
+    assert Run.objects.get().status == Status.PENDING

@@ -1,0 +1,377 @@
+"""classify-document publishes what is clear and asks a person about the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from workflows.definitions.classify_document import (
+    MOST_SHOWN,
+    Classification,
+    PageToRead,
+    Params,
+    Review,
+    ask_reviewer,
+    classify_document,
+    draw_pages,
+    publish,
+    read_page,
+    reject,
+    weigh_markings,
+)
+from workflows.engine import Cancellation, Paused
+from workflows.engine.testing import Outcome, run_in_memory
+from workflows.markings import Level
+from workflows.runtime import (
+    FakeDocuments,
+    FakeImages,
+    FakeRuntime,
+    ImageInfo,
+    Page,
+    pdf,
+)
+from workflows.samples import samples
+
+BODY = "\n\nThe survey of the basin was made in the spring and shows where boats lie.\n"
+DOCUMENT = UUID("01900000-0000-7000-8000-000000000000")
+
+
+def marked(label: str, body: str = BODY) -> str:
+    """Return the text of a page with a marking at its head and foot."""
+    rows = [label, *body.split("\n")]
+    return "\n".join([*rows, *[""] * (59 - len(rows)), label])
+
+
+def run(
+    *pages: str | Page,
+    runtime: FakeRuntime | None = None,
+    answer: dict[str, Any] | None = None,
+    threshold: float = 0.8,
+    name: str = "memo.pdf",
+) -> Outcome[Classification]:
+    """Run it on a document of these pages; without an answer a question stays open."""
+    runtime = runtime or FakeRuntime()
+    document = runtime.documents.add(name, pages)
+    return run_in_memory(
+        classify_document,
+        Params(document=document, threshold=threshold),
+        runtime=runtime,
+        answers={} if answer is None else {ask_reviewer: answer},
+    )
+
+
+def reason_for(outcome: Outcome[Any], source: str, predicate: str) -> tuple[bool, str]:
+    """Return what a predicate said when the run left a node."""
+    (decision,) = [
+        decision
+        for decision in outcome.decisions
+        if (decision.source, decision.predicate) == (source, predicate)
+    ]
+    return decision.result, decision.reason
+
+
+# What is clear -----------------------------------------------------------------------
+
+
+def test_a_document_marked_alike_on_every_page_is_published() -> None:
+    outcome = run(marked("SECRET//NOFORN"), marked("SECRET//NOFORN"))
+    assert outcome.status == "completed"
+    assert outcome.path == ["open_document", "read_pages", "weigh_markings", "publish"]
+    result = outcome.state.result
+    assert result is not None
+    assert (result.outcome, result.label) == ("published", "SECRET//NOFORN")
+    assert result.decided_by == "the markings"
+    assert result.confidence > 0.9
+    assert reason_for(outcome, "weigh_markings", "is_confident") == (
+        True,
+        "confidence 99%, threshold 80%",
+    )
+
+
+def test_the_result_tells_every_page_and_where_the_markings_stand() -> None:
+    result = run(marked("SECRET"), marked("SECRET")).state.result
+    assert result is not None
+    assert [(page.page, page.label) for page in result.pages] == [
+        (1, "SECRET"),
+        (2, "SECRET"),
+    ]
+    header, footer = result.markings
+    assert [place.page for place in header.places] == [1, 2]
+    assert header.places[0].box.bottom < 0.1 < footer.places[0].box.top
+
+
+def test_the_log_tells_in_words_what_was_found() -> None:
+    runtime = FakeRuntime()
+    run(marked("SECRET"), marked("SECRET"), runtime=runtime)
+    assert "“memo.pdf” has 2 pages." in runtime.logger.text
+    assert "Page 2: SECRET as header and footer" in runtime.logger.text
+    assert "“memo.pdf” is published as SECRET." in runtime.logger.text
+    assert {entry.node for entry in runtime.logger.entries} >= {"publish"}
+
+
+def test_no_page_is_drawn_when_no_one_has_to_look() -> None:
+    runtime = FakeRuntime()
+    run(marked("SECRET"), runtime=runtime)
+    assert runtime.images.rendered == []
+
+
+# What is not -------------------------------------------------------------------------
+
+
+def test_pages_that_contradict_each_other_are_shown_to_a_person() -> None:
+    runtime = FakeRuntime()
+    outcome = run(marked("SECRET"), marked("CONFIDENTIAL"), runtime=runtime)
+    assert outcome.status == "waiting"
+    result, reason = reason_for(outcome, "weigh_markings", "is_contradictory")
+    assert result
+    assert "page 1 says SECRET and page 2 says CONFIDENTIAL" in reason
+    assert outcome.pause is not None
+    assert outcome.pause.question.startswith("“memo.pdf” looks SECRET, ")
+    assert [page for _, page, _ in runtime.images.rendered] == [1, 2]
+
+
+def test_the_reviewer_sees_the_pages_with_their_markings_and_the_reasons() -> None:
+    shown = shown_by(run(marked("SECRET"), marked("CONFIDENTIAL")))
+    assert [page["page"] for page in shown["pages"]] == [1, 2]
+    head = shown["pages"][0]["marks"][0]
+    assert head["text"] == "SECRET (header)"
+    assert 0 <= head["box"]["left"] < head["box"]["right"] <= 1
+    assert any("disagree" in sentence for sentence in shown["why"])
+    assert "CONFIDENTIAL" in shown["alternatives"]
+    assert str(UUID(shown["document"])) == shown["document"]
+
+
+def shown_by(outcome: Outcome[Any]) -> dict[str, Any]:
+    """Return what the question shows, as it will be stored."""
+    assert outcome.pause is not None
+    stored: dict[str, Any] = json.loads(json.dumps(outcome.pause.show))
+    return stored
+
+
+def test_a_scan_is_shown_to_a_person_whatever_the_threshold() -> None:
+    outcome = run("", "", threshold=0)
+    assert outcome.status == "waiting"
+    assert reason_for(outcome, "weigh_markings", "has_unread_pages") == (
+        True,
+        "nothing could be read on pages 1 and 2",
+    )
+    assert outcome.pause is not None
+    assert "no marking that could be read" in outcome.pause.question
+
+
+def test_a_single_page_without_text_is_enough_to_ask() -> None:
+    outcome = run(marked("SECRET"), "", marked("SECRET"))
+    assert outcome.status == "waiting"
+    assert 2 in outcome.state.shown
+
+
+def test_a_document_without_markings_is_not_published_unseen() -> None:
+    outcome = run(BODY, BODY, threshold=0)
+    assert outcome.status == "waiting"
+    assert reason_for(outcome, "weigh_markings", "is_confident") == (
+        False,
+        "no marking was found",
+    )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "status"), [(0.9, "waiting"), (0.5, "completed")]
+)
+def test_the_threshold_decides_what_is_sure_enough(
+    threshold: float, status: str
+) -> None:
+    outcome = run(f"Confidential{BODY}", threshold=threshold)
+    assert outcome.status == status
+    result, reason = reason_for(outcome, "weigh_markings", "is_confident")
+    assert result is (status == "completed")
+    assert reason == f"confidence 80%, threshold {threshold:.0%}"
+
+
+def test_a_reviewer_is_never_shown_more_pages_than_fit() -> None:
+    outcome = run(*[""] * 50)
+    assert len(outcome.state.shown) == MOST_SHOWN
+
+
+# What the person decides -------------------------------------------------------------
+
+
+def test_an_approved_label_is_published_as_it_was_found() -> None:
+    outcome = run(
+        marked("SECRET"), marked("CONFIDENTIAL"), answer={"outcome": "publish"}
+    )
+    assert outcome.path[-2:] == ["ask_reviewer", "publish"]
+    result = outcome.state.result
+    assert result is not None
+    assert (result.label, result.decided_by) == ("SECRET", "a reviewer")
+    assert reason_for(outcome, "ask_reviewer", "was_approved") == (
+        True,
+        "the reviewer chose to publish",
+    )
+
+
+def test_a_reviewer_may_give_another_label() -> None:
+    answer = {
+        "outcome": "publish",
+        "level": "RESTRICTED",
+        "caveats": "NOFORN // LIMDIS",
+    }
+    result = run("", answer=answer).state.result
+    assert result is not None
+    assert result.label == "RESTRICTED//NOFORN//LIMDIS"
+
+
+def test_a_rejected_document_gets_no_label() -> None:
+    outcome = run("", answer={"outcome": "reject"})
+    assert outcome.path[-1] == "reject"
+    result = outcome.state.result
+    assert result is not None
+    assert (result.outcome, result.label) == ("rejected", None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"outcome": "perhaps"}, {"outcome": "publish", "level": "VERY SECRET"}],
+)
+def test_an_answer_that_does_not_fit_the_form_is_refused(
+    answer: dict[str, str],
+) -> None:
+    with pytest.raises(ValidationError):
+        Review.model_validate(answer)
+
+
+# What may go wrong -------------------------------------------------------------------
+
+
+def test_a_file_without_pages_fails_in_a_sentence() -> None:
+    outcome = run(name="notes.txt")
+    assert outcome.status == "failed"
+    assert "“notes.txt” has no pages to read: choose a PDF." in str(outcome.error)
+
+
+def test_a_document_that_is_gone_fails_in_a_sentence() -> None:
+    outcome = run_in_memory(
+        classify_document, {"document": str(DOCUMENT)}, runtime=FakeRuntime()
+    )
+    assert outcome.status == "failed"
+    assert "There is no document" in str(outcome.error)
+
+
+def test_a_damaged_page_is_shown_to_a_person_and_fails_nothing() -> None:
+    class Damaged(FakeDocuments):
+        async def page(self, document: UUID, number: int) -> Page:
+            if number == 2:
+                raise pdf.DamagedPage("Page 2 of the PDF is damaged.")
+            return await super().page(document, number)
+
+    runtime = FakeRuntime(documents=Damaged())
+    outcome = run(marked("SECRET"), marked("SECRET"), runtime=runtime)
+    assert outcome.status == "waiting"
+    assert outcome.state.readings[1].reasons == ("Page 2 of the PDF is damaged.",)
+    assert 2 in outcome.state.shown
+
+
+def test_a_page_that_cannot_be_drawn_does_not_stop_the_question() -> None:
+    class Undrawable(FakeImages):
+        async def render(
+            self, document: UUID, page: int, *, dpi: int = 150
+        ) -> ImageInfo:
+            image = await super().render(document, page, dpi=dpi)
+            raise pdf.PageTooComplex(f"Page {image.page} takes longer than 30 s.")
+
+    runtime = FakeRuntime(images=Undrawable())
+    outcome = run("", runtime=runtime)
+    assert outcome.status == "waiting"
+    assert (
+        "Page 1 has no picture: Page 1 takes longer than 30 s." in runtime.logger.text
+    )
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "high"])
+def test_a_threshold_outside_0_to_1_is_refused(threshold: object) -> None:
+    with pytest.raises(ValidationError):
+        Params.model_validate({"document": str(DOCUMENT), "threshold": threshold})
+
+
+def test_a_cancelled_run_stops_between_pages() -> None:
+    cancellation = Cancellation()
+
+    class Slow(FakeDocuments):
+        async def page(self, document: UUID, number: int) -> Page:
+            if number == 3:
+                cancellation.cancel("enough")
+            return await super().page(document, number)
+
+    runtime = FakeRuntime(documents=Slow())
+    document = runtime.documents.add("memo.pdf", [marked("SECRET")] * 40)
+    outcome = run_in_memory(
+        classify_document,
+        Params(document=document),
+        runtime=runtime,
+        cancellation=cancellation,
+    )
+    assert outcome.status == "cancelled"
+    assert len(runtime.documents.reads) < 20
+
+
+# Size and shape ----------------------------------------------------------------------
+
+
+def test_three_hundred_pages_leave_a_small_state_and_no_pictures_in_it() -> None:
+    page = marked("SECRET//NOFORN", "\n\n(U) A boat.\n(S//NF) Another.\n(C) A third.")
+    outcome = run(*[page] * 300)
+    assert outcome.status == "completed"
+    assert len(json.dumps(outcome.state.data)) < 700_000
+    assert outcome.state.result is not None
+    assert len(outcome.state.result.markings) == 5
+
+
+def test_the_graph_is_known_before_any_run() -> None:
+    shape = classify_document.shape
+    assert shape.entry == "open_document"
+    assert set(shape.exits) == {"publish", "reject"}
+    kinds = {node.name: node.kind for node in shape.nodes}
+    assert (kinds["read_pages"], kinds["ask_reviewer"]) == ("parallel", "approval")
+    assert all(node.doc for node in shape.nodes)
+
+
+def test_an_unsure_label_goes_to_the_reviewer() -> None:
+    state = Classification(
+        params=Params(document=DOCUMENT), level=Level.SECRET, confidence=0.7
+    )
+    target, decisions = classify_document.graph.next(weigh_markings, state)
+    assert target is draw_pages
+    assert [decision.reason for decision in decisions] == [
+        "every page could be read",
+        "nothing contradicts the label",
+        "confidence 70%, threshold 80%",
+        "always",
+    ]
+
+
+def test_a_reviewers_answer_chooses_the_exit() -> None:
+    state = Classification(params=Params(document=DOCUMENT))
+    for outcome, exit_ in (("publish", publish), ("reject", reject)):
+        answered = state.set(review=Review.model_validate({"outcome": outcome}))
+        assert classify_document.graph.next(ask_reviewer, answered)[0] is exit_
+
+
+async def test_a_node_can_be_called_by_itself() -> None:
+    runtime = FakeRuntime()
+    memo = runtime.documents.add("memo.pdf", [marked("SECRET")])
+    reading = await read_page(PageToRead(document=memo, page=1), runtime)
+    assert reading.banner is Level.SECRET
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(0, "completed"), (1, "waiting"), (2, "waiting")]
+)
+def test_the_sample_documents_go_the_ways_they_were_drawn_for(
+    number: int, status: str
+) -> None:
+    outcome = run(*pdf.read_pages(samples()[number].data))
+    assert outcome.status == status
+    assert isinstance(outcome.pause, Paused) == (status == "waiting")

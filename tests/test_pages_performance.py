@@ -1,0 +1,146 @@
+"""The number of queries of a page does not grow with what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import (
+    make_approval,
+    make_attempt,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_line,
+    make_run,
+    make_stage,
+    make_user,
+    make_whole_run,
+)
+from workflows.models import ApprovalStatus, Outcome, Run, Status
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+def queries(page: Client, address: str) -> int:
+    """Return how many queries a page takes once it is warm."""
+    page.get(address)
+    with CaptureQueriesContext(connection) as captured:
+        assert page.get(address).status_code == 200
+    return len(captured)
+
+
+def fill() -> None:
+    """Make one more row of everything a list shows."""
+    person = make_user()
+    make_run(status=Status.RUNNING, launched_by=person)
+    make_run(status=Status.FAILED, launched_by=person)
+    make_whole_run(launched_by=person)
+    waiting = make_run(status=Status.WAITING, launched_by=person)
+    make_approval(waiting)
+    answered = make_run(launched_by=person)
+    make_approval(answered, status=ApprovalStatus.ANSWERED, answered_by=person)
+    make_document(uploaded_by=person)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/runs/",
+        "/runs/?status=failed",
+        "/workflows/",
+        "/workflows/classify-document/",
+        "/approvals/",
+        "/documents/",
+        "/admin/workflows/run/",
+        "/admin/workflows/approval/",
+        "/admin/workflows/decision/",
+        "/admin/workflows/stage/",
+    ],
+)
+def test_lists_take_the_same_queries_whatever_their_length(
+    admin: User, sign_in: SignIn, address: str
+) -> None:
+    page = sign_in(admin)
+    fill()
+    few = queries(page, address)
+    for _ in range(6):
+        fill()
+    assert queries(page, address) == few
+
+
+def lengthen(run: Run, first: int, count: int) -> None:
+    """Add steps with all that they leave."""
+    for sequence in range(first, first + count):
+        person = make_user()
+        make_stage(run, f"step_{sequence % 7}", sequence=sequence)
+        make_decision(run, sequence=sequence, decided_by=person)
+        make_line(run, "a line", sequence=sequence)
+        make_attempt(run, number=sequence, outcome=Outcome.LOST)
+        make_intervention(run)
+        make_run(parent=run)
+
+
+@pytest.mark.parametrize("page_of", ["", "steps/", "log/"])
+def test_a_run_takes_the_same_queries_whatever_its_length(
+    alice: User, sign_in: SignIn, page_of: str
+) -> None:
+    page = sign_in(alice)
+    run = make_run(status=Status.WAITING)
+    make_approval(run)
+    lengthen(run, 1, 2)
+    address = f"/runs/{run.pk}/{page_of}"
+    short = queries(page, address)
+    lengthen(run, 3, 20)
+    assert queries(page, address) == short
+    assert short <= 25
+
+
+def test_a_run_of_five_thousand_steps_keeps_its_page_small(
+    alice: User, sign_in: SignIn
+) -> None:
+    from workflows.models import Decision, LogLine, Stage
+
+    run = make_run(status=Status.RUNNING, sequence=5_000)
+    numbers = range(1, 5_001)
+    Stage.objects.bulk_create(
+        Stage(
+            run=run,
+            attempt=1,
+            sequence=n,
+            node_name="weigh" if n % 2 else "review",
+            iteration=n,
+            status="completed",
+            duration_ms=3.0,
+        )
+        for n in numbers
+    )
+    Decision.objects.bulk_create(
+        Decision(
+            run=run,
+            attempt=1,
+            sequence=n,
+            edge_index=0,
+            from_node="weigh",
+            to_node="review",
+            predicate_name="is_confident",
+            predicate_result=True,
+            reason="confidence 93%, threshold 80%",
+            taken=True,
+        )
+        for n in numbers
+    )
+    LogLine.objects.bulk_create(
+        LogLine(run=run, attempt=1, number=n, sequence=n, level=20, message="a line")
+        for n in numbers
+    )
+    answer = sign_in(alice).get(f"/runs/{run.pk}/")
+    assert len(answer.content) < 300_000
+    assert "×2500" in answer.content.decode()

@@ -1,0 +1,110 @@
+"""How names, times, sizes and JSON read on a page."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflows.pages.json_tree import tree
+from workflows.pages.words import ago, in_words, size, span, wrap
+
+NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 ms"),
+        (-3, "0 ms"),
+        (0.34, "340 ms"),
+        (0.9996, "1.0 s"),
+        (4.21, "4.2 s"),
+        (12, "12 s"),
+        (59.96, "1 m"),
+        (72, "1 m 12 s"),
+        (3600, "1 h"),
+        (3900, "1 h 5 m"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_span_is_told_in_two_units_at_most(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (3, "just now"),
+        (-3, "just now"),
+        (59, "59 seconds ago"),
+        (60, "1 minute ago"),
+        (7200, "2 hours ago"),
+        (-7200, "in 2 hours"),
+        (3 * 86_400, "3 days ago"),
+    ],
+)
+def test_a_moment_is_told_from_now(seconds: float, words: str) -> None:
+    assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 bytes"), (999, "999 bytes"), (4_200_000, "4.2 MB"), (10**18, "1000000.0 TB")],
+)
+def test_a_size_is_told_in_one_unit(count: int, words: str) -> None:
+    assert size(count) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("read_pages", "Read pages"),
+        ("say-hello", "Say hello"),
+        ("__", "__"),
+        ("URL_check", "URL check"),
+    ],
+)
+def test_a_name_becomes_words(name: str, words: str) -> None:
+    assert in_words(name) == words
+
+
+@given(st.text(), st.integers(2, 30), st.integers(1, 4))
+def test_wrapped_text_keeps_to_its_width_and_lines(
+    text: str, width: int, lines: int
+) -> None:
+    rows = wrap(text, width, lines)
+    assert 1 <= len(rows) <= lines
+    assert all(len(row) <= width for row in rows)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_any_json_is_shown_and_stays_text(value: Any) -> None:
+    html = tree({"<b>": value})
+    assert "&lt;b&gt;" in html
+    assert "<b><" not in html
+
+
+def test_long_texts_lists_and_depths_are_folded_or_counted() -> None:
+    html = tree({"text": "x" * 100_000, "many": [{"n": n} for n in range(500)]})
+    assert "100,000 characters" in html
+    assert "and 80,000 more characters" in html
+    assert "and 400 more" in html
+    deep: Any = "end"
+    for _ in range(200):
+        deep = {"in": deep}
+    assert "more inside" in tree(deep)
+
+
+def test_known_ids_become_links() -> None:
+    html = tree({"document": "id-1"}, {"id-1": ("/documents/id-1/", "<handbook>")})
+    assert '<a href="/documents/id-1/">&lt;handbook&gt;</a>' in html
