@@ -154,7 +154,7 @@ class System:
                 run.save(force_insert=True)
                 audit.record(run, "launch", by=by, after=Status.PENDING)
                 live.pending_on_commit()
-                live.changed_on_commit(run.pk)
+                live.launched_on_commit()
         except IntegrityError:
             if idempotency_key is None:
                 raise

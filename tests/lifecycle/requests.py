@@ -7,6 +7,7 @@ whatever else the caller did wrong, and 500; our pages redirect after a deed, an
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from tests.factories import make_run
 from workflows.engine.errors import RequestError
@@ -143,14 +145,18 @@ def _place(sql: Iterable[str]) -> slice:
 
 
 def fill_list() -> None:
-    """Make runs to be listed: with ties in every column, and more than a page of each."""
+    """Make runs to be listed: with ties in every column, and more than a page of each.
+
+    Their ids sort as the times they were made at, as those of all runs do.
+    """
+    first = timezone.now().replace(microsecond=0)
     for number in range(120):
         run = make_run(
             status=("failed", "completed", "cancelled")[number % 3],
             workflow_name=("w", "wf")[number % 2],
         )
         error = "zz went wrong" if number % 5 == 0 else ""
-        at = run.created_at.replace(microsecond=0, second=number % 4)
+        at = first + dt.timedelta(seconds=number // 4)
         Run.objects.filter(pk=run.pk).update(created_at=at, error_message=error)
 
 

@@ -39,8 +39,9 @@ class Answer:
 
     action: Action
     run_id: UUID
-    before: Story
-    after: Story = field(default_factory=Story)
+    before: Story  # of the run that was asked about
+    since: Story = field(default_factory=Story)  # of the same run
+    after: Story = field(default_factory=Story)  # of the run that was launched last
     errors: list[str | None] = field(default_factory=list)
     run: Row | None = None
     stream: list[Row] | None = None
@@ -80,7 +81,8 @@ class Script:
         run_id = self._run_of(action)
         answer = Answer(action, run_id, await self.read(run_id))
         await ACTIONS[action["do"]](self, answer, wanted)
-        answer.after = await self.read(self._run_of(action))
+        answer.since = await self.read(run_id)
+        answer.after = await self.read(self._run_of({}))
         self.answers.append(answer)
         return answer
 

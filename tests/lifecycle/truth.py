@@ -56,7 +56,7 @@ def assert_by_the_rules(answer: Answer) -> None:
     if rule is None or not answer.errors:
         return
     for error in answer.errors:
-        allowed = {_code(story, rule) for story in (answer.before, answer.after)}
+        allowed = {_code(story, rule) for story in (answer.before, answer.since)}
         if answer.action["do"] == "resume_twice":
             allowed.add("invalid_status")
         elif error == "workflow_not_registered":

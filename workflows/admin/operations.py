@@ -69,6 +69,7 @@ class InterventionAdmin(ReadingAdmin):
     def page(self, one: Intervention) -> SafeString | str:
         """Lead to the run's page; name the id of one that was deleted."""
         try:
-            return run_link(one.run)
+            run = one.run
         except Run.DoesNotExist:
-            return f"{one.run_id} (deleted)"
+            run = None
+        return f"{one.run_id} (deleted)" if run is None else run_link(run)

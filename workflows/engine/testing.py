@@ -18,7 +18,6 @@ from .context import Answer
 from .errors import ExecutionError, Paused
 from .events import Event, EventType
 from .graph import Graph
-from .nodes import Node
 from .state import State
 from .workflow import Workflow
 
@@ -132,7 +131,7 @@ class Options(TypedDict, total=False):
     """How to run a workflow in memory."""
 
     runtime: object  # what its nodes are given, a fake one for instance
-    answers: Mapping[str | Node[Any, Any], Given]  # by node: of a person or a child run
+    answers: Mapping[Any, Given]  # by node or its name: of a person or a child run
     subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
     clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
     secrets: Mapping[

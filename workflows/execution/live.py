@@ -66,6 +66,11 @@ def pending_on_commit() -> None:
     send_on_commit(WORKERS, {"type": "runs.pending"})
 
 
+def launched_on_commit() -> None:
+    """Tell the lists that there is a new run; nobody has its page open yet."""
+    send_on_commit(RUNS, {"type": "runs.changed"})
+
+
 def cancel_on_commit(run_id: UUID) -> None:
     """Tell the worker that has this run to stop it."""
     send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})

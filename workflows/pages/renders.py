@@ -50,6 +50,10 @@ class Drawings:
             if shared.viewers <= 0:
                 del self._shared[key]
 
+    def keys(self) -> tuple[Hashable, ...]:
+        """Return what is being watched."""
+        return tuple(self._shared)
+
     async def get(
         self,
         key: Hashable,
@@ -59,7 +63,7 @@ class Drawings:
     ) -> Drawing:
         """Return a drawing that is no older than this call, or has this version."""
         asked = time.monotonic()
-        shared = self._shared.setdefault(key, _Shared())
+        shared = self._shared.get(key) or _Shared()  # unwatched: drawn, not kept
         async with shared.lock:
             known = shared.drawing
             if known is not None and _is_good(shared, known, asked, version):

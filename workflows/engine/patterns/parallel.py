@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -49,7 +49,7 @@ class Keeping(Generic[Result]):
 
 async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it takes
     items: Sequence[Item],
-    processor: Callable[..., Any] | Node[Item, Result],
+    processor: Callable[..., Result | Awaitable[Result]] | Node[Item, Result],
     progress: Callable[[int, int, Result], object] | None = None,
     *,
     config: ParallelConfig | None = None,

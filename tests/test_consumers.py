@@ -1,0 +1,438 @@
+"""The sockets of open pages: who gets in, what they are sent, how often it is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from channels.layers import get_channel_layer
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import connection
+
+from tests.factories import make_approval, make_run, make_stage
+from workflows.execution import live
+from workflows.execution.database import in_database
+from workflows.models import Run, Status
+from workflows.pages import consumers
+from workflows.pages.access import Rights
+from workflows.pages.renders import Drawing, Drawings, drawings
+from workflows.pages.routing import websocket_urlpatterns
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE_SECONDS = 10
+QUIET_SECONDS = 0.3  # in which nothing may come
+
+
+class Page:
+    """An open page, as its socket sees it."""
+
+    def __init__(self, socket: Any) -> None:
+        """Take a connected socket."""
+        self.socket = socket
+
+    async def next(self) -> str:
+        """Return the next drawing without saying that it was shown."""
+        text: str = await self.socket.receive_from(timeout=PATIENCE_SECONDS)
+        return text
+
+    async def shown(self) -> None:
+        """Say that the last drawing is on the page."""
+        await self.socket.send_to(text_data=consumers.SHOWN)
+
+    async def look(self) -> str:
+        """Return the next drawing, and say that it was shown."""
+        text = await self.next()
+        await self.shown()
+        return text
+
+    async def is_quiet(self) -> bool:
+        """Tell whether nothing comes for a while."""
+        quiet: bool = await self.socket.receive_nothing(timeout=QUIET_SECONDS)
+        return quiet
+
+    async def closed_with(self) -> int:
+        """Return the code the server closed with."""
+        message = await self.socket.receive_output(timeout=PATIENCE_SECONDS)
+        assert message["type"] == "websocket.close"
+        code: int = message["code"]
+        return code
+
+
+@asynccontextmanager
+async def opened(path: str, person: Any, session: Any = None) -> AsyncIterator[Page]:
+    """Give a page whose socket was accepted."""
+    socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
+    socket.scope["user"] = person
+    if session is not None:
+        socket.scope["session"] = session
+    accepted, _ = await socket.connect(timeout=PATIENCE_SECONDS)
+    assert accepted
+    try:
+        yield Page(socket)
+    finally:
+        await socket.disconnect()
+
+
+def of_run(run: Run | UUID) -> str:
+    return f"/ws/runs/{run.pk if isinstance(run, Run) else run}/"
+
+
+async def change(run: Run, **fields: Any) -> None:
+    """Change a run as the recorder does: a new version, then the nudge."""
+    fields = {"version": run.version + 1, **fields}
+    await in_database(Run.objects.filter(pk=run.pk).update, **fields)
+    run.version = fields["version"]
+    await nudge(run, version=run.version)
+
+
+async def nudge(run: Run, **message: Any) -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(live.group(run.pk), {"type": "run.changed", **message})
+
+
+async def nudge_lists() -> None:
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(live.RUNS, {"type": "runs.changed"})
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the versions of the drawings that are made of runs."""
+    made: list[int] = []
+    draw: Callable[[UUID, Rights], Drawing] = consumers.draw_run_page
+
+    def counting(run_id: UUID, rights: Rights) -> Drawing:
+        drawing = draw(run_id, rights)
+        made.append(drawing.version)
+        return drawing
+
+    monkeypatch.setattr(consumers, "draw_run_page", counting)
+    return made
+
+
+# Who gets in -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/ws/runs/{}/", "/ws/lists/runs/"])
+async def test_an_outsider_is_turned_away_with_a_code(path: str) -> None:
+    run = await in_database(make_run)
+    async with opened(path.format(run.pk), AnonymousUser()) as page:
+        assert await page.closed_with() == 4403
+
+
+async def test_a_closed_account_is_turned_away(alice: User) -> None:
+    alice.is_active = False
+    async with opened("/ws/lists/runs/", alice) as page:
+        assert await page.closed_with() == 4403
+
+
+async def test_a_run_that_is_not_there_says_so(alice: User) -> None:
+    async with opened(of_run(uuid4()), alice) as page:
+        assert await page.closed_with() == 4404
+
+
+async def test_a_list_that_is_not_there_says_so(alice: User) -> None:
+    async with opened("/ws/lists/nothing/", alice) as page:
+        assert await page.closed_with() == 4404
+
+
+async def test_who_signs_out_is_sent_nothing_more(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
+    run = await in_database(make_run, status=Status.RUNNING)
+    session = await in_database(saved_session)
+    async with opened(of_run(run), alice, session) as page:
+        await page.look()
+        await in_database(session.delete)
+        await change(run)
+        assert await page.closed_with() == 4403
+
+
+async def test_who_loses_the_account_is_sent_nothing_more(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
+    run = await in_database(make_run, status=Status.RUNNING)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await in_database(User.objects.filter(pk=alice.pk).update, is_active=False)
+        await change(run)
+        assert await page.closed_with() == 4403
+
+
+def saved_session() -> SessionStore:
+    session = SessionStore()
+    session.create()
+    return session
+
+
+# What is sent ----------------------------------------------------------------------------
+
+
+async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
+    run = await in_database(make_run, status=Status.RUNNING)
+    async with opened(of_run(run), alice) as page:
+        text = await page.look()
+        assert 'data-status="running"' in text
+        assert text.count('hx-swap-oob="outerMorph"') == 8
+        assert "<title>Running" in text
+
+
+async def test_a_change_is_sent_and_only_what_changed(alice: User) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await in_database(make_stage, run, "read_pages")
+        await change(run)
+        text = await page.look()
+        assert "Read pages" in text
+        assert 'id="run-path"' in text
+        assert 'id="run-log"' not in text
+        assert 'id="run-facts"' not in text
+
+
+async def test_a_nudge_without_news_sends_nothing(alice: User) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await nudge(run, version=run.version)
+        await nudge(run)
+        assert await page.is_quiet()
+
+
+async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
+    alice: User,
+) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.next()  # and says nothing: it is slow
+        for number in range(5):
+            await in_database(make_stage, run, f"step_{number}", sequence=number + 1)
+            await change(run)
+        assert await page.is_quiet()
+        await page.shown()
+        text = await page.look()
+        assert "Step 4" in text
+        assert await page.is_quiet()
+
+
+async def test_a_page_that_says_nothing_is_sent_the_next_after_a_while(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "PATIENCE_SECONDS", 0.01)
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.next()
+        await in_database(make_stage, run)
+        await change(run)
+        assert "Read pages" in await page.next()
+
+
+async def test_the_end_is_told(alice: User) -> None:
+    run = await in_database(make_run, status=Status.PENDING)
+    async with opened(of_run(run), alice) as page:
+        assert 'data-ended="false"' in await page.look()
+        ended = await in_database(make_run, status=Status.CANCELLED)
+        await change(run, status=Status.CANCELLED, completed_at=ended.completed_at)
+        assert 'data-ended="true"' in await page.look()
+
+
+async def test_a_deleted_run_ends_its_pages(alice: User) -> None:
+    run = await in_database(make_run)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await in_database(Run.objects.all().delete)
+        await nudge(run)
+        assert await page.closed_with() == 4404
+
+
+async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) -> None:
+    def prepare() -> Run:
+        bob.groups.add(Group.objects.create(name="reviewers"))
+        run = make_run(status=Status.WAITING)
+        make_approval(run, groups=["reviewers"])
+        return run
+
+    run = await in_database(prepare)
+    async with opened(of_run(run), alice) as hers, opened(of_run(run), bob) as his:
+        assert "answer-form" not in await hers.look()
+        assert "answer-form" in await his.look()
+
+
+async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
+    alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_run_id: UUID, _rights: Rights) -> Drawing:
+        raise RuntimeError("the database is away")
+
+    monkeypatch.setattr(consumers, "draw_run_page", broken)
+    run = await in_database(make_run)
+    async with opened(of_run(run), alice) as page:
+        assert await page.closed_with() == 1011
+    assert "could not be drawn" in caplog.text
+
+
+# Lists -----------------------------------------------------------------------------------
+
+
+async def test_a_list_shows_new_runs_that_match_its_filter(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers.ListSocket, "pause_seconds", 0)
+    async with opened("/ws/lists/runs/?status=failed", alice) as page:
+        assert "No run matches" in await page.look()
+        await in_database(make_run, status=Status.COMPLETED)
+        await nudge_lists()
+        assert await page.is_quiet()
+        failed = await in_database(make_run, status=Status.FAILED)
+        await nudge_lists()
+        assert failed.short_id in await page.look()
+
+
+@pytest.mark.parametrize("kind", ["home", "runs", "workflow", "approvals"])
+async def test_every_list_is_sent_out_of_band(alice: User, kind: str) -> None:
+    path = f"/ws/lists/{kind}/?workflow=classify-document"
+    async with opened(path, alice) as page:
+        assert 'hx-swap-oob="outerMorph"' in await page.look()
+
+
+async def test_an_odd_query_is_no_error(alice: User) -> None:
+    async with opened("/ws/lists/runs/?before=%00&who=%ff&status=%00", alice) as page:
+        assert await page.look()
+
+
+# How often it is drawn -------------------------------------------------------------------
+
+
+async def test_many_viewers_of_a_version_share_one_drawing(
+    alice: User, counted: list[int]
+) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as first:
+        await first.look()
+        others = [opened(of_run(run), alice) for _ in range(20)]
+        pages = [first, *[await other.__aenter__() for other in others]]
+        for page in pages[1:]:
+            await page.look()
+        counted.clear()
+        await in_database(make_stage, run)
+        await change(run)
+        for page in pages:
+            assert "Read pages" in await page.look()
+        assert counted == [run.version]
+        for other in others:
+            await other.__aexit__(None, None, None)
+
+
+async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    drawn: list[int] = []
+    draw = consumers.draw_run_page
+
+    def counting(run_id: UUID, rights: Rights) -> Drawing:
+        with CaptureHere() as captured:
+            drawing = draw(run_id, rights)
+        drawn.append(captured.count)
+        return drawing
+
+    monkeypatch.setattr(consumers, "draw_run_page", counting)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+    assert drawn[0] <= 15
+
+
+class CaptureHere:
+    """Counts the queries of this thread's connection."""
+
+    count = 0
+
+    def __enter__(self) -> CaptureHere:
+        """Begin to count."""
+        self._wrapper = connection.execute_wrapper(self._see)
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop counting."""
+        self._wrapper.__exit__(*error)
+
+    def _see(self, execute: Any, *arguments: Any) -> Any:
+        self.count += 1
+        return execute(*arguments)
+
+
+async def test_nothing_is_kept_of_a_page_that_nobody_watches(alice: User) -> None:
+    run = await in_database(make_run)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        assert any(run.pk in key for key in drawings.keys())  # noqa: SIM118 - no dict
+    assert not any(run.pk in key for key in drawings.keys())  # noqa: SIM118
+
+
+class Studio:
+    """Draws, slowly, and counts."""
+
+    def __init__(self) -> None:
+        """Start with an empty board."""
+        self.begun = 0
+        self.version = 1
+        self.gate = asyncio.Event()
+
+    async def draw(self) -> Drawing:
+        """Return the version that stands when the drawing begins."""
+        self.begun += 1
+        version = self.version
+        await self.gate.wait()
+        return Drawing({"a": str(version)}, version=version)
+
+
+async def test_who_asks_during_a_drawing_gets_the_next_one_and_all_the_same() -> None:
+    studio, shared = Studio(), Drawings()
+    shared.watch("key")
+    first = asyncio.create_task(shared.get("key", studio.draw))
+    while not studio.begun:
+        await asyncio.sleep(0)
+    later = [asyncio.create_task(shared.get("key", studio.draw)) for _ in range(50)]
+    await asyncio.sleep(0)
+    studio.version = 2
+    studio.gate.set()
+    assert (await first).version == 1
+    assert {drawing.version for drawing in await asyncio.gather(*later)} == {2}
+    assert studio.begun == 2
+
+
+async def test_who_waits_for_a_version_takes_the_drawing_that_has_it() -> None:
+    studio, shared = Studio(), Drawings()
+    studio.gate.set()
+    shared.watch("key")
+    await shared.get("key", studio.draw)
+    assert (await shared.get("key", studio.draw, version=1)).version == 1
+    assert studio.begun == 1
+    studio.version = 2
+    assert (await shared.get("key", studio.draw, version=2)).version == 2
+    assert studio.begun == 2
+
+
+async def test_a_drawing_that_fails_is_tried_again_by_the_next() -> None:
+    studio, shared = Studio(), Drawings()
+    studio.gate.set()
+    shared.watch("key")
+
+    async def broken() -> Drawing:
+        raise RuntimeError("away")
+
+    with pytest.raises(RuntimeError):
+        await shared.get("key", broken)
+    assert (await shared.get("key", studio.draw)).version == 1
