@@ -1,0 +1,129 @@
+"""Ten people do the same thing at the same moment: one wins, the rest are told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from tests.factories import make_approval, make_run
+from workflows.engine.errors import RequestError
+from workflows.errors import AlreadyAnswered, InvalidStatus
+from workflows.execution import queue
+from workflows.models import Approval, Attempt, Intervention, Run, Status
+from workflows.registry import registry
+from workflows.system import System
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CROWDS = [2, 10]
+
+
+def at_once(count: int, deed: Callable[[int], Any]) -> list[Any]:
+    """Return what came of one deed done by many threads that start together."""
+    start = threading.Barrier(count)
+    came: list[Any] = [None] * count
+
+    def one(number: int) -> None:
+        start.wait()
+        try:
+            came[number] = deed(number)
+        except RequestError as error:
+            came[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return came
+
+
+def failed_run() -> Run:
+    """Return a failed run of a workflow that is registered."""
+    workflow = registry.list()[0]
+    return make_run(
+        workflow_name=workflow.name, fingerprint=workflow.fingerprint, status="failed"
+    )
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
+    run = failed_run()
+    came = at_once(count, lambda _: System().resume(run.pk, by=alice, reason="again"))
+    assert [type(c) for c in came].count(Run) == 1
+    assert [type(c) for c in came].count(InvalidStatus) == count - 1
+    assert Intervention.objects.filter(run=run, action="resume").count() == 1
+    assert Run.objects.get(pk=run.pk).status == Status.PENDING
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
+    run = make_run(status="pending")
+    came = at_once(count, lambda n: System().cancel(run.pk, by=alice, reason=str(n)))
+    assert [type(c) for c in came].count(Run) == 1
+    assert [type(c) for c in came].count(InvalidStatus) == count - 1
+    (said,) = Intervention.objects.filter(run=run, action="cancel")
+    assert Run.objects.get(pk=run.pk).cancel_reason == said.reason
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_answers_one_counts_and_the_others_are_told_whose(
+    count: int, alice: User, bob: User
+) -> None:
+    run = make_run(workflow_name="classify-document", status="waiting")
+    make_approval(run=run, node_name="ask_reviewer")
+    people = [alice, bob]
+    came = at_once(
+        count,
+        lambda n: System().answer(
+            run.pk, {"outcome": "publish"}, by=people[n % 2], comment=str(n)
+        ),
+    )
+    assert [type(c) for c in came].count(Run) == 1
+    losers = [c for c in came if isinstance(c, AlreadyAnswered)]
+    assert len(losers) == count - 1
+    kept = Approval.objects.get(run=run)
+    assert kept.answered_by is not None
+    assert all(str(c).startswith(kept.answered_by.username) for c in losers)
+    assert Intervention.objects.get(run=run, action="answer").reason == kept.comment
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_a_run_is_claimed_by_one_worker(count: int) -> None:
+    runs = [make_run(status="pending") for _ in range(5)]
+    came = at_once(count, lambda n: queue.claim(f"worker-{n}", 5))
+    claimed = [run.pk for mine in came for run in mine]
+    assert sorted(claimed) == sorted(run.pk for run in runs)
+    assert Attempt.objects.count() == 5
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_an_idempotency_key_makes_one_run(count: int, alice: User) -> None:
+    workflow = _free_workflow()
+    came = at_once(
+        count,
+        lambda _: System().execute(workflow, {}, by=alice, idempotency_key="order 7"),
+    )
+    assert len({run.pk for run in came}) == 1
+    assert Run.objects.count() == 1
+
+
+@pytest.fixture(autouse=True)
+def _forget_free_workflow() -> Any:
+    yield
+    registry.unregister("free")
+
+
+def _free_workflow() -> str:
+    def build(graph: Any, _runtime: Any, _params: Any) -> Any:
+        raise NotImplementedError("no run of it is executed here")
+
+    registry.register_factory("free", build)
+    return "free"
