@@ -455,7 +455,9 @@ class TestDocuments:
     def test_an_upload_counts_more_than_the_choice_beside_it(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, document=make_document().pk)
         assert form.is_valid(), form.errors
-        assert form.values()["document"] == str(Document.objects.get(name="mine.pdf").pk)
+        assert form.values()["document"] == str(
+            Document.objects.get(name="mine.pdf").pk
+        )
 
     def test_an_upload_is_kept_when_another_field_is_wrong(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, threshold="2")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle import compare, corrected, truth
+from tests.lifecycle import compare, corrected, faults, truth
 from tests.lifecycle.cases import RECORDED, Case, lifecycle_cases
-from tests.lifecycle.script import scene
+from tests.lifecycle.script import Script, scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,12 +30,19 @@ def quick(settings: Any) -> None:
 async def test_the_service_behaves_as_recorded(case: Case) -> None:
     for variant in corrected.variants(case):
         async with scene(variant) as script:
-            await script.play()
-            if case["conformance"] == "must_match":
-                await compare.assert_same(variant, script)
+            if "fail_exec" in variant:
+                await faults.assert_survived(variant, script)
             else:
-                await corrected.assert_corrected(variant, script)
+                await behaves_as_recorded(variant, script)
             await truth.assert_true(variant, script)
+
+
+async def behaves_as_recorded(case: Case, script: Script) -> None:
+    await script.play()
+    if case["conformance"] == "must_match":
+        await compare.assert_same(case, script)
+    else:
+        await corrected.assert_corrected(case, script)
 
 
 def test_every_recorded_case_is_replayed() -> None:

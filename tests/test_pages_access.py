@@ -84,7 +84,9 @@ def test_an_account_that_was_closed_is_out(alice: User, sign_in: SignIn) -> None
     assert client.get("/").status_code == 302
 
 
-def test_one_signs_in_and_comes_to_where_one_wanted(alice: User, client: Client) -> None:
+def test_one_signs_in_and_comes_to_where_one_wanted(
+    alice: User, client: Client
+) -> None:
     page = client.get("/accounts/login/", {"next": "/runs/"})
     assert 'name="next" value="/runs/"' in page.content.decode()
     answer = client.post(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_a_pending_run_tells_its_place_in_the_queue(page: Client) -> None:
 
 
 def test_a_run_whose_worker_is_silent_says_so(page: Client) -> None:
-    late = timezone.now() - timezone.timedelta(seconds=5)
+    late = timezone.now() - dt.timedelta(seconds=5)
     run = make_run(status=Status.RUNNING, lease_expires_at=late)
     assert "Worker worker-1 has been silent for 35 s." in text_of(page, run)
 
@@ -187,7 +188,7 @@ def test_a_run_that_waits_for_another_leads_to_it(page: Client) -> None:
 
 
 def test_a_run_that_waits_for_a_moment_says_which(page: Client) -> None:
-    at = timezone.now() + timezone.timedelta(hours=3, minutes=1)
+    at = timezone.now() + dt.timedelta(hours=3, minutes=1)
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
     assert "Goes on in 3 hours" in text_of(page, run)
 
@@ -261,7 +262,13 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
     make_stage(run, evil, error_message=evil, status=StageStatus.FAILED)
     make_stage(run, evil, sequence=2, attempt=2)
     make_decision(
-        run, evil, evil, sequence=1, predicate_name=evil, reason=evil, values={evil: evil}
+        run,
+        evil,
+        evil,
+        sequence=1,
+        predicate_name=evil,
+        reason=evil,
+        values={evil: evil},
     )
     make_decision(run, evil, evil, sequence=1, index=1, comment=evil, decided_by=alice)
     make_line(run, evil)

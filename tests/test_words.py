@@ -54,7 +54,12 @@ def test_a_moment_is_told_from_now(seconds: float, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (4_200_000, "4.2 MB"), (10**18, "1000000.0 TB")],
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (4_200_000, "4.2 MB"),
+        (10**18, "1000000.0 TB"),
+    ],
 )
 def test_a_size_is_told_in_one_unit(count: int, words: str) -> None:
     assert size(count) == words
@@ -97,7 +102,7 @@ class Tags(HTMLParser):
         self.found: set[str] = set()
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
         """Note a tag."""
         self.found.add(tag)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,7 @@ class Runs:
         names = [getattr(each, "name", "") or each.__name__ for each in nodes]  # type: ignore[union-attr]
         for name, each in zip(names, nodes, strict=True):
             self.graph.add_node(name, each, **options)
-        for source, target in zip(names, names[1:], strict=False):
+        for source, target in itertools.pairwise(names):
             self.graph.add_edge(source, target)
         self.graph.set_entry_point(names[0])
         self.graph.set_exit_point(names[-1])

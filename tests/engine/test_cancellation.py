@@ -389,3 +389,38 @@ async def test_no_listener_is_left_on_a_cancellation_after_the_run() -> None:
     cancellation = Cancellation()
     await Runs().line(sets("a")).execute(start(), cancellation=cancellation)
     assert cancellation._listeners == []  # noqa: SLF001 - or a long server would grow
+
+
+async def test_a_server_that_stops_does_not_wait_for_the_thread_of_a_cancelled_run() -> (
+    None
+):
+    runs, cancellation = Runs(), Cancellation()
+    loop, entered = asyncio.get_running_loop(), asyncio.Event()
+    release, left = threading.Event(), asyncio.Event()
+    contexts: list[NodeContext] = []
+
+    class Runtime:
+        def at(self, context: NodeContext) -> NodeContext:
+            contexts.append(context)
+            return context
+
+    @node
+    def works(state: State, runtime: NodeContext) -> State:
+        loop.call_soon_threadsafe(entered.set)
+        assert release.wait(timeout=10)
+        loop.call_soon_threadsafe(left.set)
+        raise RuntimeError("no one hears this")
+
+    run = asyncio.create_task(
+        runs.line(works).execute(start(), runtime=Runtime(), cancellation=cancellation)
+    )
+    await entered.wait()
+    cancellation.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert contexts[0].abandoned
+    release.set()
+    await left.wait()

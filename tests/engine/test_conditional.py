@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.engine.parts import Listener, Runs, start
@@ -29,7 +32,7 @@ def whisper(state: State, runtime: object) -> State:
     return state.set(text=f"hello {runtime}")
 
 
-HANDLERS = {"loud": shout, "soft": whisper}
+HANDLERS: dict[str, Callable[..., Any]] = {"loud": shout, "soft": whisper}
 
 
 async def test_the_named_handler_makes_the_next_state() -> None:
@@ -133,3 +136,9 @@ async def test_a_failed_conditional_node_keeps_its_input() -> None:
         await runs.line(node).execute(start(kind="odd"))
     assert isinstance(caught.value.__cause__, ConditionalError)
     assert runs.listener.data("node.complete")[0]["output_snapshot"] == {"kind": "odd"}
+
+
+async def test_a_choice_that_is_no_text_is_a_choice_that_failed() -> None:
+    with pytest.raises(ConditionalError, match="not list") as caught:
+        await route(State(), lambda _: [], HANDLERS)  # type: ignore[arg-type, return-value]
+    assert caught.value.code == "conditional.predicate"

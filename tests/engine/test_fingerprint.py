@@ -83,8 +83,7 @@ Wide.__name__ = "Note"
     [
         (
             {"routes": {read: [when(is_odd, judge), otherwise(stop)], judge: stop}},
-            "“read” led to “judge” if is_fine, else to “stop” and leads to “judge” if is_odd, "
-            "else to “stop” now",
+            "“read” led to “judge” if is_fine, else to “stop” and leads to “judge” if is_odd",
         ),
         ({"routes": {read: stop}}, "the node “judge” is gone"),
         (
@@ -108,17 +107,16 @@ Wide.__name__ = "Note"
                     {"label": str, "note": Wide | None}, label="", note=None
                 )
             },
-            "the field “note” was Note(text: str, pages: tuple[int, ...]) | None and is "
-            "Note(text: str, pages: tuple[int, ...], author: str) | None now",
+            "and is Note(text: str, pages: tuple[int, ...], author: str) | None now",
         ),
     ],
 )
 def test_a_change_is_told_in_words(changes: dict[str, Any], told: str) -> None:
     before, after = a_workflow(), a_workflow(**changes)
     assert before.fingerprint != after.fingerprint
-    assert told in after.differences(before.shape)
-    assert told in differences(asdict(before.shape), asdict(after.shape))
-    assert told in differences(before.shape.to_json(), after.shape)
+    (sentence,) = [each for each in after.differences(before.shape) if told in each]
+    assert sentence in differences(asdict(before.shape), asdict(after.shape))
+    assert sentence in differences(before.shape.to_json(), after.shape)
 
 
 def test_nothing_changed_is_nothing_told() -> None:

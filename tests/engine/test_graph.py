@@ -222,7 +222,7 @@ def test_next_tells_where_a_state_would_go_and_why() -> None:
 
 def test_a_plain_function_may_be_an_edges_condition() -> None:
     def is_large(state: State) -> bool:
-        return state["size"] > 3
+        return bool(state["size"] > 3)
 
     graph = a_graph("a", "b")
     graph.add_edge("a", "b", is_large)

@@ -526,3 +526,18 @@ async def test_an_open_bag_gets_models_as_plain_values() -> None:
     graph = Runs().line(parallel(judge, over="pages", into="verdicts", name="all"))
     end = await graph.execute(start(pages=["a"]))
     assert end["verdicts"] == [{"label": "A", "sure": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "options", [{"limit": -1}, {"config": ParallelConfig(worker_cap=-1)}]
+)
+def test_fewer_than_no_workers_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="fewer than 0"):
+        parallel(double, over="items", into="out", **options)
+
+
+async def test_without_checkpoints_no_item_is_kept() -> None:
+    runs = Runs(interval=0)
+    graph = runs.line(parallel(double, over="items", into="out", name="all"))
+    await graph.execute(start(items=[1, 2]))
+    assert runs.store.kept_items("r1", 1) == {}

@@ -248,7 +248,7 @@ async def test_a_wait_may_read_its_time_from_the_state() -> None:
 
 async def test_a_time_without_a_zone_is_refused() -> None:
     runs = Runs()
-    runs.line(wait(lambda s: datetime(2026, 3, 1), name="pause"))  # noqa: DTZ001 - on purpose
+    runs.line(wait(lambda _: datetime(2026, 3, 1), name="pause"))  # noqa: DTZ001 - on purpose
     with pytest.raises(ExecutionError, match="no time zone"):
         await runs.graph.execute(start())
 
@@ -292,7 +292,7 @@ async def test_a_child_that_failed_fails_the_node_with_its_name() -> None:
     graph = runs.line(a_child(into="summary"))
     await pause_of(runs, start(label="x"))
     with pytest.raises(
-        ExecutionError, match="summarize.*run 7 failed: no model"
+        ExecutionError, match=r"summarize.*run 7 failed: no model"
     ) as caught:
         await graph.resume(
             "r1", enter="child", answer=Answer(error="run 7 failed: no model")

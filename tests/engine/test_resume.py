@@ -142,7 +142,7 @@ async def test_there_must_be_a_store_and_a_checkpoint() -> None:
 async def test_a_store_that_cannot_read_is_the_cause() -> None:
     class Broken(MemoryStore):
         def load(self, run_id: str) -> State:
-            raise OSError("disk gone")
+            raise OSError(f"disk gone, {run_id} with it")
 
     error = await refusal(Runs(store=Broken()).line(sets("a")))
     assert error.code == "resume.load_failed"
@@ -384,7 +384,7 @@ async def test_a_save_that_fails_is_fatal_and_keeps_the_state_after_the_node() -
 async def test_an_initial_state_that_cannot_be_stored_fails_before_any_node() -> None:
     class Full(MemoryStore):
         def save(self, state: State) -> None:
-            raise OSError("disk full")
+            raise OSError(f"disk full, no room for {state.run_id}")
 
     a = Flaky("a", 0)
     runs = Runs(store=Full())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import sys
 import threading
@@ -119,14 +120,14 @@ async def test_a_runtime_that_wants_to_know_is_told_where_it_is() -> None:
     assert places == ["r1/look/2 2 1"]
 
 
-class Callable_:
+class Doer:
     async def __call__(self, state: State) -> State:
         return state.set(called=True)
 
 
 async def test_an_object_whose_call_is_async_is_a_node_too() -> None:
     runs = Runs()
-    runs.graph.add_node("a", Callable_())
+    runs.graph.add_node("a", Doer())
     runs.graph.set_entry_point("a")
     runs.graph.set_exit_point("a")
     assert (await runs.graph.execute(start()))["called"] is True
@@ -137,7 +138,7 @@ async def test_a_sync_node_may_return_an_awaitable() -> None:
         return state.set(late=True)
 
     runs = Runs()
-    runs.graph.add_node("a", lambda state: later(state))
+    runs.graph.add_node("a", lambda state: later(state) if state else state)
     runs.graph.set_entry_point("a")
     runs.graph.set_exit_point("a")
     assert (await runs.graph.execute(start()))["late"] is True
@@ -317,7 +318,7 @@ async def test_an_observer_that_raises_is_logged_and_skipped(
 ) -> None:
     class Broken:
         def on_event(self, event: Event) -> None:
-            raise RuntimeError("no ink")
+            raise RuntimeError(f"no ink for {event.type}")
 
     graph = Graph("g", observer=Broken())
     graph.add_node("a", sets("a"))
@@ -384,3 +385,14 @@ async def test_a_loop_without_an_end_stops_at_the_limit() -> None:
     assert (error.code, error.path) == ("max_iterations", ("a", "a", "a"))
     assert "(3)" in str(error)
     assert [d["visit_count"] for d in runs.listener.data("cycle.detected")] == [2, 3]
+
+
+async def test_a_sync_wrapper_around_an_async_node_works() -> None:
+    async def inner(state: State) -> State:
+        return state.set(inner=True)
+
+    @functools.wraps(inner)
+    def outer(state: State) -> State:
+        return asyncio.run(inner(state))
+
+    assert (await Runs().line(outer).execute(start()))["inner"] is True

@@ -317,7 +317,7 @@ def test_a_loop_without_a_way_out_is_refused_by_name() -> None:
             start=one,
             routes={one: [when(is_done, three), otherwise(two)], two: two},
         )
-    with pytest.raises(DefinitionError, match="no run can end.*“one”, “two”"):
+    with pytest.raises(DefinitionError, match=r"no run can end.*“one”, “two”"):
         Workflow("w", state=Plain, start=one, routes={one: two, two: one})
 
 

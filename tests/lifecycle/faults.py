@@ -1,77 +1,132 @@
 """A database that refuses some of what a run writes, and what comes of the run.
 
 The reference writes its history beside the run: what the database refuses is logged, and
-the run goes on without. Ours is one transaction with the step, for a decision that is not
-recorded is what nobody could explain later: the step fails, the run with it, nothing of
-the step is left, and once the cause is put right a resume leads to the recorded end with
-a history that has no gap.
+the run goes on without it. Ours is one transaction with the step, because nobody could
+explain later what was not recorded. The step fails and the run with it, nothing of the
+step is left, and once the cause is put right a resume leads to the recorded end, with a
+history that has no gap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import pytest
-from django.db import DatabaseError
-from django.db.backends.utils import CursorWrapper
+from django.db import connection
 
+from tests.engine.traces.compare import same
 from tests.lifecycle.cases import Case
-from tests.lifecycle.compare import answers, assert_run
 from tests.lifecycle.script import Script
-from tests.working import ended, until
-from workflows.models import ENDED
+from tests.lifecycle.story import Row, Story
+from tests.lifecycle.truth import walk
+from tests.working import ended
+from workflows.execution.database import in_database
+from workflows.models import Checkpoint, Decision, Run, Stage
 
-TABLES = {
-    "runs": "workflows_run",
-    "stages": "workflows_stage",
-    "decisions": "workflows_decision",
-    "checkpoints": "workflows_checkpoint",
+MODELS = {"runs": Run, "stages": Stage, "decisions": Decision, "checkpoints": Checkpoint}
+
+SET_UP = {
+    "sqlite": (
+        "CREATE TRIGGER refuse_{verb} BEFORE {verb} ON {table}"
+        " BEGIN SELECT RAISE(ABORT, 'refused by the case'); END",
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'refused by the case'; END $$",
+        "CREATE TRIGGER refuse_{verb} BEFORE {verb} ON {table}"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+}
+TAKE_DOWN = {
+    "sqlite": ("DROP TRIGGER refuse_{verb}",),
+    "postgresql": ("DROP TRIGGER refuse_{verb} ON {table}",),
 }
 
 
-class Fault:
-    """Refuses statements as the database would, until it is lifted."""
-
-    def __init__(self, statement: str) -> None:
-        self._refused = _ours(statement)
-        self.hits = 0
-        self.is_lifted = False
-
-    def check(self, statement: str) -> None:
-        """Refuse a statement that is meant. Raises DatabaseError."""
-        if not self.is_lifted and self._refused.match(statement):
-            self.hits += 1
-            raise DatabaseError("the database refuses this statement")
+def refused(case: Case) -> tuple[str, str]:
+    """What the database of a case refuses: INSERT, UPDATE or DELETE, and of what."""
+    text = case["fail_exec"]
+    found = re.match(r"(INSERT|UPDATE|DELETE)(?: INTO| FROM)? (\w+)", text)
+    assert found, f"the adapter does not know what it refuses with {text!r}"
+    assert found[2] in MODELS, f"we have nothing that {found[2]!r} stands for"
+    return found[1], found[2]
 
 
-def _ours(statement: str) -> re.Pattern[str]:
-    """The statements of ours that write what a statement of the reference writes.
+@asynccontextmanager
+async def refusing(verb: str, table: str) -> AsyncIterator[None]:
+    """Within, the database itself refuses to change rows so, on every connection."""
+    # what the reference updates in its history, we may just as well insert
+    verbs = {verb} if verb == "DELETE" or table == "runs" else {verb, "INSERT"}
+    await in_database(_run, SET_UP, verbs, table)
+    try:
+        yield
+    finally:
+        await in_database(_run, TAKE_DOWN, verbs, table)
 
-    What it updates in its history we write with an INSERT that overwrites.
+
+def _run(statements: dict[str, tuple[str, ...]], verbs: set[str], table: str) -> None:
+    name = MODELS[table]._meta.db_table  # noqa: SLF001 - Django's documented model API
+    with connection.cursor() as cursor:
+        for verb in verbs:
+            for statement in statements[connection.vendor]:
+                cursor.execute(statement.format(verb=verb, table=name))
+
+
+async def assert_survived(case: Case, script: Script) -> None:
+    """The run fails where it cannot record, and comes to its end once it can.
+
+    1. While refused a run does not complete, and nothing of the refused step is there.
+    2. Once the cause is put right, and resumed, it ends as recorded, its history whole.
     """
-    found = re.match(r"(INSERT INTO|UPDATE|DELETE FROM|SELECT)\b.*?\b(\w+s)\b", statement)
-    assert found, f"the adapter does not know which statements are {statement!r}"
-    verb, table = found.groups()
-    verbs = "INSERT INTO|UPDATE" if verb in {"INSERT INTO", "UPDATE"} else verb
-    return re.compile(rf'({verbs})\b.*?\b{TABLES[table]}\b', re.DOTALL)
+    verb, table = refused(case)
+    waits = (verb, table) != ("UPDATE", "runs")  # nobody can take such a run
+    async with refusing(verb, table):
+        await _play(case, script, waits=waits)
+        stopped = {run_id: await script.read(run_id) for run_id in script.run_ids}
+    for run_id, story in stopped.items():
+        if verb != "DELETE":
+            _assert_stopped(story, "failed" if waits else "pending")
+        if story.status == "failed":
+            resumed = await script.act({"do": "resume"}, {})
+            assert resumed.error is None
+        await ended(run_id)
+        await _assert_whole(case, script, await script.read(run_id))
 
 
-@contextmanager
-def refusing(statement: str) -> Iterator[Fault]:
-    """Within, the database refuses such statements on every connection."""
-    fault = Fault(statement)
+async def _play(case: Case, script: Script, *, waits: bool) -> None:
+    """Do what the script says; there is nothing to wait for when nobody takes a run."""
+    for wanted, action in zip(case["expected"]["script"], case["script"], strict=True):
+        if waits or not action["do"].startswith(("wait", "sleep")):
+            await script.act(action, wanted)
 
-    def checked(method: Any) -> Any:
-        def call(self: CursorWrapper, sql: str, *args: Any, **kwargs: Any) -> Any:
-            fault.check(sql)
-            return method(self, sql, *args, **kwargs)
 
-        return call
+def _assert_stopped(story: Story, status: str) -> None:
+    assert story.run is not None
+    assert story.status == status
+    if status == "failed":
+        assert "could not be stored" in story.run["error_message"]
+        assert all(stage["status"] == "completed" for stage in story.stages[:-1])
+        assert all(stage["status"] != "started" for stage in story.stages)
+        assert all(stage["has_duration"] for stage in story.stages)
+    assert len(story.decisions) == len(story.path), "half a step was recorded"
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("execute", "executemany"):
-            patch.setattr(CursorWrapper, name, checked(getattr(CursorWrapper, name)))
-        yield fault
+
+async def _assert_whole(case: Case, script: Script, story: Story) -> None:
+    """It ended as the graph does, with all that the stream of the reference told."""
+    walked = await walk(case, script, 1)
+    assert story.run is not None
+    assert (story.status == "completed") is walked.completed
+    assert same(story.run["result"], walked.data)
+    for wanted in case["expected"]["script"]:
+        told: list[Row] = wanted.get("stream") or []
+        if told and told[-1]["type"] == "complete":
+            assert same(story.run["result"], told[-1]["data"]["result"])
+            assert story.path == [
+                event["data"]["node_name"]
+                for event in told
+                if event["type"] == "stage.complete"
+            ]
+            assert story.decisions == [
+                event["data"] for event in told if event["type"] == "decision"
+            ]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from django.db import DatabaseError
+
 from tests.engine.traces.ops import World
 from tests.lifecycle import forced, requests
 from tests.lifecycle.cases import Action, Case
@@ -25,11 +27,11 @@ from workflows.registry import registry
 
 Result = TypeVar("Result")
 
-CODES: tuple[tuple[type[RequestError], str], ...] = (
+CODES: tuple[tuple[type[Exception], str], ...] = (
     (WorkflowNotFound, "workflow_not_registered"),
     (RunNotFound, "not_found"),
     (InvalidStatus, "invalid_status"),
-    (RequestError, "other"),
+    (Exception, "other"),
 )
 
 
@@ -113,10 +115,10 @@ class Script:
     async def _ask(
         self, answer: Answer, ask: Callable[..., Result], *args: Any, **kwargs: Any
     ) -> Result | None:
-        """Ask System; a refusal is noted."""
+        """Ask System; a refusal is noted, also one by the database."""
         try:
             result = await in_database(ask, *args, **kwargs)
-        except RequestError as error:
+        except (RequestError, DatabaseError) as error:
             code = next(code for kind, code in CODES if isinstance(error, kind))
             answer.errors.append(code)
             return None

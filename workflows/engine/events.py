@@ -7,7 +7,7 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | --- | --- |
 | graph.start | entry_point, run_id, exit_points (count) |
 | node.start | node, iteration, input_snapshot, + sequence |
-| node.retry + | node, iteration, sequence, try, of, error, wait_seconds |
+| node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
 | node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
@@ -23,13 +23,15 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | step.start | step_index, total_steps |
 | step.complete | step_index, total_steps, error |
 | chain.complete | steps_completed, error, error_type on error (cancellation, processor) |
-| parallel.start | item_count, worker_count, fail_fast, has_progress_callback |
+| parallel.start | item_count, worker_count, fail_fast, has_progress_callback, + kept if any are |
 | worker.start | worker_id, item_index, total_items |
 | worker.complete | worker_id, item_index, total_items, error |
 | parallel.complete | items_processed, items_failed, error |
 | route.evaluate | route_count |
 | route.select | route, has_default |
 | route.execute | route, error |
+
+Within a graph the events of a pattern carry its node and sequence as well.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         retry: Retry | None = None,
         timeout: float | None = None,
     ) -> None:
-        name = name or getattr(function, "__name__", "") or type(function).__name__
+        given = getattr(function, "__name__", "")
+        name = name or given.replace("<lambda>", "")
         doc = inspect.getdoc(function) or ""
         super().__init__(name, retry=retry, timeout=timeout, doc=doc)
         self.function = function
@@ -171,7 +172,6 @@ def located(runtime: object, context: NodeContext) -> object:
 
 def is_async(function: Callable[..., object]) -> bool:
     """Whether calling it gives an awaitable at once, so that it needs no thread."""
-    function = inspect.unwrap(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose call is async
     )

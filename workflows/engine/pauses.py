@@ -65,16 +65,16 @@ class Approval(Node[Any, Any]):
         typed = self.into in value.fields()  # an open bag holds no models
         return value.set(self.into, given if typed else given.model_dump(mode="json"))
 
-    def check(self, value: Json) -> BaseModel:
+    def check(self, value: Json, node: str = "") -> BaseModel:
         """A person's answer, in its type. Raises AnswerInvalid, which tells what is wrong."""
         try:
             return self.answer_type.model_validate(value)
         except ValidationError as error:
-            raise AnswerInvalid(self.name, error) from error
+            raise AnswerInvalid(node or self.name, error) from error
 
     def _read(self, answer: Answer, node: str) -> BaseModel:
         if not answer.expired:
-            return self.check(answer.value)
+            return self.check(answer.value, node)
         if self.on_expiry is None:
             raise NobodyAnswered(node, self.within)
         return self.on_expiry

@@ -47,7 +47,10 @@ class Retry:
 
     def seconds_after(self, try_number: int) -> float:
         """How long to wait after that try."""
-        wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
+        try:
+            wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
+        except OverflowError:
+            wait = self.max_wait
         return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, hides nothing
 
 

@@ -89,7 +89,7 @@ class Outcome(Generic[S]):
 
     status: Status
     state: S  # the last one that is whole
-    events: list[Event]
+    events: list[Event] = field(repr=False)
     error: ExecutionError | None = None
     pause: Paused | None = None  # what it waits for, when it does
 

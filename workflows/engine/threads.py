@@ -26,14 +26,18 @@ async def in_thread(call: Callable[[], Result], context: NodeContext) -> Result:
     """
     loop = asyncio.get_running_loop()
     work = loop.run_in_executor(_pool, contextvars.copy_context().run, _guarded, call)
+    work.add_done_callback(_forget)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         if not context.cancellation.cancelled:
             context.abandoned = True
-            work.add_done_callback(_forget)
             raise
-    return await asyncio.shield(work)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        context.abandoned = True  # the server stops, which waits for no thread
+        raise
 
 
 def _guarded(call: Callable[[], Result]) -> Result:
@@ -45,6 +49,6 @@ def _guarded(call: Callable[[], Result]) -> Result:
 
 
 def _forget(work: asyncio.Future[Result]) -> None:
-    """Take the error of an abandoned thread, for which no one waits any more."""
+    """Take note of the error, lest that of a thread no one waits for is called forgotten."""
     if not work.cancelled():
         work.exception()

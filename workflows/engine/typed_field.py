@@ -91,7 +91,11 @@ class TypedField:
             written = self._adapter.dump_python(
                 valid, mode="json", by_alias=True, round_trip=True, warnings="error"
             )
-        except (PydanticSerializationError, RecursionError) as error:
+        except (
+            PydanticSerializationError,
+            UnicodeDecodeError,
+            RecursionError,
+        ) as error:
             path, culprit = _culprit(valid, self.name)
             raise NotSerialisable(path, type(culprit), _first_line(error)) from error
         if isinstance(valid, set | frozenset):  # in an order that does not change
@@ -163,7 +167,7 @@ def _culprit(value: Any, path: str) -> tuple[str, Any]:
     for key, part in _parts(value):
         try:
             to_jsonable_python(part)
-        except (PydanticSerializationError, RecursionError):
+        except (PydanticSerializationError, UnicodeDecodeError, RecursionError):
             return _culprit(part, f"{path}.{key}")
     return path, value
 

@@ -60,10 +60,11 @@ class Walk:
         self._seconds = deadline
         self._due: float | None = None  # on the graph's monotonic clock
         self._store = graph.checkpoints
+        self._interval = graph.config.checkpoint.interval
         store: object = self._store  # what it can do beyond the protocol
         self._settles = store if isinstance(store, Settles) else None
-        self._keeps = store if isinstance(store, KeepsItems) else None
-        self._interval = graph.config.checkpoint.interval
+        keeps = store if isinstance(store, KeepsItems) else None
+        self._keeps = keeps if self._interval else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from .config import GraphConfig
 from .errors import DefinitionError
@@ -247,9 +248,6 @@ def _fields(state: type[State]) -> tuple[tuple[str, str], ...]:
 
 
 def _as_mapping(params: Any) -> dict[str, Any]:
-    """Params by name; a model's as JSON values, so that an open bag can hold them."""
-    return (
-        params.model_dump(mode="json")
-        if isinstance(params, BaseModel)
-        else dict(params)
-    )
+    """Params by name, as JSON values, so that an open bag can hold them."""
+    values: dict[str, Any] = to_jsonable_python(params)
+    return values

@@ -31,6 +31,8 @@ from workflows.execution.records import (
     StageRow,
     StepRecord,
 )
+from workflows.execution.sender import Sender, Standing
+from workflows.execution.texts import clean, shortened
 from workflows.models import Level, Outcome, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -42,11 +44,7 @@ if TYPE_CHECKING:
     from workflows.execution.writer import Writer
     from workflows.models import Run
 
-DRIP_SECONDS = 0.2  # log lines of a node that takes long appear after this
 TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
-MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and says so
-MAX_MESSAGE_CHARS = 20_000  # of one log line or error message
-RESERVED = "\x00"  # PostgreSQL's text cannot hold it
 
 
 class Drained(Superseded):
@@ -67,7 +65,6 @@ class Recorder:
     ) -> None:
         """Take the claimed run; call `restore` before the engine resumes it."""
         self.run = run
-        self._writer = writer
         self._draining = draining
         self._reply = reply
         self._loop = asyncio.get_running_loop()
@@ -83,9 +80,8 @@ class Recorder:
         self._sequence = run.sequence
         self._ending = False
         self._log_number = 0
-        self._drip: asyncio.TimerHandle | None = None
-        self._dripping: asyncio.Future[int] | None = None
         self._record = self._new_record()
+        self._sender = Sender(run, writer, self._take_record, self._standing)
 
     # -- the engine's checkpoint store ------------------------------------------------
 
@@ -126,7 +122,7 @@ class Recorder:
         """Make one finished item of a parallel node durable, without waiting for it."""
         self._record.items.append(ItemRow(sequence, index, dumps(value)))
         self._count_item()
-        self._drip_soon()
+        self._sender.soon()
 
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
         """Return the items of this step that finished in an earlier attempt."""
@@ -259,7 +255,7 @@ class Recorder:
         self._record.logs.append(
             LogRow(self._log_number, sequence, level, message, now)
         )
-        self._drip_soon()
+        self._sender.soon()
 
     async def end(  # noqa: PLR0913 - one argument a column
         self,
@@ -307,7 +303,7 @@ class Recorder:
 
     async def fail_plainly(self, error: Exception) -> None:
         """Fail the run without the rows that could not be written."""
-        self._drop_unwritten()
+        self._fall_back()
         await self.end(
             Status.FAILED,
             message=f"What the run recorded could not be stored: {error}. Its last"
@@ -327,38 +323,32 @@ class Recorder:
             wake_at=self._wake_at,
         )
 
+    @property
+    def _standing(self) -> Standing:
+        stage = copy.copy(self._stage)
+        return Standing(self._sequence, self._waiting_node, self._wake_at, stage)
+
+    def _take_record(self) -> tuple[StepRecord, Standing]:
+        """Give the record that has gathered, and begin another."""
+        record, self._record = self._record, self._new_record()
+        return record, self._standing
+
     async def _flush(self) -> None:
-        """Submit the record and wait; also for what went out without waiting."""
-        if self._drip is not None:
-            self._drip.cancel()
-            self._drip = None
-        if self._dripping is not None:
-            dripping, self._dripping = self._dripping, None
-            await asyncio.shield(dripping)
-        record, self._record = self._record, self._new_record()
-        if not record.is_empty:
-            self.run.version = await asyncio.shield(self._writer.submit(record))
+        """Return once everything is durable; forget what the database refused."""
+        try:
+            await self._sender.flush()
+        except Superseded:
+            raise
+        except Exception:
+            self._fall_back()
+            raise
 
-    def _drop_unwritten(self) -> None:
-        self._dripping = None
-        self._sequence = self.run.sequence
+    def _fall_back(self) -> None:
+        """Stand where the last durable record left the run, as if nothing had followed."""
+        durable = self._sender.durable
+        self._sequence, self._stage = durable.sequence, copy.copy(durable.stage)
+        self._waiting_node, self._wake_at = durable.waiting_node, durable.wake_at
         self._record = self._new_record()
-
-    def _drip_soon(self) -> None:
-        if self._drip is None:
-            self._drip = self._loop.call_later(DRIP_SECONDS, self._drip_now)
-
-    def _drip_now(self) -> None:
-        """Send what has gathered without waiting for it, one such record at a time."""
-        self._drip = None
-        if self._dripping is not None and not self._dripping.done():
-            self._drip_soon()
-            return
-        if self._dripping is not None and self._dripping.exception() is not None:
-            return  # settle will raise it
-        record, self._record = self._record, self._new_record()
-        if not record.is_empty:
-            self._dripping = self._writer.submit(record)
 
     def _close_stage(self, status: StageStatus) -> None:
         stage = self._stage
@@ -402,24 +392,3 @@ _HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {
     EventType.GRAPH_PAUSE: Recorder._on_end,  # noqa: SLF001
     EventType.PARALLEL_START: Recorder._on_parallel_start,  # noqa: SLF001
 }
-
-
-def clean(text: str) -> str:
-    """Return text that every database can hold, cut where it is absurdly long."""
-    text = text.replace(RESERVED, "\ufffd").encode(errors="replace").decode()
-    if len(text) > MAX_MESSAGE_CHARS:
-        return f"{text[:MAX_MESSAGE_CHARS]}… ({len(text):,} characters in all)"
-    return text
-
-
-def shortened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values a predicate read, with long ones cut to a beginning."""
-    short = {}
-    for name, value in values.items():
-        text = dumps(value)
-        short[name] = (
-            value
-            if len(text) <= MAX_VALUE_CHARS
-            else {"shortened": text[:MAX_VALUE_CHARS], "characters": len(text)}
-        )
-    return short

@@ -168,17 +168,17 @@ def _between(
 
 
 def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> Notice:
-    told = {
-        Outcome.LOST: Notice("warn", f"Worker {before.worker} was lost.", went_on),
-        Outcome.RELEASED: Notice(
-            "quiet", f"Worker {before.worker} was stopped.", went_on
-        ),
-        Outcome.WAITING: Notice("quiet", "The wait was over.", went_on),
-    }
-    if before.outcome in told:
-        return told[Outcome(before.outcome)]
     for one in between:
         if one.action == "resume":
             who = f"{one.actor_name} resumed the run{_because(one.reason)}."
             return Notice("busy", who, went_on)
-    return Notice("busy", "The run was resumed.", went_on)
+    told = {
+        Outcome.LOST: ("warn", f"Worker {before.worker} was lost."),
+        Outcome.RELEASED: ("quiet", f"Worker {before.worker} was stopped."),
+        Outcome.WAITING: ("quiet", "The wait was over."),
+    }
+    resumed = ("busy", "The run was resumed.")
+    tone, title = (
+        told.get(Outcome(before.outcome), resumed) if before.outcome else resumed
+    )
+    return Notice(tone, title, went_on)

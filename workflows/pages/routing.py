@@ -9,7 +9,7 @@ from workflows.pages.consumers import ListSocket, RunSocket
 
 View = Callable[..., Any]  # Django types its paths for HTTP only
 
-websocket_urlpatterns = [
+websocket_urlpatterns: list[Any] = [
     path("ws/runs/<uuid:run_id>/", cast("View", RunSocket.as_asgi())),
     path("ws/lists/<slug:kind>/", cast("View", ListSocket.as_asgi())),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from workflows.engine import (
@@ -240,7 +240,7 @@ def predicate_of(spec: Mapping[str, Any] | None) -> Predicate[Any] | None:
     if spec is None:
         return None
     parts = [part for each in _parts(spec) if (part := predicate_of(each)) is not None]
-    return {
+    makers: dict[str, Callable[[], Predicate[Any]]] = {
         "always": lambda: always,
         "exists": lambda: key_exists(spec["key"]),
         "equals": lambda: key_equals(spec["key"], spec.get("value")),
@@ -248,7 +248,8 @@ def predicate_of(spec: Mapping[str, Any] | None) -> Predicate[Any] | None:
         "not": lambda: not_(all_of(*parts)),
         "and": lambda: all_of(*parts),
         "or": lambda: any_of(*parts),
-    }[spec["p"]]()
+    }
+    return makers[spec["p"]]()
 
 
 def _parts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -257,7 +258,7 @@ def _parts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def build(
-    graph: Graph, calls: list[Mapping[str, Any]], world: World
+    graph: Graph, calls: Sequence[Mapping[str, Any]], world: World
 ) -> list[str | None]:
     """Make the calls a case describes; the code of each refusal, None where there was none."""
     return [_refusal(graph, call, world) for call in calls]

@@ -24,7 +24,8 @@ from workflows.engine.errors import (
     ParallelError,
     PatternError,
 )
-from workflows.engine.patterns import fold, map, route
+from workflows.engine.patterns import fold, route
+from workflows.engine.patterns import map as map_items
 
 from .cases import Case
 from .compare import assert_equal
@@ -131,7 +132,7 @@ async def _parallel(
     def progress(completed: int, total: int, value: Any) -> None:
         listener.note(completed, total, value, "result")
 
-    return await map(
+    return await map_items(
         spec["items"],
         double,
         progress if spec.get("progress") else None,
@@ -234,8 +235,8 @@ def _assert_events(case: Case, events: list[Event]) -> None:
         assert Counter(event.type for event in events) == wanted["event_counts"]
     for name, place in (("first_event", 0), ("last_event", -1)):
         if name in wanted:
-            recorded = {"type": wanted[name]["type"], "data": wanted[name]["data"]}
-            assert_equal(told[place], recorded, name)
+            edge = {"type": wanted[name]["type"], "data": wanted[name]["data"]}
+            assert_equal(told[place], edge, name)
 
 
 def _assert_progress(case: Case, progress: list[dict[str, Any]]) -> None:
@@ -298,8 +299,12 @@ def _assert_invariant(sentence: str, case: Case, run: PatternRun) -> None:
             check(run, *found.groups())
 
 
+def _outcome(run: PatternRun) -> Any:
+    return run.error or run.result
+
+
 def _errors(run: PatternRun) -> list[dict[str, Any]]:
-    return _failed((run.error or run.result).errors)
+    return _failed(_outcome(run).errors)
 
 
 def _check(run: PatternRun, holds: bool) -> None:
@@ -331,7 +336,7 @@ INVARIANTS: list[tuple[str, Callable[..., None]]] = [
     ),
     (
         r"results is empty",
-        lambda run: _check(run, not (run.error or run.result).results),  # type: ignore[union-attr]
+        lambda run: _check(run, not _outcome(run).results),
     ),
     (r"first event ([\w.]+)", lambda run, kind: _event(run, 0, kind)),
     (r"last (?:event )?(\w+\.\w+)", lambda run, kind: _event(run, -1, kind)),

@@ -168,8 +168,7 @@ async def _run(
         step.ok = True
     except ExecutionError as error:
         step.error, step.code = error, error.code
-        assert error.state is not None
-        step.state = content(error.state)
+        step.state = content(error.state or result.initial)
     except (DefinitionError, ResumeRefused) as error:
         step.error, step.code = error, error.code
         step.state = content(result.initial) if executes else ZERO_STATE
@@ -183,14 +182,14 @@ async def _walk(
 ) -> State:
     if isinstance(graph, ConfigurationError):
         raise graph
-    limits = {
+    limits: dict[str, Any] = {
         "cancellation": result.world.cancellation,
         "deadline": spec["deadline_ms"] / 1000 if "deadline_ms" in spec else None,
     }
     if spec["do"] == "execute":
         return await graph.execute(result.initial, **limits)
     run_id = spec.get("run_id", result.initial.run_id)
-    state = await graph.resume(run_id, **limits)
+    state: State = await graph.resume(run_id, **limits)
     if all(event.type != EventType.GRAPH_START for event in recorder.events):
         # The run had finished: we return its state, where the reference refuses.
         raise ResumeRefused("resume.complete", run_id, node=state.checkpoint_node)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from workflows.engine import Event
@@ -64,7 +65,7 @@ def assert_sound(case: Case, replay: Replay) -> None:
 def assert_grammar(events: list[Event]) -> None:
     """The events of one attempt come in an order that can be read as a story."""
     types = [event.type for event in events if event.type in FOLLOWS]
-    for one, next_one in zip(types, types[1:], strict=False):
+    for one, next_one in itertools.pairwise(types):
         assert next_one in FOLLOWS[one], f"{next_one} after {one} in {types}"
     if "graph.start" in types:
         assert types[0] in {"graph.start", "checkpoint.load"}
@@ -116,7 +117,7 @@ def holds(spec: Mapping[str, Any] | None, data: Mapping[str, Any]) -> bool:
     found = data.get(spec.get("key", ""))
     parts = spec.get("of") or []
     parts = [parts] if isinstance(parts, Mapping) else parts
-    return {
+    answers: dict[str, Callable[[], bool]] = {
         "always": lambda: True,
         "exists": lambda: spec["key"] in data,
         "equals": lambda: spec["key"] in data and identical(found, spec.get("value")),
@@ -124,7 +125,8 @@ def holds(spec: Mapping[str, Any] | None, data: Mapping[str, Any]) -> bool:
         "not": lambda: not all(holds(part, data) for part in parts),
         "and": lambda: all(holds(part, data) for part in parts),
         "or": lambda: any(holds(part, data) for part in parts),
-    }[spec["p"]]()
+    }
+    return answers[spec["p"]]()
 
 
 def identical(one: Any, other: Any) -> bool:

@@ -86,7 +86,7 @@ class _Route(Generic[Value]):
 
     async def _chosen(self) -> str:
         try:
-            chosen: str = await called(self.choose, self.context, self.state)
+            chosen = _text(await called(self.choose, self.context, self.state))
         except Exception as error:
             raise ConditionalError("conditional.predicate", state=self.state) from error
         return chosen
@@ -106,6 +106,12 @@ class _Route(Generic[Value]):
             raise ConditionalError(
                 "conditional.cancelled", route=name, state=self.state
             ) from cause
+
+
+def _text(chosen: object) -> str:
+    if not isinstance(chosen, str):
+        raise TypeError(f"a route is a text, not {type(chosen).__name__}")
+    return chosen
 
 
 class ConditionalNode(Node[Any, Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -48,18 +48,18 @@ class Keeping(Generic[Result]):
 
 
 async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it takes
-    items: Sequence[Item],
-    processor: Callable[..., Result | Awaitable[Result]] | Node[Item, Result],
-    progress: Callable[[int, int, Result], object] | None = None,
+    items: Iterable[Any],
+    processor: Callable[..., Any] | Node[Any, Any],
+    progress: Callable[[int, int, Any], object] | None = None,
     *,
     config: ParallelConfig | None = None,
     observer: Observer | None = None,
     cancellation: Cancellation | None = None,
     context: NodeContext | None = None,
     runtime: object = None,
-    keeping: Keeping[Result] | None = None,
+    keeping: Keeping[Any] | None = None,
     cpus: int | None = None,
-) -> ParallelResult[Result]:
+) -> ParallelResult[Any]:
     """`processor(item)` for every item, by several workers that take them in order.
 
     1. fail_fast: the first error stops the rest; ParallelError tells it.
@@ -76,7 +76,7 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
         cancellation=cancellation,
         context=context,
     )
-    work: _Map[Item, Result] = _Map(
+    work: _Map[Any, Any] = _Map(
         list(items),
         as_node(processor),
         progress,
@@ -85,7 +85,7 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
         runtime,
         keeping,
     )
-    workers = worker_count(config, len(items), cpus or os.cpu_count() or 1)
+    workers = worker_count(config, len(work.items), cpus or os.cpu_count() or 1)
     if not alone:
         return await work.run(workers)
     with Interruption(context.cancellation).listening() as interruption:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
+from workflows.engine.errors import ConfigurationError
 from workflows.engine.nodes import AnyStep, Node, as_node, called, takes
 from workflows.engine.state import State
 
@@ -116,6 +117,11 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
             max_workers=limit, fail_fast=fail_fast, worker_cap=0, observer=""
         )
     )
+    if min(limit, config.max_workers, config.worker_cap) < 0:
+        raise ConfigurationError(
+            "A parallel node has fewer than 0 workers: give limit=0 to let it choose.",
+            code="config.workers",
+        )
     return ParallelNode(
         as_node(item),
         over,

@@ -1,0 +1,142 @@
+"""A server with its worker and samples, and browsers that note what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    sync_playwright,
+)
+
+from tests.servers import ADMIN_PASSWORD, RunningServer, running_server
+
+# Chromium as CI has it: no sandbox as root, no talk with its maker.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENSHOTS = Path(__file__).parent.parent.parent / "var" / "screenshots"
+REFUSED = re.compile(r"status of (404|409|422)")  # as the test provoked
+PATIENCE_MS = 20_000  # a bound for what never comes, not a wait
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Give a server that has never been used: an admin, samples, no run."""
+    with running_server(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Give the browser; it ends with the module, and its event loop with it."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
+    """Give a page whose troubles fail the test: console errors, requests elsewhere."""
+    options = {"viewport": {"width": 1400, "height": 900}, **options}
+    context = browser.new_context(base_url=url, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    troubles: list[str] = []
+    try:
+        page = context.new_page()
+        note_troubles(context, page, url, troubles)
+        yield page
+    finally:
+        context.close()
+    assert troubles == []
+
+
+def note_troubles(
+    context: BrowserContext, page: Page, url: str, troubles: list[str]
+) -> None:
+    """Collect what a page must not do."""
+    home = urlsplit(url).netloc
+
+    def seen(address: str) -> None:
+        if urlsplit(address).netloc not in {home, ""}:
+            troubles.append(f"request to {address}")
+
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda message: troubles.extend(errors_in(message)))
+    page.on("websocket", lambda socket: seen(socket.url))
+    context.on("request", lambda request: seen(request.url))
+
+
+def errors_in(message: ConsoleMessage) -> list[str]:
+    """Return what a page complains of; a refusal we asked for is none."""
+    is_error = message.type == "error" and not REFUSED.search(message.text)
+    return [message.text] if is_error else []
+
+
+@pytest.fixture
+def visit(browser: Browser, site: RunningServer) -> Iterator[Visit]:
+    """Return a function that opens a browser of its own on the site."""
+    open_ones = []
+
+    def one(**options: Any) -> Page:
+        visit = visiting(browser, site.url, **options)
+        page = visit.__enter__()
+        open_ones.append(visit)
+        return page
+
+    yield one
+    for visit in open_ones:
+        visit.__exit__(None, None, None)
+
+
+def sign_in(page: Page) -> None:
+    """Sign in as a newcomer does, from whatever page asks for it."""
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", ADMIN_PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_selector(".bar-nav")
+
+
+def launch(page: Page, document: str) -> None:
+    """Launch the classifier on a sample; end on the page of the run."""
+    page.goto("/workflows/classify-document/")
+    labels = page.locator("select[name=document] option").all_text_contents()
+    label = next(text for text in labels if text.startswith(document))
+    page.select_option("select[name=document]", label=label)
+    page.click("#launch button[type=submit]")
+    page.wait_for_selector("#run-status")
+
+
+def status_is(page: Page, *statuses: str) -> None:
+    """Return when the open page says so."""
+    wanted = ", ".join(f"#run-status[data-status={status}]" for status in statuses)
+    page.wait_for_selector(wanted)
+
+
+def keep(page: Page, name: str) -> Path:
+    """Keep a picture of the page for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    path = SCREENSHOTS / f"{name}{'-' + worker if worker else ''}.png"
+    page.screenshot(path=path, full_page=True)
+    return path

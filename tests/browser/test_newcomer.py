@@ -1,0 +1,271 @@
+"""The newcomer's way: from the sign-in page to the answered question."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import (
+    PATIENCE_MS,
+    Visit,
+    keep,
+    launch,
+    sign_in,
+    status_is,
+)
+from tests.servers import free_port, running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DOUBTFUL = "pilot-boat-review.pdf"  # its banners disagree
+CLEAR = "tide-gate-report.pdf"
+SCANNED = "lighthouse-memo-scan.pdf"  # has no text layer
+
+
+def mark(page: Page) -> None:
+    """Leave something in the page that a reload would lose."""
+    page.evaluate("window.untouched = true")
+
+
+def is_untouched(page: Page) -> bool:
+    """Tell whether the page was never loaded again."""
+    return page.evaluate("window.untouched === true") is True
+
+
+def test_from_sign_in_to_the_answered_question_without_a_reload(visit: Visit) -> None:
+    page = visit()
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(page)
+
+    page.get_by_role("link", name="Workflows", exact=True).click()
+    page.get_by_role("heading", name="Classify a document").get_by_role("link").click()
+    expect(page.locator(".graph .node-title").first).to_be_visible()
+    page.fill("[name=threshold]", "2")
+    page.click("#launch button[type=submit]")
+    expect(page.locator(".field[data-invalid]")).to_have_count(2)
+    expect(page.locator("[name=threshold]")).to_have_value("2")
+    expect(page.locator("#workflow-runs")).to_contain_text("It has not run yet.")
+
+    launch(page, DOUBTFUL)
+    mark(page)
+    status_is(page, "waiting")
+    the_question_is_there(page)
+    keep(page, "run-waiting")
+
+    page.check("#answer-form [value=publish]")
+    page.fill("#answer-reason", "The banner counts.")
+    page.click("#answer-form button[type=submit]")
+    status_is(page, "completed")
+    expect(page.locator("#run-path")).to_contain_text("Decided by admin")
+    expect(page.locator("#run-path")).to_contain_text("The banner counts.")
+    expect(page.locator("#run-result")).to_contain_text("published")
+    expect(page.locator("#run-approval")).to_be_empty()
+    expect(page.locator("#live")).to_have_text("Ended")
+    assert "Completed" in page.title()
+    assert is_untouched(page)
+    keep(page, "run-completed")
+
+
+def the_question_is_there(page: Page) -> None:
+    """Expect the question with all that a person needs to answer it."""
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#question-heading")).to_contain_text(DOUBTFUL)
+    expect(page.locator("#run-path")).to_contain_text("The banners disagree")
+    expect(page.locator(".node[data-state=waiting] .node-note")).to_have_text("Waiting")
+    expect(page.locator(".sheet-marks rect").first).to_be_visible()
+    sheet = page.locator(".sheet img").first
+    expect(sheet).to_have_js_property("complete", value=True)
+    assert sheet.evaluate("image => image.naturalWidth") > 500
+
+
+def test_the_same_without_scripts_by_reloading(visit: Visit) -> None:
+    page = visit(java_script_enabled=False)
+    page.goto("/")
+    sign_in(page)
+    launch(page, DOUBTFUL)
+    reload_until(page, "waiting")
+    expect(page.locator("#question-heading")).to_contain_text(DOUBTFUL)
+    expect(page.locator(".sheet-marks rect").first).to_be_visible()
+    page.check("#answer-form [value=reject]")
+    page.fill("#answer-reason", "Not ours.")
+    page.click("#answer-form button[type=submit]")
+    reload_until(page, "completed")
+    expect(page.locator("#run-path")).to_contain_text("Decided by admin")
+    expect(page.locator("#run-path")).to_contain_text("Not ours.")
+    expect(page.locator("#run-result")).to_contain_text("rejected")
+
+
+def reload_until(page: Page, status: str) -> None:
+    """Load the page again until it says so, by the link it offers for that."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while page.locator(f"#run-status[data-status={status}]").count() == 0:
+        assert time.monotonic() < deadline, page.locator("#run-status").inner_text()
+        page.get_by_role("link", name="Reload to see news").click()
+
+
+def test_a_clear_document_is_published_without_a_question(visit: Visit) -> None:
+    page = visit()
+    page.goto("/")
+    sign_in(page)
+    launch(page, CLEAR)
+    mark(page)
+    status_is(page, "completed")
+    expect(page.locator("#run-path")).to_contain_text("threshold 80%")
+    expect(page.locator(".edge[data-outcome=taken]")).to_have_count(3)
+    expect(page.locator(".edge[data-outcome=rejected]")).to_have_count(2)
+    assert is_untouched(page)
+
+
+def test_a_run_is_cancelled_and_resumed_with_reasons_on_the_open_page(
+    visit: Visit,
+) -> None:
+    page = visit()
+    page.goto("/")
+    sign_in(page)
+    launch(page, SCANNED)
+    mark(page)
+    status_is(page, "waiting")
+
+    page.click("#deed-cancel summary")
+    page.fill("#cancel-reason", "wrong document")
+    page.click("#deed-cancel button")
+    status_is(page, "cancelled")
+    expect(page.locator("#run-notice")).to_contain_text("wrong document")
+    expect(page.locator("#live")).to_have_text("Ended")
+
+    page.click("#deed-resume summary")
+    page.fill("#resume-reason", "right after all")
+    page.click("#deed-resume button")
+    status_is(page, "waiting")
+    expect(page.locator("#run-path")).to_contain_text("right after all")
+    expect(page.locator("#live")).to_have_text("Live")
+    assert is_untouched(page)
+
+
+def test_what_is_being_typed_outlives_a_change_of_the_page(visit: Visit) -> None:
+    writer, other = visit(), visit()
+    for page in (writer, other):
+        page.goto("/")
+        sign_in(page)
+    launch(writer, DOUBTFUL)
+    status_is(writer, "waiting")
+    writer.check("#answer-form [value=reject]")
+    writer.fill("#answer-reason", "I am still thinking")
+    writer.click("#deed-cancel summary")
+    writer.fill("#cancel-reason", "half a")
+
+    other.goto(writer.url)
+    for region in ("run-status", "run-approval"):
+        arrives(writer, region, fresh_region(other, region))
+    expect(writer.locator("#question-heading")).to_have_text("Changed meanwhile")
+    expect(writer.locator("#deed-cancel")).to_have_attribute("open", "")
+    expect(writer.locator("#answer-form [value=reject]")).to_be_checked()
+    expect(writer.locator("#answer-reason")).to_have_value("I am still thinking")
+    expect(writer.locator("#cancel-reason")).to_be_focused()
+    writer.keyboard.press("End")
+    writer.keyboard.type(" sentence")
+    expect(writer.locator("#cancel-reason")).to_have_value("half a sentence")
+
+
+def fresh_region(page: Page, region: str) -> str:
+    """Return a region as the server draws it, with another question."""
+    html: str = page.locator(f"#{region}").evaluate(
+        """region => {
+          const heading = region.querySelector("h2");
+          if (heading) heading.textContent = "Changed meanwhile";
+          region.setAttribute("hx-swap-oob", "outerMorph");
+          return region.outerHTML;
+        }"""
+    )
+    return html
+
+
+def arrives(page: Page, region: str, html: str) -> None:
+    """Swap a region in as the socket does."""
+    swap = "html => htmx.swap({sourceElement: document.body, swap: 'none', text: html})"
+    page.evaluate(swap, html)
+    page.wait_for_selector(f"#{region}")
+
+
+def test_a_new_run_appears_in_the_open_lists(visit: Visit) -> None:
+    watcher, actor = visit(), visit()
+    for page in (watcher, actor):
+        page.goto("/")
+        sign_in(page)
+    watcher.goto("/runs/?status=completed")
+    expect(watcher.locator("#live")).to_have_text("Live")
+    mark(watcher)
+    launch(actor, CLEAR)
+    status_is(actor, "completed")
+    run = actor.url.rstrip("/").split("/")[-1]
+    expect(watcher.locator(f"#row-{run}")).to_be_visible()
+    assert is_untouched(watcher)
+
+
+def test_it_can_be_done_with_the_keyboard_alone(visit: Visit) -> None:
+    page = visit()
+    page.goto("/workflows/classify-document/")
+    page.keyboard.type("admin")
+    page.keyboard.press("Tab")
+    sign_in(page)
+    launch(page, DOUBTFUL)
+    status_is(page, "waiting")
+    page.locator("#answer-form [value=publish]").focus()
+    page.keyboard.press("Space")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    status_is(page, "completed")
+    expect(page.locator("#run-path")).to_contain_text("by keyboard")
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    expect(page.locator(".skip")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+
+
+def test_the_mark_is_true_when_the_server_dies_and_comes_back(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data_dir, port = tmp_path_factory.mktemp("killed"), str(free_port())
+    with running_server(data_dir, "--port", port) as server:
+        context = browser.new_context(base_url=server.url)
+        page = context.new_page()
+        page.goto("/")
+        sign_in(page)
+        launch(page, DOUBTFUL)
+        mark(page)
+        status_is(page, "waiting")
+        expect(page.locator("#live")).to_have_text("Live")
+        server.process.kill()
+        expect(page.locator("#live")).to_have_text("Reconnecting…")
+    with running_server(data_dir, "--port", port):
+        expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+        page.check("#answer-form [value=publish]")
+        page.click("#answer-form button[type=submit]")
+        status_is(page, "completed")
+        assert is_untouched(page)
+        context.close()
+
+
+def test_who_answers_second_is_told_who_was_faster(visit: Visit) -> None:
+    first, second = visit(), visit(java_script_enabled=False)
+    for page in (first, second):
+        page.goto("/")
+        sign_in(page)
+    launch(first, DOUBTFUL)
+    status_is(first, "waiting")
+    second.goto(first.url)
+    first.check("#answer-form [value=publish]")
+    first.click("#answer-form button[type=submit]")
+    status_is(first, "completed")
+    second.check("#answer-form [value=reject]")
+    second.click("#answer-form button[type=submit]")
+    expect(second.locator("main")).to_contain_text("admin has answered this already.")
+    second.get_by_role("link", name="Back").click()
+    status_is(second, "completed")

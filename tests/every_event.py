@@ -1,0 +1,142 @@
+"""A tour of small runs that meet every event there is, and every datum an event may have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from pydantic import BaseModel
+
+from workflows.engine import (
+    CheckpointConfig,
+    Event,
+    ExecutionError,
+    Graph,
+    GraphConfig,
+    MemoryStore,
+    Retry,
+    State,
+    Workflow,
+    approval,
+    chain,
+    conditional,
+    key,
+    node,
+    otherwise,
+    parallel,
+    when,
+)
+from workflows.engine.testing import run_in_memory
+
+AGAIN = Retry(attempts=2, wait=0)
+KEEPING = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
+ITEMS = {"items": [1, 2]}
+
+
+class Answer(BaseModel):
+    """What a person says."""
+
+    ok: bool
+
+
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+
+
+class Fails:
+    """Fails the first time it is called with a value, and not again."""
+
+    def __init__(self, value: int) -> None:
+        """Take the value."""
+        self.left = [value]
+
+    def on(self, value: int) -> int:
+        """Return the value, unless it is its turn to fail."""
+        if value in self.left:
+            self.left.remove(value)
+            raise ConnectionError("the line is dead")
+        return value
+
+
+def events() -> list[Event]:
+    """Return the events of all runs of the tour."""
+    return [
+        *run_in_memory(_a_loop_with_retries(), ITEMS).events,
+        *run_in_memory(_all_patterns(), ITEMS).events,
+        *run_in_memory(_a_chain_that_breaks(), ITEMS).events,
+        *_a_resume_with_kept_items(),
+    ]
+
+
+def _a_loop_with_retries() -> Workflow[State]:
+    """Return one that retries a node and an item, goes round, and asks a person."""
+    step, item = Fails(0), Fails(1)
+
+    @node(retry=AGAIN)
+    def count(state: State) -> State:
+        step.on(0)
+        return state.set(count=state.get("count", 0) + 1)
+
+    @node(retry=AGAIN)
+    def look(value: int) -> int:
+        return item.on(value)
+
+    looking = parallel(look, over="items", into="seen")
+    ask = approval("Is it?", answer=Answer, into="answer")
+    return Workflow(
+        "loop",
+        state=State,
+        start=count,
+        routes={
+            count: [when(key("count").above(1), looking), otherwise(count)],
+            looking: ask,
+        },
+    )
+
+
+def _all_patterns() -> Workflow[State]:
+    def step(state: State, item: int) -> State:
+        return state.set(last=item)
+
+    def same(state: State) -> State:
+        return state
+
+    steps = chain(step, over="items")
+    choice = conditional(lambda _: "same", {"same": same})
+    return Workflow("patterns", state=State, start=steps, routes={steps: choice})
+
+
+def _a_chain_that_breaks() -> Workflow[State]:
+    second = Fails(2)
+
+    def step(state: State, item: int) -> State:
+        return state.set(last=second.on(item))
+
+    steps = chain(step, over="items")
+    return Workflow("broken", state=State, start=steps, routes={})
+
+
+def _a_resume_with_kept_items() -> list[Event]:
+    second = Fails(2)
+
+    @node
+    def same(state: State) -> State:
+        return state
+
+    looking = parallel(second.on, over="items", into="seen", limit=1)
+    workflow = Workflow("kept", state=State, start=same, routes={same: looking})
+    observer = Observer()
+    graph = Graph("kept", KEEPING, observer, MemoryStore())
+    start = workflow.factory(graph, None, ITEMS).stamped(run_id="kept")
+    with contextlib.suppress(ExecutionError):
+        asyncio.run(graph.execute(start))
+    asyncio.run(graph.resume("kept"))
+    return observer.events
