@@ -63,7 +63,7 @@ worker: setup ## Do the work in a process of its own, beside servers with the sa
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run all tests; without Chromium the browser's are skipped
-	@$(PYTEST)
+	@$(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: $(VENV)/.installed-dev ## Run all tests thoroughly, on SQLite and on PostgreSQL

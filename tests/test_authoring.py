@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from tests import every_event
 from tests.code_on_pages import blocks, dead_links, in_place, rows, run, ticked
+from workflows import engine
 from workflows.engine.codes import CODES
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.events import EVENT_TYPES
@@ -324,3 +326,21 @@ def test_the_table_of_options_names_all_of_them() -> None:
 
     named = [ticked(option)[0] for option, _ in rows(AUTHORING, "Option", "Meaning")]
     assert sorted(named) == sorted(Options.__annotations__)
+
+
+@pytest.mark.parametrize(
+    "name", ["parallel", "chain", "conditional", "approval", "subworkflow"]
+)
+def test_the_signature_of_a_pattern_is_that_of_the_code(name: str) -> None:
+    written = re.search(rf"^`{name}\((.*?)\)`", AUTHORING.read_text(), re.MULTILINE)
+    assert written is not None
+    scope: dict[str, Any] = {}
+    exec(f"def documented({written[1]}): ...", scope)  # noqa: S102 - our own page
+    documented = inspect.signature(scope["documented"]).parameters
+    there = inspect.signature(getattr(engine, name)).parameters
+    told = {name: (one.kind, one.default) for name, one in documented.items()}
+    assert told == {
+        n: (there[n].kind, there[n].default) for n in documented if n in there
+    }
+    left_out = there.keys() - documented.keys()
+    assert left_out <= {"config", "cpus"}

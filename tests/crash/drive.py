@@ -27,14 +27,15 @@ from workflows.models import (  # noqa: E402
     Decision,
     Run,
     Stage,
+    StageItem,
     Worker,
 )
 from workflows.system import system  # noqa: E402
 
 
-def launch(count: int, params: dict[str, Any]) -> list[str]:
-    """Launch runs of `count`; return their ids."""
-    return [str(system.execute("count", params).pk) for _ in range(count)]
+def launch(count: int, name: str, params: dict[str, Any]) -> list[str]:
+    """Launch so many runs of a workflow; return their ids."""
+    return [str(system.execute(name, params).pk) for _ in range(count)]
 
 
 def report() -> dict[str, Any]:
@@ -72,6 +73,7 @@ def report() -> dict[str, Any]:
                 "run_id", "number", "worker", "outcome"
             )
         ),
+        "items": StageItem.objects.count(),
         "workers": list(Worker.objects.values("name", "stopped_at", "running")),
     }
 

@@ -49,10 +49,10 @@ class Installation:
         """Return the answer of tests/crash/drive.py."""
         return json.loads(self._run("-m", "tests.crash.drive", deed, json.dumps(given)))
 
-    def launch(self, count: int = 1, **params: Any) -> list[str]:
-        """Launch runs of the workflow `count`; return their ids."""
+    def launch(self, count: int = 1, name: str = "count", **params: Any) -> list[str]:
+        """Launch runs of a workflow of the tests; return their ids."""
         given = {"trace": str(self.trace), **params}
-        return self.drive("launch", count=count, params=given)  # type: ignore[no-any-return]
+        return self.drive("launch", count=count, name=name, params=given)  # type: ignore[no-any-return]
 
     def traces(self) -> list[str]:
         """Return the key of each node that began, in order."""

@@ -146,6 +146,27 @@ def test_a_run_that_takes_its_workers_down_fails_in_the_end(tmp_path: Path) -> N
     assert "lost its worker 2 times" in run["error_message"]
 
 
+def test_a_killed_parallel_node_runs_only_what_had_not_finished(
+    installation: Installation, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(name="spread", hold=str(hold))
+    with installation.worker("first") as first:
+        wait_for(lambda: len(installation.traces()) == 6, what="the sixth item")
+        wait_for(
+            lambda: installation.drive("report")["items"] == 5,
+            what="the finished items to be kept",
+        )
+        kill(first)
+    hold.touch()
+    with installation.worker("second"):
+        report = wait_until_ended(installation)
+    ran = Counter(installation.traces())
+    assert ran.pop(f"{run_id}/visits/1/5") == 2, "the interrupted item runs again"
+    assert set(ran.values()) == {1}, "no finished item does"
+    assert report["results"][run_id]["visited"] == [0, 10, 20, 30, 40, 50, 60, 70]
+
+
 def check_history(report: dict[str, Any], rounds: int) -> None:
     """Assert that every run completed and every step was recorded exactly once."""
     assert {run["status"] for run in report["runs"]} == {"completed"}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 from tests.lifecycle import forced
-from tests.lifecycle.cases import Case
+from tests.lifecycle.cases import Case, text_of
 from tests.lifecycle.compare import ALL, answers, assert_list, assert_same
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Story
@@ -25,8 +25,7 @@ Handler = Callable[[Case, Script], Awaitable[None]]
 def variants(case: Case) -> list[Case]:
     """The case, and what it should have been able to ask: a token for each resume."""
     token = next((one["token"] for one in case["script"] if one.get("token")), None)
-    is_about = "token" in case.get("correct_behaviour", "")
-    if token is None or not is_about:
+    if token is None or "token" not in text_of(case):
         return [case]
     other = copy.deepcopy(case)
     for action in other["script"]:
@@ -55,7 +54,7 @@ def _excepted(text: str) -> set[str]:
 async def assert_corrected(case: Case, script: Script) -> None:
     """The script gave what `correct_behaviour` asks for."""
     if case["conformance"] == "mixed":
-        await assert_same(case, script, ALL - _excepted(case["correct_behaviour"]))
+        await assert_same(case, script, ALL - _excepted(text_of(case)))
     handler = BY_ID.get(case["id"], follows_its_text)
     await handler(case, script)
 
@@ -203,7 +202,7 @@ async def follows_its_text(case: Case, script: Script) -> None:
     await _assert_lists(case, script)
     stories = list((await script.finish()).values())
     for pattern, holds in TEXTS:
-        for found in re.finditer(pattern, case["correct_behaviour"]):
+        for found in re.finditer(pattern, text_of(case)):
             assert holds(found[1], script, stories), found
 
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from django.db import connection
 
 from tests.engine.traces.compare import same
-from tests.lifecycle.cases import Case
+from tests.lifecycle.cases import Case, recorded_script
 from tests.lifecycle.script import Script
 from tests.lifecycle.story import Row, Story
 from tests.lifecycle.truth import walk
@@ -24,21 +24,23 @@ from tests.working import ended
 from workflows.execution.database import in_database
 from workflows.models import Checkpoint, Decision, Run, Stage
 
-MODELS = {"runs": Run, "stages": Stage, "decisions": Decision, "checkpoints": Checkpoint}
-
-SET_UP = {
-    "sqlite": (
-        "CREATE TRIGGER refuse_{verb} BEFORE {verb} ON {table}"
-        " BEGIN SELECT RAISE(ABORT, 'refused by the case'); END",
-    ),
-    "postgresql": (
-        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'refused by the case'; END $$",
-        "CREATE TRIGGER refuse_{verb} BEFORE {verb} ON {table}"
-        " FOR EACH ROW EXECUTE FUNCTION refuse()",
-    ),
+MODELS = {
+    "runs": Run,
+    "stages": Stage,
+    "decisions": Decision,
+    "checkpoints": Checkpoint,
 }
-TAKE_DOWN = {
+
+REFUSAL = "BEGIN SELECT RAISE(ABORT, 'refused by the case'); END"  # of SQLite
+FUNCTION = """CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'refused by the case'; END $$"""
+TRIGGER = "CREATE TRIGGER refuse_{verb} BEFORE {verb} ON {table} "
+
+SET_UP: dict[str, tuple[str, ...]] = {
+    "sqlite": (TRIGGER + REFUSAL,),
+    "postgresql": (FUNCTION, TRIGGER + "FOR EACH ROW EXECUTE FUNCTION refuse()"),
+}
+TAKE_DOWN: dict[str, tuple[str, ...]] = {
     "sqlite": ("DROP TRIGGER refuse_{verb}",),
     "postgresql": ("DROP TRIGGER refuse_{verb} ON {table}",),
 }
@@ -96,7 +98,7 @@ async def assert_survived(case: Case, script: Script) -> None:
 
 async def _play(case: Case, script: Script, *, waits: bool) -> None:
     """Do what the script says; there is nothing to wait for when nobody takes a run."""
-    for wanted, action in zip(case["expected"]["script"], case["script"], strict=True):
+    for wanted, action in zip(recorded_script(case), case["script"], strict=True):
         if waits or not action["do"].startswith(("wait", "sleep")):
             await script.act(action, wanted)
 
@@ -118,7 +120,7 @@ async def _assert_whole(case: Case, script: Script, story: Story) -> None:
     assert story.run is not None
     assert (story.status == "completed") is walked.completed
     assert same(story.run["result"], walked.data)
-    for wanted in case["expected"]["script"]:
+    for wanted in recorded_script(case):
         told: list[Row] = wanted.get("stream") or []
         if told and told[-1]["type"] == "complete":
             assert same(story.run["result"], told[-1]["data"]["result"])

@@ -63,31 +63,29 @@ class Response:
 
 def ask(method: str, path: str, body: Any = None) -> Response:
     """Ask a page what a script asks a route; call it on a database thread."""
-    method, path = _ours(method, path)
-    if method is None:
+    route = _ours(method, path)
+    if route is None:
         return Response(404)
+    method, path = route
     people = User.objects.filter(is_superuser=True)
     person = people.first() or User.objects.create_superuser("operator")
     client = Client()
     client.force_login(person)
-    if method == "GET":
-        answer = client.get(path)
-    else:
-        answer = client.post(path, _form(body))
+    answer = client.get(path) if method == "GET" else client.post(path, _form(body))
     found = re.search(r"/runs/([0-9a-f-]{36})/$", answer.headers.get("Location", ""))
     is_launch = path.startswith("/workflows/") and found
     deed = path.rstrip("/").rsplit("/", 1)[-1]
     return Response(answer.status_code, found[1] if is_launch and found else "", deed)
 
 
-def _ours(method: str, path: str) -> tuple[str | None, str]:
+def _ours(method: str, path: str) -> tuple[str, str] | None:
     given = urlsplit(path)
     asked = given.path.removeprefix("/api").rstrip("/")
     for theirs, pattern, ours, place in ROUTES:
         if theirs == method and (found := re.fullmatch(pattern, asked)):
             query = given.query.replace("workflow_name=", "workflow=")
             return ours, place.format(*found.groups()) + (f"?{query}" if query else "")
-    return None, ""
+    return None
 
 
 def _form(body: Any) -> dict[str, str]:

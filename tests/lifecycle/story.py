@@ -9,8 +9,15 @@ from uuid import UUID
 
 from tests.engine.traces.replay import plain
 from workflows.execution.checkpoints import rebuild, states
-from workflows.models import Attempt, Checkpoint, Decision, Run, Stage, StageStatus
-from workflows.models import Status
+from workflows.models import (
+    Attempt,
+    Checkpoint,
+    Decision,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+)
 
 Row = dict[str, Any]
 
@@ -55,7 +62,7 @@ def read_story(run_id: UUID) -> Story:
         decisions=[_decision_row(one) for one in taken],
         checkpoint=_checkpoint_row(run),
         stream=list(_stream(run, stages, taken, known)),
-        attempts=list(Attempt.objects.filter(run=run).values("outcome", "error_code")),
+        attempts=[{"outcome": one.outcome} for one in Attempt.objects.filter(run=run)],
     )
 
 

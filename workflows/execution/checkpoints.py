@@ -11,6 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Subquery
+from django.db.models.functions import Coalesce
+
 from workflows.engine.delta import apply, diff
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.frozen import freeze
@@ -72,21 +75,17 @@ def rebuild(run_id: UUID, at: int | None = None) -> Snapshot | None:
 
 
 def replay(run_id: UUID, at: int | None = None) -> Iterator[Snapshot]:
-    """Yield the states that lead from the nearest keyframe to step `at`, in order."""
+    """Yield the states that lead from the nearest keyframe to step `at`, in order.
+
+    One query, so that a run which is being written is seen as it was at one moment.
+    """
     rows = Checkpoint.objects.filter(run_id=run_id)
     if at is not None:
         rows = rows.filter(sequence__lte=at)
-    keyframe = (
-        rows.filter(kind=Checkpoint.Kind.FULL)
-        .order_by("-sequence")
-        .values_list("sequence", flat=True)
-        .first()
-    )
-    if keyframe is None:
-        if rows.exists():
-            raise _damaged(run_id, 0, "no whole state is left to start from")
-        return iter(())
-    return states(rows.filter(sequence__gte=keyframe).order_by("sequence"))
+    keyframes = rows.filter(kind=Checkpoint.Kind.FULL).order_by("-sequence")
+    nearest = Subquery(keyframes.values("sequence")[:1])
+    following = rows.filter(sequence__gte=Coalesce(nearest, 0))
+    return states(following.order_by("sequence"))
 
 
 def states(rows: Iterable[Checkpoint]) -> Iterator[Snapshot]:
@@ -96,6 +95,8 @@ def states(rows: Iterable[Checkpoint]) -> Iterator[Snapshot]:
     for row in rows:
         if expected is not None and row.sequence != expected:
             raise _damaged(row.run_id, expected, "its row is missing")
+        if expected is None and row.kind != Checkpoint.Kind.FULL:
+            raise _damaged(row.run_id, 0, "no whole state is left to start from")
         data = _follow(row, data)
         expected = row.sequence + 1
         yield Snapshot(row.sequence, row.node_name, data)

@@ -73,16 +73,9 @@ class Executor:
 
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
-        history = await self._read_history(run)
-        recorder = Recorder(
-            run,
-            self._writer,
-            draining=self._draining,
-            reply=history.reply,
-            waiting_since=history.waiting_since,
-        )
+        recorder = Recorder(run, self._writer, draining=self._draining)
         try:
-            await self._walk(run, recorder, history, cancellation)
+            await self._walk(run, recorder, cancellation)
         except Superseded as signal:
             logger.warning("Run %s was left: %s.", run.pk, signal)
         except asyncio.CancelledError:
@@ -100,10 +93,12 @@ class Executor:
         return await in_database(read_history, run)
 
     async def _walk(
-        self, run: Run, recorder: Recorder, history: History, cancellation: Cancellation
+        self, run: Run, recorder: Recorder, cancellation: Cancellation
     ) -> None:
-        """Build, walk, and record how it ended."""
+        """Read, build, walk, and record how it ended."""
         try:
+            history = await self._read_history(run)
+            recorder.go_on(history.reply, history.waiting_since)
             workflow = self._workflow_of(run)
             runtime = provide(recorder.log)
             state = await self._advance(
@@ -166,6 +161,8 @@ class Executor:
                 initial, runtime=runtime, cancellation=cancellation
             )
         data = workflow.migrated(history.snapshot.data, run.fingerprint)
+        if data is not history.snapshot.data:
+            recorder.migrate(workflow)
         state = type(initial).from_data(
             data,
             run_id=str(run.pk),

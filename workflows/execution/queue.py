@@ -65,16 +65,17 @@ def claim(worker: str, limit: int) -> list[Run]:
     return sorted(runs, key=lambda run: order[run.pk])
 
 
-def renew(worker: str) -> dict[UUID, tuple[int, str | None]]:
-    """Extend all leases of this worker; return attempt and cancel reason of each run.
+def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None]]:
+    """Extend the leases of the runs held; return attempt and cancel reason of each.
 
     A run that is missing from the answer is no longer this worker's. The reason is
     None unless someone asked for the run to be cancelled.
     """
-    Run.objects.renew(worker=worker, lease_expires_at=lease())
-    rows = Run.objects.filter(status=Status.RUNNING, worker=worker).values_list(
-        "pk", "attempt", "cancel_requested_at", "cancel_reason"
-    )
+    ids = list(held)
+    Run.objects.filter(pk__in=ids).renew(worker=worker, lease_expires_at=lease())
+    rows = Run.objects.filter(
+        pk__in=ids, status=Status.RUNNING, worker=worker
+    ).values_list("pk", "attempt", "cancel_requested_at", "cancel_reason")
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
 
 

@@ -22,6 +22,7 @@ from workflows.engine.errors import CheckpointNotFound, Superseded
 from workflows.engine.events import EventType
 from workflows.execution import pauses
 from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.migrated import adopt
 from workflows.execution.records import (
     CheckpointRow,
     DecisionRow,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from workflows.execution.pauses import Reply
     from workflows.execution.writer import Writer
     from workflows.models import Run
+    from workflows.registry import Known
 
 TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
@@ -60,13 +62,11 @@ class Recorder:
         writer: Writer,
         *,
         draining: Callable[[], bool] = lambda: False,
-        reply: Reply | None = None,
-        waiting_since: dt.datetime | None = None,
     ) -> None:
         """Take the claimed run; call `restore` before the engine resumes it."""
         self.run = run
         self._draining = draining
-        self._reply = reply
+        self._reply: Reply | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._encoder = Encoder()
@@ -74,7 +74,8 @@ class Recorder:
         self._kept: dict[int, dict[int, Any]] = {}
         self._stage: StageRow | None = None
         self._stage_began = 0.0
-        self._waiting_since = waiting_since  # of the stage that paused, if one did
+        self._waiting_since: dt.datetime | None = None  # of the stage that paused
+        self._migrated_to: Known | None = None
         self._waiting_node = run.waiting_node
         self._wake_at = run.wake_at  # of the pause that is being gone on from
         self._sequence = run.sequence
@@ -90,8 +91,26 @@ class Recorder:
         self._stored, self._kept = state, kept
         self._encoder.before = state.data
 
+    def go_on(self, reply: Reply | None, waiting_since: dt.datetime | None) -> None:
+        """Take what ended the pause that this attempt goes on from, if it does."""
+        self._reply, self._waiting_since = reply, waiting_since
+
+    def migrate(self, workflow: Known) -> None:
+        """Store the next state whole, and that the run is this workflow's from there on.
+
+        Call it before `restore`, with the migrated state: changes from it cannot be
+        laid over the stored ones, which stay as they were.
+        """
+        self._migrated_to = workflow
+
     def save(self, state: State) -> None:
         """Add the state after a step to the record."""
+        if self._migrated_to is not None:
+            self._encoder.before = None
+            self._record.companions.append(
+                partial(adopt, self.run.pk, self._migrated_to)
+            )
+            self._migrated_to = None
         kind, text = self._encoder.encode(state.data)
         self._stored = state
         self._record.checkpoints.append(
@@ -169,7 +188,7 @@ class Recorder:
         self._write_stage()
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
-        if self._stage is not None:
+        if self._stage is not None and "item_index" not in data:
             self._stage.tries = data["try"] + 1
             self._write_stage()
         self.log(
@@ -211,6 +230,10 @@ class Recorder:
             if row.edge_index == data["edge_index"]:
                 row.taken = True
                 return
+
+    def _on_route_select(self, data: Mapping[str, Any]) -> None:
+        node = self._stage.node if self._stage else "the node"
+        self.log(Level.INFO, f"{node} chose the route “{data['route']}”.")
 
     def _on_end(self, _data: Mapping[str, Any]) -> None:
         self._ending = True
@@ -390,5 +413,6 @@ _HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {
     EventType.GRAPH_COMPLETE: Recorder._on_end,  # noqa: SLF001
     EventType.GRAPH_ERROR: Recorder._on_end,  # noqa: SLF001
     EventType.GRAPH_PAUSE: Recorder._on_end,  # noqa: SLF001
+    EventType.ROUTE_SELECT: Recorder._on_route_select,  # noqa: SLF001
     EventType.PARALLEL_START: Recorder._on_parallel_start,  # noqa: SLF001
 }

@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.engine import Cancellation
-from workflows.execution import live, queue
+from workflows.execution import live, queue, workers
 from workflows.execution.database import close_connections, in_database
 from workflows.execution.executor import Executor
 from workflows.execution.writer import Writer
@@ -62,11 +63,13 @@ class Worker:
         workflows: Registry = registry,
     ) -> None:
         """Take a name that no other living worker has (default: host and process)."""
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        # a process id comes again after a restart; a name must not
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(2)}"
         self.capacity = capacity or settings.WORKER_CAPACITY
         self.draining = False
         self._workflows = workflows
         self._held: dict[UUID, Held] = {}
+        self._known = asyncio.Event()
         self._look = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -152,6 +155,7 @@ class Worker:
 
     async def _register(self) -> None:
         await in_database(self._say_hello)
+        self._known.set()
         await asyncio.Event().wait()  # once is enough: the heartbeat keeps it fresh
 
     async def _listen(self) -> None:
@@ -171,6 +175,7 @@ class Worker:
 
     async def _claim(self) -> None:
         """Take what is pending, then wait for a nudge, a free place or the sweep."""
+        await self._known.wait()  # what an earlier process of this name held is let go
         self._look.clear()
         free = self.capacity - len(self._held)
         if free > 0 and not self.draining:
@@ -184,7 +189,7 @@ class Worker:
     async def _beat(self) -> None:
         """Renew the leases; drop the runs that are no longer ours, hear of cancels."""
         held = dict(self._held)
-        mine = await in_database(self._renew, len(held))
+        mine = await in_database(self._renew, list(held))
         for run_id, ours in held.items():
             attempt, reason = mine.get(run_id, (None, None))
             if attempt != ours.run.attempt:
@@ -230,6 +235,9 @@ class Worker:
     # -- rows (called on database threads) --------------------------------------------
 
     def _say_hello(self) -> None:
+        gone = [self.name, *workers.gone_from_this_host()]
+        Run.objects.filter(worker__in=gone).expire()
+        WorkerRow.objects.filter(name__in=gone).update(stopped_at=timezone.now())
         WorkerRow.objects.update_or_create(
             name=self.name,
             defaults={
@@ -243,11 +251,11 @@ class Worker:
             },
         )
 
-    def _renew(self, running: int) -> dict[UUID, tuple[int, str | None]]:
+    def _renew(self, held: list[UUID]) -> dict[UUID, tuple[int, str | None]]:
         WorkerRow.objects.filter(name=self.name).update(
-            heartbeat_at=timezone.now(), running=running
+            heartbeat_at=timezone.now(), running=len(held)
         )
-        return queue.renew(self.name) if running else {}
+        return queue.renew(self.name, held) if held else {}
 
     def _say_goodbye(self) -> None:
         WorkerRow.objects.filter(name=self.name).update(

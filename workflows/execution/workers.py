@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import socket
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -18,6 +20,27 @@ def alive() -> QuerySet[Worker]:
     """Return the workers whose last heartbeat is younger than a lease."""
     since = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     return Worker.objects.filter(stopped_at=None, heartbeat_at__gte=since)
+
+
+def gone_from_this_host() -> list[str]:
+    """Return workers of this machine whose process has ended without a goodbye.
+
+    Their runs need not wait for their leases: nobody is left to go on with them. A
+    process of another container with this host's name may seem gone; its runs are then
+    taken over, and the fence keeps it from writing.
+    """
+    silent = Worker.objects.filter(host=socket.gethostname(), stopped_at=None)
+    return [row.name for row in silent if not _is_running(row.pid)]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process
+        return True
+    return True
 
 
 def any_alive() -> bool:

@@ -68,6 +68,12 @@ class RunQuerySet(models.QuerySet["Run"]):
             lease_expires_at=lease_expires_at
         )
 
+    def expire(self) -> int:
+        """End the leases of workers that are known to be gone: the sweep does the rest."""
+        return self.filter(status=Status.RUNNING).update(
+            lease_expires_at=timezone.now()
+        )
+
     def finish(
         self,
         status: Status,

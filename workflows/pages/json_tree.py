@@ -72,11 +72,11 @@ def _branch(
     )
     hidden = count - MOST_CHILDREN
     more = (
-        format_html('<dd class="json-more">… and {} more</dd>', hidden)
+        format_html('<li class="json-more">… and {} more</li>', hidden)
         if hidden > 0
         else ""
     )
-    return format_html('<dl class="json">{}{}</dl>', rows, more)
+    return format_html('<ul class="json">{}{}</ul>', rows, more)
 
 
 def _pair(name: str, value: object, links: Links, depth: int) -> SafeString:
@@ -89,14 +89,14 @@ def _pair(name: str, value: object, links: Links, depth: int) -> SafeString:
         is_open = mark_safe(" open") if depth + 1 < OPEN_LEVELS else ""
         about = preview(value)
         return format_html(
-            '<div class="json-fold"><details{}><summary><b>{}</b> <small>{}</small>'
-            "</summary>{}</details></div>",
+            '<li class="json-fold"><details{}><summary><b>{}</b> <small>{}</small>'
+            "</summary>{}</details></li>",
             is_open,
             name,
             about,
             shown,
         )
-    return format_html("<div><dt>{}</dt><dd>{}</dd></div>", name, shown)
+    return format_html('<li><b>{}</b><span class="json-value">{}</span></li>', name, shown)
 
 
 def preview(value: dict[str, object] | list[object] | tuple[object, ...]) -> str:

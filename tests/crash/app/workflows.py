@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from workflows.engine import State, Workflow, node, otherwise, when
+from workflows.engine import State, Workflow, node, otherwise, parallel, when
 from workflows.runtime import Runtime
+
+HELD_FROM = 5  # the first item that waits
 
 
 class Params(BaseModel):
@@ -27,6 +29,7 @@ class Count(State):
     params: Params
     done: int = 0
     steps: tuple[str, ...] = ()
+    visited: tuple[int, ...] = ()
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
@@ -83,3 +86,30 @@ count = Workflow(
         work: [when(needs_more, work), otherwise(finish)],
     },
 )
+
+
+class Visit(BaseModel):
+    """One item of a parallel node."""
+
+    number: int
+    params: Params
+
+
+@node
+async def visit(item: Visit, runtime: Runtime) -> int:
+    """Leave a trace; from the sixth item on, wait for the test."""
+    state = Count(params=item.params)
+    leave_trace(state, runtime)
+    while item.number >= HELD_FROM and held(state):  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)
+    return item.number * 10
+
+
+def all_visits(state: Count) -> list[Visit]:
+    """Return the items: eight."""
+    return [Visit(number=number, params=state.params) for number in range(8)]
+
+
+visits = parallel(visit, over=all_visits, into="visited", limit=1)
+
+spread = Workflow("spread", state=Count, start=visits, routes={visits: finish})

@@ -1,0 +1,95 @@
+"""Every page in light and dark, on a phone and a desk: whole, readable, accessible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Visit, keep, launch, sign_in, status_is
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PHONE, DESK = 390, 1400  # pixels wide
+GRAVE = {"serious", "critical"}
+OVERFLOWING = """() => document.documentElement.scrollWidth > window.innerWidth
+  ? [...document.body.querySelectorAll("*")]
+      .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1)
+      .map(e => e.outerHTML.slice(0, 90)).slice(0, 5)
+  : []"""
+
+
+@pytest.fixture(scope="module")
+def addresses() -> dict[str, str]:
+    """Keep the addresses of runs made by the first test that needs them."""
+    return {}
+
+
+def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
+    """Return the address of every page, with runs that have something to show."""
+    if not addresses:
+        page = visit()
+        page.goto("/")
+        sign_in(page)
+        for name, document, status in (
+            ("run-asking", "pilot-boat-review.pdf", "waiting"),
+            ("run-done", "tide-gate-report.pdf", "completed"),
+        ):
+            launch(page, document)
+            status_is(page, status)
+            addresses[name] = page.url
+        page.goto("/documents/")
+        document_link = page.locator(".row-link").first.get_attribute("href")
+        assert document_link
+        addresses |= {
+            "home": "/",
+            "workflows": "/workflows/",
+            "workflow": "/workflows/classify-document/",
+            "runs": "/runs/",
+            "steps": f"{addresses['run-done']}steps/",
+            "log": f"{addresses['run-done']}log/",
+            "approvals": "/approvals/",
+            "documents": "/documents/",
+            "document": document_link,
+            "not-found": "/nothing/",
+        }
+    return addresses
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_pages_are_whole_and_accessible(
+    visit: Visit, addresses: dict[str, str], scheme: str, width: int
+) -> None:
+    everything = prepare(visit, addresses)
+    page = visit(
+        color_scheme=scheme,
+        viewport={"width": width, "height": 844 if width == PHONE else 900},
+        reduced_motion="reduce",
+    )
+    # colours differ by scheme, order by width: two of the four have all of both
+    with_axe = (scheme == "light") == (width == DESK)
+    page.goto("/accounts/login/")
+    problems = look(page, f"sign-in-{scheme}-{width}", with_axe=with_axe)
+    sign_in(page)
+    for name, address in everything.items():
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        problems += look(page, f"{name}-{scheme}-{width}", with_axe=with_axe)
+    assert problems == []
+
+
+def look(page: Page, name: str, *, with_axe: bool) -> list[str]:
+    """Keep a picture; return what is cut off and what axe finds grave."""
+    keep(page, name)
+    cut = [f"{name} is too wide: {html}" for html in page.evaluate(OVERFLOWING)]
+    if not with_axe:
+        return cut
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return cut + [
+        f"{name}: {one['id']}: {node['html'][:120]}: {node.get('failureSummary', '')[:300]}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"][:3]
+    ]
