@@ -52,8 +52,7 @@ $(VENV)/.installed-dev: requirements-dev.txt | $(PYTHON)
 
 .PHONY: serve
 serve: setup ## Prepare what is missing, then serve the pages and do the work
-	@$(PYTHON) manage.py prepare
-	@exec $(PYTHON) manage.py serve
+	@exec $(PYTHON) manage.py serve --prepare
 
 .PHONY: worker
 worker: setup ## Do the work in a process of its own, beside servers with the same REDIS_URL

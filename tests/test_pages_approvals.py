@@ -158,6 +158,17 @@ def test_the_bar_counts_what_waits_for_me(page: Client) -> None:
     assert 'title="1 waiting for you"' in text
 
 
+def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
+    page: Client,
+) -> None:
+    asked = ask()
+    given = {"question": asked.sequence, "answer-outcome": "publish"}
+    answer = page.post(f"/runs/{asked.run_id}/answer/", given, headers=HTMX)
+    text = answer.content.decode()
+    assert '<span id="nav-waiting"' in text
+    assert "waiting for you" not in text
+
+
 def test_the_inbox_shows_what_waits_and_what_was_answered(
     page: Client, bob: User
 ) -> None:

@@ -91,6 +91,14 @@ def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> No
     assert refused.stderr.count("\n") == 1
 
 
+def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) -> None:
+    port = str(urlsplit(server.url).port)  # taken: it ends after preparing
+    ended = manage("serve", "--prepare", "--port", port, data_dir=tmp_path)
+    assert "The database is up to date now." in ended.stdout
+    assert "is already in use" in ended.stderr
+    assert manage("serve", "--port", port, data_dir=tmp_path).stderr == ended.stderr
+
+
 def test_an_unprepared_database_is_one_clear_sentence(tmp_path: Path) -> None:
     refused = manage("serve", "--no-worker", data_dir=tmp_path)
     assert refused.returncode == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.errors import ApprovalNotFound, InvalidParams
+from workflows.models import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
 
 
 def check_params(workflow: Known, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the params as JSON with their defaults filled in. Raises InvalidParams."""
-    return _checked(workflow.params_type, given)
+    """Return the params as JSON with their defaults filled in.
+
+    Raises InvalidParams, also for a name the workflow does not know, which is most often
+    a slip of the pen that a default would hide, and for a document that is not there.
+    """
+    kind = workflow.params_type
+    _refuse_unknown(workflow, given)
+    params = _checked(kind, given)
+    if kind is not None:
+        _refuse_missing_documents(TypeAdapter(kind).json_schema(), params)
+    return params
 
 
 def check_answer(
@@ -31,13 +41,47 @@ def check_answer(
     return _checked(getattr(node, "answer_type", None), given)
 
 
-def _checked(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _refuse_unknown(workflow: Known, given: Mapping[str, Any]) -> None:
+    kind = workflow.params_type
+    if kind is None or not issubclass(kind, BaseModel):
+        return
+    fields = kind.model_fields
+    known = {*fields, *(info.alias for info in fields.values() if info.alias)}
+    if kind.model_config.get("extra") == "allow":
+        return
+    if unknown := [name for name in given if name not in known]:
+        there_is = f"It takes {', '.join(fields)}." if fields else "It takes none."
+        raise InvalidParams(
+            {
+                name: [f"{workflow.name} has no parameter “{name}”. {there_is}"]
+                for name in unknown
+            }
+        )
+
+
+def _refuse_missing_documents(
+    schema: Mapping[str, Any], params: Mapping[str, Any]
+) -> None:
+    """Look up every document that is named at the top level of the params."""
+    for name, part in schema.get("properties", {}).items():
+        if "'reference': 'document'" not in str(part) or params.get(name) is None:
+            continue
+        value = params[name]
+        wanted = set(value) if isinstance(value, list) else {value}
+        found = Document.objects.filter(pk__in=wanted).values_list("pk", flat=True)
+        if missing := wanted - {str(pk) for pk in found}:
+            raise InvalidParams(
+                {name: [f"There is no document {one}." for one in sorted(missing)]}
+            )
+
+
+def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        if model is None:
+        if kind is None:
             return dict(freeze(dict(given)))
-        # JSON mode of validation: what comes from a form or an API is JSON
-        data = model.model_validate(dict(given)).model_dump(mode="json")
-        return dict(freeze(data))
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        value = adapter.validate_python(dict(given))
+        return dict(freeze(adapter.dump_python(value, mode="json")))
     except ValidationError as error:
         raise InvalidParams(_messages(error)) from error
     except NotSerialisable as error:

@@ -9,7 +9,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,318 +17,736 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('host', models.CharField(max_length=200)),
-                ('pid', models.PositiveIntegerField()),
-                ('capacity', models.PositiveIntegerField()),
-                ('running', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('heartbeat_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('stopped_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("name", models.CharField(max_length=200, unique=True)),
+                ("host", models.CharField(max_length=200)),
+                ("pid", models.PositiveIntegerField()),
+                ("capacity", models.PositiveIntegerField()),
+                ("running", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "heartbeat_at",
+                    models.DateTimeField(default=django.utils.timezone.now),
+                ),
+                ("stopped_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Document',
+            name="Document",
             fields=[
-                ('id', models.UUIDField(default=workflows.models.runs.new_run_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=255)),
-                ('file', models.FileField(max_length=200, upload_to='documents/')),
-                ('content_type', models.CharField(max_length=100)),
-                ('size', models.PositiveBigIntegerField()),
-                ('sha256', models.CharField(max_length=64, unique=True)),
-                ('page_count', models.PositiveIntegerField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('uploaded_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.runs.new_run_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("file", models.FileField(max_length=200, upload_to="documents/")),
+                ("content_type", models.CharField(max_length=100)),
+                ("size", models.PositiveBigIntegerField()),
+                ("sha256", models.CharField(max_length=64, unique=True)),
+                ("page_count", models.PositiveIntegerField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "uploaded_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.UUIDField(default=workflows.models.runs.new_run_id, editable=False, primary_key=True, serialize=False)),
-                ('workflow_name', models.CharField(max_length=100)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('waiting', 'Waiting'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=10)),
-                ('params', models.JSONField(default=dict)),
-                ('result', models.JSONField(null=True)),
-                ('error_message', models.TextField(blank=True, default='')),
-                ('error_code', models.CharField(blank=True, default='', max_length=60)),
-                ('error_node', models.CharField(blank=True, default='', max_length=200)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('completed_at', models.DateTimeField(null=True)),
-                ('graph', models.JSONField(default=dict)),
-                ('fingerprint', models.CharField(blank=True, default='', max_length=64)),
-                ('version', models.PositiveIntegerField(default=0)),
-                ('sequence', models.PositiveIntegerField(default=0)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('worker', models.CharField(blank=True, default='', max_length=200)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('recoveries', models.PositiveIntegerField(default=0)),
-                ('cancel_requested_at', models.DateTimeField(null=True)),
-                ('cancel_reason', models.TextField(blank=True, default='')),
-                ('waiting_for', models.CharField(blank=True, choices=[('approval', 'a person'), ('wait', 'a moment in time'), ('subworkflow', 'another run')], default='', max_length=20)),
-                ('waiting_node', models.CharField(blank=True, default='', max_length=200)),
-                ('wake_at', models.DateTimeField(null=True)),
-                ('priority', models.SmallIntegerField(default=0)),
-                ('idempotency_key', models.CharField(max_length=200, null=True)),
-                ('parent_sequence', models.PositiveIntegerField(null=True)),
-                ('secrets', models.BinaryField(null=True)),
-                ('cancel_requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('forked_from', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='forks', to='workflows.run')),
-                ('launched_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to=settings.AUTH_USER_MODEL)),
-                ('parent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='workflows.run')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=workflows.models.runs.new_run_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("workflow_name", models.CharField(max_length=100)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("running", "Running"),
+                            ("waiting", "Waiting"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("params", models.JSONField(default=dict)),
+                ("result", models.JSONField(null=True)),
+                ("error_message", models.TextField(blank=True, default="")),
+                ("error_code", models.CharField(blank=True, default="", max_length=60)),
+                (
+                    "error_node",
+                    models.CharField(blank=True, default="", max_length=200),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("completed_at", models.DateTimeField(null=True)),
+                ("graph", models.JSONField(default=dict)),
+                (
+                    "fingerprint",
+                    models.CharField(blank=True, default="", max_length=64),
+                ),
+                ("version", models.PositiveIntegerField(default=0)),
+                ("sequence", models.PositiveIntegerField(default=0)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, default="", max_length=200)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("recoveries", models.PositiveIntegerField(default=0)),
+                ("cancel_requested_at", models.DateTimeField(null=True)),
+                ("cancel_reason", models.TextField(blank=True, default="")),
+                (
+                    "waiting_for",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("approval", "a person"),
+                            ("wait", "a moment in time"),
+                            ("subworkflow", "another run"),
+                        ],
+                        default="",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "waiting_node",
+                    models.CharField(blank=True, default="", max_length=200),
+                ),
+                ("wake_at", models.DateTimeField(null=True)),
+                ("priority", models.SmallIntegerField(default=0)),
+                ("idempotency_key", models.CharField(max_length=200, null=True)),
+                ("parent_sequence", models.PositiveIntegerField(null=True)),
+                ("secrets", models.BinaryField(null=True)),
+                (
+                    "cancel_requested_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "forked_from",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="forks",
+                        to="workflows.run",
+                    ),
+                ),
+                (
+                    "launched_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="children",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='LogLine',
+            name="LogLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('number', models.PositiveIntegerField()),
-                ('sequence', models.PositiveIntegerField()),
-                ('level', models.PositiveSmallIntegerField(choices=[(10, 'Debug'), (20, 'Info'), (30, 'Warning'), (40, 'Error')])),
-                ('message', models.TextField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log_lines', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("number", models.PositiveIntegerField()),
+                ("sequence", models.PositiveIntegerField()),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (10, "Debug"),
+                            (20, "Info"),
+                            (30, "Warning"),
+                            (40, "Error"),
+                        ]
+                    ),
+                ),
+                ("message", models.TextField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log_lines",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['attempt', 'number'],
+                "ordering": ["attempt", "number"],
             },
         ),
         migrations.CreateModel(
-            name='Intervention',
+            name="Intervention",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('actor_name', models.CharField(max_length=150)),
-                ('action', models.CharField(max_length=30)),
-                ('reason', models.TextField(blank=True, default='')),
-                ('status_before', models.CharField(blank=True, default='', max_length=10)),
-                ('status_after', models.CharField(blank=True, default='', max_length=10)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('run', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='interventions', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("actor_name", models.CharField(max_length=150)),
+                ("action", models.CharField(max_length=30)),
+                ("reason", models.TextField(blank=True, default="")),
+                (
+                    "status_before",
+                    models.CharField(blank=True, default="", max_length=10),
+                ),
+                (
+                    "status_after",
+                    models.CharField(blank=True, default="", max_length=10),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="interventions",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Decision',
+            name="Decision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('sequence', models.PositiveIntegerField()),
-                ('edge_index', models.PositiveIntegerField()),
-                ('from_node', models.CharField(max_length=200)),
-                ('to_node', models.CharField(max_length=200)),
-                ('predicate_name', models.TextField(blank=True, default='')),
-                ('predicate_result', models.BooleanField()),
-                ('reason', models.TextField(blank=True, default='')),
-                ('values', models.JSONField(default=dict)),
-                ('taken', models.BooleanField(default=False)),
-                ('comment', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('decided_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("sequence", models.PositiveIntegerField()),
+                ("edge_index", models.PositiveIntegerField()),
+                ("from_node", models.CharField(max_length=200)),
+                ("to_node", models.CharField(max_length=200)),
+                ("predicate_name", models.TextField(blank=True, default="")),
+                ("predicate_result", models.BooleanField()),
+                ("reason", models.TextField(blank=True, default="")),
+                ("values", models.JSONField(default=dict)),
+                ("taken", models.BooleanField(default=False)),
+                ("comment", models.TextField(blank=True, default="")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="decisions",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['sequence', 'attempt', 'edge_index'],
+                "ordering": ["sequence", "attempt", "edge_index"],
             },
         ),
         migrations.CreateModel(
-            name='Checkpoint',
+            name="Checkpoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('sequence', models.PositiveIntegerField()),
-                ('node_name', models.CharField(blank=True, default='', max_length=200)),
-                ('kind', models.CharField(choices=[('full', 'Whole state'), ('delta', 'Change')], max_length=5)),
-                ('data', models.TextField()),
-                ('bytes', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checkpoints', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("sequence", models.PositiveIntegerField()),
+                ("node_name", models.CharField(blank=True, default="", max_length=200)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("full", "Whole state"), ("delta", "Change")],
+                        max_length=5,
+                    ),
+                ),
+                ("data", models.TextField()),
+                ("bytes", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="checkpoints",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['sequence'],
+                "ordering": ["sequence"],
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('worker', models.CharField(max_length=200)),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('outcome', models.CharField(blank=True, choices=[('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('waiting', 'Paused'), ('released', 'Released'), ('lost', 'Worker lost')], default='', max_length=10)),
-                ('error_message', models.TextField(blank=True, default='')),
-                ('error_code', models.CharField(blank=True, default='', max_length=60)),
-                ('traceback', models.TextField(blank=True, default='')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("worker", models.CharField(max_length=200)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("waiting", "Paused"),
+                            ("released", "Released"),
+                            ("lost", "Worker lost"),
+                        ],
+                        default="",
+                        max_length=10,
+                    ),
+                ),
+                ("error_message", models.TextField(blank=True, default="")),
+                ("error_code", models.CharField(blank=True, default="", max_length=60)),
+                ("traceback", models.TextField(blank=True, default="")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['number'],
+                "ordering": ["number"],
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sequence', models.PositiveIntegerField()),
-                ('node_name', models.CharField(max_length=200)),
-                ('question', models.TextField()),
-                ('form', models.JSONField(default=dict)),
-                ('evidence', models.JSONField(default=dict)),
-                ('groups', models.JSONField(default=list)),
-                ('status', models.CharField(choices=[('open', 'Open'), ('answered', 'Answered'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn')], default='open', max_length=10)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('on_expiry', models.JSONField(null=True)),
-                ('answer', models.JSONField(null=True)),
-                ('comment', models.TextField(blank=True, default='')),
-                ('answered_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('answered_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='approvals', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("sequence", models.PositiveIntegerField()),
+                ("node_name", models.CharField(max_length=200)),
+                ("question", models.TextField()),
+                ("form", models.JSONField(default=dict)),
+                ("evidence", models.JSONField(default=dict)),
+                ("groups", models.JSONField(default=list)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("answered", "Answered"),
+                            ("expired", "Expired"),
+                            ("withdrawn", "Withdrawn"),
+                        ],
+                        default="open",
+                        max_length=10,
+                    ),
+                ),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("on_expiry", models.JSONField(null=True)),
+                ("answer", models.JSONField(null=True)),
+                ("comment", models.TextField(blank=True, default="")),
+                ("answered_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "answered_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="approvals",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Stage',
+            name="Stage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('sequence', models.PositiveIntegerField()),
-                ('node_name', models.CharField(max_length=200)),
-                ('iteration', models.PositiveIntegerField()),
-                ('tries', models.PositiveIntegerField(default=1)),
-                ('status', models.CharField(choices=[('started', 'Running'), ('waiting', 'Waiting'), ('completed', 'Completed'), ('failed', 'Failed'), ('interrupted', 'Interrupted')], max_length=12)),
-                ('duration_ms', models.FloatField(null=True)),
-                ('items_done', models.PositiveIntegerField(null=True)),
-                ('items_total', models.PositiveIntegerField(null=True)),
-                ('error_message', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='stages', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField()),
+                ("sequence", models.PositiveIntegerField()),
+                ("node_name", models.CharField(max_length=200)),
+                ("iteration", models.PositiveIntegerField()),
+                ("tries", models.PositiveIntegerField(default=1)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("started", "Running"),
+                            ("waiting", "Waiting"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("interrupted", "Interrupted"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("duration_ms", models.FloatField(null=True)),
+                ("items_done", models.PositiveIntegerField(null=True)),
+                ("items_total", models.PositiveIntegerField(null=True)),
+                ("error_message", models.TextField(blank=True, default="")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="stages",
+                        to="workflows.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['sequence', 'attempt'],
+                "ordering": ["sequence", "attempt"],
             },
         ),
         migrations.CreateModel(
-            name='StageItem',
+            name="StageItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sequence', models.PositiveIntegerField()),
-                ('index', models.PositiveIntegerField()),
-                ('data', models.TextField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='items', to='workflows.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("sequence", models.PositiveIntegerField()),
+                ("index", models.PositiveIntegerField()),
+                ("data", models.TextField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="workflows.run",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PageImage',
+            name="PageImage",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('page', models.PositiveIntegerField()),
-                ('options', models.CharField(default='', max_length=200)),
-                ('file', models.FileField(max_length=200, upload_to='pages/')),
-                ('mime', models.CharField(max_length=50)),
-                ('width', models.PositiveIntegerField()),
-                ('height', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('document', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='images', to='workflows.document')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("page", models.PositiveIntegerField()),
+                ("options", models.CharField(default="", max_length=200)),
+                ("file", models.FileField(max_length=200, upload_to="pages/")),
+                ("mime", models.CharField(max_length=50)),
+                ("width", models.PositiveIntegerField()),
+                ("height", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "document",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="images",
+                        to="workflows.document",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['document', 'page'],
-                'constraints': [models.UniqueConstraint(fields=('document', 'page', 'options'), name='page_image_once')],
+                "ordering": ["document", "page"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("document", "page", "options"), name="page_image_once"
+                    )
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status', 'pending')), fields=['-priority', 'id'], name='run_pending'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status", "pending")),
+                fields=["-priority", "id"],
+                name="run_pending",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status', 'running')), fields=['lease_expires_at'], name='run_lease'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status", "running")),
+                fields=["lease_expires_at"],
+                name="run_lease",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status', 'waiting')), fields=['wake_at'], name='run_wake'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status", "waiting")),
+                fields=["wake_at"],
+                name="run_wake",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['workflow_name', '-id'], name='run_by_workflow'),
+            model_name="run",
+            index=models.Index(fields=["workflow_name", "-id"], name="run_by_workflow"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['status', '-id'], name='run_by_status'),
+            model_name="run",
+            index=models.Index(fields=["status", "-id"], name="run_by_status"),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'running', 'waiting', 'completed', 'failed', 'cancelled'])), name='run_status_known'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "pending",
+                            "running",
+                            "waiting",
+                            "completed",
+                            "failed",
+                            "cancelled",
+                        ],
+                    )
+                ),
+                name="run_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_expires_at__isnull', False), ('status', 'running')), models.Q(models.Q(('status', 'running'), _negated=True), ('lease_expires_at__isnull', True)), _connector='OR'), name='run_lease_while_running'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("lease_expires_at__isnull", False), ("status", "running")
+                    ),
+                    models.Q(
+                        models.Q(("status", "running"), _negated=True),
+                        ("lease_expires_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="run_lease_while_running",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('completed_at__isnull', False), ('status__in', ('completed', 'failed', 'cancelled'))), models.Q(models.Q(('status__in', ('completed', 'failed', 'cancelled')), _negated=True), ('completed_at__isnull', True)), _connector='OR'), name='run_completed_at_when_ended'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("completed_at__isnull", False),
+                        ("status__in", ("completed", "failed", "cancelled")),
+                    ),
+                    models.Q(
+                        models.Q(
+                            ("status__in", ("completed", "failed", "cancelled")),
+                            _negated=True,
+                        ),
+                        ("completed_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="run_completed_at_when_ended",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(fields=('workflow_name', 'idempotency_key'), name='run_idempotency_key_once'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                fields=("workflow_name", "idempotency_key"),
+                name="run_idempotency_key_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='logline',
-            constraint=models.UniqueConstraint(fields=('run', 'attempt', 'number'), name='log_line_once'),
+            model_name="logline",
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "number"), name="log_line_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(fields=('run', 'attempt', 'sequence', 'edge_index'), name='decision_once_per_attempt'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "sequence", "edge_index"),
+                name="decision_once_per_attempt",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='checkpoint',
-            constraint=models.UniqueConstraint(fields=('run', 'sequence'), name='checkpoint_once'),
+            model_name="checkpoint",
+            constraint=models.UniqueConstraint(
+                fields=("run", "sequence"), name="checkpoint_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('run', 'number'), name='attempt_number_once'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(
+                fields=("run", "number"), name="attempt_number_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='approval',
-            index=models.Index(condition=models.Q(('status', 'open')), fields=['id'], name='approval_open'),
+            model_name="approval",
+            index=models.Index(
+                condition=models.Q(("status", "open")),
+                fields=["id"],
+                name="approval_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.UniqueConstraint(fields=('run', 'sequence'), name='approval_once_per_step'),
+            model_name="approval",
+            constraint=models.UniqueConstraint(
+                fields=("run", "sequence"), name="approval_once_per_step"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['open', 'answered', 'expired', 'withdrawn'])), name='approval_status_known'),
+            model_name="approval",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["open", "answered", "expired", "withdrawn"])
+                ),
+                name="approval_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stage',
-            constraint=models.UniqueConstraint(fields=('run', 'attempt', 'sequence'), name='stage_once_per_attempt'),
+            model_name="stage",
+            constraint=models.UniqueConstraint(
+                fields=("run", "attempt", "sequence"), name="stage_once_per_attempt"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stage',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['started', 'waiting', 'completed', 'failed', 'interrupted'])), name='stage_status_known'),
+            model_name="stage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        ["started", "waiting", "completed", "failed", "interrupted"],
+                    )
+                ),
+                name="stage_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stageitem',
-            constraint=models.UniqueConstraint(fields=('run', 'sequence', 'index'), name='item_once'),
+            model_name="stageitem",
+            constraint=models.UniqueConstraint(
+                fields=("run", "sequence", "index"), name="item_once"
+            ),
         ),
     ]

@@ -148,7 +148,7 @@ class LivePage(AsyncWebsocketConsumer):
         try:
             await asyncio.wait_for(self._shown.wait(), PATIENCE_SECONDS)
         except TimeoutError:
-            logger.info("A live page has not shown its last drawing: %r", self._key)
+            logger.debug("A live page has not shown its last drawing: %r", self._key)
 
     async def _send_changed(self, regions: Mapping[str, str]) -> bool:
         """Send the regions that differ from what this page has; False: it went away."""

@@ -38,11 +38,21 @@ def list_open(groups: frozenset[str] | None) -> list[Approval]:
 
 def count_open(person: AbstractBaseUser) -> int:
     """Return how many questions wait for this person."""
-    wanted = list(Approval.objects.open().values_list("groups", flat=True)[:MOST])
-    if not any(wanted):
-        return len(wanted)
-    mine = groups_of(person)
-    return sum(mine is None or not g or not mine.isdisjoint(g) for g in wanted)
+    wanted = _wanted()
+    return count_for(groups_of(person), wanted) if any(wanted) else len(wanted)
+
+
+def count_for(
+    groups: frozenset[str] | None, wanted: list[list[str]] | None = None
+) -> int:
+    """Return how many questions wait for someone with these groups."""
+    wanted = _wanted() if wanted is None else wanted
+    return sum(groups is None or not g or not groups.isdisjoint(g) for g in wanted)
+
+
+def _wanted() -> list[list[str]]:
+    """Return the groups of each open question."""
+    return list(Approval.objects.open().values_list("groups", flat=True)[:MOST])
 
 
 def list_answered(count: int) -> list[Approval]:

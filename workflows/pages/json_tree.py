@@ -96,7 +96,9 @@ def _pair(name: str, value: object, links: Links, depth: int) -> SafeString:
             about,
             shown,
         )
-    return format_html('<li><b>{}</b><span class="json-value">{}</span></li>', name, shown)
+    return format_html(
+        '<li><b>{}</b><span class="json-value">{}</span></li>', name, shown
+    )
 
 
 def preview(value: dict[str, object] | list[object] | tuple[object, ...]) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.template.loader import render_to_string
 
 from workflows.models import Run, Status
 from workflows.pages import inbox
+from workflows.pages.regions import drawn
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -37,11 +37,7 @@ class LiveList:
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
         """Return its regions as HTML to be swapped in out of band."""
-        context = {**self.context(query, person), "oob": True}
-        return {
-            name: render_to_string(f"{self.template}#{name}", context)
-            for name in self.regions
-        }
+        return drawn(self.template, self.regions, self.context(query, person))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +101,10 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
 def home_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001 - as all lists
     """Return what needs this person, what runs and what failed lately."""
     live = system.list_runs().filter(status__in=(Status.PENDING, Status.RUNNING))
+    approvals = inbox.list_open(inbox.groups_of(person))
     return {
-        "approvals": inbox.list_open(inbox.groups_of(person)),
+        "approvals": approvals,
+        "waiting": len(approvals),
         "running": list(live[:FEW]),
         "failed": list(system.list_runs(status=Status.FAILED)[:FEWEST]),
         "lately": list(system.list_runs()[:FEW]),
@@ -121,8 +119,10 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:  # noqa
 
 def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
     """Return the questions that wait for this person, and those answered lately."""
+    approvals = inbox.list_open(inbox.groups_of(person))
     return {
-        "approvals": inbox.list_open(inbox.groups_of(person)),
+        "approvals": approvals,
+        "waiting": len(approvals),
         "answered": inbox.list_answered(FEW),
     }
 
@@ -132,12 +132,12 @@ LISTS: dict[str, LiveList] = {
     "home": LiveList(
         home_context,
         "home.html",
-        ("home-approvals", "home-running", "home-failed", "home-lately"),
+        ("home-approvals", "home-running", "home-failed", "home-lately", "nav-waiting"),
     ),
     "workflow": LiveList(workflow_context, "workflows/detail.html", ("workflow-runs",)),
     "approvals": LiveList(
         approvals_context,
         "approvals/list.html",
-        ("approvals-open", "approvals-answered"),
+        ("approvals-open", "approvals-answered", "nav-waiting"),
     ),
 }

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from django.template.loader import render_to_string
 from django.urls import reverse
 
 from workflows.models import (
@@ -30,7 +29,8 @@ from workflows.pages.access import Rights
 from workflows.pages.attention import Notice, how_it_went_on, notice
 from workflows.pages.diagram import Diagram
 from workflows.pages.forms import SchemaForm
-from workflows.pages.inbox import is_for
+from workflows.pages.inbox import count_for, is_for
+from workflows.pages.regions import drawn
 from workflows.pages.run_diagram import draw_run
 
 STEPS_SHOWN = 100  # newest ones; the rest is a page away
@@ -46,6 +46,7 @@ REGIONS = (
     "run-result",
     "run-log",
     "run-facts",
+    "nav-waiting",
 )
 ANSWER = "answer"  # prefix of the fields of an answer
 
@@ -231,5 +232,6 @@ def uuids_in(value: object, depth: int = 6) -> Iterator[UUID]:
 
 def render_regions(page: RunPage) -> dict[str, str]:
     """Return every live region as HTML to be swapped in out of band."""
-    context = {"page": page, "run": page.run, "oob": True}
-    return {name: render_to_string(f"{TEMPLATE}#{name}", context) for name in REGIONS}
+    waiting = count_for(page.rights.groups)
+    context = {"page": page, "run": page.run, "waiting": waiting}
+    return drawn(TEMPLATE, REGIONS, context)

@@ -34,6 +34,7 @@ BOX = """
 class Command(BaseCommand):
     """Changes only what is missing, so that it may run before every start."""
 
+    requires_system_checks = ()  # `serve` makes them; they take a while
     help = "Migrate the database; at the first start add an admin and sample documents."
 
     def handle(self, **_: Any) -> None:

@@ -16,7 +16,7 @@ from workflows.engine.errors import RequestError
 from workflows.execution import workers
 from workflows.execution.database import in_database
 from workflows.execution.worker import Worker
-from workflows.models import Run, Status
+from workflows.models import Document, Run, Status
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.library import store_document
 from workflows.system import system
@@ -61,8 +61,8 @@ class Command(BaseCommand):
         try:
             params = dict(_param(text) for text in options["param"])
             run = system.execute(options["name"], params)
-        except (RequestError, ProviderError, ValueError, OSError) as error:
-            self._refuse(error)
+        except (RequestError, ProviderError, ValueError) as error:
+            self._refuse(str(error), as_json=options["json"])
         if options["wait"]:
             quiet = options["json"]
             run = asyncio.run(self._follow(run.pk, quiet=quiet))
@@ -70,8 +70,10 @@ class Command(BaseCommand):
         if options["wait"]:
             sys.exit(EXIT_CODES[Status(run.status)])
 
-    def _refuse(self, error: Exception) -> None:
-        self.stderr.write(self.style.ERROR(str(error)))
+    def _refuse(self, sentence: str, *, as_json: bool) -> None:
+        self.stderr.write(self.style.ERROR(sentence))
+        if as_json:
+            self.stdout.write(json.dumps({"error": sentence}))
         sys.exit(BAD_INPUT)
 
     async def _follow(self, run_id: UUID, *, quiet: bool) -> Run:
@@ -121,18 +123,27 @@ class Command(BaseCommand):
 
 
 def _param(text: str) -> tuple[str, Any]:
-    """Return one parameter's name and value. Raises ValueError, OSError, ProviderError."""
+    """Return one parameter's name and value. Raises ValueError, ProviderError."""
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise ValueError(f"“{text}” is no parameter: write --param KEY=VALUE.")
     if value.startswith("@"):
-        path = Path(value[1:])
-        with path.open("rb") as file:
-            return key, str(store_document(path.name, File(file)).pk)
+        return key, str(_uploaded(Path(value[1:])).pk)
     try:
         return key, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or none that can be read: text
         return key, value
+
+
+def _uploaded(path: Path) -> Document:
+    """Store a file. Raises ValueError when it cannot be read, ProviderError."""
+    try:
+        with path.open("rb") as file:
+            return store_document(path.name, File(file))
+    except OSError as error:
+        raise ValueError(
+            f"The file {path} cannot be read: {error.strerror}."
+        ) from error
 
 
 def _progress(run: Run) -> list[str]:

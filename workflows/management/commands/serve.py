@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -22,6 +22,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take where to listen, and whether to work."""
+        parser.add_argument(
+            "--prepare", action="store_true", help="do `manage.py prepare` first"
+        )
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", default=settings.PORT, type=int)
         parser.add_argument(
@@ -30,8 +33,12 @@ class Command(BaseCommand):
             help="only serve; `manage.py worker` processes do the work",
         )
 
-    def handle(self, *, host: str, port: int, no_worker: bool, **_: Any) -> None:
-        """Check what serving needs, then serve."""
+    def handle(
+        self, *, prepare: bool, host: str, port: int, no_worker: bool, **_: Any
+    ) -> None:
+        """Make or check what serving needs, then serve."""
+        if prepare:
+            call_command("prepare", stdout=self.stdout)
         self._refuse_unprepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
 

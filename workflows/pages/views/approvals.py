@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from workflows.errors import AlreadyAnswered, InvalidParams
 from workflows.models import Approval, ApprovalStatus, Run
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 INVALID = 422
 
 
-@require_GET
+@require_safe
 @members_only
 def list_approvals(request: HtmxRequest) -> HttpResponse:
     """Show the questions that wait for the person who looks."""

@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.models import Document
 from workflows.pages import access
@@ -85,7 +85,7 @@ def page_of_documents(before: str) -> dict[str, object]:
     return {"documents": found[:PAGE], "next": more}
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
@@ -100,7 +100,7 @@ def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     return render(request, "documents/detail.html", context)
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def file(request: HtmxRequest, document_id: UUID) -> HttpResponse:
@@ -117,7 +117,7 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 @members_only
 @cache_control(private=True, max_age=86_400, immutable=True)
 @answers_request_errors

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from workflows.models import Level
 from workflows.pages.access import members_only
@@ -31,7 +31,7 @@ def number(request: HtmxRequest, name: str) -> int:
     return min(int(text), MOST) if text.isascii() and text.isdigit() else 0
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -55,7 +55,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return render(request, "runs/steps.html", context)
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -75,7 +75,7 @@ def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return render(request, "runs/log.html", context)
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from workflows.models import Document
 from workflows.pages.access import members_only
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
 
 
-@require_GET
+@require_safe
 @members_only
 def home(request: HtmxRequest) -> HttpResponse:
     """Show what needs the person who looks."""
@@ -32,7 +32,7 @@ def home(request: HtmxRequest) -> HttpResponse:
     return render(request, "home.html", context)
 
 
-@require_GET
+@require_safe
 def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Lead a browser that asks for the old name to our mark."""
     return redirect(static("favicon.svg"), permanent=False)

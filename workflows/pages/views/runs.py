@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from workflows.models import Run, Status
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_REASON = 2_000  # characters
 
 
-@require_GET
+@require_safe
 @members_only
 def list_runs(request: HtmxRequest) -> HttpResponse:
     """Show the runs that match the filters, a page at a time."""
@@ -43,7 +43,7 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
     return render(request, "runs/list.html", context)
 
 
-@require_GET
+@require_safe
 @members_only
 @answers_request_errors
 def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import TypeAdapter
 
 from workflows.errors import InvalidParams
@@ -21,6 +24,8 @@ from workflows.pages.lists import LISTS
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
@@ -32,7 +37,7 @@ LAST_RUNS = 8  # dots on a card
 INVALID = 422
 
 
-@require_GET
+@require_safe
 @members_only
 def list_workflows(request: HtmxRequest) -> HttpResponse:
     """Show every workflow with its graph and how its last runs went."""
@@ -57,7 +62,8 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
         if run is not None:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
-    context |= {"workflow": entry(found), "form": form}
+    once = request.POST.get("once") or token_urlsafe(12)
+    context |= {"workflow": entry(found), "form": form, "once": once}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 
@@ -77,12 +83,30 @@ def launched(request: HtmxRequest, found: Known, form: SchemaForm) -> Run | None
     if not form.is_valid():
         return None
     try:
-        run = system.execute(found.name, given(found, form), by=request.user)
+        params = given(found, form)
+        run = system.execute(
+            found.name,
+            params,
+            by=request.user,
+            idempotency_key=once_key(request, params),
+        )
     except InvalidParams as refused:
         form.take_errors(refused)
         return None
     messages.success(request, f"Run {run.short_id} was launched.")
     return run
+
+
+def once_key(request: HtmxRequest, params: Mapping[str, Any]) -> str | None:
+    """Return what makes a form that is sent twice, unchanged, one launch.
+
+    None for a form without its token, such as a script's.
+    """
+    once = request.POST.get("once", "")
+    if not once:
+        return None
+    sent = json.dumps(params, sort_keys=True, default=str)
+    return sha256(f"{request.user.pk} {once} {sent}".encode()).hexdigest()
 
 
 def params_schema(found: Known) -> dict[str, Any]:
