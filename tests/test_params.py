@@ -43,7 +43,7 @@ def test_a_document_that_is_not_there_makes_no_run() -> None:
         "threshold=" + "9" * 5_000,
         "document=@/nowhere/at/all.pdf",
         "document",
-        f"document={uuid.uuid4()}",
+        "document=01890000-0000-7000-8000-000000000000",
     ],
 )
 def test_bad_input_to_the_command_is_a_sentence_and_exit_code_2(given: str) -> None:

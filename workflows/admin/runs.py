@@ -32,7 +32,7 @@ class RunAdmin(ReadingAdmin):
         "took",
         "worker",
     )
-    list_display_links = None
+    list_display_links = ("workflow_name",)
     list_filter = ("status", "workflow_name", "created_at")
     list_select_related = ("launched_by",)
     search_fields = ("=id", "workflow_name", "worker", "error_message")

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+PATIENCE_SECONDS = 5.0  # that the end of a worker waits for calls under way
 THREADS = 4  # one connection each, beside the writer's
 
-_kept: list[BaseDatabaseWrapper] = []
 _here = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 
@@ -55,13 +54,19 @@ def _keep_connection() -> None:
     """Open this thread's connection, to be kept until it breaks or all are closed."""
     connection.ensure_connection()
     connection.close_at = None  # whatever CONN_MAX_AGE says of requests
-    kept = connections[DEFAULT_DB_ALIAS]
-    if not kept.allow_thread_sharing:
-        kept.inc_thread_sharing()  # so that the one who ends a worker can close it
-        _kept.append(kept)
 
 
 def close_connections() -> None:
-    """Close the connections the threads kept; call it when none of them is at work."""
-    for kept in _kept:
-        kept.close()
+    """Close the connections the threads kept, each in its own thread, between calls.
+
+    A call outlives the task that awaited it, and a connection closed beneath one takes
+    the whole process down.
+    """
+    together = threading.Barrier(THREADS)  # so that every thread gets just one
+
+    def close() -> None:
+        with suppress(threading.BrokenBarrierError):  # one thread is stuck in a call
+            together.wait(PATIENCE_SECONDS)
+        connection.close()
+
+    wait([_threads.submit(close) for _ in range(THREADS)], 2 * PATIENCE_SECONDS)

@@ -22,10 +22,10 @@ from workflows.engine.errors import CheckpointNotFound, Superseded
 from workflows.engine.events import EventType
 from workflows.execution import pauses
 from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.decided import decision_of
 from workflows.execution.migrated import adopt
 from workflows.execution.records import (
     CheckpointRow,
-    DecisionRow,
     Ending,
     ItemRow,
     LogRow,
@@ -33,7 +33,7 @@ from workflows.execution.records import (
     StepRecord,
 )
 from workflows.execution.sender import Sender, Standing
-from workflows.execution.texts import clean, shortened
+from workflows.execution.texts import clean
 from workflows.models import Level, Outcome, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -209,21 +209,7 @@ class Recorder:
 
     def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
         reply = self._reply if self._is_answered(data["sequence"]) else None
-        self._record.decisions.append(
-            DecisionRow(
-                sequence=data["sequence"],
-                edge_index=data["edge_index"],
-                from_node=data["from"],
-                to_node=data["to"],
-                predicate=data["predicate_name"],
-                result=data["predicate_result"],
-                reason=clean(data["reason"]),
-                values=dumps(shortened(data["values"])),
-                created_at=timezone.now(),
-                decided_by_id=reply.person_id if reply else None,
-                comment=reply.answer.comment if reply else "",
-            )
-        )
+        self._record.decisions.append(decision_of(data, reply))
 
     def _on_edge_transition(self, data: Mapping[str, Any]) -> None:
         for row in reversed(self._record.decisions):

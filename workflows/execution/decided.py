@@ -1,0 +1,33 @@
+"""An evaluated edge, as the row of a decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from workflows.execution.checkpoints import dumps
+from workflows.execution.records import DecisionRow
+from workflows.execution.texts import clean, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.execution.pauses import Reply
+
+
+def decision_of(data: Mapping[str, Any], reply: Reply | None) -> DecisionRow:
+    """Return the row of an `edge.evaluate` event, with the person whose answer it follows."""
+    return DecisionRow(
+        sequence=data["sequence"],
+        edge_index=data["edge_index"],
+        from_node=data["from"],
+        to_node=data["to"],
+        predicate=data["predicate_name"],
+        result=data["predicate_result"],
+        reason=clean(data["reason"]),
+        values=dumps(shortened(data["values"])),
+        created_at=timezone.now(),
+        decided_by_id=reply.person_id if reply else None,
+        comment=reply.answer.comment if reply else "",
+    )
