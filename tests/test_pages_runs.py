@@ -1,4 +1,4 @@
-"""The pages of runs: the list, one run in every status, and what people do to it."""
+"""The page of one run, in every status, with all that it tells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from tests.factories import (
     make_worker,
 )
 from workflows.models import (
-    Intervention,
     Level,
     Outcome,
     Run,
@@ -34,7 +33,6 @@ from workflows.models import (
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
-HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
@@ -47,9 +45,6 @@ def text_of(page: Client, run: Run) -> str:
     answer = page.get(f"/runs/{run.pk}/")
     assert answer.status_code == 200
     return " ".join(answer.content.decode().split())
-
-
-# One run ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", Status.values)
@@ -286,126 +281,3 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
     for name in ("steps", "log"):
         content = page.get(f"/runs/{run.pk}/{name}/").content.decode()
         assert "<script>alert" not in content
-
-
-# Deeds -----------------------------------------------------------------------------------
-
-
-def test_cancelling_stops_the_run_and_keeps_the_reason(
-    page: Client, alice: User
-) -> None:
-    run = make_run(status=Status.PENDING)
-    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": " wrong\x00 one "})
-    assert answer.headers["Location"] == f"/runs/{run.pk}/"
-    run.refresh_from_db()
-    assert run.status == Status.CANCELLED
-    row = Intervention.objects.get()
-    assert (row.actor, row.action, row.reason) == (alice, "cancel", "wrong one")
-
-
-def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> None:
-    run = make_run(status=Status.PENDING)
-    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"}, headers=HTMX)
-    text = answer.content.decode()
-    assert answer.status_code == 200
-    assert '<section id="run-status"' in text
-    assert 'data-status="cancelled"' in text
-    assert text.count('hx-swap-oob="outerMorph"') == 10
-    assert "was cancelled" in text
-    assert "<html" not in text
-
-
-def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
-    run = make_run(status=Status.COMPLETED)
-    answer = page.post(f"/runs/{run.pk}/cancel/")
-    assert answer.status_code == 409
-    text = answer.content.decode()
-    assert "is completed and cannot be cancelled" in text
-    assert f'href="/runs/{run.pk}/"' in text
-
-
-def test_a_refused_deed_tells_why_in_the_open_page(page: Client) -> None:
-    run = make_run(status=Status.COMPLETED)
-    answer = page.post(f"/runs/{run.pk}/resume/", headers=HTMX)
-    assert answer.status_code == 409
-    text = answer.content.decode()
-    assert 'id="messages"' in text
-    assert 'hx-swap-oob="outerMorph"' in text
-    assert "cannot be resumed" in text
-
-
-def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
-    run = make_whole_run()
-    answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "a test"})
-    assert answer.headers["Location"] == "/runs/"
-    assert not Run.objects.exists()
-    assert Intervention.objects.get().reason == "a test"
-
-
-def test_deleting_from_a_live_page_leads_away_too(page: Client) -> None:
-    run = make_run()
-    answer = page.post(f"/runs/{run.pk}/delete/", headers=HTMX)
-    assert answer.headers["HX-Redirect"] == "/runs/"
-
-
-def test_only_what_would_be_accepted_is_offered(page: Client) -> None:
-    offered = {
-        status: {
-            deed
-            for deed in ("cancel", "resume", "delete")
-            if f"deed-{deed}" in text_of(page, make_run(status=status))
-        }
-        for status in Status.values
-    }
-    assert offered == {
-        "pending": {"cancel"},
-        "running": {"cancel"},
-        "waiting": {"cancel"},
-        "completed": {"delete"},
-        "failed": {"resume", "delete"},
-        "cancelled": {"resume", "delete"},
-    }
-
-
-# The list --------------------------------------------------------------------------------
-
-
-def test_the_list_shows_the_newest_first(page: Client) -> None:
-    old, new = make_run(), make_run()
-    text = page.get("/runs/").content.decode()
-    assert text.index(str(new.pk)) < text.index(str(old.pk))
-
-
-def test_the_list_can_be_narrowed(page: Client, alice: User, bob: User) -> None:
-    wanted = make_run(status=Status.FAILED, launched_by=bob)
-    make_run(status=Status.FAILED, launched_by=alice)
-    make_run(status=Status.COMPLETED, launched_by=bob)
-    make_run(status=Status.FAILED, launched_by=bob, workflow_name="other")
-    query = {"status": "failed", "who": "bob", "workflow": "classify-document"}
-    text = page.get("/runs/", query).content.decode()
-    assert text.count('id="row-') == 1
-    assert f'id="row-{wanted.pk}"' in text
-
-
-def test_the_list_goes_by_pages_that_keep_the_filter(page: Client) -> None:
-    for _ in range(55):
-        make_run(status=Status.FAILED)
-    first = page.get("/runs/", {"status": "failed"})
-    assert first.content.decode().count('id="row-') == 50
-    assert "status=failed&amp;who=&amp;before=" in first.content.decode()
-    second = page.get("/runs/", {"status": "failed", "before": first.context["next"]})
-    assert second.content.decode().count('id="row-') == 5
-
-
-@pytest.mark.parametrize(
-    "query", [{"before": "x"}, {"status": "odd"}, {"who": "\x00"}, {"workflow": "\x00"}]
-)
-def test_an_odd_filter_is_no_error(page: Client, query: dict[str, str]) -> None:
-    make_run()
-    assert page.get("/runs/", query).status_code == 200
-
-
-def test_empty_lists_say_what_to_do_next(page: Client) -> None:
-    assert "Choose a workflow" in page.get("/runs/").content.decode()
-    filtered = page.get("/runs/", {"status": "failed"}).content.decode()
-    assert "Show all runs" in filtered

@@ -15,7 +15,6 @@ from tests.lifecycle.cases import Case, text_of
 from tests.lifecycle.compare import ALL, answers, assert_list, assert_same
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Story
-from tests.working import ended
 from workflows.execution.database import in_database
 from workflows.models import Attempt, Run
 
@@ -90,7 +89,8 @@ async def stops_an_orphan(_case: Case, script: Script) -> None:
     assert (cancel.error, resume.error) == (None, "invalid_status")
     (run_id,) = script.run_ids
     await in_database(forced.let_lease_end, run_id)
-    assert (await ended(run_id)).status == "cancelled"
+    await script.ends(run_id)
+    assert (await script.read(run_id)).status == "cancelled"
     again = await script.act({"do": "resume"}, {})
     assert again.error is None
     assert again.after.status == "completed"

@@ -20,7 +20,6 @@ from tests.lifecycle.cases import Case, recorded_script
 from tests.lifecycle.script import Script
 from tests.lifecycle.story import Row, Story
 from tests.lifecycle.truth import walk
-from tests.working import ended
 from workflows.execution.database import in_database
 from workflows.models import Checkpoint, Decision, Run, Stage
 
@@ -92,7 +91,7 @@ async def assert_survived(case: Case, script: Script) -> None:
         if story.status == "failed":
             resumed = await script.act({"do": "resume"}, {})
             assert resumed.error is None
-        await ended(run_id)
+        await script.ends(run_id)
         await _assert_whole(case, script, await script.read(run_id))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from tests.engine.traces import ops
@@ -16,6 +17,24 @@ TOKEN_SEEN = "token_seen"  # the key in which `use_token` tells what it found
 
 
 StopRun = Callable[[str], None]
+Hold = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the nodes of a case have to do with beside their state."""
+
+    world: ops.World
+    stop_run: StopRun
+    hold: Hold  # called with the name of a node that is about to sleep
+
+
+async def never_held(_node: str) -> None:
+    """Let a node sleep at once."""
+
+
+def nobody(_run_id: str) -> None:
+    """Stop no run: nobody executes one."""
 
 
 class Stop(Cancellation):
@@ -29,12 +48,12 @@ class Stop(Cancellation):
         self._stop_run(self._run_id)
 
 
-def factory_of(case: Case, world: ops.World, stop_run: StopRun) -> Factory:
+def factory_of(case: Case, around: Surroundings) -> Factory:
     """The factory: it builds the graph, then sets every param in alphabetical order."""
 
     def factory(graph: Graph, _runtime: object, params: Mapping[str, Any]) -> State:
         for call in case["build"]:
-            _call(graph, call, world, stop_run)
+            _call(graph, call, around)
         state = State()
         for name in sorted(params):
             state = state.set(name, params[name])
@@ -43,25 +62,26 @@ def factory_of(case: Case, world: ops.World, stop_run: StopRun) -> Factory:
     return factory
 
 
-def _call(
-    graph: Graph, call: Mapping[str, Any], world: ops.World, stop_run: StopRun
-) -> None:
+def _call(graph: Graph, call: Mapping[str, Any], around: Surroundings) -> None:
     """Make one call; a refused one leaves the graph as it was."""
     if call["call"] == "add_node" and "ops" in call and not call.get("nil"):
         with suppress(DefinitionError):
-            graph.add_node(call["name"], _node_of(call, world, stop_run))
+            graph.add_node(call["name"], _node_of(call, around))
     else:
-        ops.build(graph, [call], world)
+        ops.build(graph, [call], around.world)
 
 
-def _node_of(call: Mapping[str, Any], world: ops.World, stop_run: StopRun) -> Any:
-    name = call["name"]
+def _node_of(call: Mapping[str, Any], around: Surroundings) -> Any:
+    name, world = call["name"], around.world
 
     async def run(state: State) -> State:
         world.visits[name] += 1
-        world.cancellation = Stop(stop_run, state.run_id)
+        visit = world.visits[name]
+        world.cancellation = Stop(around.stop_run, state.run_id)
+        if any(op["op"] == "sleep" for op in call["ops"]):
+            await around.hold(name)
         steps = [_told(op, state) for op in call["ops"]]
-        return await ops.apply(steps, state, world.visits[name], world)
+        return await ops.apply(steps, state, visit, world)
 
     return node(name=name or "unnamed")(run)
 

@@ -15,7 +15,8 @@ from django.db import DatabaseError
 from tests.engine.traces.ops import World
 from tests.lifecycle import forced, requests
 from tests.lifecycle.cases import Action, Case, recorded_script
-from tests.lifecycle.graphs import WORKFLOW, factory_of
+from tests.lifecycle.graphs import WORKFLOW, Surroundings, factory_of
+from tests.lifecycle.pace import Pace
 from tests.lifecycle.process import Process, Processes, processes
 from tests.lifecycle.story import Row, Story, read_story, run_row
 from tests.working import ended, until
@@ -62,10 +63,11 @@ class Answer:
 class Script:
     """The script of a case under way."""
 
-    def __init__(self, case: Case, known: Processes, world: World) -> None:
+    def __init__(self, case: Case, known: Processes, world: World, pace: Pace) -> None:
         self.case = case
         self.processes = known
         self.world = world
+        self.pace = pace
         self.answers: list[Answer] = []
         self.run_ids: list[UUID] = []
         self._unknown = uuid4()
@@ -95,7 +97,7 @@ class Script:
             if (await self.read(run_id)).run is not None:
                 await in_database(forced.let_lease_end, run_id)
                 await self.processes[0].start()
-                await self._end(run_id)
+                await self.ends(run_id)
         return {run_id: await self.read(run_id) for run_id in self.run_ids}
 
     async def read(self, run_id: UUID) -> Story:
@@ -130,14 +132,15 @@ class Script:
         run = await in_database(Run.objects.filter(pk=run_id).first)
         stays = run is None or forced.is_orphan(run) or run_id in self._forced
         if not stays and self.processes.are_working:
-            await self._end(run_id)
+            await self.ends(run_id)
 
-    async def _end(self, run_id: UUID) -> None:
+    async def ends(self, run_id: UUID) -> None:
         """Wait for the end of a run, however long, as long as it gets on."""
         version = -1
         while True:
             try:
-                await ended(run_id)
+                with self.pace.passing():
+                    await ended(run_id)
             except TimeoutError:
                 run = await in_database(Run.objects.get, pk=run_id)
                 if run.version == version:
@@ -183,7 +186,9 @@ class Script:
 
     async def _sees_stage(self, run_id: UUID, **wanted: Any) -> bool:
         stages = Stage.objects.filter(run=run_id, **wanted)
-        await until(run_id, lambda run: stages.exists() or run.status in ENDED)
+        starts = wanted.get("status", "started") == "started"
+        with self.pace.passing(held=wanted.get("node_name", "") if starts else ""):
+            await until(run_id, lambda run: stages.exists() or run.status in ENDED)
         return await in_database(stages.exists)
 
     async def cancel(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
@@ -267,7 +272,8 @@ class Script:
 
     async def sleep(self, answer: Answer, wanted: Mapping[str, Any]) -> None:
         """Sleep; then wait if the reference was done by then and we are slower."""
-        await asyncio.sleep(answer.action["ms"] / 1000)
+        with self.pace.passing():
+            await asyncio.sleep(answer.action["ms"] / 1000)
         run = (wanted.get("db") or {}).get("run") or {}
         if run.get("status") in ENDED:
             await self._settled(answer.run_id)
@@ -324,11 +330,11 @@ ACTIONS: dict[str, Do] = {
 @asynccontextmanager
 async def scene(case: Case) -> AsyncIterator[Script]:
     """Give the script of a case, with its workflow known to all processes."""
-    world = World()
+    world, pace = World(), Pace()
     async with processes(registry) as known:
-        factory = factory_of(case, world, known.stop_run)
-        registry.register_factory(WORKFLOW, factory)
+        around = Surroundings(world, known.stop_run, pace.hold)
+        registry.register_factory(WORKFLOW, factory_of(case, around))
         try:
-            yield Script(case, known, world)
+            yield Script(case, known, world, pace)
         finally:
             registry.unregister(WORKFLOW)

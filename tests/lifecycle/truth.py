@@ -14,7 +14,13 @@ from tests.engine.traces.compare import same
 from tests.engine.traces.ops import World
 from tests.engine.traces.replay import plain
 from tests.lifecycle.cases import Case
-from tests.lifecycle.graphs import factory_of, operations
+from tests.lifecycle.graphs import (
+    Surroundings,
+    factory_of,
+    never_held,
+    nobody,
+    operations,
+)
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Story
 from workflows.engine import (
@@ -177,13 +183,10 @@ async def _assert_outcome(
         assert same(story.run["result"], walked.data)
 
 
-def _nobody(_run_id: str) -> None:
-    """No process executes the walk, so there is nothing to stop."""
-
-
 async def walk(case: Case, script: Script, attempts: int) -> Walked:
     """The graph, walked and resumed as often, with the tokens of the script."""
     world, store = World(), MemoryStore()
+    around = Surroundings(world, nobody, never_held)
     asked = {"execute", "resume", "resume_async", "resume_twice"}
     tokens = [action.get("token") for action in case["script"] if action["do"] in asked]
     executed = next(one for one in script.answers if one.action["do"] == "execute")
@@ -192,9 +195,7 @@ async def walk(case: Case, script: Script, attempts: int) -> Walked:
         config = GraphConfig("walk", checkpoint=CheckpointConfig("memory", 1, True))
         graph = Graph("walk", config, NoOpObserver(), store)
         params = executed.action.get("params") or {}
-        state = factory_of(case, world, _nobody)(graph, None, params).stamped(
-            run_id="r"
-        )
+        state = factory_of(case, around)(graph, None, params).stamped(run_id="r")
         secrets = {"token": token} if (token := tokens[attempt]) else {}
         try:
             if store.list():

@@ -98,8 +98,7 @@ class Recorder:
     def migrate(self, workflow: Known) -> None:
         """Store the next state whole, and that the run is this workflow's from there on.
 
-        Call it before `restore`, with the migrated state: changes from it cannot be
-        laid over the stored ones, which stay as they were.
+        Changes cannot be laid over the stored states, which stay as they were.
         """
         self._migrated_to = workflow
 
@@ -208,7 +207,8 @@ class Recorder:
         self._stage = None
 
     def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
-        reply = self._reply if self._is_answered(data["sequence"]) else None
+        follows = data["sequence"] == self.run.sequence + 1  # what was answered
+        reply = self._reply if follows else None
         self._record.decisions.append(decision_of(data, reply))
 
     def _on_edge_transition(self, data: Mapping[str, Any]) -> None:
@@ -243,10 +243,6 @@ class Recorder:
             self._add_log(
                 Level.DEBUG, f"{stage.node}: {done} of {total} items", timezone.now()
             )
-
-    def _is_answered(self, sequence: int) -> bool:
-        """Tell whether the edges of this step follow the answer of a person."""
-        return self._reply is not None and sequence == self.run.sequence + 1
 
     # -- what the executor says -------------------------------------------------------
 

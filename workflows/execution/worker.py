@@ -71,6 +71,7 @@ class Worker:
         self._held: dict[UUID, Held] = {}
         self._known = asyncio.Event()
         self._look = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped = asyncio.Event()
@@ -113,6 +114,8 @@ class Worker:
         """
         grace = settings.DRAIN_SECONDS if grace_seconds is None else grace_seconds
         self.draining = True
+        async with self._claiming:
+            pass  # a claim that is under way may yet bring runs, to be drained as well
         logger.info("Worker %s drains %d runs.", self.name, len(self._held))
         try:
             await asyncio.wait_for(self._idle.wait(), grace)
@@ -177,13 +180,14 @@ class Worker:
         """Take what is pending, then wait for a nudge, a free place or the sweep."""
         await self._known.wait()  # what an earlier process of this name held is let go
         self._look.clear()
-        free = self.capacity - len(self._held)
-        if free > 0 and not self.draining:
-            runs = await in_database(queue.claim, self.name, free)
-            for run in runs:
-                self._start(run)
-            if len(runs) == free:
-                return  # there may be more, once there is room
+        async with self._claiming:
+            free = self.capacity - len(self._held)
+            if free > 0 and not self.draining:
+                runs = await in_database(queue.claim, self.name, free)
+                for run in runs:
+                    self._start(run)
+                if len(runs) == free:
+                    return  # there may be more, once there is room
         await self._look.wait()
 
     async def _beat(self) -> None:
