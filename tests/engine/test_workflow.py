@@ -430,3 +430,55 @@ def test_answers_in_a_circle_are_told_instead_of_going_on_for_ever() -> None:
         workflow, PARAMS, answers={"ask": lambda _: {"outcome": next(given)}}
     )
     assert outcome.state.outcome == "published"
+
+
+class Basket(State):
+    """What the workflows below know."""
+
+    items: tuple[int, ...] = ()
+    doubled: tuple[int, ...] = ()
+    kept: bool = False
+
+
+class Keep(BaseModel):
+    """An answer."""
+
+    keep: bool
+
+
+@node
+def double_one(item: int) -> int:
+    """Double an item."""
+    return item * 2
+
+
+@node
+def leave(basket: Basket) -> Basket:
+    """End."""
+    return basket
+
+
+@pytest.mark.parametrize(
+    ("over", "into", "slip"),
+    [("itms", "doubled", "itms"), ("items", "duobled", "duobled")],
+)
+def test_a_misspelt_field_of_a_parallel_node_is_found_at_import(
+    over: str, into: str, slip: str
+) -> None:
+    doubles = parallel(double_one, over=over, into=into, name="doubles")
+    with pytest.raises(
+        DefinitionError, match=f"“{slip}”.* it has items, doubled, kept"
+    ):
+        Workflow("slips", state=Basket, start=doubles, routes={doubles: leave})
+
+
+def test_a_misspelt_field_of_an_approval_is_found_before_anyone_is_asked() -> None:
+    ask = approval("Keep {s.items}?", answer=Keep, into="kep", name="ask")
+    with pytest.raises(DefinitionError, match="“ask” puts what it gets into “kep”"):
+        Workflow("slips", state=Basket, start=ask, routes={ask: leave})
+
+
+@pytest.mark.parametrize("question", ["Pay {amount}?", "Pay {}?", "Pay {s.amount?"])
+def test_a_question_that_no_state_could_fill_is_found_at_import(question: str) -> None:
+    with pytest.raises(DefinitionError, match="The question"):
+        approval(question, answer=Keep, into="kept")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from string import Formatter
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,7 @@ from pydantic_core import to_jsonable_python
 from .context import Answer, NodeContext
 from .errors import (
     AnswerInvalid,
+    DefinitionError,
     NobodyAnswered,
     Paused,
     SubworkflowFailed,
@@ -48,6 +50,7 @@ class Approval(Node[Any, Any]):
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
+        _must_ask_of_the_state(question)
         self.question = question
         self.answer_type = answer
         self.into = into
@@ -168,6 +171,22 @@ class Subworkflow(Node[Any, Any]):
             state: S = await called(self.into, context, value, answer.value)
             return state
         return value.set(self.into, answer.value)
+
+
+def _must_ask_of_the_state(question: str) -> None:
+    """Raises DefinitionError for a question whose places no state could fill."""
+    try:
+        places = [part[1] for part in Formatter().parse(question)]
+    except ValueError as error:
+        raise DefinitionError(
+            f"The question {question!r} is not well formed: {error}."
+        ) from error
+    for place in places:
+        if place is not None and place.partition(".")[0].partition("[")[0] != "s":
+            raise DefinitionError(
+                f"The question {question!r} has “{{{place}}}”; it knows the state only,"
+                " as “{s.…}”."
+            )
 
 
 def approval(  # noqa: PLR0913 - all but the first three are options

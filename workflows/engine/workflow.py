@@ -106,6 +106,7 @@ class Workflow(Generic[S]):
         nodes = self._all_nodes()
         _name_nodes(nodes, caller.f_locals, caller.f_globals)
         _must_be_nodes(name, nodes)
+        _must_have_fields(name, nodes, state)
         _must_end(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
@@ -216,6 +217,21 @@ def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
                 f"Workflow “{workflow}”: a {node.kind} node has no name: assign it to a variable "
                 "before, or give it name=…."
             )
+
+
+def _must_have_fields(
+    workflow: str, nodes: Iterable[Node[Any, Any]], state: type[State]
+) -> None:
+    """Look up the fields that nodes name: a slip would show only when a run gets there."""
+    fields = state.fields()
+    for node in nodes:
+        for role, does in (("over", "works on"), ("into", "puts what it gets into")):
+            field = getattr(node, role, None)
+            if fields and isinstance(field, str) and field not in fields:
+                raise DefinitionError(
+                    f"Workflow “{workflow}”: node “{node.name}” {does} “{field}”, and "
+                    f"{state.__name__} has no such field: it has {', '.join(fields)}."
+                )
 
 
 def _must_end(
