@@ -91,10 +91,16 @@
   });
   document.addEventListener("htmx:after:ws:message", (event) => {
     const connection = sockets.get(event.target);
-    // after the swap was painted, so that a slow page is not sent more than it can show
-    requestAnimationFrame(() => {
-      if (connection?.socket?.readyState === WebSocket.OPEN) connection.socket.send(SHOWN);
-    });
+    const socket = connection?.socket;
+    let told = false;
+    const tell = () => {
+      if (!told && socket?.readyState === WebSocket.OPEN) socket.send(SHOWN);
+      told = true;
+    };
+    // after the swap was painted, so that a slow page is not sent more than it can show;
+    // a page that is not painted at all, behind other windows, says so after a while
+    requestAnimationFrame(tell);
+    setTimeout(tell, 250);
   });
   document.addEventListener("htmx:after:swap", () => {
     mark(state);
@@ -118,6 +124,21 @@
       if (element === log()) {
         atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
       }
+    },
+    true,
+  );
+
+  // A form that came over the socket has no token: htmx sends it as a header. Who is
+  // quicker than htmx sends the form itself, and then it needs one.
+  const token = () =>
+    JSON.parse(document.body.getAttribute("hx-headers:inherited") || "{}")["X-CSRFToken"];
+  document.addEventListener(
+    "submit",
+    ({ target: form }) => {
+      if (form.method !== "post" || form.elements.csrfmiddlewaretoken || !token()) return;
+      const input = document.createElement("input");
+      Object.assign(input, { type: "hidden", name: "csrfmiddlewaretoken", value: token() });
+      form.append(input);
     },
     true,
   );

@@ -253,6 +253,29 @@ def test_the_mark_is_true_when_the_server_dies_and_comes_back(
         context.close()
 
 
+def test_a_form_that_came_over_the_socket_can_be_sent_before_htmx_has_seen_it(
+    visit: Visit,
+) -> None:
+    page = visit()
+    page.goto("/")
+    sign_in(page)
+    launch(page, DOUBTFUL)
+    status_is(page, "waiting")
+    page.evaluate(
+        """() => {
+          const form = document.querySelector("#answer-form");
+          form.removeAttribute("hx-post");
+          form.querySelector("[name=csrfmiddlewaretoken]")?.remove();
+          form.replaceWith(form.cloneNode(true));
+        }"""
+    )
+    mark(page)
+    page.check("#answer-form [value=publish]")
+    page.click("#answer-form button[type=submit]")
+    status_is(page, "completed")
+    assert not is_untouched(page)
+
+
 def test_who_answers_second_is_told_who_was_faster(visit: Visit) -> None:
     first, second = visit(), visit(java_script_enabled=False)
     for page in (first, second):

@@ -26,11 +26,11 @@ class Surroundings:
 
     world: ops.World
     stop_run: StopRun
-    hold: Hold  # called with the name of a node that is about to sleep
+    hold: Hold  # called with the name of each node that begins
 
 
 async def never_held(_node: str) -> None:
-    """Let a node sleep at once."""
+    """Let a node go on at once."""
 
 
 def nobody(_run_id: str) -> None:
@@ -78,8 +78,7 @@ def _node_of(call: Mapping[str, Any], around: Surroundings) -> Any:
         world.visits[name] += 1
         visit = world.visits[name]
         world.cancellation = Stop(around.stop_run, state.run_id)
-        if any(op["op"] == "sleep" for op in call["ops"]):
-            await around.hold(name)
+        await around.hold(name)
         steps = [_told(op, state) for op in call["ops"]]
         return await ops.apply(steps, state, visit, world)
 

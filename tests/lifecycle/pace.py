@@ -1,7 +1,7 @@
 """Time for the nodes of a script: it passes while the script waits, and stands otherwise.
 
 A script that cancels a run while its node sleeps 200 ms means the cancel to come in time,
-however slow the machine is.
+however slow the machine is. So every node begins by waiting for time to pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class Pace:
-    """Holds the nodes that sleep until the script waits for something else than them."""
+    """Holds each node until the script waits for something else than its start."""
 
     def __init__(self) -> None:
         self._stands = True

@@ -49,6 +49,7 @@ OUTCOMES = {
     405: {405},
     409: {409},
     422: {422},
+    500: {400, 404, 409, 422},  # nothing a caller does is our error
 }
 
 
@@ -63,29 +64,33 @@ class Response:
 
 def ask(method: str, path: str, body: Any = None) -> Response:
     """Ask a page what a script asks a route; call it on a database thread."""
-    route = _ours(method, path)
-    if route is None:
-        return Response(404)
-    method, path = route
+    method, path = _ours(method, path)
     people = User.objects.filter(is_superuser=True)
     person = people.first() or User.objects.create_superuser("operator")
     client = Client()
     client.force_login(person)
-    answer = client.get(path) if method == "GET" else client.post(path, _form(body))
+    if method != "POST":
+        return Response(client.generic(method, path).status_code)
+    answer = client.post(path, _form(body))
     found = re.search(r"/runs/([0-9a-f-]{36})/$", answer.headers.get("Location", ""))
-    is_launch = path.startswith("/workflows/") and found
-    deed = path.rstrip("/").rsplit("/", 1)[-1]
-    return Response(answer.status_code, found[1] if is_launch and found else "", deed)
+    launched = found[1] if found and path.startswith("/workflows/") else ""
+    return Response(answer.status_code, launched, path.rstrip("/").rsplit("/", 1)[-1])
 
 
-def _ours(method: str, path: str) -> tuple[str, str] | None:
+def _ours(method: str, path: str) -> tuple[str, str]:
+    """Method and path of ours; a method that the route does not have stays as it is."""
     given = urlsplit(path)
     asked = given.path.removeprefix("/api").rstrip("/")
-    for theirs, pattern, ours, place in ROUTES:
-        if theirs == method and (found := re.fullmatch(pattern, asked)):
-            query = given.query.replace("workflow_name=", "workflow=")
-            return ours, place.format(*found.groups()) + (f"?{query}" if query else "")
-    return None
+    query = f"?{given.query}".replace("workflow_name=", "workflow=").rstrip("?")
+    found = [
+        (theirs, ours, place.format(*match.groups()) + query)
+        for theirs, pattern, ours, place in ROUTES
+        if (match := re.fullmatch(pattern, asked))
+    ]
+    for theirs, ours, place in found:
+        if theirs == method:
+            return ours, place
+    return method, found[0][2] if found else path
 
 
 def _form(body: Any) -> dict[str, str]:

@@ -47,6 +47,7 @@ class Answer:
     after: Story = field(default_factory=Story)  # of the run that was launched last
     errors: list[str | None] = field(default_factory=list)
     was_needless: bool = False  # a resume of a run that goes on by itself
+    accepted: list[Row] = field(default_factory=list)  # runs as they were to go on
     run: Row | None = None
     stream: list[Row] | None = None
     count: int | None = None
@@ -220,12 +221,17 @@ class Script:
             answer.errors.append(None)
             answer.was_needless = True
         else:
-            await self._ask(
-                answer, process.system.resume, answer.run_id, by=None, token=token
-            )
+            await self._resume(answer, process, token=token)
         if answer.error is None:
             await process.start()
         return answer.error is None
+
+    async def _resume(self, answer: Answer, process: Process, token: str = "") -> None:
+        run = await self._ask(
+            answer, process.system.resume, answer.run_id, by=None, token=token
+        )
+        if run is not None:
+            answer.accepted.append(run_row(run))
 
     async def _is_released(self, run_id: UUID) -> bool:
         run = await in_database(Run.objects.filter(pk=run_id).first)
@@ -236,10 +242,8 @@ class Script:
         """Resume from two callers at once."""
         process = self.process(answer.action)
         await process.start()
-        asked = (answer.run_id,)
         await asyncio.gather(
-            self._ask(answer, process.system.resume, *asked, by=None),
-            self._ask(answer, self.processes[1].system.resume, *asked, by=None),
+            self._resume(answer, process), self._resume(answer, self.processes[1])
         )
         await self._settled(answer.run_id)
 

@@ -52,6 +52,7 @@ async def assert_true(case: Case, script: Script) -> None:
     if "fail_exec" not in case:
         for answer in script.answers:
             assert_by_the_rules(answer)
+            _assert_goes_on(answer)
     stories = await script.finish()
     for story in stories.values():
         if story.run is not None:
@@ -78,6 +79,14 @@ def assert_by_the_rules(answer: Answer) -> None:
         assert error in allowed, f"{answer.action}: {error}, not {allowed}"
     if answer.action["do"] == "resume_twice":
         assert answer.errors.count(None) <= 1, "two callers resumed one run"
+
+
+def _assert_goes_on(answer: Answer) -> None:
+    """A run that is resumed shows nothing of its last end from that moment on."""
+    for run in answer.accepted:
+        assert run["started"] is (answer.before.run or {}).get("started")
+        assert (run["completed"], run["result"]) == (False, None)
+        assert run["error_message"] is None
 
 
 def _code(story: Story, allowed: Any) -> str | None:
