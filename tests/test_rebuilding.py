@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from uuid import UUID
 
 import pytest
 
@@ -12,7 +13,7 @@ from workflows.execution.checkpoints import rebuild
 from workflows.models import Checkpoint
 
 
-def add_state(run_id: object, sequence: int, kind: str, data: str) -> None:
+def add_state(run_id: UUID, sequence: int, kind: str, data: str) -> None:
     Checkpoint.objects.create(
         run_id=run_id,
         attempt=1,
