@@ -16,8 +16,10 @@ from workflows.engine import (
     Paused,
     Retry,
     State,
+    Workflow,
     node,
 )
+from workflows.engine.testing import run_in_memory
 
 
 class Unavailable(Exception):
@@ -207,3 +209,32 @@ async def test_a_pause_is_no_error_to_try_again() -> None:
     with pytest.raises(Paused):
         await runs.line(pauses).execute(start())
     assert tries == [1]
+
+
+class Listed(State):
+    """A state whose parsed list can be changed in place by a careless node."""
+
+    items: list[int] = []  # noqa: RUF012 - a field, stored as JSON
+
+
+def test_a_try_does_not_see_what_an_earlier_one_changed_in_place() -> None:
+    seen: list[list[int]] = []
+
+    @node(retry=Retry(attempts=2, on=ValueError, wait=0))
+    def careless(state: Listed) -> Listed:
+        seen.append(list(state.items))
+        state.items.append(1)
+        if len(seen) == 1:
+            raise ValueError("the first try fails")
+        return state
+
+    @node
+    def stop(state: Listed) -> Listed:
+        seen.append(list(state.items))
+        return state
+
+    workflow = Workflow(
+        "careless", state=Listed, start=careless, routes={careless: stop}
+    )
+    assert run_in_memory(workflow).status == "completed"
+    assert seen == [[], [], []]

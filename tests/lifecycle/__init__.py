@@ -1,8 +1,9 @@
 """Replays the lifecycle cases through System, a database and a real worker.
 
     cases      reads them                 graphs     the workflow a case describes
-    process    System and a worker        script     the actions, one after another
-    requests   pages and lists            story      our rows in the reference's words
+    process    System and a worker        pace       when time passes for its nodes
+    script     the actions, one by one    requests   pages and lists
+    forced     rows put in by force       story      our rows in the reference's words
     compare    with the recorded trace    truth      what holds after every case
     faults     a database that refuses    corrected  what should have been recorded
 
@@ -23,6 +24,7 @@ Where we differ from the reference on purpose, the place says so. In short:
   the next process goes on with them (compare.py).
 - A database that refuses a part of a step's history fails the run; the reference goes
   on without that part (faults.py).
+- Of two cancels the second is told that it comes second (compare.py).
 - Only the outcome of a request is compared: it answers in JSON, we in pages. A run in
   the wrong status is 409 with us, 400 with the reference (requests.py).
 """

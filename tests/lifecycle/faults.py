@@ -48,7 +48,9 @@ TAKE_DOWN: dict[str, tuple[str, ...]] = {
 def refused(case: Case) -> tuple[str, str]:
     """What the database of a case refuses: INSERT, UPDATE or DELETE, and of what."""
     text = case["fail_exec"]
-    found = re.match(r"(INSERT|UPDATE|DELETE)(?: INTO| FROM)? (\w+)", text)
+    found = re.search(
+        r"(INSERT|UPDATE|DELETE)(?:\s+INTO|\s+FROM)?\s+(?:public\.)?(\w+)", text
+    )
     assert found, f"the adapter does not know what it refuses with {text!r}"
     assert found[2] in MODELS, f"we have nothing that {found[2]!r} stands for"
     return found[1], found[2]

@@ -34,7 +34,8 @@ def force_workflow(run_id: UUID, name: str) -> None:
 def let_lease_end(run_id: UUID) -> None:
     """Let the time pass in which the process that is gone could have come back."""
     past = timezone.now() - dt.timedelta(seconds=1)
-    Run.objects.filter(pk=run_id, worker=GONE).update(lease_expires_at=past)
+    orphans = Run.objects.filter(pk=run_id, worker=GONE, status=Status.RUNNING)
+    orphans.update(lease_expires_at=past)
 
 
 def is_orphan(run: Run) -> bool:

@@ -46,7 +46,7 @@ class Answer:
     since: Story = field(default_factory=Story)  # of the same run
     after: Story = field(default_factory=Story)  # of the run that was launched last
     errors: list[str | None] = field(default_factory=list)
-    was_needless: bool = False  # a resume of a run that goes on by itself
+    was_needless: bool = False  # what was asked for was happening already
     accepted: list[Row] = field(default_factory=list)  # runs as they were to go on
     run: Row | None = None
     stream: list[Row] | None = None
@@ -193,7 +193,9 @@ class Script:
         return await in_database(stages.exists)
 
     async def cancel(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
+        """Cancel; of several callers the first one counts, and the others are told."""
         system = self.process(answer.action).system
+        answer.was_needless = bool(answer.before.run and answer.before.run["stopping"])
         await self._ask(answer, system.cancel, answer.run_id, by=None)
 
     async def resume(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:

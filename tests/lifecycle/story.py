@@ -77,6 +77,7 @@ def run_row(run: Run) -> Row:
         "error_message": (run.error_message or run.error_code) or None,
         "started": run.started_at is not None,
         "completed": run.completed_at is not None,
+        "stopping": run.status == Status.RUNNING and bool(run.cancel_requested_at),
     }
 
 

@@ -193,11 +193,11 @@ async def _assert_outcome(
 
 
 async def walk(case: Case, script: Script, attempts: int) -> Walked:
-    """The graph, walked and resumed as often, with the tokens of the script."""
+    """What the graph comes to, walked and resumed as often, with the script's tokens."""
     world, store = World(), MemoryStore()
     around = Surroundings(world, nobody, never_held)
-    asked = {"execute", "resume", "resume_async", "resume_twice"}
-    tokens = [action.get("token") for action in case["script"] if action["do"] in asked]
+    asked = [one for one in case["script"] if one["do"].startswith(("exec", "resume"))]
+    tokens = dict(enumerate(action.get("token") for action in asked))
     executed = next(one for one in script.answers if one.action["do"] == "execute")
     walked = Walked(completed=False, data=None, visits={})
     for attempt in range(attempts):
@@ -205,7 +205,7 @@ async def walk(case: Case, script: Script, attempts: int) -> Walked:
         graph = Graph("walk", config, NoOpObserver(), store)
         params = executed.action.get("params") or {}
         state = factory_of(case, around)(graph, None, params).stamped(run_id="r")
-        secrets = {"token": token} if (token := tokens[attempt]) else {}
+        secrets = {"token": token} if (token := tokens.get(attempt)) else {}
         try:
             if store.list():
                 state = await graph.resume("r", secrets=secrets)

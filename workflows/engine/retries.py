@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .context import NodeContext
 from .errors import DefinitionError, NodeTimedOut
 from .events import EventType
+from .state import State
 
 if TYPE_CHECKING:
     from .nodes import Node
@@ -63,12 +64,17 @@ async def run_with_tries(
         return await _one_try(node, value, runtime, context)
     while True:
         try:
-            return await _one_try(node, value, runtime, context)
+            return await _one_try(node, _as_given(value), runtime, context)
         except Exception as error:
             if not retry.again(error, context.try_number):
                 raise
             await _wait(retry, error, context)
         context = context.for_try(context.try_number + 1)
+
+
+def _as_given(value: In) -> In:
+    """The value for one try: what an earlier try changed in place in it is not seen."""
+    return value.clone() if isinstance(value, State) else value
 
 
 async def _one_try(
