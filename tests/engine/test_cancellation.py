@@ -13,6 +13,7 @@ from workflows.engine import (
     Cancellation,
     Cancelled,
     ExecutionError,
+    MemoryStore,
     NodeContext,
     Retry,
     State,
@@ -424,3 +425,21 @@ async def test_a_server_that_stops_does_not_wait_for_the_thread_of_a_cancelled_r
     assert contexts[0].abandoned
     release.set()
     await left.wait()
+
+
+async def test_a_run_cancelled_while_its_store_settles_is_interrupted_in_the_node() -> (
+    None
+):
+    cancellation, gate = Cancellation(), Gate()
+
+    class Settling(MemoryStore):
+        async def settle(self) -> None:
+            cancellation.cancel()
+            for _ in range(3):  # longer than the interruption is on its way
+                await asyncio.sleep(0)
+
+    graph = Runs(store=Settling()).line(gate.node())
+    with pytest.raises(ExecutionError) as caught:
+        await graph.execute(start(), cancellation=cancellation)
+    assert (caught.value.code, caught.value.is_cancelled) == ("node_failed", True)
+    assert gate.interrupted

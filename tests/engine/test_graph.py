@@ -238,3 +238,15 @@ def test_a_shape_survives_its_json() -> None:
     shape = graph.describe()
     assert type(shape).from_json(shape.to_json()) == shape
     assert shape.nodes[0].doc == "Change nothing."
+
+
+def test_no_way_leads_on_from_an_exit() -> None:
+    graph = a_graph("a", "b", "c", "d")
+    graph.add_edge("a", "b")
+    graph.add_edge("b", "c")
+    graph.add_edge("c", "d")
+    graph.set_entry_point("a")
+    graph.set_exit_point("b")
+    shape = graph.describe()
+    assert shape.unreachable() == ("c", "d")
+    assert shape.trapped() == ("c", "d")

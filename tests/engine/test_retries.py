@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.parts import Flaky, Gate, Runs, sets, start
 from workflows.engine import (
+    Cancellation,
     DefinitionError,
     ExecutionError,
     NodeContext,
@@ -238,3 +239,31 @@ def test_a_try_does_not_see_what_an_earlier_one_changed_in_place() -> None:
     )
     assert run_in_memory(workflow).status == "completed"
     assert seen == [[], [], []]
+
+
+async def test_no_try_is_announced_once_the_run_is_cancelled() -> None:
+    runs, cancellation = Runs(), Cancellation()
+
+    @node(retry=Retry(attempts=3))
+    async def fails(state: State) -> State:
+        cancellation.cancel()
+        raise ValueError("no")
+
+    with pytest.raises(ExecutionError) as caught:
+        await runs.line(fails).execute(start(), cancellation=cancellation)
+    assert caught.value.is_cancelled
+    assert runs.listener.data("node.retry") == []
+
+
+async def test_a_run_cancelled_while_it_waited_is_not_tried_again() -> None:
+    runs, cancellation, flaky = Runs(), Cancellation(), Flaky("a", failures=5)
+
+    async def sleep(seconds: float) -> None:
+        cancellation.cancel(f"after {seconds} s that passed at once")
+
+    runs.clock.sleep = sleep  # type: ignore[method-assign]
+    graph = runs.line(flaky.node(retry=Retry(attempts=3)))
+    with pytest.raises(ExecutionError) as caught:
+        await graph.execute(start(), cancellation=cancellation)
+    assert caught.value.is_cancelled
+    assert flaky.runs == 1

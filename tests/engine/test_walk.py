@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from tests.engine.parts import Flaky, Runs, sets, start
 from workflows.engine import (
@@ -396,3 +397,28 @@ async def test_a_sync_wrapper_around_an_async_node_works() -> None:
         return asyncio.run(inner(state))
 
     assert (await Runs().line(outer).execute(start()))["inner"] is True
+
+
+class Cart(State):
+    items: list[str] = Field(default_factory=list)
+
+
+async def test_what_a_failed_node_changed_in_place_is_not_in_the_errors_state() -> None:
+    async def takes(state: Cart) -> Cart:
+        state.items.append("stolen")
+        raise ValueError("caught")
+
+    error = await failure_of(
+        Runs().line(takes), Cart(items=["apple"]).stamped(run_id="r1")
+    )
+    assert isinstance(error.state, Cart)
+    assert error.state.items == ["apple"]
+
+
+async def test_what_a_node_changed_in_place_is_not_in_what_it_returns() -> None:
+    async def takes(state: Cart) -> Cart:
+        state.items.append("stolen")
+        return state
+
+    end = await Runs().line(takes).execute(Cart(items=["apple"]))
+    assert end.items == ["apple"]

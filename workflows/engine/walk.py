@@ -163,7 +163,8 @@ class Walk:
             self._tell_node(
                 EventType.NODE_COMPLETE, context, error=True, **_trace(error, before)
             )
-            self._fail("node_failed", name, before, error)
+            # a copy: what the node changed in place in values it read is not in it
+            self._fail("node_failed", name, before.clone(), error)
         self._tell_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
@@ -260,7 +261,8 @@ class Walk:
         """Leave the run as it was before the node, so that an answer finds it there."""
         if self._interval and self._saved != before.sequence:
             self._save(context.node, before)
-        pause.node, pause.sequence, pause.state = context.node, context.sequence, before
+        pause.node, pause.sequence = context.node, context.sequence
+        pause.state = before.clone()
         self._tell_node(
             EventType.GRAPH_PAUSE, context, kind=pause.kind, question=pause.question
         )
