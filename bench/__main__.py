@@ -40,7 +40,6 @@ def prepare(home: Path, kind: str) -> None:
     os.environ.pop("DATABASE_URL", None)
     if kind == "pg":
         os.environ["DATABASE_URL"] = os.environ.get("PERF_PG_URL") or postgres(home)
-        os.environ["DATABASE_POOL_SIZE"] = "0"
     import django  # noqa: PLC0415 - after the environment is set
 
     django.setup()

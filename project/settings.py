@@ -123,6 +123,9 @@ def _database() -> dict[str, Any]:
             "max_size": ENV.database_pool_size,
             "timeout": 20,  # seconds a request waits for a free connection
         }
+        # Our own statements may be prepared by the server; Django would forbid it. A
+        # pooler in front could give the next one to a session that never saw it.
+        options["prepare_threshold"] = 5
     # Under ASGI every request has a thread of its own, and a connection kept by a
     # thread would outlive its use: the pool keeps connections instead.
     return {**database, "OPTIONS": options, "CONN_MAX_AGE": 0}

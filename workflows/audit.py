@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workflows.models import Intervention
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workflows.models import Run
 
 
-def record(
+def entry(
     run: Run,
     action: str,
     *,
@@ -20,8 +20,8 @@ def record(
     reason: str = "",
     after: str = "",
 ) -> Intervention:
-    """Append what someone did to a run; call it in the transaction that does it."""
-    return Intervention.objects.create(
+    """Return the row of what someone did to a run, to be written with what it did."""
+    return Intervention(
         actor_id=by.pk if by else None,
         actor_name=by.get_username() if by else "system",
         action=action,
@@ -30,3 +30,13 @@ def record(
         status_before=run.status if action != "launch" else "",
         status_after=after,
     )
+
+
+def record(run: Run, action: str, **facts: Any) -> Intervention:
+    """Append what someone did to a run; call it in the transaction that does it.
+
+    Takes what `entry` takes.
+    """
+    row = entry(run, action, **facts)
+    row.save(force_insert=True)
+    return row

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, OrderBy, Q, QuerySet
 
 from workflows import audit, secrets
@@ -25,7 +25,7 @@ from workflows.errors import (
     NotAllowed,
     RunNotFound,
 )
-from workflows.execution import live
+from workflows.execution import live, queue
 from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
@@ -149,16 +149,11 @@ class System:
             idempotency_key=idempotency_key,
             secrets=secrets.encrypt({"token": token}) if token else None,
         )
-        try:
-            with transaction.atomic():
-                run.save(force_insert=True)
-                audit.record(run, "launch", by=by, after=Status.PENDING)
-                live.pending_on_commit()
-                live.launched_on_commit()
-        except IntegrityError:
-            if idempotency_key is None:
-                raise
+        deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
+        if not queue.enqueue(run, deed):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
+        live.pending_on_commit()
+        live.launched_on_commit()
         return run
 
     def cancel(

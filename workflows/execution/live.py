@@ -83,43 +83,33 @@ def changed_on_commit(run_id: UUID) -> None:
 
 
 class Announcer:
-    """Announces what was committed, at most about ten times a second a group.
+    """Announces what was committed, at most about ten times a second.
 
     The first change goes out at once; those that follow within the pause are told
     together at its end, so that the last one is never left untold.
     """
 
     def __init__(self) -> None:
-        """Start with nobody told."""
-        self._again: dict[str, Mapping[str, object] | None] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        """Start with nothing to tell."""
+        self._untold: dict[UUID, int] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     def committed(self, versions: Mapping[UUID, int]) -> None:
         """Announce new versions of runs; called on the event loop."""
-        for run_id, version in versions.items():
-            message = {"type": "run.changed", "run": str(run_id), "version": version}
-            self._announce(group(run_id), message)
-        self._announce(RUNS, {"type": "runs.changed"})
+        self._untold.update(versions)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
 
-    def _announce(self, to: str, message: Mapping[str, object]) -> None:
-        if to in self._again:
-            self._again[to] = message
-            return
-        self._again[to] = None
-        task = asyncio.get_running_loop().create_task(self._tell(to, message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _tell(self, to: str, message: Mapping[str, object] | None) -> None:
-        try:
-            while message is not None:
-                await send(to, message)
-                await asyncio.sleep(PAUSE_SECONDS)
-                message, self._again[to] = self._again[to], None
-        finally:
-            del self._again[to]
+    async def _tell(self) -> None:
+        while self._untold:
+            versions, self._untold = self._untold, {}
+            for run_id, version in versions.items():
+                message = {"type": "run.changed", "run": str(run_id)}
+                await send(group(run_id), {**message, "version": version})
+            await send(RUNS, {"type": "runs.changed"})
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def drain(self) -> None:
         """Wait until everything was told."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._telling is not None:
+            await self._telling

@@ -7,14 +7,15 @@ two workers never hold the same run and a lost message loses nothing.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from workflows.execution import live
+from workflows.execution import live, queue_statements
 from workflows.models import (
     ENDED,
     Approval,
@@ -30,8 +31,10 @@ from workflows.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from uuid import UUID
 
+    from workflows.models import Intervention
     from workflows.models.transitions import RunQuerySet
 
 
@@ -40,29 +43,28 @@ def lease() -> dt.datetime:
     return timezone.now() + dt.timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def claim(worker: str, limit: int) -> list[Run]:
-    """Take up to `limit` pending runs for this worker, by priority, then age.
+def enqueue(run: Run, deed: Intervention) -> bool:
+    """Put a new run into the queue, with the deed that launched it.
 
-    1. Pick the candidates; where the database can, skip those a rival is taking.
-    2. Move them from pending to running: a rival may have been faster, then fewer move.
-    3. Open an attempt for each that is ours.
+    False when its idempotency key has made a run already; nothing is written then.
     """
-    pending = Run.objects.filter(status=Status.PENDING).order_by("-priority", "id")
-    with transaction.atomic():
-        if connection.features.has_select_for_update_skip_locked:
-            pending = pending.select_for_update(skip_locked=True)
-        ids = list(pending.values_list("pk", flat=True)[:limit])
-        if not ids:
-            return []
-        Run.objects.filter(pk__in=ids).claim(worker=worker, lease_expires_at=lease())
-        runs = list(
-            Run.objects.filter(pk__in=ids, status=Status.RUNNING, worker=worker)
+    with _together():
+        made = queue_statements.insert_run(connection, run, deed)
+    run._state.adding = not made  # noqa: SLF001 - as `save` would
+    return made
+
+
+def claim(worker: str, limit: int) -> list[Run]:
+    """Take up to `limit` pending runs for this worker, and open an attempt of each.
+
+    By priority, then fair between workflows, then by age. One conditional update: a
+    rival may have been faster, then fewer move.
+    """
+    with _together():
+        runs = queue_statements.take_pending(
+            connection, worker, limit, timezone.now(), lease()
         )
-        Attempt.objects.bulk_create(
-            Attempt(run=run, number=run.attempt, worker=worker) for run in runs
-        )
-    order = {pk: place for place, pk in enumerate(ids)}
-    return sorted(runs, key=lambda run: order[run.pk])
+    return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
 def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None]]:
@@ -71,12 +73,13 @@ def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None
     A run that is missing from the answer is no longer this worker's. The reason is
     None unless someone asked for the run to be cancelled.
     """
-    ids = list(held)
-    Run.objects.filter(pk__in=ids).renew(worker=worker, lease_expires_at=lease())
-    rows = Run.objects.filter(
-        pk__in=ids, status=Status.RUNNING, worker=worker
-    ).values_list("pk", "attempt", "cancel_requested_at", "cancel_reason")
+    rows = queue_statements.renew_leases(connection, worker, list(held), lease())
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
+
+
+def _together() -> AbstractContextManager[Any]:
+    """Give what makes a change of two tables one: a statement is one by itself."""
+    return nullcontext() if connection.vendor == "postgresql" else transaction.atomic()
 
 
 def sweep() -> list[UUID]:

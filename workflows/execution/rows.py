@@ -81,7 +81,15 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
         for row in record.checkpoints
     ]  # fmt: skip
     rows.logs += [
-        [run, attempt, row.number, row.sequence, row.level, row.message, row.created_at]
+        [
+            run,
+            attempt,
+            row.number,
+            row.sequence,
+            int(row.level),
+            row.message,
+            row.created_at,
+        ]
         for row in record.logs
     ]
     rows.items += [[run, row.sequence, row.index, row.data] for row in record.items]

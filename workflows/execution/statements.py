@@ -1,9 +1,9 @@
 """Bulk statements that write any number of step records, fenced, in one go.
 
-PostgreSQL takes a whole batch as one statement: its rows travel as one JSON text a table,
-and every insert joins the runs that the update found to be still ours. One round trip,
-one transaction, prepared once. SQLite takes a statement a run and `executemany` a table,
-which cost no round trip there.
+PostgreSQL takes a whole batch as one statement: its rows travel as one binary array a
+column, and every insert joins the runs that the update found to be still ours. One round
+trip, one transaction, prepared once. SQLite takes a statement a run and `executemany` a
+table, which cost no round trip there.
 
 Every insert is an upsert: a batch whose COMMIT was lost on the way can be sent again and
 changes nothing that is already there.
@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import ForeignKey
-
+from workflows.execution.tables import Table, form, prepared, sent, table_of
 from workflows.models import (
     Attempt,
     Checkpoint,
@@ -34,130 +31,40 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models import Model
 
     from workflows.execution.rows import Rows
 
-# PostgreSQL's type for each kind of column we write in bulk; others are text
-_TYPES = {
-    "UUIDField": "uuid",
-    "ForeignKey": "bigint",
-    "PositiveIntegerField": "integer",
-    "PositiveSmallIntegerField": "smallint",
-    "FloatField": "double precision",
-    "BooleanField": "boolean",
-    "DateTimeField": "timestamptz",
-    "JSONField": "jsonb",  # its JSON text inside the JSON text of the batch
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column, and how it is called and typed in PostgreSQL's JSON."""
-
-    name: str
-    kind: str
-
-    @property
-    def given(self) -> str:
-        """Its type in the record set: JSON comes as text."""
-        return "text" if self.kind == "jsonb" else self.kind
-
-    @property
-    def cast(self) -> str:
-        """What turns the given value into the column's."""
-        return "::jsonb" if self.kind == "jsonb" else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table and the columns we write, in the order the rows give them."""
-
-    name: str
-    columns: tuple[Column, ...]
-    unique: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()  # overwritten on conflict; () = leave the row
-
-    @property
-    def names(self) -> str:
-        """The columns, quoted, with commas."""
-        return ", ".join(f'"{column.name}"' for column in self.columns)
-
-    @property
-    def conflict(self) -> str:
-        """What happens when the row is there already."""
-        keys = ", ".join(f'"{name}"' for name in self.unique)
-        if not self.updated:
-            return f"ON CONFLICT ({keys}) DO NOTHING"
-        sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in self.updated)
-        return f"ON CONFLICT ({keys}) DO UPDATE SET {sets}"
-
-    @property
-    def record_set(self) -> str:
-        """The rows of one JSON parameter, as `given`."""
-        columns = ", ".join(f'"{c.name}" {c.given}' for c in self.columns)
-        return f"json_to_recordset(%s::json) AS given({columns})"
-
-    @property
-    def values(self) -> str:
-        """The columns of `given`, each in its type."""
-        return ", ".join(
-            f'given."{c.name}"{c.cast} AS "{c.name}"' for c in self.columns
-        )
-
-
-def _table(
-    model: type[Model], names: str, unique: str = "", updated: str = ""
-) -> Table:
-    fields = {field.column: field for field in model._meta.concrete_fields}  # noqa: SLF001 - Django's documented model API
-    columns = []
-    for name in names.split():
-        field = fields[name]
-        if isinstance(field, ForeignKey):
-            target = field.target_field.get_internal_type()
-            kind = "UUIDField" if target == "UUIDField" else "ForeignKey"
-        else:
-            kind = field.get_internal_type()
-        columns.append(Column(name, _TYPES.get(kind, "text")))
-    return Table(
-        model._meta.db_table,  # noqa: SLF001
-        tuple(columns),
-        tuple(unique.split()),
-        tuple(updated.split()),
-    )
-
-
-RUNS = _table(
+RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
     " error_message error_code error_node completed_at updated_at recoveries",
 )
 TABLES: Mapping[str, Table] = {
-    "stages": _table(
+    "stages": table_of(
         Stage,
         "run_id attempt sequence node_name iteration tries status duration_ms"
         " items_done items_total error_message created_at",
         "run_id attempt sequence",
         "tries status duration_ms items_done items_total error_message",
     ),
-    "decisions": _table(
+    "decisions": table_of(
         Decision,
         "run_id attempt sequence edge_index from_node to_node predicate_name"
         " predicate_result reason values taken decided_by_id comment created_at",
         "run_id attempt sequence edge_index",
     ),
-    "checkpoints": _table(
+    "checkpoints": table_of(
         Checkpoint,
         "run_id attempt sequence node_name kind data bytes created_at",
         "run_id sequence",
     ),
-    "logs": _table(
+    "logs": table_of(
         LogLine,
         "run_id attempt number sequence level message created_at",
         "run_id attempt number",
     ),
-    "items": _table(StageItem, "run_id sequence index data", "run_id sequence index"),
-    "endings": _table(
+    "items": table_of(StageItem, "run_id sequence index data", "run_id sequence index"),
+    "endings": table_of(
         Attempt,
         "run_id number worker started_at ended_at outcome error_message error_code"
         " traceback",
@@ -200,45 +107,34 @@ def write(connection: BaseDatabaseWrapper, rows: Rows) -> dict[UUID, int]:
 
 
 def _write_at_once(connection: BaseDatabaseWrapper, rows: Rows) -> dict[UUID, int]:
-    import psycopg  # noqa: PLC0415 - only there when PostgreSQL is
-
-    names = tuple(name for name in TABLES if getattr(rows, name))
-    given = [_as_json(RUNS, rows.runs)]
-    given += [_as_json(TABLES[name], getattr(rows, name)) for name in names]
-    connection.ensure_connection()
-    with (
-        connection.wrap_database_errors,
-        psycopg.Cursor(connection.connection) as cursor,
-    ):
-        # Django's own cursor binds on the client, which would keep the server from
-        # preparing the statement; there are few forms of it, so it is worth preparing.
-        cursor.execute(_whole_statement(names), given, prepare=True)
+    filled = {name: found for name in TABLES if (found := getattr(rows, name))}
+    forms = tuple((name, form(found)) for name, found in filled.items())
+    given = sent(rows.runs)
+    for found in filled.values():
+        given += sent(found)
+    with prepared(connection) as cursor:
+        cursor.execute(_whole_statement(form(rows.runs), forms), given, prepare=True)
         return dict(cursor.fetchall())
 
 
 @functools.cache
-def _whole_statement(names: tuple[str, ...]) -> str:
-    """Return the statement that writes these tables, for the runs that are ours."""
+def _whole_statement(runs: int, forms: tuple[tuple[str, int], ...]) -> str:
+    """Return the statement that writes rows of these forms, for the runs that are ours."""
     sets = _MOVED.format(run="run.", new="new.")
     moved = (
         f"moved AS (UPDATE {RUNS.name} AS run SET {sets}"  # noqa: S608 - names are ours
-        f" FROM (SELECT {RUNS.values} FROM {RUNS.record_set}) AS new"
+        f" FROM (SELECT {RUNS.values} FROM {RUNS.given(runs)}) AS new"
         " WHERE run.id = new.id AND run.attempt = new.attempt"
         " AND run.worker = new.worker AND run.status = 'running'"
         " RETURNING run.id, run.version)"
     )
     inserts = [
         f"{name} AS (INSERT INTO {table.name} ({table.names})"  # noqa: S608
-        f" SELECT {table.values} FROM {table.record_set}"
+        f" SELECT {table.values} FROM {table.given(rows)}"
         f" JOIN moved ON moved.id = given.run_id {table.conflict})"
-        for name, table in ((name, TABLES[name]) for name in names)
+        for name, table, rows in ((name, TABLES[name], rows) for name, rows in forms)
     ]
     return f"WITH {', '.join([moved, *inserts])} SELECT id, version FROM moved"  # noqa: S608
-
-
-def _as_json(table: Table, rows: Sequence[Sequence[Any]]) -> str:
-    names = [column.name for column in table.columns]
-    return json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str)
 
 
 # SQLite ------------------------------------------------------------------------------

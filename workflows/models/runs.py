@@ -117,9 +117,9 @@ class Run(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # queue.claim: the next pending runs, by priority, then age
+            # queue.claim: the next pending runs of each workflow, by priority, then age
             models.Index(
-                fields=["-priority", "id"],
+                fields=["workflow_name", "-priority", "id"],
                 condition=Q(status=Status.PENDING),
                 name="run_pending",
             ),
@@ -186,7 +186,9 @@ class Outcome(models.TextChoices):
 class Attempt(models.Model):
     """One worker's turn at a run: a resume or a recovery never overwrites history."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )  # the unique constraint begins with it
     number = models.PositiveIntegerField()
     worker = models.CharField(max_length=200)
     started_at = models.DateTimeField(default=timezone.now)
@@ -218,7 +220,9 @@ class Stage(models.Model):
     interrupted or failed runs again; the attempt tells the executions apart.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="stages")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="stages", db_index=False
+    )  # the unique constraint begins with it
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()
     node_name = models.CharField(max_length=200)
@@ -250,7 +254,9 @@ class Stage(models.Model):
 class Decision(models.Model):
     """One edge evaluated after a step: what was asked, what was read, what followed."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="decisions")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="decisions", db_index=False
+    )  # the unique constraint begins with it
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()  # of the step whose node it leaves
     edge_index = models.PositiveIntegerField()
@@ -291,7 +297,9 @@ class Checkpoint(models.Model):
         FULL = "full", "Whole state"
         DELTA = "delta", "Change"  # JSON Patch (RFC 6902) from the state before
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checkpoints")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="checkpoints", db_index=False
+    )  # the unique constraint begins with it
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()  # 0 = the initial state
     node_name = models.CharField(max_length=200, blank=True, default="")
@@ -314,7 +322,9 @@ class Checkpoint(models.Model):
 class StageItem(models.Model):
     """The result of one finished item of a parallel node: it is never run again."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="items")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="items", db_index=False
+    )  # the unique constraint begins with it
     sequence = models.PositiveIntegerField()
     index = models.PositiveIntegerField()
     data = models.TextField()  # JSON text of the result
@@ -334,7 +344,9 @@ class StageItem(models.Model):
 class LogLine(models.Model):
     """One line a node or the engine wrote about a run."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="log_lines")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="log_lines", db_index=False
+    )  # the unique constraint begins with it
     attempt = models.PositiveIntegerField()
     number = models.PositiveIntegerField()  # from 1 within the attempt
     sequence = models.PositiveIntegerField()  # of the stage that wrote it

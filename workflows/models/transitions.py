@@ -4,7 +4,7 @@ Nobody assigns `run.status`. A move that changed no row lost to another one, whi
 normal outcome: the caller says so to whoever asked. Moves that a worker makes carry
 its attempt, so that a worker whose lease was taken over changes nothing.
 
-    pending → running                       claim
+    pending → running                       queue.claim, many at once
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
     running → pending                       release (drained), recover (lease ran out)
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.models.status import ENDED, RESUMABLE, Status
@@ -50,22 +49,6 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Change the rows of this query set; every change makes a new version."""
         return self.update(
             version=F("version") + 1, updated_at=timezone.now(), **changes
-        )
-
-    def claim(self, *, worker: str, lease_expires_at: dt.datetime) -> int:
-        """pending → running, as a new attempt of this worker."""
-        return self.filter(status=Status.PENDING)._move(  # noqa: SLF001 - same class
-            status=Status.RUNNING,
-            worker=worker,
-            lease_expires_at=lease_expires_at,
-            attempt=F("attempt") + 1,
-            started_at=Coalesce("started_at", timezone.now()),
-        )
-
-    def renew(self, *, worker: str, lease_expires_at: dt.datetime) -> int:
-        """Extend the leases this worker holds, in one statement for all its runs."""
-        return self.filter(status=Status.RUNNING, worker=worker).update(
-            lease_expires_at=lease_expires_at
         )
 
     def expire(self) -> int:
