@@ -157,6 +157,7 @@ def make_decision(  # noqa: PLR0913 - what a decision says
     """Return a decision of a run, taken unless said otherwise."""
     values: dict[str, Any] = {
         "attempt": run.attempt or 1,
+        "workflow_name": run.workflow_name,
         "predicate_name": "is_confident",
         "predicate_result": taken,
         "reason": "confidence 93%, threshold 80%",

@@ -130,6 +130,7 @@ def test_a_run_of_five_thousand_steps_keeps_its_page_small(
             edge_index=0,
             from_node="weigh",
             to_node="review",
+            workflow_name=run.workflow_name,
             predicate_name="is_confident",
             predicate_result=True,
             reason="confidence 93%, threshold 80%",

@@ -71,7 +71,7 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
         [
             run, attempt, row.sequence, row.edge_index, row.from_node, row.to_node,
             row.predicate, row.result, row.reason, row.values, row.taken,
-            row.decided_by_id, row.comment, row.created_at,
+            row.decided_by_id, row.comment, row.created_at, record.workflow,
         ]
         for row in record.decisions
     ]  # fmt: skip

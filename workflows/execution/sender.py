@@ -82,6 +82,7 @@ class Sender:
     def _send(self) -> None:
         record, standing = self._take()
         if not record.is_empty:
+            record.workflow = self._run.workflow_name
             self._sent = (self._writer.submit(record), standing)
 
     async def _arrival(self) -> None:

@@ -50,7 +50,8 @@ TABLES: Mapping[str, Table] = {
     "decisions": table_of(
         Decision,
         "run_id attempt sequence edge_index from_node to_node predicate_name"
-        " predicate_result reason values taken decided_by_id comment created_at",
+        " predicate_result reason values taken decided_by_id comment created_at"
+        " workflow_name",
         "run_id attempt sequence edge_index",
     ),
     "checkpoints": table_of(

@@ -1,18 +1,19 @@
 """The rows: runs and their history, approvals, the library, operations."""
 
 from workflows.models.approvals import Approval
-from workflows.models.library import Document, PageImage
-from workflows.models.operations import Intervention, Worker
-from workflows.models.runs import (
+from workflows.models.history import (
     Attempt,
     Checkpoint,
     Decision,
     LogLine,
     Outcome,
-    Run,
     Stage,
     StageItem,
 )
+from workflows.models.labels import RunLabel, SavedView
+from workflows.models.library import Document, PageImage
+from workflows.models.operations import Intervention, Worker
+from workflows.models.runs import Run
 from workflows.models.status import (
     CANCELLABLE,
     ENDED,
@@ -23,6 +24,7 @@ from workflows.models.status import (
     Status,
     WaitKind,
 )
+from workflows.models.tallies import EdgeTally, RunTally, Tally
 
 __all__ = [
     "CANCELLABLE",
@@ -34,16 +36,21 @@ __all__ = [
     "Checkpoint",
     "Decision",
     "Document",
+    "EdgeTally",
     "Intervention",
     "Level",
     "LogLine",
     "Outcome",
     "PageImage",
     "Run",
+    "RunLabel",
+    "RunTally",
+    "SavedView",
     "Stage",
     "StageItem",
     "StageStatus",
     "Status",
+    "Tally",
     "WaitKind",
     "Worker",
 ]

@@ -1,0 +1,233 @@
+"""The history of a run: attempts, stages, decisions, checkpoints, log lines."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models.runs import Run
+from workflows.models.status import Level, StageStatus
+
+
+class Outcome(models.TextChoices):
+    """How an attempt ended."""
+
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    WAITING = "waiting", "Paused"
+    RELEASED = "released", "Released"  # its worker was told to stop
+    LOST = "lost", "Worker lost"  # its worker died or lost touch
+
+
+class Attempt(models.Model):
+    """One worker's turn at a run: a resume or a recovery never overwrites history."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )  # the unique constraint begins with it
+    number = models.PositiveIntegerField()
+    worker = models.CharField(max_length=200)
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(
+        max_length=10, choices=Outcome.choices, blank=True, default=""
+    )
+    error_message = models.TextField(blank=True, default="")
+    error_code = models.CharField(max_length=60, blank=True, default="")
+    traceback = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "number"], name="attempt_number_once"
+            )
+        ]
+        indexes: ClassVar = [
+            # workers page: leases lost lately
+            models.Index(
+                fields=["-id"], condition=Q(outcome=Outcome.LOST), name="attempt_lost"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the attempt's number and how it ended."""
+        return f"attempt {self.number} ({self.get_outcome_display() or 'under way'})"
+
+
+class Stage(models.Model):
+    """The trace of one execution of a node.
+
+    `sequence` is the number of the step in its run and is stable when a node that was
+    interrupted or failed runs again; the attempt tells the executions apart.
+    """
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="stages", db_index=False
+    )  # the unique constraint begins with it
+    attempt = models.PositiveIntegerField()
+    sequence = models.PositiveIntegerField()
+    node_name = models.CharField(max_length=200)
+    iteration = models.PositiveIntegerField()  # counted from 1 within the attempt
+    tries = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=12, choices=StageStatus.choices)
+    duration_ms = models.FloatField(null=True)  # null while it runs
+    items_done = models.PositiveIntegerField(null=True)  # of a parallel node
+    items_total = models.PositiveIntegerField(null=True)
+    error_message = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["sequence", "attempt"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "sequence"], name="stage_once_per_attempt"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=StageStatus.values), name="stage_status_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return the step's number and node."""
+        return f"{self.sequence}. {self.node_name}"
+
+
+class Decision(models.Model):
+    """One edge evaluated after a step: what was asked, what was read, what followed."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="decisions", db_index=False
+    )  # the unique constraint begins with it
+    workflow_name = models.CharField(max_length=100, default="")  # that of the run
+    attempt = models.PositiveIntegerField()
+    sequence = models.PositiveIntegerField()  # of the step whose node it leaves
+    edge_index = models.PositiveIntegerField()
+    from_node = models.CharField(max_length=200)
+    to_node = models.CharField(max_length=200)
+    predicate_name = models.TextField(blank=True, default="")  # "" = always
+    predicate_result = models.BooleanField()
+    reason = models.TextField(blank=True, default="")
+    values = models.JSONField(default=dict)  # the state keys the predicate read
+    taken = models.BooleanField(default=False)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # few have one: decision_by_person
+    )
+    comment = models.TextField(blank=True, default="")  # the person's, if one decided
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["sequence", "attempt", "edge_index"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "sequence", "edge_index"],
+                name="decision_once_per_attempt",
+            )
+        ]
+        indexes: ClassVar = [
+            # decisions page, newest first: a workflow's, an edge's, a person's
+            models.Index(fields=["workflow_name", "-id"], name="decision_by_workflow"),
+            models.Index(
+                fields=["workflow_name", "from_node", "to_node", "taken", "-id"],
+                name="decision_by_edge",
+            ),
+            models.Index(
+                fields=["decided_by", "-id"],
+                condition=Q(decided_by__isnull=False),
+                name="decision_by_person",
+            ),
+            # beside these, on PostgreSQL: GIN over values (migration 0003)
+        ]
+
+    def __str__(self) -> str:
+        """Return the edge and whether it was taken."""
+        verb = "took" if self.taken else "rejected"
+        return f"{verb} {self.from_node} → {self.to_node}"
+
+
+class Checkpoint(models.Model):
+    """The state after a step, whole or as the change from the step before."""
+
+    class Kind(models.TextChoices):
+        """How `data` is to be read."""
+
+        FULL = "full", "Whole state"
+        DELTA = "delta", "Change"  # JSON Patch (RFC 6902) from the state before
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="checkpoints", db_index=False
+    )  # the unique constraint begins with it
+    attempt = models.PositiveIntegerField()
+    sequence = models.PositiveIntegerField()  # 0 = the initial state
+    node_name = models.CharField(max_length=200, blank=True, default="")
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    data = models.TextField()  # JSON text: exact for every number
+    bytes = models.PositiveIntegerField()  # length of `data` in UTF-8
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["sequence"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "sequence"], name="checkpoint_once")
+        ]
+
+    def __str__(self) -> str:
+        """Return the step and node it stands after."""
+        return f"{self.sequence}. {self.node_name or 'start'}"
+
+
+class StageItem(models.Model):
+    """The result of one finished item of a parallel node: it is never run again."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="items", db_index=False
+    )  # the unique constraint begins with it
+    sequence = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    data = models.TextField()  # JSON text of the result
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "sequence", "index"], name="item_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the item's place in its step."""
+        return f"step {self.sequence}, item {self.index}"
+
+
+class LogLine(models.Model):
+    """One line a node or the engine wrote about a run."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="log_lines", db_index=False
+    )  # the unique constraint begins with it
+    attempt = models.PositiveIntegerField()
+    number = models.PositiveIntegerField()  # from 1 within the attempt
+    sequence = models.PositiveIntegerField()  # of the stage that wrote it
+    level = models.PositiveSmallIntegerField(choices=Level.choices)
+    message = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["attempt", "number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "number"], name="log_line_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
