@@ -13,6 +13,7 @@ from django.urls import re_path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
+from workflows.pages.outage import lets_go  # noqa: E402 - needs apps
 from workflows.pages.routing import websocket_urlpatterns  # noqa: E402 - needs apps
 
 
@@ -28,12 +29,11 @@ async def no_such_socket(
 
 # Channels puts consumers where Django's types expect views.
 nowhere: Any = no_such_socket
-sockets: list[Any] = [*websocket_urlpatterns, re_path("", nowhere)]
+routes: list[Any] = [*websocket_urlpatterns, re_path("", nowhere)]
+sockets: Any = AuthMiddlewareStack(URLRouter(routes))
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(sockets))
-        ),
+        "websocket": AllowedHostsOriginValidator(lets_go(sockets)),
     }
 )

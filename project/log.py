@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from workflows.execution import outages
+
 LINE = "{asctime} {levelname:<7} {name}: {message}"
 
 
@@ -29,3 +31,18 @@ class LineFormatter(logging.Formatter):
         """Return the line; line breaks in the message are shown, not obeyed."""
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
+
+
+class OutagesInALine(logging.Filter):
+    """Leaves out the traceback of what failed only because database or Redis were away.
+
+    While it is, every request fails alike, and where in the code says nothing.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, shortened if its error is an outage."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and outages.of(error):
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = f"{record.getMessage()} (%s)", (error,)
+        return True

@@ -105,6 +105,18 @@ SQLITE_OPTIONS = {
     ),
 }
 
+# A server that vanished without a word (a machine that lost power) is noticed in seconds,
+# where the operating system alone would wait for a quarter of an hour.
+POSTGRES_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds for what was sent to be acknowledged
+}
+LONGEST_THOUGHT_SECONDS = 60.0  # of ours, inside a transaction
+SQLITE: Final = "django.db.backends.sqlite3"
+
 
 def _database() -> dict[str, Any]:
     """Return what Django needs to know of the database."""
@@ -114,21 +126,36 @@ def _database() -> dict[str, Any]:
         url = ENV.database_url.get_secret_value()
     database: dict[str, Any] = {**dj_database_url.parse(url)}
     options = {**database.get("OPTIONS", {})}
-    if database["ENGINE"] == "django.db.backends.sqlite3":
+    if database["ENGINE"] == SQLITE:
         options |= SQLITE_OPTIONS
         database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
-    elif ENV.database_pool_size:
+    else:
+        options = POSTGRES_OPTIONS | options
+    if ENV.database_pool_size and database["ENGINE"] != SQLITE:
+        # A process that is stopped inside a transaction keeps rows locked for others,
+        # until the server ends it. Poolers refuse such options at the start.
+        idle_seconds = max(ENV.lease_seconds, LONGEST_THOUGHT_SECONDS)
+        idle = f"-c idle_in_transaction_session_timeout={idle_seconds * 1000:.0f}"
+        options["options"] = f"{options.get('options', '')} {idle}".strip()
         options["pool"] = {
             "min_size": min(2, ENV.database_pool_size),
             "max_size": ENV.database_pool_size,
-            "timeout": 20,  # seconds a request waits for a free connection
+            # Seconds a request waits for a connection; a socket's handshake has five.
+            "timeout": 4,
+            "reconnect_timeout": 5,  # then whoever needs one next begins anew
         }
         # Our own statements may be prepared by the server; Django would forbid it. A
         # pooler in front could give the next one to a session that never saw it.
         options["prepare_threshold"] = 5
     # Under ASGI every request has a thread of its own, and a connection kept by a
-    # thread would outlive its use: the pool keeps connections instead.
-    return {**database, "OPTIONS": options, "CONN_MAX_AGE": 0}
+    # thread would outlive its use: the pool keeps connections instead, and looks at each
+    # before it gives it out, since the server may have been started again meanwhile.
+    return {
+        **database,
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": bool(ENV.database_pool_size),
+    }
 
 
 DATABASES = {"default": _database()}
@@ -147,6 +174,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = (
                         # redis-py would otherwise end the reads of an idle worker
                         # after a few seconds.
                         "socket_timeout": None,
+                        "socket_connect_timeout": 2,
                     }
                 ],
             },
@@ -233,7 +261,14 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "project.log.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"outages": {"()": "project.log.OutagesInALine"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["outages"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
     "loggers": {
         "django": {"level": ENV.log_level},
@@ -241,5 +276,6 @@ LOGGING: dict[str, Any] = {
         "daphne": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},  # it tells each try; we tell the outage
     },
 }

@@ -13,6 +13,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/logout/", accounts.LogoutView.as_view(), name="logout"),
     # health/
     path("health/live", health.live, name="health-live"),
+    path("health/pages", health.pages, name="health-pages"),
     path("health/ready", health.ready, name="health-ready"),
     path("", include("workflows.pages.urls")),
 ]
+
+handler500 = "workflows.pages.views.failures.server_error"

@@ -113,6 +113,29 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def own_postgres() -> Iterator[servers.OwnPostgres]:
+    """Give a PostgreSQL server that only this test uses, and may stop."""
+    # its socket's path has to be short
+    with tempfile.TemporaryDirectory(prefix="pg-") as home:
+        server = servers.OwnPostgres(Path(home) / "data")
+        try:
+            yield server
+        finally:
+            server.remove()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[servers.OwnRedis]:
+    """Give a Redis server that only this test uses, and may stop."""
+    server = servers.OwnRedis(tmp_path)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Return the path of the browser; without one the test is skipped, and says so."""

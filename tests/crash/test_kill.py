@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.crash.histories import check_history, run_of, wait_until_ended
 from tests.crash.processes import Installation, kill, wait_for
 
 pytestmark = pytest.mark.crash
@@ -27,26 +27,6 @@ def installation(
     database = request.getfixturevalue("postgres_url")
     redis = request.getfixturevalue("redis_url")
     yield Installation(tmp_path, database=database, redis=redis)
-
-
-def run_of(installation: Installation, run_id: str) -> dict[str, Any]:
-    """Return the row of one run."""
-    return next(
-        run for run in installation.drive("report")["runs"] if run["id"] == run_id
-    )
-
-
-def wait_until_ended(
-    installation: Installation, *, seconds: float = 60
-) -> dict[str, Any]:
-    """Return the report once every run has ended."""
-
-    def report_of_ended() -> dict[str, Any] | None:
-        report: dict[str, Any] = installation.drive("report")
-        over = {"completed", "failed", "cancelled"}
-        return report if all(run["status"] in over for run in report["runs"]) else None
-
-    return wait_for(report_of_ended, what="all runs to end", seconds=seconds)  # type: ignore[no-any-return]
 
 
 def test_a_killed_workers_run_goes_on_elsewhere_from_its_last_step(
@@ -170,43 +150,12 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
     assert report["results"][run_id]["visited"] == [0, 10, 20, 30, 40, 50, 60, 70]
 
 
-def check_history(report: dict[str, Any], rounds: int) -> None:
-    """Assert that every run completed and every step was recorded exactly once."""
-    assert {run["status"] for run in report["runs"]} == {"completed"}
-    completed = Counter(
-        (s["run_id"], s["sequence"])
-        for s in report["stages"]
-        if s["status"] == "completed"
-    )
-    steps = rounds + 2
-    expected = {(run["id"], n + 1) for run in report["runs"] for n in range(steps)}
-    assert set(completed) == expected
-    assert set(completed.values()) == {1}
-    saved = Counter((c["run_id"], c["sequence"]) for c in report["checkpoints"])
-    assert set(saved) == {
-        (run["id"], n) for run in report["runs"] for n in range(steps + 1)
-    }
-    by = {
-        (s["run_id"], s["sequence"]): s["attempt"]
-        for s in report["stages"]
-        if s["status"] == "completed"
-    }
-    for checkpoint in report["checkpoints"]:
-        if checkpoint["sequence"]:
-            place = (checkpoint["run_id"], checkpoint["sequence"])
-            assert by[place] == checkpoint["attempt"]
-    taken = {(d["run_id"], d["sequence"]) for d in report["decisions"] if d["taken"]}
-    assert taken >= {(run["id"], n) for run in report["runs"] for n in range(1, steps)}
-    for run in report["runs"]:
-        result = report["results"][run["id"]]
-        nodes = ["begin", *["work"] * rounds, "finish"]
-        assert result["steps"] == [
-            f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)
-        ]
-
-
 @pytest.mark.parametrize(
-    ("runs", "kills"), [(40, 4), pytest.param(1000, 40, marks=pytest.mark.slow)]
+    ("runs", "kills"),
+    [
+        (40, 4),
+        pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1200)]),
+    ],
 )
 def test_runs_survive_workers_that_are_killed_again_and_again(
     postgres_url: str, redis_url: str, tmp_path: Path, runs: int, kills: int

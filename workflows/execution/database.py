@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.db import connection
 
+from workflows.execution import outages
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,8 @@ Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 5.0  # that the end of a worker waits for calls under way
 THREADS = 4  # one connection each, beside the writer's
+FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last while the database is away
+LAST_PAUSE_SECONDS = 5.0
 
 _here = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
@@ -37,12 +41,33 @@ async def in_database(
         _keep_connection()
         _here.loop = loop
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
         finally:
             _here.loop = None
             connection.close_if_unusable_or_obsolete()
+        outages.database.over()
+        return result
 
     return await loop.run_in_executor(_threads, call)
+
+
+async def when_there(
+    function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
+) -> Result:
+    """Return what `in_database` returns, however long the database is away.
+
+    For what may be done twice: nobody knows whether a call that was cut off was done.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await in_database(function, *args, **kwargs)
+        except Exception as error:
+            if not outages.is_away(error):
+                raise
+            outages.database.met(error)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
 
 def calling_loop() -> asyncio.AbstractEventLoop | None:
@@ -51,9 +76,17 @@ def calling_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _keep_connection() -> None:
-    """Open this thread's connection, to be kept until it breaks or all are closed."""
+    """Open this thread's connection, to be kept until it breaks or all are closed.
+
+    One from before an outage that somebody met is not worth trying.
+    """
+    outage = outages.database.count
+    if getattr(_here, "outage", outage) != outage:
+        connection.close()
+    _here.outage = outage
     connection.ensure_connection()
     connection.close_at = None  # whatever CONN_MAX_AGE says of requests
+    connection.health_check_enabled = False  # type: ignore[attr-defined] # a broken one is found when used
 
 
 def close_connections() -> None:

@@ -27,7 +27,7 @@ from workflows.engine.errors import (
     Superseded,
 )
 from workflows.execution import checkpoints, pauses, queue
-from workflows.execution.database import in_database
+from workflows.execution.database import when_there
 from workflows.execution.recorder import Recorder
 from workflows.models import StageItem, Status
 from workflows.registry import Known, Registry, registry
@@ -85,12 +85,12 @@ class Executor:
             logger.exception("Run %s could not record what it did.", run.pk)
             await _fail_plainly(run, recorder, error)
         if run.parent_id is not None:
-            await in_database(queue.wake_parent, run.pk)
+            await when_there(queue.wake_parent, run.pk)
 
     async def _read_history(self, run: Run) -> History:
         if run.attempt == 1 and not run.waiting_node:
             return History()
-        return await in_database(read_history, run)
+        return await when_there(read_history, run)
 
     async def _walk(
         self, run: Run, recorder: Recorder, cancellation: Cancellation
@@ -232,6 +232,10 @@ async def _let_go(run: Run, recorder: Recorder) -> None:
         await asyncio.shield(recorder.release())
     except Superseded:
         logger.info("Run %s had left this worker before it was released.", run.pk)
+    except Exception as error:
+        logger.warning(
+            "Run %s was not released (%s): its lease will end.", run.pk, error
+        )
 
 
 def _token(run: Run) -> str:

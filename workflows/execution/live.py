@@ -9,23 +9,30 @@ runs             some runs changed           → open lists render again
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from workflows.execution import outages
 from workflows.execution.database import calling_loop
+from workflows.execution.outages import Unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from uuid import UUID
 
-logger = logging.getLogger(__name__)
+    from channels.layers import BaseChannelLayer
 
 WORKERS = "workers"
 RUNS = "runs"
+SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
+TRIES = 3
+REST_SECONDS = 1.0  # without nudges after one that did not go out
 PAUSE_SECONDS = 0.1  # between two nudges of one group: about ten a second
 
 
@@ -35,16 +42,100 @@ def group(run_id: UUID | str) -> str:
 
 
 async def send(to: str, message: Mapping[str, object]) -> None:
-    """Send a nudge; a channel layer that is away is logged: the sweep is the net."""
+    """Send a nudge, unless the channel layer is away: the sweep is the net.
+
+    After a failure nothing is sent for a moment, so that a layer that does not answer
+    holds up nobody who has many nudges to send.
+    """
+    layer = get_channel_layer()
+    if layer is None or _resting():
+        return
+    try:
+        await _insist(lambda: layer.group_send(to, dict(message)))
+    except Unheard as error:
+        _rest.until = time.monotonic() + REST_SECONDS
+        outages.messages.met(error)
+    else:
+        outages.messages.over()
+
+
+class _Rest:
+    until = 0.0  # on the monotonic clock; no nudge is sent before
+
+
+_rest = _Rest()
+
+
+def _resting() -> bool:
+    return time.monotonic() < _rest.until
+
+
+async def join(to: str, channel: str) -> None:
+    """Let a channel hear a group, once more if it did before. Raises Unheard."""
     layer = get_channel_layer()
     if layer is None:
         return
+    await _insist(lambda: layer.group_add(to, channel))
+    outages.messages.over()
+
+
+async def _insist(deed: Callable[[], Awaitable[object]]) -> None:
+    """Do something with the channel layer. Raises Unheard when that is in vain.
+
+    Connections kept from before the layer was started again fail at their next use, so
+    that one failure means nothing yet.
+    """
     try:
-        await layer.group_send(to, dict(message))
-    except Exception:
-        logger.warning(
-            "The channel layer did not take a nudge to %s.", to, exc_info=True
-        )
+        async with asyncio.timeout(SEND_SECONDS):
+            for _ in range(TRIES):
+                try:
+                    await deed()
+                except Exception as error:
+                    failed = error
+                else:
+                    return
+    except TimeoutError as error:
+        raise Unheard(f"no answer within {SEND_SECONDS:g} s") from error
+    raise Unheard(str(failed)) from failed
+
+
+@dataclass(frozen=True, slots=True)
+class Ear:
+    """A channel that hears a group."""
+
+    layer: BaseChannelLayer
+    channel: str
+
+    async def next(self) -> dict[str, Any]:
+        """Return the next message. Raises Unheard when the layer is lost."""
+        try:
+            return await self.layer.receive(self.channel)
+        except Exception as error:
+            raise Unheard(str(error)) from error
+
+
+@asynccontextmanager
+async def listening(to: str) -> AsyncIterator[Ear]:
+    """Give what hears the messages of a group. Raises Unheard."""
+    layer = get_channel_layer()
+    if layer is None:
+        raise Unheard("none is configured")
+    channel = await layer.new_channel()
+    await join(to, channel)
+    try:
+        yield Ear(layer, channel)
+    finally:
+        await leave(to, channel)
+
+
+async def leave(to: str, channel: str) -> None:
+    """Let a channel hear a group no longer; a layer that is away forgets it by itself."""
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    with suppress(Exception):  # each layer raises something else
+        async with asyncio.timeout(SEND_SECONDS):
+            await layer.group_discard(to, channel)
 
 
 def send_on_commit(to: str, message: Mapping[str, object]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
 from workflows.engine import Answer
+from workflows.execution import clock
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -103,7 +102,7 @@ def reply_to(run: Run) -> Reply | None:
     child = children.order_by("-id").first()
     if child is not None:
         return Reply(_outcome_of(child)) if child.is_ended else None
-    if run.wake_at is not None and run.wake_at <= timezone.now():
+    if run.wake_at is not None and run.wake_at <= clock.now():
         return Reply(Answer(at=run.wake_at))
     return None
 

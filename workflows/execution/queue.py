@@ -6,7 +6,6 @@ two workers never hold the same run and a lost message loses nothing.
 
 from __future__ import annotations
 
-import datetime as dt
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from workflows.execution import live, queue_statements
+from workflows.execution import clock, live, queue_statements
 from workflows.models import (
     ENDED,
     Approval,
@@ -30,17 +29,13 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import datetime as dt
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from uuid import UUID
 
     from workflows.models import Intervention
     from workflows.models.transitions import RunQuerySet
-
-
-def lease() -> dt.datetime:
-    """Return when a lease taken or renewed now runs out."""
-    return timezone.now() + dt.timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def enqueue(run: Run, deed: Intervention) -> bool:
@@ -61,9 +56,7 @@ def claim(worker: str, limit: int) -> list[Run]:
     rival may have been faster, then fewer move.
     """
     with _together():
-        runs = queue_statements.take_pending(
-            connection, worker, limit, timezone.now(), lease()
-        )
+        runs = queue_statements.take_pending(connection, worker, limit, timezone.now())
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
@@ -73,7 +66,7 @@ def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None
     A run that is missing from the answer is no longer this worker's. The reason is
     None unless someone asked for the run to be cancelled.
     """
-    rows = queue_statements.renew_leases(connection, worker, list(held), lease())
+    rows = queue_statements.renew_leases(connection, worker, list(held))
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
 
 
@@ -82,25 +75,34 @@ def _together() -> AbstractContextManager[Any]:
     return nullcontext() if connection.vendor == "postgresql" else transaction.atomic()
 
 
-def sweep() -> list[UUID]:
+def sweep(
+    lost: Callable[[Iterable[Run]], Iterable[Run]] = lambda expired: expired,
+) -> list[UUID]:
     """Find what was left behind and put it right; return the runs that changed.
 
-    1. Runs whose worker was lost: back to the queue, or to their end.
+    1. Runs whose worker was lost: back to the queue, or to their end. `lost` tells them
+       from those whose lease ran out for another reason.
     2. Pauses that are over: a moment that came, a question that expired, a child
        run that ended while nobody looked.
     """
-    now = timezone.now()
-    changed = [*_recover_lost(now), *_wake_due(now), *_wake_parents()]
+    now = clock.now()
+    changed = [*_recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
     for run_id in changed:
         live.changed_on_commit(run_id)
     return changed
 
 
-def _recover_lost(now: dt.datetime) -> Iterable[UUID]:
-    for run in Run.objects.expired(now):
+def _recover_lost(
+    now: dt.datetime, lost: Callable[[Iterable[Run]], Iterable[Run]]
+) -> Iterable[UUID]:
+    for run in lost(Run.objects.expired(now)):
         with transaction.atomic():
             # the same attempt and still expired: its worker may have come back
-            same = Run.objects.expired(now).filter(pk=run.pk, attempt=run.attempt)
+            same = Run.objects.expired(now).filter(
+                pk=run.pk,
+                attempt=run.attempt,
+                lease_expires_at=run.lease_expires_at,
+            )
             if not _end_or_requeue(run, same):
                 continue
             _close_attempt(run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from workflows.execution import clock
 from workflows.execution.tables import Table, all_columns, prepared, table_of
 from workflows.models import Attempt, Intervention, Run
 
@@ -122,7 +123,6 @@ def take_pending(
     worker: str,
     limit: int,
     now: dt.datetime,
-    until: dt.datetime,
 ) -> list[Run]:
     """Move pending runs to this worker and open an attempt of each.
 
@@ -131,14 +131,14 @@ def take_pending(
     """
     given: dict[str, Any] = {
         "worker": worker, "limit": limit, "reach": limit * OTHERS,
-        "now": now, "until": until,
+        "now": now, "lease": clock.lease(connection),
     }  # fmt: skip
     if connection.vendor == "postgresql":
         with prepared(connection) as cursor:
             cursor.execute(_claim_at_once(), given, prepare=True)
             return _as_runs(connection, cursor.fetchall())
     adapt = connection.ops.adapt_datetimefield_value
-    given |= {"now": adapt(now), "until": adapt(until)}
+    given |= {"now": adapt(now)}
     with connection.cursor() as cursor:
         cursor.execute(_claim_on_sqlite(), given)
         runs = _as_runs(connection, cursor.fetchall())
@@ -155,7 +155,7 @@ _FIELDS = {
     if field.attname not in UNREAD
 }
 _COLUMNS = ", ".join(f'"{name}"' for name in _FIELDS)
-_PLACES = {name: f"%({name})s" for name in ("worker", "limit", "reach", "now", "until")}
+_PLACES = {name: f"%({name})s" for name in ("worker", "limit", "reach", "now")}
 _RENEWED = ("id", "attempt", "cancel_requested_at", "cancel_reason")
 
 
@@ -164,7 +164,9 @@ def _claim_on_sqlite() -> str:
     following = _FOLLOWING.format(
         runs=RUNS.name, among="IN", close="", lock="", **_PLACES
     )
-    return following + _CLAIMED.format(runs=RUNS.name, columns=_COLUMNS, **_PLACES)
+    return following + _CLAIMED.format(
+        runs=RUNS.name, columns=_COLUMNS, until="%(lease)s", **_PLACES
+    )
 
 
 @functools.cache
@@ -177,7 +179,12 @@ def _claim_at_once() -> str:
         lock="FOR UPDATE OF run SKIP LOCKED",
         **_PLACES,
     )
-    mine = _CLAIMED.format(runs=RUNS.name, columns="claimed.*", **_PLACES)
+    mine = _CLAIMED.format(
+        runs=RUNS.name,
+        columns="claimed.*",
+        until=clock.ON_POSTGRES.format("%(lease)s"),
+        **_PLACES,
+    )
     begun = {
         "run_id": "id",
         "number": "attempt",
@@ -220,7 +227,6 @@ def renew_leases(
     connection: BaseDatabaseWrapper,
     worker: str,
     held: Sequence[UUID],
-    until: dt.datetime,
 ) -> list[tuple[UUID, int, dt.datetime | None, str]]:
     """Extend the leases of the runs held, in one statement.
 
@@ -229,13 +235,15 @@ def renew_leases(
     """
     key = Run._meta.pk  # noqa: SLF001
     marks = ", ".join(["%s"] * len(held))
+    is_postgres = connection.vendor == "postgresql"
+    until = clock.ON_POSTGRES.format("%s") if is_postgres else "%s"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {RUNS.name} SET lease_expires_at = %s"  # noqa: S608
+            f"UPDATE {RUNS.name} SET lease_expires_at = {until}"  # noqa: S608
             f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
             f" RETURNING {', '.join(_RENEWED)}",
             [
-                connection.ops.adapt_datetimefield_value(until),
+                clock.lease(connection),
                 worker,
                 *(key.get_db_prep_value(pk, connection) for pk in held),
             ],

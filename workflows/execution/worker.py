@@ -21,26 +21,28 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from channels.consumer import AsyncConsumer
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.utils import timezone
 
 from workflows.engine import Cancellation
-from workflows.execution import live, queue, workers
+from workflows.execution import clock, live, outages, queue, workers
 from workflows.execution.database import close_connections, in_database
 from workflows.execution.executor import Executor
+from workflows.execution.leases import Overdue
 from workflows.execution.writer import Writer
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
 from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2  # before trying again what failed; doubled up to the last
-LAST_PAUSE_SECONDS = 10.0
+LAST_PAUSE_SECONDS = 5.0
+REJOIN_SECONDS = 15.0  # a channel layer that was emptied forgot who listens
+RELEASE_SECONDS = 5.0  # for giving runs back at the end, when the database is away
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ class Worker:
         self._idle.set()
         self._stopped = asyncio.Event()
         self._announcer = live.Announcer()
+        self._overdue = Overdue()
+        self._channel: str | None = None  # where nudges come in
 
     async def run(self) -> None:
         """Work until drained."""
@@ -89,6 +93,7 @@ class Worker:
             for step in (
                 self._register,
                 self._listen,
+                self._rejoin,
                 self._claim,
                 self._beat,
                 self._sweep,
@@ -102,7 +107,7 @@ class Worker:
             await asyncio.gather(*loops, return_exceptions=True)
             await self._announcer.drain()
             await asyncio.to_thread(self._writer.stop)
-            await in_database(self._say_goodbye)
+            await self._leave()
             await asyncio.to_thread(close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
@@ -111,6 +116,7 @@ class Worker:
         1. Runs stop at their next node boundary: they are checkpointed and released.
         2. What is still inside a node when the grace is over is interrupted there and
            released; that node runs again elsewhere.
+        3. What cannot be released, because the database is away, is left to its lease.
         """
         grace = settings.DRAIN_SECONDS if grace_seconds is None else grace_seconds
         self.draining = True
@@ -123,7 +129,10 @@ class Worker:
             tasks = [held.task for held in self._held.values()]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if tasks:
+                await asyncio.wait(tasks, timeout=RELEASE_SECONDS)
+                self._writer.give_up()
+                await asyncio.gather(*tasks, return_exceptions=True)
         self._stopped.set()
 
     # -- what messages ask ------------------------------------------------------------
@@ -140,21 +149,28 @@ class Worker:
     # -- loops ------------------------------------------------------------------------
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Repeat a step; what fails is logged once and tried again, ever more slowly."""
+        """Repeat a step; what fails is tried again, ever more slowly up to a limit."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 await step()
                 pause = FIRST_PAUSE_SECONDS
-            except Exception:
-                logger.exception(
-                    "Worker %s: %s failed; again in %.1f s.",
-                    self.name,
-                    step.__name__.strip("_"),
-                    pause,
-                )
+            except Exception as error:
+                self._say_what_failed(step, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE_SECONDS)
+
+    def _say_what_failed(
+        self, step: Callable[[], Awaitable[None]], error: Exception
+    ) -> None:
+        """Log an outage once, when it begins, and anything else as what it is."""
+        if outage := outages.of(error):
+            outage.met(error)
+        else:
+            name = step.__name__.strip("_")
+            logger.error(
+                "Worker %s: %s failed; trying again.", self.name, name, exc_info=error
+            )
 
     async def _register(self) -> None:
         await in_database(self._say_hello)
@@ -163,18 +179,21 @@ class Worker:
 
     async def _listen(self) -> None:
         """Hear nudges on a channel of our own; the consumer's methods are the table."""
-        layer = get_channel_layer()
-        if layer is None:
-            await asyncio.Event().wait()
-            return
-        channel = await layer.new_channel()
-        await layer.group_add(live.WORKERS, channel)
         consumer = Nudges(self)
-        try:
-            while True:
-                await consumer.dispatch(await layer.receive(channel))
-        finally:
-            await layer.group_discard(live.WORKERS, channel)
+        async with live.listening(live.WORKERS) as ear:
+            self._channel = ear.channel
+            self.look()  # at what was announced while we did not hear
+            try:
+                while True:
+                    await consumer.dispatch(await ear.next())
+            finally:
+                self._channel = None
+
+    async def _rejoin(self) -> None:
+        """Join again and again: a layer forgets its groups when it is emptied."""
+        await asyncio.sleep(REJOIN_SECONDS)
+        if self._channel is not None:
+            await live.join(live.WORKERS, self._channel)
 
     async def _claim(self) -> None:
         """Take what is pending, then wait for a nudge, a free place or the sweep."""
@@ -194,6 +213,7 @@ class Worker:
         """Renew the leases; drop the runs that are no longer ours, hear of cancels."""
         held = dict(self._held)
         mine = await in_database(self._renew, list(held))
+        outages.changes.over()
         for run_id, ours in held.items():
             attempt, reason = mine.get(run_id, (None, None))
             if attempt != ours.run.attempt:
@@ -206,7 +226,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.SWEEP_SECONDS)
-        await in_database(queue.sweep)
+        await in_database(queue.sweep, self._lost)
         self.look()
 
     # -- runs -------------------------------------------------------------------------
@@ -236,7 +256,22 @@ class Worker:
         if not task.cancelled() and (error := task.exception()):
             logger.error("Run %s ended its task: %r", run.pk, error, exc_info=error)
 
+    async def _leave(self) -> None:
+        """Say goodbye; a heartbeat that stops says it too, if the database is away."""
+        try:
+            await in_database(self._say_goodbye)
+        except Exception as error:
+            if not outages.is_away(error):
+                raise
+            logger.warning("Worker %s left without a goodbye: %s", self.name, error)
+
     # -- rows (called on database threads) --------------------------------------------
+
+    def _lost(self, expired: Iterable[Run]) -> Iterable[Run]:
+        """Return the runs that nobody holds any more; what is held here is not lost."""
+        held = {(run_id, ours.run.attempt) for run_id, ours in [*self._held.items()]}
+        others = (run for run in expired if (run.pk, run.attempt) not in held)
+        return self._overdue.lost(others)
 
     def _say_hello(self) -> None:
         gone = [self.name, *workers.gone_from_this_host()]
@@ -250,14 +285,14 @@ class Worker:
                 "capacity": self.capacity,
                 "running": 0,
                 "started_at": timezone.now(),
-                "heartbeat_at": timezone.now(),
+                "heartbeat_at": clock.in_seconds(0),
                 "stopped_at": None,
             },
         )
 
     def _renew(self, held: list[UUID]) -> dict[UUID, tuple[int, str | None]]:
         WorkerRow.objects.filter(name=self.name).update(
-            heartbeat_at=timezone.now(), running=len(held)
+            heartbeat_at=clock.in_seconds(0), running=len(held)
         )
         return queue.renew(self.name, held) if held else {}
 

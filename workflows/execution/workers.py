@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import socket
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.utils import timezone
 
+from workflows.execution import clock
 from workflows.models import Worker
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def alive() -> QuerySet[Worker]:
     """Return the workers whose last heartbeat is younger than a lease."""
-    since = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
+    since = clock.in_seconds(-settings.LEASE_SECONDS)
     return Worker.objects.filter(stopped_at=None, heartbeat_at__gte=since)
 
 

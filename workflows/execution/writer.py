@@ -18,10 +18,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
-from workflows.execution import statements
+from workflows.execution import outages, statements
 from workflows.execution.rows import rows_of
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 2_000  # records in one transaction
 FIRST_RETRY_SECONDS = 0.1  # doubled up to the last while the database is away
 LAST_RETRY_SECONDS = 5.0
-
-# "database is locked", connections refused or cut: worth waiting for
-_AWAY = (OperationalError, InterfaceError)
 
 
 class LeaseLost(Superseded):
@@ -65,6 +62,7 @@ class Writer:
         self._waiting: deque[StepRecord] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
         self.batches = 0
         self.records = 0
@@ -80,6 +78,10 @@ class Writer:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
+
+    def give_up(self) -> None:
+        """Wait for a database that is away no longer: what it does not take now fails."""
+        self._given_up.set()
 
     def submit(self, record: StepRecord) -> asyncio.Future[int]:
         """Queue a record; the future gives the run's version once it is durable."""
@@ -124,14 +126,18 @@ class Writer:
         pause = FIRST_RETRY_SECONDS
         while True:
             try:
-                return self._commit(batch)
-            except _AWAY as error:
-                connection.close()
-                if not is_away(error):
+                versions = self._commit(batch)
+            except Exception as error:
+                if not outages.is_away(error):
                     raise
-                logger.warning("The database is away (%s); trying again.", error)
-                time.sleep(pause)
+                connection.close()
+                outages.database.met(error)
+                if self._given_up.wait(pause):
+                    raise
                 pause = min(pause * 2, LAST_RETRY_SECONDS)
+            else:
+                outages.database.over()
+                return versions
 
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
         started = time.monotonic()
@@ -181,14 +187,3 @@ class Writer:
                 future.set_exception(LeaseLost(record))
         if versions:
             self._on_committed(versions)
-
-
-def is_away(error: Exception) -> bool:
-    """Tell whether waiting may help: the server is gone or the file is locked.
-
-    A full disk or a read-only database is no such case: it stops the run with its
-    own message, and the run can be resumed.
-    """
-    text = str(error).lower()
-    hopeless = ("disk", "full", "readonly", "read-only", "no such table", "no space")
-    return not any(word in text for word in hopeless)

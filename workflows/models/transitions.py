@@ -16,7 +16,8 @@ its attempt, so that a worker whose lease was taken over changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from typing import TYPE_CHECKING, Final
 
 from django.db import models
 from django.db.models import F, Q
@@ -25,9 +26,11 @@ from django.utils import timezone
 from workflows.models.status import ENDED, RESUMABLE, Status
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from workflows.models.runs import Run  # noqa: F401 - in the quotes below
+
+
+# The lease of a worker that is known to be gone: nobody waits for a sign of life.
+GIVEN_UP: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -53,9 +56,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def expire(self) -> int:
         """End the leases of workers that are known to be gone: the sweep does the rest."""
-        return self.filter(status=Status.RUNNING).update(
-            lease_expires_at=timezone.now()
-        )
+        return self.filter(status=Status.RUNNING).update(lease_expires_at=GIVEN_UP)
 
     def finish(
         self,

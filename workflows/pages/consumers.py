@@ -18,10 +18,11 @@ from urllib.parse import parse_qsl
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from workflows.errors import RunNotFound
-from workflows.execution import live
+from workflows.execution import live, outages
 from workflows.execution.database import in_database
 from workflows.pages import access, inbox
 from workflows.pages.lists import LISTS
+from workflows.pages.outage import BROKEN, TRY_AGAIN_LATER
 from workflows.pages.renders import Drawing, drawings
 from workflows.pages.run_page import RunPage, render_regions
 from workflows.system import system
@@ -45,6 +46,19 @@ class LivePage(AsyncWebsocketConsumer):
 
     group: str
     pause_seconds = 0.0
+    rejoin_seconds = 30.0  # between two looks that nothing announced
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one page until it leaves, or is lost; nothing of it is kept then."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._key: Hashable = None
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._tasks:
+                drawings.leave(self._key)
+            for task in self._tasks:
+                task.cancel()
 
     async def connect(self) -> None:
         """Let members in, join the group, then catch up with what happened meanwhile."""
@@ -54,30 +68,28 @@ class LivePage(AsyncWebsocketConsumer):
         self._shown = asyncio.Event()
         self._shown.set()
         self._checked = time.monotonic()
-        self._task: asyncio.Task[None] | None = None
-        self._key: Hashable = None
         person = cast("User | AnonymousUser", self.scope["user"])
         if not access.is_member(person):
             await self._refuse(REFUSED)
             return
         self.person = cast("User", person)
-        await self.channel_layer.group_add(self.group, self.channel_name)
+        await live.join(self.group, self.channel_name)
         if not await self.prepare():
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+            await live.leave(self.group, self.channel_name)
             await self._refuse(GONE)
             return
         self._key = self.key()
         drawings.watch(self._key)
         await self.accept()
         self._again.set()
-        self._task = asyncio.create_task(self._keep_true())
+        self._tasks = [
+            asyncio.create_task(self._keep_true()),
+            asyncio.create_task(self._keep_hearing()),
+        ]
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
-        """Leave, and stop drawing."""
-        if self._task is not None:
-            self._task.cancel()
-            drawings.leave(self._key)
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+        """Leave the group."""
+        await live.leave(self.group, self.channel_name)
 
     async def receive(
         self,
@@ -139,10 +151,24 @@ class LivePage(AsyncWebsocketConsumer):
                 await asyncio.sleep(self.pause_seconds)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
             # the page says that it reconnects, and gets the truth then
+            if outage := outages.of(error):
+                outage.met(error)
+                await self.close(TRY_AGAIN_LATER)
+                return
             logger.exception("A live page could not be drawn: %r", self._key)
-            await self.close(1011)
+            await self.close(BROKEN)
+
+    async def _keep_hearing(self) -> None:
+        """Now and then join again and look: a channel layer that was emptied tells nothing."""
+        while True:
+            await asyncio.sleep(self.rejoin_seconds)
+            try:
+                await live.join(self.group, self.channel_name)
+            except outages.Unheard as error:
+                outages.messages.met(error)
+            self.note({})
 
     async def _until_shown(self) -> None:
         try:

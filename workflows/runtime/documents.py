@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflows.execution.database import in_database
+from workflows.execution.database import when_there
 from workflows.models import Document
 from workflows.runtime.errors import NotFound, Unsupported
 from workflows.runtime.pdf import read_page, read_pages
@@ -24,7 +24,7 @@ class StoredDocuments:
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return its name, kind and size. Raises NotFound."""
-        row = await in_database(find_document, document)
+        row = await when_there(find_document, document)
         return DocumentInfo(
             id=row.pk,
             name=row.name,
@@ -35,17 +35,17 @@ class StoredDocuments:
 
     async def read(self, document: UUID) -> bytes:
         """Return its bytes. Raises NotFound."""
-        row = await in_database(find_document, document)
+        row = await when_there(find_document, document)
         return await asyncio.to_thread(_read, row)
 
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return the text layer of every page. Raises NotFound, Unsupported, PdfError."""
-        row = await in_database(find_document, document)
+        row = await when_there(find_document, document)
         return await asyncio.to_thread(read_pages, source_of(row))
 
     async def page(self, document: UUID, number: int) -> Page:
         """Return the text layer of one page, from 1. Raises NotFound."""
-        row = await in_database(find_document, document)
+        row = await when_there(find_document, document)
         return await asyncio.to_thread(read_page, source_of(row), number)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 
-from workflows.execution.database import in_database
+from workflows.execution.database import when_there
 from workflows.models import PageImage
 from workflows.runtime.documents import find_document, source_of
 from workflows.runtime.pdf import render_page
@@ -30,9 +30,9 @@ class StoredImages:
 
     async def render(self, document: UUID, page: int, *, dpi: int = 150) -> ImageInfo:
         """Return one page, from 1, as a PNG. Raises NotFound, PdfError, Invalid."""
-        row = await in_database(find_document, document)
+        row = await when_there(find_document, document)
         async with _rendering:
-            image, data = await asyncio.to_thread(_rendered, row, page, dpi)
+            image, data = await when_there(_rendered, row, page, dpi)
         return ImageInfo(
             id=image.pk,
             page=page,

@@ -1,0 +1,63 @@
+"""What became of runs: how they stand, and whether their history is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tests.crash.processes import Installation, wait_for
+
+
+def run_of(installation: Installation, run_id: str) -> dict[str, Any]:
+    """Return the row of one run."""
+    return next(
+        run for run in installation.drive("report")["runs"] if run["id"] == run_id
+    )
+
+
+def wait_until_ended(
+    installation: Installation, *, seconds: float = 60
+) -> dict[str, Any]:
+    """Return the report once every run has ended."""
+
+    def report_of_ended() -> dict[str, Any] | None:
+        report: dict[str, Any] = installation.drive("report")
+        over = {"completed", "failed", "cancelled"}
+        return report if all(run["status"] in over for run in report["runs"]) else None
+
+    return wait_for(report_of_ended, what="all runs to end", seconds=seconds)  # type: ignore[no-any-return]
+
+
+def check_history(report: dict[str, Any], rounds: int) -> None:
+    """Assert that every run completed and every step was recorded exactly once."""
+    assert {run["status"] for run in report["runs"]} == {"completed"}
+    completed = Counter(
+        (s["run_id"], s["sequence"])
+        for s in report["stages"]
+        if s["status"] == "completed"
+    )
+    steps = rounds + 2
+    expected = {(run["id"], n + 1) for run in report["runs"] for n in range(steps)}
+    assert set(completed) == expected
+    assert set(completed.values()) == {1}
+    saved = Counter((c["run_id"], c["sequence"]) for c in report["checkpoints"])
+    assert set(saved) == {
+        (run["id"], n) for run in report["runs"] for n in range(steps + 1)
+    }
+    by = {
+        (s["run_id"], s["sequence"]): s["attempt"]
+        for s in report["stages"]
+        if s["status"] == "completed"
+    }
+    for checkpoint in report["checkpoints"]:
+        if checkpoint["sequence"]:
+            place = (checkpoint["run_id"], checkpoint["sequence"])
+            assert by[place] == checkpoint["attempt"]
+    taken = {(d["run_id"], d["sequence"]) for d in report["decisions"] if d["taken"]}
+    assert taken >= {(run["id"], n) for run in report["runs"] for n in range(1, steps)}
+    for run in report["runs"]:
+        result = report["results"][run["id"]]
+        nodes = ["begin", *["work"] * rounds, "finish"]
+        assert result["steps"] == [
+            f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)
+        ]

@@ -1,0 +1,257 @@
+"""PostgreSQL or Redis away for a while, or writable no longer: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.histories import check_history, run_of, wait_until_ended
+from tests.crash.processes import Installation, wait_for
+from tests.crash.visitor import Refused, Visitor
+from tests.servers import OwnPostgres, OwnRedis, RunningServer, running_server
+
+pytestmark = pytest.mark.crash
+
+LEASE_SECONDS = 1.0
+ROUNDS = 2
+
+
+@pytest.fixture
+def installation(
+    tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
+) -> Installation:
+    """Give an installation on servers that the test may stop."""
+    return Installation(
+        tmp_path,
+        database=own_postgres.url,
+        redis=own_redis.url,
+        LEASE_SECONDS=str(LEASE_SECONDS),
+        HEARTBEAT_SECONDS="0.25",
+    )
+
+
+@pytest.fixture
+def server(installation: Installation) -> Iterator[RunningServer]:
+    """Give a process that serves the installation's pages."""
+    with running_server(installation.data_dir, **installation.settings) as server:
+        yield server
+
+
+@pytest.fixture
+def visitor(server: RunningServer) -> Iterator[Visitor]:
+    """Give somebody who is signed in."""
+    with Visitor(server.url) as visitor:
+        yield visitor
+
+
+def readiness(server: RunningServer) -> tuple[int, dict[str, Any]]:
+    """Return what /health/ready says: the status, and a finding for each part."""
+    with Visitor(server.url, sign_in=False) as probe:
+        answer = probe.get("/health/ready")
+    return answer.status, json.loads(answer.text)["checks"]
+
+
+def is_ready(server: RunningServer) -> bool:
+    """Tell whether every part is well."""
+    return readiness(server)[0] == 200
+
+
+def says_of(server: RunningServer, part: str, words: str) -> bool:
+    """Tell whether it is not ready, and gives these words as the reason."""
+    status, checks = readiness(server)
+    return status == 503 and not checks[part]["ok"] and words in checks[part]["message"]
+
+
+def for_longer_than_a_lease(moment: float) -> bool:
+    """Tell whether so long an outage has passed that every lease ran out."""
+    return time.monotonic() > moment + LEASE_SECONDS * 1.5
+
+
+def next_code(socket: Any) -> int:
+    """Return the code with which a socket is closed, passing over what it is sent."""
+    while not isinstance(said := socket.next(), int):
+        pass
+    return said
+
+
+def check_what_a_visitor_is_told(
+    visitor: Visitor, page: str, form: Mapping[str, str]
+) -> None:
+    """Assert that pages, deeds on a page, and sockets are told of the outage."""
+    answer = visitor.get(page)
+    assert answer.status == 503
+    assert "The database does not answer just now." in answer.text
+    assert answer.headers["Retry-After"] == "5"
+    answer = visitor.send(page + "cancel/", form, HX_Request="true")
+    assert answer.status == 503
+    assert 'hx-swap-oob="outerMorph"' in answer.text
+    assert "What you sent was not accepted." in answer.text
+    assert visitor.get("/health/live").status == 200
+    with pytest.raises(Refused, match="403"):
+        visitor.open_socket(f"/ws{page}")
+
+
+def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
+    installation: Installation,
+    server: RunningServer,
+    visitor: Visitor,
+    own_postgres: OwnPostgres,
+    tmp_path: Path,
+) -> None:
+    hold = tmp_path / "hold"
+    runs = installation.launch(10, rounds=ROUNDS, hold=str(hold))
+    page = f"/runs/{runs[0]}/"
+    with ExitStack() as stack:
+        workers = [stack.enter_context(installation.worker(name)) for name in "ab"]
+        socket = stack.enter_context(visitor.open_socket(f"/ws{page}"))
+        assert "run-status" in str(socket.next())
+        wait_for(lambda: len(installation.traces()) == 20, what="nodes to be held")
+
+        form = visitor.form_of("/workflows/count/")
+
+        own_postgres.stop()
+        stopped = time.monotonic()
+        hold.touch()  # nodes end now, and nobody takes what they return
+        assert says_of(server, "database", "It cannot be reached")
+        check_what_a_visitor_is_told(visitor, page, form)
+        wait_for(partial(for_longer_than_a_lease, stopped), what="leases to run out")
+        assert [worker.poll() for worker in workers] == [None, None]
+        assert server.process.poll() is None
+
+        own_postgres.start()
+        report = wait_until_ended(installation)
+        wait_for(partial(is_ready, server), what="the green light")
+        assert visitor.get(page).status == 200
+        with visitor.open_socket(f"/ws{page}") as again:
+            assert 'data-status="completed"' in str(again.next())
+    check_history(report, ROUNDS)
+    assert set(Counter(installation.traces()).values()) == {1}, "no node ran twice"
+    assert {attempt["number"] for attempt in report["attempts"]} == {1}
+    log = installation.logs() + server.log.read_text()
+    assert "Traceback" not in log
+    assert log.count("The database is away") == len(workers) + 1, "told once a process"
+    assert log.count("The database is back") == len(workers) + 1
+
+
+@pytest.mark.slow
+def test_a_worker_told_to_stop_while_postgresql_is_away_ends_all_the_same(
+    tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
+) -> None:
+    installation = Installation(
+        tmp_path, database=own_postgres.url, redis=own_redis.url, DRAIN_SECONDS="0.1"
+    )
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))
+    with installation.worker("first") as first:
+        wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
+        own_postgres.stop()
+        first.terminate()
+        assert first.wait(30) == 0
+    assert "its lease will end" in installation.logs()
+    assert "Traceback" not in installation.logs()
+    own_postgres.start()
+    hold.touch()
+    with installation.worker("second"):
+        report = wait_until_ended(installation)
+    check_history(report, ROUNDS)
+    assert Counter(installation.traces()).pop(f"{run_id}/work/2") == 2
+
+
+def test_while_redis_is_away_launches_are_accepted_and_done(
+    installation: Installation,
+    server: RunningServer,
+    visitor: Visitor,
+    own_redis: OwnRedis,
+) -> None:
+    with installation.worker("only"):
+        wait_for(partial(is_ready, server), what="the green light")
+        (before,) = installation.launch(rounds=ROUNDS)
+        socket = visitor.open_socket(f"/ws/runs/{before}/")
+        own_redis.stop()
+        assert next_code(socket) == 4503
+        socket.close()
+        with pytest.raises(Refused, match="403"):
+            visitor.open_socket(f"/ws/runs/{before}/")
+        assert says_of(server, "messages", "cannot be reached")
+        form = {"trace": str(installation.trace), "rounds": str(ROUNDS), "seconds": "0"}
+        launched = visitor.post("/workflows/count/", form)
+        assert launched.status == 302, launched.text
+        report = wait_until_ended(installation)
+        assert len(report["runs"]) == 2
+        assert visitor.get(launched.headers["Location"]).status == 200
+
+        own_redis.start()
+        wait_for(partial(is_ready, server), what="the green light")
+        with visitor.open_socket(f"/ws/runs/{before}/") as again:
+            assert 'data-status="completed"' in str(again.next())
+    check_history(report, ROUNDS)
+    assert set(Counter(installation.traces()).values()) == {1}
+    log = installation.logs() + server.log.read_text()
+    assert "Traceback" not in log
+    assert log.count("The channel layer is away") == 2, "told once a process"
+
+
+def test_a_worker_hears_again_after_redis_lost_everything(
+    tmp_path: Path, postgres_url: str, own_redis: OwnRedis
+) -> None:
+    # No sweep comes to the rescue: only a nudge can start the second run.
+    installation = Installation(
+        tmp_path,
+        database=postgres_url,
+        redis=own_redis.url,
+        SWEEP_SECONDS="3000",
+    )
+    with installation.worker("only"):
+        installation.launch(rounds=ROUNDS)
+        wait_until_ended(installation)
+        own_redis.stop()
+        own_redis.start()
+        wait_for(
+            lambda: "The channel layer is back" in installation.logs(),
+            what="the worker to listen again",
+        )
+        installation.launch(rounds=ROUNDS)
+        check_history(wait_until_ended(installation), ROUNDS)
+
+
+@pytest.mark.slow
+def test_a_read_only_database_stops_runs_and_lets_them_go_on(
+    installation: Installation,
+    server: RunningServer,
+    visitor: Visitor,
+    own_postgres: OwnPostgres,
+    tmp_path: Path,
+) -> None:
+    hold = tmp_path / "hold"
+    (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))
+    with installation.worker("only"):
+        wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
+        own_postgres.set("default_transaction_read_only", "on")
+        wait_for(
+            partial(says_of, server, "database", "takes no changes"), what="a red light"
+        )
+        assert visitor.get(f"/runs/{run_id}/").status == 200, "it can still be read"
+        form = {"trace": str(installation.trace), "rounds": "1", "seconds": "0"}
+        refused = visitor.post("/workflows/count/", form)
+        assert refused.status == 503
+        assert "The database refuses changes" in refused.text
+        hold.touch()
+        wait_for(
+            lambda: "read-only transaction" in installation.logs(),
+            what="the worker to say why the run stopped",
+        )
+        assert run_of(installation, run_id)["status"] == "running"
+
+        own_postgres.set("default_transaction_read_only", "off")
+        report = wait_until_ended(installation)
+        wait_for(partial(is_ready, server), what="the green light")
+    check_history(report, ROUNDS)
+    assert len(report["runs"]) == 1, "what was refused was not kept"

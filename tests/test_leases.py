@@ -1,0 +1,151 @@
+"""When a worker is believed to be lost, whatever clocks and databases do."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.factories import make_run
+from workflows.execution import queue
+from workflows.execution.leases import Overdue
+from workflows.execution.worker import Worker
+from workflows.models import Run
+
+pytestmark = pytest.mark.django_db
+
+
+class Stopwatch:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stopwatch(settings: Any) -> Stopwatch:
+    settings.HEARTBEAT_SECONDS = 5
+    settings.LEASE_SECONDS = 30
+    return Stopwatch()
+
+
+@pytest.fixture
+def overdue(stopwatch: Stopwatch) -> Overdue:
+    return Overdue(stopwatch)
+
+
+def held_run(*, expired_seconds_ago: float = 1) -> Run:
+    """Return a run whose lease ran out."""
+    ended = timezone.now() - dt.timedelta(seconds=expired_seconds_ago)
+    return make_run(status="running", worker="other", attempt=1, lease_expires_at=ended)
+
+
+def status_of(run: Run) -> str:
+    return Run.objects.get(pk=run.pk).status
+
+
+def test_a_lease_that_ran_out_is_looked_at_twice(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    run = held_run()
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds = 9.9
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds = 10
+    assert queue.sweep(overdue.lost) == [run.pk]
+    assert status_of(run) == "pending"
+
+
+def test_a_worker_that_is_back_between_two_looks_keeps_its_run(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    # as after an outage of the database, or when its clock jumped by an hour
+    run = held_run(expired_seconds_ago=3600)
+    queue.sweep(overdue.lost)
+    queue.renew("other", [run.pk])
+    stopwatch.seconds = 1000
+    assert queue.sweep(overdue.lost) == []
+    assert status_of(run) == "running"
+
+
+def test_a_lease_that_is_renewed_with_a_wrong_clock_is_not_taken(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    # whose clock is an hour late renews to a moment that has passed for everyone else
+    run = held_run(expired_seconds_ago=3600)
+    for beat in range(1, 10):
+        assert queue.sweep(overdue.lost) == []
+        stopwatch.seconds += 5
+        late = timezone.now() - dt.timedelta(seconds=3600 - beat * 5)
+        Run.objects.filter(pk=run.pk).update(lease_expires_at=late)
+    assert status_of(run) == "running"
+
+
+def test_the_run_of_a_worker_known_to_be_gone_is_taken_at_once(
+    overdue: Overdue,
+) -> None:
+    run = held_run()
+    Run.objects.filter(worker="other").expire()
+    assert queue.sweep(overdue.lost) == [run.pk]
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_worker_whose_own_clock_is_wrong_takes_no_run_and_leaves_a_true_lease(
+    hours: int, monkeypatch: pytest.MonkeyPatch, overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("With SQLite there is one machine, and one clock.")
+    right = timezone.now
+    run = make_run(
+        status="running",
+        worker="other",
+        attempt=1,
+        lease_expires_at=right() + dt.timedelta(seconds=20),
+    )
+    _set_clock(monkeypatch, lambda: right() + dt.timedelta(hours=hours))
+    queue.sweep(overdue.lost)
+    stopwatch.seconds = 100
+    assert queue.sweep(overdue.lost) == []
+    queue.renew("other", [run.pk])
+    found = Run.objects.get(pk=run.pk)
+    assert found.lease_expires_at is not None
+    assert 0 < (found.lease_expires_at - right()).total_seconds() < 60
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_wrong_clock_wakes_nobody_early(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("With SQLite there is one machine, and one clock.")
+    right = timezone.now
+    soon, past = (right() + dt.timedelta(seconds=s) for s in (3600, -1))
+    sleeping = make_run(status="waiting", waiting_for="wait", wake_at=soon)
+    due = make_run(status="waiting", waiting_for="wait", wake_at=past)
+    _set_clock(monkeypatch, lambda: right() + dt.timedelta(hours=hours))
+    assert queue.sweep() == [due.pk]
+    assert status_of(sleeping) == "waiting"
+
+
+def _set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:
+    monkeypatch.setattr(timezone, "now", now)
+
+
+async def test_a_worker_does_not_take_what_it_holds_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker("only", 1)
+    run = Run(attempt=3, lease_expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
+    assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
+    monkeypatch.setattr(worker, "_held", {run.pk: type("Held", (), {"run": run})()})
+    assert [*worker._lost([run])] == []  # noqa: SLF001

@@ -1,0 +1,105 @@
+"""The database or Redis, away for a while: told once, and told once when it is back.
+
+An outage is no error of anybody's: nothing is lost by waiting, so there is no traceback
+for each try, but one line when it begins and one when it is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+# What PostgreSQL says of a connection that it ended, whatever class the driver gives it:
+# idle in a transaction, shut down, crashed, starting.
+_ENDED = {"25P03", "57P01", "57P02", "57P03"}
+_STUCK_STATES = {"53100", "25006"}  # the disk is full, the transaction read-only
+# what SQLite says, and what an operating system says through either
+_STUCK_WORDS = (
+    "disk is full",
+    "disk i/o error",
+    "no space left",
+    "readonly database",
+    "read-only file system",
+)
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether waiting may help: the server is gone or the file is locked."""
+    if isinstance(error, DatabaseError | InterfaceError) and _state(error) in _ENDED:
+        return True
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        and not is_stuck(error)
+        and "no such table" not in str(error)
+    )
+
+
+def is_stuck(error: BaseException) -> bool:
+    """Tell whether the database can be read but not written to.
+
+    Waiting is left to people here: it stops the run with its own message, and the run
+    can be resumed once the disk has room or the database is writable again.
+    """
+    if not isinstance(error, DatabaseError):
+        return False
+    text = str(error).lower()
+    return _state(error) in _STUCK_STATES or any(word in text for word in _STUCK_WORDS)
+
+
+def _state(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
+
+
+class Unheard(Exception):
+    """The channel layer could not be reached."""
+
+
+class Outage:
+    """Whether something is amiss just now; says so when that changes."""
+
+    def __init__(self, what: str, over: str) -> None:
+        """Take what is said when it begins, and when it is over."""
+        self._what, self._over = what, over
+        self._since: float | None = None
+        self.count = 0  # outages so far
+
+    def met(self, error: BaseException) -> None:
+        """Note that a try failed; the first one is told."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self.count += 1
+            logger.warning("%s (%s); trying again.", self._what, _line(error))
+
+    def over(self) -> None:
+        """Note that a try succeeded; the first one after an outage is told."""
+        since, self._since = self._since, None
+        if since is not None:
+            seconds = time.monotonic() - since
+            logger.warning("%s after %.1f s.", self._over, seconds)
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of what is said of it: drivers like to go on."""
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[0]
+
+
+# One a process: its threads and tasks all meet the same outage.
+database: Final = Outage("The database is away", "The database is back")
+changes: Final = Outage("The database takes no changes", "It takes changes again")
+messages: Final = Outage("The channel layer is away", "The channel layer is back")
+
+
+def of(error: BaseException) -> Outage | None:
+    """Return the outage that an error stands for, None if it stands for something else."""
+    if is_away(error):
+        return database
+    if is_stuck(error):
+        return changes
+    return messages if isinstance(error, Unheard | RedisError) else None

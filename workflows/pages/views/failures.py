@@ -1,0 +1,72 @@
+"""What a request gets that failed on our side: a sentence when only the database is away.
+
+Nothing here asks the database, nor the session that is kept in it: this is the answer
+also to requests whose session could not be read.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from django.contrib.messages import ERROR
+from django.contrib.messages.storage.base import Message
+from django.http import HttpResponse
+from django.template.loader import render_to_string
+from django.views.decorators.csrf import requires_csrf_token
+from django.views.defaults import server_error as broken
+
+from workflows.execution import outages
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+RETRY_SECONDS: Final = 5
+AWAY: Final = (
+    "The database is away",
+    (
+        "The database does not answer just now. Runs that were accepted are safe: they"
+        " wait, and go on when it is back. What you sent was not accepted."
+    ),
+)
+STUCK: Final = (
+    "Nothing can be stored",
+    (
+        "The database refuses changes, because its disk is full or it is read-only. Runs"
+        " keep their last step, and can go on from it once that is put right. What you"
+        " sent was not accepted. Tell an administrator."
+    ),
+)
+
+
+@requires_csrf_token
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 503 with a sentence for an outage, 500 with its page for anything else."""
+    error = sys.exc_info()[1]
+    if error is None:
+        return broken(request)
+    outage = outages.of(error)
+    if outage is outages.database:
+        outage.met(error)
+        return unavailable(request, *AWAY)
+    return (
+        unavailable(request, *STUCK) if outage is outages.changes else broken(request)
+    )
+
+
+def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:
+    """Return the sentence as a page, or as a message to a page that is open already."""
+    if request.headers.get("HX-Request") == "true":
+        said = [Message(ERROR, f"{heading}. {sentence}")]
+        text = render_to_string("messages.html", {"messages": said, "oob": True})
+    else:
+        again = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
+        context = {
+            "heading": heading,
+            "sentence": sentence,
+            "again": again,
+            "seconds": RETRY_SECONDS,
+        }
+        text = render_to_string("503.html", context)
+    headers = {"Retry-After": str(RETRY_SECONDS), "Cache-Control": "no-store"}
+    return HttpResponse(text, status=503, headers=headers)
