@@ -25,7 +25,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.engine import Cancellation
-from workflows.execution import clock, live, outages, queue, workers
+from workflows.execution import clock, live, outages, queue, tally, workers
 from workflows.execution.database import close_connections, in_database
 from workflows.execution.executor import Executor
 from workflows.execution.leases import Overdue
@@ -97,6 +97,7 @@ class Worker:
                 self._claim,
                 self._beat,
                 self._sweep,
+                self._count,
             )
         ]
         try:
@@ -228,6 +229,11 @@ class Worker:
         await asyncio.sleep(settings.SWEEP_SECONDS)
         await in_database(queue.sweep, self._lost)
         self.look()
+
+    async def _count(self) -> None:
+        """Count what ended and which edges were taken, in turns with the other workers."""
+        await asyncio.sleep(settings.SWEEP_SECONDS)
+        await in_database(tally.count_due)
 
     # -- runs -------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""Counting what ended and which edges were taken, hour by hour, as history grows.
+
+One worker at a time counts: it moves the due time first, by one conditional UPDATE. An
+hour is counted again until it is closed, and each count replaces the one before, so that
+a worker that dies half-way leaves nothing wrong behind. How often it counts follows from
+what a count costs: a twentieth of one worker's time at most.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import TruncHour
+from django.utils import timezone
+
+from workflows.models import Decision, EdgeTally, Run, RunTally, Tally
+from workflows.models.moments import decisions_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HISTORY = "history"
+HOUR = dt.timedelta(hours=1)
+SPAN = 24 * HOUR  # counted in one transaction
+CLOSED_AFTER = HOUR  # that a row may be written late
+LEAST_PAUSE_SECONDS = 2.0
+SHARE = 20  # a count is followed by a pause of so many times its length
+TURN_SECONDS = 2.0  # that a worker counts on while it is behind
+
+
+def count_due() -> bool:
+    """Count what is new, if something is and nobody does so already; tell whether."""
+    now = timezone.now()
+    row, _ = Tally.objects.get_or_create(name=HISTORY, defaults={"next_at": now})
+    seen = _newest()
+    if row.next_at > now or row.seen == seen:
+        return False
+    mine = Tally.objects.filter(pk=HISTORY, next_at=row.next_at)
+    if not mine.update(next_at=now + dt.timedelta(minutes=5)):
+        return False  # another worker counts
+    began = time.monotonic()
+    until, behind = _count_from(row.counted_until, now)
+    pause = max(LEAST_PAUSE_SECONDS, SHARE * (time.monotonic() - began))
+    Tally.objects.filter(pk=HISTORY).update(
+        counted_until=until,
+        counted_at=timezone.now(),
+        seen="" if behind else seen,
+        next_at=timezone.now() + dt.timedelta(seconds=0 if behind else pause),
+    )
+    return True
+
+
+def count_all() -> None:
+    """Count the whole history, however long that takes: after a load of old rows."""
+    EdgeTally.objects.all().delete()
+    RunTally.objects.all().delete()
+    Tally.objects.update_or_create(
+        name=HISTORY,
+        defaults={"next_at": timezone.now(), "counted_until": None, "seen": ""},
+    )
+    while count_due():
+        pass
+
+
+def _newest() -> str:
+    """Return what changes whenever there is something to count."""
+    decision = Decision.objects.aggregate(newest=Max("pk"))["newest"]
+    ended = Run.objects.aggregate(newest=Max("completed_at"))["newest"]
+    return f"{decision} {ended.isoformat() if ended else ''}"
+
+
+def _count_from(
+    since: dt.datetime | None, now: dt.datetime
+) -> tuple[dt.datetime, bool]:
+    """Count from a moment to now; return which hours are closed, and if there is more."""
+    closed = _hour(now - CLOSED_AFTER)
+    deadline = time.monotonic() + TURN_SECONDS
+    for start, end in _spans(since or _beginning(now), now):
+        _count(start, end)
+        if end < closed and time.monotonic() > deadline:
+            return end, True
+    return closed, False
+
+
+def _spans(
+    since: dt.datetime, now: dt.datetime
+) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+    end = _hour(now) + HOUR
+    while since < end:
+        yield since, min(since + SPAN, end)
+        since += SPAN
+
+
+def _beginning(now: dt.datetime) -> dt.datetime:
+    """Return the hour with which history begins."""
+    ended = Run.objects.aggregate(oldest=Min("completed_at"))["oldest"]
+    decided = Decision.objects.order_by("pk").values_list("created_at", flat=True)
+    return _hour(min(filter(None, (ended, decided.first(), now))))
+
+
+def _hour(moment: dt.datetime) -> dt.datetime:
+    return moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _count(start: dt.datetime, end: dt.datetime) -> None:
+    """Count the hours from `start` to `end` anew."""
+    with transaction.atomic():
+        within = {"hour__gte": start, "hour__lt": end}
+        RunTally.objects.filter(**within).delete()
+        EdgeTally.objects.filter(**within).delete()
+        RunTally.objects.bulk_create(_run_tallies(start, end))
+        EdgeTally.objects.bulk_create(_edge_tallies(start, end))
+
+
+def _run_tallies(start: dt.datetime, end: dt.datetime) -> Iterator[RunTally]:
+    ended = Run.objects.filter(completed_at__gte=start, completed_at__lt=end).order_by()
+    hours = ended.annotate(hour=TruncHour("completed_at", tzinfo=dt.UTC))
+    for row in hours.values("hour", "workflow_name", "status").annotate(
+        count=Count("pk")
+    ):
+        yield RunTally(**row)
+
+
+def _edge_tallies(start: dt.datetime, end: dt.datetime) -> Iterator[EdgeTally]:
+    made = decisions_between(start, end).order_by()
+    hours = made.annotate(hour=TruncHour("created_at", tzinfo=dt.UTC))
+    edges = hours.values(
+        "hour", "workflow_name", "from_node", "to_node", "edge_index", "predicate_name"
+    )
+    counted = edges.annotate(
+        taken_count=Count("pk", filter=Q(taken=True)),
+        rejected=Count("pk", filter=Q(taken=False)),
+        by_people=Count("pk", filter=Q(taken=True, decided_by__isnull=False)),
+    )
+    for row in counted:
+        given: dict[str, Any] = dict(row)
+        yield EdgeTally(taken=given.pop("taken_count"), **given)

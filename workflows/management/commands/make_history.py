@@ -1,0 +1,185 @@
+"""`manage.py make_history --runs N --decisions M`: a long history, to measure pages with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, transaction
+from django.utils import timezone
+
+from workflows.execution import tally
+from workflows.models import Attempt, Decision, Outcome, Run, RunLabel, Stage
+from workflows.samples import history
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from django.db.models import Model
+
+    from workflows.samples.history import MadeRun
+
+PEOPLE = 12
+CHUNK = 5_000  # runs written at once
+STAGES_OF = 1_000  # newest runs that have stages: pages read no others
+EVERY_LOST = 20_000  # one run in so many lost a worker
+
+COLUMNS: dict[type[Model], str] = {
+    Run: "id, workflow_name, status, params, result, error_message, error_code,"
+    " error_node, created_at, updated_at, started_at, completed_at, launched_by_id,"
+    " graph, fingerprint, version, sequence, attempt, worker, recoveries,"
+    " cancel_reason, waiting_for, waiting_node, priority",
+    Decision: "run_id, workflow_name, attempt, sequence, edge_index, from_node, to_node,"
+    ' predicate_name, predicate_result, reason, "values", taken, decided_by_id, comment,'
+    " created_at",
+    Stage: "run_id, attempt, sequence, node_name, iteration, tries, status, duration_ms,"
+    " error_message, created_at",
+    RunLabel: "run_id, name, created_at",
+    Attempt: "run_id, number, worker, started_at, ended_at, outcome, error_message,"
+    " error_code, traceback",
+}
+
+
+class Command(BaseCommand):
+    """Fill an empty database with a made-up history; COPY makes it fast on PostgreSQL."""
+
+    help = (
+        "Fill an empty database with made-up runs and decisions, to measure pages with."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take how much of it."""
+        parser.add_argument("--runs", type=int, default=10_000)
+        parser.add_argument("--decisions", type=int, default=100_000)
+        parser.add_argument("--days", type=int, default=100, help="days it spans")
+        parser.add_argument("--seed", type=int, default=1)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Write it in chunks, then count it, then let the database take stock."""
+        if Run.objects.exists():
+            raise CommandError(
+                "This database has runs. Make a history in an empty one."
+            )
+        if options["runs"] < 1 or options["decisions"] < 0 or options["days"] < 1:
+            raise CommandError("There must be a run and a day at least.")
+        people = _people()
+        made = history.runs(
+            options["runs"],
+            options["decisions"],
+            days=options["days"],
+            until=timezone.now(),
+            people=len(people),
+            seed=options["seed"],
+        )
+        oldest_with_stages = options["runs"] - STAGES_OF
+        numbered = enumerate(made)
+        written = 0
+        while chunk := list(itertools.islice(numbered, CHUNK)):
+            with transaction.atomic():
+                _write(chunk, people, oldest_with_stages)
+            written += len(chunk)
+            self.stdout.write(f"{written} of {options['runs']} runs")
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE" if _is_postgres() else "ANALYZE")
+        tally.count_all()
+        self.stdout.write("The history is there, and counted.")
+
+
+def _is_postgres() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def _people() -> list[int]:
+    for number in range(PEOPLE):
+        User.objects.get_or_create(
+            username=f"made-up-{number}", defaults={"is_active": False}
+        )
+    made_up = User.objects.filter(username__startswith="made-up-").order_by("pk")
+    return list(made_up.values_list("pk", flat=True))
+
+
+def _write(
+    chunk: Sequence[tuple[int, MadeRun]], people: Sequence[int], with_stages: int
+) -> None:
+    runs = [run for _, run in chunk]
+    _insert(Run, (_run_row(run, people) for run in runs))
+    _insert(Decision, (row for run in runs for row in _decision_rows(run, people)))
+    _insert(
+        RunLabel, ((run.id, run.label, run.created_at) for run in runs if run.label)
+    )
+    newest = (run for number, run in chunk if number >= with_stages)
+    _insert(Stage, (row for run in newest for row in _stage_rows(run)))
+    lost = (run for number, run in chunk if number % EVERY_LOST == EVERY_LOST // 2)
+    _insert(Attempt, (_lost_row(run) for run in lost))
+
+
+def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
+    names = COLUMNS[model]
+    table = model._meta.db_table  # noqa: SLF001 - Django's documented model API
+    with connection.cursor() as cursor:
+        if _is_postgres():
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return
+        marks = ", ".join(["%s"] * len(names.split(",")))
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - ours
+        cursor.executemany(statement, [_for_sqlite(row) for row in rows])
+
+
+def _for_sqlite(row: Sequence[Any]) -> list[Any]:
+    return [_stored(value) for value in row]
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return value.hex
+    if isinstance(value, dt.datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
+
+
+GRAPH = json.dumps(history.GRAPH)
+
+
+def _run_row(run: MadeRun, people: Sequence[int]) -> tuple[Any, ...]:
+    code, node = ("node_failed", "judge") if run.error else ("", "")
+    cancelled = run.status == "cancelled"
+    return (
+        run.id, run.workflow, run.status, run.params, run.result, run.error,
+        "cancelled" if cancelled else code, node, run.created_at, run.completed_at,
+        run.created_at, run.completed_at, people[run.person], GRAPH, "made-up",
+        len(run.steps), len(run.steps), 1, "made-up", 0, "", "", "", 0,
+    )  # fmt: skip
+
+
+def _decision_rows(run: MadeRun, people: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    for one in run.decisions:
+        source, target, place, predicate = one.edge
+        yield (
+            run.id, run.workflow, 1, one.sequence, place, source, target, predicate,
+            one.result, one.reason, one.values, one.taken,
+            people[run.person] if one.by_person else None, "", one.at,
+        )  # fmt: skip
+
+
+def _stage_rows(run: MadeRun) -> Iterator[tuple[Any, ...]]:
+    for sequence, (node, took) in enumerate(run.steps, 1):
+        yield (
+            run.id, 1, sequence, node, sequence, 1, "completed", took, "",
+            run.created_at,
+        )  # fmt: skip
+
+
+def _lost_row(run: MadeRun) -> tuple[Any, ...]:
+    why = "Worker made-up did not renew its lease in time."
+    return (
+        run.id, 1, "made-up", run.created_at, run.completed_at, Outcome.LOST.value, why,
+        "worker_lost", "",
+    )  # fmt: skip

@@ -1,0 +1,174 @@
+"""A made-up history: runs of a few workflows, with the decisions they took.
+
+For trying out and measuring pages over many runs. What is made follows from the seed
+alone, but for the moment it ends with.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WORKFLOWS = ("made-up-intake", "made-up-review", "made-up-billing", "made-up-archive")
+SHARES = (60, 25, 14.9, 0.1)  # percent of the runs: a common one to a rare one
+LABELS = ("restricted", "secret", "unclassified", "public")
+ERRORS = (
+    "The agent did not answer within 30 s: connection refused.",
+    "The document could not be opened: page {page} is damaged.",
+    "Customer {page} is not known to the register.",
+)
+STATUSES = ("completed", "failed", "cancelled")
+OUTCOMES = (92, 6, 2)  # percent of the runs that end in each
+HOLDS = 0.4  # chance of a condition
+ASKED = 0.05  # share of reviews that a person answers
+LABELLED = 0.02  # share of runs that somebody labelled
+WORDS = ("to check", "audit", "customer b")
+NODES = ("read", "judge", "review", "publish")
+EDGES = (  # source, target, place among the source's edges, condition
+    ("read", "judge", 0, "always"),
+    ("judge", "read", 0, "is_incomplete"),
+    ("judge", "publish", 1, "is_confident"),
+    ("judge", "review", 2, "always"),
+    ("review", "publish", 0, "was_approved"),
+    ("review", "judge", 1, "always"),
+)
+GRAPH = {
+    "entry": "read",
+    "exits": ["publish"],
+    "nodes": [{"name": name, "kind": "node", "doc": ""} for name in NODES],
+    "edges": [
+        {"source": source, "target": target, "index": place, "predicate": predicate}
+        for source, target, place, predicate in EDGES
+    ],
+}
+
+
+@dataclass(slots=True)
+class MadeDecision:
+    """An edge evaluated."""
+
+    sequence: int
+    edge: tuple[str, str, int, str]
+    result: bool
+    taken: bool
+    reason: str
+    values: str  # JSON text
+    by_person: bool
+    at: dt.datetime
+
+
+@dataclass(slots=True)
+class MadeRun:
+    """A run with its decisions."""
+
+    id: UUID
+    workflow: str
+    status: str
+    params: str  # JSON text
+    result: str | None
+    error: str
+    created_at: dt.datetime
+    completed_at: dt.datetime
+    person: int  # which of those there are
+    label: str
+    steps: list[tuple[str, float]] = field(default_factory=list)  # node, milliseconds
+    decisions: list[MadeDecision] = field(default_factory=list)
+
+
+def runs(  # noqa: PLR0913 - what a history is made of
+    count: int, decisions: int, *, days: int, until: dt.datetime, people: int, seed: int
+) -> Iterator[MadeRun]:
+    """Yield so many runs with so many decisions in all, oldest first, evenly spread."""
+    made = random.Random(seed)  # noqa: S311 - nothing secret
+    pace = dt.timedelta(days=days) / max(count, 1)
+    begin, told = until - dt.timedelta(days=days), 0
+    for number in range(count):
+        run = _run(made, begin + pace * number, people)
+        wanted = (number + 1) * decisions // count - told
+        _Walk(made, run, wanted).go()
+        told += wanted
+        yield run
+
+
+def _run(made: random.Random, at: dt.datetime, people: int) -> MadeRun:
+    status = made.choices(STATUSES, OUTCOMES)[0]
+    took = dt.timedelta(seconds=made.lognormvariate(3, 1))
+    confidence, label = round(made.random(), 3), made.choice(LABELS)
+    params = {
+        "document": f"doc-{made.randrange(10**6)}",
+        "threshold": made.choice((0.7, 0.8, 0.9)),
+    }
+    result = {"label": label, "confidence": confidence, "pages": made.randrange(1, 300)}
+    error = made.choice(ERRORS).format(page=made.randrange(10**4))
+    return MadeRun(
+        id=_id(made, at),
+        workflow=made.choices(WORKFLOWS, SHARES)[0],
+        status=status,
+        params=json.dumps(params),
+        result=json.dumps(result) if status == "completed" else None,
+        error=error if status == "failed" else "",
+        created_at=at,
+        completed_at=at + took,
+        person=made.randrange(people),
+        label=made.choice(WORDS) if made.random() < LABELLED else "",
+    )
+
+
+def _id(made: random.Random, at: dt.datetime) -> UUID:
+    """Return a UUIDv7 of this moment."""
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | made.getrandbits(62))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The way of a run, gone until so many edges were evaluated."""
+
+    made: random.Random
+    run: MadeRun
+    most: int
+
+    def go(self) -> None:
+        node, at = "read", self.run.created_at
+        pace = (self.run.completed_at - self.run.created_at) / max(self.most, 1)
+        while len(self.run.decisions) < self.most:
+            self._stay(node)
+            at += pace
+            node = self._leave(node, at)
+        self._stay(node)
+
+    def _stay(self, node: str) -> None:
+        self.run.steps.append((node, self.made.lognormvariate(5, 1)))
+
+    def _leave(self, node: str, at: dt.datetime) -> str:
+        """Look at the ways out of a node, one after another; return where one leads."""
+        for edge in (edge for edge in EDGES if edge[0] == node):
+            if len(self.run.decisions) < self.most:
+                decision = self._decide(edge, at)
+                self.run.decisions.append(decision)
+                if decision.taken:
+                    return edge[1]
+        return "read"  # from the last node it begins again
+
+    def _decide(self, edge: tuple[str, str, int, str], at: dt.datetime) -> MadeDecision:
+        always, confidence = edge[3] == "always", round(self.made.random(), 3)
+        holds = always or self.made.random() < HOLDS
+        asked = edge[0] == "review" and holds and self.made.random() < ASKED
+        reason = f"confidence {confidence:.0%}, threshold 80%"
+        return MadeDecision(
+            len(self.run.steps),
+            edge,
+            result=holds,
+            taken=holds,
+            reason="always" if always else reason,
+            values="{}" if always else json.dumps({"confidence": confidence}),
+            by_person=asked,
+            at=at,
+        )
