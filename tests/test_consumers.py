@@ -143,6 +143,13 @@ async def test_a_list_that_is_not_there_says_so(alice: User) -> None:
         assert await page.closed_with() == 4404
 
 
+async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> None:
+    async with opened("/ws/lists/workers/", alice) as page:
+        assert await page.closed_with() == 4404
+    async with opened("/ws/lists/workers/", admin) as page:
+        assert "Nothing waits for a worker." in await page.look()
+
+
 async def test_who_signs_out_is_sent_nothing_more(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +304,7 @@ async def test_a_list_shows_new_runs_that_match_its_filter(
         assert failed.short_id in await page.look()
 
 
-@pytest.mark.parametrize("kind", ["home", "runs", "workflow", "approvals"])
+@pytest.mark.parametrize("kind", ["home", "runs", "workflow", "decisions", "approvals"])
 async def test_every_list_is_sent_out_of_band(alice: User, kind: str) -> None:
     path = f"/ws/lists/{kind}/?workflow=classify-document"
     async with opened(path, alice) as page:

@@ -21,8 +21,11 @@ from tests.factories import (
     make_stage,
     make_user,
     make_whole_run,
+    make_worker,
 )
+from workflows.execution import tally
 from workflows.models import ApprovalStatus, Outcome, Run, Status
+from workflows.system import system
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -47,6 +50,13 @@ def fill() -> None:
     answered = make_run(launched_by=person)
     make_approval(answered, status=ApprovalStatus.ANSWERED, answered_by=person)
     make_document(uploaded_by=person)
+    make_worker(person.username)
+    lost = make_run(status=Status.RUNNING, worker=person.username)
+    make_attempt(lost, outcome=Outcome.LOST)
+    make_run(status=Status.PENDING, workflow_name="classify-document")
+    system.label(lost.pk, "audit", by=person)
+    system.save_view("one", "status=failed", by=person, shared=True)
+    tally.count_all()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +65,15 @@ def fill() -> None:
         "/",
         "/runs/",
         "/runs/?status=failed",
+        "/runs/?label=audit&where=params.threshold+%3D+0.8&when=30d",
+        "/runs/?fields=params.threshold,result.label&column=labels,by,error",
+        "/runs/?text=document",
+        "/runs/views/",
+        "/decisions/",
+        "/decisions/?workflow=classify-document&when=30d",
+        "/decisions/?predicate=is_confident&outcome=taken",
+        "/decisions/?where=confidence+%3D+0.93&when=7d",
+        "/workers/",
         "/workflows/",
         "/workflows/classify-document/",
         "/approvals/",
@@ -145,3 +164,17 @@ def test_a_run_of_five_thousand_steps_keeps_its_page_small(
     answer = sign_in(alice).get(f"/runs/{run.pk}/")
     assert len(answer.content) < 300_000
     assert "×2500" in answer.content.decode()
+
+
+def test_a_comparison_takes_the_same_queries_whatever_its_length(
+    alice: User, sign_in: SignIn
+) -> None:
+    page = sign_in(alice)
+    first, second = make_run(), make_run()
+    for run in (first, second):
+        lengthen(run, 1, 2)
+    address = f"/compare/?a={first.pk}&b={second.pk}"
+    short = queries(page, address)
+    for run in (first, second):
+        lengthen(run, 3, 20)
+    assert queries(page, address) == short

@@ -9,7 +9,7 @@ from workflows.models import Intervention
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-    from workflows.models import Run
+    from workflows.models import Run, SavedView
 
 
 def entry(
@@ -40,3 +40,16 @@ def record(run: Run, action: str, **facts: Any) -> Intervention:
     row = entry(run, action, **facts)
     row.save(force_insert=True)
     return row
+
+
+def record_view(
+    view: SavedView, action: str, *, by: AbstractBaseUser | None
+) -> Intervention:
+    """Append what someone did to a saved view."""
+    shared = ", shared" if view.shared else ""
+    return Intervention.objects.create(
+        actor_id=by.pk if by else None,
+        actor_name=by.get_username() if by else "system",
+        action=action,
+        reason=f"{view.name}{shared}: {view.query}",
+    )

@@ -1,11 +1,13 @@
 """What a caller did wrong, as errors that pages, admin, API and commands can answer.
 
 RequestError
-├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound
+├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound
 ├─ InvalidStatus      409   the run is in no status for that
 ├─ FingerprintChanged 409   the workflow changed since the run was made
 ├─ NotAllowed         403   this person may not
 ├─ InvalidSort        400   a list cannot be sorted by that
+├─ InvalidLabel       422   that is no label
+├─ InvalidView        422   a view cannot be kept like that
 └─ InvalidParams      422   with one message a field
 """
 
@@ -51,6 +53,10 @@ class ApprovalNotFound(NotFound):
     def __init__(self, run_id: object) -> None:
         """Name the run that was asked for."""
         super().__init__(f"Run {run_id} asks nobody anything.")
+
+
+class ViewNotFound(NotFound):
+    """There is no such view. It may have been deleted, or is not shared any more."""
 
 
 class InvalidStatus(RequestError):
@@ -105,6 +111,25 @@ class InvalidSort(RequestError):
             f"Runs cannot be sorted by “{field[:80]}”. Sort by {', '.join(known)};"
             " a minus before it turns the order round."
         )
+
+
+class InvalidLabel(RequestError):
+    """That is no label."""
+
+    status = 422
+
+    def __init__(self, name: str, why: str = "") -> None:
+        """Say what a label can be, or why this one cannot be added."""
+        can_be = "A label has up to 40 characters and no comma."
+        super().__init__(
+            why or (f"“{name[:60]}” is no label. {can_be}" if name else can_be)
+        )
+
+
+class InvalidView(RequestError):
+    """A view cannot be kept like that."""
+
+    status = 422
 
 
 class InvalidParams(RequestError):

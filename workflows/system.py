@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, OrderBy, Q, QuerySet
 
-from workflows import audit, secrets
+from workflows import audit, comparing, labelling, saved_views, secrets
 from workflows.engine import GraphShape
 from workflows.errors import (
     AlreadyAnswered,
@@ -42,7 +42,9 @@ from workflows.registry import Known, Registry, registry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import AbstractBaseUser, User
+
+    from workflows.models import SavedView
 
 SORTABLE = (
     "id",
@@ -116,6 +118,15 @@ class System:
     def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
         """Return every edge a run evaluated, in order. Raises RunNotFound."""
         return self.find_run(run_id).decisions.select_related("decided_by")
+
+    def compare_states(
+        self, first: tuple[UUID, int], second: tuple[UUID, int]
+    ) -> list[comparing.Difference]:
+        """Return how the states of two runs differ, each after one of its steps.
+
+        Raises CheckpointMismatch.
+        """
+        return comparing.states_of(first, second)
 
     # -- deeds ------------------------------------------------------------------------
 
@@ -228,6 +239,40 @@ class System:
             audit.record(run, "delete", by=by, reason=reason)
             run.delete()
             live.changed_on_commit(UUID(str(run_id)))
+
+    def label(
+        self,
+        run_id: UUID | str,
+        name: str,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+    ) -> str:
+        """Put a label on a run; return it as it is kept. Raises RunNotFound, InvalidLabel."""
+        return labelling.add(self.find_run(run_id), name, by=by, reason=reason)
+
+    def unlabel(
+        self,
+        run_id: UUID | str,
+        name: str,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+    ) -> str:
+        """Take a label off a run. Raises RunNotFound, InvalidLabel."""
+        return labelling.remove(self.find_run(run_id), name, by=by, reason=reason)
+
+    def save_view(self, name: str, query: str, *, by: User, shared: bool) -> SavedView:
+        """Keep filters of the runs list under a name. Raises InvalidView."""
+        return saved_views.save(name, query, by=by, shared=shared)
+
+    def change_view(self, pk: int, name: str, *, by: User, shared: bool) -> SavedView:
+        """Rename or share a view. Raises ViewNotFound, NotAllowed, InvalidView."""
+        return saved_views.change(pk, name, by=by, shared=shared)
+
+    def delete_view(self, pk: int, *, by: User) -> SavedView:
+        """Forget a view. Raises ViewNotFound, NotAllowed."""
+        return saved_views.delete(pk, by=by)
 
     def find_approval(self, run_id: UUID | str) -> Approval:
         """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""

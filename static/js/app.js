@@ -106,6 +106,7 @@
     mark(state);
     tellTimes();
     follow();
+    tickTogether();
     clearGoodNews();
   });
 
@@ -184,6 +185,28 @@
     if (form) form.requestSubmit();
   });
 
+  // an address says only what was chosen
+  document.addEventListener("formdata", ({ target: form, formData }) => {
+    if (form.method !== "get") return;
+    for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+  });
+
+  // one tick for all runs on the page
+  const tickAll = () => document.querySelector("[data-tick-all]");
+  const ticks = () => [...document.querySelectorAll("input[name=run][type=checkbox]")];
+  const tickTogether = () => {
+    const all = tickAll();
+    if (!all) return;
+    const count = ticks().filter((tick) => tick.checked).length;
+    all.hidden = false;
+    all.checked = count > 0 && count === ticks().length;
+    all.indeterminate = count > 0 && !all.checked;
+  };
+  document.addEventListener("change", ({ target }) => {
+    if (target === tickAll()) for (const tick of ticks()) tick.checked = target.checked;
+    if (target.name === "run" || target === tickAll()) tickTogether();
+  });
+
   // good news need not stay in the way
   const clearGoodNews = () => {
     for (const message of document.querySelectorAll("#messages .message[data-tone='success']")) {
@@ -197,6 +220,7 @@
   mark(state);
   tellTimes();
   follow();
+  tickTogether();
   clearGoodNews();
   setInterval(() => {
     if (!document.hidden) tellTimes();

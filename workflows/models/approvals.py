@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import ClassVar
 
 from django.conf import settings
@@ -11,6 +12,8 @@ from django.utils import timezone
 
 from workflows.models.runs import Run
 from workflows.models.status import ApprovalStatus
+
+URGENT = dt.timedelta(hours=4)  # before it expires
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
@@ -87,3 +90,13 @@ class Approval(models.Model):
     def __str__(self) -> str:
         """Return the question."""
         return self.question
+
+    @property
+    def is_urgent(self) -> bool:
+        """Tell whether it expires soon, or has."""
+        return self.expires_at is not None and self.expires_at - timezone.now() < URGENT
+
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether the time to answer is up; the sweep closes it in a moment."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
 from workflows.errors import NotAllowed
 from workflows.pages.inbox import groups_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Person = AbstractBaseUser | AnonymousUser
 
 View = Callable[..., Any]
+Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 
 def members_only(view: View) -> View:
@@ -48,6 +50,20 @@ def is_still_member(person: User, session: SessionBase | None) -> bool:
 def may_view_run(person: Person, run: Run) -> bool:  # noqa: ARG001 - asked for each run
     """Tell whether this person may see the run."""
     return is_member(person)
+
+
+def those_seen(person: Person, rows: Rows) -> Rows:  # noqa: ARG001
+    """Return those rows that this person may see: of runs, decisions or tallies.
+
+    Every page that reads rows of many runs reads them through here. All of them have a
+    `workflow_name`, by which rights are given.
+    """
+    return rows
+
+
+def may_see_workers(person: Person) -> bool:
+    """Tell whether this person may see who does the work, and the queue."""
+    return is_member(person) and bool(getattr(person, "is_staff", False))
 
 
 def may_operate_run(person: Person, run: Run) -> bool:  # noqa: ARG001

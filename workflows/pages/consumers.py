@@ -242,7 +242,7 @@ class ListSocket(LivePage):
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = dict(parse_qsl(self.scope["query_string"].decode()))
         self.theirs = await in_database(inbox.groups_of, self.person)
-        return self.kind in LISTS
+        return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:
         """Return the list, its filters and the groups: questions differ by these."""

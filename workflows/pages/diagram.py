@@ -55,6 +55,18 @@ class EdgeState:
     rejected: int = 0
     href: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """Return taken, rejected or nothing yet; drawings of several runs say more."""
+        if self.taken:
+            return "taken"
+        return "rejected" if self.rejected else ""
+
+    @property
+    def count(self) -> str:
+        """Return what is written beside it."""
+        return f"×{self.taken}" if self.taken > 1 else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -144,10 +156,8 @@ class Edge:
 
     @property
     def outcome(self) -> str:
-        """Return taken, rejected or nothing yet."""
-        if self.state.taken:
-            return "taken"
-        return "rejected" if self.state.rejected else ""
+        """Return what came of it."""
+        return self.state.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +194,7 @@ def draw(
         width=plan.layout.width,
         height=plan.layout.height,
         nodes=tuple(_node(shape, plan, nodes or {}) for shape in plan.nodes),
-        edges=tuple(sorted(drawn, key=lambda edge: ORDER[edge.outcome])),
+        edges=tuple(sorted(drawn, key=lambda edge: ORDER.get(edge.outcome, 3))),
     )
 
 
@@ -286,7 +296,7 @@ def _edge(
     state = states.get((shape["source"], shape.get("index") or 0), EdgeState())
     text = wrap(_label(shape), LABEL_CHARS, lines=1)[0]
     aside = route.is_back or route.is_loop
-    count = f"×{state.taken}" if state.taken > 1 else ""
+    count = state.count
     at = route.label
     x = at.x + 7 if aside else at.x - (8 if count else 0)
     return Edge(

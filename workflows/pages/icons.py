@@ -47,6 +47,11 @@ DRAWN: Final[dict[str, str]] = {
     f'<path d="M9.2 2v3.2h3.2" {STROKE}/>',
     "play": '<path d="M4 2.4v11.2L13.4 8z" fill="currentColor"/>',
     "search": f'<circle cx="7" cy="7" r="4.6" {STROKE}/><path d="M10.6 10.6L14 14" {STROKE}/>',
+    # whose way it was, of two runs
+    "only-a": f'<path d="M3.8 13L8 3l4.2 10M5.4 9.4h5.2" {STROKE}/>',
+    "only-b": f'<path d="M4.6 3v10h4a2.6 2.6 0 0 0 0-5.2h-4 3.4a2.4 2.4 0 0 0 0-4.8z" {STROKE}/>',
+    "both": f'<circle cx="6" cy="8" r="4.2" {STROKE}/><circle cx="10" cy="8" r="4.2" {STROKE}/>',
+    "plus": f'<path d="M8 3v10M3 8h10" {STROKE}/>',
     "open": f'<path d="M5.8 6a2.3 2.3 0 1 1 3.2 2.1c-.7.3-1 .8-1 1.5" {STROKE}/>'
     f'<path d="M8 12.2v.1" {STROKE}/>',
 }

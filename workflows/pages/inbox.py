@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from workflows.models import Approval, ApprovalStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 MOST = 500  # open questions that are looked at
@@ -64,3 +66,20 @@ def list_answered(count: int) -> list[Approval]:
         "run__result", "run__graph", "run__secrets", "evidence", "form"
     )
     return list(closed.order_by("-answered_at")[:count])
+
+
+def by_group(approvals: Iterable[Approval]) -> list[tuple[str, list[Approval]]]:
+    """Return the questions by who may answer them; those for anyone come first."""
+    found: dict[str, list[Approval]] = {}
+    for approval in approvals:
+        name = " or ".join(sorted(map(str, approval.groups)))
+        found.setdefault(name, []).append(approval)
+    return sorted(found.items())
+
+
+def most_urgent(approvals: Iterable[Approval]) -> list[Approval]:
+    """Return the questions by when they expire; those that never do, oldest first, last."""
+    return sorted(
+        approvals,
+        key=lambda one: (one.expires_at is None, one.expires_at or one.created_at),
+    )

@@ -6,24 +6,35 @@ the same regions from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from urllib.parse import urlencode
 
-from django.contrib.auth.models import User
-
-from workflows.models import Run, Status
-from workflows.pages import inbox
+from workflows import saved_views
+from workflows.models import RunLabel, Status
+from workflows.pages import access, inbox
+from workflows.pages.columns import Columns, Row
+from workflows.pages.decision_filters import DecisionFilters
+from workflows.pages.overview import overview
 from workflows.pages.regions import drawn
+from workflows.pages.run_filters import RunFilters, id_in
+from workflows.pages.walk import page_of
+from workflows.pages.workers import workers_for
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-LONGEST = 150  # characters of a name in a query
-PAGE = 50  # runs on one page
+    from workflows.models import Run, SavedView
+
 FEW, FEWEST = 6, 4  # runs in a short list
+DIGITS = 18  # read of a number
+OFFERED, LATELY = 100, 2_000  # labels offered, labels looked at
+OF_A_WORKFLOW = Columns(ours=("launched", "by", "took"))
 Context = dict[str, Any]
 
 
@@ -34,87 +45,102 @@ class LiveList:
     context: Callable[[Mapping[str, str], User], Context]
     template: str
     regions: tuple[str, ...]
+    may: Callable[[User], bool] = access.is_member
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
         """Return its regions as HTML to be swapped in out of band."""
         return drawn(self.template, self.regions, self.context(query, person))
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which runs a list shows."""
-
-    workflow: str = ""
-    status: str = ""
-    who: str = ""
-    before: str = ""  # id of the last run on the page before
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> Filters:
-        """Take what a query says; what means nothing is left out."""
-        status, before = query.get("status", ""), query.get("before", "")
-        return cls(
-            workflow=_text(query, "workflow"),
-            status=status if status in Status.values else "",
-            who=_text(query, "who"),
-            before=before if _is_id(before) else "",
-        )
-
-    @property
-    def is_any(self) -> bool:
-        """Tell whether anything is filtered."""
-        return bool(self.workflow or self.status or self.who)
-
-    def runs(self) -> QuerySet[Run]:
-        """Return the runs, newest first."""
-        runs = system.list_runs(workflow=self.workflow, status=self.status)
-        if self.who:
-            runs = runs.filter(launched_by__username=self.who)
-        return runs.filter(pk__lt=UUID(self.before)) if self.before else runs
+def seen(person: User, **wanted: Any) -> QuerySet[Run]:
+    """Return the runs that a person may see, newest first."""
+    return access.those_seen(person, system.list_runs(**wanted))
 
 
-def _text(query: Mapping[str, str], name: str) -> str:
-    """Return a name from a query; PostgreSQL's text cannot hold NUL."""
-    return query.get(name, "").replace("\x00", "")[:LONGEST]
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+def rows_of(runs: Iterable[Run], columns: Columns) -> list[Row]:
+    """Return runs as rows of a table."""
+    return [Row.of(run, columns) for run in runs]
 
 
 def runs_context(query: Mapping[str, str], person: User) -> Context:
     """Return one page of the runs that match."""
-    filters = Filters.read(query)
-    rows = list(filters.runs()[: PAGE + 1])
+    filters, columns = RunFilters.read(query), Columns.read(query)
+    before = id_in(query.get("before", ""))
+    found = page_of(
+        columns.fill(filters.by_index(person)),
+        filters.by_value(),
+        before=before,
+        indexed=not filters.text,
+    )
     return {
         "filters": filters,
-        "runs": rows[:PAGE],
-        "next": rows[PAGE - 1].pk if len(rows) > PAGE else None,
+        "columns": columns,
+        "query": with_query(filters, columns),
+        "found": found,
+        "rows": rows_of(found.rows, columns),
+        "before": before,
         "me": person,
     }
 
 
+def with_query(filters: RunFilters, columns: Columns) -> str:
+    """Return filters and columns as a query string, always written the same way."""
+    return urlencode({**filters.query, **columns.query})
+
+
+def views_of(person: User) -> list[SavedView]:
+    """Return the saved views that a person is offered."""
+    return list(saved_views.seen_by(person))
+
+
+def known_labels() -> list[str]:
+    """Return labels that were used lately, to be offered."""
+    names = RunLabel.objects.order_by("-pk").values_list("name", flat=True)
+    return sorted(set(names[:LATELY]))[:OFFERED]
+
+
 def home_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001 - as all lists
-    """Return what needs this person, what runs and what failed lately."""
-    live = system.list_runs().filter(status__in=(Status.PENDING, Status.RUNNING))
+    """Return what needs this person, what runs, what failed lately and how much ended."""
+    live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
     approvals = inbox.list_open(inbox.groups_of(person))
     return {
-        "approvals": approvals,
+        "approvals": inbox.most_urgent(approvals)[:FEWEST],
+        "more": len(approvals) > FEWEST,
         "waiting": len(approvals),
         "running": list(live[:FEW]),
-        "failed": list(system.list_runs(status=Status.FAILED)[:FEWEST]),
-        "lately": list(system.list_runs()[:FEW]),
+        "failed": list(seen(person, status=Status.FAILED)[:FEWEST]),
+        "lately": list(seen(person)[:FEW]),
+        "overview": overview(person),
     }
 
 
-def workflow_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
+def workflow_context(query: Mapping[str, str], person: User) -> Context:
     """Return the newest runs of one workflow."""
-    name = _text(query, "workflow")
-    return {"name": name, "runs": list(system.list_runs(workflow=name)[: FEW * 2])}
+    name = query.get("workflow", "").replace("\x00", "")
+    runs = seen(person, workflow=name).prefetch_related("labels")[: FEW * 2]
+    return {
+        "name": name,
+        "columns": OF_A_WORKFLOW,
+        "rows": rows_of(runs, OF_A_WORKFLOW),
+    }
+
+
+def decisions_context(query: Mapping[str, str], person: User) -> Context:
+    """Return one page of the decisions that match."""
+    filters = DecisionFilters.read(query)
+    text = query.get("before", "")[:DIGITS]
+    before = int(text) if text.isascii() and text.isdigit() else None
+    return {
+        "filters": filters,
+        "query": filters.encoded,
+        "found": filters.page(person, before),
+        "before": before,
+    }
+
+
+def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
+    """Return who works, what waits and what was lost."""
+    return {"page": workers_for(person)}
 
 
 def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
@@ -122,6 +148,7 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noq
     approvals = inbox.list_open(inbox.groups_of(person))
     return {
         "approvals": approvals,
+        "groups": inbox.by_group(approvals),
         "waiting": len(approvals),
         "answered": inbox.list_answered(FEW),
     }
@@ -132,7 +159,23 @@ LISTS: dict[str, LiveList] = {
     "home": LiveList(
         home_context,
         "home.html",
-        ("home-approvals", "home-running", "home-failed", "home-lately", "nav-waiting"),
+        (
+            "home-approvals",
+            "home-figures",
+            "home-running",
+            "home-failed",
+            "home-lately",
+            "nav-waiting",
+        ),
+    ),
+    "decisions": LiveList(
+        decisions_context, "decisions/list.html", ("decisions-rows",)
+    ),
+    "workers": LiveList(
+        workers_context,
+        "workers/list.html",
+        ("workers-alive", "workers-queue", "workers-lost"),
+        may=access.may_see_workers,
     ),
     "workflow": LiveList(workflow_context, "workflows/detail.html", ("workflow-runs",)),
     "approvals": LiveList(

@@ -2,7 +2,20 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from workflows.pages.views import approvals, documents, history, home, runs, workflows
+from workflows.pages.views import (
+    approvals,
+    bulk,
+    compare,
+    decisions,
+    documents,
+    history,
+    home,
+    run_list,
+    runs,
+    saved,
+    workers,
+    workflows,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -11,7 +24,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),
     # runs/
-    path("runs/", runs.list_runs, name="runs"),
+    path("runs/", run_list.list_runs, name="runs"),
+    path("runs/bulk/", bulk.many, name="runs-bulk"),
+    path("runs/export.<str:kind>", bulk.export, name="runs-export"),
+    path("runs/views/", saved.views, name="views"),
+    path("runs/views/<int:view_id>/", saved.change, name="view-change"),
+    path("runs/views/<int:view_id>/delete/", saved.delete, name="view-delete"),
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/cancel/", runs.cancel, name="run-cancel"),
     path("runs/<uuid:run_id>/resume/", runs.resume, name="run-resume"),
@@ -20,8 +38,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),
     path("runs/<uuid:run_id>/steps/", history.steps, name="run-steps"),
     path("runs/<uuid:run_id>/log/", history.log, name="run-log"),
+    path("compare/", compare.compare, name="compare"),
+    # decisions/
+    path("decisions/", decisions.list_decisions, name="decisions"),
     # approvals/
     path("approvals/", approvals.list_approvals, name="approvals"),
+    # workers/
+    path("workers/", workers.list_workers, name="workers"),
     # documents/
     path("documents/", documents.list_documents, name="documents"),
     path("documents/<uuid:document_id>/", documents.document, name="document"),

@@ -9,6 +9,7 @@ NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes
 TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
 JUST_NOW = 10  # seconds
 THOUSAND = 1000
+ONE_PERCENT = 0.01
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -72,3 +73,12 @@ def size(count: int) -> str:
             return f"{amount:.{0 if unit == UNITS[0] else 1}f} {unit}"
         amount /= THOUSAND
     return f"{amount:.1f} {UNITS[-1]}"
+
+
+def percent(share: float) -> str:
+    """Return a share, 0..1, as a percentage that is 0 or 100 only when it really is."""
+    if 0 < share < ONE_PERCENT:
+        return "<1%"
+    if 1 - ONE_PERCENT < share < 1:
+        return ">99%"
+    return f"{share:.0%}"

@@ -69,6 +69,12 @@ def span(length: dt.timedelta | float | None) -> str:
 
 
 @register.filter
+def percent(share: float | None) -> str:
+    """Return a share, 0..1, as a percentage."""
+    return "–" if share is None else words.percent(share)
+
+
+@register.filter
 def bytesize(count: int) -> str:
     """Return a number of bytes for people."""
     return words.size(count)

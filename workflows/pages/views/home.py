@@ -13,6 +13,7 @@ from workflows.models import Document
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
 from workflows.pages.lists import LISTS
+from workflows.pages.overview import health_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 def home(request: HtmxRequest) -> HttpResponse:
     """Show what needs the person who looks."""
     context = LISTS["home"].context({}, request.user)
+    workflows = entries()
+    how = health_of(request.user, [one.name for one in workflows])
     context |= {
-        "workflows": entries(),
+        "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
         "has_documents": Document.objects.exists(),
     }
     return render(request, "home.html", context)

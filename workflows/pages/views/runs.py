@@ -1,4 +1,4 @@
-"""Runs: the list, one run, and what people do to it."""
+"""One run, and what people do to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -17,9 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
-from workflows.pages.catalog import entries
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import LISTS
 from workflows.pages.run_page import RunPage, render_regions
 from workflows.system import system
 
@@ -27,20 +24,6 @@ if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
 
 MOST_REASON = 2_000  # characters
-
-
-@require_safe
-@members_only
-def list_runs(request: HtmxRequest) -> HttpResponse:
-    """Show the runs that match the filters, a page at a time."""
-    context = LISTS["runs"].context(request.GET.dict(), request.user)
-    context |= {
-        "workflows": entries(),
-        "statuses": Status.choices,
-        "people": User.objects.filter(runs__isnull=False).distinct()[:200],
-        "query": request.GET.urlencode(),
-    }
-    return render(request, "runs/list.html", context)
 
 
 @require_safe

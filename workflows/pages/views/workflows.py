@@ -21,6 +21,8 @@ from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms import SchemaForm
 from workflows.pages.lists import LISTS
+from workflows.pages.overview import health_of
+from workflows.pages.usage import usage_of
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -40,11 +42,17 @@ INVALID = 422
 @require_safe
 @members_only
 def list_workflows(request: HtmxRequest) -> HttpResponse:
-    """Show every workflow with its graph and how its last runs went."""
+    """Show every workflow with its graph and how its runs go."""
+    known = system.list_workflows()
+    found = [one for one in known if access.may_launch(request.user, one)]
+    how = health_of(request.user, [one.name for one in found])
     cards = [
-        {"workflow": entry(workflow), "runs": last_runs(workflow.name)}
-        for workflow in system.list_workflows()
-        if access.may_launch(request.user, workflow)
+        {
+            "workflow": entry(one),
+            "runs": last_runs(request, one.name),
+            "health": how[one.name],
+        }
+        for one in found
     ]
     return render(request, "workflows/list.html", {"cards": cards})
 
@@ -63,7 +71,9 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
     once = request.POST.get("once") or token_urlsafe(12)
-    context |= {"workflow": entry(found), "form": form, "once": once}
+    named = entry(found)
+    usage = usage_of(request.user, name, named.graph)
+    context |= {"workflow": named, "form": form, "once": once, "usage": usage}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 
@@ -127,6 +137,7 @@ def given(found: Known, form: SchemaForm) -> dict[str, Any]:
     return params
 
 
-def last_runs(name: str) -> list[Run]:
+def last_runs(request: HtmxRequest, name: str) -> list[Run]:
     """Return the last runs of a workflow, oldest first."""
-    return list(system.list_runs(workflow=name)[:LAST_RUNS])[::-1]
+    runs = access.those_seen(request.user, system.list_runs(workflow=name))
+    return list(runs[:LAST_RUNS])[::-1]

@@ -1,0 +1,165 @@
+"""The runs that match, as a file: CSV, JSON Lines or JSON, written as they are read.
+
+Rows are read in chunks by their key, one chunk after another as the reader takes them,
+so that a million of them take no more memory than two hundred. A text that a
+spreadsheet would take for a formula is written with an apostrophe before it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workflows.execution.database import in_database
+from workflows.pages.columns import as_text
+from workflows.pages.walk import all_of
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from django.db.models import Q, QuerySet
+
+    from workflows.models import Run
+    from workflows.pages.columns import Columns
+
+KINDS = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+}
+SEPARATORS = {"csv": "", "jsonl": "", "json": ",\n"}
+CHUNK = 200  # rows read at once
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+HEAD = (
+    "id",
+    "workflow",
+    "status",
+    "launched_by",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "seconds",
+    "labels",
+    "error_code",
+    "error_node",
+    "error_message",
+)
+
+
+def defused(text: str) -> str:
+    """Return a text that a spreadsheet shows and does not calculate."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is written of which runs."""
+
+    runs: QuerySet[Run]
+    condition: Q
+    columns: Columns
+    kind: str  # one of KINDS
+
+    async def parts(self) -> AsyncIterator[str]:
+        """Yield the file, part by part."""
+        chunks = all_of(self._filled(), self.condition, size=CHUNK)
+        yield self._head()
+        separator = ""
+        while (part := await in_database(self._next, chunks, separator)) is not None:
+            if part:
+                yield part
+                separator = SEPARATORS[self.kind]
+        if self.kind == "json":
+            yield "\n]\n"
+
+    def _next(self, chunks: Iterator[list[Run]], separator: str) -> str | None:
+        """Return the next chunk as text, None after the last one."""
+        runs = next(chunks, None)
+        if not runs:
+            return None if runs is None else ""
+        return separator + (
+            self._rows(runs) if self.kind == "csv" else self._objects(runs)
+        )
+
+    def _filled(self) -> QuerySet[Run]:
+        runs = self.columns.fill(self.runs).defer(None).select_related("launched_by")
+        unused = ("graph", "secrets")
+        return runs.defer(
+            *unused, *(("params", "result") if self.kind == "csv" else ())
+        )
+
+    # -- texts --------------------------------------------------------------------------
+
+    def _head(self) -> str:
+        if self.kind == "csv":  # the mark tells spreadsheets that this is UTF-8
+            names = [defused(one.name) for one in self.columns.fields]
+            return "\ufeff" + _lines([[*HEAD, *names]])
+        return "[\n" if self.kind == "json" else ""
+
+    def _rows(self, runs: Sequence[Run]) -> str:
+        return _lines(
+            [
+                _cell(value)
+                for value in (
+                    *told(run).values(),
+                    *(f.of(run) for f in self.columns.fields),
+                )
+            ]
+            for run in runs
+        )
+
+    def _objects(self, runs: Sequence[Run]) -> str:
+        if self.kind == "json":
+            return ",\n".join(_object(run) for run in runs)
+        return "".join(f"{_object(run)}\n" for run in runs)
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue()
+
+
+def told(run: Run) -> dict[str, Any]:
+    """Return what every kind of file tells of a run."""
+    elapsed = run.elapsed if run.is_ended else None
+    values = (
+        str(run.pk),
+        run.workflow_name,
+        run.status,
+        run.launched_by.get_username() if run.launched_by else "",
+        _moment(run.created_at),
+        _moment(run.started_at),
+        _moment(run.completed_at),
+        round(elapsed.total_seconds(), 3) if elapsed is not None else None,
+        [label.name for label in run.labels.all()],
+        run.error_code,
+        run.error_node,
+        run.error_message,
+    )
+    return dict(zip(HEAD, values, strict=True))
+
+
+def _object(run: Run) -> str:
+    return json.dumps(
+        {**told(run), "params": run.params, "result": run.result}, ensure_ascii=False
+    )
+
+
+def _moment(value: dt.datetime | None) -> str | None:
+    return value.isoformat(timespec="milliseconds") if value else None
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell: numbers as numbers, texts defused."""
+    if value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool)
+    ):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = ", ".join(value)
+    return defused(as_text(value))

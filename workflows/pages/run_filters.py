@@ -1,0 +1,147 @@
+"""Which runs a list shows: the filters of the runs page, as its address tells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+
+from workflows.models import RESUMABLE, Status
+from workflows.models.moments import run_id_at
+from workflows.pages import access, values
+from workflows.pages.period import ANY_TIME, Period
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.db.models import QuerySet
+
+    from workflows.models import Run
+
+LONGEST = 150  # characters of a name in a query
+COLUMNS = ("params", "result")
+NOBODY = -1
+MOST_QUERY, MOST_NAMES = 8_000, 100  # characters and names of a query
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilters:
+    """Which runs a list shows."""
+
+    workflow: str = ""
+    status: str = ""
+    who: str = ""
+    label: str = ""
+    period: Period = ANY_TIME
+    where: str = ""  # conditions on params and result, as written
+    text: str = ""  # in the error
+    conditions: tuple[values.Condition, ...] = ()
+    error: str = ""  # why `where` cannot be read: then no run matches
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> RunFilters:
+        """Take what a query says; what means nothing is left out."""
+        status, where, error = query.get("status", ""), text_in(query, "where"), ""
+        conditions: list[values.Condition] = []
+        try:
+            conditions = values.read(where, COLUMNS)
+        except values.BadCondition as refused:
+            error = str(refused)
+        return cls(
+            workflow=text_in(query, "workflow"),
+            status=status if status in Status.values else "",
+            who=text_in(query, "who"),
+            label=text_in(query, "label"),
+            period=Period.read(query),
+            where=where,
+            text=text_in(query, "text"),
+            conditions=tuple(conditions),
+            error=error,
+        )
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return what is set, as an address tells it."""
+        told = {
+            "workflow": self.workflow,
+            "status": self.status,
+            "who": self.who,
+            "label": self.label,
+            **self.period.query,
+            "where": self.where,
+            "text": self.text,
+        }
+        return {name: value for name, value in told.items() if value}
+
+    @property
+    def encoded(self) -> str:
+        """Return the same as a query string."""
+        return urlencode(self.query)
+
+    @property
+    def is_any(self) -> bool:
+        """Tell whether anything is filtered."""
+        return bool(self.query)
+
+    @property
+    def is_rare(self) -> bool:
+        """Tell whether one of the less usual filters is set."""
+        more = self.label or self.where or self.text
+        return bool(more or self.period.first or self.period.last)
+
+    def by_index(self, person: User) -> QuerySet[Run]:
+        """Return the runs that match what an index answers, newest first."""
+        runs = system.list_runs(workflow=self.workflow, status=self.status)
+        runs = access.those_seen(person, runs)
+        if self.error:
+            return runs.none()
+        if self.who:
+            runs = runs.filter(launched_by_id=id_of_person(self.who))
+        if self.label:
+            runs = runs.filter(labels__name=self.label)
+        if (since := self.period.since) is not None:
+            runs = runs.filter(pk__gte=run_id_at(since))
+        if (until := self.period.until) is not None:
+            runs = runs.filter(pk__lt=run_id_at(until))
+        return runs.filter(status__in=RESUMABLE) if self.text else runs
+
+    def by_value(self) -> Q:
+        """Return the rest as a condition: what JSON and errors say."""
+        wanted = Q()
+        for condition in self.conditions:
+            wanted &= condition.q()
+        if self.text:
+            wanted &= Q(error_message__icontains=self.text)
+        return wanted
+
+
+def id_of_person(name: str) -> int:
+    """Return a person's key, one that nobody has if there is no such person."""
+    found = User.objects.filter(username=name).values_list("pk", flat=True).first()
+    return NOBODY if found is None else found
+
+
+def text_in(query: Mapping[str, str], name: str) -> str:
+    """Return a text from a query; PostgreSQL's text cannot hold NUL."""
+    return query.get(name, "").replace("\x00", "").strip()[: values.LONGEST]
+
+
+def id_in(text: str) -> UUID | None:
+    """Return the id that a text is, None if it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def read_query(text: str) -> dict[str, str]:
+    """Return what a query string says, the last word of each name."""
+    try:
+        return dict(parse_qsl(text[:MOST_QUERY], max_num_fields=MOST_NAMES))
+    except ValueError:
+        return {}

@@ -1,0 +1,68 @@
+"""Decisions: which way all runs went, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from workflows.models import Decision
+from workflows.pages import edges, period
+from workflows.pages.access import members_only
+from workflows.pages.catalog import title_of
+from workflows.pages.lists import LISTS
+from workflows.pages.shares import shares_of
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from workflows.pages.requests import HtmxRequest
+
+OFFERED = 200  # people
+
+
+@require_safe
+@members_only
+def list_decisions(request: HtmxRequest) -> HttpResponse:
+    """Show the decisions that match, newest first, and how a workflow's were shared."""
+    context = LISTS["decisions"].context(request.GET.dict(), request.user)
+    filters = context["filters"]
+    ways = edges.known(filters.workflow)
+    context |= {
+        "workflows": workflow_names(ways),
+        "edges": ways_to_choose(ways) if filters.workflow else [],
+        "predicates": sorted({way.predicate for way in ways} - edges.ALWAYS),
+        "people": deciders(),
+        "spans": period.CHOICES,
+        "me": request.user,
+    }
+    if filters.workflow:
+        leaving = shares_of(request.user, filters.workflow, filters.period)
+        context |= {
+            "leaving": leaving,
+            "choices": any(one.is_choice for one in leaving),
+        }
+    return render(request, "decisions/list.html", context)
+
+
+def workflow_names(ways: list[edges.Way]) -> list[tuple[str, str]]:
+    """Return names and titles of the workflows that were ever decided in, by title."""
+    names = {way.workflow for way in ways} | {
+        one.name for one in system.list_workflows()
+    }
+    return sorted(((name, title_of(name)) for name in names), key=lambda one: one[1])
+
+
+def ways_to_choose(ways: list[edges.Way]) -> list[edges.Way]:
+    """Return one way for each pair of nodes."""
+    return sorted({way.value: way for way in ways}.values())
+
+
+def deciders() -> list[User]:
+    """Return the people who have decided something, by name."""
+    theirs = Decision.objects.filter(decided_by=OuterRef("pk")).order_by()
+    return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

@@ -1,0 +1,28 @@
+"""Workers and queue, for those who keep the service going."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from workflows.pages import access
+from workflows.pages.access import members_only
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.lists import LISTS
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from workflows.pages.requests import HtmxRequest
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def list_workers(request: HtmxRequest) -> HttpResponse:
+    """Show who is alive and has what in hand, what waits, and what was lost."""
+    access.require(access.may_see_workers(request.user), "see the workers")
+    context = LISTS["workers"].context({}, request.user)
+    return render(request, "workers/list.html", context)
