@@ -47,6 +47,14 @@ def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
             "workflows": "/workflows/",
             "workflow": "/workflows/classify-document/",
             "runs": "/runs/",
+            "runs-filtered": "/runs/?where=params.threshold+%3D+0.8&fields=params.threshold",
+            "runs-none": "/runs/?text=nowhere&when=1h",
+            "views": "/runs/views/",
+            "decisions": "/decisions/",
+            "decisions-of-one": "/decisions/?workflow=classify-document",
+            "compare": "/compare/?" + between(addresses),
+            "compare-with": "/compare/?" + between(addresses).split("&", maxsplit=1)[0],
+            "workers": "/workers/",
             "steps": f"{addresses['run-done']}steps/",
             "log": f"{addresses['run-done']}log/",
             "approvals": "/approvals/",
@@ -55,6 +63,15 @@ def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
             "not-found": "/nothing/",
         }
     return addresses
+
+
+def between(addresses: dict[str, str]) -> str:
+    """Return the query that compares both runs."""
+    first, second = (
+        addresses[name].rstrip("/").rsplit("/", 1)[1]
+        for name in ("run-asking", "run-done")
+    )
+    return f"a={first}&b={second}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
