@@ -115,7 +115,8 @@ class DecisionFilters:
         if self.error:
             return Found()
         rows = self._rows(person)
-        condition = Q()
+        # what was read is never empty where it has a value: so says the index, too
+        condition = ~Q(values={}) if self.conditions else Q()
         for one in self.conditions:
             condition &= one.q()
         if condition or not (self.edge or self.predicate):

@@ -1,0 +1,143 @@
+"""`python -m bench.pages [--rounds N]`: how long the pages over many runs take.
+
+Asks the pages of the database that DATABASE_URL names, in this process, as an operator
+would: everything from the request to the last byte, without a network. Fill the database
+before: `manage.py make_history --runs 1000000 --decisions 10000000`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from urllib.parse import quote_plus
+
+PAGES = {
+    "home": "/",
+    "workflows": "/workflows/",
+    "workflow": "/workflows/classify-document/",
+    "runs": "/runs/",
+    "runs, deep": "/runs/?before={middle}",
+    "runs of a workflow": "/runs/?workflow=made-up-review",
+    "runs of a rare workflow": "/runs/?workflow=made-up-archive",
+    "runs, none of that workflow": "/runs/?workflow=nowhere",
+    "runs, failed": "/runs/?status=failed",
+    "runs, failed of a rare workflow": "/runs/?workflow=made-up-archive&status=failed",
+    "runs, running": "/runs/?status=running",
+    "runs of a person": "/runs/?who=made-up-3",
+    "runs, failed of a person and workflow": "/runs/?who=made-up-3&status=failed"
+    "&workflow=made-up-billing",
+    "runs of a month": "/runs/?from={day}&to={day}",
+    "runs, failed of a day": "/runs/?from={day}&to={day}&status=failed",
+    "runs with a label": "/runs/?label=audit",
+    "runs with a label of a rare workflow": "/runs/?label=audit"
+    "&workflow=made-up-archive",
+    "runs by a common value": "/runs/?where=result.label+%3D+secret",
+    "runs by a rare value": "/runs/?where=params.document+%3D+doc-77",
+    "runs by two values": "/runs/?where=result.label+%3D+secret+and+result.pages+%3D+7",
+    "runs by a value nobody has": "/runs/?where=result.label+%3D+nowhere",
+    "runs by value, of a rare workflow": "/runs/?workflow=made-up-archive"
+    "&where=result.label+%3D+secret",
+    "runs by text in errors": "/runs/?text=refused",
+    "runs by a rare text in errors": "/runs/?text=page+77+is",
+    "runs by a text nobody has": "/runs/?text=nowhere",
+    "runs, columns": "/runs/?fields=params.threshold,result.label&column=labels,by",
+    "decisions": "/decisions/",
+    "decisions, deep": "/decisions/?before=5000000",
+    "decisions of a workflow": "/decisions/?workflow=made-up-review",
+    "decisions of a rare workflow": "/decisions/?workflow=made-up-archive",
+    "decisions of an edge": "/decisions/?workflow=made-up-intake&edge={edge}",
+    "decisions of an edge, rejected": "/decisions/?workflow=made-up-intake&edge={edge}"
+    "&outcome=rejected",
+    "decisions of an edge of a rare workflow": "/decisions/?workflow=made-up-archive"
+    "&edge={edge}",
+    "decisions of a condition": "/decisions/?predicate=was_approved",
+    "decisions of a person": "/decisions/?who=made-up-3",
+    "decisions of a person about an edge": "/decisions/?who=made-up-3&workflow=made-up-archive"
+    "&edge={edge}",
+    "decisions of a day": "/decisions/?from={day}&to={day}",
+    "decisions of a day, rejected, of an edge": "/decisions/?from={day}&to={day}"
+    "&workflow=made-up-review&edge={edge}&outcome=rejected",
+    "decisions, the last 90 days of a workflow": "/decisions/?workflow=made-up-intake"
+    "&when=90d",
+    "decisions by a value": "/decisions/?where=confidence+%3D+0.931",
+    "decisions by a value nobody read": "/decisions/?where=confidence+%3D+7",
+    "decisions by a value, of an edge": "/decisions/?workflow=made-up-archive&edge={edge}"
+    "&where=confidence+%3D+0.931",
+    "approvals": "/approvals/",
+    "workers": "/workers/",
+    "compare": "/compare/?a={middle}&b={other}",
+}
+
+
+def main() -> None:
+    """Print a line a page: median and slowest, queries, bytes."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    import django  # noqa: PLC0415 - after the environment is set
+
+    django.setup()
+    from django.conf import settings  # noqa: PLC0415
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+
+    settings.ALLOWED_HOSTS = ["testserver"]
+    person, _ = User.objects.get_or_create(
+        username="bench", defaults={"is_staff": True, "is_superuser": True}
+    )
+    client = Client()
+    client.force_login(person)
+    facts = samples()
+    print("| Page | Median | Slowest | Queries | kB |")  # noqa: T201 - its output
+    print("| --- | ---: | ---: | ---: | ---: |")  # noqa: T201
+    for name, address in PAGES.items():
+        print(measured(client, name, address.format(**facts), given.rounds))  # noqa: T201
+
+
+def samples() -> dict[str, str]:
+    """Return what stands in the addresses."""
+    from workflows.models import Run  # noqa: PLC0415
+
+    first, last = (
+        Run.objects.order_by("pk").first(),
+        Run.objects.order_by("-pk").first(),
+    )
+    if first is None or last is None:
+        raise SystemExit("The database is empty: manage.py make_history fills it.")
+    middle = first.created_at + (last.created_at - first.created_at) / 2
+    from workflows.models.moments import run_id_at  # noqa: PLC0415
+
+    two = Run.objects.filter(pk__gte=run_id_at(middle)).order_by("pk")[:2]
+    return {
+        "middle": str(two[0].pk),
+        "other": str(two[1].pk),
+        "day": middle.date().isoformat(),
+        "edge": quote_plus("judge→review"),
+    }
+
+
+def measured(client: object, name: str, address: str, rounds: int) -> str:
+    """Return one line of the table."""
+    from django.db import connection  # noqa: PLC0415
+    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+
+    times, size = [], 0
+    for _ in range(rounds):
+        began = time.perf_counter()
+        answer = client.get(address)  # type: ignore[attr-defined]
+        size = len(answer.content)
+        times.append((time.perf_counter() - began) * 1000)
+        if answer.status_code != 200:  # noqa: PLR2004
+            raise SystemExit(f"{address} answered {answer.status_code}.")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(address)  # type: ignore[attr-defined]
+    middle, most = statistics.median(times), max(times)
+    return f"| {name} | {middle:.0f} ms | {most:.0f} ms | {len(queries)} | {size / 1000:.0f} |"
+
+
+if __name__ == "__main__":
+    main()
