@@ -191,6 +191,12 @@
     for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
   });
 
+  // what takes a while says that it is under way
+  document.addEventListener("submit", ({ target: form }) => {
+    const working = form.querySelector(".working");
+    if (working) working.hidden = false;
+  });
+
   // one tick for all runs on the page
   const tickAll = () => document.querySelector("[data-tick-all]");
   const ticks = () => [...document.querySelectorAll("input[name=run][type=checkbox]")];

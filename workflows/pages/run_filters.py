@@ -89,6 +89,11 @@ class RunFilters:
         return bool(self.query)
 
     @property
+    def is_live(self) -> bool:
+        """Tell whether the list is drawn again as runs change: not if that costs much."""
+        return not self.text
+
+    @property
     def is_rare(self) -> bool:
         """Tell whether one of the less usual filters is set."""
         more = self.label or self.where or self.text

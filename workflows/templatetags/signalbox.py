@@ -69,6 +69,12 @@ def span(length: dt.timedelta | float | None) -> str:
 
 
 @register.filter
+def number(count: int, most: int = 0) -> str:
+    """Return a number for people: `12,345`; one above `most` as `10,000+`."""
+    return f"{most:,}+" if most and count > most else f"{count:,}"
+
+
+@register.filter
 def percent(share: float | None) -> str:
     """Return a share, 0..1, as a percentage."""
     return "–" if share is None else words.percent(share)
