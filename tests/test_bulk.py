@@ -133,3 +133,10 @@ def test_it_is_for_members(client: Client) -> None:
     )
     assert answer.status_code == 302
     assert Run.objects.exists()
+
+
+def test_what_fits_no_run_is_not_offered(page: Client) -> None:
+    answer = page.post("/runs/bulk/", {"do": "cancel", "run": make_run().pk})
+    text = answer.content.decode()
+    assert "None of the chosen runs is in a status for that." in text
+    assert "bulk-reason" not in text

@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Sum
+from django.db.models import F, Min, Sum
+from django.db.models.functions import TruncDay
 from django.utils import timezone
 
 from workflows.models import EdgeTally
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from workflows.pages.period import Period
 
@@ -69,53 +71,62 @@ class Leaving:
         return len(self.shares) > 1
 
 
+@dataclass(slots=True)
+class _Sum:
+    """What was counted of one edge: on the whole, and taken within each slot."""
+
+    over_time: list[int]
+    rejected: int = 0
+    by_people: int = 0
+
+    @property
+    def taken(self) -> int:
+        return sum(self.over_time)
+
+
 def shares_of(person: User, workflow: str, period: Period) -> list[Leaving]:
     """Return what was taken out of each node of a workflow within a period."""
     slots = _slots(period)
     rows = access.those_seen(person, EdgeTally.objects.order_by())
     rows = rows.filter(workflow_name=workflow, hour__gte=slots[0], hour__lt=slots[-1])
-    edges = rows.values("from_node", "to_node", "edge_index", "predicate_name")
-    totals = edges.annotate(
-        t=Sum("taken"), r=Sum("rejected"), p=Sum("by_people")
-    ).order_by("from_node", "edge_index", "to_node", "predicate_name")
-    by_hour = rows.values("hour", "from_node", "to_node", "predicate_name")
-    over_time = by_hour.annotate(t=Sum("taken")).filter(t__gt=0)
-    counts: dict[tuple[str, Way], list[int]] = defaultdict(
-        lambda: [0] * (len(slots) - 1)
+    sums: dict[str, dict[Way, _Sum]] = defaultdict(dict)
+    for row in _by_slot(rows, hourly=_is_hourly(slots)):
+        source = row["from_node"]
+        way = Way(workflow, source, row["to_node"], row["predicate_name"])
+        edge = sums[source].setdefault(way, _Sum([0] * (len(slots) - 1)))
+        edge.over_time[_place(slots, row["slot"])] += row["t"]
+        edge.rejected += row["r"]
+        edge.by_people += row["p"]
+    return [_leaving(source, edges, slots) for source, edges in sums.items()]
+
+
+def _by_slot(rows: QuerySet[EdgeTally], *, hourly: bool) -> Iterable[Mapping[str, Any]]:
+    """Return sums by hour or day, edges in the order in which they are tried."""
+    slots = rows.annotate(slot=F("hour") if hourly else TruncDay("hour"))
+    edges = slots.values("slot", "from_node", "to_node", "predicate_name")
+    counted = edges.annotate(
+        t=Sum("taken"), r=Sum("rejected"), p=Sum("by_people"), order=Min("edge_index")
     )
-    for row in over_time:
-        way = Way(workflow, row["from_node"], row["to_node"], row["predicate_name"])
-        counts[row["from_node"], way][_place(slots, row["hour"])] += row["t"]
-    leaving: dict[str, list[Mapping[str, object]]] = defaultdict(list)
-    for edge in totals:
-        leaving[edge["from_node"]].append(edge)
-    return [
-        _leaving(workflow, source, rows_, counts, slots)
-        for source, rows_ in leaving.items()
-    ]
+    return counted.order_by("from_node", "order", "to_node", "predicate_name")
 
 
 def _leaving(
-    workflow: str,
-    source: str,
-    rows: Iterable[Mapping[str, object]],
-    counts: Mapping[tuple[str, Way], list[int]],
-    slots: Sequence[dt.datetime],
+    source: str, edges: Mapping[Way, _Sum], slots: Sequence[dt.datetime]
 ) -> Leaving:
-    merged: dict[Way, list[int]] = {}
-    for row in rows:  # edges renumbered by a new version are the same edges
-        way = Way(workflow, source, str(row["to_node"]), str(row["predicate_name"]))
-        sums = merged.setdefault(way, [0, 0, 0])
-        for place, name in enumerate("trp"):
-            sums[place] += int(str(row[name]))
-    total = sum(taken for taken, _, _ in merged.values())
+    total = sum(edge.taken for edge in edges.values())
     shares = [
-        Share(way, place, taken, rejected, people, taken / total if total else 0.0)
-        for place, (way, (taken, rejected, people)) in enumerate(merged.items())
+        Share(
+            way,
+            place,
+            edge.taken,
+            edge.rejected,
+            edge.by_people,
+            edge.taken / total if total else 0.0,
+        )
+        for place, (way, edge) in enumerate(edges.items())
     ]
-    empty = [0] * (len(slots) - 1)
-    columns = [counts.get((source, share.way), empty) for share in shares]
-    bars = [_bar(slots, place, shares, columns) for place in range(len(empty))]
+    columns = [edge.over_time for edge in edges.values()]
+    bars = [_bar(slots, place, shares, columns) for place in range(len(slots) - 1)]
     return Leaving(source, shares, stacked(bars, whole=1.0))
 
 
@@ -127,8 +138,8 @@ def _bar(
 ) -> Bar:
     counts = [column[place] for column in columns]
     total = sum(counts)
-    hourly = slots[place + 1] - slots[place] <= HOUR
-    name = f"{timezone.localtime(slots[place]):{'%d %b, %H:%M' if hourly else '%d %b'}}"
+    form = "%d %b, %H:%M" if _is_hourly(slots) else "%d %b"
+    name = f"{timezone.localtime(slots[place]):{form}}"
     told = [
         f"{in_words(share.way.target)} {percent(count / total)} ({count})"
         for share, count in zip(shares, counts, strict=True)
@@ -152,6 +163,10 @@ def _slots(period: Period) -> list[dt.datetime]:
     while count > MOST_BARS:
         step, count = step * 2, (count + 1) // 2
     return [start + step * place for place in range(count + 1)]
+
+
+def _is_hourly(slots: Sequence[dt.datetime]) -> bool:
+    return slots[1] - slots[0] <= HOUR
 
 
 def _place(slots: Sequence[dt.datetime], moment: dt.datetime) -> int:
