@@ -49,9 +49,12 @@ class Encoder:
         return Checkpoint.Kind.FULL, text
 
 
+_compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def dumps(value: object) -> str:
     """Return compact JSON text in ASCII: any database stores it unchanged."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _compact.encode(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ UNREAD = {"graph", "result"}  # columns of a run that its worker has no use for
 # The next runs for free places, by priority, then fair between workflows, then by age.
 # Fair means: of two workflows the one with fewer runs under way goes first, however many
 # each has waiting. `names` walks the index from one workflow to the next, so that ten
-# thousand waiting runs of one of them cost no more than ten.
+# thousand waiting runs of one of them cost no more than ten. `following` looks at each
+# row once more, under its lock; CASE keeps the planner from doing that by way of the
+# index of all that is pending, which it believes to be all but empty.
 _FOLLOWING = """
     WITH RECURSIVE names(name) AS (
         SELECT MIN(workflow_name) FROM {runs} WHERE status = 'pending'
@@ -58,8 +60,8 @@ _FOLLOWING = """
         FROM firsts LEFT JOIN under_way ON under_way.name = firsts.workflow_name
     ),
     following AS MATERIALIZED (
-        SELECT run.id FROM {runs} AS run JOIN turns ON turns.id = run.id
-        WHERE run.status = 'pending'
+        SELECT run.id FROM turns JOIN {runs} AS run ON run.id = turns.id
+        WHERE CASE WHEN run.status = 'pending' THEN 1 ELSE 0 END = 1
         ORDER BY turns.priority DESC, turns.turn, run.id
         LIMIT {limit} {lock}
     )
@@ -69,7 +71,7 @@ _CLAIMED = """
         status = 'running', worker = {worker}, lease_expires_at = {until},
         attempt = claimed.attempt + 1, version = claimed.version + 1,
         started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
-    WHERE claimed.status = 'pending' AND claimed.id IN (SELECT id FROM following)
+    WHERE claimed.id IN (SELECT id FROM following)
     RETURNING {columns}
 """
 OTHERS = 4  # times the free places: how far to look past runs that rivals are taking

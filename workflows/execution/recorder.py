@@ -10,7 +10,6 @@ goes out in between.
 from __future__ import annotations
 
 import asyncio
-import copy
 import threading
 import time
 from functools import partial
@@ -330,13 +329,18 @@ class Recorder:
 
     @property
     def _standing(self) -> Standing:
-        stage = copy.copy(self._stage)
-        return Standing(self._sequence, self._waiting_node, self._wake_at, stage)
+        return Standing(self._sequence, self._waiting_node, self._wake_at, self._stage)
 
     def _take_record(self) -> tuple[StepRecord, Standing]:
-        """Give the record that has gathered, and begin another."""
+        """Give the record that has gathered, and begin another.
+
+        The stage under way goes on as a copy: nothing changes in what was given.
+        """
         record, self._record = self._record, self._new_record()
-        return record, self._standing
+        standing = self._standing
+        if self._stage is not None:
+            self._stage = self._stage.copy()
+        return record, standing
 
     async def _flush(self) -> None:
         """Return once everything is durable; forget what the database refused."""
@@ -351,7 +355,8 @@ class Recorder:
     def _fall_back(self) -> None:
         """Stand where the last durable record left the run, as if nothing had followed."""
         durable = self._sender.durable
-        self._sequence, self._stage = durable.sequence, copy.copy(durable.stage)
+        self._sequence = durable.sequence
+        self._stage = durable.stage.copy() if durable.stage else None
         self._waiting_node, self._wake_at = durable.waiting_node, durable.wake_at
         self._record = self._new_record()
 
@@ -365,8 +370,10 @@ class Recorder:
         self._stage = None
 
     def _write_stage(self) -> None:
-        """Add the stage as it stands now: a later change must not reach this record."""
-        self._record.stages.append(copy.copy(cast("StageRow", self._stage)))
+        """See to it that the stage, as it will stand when the record goes, is in it."""
+        stage, rows = cast("StageRow", self._stage), self._record.stages
+        if not rows or rows[-1] is not stage:
+            rows.append(stage)
 
     def _spent_ms(self, stage: StageRow) -> float:
         """Return how long the stage took; one that had paused counts from its start."""

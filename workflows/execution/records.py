@@ -29,6 +29,21 @@ class StageRow:
     items_total: int | None = None
     error: str = ""
 
+    def copy(self) -> StageRow:
+        """Return a stage that can go on while this one stays as it was recorded."""
+        return StageRow(
+            self.sequence,
+            self.node,
+            self.iteration,
+            self.status,
+            self.created_at,
+            self.tries,
+            self.duration_ms,
+            self.items_done,
+            self.items_total,
+            self.error,
+        )
+
 
 @dataclass(slots=True)
 class DecisionRow:
