@@ -25,7 +25,8 @@ def main() -> None:
         prepare(Path(home), given.db)
         for name in given.workloads:
             for _ in range(given.rounds):
-                print(json.dumps(measure(name, given.db)))  # noqa: T201 - its output
+                figures = measure(Path(home), name, given.db)
+                print(json.dumps(figures))  # noqa: T201 - its output
                 sys.stdout.flush()
 
 
@@ -57,15 +58,22 @@ def postgres(home: Path) -> str:
         return str(get_server(home / "postgres").get_uri())
 
 
-def measure(name: str, kind: str) -> dict[str, Any]:
+def measure(home: Path, name: str, kind: str) -> dict[str, Any]:
     """Return what one workload measured, on empty tables."""
+    from bench.gauges import loop_ms, syncs_per_second  # noqa: PLC0415
     from bench.workloads import WORKLOADS, Bench  # noqa: PLC0415
     from workflows.models import Run  # noqa: PLC0415
 
     Run.objects.all().delete()
     figures = asyncio.run(Bench(WORKLOADS[name]).run())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
-    return {"workload": name, "db": kind, **figures, "peak_rss_mb": round(peak, 1)}
+    return {
+        "workload": name,
+        "db": kind,
+        **figures,
+        "peak_rss_mb": round(peak, 1),
+        "gauges": {"syncs_per_s": syncs_per_second(home), "loop_ms": loop_ms()},
+    }
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from bench.gauges import server_cpu
 from workflows.engine import Node, State, Workflow, node
 from workflows.execution.database import in_database
 from workflows.execution.worker import Worker
@@ -115,6 +116,7 @@ class Bench:
         self.at.clear()
 
     async def _throughput(self) -> dict[str, Any]:
+        server = server_cpu()
         cpu, begin = time.process_time(), time.perf_counter()
         launches = [self._from_outside() for _ in range(self.workload.runs)]
         await asyncio.gather(*launches)  # on a few threads, as requests would come
@@ -122,10 +124,12 @@ class Bench:
         wall = time.perf_counter() - begin
         steps = self.workload.runs * self.workload.steps
         used = time.process_time() - cpu
+        server = server_cpu() - server
         return {
             "wall_s": round(wall, 3),
             "steps_per_s": round(steps / wall, 1),
             "cpu_s_per_1000_steps": round(used / steps * 1_000, 3),
+            "server_cpu_s_per_1000_steps": round(server / steps * 1_000, 3),
             "stored_bytes": await in_database(_stored),
             **self._flatness(),
         }

@@ -51,6 +51,11 @@ class FromFactory:
             return NO_SHAPE
 
     @property
+    def drawn(self) -> dict[str, Any]:
+        """The shape as JSON, as it is stored with a run."""
+        return self.shape.to_json()
+
+    @property
     def fingerprint(self) -> str:
         """The hash of that shape; "" without one."""
         shape = self.shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from workflows.engine.adapters import adapter, schema
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.errors import ApprovalNotFound, InvalidParams
@@ -27,7 +28,7 @@ def check_params(workflow: Known, given: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_unknown(workflow, given)
     params = _checked(kind, given)
     if kind is not None:
-        _refuse_missing_documents(TypeAdapter(kind).json_schema(), params)
+        _refuse_missing_documents(schema(kind), params)
     return params
 
 
@@ -60,10 +61,10 @@ def _refuse_unknown(workflow: Known, given: Mapping[str, Any]) -> None:
 
 
 def _refuse_missing_documents(
-    schema: Mapping[str, Any], params: Mapping[str, Any]
+    described: Mapping[str, Any], params: Mapping[str, Any]
 ) -> None:
     """Look up every document that is named at the top level of the params."""
-    for name, part in schema.get("properties", {}).items():
+    for name, part in described.get("properties", {}).items():
         if "'reference': 'document'" not in str(part) or params.get(name) is None:
             continue
         value = params[name]
@@ -79,9 +80,9 @@ def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if kind is None:
             return dict(freeze(dict(given)))
-        adapter: TypeAdapter[Any] = TypeAdapter(kind)
-        value = adapter.validate_python(dict(given))
-        return dict(freeze(adapter.dump_python(value, mode="json")))
+        checks = adapter(kind)
+        value = checks.validate_python(dict(given))
+        return dict(freeze(checks.dump_python(value, mode="json")))
     except ValidationError as error:
         raise InvalidParams(_messages(error)) from error
     except NotSerialisable as error:

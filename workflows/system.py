@@ -153,7 +153,7 @@ class System:
         run = Run(
             workflow_name=name,
             params=check_params(workflow, params or {}),
-            graph=workflow.shape.to_json(),
+            graph=workflow.drawn,
             fingerprint=workflow.fingerprint,
             launched_by_id=by.pk if by else None,
             priority=priority,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from .adapters import adapter
 from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
@@ -114,6 +114,7 @@ class Workflow(Generic[S]):
             warnings.warn(warning, DefinitionWarning, stacklevel=2)
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
+        self.drawn = self.shape.to_json()  # stored with each run: nobody changes it
 
     def factory(self, graph: Graph, runtime: object, params: Any) -> S:  # noqa: ARG002
         """Build the graph and return the initial state: the form in which a run starts.
@@ -136,7 +137,7 @@ class Workflow(Generic[S]):
         """The params in their type. Raises pydantic's ValidationError."""
         if self.params_type is None:
             return params or {}
-        return TypeAdapter(self.params_type).validate_python(
+        return adapter(self.params_type).validate_python(
             {} if params is None else params
         )
 

@@ -19,5 +19,5 @@ def adopt(run_id: UUID, workflow: Known) -> None:
     stored state is the old one, and would have to be migrated again.
     """
     Run.objects.filter(pk=run_id).update(
-        fingerprint=workflow.fingerprint, graph=workflow.shape.to_json()
+        fingerprint=workflow.fingerprint, graph=workflow.drawn
     )

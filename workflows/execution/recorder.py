@@ -233,15 +233,13 @@ class Recorder:
         stage = self._stage
         if stage is None or stage.items_done is None or not stage.items_total:
             return
-        before = stage.items_done * TOLD_PARTS // stage.items_total
         stage.items_done += 1
         self._write_stage()
-        some = stage.items_total >= TOLD_PARTS  # fewer can be counted on the page
-        if some and stage.items_done * TOLD_PARTS // stage.items_total > before:
-            done, total = stage.items_done, stage.items_total
-            self._add_log(
-                Level.DEBUG, f"{stage.node}: {done} of {total} items", timezone.now()
-            )
+        done, total = stage.items_done, stage.items_total
+        told = done * TOLD_PARTS // total > (done - 1) * TOLD_PARTS // total
+        if told and total >= TOLD_PARTS:  # fewer can be counted on the page
+            text = f"{stage.node}: {done} of {total} items"
+            self._add_log(Level.DEBUG, text, timezone.now())
 
     # -- what the executor says -------------------------------------------------------
 
@@ -256,9 +254,8 @@ class Recorder:
     def _add_log(self, level: int, message: str, now: Any) -> None:
         self._log_number += 1
         sequence = self._stage.sequence if self._stage else self._sequence
-        self._record.logs.append(
-            LogRow(self._log_number, sequence, level, message, now)
-        )
+        line = LogRow(self._log_number, sequence, level, message, now)
+        self._record.logs.append(line)
         self._sender.soon()
 
     async def end(  # noqa: PLR0913 - one argument a column
@@ -332,15 +329,11 @@ class Recorder:
         return Standing(self._sequence, self._waiting_node, self._wake_at, self._stage)
 
     def _take_record(self) -> tuple[StepRecord, Standing]:
-        """Give the record that has gathered, and begin another.
-
-        The stage under way goes on as a copy: nothing changes in what was given.
-        """
-        record, self._record = self._record, self._new_record()
-        standing = self._standing
-        if self._stage is not None:
-            self._stage = self._stage.copy()
-        return record, standing
+        """Give the record that has gathered; the stage under way goes on as a copy."""
+        given = self._record, self._standing
+        self._record = self._new_record()
+        self._stage = self._stage.copy() if self._stage else None
+        return given
 
     async def _flush(self) -> None:
         """Return once everything is durable; forget what the database refused."""
@@ -355,8 +348,8 @@ class Recorder:
     def _fall_back(self) -> None:
         """Stand where the last durable record left the run, as if nothing had followed."""
         durable = self._sender.durable
-        self._sequence = durable.sequence
-        self._stage = durable.stage.copy() if durable.stage else None
+        self._sequence, stage = durable.sequence, durable.stage
+        self._stage = stage.copy() if stage else None
         self._waiting_node, self._wake_at = durable.waiting_node, durable.wake_at
         self._record = self._new_record()
 

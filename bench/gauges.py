@@ -1,0 +1,63 @@
+"""How fast the machine is at the moment, and what the database server spends."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+GAUGE_SECONDS = 0.3
+BLOCK = b"x" * 8_192
+
+
+def syncs_per_second(home: Path) -> int:
+    """Return how often the disk makes 8 kB durable in a second."""
+    place = os.open(home / "gauge", os.O_CREAT | os.O_WRONLY, 0o600)
+    number, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < GAUGE_SECONDS:
+        os.pwrite(place, BLOCK, 0)
+        os.fdatasync(place)
+        number += 1
+    took = time.perf_counter() - begin
+    os.close(place)
+    return round(number / took)
+
+
+def loop_ms() -> float:
+    """Return the milliseconds of a fixed loop in Python: about 10 on an idle machine."""
+    begin, total = time.perf_counter(), 0
+    for number in range(300_000):
+        total += number & 7
+    return round((time.perf_counter() - begin) * 1_000, 1)
+
+
+def server_cpu() -> float:
+    """Return the CPU seconds of the PostgreSQL server in PERF_PGDATA; 0 without one.
+
+    Counts the server, its processes and those that have ended.
+    """
+    data = os.environ.get("PERF_PGDATA")
+    if not data:
+        return 0.0
+    postmaster = (Path(data) / "postmaster.pid").read_text().split()[0]
+    return sum(
+        _cpu(stat.split(")")[-1].split())
+        for stat in _stats()
+        if postmaster in (stat.split()[0], stat.split(")")[-1].split()[1])
+    )
+
+
+def _stats() -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            found.append(process.read_text())
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def _cpu(facts: list[str]) -> float:
+    """Return the seconds in the fields of a stat line that follow the name."""
+    ticks = sum(int(value) for value in facts[11:15])  # its own and its children's
+    return ticks / os.sysconf("SC_CLK_TCK")
