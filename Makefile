@@ -15,7 +15,7 @@ PYTEST = $(PYTHON) -m pytest -n $(PROCESSES) --maxprocesses 8 -rs
 
 # An environment whose Python has gone (an upgrade of the system) is made anew.
 ifeq ($(wildcard $(PYTHON)),)
-$(shell rm -f $(VENV)/.installed $(VENV)/.installed-dev)
+$(shell rm -f $(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-ocr)
 endif
 
 .PHONY: help
@@ -25,7 +25,7 @@ help: ## Say what can be made
 # Installing ------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(VENV)/.installed ## Install what serving needs, into .venv
+setup: $(VENV)/.installed $(VENV)/.installed-ocr ## Install what serving needs, into .venv
 
 $(PYTHON):
 	@found=; for python in $${PYTHON3:-python3} python3.14 python3.13 python3.12 python3.11; do \
@@ -43,10 +43,17 @@ $(VENV)/.installed: requirements.txt | $(PYTHON)
 	@$(INSTALL) requirements.txt
 	@touch $@
 
+# Scans are read with these; where they cannot be had, everything else works.
+$(VENV)/.installed-ocr: requirements-ocr.txt | $(VENV)/.installed
+	@$(INSTALL) requirements-ocr.txt || echo "The packages that read scans cannot be" \
+	  "installed here: documents without a text layer will be shown to a person." \
+	  "To try again: rm $@"
+	@touch $@
+
 $(VENV)/.installed-dev: requirements-dev.txt | $(PYTHON)
 	@echo "Installing what the tests need into $(VENV); the first time takes some minutes."
 	@$(INSTALL) requirements-dev.txt
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-ocr
 
 # Running ---------------------------------------------------------------------------------
 

@@ -179,6 +179,20 @@ class Environment(BaseSettings):
         description="Seconds that nodes get to finish in after SIGTERM; then their "
         "runs are released from the last checkpoint.",
     )
+    page_readers: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Child processes of a server or worker that open PDFs at once; "
+        "each takes up to 1.5 GB of memory over a page made to exhaust it.",
+    )
+    scan_readers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Child processes of a server or worker that read scans at once; "
+        "each takes about 1 GB of memory while it is at work.",
+    )
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Bytes of the largest file that is accepted."
     )

@@ -241,6 +241,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a form without its files
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 MAX_UPLOAD_BYTES: Final = ENV.max_upload_bytes
+PAGE_READERS: Final = ENV.page_readers
+SCAN_READERS: Final = ENV.scan_readers
 
 # Running ----------------------------------------------------------------------------
 

@@ -200,9 +200,9 @@ def test_a_page_is_drawn_at_the_dots_per_inch_that_were_asked_for() -> None:
     assert shades[255] > 900_000, "on white paper"
 
 
-@pytest.mark.parametrize("dpi", [0, -10, 35, 1201, float("nan")])
-def test_absurd_dots_per_inch_are_refused(dpi: float) -> None:
-    with pytest.raises(Invalid, match="dpi cannot be rendered: use 36 to 1200"):
+@pytest.mark.parametrize("dpi", [-10, 71, 1201, 10**12])
+def test_absurd_dots_per_inch_are_refused(dpi: int) -> None:
+    with pytest.raises(Invalid, match=f"dpi cannot be {dpi}: use 72 to 1200"):
         pdf.render_page(one_page(BODY), 1, dpi=dpi)
 
 

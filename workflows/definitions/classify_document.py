@@ -28,14 +28,17 @@ from workflows.markings import (
     label_of,
     pages_in_words,
     read,
+    read_scan,
     summarize,
+    together,
     unreadable,
     weigh,
     worth_a_look,
 )
-from workflows.runtime import DocumentRef, Invalid, Runtime, Unsupported
+from workflows.runtime import DocumentRef, Invalid, Runtime, Unavailable, Unsupported
 
 MOST_SHOWN = 8  # pages that a reviewer is shown at once
+SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
 
 
 class Params(BaseModel):
@@ -100,6 +103,7 @@ class Classification(State):
     name: str = ""  # of the document
     page_count: int = 0
     readings: tuple[PageReading, ...] = ()  # one per page
+    second: tuple[PageReading, ...] = ()  # of the pages that were looked at again
     level: Level | None = None  # None: no marking was found
     caveats: tuple[str, ...] = ()
     confidence: float = 0.0  # 0..1
@@ -115,6 +119,18 @@ class Classification(State):
     def label(self) -> str:
         """Return the label that was found, as in SECRET//NOFORN."""
         return label_of(self.level, self.caveats)
+
+    @property
+    def hard_to_read(self) -> tuple[int, ...]:
+        """Return the pages that are worth a second look."""
+        return tuple(reading.page for reading in self.readings if reading.again)
+
+    @property
+    def faintness_in_words(self) -> str:
+        """Return which pages a second look may settle."""
+        if not self.hard_to_read:
+            return "no page needs a second look"
+        return f"a second look may settle {pages_in_words(self.hard_to_read)}"
 
     @property
     def reading_in_words(self) -> str:
@@ -161,27 +177,68 @@ def each_page(state: Classification) -> list[PageToRead]:
     return [PageToRead(document=state.params.document, page=page) for page in pages]
 
 
-@node(timeout=120)
+@node(timeout=SECONDS_FOR_A_PAGE)
 async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
-    """Find the markings on one page, and tell how well it can be read."""
+    """Find the markings in the text of one page, and on its picture if it is a scan."""
     try:
         page = await runtime.documents.page(item.document, item.page)
+        reading = await asyncio.to_thread(read, page)
+        if page.is_picture or not (page.lines or page.is_blank):
+            reading = await with_picture(item, reading, runtime, again=False)
     except Invalid as damaged:
         runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
         return unreadable(item.page, str(damaged))
-    reading = await asyncio.to_thread(read, page)
     runtime.logger.info("Page %d: %s.", item.page, reading.told)
+    return reading
+
+
+async def with_picture(
+    item: PageToRead, text: PageReading, runtime: Runtime, *, again: bool
+) -> PageReading:
+    """Return what the text of a page and its picture say; where scans cannot be read,
+    the text alone, with that reason.
+    """
+    try:
+        looks = await runtime.documents.scan(item.document, item.page, again=again)
+    except Unavailable as unable:
+        runtime.logger.warning("Page %d: %s", item.page, unable)
+        return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
+    scan = await asyncio.to_thread(read_scan, looks)
+    return together(text, scan) if text.legibility else scan
+
+
+def faint_pages(state: Classification) -> list[PageToRead]:
+    """Return the pages to look at again."""
+    return [
+        PageToRead(document=state.params.document, page=page)
+        for page in state.hard_to_read
+    ]
+
+
+@node(timeout=SECONDS_FOR_A_PAGE)
+async def look_again(item: PageToRead, runtime: Runtime) -> PageReading:
+    """Look at a page longer: enhanced in several ways, for what is faint or missing."""
+    try:
+        page = await runtime.documents.page(item.document, item.page)
+        text = await asyncio.to_thread(read, page)
+        reading = await with_picture(item, text, runtime, again=True)
+    except Invalid as damaged:
+        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
+        return unreadable(item.page, str(damaged))
+    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
     return reading
 
 
 @node
 def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
     """Weigh what all pages say into one label, with a confidence and alternatives."""
-    verdict = weigh(state.readings)
+    second = {reading.page: reading for reading in state.second}
+    readings = tuple(second.get(first.page, first) for first in state.readings)
+    verdict = weigh(readings)
     runtime.logger.info("%s: %.0f %% sure.", verdict.label, 100 * verdict.confidence)
     for sentence in verdict.why:
         runtime.logger.info(sentence)
-    return state.merge(dict(verdict))
+    return state.merge({**dict(verdict), "readings": readings, "second": ()})
 
 
 @node(timeout=300)
@@ -252,6 +309,12 @@ def evidence(state: Classification) -> dict[str, Any]:
     }
 
 
+@predicate("{s.faintness_in_words}")
+def is_hard_to_read(state: Classification) -> bool:
+    """Tell whether a page is worth a second look."""
+    return bool(state.hard_to_read)
+
+
 @predicate("{s.reading_in_words}")
 def has_unread_pages(state: Classification) -> bool:
     """Tell whether a page may hold a marking that we could not read."""
@@ -277,6 +340,7 @@ def was_approved(state: Classification) -> bool:
 
 
 read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
+look_at_pages_again = parallel(look_again, over=faint_pages, into="second", limit=4)
 ask_reviewer = approval(
     "“{s.name}” {s.finding_in_words}",
     answer=Review,
@@ -293,7 +357,11 @@ classify_document = Workflow(
     start=open_document,
     routes={
         open_document: read_pages,
-        read_pages: weigh_markings,
+        read_pages: [
+            when(is_hard_to_read, look_at_pages_again),
+            otherwise(weigh_markings),
+        ],
+        look_at_pages_again: weigh_markings,
         weigh_markings: [
             when(has_unread_pages, draw_pages),
             when(is_contradictory, draw_pages),

@@ -15,8 +15,9 @@ from workflows.markings.gathering import (
     summarize,
     worth_a_look,
 )
-from workflows.markings.reading import PageReading, read, unreadable
+from workflows.markings.reading import PageReading, read, together, unreadable
 from workflows.markings.scale import Level
+from workflows.markings.scanned import read_scan
 from workflows.markings.weighing import Alternative, Verdict, weigh
 from workflows.markings.wording import listed, pages_in_words
 
@@ -36,7 +37,9 @@ __all__ = [
     "listed",
     "pages_in_words",
     "read",
+    "read_scan",
     "summarize",
+    "together",
     "unreadable",
     "weigh",
     "worth_a_look",

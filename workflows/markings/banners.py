@@ -85,8 +85,10 @@ class Layout:
     height: float
 
     @classmethod
-    def of(cls, segments: Sequence[Segment]) -> Layout:
-        """Return the layout of a page that has at least one segment."""
+    def of(cls, segments: Sequence[Segment]) -> Layout | None:
+        """Return the layout of a page; None when it has no segment."""
+        if not segments:
+            return None
         boxes = [segment.box for segment in segments]
         return cls(
             min(box.middle for box in boxes),
@@ -111,9 +113,11 @@ class Layout:
 Judged = tuple[Kind, Marking, float]  # the last: the weight
 
 
-def banners(page: int, segments: Sequence[Segment]) -> Iterator[Finding]:
+def banners(
+    page: int, segments: Sequence[Segment], layout: Layout | None = None
+) -> Iterator[Finding]:
     """Yield the markings of the page as a whole, and levels its text mentions."""
-    layout = Layout.of(segments) if segments else None
+    layout = layout or Layout.of(segments)
     at = 0
     while layout is not None and at < len(segments):
         joined = stacks(segments, at)
@@ -182,6 +186,11 @@ def _banner(segment: Segment, layout: Layout) -> Judged | None:
     if kind == "stamp":
         weight = _as_stamp(reading, prominent=layout.is_prominent(segment.box))
     return (kind, reading.marking, weight) if weight else None
+
+
+def weight_at(kind: Kind) -> float:
+    """Return what a marking in capitals that stands alone weighs at its place."""
+    return _PROMINENT if kind == "stamp" else _AT_THE_EDGE["alone", "capitals"]
 
 
 def _at_the_edge(reading: Reading) -> float:

@@ -37,6 +37,7 @@ class Finding(BaseModel):
     weight: float = Field(ge=0, le=1)  # how sure it is that it marks the page
     box: Box
     times: int = 1  # how often the page says the same
+    is_faint: bool = False  # letters are missing: it is what it is likeliest to be
 
     @property
     def is_banner(self) -> bool:

@@ -26,6 +26,10 @@ class PageReading(BaseModel):
     reasons: tuple[str, ...] = ()  # why it is not 1
     findings: tuple[Finding, ...] = ()  # each kind of marking once, weightiest first
     is_blank: bool = False
+    is_scan: bool = False  # it was read from its picture
+    turned: int = 0  # degrees, clockwise, that it was turned by to be read
+    doubts: tuple[str, ...] = ()  # sentences: what a person has to look at
+    again: bool = False  # it is worth a second look
 
     @property
     def banner(self) -> Level | None:
@@ -63,6 +67,17 @@ def read(page: Page) -> PageReading:
         reasons=reasons,
         findings=merged(found),
         is_blank=page.is_blank,
+    )
+
+
+def together(text: PageReading, scan: PageReading) -> PageReading:
+    """Return what the text layer and the picture of one page say together."""
+    return scan.model_copy(
+        update={
+            "legibility": max(text.legibility, scan.legibility),
+            "reasons": text.reasons + scan.reasons,
+            "findings": merged([*text.findings, *scan.findings]),
+        }
     )
 
 

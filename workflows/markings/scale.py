@@ -25,6 +25,7 @@ every way: the patterns below are of capital letters that stand together.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -170,6 +171,14 @@ UNCLASSIFIED_ONLY = frozenset({"FOUO", "SBU", "LES"})
 """Caveats of unclassified parts, which a classified document does not take over."""
 
 _PLACES = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
+
+
+_NAMED = re.compile(r"REL TO [A-Z, ]+|(?:[A-Z/&,]+ )?EYES ONLY|SP-[A-Z]+|SI-[A-Z]+")
+
+
+def is_known(caveat: str) -> bool:
+    """Tell whether it is a caveat of the table, or one of a known form."""
+    return caveat in _PLACES or _NAMED.fullmatch(caveat) is not None
 
 
 def in_order(caveats: Iterable[str]) -> tuple[str, ...]:

@@ -276,6 +276,13 @@ def releases(evidence: Evidence) -> Iterator[Remark]:
         )
 
 
+def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
+    """What could not be made out on a scan may be anything."""
+    for reading in evidence.readings:
+        for doubt in reading.doubts:
+            yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
+
+
 CONSIDERED: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     unread_pages,
     faint_pages,
@@ -284,6 +291,7 @@ CONSIDERED: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     higher_portions,
     caveats_apart,
     releases,
+    doubtful_pages,
 )
 """Everything that is held against a label; each tells its pages and its price."""
 

@@ -1,21 +1,20 @@
-"""Documents, made real: rows of the library, read on threads off the event loop."""
+"""Documents, made real: rows of the library, opened and read by child processes."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflows.execution.database import when_there
 from workflows.models import Document
+from workflows.runtime import readers
 from workflows.runtime.errors import NotFound, Unsupported
-from workflows.runtime.pdf import read_page, read_pages
+from workflows.runtime.files import gone, soon_at_hand
 from workflows.runtime.records import DocumentInfo
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from workflows.runtime.pdf import Source
     from workflows.runtime.records import Page
 
 
@@ -41,12 +40,27 @@ class StoredDocuments:
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return the text layer of every page. Raises NotFound, Unsupported, PdfError."""
         row = await when_there(find_document, document)
-        return await asyncio.to_thread(read_pages, source_of(row))
+        count = _pages_of(row)
+        async with soon_at_hand(row) as path:
+            return tuple(
+                [await readers.text_of(path, page) for page in range(1, count + 1)]
+            )
 
     async def page(self, document: UUID, number: int) -> Page:
-        """Return the text layer of one page, from 1. Raises NotFound."""
+        """Return the text layer of one page, from 1. Raises NotFound, PdfError."""
         row = await when_there(find_document, document)
-        return await asyncio.to_thread(read_page, source_of(row), number)
+        _pages_of(row)
+        async with soon_at_hand(row) as path:
+            return await readers.text_of(path, number)
+
+    async def scan(
+        self, document: UUID, number: int, *, again: bool = False
+    ) -> tuple[Page, ...]:
+        """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
+        row = await when_there(find_document, document)
+        _pages_of(row)
+        async with soon_at_hand(row) as path:
+            return await readers.looks_at(path, number, again=again)
 
 
 def find_document(document: UUID) -> Document:
@@ -57,20 +71,11 @@ def find_document(document: UUID) -> Document:
     return row
 
 
-def source_of(row: Document) -> Source:
-    """Return where a document can be read from: its path, or its bytes.
-
-    Raises Unsupported for one without pages, NotFound when its file is gone.
-    """
+def _pages_of(row: Document) -> int:
+    """Return how many pages it has. Raises Unsupported for one without pages."""
     if row.page_count is None:
         raise Unsupported(f"“{row.name}” has no pages that could be read.")
-    try:
-        path = Path(row.file.path)
-    except NotImplementedError:  # storage without paths, such as S3
-        return _read(row)
-    if not path.exists():
-        raise NotFound(f"The file of “{row.name}” is gone from storage.")
-    return path
+    return row.page_count
 
 
 def _read(row: Document) -> bytes:
@@ -78,5 +83,5 @@ def _read(row: Document) -> bytes:
         with row.file.open("rb") as file:
             content: bytes = file.read()
     except FileNotFoundError as error:
-        raise NotFound(f"The file of “{row.name}” is gone from storage.") from error
+        raise gone(row) from error
     return content

@@ -21,7 +21,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import ValidationError
 
-from workflows.runtime.errors import Invalid, NotFound, UpstreamFailed
+from workflows.runtime.errors import Invalid, NotFound, Unavailable, UpstreamFailed
 from workflows.runtime.protocols import Answer, NodeContext, Runtime
 from workflows.runtime.records import (
     Box,
@@ -76,6 +76,7 @@ class FakeDocuments:
         self._infos: dict[UUID, DocumentInfo] = {}
         self._pages: dict[UUID, tuple[Page, ...]] = {}
         self._bytes: dict[UUID, bytes] = {}
+        self._scans: dict[tuple[UUID, int, bool], tuple[Page, ...]] = {}
 
     def add(
         self, name: str, pages: Sequence[str | Page] = (), *, data: bytes = b""
@@ -94,6 +95,14 @@ class FakeDocuments:
             document, name, len(pages), "application/pdf", len(data)
         )
         return document
+
+    def add_scan(
+        self, document: UUID, number: int, *looks: str | Page, again: bool = False
+    ) -> None:
+        """Keep what a page's picture looks like; without, scans cannot be read."""
+        self._scans[document, number, again] = tuple(
+            look if isinstance(look, Page) else page_of(look, number) for look in looks
+        )
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return its name, kind and size."""
@@ -115,6 +124,15 @@ class FakeDocuments:
         if not 1 <= number <= len(pages):
             raise NotFound(f"There is no page {number}: it has {len(pages)}.")
         return pages[number - 1]
+
+    async def scan(
+        self, document: UUID, number: int, *, again: bool = False
+    ) -> tuple[Page, ...]:
+        """Return the looks that were added. Raises Unavailable when there are none."""
+        looks = self._scans.get((document, number, again))
+        if looks is None:
+            raise Unavailable("Scans cannot be read here.")
+        return looks
 
 
 Kept = TypeVar("Kept")

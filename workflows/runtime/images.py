@@ -10,8 +10,10 @@ from django.db import IntegrityError, transaction
 
 from workflows.execution.database import when_there
 from workflows.models import PageImage
-from workflows.runtime.documents import find_document, source_of
-from workflows.runtime.pdf import render_page
+from workflows.runtime import readers
+from workflows.runtime.documents import find_document
+from workflows.runtime.files import at_hand
+from workflows.runtime.pdf import Look
 from workflows.runtime.records import ImageInfo
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def page_image(row: Document, page: int, *, dpi: int = 150) -> PageImage:
     known = PageImage.objects.filter(document=row, page=page, options=options).first()
     if known is not None and known.file.storage.exists(str(known.file.name)):
         return known
-    picture = render_page(source_of(row), page, dpi=dpi)
+    with at_hand(row) as path:
+        picture = readers.drawn(path, page, Look(dpi=dpi))
     image = known or PageImage(document=row, page=page, options=options, mime=PNG)
     image.width, image.height = picture.width, picture.height
     name = f"{row.pk}/{page}-{dpi}.png"

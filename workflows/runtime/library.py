@@ -18,8 +18,9 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 
 from workflows.models import Document
+from workflows.runtime import readers
 from workflows.runtime.errors import Invalid, Unsupported
-from workflows.runtime.pdf import count_pages, is_pdf
+from workflows.runtime.pdf import is_pdf
 from workflows.runtime.pdf.errors import EmptyFile
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _store(
         content_type=PDF,
         size=size,
         sha256=sha256,
-        page_count=count_pages(path),
+        page_count=readers.count_pages(str(path)),
         uploaded_by_id=by.pk if by else None,
     )
     with path.open("rb") as whole:

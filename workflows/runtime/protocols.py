@@ -104,6 +104,15 @@ class Documents(Protocol):
     async def page(self, document: UUID, number: int) -> Page:
         """Return the text layer of one page, from 1. Raises NotFound."""
 
+    async def scan(
+        self, document: UUID, number: int, *, again: bool = False
+    ) -> tuple[Page, ...]:
+        """Return the text on the picture of one page, from 1, as it looks.
+
+        Each is one way of looking at it; with `again` there are more of them, for what
+        is faint. Raises NotFound, and Unavailable where scans cannot be read.
+        """
+
 
 class Images(Protocol):
     """Pictures of the pages of documents, each made once and kept."""

@@ -47,6 +47,7 @@ class Word:
 
     text: str
     box: Box
+    sure: float = 1.0  # 0..1, how surely it was read; of a text layer always 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,37 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text layer of one page, line by line from the top."""
+    """The text of one page, line by line from the top: its text layer, or as it looks.
+
+    A page that was read from its picture may have been turned first: places are those
+    of the page as it was read, and `shown` gives them as the page is shown.
+    """
 
     number: int  # from 1
     width: float  # points, 72 to the inch
     height: float
     lines: tuple[Line, ...] = ()  # empty: the page has no text layer
     is_blank: bool = False  # nothing at all is drawn on it
+    is_picture: bool = False  # a picture covers most of it, as on a scan
+    look: str = ""  # how its picture was looked at; "" for a text layer
+    turned: int = 0  # degrees, clockwise, that it was turned by to be read
+    unread: tuple[Box, ...] = ()  # where there is ink that could not be read
 
     @property
     def text(self) -> str:
         """Return all its lines, one a line."""
         return "\n".join(line.text for line in self.lines)
+
+    def shown(self, box: Box) -> Box:
+        """Return a place on the page as it was read as one on the page as it is shown."""
+        left, top, right, bottom = box.left, box.top, box.right, box.bottom
+        if self.turned == 90:  # noqa: PLR2004 - a quarter turn
+            return Box(top, 1 - right, bottom, 1 - left)
+        if self.turned == 180:  # noqa: PLR2004 - upside down
+            return Box(1 - right, 1 - bottom, 1 - left, 1 - top)
+        if self.turned == 270:  # noqa: PLR2004 - a quarter turn back
+            return Box(1 - bottom, left, 1 - top, right)
+        return box
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Sheet:
 
     marks: list[str] = field(default_factory=list)
     photo: Photo | None = None
+    width: float = WIDTH  # points; drawings are for A4, photos may lie on their side
+    height: float = HEIGHT
 
     def text(
         self, left: float, top: float, words: str, *, font: str = "text", size: float
@@ -121,11 +123,11 @@ def _add_page(file: _File, sheet: Sheet, tree: int, fonts: str) -> int:
     marks, pictures = list(sheet.marks), ""
     if sheet.photo is not None:
         pictures = f"/XObject<</P {file.add(_picture(sheet.photo))} 0 R>>"
-        marks.insert(0, f"q {WIDTH} 0 0 {HEIGHT} 0 0 cm /P Do Q")
+        marks.insert(0, f"q {sheet.width} 0 0 {sheet.height} 0 0 cm /P Do Q")
     drawn = zlib.compress("\n".join(marks).encode("cp1252"), 9)
     contents = file.add(_stream("/Filter/FlateDecode", drawn))
     resources = f"/Resources<</Font<<{fonts}>>{pictures}>>"
-    box = f"/MediaBox[0 0 {WIDTH:g} {HEIGHT:g}]"
+    box = f"/MediaBox[0 0 {sheet.width:g} {sheet.height:g}]"
     page = f"<</Type/Page/Parent {tree} 0 R{box}{resources}/Contents {contents} 0 R>>"
     return file.add(page.encode())
 

@@ -1,9 +1,10 @@
 """PDFs people upload, read safely: pages, their text layer, their pictures.
 
-Pure functions over pypdfium2 and Pillow. All are synchronous and may take long: call
-them from threads. PDFium is not thread-safe, so one lock of the process, in `files.py`,
-is held around every call into it. Whatever is wrong with a file is a `PdfError` with a
-sentence for the person who uploaded it.
+Pure functions over pypdfium2 and Pillow. All are synchronous and may take long, and
+PDFium is native code: servers and workers call them in child processes only, through
+`workflows.runtime.reader`. PDFium is not thread-safe, so one lock of the process, in
+`files.py`, is held around every call into it. Whatever is wrong with a file is a
+`PdfError` with a sentence for the person who uploaded it.
 """
 
 from workflows.runtime.pdf.errors import (
@@ -19,8 +20,15 @@ from workflows.runtime.pdf.errors import (
     TooManyPages,
 )
 from workflows.runtime.pdf.files import MAX_PAGES, Source, count_pages, is_pdf
-from workflows.runtime.pdf.rendering import MAX_DPI, MIN_DPI, Picture, render_page
-from workflows.runtime.pdf.text import read_page, read_pages
+from workflows.runtime.pdf.looks import (
+    MAX_DPI,
+    MIN_DPI,
+    InvalidRenderOption,
+    Look,
+    image_format,
+)
+from workflows.runtime.pdf.rendering import Picture, draw_page, render_page
+from workflows.runtime.pdf.text import read_from, read_page, read_pages
 
 __all__ = [
     "MAX_DPI",
@@ -30,6 +38,8 @@ __all__ = [
     "DamagedPdf",
     "EmptyFile",
     "EncryptedPdf",
+    "InvalidRenderOption",
+    "Look",
     "NoPages",
     "NotAPdf",
     "PageOutOfRange",
@@ -39,7 +49,10 @@ __all__ = [
     "Source",
     "TooManyPages",
     "count_pages",
+    "draw_page",
+    "image_format",
     "is_pdf",
+    "read_from",
     "read_page",
     "read_pages",
     "render_page",

@@ -7,7 +7,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from PIL.Image import Image
+from PIL import ImageEnhance
+from PIL.Image import Image, Resampling, Transpose
 from pypdfium2 import PdfBitmap, PdfDocument, PdfPage
 from pypdfium2.raw import (
     FPDF_ANNOT,
@@ -19,7 +20,6 @@ from pypdfium2.raw import (
     FPDFBitmap_BGR,
 )
 
-from workflows.runtime.errors import Invalid
 from workflows.runtime.pdf.errors import PageTooComplex
 from workflows.runtime.pdf.files import Source, opened, page_of
 from workflows.runtime.pdf.limits import (
@@ -28,9 +28,8 @@ from workflows.runtime.pdf.limits import (
     SECONDS_TO_DRAW,
     refuse_bombs,
 )
+from workflows.runtime.pdf.looks import Look, colour_of
 
-MIN_DPI, MAX_DPI = 36, 1200
-_WHITE = (255, 255, 255, 255)
 _COMPRESSION = 4  # of 9: half the time of the default, a tenth larger
 
 
@@ -38,27 +37,34 @@ _COMPRESSION = 4  # of 9: half the time of the default, a tenth larger
 class Picture:
     """A rendered page."""
 
-    data: bytes = field(repr=False)  # PNG
+    data: bytes = field(repr=False)  # PNG or JPEG
     width: int  # pixels
     height: int
     dpi: float  # less than was asked for, where the page is too large for it
 
 
 def render_page(
-    source: Source, number: int, *, dpi: float = 150, seconds: float = SECONDS_TO_DRAW
+    source: Source, number: int, *, dpi: int = 150, seconds: float = SECONDS_TO_DRAW
 ) -> Picture:
-    """Return one page, counted from 1, as a PNG.
+    """Return one page, counted from 1, as a PNG. Raises as `draw_page` does."""
+    look = Look(dpi=dpi)
+    with opened(source, forms=True) as document:
+        return draw_page(document, number, look, seconds=seconds)
+
+
+def draw_page(
+    document: PdfDocument, number: int, look: Look, *, seconds: float = SECONDS_TO_DRAW
+) -> Picture:
+    """Return one page of an opened document as a picture.
 
     A very large page is drawn at fewer dots per inch, so that no picture has more than
-    MAX_PIXELS; one that takes longer than `seconds` to draw is refused.
-    Raises PdfError, and Invalid for a `dpi` outside MIN_DPI..MAX_DPI.
+    MAX_PIXELS before it is turned; one that takes longer than `seconds` is refused.
+    Raises PdfError.
     """
-    if not MIN_DPI <= dpi <= MAX_DPI:
-        raise Invalid(f"{dpi:g} dpi cannot be rendered: use {MIN_DPI} to {MAX_DPI}.")
-    with opened(source, forms=True) as document, page_of(document, number) as page:
+    with page_of(document, number) as page:
         refuse_bombs(page, number)
-        scale = min(dpi / 72, _largest_scale(page))
-        bitmap = _blank(page, scale)
+        scale = min(look.dpi / 72, _largest_scale(page))
+        bitmap = _blank(page, scale, look)
         try:
             if not _draw(document, page, bitmap, seconds):
                 raise PageTooComplex(
@@ -67,7 +73,10 @@ def render_page(
             image = _copy(bitmap)
         finally:
             bitmap.close()
-    return Picture(_png(image), image.width, image.height, round(scale * 72, 2))
+    image = adjusted(image, look)
+    return Picture(
+        _encoded(image, look), image.width, image.height, round(scale * 72, 2)
+    )
 
 
 def _largest_scale(page: PdfPage) -> float:
@@ -77,12 +86,13 @@ def _largest_scale(page: PdfPage) -> float:
     return float(min(by_area, MAX_SIDE / max(width, height)))
 
 
-def _blank(page: PdfPage, scale: float) -> PdfBitmap:
+def _blank(page: PdfPage, scale: float, look: Look) -> PdfBitmap:
     width, height = page.get_size()
     bitmap = PdfBitmap.new_native(
         max(1, round(width * scale)), max(1, round(height * scale)), FPDFBitmap_BGR
     )
-    bitmap.fill_rect(_WHITE, 0, 0, bitmap.width, bitmap.height)
+    paper = (*colour_of(look.background), 255)
+    bitmap.fill_rect(paper, 0, 0, bitmap.width, bitmap.height)
     return bitmap
 
 
@@ -113,7 +123,36 @@ def _copy(bitmap: PdfBitmap) -> Image:
     return image.copy()
 
 
-def _png(image: Image) -> bytes:
+def adjusted(image: Image, look: Look) -> Image:
+    """Return the picture brighter, sharper in contrast, greyer or turned, as asked."""
+    steps = (
+        (ImageEnhance.Brightness, look.get("brightness") / 100),
+        (ImageEnhance.Contrast, 1 + look.get("contrast") / 100),
+        (ImageEnhance.Color, look.get("saturation") / 100),
+    )
+    for enhance, factor in steps:
+        if factor != 1:
+            image = enhance(image).enhance(factor)
+    turn = look.get("rotation") % 360
+    if turn in _QUARTERS:
+        return image.transpose(_QUARTERS[turn])
+    if turn:
+        paper = colour_of(look.background)
+        return image.rotate(-turn, Resampling.BICUBIC, expand=True, fillcolor=paper)
+    return image
+
+
+_QUARTERS = {  # clockwise, where Pillow counts the other way
+    90: Transpose.ROTATE_270,
+    180: Transpose.ROTATE_180,
+    270: Transpose.ROTATE_90,
+}
+
+
+def _encoded(image: Image, look: Look) -> bytes:
     target = io.BytesIO()
-    image.save(target, format="PNG", compress_level=_COMPRESSION)
+    if look.format == "jpg":
+        image.save(target, format="JPEG", quality=look.get("quality"))
+    else:
+        image.save(target, format="PNG", compress_level=_COMPRESSION)
     return target.getvalue()

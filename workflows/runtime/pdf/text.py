@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
 from pypdfium2.raw import (
     FLAT_NORMALDISPLAY,
+    FPDF_PAGEOBJ_IMAGE,
     FS_RECTF,
     FPDF_PageToDevice,
     FPDFPage_CountObjects,
     FPDFPage_Flatten,
     FPDFPage_GetAnnotCount,
+    FPDFPage_GetObject,
+    FPDFPageObj_GetBounds,
+    FPDFPageObj_GetType,
     FPDFText_CountChars,
     FPDFText_GetCharBox,
     FPDFText_GetLooseCharBox,
@@ -29,6 +33,8 @@ from workflows.runtime.records import Box, Line, Page, Word
 _GRID = 1_000_000  # steps across a page, in which PDFium tells places
 _UNSEEN = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
 _LINE_BREAKS = "\r\n\f\v\u2028\u2029"
+_MOST = 0.5  # of the page
+_OBJECTS_LOOKED_AT = 2_000
 _HYPHENS = {0x02, 0xFFFE}  # how PDFium tells a hyphen at the end of a line
 
 Rectangle = tuple[float, float, float, float]  # left, bottom, right, top; in points
@@ -37,7 +43,7 @@ Rectangle = tuple[float, float, float, float]  # left, bottom, right, top; in po
 def read_page(source: Source, number: int) -> Page:
     """Return the text layer of one page, counted from 1. Raises PdfError."""
     with opened(source, forms=True) as document:
-        return _read_next(document, number)
+        return read_from(document, number)
 
 
 def read_pages(source: Source) -> tuple[Page, ...]:
@@ -45,10 +51,11 @@ def read_pages(source: Source) -> tuple[Page, ...]:
     with opened(source, forms=True) as document:
         with pdfium:
             count = len(document)
-        return tuple(_read_next(document, number) for number in range(1, count + 1))
+        return tuple(read_from(document, number) for number in range(1, count + 1))
 
 
-def _read_next(document: PdfDocument, number: int) -> Page:
+def read_from(document: PdfDocument, number: int) -> Page:
+    """Return the text layer of one page of an opened document. Raises PdfError."""
     with _shown_page(document, number) as page:
         return _read(page, number)
 
@@ -79,9 +86,25 @@ def _read(page: PdfPage, number: int) -> Page:
         for index in range(count):
             gatherer.take(index)
         is_blank = not FPDFPage_CountObjects(page)
-        return Page(number, width, height, gatherer.finished(), is_blank)
+        lines = gatherer.finished()
+        return Page(number, width, height, lines, is_blank, _is_picture(page))
     finally:
         textpage.close()
+
+
+def _is_picture(page: PdfPage) -> bool:
+    """Tell whether a picture covers most of the page, as on a scan."""
+    width, height = page.get_size()
+    sides = tuple(ctypes.c_float() for _ in range(4))
+    for index in range(min(FPDFPage_CountObjects(page), _OBJECTS_LOOKED_AT)):
+        thing = FPDFPage_GetObject(page, index)
+        if FPDFPageObj_GetType(thing) != FPDF_PAGEOBJ_IMAGE:
+            continue
+        if FPDFPageObj_GetBounds(thing, *(ctypes.byref(side) for side in sides)):
+            left, bottom, right, top = (side.value for side in sides)
+            if (right - left) * (top - bottom) > _MOST * width * height:
+                return True
+    return False
 
 
 class _Places:

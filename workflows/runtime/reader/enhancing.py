@@ -1,0 +1,129 @@
+"""Pictures of pages made easier to read, and the ink on them that nobody has read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from workflows.runtime.records import Box
+
+Grey = npt.NDArray[np.uint8]
+Dark = npt.NDArray[np.float32]
+Pixels = tuple[int, int, int, int]  # left, top, right, bottom
+
+EDGES = 0.13  # of the page, at head and foot: where markings stand
+_PAPER = 41  # pixels: paper is what is lightest within so many
+_NOISE = 4.0  # times the noise is ink
+_LEAST_DARK = 14  # of 255, darker than paper
+_JOIN = (23, 5)  # pixels between letters of one word, across and down
+_LEAST_WIDE, _LEAST_HIGH, _MOST_HIGH = 0.04, 0.006, 0.07  # of the page
+_LEAST_INK = 0.08  # of a place
+_BORDER = 0.012  # of the page: shadows of the glass lie there
+_ROOM = 0.008  # around what was read
+_LEAST_LETTERS = 2
+
+
+def contrasted(grey: Grey) -> Grey:
+    """Return ink as black and paper as white, whatever the copier made of them."""
+    dark = _darkness(grey)
+    most = max(float(np.percentile(dark, 99.7)), _LEAST_DARK)
+    return _grey(255 - np.clip(dark / most, 0, 1) * 255)
+
+
+def faint_ink(grey: Grey) -> Grey:
+    """Return the faintest ink as if it were strong; what is dark stays so."""
+    dark = _blurred(_darkness(grey), 1.6)
+    floor = _noise(dark)
+    strong = np.clip((dark - floor) / max(3 * floor, 30.0), 0, 1)
+    return _grey(255 - strong * 255)
+
+
+def mended(grey: Grey) -> Grey:
+    """Return black on white, with small gaps in letters closed and specks gone."""
+    dark = cv2.medianBlur(_grey(_darkness(grey)), 3)
+    limit, _ = cv2.threshold(dark, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    ink = np.where(dark > max(limit * 0.6, _LEAST_DARK), 255, 0).astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    closed = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, kernel)
+    return _grey(255 - cv2.GaussianBlur(closed, (0, 0), 0.8))
+
+
+def smoothed(grey: Grey) -> Grey:
+    """Return the page without grain, a little out of focus."""
+    return _grey(cv2.GaussianBlur(cv2.medianBlur(grey, 5), (0, 0), 1.2))
+
+
+def _darkness(grey: Grey) -> Dark:
+    """Return how much darker than the paper around it each place is, 0..255."""
+    kernel = np.ones((_PAPER, _PAPER), np.uint8)
+    small = cv2.resize(cv2.medianBlur(grey, 5), None, fx=0.5, fy=0.5)
+    paper = cv2.GaussianBlur(cv2.dilate(small, kernel), (0, 0), 12)
+    wide = cv2.resize(paper, (grey.shape[1], grey.shape[0]))
+    return np.clip(wide.astype(np.float32) - grey.astype(np.float32), 0, 255)
+
+
+def _blurred(dark: Dark, by: float) -> Dark:
+    return np.asarray(cv2.GaussianBlur(dark, (0, 0), by), dtype=np.float32)
+
+
+def _noise(dark: Dark) -> float:
+    """Return how dark the grain of the paper is."""
+    middle = float(np.median(dark))
+    spread = float(np.median(np.abs(dark - middle))) * 1.48
+    return max(middle + _NOISE * spread, _LEAST_DARK)
+
+
+def _grey(values: npt.NDArray[np.generic]) -> Grey:
+    return np.asarray(values, dtype=np.uint8)
+
+
+# Ink that was not read ---------------------------------------------------------------
+
+
+def unread_ink(grey: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
+    """Yield places at head and foot that look like writing, but were not read."""
+    height, width = grey.shape
+    dark = _blurred(_darkness(grey), 1.5)
+    ink = np.where(dark > _noise(dark), 255, 0).astype(np.uint8)
+    border = round(width * _BORDER)
+    ink[:, :border] = ink[:, -border:] = 0
+    ink[:border], ink[-border:] = 0, 0
+    ink[round(height * EDGES) : round(height * (1 - EDGES))] = 0
+    room = _ROOM * width
+    for box in read:
+        left, right = box.left * width - room, box.right * width + room
+        top, bottom = box.top * height - room / 2, box.bottom * height + room / 2
+        ink[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)] = 0
+    ink = _without_rules(ink)
+    joined = cv2.dilate(ink, np.ones(_JOIN[::-1], np.uint8))
+    count, _, facts, _ = cv2.connectedComponentsWithStats(joined)
+    for left, top, wide, high, _area in facts[1:count]:
+        place = ink[top : top + high, left : left + wide]
+        if _is_writing(place, width, height):
+            yield int(left), int(top), int(left + wide), int(top + high)
+
+
+def _without_rules(ink: Grey) -> Grey:
+    """Return the ink without long lines across or down: rules, folds, dirty drums."""
+    height, width = ink.shape
+    for size in ((1, round(width * 0.06)), (round(height * 0.04), 1)):
+        lines = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones(size, np.uint8))
+        ink = np.where(cv2.dilate(lines, np.ones((5, 5), np.uint8)) > 0, 0, ink)
+    return _grey(ink)
+
+
+def _is_writing(place: Grey, width: int, height: int) -> bool:
+    """Tell whether some ink may be letters: of their size, dense enough, several."""
+    high, wide = place.shape
+    if wide < _LEAST_WIDE * width or not (
+        _LEAST_HIGH * height <= high <= _MOST_HIGH * height
+    ):
+        return False
+    if float((place > 0).mean()) < _LEAST_INK:
+        return False
+    count, _, facts, _ = cv2.connectedComponentsWithStats(place)
+    letters = sum(tall >= _LEAST_HIGH * height for _, _, _, tall, _ in facts[1:count])
+    return bool(letters >= _LEAST_LETTERS)
