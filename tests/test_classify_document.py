@@ -32,6 +32,7 @@ from workflows.runtime import (
     FakeRuntime,
     ImageInfo,
     Page,
+    RenderOptions,
     pdf,
 )
 from workflows.samples import samples
@@ -276,11 +277,8 @@ def test_a_damaged_page_is_shown_to_a_person_and_fails_nothing() -> None:
 
 def test_a_page_that_cannot_be_drawn_does_not_stop_the_question() -> None:
     class Undrawable(FakeImages):
-        async def render(
-            self, document: UUID, page: int, *, dpi: int = 150
-        ) -> ImageInfo:
-            image = await super().render(document, page, dpi=dpi)
-            raise pdf.PageTooComplex(f"Page {image.page} takes longer than 30 s.")
+        def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
+            raise pdf.PageTooComplex(f"Page {page} takes longer than 30 s.")
 
     runtime = FakeRuntime(images=Undrawable())
     outcome = run("", runtime=runtime)

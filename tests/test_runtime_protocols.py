@@ -34,6 +34,7 @@ from workflows.runtime import (
     Profiles,
     ProviderError,
     Reference,
+    RenderOptions,
     Reply,
     Runtime,
     StageProfile,
@@ -196,11 +197,23 @@ def test_lines_of_a_fake_page_stand_where_they_were_put() -> None:
 
 async def test_a_fake_image_is_a_picture_and_remembers_what_was_asked() -> None:
     images, document = FakeImages(), uuid4()
-    image = await images.render(document, 3, dpi=72)
+    look = RenderOptions(pages="3", dpi=72)
+    (image,) = await images.render(document, look)
     assert image.data.startswith(b"\x89PNG")
     assert (image.page, image.mime) == (3, "image/png")
-    assert images.rendered == [(document, 3, 72)]
-    assert (await images.render(document, 3, dpi=72)).id == image.id
+    assert images.rendered == [(document, 3, look)]
+    assert (await images.render(document, look))[0].id == image.id
+
+
+async def test_a_fake_scan_shows_what_was_added_and_is_unavailable_otherwise() -> None:
+    documents = FakeDocuments()
+    memo = documents.add("memo.pdf", [""])
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await documents.scan(memo, 1)
+    documents.add_scan(memo, 1, "SECRET")
+    documents.add_scan(memo, 1, "SECRET", "TOP SECRET", again=True)
+    assert [page.text for page in await documents.scan(memo, 1)] == ["SECRET"]
+    assert len(await documents.scan(memo, 1, again=True)) == 2
 
 
 # Agents ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -35,7 +36,14 @@ from workflows.markings import (
     weigh,
     worth_a_look,
 )
-from workflows.runtime import DocumentRef, Invalid, Runtime, Unavailable, Unsupported
+from workflows.runtime import (
+    SCREEN,
+    DocumentRef,
+    Invalid,
+    Runtime,
+    Unavailable,
+    Unsupported,
+)
 
 MOST_SHOWN = 8  # pages that a reviewer is shown at once
 SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
@@ -247,7 +255,8 @@ async def draw_pages(state: Classification, runtime: Runtime) -> Classification:
     pages = worth_a_look(state.readings, state.unread, MOST_SHOWN)
     for page in pages:
         try:
-            await runtime.images.render(state.params.document, page)
+            look = replace(SCREEN, pages=str(page))
+            await runtime.images.render(state.params.document, look)
         except Invalid as undrawable:
             runtime.logger.warning("Page %d has no picture: %s", page, undrawable)
     runtime.logger.info("A reviewer should look at %s.", pages_in_words(pages))

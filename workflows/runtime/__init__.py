@@ -51,8 +51,10 @@ from workflows.runtime.records import (
     ToolCall,
     Word,
 )
+from workflows.runtime.renderings import SCREEN, RenderOptions
 
 __all__ = [
+    "SCREEN",
     "AgentCall",
     "Agents",
     "Box",
@@ -82,6 +84,7 @@ __all__ = [
     "Prompt",
     "ProviderError",
     "Reference",
+    "RenderOptions",
     "Reply",
     "Runtime",
     "StageProfile",

@@ -40,7 +40,7 @@ class StoredDocuments:
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return the text layer of every page. Raises NotFound, Unsupported, PdfError."""
         row = await when_there(find_document, document)
-        count = _pages_of(row)
+        count = page_count_of(row)
         async with soon_at_hand(row) as path:
             return tuple(
                 [await readers.text_of(path, page) for page in range(1, count + 1)]
@@ -49,7 +49,7 @@ class StoredDocuments:
     async def page(self, document: UUID, number: int) -> Page:
         """Return the text layer of one page, from 1. Raises NotFound, PdfError."""
         row = await when_there(find_document, document)
-        _pages_of(row)
+        page_count_of(row)
         async with soon_at_hand(row) as path:
             return await readers.text_of(path, number)
 
@@ -58,7 +58,7 @@ class StoredDocuments:
     ) -> tuple[Page, ...]:
         """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
         row = await when_there(find_document, document)
-        _pages_of(row)
+        page_count_of(row)
         async with soon_at_hand(row) as path:
             return await readers.looks_at(path, number, again=again)
 
@@ -71,7 +71,7 @@ def find_document(document: UUID) -> Document:
     return row
 
 
-def _pages_of(row: Document) -> int:
+def page_count_of(row: Document) -> int:
     """Return how many pages it has. Raises Unsupported for one without pages."""
     if row.page_count is None:
         raise Unsupported(f"“{row.name}” has no pages that could be read.")

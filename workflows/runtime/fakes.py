@@ -22,6 +22,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import ValidationError
 
 from workflows.runtime.errors import Invalid, NotFound, Unavailable, UpstreamFailed
+from workflows.runtime.page_ranges import pages_of
 from workflows.runtime.protocols import Answer, NodeContext, Runtime
 from workflows.runtime.records import (
     Box,
@@ -36,9 +37,11 @@ from workflows.runtime.records import (
     ToolCall,
     Word,
 )
+from workflows.runtime.renderings import RenderOptions
 
 _LETTER_POINTS = (612.0, 792.0)
 _LINES_ON_A_PAGE = 60
+MOST_FAKE_PAGES = 10_000
 
 
 def page_of(text: str, number: int = 1) -> Page:
@@ -147,15 +150,26 @@ def _found(kept: Mapping[UUID, Kept], document: UUID) -> Kept:
 
 
 class FakeImages:
-    """Images of one white dot; `rendered` tells of which pages."""
+    """Images of one white dot; `rendered` tells of which pages, and how.
+
+    It knows no documents: all the pages of one are its first.
+    """
 
     def __init__(self) -> None:
-        self.rendered: list[tuple[UUID, int, int]] = []  # document, page, dpi
+        self.rendered: list[tuple[UUID, int, RenderOptions]] = []
 
-    async def render(self, document: UUID, page: int, *, dpi: int = 150) -> ImageInfo:
+    async def render(
+        self, document: UUID, options: RenderOptions | None = None
+    ) -> tuple[ImageInfo, ...]:
+        """Return a white dot for each page."""
+        options = options or RenderOptions()
+        pages = pages_of(options.pages or "1", MOST_FAKE_PAGES)
+        return tuple([self.draw(document, page, options) for page in pages])
+
+    def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
         """Return a white dot that stands for the page."""
-        self.rendered.append((document, page, dpi))
-        image = uuid5(document, f"{page}@{dpi}")
+        self.rendered.append((document, page, options))
+        image = uuid5(document, f"{page} {options.look.key}")
         return ImageInfo(image, page, 1, 1, "image/png", _white_dot())
 
 

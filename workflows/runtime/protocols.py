@@ -27,6 +27,7 @@ from workflows.runtime.records import (
     Tool,
     ToolCall,
 )
+from workflows.runtime.renderings import RenderOptions
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Part = TypeVar("Part")
@@ -117,8 +118,13 @@ class Documents(Protocol):
 class Images(Protocol):
     """Pictures of the pages of documents, each made once and kept."""
 
-    async def render(self, document: UUID, page: int, *, dpi: int = 150) -> ImageInfo:
-        """Return one page, from 1, drawn at so many dots per inch. Raises NotFound."""
+    async def render(
+        self, document: UUID, options: RenderOptions | None = None
+    ) -> tuple[ImageInfo, ...]:
+        """Return the pages that the options name, in page order.
+
+        Raises NotFound, and Invalid for pages that are not there or cannot be drawn.
+        """
 
 
 class Agents(Protocol):

@@ -65,6 +65,12 @@ def drawn(path: str, number: int, look: Look, job: Job | None = None) -> Picture
     )
 
 
+async def soon_drawn(path: str, number: int, look: Look) -> Picture:
+    """Do the same for callers on an event loop: cancelled, its child is ended."""
+    job = Job()
+    return await pages().call(lambda: drawn(path, number, look, job), job)
+
+
 async def looks_at(path: str, number: int, *, again: bool) -> tuple[Page, ...]:
     """Return the text on a page's picture; `again` looks longer, in several ways.
 
@@ -72,9 +78,7 @@ async def looks_at(path: str, number: int, *, again: bool) -> tuple[Page, ...]:
     """
     if not await can_scan():
         raise Unavailable(NO_SCANS)
-    job = Job()
-    look = Look(dpi=LOOK_DPI, saturation=0)
-    picture = await pages().call(lambda: drawn(path, number, look, job), job)
+    picture = await soon_drawn(path, number, Look(dpi=LOOK_DPI, saturation=0))
     asked = {"page": number, "again": again}
     told = await scans().arun(Task("scan", asked, picture.data))
     return tuple(unpacked_page(page) for page in told.head["looks"])

@@ -21,12 +21,12 @@ from workflows.pages.errors import answers_request_errors
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.images import page_image as drawn_page
 from workflows.runtime.library import store_document
+from workflows.runtime.renderings import SCREEN
 
 if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
 
 PAGE = 50  # documents on one page
-DPI = 110  # of a page on the screen
 INVALID = 422
 THUMBNAILS = 40  # pages shown on a document's page
 
@@ -127,7 +127,7 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
     try:
-        image = drawn_page(found, number, dpi=DPI)
+        image = drawn_page(found, number, SCREEN)
         with image.file.open("rb") as content:
             response = HttpResponse(content.read(), content_type=image.mime)
     except ProviderError as error:

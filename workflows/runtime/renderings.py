@@ -1,0 +1,48 @@
+"""What is asked of a rendering: which pages, drawn how, and whether anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from workflows.runtime.pdf.looks import BACKGROUND, DPI, Look
+
+SCREEN_DPI = 110  # of a page on a screen
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """Pages to draw, and how; what is not given leaves a page as the PDF says.
+
+    Raises InvalidRenderOption or Unsupported, naming the option, when it is made.
+    """
+
+    pages: str = ""  # "" is all; "1", "2-5,8", "-3", "5-", "-"
+    format: str = "png"  # or jpg
+    dpi: int = DPI  # 72..1200
+    quality: int | None = None  # 1..100, of a JPEG
+    brightness: int | None = None  # 0..200 per cent
+    contrast: int | None = None  # -100..100
+    saturation: int | None = None  # 0..200 per cent
+    rotation: int | None = None  # 0..360 degrees, clockwise
+    background: str = BACKGROUND
+    force: bool = False  # draw again what is kept
+
+    def __post_init__(self) -> None:
+        """Check every option; pages are checked against the document, later."""
+        look = self.look
+        for name in ("format", "dpi", "background"):
+            object.__setattr__(self, name, getattr(look, name))
+
+    @property
+    def look(self) -> Look:
+        """Return how each page is drawn."""
+        return Look(**{f.name: getattr(self, f.name) for f in fields(Look)})
+
+    def told(self) -> dict[str, Any]:
+        """Return all that was given, in plain values."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+SCREEN = RenderOptions(dpi=SCREEN_DPI)
