@@ -278,6 +278,7 @@ def test_a_damaged_page_is_shown_to_a_person_and_fails_nothing() -> None:
 def test_a_page_that_cannot_be_drawn_does_not_stop_the_question() -> None:
     class Undrawable(FakeImages):
         def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
+            super().draw(document, page, options)
             raise pdf.PageTooComplex(f"Page {page} takes longer than 30 s.")
 
     runtime = FakeRuntime(images=Undrawable())

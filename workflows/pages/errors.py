@@ -14,9 +14,10 @@ from workflows.pages.requests import HtmxRequest
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
+    from django.http.response import HttpResponseBase
 
 Given = ParamSpec("Given")
-View = Callable[Concatenate[HtmxRequest, Given], "HttpResponse"]
+View = Callable[Concatenate[HtmxRequest, Given], "HttpResponseBase"]
 HEADINGS = {
     403: "You may not do that",
     404: "There is nothing here",
@@ -30,7 +31,7 @@ def answers_request_errors(view: View[Given]) -> View[Given]:
 
     def respond(
         request: HtmxRequest, /, *args: Given.args, **kwargs: Given.kwargs
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except RequestError as error:

@@ -48,6 +48,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # documents/
     path("documents/", documents.list_documents, name="documents"),
     path("documents/<uuid:document_id>/", documents.document, name="document"),
+    path(
+        "documents/<uuid:document_id>/delete/",
+        documents.delete,
+        name="document-delete",
+    ),
+    path(
+        "documents/<uuid:document_id>/pages/<int:number>/",
+        documents.viewer,
+        name="document-viewer",
+    ),
     path("documents/<uuid:document_id>/file", documents.file, name="document-file"),
     path(
         "documents/<uuid:document_id>/pages/<int:number>.png",

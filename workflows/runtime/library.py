@@ -8,25 +8,31 @@ lost a race is removed again.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import unicodedata
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from functools import partial
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
-from django.core.files import File
 from django.db import IntegrityError, transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
-from workflows.models import Document
+from workflows.models import Document, Run, Status
 from workflows.runtime import readers
-from workflows.runtime.errors import Invalid, Unsupported
+from workflows.runtime.errors import Duplicate, Invalid, Unsupported
 from workflows.runtime.pdf import is_pdf
 from workflows.runtime.pdf.errors import EmptyFile
+from workflows.runtime.uploads import Received
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
+    from django.core.files import File
+    from django.db.models import QuerySet
 
 CHUNK_BYTES = 1 << 20
+NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
+MOST_NAMED = 3  # runs in a refusal
 MAX_NAME_CHARS = 200
 PDF = "application/pdf"
 
@@ -38,67 +44,79 @@ class TooLarge(Invalid):
 
 
 def store_document(
-    name: str, file: IO[bytes], *, by: AbstractBaseUser | None = None
+    name: str, file: IO[bytes] | File[bytes], *, by: AbstractBaseUser | None = None
 ) -> Document:
     """Return the document of this file's content, storing it if it is new.
 
-    1. Copy the file aside while counting and hashing it: too much stops the copy.
+    1. An upload was written to disk and hashed while it arrived; what comes from
+       elsewhere is now, and too much of it stops that.
     2. Look at the bytes, not at the name: only a PDF that opens is taken.
     3. Store the file and its row; known content gives the row that is there, with
        `already_stored` set on it.
 
     Raises EmptyFile, TooLarge, Unsupported, PdfError: each a sentence for a person.
     """
-    with tempfile.NamedTemporaryFile(suffix=".upload") as copy:
-        sha256, size = _copy(file, copy)
-        known = Document.objects.filter(sha256=sha256).first()
+    received = file if isinstance(file, Received) else _received(name, file)
+    try:
+        if received.is_too_large:
+            raise too_large()
+        if not received.size:
+            raise EmptyFile(EmptyFile.__doc__)
+        known = Document.objects.filter(sha256=received.sha256).first()
         if known is not None:
             known.already_stored = True
             return known
-        return _store(_safe_name(name), Path(copy.name), sha256, size, by)
+        return _store(_safe_name(name), received, by)
+    finally:
+        if received is not file:
+            received.close()
 
 
-def _copy(file: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
-    """Copy a file in chunks; return its hash and its size in bytes."""
+def too_large() -> TooLarge:
+    """Return the error that says how large a file may be."""
+    limit = f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
+    return TooLarge(f"The file is larger than {limit}, the most we accept.")
+
+
+def _received(name: str, file: IO[bytes] | File[bytes]) -> Received:
+    """Return a file as if it had been uploaded."""
+    copy = Received(name, PDF, 0, None)
     digest, size = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
         size += len(chunk)
         if size > settings.MAX_UPLOAD_BYTES:
-            limit = f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.0f} MB"
-            raise TooLarge(f"The file is larger than {limit}, the most we accept.")
+            copy.is_too_large = True
+            break
         digest.update(chunk)
-        target.write(chunk)
-    target.flush()
-    if not size:
-        raise EmptyFile(EmptyFile.__doc__)
-    return digest.hexdigest(), size
+        copy.write(chunk)
+    copy.seek(0)
+    copy.size, copy.sha256 = size, digest.hexdigest()
+    return copy
 
 
-def _store(
-    name: str, path: Path, sha256: str, size: int, by: AbstractBaseUser | None
-) -> Document:
-    with path.open("rb") as beginning:
-        if not is_pdf(beginning.read(CHUNK_BYTES)):
-            raise Unsupported(
-                f"“{name}” is not a PDF, whatever its name says. Save or print it as a"
-                " PDF first."
-            )
+def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
+    file.seek(0)
+    if not is_pdf(file.read(CHUNK_BYTES)):
+        raise Unsupported(
+            f"“{name}” is not a PDF, whatever its name says. Save or print it as a"
+            " PDF first."
+        )
+    file.seek(0)
     document = Document(
         name=name,
         content_type=PDF,
-        size=size,
-        sha256=sha256,
-        page_count=readers.count_pages(str(path)),
+        size=file.size or 0,
+        sha256=file.sha256,
+        page_count=readers.count_pages(file.temporary_file_path()),
         uploaded_by_id=by.pk if by else None,
     )
-    with path.open("rb") as whole:
-        document.file.save(f"{sha256[:2]}/{sha256}.pdf", File(whole), save=False)
+    document.file.save(f"{file.sha256[:2]}/{file.sha256}.pdf", file, save=False)
     try:
         with transaction.atomic():
             document.save(force_insert=True)
     except IntegrityError:
         document.file.delete(save=False)  # someone stored the same content meanwhile
-        document = Document.objects.get(sha256=sha256)
+        document = Document.objects.get(sha256=file.sha256)
         document.already_stored = True
     return document
 
@@ -108,3 +126,40 @@ def _safe_name(name: str) -> str:
     name = PureWindowsPath(PurePosixPath(name.replace("\x00", "")).name).name
     shown = "".join(c for c in name if unicodedata.category(c)[0] != "C").strip()
     return shown[-MAX_NAME_CHARS:] or "document.pdf"
+
+
+# Deleting ----------------------------------------------------------------------------
+
+
+class StillNeeded(Duplicate):
+    """A run that has not ended needs the document."""
+
+    code = "still_needed"
+
+
+def runs_with(document: Document) -> QuerySet[Run]:
+    """Return the runs that were given a document, ended or not."""
+    told = Run.objects.annotate(told=Cast("params", TextField()))
+    return told.filter(told__contains=str(document.pk))
+
+
+def delete_document(document: Document) -> None:
+    """Remove a document with its file and the pictures of its pages.
+
+    Files go when their rows are gone for good. Raises StillNeeded while a run that has
+    not ended was given the document.
+    """
+    with transaction.atomic():
+        runs = runs_with(document).filter(status__in=NEEDING)
+        waiting = list(runs.order_by("id")[:MOST_NAMED])
+        if waiting:
+            told = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
+            raise StillNeeded(
+                f"“{document.name}” is needed by a run that has not ended ({told}). "
+                "Cancel the run, or wait for its end."
+            )
+        images = [image.file for image in document.images.all()]
+        files = [(file.storage, str(file.name)) for file in (*images, document.file)]
+        document.delete()
+        for storage, name in files:
+            transaction.on_commit(partial(storage.delete, name))

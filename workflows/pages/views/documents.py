@@ -1,88 +1,199 @@
-"""Documents: the library, an upload, one document with its pages, its bytes."""
+"""Documents: the library, uploads, one document with its pages, its bytes, its end."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpResponse
+from django.contrib.auth.models import User
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import content_disposition_header
+from django.urls import reverse
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from workflows.models import Document
 from workflows.pages import access
 from workflows.pages.access import members_only
+from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.viewing import SHARPNESS, PageView
 from workflows.runtime.errors import ProviderError
+from workflows.runtime.images import content_of
 from workflows.runtime.images import page_image as drawn_page
-from workflows.runtime.library import store_document
+from workflows.runtime.library import (
+    NEEDING,
+    StillNeeded,
+    TooLarge,
+    delete_document,
+    runs_with,
+    store_document,
+)
 from workflows.runtime.renderings import SCREEN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.core.files.uploadedfile import UploadedFile
+    from django.http.response import HttpResponseBase
+
     from workflows.pages.requests import HtmxRequest
 
 PAGE = 50  # documents on one page
-INVALID = 422
+LONGEST = 150  # characters of a search
+CREATED, TOO_LARGE, INVALID, CONFLICT = 201, 413, 422, 409
 THUMBNAILS = 40  # pages shown on a document's page
+JSON = "application/json"
+
+
+class Files(forms.FileInput):
+    """Files, several at once."""
+
+    allow_multiple_selected = True
 
 
 class UploadForm(forms.Form):
-    """One file for the library."""
+    """Files for the library."""
 
     file = forms.FileField(
-        label="File",
-        widget=forms.FileInput(attrs={"accept": "application/pdf,.pdf"}),
+        label="Files", widget=Files(attrs={"accept": "application/pdf,.pdf"})
     )
+
+
+@dataclass(slots=True)
+class Uploaded:
+    """What became of the files of one upload."""
+
+    documents: list[Document] = field(default_factory=list)
+    errors: list[tuple[str, ProviderError]] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """Return the status of the answer."""
+        if not self.errors:
+            new = any(not one.already_stored for one in self.documents)
+            return CREATED if new else 200
+        too_large = all(isinstance(error, TooLarge) for _, error in self.errors)
+        return TOO_LARGE if too_large else INVALID
+
+    def told(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "documents": [
+                {
+                    "id": str(one.pk),
+                    "name": one.name,
+                    "pages": one.page_count,
+                    "size": one.size,
+                    "sha256": one.sha256,
+                    "already_stored": one.already_stored,
+                    "url": reverse("document", args=[one.pk]),
+                }
+                for one in self.documents
+            ],
+            "errors": [
+                {"name": name, "code": error.code, "message": str(error)}
+                for name, error in self.errors
+            ],
+        }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 @answers_request_errors
 def list_documents(request: HtmxRequest) -> HttpResponse:
-    """Show the library, and take an upload."""
+    """Show the library, and take uploads; whoever accepts JSON gets that for an answer."""
     access.require(access.may_use_documents(request.user), "use documents")
-    form = UploadForm()
+    form, status = UploadForm(), 200
     if request.method == "POST":
-        form = UploadForm(request.POST, request.FILES)
-        document = stored(request, form)
-        if document is not None:
-            return redirect("document", document_id=document.pk)
-    context = {"form": form, **page_of_documents(request.GET.get("before", ""))}
-    status = INVALID if request.method == "POST" else 200
+        uploaded = stored(request)
+        if JSON in request.headers.get("Accept", ""):
+            return JsonResponse(uploaded.told(), status=uploaded.status)
+        tell(request, uploaded)
+        if uploaded.documents and not uploaded.errors:
+            return after_upload(uploaded.documents)
+        form, status = refused(request, uploaded)
+    context = {"form": form, **library(request.GET, request.user)}
     return render(request, "documents/list.html", context, status=status)
 
 
-def stored(request: HtmxRequest, form: UploadForm) -> Document | None:
-    """Return the document of an upload; None, with the reason in the form, if refused."""
-    if not form.is_valid():
-        return None
-    given: UploadedFile[Any] = form.cleaned_data["file"]
-    try:
-        document = store_document(given.name or "", given, by=request.user)
-    except ProviderError as refused:
-        form.add_error("file", str(refused))
-        return None
-    known = getattr(document, "already_stored", False)
-    said = "was here already" if known else "was added"
-    messages.success(request, f"“{document.name}” {said}.")
-    return document
+def stored(request: HtmxRequest) -> Uploaded:
+    """Store every file of an upload; one that is refused does not hold up others."""
+    uploaded = Uploaded()
+    given: list[UploadedFile[Any]] = request.FILES.getlist("file")
+    for file in given:
+        try:
+            document = store_document(file.name or "", file, by=request.user)
+        except ProviderError as error:
+            uploaded.errors.append((file.name or "", error))
+        else:
+            uploaded.documents.append(document)
+    return uploaded
 
 
-def page_of_documents(before: str) -> dict[str, object]:
-    """Return one page of the library, newest first."""
+def tell(request: HtmxRequest, uploaded: Uploaded) -> None:
+    """Say what was stored."""
+    for one in uploaded.documents:
+        said = "was here already" if one.already_stored else "was added"
+        messages.success(request, f"“{one.name}” {said}.")
+
+
+def after_upload(documents: Sequence[Document]) -> HttpResponse:
+    """Lead to the document, or to the library where there are several."""
+    if len(documents) > 1:
+        return redirect("documents")
+    return redirect("document", document_id=documents[0].pk)
+
+
+def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
+    """Return the form with what was wrong, and the status."""
+    form = UploadForm(request.POST, request.FILES)
+    form.is_valid()  # says that there is no file, or an empty one
+    if not uploaded.errors:
+        return form, INVALID
+    form.errors.pop("file", None)
+    several = len(uploaded.errors) + len(uploaded.documents) > 1
+    for name, error in uploaded.errors:
+        form.add_error("file", f"“{name}”: {error}" if several else str(error))
+    return form, uploaded.status
+
+
+def library(query: Mapping[str, str], me: User) -> dict[str, object]:
+    """Return one page of the documents that match, newest first."""
+    search, who = _text(query, "q"), _text(query, "who")
     rows = Document.objects.select_related("uploaded_by")
+    if search:
+        rows = rows.filter(name__icontains=search)
+    if who:
+        rows = rows.filter(uploaded_by__username=who)
+    people = Document.objects.order_by().values("uploaded_by")
+    before = query.get("before", "")
     try:
         rows = rows.filter(pk__lt=UUID(before)) if before else rows
     except ValueError:
         raise Http404 from None
     found = list(rows[: PAGE + 1])
-    more = found[PAGE - 1].pk if len(found) > PAGE else None
-    return {"documents": found[:PAGE], "next": more}
+    return {
+        "documents": found[:PAGE],
+        "next": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "before": before,
+        "search": search,
+        "who": who,
+        "me": me,
+        "people": User.objects.filter(pk__in=people).exclude(pk=me.pk)[:200],
+    }
+
+
+def _text(query: Mapping[str, str], name: str) -> str:
+    """Return a text from a query; PostgreSQL's text cannot hold NUL."""
+    return query.get(name, "").replace("\x00", "").strip()[:LONGEST]
 
 
 @require_safe
@@ -90,31 +201,62 @@ def page_of_documents(before: str) -> dict[str, object]:
 @answers_request_errors
 def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Show a document's pages."""
-    found = guarded(request, document_id)
+    return detail(request, guarded(request, document_id))
+
+
+def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
+    """Return a document's page."""
     count = found.page_count or 0
+    runs = runs_with(found)
     context = {
         "document": found,
         "pages": range(1, min(count, THUMBNAILS) + 1),
         "hidden": max(count - THUMBNAILS, 0),
+        "beyond": THUMBNAILS + 1,
+        "runs": runs.order_by("-id").defer("params", "result", "graph")[:5],
+        "run_count": runs.count(),
+        "is_needed": runs.filter(status__in=NEEDING).exists(),
     }
-    return render(request, "documents/detail.html", context)
+    return render(request, "documents/detail.html", context, status=status)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
+    """Remove a document for good, unless a run still needs it."""
+    found = guarded(request, document_id)
+    try:
+        delete_document(found)
+    except StillNeeded as refusal:
+        messages.error(request, str(refusal))
+        return detail(request, found, CONFLICT)
+    messages.success(request, f"“{found.name}” was deleted.")
+    return redirect("documents")
 
 
 @require_safe
 @members_only
 @answers_request_errors
-def file(request: HtmxRequest, document_id: UUID) -> HttpResponse:
-    """Give the file for download: never opened by the browser as what it claims to be."""
+def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
+    """Show one page large, with the places marked that the address names."""
+    found = guarded(request, document_id)
+    if not 1 <= number <= (found.page_count or 0):
+        raise Http404
+    view = PageView.read(found, number, request.GET)
+    return render(request, "documents/viewer.html", {"view": view, "document": found})
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
+    """Give the file for download, a piece at a time."""
     found = guarded(request, document_id)
     try:
-        with found.file.open("rb") as content:
-            response = HttpResponse(content.read(), content_type=found.content_type)
+        return download(request, found)
     except FileNotFoundError as error:
         raise Http404 from error
-    disposition = content_disposition_header(as_attachment=True, filename=found.name)
-    response["Content-Disposition"] = disposition or "attachment"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
 
 
 @require_safe
@@ -126,10 +268,11 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     found = guarded(request, document_id)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
+    asked = request.GET.get("dpi", "")
+    dpi = next((dpi for dpi in SHARPNESS.values() if str(dpi) == asked), SCREEN.dpi)
     try:
-        image = drawn_page(found, number, SCREEN)
-        with image.file.open("rb") as content:
-            response = HttpResponse(content.read(), content_type=image.mime)
+        image = drawn_page(found, number, replace(SCREEN, dpi=dpi))
+        response = HttpResponse(content_of(image), content_type=image.mime)
     except ProviderError as error:
         return HttpResponse(str(error), content_type="text/plain", status=INVALID)
     response["X-Content-Type-Options"] = "nosniff"

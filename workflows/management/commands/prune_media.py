@@ -1,0 +1,89 @@
+"""`manage.py prune_media`: remove files that nothing in the database speaks of."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.storage import default_storage
+from django.core.management import BaseCommand
+from django.utils import timezone
+
+from workflows.models import Document, PageImage
+from workflows.pages.words import size
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+FOLDERS = ("documents", "pages")  # where our files are; others are not touched
+SPARED = dt.timedelta(hours=1)  # a file is there before its row
+
+
+class Command(BaseCommand):
+    """A killed process may leave a file without its row; this removes those."""
+
+    help = "Remove stored files without a row, and rows of pictures without a file."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take whether to look only."""
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would be removed"
+        )
+
+    def handle(self, *, dry_run: bool, **_: Any) -> None:
+        """Sweep both ways, and say how much it was."""
+        will = "would be removed" if dry_run else "removed"
+        count = total = 0
+        known = _known()
+        for name in _files():
+            if name in known or _is_young(name):
+                continue
+            count, total = count + 1, total + default_storage.size(name)
+            self.stdout.write(f"{name} {will}")
+            if not dry_run:
+                default_storage.delete(name)
+        self.stdout.write(f"{count} files ({size(total)}) {will}.")
+        self._drop_pictures(will, dry_run=dry_run)
+        self._tell_of_lost_documents()
+
+    def _drop_pictures(self, will: str, *, dry_run: bool) -> None:
+        gone = [
+            image.pk
+            for image in PageImage.objects.iterator()
+            if not default_storage.exists(str(image.file.name))
+        ]
+        if not dry_run:
+            PageImage.objects.filter(pk__in=gone).delete()
+        if gone:
+            self.stdout.write(f"{len(gone)} pictures without their file {will}.")
+
+    def _tell_of_lost_documents(self) -> None:
+        """Say which documents have lost their file; a person has to decide."""
+        for document in Document.objects.iterator():
+            if not default_storage.exists(str(document.file.name)):
+                self.stderr.write(
+                    f"The file of “{document.name}” ({document.pk}) is gone."
+                )
+
+
+def _known() -> set[str]:
+    documents = Document.objects.values_list("file", flat=True)
+    return {*documents, *PageImage.objects.values_list("file", flat=True)}
+
+
+def _files() -> Iterator[str]:
+    """Yield the names of all our files in storage."""
+    waiting = list(FOLDERS)
+    while waiting:
+        folder = waiting.pop()
+        try:
+            folders, files = default_storage.listdir(folder)
+        except FileNotFoundError:
+            continue
+        waiting += [f"{folder}/{name}" for name in folders]
+        yield from (f"{folder}/{name}" for name in files)
+
+
+def _is_young(name: str) -> bool:
+    return default_storage.get_modified_time(name) > timezone.now() - SPARED
