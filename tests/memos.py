@@ -31,12 +31,13 @@ class Stamp:
     """One marking, put on the page by somebody in a hurry."""
 
     text: str
-    at: str = "head"  # head, foot, or middle
+    at: str = "head"  # head, foot, middle, or side: along the right edge
     font: str = "label-bold"  # one of the writer's, or "hand"
     size: float = 20.0  # points
     ink: float = 0.95  # 0..1, how black
     worn: float = 0.0  # 0..1, how much of it did not print
     missing: int = 0  # letters of which hardly anything printed
+    lost: str = ""  # letters that are among them; the first of their kind
     turn: float = 0.0  # degrees, at most so many either way
     boxed: bool = False
     aside: float = 0.0  # of the width, how far from the middle
@@ -235,6 +236,73 @@ MEMOS = (
         ),
         bars=3,
     ),
+    Memo(
+        "half of top secret is gone",
+        Level.TOP_SECRET,
+        (),
+        both("TOP SECRET", size=24, lost="TOP", worn=0.15),
+        is_hard=True,
+    ),
+    Memo(
+        "every other letter is gone",
+        Level.SECRET,
+        (),
+        both("SECRET", size=30, missing=3, worn=0.2),
+        machine="old copier",
+        is_hard=True,
+    ),
+    Memo(
+        "faint by coarse fax",
+        Level.CONFIDENTIAL,
+        NOFORN,
+        both("CONFIDENTIAL//NOFORN", size=18, ink=0.55, worn=0.35),
+        machine="coarse fax",
+        bars=4,
+        is_hard=True,
+    ),
+    Memo(
+        "along the side",
+        Level.SECRET,
+        (),
+        (Stamp("SECRET", "side", size=26, turn=3),),
+    ),
+    Memo(
+        "across the text",
+        Level.SECRET,
+        NOFORN,
+        (Stamp("SECRET//NOFORN", "middle", size=34, turn=18, ink=0.8, boxed=True),),
+    ),
+    Memo(
+        "very much askew",
+        Level.TOP_SECRET,
+        ("ORCON",),
+        both("TOP SECRET//ORCON", size=18, turn=6),
+        machine="old copier",
+        skew=5.0,
+    ),
+    Memo(
+        "by hand, worn, upside down",
+        Level.CONFIDENTIAL,
+        (),
+        both("CONFIDENTIAL", font="hand", size=26, worn=0.3, ink=0.7),
+        machine="fax",
+        turned=180,
+        is_hard=True,
+    ),
+    Memo(
+        "head and foot differ",
+        Level.SECRET,
+        (),
+        (Stamp("CONFIDENTIAL", size=18), Stamp("SECRET", "foot", size=24, ink=0.4)),
+        machine="old copier",
+    ),
+    Memo(
+        "the caveat is worn off at both",
+        Level.SECRET,
+        NOFORN,
+        both("SECRET//NOFORN", size=20, lost="NOF", worn=0.3),
+        is_hard=True,
+    ),
 )
 
 
@@ -320,15 +388,18 @@ def _stamped(page: Ink, stamp: Stamp, chance: random.Random) -> Ink:
         ImageDraw.Draw(ink).rectangle(
             (3, 3, ink.width - 4, ink.height - 4), outline=255, width=5
         )
-    if stamp.missing:
+    if stamp.missing or stamp.lost:
         _lose_letters(ink, stamp, chance)
     if stamp.worn:
         ink = ImageChops.multiply(ink, _wear(ink.size, stamp.worn, chance))
     ink = ink.point(lambda grey: round(grey * stamp.ink))
     angle = chance.uniform(0.5, 1) * stamp.turn * chance.choice((-1, 1))
     ink = ink.rotate(angle, Image.Resampling.BICUBIC, expand=True)
+    if stamp.at == "side":
+        ink = ink.rotate(90, expand=True)
     across = 0.5 + stamp.aside * chance.choice((-1, 1)) + chance.uniform(-0.01, 0.01)
-    down = {"head": 0.045, "foot": 0.955, "middle": 0.8}[stamp.at]
+    down = {"head": 0.045, "foot": 0.955, "middle": 0.8, "side": 0.5}[stamp.at]
+    across = 0.95 if stamp.at == "side" else across
     down += chance.uniform(-0.008, 0.008)
     left = round(page.width * across - ink.width / 2)
     top = round(page.height * down - ink.height / 2)
@@ -360,7 +431,8 @@ def _lose_letters(ink: Ink, stamp: Stamp, chance: random.Random) -> None:
     width = (ink.width - 32) / letters
     places = [at for at, sign in enumerate(stamp.text) if sign.isalpha()]
     draw = ImageDraw.Draw(ink)
-    for at in chance.sample(places, stamp.missing):
+    lost = [stamp.text.index(letter) for letter in stamp.lost]
+    for at in (*lost, *chance.sample(places, stamp.missing)):
         left = 16 + width * at
         top = chance.choice((0.0, 0.35)) * ink.height
         draw.rectangle((left, top, left + width, ink.height), fill=0)

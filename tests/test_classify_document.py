@@ -27,12 +27,16 @@ from workflows.engine import Cancellation, Paused
 from workflows.engine.testing import Outcome, run_in_memory
 from workflows.markings import Level
 from workflows.runtime import (
+    FakeAgents,
     FakeDocuments,
     FakeImages,
+    FakeProfiles,
     FakeRuntime,
     ImageInfo,
     Page,
     RenderOptions,
+    StageProfile,
+    UpstreamFailed,
     pdf,
 )
 from workflows.samples import samples
@@ -347,6 +351,7 @@ def test_an_unsure_label_goes_to_the_reviewer() -> None:
         "every page could be read",
         "nothing contradicts the label",
         "confidence 70%, threshold 80%",
+        "confidence 70%, threshold 80%, rejected below 0%",
         "always",
     ]
 
@@ -374,3 +379,167 @@ def test_the_sample_documents_go_the_ways_they_were_drawn_for(
     outcome = run(*pdf.read_pages(samples()[number].data))
     assert outcome.status == status
     assert isinstance(outcome.pause, Paused) == (status == "waiting")
+
+
+# Scans and agents --------------------------------------------------------------------
+
+
+def scanned(*looks: str | Page, again: tuple[str | Page, ...] = ()) -> FakeRuntime:
+    """Return a runtime whose memo.pdf is a scan that looks like that."""
+    runtime = FakeRuntime()
+    memo = runtime.documents.add("memo.pdf", [""])
+    runtime.documents.add_scan(memo, 1, *looks)
+    runtime.documents.add_scan(memo, 1, *looks, *again, again=True)
+    return runtime
+
+
+def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
+    outcome = run("", runtime=scanned(marked("SECRET//NOFORN")))
+    assert outcome.status == "completed"
+    assert outcome.state.label == "SECRET//NOFORN"
+    assert "look_at_pages_again" not in outcome.path
+
+
+def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
+    first = marked("SECRET").replace("SECRET", "S CRET", 1)
+    outcome = run(
+        "", runtime=scanned(first[: first.rfind("SECRET")], again=(marked("SECRET"),))
+    )
+    assert reason_for(outcome, "read_pages", "is_hard_to_read") == (
+        True,
+        "a second look may settle page 1",
+    )
+    assert outcome.status == "completed"
+    assert outcome.state.level is Level.SECRET
+
+
+def test_what_no_look_makes_out_is_asked_about() -> None:
+    outcome = run("", runtime=scanned("SE..ET" + BODY, again=("S..RET" + BODY,)))
+    assert outcome.status == "waiting"
+    assert outcome.state.level is Level.SECRET
+    result, reason = reason_for(outcome, "weigh_markings", "is_contradictory")
+    assert result
+    assert "letters are missing" in reason
+
+
+def test_a_higher_marking_in_any_look_holds() -> None:
+    outcome = run(
+        "",
+        runtime=scanned("SECRET" + BODY, again=("TOP SECRET" + BODY, "SECRET" + BODY)),
+    )
+    assert outcome.state.level is Level.TOP_SECRET
+
+
+def vision(*answers: Any, text: str = "") -> FakeRuntime:
+    """Return a runtime whose agent “eye” gives these answers."""
+    runtime = FakeRuntime(agents=FakeAgents(eye=answers))
+    runtime.documents.add("memo.pdf", [text])
+    return runtime
+
+
+def asked(runtime: FakeRuntime, *pages: str, **params: Any) -> Outcome[Classification]:
+    """Run it with the agent “eye”."""
+    document = runtime.documents.add("memo.pdf", pages)
+    return run_in_memory(
+        classify_document,
+        Params(document=document, agent="eye", **params),
+        runtime=runtime,
+    )
+
+
+def sees(text: str, location: str = "header", clarity: float = 1.0) -> str:
+    """Return an answer with one marking."""
+    marking = {"text": text, "location": location, "legibility": clarity}
+    return json.dumps({"clarity_score": clarity, "markings_found": [marking]})
+
+
+def test_an_agent_that_was_chosen_looks_at_every_page() -> None:
+    runtime = vision(*[f"```json\n{sees('SECRET')}\n```"] * 2)
+    outcome = asked(runtime, marked("SECRET"), marked("SECRET"))
+    assert outcome.status == "completed"
+    assert [call.kind for call in runtime.agents.calls] == ["vision", "vision"]
+    assert {page for _, page, _ in runtime.images.rendered} == {1, 2}
+
+
+def test_a_scan_that_only_an_agent_can_read_is_published_on_its_word() -> None:
+    answer = json.dumps(
+        {
+            "clarity_score": 0.95,
+            "markings_found": [
+                {"text": "SECRET//NOFORN", "location": "header", "legibility": 0.9},
+                {"text": "SECRET//NOFORN", "location": "footer", "legibility": 0.9},
+            ],
+        }
+    )
+    outcome = asked(vision(answer), "")
+    assert outcome.status == "completed"
+    assert outcome.state.label == "SECRET//NOFORN"
+
+
+def test_an_agent_that_sees_another_level_than_the_text_says_makes_a_question() -> None:
+    outcome = asked(vision(sees("TOP SECRET")), marked("SECRET"))
+    assert outcome.status == "waiting"
+    assert outcome.state.level is Level.TOP_SECRET
+
+
+def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() -> None:
+    unclear = json.dumps(
+        {"clarity_score": 0.3, "filter_suggestion": {"contrast": 70, "brightness": 120}}
+    )
+    runtime = vision(unclear, sees("SECRET", clarity=0.9))
+    outcome = asked(runtime, marked("SECRET"))
+    assert "look_at_pages_again" in outcome.path
+    first, second = (look for _, _, look in runtime.images.rendered[:2])
+    assert (first.contrast, first.brightness) == (None, None)
+    assert (second.contrast, second.brightness) == (70, 120)
+
+
+@pytest.mark.parametrize(
+    "answer", ["I cannot see anything.", UpstreamFailed("It is asleep.")]
+)
+def test_an_agent_that_does_not_answer_leaves_a_question(answer: Any) -> None:
+    outcome = asked(vision(answer), marked("SECRET"))
+    assert outcome.status == "waiting"
+    assert "could not be asked" in outcome.state.contradictions[0]
+
+
+def test_a_profile_may_choose_the_agent() -> None:
+    runtime = FakeRuntime(
+        agents=FakeAgents(eye=[sees("SECRET")]),
+        profiles=FakeProfiles(read_page=StageProfile(agent="eye")),
+    )
+    run(marked("SECRET"), runtime=runtime)
+    assert len(runtime.agents.calls) == 1
+
+
+# The score ---------------------------------------------------------------------------
+
+
+def test_the_score_is_told_with_the_factors_it_is_the_product_of() -> None:
+    result = run(marked("SECRET"), marked("SECRET")).state.result
+    assert result is not None
+    assert result.score.recommendation == "ACCEPT"
+    product = 1.0
+    for factor in result.score.factors or ():
+        product *= factor.score**factor.weight
+    assert product == pytest.approx(result.score.overall_score, abs=0.01)
+
+
+def test_below_a_limit_that_was_set_a_document_is_rejected_without_a_question() -> None:
+    runtime = FakeRuntime()
+    document = runtime.documents.add("memo.pdf", [f"Confidential{BODY}"])
+    outcome = run_in_memory(
+        classify_document,
+        Params(document=document, threshold=0.99, reject_below=0.95),
+        runtime=runtime,
+    )
+    assert outcome.path[-1] == "reject"
+    assert outcome.state.result is not None
+    assert outcome.state.result.score.recommendation == "REJECT"
+
+
+def test_the_result_shows_its_evidence_as_a_question_would() -> None:
+    result = run(marked("SECRET")).state.result
+    assert result is not None
+    (page,) = result.evidence.pages
+    assert [mark.text for mark in page.marks] == ["SECRET (header)", "SECRET (footer)"]

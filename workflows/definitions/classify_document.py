@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
@@ -21,14 +22,23 @@ from workflows.engine import (
 )
 from workflows.markings import (
     Alternative,
+    Detection,
+    Factor,
+    Filters,
     Gathered,
     Level,
     PageReading,
     PageSummary,
+    Recommendation,
+    Score,
+    UnreadableAnswer,
+    both,
     gather,
     label_of,
     pages_in_words,
+    parsed,
     read,
+    read_detection,
     read_scan,
     summarize,
     together,
@@ -38,15 +48,35 @@ from workflows.markings import (
 )
 from workflows.runtime import (
     SCREEN,
+    AgentRef,
+    Box,
     DocumentRef,
     Invalid,
+    ProviderError,
     Runtime,
+    StageProfile,
     Unavailable,
     Unsupported,
 )
 
 MOST_SHOWN = 8  # pages that a reviewer is shown at once
 SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
+VISION_DPI = 150
+ENHANCED = Filters(brightness=110, contrast=60, saturation=0)
+QUESTION = """\
+You see one page of a document. Find its security markings: classification banners and
+stamps (such as TOP SECRET, SECRET, CONFIDENTIAL, UNCLASSIFIED) with their caveats (such
+as NOFORN, ORCON, REL TO USA, GBR), typed, stamped or handwritten, also faded, slanted or
+partly missing ones. Do not report words of the running text.
+
+Answer with JSON only:
+{"clarity_score": 0..1, how well the page can be read,
+ "markings_found": [{"text": as it stands there, completed only where you are sure,
+                     "location": "header" or "footer" or "body",
+                     "legibility": 0..1, "faded": true or false}],
+ "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
+                                "saturation": 0..200} if that would help you}
+"""
 
 
 class Params(BaseModel):
@@ -62,6 +92,22 @@ class Params(BaseModel):
         title="Publish from",
         description="At or above this confidence the label is published without a "
         "question; below it, a person is asked. With 1, always.",
+    )
+
+    reject_below: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Reject below",
+        description="Below this confidence a document whose pages were all read is "
+        "rejected without a question. With 0, never.",
+    )
+    agent: AgentRef = Field(
+        "",
+        max_length=100,
+        title="Vision agent",
+        description="A model that looks at every page as well. Without one, pages are "
+        "read on this machine alone.",
     )
 
 
@@ -89,15 +135,40 @@ class PageToRead(BaseModel):
 
     document: UUID
     page: int  # from 1
+    agent: str = ""  # that looks at it as well
+    filters: Filters = Filters()  # with which it is drawn for the agent
+
+
+class ShownMark(BaseModel):
+    """A place on a page, and what stands there."""
+
+    box: Box
+    text: str
+
+
+class ShownPage(BaseModel):
+    """A page with its markings."""
+
+    page: int  # from 1
+    marks: tuple[ShownMark, ...]
+
+
+class Shown(BaseModel):
+    """Pages to look at, beside a question or a result."""
+
+    document: UUID
+    pages: tuple[ShownPage, ...]
 
 
 class Result(BaseModel):
     """What the run leaves behind."""
 
     outcome: Literal["published", "rejected"]
+    score: Score
     label: str | None  # None: it was rejected
     confidence: float  # 0..1, of the label that was found
     decided_by: Literal["the markings", "a reviewer"]
+    evidence: Shown  # drawn on the run's page
     why: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     pages: tuple[PageSummary, ...]
@@ -116,6 +187,7 @@ class Classification(State):
     caveats: tuple[str, ...] = ()
     confidence: float = 0.0  # 0..1
     alternatives: tuple[Alternative, ...] = ()
+    factors: tuple[Factor, ...] = ()
     why: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
     unread: tuple[int, ...] = ()  # pages without a text that could be read
@@ -153,6 +225,15 @@ class Classification(State):
         return " ".join(self.contradictions) or "nothing contradicts the label"
 
     @property
+    def recommendation(self) -> Recommendation:
+        """Return what should be done: only what leaves no doubt is accepted."""
+        if self.unread or self.contradictions or self.level is None:
+            return "REVIEW"
+        if self.confidence >= self.params.threshold:
+            return "ACCEPT"
+        return "REJECT" if self.confidence < self.params.reject_below else "REVIEW"
+
+    @property
     def confidence_in_words(self) -> str:
         """Return how sure the label is, and how sure it has to be."""
         if self.level is None:
@@ -181,30 +262,48 @@ async def open_document(state: Classification, runtime: Runtime) -> Classificati
 
 def each_page(state: Classification) -> list[PageToRead]:
     """Return the pages to read."""
-    pages = range(1, state.page_count + 1)
-    return [PageToRead(document=state.params.document, page=page) for page in pages]
+    document, agent = state.params.document, state.params.agent
+    return [
+        PageToRead(document=document, page=page, agent=agent)
+        for page in range(1, state.page_count + 1)
+    ]
 
 
 @node(timeout=SECONDS_FOR_A_PAGE)
 async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
     """Find the markings in the text of one page, and on its picture if it is a scan."""
+    reading = await reading_of(item, runtime, again=False)
+    runtime.logger.info("Page %d: %s.", item.page, reading.told)
+    return reading
+
+
+@node(timeout=SECONDS_FOR_A_PAGE)
+async def look_again(item: PageToRead, runtime: Runtime) -> PageReading:
+    """Look at a page longer: enhanced in several ways, for what is faint or missing."""
+    reading = await reading_of(item, runtime, again=True)
+    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
+    return reading
+
+
+async def reading_of(item: PageToRead, runtime: Runtime, *, again: bool) -> PageReading:
+    """Return what the text of a page, its picture and an agent say together."""
     try:
         page = await runtime.documents.page(item.document, item.page)
         reading = await asyncio.to_thread(read, page)
         if page.is_picture or not (page.lines or page.is_blank):
-            reading = await with_picture(item, reading, runtime, again=False)
+            reading = await with_picture(item, reading, runtime, again=again)
+        return await with_agent(item, reading, runtime, again=again)
     except Invalid as damaged:
         runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
         return unreadable(item.page, str(damaged))
-    runtime.logger.info("Page %d: %s.", item.page, reading.told)
-    return reading
 
 
 async def with_picture(
     item: PageToRead, text: PageReading, runtime: Runtime, *, again: bool
 ) -> PageReading:
-    """Return what the text of a page and its picture say; where scans cannot be read,
-    the text alone, with that reason.
+    """Return what the text of a page and its picture say.
+
+    Where scans cannot be read it is the text alone, with that reason.
     """
     try:
         looks = await runtime.documents.scan(item.document, item.page, again=again)
@@ -215,26 +314,47 @@ async def with_picture(
     return together(text, scan) if text.legibility else scan
 
 
-def faint_pages(state: Classification) -> list[PageToRead]:
-    """Return the pages to look at again."""
-    return [
-        PageToRead(document=state.params.document, page=page)
-        for page in state.hard_to_read
-    ]
+async def with_agent(
+    item: PageToRead, reading: PageReading, runtime: Runtime, *, again: bool
+) -> PageReading:
+    """Return what a page says, and what an agent sees on it, if one was chosen.
 
-
-@node(timeout=SECONDS_FOR_A_PAGE)
-async def look_again(item: PageToRead, runtime: Runtime) -> PageReading:
-    """Look at a page longer: enhanced in several ways, for what is faint or missing."""
+    An agent that fails to answer leaves a doubt: somebody wanted it to look.
+    """
+    asked = runtime.profiles.stage(
+        "read_page", StageProfile(agent=item.agent, prompt=QUESTION)
+    )
+    if not asked.agent:
+        return reading
+    look = replace(
+        SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
+    )
+    (image,) = await runtime.images.render(item.document, look)
     try:
-        page = await runtime.documents.page(item.document, item.page)
-        text = await asyncio.to_thread(read, page)
-        reading = await with_picture(item, text, runtime, again=True)
-    except Invalid as damaged:
-        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
-        return unreadable(item.page, str(damaged))
-    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
-    return reading
+        reply = await runtime.agents.vision(
+            asked.agent, asked.prompt, [image.data], **asked.options
+        )
+        detection = parsed(reply.text, Detection)
+    except (ProviderError, UnreadableAnswer) as failed:
+        runtime.logger.warning("Page %d: %s", item.page, failed)
+        doubt = f"The agent “{asked.agent}” could not be asked: {failed}"
+        return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
+    seen = read_detection(item.page, detection, again=again)
+    return both(reading, seen)
+
+
+def faint_pages(state: Classification) -> list[PageToRead]:
+    """Return the pages to look at again, drawn as the agent would like them."""
+    return [
+        PageToRead(
+            document=state.params.document,
+            page=reading.page,
+            agent=state.params.agent,
+            filters=reading.filters or ENHANCED,
+        )
+        for reading in state.readings
+        if reading.again
+    ]
 
 
 @node
@@ -290,7 +410,15 @@ def conclusion(
         outcome=outcome,
         label=label,
         confidence=state.confidence,
+        score=Score(
+            overall_score=state.confidence,
+            factors=state.factors,
+            recommendation=state.recommendation,
+        ),
         decided_by="a reviewer" if state.review else "the markings",
+        evidence=pages_with_marks(
+            state, worth_a_look(state.readings, state.unread, MOST_SHOWN)
+        ),
         why=state.why,
         alternatives=state.alternatives,
         pages=summarize(state.readings),
@@ -300,22 +428,30 @@ def conclusion(
 
 def evidence(state: Classification) -> dict[str, Any]:
     """Return what the reviewer is shown: the reasons, and pages with their markings."""
-    readings = {reading.page: reading for reading in state.readings}
     return {
+        "recommendation": state.recommendation,
         "why": state.why,
         "alternatives": {a.label: f"{a.confidence:.0%}" for a in state.alternatives},
-        "document": state.params.document,
-        "pages": [
-            {
-                "page": page,
-                "marks": [
-                    {"box": mark.box, "text": f"{mark.text} ({mark.kind})"}
-                    for mark in readings[page].findings
-                ],
-            }
-            for page in state.shown
-        ],
+        **dict(pages_with_marks(state, state.shown)),
     }
+
+
+def pages_with_marks(state: Classification, pages: Sequence[int]) -> Shown:
+    """Return some pages with the places of their markings."""
+    findings = {reading.page: reading.findings for reading in state.readings}
+    return Shown(
+        document=state.params.document,
+        pages=tuple(
+            ShownPage(
+                page=page,
+                marks=tuple(
+                    ShownMark(box=mark.box, text=f"{mark.text} ({mark.kind})")
+                    for mark in findings[page]
+                ),
+            )
+            for page in pages
+        ),
+    )
 
 
 @predicate("{s.faintness_in_words}")
@@ -340,6 +476,12 @@ def is_contradictory(state: Classification) -> bool:
 def is_confident(state: Classification) -> bool:
     """Tell whether the label may be published without a question."""
     return state.level is not None and state.confidence >= state.params.threshold
+
+
+@predicate("{s.confidence_in_words}, rejected below {s.params.reject_below:.0%}")
+def is_hopeless(state: Classification) -> bool:
+    """Tell whether the label is too unsure to ask about."""
+    return state.recommendation == "REJECT"
 
 
 @predicate("the reviewer chose to {s.review.outcome}")
@@ -375,6 +517,7 @@ classify_document = Workflow(
             when(has_unread_pages, draw_pages),
             when(is_contradictory, draw_pages),
             when(is_confident, publish),
+            when(is_hopeless, reject),
             otherwise(draw_pages),
         ],
         draw_pages: ask_reviewer,

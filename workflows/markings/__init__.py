@@ -6,6 +6,15 @@
 Pure functions of text and places, without a model and without a network.
 """
 
+from workflows.markings.answers import (
+    Detection,
+    Factor,
+    Filters,
+    Recommendation,
+    Score,
+    UnreadableAnswer,
+    parsed,
+)
 from workflows.markings.finding import UNMARKED, Finding, Kind, label_of
 from workflows.markings.gathering import (
     Gathered,
@@ -15,15 +24,19 @@ from workflows.markings.gathering import (
     summarize,
     worth_a_look,
 )
-from workflows.markings.reading import PageReading, read, together, unreadable
+from workflows.markings.reading import PageReading, both, read, together, unreadable
 from workflows.markings.scale import Level
 from workflows.markings.scanned import read_scan
+from workflows.markings.seen import read_detection
 from workflows.markings.weighing import Alternative, Verdict, weigh
 from workflows.markings.wording import listed, pages_in_words
 
 __all__ = [
     "UNMARKED",
     "Alternative",
+    "Detection",
+    "Factor",
+    "Filters",
     "Finding",
     "Gathered",
     "Kind",
@@ -31,12 +44,18 @@ __all__ = [
     "PageReading",
     "PageSummary",
     "Place",
+    "Recommendation",
+    "Score",
+    "UnreadableAnswer",
     "Verdict",
+    "both",
     "gather",
     "label_of",
     "listed",
     "pages_in_words",
+    "parsed",
     "read",
+    "read_detection",
     "read_scan",
     "summarize",
     "together",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from workflows.markings.answers import Filters
 from workflows.markings.banners import banners
 from workflows.markings.finding import Finding, Kind, highest
 from workflows.markings.legibility import legibility
@@ -30,6 +31,7 @@ class PageReading(BaseModel):
     turned: int = 0  # degrees, clockwise, that it was turned by to be read
     doubts: tuple[str, ...] = ()  # sentences: what a person has to look at
     again: bool = False  # it is worth a second look
+    filters: Filters | None = None  # how a model would like it to be drawn then
 
     @property
     def banner(self) -> Level | None:
@@ -77,6 +79,23 @@ def together(text: PageReading, scan: PageReading) -> PageReading:
             "legibility": max(text.legibility, scan.legibility),
             "reasons": text.reasons + scan.reasons,
             "findings": merged([*text.findings, *scan.findings]),
+        }
+    )
+
+
+def both(one: PageReading, seen: PageReading) -> PageReading:
+    """Return what a page was read as, and what a model sees on it, together.
+
+    Where only one of them reads the page at all, its word stands.
+    """
+    return one.model_copy(
+        update={
+            "legibility": max(one.legibility, seen.legibility),
+            "reasons": one.reasons + seen.reasons,
+            "findings": merged([*one.findings, *seen.findings]),
+            "doubts": one.doubts + seen.doubts,
+            "again": one.again or seen.again,
+            "filters": seen.filters,
         }
     )
 

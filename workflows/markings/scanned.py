@@ -61,7 +61,9 @@ def read_scan(looks: Sequence[Page]) -> PageReading:
     figure, reasons = legibility(plain)
     figure = round(figure * _sureness(plain), 2)
     found = [
-        finding.model_copy(update={"box": plain.shown(finding.box)})
+        finding.model_copy(
+            update={"page": plain.number, "box": plain.shown(finding.box)}
+        )
         for finding in (*findings, *others)
     ]
     return PageReading(
@@ -288,7 +290,7 @@ def _finding(
     one: _Seen, weight: float, *, level: _Seen, caveats: tuple[str, ...], faint: bool
 ) -> Finding:
     return Finding(
-        page=0,
+        page=1,  # `read_scan` knows which
         kind=one.kind,
         text=one.text,
         level=level.likeness.level,

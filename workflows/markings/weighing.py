@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from workflows.markings.answers import Factor
 from workflows.markings.finding import SURE, UNMARKED, Finding, highest, label_of
 from workflows.markings.reading import PageReading
 from workflows.markings.scale import UNCLASSIFIED_ONLY, Level, in_order
@@ -47,6 +48,7 @@ class Verdict(BaseModel):
     confidence: float = Field(0.0, ge=0, le=1)
     alternatives: tuple[Alternative, ...] = ()  # likeliest first
     why: tuple[str, ...] = ()  # sentences: what it rests on, then what weakens it
+    factors: tuple[Factor, ...] = ()  # what the confidence is the product of
     contradictions: tuple[str, ...] = ()  # sentences; for a person to resolve
     unread: tuple[int, ...] = ()  # pages of which no text could be read
 
@@ -87,17 +89,32 @@ class Evidence:
 def weigh(readings: Sequence[PageReading]) -> Verdict:
     """Return the one classification that all pages together give."""
     evidence = _evidence(readings)
-    remarks = [remark for consider in CONSIDERED for remark in consider(evidence)]
+    considered = {name: list(ask(evidence)) for name, ask in CONSIDERED.items()}
+    remarks = [remark for found in considered.values() for remark in found]
     start = _strength(evidence) if evidence.readable else 0.0
-    confidence = round(start * math.prod(remark.factor for remark in remarks), 2)
+    factors = (
+        Factor(name="strength", score=start, description=_ground(evidence)),
+        *(_factor(name, found) for name, found in considered.items()),
+    )
+    confidence = round(math.prod(f.score**f.weight for f in factors), 2)
     return Verdict(
         level=evidence.level,
         caveats=evidence.caveats,
         confidence=confidence,
         alternatives=_alternatives(evidence, confidence),
         why=(_ground(evidence), *(remark.sentence for remark in remarks)),
+        factors=factors,
         contradictions=tuple(r.sentence for r in remarks if r.contradicts),
         unread=tuple(r.page for r in readings if r.legibility == 0),
+    )
+
+
+def _factor(name: str, remarks: Sequence[Remark]) -> Factor:
+    """Return what one consideration leaves of the confidence: 1 when it found nothing."""
+    return Factor(
+        name=name,
+        score=math.prod(remark.factor for remark in remarks),
+        description=" ".join(remark.sentence for remark in remarks),
     )
 
 
@@ -283,17 +300,17 @@ def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
             yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
 
 
-CONSIDERED: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
-    unread_pages,
-    faint_pages,
-    other_banners,
-    unmarked_pages,
-    higher_portions,
-    caveats_apart,
-    releases,
-    doubtful_pages,
-)
-"""Everything that is held against a label; each tells its pages and its price."""
+CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
+    "pages read": unread_pages,
+    "legibility": faint_pages,
+    "banners agree": other_banners,
+    "every page marked": unmarked_pages,
+    "portions within banners": higher_portions,
+    "caveats agree": caveats_apart,
+    "still in force": releases,
+    "nothing in doubt": doubtful_pages,
+}
+"""Everything that is held against a label, each a factor of the confidence."""
 
 
 def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, ...]:

@@ -27,6 +27,7 @@ from workflows.runtime.fakes import (
 )
 from workflows.runtime.profiles import NoProfiles
 from workflows.runtime.protocols import (
+    AgentRef,
     Agents,
     DocumentRef,
     Documents,
@@ -56,6 +57,7 @@ from workflows.runtime.renderings import SCREEN, RenderOptions
 __all__ = [
     "SCREEN",
     "AgentCall",
+    "AgentRef",
     "Agents",
     "Box",
     "DocumentInfo",

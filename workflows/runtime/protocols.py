@@ -53,6 +53,9 @@ class Reference:
 DocumentRef = Annotated[UUID, Reference("document")]
 """The id of a document; in a launch form a choice of documents, with an upload."""
 
+AgentRef = Annotated[str, Reference("agent")]
+"""The name of an agent, "" for the default one; in a launch form a choice of agents."""
+
 
 class NodeContext(Protocol):
     """Where in a run a node is running; the engine's own is one of these."""

@@ -55,6 +55,7 @@ class Line:
     """Words that stand side by side, in the order in which they are read."""
 
     words: tuple[Word, ...]  # never empty
+    spread: float = 0.0  # widths of ink for each letter read; 0: not measured
 
     @property
     def text(self) -> str:

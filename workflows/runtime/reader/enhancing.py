@@ -11,6 +11,7 @@ import numpy.typing as npt
 from workflows.runtime.records import Box
 
 Grey = npt.NDArray[np.uint8]
+Corners = npt.NDArray[np.float32]  # of a line, clockwise from its top left
 Dark = npt.NDArray[np.float32]
 Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -24,6 +25,12 @@ _LEAST_INK = 0.08  # of a place
 _BORDER = 0.012  # of the page: shadows of the glass lie there
 _ROOM = 0.008  # around what was read
 _LEAST_LETTERS = 2
+_BEYOND = 5.0  # line heights that are looked at before and after a line
+_ROW = 0.25  # of the darkest row: letters reach as far
+_COLUMN = 2  # pixels of ink
+_GAP = 1.2  # heights of letters between those of one line
+_SPECK = 14  # pixels
+_NARROW, _NARROW_SIGNS = 0.5, " /|\\.,:;'`!I1-"
 
 
 def contrasted(grey: Grey) -> Grey:
@@ -83,8 +90,8 @@ def _grey(values: npt.NDArray[np.generic]) -> Grey:
 # Ink that was not read ---------------------------------------------------------------
 
 
-def unread_ink(grey: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
-    """Yield places at head and foot that look like writing, but were not read."""
+def ink_at_the_edges(grey: Grey) -> Grey:
+    """Return the ink at head and foot as 255, without rules and the glass' shadows."""
     height, width = grey.shape
     dark = _blurred(_darkness(grey), 1.5)
     ink = np.where(dark > _noise(dark), 255, 0).astype(np.uint8)
@@ -92,18 +99,76 @@ def unread_ink(grey: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
     ink[:, :border] = ink[:, -border:] = 0
     ink[:border], ink[-border:] = 0, 0
     ink[round(height * EDGES) : round(height * (1 - EDGES))] = 0
-    room = _ROOM * width
+    return _without_rules(ink)
+
+
+def unread_ink(ink: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
+    """Yield places at head and foot that look like writing, but were not read."""
+    height, width = ink.shape
+    ink, room = ink.copy(), _ROOM * width
     for box in read:
         left, right = box.left * width - room, box.right * width + room
         top, bottom = box.top * height - room / 2, box.bottom * height + room / 2
         ink[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)] = 0
-    ink = _without_rules(ink)
     joined = cv2.dilate(ink, np.ones(_JOIN[::-1], np.uint8))
     count, _, facts, _ = cv2.connectedComponentsWithStats(joined)
     for left, top, wide, high, _area in facts[1:count]:
         place = ink[top : top + high, left : left + wide]
         if _is_writing(place, width, height):
             yield int(left), int(top), int(left + wide), int(top + high)
+
+
+def spread(ink: Grey, quad: Corners, others: Iterable[Corners], text: str) -> float:
+    """Return how far the ink of a line reaches, in widths of the letters read in it.
+
+    About 1 when every letter was read; much more when something stands before or after
+    them that was not: "TOP" worn away before a SECRET. 0: there is no ink to measure.
+    """
+    ink = ink.copy()
+    for other in others:
+        cv2.fillPoly(ink, [np.asarray(other, dtype=np.int32)], 0)
+    strip, beyond = _strip(ink, quad)
+    strip = _without_specks(strip)
+    rows = (strip > 0).sum(axis=1)
+    if not rows.any():
+        return 0.0
+    high = int((rows > rows.max() * _ROW).sum())
+    across = np.flatnonzero((strip > 0).sum(axis=0) >= _COLUMN)
+    inside = across[(across >= beyond) & (across < strip.shape[1] - beyond)]
+    if not len(inside) or not high:
+        return 0.0
+    first, last = int(inside[0]), int(inside[-1])
+    for at in across[across < first][::-1]:
+        first = int(at) if first - at <= _GAP * high else first
+    for at in across[across > last]:
+        last = int(at) if at - last <= _GAP * high else last
+    letters = sum(_NARROW if sign in _NARROW_SIGNS else 1.0 for sign in text)
+    return round((last - first + 1) / (max(letters, 1.0) * high), 2)
+
+
+def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:
+    """Return a line's ink, straight, with room at both ends, and how much room."""
+    along = quad[1] - quad[0]
+    width = float(np.linalg.norm(along))
+    height = float(np.linalg.norm(quad[3] - quad[0]))
+    room = round(_BEYOND * height)
+    step = along / max(width, 1.0) * room
+    wide = np.asarray(
+        [quad[0] - step, quad[1] + step, quad[2] + step, quad[3] - step],
+        dtype=np.float32,
+    )
+    size = (max(1, round(width)) + 2 * room, max(1, round(height)))
+    target = np.asarray(
+        [[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], dtype=np.float32
+    )
+    turn = cv2.getPerspectiveTransform(wide, target)
+    return _grey(cv2.warpPerspective(ink, turn, size, flags=cv2.INTER_NEAREST)), room
+
+
+def _without_specks(ink: Grey) -> Grey:
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(ink)
+    small = [at for at in range(1, count) if facts[at][4] < _SPECK]
+    return _grey(np.where(np.isin(labels, small), 0, ink))
 
 
 def _without_rules(ink: Grey) -> Grey:

@@ -19,7 +19,7 @@ def packed_page(page: Page) -> Head:
         "turned": page.turned,
         "unread": [_sides(box) for box in page.unread],
         "lines": [
-            [[word.text, word.sure, *_sides(word.box)] for word in line.words]
+            [line.spread, [[w.text, w.sure, *_sides(w.box)] for w in line.words]]
             for line in page.lines
         ],
     }
@@ -33,7 +33,8 @@ def unpacked_page(told: Head) -> Page:
         width=width,
         height=height,
         lines=tuple(
-            Line(tuple(_word(word) for word in line)) for line in told["lines"]
+            Line(tuple(_word(word) for word in words), float(spread))
+            for spread, words in told["lines"]
         ),
         is_blank=bool(told["blank"]),
         is_picture=bool(told["picture"]),

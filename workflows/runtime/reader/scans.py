@@ -13,7 +13,7 @@ import functools
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,25 +75,40 @@ def _first_look(data: bytes) -> tuple[Grey, int, list[Seen]]:
 
 def _page(number: int, name: str, grey: Grey, turned: int, seen: list[Seen]) -> Page:
     height, width = grey.shape
-    lines = tuple(_line(one, width, height) for one in seen)
+    lines = [_line(one, width, height) for one in seen]
     unread: tuple[Box, ...] = ()
     if name == "plain":
-        boxes = [line.box for line in lines]
+        ink = enhancing.ink_at_the_edges(grey)
+        lines = [
+            replace(line, spread=_spread(ink, one, seen) if _at_edge(line) else 0.0)
+            for line, one in zip(lines, seen, strict=True)
+        ]
         unread = tuple(
             Box(left / width, top / height, right / width, bottom / height)
-            for left, top, right, bottom in enhancing.unread_ink(grey, boxes)
+            for left, top, right, bottom in enhancing.unread_ink(
+                ink, [line.box for line in lines]
+            )
         )
     return Page(
         number=number,
         width=float(width),
         height=float(height),
-        lines=lines,
+        lines=tuple(lines),
         is_picture=True,
         is_blank=not lines and not unread,
         look=name,
         turned=turned,
         unread=unread,
     )
+
+
+def _at_edge(line: Line) -> bool:
+    return not enhancing.EDGES < line.box.middle < 1 - enhancing.EDGES
+
+
+def _spread(ink: Grey, one: Seen, seen: list[Seen]) -> float:
+    others = [other.quad for other in seen if other is not one]
+    return enhancing.spread(ink, one.quad, others, one.text)
 
 
 def _line(seen: Seen, width: int, height: int) -> Line:
