@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from workflows.definitions.classify_document import (
     MOST_SHOWN,
     Classification,
-    PageToRead,
     Params,
     Review,
     ask_reviewer,
@@ -26,6 +25,7 @@ from workflows.definitions.classify_document import (
 from workflows.engine import Cancellation, Paused
 from workflows.engine.testing import Outcome, run_in_memory
 from workflows.markings import Level
+from workflows.markings.looking import PageToRead
 from workflows.runtime import (
     FakeAgents,
     FakeDocuments,

@@ -130,7 +130,7 @@ def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_inline_code(
 def test_a_file_is_given_for_download_only(alice: User, sign_in: SignIn) -> None:
     document = make_document('he said "x".pdf', b"%PDF-1.7 <script>")
     answer = sign_in(alice).get(reverse("document-file", args=[document.pk]))
-    assert answer.content == b"%PDF-1.7 <script>"
+    assert answer.getvalue() == b"%PDF-1.7 <script>"
     assert answer.headers["Content-Disposition"].startswith("attachment;")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Type"] == "application/pdf"

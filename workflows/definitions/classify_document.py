@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -22,61 +19,34 @@ from workflows.engine import (
 )
 from workflows.markings import (
     Alternative,
-    Detection,
     Factor,
-    Filters,
     Gathered,
     Level,
     PageReading,
     PageSummary,
     Recommendation,
     Score,
-    UnreadableAnswer,
-    both,
+    Shown,
     gather,
     label_of,
     pages_in_words,
-    parsed,
-    read,
-    read_detection,
-    read_scan,
+    shown,
     summarize,
-    together,
-    unreadable,
     weigh,
     worth_a_look,
 )
+from workflows.markings.looking import ENHANCED, PageToRead, reading_of
 from workflows.runtime import (
     SCREEN,
     AgentRef,
-    Box,
     DocumentRef,
     Invalid,
-    ProviderError,
     Runtime,
-    StageProfile,
-    Unavailable,
     Unsupported,
 )
 
 MOST_SHOWN = 8  # pages that a reviewer is shown at once
 SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
-VISION_DPI = 150
-ENHANCED = Filters(brightness=110, contrast=60, saturation=0)
-QUESTION = """\
-You see one page of a document. Find its security markings: classification banners and
-stamps (such as TOP SECRET, SECRET, CONFIDENTIAL, UNCLASSIFIED) with their caveats (such
-as NOFORN, ORCON, REL TO USA, GBR), typed, stamped or handwritten, also faded, slanted or
-partly missing ones. Do not report words of the running text.
-
-Answer with JSON only:
-{"clarity_score": 0..1, how well the page can be read,
- "markings_found": [{"text": as it stands there, completed only where you are sure,
-                     "location": "header" or "footer" or "body",
-                     "legibility": 0..1, "faded": true or false}],
- "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
-                                "saturation": 0..200} if that would help you}
-"""
 
 
 class Params(BaseModel):
@@ -128,36 +98,6 @@ class Review(BaseModel):
         title="Its caveats",
         description="With another level: what it adds, as in NOFORN//REL TO USA, GBR.",
     )
-
-
-class PageToRead(BaseModel):
-    """One page, to be read on its own."""
-
-    document: UUID
-    page: int  # from 1
-    agent: str = ""  # that looks at it as well
-    filters: Filters = Filters()  # with which it is drawn for the agent
-
-
-class ShownMark(BaseModel):
-    """A place on a page, and what stands there."""
-
-    box: Box
-    text: str
-
-
-class ShownPage(BaseModel):
-    """A page with its markings."""
-
-    page: int  # from 1
-    marks: tuple[ShownMark, ...]
-
-
-class Shown(BaseModel):
-    """Pages to look at, beside a question or a result."""
-
-    document: UUID
-    pages: tuple[ShownPage, ...]
 
 
 class Result(BaseModel):
@@ -285,64 +225,6 @@ async def look_again(item: PageToRead, runtime: Runtime) -> PageReading:
     return reading
 
 
-async def reading_of(item: PageToRead, runtime: Runtime, *, again: bool) -> PageReading:
-    """Return what the text of a page, its picture and an agent say together."""
-    try:
-        page = await runtime.documents.page(item.document, item.page)
-        reading = await asyncio.to_thread(read, page)
-        if page.is_picture or not (page.lines or page.is_blank):
-            reading = await with_picture(item, reading, runtime, again=again)
-        return await with_agent(item, reading, runtime, again=again)
-    except Invalid as damaged:
-        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
-        return unreadable(item.page, str(damaged))
-
-
-async def with_picture(
-    item: PageToRead, text: PageReading, runtime: Runtime, *, again: bool
-) -> PageReading:
-    """Return what the text of a page and its picture say.
-
-    Where scans cannot be read it is the text alone, with that reason.
-    """
-    try:
-        looks = await runtime.documents.scan(item.document, item.page, again=again)
-    except Unavailable as unable:
-        runtime.logger.warning("Page %d: %s", item.page, unable)
-        return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
-    scan = await asyncio.to_thread(read_scan, looks)
-    return together(text, scan) if text.legibility else scan
-
-
-async def with_agent(
-    item: PageToRead, reading: PageReading, runtime: Runtime, *, again: bool
-) -> PageReading:
-    """Return what a page says, and what an agent sees on it, if one was chosen.
-
-    An agent that fails to answer leaves a doubt: somebody wanted it to look.
-    """
-    asked = runtime.profiles.stage(
-        "read_page", StageProfile(agent=item.agent, prompt=QUESTION)
-    )
-    if not asked.agent:
-        return reading
-    look = replace(
-        SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
-    )
-    (image,) = await runtime.images.render(item.document, look)
-    try:
-        reply = await runtime.agents.vision(
-            asked.agent, asked.prompt, [image.data], **asked.options
-        )
-        detection = parsed(reply.text, Detection)
-    except (ProviderError, UnreadableAnswer) as failed:
-        runtime.logger.warning("Page %d: %s", item.page, failed)
-        doubt = f"The agent “{asked.agent}” could not be asked: {failed}"
-        return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
-    seen = read_detection(item.page, detection, again=again)
-    return both(reading, seen)
-
-
 def faint_pages(state: Classification) -> list[PageToRead]:
     """Return the pages to look at again, drawn as the agent would like them."""
     return [
@@ -416,8 +298,10 @@ def conclusion(
             recommendation=state.recommendation,
         ),
         decided_by="a reviewer" if state.review else "the markings",
-        evidence=pages_with_marks(
-            state, worth_a_look(state.readings, state.unread, MOST_SHOWN)
+        evidence=shown(
+            state.params.document,
+            state.readings,
+            worth_a_look(state.readings, state.unread, MOST_SHOWN),
         ),
         why=state.why,
         alternatives=state.alternatives,
@@ -432,26 +316,8 @@ def evidence(state: Classification) -> dict[str, Any]:
         "recommendation": state.recommendation,
         "why": state.why,
         "alternatives": {a.label: f"{a.confidence:.0%}" for a in state.alternatives},
-        **dict(pages_with_marks(state, state.shown)),
+        **dict(shown(state.params.document, state.readings, state.shown)),
     }
-
-
-def pages_with_marks(state: Classification, pages: Sequence[int]) -> Shown:
-    """Return some pages with the places of their markings."""
-    findings = {reading.page: reading.findings for reading in state.readings}
-    return Shown(
-        document=state.params.document,
-        pages=tuple(
-            ShownPage(
-                page=page,
-                marks=tuple(
-                    ShownMark(box=mark.box, text=f"{mark.text} ({mark.kind})")
-                    for mark in findings[page]
-                ),
-            )
-            for page in pages
-        ),
-    )
 
 
 @predicate("{s.faintness_in_words}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
@@ -87,3 +88,44 @@ def worth_a_look(
     firsts = {(f.kind, f.label): f.page for f in reversed(marked)}
     pages = dict.fromkeys([*unread, *reversed(firsts.values()), 1])
     return tuple(sorted(list(pages)[:most]))
+
+
+class ShownMark(BaseModel):
+    """A place on a page, and what stands there."""
+
+    box: Box
+    text: str
+
+
+class ShownPage(BaseModel):
+    """A page with its markings."""
+
+    page: int  # from 1
+    marks: tuple[ShownMark, ...]
+
+
+class Shown(BaseModel):
+    """Pages to look at, beside a question or a result."""
+
+    document: UUID
+    pages: tuple[ShownPage, ...]
+
+
+def shown(
+    document: UUID, readings: Iterable[PageReading], pages: Sequence[int]
+) -> Shown:
+    """Return some pages of a document with the places of their markings."""
+    findings = {reading.page: reading.findings for reading in readings}
+    return Shown(
+        document=document,
+        pages=tuple(
+            ShownPage(
+                page=page,
+                marks=tuple(
+                    ShownMark(box=mark.box, text=f"{mark.text} ({mark.kind})")
+                    for mark in findings[page]
+                ),
+            )
+            for page in pages
+        ),
+    )
