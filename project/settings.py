@@ -116,6 +116,7 @@ POSTGRES_OPTIONS = {
 }
 LONGEST_THOUGHT_SECONDS = 60.0  # of ours, inside a transaction
 SQLITE: Final = "django.db.backends.sqlite3"
+OURS: Final = "project.sqlite"  # the same, with turns at writing
 
 
 def _database() -> dict[str, Any]:
@@ -128,10 +129,11 @@ def _database() -> dict[str, Any]:
     options = {**database.get("OPTIONS", {})}
     if database["ENGINE"] == SQLITE:
         options |= SQLITE_OPTIONS
+        database["ENGINE"] = OURS
         database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
     else:
         options = POSTGRES_OPTIONS | options
-    if ENV.database_pool_size and database["ENGINE"] != SQLITE:
+    if ENV.database_pool_size and database["ENGINE"] != OURS:
         # A process that is stopped inside a transaction keeps rows locked for others,
         # until the server ends it. Poolers refuse such options at the start.
         idle_seconds = max(ENV.lease_seconds, LONGEST_THOUGHT_SECONDS)

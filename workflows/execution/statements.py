@@ -28,7 +28,7 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -139,34 +139,29 @@ def _whole_statement(runs: int, forms: tuple[tuple[str, int], ...]) -> str:
 
 
 # SQLite ------------------------------------------------------------------------------
+# Straight to the driver: Django would rewrite the text of each statement at each call.
 
 
 def _move_one_by_one(
     connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]
 ) -> dict[UUID, int]:
     moved: dict[UUID, int] = {}
-    with connection.cursor() as cursor:
+    with connection.wrap_database_errors:
         for row in rows:
-            values = [_for_sqlite(value) for value in row]
-            cursor.execute(_one_move(), dict(zip(_RUN_NAMES, values, strict=True)))
-            if found := cursor.fetchone():
-                moved[row[0]] = found[0]
+            found = connection.connection.execute(_ONE_MOVE, _for_sqlite(row))
+            if version := found.fetchone():
+                moved[row[0]] = version[0]
     return moved
 
 
-_RUN_NAMES = [column.name for column in RUNS.columns]
-
-
-@functools.cache
-def _one_move() -> str:
-    sets = _MOVED.format(run="", new=":")
-    for name in _RUN_NAMES:
-        sets = sets.replace(f":{name}", f"%({name})s")
-    return (
-        f"UPDATE {RUNS.name} SET {sets}"  # noqa: S608
-        " WHERE id = %(id)s AND attempt = %(attempt)s AND worker = %(worker)s"
-        " AND status = 'running' RETURNING version"
-    )
+_ONE_MOVE = (
+    "WITH new("  # noqa: S608 - names are ours
+    f"{RUNS.names}) AS (VALUES ({', '.join('?' * len(RUNS.columns))}))"
+    f" UPDATE {RUNS.name} SET {_MOVED.format(run=f'{RUNS.name}.', new='new.')} FROM new"
+    f" WHERE {RUNS.name}.id = new.id AND {RUNS.name}.attempt = new.attempt"
+    f" AND {RUNS.name}.worker = new.worker AND {RUNS.name}.status = 'running'"
+    " RETURNING version"
+)
 
 
 def _insert_many(
@@ -174,20 +169,30 @@ def _insert_many(
 ) -> None:
     if not rows:
         return
-    marks = ", ".join(["%s"] * len(table.columns))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {table.name} ({table.names}) VALUES ({marks})"  # noqa: S608
-            f" {table.conflict}",
-            [[_for_sqlite(value) for value in row] for row in rows],
+    with connection.wrap_database_errors:
+        connection.connection.executemany(
+            _one_insert(table), [_for_sqlite(row) for row in rows]
         )
 
 
-def _for_sqlite(value: Any) -> Any:
-    """Return a value as Django stores it in SQLite."""
-    kind = type(value)
-    if kind is UUID:
-        return value.hex
-    if kind is dt.datetime:
-        return str(value.astimezone(dt.UTC).replace(tzinfo=None))
-    return value
+@functools.cache
+def _one_insert(table: Table) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    return (
+        f"INSERT INTO {table.name} ({table.names}) VALUES ({marks})"  # noqa: S608
+        f" {table.conflict}"
+    )
+
+
+def _for_sqlite(row: Sequence[Any]) -> list[Any]:
+    """Return the values of a row as Django stores them in SQLite."""
+    return [
+        _STORED[kind](value) if (kind := type(value)) in _STORED else value
+        for value in row
+    ]
+
+
+_STORED: Mapping[type, Callable[[Any], Any]] = {
+    UUID: lambda value: value.hex,
+    dt.datetime: lambda value: str(value.astimezone(dt.UTC).replace(tzinfo=None)),
+}

@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from workflows.engine import Cancellation
 from workflows.execution import clock, live, outages, queue, tally, workers
-from workflows.execution.database import close_connections, in_database
+from workflows.execution.database import at_once, close_connections, in_database
 from workflows.execution.executor import Executor
 from workflows.execution.leases import Overdue
 from workflows.execution.writer import Writer
@@ -213,7 +213,7 @@ class Worker:
     async def _beat(self) -> None:
         """Renew the leases; drop the runs that are no longer ours, hear of cancels."""
         held = dict(self._held)
-        mine = await in_database(self._renew, list(held))
+        mine = await at_once(self._renew, list(held))
         outages.changes.over()
         for run_id, ours in held.items():
             attempt, reason = mine.get(run_id, (None, None))

@@ -59,6 +59,7 @@ class Writer:
         """Take the loop whose runs it serves; `on_committed` is called there."""
         self._loop = loop
         self._on_committed = on_committed
+        self._gathered: list[StepRecord] = []  # on the loop, in this turn
         self._waiting: deque[StepRecord] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -84,12 +85,22 @@ class Writer:
         self._given_up.set()
 
     def submit(self, record: StepRecord) -> asyncio.Future[int]:
-        """Queue a record; the future gives the run's version once it is durable."""
+        """Queue a record; the future gives the run's version once it is durable.
+
+        What is submitted within one turn of the loop is handed over at its end: runs that
+        went on together after a commit come together to the next.
+        """
         record.durable = self._loop.create_future()
-        with self._wake:
-            self._waiting.append(record)
-            self._wake.notify()
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(record)
         return record.durable
+
+    def _hand_over(self) -> None:
+        with self._wake:
+            self._waiting.extend(self._gathered)
+            self._wake.notify()
+        self._gathered.clear()
 
     def _serve(self) -> None:
         try:
