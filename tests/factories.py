@@ -22,7 +22,9 @@ from workflows.models import (
     Intervention,
     Level,
     LogLine,
+    Note,
     Outcome,
+    Retry,
     Run,
     Stage,
     StageStatus,
@@ -237,6 +239,17 @@ def make_intervention(run: Run, **fields: Any) -> Intervention:
     """Return something a person did to a run."""
     values = {"actor_name": "alice", "action": "cancel", "reason": "wrong document"}
     return Intervention.objects.create(run=run, **{**values, **fields})
+
+
+def make_note(run: Run, text: str = "The press is back.", **fields: Any) -> Note:
+    """Return what somebody wrote about a run."""
+    return Note.objects.create(run=run, author_name="alice", text=text, **fields)
+
+
+def make_retry(run: Run, *, sequence: int = 1, **fields: Any) -> Retry:
+    """Return a try of a step that failed and was followed by another."""
+    values = {"attempt": run.attempt or 1, "number": 1, "wait_seconds": 2.0}
+    return Retry.objects.create(run=run, sequence=sequence, **{**values, **fields})
 
 
 def make_whole_run(

@@ -15,14 +15,22 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 
-from tests.factories import make_approval, make_run, make_stage
-from workflows.execution import live
+from tests.factories import (
+    make_approval,
+    make_checkpoint,
+    make_line,
+    make_note,
+    make_run,
+    make_stage,
+    make_worker,
+)
+from workflows.execution import live, outages
 from workflows.execution.database import in_database
 from workflows.models import Run, Status
-from workflows.pages import consumers
-from workflows.pages.access import Rights
+from workflows.pages import attention, consumers, hub
 from workflows.pages.renders import Drawing, drawings
 from workflows.pages.routing import websocket_urlpatterns
+from workflows.pages.run_parts import Part
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 10
@@ -44,6 +52,10 @@ class Page:
     async def shown(self) -> None:
         """Say that the last drawing is on the page."""
         await self.socket.send_to(text_data=consumers.SHOWN)
+
+    async def see(self, query: str) -> None:
+        """Look elsewhere."""
+        await self.socket.send_to(text_data=consumers.SEE + query)
 
     async def look(self) -> str:
         """Return the next drawing, and say that it was shown."""
@@ -103,17 +115,17 @@ async def nudge_lists() -> None:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the versions of the drawings that are made of runs."""
-    made: list[int] = []
-    draw: Callable[[UUID, Rights], Drawing] = consumers.draw_run_page
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Return what is drawn of runs: the first region of each part, and the version."""
+    made: list[tuple[str, int]] = []
+    draw: Callable[[Part], Drawing] = consumers.draw_part
 
-    def counting(run_id: UUID, rights: Rights) -> Drawing:
-        drawing = draw(run_id, rights)
-        made.append(drawing.version)
+    def counting(part: Part) -> Drawing:
+        drawing = draw(part)
+        made.append((part.regions[0], drawing.version))
         return drawing
 
-    monkeypatch.setattr(consumers, "draw_run_page", counting)
+    monkeypatch.setattr(consumers, "draw_part", counting)
     return made
 
 
@@ -189,7 +201,7 @@ async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
     async with opened(of_run(run), alice) as page:
         text = await page.look()
         assert 'data-status="running"' in text
-        assert text.count('hx-swap-oob="outerMorph"') == 9
+        assert text.count('hx-swap-oob="outerMorph"') == 16
         assert "<title>Running" in text
 
 
@@ -277,10 +289,10 @@ async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) 
 async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_run_id: UUID, _rights: Rights) -> Drawing:
+    def broken(_part: Part) -> Drawing:
         raise RuntimeError("the database is away")
 
-    monkeypatch.setattr(consumers, "draw_run_page", broken)
+    monkeypatch.setattr(consumers, "draw_part", broken)
     run = await in_database(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4500
@@ -320,7 +332,7 @@ async def test_an_odd_query_is_no_error(alice: User) -> None:
 
 
 async def test_many_viewers_of_a_version_share_one_drawing(
-    alice: User, counted: list[int]
+    alice: User, counted: list[tuple[str, int]]
 ) -> None:
     run = await in_database(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as first:
@@ -334,7 +346,10 @@ async def test_many_viewers_of_a_version_share_one_drawing(
         await change(run)
         for page in pages:
             assert "Read pages" in await page.look()
-        assert counted == [run.version]
+        assert sorted(counted) == [
+            (first, run.version)
+            for first in ("run-log", "run-moment", "run-panel", "run-title")
+        ]
         for other in others:
             await other.__aexit__(None, None, None)
 
@@ -344,18 +359,19 @@ async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
 ) -> None:
     run = await in_database(make_run, status=Status.COMPLETED)
     drawn: list[int] = []
-    draw = consumers.draw_run_page
+    draw = consumers.draw_part
 
-    def counting(run_id: UUID, rights: Rights) -> Drawing:
+    def counting(part: Part) -> Drawing:
         with CaptureHere() as captured:
-            drawing = draw(run_id, rights)
+            drawing = draw(part)
         drawn.append(captured.count)
         return drawing
 
-    monkeypatch.setattr(consumers, "draw_run_page", counting)
+    monkeypatch.setattr(consumers, "draw_part", counting)
     async with opened(of_run(run), alice) as page:
         await page.look()
-    assert drawn[0] <= 15
+    assert len(drawn) == 4
+    assert sum(drawn) <= 30
 
 
 class CaptureHere:
@@ -384,3 +400,110 @@ async def test_nothing_is_kept_of_a_page_that_nobody_watches(alice: User) -> Non
         await page.look()
         assert str(run.pk) in str(drawings.keys())
     assert str(run.pk) not in str(drawings.keys())
+
+
+# Looking elsewhere -----------------------------------------------------------------------
+
+
+def with_steps(status: str = Status.COMPLETED) -> Run:
+    run = make_run(status=status, sequence=2)
+    for sequence, name in enumerate(("read_pages", "weigh"), 1):
+        make_stage(run, name, sequence=sequence)
+        make_line(run, f"{name} wrote", sequence=sequence)
+        make_checkpoint(run, sequence=sequence, node_name=name)
+    return run
+
+
+async def test_a_page_is_drawn_for_the_moment_of_its_address(alice: User) -> None:
+    run = await in_database(with_steps)
+    async with opened(f"{of_run(run)}?at=1", alice) as page:
+        text = await page.look()
+        assert "read_pages wrote" in text
+        assert "weigh wrote" not in text
+
+
+async def test_who_looks_elsewhere_is_sent_what_differs(alice: User) -> None:
+    run = await in_database(with_steps)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await page.see("?at=1")
+        text = await page.look()
+        assert "As it was after step 1" in text
+        assert "run-facts" not in text
+        await page.see("?node=weigh")
+        assert "panel-heading" in await page.look()
+        await page.see("")
+        assert 'id="run-panel"' in await page.look()
+        assert await page.is_quiet()
+
+
+async def test_looking_elsewhere_draws_only_what_is_new(
+    alice: User, counted: list[tuple[str, int]]
+) -> None:
+    run = await in_database(with_steps)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        counted.clear()
+        await page.see("?find=wrote")
+        assert await page.look()
+        assert [first for first, _ in counted] == ["run-log"]
+
+
+async def test_those_who_look_at_the_same_share_its_drawing(
+    alice: User, bob: User, counted: list[tuple[str, int]]
+) -> None:
+    run = await in_database(with_steps)
+    path = f"{of_run(run)}?at=1&node=weigh"
+    async with opened(path, alice) as hers, opened(path, bob) as his:
+        await hers.look()
+        await his.look()
+        counted.clear()
+        await in_database(make_note, run, "Look at this.")
+        await change(run)
+        assert "Look at this." in await hers.look()
+        assert "Look at this." in await his.look()
+        assert len(counted) == 4
+
+
+@pytest.mark.parametrize(
+    "query", ["?at=x&edge=.&node=\x00&level=z", "?" + "x" * 9_000, "%ff&&=="]
+)
+async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
+    run = await in_database(with_steps)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await page.see(query)
+        await page.see("?at=1")
+        assert "As it was after step 1" in await page.look()
+
+
+async def test_what_changes_without_news_is_looked_at_again(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "PENDING_LOOK", 0.05)
+    run = await in_database(make_run, status=Status.PENDING)
+    async with opened(of_run(run), alice) as page:
+        assert "No worker is running." in await page.look()
+        await in_database(make_worker)
+        assert "A worker takes it in a moment." in await page.look()
+
+
+async def test_a_page_hears_again_after_the_channel_layer_was_away(
+    alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hub, "PAUSE_SECONDS", 0.01)
+    hear, failures = live.Ear.next, [outages.Unheard("away")]
+
+    async def shaky(ear: live.Ear) -> Any:
+        if failures:
+            raise failures.pop()
+        return await hear(ear)
+
+    monkeypatch.setattr(live.Ear, "next", shaky)
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await in_database(make_stage, run, "read_pages")
+        await change(run)
+        assert "Read pages" in await page.look()
+    assert "away" in caplog.text

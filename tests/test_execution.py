@@ -39,6 +39,7 @@ from workflows.models import (
     Stage,
     StageItem,
 )
+from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -548,6 +549,12 @@ async def test_retries_are_counted_and_told(registry: Registry) -> None:
         "Try 1 of 3 of flaky",
         "Try 2 of 3 of flaky",
     ]
+    tries = await rows(RetryRow.objects.filter(run=run, sequence=stage.sequence))
+    assert [(one.number, one.attempt, one.error_message) for one in tries] == [
+        (1, 1, "not yet"),
+        (2, 1, "not yet"),
+    ]
+    assert all(one.wait_seconds > 0 for one in tries)
 
 
 async def test_a_run_of_a_workflow_that_is_gone_fails_with_a_sentence(

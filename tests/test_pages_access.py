@@ -23,9 +23,10 @@ ARGUMENTS = {
     "number": 1,
     "kind": "csv",
     "view_id": 1,
+    "sequence": 1,
 }
 OPEN = {"favicon.ico"}
-DEEDS = ("run-cancel", "run-resume", "run-delete", "run-answer")
+DEEDS = ("run-cancel", "run-resume", "run-delete", "run-answer", "run-note")
 
 
 def addresses() -> list[str]:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from tests.factories import make_run
 from workflows.execution import queue
+from workflows.execution.places import runs_before
 from workflows.models import Attempt, Run, Status
 
 pytestmark = pytest.mark.django_db
@@ -105,3 +106,26 @@ def test_only_leases_that_are_held_are_renewed() -> None:
     assert before is not None
     assert after > before
     assert queue.renew("somebody else", [held.pk]) == {}
+
+
+# A place in the queue -----------------------------------------------------------------------
+
+
+def test_a_place_in_the_queue_is_that_of_the_claims() -> None:
+    pending("mail", 4)
+    (theirs,) = pending("print")
+    (urgent,) = pending("print", priority=3)
+    (mine,) = pending("mail")
+    assert runs_before(urgent) == 0
+    assert runs_before(theirs) == 1
+    assert runs_before(mine) == 6
+    queue.claim("worker", 6)
+    assert runs_before(mine) == 0
+
+
+def test_a_workflow_with_many_under_way_comes_later() -> None:
+    for _ in range(3):
+        make_run(workflow_name="mail", status=Status.RUNNING)
+    pending("print", 2)
+    (mine,) = pending("mail")
+    assert runs_before(mine) == 2

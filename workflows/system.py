@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, OrderBy, Q, QuerySet
 
-from workflows import audit, comparing, labelling, saved_views, secrets
+from workflows import audit, comparing, labelling, noting, saved_views, secrets
 from workflows.engine import GraphShape
 from workflows.errors import (
     AlreadyAnswered,
@@ -25,7 +25,7 @@ from workflows.errors import (
     NotAllowed,
     RunNotFound,
 )
-from workflows.execution import live, queue
+from workflows.execution import changes, live, places, queue
 from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
@@ -40,11 +40,12 @@ from workflows.params import check_answer, check_params
 from workflows.registry import Known, Registry, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.contrib.auth.models import AbstractBaseUser, User
 
-    from workflows.models import SavedView
+    from workflows.execution.changes import Changes
+    from workflows.models import Note, SavedView
 
 SORTABLE = (
     "id",
@@ -127,6 +128,23 @@ class System:
         Raises CheckpointMismatch.
         """
         return comparing.states_of(first, second)
+
+    def get_changes(
+        self, run_id: UUID, sequences: Iterable[int]
+    ) -> Mapping[int, Changes]:
+        """Return what these steps of a run changed in its state, as far as is known."""
+        return changes.changes_of(run_id, sequences)
+
+    def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
+        """Return the states before and after a step, and what lies between.
+
+        A state that there is not is None. Raises CheckpointMismatch.
+        """
+        return changes.between(run_id, sequence)
+
+    def runs_before(self, run: Run) -> int:
+        """Return how many pending runs a worker would take before this one."""
+        return places.runs_before(run)
 
     # -- deeds ------------------------------------------------------------------------
 
@@ -273,6 +291,10 @@ class System:
     def delete_view(self, pk: int, *, by: User) -> SavedView:
         """Forget a view. Raises ViewNotFound, NotAllowed."""
         return saved_views.delete(pk, by=by)
+
+    def add_note(self, run_id: UUID | str, text: str, *, by: AbstractBaseUser) -> Note:
+        """Append a note; the run goes on as it was. Raises RunNotFound, InvalidParams."""
+        return noting.add(self.find_run(run_id), text, by=by)
 
     def find_approval(self, run_id: UUID | str) -> Approval:
         """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""

@@ -56,6 +56,7 @@
     live: "Live",
     connecting: "Connecting…",
     reconnecting: "Reconnecting…",
+    resting: "Resting",
     ended: "Ended",
     out: "Signed out. Reload to sign in.",
     gone: "Deleted",
@@ -87,7 +88,7 @@
   document.addEventListener("htmx:ws:close", (event) => {
     if (GONE.has(event.detail.code)) refused = event.detail.code;
     if (refused) become(refused === 4404 ? "gone" : "out");
-    else become("reconnecting");
+    else become(document.hidden ? "resting" : "reconnecting");
   });
   document.addEventListener("htmx:after:ws:message", (event) => {
     const connection = sockets.get(event.target);

@@ -32,7 +32,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SCREENSHOTS = Path(__file__).parent.parent.parent / "var" / "screenshots"
+SCREENSHOTS = Path(__file__).parent.parent.parent / "test-results" / "screenshots"
 REFUSED = re.compile(r"status of (404|409|422)")  # as the test provoked
 PATIENCE_MS = 20_000  # a bound for what never comes, not a wait
 

@@ -33,6 +33,7 @@ from workflows.execution.records import (
 )
 from workflows.execution.sender import Sender, Standing
 from workflows.execution.texts import clean
+from workflows.execution.tries import retry_of, told
 from workflows.models import Level, Outcome, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -189,11 +190,8 @@ class Recorder:
         if self._stage is not None and "item_index" not in data:
             self._stage.tries = data["try"] + 1
             self._write_stage()
-        self.log(
-            Level.WARNING,
-            f"Try {data['try']} of {data['of']} of {data['node']} failed:"
-            f" {data['error']}. Next try in {data['wait_seconds']:.1f} s.",
-        )
+            self._record.retries.append(retry_of(data, self._stage.sequence))
+        self.log(Level.WARNING, told(data))
 
     def _on_node_complete(self, data: Mapping[str, Any]) -> None:
         stage = self._stage

@@ -86,6 +86,17 @@ class LogRow:
 
 
 @dataclass(slots=True)
+class RetryRow:
+    """A try that failed and the wait for the next one."""
+
+    sequence: int
+    number: int
+    wait_seconds: float
+    error: str
+    created_at: dt.datetime
+
+
+@dataclass(slots=True)
 class ItemRow:
     """The kept result of one item of a parallel node."""
 
@@ -130,6 +141,7 @@ class StepRecord:
     checkpoints: list[CheckpointRow] = field(default_factory=list)
     logs: list[LogRow] = field(default_factory=list)
     items: list[ItemRow] = field(default_factory=list)
+    retries: list[RetryRow] = field(default_factory=list)
     ending: Ending | None = None
     # rare companions (an approval, a child run), written through the ORM
     companions: list[Callable[[], None]] = field(default_factory=list)
@@ -145,6 +157,7 @@ class StepRecord:
             or self.checkpoints
             or self.logs
             or self.items
+            or self.retries
             or self.companions
             or self.ending
         )

@@ -28,6 +28,7 @@ class Rows:
     checkpoints: list[Row] = field(default_factory=list)
     logs: list[Row] = field(default_factory=list)
     items: list[Row] = field(default_factory=list)
+    retries: list[Row] = field(default_factory=list)
     endings: list[Row] = field(default_factory=list)
 
 
@@ -93,6 +94,11 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
         for row in record.logs
     ]
     rows.items += [[run, row.sequence, row.index, row.data] for row in record.items]
+    rows.retries += [
+        [run, attempt, row.sequence, row.number, row.wait_seconds, row.error,
+         row.created_at]
+        for row in record.retries
+    ]  # fmt: skip
     if end := record.ending:
         rows.endings.append(
             [run, attempt, record.worker, now, now, str(end.outcome),

@@ -22,6 +22,7 @@ from workflows.models import (
     Checkpoint,
     Decision,
     LogLine,
+    Retry,
     Run,
     Stage,
     StageItem,
@@ -63,6 +64,11 @@ TABLES: Mapping[str, Table] = {
         LogLine,
         "run_id attempt number sequence level message created_at",
         "run_id attempt number",
+    ),
+    "retries": table_of(
+        Retry,
+        "run_id attempt sequence number wait_seconds error_message created_at",
+        "run_id attempt sequence number",
     ),
     "items": table_of(StageItem, "run_id sequence index data", "run_id sequence index"),
     "endings": table_of(

@@ -12,7 +12,8 @@ from workflows.models.history import (
 )
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.library import Document, PageImage
-from workflows.models.operations import Intervention, Worker
+from workflows.models.operations import Intervention, Note, Worker
+from workflows.models.retries import Retry
 from workflows.models.runs import Run
 from workflows.models.status import (
     CANCELLABLE,
@@ -40,8 +41,10 @@ __all__ = [
     "Intervention",
     "Level",
     "LogLine",
+    "Note",
     "Outcome",
     "PageImage",
+    "Retry",
     "Run",
     "RunLabel",
     "RunTally",

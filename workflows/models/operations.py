@@ -57,3 +57,22 @@ class Intervention(models.Model):
     def __str__(self) -> str:
         """Return who did what."""
         return f"{self.actor_name}: {self.action}"
+
+
+class Note(models.Model):
+    """What somebody wants others to know about a run: appended, never edited."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    author_name = models.CharField(max_length=150)  # survives the account
+    text = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        """Return who wrote it."""
+        return f"note of {self.author_name}"

@@ -71,6 +71,11 @@ def may_operate_run(person: Person, run: Run) -> bool:  # noqa: ARG001
     return is_member(person)
 
 
+def may_note_run(person: Person, run: Run) -> bool:
+    """Tell whether this person may write notes about the run."""
+    return may_view_run(person, run)
+
+
 def may_launch(person: Person, workflow: Known) -> bool:  # noqa: ARG001
     """Tell whether this person may start runs of the workflow."""
     return is_member(person)
@@ -92,9 +97,16 @@ class Rights:
     """What the viewer of a run may do: pages of the same rights are drawn once."""
 
     operate: bool = False
+    note: bool = False
+    trace: bool = False  # may read where in the code it failed
     groups: frozenset[str] | None = frozenset()  # the viewer's; None answers everything
 
 
 def rights(person: Person, run: Run) -> Rights:
     """Return what a person may do with a run."""
-    return Rights(operate=may_operate_run(person, run), groups=groups_of(person))
+    return Rights(
+        operate=may_operate_run(person, run),
+        note=may_note_run(person, run),
+        trace=bool(getattr(person, "is_staff", False)),
+        groups=groups_of(person),
+    )

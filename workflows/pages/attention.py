@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from workflows.models import Outcome, Run, Status, WaitKind, Worker
-from workflows.pages.words import ago, in_words, span
+from workflows.models import Run, Stage, StageStatus, Status, WaitKind, Worker
+from workflows.pages.words import in_words, span
+from workflows.system import system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from workflows.models import Approval, Attempt, Intervention
+    from workflows.models import Approval, Retry
+
+PENDING_LOOK = 3.0  # seconds after which a place in the queue is looked up again
+LATE = 0.5  # seconds after a lease has ended
+SLOW, SLOW_SECONDS = 2.0, 5.0  # times the usual, and by so much: worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,57 +33,83 @@ class Notice:
     text: str = ""
     href: str = ""
     link: str = ""
+    lead: str = ""  # stands before the moment: "asked", "next try"
+    at: dt.datetime | None = None
+    command: str = ""  # to be typed into a shell
+    again: float | None = None  # seconds after which it may be otherwise by itself
 
 
-def notice(run: Run, approval: Approval | None) -> Notice | None:
+def notice(
+    run: Run, approval: Approval | None, usual: Mapping[str, float] | None = None
+) -> Notice | None:
     """Return what a watcher should know first; None when all goes well."""
+    if run.status == Status.WAITING:
+        return _waiting(run, approval)
+    if run.status == Status.RUNNING:
+        return _running(run, usual or {})
     tell = {
         Status.PENDING: _pending,
-        Status.RUNNING: _running,
         Status.FAILED: _failed,
         Status.CANCELLED: _cancelled,
     }.get(Status(run.status))
-    if run.status == Status.WAITING:
-        return _waiting(run, approval)
     return tell(run) if tell else None
+
+
+def look_again(run: Run, told: Notice | None) -> float | None:
+    """Return after how many seconds a run may stand otherwise without any news of it."""
+    if told is not None and told.again is not None:
+        return told.again
+    if run.status == Status.PENDING:
+        return PENDING_LOOK
+    if run.status == Status.RUNNING and run.lease_expires_at:
+        left = (run.lease_expires_at - timezone.now()).total_seconds()
+        return max(left, 0.0) + LATE
+    return None
 
 
 def _pending(run: Run) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
     workers = list(alive.values_list("running", "capacity"))
+    lost = f"Worker {run.worker} was lost. " if run.recoveries else ""
     if not workers:
         return Notice(
             "warn",
-            "No worker is running.",
-            "The run is safe and starts as soon as one is: `make serve` brings its own,"
-            " `make worker` starts one more.",
+            f"{lost}No worker is running.",
+            "The run is safe and starts as soon as one is. `make serve` brings its own;"
+            " to start one more:",
+            command="make worker",
         )
     if all(running >= capacity for running, capacity in workers):
-        ahead = Run.objects.filter(status=Status.PENDING).filter(
-            Q(priority__gt=run.priority) | Q(priority=run.priority, pk__lt=run.pk)
+        count = system.runs_before(run)
+        before = (
+            "It is the next."
+            if not count
+            else f"{count} {'is' if count == 1 else 'are'} before it."
         )
-        count = ahead.count()
-        before = "It is the next." if not count else f"{count} are before it."
-        return Notice("quiet", "All workers are busy.", before)
+        busy = sum(running for running, _ in workers)
+        return Notice(
+            "quiet",
+            f"{lost}All workers are busy.",
+            f"They run {busy} run{'s' if busy > 1 else ''}. {before} To start one more:",
+            command="make worker",
+        )
+    if lost:
+        return Notice("warn", lost.strip(), "Another worker goes on in a moment.")
     return Notice("quiet", "A worker takes it in a moment.")
 
 
-def _running(run: Run) -> Notice | None:
-    now = timezone.now()
+def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
     if run.cancel_requested_at:
-        asked = ago(run.cancel_requested_at, now)
-        who = (
-            f" by {run.cancel_requested_by.get_username()}"
-            if run.cancel_requested_by
-            else ""
-        )
         return Notice(
             "warn",
             "Stopping.",
-            f"Asked to stop {asked}{who}{_because(run.cancel_reason)}. It stops where it"
-            " next waits, or before its next step.",
+            f"Asked{_by(run)}{_because(run.cancel_reason)}. It stops where it next waits,"
+            " or before its next step.",
+            lead="Asked",
+            at=run.cancel_requested_at,
         )
+    now = timezone.now()
     if run.lease_expires_at and run.lease_expires_at < now:
         silent = span(
             (now - run.lease_expires_at).total_seconds() + settings.LEASE_SECONDS
@@ -88,44 +117,116 @@ def _running(run: Run) -> Notice | None:
         return Notice(
             "warn",
             f"Worker {run.worker} has been silent for {silent}.",
-            "Another worker takes the run over from its last step in a moment.",
+            "Another worker takes the run over from its last step in a moment. If none"
+            " does, start one:",
+            command="make worker",
+            again=PENDING_LOOK,
         )
-    return None
+    step = run.sequence + 1
+    retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
+    return _retrying(retry, now) or _slow(run, usual, now)
+
+
+def _retrying(retry: Retry | None, now: dt.datetime) -> Notice | None:
+    if retry is None:
+        return None
+    following = retry.created_at + dt.timedelta(seconds=retry.wait_seconds)
+    if following <= now:
+        return None
+    return Notice(
+        "warn",
+        f"Try {retry.number} failed: {retry.error_message}",
+        "Cancel the run if there is no point in another one.",
+        lead="The next try begins",
+        at=following,
+        again=(following - now).total_seconds() + LATE,
+    )
+
+
+def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | None:
+    stages = Stage.objects.filter(run=run, status=StageStatus.STARTED)
+    stage = stages.only("node_name", "created_at").last()
+    if stage is None or stage.node_name not in usual:
+        return None
+    wanted = usual[stage.node_name] / 1000
+    limit = max(wanted * SLOW, wanted + SLOW_SECONDS)
+    spent = (now - stage.created_at).total_seconds()
+    if spent < limit:
+        return None
+    return Notice(
+        "quiet",
+        f"{in_words(stage.node_name)} takes longer than usual.",
+        f"It usually takes {span(wanted)}. Its worker, {run.worker}, is alive.",
+        lead="It began",
+        at=stage.created_at,
+    )
 
 
 def _waiting(run: Run, approval: Approval | None) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
-        until = f" It can be answered until {_at(run.wake_at)}." if run.wake_at else ""
+        until = f"It can be answered until {_at(run.wake_at)}." if run.wake_at else ""
         who = (
-            f" Members of {' or '.join(approval.groups)} may answer."
+            f"Members of {' or '.join(approval.groups)} may answer. "
             if approval.groups
-            else ""
+            else "Anyone here may answer. "
         )
-        asked = f"Asked {ago(approval.created_at, timezone.now())}.{who}{until}"
-        return Notice("warn", "Waits for a person.", asked, "#run-approval", "Answer")
+        return Notice(
+            "warn",
+            "Waits for a person.",
+            f"{who}{until}",
+            "#run-approval",
+            "Answer",
+            lead="Asked",
+            at=approval.created_at,
+        )
     if run.waiting_for == WaitKind.SUBWORKFLOW:
         child = run.children.order_by("-id").first()
         if child:
-            href = reverse("run", args=[child.pk])
-            return Notice("quiet", "Waits for another run.", "", href, str(child))
+            return _waits_for(child)
     if run.wake_at:
-        moment = f"Goes on {ago(run.wake_at, timezone.now())}, at {_at(run.wake_at)}."
-        return Notice("quiet", f"{in_words(run.waiting_node)} waits.", moment)
+        until = f"Until {_at(run.wake_at)}."
+        title = f"{in_words(run.waiting_node)} waits."
+        return Notice("quiet", title, until, lead="Goes on", at=run.wake_at)
     return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
+
+
+def _waits_for(child: Run) -> Notice:
+    """Return what a parent waits for, and why that does not move, if it does not."""
+    href = reverse("run", args=[child.pk])
+    asked = child.approvals.order_by("-sequence").first()
+    why = notice(child, asked)
+    stands = f"It is {child.get_status_display().lower()}."
+    return Notice(
+        why.tone if why and why.tone == "warn" else "quiet",
+        "Waits for another run.",
+        f"{stands} {why.title}" if why else stands,
+        href,
+        f"Open {child}",
+        lead="Begun",
+        at=child.created_at,
+        command=why.command if why else "",
+    )
 
 
 def _failed(run: Run) -> Notice:
     where = f" at {in_words(run.error_node)}" if run.error_node else ""
-    return Notice("bad", f"Failed{where}.", run.error_message)
+    return Notice(
+        "bad",
+        f"Failed{where}.",
+        run.error_message,
+        lead="Ended",
+        at=run.completed_at,
+    )
 
 
 def _cancelled(run: Run) -> Notice:
-    who = (
-        f" by {run.cancel_requested_by.get_username()}"
-        if run.cancel_requested_by
-        else ""
-    )
-    return Notice("quiet", f"Cancelled{who}{_because(run.cancel_reason)}.")
+    title = f"Cancelled{_by(run)}{_because(run.cancel_reason)}."
+    return Notice("quiet", title, lead="Ended", at=run.completed_at)
+
+
+def _by(run: Run) -> str:
+    person = run.cancel_requested_by
+    return f" by {person.get_username()}" if person else ""
 
 
 def _because(reason: str) -> str:
@@ -134,51 +235,3 @@ def _because(reason: str) -> str:
 
 def _at(moment: dt.datetime) -> str:
     return f"{timezone.localtime(moment):%d %b %Y, %H:%M %Z}"
-
-
-# Attempts -------------------------------------------------------------------------------
-
-
-def how_it_went_on(
-    attempts: Sequence[Attempt],
-    interventions: Sequence[Intervention],
-    first_steps: Mapping[int, int],
-) -> dict[int, Notice]:
-    """Return, for each attempt after the first, why there was another one.
-
-    An answer needs no such word: the decision below it names the person.
-    """
-    told: dict[int, Notice] = {}
-    for before, after in itertools.pairwise(attempts):
-        step = first_steps.get(after.number)
-        place = f" from step {step}" if step else ""
-        went_on = f"The run went on{place} as attempt {after.number}."
-        between = _between(before, after, interventions)
-        if not any(one.action == "answer" for one in between):
-            told[after.number] = _went_on(before, between, went_on)
-    return told
-
-
-def _between(
-    before: Attempt, after: Attempt, interventions: Sequence[Intervention]
-) -> list[Intervention]:
-    """Return what people did after one attempt and before the next."""
-    ended = before.ended_at or before.started_at
-    return [one for one in interventions if ended <= one.created_at <= after.started_at]
-
-
-def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> Notice:
-    for one in between:
-        if one.action == "resume":
-            who = f"{one.actor_name} resumed the run{_because(one.reason)}."
-            return Notice("busy", who, went_on)
-    told = {
-        Outcome.LOST: ("warn", f"Worker {before.worker} was lost."),
-        Outcome.RELEASED: ("quiet", f"Worker {before.worker} was stopped."),
-        Outcome.WAITING: ("quiet", "The wait was over."),
-    }
-    resumed = ("busy", "The run was resumed.")
-    tone, title = (
-        told.get(Outcome(before.outcome), resumed) if before.outcome else resumed
-    )
-    return Notice(tone, title, went_on)

@@ -3,7 +3,9 @@
 A message tells that something changed, never what: the page is drawn from the database,
 at connect and after each message. So a lost message costs a moment, and a reconnect
 neither loses nor doubles anything. A page gets the next drawing when it has shown the
-last one: a slow one skips what came between and always gets the newest.
+last one: a slow one skips what came between and always gets the newest, as what differs
+from what it has. Some things change without any message, such as a lease that ends:
+a drawing says when to look again by itself.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
@@ -21,10 +25,14 @@ from workflows.errors import RunNotFound
 from workflows.execution import live, outages
 from workflows.execution.database import in_database
 from workflows.pages import access, inbox
+from workflows.pages.hub import hub
 from workflows.pages.lists import LISTS
 from workflows.pages.outage import BROKEN, TRY_AGAIN_LATER
+from workflows.pages.regions import Region, difference
 from workflows.pages.renders import Drawing, drawings
-from workflows.pages.run_page import RunPage, render_regions
+from workflows.pages.run_page import RunPage
+from workflows.pages.run_parts import FRAME, MOMENT, Part, parts_of, render_part
+from workflows.pages.run_view import RunView
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -36,9 +44,14 @@ logger = logging.getLogger(__name__)
 
 REFUSED, GONE = 4403, 4404  # close codes; the page does not come back after these
 SHOWN = "shown"  # what a page sends when it has swapped a drawing in
+SEE = "see "  # and when its reader looks elsewhere: the query of the new address
+MOST_SEEN = 2_000  # characters of such a query
 PATIENCE_SECONDS = 15  # for that word; then it gets the next drawing anyway
 RECHECK_SECONDS = 30  # between two looks whether the viewer may still watch
 LIST_PAUSE_SECONDS = 0.5  # between two drawings of a list
+
+
+Draw = Callable[[], Awaitable[Drawing]]
 
 
 class LivePage(AsyncWebsocketConsumer):
@@ -46,24 +59,41 @@ class LivePage(AsyncWebsocketConsumer):
 
     group: str
     pause_seconds = 0.0
-    rejoin_seconds = 30.0  # between two looks that nothing announced
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one page until it leaves, or is lost; nothing of it is kept then."""
-        self._tasks: list[asyncio.Task[None]] = []
-        self._key: Hashable = None
+        self._task: asyncio.Task[None] | None = None
+        self._keys: tuple[Hashable, ...] = ()
+        self._has_joined = False
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if self._tasks:
-                drawings.leave(self._key)
-            for task in self._tasks:
-                task.cancel()
+            for key in self._keys:
+                drawings.leave(key)
+            if self._task is not None:
+                self._task.cancel()
+            if self._has_joined:
+                await hub.leave(self.group, self)
+
+    async def dispatch(self, message: Mapping[str, Any]) -> None:
+        """Handle a message; no connection of this thread has to be looked after for it.
+
+        Channels does so before each message, on a thread: two hundred pages that tell of
+        what they have shown would wait for four hundred hops.
+        """
+        handler = getattr(self, message["type"].replace(".", "_"), None)
+        if handler is None:
+            raise ValueError(
+                f"An open page was sent a message of type {message['type']}."
+            )
+        await handler(message)
 
     async def connect(self) -> None:
         """Let members in, join the group, then catch up with what happened meanwhile."""
-        self._sent: dict[str, str] = {}
+        self._sent: dict[str, Region] = {}
+        self._have: dict[Hashable, Drawing] = {}
         self._version: int | None = None
+        self._is_news = True
         self._again = asyncio.Event()
         self._shown = asyncio.Event()
         self._shown.set()
@@ -73,41 +103,44 @@ class LivePage(AsyncWebsocketConsumer):
             await self._refuse(REFUSED)
             return
         self.person = cast("User", person)
-        await live.join(self.group, self.channel_name)
+        await hub.join(self.group, self)
+        self._has_joined = True
         if not await self.prepare():
-            await live.leave(self.group, self.channel_name)
+            await hub.leave(self.group, self)
             await self._refuse(GONE)
             return
-        self._key = self.key()
-        drawings.watch(self._key)
+        self._watch()
         await self.accept()
         self._again.set()
-        self._tasks = [
-            asyncio.create_task(self._keep_true()),
-            asyncio.create_task(self._keep_hearing()),
-        ]
+        self._task = asyncio.create_task(self._keep_true())
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
         """Leave the group."""
-        await live.leave(self.group, self.channel_name)
+        await hub.leave(self.group, self)
 
     async def receive(
         self,
         text_data: str | None = None,
         bytes_data: bytes | None = None,  # noqa: ARG002 - Channels' signature
     ) -> None:
-        """Note that the page has shown the last drawing; it has nothing else to say."""
+        """Note that the page has shown the last drawing, or that its reader looks away."""
         if text_data == SHOWN:
             self._shown.set()
+        elif text_data and text_data.startswith(SEE):
+            query = text_data[len(SEE) :][:MOST_SEEN].lstrip("?")
+            self.see(dict(parse_qsl(query)))
+            self._watch()
+            self._again.set()
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Remember to look again, at least at this version if the message names one."""
         version = message.get("version")
-        known = self._version if self._again.is_set() else None
-        if version is None or (self._again.is_set() and known is None):
+        known = self._version if self._is_news else None
+        if version is None or (self._is_news and known is None):
             self._version = None
         else:
             self._version = max(version, known or 0)
+        self._is_news = True
         self._again.set()
 
     # -- what a kind of page says of itself -------------------------------------------
@@ -124,6 +157,13 @@ class LivePage(AsyncWebsocketConsumer):
         """Return the regions as they are now."""
         raise NotImplementedError
 
+    def parts(self) -> Iterator[tuple[Hashable, Draw]]:
+        """Yield what the page is drawn of: the key of each part, and how to draw it."""
+        yield self.key(), self.draw
+
+    def see(self, query: Mapping[str, str]) -> None:
+        """Look elsewhere, as the query says; most pages have nowhere to look."""
+
     # -- inside -----------------------------------------------------------------------
 
     async def _refuse(self, code: int) -> None:
@@ -131,22 +171,30 @@ class LivePage(AsyncWebsocketConsumer):
         await self.accept()
         await self.close(code)
 
+    def _watch(self) -> None:
+        """Watch the parts of the page as it is looked at now, and no others."""
+        keys = tuple(key for key, _ in self.parts())
+        for key in keys:
+            drawings.watch(key)
+        for key in self._keys:
+            drawings.leave(key)
+        self._keys = keys
+        self._have = {key: self._have[key] for key in keys if key in self._have}
+
     async def _keep_true(self) -> None:
         try:
             while True:
-                await self._again.wait()
+                await self._until_news()
                 await self._until_shown()
                 if not await self._may_still_watch():
                     await self.close(REFUSED)
                     return
                 self._again.clear()
-                drawing = await drawings.get(
-                    self._key, self.draw, version=self._version
-                )
-                if drawing.is_gone:
+                await self._look()
+                if any(drawing.is_gone for drawing in self._have.values()):
                     await self.close(GONE)
                     return
-                if not await self._send_changed(drawing.regions):
+                if not await self._send_changed():
                     return
                 await asyncio.sleep(self.pause_seconds)
         except asyncio.CancelledError:
@@ -157,35 +205,55 @@ class LivePage(AsyncWebsocketConsumer):
                 outage.met(error)
                 await self.close(TRY_AGAIN_LATER)
                 return
-            logger.exception("A live page could not be drawn: %r", self._key)
+            logger.exception("A live page could not be drawn: %r", self._keys)
             await self.close(BROKEN)
 
-    async def _keep_hearing(self) -> None:
-        """Now and then join again and look: a channel layer that was emptied tells nothing."""
-        while True:
-            await asyncio.sleep(self.rejoin_seconds)
-            try:
-                await live.join(self.group, self.channel_name)
-            except outages.Unheard as error:
-                outages.messages.met(error)
-            self.note({})
+    async def _until_news(self) -> None:
+        """Return when something changed, or may have by itself."""
+        moments = [one.again_at for one in self._have.values() if one.again_at]
+        left = min(moments) - time.monotonic() if moments else None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._again.wait(), left)
+
+    async def _look(self) -> None:
+        """Get the parts that have news, that are new to the page, or whose time is over."""
+        news, self._is_news = self._is_news, False
+        now, wanted = time.monotonic(), self._version
+        newest = max((one.version for one in self._have.values()), default=0)
+        for key, draw in self.parts():
+            known = self._have.get(key)
+            options: dict[str, Any] = {"version": wanted}
+            if not news:
+                if known is None:
+                    options = {"version": newest or None}
+                elif known.again_at is not None and known.again_at <= now:
+                    options = {"since": known.again_at}
+                else:
+                    continue
+            drawing = await drawings.get(key, draw, **options)
+            if key in self._keys:
+                self._have[key] = drawing
 
     async def _until_shown(self) -> None:
         try:
             await asyncio.wait_for(self._shown.wait(), PATIENCE_SECONDS)
         except TimeoutError:
-            logger.debug("A live page has not shown its last drawing: %r", self._key)
+            logger.debug("A live page has not shown its last drawing: %r", self._keys)
 
-    async def _send_changed(self, regions: Mapping[str, str]) -> bool:
-        """Send the regions that differ from what this page has; False: it went away."""
-        changed = {
-            name: html for name, html in regions.items() if self._sent.get(name) != html
-        }
+    async def _send_changed(self) -> bool:
+        """Send what differs from what this page has; False: it went away."""
+        told = []
+        for key in self._keys:
+            drawing = self._have.get(key)
+            for name, html in drawing.regions.items() if drawing else ():
+                region = html if isinstance(html, Region) else Region(html)
+                told.append(difference(self._sent.get(name), region))
+                self._sent[name] = region
+        changed = "\n".join(filter(None, told))
         if changed:
-            self._sent.update(changed)
             self._shown.clear()
             try:
-                await self.send(text_data="\n".join(changed.values()))
+                await self.send(text_data=changed)
             except Exception:  # each server raises something else here
                 logger.debug("A page left while it was being sent to.", exc_info=True)
                 return False
@@ -207,6 +275,7 @@ class RunSocket(LivePage):
         """Join the group of the run."""
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
         self.group = live.group(self.run_id)
+        self.see(dict(parse_qsl(self.scope["query_string"].decode())))
         await super().connect()
 
     async def prepare(self) -> bool:
@@ -218,17 +287,14 @@ class RunSocket(LivePage):
         self.rights = found or access.Rights()
         return found is not None
 
-    def key(self) -> Hashable:
-        """Return the run and the rights: nothing else changes the drawing."""
-        return ("run", self.run_id, self.rights)
+    def see(self, query: Mapping[str, str]) -> None:
+        """Look at the moment, step, link or lines that a query names."""
+        self.view = RunView.read(query)
 
-    async def draw(self) -> Drawing:
-        """Return the run's regions."""
-        return await in_database(draw_run_page, self.run_id, self.rights)
-
-    async def run_changed(self, message: Mapping[str, Any]) -> None:
-        """Look again."""
-        self.note(message)
+    def parts(self) -> Iterator[tuple[Hashable, Draw]]:
+        """Yield the parts of the page: each depends on as little as it can."""
+        for part in parts_of(self.run_id, self.rights, self.view):
+            yield part, partial(in_database, draw_part, part)
 
 
 class ListSocket(LivePage):
@@ -253,10 +319,6 @@ class ListSocket(LivePage):
         render = LISTS[self.kind].render
         return Drawing(await in_database(render, self.query, self.person))
 
-    async def runs_changed(self, message: Mapping[str, Any]) -> None:
-        """Look again."""
-        self.note(message)
-
 
 def rights_of(run_id: UUID, person: User) -> access.Rights | None:
     """Return what a person may do with a run, None if not even see it.
@@ -267,10 +329,18 @@ def rights_of(run_id: UUID, person: User) -> access.Rights | None:
     return access.rights(person, run) if access.may_view_run(person, run) else None
 
 
-def draw_run_page(run_id: UUID, rights: access.Rights) -> Drawing:
-    """Return the regions of a run's page; a drawing of nothing once it is deleted."""
+def draw_part(part: Part) -> Drawing:
+    """Return some regions of a run's page; a drawing of nothing once it is deleted."""
     try:
-        run = system.find_run(run_id)
+        run = system.find_run(part.run_id)
     except RunNotFound:
         return Drawing({}, is_gone=True)
-    return Drawing(render_regions(RunPage(run, rights)), version=run.version)
+    page = RunPage(run, part.rights, view=part.view)
+    regions = render_part(page, part.regions)
+    left = None
+    if part.regions == FRAME:
+        left = page.look_again
+    elif part.regions == MOMENT:
+        left = page.grow_again
+    again_at = None if left is None else time.monotonic() + left
+    return Drawing(regions, version=run.version, again_at=again_at)

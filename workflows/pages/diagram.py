@@ -20,7 +20,7 @@ TITLE_CHARS = 24  # in one line of a step
 LABEL_CHARS = 26  # on a link
 TITLE_PIXELS = 7.3  # a character of a step's title, on the average
 LABEL_PIXELS = 6.3
-COUNT_PIXELS = 30  # kept free for "×12" beside a label
+COUNT_PIXELS = 36  # kept free for "×123" beside a label
 LEAST_WIDTH, MOST_WIDTH = 190.0, 240.0
 LINE = 16.0  # between two lines of a title
 WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
@@ -81,6 +81,7 @@ class Text:
 class Node:
     """A step as drawn."""
 
+    number: int  # in the graph
     name: str
     kind: str
     title: str  # the whole of it, on hover and for screen readers
@@ -144,6 +145,7 @@ class Node:
 class Edge:
     """A link as drawn."""
 
+    number: int  # in the graph
     path: str
     arrow: str  # points of a polygon
     title: str
@@ -186,14 +188,13 @@ def draw(
     source and place among the source's edges.
     """
     plan = _plan(json.dumps(graph, sort_keys=True))
-    drawn = [
-        _edge(shape, plan.links[place], plan.layout.routes[place], edges or {})
-        for place, shape in enumerate(plan.edges)
-    ]
+    drawn = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
     return Diagram(
         width=plan.layout.width,
         height=plan.layout.height,
-        nodes=tuple(_node(shape, plan, nodes or {}) for shape in plan.nodes),
+        nodes=tuple(
+            _node(place, plan, nodes or {}) for place in range(len(plan.nodes))
+        ),
         edges=tuple(sorted(drawn, key=lambda edge: ORDER.get(edge.outcome, 3))),
     )
 
@@ -251,9 +252,8 @@ def _label_width(edge: Mapping[str, Any]) -> float:
     return min(len(text), LABEL_CHARS) * LABEL_PIXELS + COUNT_PIXELS
 
 
-def _node(
-    shape: Mapping[str, Any], plan: _Plan, states: Mapping[str, NodeState]
-) -> Node:
+def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
+    shape = plan.nodes[number]
     name, kind = shape["name"], shape.get("kind") or "node"
     size, place = plan.sizes[name], plan.layout.nodes[name]
     state = states.get(name, NodeState())
@@ -265,6 +265,7 @@ def _node(
     )
     note = state.text or KINDS.get(kind, "")
     return Node(
+        number=number,
         name=name,
         kind=kind,
         title=_title(shape, state, kind),
@@ -287,12 +288,9 @@ def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
     return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
 
 
-def _edge(
-    shape: Mapping[str, Any],
-    link: Link,
-    route: Route,
-    states: Mapping[tuple[str, int], EdgeState],
-) -> Edge:
+def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) -> Edge:
+    shape, link = plan.edges[place], plan.links[place]
+    route = plan.layout.routes[place]
     state = states.get((shape["source"], shape.get("index") or 0), EdgeState())
     text = wrap(_label(shape), LABEL_CHARS, lines=1)[0]
     aside = route.is_back or route.is_loop
@@ -300,6 +298,7 @@ def _edge(
     at = route.label
     x = at.x + 7 if aside else at.x - (8 if count else 0)
     return Edge(
+        number=place,
         path=route.path,
         arrow=_arrow(route),
         title=_edge_title(shape, state),
@@ -332,7 +331,7 @@ def _count(count: str, text: str, at: Point, x: float, *, aside: bool) -> Text |
     if not text:
         return Text(count, at.x + 7, at.y + 4)
     wide = len(text) * LABEL_PIXELS
-    return Text(count, round(x + (wide if aside else wide / 2) + 4, 1), at.y + 4)
+    return Text(count, round(x + (wide + 6 if aside else wide / 2) + 4, 1), at.y + 4)
 
 
 def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:

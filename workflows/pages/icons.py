@@ -45,6 +45,12 @@ DRAWN: Final[dict[str, str]] = {
     "rejected": f'<path d="M4.6 4.6l6.8 6.8M11.4 4.6l-6.8 6.8" {STROKE}/>',
     "document": f'<path d="M3.5 1.8h6l3 3v9.4h-9z" {STROKE}/>'
     f'<path d="M9.2 2v3.2h3.2" {STROKE}/>',
+    "loop": f'<path d="M3.2 6.4A5.2 5.2 0 0 1 12.6 5M12.8 9.6A5.2 5.2 0 0 1 3.4 11" {STROKE}/>'
+    f'<path d="M12.9 2.2V5.2H9.9M3.1 13.8V10.8H6.1" {STROKE}/>',
+    "first": f'<path d="M12 3.5L6.5 8 12 12.5M4 3.5v9" {STROKE}/>',
+    "previous": f'<path d="M10 3.5L5 8l5 4.5" {STROKE}/>',
+    "next": f'<path d="M6 3.5L11 8l-5 4.5" {STROKE}/>',
+    "last": f'<path d="M4 3.5L9.5 8 4 12.5M12 3.5v9" {STROKE}/>',
     "play": '<path d="M4 2.4v11.2L13.4 8z" fill="currentColor"/>',
     "search": f'<circle cx="7" cy="7" r="4.6" {STROKE}/><path d="M10.6 10.6L14 14" {STROKE}/>',
     # whose way it was, of two runs

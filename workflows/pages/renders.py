@@ -13,6 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
+COSTLY = 0.05  # seconds; a drawing that takes longer is followed by a rest
+RESTS, LONGEST_REST = 2, 1.0  # times as long as it took, and seconds at most
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
@@ -21,6 +24,7 @@ class Drawing:
     regions: Mapping[str, str]
     version: int = 0  # 0: what is drawn has no versions
     is_gone: bool = False  # what it showed was deleted
+    again_at: float | None = None  # monotonic; then it may differ without any news
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class _Shared:
     viewers: int = 0
     began: float = float("-inf")
     drawing: Drawing | None = None
+    rest_until: float = float("-inf")
 
 
 class Drawings:
@@ -60,18 +65,30 @@ class Drawings:
         draw: Callable[[], Awaitable[Drawing]],
         *,
         version: int | None = None,
+        since: float | None = None,
     ) -> Drawing:
-        """Return a drawing that is no older than this call, or has this version."""
-        asked = time.monotonic()
+        """Return a drawing that is no older than this call, or has this version.
+
+        `since` asks for one that is no older than that time (of the monotonic clock).
+        """
+        asked = time.monotonic() if since is None else since
         shared = self._shared.get(key) or _Shared()  # unwatched: drawn, not kept
         async with shared.lock:
             known = shared.drawing
             if known is not None and _is_good(shared, known, asked, version):
                 return known
+            await asyncio.sleep(shared.rest_until - time.monotonic())
             began = time.monotonic()
             drawing = await draw()
             shared.began, shared.drawing = began, drawing
+            shared.rest_until = _rested(began, time.monotonic())
             return drawing
+
+
+def _rested(began: float, ended: float) -> float:
+    """Return when the next drawing may begin: what is costly is drawn less often."""
+    took = ended - began
+    return ended + min(RESTS * took, LONGEST_REST) if took > COSTLY else ended
 
 
 def _is_good(

@@ -8,41 +8,49 @@ from django.db.models import Count, Max
 
 from workflows.models import Stage, StageStatus
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
+from workflows.pages.run_view import RunView
 from workflows.pages.words import span
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workflows.models import Run
+    from workflows.pages.run_moment import Moment
 
 MILLISECONDS = 1000
 
 
-def draw_run(run: Run) -> Diagram:
+def draw_run(run: Run, moment: Moment) -> Diagram:
     """Return a run's graph with the state of every step and link, in three queries."""
-    return draw(run.graph, _nodes(run), _edges(run))
+    return draw(run.graph, _nodes(run, moment), _edges(run, moment))
 
 
-def _nodes(run: Run) -> dict[str, NodeState]:
+def _nodes(run: Run, moment: Moment) -> dict[str, NodeState]:
     """Return the newest state of each step and how often the run came by."""
-    visited = run.stages.order_by().values("node_name")
+    visited = moment.rows(run.stages.order_by()).values("node_name")
     counted = visited.annotate(
         visits=Count("sequence", distinct=True), newest=Max("pk")
     ).values_list("node_name", "visits", "newest")
     visits = {name: (count, newest) for name, count, newest in counted}
     newest = Stage.objects.in_bulk([pk for _, pk in visits.values()])
     return {
-        name: _node_state(newest[pk], count)
-        for name, (count, pk) in visits.items()
-        if pk in newest
+        node["name"]: _node_state(node["name"], moment, newest, visits)
+        for node in run.graph.get("nodes") or ()
     }
 
 
-def _node_state(stage: Stage, visits: int) -> NodeState:
-    return NodeState(
-        state=stage.status,
-        text=_in_words(stage),
-        visits=visits,
-        href=f"#stage-{stage.pk}",
-    )
+def _node_state(
+    name: str,
+    moment: Moment,
+    newest: Mapping[int, Stage],
+    visits: Mapping[str, tuple[int, int]],
+) -> NodeState:
+    href = f"{RunView(at=moment.at, node=name).query}#run-panel"
+    count, pk = visits.get(name, (0, 0))
+    stage = newest.get(pk)
+    if stage is None:
+        return NodeState(href=href)
+    return NodeState(stage.status, _in_words(stage), count, href)
 
 
 def _in_words(stage: Stage) -> str:
@@ -54,22 +62,26 @@ def _in_words(stage: Stage) -> str:
     return stage.get_status_display()
 
 
-def _edges(run: Run) -> dict[tuple[str, int], EdgeState]:
+def _edges(run: Run, moment: Moment) -> dict[tuple[str, int], EdgeState]:
     """Return how often each link was taken and rejected.
 
     A link that was looked at again after a resume counts once for its step.
     """
-    groups = run.decisions.order_by().values("from_node", "edge_index", "taken")
-    counted = groups.annotate(times=Count("sequence", distinct=True), newest=Max("pk"))
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    hrefs: dict[tuple[str, int], int] = {}
-    for row in counted:
-        key = (row["from_node"], row["edge_index"])
-        found.setdefault(key, {})["taken" if row["taken"] else "rejected"] = row[
-            "times"
-        ]
-        hrefs[key] = max(hrefs.get(key, 0), row["newest"])
-    return {
-        key: EdgeState(**counts, href=f"#decision-{hrefs[key]}")
-        for key, counts in found.items()
+    groups = moment.rows(run.decisions.order_by())
+    counted = groups.values("from_node", "edge_index", "taken").annotate(
+        times=Count("sequence", distinct=True)
+    )
+    times = {
+        (row["from_node"], row["edge_index"], row["taken"]): row["times"]
+        for row in counted
     }
+    states = {}
+    for edge in run.graph.get("edges") or ():
+        source, place = edge["source"], edge.get("index") or 0
+        view = RunView(at=moment.at, edge=(source, place))
+        states[source, place] = EdgeState(
+            taken=times.get((source, place, True), 0),
+            rejected=times.get((source, place, False), 0),
+            href=f"{view.query}#run-panel",
+        )
+    return states

@@ -1,87 +1,186 @@
 """Everything the page of a run shows, read in a fixed number of queries.
 
-The page, its live regions and the socket are all drawn from this: one truth.
+The page, its live regions and the socket are all drawn from this: one truth. It is read
+lazily: whoever draws some of its regions pays for these only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import (
     Approval,
     ApprovalStatus,
     Attempt,
-    Decision,
     Document,
     Intervention,
-    LogLine,
+    Note,
+    Outcome,
     Run,
-    Stage,
 )
-from workflows.pages import evidence
+from workflows.pages import evidence, graph_html, run_steps
 from workflows.pages.access import Rights
-from workflows.pages.attention import Notice, how_it_went_on, notice
+from workflows.pages.attention import Notice, look_again, notice
 from workflows.pages.diagram import Diagram
 from workflows.pages.forms import SchemaForm
 from workflows.pages.inbox import count_for, is_for
-from workflows.pages.regions import drawn
+from workflows.pages.run_attempts import how_it_went_on
 from workflows.pages.run_diagram import draw_run
+from workflows.pages.run_gaps import Events
+from workflows.pages.run_history import Row, rows_of
+from workflows.pages.run_log import RunLog
+from workflows.pages.run_moment import Moment, moment_of
+from workflows.pages.run_panel import Panel
+from workflows.pages.run_said import said_of
+from workflows.pages.run_steps import Step, Story, story_of
+from workflows.pages.run_timeline import Timeline, timeline_of
+from workflows.pages.run_usual import usual_ms
+from workflows.pages.run_view import RunView
 
-STEPS_SHOWN = 100  # newest ones; the rest is a page away
-LINES_SHOWN = 200
-TEMPLATE = "runs/detail.html"
-REGIONS = (
-    "run-title",
-    "run-status",
-    "run-notice",
-    "run-approval",
-    "run-graph",
-    "run-path",
-    "run-result",
-    "run-log",
-    "run-facts",
-    "nav-waiting",
-)
 ANSWER = "answer"  # prefix of the fields of an answer
-
-
-@dataclass(slots=True)
-class Step:
-    """One entry of the way a run went: a stage and what was decided after it."""
-
-    attempt: int
-    sequence: int
-    stage: Stage | None = None
-    decisions: list[Decision] = field(default_factory=list)
-    notice: Notice | None = None  # at the first step of a later attempt
-
-    @property
-    def answered(self) -> Decision | None:
-        """Return the decision that a person made here."""
-        return next((one for one in self.decisions if one.decided_by_id), None)
+MOST_ROWS = 500  # of attempts, deeds, notes, children and tries
 
 
 class RunPage:
-    """One run as its page shows it to someone with these rights."""
+    """One run as its page shows it to someone with these rights, looking like this."""
 
     def __init__(
-        self, run: Run, rights: Rights, form: SchemaForm | None = None
+        self,
+        run: Run,
+        rights: Rights,
+        form: SchemaForm | None = None,
+        view: RunView | None = None,
     ) -> None:
         """Take the run and, after a refused answer, the form that was filled in."""
         self.run = run
         self.rights = rights
+        self.view = view or RunView()
         self._form = form
+
+    # -- the moment ---------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        """The server's clock, for pages whose own goes otherwise: Unix milliseconds."""
+        return int(time.time() * 1000)
+
+    @cached_property
+    def moment(self) -> Moment:
+        """The moment that is shown."""
+        return moment_of(self.run, self.view.at)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The stages that were there, without their texts."""
+        return rows_of(self.run, self.moment)
+
+    @property
+    def previous(self) -> int:
+        """The moment one step back."""
+        at = self.moment.at
+        return max((self.run.sequence if at is None else at) - 1, 0)
+
+    @property
+    def next(self) -> str:
+        """The query of the moment one step on; the last step is the end, or now."""
+        at = self.moment.at
+        if at is None or at + 1 >= self.run.sequence:
+            return "?"
+        return f"?at={at + 1}"
 
     @cached_property
     def diagram(self) -> Diagram:
         """The graph with what happened."""
-        return draw_run(self.run)
+        return draw_run(self.run, self.moment)
+
+    @cached_property
+    def graph_items(self) -> list[tuple[str, str]]:
+        """The id and SVG of each step and link."""
+        return graph_html.items_of(self.diagram)
+
+    @cached_property
+    def story(self) -> Story:
+        """The way it went: newest steps, loops folded."""
+        story = story_of(self.run, self.moment, self.rows)
+        steps = [entry for entry in story.entries if isinstance(entry, Step)]
+        self._add_notices(steps)
+        return story
+
+    def _add_notices(self, steps: Sequence[Step]) -> None:
+        firsts: dict[int, int] = {}
+        for step in steps:
+            if step.stage is not None:
+                firsts.setdefault(step.attempt, step.sequence)
+        told = how_it_went_on(self.attempts, self.interventions, firsts)
+        for step in steps:
+            step.notice = told.pop(step.attempt, None)
+
+    @cached_property
+    def step_items(self) -> list[tuple[str, str]]:
+        """The id and HTML of each step and fold."""
+        return run_steps.items_of(self.run, self.story)
+
+    @property
+    def steps_html(self) -> SafeString:
+        """The steps as HTML."""
+        return _joined(self.step_items)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """When it worked, queued and waited."""
+        retries = self.moment.rows(self.run.retries.all())[:MOST_ROWS]
+        return timeline_of(
+            self.run, self.moment, self.rows, self.events, retries, usual_ms(self.run)
+        )
+
+    @property
+    def lane_items(self) -> list[tuple[str, str]]:
+        """The id and HTML of each lane of the timeline."""
+        return self.timeline.items
+
+    @cached_property
+    def events(self) -> Events:
+        """What moved it between its attempts, up to the moment."""
+        last = self.moment.time
+        attempts = [
+            one for one in self.attempts if last is None or one.started_at <= last
+        ]
+        approvals = self.run.approvals.order_by("sequence")
+        light = approvals.only("sequence", "created_at", "answered_at", "run_id")
+        return Events(
+            attempts, list(light[:MOST_ROWS]), self.children, self.interventions
+        )
+
+    @cached_property
+    def said(self) -> str:
+        """What changed last, in a sentence for those who listen."""
+        return said_of(self.run, self.moment, self.story)
+
+    # -- what was chosen ------------------------------------------------------------------
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The chosen step or link."""
+        return Panel(self.run, self.view, self.moment)
+
+    @cached_property
+    def log(self) -> RunLog:
+        """The lines of the log."""
+        return RunLog(self.run, self.view, self.moment)
+
+    @property
+    def log_html(self) -> SafeString:
+        """The lines as HTML."""
+        return _joined(self.log.items)
+
+    # -- the question -------------------------------------------------------------------
 
     @cached_property
     def approval(self) -> Approval | None:
@@ -111,6 +210,8 @@ class RunPage:
             return self._form
         return answer_form(self.approval) if self.approval else None
 
+    # -- the outcome ----------------------------------------------------------------------
+
     @property
     def outcome(self) -> object:
         """What came of the run: the state's own `result` if it has one, else all of it."""
@@ -124,71 +225,63 @@ class RunPage:
         return self.outcome is not self.run.result
 
     @cached_property
+    def failure(self) -> Attempt | None:
+        """The attempt that failed, with what went wrong; None unless the run did."""
+        if self.run.status != Outcome.FAILED:
+            return None
+        ended = [one for one in self.attempts if one.outcome == Outcome.FAILED]
+        return ended[-1] if ended else None
+
+    @property
+    def traceback(self) -> str:
+        """Where in the code it failed, for those who may read that."""
+        return self.failure.traceback if self.failure and self.rights.trace else ""
+
+    # -- the rest -------------------------------------------------------------------------
+
+    @cached_property
     def notice(self) -> Notice | None:
         """What to know first."""
-        return notice(self.run, self.approval)
+        return notice(self.run, self.approval, usual_ms(self.run))
+
+    @property
+    def look_again(self) -> float | None:
+        """Seconds after which it may stand otherwise without any news."""
+        return look_again(self.run, self.notice)
+
+    @property
+    def grow_again(self) -> float | None:
+        """Seconds after which the timeline of a live run needs a longer axis."""
+        if not self.timeline.is_live:
+            return None
+        return self.timeline.seconds_left
 
     @cached_property
     def attempts(self) -> Sequence[Attempt]:
         """The attempts, oldest first."""
-        return list(self.run.attempts.all())
+        newest = self.run.attempts.order_by("-number").defer("traceback")
+        return list(newest[:MOST_ROWS])[::-1]
 
     @cached_property
     def interventions(self) -> Sequence[Intervention]:
         """What people did, oldest first."""
-        return list(self.run.interventions.order_by("id"))
+        return list(self.run.interventions.order_by("-id")[:MOST_ROWS])[::-1]
 
     @cached_property
-    def _newest(self) -> tuple[list[Stage], bool]:
-        rows = self.run.stages.order_by("-attempt", "-sequence")[: STEPS_SHOWN + 1]
-        return list(rows)[:STEPS_SHOWN], len(rows) > STEPS_SHOWN
-
-    @property
-    def has_earlier_steps(self) -> bool:
-        """Tell whether the list of steps begins before what is shown."""
-        return self._newest[1]
-
-    @cached_property
-    def steps(self) -> list[Step]:
-        """The way it went, oldest first."""
-        stages, is_cut = self._newest
-        decisions = self.run.decisions.select_related("decided_by")
-        if is_cut:
-            decisions = decisions.filter(sequence__gte=min(s.sequence for s in stages))
-        newest = decisions.order_by("-attempt", "-sequence", "edge_index")
-        steps = together(stages, newest[: STEPS_SHOWN * 20])
-        return list(self._with_notices(steps))
-
-    def _with_notices(self, steps: Iterable[Step]) -> Iterator[Step]:
-        steps = list(steps)
-        firsts: dict[int, int] = {}
-        for step in steps:
-            if step.stage is not None:
-                firsts.setdefault(step.attempt, step.sequence)
-        told = how_it_went_on(self.attempts, self.interventions, firsts)
-        for step in steps:
-            step.notice = told.pop(step.attempt, None)
-            yield step
-
-    @cached_property
-    def _lines(self) -> list[LogLine]:
-        newest = self.run.log_lines.order_by("-attempt", "-number")
-        return list(newest[: LINES_SHOWN + 1])
-
-    @property
-    def log_lines(self) -> list[LogLine]:
-        """The newest log lines, oldest first."""
-        return self._lines[:LINES_SHOWN][::-1]
-
-    @property
-    def has_earlier_lines(self) -> bool:
-        """Tell whether the log begins before what is shown."""
-        return len(self._lines) > LINES_SHOWN
+    def notes(self) -> Sequence[Note]:
+        """What people wrote, oldest first."""
+        return list(self.run.notes.order_by("-id")[:MOST_ROWS])[::-1]
 
     @cached_property
     def children(self) -> Sequence[Run]:
         """The runs this one started."""
-        return list(self.run.children.order_by("id").defer("params", "result", "graph"))
+        children = self.run.children.order_by("-id").defer("params", "result", "graph")
+        return list(children[:MOST_ROWS])[::-1]
+
+    @cached_property
+    def waiting(self) -> int:
+        """How many questions wait for the viewer."""
+        return count_for(self.rights.groups)
 
     @cached_property
     def links(self) -> dict[str, tuple[str, str]]:
@@ -200,16 +293,8 @@ class RunPage:
         return {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
 
 
-def together(stages: Iterable[Stage], decisions: Iterable[Decision]) -> list[Step]:
-    """Return stages with the decisions made after them, in the order they happened."""
-    steps: dict[tuple[int, int], Step] = {}
-    for stage in stages:
-        place = (stage.attempt, stage.sequence)
-        steps[place] = Step(*place, stage=stage)
-    for decision in decisions:
-        place = (decision.attempt, decision.sequence)
-        steps.setdefault(place, Step(*place)).decisions.append(decision)
-    return [steps[place] for place in sorted(steps)]
+def _joined(items: Sequence[tuple[str, str]]) -> SafeString:
+    return mark_safe("".join(html for _, html in items))  # noqa: S308 - drawn by us
 
 
 def answer_form(approval: Approval, **options: Any) -> SchemaForm:
@@ -228,10 +313,3 @@ def uuids_in(value: object, depth: int = 6) -> Iterator[UUID]:
         inner = value.values() if isinstance(value, Mapping) else value
         for _, item in zip(range(200), inner, strict=False):
             yield from uuids_in(item, depth - 1)
-
-
-def render_regions(page: RunPage) -> dict[str, str]:
-    """Return every live region as HTML to be swapped in out of band."""
-    waiting = count_for(page.rights.groups)
-    context = {"page": page, "run": page.run, "waiting": waiting}
-    return drawn(TEMPLATE, REGIONS, context)

@@ -9,9 +9,9 @@ from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
-from workflows.pages import catalog, icons, json_tree, words
+from workflows.pages import catalog, graph_html, icons, json_tree, words
 from workflows.pages import diagram as drawing
 from workflows.pages.inbox import count_open
 
@@ -126,6 +126,19 @@ def running_since(value: dt.datetime | None) -> SafeString | str:
 
 
 @register.filter
+def until(value: dt.datetime) -> SafeString:
+    """Return the time left until a moment; it counts down where scripts run."""
+    left = max((value - timezone.now()).total_seconds(), 0)
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}" data-until>in {}</time>',
+        local.isoformat(timespec="milliseconds"),
+        date_format(local, "j M Y, H:i:s e"),
+        words.span(left),
+    )
+
+
+@register.filter
 def json(value: object, links: json_tree.Links | None = None) -> SafeString:
     """Return a JSON value as folding lists."""
     return json_tree.tree(value, links)
@@ -138,9 +151,22 @@ def draw(graph: Mapping[str, object]) -> drawing.Diagram:
 
 
 @register.simple_tag
+def graph_items(diagram: drawing.Diagram, still: bool = False) -> SafeString:
+    """Return the steps and links of a drawn graph as SVG."""
+    items = graph_html.items_of(diagram, still=bool(still))
+    return mark_safe("".join(html for _, html in items))  # noqa: S308 - drawn by us
+
+
+@register.simple_tag
 def open_approvals(user: User) -> int:
     """Return how many questions wait for this person."""
     return count_open(user)
+
+
+@register.filter
+def per(ms: float, whole: float) -> str:
+    """Return a part of a whole in percent, as SVG wants it."""
+    return f"{100 * ms / whole:.2f}"
 
 
 @register.filter

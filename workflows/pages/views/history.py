@@ -6,14 +6,17 @@ import json
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.models import Level
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.run_page import together
+from workflows.pages.run_log import as_text, line_html, lines
+from workflows.pages.run_steps import add_changes, together
+from workflows.pages.run_view import RunView
+from workflows.pages.streams import streamed
 from workflows.pages.views.runs import visible_run
 
 if TYPE_CHECKING:
@@ -43,12 +46,15 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     )
     last = stages[:STEPS][-1].sequence if stages else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
+    steps = together(
+        (stage for stage in stages if stage.sequence <= last),
+        decisions.select_related("decided_by"),
+        run.retries.filter(sequence__gt=after, sequence__lte=last),
+    )
     context = {
         "run": run,
-        "steps": together(
-            (stage for stage in stages if stage.sequence <= last),
-            decisions.select_related("decided_by"),
-        ),
+        "steps": steps,
+        "trouble": add_changes(run, steps),
         "after": after,
         "next": last if len(stages) > STEPS else None,
     }
@@ -59,20 +65,36 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Show a run's log from a line on, from a level up."""
+    """Show a run's log from a line on: from a level up, with a text in the lines."""
     run = visible_run(request, run_id)
-    after, level = number(request, "after"), number(request, "level")
-    lines = run.log_lines.filter(pk__gt=after, level__gte=level).order_by("pk")
-    found = list(lines[: LINES + 1])
+    after, view = number(request, "after"), RunView.read(request.GET.dict())
+    rows = lines(run, view).filter(pk__gt=after).order_by("pk")
+    found = list(rows[: LINES + 1])
     context = {
         "run": run,
-        "lines": found[:LINES],
-        "level": level,
+        "lines": [line_html(line) for line in found[:LINES]],
+        "view": view,
         "levels": Level.choices,
         "after": after,
         "next": found[LINES - 1].pk if len(found) > LINES else None,
+        "rest": view.lines_query.lstrip("?"),
     }
     return render(request, "runs/log.html", context)
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def log_file(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
+    """Give the lines as a text file, however many there are."""
+    run = visible_run(request, run_id)
+    rows = lines(run, RunView.read(request.GET.dict()))
+    return streamed(
+        request,
+        lambda: as_text(rows, LINES),
+        name=f"{run.workflow_name}-{run.short_id}.log",
+        content_type="text/plain; charset=utf-8",
+    )
 
 
 @require_safe
@@ -81,8 +103,21 @@ def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Give a run's result as a JSON file."""
     run = visible_run(request, run_id)
-    text = json.dumps(run.result, ensure_ascii=False, indent=2)
+    return json_file(run.result, f"{run.workflow_name}-{run.short_id}")
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Give what a run was launched with as a JSON file."""
+    run = visible_run(request, run_id)
+    return json_file(run.params, f"{run.workflow_name}-{run.short_id}-params")
+
+
+def json_file(value: object, name: str) -> HttpResponse:
+    """Return a value as a JSON file for download."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
     response = HttpResponse(text, content_type="application/json")
-    name = f"{run.workflow_name}-{run.short_id}.json"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Content-Disposition"] = f'attachment; filename="{name}.json"'
     return response

@@ -17,7 +17,9 @@ from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.run_page import RunPage, render_regions
+from workflows.pages.run_page import RunPage
+from workflows.pages.run_parts import render_regions
+from workflows.pages.run_view import RunView
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -55,6 +57,18 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     operable_run(request, run_id)
     found = system.resume(run_id, by=request.user, reason=reason_of(request))
     messages.success(request, f"Run {found.short_id} goes on from its last step.")
+    return after(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Add a note to a run."""
+    found = visible_run(request, run_id)
+    access.require(access.may_note_run(request.user, found), "write notes on this run")
+    system.add_note(run_id, request.POST.get("text", ""), by=request.user)
+    messages.success(request, "The note was added.")
     return after(request, found)
 
 
@@ -101,7 +115,9 @@ def run_response(
     request: HtmxRequest, found: Run, page: RunPage | None = None, status: int = 200
 ) -> HttpResponse:
     """Return the run's page, or its regions where it is open already."""
-    page = page or RunPage(found, access.rights(request.user, found))
+    if page is None:
+        view = RunView.read(request.GET.dict())
+        page = RunPage(found, access.rights(request.user, found), view=view)
     if request.htmx and request.method == "POST":
         regions = render_regions(page)
         said = render_to_string("messages.html", {"oob": True}, request)

@@ -1,0 +1,1 @@
+"""An app with the workflow that `bench/live.py` watches."""

@@ -1,0 +1,56 @@
+"""Steps that say in the log what time it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from workflows.engine import State, Workflow, node, otherwise, predicate, when
+
+if TYPE_CHECKING:
+    from workflows.runtime import Runtime
+
+
+class Pace(BaseModel):
+    """How many rounds, and how fast."""
+
+    rounds: int = 60
+    seconds: float = 0.5  # a round
+
+
+class Ticking(State):
+    """What a run knows."""
+
+    params: Pace
+    round: int = 0
+
+
+@node
+async def tick(state: Ticking, runtime: Runtime) -> Ticking:
+    """Wait, then say what time it is."""
+    await asyncio.sleep(state.params.seconds)
+    runtime.logger.info("tick %.4f", time.time())
+    return state.set(round=state.round + 1)
+
+
+@node
+def end(state: Ticking) -> Ticking:
+    """Have it done."""
+    return state
+
+
+@predicate("round {s.round} of {s.params.rounds}")
+def goes_on(state: Ticking) -> bool:
+    """Tell whether there is another round."""
+    return state.round < state.params.rounds
+
+
+ticking = Workflow(
+    "bench-ticking",
+    state=Ticking,
+    start=tick,
+    routes={tick: [when(goes_on, tick), otherwise(end)]},
+)

@@ -1,0 +1,205 @@
+"""A draft that is refined in a loop with a flaky service, and what else a page shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from workflows.engine import (
+    Node,
+    Retry,
+    State,
+    Workflow,
+    approval,
+    key,
+    node,
+    otherwise,
+    parallel,
+    predicate,
+    subworkflow,
+    when,
+)
+
+if TYPE_CHECKING:
+    from workflows.runtime import Runtime
+
+STEPS = 60
+_tries: Counter[str] = Counter()
+
+
+class Wishes(BaseModel):
+    """What is asked for."""
+
+    rounds: int = Field(3, ge=0)
+    pace: float = Field(0.02, ge=0, description="Seconds that a step takes.")
+    wait: float = Field(0.05, ge=0, description="Seconds between two tries.")
+    broken_press: bool = False
+
+
+class Verdict(BaseModel):
+    """What the reviewer says."""
+
+    outcome: Literal["publish", "again", "reject"]
+
+
+class Draft(State):
+    """What a run knows."""
+
+    params: Wishes
+    round: int = 0
+    confidence: float = 0.2
+    texts: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    verdict: Verdict | None = None
+    result: str = ""
+
+
+@node
+async def collect(state: Draft, runtime: Runtime) -> Draft:
+    """Fetch the texts."""
+    await asyncio.sleep(state.params.pace)
+    runtime.logger.info("Collected %d texts.", 6)
+    return state.set(texts=tuple(f"paragraph {n} " * 12 for n in range(6)))
+
+
+async def score(text: str, runtime: Runtime) -> float:
+    """Score one text."""
+    await asyncio.sleep(0.02)
+    return len(text) / 200
+
+
+@node(retry=Retry(attempts=3, on=ConnectionError, wait=1.5))
+async def ask_service(state: Draft) -> Draft:
+    """Ask the service, which needs two tries."""
+    await asyncio.sleep(state.params.pace)
+    _tries[state.run_id] += 1
+    if _tries[state.run_id] < 2:
+        raise ConnectionError("the service did not answer within 5 s")
+    return state
+
+
+@node
+async def improve(state: Draft, runtime: Runtime) -> Draft:
+    """Refine the draft."""
+    await asyncio.sleep(state.params.pace)
+    runtime.logger.debug("Round %d.", state.round + 1)
+    return state.set(round=state.round + 1)
+
+
+@node
+async def judge(state: Draft) -> Draft:
+    """Judge the draft."""
+    done = state.round / (state.params.rounds or 1)
+    return state.set(confidence=round(0.2 + 0.7 * min(done, 1), 3))
+
+
+@node
+async def publish(state: Draft, runtime: Runtime) -> Draft:
+    """Publish it."""
+    runtime.logger.warning("The press is slow today.")
+    if state.params.broken_press:
+        raise RuntimeError("The press is out of paper.")
+    return state.set(result="published")
+
+
+@node
+def reject(state: Draft) -> Draft:
+    """Leave it."""
+    return state.set(result="rejected")
+
+
+@predicate("{s.round} of {s.params.rounds} rounds are done")
+def has_rounds_left(state: Draft) -> bool:
+    """Tell whether another round is wanted."""
+    return state.round < state.params.rounds
+
+
+@predicate("the reviewer chose “{s.verdict.outcome}”")
+def was_approved(state: Draft) -> bool:
+    """Tell whether it may be published."""
+    return state.verdict is not None and state.verdict.outcome == "publish"
+
+
+@predicate("the reviewer chose “{s.verdict.outcome}”")
+def shall_go_on(state: Draft) -> bool:
+    """Tell whether it is to be refined again."""
+    return state.verdict is not None and state.verdict.outcome == "again"
+
+
+scoring = parallel(score, over="texts", into="scores", limit=3, name="score_texts")
+review = approval("Publish this draft?", answer=Verdict, into="verdict", name="review")
+refine = Workflow(
+    "refine-draft",
+    state=Draft,
+    start=collect,
+    routes={
+        collect: scoring,
+        scoring: ask_service,
+        ask_service: improve,
+        improve: judge,
+        judge: [when(has_rounds_left, improve), otherwise(review)],
+        review: [
+            when(was_approved, publish),
+            when(shall_go_on, improve),
+            otherwise(reject),
+        ],
+    },
+)
+
+
+class Outer(State):
+    """What a run knows that starts another one."""
+
+    inner: dict[str, Any] | None = None
+
+
+@node
+def begin(state: Outer) -> Outer:
+    """Begin."""
+    return state
+
+
+@node
+def finish(state: Outer) -> Outer:
+    """End."""
+    return state
+
+
+inner = subworkflow(
+    "refine-draft", params=lambda _: {"rounds": 1}, into="inner", name="refine"
+)
+outer = Workflow(
+    "outer-run", state=Outer, start=begin, routes={begin: inner, inner: finish}
+)
+
+
+def step(number: int) -> Node[State, State]:
+    """Return a step of the large graph; some names are long."""
+    name = f"step_{number:02d}" + ("_with_a_rather_long_name" if not number % 7 else "")
+
+    @node(name=name)
+    async def count(state: State) -> State:
+        return state.set(n=state.get("n", 0) + 1)
+
+    return count
+
+
+def large_routes(steps: list[Node[State, State]]) -> dict[Any, Any]:
+    """Return links with leaps ahead, leaps back and plain ones."""
+    routes: dict[Any, Any] = {}
+    for number, one in enumerate(steps[:-1]):
+        ways = []
+        if number % 5 == 0 and number + 7 < STEPS:
+            ways.append(when(key("skip").equals(number), steps[number + 7]))
+        if number % 9 == 8:
+            ways.append(when(key("n").equals(10**6), steps[number - 6]))
+        following = steps[number + 1]
+        routes[one] = [*ways, otherwise(following)] if ways else following
+    return routes
+
+
+steps = [step(number) for number in range(STEPS)]
+large = Workflow("large-graph", state=State, start=steps[0], routes=large_routes(steps))

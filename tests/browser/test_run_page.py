@@ -1,0 +1,306 @@
+"""The page of a run in each of its states, and what can be done there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PATIENCE_MS, Visit, sign_in, status_is
+from tests.browser.test_looks import DESK, PHONE, look
+from tests.servers import RunningServer, running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+UNTOUCHED = "window.untouched === true"
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Give a server with workflows that show everything, and two places for runs."""
+    home = tmp_path_factory.mktemp("shown")
+    shown = {"APPS": "tests.browser.shown", "WORKER_CAPACITY": "2"}
+    with running_server(home, **shown) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def places() -> dict[str, str]:
+    """Keep the addresses of runs made by the first test that needs them."""
+    return {}
+
+
+def signed_in(visit: Visit, **options: Any) -> Page:
+    page = visit(**options)
+    page.goto("/")
+    sign_in(page)
+    return page
+
+
+def launch(page: Page, workflow: str, **fields: str | float | bool) -> str:
+    """Launch a run; return its address, open on the page."""
+    page.goto(f"/workflows/{workflow}/")
+    for name, value in fields.items():
+        control = page.locator(f"#launch [name={name}]")
+        if value is True:
+            control.check()
+        else:
+            control.fill(str(value))
+    page.click("#launch button[type=submit]")
+    page.wait_for_selector("#run-status")
+    return page.url
+
+
+def answer(page: Page, outcome: str) -> None:
+    page.check(f"#answer-form [value={outcome}]")
+    page.fill("#answer-reason", "Good enough.")
+    page.click("#answer-form button[type=submit]")
+
+
+def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
+    """Return the addresses of a run in each state."""
+    if not places:
+        page = signed_in(visit)
+        places |= ended(page) | went_on(page)
+        whole = places["completed"]
+        places |= {
+            "moment": f"{whole}?at=6",
+            "start": f"{whole}?at=0",
+            "node": f"{whole}?node=judge",
+            "edge": f"{whole}?edge=judge.0",
+            "log-found": f"{whole}?level=30&find=press",
+            "state": f"{whole}states/2/",
+            "first-state": f"{whole}states/0/",
+            "steps": f"{whole}steps/",
+            "log": f"{whole}log/?level=20",
+        }
+        places |= under_way(page)
+    return places
+
+
+def ended(page: Page) -> dict[str, str]:
+    """Return runs that have ended, and those that wait for a person or another run."""
+    found = {"waiting": launch(page, "refine-draft", rounds=6)}
+    status_is(page, "waiting")
+    found["completed"] = launch(page, "refine-draft")
+    status_is(page, "waiting")
+    answer(page, "publish")
+    status_is(page, "completed")
+    found["parent"] = launch(page, "outer-run")
+    status_is(page, "waiting")
+    found["large"] = launch(page, "large-graph")
+    status_is(page, "completed")
+    found["cancelled"] = launch(page, "refine-draft", pace=60)
+    status_is(page, "running")
+    do(page, "cancel", "wrong draft")
+    status_is(page, "cancelled")
+    return found
+
+
+def went_on(page: Page) -> dict[str, str]:
+    """Return a run that failed, with a note, and one that failed again when resumed."""
+    found = {}
+    for name in ("failed", "resumed"):
+        found[name] = launch(page, "refine-draft", broken_press=True)
+        status_is(page, "waiting")
+        answer(page, "publish")
+        status_is(page, "failed")
+    do(page, "resume", "The press has paper.")
+    expect(page.locator("#run-path")).to_contain_text("The press has paper.")
+    status_is(page, "failed")
+    page.fill("#note-text", "It had not.")
+    page.click("#note-form button")
+    expect(page.locator("#run-notes")).to_contain_text("It had not.")
+    return found
+
+
+def under_way(page: Page) -> dict[str, str]:
+    """Return a run that runs and one that finds both places taken."""
+    found = {}
+    for name in ("running", "beside"):
+        found[name] = launch(page, "refine-draft", pace=120)
+        status_is(page, "running")
+    found["pending"] = launch(page, "refine-draft")
+    expect(page.locator("#run-notice")).to_contain_text("All workers are busy.")
+    return found
+
+
+def do(page: Page, deed: str, reason: str) -> None:
+    """Do what a button with a reason does."""
+    page.click(f"#deed-{deed} summary")
+    page.fill(f"#{deed}-reason", reason)
+    page.click(f"#deed-{deed} button")
+
+
+def mark(page: Page) -> None:
+    """Leave something in the page that a reload would lose."""
+    page.evaluate("window.untouched = true")
+
+
+# Looks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_every_state_is_whole_and_accessible(
+    visit: Visit, places: dict[str, str], scheme: str, width: int
+) -> None:
+    everything = prepare(visit, places)
+    page = signed_in(
+        visit,
+        color_scheme=scheme,
+        viewport={"width": width, "height": 844 if width == PHONE else 900},
+        reduced_motion="reduce",
+    )
+    with_axe = (scheme == "light") == (width == DESK)
+    problems = []
+    for name, address in everything.items():
+        page.goto(address)
+        page.wait_for_selector("main")
+        problems += look(page, f"run-{name}-{scheme}-{width}", with_axe=with_axe)
+    assert not problems, "\n".join(problems)
+
+
+# Looking elsewhere -----------------------------------------------------------------------
+
+
+def test_a_step_is_chosen_without_leaving_and_back_lets_go(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    page = signed_in(visit)
+    page.goto(prepare(visit, places)["completed"])
+    expect(page.locator("#live")).to_have_text("Ended")
+    mark(page)
+    judge = page.locator(".node-link").filter(has_text="Judge")
+    judge.click()
+    expect(page.locator("#panel-heading")).to_have_text("Judge")
+    expect(judge).to_have_attribute("aria-current", "true")
+    assert page.url.endswith("?node=judge")
+    page.locator("#run-panel").get_by_role("link", name="Improve").first.click()
+    expect(page.locator("#panel-heading")).to_have_text("Judge → Improve")
+    expect(page.locator("#run-panel")).to_contain_text("2 of 3 rounds are done")
+    page.go_back()
+    expect(page.locator("#panel-heading")).to_have_text("Judge")
+    page.locator("#run-panel").get_by_role("link", name="Close").click()
+    expect(page.locator("#panel-heading")).to_have_count(0)
+    assert page.evaluate(UNTOUCHED)
+
+
+def test_the_slider_goes_through_the_moments_by_keyboard(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    page = signed_in(visit)
+    page.goto(prepare(visit, places)["completed"])
+    expect(page.locator("#live")).to_have_text("Ended")
+    mark(page)
+    page.locator("[data-moments]").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#run-moment")).to_contain_text("before the first step")
+    expect(page.locator("#run-path")).to_contain_text("nothing had run yet")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#run-moment")).to_contain_text("after step 1")
+    expect(page.locator("#run-steps .step")).to_have_count(1)
+    expect(page.locator("#run-log")).to_contain_text("Collected 6 texts.")
+    expect(page).to_have_url(re.compile(r"\?at=1$"))
+    page.keyboard.press("End")
+    expect(page.locator("#run-moment")).to_contain_text("At the end")
+    expect(page).to_have_url(re.compile(r"/$"))
+    assert page.evaluate(UNTOUCHED)
+
+
+def test_lines_are_found_while_one_types(visit: Visit, places: dict[str, str]) -> None:
+    page = signed_in(visit)
+    page.goto(prepare(visit, places)["completed"])
+    expect(page.locator("#live")).to_have_text("Ended")
+    page.locator(".log-filter [name=find]").press_sequentially(
+        "press is slow", delay=15
+    )
+    expect(page.locator(".log-line")).to_have_count(1)
+    expect(page.locator(".log-filter [name=find]")).to_have_value("press is slow")
+    page.select_option(".log-filter [name=level]", "40")
+    expect(page.locator("#run-log")).to_contain_text("No line matches.")
+
+
+def test_the_same_without_scripts_by_links_and_forms(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    address = prepare(visit, places)["completed"]
+    page = signed_in(visit, java_script_enabled=False)
+    page.goto(address)
+    page.locator(".node-link").filter(has_text="Judge").click()
+    expect(page.locator("#panel-heading")).to_have_text("Judge")
+    page.goto(address)
+    page.get_by_role("link", name="One step back").click()
+    expect(page.locator("#run-moment")).to_contain_text("As it was after step")
+    page.get_by_role("link", name="One step on").click()
+    expect(page.locator("#run-moment")).to_contain_text("At the end")
+    page.fill(".log-filter [name=find]", "press is slow")
+    page.locator(".log-filter button").click()
+    expect(page.locator(".log-line")).to_have_count(1)
+    page.fill("#note-text", "Written without scripts.")
+    page.click("#note-form button")
+    expect(page.locator("#run-notes")).to_contain_text("Written without scripts.")
+
+
+def test_a_large_graph_is_zoomed_by_button_and_key(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    page = signed_in(visit)
+    page.goto(prepare(visit, places)["large"])
+    drawing = page.locator("#run-graph .graph > svg")
+    width = "svg => svg.getBoundingClientRect().width"
+    whole = drawing.evaluate(width)
+    page.get_by_role("button", name="Larger").click()
+    assert drawing.evaluate(width) > whole * 1.2
+    page.locator("[data-zoom]").focus()
+    page.keyboard.press("-")
+    page.keyboard.press("-")
+    assert drawing.evaluate(width) < whole
+    page.keyboard.press("0")
+    box = page.locator("[data-zoom]").evaluate("box => box.clientWidth")
+    assert drawing.evaluate(width) <= box + 1
+
+
+# Live ------------------------------------------------------------------------------------
+
+
+def test_a_hidden_page_rests_and_catches_up(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    watcher, actor = signed_in(visit), signed_in(visit)
+    address = prepare(visit, places)["waiting"]
+    watcher.goto(address)
+    expect(watcher.locator("#live")).to_have_text("Live")
+    mark(watcher)
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    watcher.evaluate(hide, True)
+    expect(watcher.locator("#live")).to_have_text("Resting")
+    actor.goto(address)
+    actor.fill("#note-text", "Written meanwhile.")
+    actor.click("#note-form button")
+    expect(actor.locator("#run-notes")).to_contain_text("Written meanwhile.")
+    assert "Written meanwhile." not in watcher.locator("#run-notes").inner_text()
+    watcher.evaluate(hide, False)
+    expect(watcher.locator("#run-notes")).to_contain_text("Written meanwhile.")
+    expect(watcher.locator("#live")).to_have_text("Live")
+    assert watcher.evaluate(UNTOUCHED)
+
+
+def test_what_changed_is_said_to_those_who_listen(
+    visit: Visit, places: dict[str, str]
+) -> None:
+    page = signed_in(visit)
+    prepare(visit, places)
+    page.goto(places["pending"])
+    expect(page.locator("#live")).to_have_text("Live")
+    says = page.locator("#run-says")
+    expect(says).to_have_attribute("aria-live", "polite")
+    page.click("#deed-cancel summary")
+    page.click("#deed-cancel button")
+    expect(says).to_contain_text("The run is cancelled.")

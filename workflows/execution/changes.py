@@ -1,0 +1,192 @@
+"""What each step changed in the state, read from the checkpoints.
+
+A checkpoint never changes once it is stored, so what was worked out of one is kept, cut
+to what a page shows. States too large to be compared on the way are told by their
+stored patches alone, without the values before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Sum
+
+from workflows.engine.delta import diff, unescaped
+from workflows.execution.checkpoints import replay, states
+from workflows.models import Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from workflows.engine.delta import Operation
+
+MOST_BYTES = 1_000_000  # of checkpoints that are laid over each other for one page
+MOST_CHANGES = 12  # told of one step; the rest is counted
+MOST_TEXT = 2_000  # characters of one value
+MOST_KEPT = 5_000  # steps
+NOTHING: Final = object()  # there was no value, or it is not known here
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that a step changed, as JSON text; None where there is none."""
+
+    path: str  # `verdicts / 3 / label`
+    kind: str  # added, appended, replaced or removed
+    before: str | None = None
+    after: str | None = None
+    count: int = 1  # items that were appended
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one step changed."""
+
+    told: tuple[Change, ...] = ()
+    hidden: int = 0  # more than these
+    is_known: bool = True  # False: too large to be compared on the way
+
+
+_kept: OrderedDict[tuple[UUID, int], Changes] = OrderedDict()
+
+
+def changes_of(run_id: UUID, sequences: Iterable[int]) -> Mapping[int, Changes]:
+    """Return what these steps of a run changed; steps without checkpoints are left out.
+
+    Raises CheckpointMismatch when a row on the way is missing or damaged.
+    """
+    wanted = [sequence for sequence in sequences if sequence > 0]
+    missing = [step for step in wanted if (run_id, step) not in _kept]
+    if missing:
+        _work_out(run_id, min(missing), max(missing), set(missing))
+    return {step: _kept[run_id, step] for step in wanted if (run_id, step) in _kept}
+
+
+def forget() -> None:
+    """Forget what was worked out."""
+    _kept.clear()
+
+
+def _work_out(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
+    rows = Checkpoint.objects.filter(run_id=run_id, sequence__lte=last)
+    keyframes = rows.filter(kind=Checkpoint.Kind.FULL, sequence__lt=first)
+    start = keyframes.order_by("-sequence").values_list("sequence", flat=True).first()
+    rows = rows.filter(sequence__gte=first if start is None else start)
+    weight = rows.aggregate(bytes=Sum("bytes"))["bytes"] or 0
+    if weight > MOST_BYTES or start is None:
+        told = _by_patches(rows.filter(sequence__in=wanted))
+    else:
+        told = _by_states(list(rows.order_by("sequence")))
+    for step, changes in told.items():
+        if step in wanted:
+            _kept[run_id, step] = changes
+    while len(_kept) > MOST_KEPT:
+        _kept.popitem(last=False)
+
+
+def _by_patches(rows: Iterable[Checkpoint]) -> dict[int, Changes]:
+    return {
+        row.sequence: told(json.loads(row.data))
+        if row.kind == Checkpoint.Kind.DELTA
+        else Changes(is_known=False)
+        for row in rows
+    }
+
+
+def _by_states(rows: Sequence[Checkpoint]) -> dict[int, Changes]:
+    found = {}
+    for (row, after), (_, before) in _pairs(rows):
+        patch = (
+            json.loads(row.data)
+            if row.kind == Checkpoint.Kind.DELTA
+            else diff(before, after)
+        )
+        found[row.sequence] = told(patch, before)
+    return found
+
+
+def _pairs(rows: Sequence[Checkpoint]) -> Iterable[tuple[Any, Any]]:
+    data = [(row, step.data) for row, step in zip(rows, states(rows), strict=True)]
+    return ((after, before) for before, after in pairwise(data))
+
+
+def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
+    """Return the states before and after a step, and all that lies between them.
+
+    A state that there is not is None. Raises CheckpointMismatch.
+    """
+    before = after = None
+    for snapshot in replay(run_id, sequence - 1) if sequence else ():
+        before = snapshot.data
+    for snapshot in replay(run_id, sequence):
+        after = snapshot.data if snapshot.sequence == sequence else None
+    if before is None or after is None:
+        return before, after, Changes()
+    patch: list[Operation] = diff(before, after)
+    return before, after, told(patch, before, most=10 * MOST_CHANGES)
+
+
+# A patch in words ------------------------------------------------------------------------
+
+
+def told(
+    patch: Sequence[Operation], before: Any = NOTHING, most: int = MOST_CHANGES
+) -> Changes:
+    """Return a patch as changes; items added to the end of one list count together."""
+    found: list[Change] = []
+    appended: dict[str, list[Any]] = {}
+    hidden = 0
+    for operation in patch:
+        keys = [unescaped(token) for token in operation["path"].split("/")[1:]]
+        if operation["op"] == "add" and keys[-1:] == ["-"]:
+            appended.setdefault(_path(keys[:-1]), []).append(operation["value"])
+        elif len(found) < most:
+            found.append(_change(operation, keys, before))
+        else:
+            hidden += 1
+    found += [
+        Change(path, "appended", after=_text(items), count=len(items))
+        for path, items in appended.items()
+    ]
+    return Changes(tuple(found), hidden)
+
+
+def _change(operation: Operation, keys: list[str], before: Any) -> Change:
+    kind = {"add": "added", "remove": "removed"}.get(operation["op"], "replaced")
+    old = NOTHING if kind == "added" else _at(before, keys)
+    new = operation.get("value", NOTHING)
+    return Change(
+        _path(keys),
+        kind,
+        before=None if old is NOTHING else _text(old),
+        after=None if new is NOTHING else _text(new),
+    )
+
+
+def _at(value: Any, keys: list[str]) -> Any:
+    for key in keys:
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list | tuple) and key.isdigit():
+            value = value[int(key)] if int(key) < len(value) else NOTHING
+        else:
+            return NOTHING
+    return value
+
+
+def _path(keys: Sequence[str]) -> str:
+    """Return a way into a state for people: places in lists are counted from 1."""
+    return " / ".join(str(int(k) + 1) if k.isdigit() else k for k in keys) or "state"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and len(value) <= MOST_TEXT:
+        return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    cut = len(text) - MOST_TEXT
+    return text if cut <= 0 else f"{text[:MOST_TEXT]}… ({cut:,} more characters)"

@@ -1,0 +1,42 @@
+"""What changed last in a run, in a sentence for those who listen to the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.pages.run_folds import Fold
+from workflows.pages.words import in_words, span
+
+if TYPE_CHECKING:
+    from workflows.models import Decision, Run
+    from workflows.pages.run_moment import Moment
+    from workflows.pages.run_steps import Step, Story
+
+
+def said_of(run: Run, moment: Moment, story: Story) -> str:
+    """Return the newest step with how it went, then where the run stands."""
+    told = []
+    last = story.entries[-1] if story.entries else None
+    if last is not None and not isinstance(last, Fold):
+        told.append(_of_step(last))
+    if moment.is_now:
+        told.append(f"The run is {run.get_status_display().lower()}.")
+    else:
+        told.insert(0, f"Shown as it was after step {moment.at}.")
+    return " ".join(filter(None, told))
+
+
+def _of_step(step: Step) -> str:
+    stage = step.stage
+    if stage is None:
+        return ""
+    name = f"Step {stage.sequence}, {in_words(stage.node_name)}"
+    took = f" after {span(stage.duration_ms / 1000)}" if stage.duration_ms else ""
+    words = f"{name}: {stage.get_status_display().lower()}{took}."
+    taken = next((one for one in step.decisions if one.taken), None)
+    return f"{words} {_of_decision(taken)}" if taken else words
+
+
+def _of_decision(decision: Decision) -> str:
+    why = f" because {decision.reason}" if decision.predicate_name else ""
+    return f"It goes on to {in_words(decision.to_node)}{why}."
