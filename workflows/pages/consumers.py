@@ -13,7 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -63,17 +70,20 @@ class LivePage(AsyncWebsocketConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one page until it leaves, or is lost; nothing of it is kept then."""
         self._task: asyncio.Task[None] | None = None
-        self._keys: tuple[Hashable, ...] = ()
+        self._keys: Sequence[Hashable] = ()
         self._has_joined = False
         try:
             await super().__call__(scope, receive, send)
         finally:
-            for key in self._keys:
-                drawings.leave(key)
-            if self._task is not None:
-                self._task.cancel()
-            if self._has_joined:
-                await hub.leave(self.group, self)
+            await self._forget()
+
+    async def _forget(self) -> None:
+        for key in self._keys:
+            drawings.leave(key)
+        if self._task is not None:
+            self._task.cancel()
+        if self._has_joined:
+            await hub.leave(self.group, self)
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
         """Handle a message; no connection of this thread has to be looked after for it.
