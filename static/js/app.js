@@ -83,6 +83,7 @@
   });
   document.addEventListener("htmx:after:ws:connection", (event) => {
     sockets.set(event.target, event.detail.connection);
+    event.target.connection = event.detail.connection; // for scripts that come later
     become("live");
   });
   document.addEventListener("htmx:ws:close", (event) => {

@@ -12,7 +12,7 @@
 
   const INSTEAD = { node: "edge", edge: "node" }; // choosing one lets go of the other
   const SKIP = "hx-morph-skip"; // on what somebody is using right now
-  let connection = null;
+  let connection = page.connection ?? null;
   let isWanted = false; // the panel: it is scrolled to when it comes
 
   const isLive = () => connection?.socket?.readyState === WebSocket.OPEN;
