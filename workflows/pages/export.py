@@ -1,7 +1,7 @@
 """The runs that match, as a file: CSV, JSON Lines or JSON, written as they are read.
 
 Rows are read in chunks by their key, one chunk after another as the reader takes them,
-so that a million of them take no more memory than two hundred. A text that a
+so that a million of them take no more memory than five hundred. A text that a
 spreadsheet would take for a formula is written with an apostrophe before it.
 """
 
@@ -32,7 +32,7 @@ KINDS = {
     "json": "application/json; charset=utf-8",
 }
 SEPARATORS = {"csv": "", "jsonl": "", "json": ",\n"}
-CHUNK = 200  # rows read at once
+CHUNK = 500  # rows read at once
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 HEAD = (
     "id",
