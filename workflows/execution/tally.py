@@ -23,6 +23,8 @@ from workflows.models.moments import decisions_between
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django.db.models import QuerySet
+
 HISTORY = "history"
 HOUR = dt.timedelta(hours=1)
 SPAN = 24 * HOUR  # counted in one transaction
@@ -69,8 +71,13 @@ def count_all() -> None:
 def _newest() -> str:
     """Return what changes whenever there is something to count."""
     decision = Decision.objects.aggregate(newest=Max("pk"))["newest"]
-    ended = Run.objects.aggregate(newest=Max("completed_at"))["newest"]
+    ended = _ended().aggregate(newest=Max("completed_at"))["newest"]
     return f"{decision} {ended.isoformat() if ended else ''}"
+
+
+def _ended() -> QuerySet[Run]:
+    """Return the runs that are in the index of ends; SQLite wants to be told so."""
+    return Run.objects.filter(completed_at__isnull=False)
 
 
 def _count_from(
@@ -97,7 +104,7 @@ def _spans(
 
 def _beginning(now: dt.datetime) -> dt.datetime:
     """Return the hour with which history begins."""
-    ended = Run.objects.aggregate(oldest=Min("completed_at"))["oldest"]
+    ended = _ended().aggregate(oldest=Min("completed_at"))["oldest"]
     decided = Decision.objects.order_by("pk").values_list("created_at", flat=True)
     return _hour(min(filter(None, (ended, decided.first(), now))))
 
