@@ -10,6 +10,7 @@ import errno
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 import daphne.server as daphne
@@ -19,12 +20,16 @@ from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 
 logger = logging.getLogger(__name__)
 
 FORM_BYTES = 1_000_000  # of a request beside the file it carries
 FAREWELL_SECONDS = 10.0  # for requests that are being answered when the server stops
+SILENCE_SECONDS = 1.0  # that who has just come in gets to say what is wanted
+AT_THE_DOOR = 1000  # connections let in at once before the door is closed
 GOING_AWAY = 1001  # websocket code: the server goes, come again
 
 ERROR_PAGE = (
@@ -73,7 +78,10 @@ class Request(WebRequest):  # type: ignore[misc] # Daphne publishes no types
         while it is still sending.
         """
         if not self._is_too_large:
-            return super().process()
+            connection = self.channel
+            answering = super().process()
+            connection.note_upgrade()
+            return answering
         limit = (self.server.max_body_bytes - FORM_BYTES) / 1_000_000
         sentence = (
             f"Files may have up to {limit:g} MB, and this one is larger. "
@@ -82,14 +90,87 @@ class Request(WebRequest):  # type: ignore[misc] # Daphne publishes no types
         return self.basic_error(413, b"The file is too large", sentence)
 
 
+Channel: Any = HTTPChannel  # Twisted types its arguments only here and there
+
+
+class Connection(Channel):  # type: ignore[misc]
+    """A connection that can be asked to end with the answer it is waiting for."""
+
+    was_heard = False
+
+    def note_upgrade(self) -> None:
+        """Count no longer, if this has become a websocket: Daphne counts those."""
+        if getattr(self.transport, "protocol", self) is not self:
+            self.factory.open.discard(self)
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        """Let the server know."""
+        super().connectionMade()
+        self.factory.open.add(self)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Note that somebody said something."""
+        self.was_heard = True
+        super().dataReceived(data)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802
+        """Tell whether it stays open after this answer: not when the server goes."""
+        return not self.factory.leaving and bool(
+            super().checkPersistence(request, version)
+        )
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802 - Twisted's name
+        """Stay open, unless the server has been told to go meanwhile."""
+        if self.factory.leaving:
+            self.persistent = False
+        super().requestDone(request)
+
+    def connectionLost(self, reason: Any = CONNECTION_DONE) -> None:  # noqa: N802
+        """Let the server know."""
+        super().connectionLost(reason)
+        self.factory.open.discard(self)
+        self.factory.changed.set()
+
+
 class Requests(HTTPFactory):  # type: ignore[misc] # Daphne publishes no types
-    """Makes a protocol, with requests of our kind, for every connection."""
+    """Makes a connection of our kind for everyone who comes, and keeps count of them."""
+
+    protocol = Connection
+
+    def __init__(self, server: Server) -> None:
+        """Begin with nobody."""
+        super().__init__(server)
+        self.open: set[Connection] = set()
+        self.changed = asyncio.Event()
+        self.leaving = False
 
     def buildProtocol(self, address: IAddress) -> Any:  # noqa: N802 - Twisted's name
         """Return the protocol of a new connection."""
         protocol = super().buildProtocol(address)
         protocol.requestFactory = Request
         return protocol
+
+    async def see_off(self) -> None:
+        """Return when everyone has the answer they waited for, or the patience is over.
+
+        Who has an answer and has asked for nothing more is let go at once; who has said
+        nothing yet is given a second, since a proxy may just have opened the door.
+        """
+        self.leaving = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (spent := loop.time() - began) < FAREWELL_SECONDS:
+            self.changed.clear()
+            if not self.open:
+                return
+            for connection in [*self.open]:
+                if not connection.requests and (
+                    connection.was_heard or spent >= SILENCE_SECONDS
+                ):
+                    connection.loseConnection()
+            until = SILENCE_SECONDS if spent < SILENCE_SECONDS else FAREWELL_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), max(until - spent, 0))
 
 
 class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
@@ -189,7 +270,7 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
 
     async def _take_leave(self) -> None:
         for port in self._ports:
-            await _over(port.stopListening())
+            _close_door(port)
         if self._worker is not None:
             self._tell("Stopping: work in hand may finish; Ctrl-C again stops at once.")
         answering = set()
@@ -199,6 +280,7 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
                 protocol.sendCloseFrame(code=GOING_AWAY)
             if (instance := details.get("application_instance")) is not None:
                 answering.add(instance)
+        await self.http_factory.see_off()
         await _within(FAREWELL_SECONDS, answering)
 
     async def _drain(self) -> None:
@@ -218,10 +300,16 @@ def _is_open(socket: WebSocketProtocol) -> bool:
     return bool(socket.state == WebSocketProtocol.STATE_OPEN)
 
 
-async def _over(ending: defer.Deferred[None] | None) -> None:
-    """Wait for something of Twisted's to end."""
-    if ending is not None:
-        await ending.asFuture(asyncio.get_running_loop())
+def _close_door(port: Any) -> None:
+    """Listen no more, once everyone is in whom the system has let in already.
+
+    Twisted would close it a moment later, and whoever came in that moment would be cut
+    off: a proxy sends a form only once, so its sender would see an error.
+    """
+    port.stopReading()
+    port.numberAccepts = AT_THE_DOOR
+    port.doRead()
+    port.connectionLost(CONNECTION_DONE)
 
 
 async def _within(seconds: float, answering: set[asyncio.Future[object]]) -> None:

@@ -52,6 +52,7 @@ class Held:
     run: Run
     cancellation: Cancellation
     task: asyncio.Task[None]
+    was_missed: bool = False  # at the last heartbeat; it may just have ended
 
 
 class Worker:
@@ -218,9 +219,10 @@ class Worker:
         for run_id, ours in held.items():
             attempt, reason = mine.get(run_id, (None, None))
             if attempt != ours.run.attempt:
-                if self._held.get(run_id) is ours:
+                if self._held.get(run_id) is ours and ours.was_missed:
                     logger.error("Worker %s lost its lease on %s.", self.name, run_id)
                     ours.task.cancel()
+                ours.was_missed = True
             elif reason is not None:
                 ours.cancellation.cancel(reason)
         await asyncio.sleep(settings.HEARTBEAT_SECONDS)
