@@ -193,6 +193,18 @@ class Environment(BaseSettings):
         description="Child processes of a server or worker that read scans at once; "
         "each takes about 1 GB of memory while it is at work.",
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Lets Prometheus read `/metrics`, as its bearer token. The staff may "
+        "read it too; for anybody else there is no such address.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port, on HOST, where a `manage.py worker` tells its own figures; "
+        "without it, it tells none.",
+    )
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Bytes of the largest file that is accepted."
     )

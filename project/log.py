@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from workflows.execution import outages
+from workflows.execution import outages, whereabouts
 
-LINE = "{asctime} {levelname:<7} {name}: {message}"
+LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
 
 
 class LineFormatter(logging.Formatter):
@@ -29,8 +29,19 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
         """Return the line; line breaks in the message are shown, not obeyed."""
+        where = getattr(record, "where", "")
+        record.where = f"[{where}] " if where else ""
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
+
+
+class Whereabouts(logging.Filter):
+    """Adds the run and the node that a line was logged in: of a node's own lines, too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, and note where it comes from."""
+        record.where = whereabouts.here()
+        return True
 
 
 class OutagesInALine(logging.Filter):

@@ -255,6 +255,8 @@ HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
 SWEEP_SECONDS: Final = ENV.sweep_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
 DRAIN_SECONDS: Final = ENV.drain_seconds
+METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
+METRICS_PORT: Final = ENV.metrics_port
 EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
 
 # Language, time and log -------------------------------------------------------------
@@ -266,12 +268,15 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "project.log.LineFormatter"}},
-    "filters": {"outages": {"()": "project.log.OutagesInALine"}},
+    "filters": {
+        "outages": {"()": "project.log.OutagesInALine"},
+        "whereabouts": {"()": "project.log.Whereabouts"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["outages"],
+            "filters": ["outages", "whereabouts"],
         }
     },
     "root": {"handlers": ["stderr"], "level": ENV.log_level},

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from project.env import ROOT, Environment
@@ -226,12 +226,15 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    data_dir: Path, *options: str, **settings: str
+    data_dir: Path, *options: str, log: Any = None, **settings: str
 ) -> Iterator[RunningServer]:
-    """Prepare and start a server on a free port; it is gone at the end."""
+    """Prepare and start a server on a free port; it is gone at the end.
+
+    Its log is in `data_dir`, unless the path of another file is given.
+    """
     prepared = manage("prepare", data_dir=data_dir, **settings)
     assert prepared.returncode == 0, prepared.stderr
-    log = data_dir / "serve.log"
+    log = log or data_dir / "serve.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--port", "0", *options],

@@ -8,12 +8,13 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from channels.layers import get_channel_layer
+from channels.layers import InMemoryChannelLayer, get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import connection
+from django.db import OperationalError, connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.factories import (
     make_approval,
@@ -225,6 +226,37 @@ async def test_a_nudge_without_news_sends_nothing(alice: User) -> None:
         await nudge(run, version=run.version)
         await nudge(run)
         assert await page.is_quiet()
+
+
+async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers.LivePage, "rejoin_seconds", 0.01)
+    run = await in_database(make_run, status=Status.RUNNING)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        layer = get_channel_layer()
+        assert isinstance(layer, InMemoryChannelLayer)
+        layer.groups.clear()
+        await in_database(make_stage, run, "read_pages")
+        await change(run)
+        assert "Read pages" in await page.look()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("the connection was refused"), RedisConnectionError("gone")],
+)
+async def test_a_page_is_told_to_come_again_when_something_is_away(
+    error: Exception, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_run_id: UUID, _rights: Rights) -> Drawing:
+        raise error
+
+    monkeypatch.setattr(consumers, "draw_run_page", fail)
+    run = await in_database(make_run)
+    async with opened(of_run(run), alice) as page:
+        assert await page.closed_with() == 4503
 
 
 async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(

@@ -100,7 +100,7 @@ def test_a_live_page_is_told_in_its_messages(
 def test_an_outage_is_told_once_and_told_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    outage = outages.Outage("The pigeon is away", "The pigeon is back")
+    outage = outages.Outage("pigeon", "The pigeon is away", "The pigeon is back")
     outage.over()
     for _ in range(3):
         outage.met(AWAY)

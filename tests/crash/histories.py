@@ -53,11 +53,32 @@ def check_history(report: dict[str, Any], rounds: int) -> None:
         if checkpoint["sequence"]:
             place = (checkpoint["run_id"], checkpoint["sequence"])
             assert by[place] == checkpoint["attempt"]
-    taken = {(d["run_id"], d["sequence"]) for d in report["decisions"] if d["taken"]}
-    assert taken >= {(run["id"], n) for run in report["runs"] for n in range(1, steps)}
+    check_decisions(report, rounds)
     for run in report["runs"]:
         result = report["results"][run["id"]]
         nodes = ["begin", *["work"] * rounds, "finish"]
         assert result["steps"] == [
             f"{run['id']}/{n}/{i}" for i, n in enumerate(nodes, 1)
         ]
+
+
+def check_decisions(report: dict[str, Any], rounds: int) -> None:
+    """Assert that every edge a run evaluated on its way has one row, and which it took.
+
+    An attempt that goes on at a step's end evaluates its edges again, with rows of its
+    own, and has to come to the same.
+    """
+    steps = rounds + 2
+    ways = ["work"] * rounds + ["finish"]
+    found: dict[tuple[str, int], dict[int, list[tuple[int, bool, str]]]] = {}
+    for d in report["decisions"]:
+        attempts = found.setdefault((d["run_id"], d["sequence"]), {})
+        row = (d["edge_index"], d["taken"], d["to_node"])
+        attempts.setdefault(d["attempt"], []).append(row)
+    for run in report["runs"]:
+        for step in range(1, steps):
+            for rows in found[run["id"], step].values():
+                taken = [to for _, is_taken, to in rows if is_taken]
+                assert taken == [ways[step - 1]], (run["id"], step, rows)
+                evaluated = 2 if step == steps - 1 else 1  # also what did not hold
+                assert sorted(index for index, *_ in rows) == [*range(evaluated)]

@@ -73,14 +73,16 @@ class Installation:
         return done.stdout
 
     @contextmanager
-    def process(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(
+        self, *arguments: str, **environment: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Give a management command that runs until the block ends; its log is kept."""
         name = "-".join(word.strip("-") for word in arguments)
         with (self.home / f"{name}-{time.monotonic_ns()}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "manage.py", *arguments],
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -89,9 +91,10 @@ class Installation:
             finally:
                 kill(process)
 
-    def worker(self, name: str, capacity: int = 50) -> Any:
+    def worker(self, name: str, capacity: int = 50, **environment: str) -> Any:
         """Give a worker process."""
-        return self.process("worker", "--name", name, "--capacity", str(capacity))
+        given = ["--name", name, "--capacity", str(capacity)]
+        return self.process("worker", *given, **environment)
 
     def logs(self) -> str:
         """Return what all processes have printed, for a test that failed."""

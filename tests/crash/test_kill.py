@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -151,10 +152,47 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
 
 
 @pytest.mark.parametrize(
+    "moments",
+    [
+        ["before 2", "after 2"],
+        pytest.param(
+            ["before 1", "after 1", "before 2", "after 2"],
+            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
+        ),
+    ],
+)
+def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
+    installation: Installation, moments: list[str]
+) -> None:
+    # A worker's first commit says that a node begins, its second that it has ended: each
+    # of these workers comes one step further at most, and dies before or after saying so.
+    rounds = 1
+    (run_id,) = installation.launch(rounds=rounds)
+    for step in range(1, rounds + 3):
+        for moment in moments:
+            with installation.worker(
+                f"{step}-{moment[0]}{moment[-1]}", KILL_AT=moment
+            ) as worker:
+                assert worker.wait(60) == -signal.SIGKILL
+    with installation.worker("last"):
+        report = wait_until_ended(installation)
+    check_history(report, rounds)
+    recorded = Counter(
+        s["node_name"] for s in report["stages"] if s["status"] == "completed"
+    )
+    assert recorded == {"begin": 1, "work": 1, "finish": 1}
+    ran = Counter(installation.traces())
+    assert min(ran.values()) > 1, "what was not recorded runs again, with the same key"
+    assert set(ran) == {
+        f"{run_id}/{n}/{i}" for i, n in enumerate(("begin", "work", "finish"), 1)
+    }
+
+
+@pytest.mark.parametrize(
     ("runs", "kills"),
     [
         (40, 4),
-        pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1200)]),
+        pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_runs_survive_workers_that_are_killed_again_and_again(
@@ -165,18 +203,21 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
         tmp_path, database=postgres_url, redis=redis_url, MAX_RECOVERIES="1000"
     )
     installation.launch(runs, rounds=rounds, seconds=0.05)
-    for number in range(kills):
-        before = len(installation.traces())
-        with (
-            installation.worker(f"a{number}", runs),
-            installation.worker(f"b{number}", runs),
-        ):
+    with ExitStack() as stack:
+        workers = deque(
+            stack.enter_context(installation.worker(f"first-{n}", runs))
+            for n in range(4)
+        )
+        for number in range(kills):
+            before = len(installation.traces())
             wait_for(
                 partial(_moved, installation, before + runs // 2),
                 what="some steps to begin",
             )
-    with installation.worker("last", runs):
-        report = wait_until_ended(installation, seconds=300)
+            kill(workers.popleft())
+            heir = stack.enter_context(installation.worker(f"heir-{number}", runs))
+            workers.append(heir)
+        report = wait_until_ended(installation, seconds=1200)
     check_history(report, rounds)
 
 

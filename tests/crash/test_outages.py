@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def check_what_a_visitor_is_told(
     answer = visitor.send(page + "cancel/", form, HX_Request="true")
     assert answer.status == 503
     assert 'hx-swap-oob="outerMorph"' in answer.text
-    assert "What you sent was not accepted." in answer.text
+    assert "What you sent was most likely not accepted." in answer.text
     assert visitor.get("/health/live").status == 200
     with pytest.raises(Refused, match="403"):
         visitor.open_socket(f"/ws{page}")
@@ -255,3 +256,68 @@ def test_a_read_only_database_stops_runs_and_lets_them_go_on(
         wait_for(partial(is_ready, server), what="the green light")
     check_history(report, ROUNDS)
     assert len(report["runs"]) == 1, "what was refused was not kept"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a directory on a disk of its own, with room for little."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("Only root may mount a small disk to fill.")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free; return the file that takes the room."""
+    rubbish = disk / "rubbish"
+    with rubbish.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(1_000_000))
+    with rubbish.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"0")
+    return rubbish
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_runs_and_lets_them_go_on(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    installation = Installation(small_disk, LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.25")
+    installation.trace = tmp_path / "trace"
+    hold = tmp_path / "hold"
+    with running_server(
+        installation.data_dir, log=tmp_path / "serve.log", **installation.settings
+    ) as server:
+        (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))
+        wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
+        rubbish = fill(small_disk)
+        assert says_of(server, "disk", "Make room.")
+        hold.touch()
+        wait_for(
+            lambda: "database or disk is full" in server.log.read_text(),
+            what="the server to say why the run stopped",
+        )
+        with Visitor(server.url, sign_in=False) as visitor:
+            assert visitor.get("/health/live").status == 200
+
+        rubbish.unlink()
+        report = wait_for(
+            partial(ended_or_failed, installation), what="the run to go on or to stop"
+        )
+        if run_of(installation, run_id)["status"] == "failed":
+            installation.drive("act", do="resume", run=run_id)
+            report = wait_until_ended(installation)
+    check_history(report, ROUNDS)
+
+
+def ended_or_failed(installation: Installation) -> dict[str, Any] | None:
+    """Return the report once no run is under way."""
+    report: dict[str, Any] = installation.drive("report")
+    over = {"completed", "failed"}
+    return report if all(run["status"] in over for run in report["runs"]) else None

@@ -26,7 +26,7 @@ from workflows.engine.errors import (
     Paused,
     Superseded,
 )
-from workflows.execution import checkpoints, pauses, queue
+from workflows.execution import checkpoints, pauses, queue, whereabouts
 from workflows.execution.database import when_there
 from workflows.execution.recorder import Recorder
 from workflows.models import StageItem, Status
@@ -73,6 +73,7 @@ class Executor:
 
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
+        whereabouts.RUN.set(str(run.pk))
         recorder = Recorder(run, self._writer, draining=self._draining)
         try:
             await self._walk(run, recorder, cancellation)

@@ -13,6 +13,8 @@ from typing import Final
 from django.db import DatabaseError, InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
+from workflows.execution import figures
+
 logger = logging.getLogger(__name__)
 
 # What PostgreSQL says of a connection that it ended, whatever class the driver gives it:
@@ -63,9 +65,9 @@ class Unheard(Exception):
 class Outage:
     """Whether something is amiss just now; says so when that changes."""
 
-    def __init__(self, what: str, over: str) -> None:
-        """Take what is said when it begins, and when it is over."""
-        self._what, self._over = what, over
+    def __init__(self, name: str, what: str, over: str) -> None:
+        """Take its name in figures, and what is said when it begins and is over."""
+        self._name, self._what, self._over = name, what, over
         self._since: float | None = None
         self.count = 0  # outages so far
 
@@ -74,6 +76,7 @@ class Outage:
         if self._since is None:
             self._since = time.monotonic()
             self.count += 1
+            figures.OUTAGES.labels(self._name).inc()
             logger.warning("%s (%s); trying again.", self._what, _line(error))
 
     def over(self) -> None:
@@ -91,9 +94,13 @@ def _line(error: BaseException) -> str:
 
 
 # One a process: its threads and tasks all meet the same outage.
-database: Final = Outage("The database is away", "The database is back")
-changes: Final = Outage("The database takes no changes", "It takes changes again")
-messages: Final = Outage("The channel layer is away", "The channel layer is back")
+database: Final = Outage("database", "The database is away", "The database is back")
+changes: Final = Outage(
+    "changes", "The database takes no changes", "It takes changes again"
+)
+messages: Final = Outage(
+    "messages", "The channel layer is away", "The channel layer is back"
+)
 
 
 def of(error: BaseException) -> Outage | None:

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from workflows.execution import clock, live, queue_statements
+from workflows.execution import clock, figures, live, queue_statements
 from workflows.models import (
     ENDED,
     Approval,
@@ -106,6 +106,7 @@ def _recover_lost(
             if not _end_or_requeue(run, same):
                 continue
             _close_attempt(run)
+        figures.RECOVERIES.inc()
         yield run.pk
 
 

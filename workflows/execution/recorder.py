@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from workflows.engine.errors import CheckpointNotFound, Superseded
 from workflows.engine.events import EventType
-from workflows.execution import pauses
+from workflows.execution import pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.decided import decision_of
 from workflows.execution.migrated import adopt
@@ -185,6 +185,7 @@ class Recorder:
             self._waiting_since or timezone.now(),
         )
         self._write_stage()
+        whereabouts.NODE.set(data["node"])
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
         if self._stage is not None and "item_index" not in data:
@@ -202,6 +203,7 @@ class Recorder:
         stage.duration_ms = self._spent_ms(stage)
         self._write_stage()
         self._stage = None
+        whereabouts.NODE.set("")
 
     def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
         follows = data["sequence"] == self.run.sequence + 1  # what was answered

@@ -25,7 +25,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.engine import Cancellation
-from workflows.execution import clock, live, outages, queue, tally, workers
+from workflows.execution import (
+    clock,
+    figures,
+    live,
+    outages,
+    queue,
+    tally,
+    workers,
+)
 from workflows.execution.database import at_once, close_connections, in_database
 from workflows.execution.executor import Executor
 from workflows.execution.leases import Overdue
@@ -205,6 +213,7 @@ class Worker:
             free = self.capacity - len(self._held)
             if free > 0 and not self.draining:
                 runs = await in_database(queue.claim, self.name, free)
+                figures.CLAIMS.inc(len(runs))
                 for run in runs:
                     self._start(run)
                 if len(runs) == free:
@@ -221,6 +230,7 @@ class Worker:
             if attempt != ours.run.attempt:
                 if self._held.get(run_id) is ours and ours.was_missed:
                     logger.error("Worker %s lost its lease on %s.", self.name, run_id)
+                    figures.LEASE_LOSSES.inc()
                     ours.task.cancel()
                 ours.was_missed = True
             elif reason is not None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
-from workflows.execution import outages, statements
+from workflows.execution import figures, outages, statements
 from workflows.execution.rows import rows_of
 
 if TYPE_CHECKING:
@@ -65,9 +65,6 @@ class Writer:
         self._stopping = False
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
-        self.batches = 0
-        self.records = 0
-        self.commit_seconds = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -163,9 +160,8 @@ class Writer:
                     if record.run_id in versions:
                         for add in record.companions:
                             add()
-        self.batches += 1
-        self.records += len(batch)
-        self.commit_seconds += time.monotonic() - started
+        figures.BATCH_RECORDS.observe(len(batch))
+        figures.COMMIT_SECONDS.observe(time.monotonic() - started)
         return versions
 
     def _tell(

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from tests.crash.app import deadly
 from workflows.engine import State, Workflow, node, otherwise, parallel, when
 from workflows.runtime import Runtime
+
+if "KILL_AT" in os.environ:
+    deadly.arm(os.environ["KILL_AT"])
 
 HELD_FROM = 5  # the first item that waits
 

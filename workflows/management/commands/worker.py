@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+from argparse import ArgumentTypeError
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from prometheus_client import start_http_server
 
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+MOST_RUNS = 10_000
+LONGEST_NAME = 200  # characters, as its row has room for
+NAME = re.compile(r"[\w.@:-]+")
 
 
 class Command(BaseCommand):
@@ -21,12 +31,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the capacity and the name."""
-        parser.add_argument("--capacity", type=int, help="runs at once")
-        parser.add_argument("--name", help="default: host name and process id")
+        parser.add_argument(
+            "--capacity",
+            type=capacity,
+            default=settings.WORKER_CAPACITY,
+            help="runs at once (default: WORKER_CAPACITY)",
+        )
+        parser.add_argument(
+            "--name",
+            type=name,
+            help="one that no other living worker has (default: host and process id)",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Work on an event loop of its own."""
-        asyncio.run(self._work(Worker(options["name"], options["capacity"])))
+        with _figures():
+            asyncio.run(self._work(Worker(options["name"], options["capacity"])))
 
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
@@ -38,3 +58,43 @@ class Command(BaseCommand):
         self.stdout.write(f"Worker {worker.name} takes up to {worker.capacity} runs.")
         await worker.run()
         self.stdout.write(f"Worker {worker.name} has stopped.")
+
+
+def capacity(text: str) -> int:
+    """Return a number of runs. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
+        raise ArgumentTypeError(
+            f"{text!r} is no number of runs: give a whole number from 1 to {MOST_RUNS:,}"
+        )
+    return int(text)
+
+
+def name(text: str) -> str:
+    """Return a worker's name. Raises ArgumentTypeError."""
+    if len(text) > LONGEST_NAME or not NAME.fullmatch(text):
+        raise ArgumentTypeError(
+            f"{text!r} is no name: up to {LONGEST_NAME} letters, digits and . _ @ : -"
+        )
+    return text
+
+
+@contextmanager
+def _figures() -> Iterator[None]:
+    """Tell this process's figures at METRICS_PORT meanwhile, if it is set."""
+    if settings.METRICS_PORT is None:
+        yield
+        return
+    place = f"{settings.HOST}:{settings.METRICS_PORT}"
+    try:
+        server, thread = start_http_server(settings.METRICS_PORT, settings.HOST)
+    except OSError as error:
+        raise CommandError(
+            f"Figures cannot be told at {place} ({error.strerror}): set METRICS_PORT to"
+            " a free port; each worker of a machine needs its own."
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

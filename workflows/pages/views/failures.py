@@ -26,16 +26,22 @@ AWAY: Final = (
     "The database is away",
     (
         "The database does not answer just now. Runs that were accepted are safe: they"
-        " wait, and go on when it is back. What you sent was not accepted."
+        " wait, and go on when it is back."
     ),
 )
 STUCK: Final = (
     "Nothing can be stored",
     (
         "The database refuses changes, because its disk is full or it is read-only. Runs"
-        " keep their last step, and can go on from it once that is put right. What you"
-        " sent was not accepted. Tell an administrator."
+        " keep their last step, and can go on from it once that is put right. Tell an"
+        " administrator."
     ),
+)
+
+# When the connection broke at the very end, nobody knows.
+SENT: Final = (
+    "What you sent was most likely not accepted. Send it again when the database is back:"
+    " the same form launches no second run."
 )
 
 
@@ -56,15 +62,17 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:
     """Return the sentence as a page, or as a message to a page that is open already."""
+    is_looking = request.method in {"GET", "HEAD"}
     if request.headers.get("HX-Request") == "true":
-        said = [Message(ERROR, f"{heading}. {sentence}")]
+        words = [f"{heading}.", sentence, *([] if is_looking else [SENT])]
+        said = [Message(ERROR, " ".join(words))]
         text = render_to_string("messages.html", {"messages": said, "oob": True})
     else:
-        again = request.get_full_path() if request.method in {"GET", "HEAD"} else ""
         context = {
             "heading": heading,
             "sentence": sentence,
-            "again": again,
+            "again": request.get_full_path() if is_looking else "",
+            "sent": SENT,
             "seconds": RETRY_SECONDS,
         }
         text = render_to_string("503.html", context)

@@ -1,0 +1,28 @@
+"""What a process that works counts, as Prometheus wants it; `/metrics` shows it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+BATCH_RECORDS: Final = Histogram(
+    "signalbox_batch_records",
+    "Step records that were committed together.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+)
+COMMIT_SECONDS: Final = Histogram(
+    "signalbox_commit_seconds",
+    "Seconds one batch took to become durable.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+CLAIMS: Final = Counter("signalbox_claims", "Runs this process took from the queue.")
+LEASE_LOSSES: Final = Counter(
+    "signalbox_lease_losses", "Runs this process held that another worker took over."
+)
+RECOVERIES: Final = Counter(
+    "signalbox_recoveries", "Runs of lost workers that this process put right."
+)
+OUTAGES: Final = Counter(
+    "signalbox_outages", "Times that something this process needs was away.", ["what"]
+)
