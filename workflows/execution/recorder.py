@@ -3,8 +3,7 @@
 One recorder serves one attempt of one run. It is the engine's observer and checkpoint
 store at once: events and states gather in a step record, and `settle`, which the engine
 awaits before every node and at every end, hands the record to the writer and returns
-when it is durable. Whatever needs no waiting (log lines of a long node, finished items)
-goes out in between.
+when it is durable. What needs no waiting (log lines, items) goes out in between.
 """
 
 from __future__ import annotations
@@ -203,7 +202,6 @@ class Recorder:
         stage.duration_ms = self._spent_ms(stage)
         self._write_stage()
         self._stage = None
-        whereabouts.NODE.set("")
 
     def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
         follows = data["sequence"] == self.run.sequence + 1  # what was answered
