@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.servers import RunningServer, manage, running_server
+from tests.servers import RunningServer, free_port, manage, running_server
 
 pytestmark = pytest.mark.crash
 MEGABYTE = 1_000_000
@@ -97,6 +97,17 @@ def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) 
     assert "The database is up to date now." in ended.stdout
     assert "is already in use" in ended.stderr
     assert manage("serve", "--port", port, data_dir=tmp_path).stderr == ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "prepare", "migrate"])
+def test_a_database_that_is_away_is_one_clear_sentence(
+    tmp_path: Path, command: str
+) -> None:
+    url = f"postgres://nobody@127.0.0.1:{free_port()}/none"
+    done = manage(command, data_dir=tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database cannot be reached: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_unprepared_database_is_one_clear_sentence(tmp_path: Path) -> None:
