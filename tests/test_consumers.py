@@ -231,7 +231,7 @@ async def test_a_nudge_without_news_sends_nothing(alice: User) -> None:
 async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers.LivePage, "rejoin_seconds", 0.01)
+    monkeypatch.setattr(hub, "REJOIN_SECONDS", 0.01)
     run = await in_database(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
         await page.look()
@@ -250,10 +250,10 @@ async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
 async def test_a_page_is_told_to_come_again_when_something_is_away(
     error: Exception, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_run_id: UUID, _rights: Rights) -> Drawing:
+    def fail(_part: Part) -> Drawing:
         raise error
 
-    monkeypatch.setattr(consumers, "draw_run_page", fail)
+    monkeypatch.setattr(consumers, "draw_part", fail)
     run = await in_database(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4503
