@@ -155,3 +155,11 @@ def test_a_bar_of_one_in_many_is_seen_and_none_leaves_its_place() -> None:
 )
 def test_a_percentage_is_none_or_all_only_when_it_is(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_a_thumbnail_takes_no_place_in_the_order_of_keys(
+    alice: User, sign_in: SignIn
+) -> None:
+    text = sign_in(alice).get("/workflows/").content.decode()
+    begin = text.index('class="workflow-thumb"')
+    assert 'tabindex="0"' not in text[begin : text.index("</a>", begin)]
