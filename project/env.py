@@ -208,6 +208,12 @@ class Environment(BaseSettings):
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Bytes of the largest file that is accepted."
     )
+    currency: str = Field(
+        "USD",
+        min_length=1,
+        max_length=8,
+        description="What the prices of models and the budgets are in; a label only.",
+    )
 
     @field_validator("debug")
     @classmethod

@@ -259,6 +259,10 @@ METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token
 METRICS_PORT: Final = ENV.metrics_port
 EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
 
+# Agents -----------------------------------------------------------------------------
+
+CURRENCY: Final = ENV.currency
+
 # Language, time and log -------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -285,6 +289,11 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
+        # These tell of each request, headers included: ours are recorded on their stage.
+        "httpcore": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "openai": {"level": "WARNING"},
+        "stamina": {"level": "ERROR"},  # tries are recorded with their call
         "twisted": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},  # it tells each try; we tell the outage
     },

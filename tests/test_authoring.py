@@ -45,6 +45,7 @@ CONTROLS = {  # a field of the form with its widget, in words
     ("IsoField", "TimeInput"): "a time",
     ("MomentField", "DateTimeInput"): "a date with a time",
     ("DocumentField", "Select"): "a drop-down of documents",
+    ("AgentField", "Select"): "a drop-down of agents",
     ("DocumentsField", "SelectMultiple"): "a list of documents",
     ("JsonField", "Textarea"): "JSON",
 }

@@ -202,7 +202,7 @@ async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
     async with opened(of_run(run), alice) as page:
         text = await page.look()
         assert 'data-status="running"' in text
-        assert text.count('hx-swap-oob="outerMorph"') == 16
+        assert text.count('hx-swap-oob="outerMorph"') == 17
         assert "<title>Running" in text
 
 

@@ -24,6 +24,9 @@ ARGUMENTS = {
     "kind": "csv",
     "view_id": 1,
     "sequence": 1,
+    "agent_id": 1,
+    "provider_id": 1,
+    "profile_id": 1,
 }
 OPEN = {"favicon.ico"}
 DEEDS = ("run-cancel", "run-resume", "run-delete", "run-answer", "run-note")

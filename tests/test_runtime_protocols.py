@@ -296,5 +296,5 @@ def test_a_profile_is_laid_over_the_defaults_field_by_field() -> None:
 
 def test_each_kind_of_error_has_a_code_and_a_sentence() -> None:
     kinds = ProviderError.__subclasses__()
-    assert len({kind.code for kind in kinds}) == len(kinds) == 6
+    assert len({kind.code for kind in kinds}) == len(kinds) == 7
     assert all(str(kind()).endswith(".") for kind in kinds)

@@ -53,3 +53,10 @@ def record_view(
         action=action,
         reason=f"{view.name}{shared}: {view.query}",
     )
+
+
+def note(action: str, *, by: AbstractBaseUser, reason: str) -> Intervention:
+    """Append what someone did to what all runs share: an agent, a profile, a budget."""
+    return Intervention.objects.create(
+        actor_id=by.pk, actor_name=by.get_username(), action=action, reason=reason
+    )

@@ -3,6 +3,8 @@
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound
 ├─ InvalidStatus      409   the run is in no status for that
+├─ StillNeeded        409   something else needs what was to be deleted
+├─ NobodyToAsk        409   a workflow asks agents, and one of them is not there
 ├─ FingerprintChanged 409   the workflow changed since the run was made
 ├─ NotAllowed         403   this person may not
 ├─ InvalidSort        400   a list cannot be sorted by that
@@ -77,6 +79,22 @@ class AlreadyAnswered(RequestError):
     """Somebody else was faster."""
 
     status = 409
+
+
+class StillNeeded(RequestError):
+    """Something else needs it."""
+
+    status = 409
+
+
+class NobodyToAsk(RequestError):
+    """A workflow asks agents, and one of them cannot be asked."""
+
+    status = 409
+
+    def __init__(self, stage: str, why: str) -> None:
+        """Name the stage, and say why nobody can be asked."""
+        super().__init__(f"Nothing was launched. At “{stage}”: {why}")
 
 
 class FingerprintChanged(RequestError):

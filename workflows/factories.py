@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from workflows.engine import Graph, GraphConfig, GraphShape, State
@@ -26,6 +27,7 @@ class FromFactory:
 
     params_type: type | None = None
     config: GraphConfig | None = None
+    stages: Mapping[str, Any] = MappingProxyType({})  # it names none
 
     def __init__(self, name: str, factory: Factory, *, description: str = "") -> None:
         """Take the name it is registered under and the factory."""

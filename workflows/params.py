@@ -10,7 +10,7 @@ from workflows.engine.adapters import adapter, schema
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.errors import ApprovalNotFound, InvalidParams
-from workflows.models import Document
+from workflows.models import Agent, Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,9 @@ def check_params(workflow: Known, given: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_unknown(workflow, given)
     params = _checked(kind, given)
     if kind is not None:
-        _refuse_missing_documents(schema(kind), params)
+        described = schema(kind)
+        _refuse_missing_documents(described, params)
+        _refuse_missing_agents(described, params)
     return params
 
 
@@ -74,6 +76,18 @@ def _refuse_missing_documents(
             raise InvalidParams(
                 {name: [f"There is no document {one}." for one in sorted(missing)]}
             )
+
+
+def _refuse_missing_agents(
+    schema: Mapping[str, Any], params: Mapping[str, Any]
+) -> None:
+    """Look up every agent that is named at the top level of the params."""
+    for name, part in schema.get("properties", {}).items():
+        chosen = params.get(name)
+        if part.get("reference") != "agent" or not chosen:
+            continue
+        if not Agent.objects.filter(name=chosen).exists():
+            raise InvalidParams({name: [f"There is no agent “{chosen}”."]})
 
 
 def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
@@ -43,3 +43,11 @@ def decrypt(token: bytes | memoryview | None) -> dict[str, str]:
         return {}
     values: dict[str, str] = json.loads(_keys().decrypt(bytes(token)))
     return values
+
+
+def renewed(token: bytes | memoryview) -> bytes:
+    """Return a token encrypted under the newest key; as it is when no key fits."""
+    try:
+        return _keys().rotate(bytes(token))
+    except InvalidToken:
+        return bytes(token)

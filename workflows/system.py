@@ -14,7 +14,17 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, OrderBy, Q, QuerySet
 
-from workflows import audit, comparing, labelling, noting, saved_views, secrets
+from workflows import (
+    answering,
+    audit,
+    budgets,
+    comparing,
+    labelling,
+    noting,
+    profiles,
+    saved_views,
+    secrets,
+)
 from workflows.engine import GraphShape
 from workflows.errors import (
     AlreadyAnswered,
@@ -30,13 +40,14 @@ from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
     Approval,
+    ApprovalKind,
     ApprovalStatus,
     Decision,
     Run,
     Stage,
     Status,
 )
-from workflows.params import check_answer, check_params
+from workflows.params import check_params
 from workflows.registry import Known, Registry, registry
 
 if TYPE_CHECKING:
@@ -100,7 +111,7 @@ class System:
             runs = runs.filter(status=status)
         if launched_by is not None:
             runs = runs.filter(launched_by=launched_by)
-        return runs.defer("params", "result", "graph", "secrets")
+        return runs.defer("params", "result", "graph", "secrets", "profile_stages")
 
     def find_run(self, run_id: UUID | str) -> Run:
         """Return one run. Raises RunNotFound."""
@@ -157,15 +168,18 @@ class System:
         token: str = "",
         priority: int = 0,
         idempotency_key: str | None = None,
+        profile: str | None = None,
     ) -> Run:
         """Accept a run: it will reach an end, or wait for a person.
 
-        1. Check the params against the workflow's types: nothing is queued on an error.
+        1. Check the params against the workflow's types, and whether the agents it asks
+           are there: nothing is queued on an error.
         2. Insert the pending run; the same idempotency key returns the run it made first.
         3. On commit, nudge the workers.
 
         `token` is a secret for the run's nodes; it is kept encrypted while they need it.
-        Raises WorkflowNotFound, InvalidParams.
+        `profile` names one of the workflow's, "" its own settings, None leaves it to the
+        weights. Raises WorkflowNotFound, InvalidParams, NobodyToAsk.
         """
         workflow = self.find_workflow(name)
         run = Run(
@@ -178,6 +192,10 @@ class System:
             idempotency_key=idempotency_key,
             secrets=secrets.encrypt({"token": token}) if token else None,
         )
+        run.profile_name, run.profile_stages = profiles.choose(
+            workflow, profile, run.pk
+        )
+        profiles.check_agents(workflow, run.profile_stages, run.params)
         deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
         if not queue.enqueue(run, deed):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
@@ -320,24 +338,35 @@ class System:
         Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered.
         """
         approval = self.find_approval(run_id)
-        if not may_answer(approval, by):
+        if not answering.may_answer(approval, by):
             raise NotAllowed(
                 f"Only members of {' or '.join(approval.groups)} may answer this."
             )
-        checked = check_answer(
-            self.find_workflow(approval.run.workflow_name), approval.node_name, value
-        )
+        checked = answering.checked(self._registry, approval, value)
         with transaction.atomic():
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.answer(value=checked, by_id=by.pk, comment=comment):
-                raise AlreadyAnswered(_who_was_faster(self.find_approval(run_id)))
-            Run.objects.filter(pk=approval.run_id).wake()
-            audit.record(
-                approval.run, "answer", by=by, reason=comment, after=Status.PENDING
-            )
-            live.pending_on_commit()
-            live.changed_on_commit(approval.run_id)
+                raise AlreadyAnswered(
+                    answering.who_was_faster(self.find_approval(run_id))
+                )
+            if approval.kind != ApprovalKind.BUDGET:
+                self._go_on(approval, "answer", by, comment)
+            elif budgets.allow_more(approval, checked, by):
+                reason = ". ".join(filter(None, [budgets.told(checked), comment]))
+                self._go_on(approval, "raise budget", by, reason)
+            else:
+                reason = comment or "its budget was not raised"
+                self.cancel(approval.run_id, by=by, reason=reason)
         return self.find_run(run_id)
+
+    def _go_on(
+        self, approval: Approval, action: str, by: AbstractBaseUser, reason: str
+    ) -> None:
+        """Queue the run that waited, within the transaction of the answer."""
+        Run.objects.filter(pk=approval.run_id).wake()
+        audit.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
+        live.pending_on_commit()
+        live.changed_on_commit(approval.run_id)
 
 
 def _order(sort: str) -> list[OrderBy]:
@@ -362,22 +391,6 @@ def _mentions(text: str) -> Q:
         | Q(launched_by__username__icontains=text)
         | Q(pk__iendswith=text)  # pages show the end of an id
     )
-
-
-def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
-    """Tell whether this person is among those the question is for."""
-    if not approval.groups or getattr(user, "is_superuser", False):
-        return True
-    groups = getattr(user, "groups", None)
-    return groups is not None and groups.filter(name__in=approval.groups).exists()
-
-
-def _who_was_faster(approval: Approval) -> str:
-    if approval.status == ApprovalStatus.ANSWERED and approval.answered_by:
-        return f"{approval.answered_by.get_username()} has answered this already."
-    if approval.status == ApprovalStatus.EXPIRED:
-        return "The time to answer has passed."
-    return "The question was withdrawn: its run was cancelled."
 
 
 system = System()

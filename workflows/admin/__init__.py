@@ -1,4 +1,4 @@
-"""Django admin, for operators: everything to be read, nothing to be edited by hand.
+"""Django admin, for operators: everything to be read, and what is set up to be edited.
 
 Runs are cancelled and resumed here too, many at once; like every page it goes through
 System, so that each change has its reason and its audit row.
@@ -6,9 +6,9 @@ System, so that each change has its reason and its audit row.
 
 from django.contrib import admin
 
-from workflows.admin import history, library, operations, runs
+from workflows.admin import agents, history, library, operations, runs
 
-__all__ = ["history", "library", "operations", "runs"]
+__all__ = ["agents", "history", "library", "operations", "runs"]
 
 admin.site.site_header = "Signalbox administration"
 admin.site.site_title = "Signalbox"

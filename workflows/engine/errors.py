@@ -314,6 +314,8 @@ class Superseded(Signal):
 class Paused(Signal):
     """The run waits. The walk fills in where."""
 
+    again: ClassVar[bool] = False  # the node did not ask for it: it will run once more
+
     def __init__(  # noqa: PLR0913 - all that a page shows of a wait
         self,
         kind: str,

@@ -177,6 +177,8 @@ class Walk:
             after = await run_with_tries(node, before, self._runtime, context)
         except BaseException as error:
             interrupted = self._interruption.close()
+            if pause := _pause_in(error):
+                raise pause from error
             if isinstance(error, Exception | asyncio.CancelledError):
                 self._explain(error, interrupted=interrupted)
             raise
@@ -336,6 +338,16 @@ class Walk:
         """Emit an event, when anyone listens."""
         if self.emit is not None:
             self.emit(event, data)
+
+
+def _pause_in(error: BaseException) -> Paused | None:
+    """Return the pause that tasks of a group met, None for anything else."""
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    for one in error.exceptions:
+        if pause := one if isinstance(one, Paused) else _pause_in(one):
+            return pause
+    return None
 
 
 def _emitter(graph: Graph) -> Emit | None:

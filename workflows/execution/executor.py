@@ -26,8 +26,9 @@ from workflows.engine.errors import (
     Paused,
     Superseded,
 )
-from workflows.execution import checkpoints, pauses, queue, whereabouts
+from workflows.execution import checkpoints, pauses, queue, whereabouts, words
 from workflows.execution.database import when_there
+from workflows.execution.ledger import RunLedger
 from workflows.execution.recorder import Recorder
 from workflows.models import StageItem, Status
 from workflows.registry import Known, Registry, registry
@@ -101,7 +102,12 @@ class Executor:
             history = await self._read_history(run)
             recorder.go_on(history.reply, history.waiting_since)
             workflow = self._workflow_of(run)
-            runtime = provide(recorder.log)
+            runtime = provide(
+                recorder.log,
+                RunLedger(run, recorder.beside),
+                token=_token(run),
+                stages=run.profile_stages,
+            )
             state = await self._advance(
                 run, recorder, history, cancellation, workflow, runtime
             )
@@ -183,7 +189,11 @@ class Executor:
 
 
 def read_history(run: Run) -> History:
-    """Return what earlier attempts left: state, kept items, what ended the pause."""
+    """Return what earlier attempts left: state, kept items, what ended the pause.
+
+    Words of an answer that a lost worker was hearing are forgotten: it will never end.
+    """
+    words.forget(run.pk)
     items = StageItem.objects.filter(run=run, sequence=run.sequence + 1)
     kept: dict[int, dict[int, Any]] = {}
     for item in items:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WORKERS = "workers"
 RUNS = "runs"
+WORDS = "run.words"  # the type of a nudge: an agent's answer has grown
 SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
 TRIES = 3
 REST_SECONDS = 1.0  # without nudges after one that did not go out

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workflows.budgets import BudgetReached
 from workflows.engine import Answer
 from workflows.execution import clock
 from workflows.models import (
     Approval,
+    ApprovalKind,
     ApprovalStatus,
     Run,
     Stage,
@@ -35,11 +37,14 @@ def companion(run: Run, paused: Paused) -> Callable[[], None] | None:
 
 def ask(run: Run, paused: Paused) -> None:
     """Put the question; one that was withdrawn by a cancel is put again."""
+    budget_id = paused.budget_id if isinstance(paused, BudgetReached) else None
     Approval.objects.update_or_create(
         run=run,
         sequence=paused.sequence,
         defaults={
             "node_name": paused.node,
+            "kind": ApprovalKind.BUDGET if budget_id else ApprovalKind.NODE,
+            "budget_id": budget_id,
             "question": paused.question,
             "form": paused.form or {},
             "evidence": dict(paused.show),
@@ -110,6 +115,8 @@ def reply_to(run: Run) -> Reply | None:
 def _answered(approval: Approval) -> Reply | None:
     if approval.status not in (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED):
         return None
+    if approval.kind == ApprovalKind.BUDGET:
+        return None  # it raised the budget; the node has no use for it
     person = approval.answered_by
     return Reply(
         Answer(

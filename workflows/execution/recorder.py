@@ -95,10 +95,7 @@ class Recorder:
         self._reply, self._waiting_since = reply, waiting_since
 
     def migrate(self, workflow: Known) -> None:
-        """Store the next state whole, and that the run is this workflow's from there on.
-
-        Changes cannot be laid over the stored states, which stay as they were.
-        """
+        """Store the next state whole, as this workflow's: no change fits the old ones."""
         self._migrated_to = workflow
 
     def save(self, state: State) -> None:
@@ -256,6 +253,11 @@ class Recorder:
         self._record.logs.append(line)
         self._sender.soon()
 
+    def beside(self, add: Callable[[], None]) -> None:
+        """Let this write through the ORM with the record, perhaps more than once."""
+        self._record.companions.append(add)
+        self._sender.soon()
+
     async def end(  # noqa: PLR0913 - one argument a column
         self,
         status: Status,
@@ -268,12 +270,10 @@ class Recorder:
     ) -> None:
         """Record the end of the run and of this attempt, durably."""
         record = self._record
-        record.status = status
-        record.completed_at = timezone.now()
+        record.status, record.completed_at = status, timezone.now()
         record.result = result
         record.error_message, record.error_code = clean(message), code
-        record.error_node = node
-        record.waiting_node = self._waiting_node
+        record.error_node, record.waiting_node = node, self._waiting_node
         record.ending = Ending(
             Outcome(status.value), record.error_message, code, clean(traceback)
         )

@@ -41,6 +41,7 @@ from workflows.execution.writer import Writer
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
 from workflows.registry import Registry, registry
+from workflows.runtime.upstream import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -116,6 +117,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             await self._announcer.drain()
+            await pooled().close()
             await asyncio.to_thread(self._writer.stop)
             await self._leave()
             await asyncio.to_thread(close_connections)

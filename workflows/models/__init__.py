@@ -1,5 +1,15 @@
 """The rows: runs and their history, approvals, the library, operations."""
 
+from workflows.models.agents import (
+    Agent,
+    AgentCall,
+    CallStatus,
+    Capability,
+    Kind,
+    LiveText,
+    Price,
+    Provider,
+)
 from workflows.models.approvals import Approval
 from workflows.models.history import (
     Attempt,
@@ -13,12 +23,14 @@ from workflows.models.history import (
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.library import Document, PageImage
 from workflows.models.operations import Intervention, Note, Worker
+from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retries import Retry
 from workflows.models.runs import Run
 from workflows.models.status import (
     CANCELLABLE,
     ENDED,
     RESUMABLE,
+    ApprovalKind,
     ApprovalStatus,
     Level,
     StageStatus,
@@ -31,24 +43,37 @@ __all__ = [
     "CANCELLABLE",
     "ENDED",
     "RESUMABLE",
+    "Agent",
+    "AgentCall",
     "Approval",
+    "ApprovalKind",
     "ApprovalStatus",
     "Attempt",
+    "Budget",
+    "BudgetRaise",
+    "CallStatus",
+    "Capability",
     "Checkpoint",
     "Decision",
     "Document",
     "EdgeTally",
     "Intervention",
+    "Kind",
     "Level",
+    "LiveText",
     "LogLine",
     "Note",
     "Outcome",
     "PageImage",
+    "Price",
+    "Profile",
+    "Provider",
     "Retry",
     "Run",
     "RunLabel",
     "RunTally",
     "SavedView",
+    "Scope",
     "Stage",
     "StageItem",
     "StageStatus",

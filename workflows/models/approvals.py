@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.runs import Run
-from workflows.models.status import ApprovalStatus
+from workflows.models.status import ApprovalKind, ApprovalStatus
 
 URGENT = dt.timedelta(hours=4)  # before it expires
 
@@ -48,6 +48,12 @@ class Approval(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
     sequence = models.PositiveIntegerField()  # of the step that waits
     node_name = models.CharField(max_length=200)
+    kind = models.CharField(
+        max_length=10, choices=ApprovalKind.choices, default=ApprovalKind.NODE
+    )
+    budget = models.ForeignKey(  # that was reached, if one was
+        "Budget", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     question = models.TextField()
     form = models.JSONField(default=dict)  # JSON schema of the answer
     evidence = models.JSONField(default=dict)  # what the person should look at

@@ -91,6 +91,10 @@ class Run(models.Model):
         "self", null=True, on_delete=models.SET_NULL, related_name="forks"
     )
     secrets = models.BinaryField(null=True)  # encrypted; erased when the run ends
+    # The profile it was launched with, and the settings of its stages as they were
+    # then: {stage: {agent, prompt, options}}. No attempt sees others.
+    profile_name = models.CharField(max_length=60, blank=True, default="")
+    profile_stages = models.JSONField(default=dict)
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 

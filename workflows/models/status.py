@@ -41,6 +41,13 @@ class ApprovalStatus(models.TextChoices):
     WITHDRAWN = "withdrawn", "Withdrawn"  # its run was cancelled
 
 
+class ApprovalKind(models.TextChoices):
+    """Who asks, and what the answer changes."""
+
+    NODE = "node", "A node"  # the answer is the node's
+    BUDGET = "budget", "A budget"  # the answer raises it; the node runs again
+
+
 class WaitKind(models.TextChoices):
     """What a waiting run waits for."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -84,6 +84,11 @@ def may_launch(person: Person, workflow: Known) -> bool:  # noqa: ARG001
 def may_use_documents(person: Person) -> bool:
     """Tell whether this person may see documents and add some."""
     return is_member(person)
+
+
+def may_manage_agents(person: Person) -> bool:
+    """Tell whether this person may set up providers, agents, profiles and budgets."""
+    return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
 
 
 def require(allowed: bool, deed: str) -> None:

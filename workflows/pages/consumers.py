@@ -31,11 +31,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from workflows.errors import RunNotFound
 from workflows.execution import live, outages
 from workflows.execution.database import in_database
+from workflows.models import Run
 from workflows.pages import access, inbox
 from workflows.pages.hub import hub
 from workflows.pages.lists import LISTS
 from workflows.pages.outage import BROKEN, TRY_AGAIN_LATER
-from workflows.pages.regions import Region, difference
+from workflows.pages.regions import Region, difference, drawn
 from workflows.pages.renders import Drawing, drawings
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import FRAME, MOMENT, Part, parts_of, render_part
@@ -279,11 +280,12 @@ class LivePage(AsyncWebsocketConsumer):
 
 
 class RunSocket(LivePage):
-    """The page of one run."""
+    """The page of one run; words of an agent that arrive draw their part alone."""
 
     async def connect(self) -> None:
         """Join the group of the run."""
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
+        self._words = ("words", self.run_id)
         self.group = live.group(self.run_id)
         self.see(dict(parse_qsl(self.scope["query_string"].decode())))
         await super().connect()
@@ -305,6 +307,15 @@ class RunSocket(LivePage):
         """Yield the parts of the page: each depends on as little as it can."""
         for part in parts_of(self.run_id, self.rights, self.view):
             yield part, partial(in_database, draw_part, part)
+        yield self._words, partial(in_database, draw_words, self.run_id)
+
+    def note(self, message: Mapping[str, Any]) -> None:
+        """Look again at all of it, or only at what agents are answering."""
+        if message.get("type") == live.WORDS:
+            self._have.pop(self._words, None)
+            self._again.set()
+        else:
+            super().note(message)
 
 
 class ListSocket(LivePage):
@@ -354,3 +365,11 @@ def draw_part(part: Part) -> Drawing:
         left = page.grow_again
     again_at = None if left is None else time.monotonic() + left
     return Drawing(regions, version=run.version, again_at=again_at)
+
+
+def draw_words(run_id: UUID) -> Drawing:
+    """Return what agents are answering in a run, nothing once it is deleted."""
+    run = Run.objects.filter(pk=run_id).only("status", "attempt").first()
+    if run is None:
+        return Drawing({})
+    return Drawing(drawn("runs/_words.html", ("run-words",), {"run": run}))

@@ -16,6 +16,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from workflows.models import Agent
 from workflows.pages.words import in_words
 
 Schema = Mapping[str, Any]
@@ -31,6 +32,10 @@ class JsonField(forms.JSONField):
     widget = forms.Textarea(
         attrs={"rows": ROWS, "spellcheck": "false", "class": "code"}
     )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a value as text; nothing where there is none."""
+        return "" if value is None else super().prepare_value(value)
 
     def to_python(self, value: Any) -> Any:
         """Return the value. Raises ValidationError, also for absurd nesting."""
@@ -164,6 +169,21 @@ class DocumentsField(forms.MultipleChoiceField):
     """Some documents of the library, with an upload beside them."""
 
 
+class AgentField(forms.ChoiceField):
+    """An agent by its name, or none."""
+
+    def __init__(self, **options: Any) -> None:
+        """Offer the agents there are when the form is drawn."""
+        super().__init__(choices=agent_choices, **{**options, "required": False})
+
+
+def agent_choices() -> list[tuple[str, str]]:
+    """Return the agents that may be asked, the default one first."""
+    rows = Agent.objects.filter(is_enabled=True).select_related("provider")
+    named = [(one.name, f"{one.name} · {one.model}") for one in rows]
+    return [("", "The default agent"), *named]
+
+
 def key_of(value: Any) -> str:
     """Return what stands for a value in the page."""
     return value if isinstance(value, str) else f"json:{json.dumps(value)}"
@@ -183,8 +203,8 @@ def label_of(value: Any) -> str:
 
 def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
     """Return the field of a property, its references and `null` already resolved."""
-    if schema.get("reference") == "document":
-        return DocumentField(**options)
+    if refers := REFERENCES.get(str(schema.get("reference", ""))):
+        return refers(**options)
     if "const" in schema:
         return ChosenField(values=[schema["const"]], **options)
     if "enum" in schema:
@@ -270,6 +290,10 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
     return LinesField(item=inner, **options)
 
 
+REFERENCES: dict[str, Callable[..., forms.Field]] = {
+    "document": DocumentField,
+    "agent": AgentField,
+}
 SIMPLE = frozenset({"string", "integer", "number"})
 BUILDERS: dict[str, Callable[[Schema, dict[str, Any]], forms.Field]] = {
     "string": _text,

@@ -6,10 +6,12 @@ from typing import Any, cast
 from django.urls import path
 
 from workflows.pages.consumers import ListSocket, RunSocket
+from workflows.pages.try_socket import TrySocket
 
 View = Callable[..., Any]  # Django types its paths for HTTP only
 
 websocket_urlpatterns: list[Any] = [
     path("ws/runs/<uuid:run_id>/", cast("View", RunSocket.as_asgi())),
     path("ws/lists/<slug:kind>/", cast("View", ListSocket.as_asgi())),
+    path("ws/agents/<int:agent_id>/try/", cast("View", TrySocket.as_asgi())),
 ]

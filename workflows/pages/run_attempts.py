@@ -47,6 +47,9 @@ def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> 
         if one.action == "resume":
             who = f"{one.actor_name} resumed the run{_because(one.reason)}."
             return Notice("busy", who, went_on)
+        if one.action == "raise budget":
+            who = f"{one.actor_name} raised the budget{_because(one.reason)}."
+            return Notice("busy", who, went_on)
     told = {
         Outcome.LOST: ("warn", f"Worker {before.worker} was lost."),
         Outcome.RELEASED: ("quiet", f"Worker {before.worker} was stopped."),

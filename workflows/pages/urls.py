@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from workflows.pages.views import (
+    agents,
     approvals,
     bulk,
     compare,
@@ -10,6 +11,7 @@ from workflows.pages.views import (
     documents,
     history,
     home,
+    profiles,
     run_list,
     runs,
     saved,
@@ -24,6 +26,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),
+    path("workflows/<str:name>/profiles/", profiles.list_profiles, name="profiles"),
+    path("workflows/<str:name>/profiles/new/", profiles.profile, name="profile-new"),
+    path(
+        "workflows/<str:name>/profiles/<int:profile_id>/",
+        profiles.profile,
+        name="profile",
+    ),
+    path(
+        "workflows/<str:name>/profiles/<int:profile_id>/delete/",
+        profiles.delete_profile,
+        name="profile-delete",
+    ),
     # runs/
     path("runs/", run_list.list_runs, name="runs"),
     path("runs/bulk/", bulk.many, name="runs-bulk"),
@@ -73,5 +87,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "documents/<uuid:document_id>/pages/<int:number>.png",
         documents.page_image,
         name="document-page",
+    ),
+    # agents/
+    path("agents/", agents.list_agents, name="agents"),
+    path("agents/new/", agents.agent, name="agent-new"),
+    path("agents/<int:agent_id>/", agents.agent, name="agent"),
+    path("agents/<int:agent_id>/try/", agents.try_agent, name="agent-try"),
+    path("agents/<int:agent_id>/delete/", agents.delete_agent, name="agent-delete"),
+    path("agents/providers/new/", agents.provider, name="provider-new"),
+    path("agents/providers/<int:provider_id>/", agents.provider, name="provider"),
+    path(
+        "agents/providers/<int:provider_id>/delete/",
+        agents.delete_provider,
+        name="provider-delete",
     ),
 ]

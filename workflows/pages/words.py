@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes up
 TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
 JUST_NOW = 10  # seconds
+MOST_PLACES = 9  # after the point; what is less is nothing
 THOUSAND = 1000
 ONE_PERCENT = 0.01
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -82,3 +84,12 @@ def percent(share: float) -> str:
     if 1 - ONE_PERCENT < share < 1:
         return ">99%"
     return f"{share:.0%}"
+
+
+def money(amount: Decimal | float, currency: str) -> str:
+    """Return a sum for people: `4.20 USD`, and small ones to the digits that count."""
+    value = Decimal(amount)
+    if not value or abs(value) >= 1:
+        return f"{value:,.2f} {currency}"
+    places = min(2 - value.adjusted(), MOST_PLACES)
+    return f"{value:.{places}f} {currency}"

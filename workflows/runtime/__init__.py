@@ -6,10 +6,13 @@ of their own.
 
 from workflows.runtime.agents import NoAgents
 from workflows.runtime.errors import (
+    BadAnswer,
     Duplicate,
     Invalid,
+    NotAccepted,
     NotFound,
     ProviderError,
+    TimedOut,
     Unavailable,
     Unsupported,
     UpstreamFailed,
@@ -25,7 +28,7 @@ from workflows.runtime.fakes import (
     LogEntry,
     page_of,
 )
-from workflows.runtime.profiles import NoProfiles
+from workflows.runtime.profiles import ChosenProfile, NoProfiles
 from workflows.runtime.protocols import (
     AgentRef,
     Agents,
@@ -59,7 +62,9 @@ __all__ = [
     "AgentCall",
     "AgentRef",
     "Agents",
+    "BadAnswer",
     "Box",
+    "ChosenProfile",
     "DocumentInfo",
     "DocumentRef",
     "Documents",
@@ -80,6 +85,7 @@ __all__ = [
     "NoAgents",
     "NoProfiles",
     "NodeContext",
+    "NotAccepted",
     "NotFound",
     "Page",
     "Profiles",
@@ -90,6 +96,7 @@ __all__ = [
     "Reply",
     "Runtime",
     "StageProfile",
+    "TimedOut",
     "Tool",
     "ToolCall",
     "Unavailable",

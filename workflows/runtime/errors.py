@@ -6,7 +6,10 @@
     ├─ Invalid             what was given cannot be used: an empty file, a bad option
     ├─ Unsupported         understood, but not something this provider does
     ├─ Unavailable         nothing is set up that could do it
+    ├─ NotAccepted         another service refused our key
     └─ UpstreamFailed      another service was asked and failed
+       ├─ TimedOut         it did not answer in time
+       └─ BadAnswer        it answered what cannot be used
 
 Each message is a sentence for the person who launched the run.
 """
@@ -52,7 +55,25 @@ class Unavailable(ProviderError):
     code = "unavailable"
 
 
+class NotAccepted(ProviderError):
+    """Another service refused the key it was asked with."""
+
+    code = "not_accepted"
+
+
 class UpstreamFailed(ProviderError):
     """Another service was asked, and failed or did not answer."""
 
     code = "upstream_failed"
+
+
+class TimedOut(UpstreamFailed):
+    """Another service did not answer in time."""
+
+    code = "timed_out"
+
+
+class BadAnswer(UpstreamFailed):
+    """Another service answered what cannot be used."""
+
+    code = "bad_answer"

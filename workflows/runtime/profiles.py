@@ -1,6 +1,13 @@
-"""Profiles, as long as a run has none: every stage keeps its workflow's defaults."""
+"""Profiles: whom a stage asks and how, as chosen for a run, over what its workflow says.
+
+A field that a profile gives counts, also when it gives nothing (`None`): that is how a
+stage is asked without a prompt. A field that it leaves out is the workflow's.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from workflows.runtime.records import StageProfile
 
@@ -11,3 +18,54 @@ class NoProfiles:
     def stage(self, _name: str, /, default: StageProfile | None = None) -> StageProfile:
         """Return the workflow's own settings of that stage."""
         return default or StageProfile()
+
+
+class ChosenProfile:
+    """The settings that were kept with a run when it was launched."""
+
+    def __init__(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the fields given, by stage."""
+        self._stages = stages
+
+    def stage(self, name: str, /, default: StageProfile | None = None) -> StageProfile:
+        """Return the kept settings of a stage laid over the workflow's."""
+        return laid_over(default or StageProfile(), self._stages.get(name, {}))
+
+
+def laid_over(below: StageProfile, given: Mapping[str, Any]) -> StageProfile:
+    """Return a stage's settings with the given fields in place of its own.
+
+    Options are laid over each other one by one.
+    """
+    options = given.get("options", {})
+    return StageProfile(
+        agent=(given["agent"] or "") if "agent" in given else below.agent,
+        prompt=(given["prompt"] or "") if "prompt" in given else below.prompt,
+        options={} if options is None else {**below.options, **options},
+    )
+
+
+def merged(
+    defaults: Mapping[str, StageProfile], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, StageProfile]:
+    """Return every stage of a workflow with the given fields laid over its defaults.
+
+    A stage that the workflow does not have comes after its own: a node may ask for it.
+    """
+    names = dict.fromkeys([*defaults, *given])
+    return {
+        name: laid_over(defaults.get(name, StageProfile()), given.get(name, {}))
+        for name in names
+    }
+
+
+def as_json(stages: Mapping[str, StageProfile]) -> dict[str, dict[str, Any]]:
+    """Return stages as they are kept with a run: every field is given."""
+    return {
+        name: {
+            "agent": stage.agent,
+            "prompt": stage.prompt,
+            "options": dict(stage.options),
+        }
+        for name, stage in stages.items()
+    }

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from workflows.models import Level
-from workflows.runtime import NoAgents, NoProfiles, Runtime
+from workflows.runtime import Runtime
+from workflows.runtime.asking import StoredAgents
 from workflows.runtime.documents import StoredDocuments
 from workflows.runtime.images import StoredImages
+from workflows.runtime.profiles import ChosenProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from workflows.runtime.asking import Ledger
+
+NO_STAGES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +52,22 @@ def _filled(message: str, args: tuple[object, ...]) -> str:
         return f"{message} {args!r}"
 
 
-def provide(log: Callable[[int, str], None]) -> Runtime:
-    """Return what the nodes of one run may reach; `log` takes a level and a line."""
+def provide(
+    log: Callable[[int, str], None],
+    ledger: Ledger,
+    *,
+    token: str = "",
+    stages: Mapping[str, Mapping[str, Any]] = NO_STAGES,
+) -> Runtime:
+    """Return what the nodes of one run may reach.
+
+    `log` takes a level and a line, `ledger` each call of an agent; `token` is used in
+    place of the keys of providers, `stages` is the profile kept with the run.
+    """
     return Runtime(
-        agents=NoAgents(),
+        agents=StoredAgents(ledger, token),
         documents=StoredDocuments(),
         images=StoredImages(),
-        profiles=NoProfiles(),
+        profiles=ChosenProfile(stages),
         logger=RunLogger(log),
     )

@@ -132,6 +132,8 @@ class Message:
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()  # that an assistant asked for
+    tool_call_id: str = ""  # which of them a tool's message answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,11 @@ class StageProfile:
     agent: str = ""  # "" leaves it to the workflow
     prompt: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def turns(self, text: str) -> list[Message]:
+        """Return what to say: the prompt as the system's, if there is one, and a text."""
+        turns = [Message("user", text)]
+        return [Message("system", self.prompt), *turns] if self.prompt else turns
 
 
 Prompt = str | Sequence[Message]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django import template
+from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -84,6 +86,12 @@ def percent(share: float | None) -> str:
 def bytesize(count: int) -> str:
     """Return a number of bytes for people."""
     return words.size(count)
+
+
+@register.filter
+def money(amount: Decimal | None) -> str:
+    """Return a sum in the currency of this installation, nothing for None."""
+    return "" if amount is None else words.money(amount, settings.CURRENCY)
 
 
 @register.filter

@@ -115,6 +115,7 @@ class _Map(Generic[Item, Result]):
     results: dict[int, Result] = field(default_factory=dict)
     errors: dict[int, ItemError] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    pause: Paused | None = None  # that an item met and did not ask for
     waiting: Iterator[int] = field(init=False)  # the items no worker has taken yet
     stop: Cancellation = field(init=False)  # for the items: the run's, or a failure's
 
@@ -132,7 +133,7 @@ class _Map(Generic[Item, Result]):
         except BaseException:
             self._tell_complete(error=True)
             raise
-        error = self._outcome()
+        error = self._outcome() or self.pause
         self._tell_complete(error=error is not None)
         if error is not None:
             raise error
@@ -212,6 +213,10 @@ class _Map(Generic[Item, Result]):
                 raise error
             return
         if isinstance(error, STOPS) and self.stop.cancelled:
+            return
+        if isinstance(error, Paused) and error.again:
+            # those at work finish and are kept, the rest waits with the run
+            self.pause, self.waiting = error, iter(())
             return
         if isinstance(error, Paused):
             error = RuntimeError(

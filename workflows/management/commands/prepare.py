@@ -15,8 +15,10 @@ from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from workflows.models import Provider
 from workflows.runtime.library import store_document
 from workflows.samples import samples
+from workflows.secrets import renewed
 
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"
@@ -43,6 +45,7 @@ class Command(BaseCommand):
         with _alone():
             self._migrate()
             password = self._first_start()
+            _renew_keys()
         if password:
             self._show(password)
         if settings.PRODUCTION:
@@ -78,6 +81,15 @@ class Command(BaseCommand):
                 second=second.ljust(width),
             )
         )
+
+
+def _renew_keys() -> None:
+    """Encrypt keys of providers under the newest secret key, if there are older ones."""
+    if not settings.SECRET_KEY_FALLBACKS:
+        return
+    for provider in Provider.objects.exclude(key=None):
+        key = renewed(provider.key or b"")
+        Provider.objects.filter(pk=provider.pk).update(key=key)
 
 
 @contextmanager

@@ -53,6 +53,11 @@ class Command(BaseCommand):
             metavar="KEY=VALUE",
             help="a parameter; JSON where it is JSON, else text; KEY=@FILE uploads a file",
         )
+        parser.add_argument(
+            "--profile",
+            help="one of the workflow's profiles, '' for its own settings; without it the"
+            " weights decide",
+        )
         parser.add_argument("--wait", action="store_true", help="follow it to its end")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -60,7 +65,7 @@ class Command(BaseCommand):
         """Launch, follow, report."""
         try:
             params = dict(_param(text) for text in options["param"])
-            run = system.execute(options["name"], params)
+            run = system.execute(options["name"], params, profile=options["profile"])
         except (RequestError, ProviderError, ValueError) as error:
             self._refuse(str(error), as_json=options["json"])
         if options["wait"]:

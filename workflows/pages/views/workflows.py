@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import TypeAdapter
 
-from workflows.errors import InvalidParams
+from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.factories import FromFactory
 from workflows.models import Run
 from workflows.pages import access
@@ -20,14 +20,18 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms import SchemaForm
+from workflows.pages.launching import (
+    AskingForm,
+    asking_form,
+    initial_of,
+    lack_of_agents,
+)
 from workflows.pages.lists import LISTS
 from workflows.pages.overview import health_of
 from workflows.pages.usage import usage_of
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
@@ -63,10 +67,10 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
     found = system.find_workflow(name)
-    form = launch_form(request, found)
+    form, asking = launch_form(request, found), launch_asking(request, found)
     if request.method == "POST":
         access.require(access.may_launch(request.user, found), "launch this workflow")
-        run = launched(request, found, form)
+        run = launched(request, found, form, asking)
         if run is not None:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
@@ -74,6 +78,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     named = entry(found)
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
+    context |= {"asking": asking, "lacking": lack_of_agents() if asking else ""}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 
@@ -88,26 +93,45 @@ def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
     return SchemaForm(params_schema(found), **options)
 
 
-def launched(request: HtmxRequest, found: Known, form: SchemaForm) -> Run | None:
+def launch_asking(request: HtmxRequest, found: Known) -> AskingForm | None:
+    """Return the form of whom a run asks; None for a workflow that asks nobody."""
+    if request.method == "POST":
+        return asking_form(found, data=request.POST)
+    if again := request.GET.get("again"):
+        return asking_form(
+            found, initial=initial_of(system.find_run(again).profile_name)
+        )
+    return asking_form(found)
+
+
+def launched(
+    request: HtmxRequest, found: Known, form: SchemaForm, asking: AskingForm | None
+) -> Run | None:
     """Return the run that was queued; None, with its messages in the form, if none was."""
-    if not form.is_valid():
+    valid = [one.is_valid() for one in (form, asking) if one is not None]
+    if not all(valid):
         return None
+    options = asking.launch_options() if asking else {}
     try:
         params = given(found, form)
         run = system.execute(
             found.name,
             params,
             by=request.user,
-            idempotency_key=once_key(request, params),
+            idempotency_key=once_key(request, [params, options.get("profile")]),
+            **options,
         )
     except InvalidParams as refused:
         form.take_errors(refused)
+        return None
+    except NobodyToAsk as lacking:
+        form.add_error(None, str(lacking))
         return None
     messages.success(request, f"Run {run.short_id} was launched.")
     return run
 
 
-def once_key(request: HtmxRequest, params: Mapping[str, Any]) -> str | None:
+def once_key(request: HtmxRequest, params: Any) -> str | None:
     """Return what makes a form that is sent twice, unchanged, one launch.
 
     None for a form without its token, such as a script's.

@@ -1,0 +1,94 @@
+"""An agent set up and tried in a browser, and a run whose words arrive while one looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit, keep, sign_in, status_is
+from tests.openai_server import Answer, Gate, ModelServer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+def set_up(page: Page, server: ModelServer, name: str) -> None:
+    """Add a provider and an agent by their forms."""
+    page.goto("/agents/providers/new/")
+    page.fill("#id_name", f"Provider of {name}")
+    page.fill("#id_base_url", server.url)
+    page.fill("#id_secret", "a key nobody sees")
+    page.click(".form button[type=submit]")
+    page.goto("/agents/new/")
+    page.fill("#id_name", name)
+    page.select_option("#id_provider", label=f"Provider of {name}")
+    page.fill("#id_model", "tiny")
+    page.click(".form button[type=submit]")
+    page.wait_for_selector("#try-form")
+
+
+def try_it(page: Page, server: ModelServer) -> None:
+    """Ask the agent of the open page, and see its answer grow."""
+    gate = Gate()
+    server.script(Answer(pieces=["Good ", "day."], gate=gate))
+    page.fill("#try-form textarea", "Hello?")
+    page.click("#try-form button[type=submit]")
+    gate.let(1)
+    expect(page.locator("#try-answer")).to_contain_text("Answering…")
+    gate.let(1)
+    expect(page.locator("#try-answer")).to_contain_text("Good day.")
+    expect(page.locator("#try-answer")).to_contain_text("7 tokens asked, 5 answered")
+    keep(page, "agent-tried")
+
+
+def launch_and_read_along(page: Page, server: ModelServer) -> None:
+    """Launch a run, and read its words before the answer is complete."""
+    gate = Gate()
+    server.script(Answer(pieces=["All ", "is ", "well."], gate=gate))
+    page.fill("textarea[name=text]", "Everything went fine. Nobody complained.")
+    page.click("#launch button[type=submit]")
+    page.wait_for_selector("#run-status")
+    gate.let(2)
+    expect(page.locator("#run-words")).to_contain_text("All is")
+    expect(page.locator("#run-words")).not_to_contain_text("well.")
+    keep(page, "run-words")
+    gate.let(1)
+    status_is(page, "completed")
+    expect(page.locator("#run-result")).to_contain_text("All is well.")
+    expect(page.locator("#run-words section")).to_have_count(0)
+    expect(page.locator("#run-facts")).to_contain_text("Agents asked")
+    keep(page, "run-summarized")
+
+
+def test_an_agent_is_set_up_tried_and_read_along(
+    visit: Visit, model_server: ModelServer
+) -> None:
+    page = visit()
+    page.goto("/agents/")
+    sign_in(page)
+    expect(page.locator("main")).to_contain_text("No provider is set up.")
+    page.goto("/workflows/summarize/")
+    expect(page.locator("#launch")).to_contain_text("It cannot be launched yet.")
+    set_up(page, model_server, "writer")
+    try_it(page, model_server)
+    page.goto("/workflows/summarize/")
+    launch_and_read_along(page, model_server)
+
+
+def test_it_all_works_without_scripts(visit: Visit, model_server: ModelServer) -> None:
+    page = visit(java_script_enabled=False)
+    page.goto("/agents/")
+    sign_in(page)
+    set_up(page, model_server, "plain")
+    model_server.script(Answer("Good day."))
+    page.fill("#try-form textarea", "Hello?")
+    page.click("#try-form button[type=submit]")
+    expect(page.locator("#try-answer")).to_contain_text("Good day.")
+    expect(page.locator("#try-answer")).to_contain_text("7 tokens asked")

@@ -1,0 +1,157 @@
+"""Keys and tokens are used, and appear nowhere: no row, log, event, page or export."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from tests.asked import KEY, make_agent
+from tests.openai_server import Answer, ModelServer, failing
+from tests.test_agent_calls import registry, system
+from tests.working import ended, working
+from workflows.execution import live
+from workflows.execution.database import in_database
+from workflows.models import Agent, Run
+from workflows.runtime.upstream import service
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TOKEN = "token-of-one-launch-0815"
+SECRETS = (KEY, TOKEN)
+ADMIN = (
+    "agent",
+    "agentcall",
+    "attempt",
+    "checkpoint",
+    "decision",
+    "intervention",
+    "provider",
+    "run",
+    "stage",
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    monkeypatch.setattr(service, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(service, "JITTER_SECONDS", 0.0)
+    with ModelServer() as running:
+        make_agent(running)
+        yield running
+
+
+def everything_stored() -> str:
+    """Return every value of every table, as the database gives it."""
+    parts = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - its own name
+            parts += [f"{table} {_plain(row)}" for row in cursor.fetchall()]
+    return "\n".join(parts)
+
+
+def _plain(row: tuple[Any, ...]) -> str:
+    return " ".join(
+        bytes(value).decode(errors="replace")
+        if isinstance(value, bytes | memoryview)
+        else str(value)
+        for value in row
+    )
+
+
+def everything_shown(admin: User, runs: list[Run]) -> str:
+    """Return every page, admin page and export that has to do with the runs."""
+    page = Client()
+    page.force_login(admin)
+    agent = Agent.objects.get()
+    paths = ["/", "/runs/", "/agents/", f"/agents/{agent.pk}/", "/approvals/"]
+    paths.append(f"/agents/providers/{agent.provider_id}/")
+    for run in runs:
+        names = ("run", "run-steps", "run-log", "run-result")
+        paths += [reverse(name, args=[run.pk]) for name in names]
+    for kind in ADMIN:
+        model = apps.get_model("workflows", kind)
+        paths.append(f"/admin/workflows/{kind}/")
+        paths += [
+            reverse(f"admin:workflows_{kind}_change", args=[row.pk])
+            for row in model._default_manager.all()  # noqa: SLF001
+        ]
+    answers = [page.get(path) for path in paths]
+    assert {answer.status_code for answer in answers} == {200}
+    dumped = io.StringIO()
+    call_command("dumpdata", "workflows", stdout=dumped)
+    return "\n".join([*(one.content.decode() for one in answers), dumped.getvalue()])
+
+
+async def heard(channel: str) -> str:
+    """Return all messages that wait on a channel."""
+    layer = get_channel_layer()
+    assert layer is not None
+    messages = []
+    while True:
+        try:
+            async with asyncio.timeout(0.05):
+                messages.append(await layer.receive(channel))
+        except TimeoutError:
+            return json.dumps(messages)
+
+
+async def test_secrets_appear_nowhere(
+    server: ModelServer, admin: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "openai"):
+        caplog.set_level(logging.DEBUG, name)
+    known, echo = f"Who is {KEY}?", f"Who are {KEY} and {TOKEN}?"
+    layer = get_channel_layer()
+    assert layer is not None
+    channel = await layer.new_channel()
+    await layer.group_add(live.RUNS, channel)
+    runs = []
+    async with working(registry):
+        for token, answers in (
+            ("", [Answer("Fine."), Answer("Once upon a time.")]),
+            (TOKEN, [Answer("Fine."), Answer("Once upon a time.")]),
+            ("", [failing(401, known)]),
+            (TOKEN, [failing(401, echo)]),
+            (TOKEN, [failing(503, echo)] * 4),
+            (TOKEN, [Answer(raw=f"no json {echo}".encode())]),
+            (TOKEN, [Answer("Fine."), failing(400, echo)]),
+        ):
+            server.script(*answers)
+            run = await in_database(system.execute, "greeting", token=token)
+            await layer.group_add(live.group(run.pk), channel)
+            runs.append(await ended(run.pk))
+    assert {run.status for run in runs} == {"completed", "failed"}
+    used = {request.headers["authorization"] for request in server.requests}
+    assert used == {f"Bearer {KEY}", f"Bearer {TOKEN}"}
+    seen = {
+        "rows": await in_database(everything_stored),
+        "pages": await in_database(everything_shown, admin, runs),
+        "events": await heard(channel),
+        "log": caplog.text,
+    }
+    assert "•••" in seen["rows"]  # the refusals were recorded
+    assert str(runs[0].pk) in seen["events"]
+    assert "greeting" in seen["pages"]
+    found = [
+        (where, secret)
+        for where, text in seen.items()
+        for secret in SECRETS
+        if secret in text
+    ]
+    assert found == []
+    assert all(run.secrets is None for run in runs)

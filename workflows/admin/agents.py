@@ -1,0 +1,105 @@
+"""Providers, agents, prices and budgets, to be edited; calls, to be read."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from workflows.admin.reading import ReadingAdmin, run_link
+from workflows.models import (
+    Agent,
+    AgentCall,
+    Budget,
+    BudgetRaise,
+    Price,
+    Profile,
+    Provider,
+)
+from workflows.pages.agent_forms import AgentForm, ProviderForm
+
+
+@admin.register(Provider)
+class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """The services that run models; a key goes in and never comes out."""
+
+    form = ProviderForm
+    list_display = ("name", "kind", "base_url", "stored_key", "is_enabled")
+    search_fields = ("name", "base_url")
+
+    @admin.display(boolean=True, description="Key")
+    def stored_key(self, provider: Provider) -> bool:
+        """Tell whether a key is stored."""
+        return provider.has_key
+
+
+@admin.register(Agent)
+class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Models under the names that workflows use."""
+
+    form = AgentForm
+    list_display = ("name", "model", "provider", "is_default", "is_enabled")
+    list_select_related = ("provider",)
+    search_fields = ("name", "model")
+
+
+@admin.register(Price)
+class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """What a million tokens of a model cost; calls made before keep their cost."""
+
+    list_display = ("model", "per_million_in", "per_million_out")
+    list_editable = ("per_million_in", "per_million_out")
+    search_fields = ("model",)
+
+
+@admin.register(Profile)
+class ProfileAdmin(ReadingAdmin):
+    """Profiles; they are edited on their workflow's page, which knows its stages."""
+
+    list_display = ("name", "workflow_name", "weight", "updated_at")
+    list_filter = ("workflow_name",)
+    search_fields = ("name", "workflow_name")
+
+
+@admin.register(Budget)
+class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """How much may be spent before a person is asked."""
+
+    list_display = ("name", "scope", "workflow_name", "tokens", "cost", "is_enabled")
+    list_filter = ("scope", "is_enabled")
+    exclude = ("created_at",)
+
+
+@admin.register(BudgetRaise)
+class BudgetRaiseAdmin(ReadingAdmin):
+    """Every time a person allowed more."""
+
+    list_display = ("budget", "by_name", "tokens", "cost", "day", "created_at")
+    list_select_related = ("budget",)
+    ordering = ("-id",)
+
+
+@admin.register(AgentCall)
+class AgentCallAdmin(ReadingAdmin):
+    """Every call: what it took, not what was said."""
+
+    list_display = (
+        "agent_name",
+        "kind",
+        "page",
+        "workflow_name",
+        "tokens_in",
+        "tokens_out",
+        "cost",
+        "tries",
+        "status",
+        "created_at",
+    )
+    list_filter = ("status", "kind", "created_at")
+    list_select_related = ("run",)
+    search_fields = ("=run__id", "agent_name", "model", "workflow_name")
+    ordering = ("-id",)
+
+    @admin.display(description="Run")
+    def page(self, call: AgentCall) -> SafeString | str:
+        """Lead to the run's page."""
+        return run_link(call.run)

@@ -1,0 +1,47 @@
+"""Answers to questions: from whom, of which shape, and what is told to whoever came later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workflows import budgets
+from workflows.models import ApprovalKind, ApprovalStatus
+from workflows.params import check_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+    from workflows.models import Approval
+    from workflows.registry import Registry
+
+
+def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
+    """Tell whether this person is among those the question is for."""
+    if not approval.groups or getattr(user, "is_superuser", False):
+        return True
+    groups = getattr(user, "groups", None)
+    return groups is not None and groups.filter(name__in=approval.groups).exists()
+
+
+def checked(
+    workflows: Registry, approval: Approval, value: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an answer as JSON: to a node, or for more of a budget.
+
+    Raises InvalidParams, ApprovalNotFound, WorkflowNotFound.
+    """
+    if approval.kind == ApprovalKind.BUDGET:
+        return budgets.check_more(approval, value)
+    workflow = workflows.get(approval.run.workflow_name)
+    return check_answer(workflow, approval.node_name, value)
+
+
+def who_was_faster(approval: Approval) -> str:
+    """Return why a question is not open any more."""
+    if approval.status == ApprovalStatus.ANSWERED and approval.answered_by:
+        return f"{approval.answered_by.get_username()} has answered this already."
+    if approval.status == ApprovalStatus.EXPIRED:
+        return "The time to answer has passed."
+    return "The question was withdrawn: its run was cancelled."

@@ -1,0 +1,201 @@
+"""Summarize a text or a document; a long one part by part, then all parts together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from workflows.engine import State, Workflow, node, otherwise, parallel, predicate, when
+from workflows.runtime import (
+    AgentRef,
+    DocumentRef,
+    Runtime,
+    StageProfile,
+    Unsupported,
+)
+
+MOST_CHARACTERS = 12_000  # of a text that is summarized in one go, and of one part
+MOST_TEXT = 2_000_000  # characters; more is not read
+LENGTHS = {
+    "a sentence": "one sentence",
+    "a paragraph": "one paragraph of at most 120 words",
+    "a page": "at most 400 words, with a heading for each topic",
+}
+STAGES = {
+    "part": StageProfile(
+        prompt="You summarize one part of a longer text. Keep names, numbers, dates and "
+        "decisions; leave out repetition. Write plain sentences, at most 150 words. "
+        "Say only what the part says."
+    ),
+    "summary": StageProfile(
+        prompt="You summarize texts for busy colleagues. Say first what matters most. "
+        "Keep names, numbers and dates exact. Say only what the text says, and nothing "
+        "about yourself."
+    ),
+}
+
+
+class Params(BaseModel):
+    """What the person who launches it gives."""
+
+    text: str = Field(
+        "",
+        max_length=MOST_TEXT,
+        title="Text",
+        description="What to summarize; or choose a document below.",
+        json_schema_extra={"format": "multiline"},
+    )
+    document: DocumentRef | None = Field(
+        None, title="Document", description="A PDF with text, instead of a text above."
+    )
+    length: Literal["a sentence", "a paragraph", "a page"] = Field(
+        "a paragraph", title="Length"
+    )
+    language: str = Field(
+        "",
+        max_length=40,
+        title="Language",
+        description="Of the summary; that of the text, if left empty.",
+    )
+    agent: AgentRef = Field(
+        "",
+        title="Agent",
+        description="Asked at every stage for which the profile names no other.",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_text(self) -> Params:
+        if bool(self.text.strip()) == (self.document is not None):
+            raise ValueError("Give either a text or a document.")
+        return self
+
+
+class Result(BaseModel):
+    """What the run leaves behind."""
+
+    summary: str
+    source: str  # the document's name, or "the text"
+    characters: int  # of what was summarized
+    parts: int  # in how many it was read
+
+
+class Summarizing(State):
+    """What is known so far."""
+
+    params: Params
+    source: str = "the text"
+    characters: int = 0
+    parts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # one summary for each part of a long text
+    result: Result | None = None
+
+    @property
+    def length_in_words(self) -> str:
+        """Return how long the text is, and how long one may be."""
+        return f"{self.characters:,} characters, {MOST_CHARACTERS:,} go in one part"
+
+
+@node(timeout=120)
+async def read_text(state: Summarizing, runtime: Runtime) -> Summarizing:
+    """Take the text, or read that of the document, and cut it where it is long."""
+    source, text = "the text", state.params.text
+    if state.params.document is not None:
+        source = (await runtime.documents.get(state.params.document)).name
+        pages = await runtime.documents.pages(state.params.document)
+        text = "\n\n".join(page.text for page in pages)
+        if not text.strip():
+            raise Unsupported(
+                f"“{source}” has no text layer to summarize: it may be a scan."
+            )
+    text = text.strip()[:MOST_TEXT]
+    parts = cut(text)
+    runtime.logger.info("%s: %d characters.", source, len(text))
+    return state.set(source=source, characters=len(text), parts=parts)
+
+
+def cut(text: str, most: int = MOST_CHARACTERS) -> tuple[str, ...]:
+    """Return a text in parts of at most so many characters, cut between paragraphs.
+
+    A paragraph that is too long is cut between words, a word only if it has to be.
+    """
+    parts = []
+    while len(text) > most:
+        window = text[: most + 1]
+        places = (window.rfind("\n\n"), window.rfind("\n"), window.rfind(" "))
+        at = next((place for place in places if place > most // 2), most)
+        parts.append(text[:at].strip())
+        text = text[at:].strip()
+    return tuple(filter(None, [*parts, text]))
+
+
+@predicate("{s.length_in_words}")
+def is_long(state: Summarizing) -> bool:
+    """Tell whether the text is read part by part."""
+    return len(state.parts) > 1
+
+
+class Part(BaseModel):
+    """One part of a long text, with whom to ask about it."""
+
+    text: str
+    agent: str
+
+
+def each_part(state: Summarizing) -> list[Part]:
+    """Return the parts of the text."""
+    return [Part(text=text, agent=state.params.agent) for text in state.parts]
+
+
+@node(timeout=600)
+async def note_part(part: Part, runtime: Runtime) -> str:
+    """Summarize one part."""
+    stage = runtime.profiles.stage("part", STAGES["part"])
+    reply = await runtime.agents.chat(
+        stage.agent or part.agent, stage.turns(part.text), **stage.options
+    )
+    return reply.text.strip()
+
+
+@node(timeout=900)
+async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
+    """Write the summary; whoever watches the run reads along."""
+    stage = runtime.profiles.stage("summary", STAGES["summary"])
+    text = "\n\n".join(state.notes or state.parts)
+    pieces = [
+        piece
+        async for piece in runtime.agents.chat_stream(
+            stage.agent or state.params.agent,
+            stage.turns(f"{wanted(state.params)}\n\n{text}"),
+            **stage.options,
+        )
+    ]
+    result = Result(
+        summary="".join(pieces).strip(),
+        source=state.source,
+        characters=state.characters,
+        parts=len(state.parts),
+    )
+    return state.set(result=result)
+
+
+def wanted(params: Params) -> str:
+    """Return what is asked of the summary."""
+    language = f" in {params.language}" if params.language else ""
+    return f"Summarize this in {LENGTHS[params.length]}{language}:"
+
+
+note_parts = parallel(note_part, over=each_part, into="notes", limit=4)
+
+summarize = Workflow(
+    "summarize",
+    title="Summarize",
+    description="Summarizes a text or a document with an agent; a long one part by part.",
+    state=Summarizing,
+    start=read_text,
+    routes={
+        read_text: [when(is_long, note_parts), otherwise(write_summary)],
+        note_parts: write_summary,
+    },
+    stages=STAGES,
+)

@@ -1,0 +1,120 @@
+"""Profiles: named ways to run a workflow's stages; and what runs may spend."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models.agents import NAME
+from workflows.models.runs import Run
+
+
+class Profile(models.Model):
+    """For some stages of one workflow: another agent, prompt or options."""
+
+    workflow_name = models.CharField(max_length=100)
+    name = models.CharField(max_length=60, validators=[NAME])
+    description = models.TextField(blank=True, default="")
+    # stage → the fields that differ from the workflow's: agent, prompt, options
+    stages = models.JSONField(blank=True, default=dict)
+    # its share of the runs that are launched without choosing one; 0 = none of them
+    weight = models.PositiveIntegerField(
+        default=0, validators=[MaxValueValidator(1_000_000)]
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["workflow_name", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["workflow_name", "name"], name="profile_name_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.name
+
+
+class Scope(models.TextChoices):
+    """Whose calls a budget counts together."""
+
+    RUN = "run", "One run"
+    WORKFLOW = "workflow", "All runs of a workflow"
+    DAY = "day", "All runs of a day"
+
+
+class Budget(models.Model):
+    """How much may be spent before a person is asked; nothing fails because of it."""
+
+    name = models.CharField(max_length=60, unique=True, validators=[NAME])
+    scope = models.CharField(max_length=10, choices=Scope.choices)
+    workflow_name = models.CharField(  # "" = of every workflow
+        max_length=100, blank=True, default=""
+    )
+    tokens = models.PositiveBigIntegerField(  # in and out together; null = any
+        null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    cost = models.DecimalField(  # null = any
+        max_digits=14,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+    )
+    groups = models.JSONField(blank=True, default=list)  # who may raise it; [] = any
+    is_enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(tokens__isnull=False) | Q(cost__isnull=False),
+                name="budget_limits_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(scope__in=Scope.values), name="budget_scope_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.name
+
+    def clean(self) -> None:
+        """Refuse a budget of nothing. Raises ValidationError."""
+        if self.tokens is None and self.cost is None:
+            raise ValidationError("Limit the tokens, the money, or both.")
+
+
+class BudgetRaise(models.Model):
+    """That a person allowed more: for the run, the workflow or the day it was about."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="raises")
+    run = models.ForeignKey(  # the one that asked
+        Run, null=True, on_delete=models.SET_NULL, related_name="budget_raises"
+    )
+    workflow_name = models.CharField(max_length=100, blank=True, default="")
+    day = models.DateField()
+    tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=14, decimal_places=4, default=0)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    by_name = models.CharField(max_length=150)  # survives the account
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        """Return of which budget."""
+        return f"more of {self.budget}"

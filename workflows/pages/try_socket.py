@@ -1,0 +1,98 @@
+"""The socket that tries an agent out: a question comes in, the answer as it grows goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, cast
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.template.loader import render_to_string
+
+from workflows.execution.database import in_database
+from workflows.models import Agent
+from workflows.pages import access
+from workflows.pages.agent_forms import TryForm
+from workflows.pages.consumers import REFUSED
+from workflows.pages.trying import Trial
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.1  # between two drawings of a growing answer
+
+
+class TrySocket(AsyncWebsocketConsumer):
+    """One page that tries one agent; a new question ends the answer to the last one."""
+
+    async def connect(self) -> None:
+        """Let in who may set up agents."""
+        self._task: asyncio.Task[None] | None = None
+        person = cast("User", self.scope["user"])
+        await self.accept()
+        if not await in_database(access.may_manage_agents, person):
+            await self.close(REFUSED)
+
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
+        """Ask no further."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def receive(
+        self,
+        text_data: str | None = None,
+        bytes_data: bytes | None = None,  # noqa: ARG002 - Channels' signature
+    ) -> None:
+        """Take a question; whatever is none is left aside."""
+        prompt = prompt_in(text_data or "")
+        if prompt is None:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.create_task(self._answer(prompt))
+
+    async def _answer(self, prompt: str) -> None:
+        form = TryForm({"prompt": prompt})
+        agent_id = self.scope["url_route"]["kwargs"]["agent_id"]
+        person = cast("User", self.scope["user"])
+        agent = await in_database(Agent.objects.filter(pk=agent_id).first)
+        trial = Trial(agent.name if agent else "", prompt, person.pk)
+        if agent is None or not form.is_valid():
+            trial.error = "Ask it something, in at most 20,000 characters."
+            trial.is_over = True
+            await self._show(trial)
+            return
+        await self._show(trial)
+        try:
+            shown = time.monotonic()
+            async for _ in trial.pieces():
+                if time.monotonic() - shown >= PAUSE_SECONDS:
+                    await self._show(trial)
+                    shown = time.monotonic()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("An agent could not be tried out.")
+            trial.error = "That failed on our side; the server's log tells why."
+        await self._show(trial)
+
+    async def _show(self, trial: Trial) -> None:
+        html = render_to_string(
+            "agents/agent.html#try-answer", {"trial": trial, "oob": True}
+        )
+        await self.send(text_data=html)
+
+
+def prompt_in(text: str) -> str | None:
+    """Return the question of a message of the page, None for anything else."""
+    try:
+        sent = json.loads(text)
+    except ValueError:
+        return None
+    body = sent.get("body") if isinstance(sent, dict) else None
+    prompt = body.get("prompt") if isinstance(body, dict) else None
+    return prompt if isinstance(prompt, str) else None

@@ -1,0 +1,85 @@
+"""Profiles of a workflow: compared by what came of them, and each to be changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from workflows import audit, profile_outcomes, profiles
+from workflows.models import Profile
+from workflows.pages import access
+from workflows.pages.access import members_only
+from workflows.pages.catalog import entry
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.profile_forms import ProfileForm
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from workflows.pages.requests import HtmxRequest
+
+INVALID = 422
+MANAGE = "change profiles"
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
+    """Show the profiles of a workflow beside each other."""
+    found = system.find_workflow(name)
+    known = {one.name: one for one in profiles.of_workflow(found)}
+    compared = profile_outcomes.compare(name, [profiles.OWN, *known])
+    forks = profile_outcomes.forks(name, [one.name for one in compared])
+    context = {
+        "workflow": entry(found),
+        "rows": [(one, known.get(one.name)) for one in compared],
+        "forks": forks,
+        "has_stages": bool(found.stages),
+        "may_manage": access.may_manage_agents(request.user),
+    }
+    return render(request, "workflows/profiles.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@members_only
+@answers_request_errors
+def profile(
+    request: HtmxRequest, name: str, profile_id: int | None = None
+) -> HttpResponse:
+    """Show a profile or a new one; keep what is sent."""
+    access.require(access.may_manage_agents(request.user), MANAGE)
+    found = system.find_workflow(name)
+    instance = None
+    if profile_id:
+        instance = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
+    form = ProfileForm(found, request.POST or None, instance=instance)
+    if request.method == "POST" and form.is_valid():
+        saved = form.save()
+        audit.note("save profile", by=request.user, reason=f"{name}: {saved.name}")
+        messages.success(request, f"“{saved}” was saved.")
+        return redirect("profiles", name=name)
+    context = {"form": form, "profile": instance, "workflow": entry(found)}
+    status = INVALID if request.method == "POST" else 200
+    return render(request, "workflows/profile.html", context, status=status)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResponse:
+    """Delete a profile; runs keep what they were launched with."""
+    access.require(access.may_manage_agents(request.user), MANAGE)
+    found = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
+    found.delete()
+    audit.note("delete profile", by=request.user, reason=f"{name}: {found.name}")
+    messages.success(request, f"“{found}” was deleted.")
+    return redirect("profiles", name=name)

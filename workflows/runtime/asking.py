@@ -1,0 +1,287 @@
+"""Agents, made real: each call looks its agent up, asks, and is told to whoever records.
+
+The agent's settings are read for each call, so that a key that was put right is used at
+once. Nothing here keeps a key longer than its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from workflows.execution.database import when_there
+from workflows.models import CallStatus, Capability
+from workflows.runtime.agent_rows import find_service
+from workflows.runtime.answers import answer_in
+from workflows.runtime.errors import BadAnswer, Invalid, ProviderError, Unsupported
+from workflows.runtime.protocols import Answer, NodeContext
+from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
+from workflows.runtime.upstream import Spent, pooled
+from workflows.runtime.upstream.messages import (
+    body_of,
+    conversation,
+    functions,
+    tool_calls,
+    with_images,
+)
+
+if TYPE_CHECKING:
+    from workflows.runtime.upstream import Clients, Service
+
+Result = TypeVar("Result")
+
+REPAIRS = 1  # times an agent is asked to put right what does not fit
+
+
+@dataclass(slots=True)
+class Call:
+    """One call that has ended, as whoever records it is told."""
+
+    kind: str
+    service: Service
+    spent: Spent
+    context: NodeContext | None
+    status: str = CallStatus.COMPLETED
+    error: ProviderError | None = None
+
+
+class Ledger(Protocol):
+    """Who is asked before a call, and told of it: the run's books."""
+
+    async def allow(self, context: NodeContext | None) -> None:
+        """Return when the next call may be made. Raises Paused when it may not yet."""
+
+    def enter(self, call: Call) -> None:
+        """Record a call that has ended."""
+
+    def words(self, call: Call) -> Words:
+        """Return where the words of a streamed answer are shown as they arrive."""
+
+
+class Words(Protocol):
+    """A text that grows while people watch."""
+
+    def add(self, piece: str) -> None:
+        """Show a piece more."""
+
+    async def end(self) -> None:
+        """Show it no longer: the answer is complete, or will never be."""
+
+
+@dataclass(frozen=True)
+class StoredAgents:
+    """The agents that administrators have set up."""
+
+    ledger: Ledger
+    token: str = ""  # given at launch: used in place of the stored keys
+    clients: Callable[[], Clients] = pooled
+    context: NodeContext | None = None
+
+    def at(self, context: NodeContext) -> StoredAgents:
+        """Return these agents for one node: what it asks is recorded on its stage."""
+        return replace(self, context=context)
+
+    async def chat(
+        self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
+    ) -> Reply:
+        """Return the whole answer."""
+        service = await self._service(agent, Capability.CHAT, token)
+        messages = conversation(prompt, service.system_prompt)
+        body = body_of(service.options, options)
+
+        async def ask(spent: Spent) -> Any:
+            return await service.chat(self.clients(), messages, body, spent)
+
+        message, spent = await self._recorded("chat", service, ask)
+        return reply_of(message, service, spent)
+
+    async def chat_stream(
+        self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
+    ) -> AsyncGenerator[str, None]:
+        """Yield the answer as it arrives; who watches the run reads along."""
+        service = await self._service(agent, Capability.CHAT, token)
+        messages = conversation(prompt, service.system_prompt)
+        body = body_of(service.options, options)
+        await self.ledger.allow(self.context)
+        call = Call("chat_stream", service, Spent(), self.context)
+        words = self.ledger.words(call)
+        pieces = service.stream(self.clients(), messages, body, call.spent)
+        call.status = CallStatus.CANCELLED  # unless it comes to its end
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    words.add(piece)
+                    yield piece
+            call.status = CallStatus.COMPLETED
+        except ProviderError as error:
+            call.status, call.error = CallStatus.FAILED, error
+            raise
+        finally:
+            await asyncio.shield(words.end())
+            self.ledger.enter(call)
+
+    async def vision(
+        self,
+        agent: str,
+        prompt: Prompt,
+        images: Sequence[bytes | str],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Return the answer about at least one image."""
+        service = await self._service(agent, Capability.VISION, token)
+        said = conversation(prompt, service.system_prompt)
+        messages = with_images(said, images, service.agent)
+        body = body_of(service.options, options)
+
+        async def ask(spent: Spent) -> Any:
+            return await service.chat(self.clients(), messages, body, spent)
+
+        message, spent = await self._recorded("vision", service, ask)
+        return reply_of(message, service, spent)
+
+    async def tools(
+        self,
+        agent: str,
+        prompt: Prompt,
+        tools: Sequence[Tool],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> tuple[ToolCall, ...]:
+        """Return the functions the agent asks for."""
+        service = await self._service(agent, Capability.TOOLS, token)
+        messages = conversation(prompt, service.system_prompt)
+        body = {**body_of(service.options, options), "tools": functions(tools)}
+
+        async def ask(spent: Spent) -> tuple[ToolCall, ...]:
+            message = await service.chat(self.clients(), messages, body, spent)
+            return tool_calls(message, tools)
+
+        calls, _ = await self._recorded("tools", service, ask)
+        return calls
+
+    async def embed(
+        self,
+        agent: str,
+        texts: Sequence[str],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> tuple[tuple[float, ...], ...]:
+        """Return one vector for each text."""
+        service = await self._service(agent, Capability.EMBED, token)
+        if not texts:
+            return ()
+        if not all(texts):
+            raise Invalid("An empty text has no vector: leave it out.")
+        body = body_of(service.options, options)
+
+        async def ask(spent: Spent) -> tuple[tuple[float, ...], ...]:
+            return await service.embed(self.clients(), texts, body, spent)
+
+        vectors, _ = await self._recorded("embed", service, ask)
+        return vectors
+
+    async def ask(
+        self,
+        agent: str,
+        prompt: Prompt,
+        answer: type[Answer],
+        *,
+        token: str | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Return the answer as that model; one that does not fit is asked for again.
+
+        Each round is a call of its own. Raises BadAnswer: it would not fit either.
+        """
+        service = await self._service(agent, Capability.CHAT, token)
+        messages = conversation(prompt, service.system_prompt)
+        messages.insert(0, {"role": "system", "content": instruction(answer)})
+        body = body_of(service.options, options)
+
+        async def ask(spent: Spent) -> Any:
+            return await service.chat(self.clients(), messages, body, spent)
+
+        for left in range(REPAIRS, -1, -1):
+            message, _ = await self._recorded("ask", service, ask)
+            text = message.content or ""
+            try:
+                return answer_in(text, answer)
+            except BadAnswer as wrong:
+                if not left:
+                    raise BadAnswer(
+                        f"The agent “{service.agent}” did not answer as"
+                        f" {answer.__name__}, also when asked again: {wrong}"
+                    ) from wrong
+                messages.extend(repair(text, wrong))
+        raise AssertionError("the last round returns or raises")
+
+    # -- inside -----------------------------------------------------------------------
+
+    async def _service(
+        self, agent: str, capability: Capability, token: str | None
+    ) -> Service:
+        """Return how an agent is asked. Raises NotFound, Unavailable, Unsupported."""
+        service = await when_there(find_service, agent)
+        if capability.value not in service.capabilities:
+            raise Unsupported(
+                f"The agent “{service.agent}” is not set up for this:"
+                f" {capability.label.lower()}. Tick it on the agent's page if its model"
+                " can, or choose another agent."
+            )
+        return service.with_key(token or self.token)
+
+    async def _recorded(
+        self,
+        kind: str,
+        service: Service,
+        ask: Callable[[Spent], Awaitable[Result]],
+    ) -> tuple[Result, Spent]:
+        """Make a call when it may be made; whatever comes of it is recorded."""
+        await self.ledger.allow(self.context)
+        call = Call(kind, service, Spent(), self.context)
+        call.status = CallStatus.CANCELLED  # unless it comes to its end
+        try:
+            result = await ask(call.spent)
+            call.status = CallStatus.COMPLETED
+        except ProviderError as error:
+            call.status, call.error = CallStatus.FAILED, error
+            raise
+        finally:
+            self.ledger.enter(call)
+        return result, call.spent
+
+
+def reply_of(message: Any, service: Service, spent: Spent) -> Reply:
+    """Return a message of the package as our reply."""
+    return Reply(
+        message.content or "", service.model, spent.tokens_in, spent.tokens_out
+    )
+
+
+def instruction(answer: type[Answer]) -> str:
+    """Return what makes a model answer as JSON of this shape."""
+    schema: Mapping[str, Any] = answer.model_json_schema()
+    return (
+        "Answer with one JSON object and nothing else, no words around it. It fits this"
+        f" JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
+    )
+
+
+def repair(text: str, wrong: BadAnswer) -> list[dict[str, Any]]:
+    """Return the messages that ask for an answer that fits."""
+    return [
+        {"role": "assistant", "content": text},
+        {
+            "role": "user",
+            "content": f"That did not fit: {wrong} Answer again with one JSON object"
+            " that fits the schema, and nothing else.",
+        },
+    ]

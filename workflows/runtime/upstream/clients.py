@@ -1,0 +1,91 @@
+"""Clients with pooled connections, one for each endpoint and event loop.
+
+A client holds no key: each request brings its own, so that one given at launch reaches
+nobody else's calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openai import AsyncOpenAI
+
+CONNECTIONS = 200  # to one endpoint at once; further calls wait for one
+IDLE_CONNECTIONS = 40  # kept open for the next calls
+CONNECT_SECONDS = 10.0
+NO_KEY = "none"  # what the package asks for; each request overrides it
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider listens, and how patient we are."""
+
+    kind: str
+    base_url: str
+    api_version: str
+    timeout_seconds: float
+
+    def headers(self, key: str) -> Mapping[str, str]:
+        """Return what identifies us; a server without keys gets the usual stand-in."""
+        if self.kind == "azure":
+            return {"api-key": key or NO_KEY}
+        return {"Authorization": f"Bearer {key or NO_KEY}"}
+
+
+class Clients:
+    """The clients of one event loop."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._clients: dict[Endpoint, AsyncOpenAI] = {}
+
+    def get(self, endpoint: Endpoint) -> AsyncOpenAI:
+        """Return the client of an endpoint."""
+        if endpoint not in self._clients:
+            self._clients[endpoint] = _made(endpoint)
+        return self._clients[endpoint]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+
+def _made(endpoint: Endpoint) -> AsyncOpenAI:
+    # a second of work that a process without calls is spared
+    import httpx  # noqa: PLC0415
+    from openai import AsyncAzureOpenAI, AsyncOpenAI  # noqa: PLC0415
+
+    patience = endpoint.timeout_seconds
+    http = httpx.AsyncClient(
+        limits=httpx.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=IDLE_CONNECTIONS
+        ),
+        timeout=httpx.Timeout(patience, connect=min(CONNECT_SECONDS, patience)),
+    )
+    if endpoint.kind == "azure" and endpoint.api_version:
+        return AsyncAzureOpenAI(
+            azure_endpoint=endpoint.base_url,
+            api_version=endpoint.api_version,
+            api_key=NO_KEY,
+            http_client=http,
+            max_retries=0,  # ours are told and recorded
+        )
+    return AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=NO_KEY, http_client=http, max_retries=0
+    )
+
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Clients] = WeakKeyDictionary()
+
+
+def pooled() -> Clients:
+    """Return the clients of the running event loop."""
+    return _pools.setdefault(asyncio.get_running_loop(), Clients())

@@ -1,0 +1,140 @@
+"""What can go wrong with a request, as our own kinds of error, each in a sentence."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+
+import httpx
+import openai
+
+from workflows.runtime.errors import (
+    BadAnswer,
+    Invalid,
+    NotAccepted,
+    NotFound,
+    ProviderError,
+    TimedOut,
+    UpstreamFailed,
+)
+
+FAILURES = (openai.OpenAIError, httpx.HTTPError, ValueError, TypeError, OSError)
+WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
+MOST_WAIT_SECONDS = 60.0  # that a server may ask us to wait; beyond it we give up
+MOST_SAID = 500  # characters of what a server says of its failure
+
+REFUSED = (401, 403)
+UNKNOWN = 404
+TOO_MANY = 429
+LEAST_FAILURE = 500  # what is below is our own mistake
+
+
+def wait_after(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
+    """Return whether to try again, or after how many seconds: a hook for stamina."""
+    if isinstance(error, openai.APITimeoutError):
+        return isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
+    if isinstance(error, openai.APIConnectionError | httpx.TransportError):
+        return not isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
+    if not isinstance(error, openai.APIStatusError):
+        return False
+    if error.status_code not in WORTH_ANOTHER_TRY or error.code == "insufficient_quota":
+        return False
+    asked = retry_after(error.response.headers)
+    if asked is None:
+        return True
+    return max(asked, 0.001) if asked <= MOST_WAIT_SECONDS else False
+
+
+def retry_after(headers: httpx.Headers) -> float | None:
+    """Return the seconds a server asks us to wait, None if it does not say."""
+    milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after", "")
+    try:
+        if milliseconds:
+            return max(float(milliseconds) / 1_000, 0.0)
+        return max(float(value), 0.0) if value else None
+    except ValueError:
+        pass
+    moment = email.utils.parsedate_tz(value)
+    if moment is None:
+        return None
+    return max(email.utils.mktime_tz(moment) - dt.datetime.now(dt.UTC).timestamp(), 0.0)
+
+
+def in_our_words(  # noqa: PLR0911 - a kind of error each
+    error: Exception, *, agent: str, provider: str, tries: int, secrets: tuple[str, ...]
+) -> ProviderError:
+    """Return an error of ours for one of the package's, without any of the secrets."""
+    who = f"“{provider}”, asked for the agent “{agent}”,"
+    if isinstance(error, ProviderError):
+        return error
+    if isinstance(error, openai.APIStatusError):
+        said = without(_said(error), secrets)
+        return _of_status(error, who, said, _times(tries))
+    if isinstance(
+        error, openai.APITimeoutError | TimeoutError | httpx.TimeoutException
+    ):
+        return TimedOut(
+            f"{who} did not answer in time{_times(tries)}. A longer timeout can be set"
+            " on the provider's page."
+        )
+    if isinstance(error, httpx.TransportError):
+        why = without(str(error), secrets)
+        return UpstreamFailed(f"{who} broke off while it answered: {_cut(why)}")
+    if isinstance(error, openai.APIConnectionError):
+        why = without(str(error.__cause__ or error) or type(error).__name__, secrets)
+        return UpstreamFailed(f"{who} could not be reached{_times(tries)}: {_cut(why)}")
+    if isinstance(error, openai.APIError):
+        return UpstreamFailed(
+            f"{who} failed while it answered: {_cut(without(str(error), secrets))}"
+        )
+    return BadAnswer(
+        f"{who} answered what is not the JSON it should be{_times(tries)}:"
+        f" {_cut(without(str(error), secrets))}"
+    )
+
+
+def _of_status(  # noqa: PLR0911 - a kind of status each
+    error: openai.APIStatusError, who: str, said: str, times: str
+) -> ProviderError:
+    status = error.status_code
+    if status in REFUSED:
+        return NotAccepted(
+            f"{who} did not accept the key ({status}): {said} Check the key of the"
+            " provider, or the token given at launch."
+        )
+    if status == UNKNOWN:
+        return NotFound(
+            f"{who} knows no such model or address ({status}): {said} Check the model"
+            " of the agent and the address of the provider."
+        )
+    if status == TOO_MANY:
+        asked = retry_after(error.response.headers)
+        wait = f" It asks to wait {asked:,.0f} s." if asked else ""
+        return UpstreamFailed(f"{who} gets too many requests{times}: {said}{wait}")
+    if status < LEAST_FAILURE:
+        return Invalid(f"{who} refused the request ({status}): {said}")
+    return UpstreamFailed(f"{who} failed ({status}){times}: {said}")
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """Return what the server says, as a sentence."""
+    body = error.body
+    told = body.get("message") if isinstance(body, dict) else None
+    text = _cut(str(told or error.response.reason_phrase or "no reason given"))
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _times(tries: int) -> str:
+    return f" in {tries} tries" if tries > 1 else ""
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
+
+
+def without(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text with every secret in it blotted out."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "•••")
+    return text
