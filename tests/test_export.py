@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import cast
 
 import pytest
@@ -15,7 +16,7 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 
 from tests.factories import make_run
-from workflows.models import Status
+from workflows.models import AgentCall, CallStatus, Status
 from workflows.pages import export, walk
 from workflows.pages.export import defused
 from workflows.system import system
@@ -70,6 +71,38 @@ def test_csv_has_a_row_a_run_and_the_chosen_fields(admin: User) -> None:
     assert rows[0]["error_message"] == '\'=HYPERLINK("x")\n"quoted", ü'
     assert rows[0]["params.n"] == "'=1+1"
     assert rows[0]["labels"] == "'-to check"
+
+
+def test_every_file_tells_what_the_agents_of_a_run_took(admin: User) -> None:
+    make_run(profile_name="careful")
+    run = make_run()
+    for _ in range(2):
+        AgentCall.objects.create(
+            run=run,
+            kind="chat",
+            agent_name="writer",
+            provider_name="Local",
+            model="tiny",
+            tokens_in=7,
+            tokens_out=5,
+            cost=Decimal("0.25"),
+            latency_ms=10,
+            status=CallStatus.COMPLETED,
+        )
+    asked, other = table(admin)
+    assert (asked["agent_calls"], asked["tokens_in"], asked["tokens_out"]) == (
+        "2",
+        "14",
+        "10",
+    )
+    assert Decimal(asked["cost"]) == Decimal("0.5")
+    assert (other["profile"], other["agent_calls"], other["cost"]) == (
+        "careful",
+        "0",
+        "",
+    )
+    [line, _] = "".join(parts(admin, "jsonl")).splitlines()
+    assert json.loads(line)["tokens_in"] == 14
 
 
 def test_json_and_json_lines_are_whole(admin: User) -> None:

@@ -89,11 +89,20 @@ def everything_shown(admin: User, runs: list[Run]) -> str:
             reverse(f"admin:workflows_{kind}_change", args=[row.pk])
             for row in model._default_manager.all()  # noqa: SLF001
         ]
+    exports = [page.get(f"/runs/export.{kind}") for kind in ("csv", "jsonl", "json")]
+    exported = [asyncio.run(whole(answer)) for answer in exports]
     answers = [page.get(path) for path in paths]
     assert {answer.status_code for answer in answers} == {200}
     dumped = io.StringIO()
     call_command("dumpdata", "workflows", stdout=dumped)
-    return "\n".join([*(one.content.decode() for one in answers), dumped.getvalue()])
+    shown = [one.content.decode() for one in answers]
+    return "\n".join([*shown, *exported, dumped.getvalue()])
+
+
+async def whole(answer: Any) -> str:
+    """Return a file that is written as it is read."""
+    parts = [part.decode() async for part in answer.streaming_content]
+    return "".join(parts)
 
 
 async def heard(channel: str) -> str:

@@ -13,9 +13,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workflows import usage
 from workflows.execution.database import in_database
 from workflows.pages.columns import as_text
 from workflows.pages.walk import all_of
+from workflows.usage import Usage
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -47,6 +49,8 @@ HEAD = (
     "error_code",
     "error_node",
     "error_message",
+    "profile",
+    *Usage().columns(),
 )
 
 
@@ -101,11 +105,12 @@ class Export:
         return "[\n" if self.kind == "json" else ""
 
     def _rows(self, runs: Sequence[Run]) -> str:
+        used = usage.of_runs(run.pk for run in runs)
         return _lines(
             [
                 _cell(value)
                 for value in (
-                    *told(run).values(),
+                    *told(run, used.get(run.pk)).values(),
                     *(f.of(run) for f in self.columns.fields),
                 )
             ]
@@ -113,9 +118,11 @@ class Export:
         )
 
     def _objects(self, runs: Sequence[Run]) -> str:
+        used = usage.of_runs(run.pk for run in runs)
+        objects = [_object(run, used.get(run.pk)) for run in runs]
         if self.kind == "json":
-            return ",\n".join(_object(run) for run in runs)
-        return "".join(f"{_object(run)}\n" for run in runs)
+            return ",\n".join(objects)
+        return "".join(f"{one}\n" for one in objects)
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> str:
@@ -124,8 +131,8 @@ def _lines(rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def told(run: Run) -> dict[str, Any]:
-    """Return what every kind of file tells of a run."""
+def told(run: Run, used: Usage | None) -> dict[str, Any]:
+    """Return what every kind of file tells of a run, with what its agents took."""
     elapsed = run.elapsed if run.is_ended else None
     values = (
         str(run.pk),
@@ -140,13 +147,16 @@ def told(run: Run) -> dict[str, Any]:
         run.error_code,
         run.error_node,
         run.error_message,
+        run.profile_name,
+        *(used or Usage()).columns().values(),
     )
     return dict(zip(HEAD, values, strict=True))
 
 
-def _object(run: Run) -> str:
+def _object(run: Run, used: Usage | None) -> str:
     return json.dumps(
-        {**told(run), "params": run.params, "result": run.result}, ensure_ascii=False
+        {**told(run, used), "params": run.params, "result": run.result},
+        ensure_ascii=False,
     )
 
 
