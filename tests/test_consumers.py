@@ -106,13 +106,14 @@ async def change(run: Run, **fields: Any) -> None:
 async def nudge(run: Run, **message: Any) -> None:
     layer = get_channel_layer()
     assert layer is not None
-    await layer.group_send(live.group(run.pk), {"type": "run.changed", **message})
+    versions = {run.pk: message.get("version")}
+    await layer.group_send(live.PAGES, live.changed(versions))
 
 
 async def nudge_lists() -> None:
     layer = get_channel_layer()
     assert layer is not None
-    await layer.group_send(live.RUNS, {"type": "runs.changed"})
+    await layer.group_send(live.PAGES, live.changed({}))
 
 
 @pytest.fixture

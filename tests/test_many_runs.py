@@ -59,7 +59,7 @@ async def until_all_completed() -> None:
     layer = get_channel_layer()
     assert layer is not None
     channel = await layer.new_channel()
-    await layer.group_add(live.RUNS, channel)
+    await layer.group_add(live.PAGES, channel)
     while not await in_database(all_completed):
         await layer.receive(channel)
 

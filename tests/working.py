@@ -39,7 +39,7 @@ async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
     layer = get_channel_layer()
     assert layer is not None
     channel = await layer.new_channel()
-    await layer.group_add(live.group(run_id), channel)
+    await layer.group_add(live.PAGES, channel)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             run = await in_database(Run.objects.get, pk=run_id)

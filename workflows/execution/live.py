@@ -2,8 +2,8 @@
 
 workers          a run is pending            → a worker looks at the queue
 workers          a run shall stop            → its worker cancels it
-run.<id>         the run has a new version   → its open pages render again
-runs             some runs changed           → open lists render again
+pages            these runs have new versions → their open pages and the lists render again
+pages            an agent's answer has grown  → the run's open pages render it again
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from channels.layers import BaseChannelLayer
 
 WORKERS = "workers"
-RUNS = "runs"
+PAGES = "pages"
 WORDS = "run.words"  # the type of a nudge: an agent's answer has grown
 SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
 TRIES = 3
@@ -37,9 +37,10 @@ REST_SECONDS = 1.0  # without nudges after one that did not go out
 PAUSE_SECONDS = 0.1  # between two nudges of one group: about ten a second
 
 
-def group(run_id: UUID | str) -> str:
-    """Return the name of the group whose pages show this run."""
-    return f"run.{run_id}"
+def changed(versions: Mapping[UUID, int | None]) -> dict[str, object]:
+    """Return the message that these runs have changed; None: to whatever version."""
+    told = {str(run_id): version for run_id, version in versions.items()}
+    return {"type": "runs.changed", "versions": told}
 
 
 async def send(to: str, message: Mapping[str, object]) -> None:
@@ -160,7 +161,7 @@ def pending_on_commit() -> None:
 
 def launched_on_commit() -> None:
     """Tell the lists that there is a new run; nobody has its page open yet."""
-    send_on_commit(RUNS, {"type": "runs.changed"})
+    send_on_commit(PAGES, changed({}))
 
 
 def cancel_on_commit(run_id: UUID) -> None:
@@ -170,13 +171,13 @@ def cancel_on_commit(run_id: UUID) -> None:
 
 def changed_on_commit(run_id: UUID) -> None:
     """Tell the pages of this run, and the lists, to look again."""
-    send_on_commit(group(run_id), {"type": "run.changed", "run": str(run_id)})
-    send_on_commit(RUNS, {"type": "runs.changed"})
+    send_on_commit(PAGES, changed({run_id: None}))
 
 
 class Announcer:
     """Announces what was committed, at most about ten times a second.
 
+    One message tells of all runs, so that many cost the channel layer no more than one.
     The first change goes out at once; those that follow within the pause are told
     together at its end, so that the last one is never left untold.
     """
@@ -195,10 +196,7 @@ class Announcer:
     async def _tell(self) -> None:
         while self._untold:
             versions, self._untold = self._untold, {}
-            for run_id, version in versions.items():
-                message = {"type": "run.changed", "run": str(run_id)}
-                await send(group(run_id), {**message, "version": version})
-            await send(RUNS, {"type": "runs.changed"})
+            await send(PAGES, changed(versions))
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def drain(self) -> None:

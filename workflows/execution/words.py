@@ -93,9 +93,7 @@ class LiveWords:
             )
 
     async def _tell(self) -> None:
-        await live.send(
-            live.group(self._run.pk), {"type": live.WORDS, "run": str(self._run.pk)}
-        )
+        await live.send(live.PAGES, {"type": live.WORDS, "run": str(self._run.pk)})
 
 
 def forget(run_id: UUID) -> None:

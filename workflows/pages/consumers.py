@@ -33,6 +33,7 @@ from workflows.execution import live, outages
 from workflows.execution.database import in_database
 from workflows.models import Run
 from workflows.pages import access, inbox
+from workflows.pages.hub import LISTS as LISTS_CHANGE
 from workflows.pages.hub import hub
 from workflows.pages.lists import LISTS
 from workflows.pages.outage import BROKEN, TRY_AGAIN_LATER
@@ -65,7 +66,7 @@ Draw = Callable[[], Awaitable[Drawing]]
 class LivePage(AsyncWebsocketConsumer):
     """One open page. Handlers only note that something changed; a task does the rest."""
 
-    group: str
+    showing: str  # what it wants to be told of: the id of a run, or hub.LISTS
     pause_seconds = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,7 +85,7 @@ class LivePage(AsyncWebsocketConsumer):
         if self._task is not None:
             self._task.cancel()
         if self._has_joined:
-            await hub.leave(self.group, self)
+            await hub.leave(self.showing, self)
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
         """Handle a message; no connection of this thread has to be looked after for it.
@@ -100,7 +101,7 @@ class LivePage(AsyncWebsocketConsumer):
         await handler(message)
 
     async def connect(self) -> None:
-        """Let members in, join the group, then catch up with what happened meanwhile."""
+        """Let members in, listen, then catch up with what happened meanwhile."""
         self._sent: dict[str, Region] = {}
         self._have: dict[Hashable, Drawing] = {}
         self._version: int | None = None
@@ -114,10 +115,10 @@ class LivePage(AsyncWebsocketConsumer):
             await self._refuse(REFUSED)
             return
         self.person = cast("User", person)
-        await hub.join(self.group, self)
+        await hub.join(self.showing, self)
         self._has_joined = True
         if not await self.prepare():
-            await hub.leave(self.group, self)
+            await hub.leave(self.showing, self)
             await self._refuse(GONE)
             return
         self._watch()
@@ -126,8 +127,8 @@ class LivePage(AsyncWebsocketConsumer):
         self._task = asyncio.create_task(self._keep_true())
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
-        """Leave the group."""
-        await hub.leave(self.group, self)
+        """Listen no longer."""
+        await hub.leave(self.showing, self)
 
     async def receive(
         self,
@@ -283,10 +284,10 @@ class RunSocket(LivePage):
     """The page of one run; words of an agent that arrive draw their part alone."""
 
     async def connect(self) -> None:
-        """Join the group of the run."""
+        """Listen to what happens to the run."""
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
         self._words = ("words", self.run_id)
-        self.group = live.group(self.run_id)
+        self.showing = str(self.run_id)
         self.see(dict(parse_qsl(self.scope["query_string"].decode())))
         await super().connect()
 
@@ -321,7 +322,7 @@ class RunSocket(LivePage):
 class ListSocket(LivePage):
     """A page that lists runs or questions."""
 
-    group = live.RUNS
+    showing = LISTS_CHANGE
     pause_seconds = LIST_PAUSE_SECONDS
 
     async def prepare(self) -> bool:

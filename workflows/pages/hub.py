@@ -1,7 +1,7 @@
-"""One ear a group for all open pages of this process.
+"""One ear for all open pages of this process.
 
-A channel a page would have every nudge copied, queued and delivered once a page. Here a
-group has one channel; what it hears is told to each page by a plain call.
+A channel a page would have every nudge copied, queued and delivered once a page. Here one
+channel hears of all runs; each page is told by a plain call, and only of what it shows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from workflows.execution import live, outages
 
+LISTS = "lists"  # what pages show that change with any run
 PAUSE_SECONDS = 1.0  # before listening again where that failed
 REJOIN_SECONDS = 30.0  # of silence, after which a channel layer may have been emptied
 
@@ -27,64 +28,81 @@ class Listener(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Ear:
-    """What listens to one group on one event loop."""
+    """What listens on one event loop."""
 
     ready: asyncio.Future[None]
-    pages: set[Listener] = field(default_factory=set)
+    pages: dict[str, set[Listener]] = field(default_factory=dict)  # by what they show
     task: asyncio.Task[None] | None = None
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Tell all pages."""
-        for page in tuple(self.pages):
+        """Tell the pages whom it concerns; a message that says nothing concerns all."""
+        if "versions" in message:
+            for run, version in message["versions"].items():
+                self._tell_those(run, {"version": version})
+            self._tell_those(LISTS, {})
+        elif "run" in message:
+            self._tell_those(message["run"], message)
+        else:
+            for showing in tuple(self.pages):
+                self._tell_those(showing, {})
+
+    def _tell_those(self, showing: str, message: Mapping[str, Any]) -> None:
+        for page in tuple(self.pages.get(showing, ())):
             page.note(message)
 
 
 class Hub:
-    """The groups that the pages of this process listen to."""
+    """The pages of this process that want to be told."""
 
     def __init__(self) -> None:
         """Start with nobody listening."""
-        self._ears: dict[tuple[asyncio.AbstractEventLoop, str], _Ear] = {}
+        self._ears: dict[asyncio.AbstractEventLoop, _Ear] = {}
 
-    async def join(self, group: str, page: Listener) -> None:
-        """Tell a page of every nudge from now on. Raises Unheard."""
+    async def join(self, showing: str, page: Listener) -> None:
+        """Tell a page of every nudge from now on that concerns what it shows.
+
+        That is the id of a run, or LISTS. Raises Unheard.
+        """
         loop = asyncio.get_running_loop()
-        ear = self._ears.get((loop, group))
+        ear = self._ears.get(loop)
         if ear is None:
-            ear = self._ears[loop, group] = _Ear(loop.create_future())
-            ear.task = asyncio.create_task(_listen(group, ear))
-        ear.pages.add(page)
+            ear = self._ears[loop] = _Ear(loop.create_future())
+            ear.task = asyncio.create_task(_listen(ear))
+        ear.pages.setdefault(showing, set()).add(page)
         try:
             await asyncio.shield(ear.ready)
         except BaseException:
-            await self.leave(group, page)
+            await self.leave(showing, page)
             raise
 
-    async def leave(self, group: str, page: Listener) -> None:
+    async def leave(self, showing: str, page: Listener) -> None:
         """Tell it nothing more; the last one to leave closes the ear."""
-        key = (asyncio.get_running_loop(), group)
-        ear = self._ears.get(key)
+        loop = asyncio.get_running_loop()
+        ear = self._ears.get(loop)
         if ear is None:
             return
-        ear.pages.discard(page)
+        those = ear.pages.get(showing, set())
+        those.discard(page)
+        if not those:
+            ear.pages.pop(showing, None)
         if not ear.pages:
-            del self._ears[key]
+            del self._ears[loop]
             if ear.task is not None:
                 ear.task.cancel()
                 with suppress(asyncio.CancelledError):
                     await ear.task
 
 
-async def _listen(group: str, ear: _Ear) -> None:
+async def _listen(ear: _Ear) -> None:
     """Listen until cancelled; after a failure again, and then all pages look."""
     while True:
         try:
-            async with live.listening(group) as heard:
+            async with live.listening(live.PAGES) as heard:
                 if ear.ready.done():
                     ear.tell({})  # something may have been missed
                 else:
                     ear.ready.set_result(None)
-                await _hear(group, ear, heard)
+                await _hear(ear, heard)
         except outages.Unheard as error:
             outages.messages.met(error)
             if not ear.ready.done():
@@ -93,14 +111,14 @@ async def _listen(group: str, ear: _Ear) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _hear(group: str, ear: _Ear, heard: live.Ear) -> None:
+async def _hear(ear: _Ear, heard: live.Ear) -> None:
     """Tell what is heard. Raises Unheard when the layer is lost."""
     while True:
         try:
             async with asyncio.timeout(REJOIN_SECONDS):
                 message = await heard.next()
         except TimeoutError:
-            await live.join(group, heard.channel)
+            await live.join(live.PAGES, heard.channel)
             message = {}
         ear.tell(message)
 
