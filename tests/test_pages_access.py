@@ -29,7 +29,14 @@ ARGUMENTS = {
     "profile_id": 1,
 }
 OPEN = {"favicon.ico"}
-DEEDS = ("run-cancel", "run-resume", "run-delete", "run-answer", "run-note")
+DEEDS = (
+    "run-cancel",
+    "run-resume",
+    "run-delete",
+    "run-answer",
+    "run-note",
+    "run-label",
+)
 
 
 def addresses() -> list[str]:

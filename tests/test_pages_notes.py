@@ -78,6 +78,40 @@ def test_a_note_goes_with_its_run(page: Client) -> None:
     assert not Note.objects.exists()
 
 
+# Labels ----------------------------------------------------------------------------------
+
+
+def test_a_label_is_put_on_and_taken_off(page: Client) -> None:
+    run = make_run()
+    page.post(f"/runs/{run.pk}/labels/", {"name": " To Check "})
+    assert list(run.labels.values_list("name", flat=True)) == ["to check"]
+    assert 'href="/runs/?label=to%20check"' in text_of(page, run)
+    answer = page.post(f"/runs/{run.pk}/labels/", {"off": "to check"}, headers=HTMX)
+    assert 'id="run-notes"' in answer.content.decode()
+    assert not run.labels.exists()
+
+
+def test_a_label_that_cannot_be_is_refused_with_a_sentence(page: Client) -> None:
+    run = make_run()
+    answer = page.post(f"/runs/{run.pk}/labels/", {"name": "a, b"}, headers=HTMX)
+    assert answer.status_code in {400, 422}
+    assert "a, b" in answer.content.decode()
+    assert not run.labels.exists()
+
+
+# What helps ------------------------------------------------------------------------------
+
+
+def test_who_may_see_the_workers_is_led_there(
+    page: Client, admin: User, sign_in: SignIn
+) -> None:
+    run = make_run(status=Status.PENDING)
+    assert "No worker is running." in text_of(page, run)
+    assert "/workers/" not in text_of(page, run)
+    notice = text_of(sign_in(admin), run).split('id="run-notice"')[1]
+    assert 'href="/workers/"' in notice.split("</div>")[0]
+
+
 # What went wrong -------------------------------------------------------------------------
 
 

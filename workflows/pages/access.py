@@ -104,6 +104,7 @@ class Rights:
     operate: bool = False
     note: bool = False
     trace: bool = False  # may read where in the code it failed
+    workers: bool = False  # may see the workers and the queue
     groups: frozenset[str] | None = frozenset()  # the viewer's; None answers everything
 
 
@@ -113,5 +114,6 @@ def rights(person: Person, run: Run) -> Rights:
         operate=may_operate_run(person, run),
         note=may_note_run(person, run),
         trace=bool(getattr(person, "is_staff", False)),
+        workers=may_see_workers(person),
         groups=groups_of(person),
     )

@@ -273,6 +273,11 @@ class RunPage:
         return list(self.run.notes.order_by("-id")[:MOST_ROWS])[::-1]
 
     @cached_property
+    def labels(self) -> Sequence[str]:
+        """The words on the run."""
+        return list(self.run.labels.values_list("name", flat=True))
+
+    @cached_property
     def children(self) -> Sequence[Run]:
         """The runs this one started."""
         children = self.run.children.order_by("-id").defer("params", "result", "graph")

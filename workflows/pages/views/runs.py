@@ -75,6 +75,21 @@ def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 @members_only
 @answers_request_errors
+def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Put a label on a run, or take the one off that `off` names."""
+    found = operable_run(request, run_id)
+    if off := request.POST.get("off", ""):
+        name = system.unlabel(run_id, off, by=request.user)
+        messages.success(request, f"The label “{name}” was taken off.")
+    else:
+        name = system.label(run_id, request.POST.get("name", ""), by=request.user)
+        messages.success(request, f"The run is labelled “{name}”.")
+    return after(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
 def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Delete an ended run with its history."""
     found = operable_run(request, run_id)
