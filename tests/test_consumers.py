@@ -260,6 +260,18 @@ async def test_a_page_is_told_to_come_again_when_something_is_away(
         assert await page.closed_with() == 4503
 
 
+async def test_a_page_that_may_show_something_older_is_sent_everything_again(
+    alice: User,
+) -> None:
+    run = await in_database(make_run, status=Status.COMPLETED)
+    async with opened(of_run(run), alice) as page:
+        await page.look()
+        await page.socket.send_to(text_data=consumers.STALE)
+        text = await page.look()
+        assert 'data-status="completed"' in text
+        assert 'id="run-log"' in text
+
+
 async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
     alice: User,
 ) -> None:

@@ -104,6 +104,13 @@
     requestAnimationFrame(tell);
     setTimeout(tell, 250);
   });
+  // The answer to a form was drawn before what the socket may have brought meanwhile: we
+  // ask for the newest, so that nothing older stays.
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (!event.detail.ctx?.response) return; // it came by the socket
+    const socket = document.querySelector("main")?.connection?.socket;
+    if (socket?.readyState === WebSocket.OPEN) socket.send("stale");
+  });
   document.addEventListener("htmx:after:swap", () => {
     mark(state);
     tellTimes();

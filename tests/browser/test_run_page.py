@@ -13,7 +13,7 @@ from tests.browser.conftest import PATIENCE_MS, Visit, sign_in, status_is
 from tests.browser.test_looks import DESK, PHONE, look
 from tests.servers import RunningServer, running_server
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 UNTOUCHED = "window.untouched === true"
 expect.set_options(timeout=PATIENCE_MS)
 

@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 REFUSED, GONE = 4403, 4404  # close codes; the page does not come back after these
 SHOWN = "shown"  # what a page sends when it has swapped a drawing in
+STALE = "stale"  # and when an answer to a form may have put something older there
 SEE = "see "  # and when its reader looks elsewhere: the query of the new address
 MOST_SEEN = 2_000  # characters of such a query
 PATIENCE_SECONDS = 15  # for that word; then it gets the next drawing anyway
@@ -138,6 +139,9 @@ class LivePage(AsyncWebsocketConsumer):
         """Note that the page has shown the last drawing, or that its reader looks away."""
         if text_data == SHOWN:
             self._shown.set()
+        elif text_data == STALE:
+            self._sent.clear()
+            self.note({})
         elif text_data and text_data.startswith(SEE):
             query = text_data[len(SEE) :][:MOST_SEEN].lstrip("?")
             self.see(dict(parse_qsl(query)))
