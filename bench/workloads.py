@@ -15,8 +15,10 @@ import asyncio
 import base64
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Barrier
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -49,6 +51,7 @@ WORKLOADS = {
     "W5": Workload(100, 1),
 }
 
+REQUESTS = 4  # threads that launch, each with its connection
 LOOK_SECONDS = 0.02  # between two looks whether all is done
 
 _random = random.Random(20240229)  # noqa: S311 - a payload, not a secret
@@ -68,6 +71,8 @@ class Bench:
         self.started: dict[str, float] = {}  # run id → when its first node began
         self.at: list[float] = []  # when each step of the last run began
         self._payloads = [payload(workload.grow) for _ in range(workload.steps)]
+        self._requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="request")
+        self._all_here = Barrier(REQUESTS)
         self.registry = Registry()
         self.registry.register(self._workflow())
         self.system = System(self.registry)
@@ -107,6 +112,9 @@ class Bench:
         finally:
             await worker.drain()
             await working
+            for _ in range(REQUESTS):
+                self._requests.submit(self._hang_up)
+            await asyncio.to_thread(self._requests.shutdown)
 
     async def _warm(self) -> None:
         await asyncio.gather(*[self._from_outside() for _ in range(20)])
@@ -159,13 +167,16 @@ class Bench:
 
     async def _from_outside(self) -> str:
         """Launch on a thread that the worker has nothing to do with, as a view does."""
-        return await sync_to_async(self._launch, thread_sensitive=False)()
+        threads = self._requests
+        launch = sync_to_async(self._launch, thread_sensitive=False, executor=threads)
+        return await launch()
 
     def _launch(self) -> str:
-        try:
-            return str(self.system.execute("bench", {}).pk)
-        finally:
-            connection.close()  # back to the pool, as at the end of a request
+        return str(self.system.execute("bench", {}).pk)
+
+    def _hang_up(self) -> None:
+        self._all_here.wait()  # so that each thread closes its own connection
+        connection.close()
 
     async def _all_done(self) -> None:
         """Return when all runs completed; looks at the database now and then."""

@@ -56,6 +56,8 @@ def assigned(workflow: Known, run_id: UUID) -> Profile | None:
 
     The id decides, whose end is random: the same run always gets the same.
     """
+    if not workflow.stages:
+        return None  # nothing that a profile could set
     weighted = [one for one in of_workflow(workflow) if one.weight]
     if not weighted:
         return None

@@ -199,7 +199,6 @@ class System:
         deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
         if not queue.enqueue(run, deed):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
-        live.pending_on_commit()
         live.launched_on_commit()
         return run
 

@@ -23,7 +23,13 @@ from workflows.execution.database import calling_loop
 from workflows.execution.outages import Unheard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Mapping,
+        Sequence,
+    )
     from uuid import UUID
 
     from channels.layers import BaseChannelLayer
@@ -140,38 +146,50 @@ async def leave(to: str, channel: str) -> None:
             await layer.group_discard(to, channel)
 
 
-def send_on_commit(to: str, message: Mapping[str, object]) -> None:
-    """Send a nudge once the current transaction is committed; at once outside of one."""
-    transaction.on_commit(lambda: _send_from_thread(to, message))
+def send_on_commit(*nudges: tuple[str, Mapping[str, object]]) -> None:
+    """Send nudges once the current transaction is committed; at once outside of one.
+
+    Each is a group and its message. Those that are given together go together: a way
+    from this thread to the event loop takes longer than a nudge.
+    """
+    transaction.on_commit(lambda: _send_from_thread(nudges))
 
 
-def _send_from_thread(to: str, message: Mapping[str, object]) -> None:
+def _send_from_thread(nudges: Sequence[tuple[str, Mapping[str, object]]]) -> None:
     """Send on the event loop this thread works for: channels belong to their loop."""
     loop = calling_loop()
     if loop is None:
-        async_to_sync(send)(to, message)
+        async_to_sync(_send_all)(nudges)
     else:
-        asyncio.run_coroutine_threadsafe(send(to, message), loop)
+        asyncio.run_coroutine_threadsafe(_send_all(nudges), loop)
+
+
+async def _send_all(nudges: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+    for to, message in nudges:
+        await send(to, message)
+
+
+_LOOK: Mapping[str, object] = {"type": "runs.pending"}
 
 
 def pending_on_commit() -> None:
     """Tell the workers that a run is waiting."""
-    send_on_commit(WORKERS, {"type": "runs.pending"})
+    send_on_commit((WORKERS, _LOOK))
 
 
 def launched_on_commit() -> None:
-    """Tell the lists that there is a new run; nobody has its page open yet."""
-    send_on_commit(PAGES, changed({}))
+    """Tell the workers of a new run, and the lists; nobody has its page open yet."""
+    send_on_commit((WORKERS, _LOOK), (PAGES, changed({})))
 
 
 def cancel_on_commit(run_id: UUID) -> None:
     """Tell the worker that has this run to stop it."""
-    send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
+    send_on_commit((WORKERS, {"type": "run.cancel", "run": str(run_id)}))
 
 
 def changed_on_commit(run_id: UUID) -> None:
     """Tell the pages of this run, and the lists, to look again."""
-    send_on_commit(PAGES, changed({run_id: None}))
+    send_on_commit((PAGES, changed({run_id: None})))
 
 
 class Announcer:
