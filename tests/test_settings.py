@@ -116,12 +116,29 @@ def test_postgresql_gets_a_pool(tmp_path: Path) -> None:
     assert database["ENGINE"] == "django.db.backends.postgresql"
     assert (database["HOST"], database["PORT"]) == ("db.example.org", 5433)
     assert database["OPTIONS"]["pool"]["max_size"] == 9
+    assert database["CONN_HEALTH_CHECKS"], "none from before a restart is given out"
+    assert database["OPTIONS"]["tcp_user_timeout"] == 30_000
     assert database["CONN_MAX_AGE"] == 0
+
+
+@pytest.mark.parametrize(
+    ("lease", "milliseconds"), [("30", "60000"), ("600", "600000")]
+)
+def test_a_process_stopped_inside_a_transaction_does_not_keep_rows_locked(
+    tmp_path: Path, lease: str, milliseconds: str
+) -> None:
+    url = "postgres://somebody@db.example.org/runs"
+    found = settings_of(tmp_path, DATABASE_URL=url, LEASE_SECONDS=lease)
+    options = found["DATABASES"]["default"]["OPTIONS"]["options"]
+    assert options == f"-c idle_in_transaction_session_timeout={milliseconds}"
 
 
 def test_a_pooler_in_front_makes_ours_needless(tmp_path: Path) -> None:
     found = settings_of(tmp_path, DATABASE_URL="postgres://h/n", DATABASE_POOL_SIZE="0")
     assert "pool" not in found["DATABASES"]["default"]["OPTIONS"]
+    assert "options" not in found["DATABASES"]["default"]["OPTIONS"], (
+        "poolers refuse them"
+    )
 
 
 def test_redis_takes_the_messages_and_the_work_leaves_the_server(

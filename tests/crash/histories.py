@@ -19,13 +19,12 @@ def wait_until_ended(
     installation: Installation, *, seconds: float = 60
 ) -> dict[str, Any]:
     """Return the report once every run has ended."""
-
-    def report_of_ended() -> dict[str, Any] | None:
-        report: dict[str, Any] = installation.drive("report")
-        over = {"completed", "failed", "cancelled"}
-        return report if all(run["status"] in over for run in report["runs"]) else None
-
-    return wait_for(report_of_ended, what="all runs to end", seconds=seconds)  # type: ignore[no-any-return]
+    wait_for(
+        lambda: installation.drive("under_way") == 0,
+        what="all runs to end",
+        seconds=seconds,
+    )
+    return installation.drive("report")  # type: ignore[no-any-return]
 
 
 def check_history(report: dict[str, Any], rounds: int) -> None:

@@ -67,7 +67,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=PATIENCE_SECONDS * 5,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -230,6 +230,4 @@ def _moved(installation: Installation, steps: int) -> bool:
 
 
 def _all_ended(installation: Installation) -> bool:
-    return all(
-        run["status"] == "completed" for run in installation.drive("report")["runs"]
-    )
+    return bool(installation.drive("under_way") == 0)
