@@ -381,6 +381,10 @@ def test_what_was_typed_stays_and_a_token_does_not(
     assert "only-for-this-run" not in shown
 
 
-def test_a_workflow_that_asks_nobody_offers_neither(form: Client, db: None) -> None:
+def test_a_workflow_that_may_ask_offers_a_token_and_no_profiles(
+    form: Client, db: None
+) -> None:
     shown = form.get("/workflows/classify-document/").content.decode()
-    assert "launch-token" not in shown
+    assert "launch-token" in shown
+    assert "It cannot be launched yet." not in shown
+    assert "/workflows/classify-document/profiles/" not in shown

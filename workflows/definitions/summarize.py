@@ -61,7 +61,8 @@ class Params(BaseModel):
     agent: AgentRef = Field(
         "",
         title="Agent",
-        description="Asked at every stage for which the profile names no other.",
+        description="Asked at every stage for which the profile names no other; left "
+        "out, the default agent is.",
     )
 
     @model_validator(mode="after")

@@ -178,10 +178,10 @@ class AgentField(forms.ChoiceField):
 
 
 def agent_choices() -> list[tuple[str, str]]:
-    """Return the agents that may be asked, the default one first."""
+    """Return the agents that may be asked, and none of them."""
     rows = Agent.objects.filter(is_enabled=True).select_related("provider")
     named = [(one.name, f"{one.name} · {one.model}") for one in rows]
-    return [("", "The default agent"), *named]
+    return [("", NOTHING), *named]
 
 
 def key_of(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 
 from workflows import profiles
+from workflows.engine.adapters import schema
 from workflows.models import Agent
 from workflows.runtime.agent_rows import find_agent
 from workflows.runtime.errors import ProviderError
@@ -73,8 +74,18 @@ def initial_of(profile_name: str) -> dict[str, str]:
 
 
 def asking_form(workflow: Known, **options: Any) -> AskingForm | None:
-    """Return the form for a workflow that asks agents, None for any other."""
-    return AskingForm(workflow, **options) if workflow.stages else None
+    """Return the form for a workflow that may ask agents, None for any other."""
+    if not workflow.stages and not _takes_an_agent(workflow):
+        return None
+    return AskingForm(workflow, **options)
+
+
+def _takes_an_agent(workflow: Known) -> bool:
+    """Tell whether an agent can be chosen among the workflow's own values."""
+    kind = workflow.params_type
+    described = schema(kind) if kind is not None else {}
+    parts = described.get("properties", {}).values()
+    return any(part.get("reference") == "agent" for part in parts)
 
 
 def lack_of_agents() -> str:

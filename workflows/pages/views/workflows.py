@@ -78,7 +78,8 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     named = entry(found)
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
-    context |= {"asking": asking, "lacking": lack_of_agents() if asking else ""}
+    lacking = lack_of_agents() if found.stages else ""
+    context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.stages)}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 
