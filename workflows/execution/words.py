@@ -45,6 +45,7 @@ class LiveWords:
         )
         self._pieces: list[str] = []
         self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None  # outlives the end of `_task`
         self._more = asyncio.Event()
 
     def add(self, piece: str) -> None:
@@ -61,6 +62,8 @@ class LiveWords:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
+        if self._writing is not None:
+            await self._writing  # else it would put back what is removed here
         await self._try(LiveText.objects.filter(pk=self._row.pk).delete)
         await self._tell()
 
@@ -71,7 +74,8 @@ class LiveWords:
             self._pieces = ["".join(self._pieces)[-MOST_CHARACTERS:]]
             self._row.text = self._pieces[0].replace(RESERVED, "\ufffd")
             self._row.updated_at = timezone.now()
-            await asyncio.shield(self._try(self._write))
+            self._writing = asyncio.create_task(self._try(self._write))
+            await asyncio.shield(self._writing)
             await self._tell()
             await asyncio.sleep(PAUSE_SECONDS)
 
