@@ -20,7 +20,7 @@ from workflows.markings.legibility import legibility
 from workflows.markings.likeness import Likeness, resembles
 from workflows.markings.portions import portions
 from workflows.markings.reading import PageReading, merged
-from workflows.markings.scale import in_order, is_known
+from workflows.markings.scale import Level, in_order, is_known
 from workflows.markings.segments import Segment, segments_of
 from workflows.runtime.records import Box, Line, Page
 
@@ -34,6 +34,8 @@ _CAPITALS = 0.6  # of the letters of a stamp, at least
 _MOST_WORDS = 8
 _LETTERS = 3  # from here on, something was read
 _EDGE = 0.14  # of the page, where markings stand
+_INK = 0.5  # letters of ink beside a marking, from which there is more to read
+_WORD = 1.0  # and from which there may be a word
 _BANNERS = ("header", "footer", "stamp")
 
 
@@ -48,6 +50,13 @@ class _Seen:
     sure: float
     likeness: Likeness
     weight: float
+    before: float = 0.0  # letters of ink beside it that were not read
+    after: float = 0.0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether something stands beside it that was not read."""
+        return self.before > _INK or self.after > _INK
 
 
 def read_scan(looks: Sequence[Page]) -> PageReading:
@@ -152,6 +161,7 @@ def _seen(page: Page, layout: Layout | None) -> Iterator[_Seen]:
             _sure_at(page, finding.box),
             likeness,
             finding.weight,
+            *_beside(page, finding.box),
         )
     for segment in segments:
         if not any(_overlap(segment.box, box) for box in taken):
@@ -167,7 +177,8 @@ def _may_be(page: Page, segment: Segment, layout: Layout) -> Iterator[_Seen]:
     text, box, sure = segment.text, segment.box, _sure_at(page, segment.box)
     for likeness in resembles(text):
         weight = weight_at(kind) * likeness.score
-        yield _Seen(page.look, kind, text, box, sure, likeness, weight)
+        beside = _beside(page, box)
+        yield _Seen(page.look, kind, text, box, sure, likeness, weight, *beside)
 
 
 def _looks_like_a_stamp(text: str) -> bool:
@@ -185,6 +196,16 @@ def _sure_at(page: Page, box: Box) -> float:
     words = [word for line in page.lines for word in line.words]
     here = [word.sure for word in words if _overlap(word.box, box)]
     return sum(here) / len(here) if here else 1.0
+
+
+def _beside(page: Page, box: Box) -> tuple[float, float]:
+    """Return how much unread ink stands before and after a place, in letters."""
+    here = [line for line in page.lines if _overlap(line.box, box)]
+    if not here:
+        return 0.0, 0.0
+    first = min(here, key=lambda line: line.box.left)
+    last = max(here, key=lambda line: line.box.right)
+    return first.before, last.after
 
 
 def _in_text(plain: Page, layout: Layout | None) -> list[Finding]:
@@ -227,6 +248,8 @@ def _resolved(places: Sequence[list[_Seen]]) -> tuple[list[Finding], list[str]]:
         if exact:
             finding, doubt = _agreed(exact)
             findings.append(finding)
+            findings += _worn_off(place, finding)
+            doubt = doubt or _crowd(place, finding)
         else:
             finding, doubt = _likeliest(place)
             faint.append((finding, doubt))
@@ -237,6 +260,30 @@ def _resolved(places: Sequence[list[_Seen]]) -> tuple[list[Finding], list[str]]:
         if not _is_borne_out(finding, [f for f in findings if not f.is_faint]):
             doubts.append(doubt)
     return findings, doubts
+
+
+def _crowd(place: Sequence[_Seen], finding: Finding) -> str:
+    """Return the doubt about ink beside a marking, unless some look could read it."""
+    crowded = next((one for one in place if one.is_crowded), None)
+    if crowded is None or _says_more(finding, crowded):
+        return ""
+    return f"{_where(crowded)}, something beside “{finding.text}” could not be read."
+
+
+def _says_more(finding: Finding, one: _Seen) -> bool:
+    rank = finding.level.rank if finding.level else -1
+    return rank > _rank(one) or set(finding.caveats) > set(one.likeness.caveats)
+
+
+def _worn_off(place: Sequence[_Seen], finding: Finding) -> list[Finding]:
+    """Return what a marking may be with a word before it that wore off: TOP SECRET."""
+    before = max(one.before for one in place)
+    if finding.level is not Level.SECRET or before < _WORD:
+        return []
+    higher = {"level": Level.TOP_SECRET, "is_faint": True}
+    return [
+        finding.model_copy(update={**higher, "weight": _FAINT * finding.weight / 2})
+    ]
 
 
 def _is_borne_out(faint: Finding, clear: Sequence[Finding]) -> bool:

@@ -55,7 +55,8 @@ class Line:
     """Words that stand side by side, in the order in which they are read."""
 
     words: tuple[Word, ...]  # never empty
-    spread: float = 0.0  # widths of ink for each letter read; 0: not measured
+    before: float = 0.0  # letters of ink that stand before it and were not read
+    after: float = 0.0  # and after it
 
     @property
     def text(self) -> str:

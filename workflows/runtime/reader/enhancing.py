@@ -26,11 +26,10 @@ _BORDER = 0.012  # of the page: shadows of the glass lie there
 _ROOM = 0.008  # around what was read
 _LEAST_LETTERS = 2
 _BEYOND = 5.0  # line heights that are looked at before and after a line
-_ROW = 0.25  # of the darkest row: letters reach as far
 _COLUMN = 2  # pixels of ink
-_GAP = 1.2  # heights of letters between those of one line
+_HALF = 0.9  # letters from the middle of one to where the next would begin
+_REACH = 1.6  # letters that may be missing between those of one line
 _SPECK = 14  # pixels
-_NARROW, _NARROW_SIGNS = 0.5, " /|\\.,:;'`!I1-"
 
 
 def contrasted(grey: Grey) -> Grey:
@@ -118,32 +117,42 @@ def unread_ink(ink: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
             yield int(left), int(top), int(left + wide), int(top + high)
 
 
-def spread(ink: Grey, quad: Corners, others: Iterable[Corners], text: str) -> float:
-    """Return how far the ink of a line reaches, in widths of the letters read in it.
+def ink_beside(
+    ink: Grey,
+    quad: Corners,
+    others: Iterable[Corners],
+    letters: tuple[float, float, float],
+) -> tuple[float, float]:
+    """Return how much ink stands before and after the letters of a line, in letters.
 
-    About 1 when every letter was read; much more when something stands before or after
-    them that was not: "TOP" worn away before a SECRET. 0: there is no ink to measure.
+    About 0 when every letter was read; more when something stands beside them that was
+    not: what is left of the "TOP" that wore off before a SECRET.
     """
     ink = ink.copy()
     for other in others:
         cv2.fillPoly(ink, [np.asarray(other, dtype=np.int32)], 0)
-    strip, beyond = _strip(ink, quad)
-    strip = _without_specks(strip)
-    rows = (strip > 0).sum(axis=1)
-    if not rows.any():
-        return 0.0
-    high = int((rows > rows.max() * _ROW).sum())
-    across = np.flatnonzero((strip > 0).sum(axis=0) >= _COLUMN)
-    inside = across[(across >= beyond) & (across < strip.shape[1] - beyond)]
-    if not len(inside) or not high:
-        return 0.0
-    first, last = int(inside[0]), int(inside[-1])
-    for at in across[across < first][::-1]:
-        first = int(at) if first - at <= _GAP * high else first
-    for at in across[across > last]:
-        last = int(at) if at - last <= _GAP * high else last
-    letters = sum(_NARROW if sign in _NARROW_SIGNS else 1.0 for sign in text)
-    return round((last - first + 1) / (max(letters, 1.0) * high), 2)
+    strip, room = _strip(ink, quad)
+    columns = (_without_specks(strip) > 0).sum(axis=0) >= _COLUMN
+    length = strip.shape[1] - 2 * room
+    first, last, pitch = (share * length for share in letters)
+    if not pitch:
+        return 0.0, 0.0
+    reach = _REACH * max(pitch, float(strip.shape[0]) / 2)
+    before = _chained(
+        columns[: max(0, round(room + first - _HALF * pitch))][::-1], reach
+    )
+    after = _chained(columns[round(room + last + _HALF * pitch) :], reach)
+    return round(before / pitch, 2), round(after / pitch, 2)
+
+
+def _chained(columns: npt.NDArray[np.bool_], reach: float) -> int:
+    """Return how many columns have ink, from the beginning to the first wide gap."""
+    places = np.flatnonzero(columns)
+    if not len(places):
+        return 0
+    gaps = np.diff(places, prepend=0)
+    wide = np.flatnonzero(gaps > reach)
+    return int(wide[0]) if len(wide) else len(places)
 
 
 def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:

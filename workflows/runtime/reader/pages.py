@@ -19,7 +19,10 @@ def packed_page(page: Page) -> Head:
         "turned": page.turned,
         "unread": [_sides(box) for box in page.unread],
         "lines": [
-            [line.spread, [[w.text, w.sure, *_sides(w.box)] for w in line.words]]
+            {
+                "beside": [line.before, line.after],
+                "words": [[w.text, w.sure, *_sides(w.box)] for w in line.words],
+            }
             for line in page.lines
         ],
     }
@@ -32,10 +35,7 @@ def unpacked_page(told: Head) -> Page:
         number=int(told["page"]),
         width=width,
         height=height,
-        lines=tuple(
-            Line(tuple(_word(word) for word in words), float(spread))
-            for spread, words in told["lines"]
-        ),
+        lines=tuple(_line(line) for line in told["lines"]),
         is_blank=bool(told["blank"]),
         is_picture=bool(told["picture"]),
         look=str(told["look"]),
@@ -46,6 +46,12 @@ def unpacked_page(told: Head) -> Page:
 
 def _sides(box: Box) -> list[float]:
     return [round(side, 4) for side in (box.left, box.top, box.right, box.bottom)]
+
+
+def _line(told: dict[str, Any]) -> Line:
+    before, after = told["beside"]
+    words = tuple(_word(word) for word in told["words"])
+    return Line(words, float(before), float(after))
 
 
 def _word(told: list[Any]) -> Word:

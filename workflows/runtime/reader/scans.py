@@ -42,6 +42,7 @@ _LEAST_SURE = 0.3  # of a line; what is less sure counts as unread
 _TALL = 1.5  # a box so many times as high as wide holds a line that runs up or down
 _TESTED = 8  # lines by which is judged how the page lies
 _BETTER = 1.15  # how much better another way up must read
+_LEAST_LETTERS = 3  # by which their distance is measured
 _UNSURE = 0.8  # below it, a line is tried upside down as well
 
 Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top left
@@ -54,6 +55,22 @@ class Seen:
     text: str
     sure: float  # 0..1
     quad: Quad  # pixels
+    letters: tuple[float, float, float] = (0, 1, 0)  # middles of the first and the last
+    # letter, and how far apart they stand, in shares of the line's length
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a line says, by itself."""
+
+    text: str
+    sure: float  # 0..1
+    letters: tuple[float, float, float] = (0, 1, 0)
+
+    def upside_down(self) -> Text:
+        """Return the same, as it stands on a line that was turned to be read."""
+        first, last, pitch = self.letters
+        return Text(self.text, self.sure, (1 - last, 1 - first, pitch))
 
 
 def look(data: bytes, *, page: int, again: bool) -> Head:
@@ -80,7 +97,7 @@ def _page(number: int, name: str, grey: Grey, turned: int, seen: list[Seen]) -> 
     if name == "plain":
         ink = enhancing.ink_at_the_edges(grey)
         lines = [
-            replace(line, spread=_spread(ink, one, seen) if _at_edge(line) else 0.0)
+            _with_ink(line, ink, one, seen) if _at_edge(line) else line
             for line, one in zip(lines, seen, strict=True)
         ]
         unread = tuple(
@@ -106,9 +123,11 @@ def _at_edge(line: Line) -> bool:
     return not enhancing.EDGES < line.box.middle < 1 - enhancing.EDGES
 
 
-def _spread(ink: Grey, one: Seen, seen: list[Seen]) -> float:
+def _with_ink(line: Line, ink: Grey, one: Seen, seen: list[Seen]) -> Line:
+    """Return the line with how much ink stands beside it."""
     others = [other.quad for other in seen if other is not one]
-    return enhancing.spread(ink, one.quad, others, one.text)
+    before, after = enhancing.ink_beside(ink, one.quad, others, one.letters)
+    return replace(line, before=before, after=after)
 
 
 def _line(seen: Seen, width: int, height: int) -> Line:
@@ -180,7 +199,7 @@ def _upright(grey: Grey) -> tuple[Grey, int]:
 
 def _worth(crops: list[Grey]) -> float:
     return sum(
-        sure * sum(sign.isalnum() for sign in text) for text, sure in _texts(crops)
+        one.sure * sum(sign.isalnum() for sign in one.text) for one in _texts(crops)
     )
 
 
@@ -194,6 +213,7 @@ def _engine() -> Any:
         params={
             "Global.log_level": "error",
             "Global.text_score": 0.0,
+            "Global.return_word_box": True,
             "Det.limit_side_len": 320,  # small pictures are not made larger
             "Det.model_path": str(MODELS / DETECTOR),
             "Rec.model_path": str(MODELS / RECOGNISER),
@@ -220,19 +240,19 @@ def _floats(values: Any) -> Quad:
 def _read(grey: Grey, quads: list[Quad]) -> list[Seen]:
     crops = [_cropped(grey, quad) for quad in quads]
     found = _texts(crops)
-    unsure = [at for at, (_, sure) in enumerate(found) if sure < _UNSURE]
+    unsure = [at for at, one in enumerate(found) if one.sure < _UNSURE]
     others = _texts([np.rot90(crops[at], 2) for at in unsure])
     for at, other in zip(unsure, others, strict=True):
-        if other[1] > max(found[at][1], _UNSURE):
-            found[at] = other  # a stamp put on upside down
+        if other.sure > max(found[at].sure, _UNSURE):
+            found[at] = other.upside_down()  # a stamp put on upside down
     return [
-        Seen(text, sure, quad)
-        for (text, sure), quad in zip(found, quads, strict=True)
-        if text and sure >= _LEAST_SURE
+        Seen(one.text, one.sure, quad, one.letters)
+        for one, quad in zip(found, quads, strict=True)
+        if one.text and one.sure >= _LEAST_SURE
     ]
 
 
-def _texts(crops: list[Grey]) -> list[tuple[str, float]]:
+def _texts(crops: list[Grey]) -> list[Text]:
     if not crops:
         return []
     pictures = [
@@ -240,9 +260,27 @@ def _texts(crops: list[Grey]) -> list[tuple[str, float]]:
     ]
     found = _engine().recognize_txt(pictures)
     return [
-        (" ".join(text.split()), float(sure))
-        for text, sure in zip(found.txts, found.scores, strict=True)
+        Text(" ".join(text.split()), float(sure), _letters(text, info))
+        for text, sure, info in zip(
+            found.txts, found.scores, found.word_results, strict=True
+        )
     ]
+
+
+def _letters(text: str, info: Any) -> tuple[float, float, float]:
+    """Return where the first and the last letter stand, and how far apart letters do."""
+    places = [
+        (column + 0.5) / info.line_txt_len
+        for columns in info.word_cols
+        for column in columns
+    ]
+    signs = [sign for sign in text if not sign.isspace()]
+    letters = [
+        place for place, sign in zip(places, signs, strict=False) if sign.isalnum()
+    ]
+    if len(letters) < _LEAST_LETTERS or len(places) != len(signs):
+        return 0, 1, 0
+    return letters[0], letters[-1], float(np.median(np.diff(letters)))
 
 
 def _sides(quad: Quad) -> tuple[float, float]:
