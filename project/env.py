@@ -6,12 +6,14 @@ The table in docs/operating.md lists the same settings; a test holds the two tog
 
 from __future__ import annotations
 
+import json
 import os
 import zoneinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import dj_database_url
+from django.utils.module_loading import import_string
 from pydantic import (
     BeforeValidator,
     Field,
@@ -205,6 +207,16 @@ class Environment(BaseSettings):
         description="Port, on HOST, where a `manage.py worker` tells its own figures; "
         "without it, it tells none.",
     )
+    media_storage: str | None = Field(
+        None,
+        description="Python path of the Django storage that keeps documents, such as "
+        "`storages.backends.s3.S3Storage`; without it `media/` in DATA_DIR.",
+    )
+    media_storage_options: str | None = Field(
+        None,
+        description="Options of MEDIA_STORAGE as a JSON object, such as "
+        '`{"bucket_name": "harbour-documents"}`.',
+    )
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Bytes of the largest file that is accepted."
     )
@@ -233,6 +245,31 @@ class Environment(BaseSettings):
         if not os.access(there, os.W_OK | os.X_OK):
             raise ValueError(f"cannot be used: {there} may not be written to")
         return whole
+
+    @field_validator("media_storage")
+    @classmethod
+    def _storage_is_there(cls, value: str | None) -> str | None:
+        try:
+            if value:
+                import_string(value)
+        except ImportError as error:
+            raise ValueError(f"cannot be used: {error}") from error
+        return value
+
+    @field_validator("media_storage_options")
+    @classmethod
+    def _options_are_an_object(
+        cls, value: str | None, info: ValidationInfo
+    ) -> str | None:
+        try:
+            options = dict(json.loads(value or "{}"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                'must be a JSON object such as {"bucket_name": "…"}'
+            ) from error
+        if options and not info.data.get("media_storage"):
+            raise ValueError("needs MEDIA_STORAGE: they are its options")
+        return value
 
     @field_validator("secret_key")
     @classmethod
@@ -315,6 +352,14 @@ class Environment(BaseSettings):
         if lease is not None and value > lease / 2:
             raise ValueError(f"must be at most half of LEASE_SECONDS ({lease:g})")
         return value
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """Return the storage of documents as Django's STORAGES names it."""
+        if not self.media_storage:
+            return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+        options = json.loads(self.media_storage_options or "{}")
+        return {"BACKEND": self.media_storage, "OPTIONS": options}
 
     @property
     def uses_https(self) -> bool:

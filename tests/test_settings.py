@@ -16,7 +16,7 @@ import pytest
 from django.db import connection
 from django.test import Client, override_settings
 
-from project.env import ROOT, Environment
+from project.env import ROOT, Environment, SettingsRefused, load
 from project.keys import KEY_FILE, keep_secret_key
 from project.log import LineFormatter
 from project.security import HEADER, POLICY
@@ -241,3 +241,36 @@ def test_a_document_cannot_write_log_lines_of_its_own() -> None:
     line = LineFormatter().format(a_record("Stored %s", "a.pdf\n2023 ERROR forged"))
     assert line.endswith("Stored a.pdf\\n2023 ERROR forged")
     assert len(line.splitlines()) == 1
+
+
+# Storage ----------------------------------------------------------------------------
+
+
+def test_documents_are_kept_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remote = "tests.remote_storage.RemoteStorage"
+    assert Environment().storage["BACKEND"].endswith("FileSystemStorage")
+    monkeypatch.setenv("MEDIA_STORAGE", remote)
+    monkeypatch.setenv("MEDIA_STORAGE_OPTIONS", '{"bucket_name": "harbour"}')
+    assert Environment().storage == {
+        "BACKEND": remote,
+        "OPTIONS": {"bucket_name": "harbour"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MEDIA_STORAGE": "no.such.Storage"}, "MEDIA_STORAGE cannot be used"),
+        ({"MEDIA_STORAGE_OPTIONS": "bucket"}, "must be a JSON object"),
+        ({"MEDIA_STORAGE_OPTIONS": '{"a": 1}'}, "needs MEDIA_STORAGE"),
+    ],
+)
+def test_a_storage_that_cannot_be_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsRefused, match=said):
+        load()
