@@ -15,6 +15,7 @@ from tests.factories import (
     make_approval,
     make_attempt,
     make_decision,
+    make_document,
     make_intervention,
     make_line,
     make_run,
@@ -284,3 +285,30 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
     for name in ("steps", "log"):
         content = page.get(f"/runs/{run.pk}/{name}/").content.decode()
         assert "<script>alert" not in content
+
+
+# What a result rests on --------------------------------------------------------------
+
+
+def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
+    page: Client,
+) -> None:
+    document = make_document("memo.pdf")
+    box = {"left": 0.1, "top": 0.02, "right": 0.5, "bottom": 0.05}
+    shown = {"page": 2, "marks": [{"box": box, "text": "SECRET (header)"}]}
+    result = {
+        "label": "SECRET",
+        "evidence": {"document": str(document.pk), "pages": [shown]},
+        "markings": [{"label": "SECRET", "places": [{"page": 2, "box": box}]}],
+    }
+    run = make_run(
+        status="completed",
+        params={"document": str(document.pk)},
+        result={"result": result},
+    )
+    text = page.get(f"/runs/{run.pk}/").content.decode()
+    place = f'href="/documents/{document.pk}/pages/2/?box=0.1,0.02,0.5,0.05"'
+    assert "What it rests on" in text
+    assert text.count(place) == 4, "picture, mark, value, and all that was known"
+    assert "shown on page 2" in text
+    assert '<rect x="92" y="15"' in text

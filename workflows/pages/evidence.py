@@ -8,7 +8,7 @@ Everything else is shown as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -66,13 +66,17 @@ def _page(given: object, document: Document) -> EvidencePage | None:
     if not isinstance(number, int) or number < 1:
         return None
     listed = given.get("marks", given.get("boxes"))
-    marks = [(mark_of(one, n), one) for n, one in enumerate(listed or (), 1)]
-    found = [(mark, one) for mark, one in marks if mark is not None]
-    boxes = [in_address(sides_of(one) or ()) for _, one in found]
+    found: list[tuple[Mark, str]] = []
+    for place, one in enumerate(listed or (), 1):
+        mark = mark_of(one, place)
+        if mark is not None:
+            box = in_address(sides_of(one) or ())
+            alone = address_of(document.pk, number, [box])
+            found.append((replace(mark, address=alone), box))
     text = given.get("text") or given.get("note") or ""
     return EvidencePage(
         number,
         tuple(mark for mark, _ in found),
         str(text),
-        address_of(document.pk, number, boxes),
+        address_of(document.pk, number, [box for _, box in found]),
     )

@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows.pages.marks import address_of, in_address, sides_of
+
 OPEN_LEVELS = 2  # deeper ones are folded
 MOST_CHILDREN = 100  # of one list or object; the rest is counted
 SHORT_TEXT = 240  # characters; a longer text is folded
@@ -21,6 +23,9 @@ Links = Mapping[
 ]  # a value → address and name of what it stands for
 
 
+VIEWER = "#viewer"  # the link to the one document whose pages a value speaks of
+
+
 def tree(value: object, links: Links | None = None) -> SafeString:
     """Return a JSON value as nested, folding lists; known ids become links."""
     return _tree(value, links or {}, 0)
@@ -28,8 +33,7 @@ def tree(value: object, links: Links | None = None) -> SafeString:
 
 def _tree(value: object, links: Links, depth: int) -> SafeString:
     if isinstance(value, dict) and value:
-        pairs: Iterable[tuple[str, Any]] = value.items()
-        return _branch(pairs, len(value), links, depth)
+        return _object(value, links, depth)
     if isinstance(value, list | tuple) and value:
         if _is_plain(value):
             return _row(value, links)
@@ -40,6 +44,32 @@ def _tree(value: object, links: Links, depth: int) -> SafeString:
             depth,
         )
     return _leaf(value, links)
+
+
+def _object(value: dict[str, Any], links: Links, depth: int) -> SafeString:
+    if VIEWER in links and _is_place(value):
+        return _place(value, links[VIEWER][0])
+    return _branch(value.items(), len(value), links, depth)
+
+
+def _is_place(value: dict[str, Any]) -> bool:
+    """Tell whether it is a place on a page, and nothing else."""
+    return (
+        set(value) == {"page", "box"}
+        and isinstance(value["page"], int)
+        and isinstance(value["box"], dict)
+        and sides_of(value) is not None
+    )
+
+
+def _place(value: dict[str, Any], document: str) -> SafeString:
+    """Return a link to a place: its page in the viewer, with the place marked."""
+    address = address_of(document, value["page"], [in_address(sides_of(value) or ())])
+    return format_html(
+        '<span class="json-value"><a href="{}">shown on page {}</a></span>',
+        address,
+        value["page"],
+    )
 
 
 def _is_plain(values: Sequence[object]) -> bool:

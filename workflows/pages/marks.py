@@ -25,6 +25,7 @@ class Mark:
     height: float
     text: str
     number: int
+    address: str = ""  # of its page in the viewer, with this place alone marked
 
 
 def mark_of(given: object, number: int) -> Mark | None:

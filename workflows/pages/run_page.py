@@ -29,8 +29,11 @@ from workflows.pages import evidence, graph_html, run_steps
 from workflows.pages.access import Rights
 from workflows.pages.attention import Notice, look_again, notice
 from workflows.pages.diagram import Diagram
+from workflows.pages.evidence import Evidence
+from workflows.pages.evidence import read as read_evidence
 from workflows.pages.forms import SchemaForm
 from workflows.pages.inbox import count_for, is_for
+from workflows.pages.json_tree import VIEWER
 from workflows.pages.run_attempts import how_it_went_on
 from workflows.pages.run_diagram import draw_run
 from workflows.pages.run_gaps import Events
@@ -225,6 +228,19 @@ class RunPage:
         return self.outcome is not self.run.result
 
     @cached_property
+    def proof(self) -> Evidence:
+        """What the result rests on, where it tells: pages with places marked."""
+        outcome = self.outcome if isinstance(self.outcome, Mapping) else {}
+        return read_evidence(outcome.get("evidence"))
+
+    @property
+    def told(self) -> object:
+        """The outcome without what is drawn beside it."""
+        if self.proof.document is None or not isinstance(self.outcome, Mapping):
+            return self.outcome
+        return {k: v for k, v in self.outcome.items() if k != "evidence"}
+
+    @cached_property
     def failure(self) -> Attempt | None:
         """The attempt that failed, with what went wrong; None unless the run did."""
         if self.run.status != Outcome.FAILED:
@@ -295,7 +311,11 @@ class RunPage:
         rows = (
             Document.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
         )
-        return {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
+        links = {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
+        if len(links) == 1:  # pages that are spoken of are those of this one
+            (pk,) = links
+            links[VIEWER] = (pk, links[pk][1])
+        return links
 
 
 def _joined(items: Sequence[tuple[str, str]]) -> SafeString:
