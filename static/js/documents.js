@@ -63,8 +63,18 @@
     for (const [place, file] of [...files].entries()) results.push(await send(form, file, rows[place]));
     button.disabled = false;
     form.reset();
-    if (results.some(({ problem }) => problem)) return;
+    if (results.some(({ problem }) => problem)) {
+      if (results.some(({ url }) => url)) await refresh();
+      return;
+    }
     location.assign(results.length === 1 ? results[0].url : location.pathname);
+  };
+
+  // what was stored beside what was refused is in the library now
+  const refresh = async () => {
+    const page = await (await fetch(location.href)).text();
+    const fresh = new DOMParser().parseFromString(page, "text/html").querySelector("#library");
+    if (fresh) document.querySelector("#library").replaceWith(fresh);
   };
 
   document.addEventListener("submit", (event) => {

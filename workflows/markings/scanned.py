@@ -127,9 +127,10 @@ def _lines(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _is_beside(row: Sequence[Line], line: Line) -> bool:
+    """Tell whether a line goes on a row; one that is slanted looks taller than it is."""
     box = line.box
     for other in (part.box for part in row):
-        height = max(box.height, other.height)
+        height = min(box.height, other.height)
         gap = max(box.left - other.right, other.left - box.right)
         if (
             abs(other.middle - box.middle) < height / 2
