@@ -41,7 +41,7 @@ def samples() -> tuple[Sample, ...]:
         ),
         Sample(
             "lighthouse-memo-scan.pdf",
-            "A scan without a text layer: a person has to look at it.",
+            "A scan without a text layer: read from its picture where scans can be.",
             scanned(list(_lighthouse()), title="Lighthouse memo", seed=1907),
         ),
     )

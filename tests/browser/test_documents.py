@@ -1,0 +1,91 @@
+"""Documents in a browser: uploads with their progress, the viewer by keyboard, a scan read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visit, keep, launch, sign_in
+from tests.crafted_pdfs import many_pages, one_page, written
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SCANNED = "lighthouse-memo-scan.pdf"  # has no text layer
+
+
+def stored(place: Path, name: str, content: bytes) -> str:
+    """Store a file to be uploaded; return its path."""
+    path = place / name
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_several_files_are_uploaded_and_the_refused_one_says_why(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    page.goto("/documents/")
+    sign_in(page)
+    good = stored(tmp_path, "harbour plan.pdf", one_page(written("SECRET")))
+    bad = stored(tmp_path, "notes.pdf", b"just text")
+    page.set_input_files("#id_file", [good, bad])
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator(".uploads li")).to_have_count(2)
+    expect(page.locator(".uploads [data-tone=bad]")).to_contain_text("is not a PDF")
+    expect(page.locator("#library")).to_contain_text("harbour plan.pdf")
+    keep(page, "documents-refused")
+
+
+def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    page.goto("/documents/")
+    sign_in(page)
+    page.set_input_files("#id_file", stored(tmp_path, "long.pdf", many_pages(3)))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()
+    page.locator(".sheet-picture").first.click()
+    expect(page.get_by_role("heading", name="Page 1")).to_be_visible()
+    for key, heading in (("ArrowRight", "Page 2"), ("j", "Page 3"), ("k", "Page 2")):
+        page.wait_for_load_state()  # until then nobody listens to keys
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    page.wait_for_load_state()
+    page.keyboard.press("+")
+    expect(page.locator(".viewer-zoom")).to_contain_text("150 %")
+    page.wait_for_load_state()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()
+
+
+def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
+    page = visit(java_script_enabled=False)
+    page.goto("/documents/")
+    sign_in(page)
+    files = [
+        stored(tmp_path, f"{number} of two.pdf", many_pages(number + 4))
+        for number in (1, 2)
+    ]
+    page.set_input_files("#id_file", files)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#messages")).to_contain_text("“2 of two.pdf” was added.")
+    expect(page.locator("#library")).to_contain_text("1 of two.pdf")
+
+
+def test_a_scan_is_read_and_its_result_leads_to_the_place_on_the_page(
+    visit: Visit,
+) -> None:
+    pytest.importorskip("rapidocr", reason="scans need requirements-ocr.txt")
+    page = visit()
+    page.goto("/")
+    sign_in(page)
+    launch(page, SCANNED)
+    page.wait_for_selector("#run-status[data-status=completed]", timeout=200_000)
+    expect(page.locator("#run-result")).to_contain_text("RESTRICTED")
+    expect(page.locator("#run-result .sheet-marks rect")).to_have_count(2)
+    keep(page, "run-of-a-scan")
+    page.locator("#run-result .marks a").first.click()
+    expect(page.locator(".viewer .sheet-marks rect")).to_have_count(1)
+    expect(page.locator(".viewer .sheet-marks rect")).to_be_in_viewport()
