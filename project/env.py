@@ -22,8 +22,9 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from project.refused import SettingsRefused
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
 LEAST_KEY_LENGTH = 50  # characters; what `check --deploy` asks for
@@ -378,10 +379,6 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class SettingsRefused(SystemExit):
-    """The environment holds settings that cannot be used; the text names them all."""
-
-
 def load() -> Environment:
     """Return the settings.
 
@@ -390,18 +387,5 @@ def load() -> Environment:
     try:
         return Environment()
     except ValidationError as error:
-        sentences = [_sentence(mistake) for mistake in error.errors()]
-    lines = "\n".join(f"  {sentence}" for sentence in sentences)
-    raise SettingsRefused(
-        f"Signalbox did not start, because of its settings:\n{lines}\n"
-        "docs/operating.md lists every setting."
-    )
-
-
-def _sentence(mistake: ErrorDetails) -> str:
-    """Return a sentence that names the variable, what is wrong and what it holds."""
-    name = str(mistake["loc"][0]).upper() if mistake["loc"] else "The environment"
-    if mistake["type"] == "value_error":
-        return f"{name} {mistake['ctx']['error']}."
-    wrong = mistake["msg"].replace("Input should", "it should")
-    return f"{name} is {mistake['input']!r}: {wrong}."
+        mistakes = error.errors()
+    raise SettingsRefused(mistakes)

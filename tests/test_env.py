@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from project import env
+from project.refused import SettingsRefused
 
 KEY = "k" * env.LEAST_KEY_LENGTH
 TEAM = {
@@ -27,7 +28,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
     """Return what a start with these variables is told."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(env.SettingsRefused) as refused:
+    with pytest.raises(SettingsRefused) as refused:
         env.load()
     return str(refused.value)
 

@@ -201,3 +201,17 @@ def test_a_slanted_stamp_does_not_swallow_the_line_below_it() -> None:
     title = Line((Word("MEMORANDUM", Box(0.1, 0.095, 0.3, 0.105), 0.99),))
     (finding,) = read_scan([replace(page, lines=(stamp, title, *page.lines))]).findings
     assert finding.text == "SECRET//NOFORN"
+
+
+def test_a_word_that_no_letter_shows_is_not_made_up_from_missing_caveats() -> None:
+    page = scan("SECRET//NRN", "SECRET//N ORN")
+    assert weigh([read_scan([page, page])]).level is Level.SECRET
+
+
+def test_one_letter_of_a_word_before_it_is_enough_to_ask_about_the_higher_level() -> (
+    None
+):
+    page = scan("P SECRET")
+    verdict = weigh([read_scan([page, page])])
+    assert verdict.level is Level.TOP_SECRET
+    assert verdict.contradictions

@@ -16,7 +16,8 @@ import pytest
 from django.db import connection
 from django.test import Client, override_settings
 
-from project.env import ROOT, Environment, SettingsRefused, load
+from project.env import ROOT, Environment, load
+from project.refused import SettingsRefused
 from project.keys import KEY_FILE, keep_secret_key
 from project.log import LineFormatter
 from project.security import HEADER, POLICY

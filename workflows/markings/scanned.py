@@ -27,7 +27,7 @@ from workflows.runtime.records import Box, Line, Page
 SURE = 0.9  # of a line, from which it needs no second look
 UNSURE = 0.6  # of a line, below which it counts as not read
 _FAINT = 0.8  # what missing letters leave of a marking's weight, at best
-_CLOSE = 0.12  # likenesses that lie closer together cannot be told apart
+_CLOSE = 0.06  # likenesses that lie closer together cannot be told apart
 _NEXT = 1.2  # line heights between words of one line, at most
 _BESIDE = 0.6  # line heights by which places of one marking may differ
 _CAPITALS = 0.6  # of the letters of a stamp, at least

@@ -30,6 +30,7 @@ _COLUMN = 2  # pixels of ink
 _HALF = 0.9  # letters from the middle of one to where the next would begin
 _REACH = 1.6  # letters that may be missing between those of one line
 _SPECK = 14  # pixels
+_THROUGH, _THIN = 0.9, 0.3  # of a line's height
 
 
 def contrasted(grey: Grey) -> Grey:
@@ -175,9 +176,18 @@ def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:
 
 
 def _without_specks(ink: Grey) -> Grey:
+    """Return a line's ink without specks, and without what runs through it up and down.
+
+    Letters end before their line does; dirt on a drum and the sides of a box do not.
+    """
     count, labels, facts, _ = cv2.connectedComponentsWithStats(ink)
-    small = [at for at in range(1, count) if facts[at][4] < _SPECK]
-    return _grey(np.where(np.isin(labels, small), 0, ink))
+    high = ink.shape[0]
+    dirt = [
+        at
+        for at, (_, _, wide, tall, area) in enumerate(facts[:count])
+        if at and (area < _SPECK or (tall >= _THROUGH * high and wide < _THIN * high))
+    ]
+    return _grey(np.where(np.isin(labels, dirt), 0, ink))
 
 
 def _without_rules(ink: Grey) -> Grey:
