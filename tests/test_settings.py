@@ -17,9 +17,9 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from project.env import ROOT, Environment, load
-from project.refused import SettingsRefused
 from project.keys import KEY_FILE, keep_secret_key
 from project.log import LineFormatter
+from project.refused import SettingsRefused
 from project.security import HEADER, POLICY
 
 TEAM = {
