@@ -11,6 +11,7 @@ out is told as a doubt, for a person to settle. A doubt is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ _LETTERS = 3  # from here on, something was read
 _EDGE = 0.14  # of the page, where markings stand
 _INK = 0.5  # letters of ink beside a marking, from which there is more to read
 _WORD = 1.0  # and from which there may be a word
+_STRAY = re.compile(r"\W*(?!TOP|UK|EU|US)[A-Z0-9]{1,3}\W*SECRET\b")
 _BANNERS = ("header", "footer", "stamp")
 
 
@@ -152,6 +154,8 @@ def _seen(page: Page, layout: Layout | None) -> Iterator[_Seen]:
             continue
         if not all(is_known(caveat) for caveat in finding.caveats):
             continue  # "NOFQRN": what it resembles is asked below
+        if _STRAY.match(finding.text.upper()):
+            continue  # "P SECRET" may have been TOP SECRET: likewise
         taken.append(finding.box)
         likeness = Likeness(finding.level, finding.caveats, 1.0, is_clear=True)
         yield _Seen(
