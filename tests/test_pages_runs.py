@@ -312,3 +312,22 @@ def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
     assert text.count(place) == 4, "picture, mark, value, and all that was known"
     assert "shown on page 2" in text
     assert '<rect x="92" y="15"' in text
+
+
+def test_a_reason_that_speaks_of_a_page_leads_to_it_with_what_the_run_marked(
+    page: Client,
+) -> None:
+    document = make_document("memo.pdf")
+    run = make_run(status="waiting", params={"document": str(document.pk)})
+    make_stage(run, "weigh", sequence=1)
+    make_decision(run, sequence=1, reason="Page 2: <b> may be SECRET.")
+    box = {"left": 0.1, "top": 0.02, "right": 0.5, "bottom": 0.05}
+    shown = [{"page": 2, "marks": [{"box": box, "text": "SE RET"}]}]
+    evidence = {"document": str(document.pk), "pages": shown}
+    make_approval(run, evidence=evidence)
+    address = f"/documents/{document.pk}/pages/2/?run={run.pk}"
+    text = page.get(f"/runs/{run.pk}/").content.decode()
+    assert f'<a href="{address}">Page 2</a>: &lt;b&gt; may be SECRET.' in text
+    viewed = page.get(address).content.decode()
+    assert '<rect x="92" y="15"' in viewed
+    assert f"/pages/3/?run={run.pk}" in viewed

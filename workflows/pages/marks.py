@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+if TYPE_CHECKING:
+    from workflows.models import Run
 
 ROOM_X, ROOM_Y = 0.008, 0.005  # between what is marked and the line around it
 SCALE = 1000  # units of the drawing laid over a page, each way
@@ -62,14 +69,41 @@ def sides_of(given: Mapping[str, Any]) -> tuple[float, ...] | None:
 
 
 def address_of(
-    document: object, number: int, boxes: Iterable[str] = (), zoom: str = ""
+    document: object,
+    number: int,
+    boxes: Iterable[str] = (),
+    *,
+    zoom: str = "",
+    run: str = "",
 ) -> str:
-    """Return the address of a page in the viewer, with places on it marked."""
+    """Return the address of a page in the viewer, with places on it marked.
+
+    Those of a `run` are what it marked there.
+    """
     query = [("box", box) for box in boxes]
-    if zoom:
-        query.append(("zoom", zoom))
+    query += [(name, told) for name, told in (("run", run), ("zoom", zoom)) if told]
     address = reverse("document-viewer", args=[document, number])
     return f"{address}?{urlencode(query, safe=',')}" if query else address
+
+
+_PAGE = re.compile(r"\b[Pp]age (\d{1,6})\b")
+
+
+def with_pages_linked(text: str, run: Run) -> SafeString:
+    """Return a text whose pages lead to the run's document, with what it marked there."""
+    document = run.params.get("document") if isinstance(run.params, Mapping) else None
+    try:
+        known = UUID(str(document))
+    except ValueError:
+        return format_html("{}", text)
+    parts, at = [], 0
+    for found in _PAGE.finditer(text):
+        address = address_of(known, int(found[1]), run=str(run.pk))
+        link = format_html('<a href="{}">{}</a>', address, found[0])
+        parts += [format_html("{}", text[at : found.start()]), link]
+        at = found.end()
+    parts.append(format_html("{}", text[at:]))
+    return format_html_join("", "{}", ((part,) for part in parts))
 
 
 def in_address(box: Iterable[float]) -> str:

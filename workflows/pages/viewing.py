@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from workflows.pages import evidence
 from workflows.pages.marks import Mark, address_of, from_address
 from workflows.runtime.renderings import SCREEN_DPI
 
 if TYPE_CHECKING:
     from django.http import QueryDict
 
-    from workflows.models import Document
+    from workflows.models import Document, Run
 
 ZOOMS = ("1", "1.5", "2", "3")  # times the width of the page's place
 SHARPNESS = {"1": SCREEN_DPI, "1.5": 160, "2": 220, "3": 300}  # dpi
@@ -30,9 +31,12 @@ class PageView:
     count: int
     zoom: str
     boxes: tuple[str, ...]  # as in the address
+    run: Run | None = None  # whose markings are shown as well
 
     @classmethod
-    def read(cls, document: Document, number: int, query: QueryDict) -> PageView:
+    def read(
+        cls, document: Document, number: int, query: QueryDict, run: Run | None = None
+    ) -> PageView:
         """Take what an address says; what means nothing is left out."""
         boxes = [
             box for box in query.getlist("box")[:MOST_BOXES] if from_address(box, 1)
@@ -44,13 +48,15 @@ class PageView:
             document.page_count or 0,
             zoom if zoom in ZOOMS else ZOOMS[0],
             tuple(boxes),
+            run,
         )
 
     @property
     def marks(self) -> list[Mark]:
         """Return the rectangles to draw."""
         found = [from_address(box, number) for number, box in enumerate(self.boxes, 1)]
-        return [mark for mark in found if mark is not None]
+        told = marks_of(self.run, self.document, self.number) if self.run else []
+        return [mark for mark in found if mark is not None] + told
 
     @property
     def picture(self) -> str:
@@ -86,4 +92,19 @@ class PageView:
 
     def _at(self, number: int, zoom: str, boxes: Sequence[str] = ()) -> str:
         told = "" if zoom == ZOOMS[0] else zoom
-        return address_of(self.document.pk, number, boxes, told)
+        run = str(self.run.pk) if self.run else ""
+        return address_of(self.document.pk, number, boxes, zoom=told, run=run)
+
+
+def marks_of(run: Run, document: Document, number: int) -> list[Mark]:
+    """Return what a run marked on a page: its result, else its newest question."""
+    final = run.result if isinstance(run.result, Mapping) else {}
+    outcome = final.get("result")
+    told = outcome.get("evidence") if isinstance(outcome, Mapping) else None
+    if told is None:
+        asked = run.approvals.order_by("-sequence").first()
+        told = asked.evidence if asked else None
+    shown = evidence.read(told)
+    if shown.document is None or shown.document.pk != document.pk:
+        return []
+    return [m for page in shown.pages if page.number == number for m in page.marks]

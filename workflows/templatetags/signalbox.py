@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.pages import catalog, graph_html, icons, json_tree, words
+from workflows.pages import catalog, graph_html, icons, json_tree, marks, words
 from workflows.pages import diagram as drawing
 from workflows.pages.inbox import count_open
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.contrib.auth.models import User
+
+    from workflows.models import Run
 
 register = template.Library()
 
@@ -150,6 +152,12 @@ def until(value: dt.datetime) -> SafeString:
 def json(value: object, links: json_tree.Links | None = None) -> SafeString:
     """Return a JSON value as folding lists."""
     return json_tree.tree(value, links)
+
+
+@register.filter
+def pages_linked(text: str, run: Run) -> SafeString:
+    """Return a text whose pages lead to the run's document."""
+    return marks.with_pages_linked(text, run)
 
 
 @register.simple_tag

@@ -19,7 +19,8 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows.models import Document
+from workflows.errors import RunNotFound
+from workflows.models import Document, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.downloads import download
@@ -37,6 +38,7 @@ from workflows.runtime.library import (
     store_document,
 )
 from workflows.runtime.renderings import SCREEN
+from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -243,8 +245,17 @@ def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse
     found = guarded(request, document_id)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
-    view = PageView.read(found, number, request.GET)
+    view = PageView.read(found, number, request.GET, run_of(request))
     return render(request, "documents/viewer.html", {"view": view, "document": found})
+
+
+def run_of(request: HtmxRequest) -> Run | None:
+    """Return the run whose markings are asked for, if this person may see it."""
+    try:
+        run = system.find_run(UUID(request.GET.get("run", "")))
+    except (ValueError, RunNotFound):
+        return None
+    return run if access.may_view_run(request.user, run) else None
 
 
 @require_safe
