@@ -317,6 +317,7 @@ class Recorder:
             run_id=self.run.pk,
             worker=self.run.worker,
             attempt=self.run.attempt,
+            workflow=self.run.workflow_name,
             sequence=self._sequence,
             waiting_node=self._waiting_node,
             wake_at=self._wake_at,

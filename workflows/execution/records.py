@@ -122,7 +122,7 @@ class StepRecord:
     run_id: UUID
     worker: str
     attempt: int
-    workflow: str = ""  # its name, as the sender of the record knows it
+    workflow: str  # its name
     # the run's row after this record
     sequence: int = 0
     status: str = Status.RUNNING

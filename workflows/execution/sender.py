@@ -82,7 +82,6 @@ class Sender:
     def _send(self) -> None:
         record, standing = self._take()
         if not record.is_empty:
-            record.workflow = self._run.workflow_name
             self._sent = (self._writer.submit(record), standing)
 
     async def _arrival(self) -> None:
