@@ -155,7 +155,7 @@ def items_of(run: Run, story: Story) -> list[tuple[str, str]]:
 
 
 def _step_html(run: Run, step: Step) -> str:
-    key = _key(step)
+    key = _key(run, step)
     if key is not None and key in _drawn:
         return _drawn[key]
     html = mark_safe(  # noqa: S308 - a template's
@@ -168,8 +168,12 @@ def _step_html(run: Run, step: Step) -> str:
     return html
 
 
-def _key(step: Step) -> Hashable:
-    """Return all that the drawing of a step says; None while it is under way."""
+def _key(run: Run, step: Step) -> Hashable:
+    """Return all that the drawing of a step says; None while it is under way.
+
+    The run too: links lead into it and to its document. Its id is never given twice,
+    while numbers of rows are, where a database is put back.
+    """
     stage = step.stage
     if stage is not None and stage.status in UNDER_WAY:
         return None
@@ -179,5 +183,5 @@ def _key(step: Step) -> Hashable:
     )
     told = (step.notice, step.changes, tuple(one.pk for one in step.retries))
     if stage is None:
-        return (step.key, decided, told)
-    return (stage.pk, stage.status, stage.duration_ms, decided, told)
+        return (run.pk, step.key, decided, told)
+    return (run.pk, stage.pk, stage.status, stage.duration_ms, decided, told)
