@@ -120,17 +120,28 @@ def _write(
 
 
 def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
-    names = COLUMNS[model]
-    table = model._meta.db_table  # noqa: SLF001 - Django's documented model API
+    rest = _rest(model)
+    names = ", ".join([COLUMNS[model], *rest])
+    table, same = model._meta.db_table, tuple(rest.values())  # noqa: SLF001 - Django's documented model API
     with connection.cursor() as cursor:
         if _is_postgres():
             with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 for row in rows:
-                    copy.write_row(row)
+                    copy.write_row((*row, *same))
             return
         marks = ", ".join(["%s"] * len(names.split(",")))
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - ours
-        cursor.executemany(statement, [_for_sqlite(row) for row in rows])
+        cursor.executemany(statement, [(*_for_sqlite(row), *same) for row in rows])
+
+
+def _rest(model: type[Model]) -> dict[str, Any]:
+    """Return the columns that are not given but must have a value, with their defaults."""
+    given = {name.strip(' "') for name in COLUMNS[model].split(",")}
+    return {
+        f'"{field.column}"': field.get_db_prep_save(field.get_default(), connection)
+        for field in model._meta.concrete_fields  # noqa: SLF001 - Django's documented model API
+        if field.column not in given and not (field.null or field.primary_key)
+    }
 
 
 def _for_sqlite(row: Sequence[Any]) -> list[Any]:
