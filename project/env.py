@@ -139,7 +139,9 @@ class Environment(BaseSettings):
         "between; they become Django apps.",
     )
     time_zone: str = Field(
-        "UTC", description="Time zone of the pages; the database keeps UTC."
+        "UTC",
+        description="Time zone of pages whose reader's is not known, and of the days of"
+        " budgets; the database keeps UTC.",
     )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)

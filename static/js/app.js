@@ -35,6 +35,10 @@
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hour12: false });
 
+  // the server learns it for what it counts by the hour and the day
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) document.cookie = `zone=${zone};path=/;max-age=31536000;samesite=lax`;
+
   const say = (element, text) => {
     if (element.textContent !== text) element.textContent = text;
   };
@@ -164,16 +168,22 @@
     }
   });
 
+  // menus close by a click elsewhere and by Escape; that of the bar has its links beside it
+  const MENUS = ["menu", "deed", "bar-switch"].map((name) => `details.${name}[open]`).join();
+  const belongs = (menu, element) =>
+    menu.contains(element) ||
+    (menu.matches(".bar-switch") && menu.nextElementSibling.contains(element));
+
   document.addEventListener("click", (event) => {
-    for (const menu of document.querySelectorAll("details.menu[open], details.deed[open]")) {
-      if (!menu.contains(event.target)) menu.removeAttribute("open");
+    for (const menu of document.querySelectorAll(MENUS)) {
+      if (!belongs(menu, event.target)) menu.removeAttribute("open");
     }
   });
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    const menu = event.target.closest?.("details.menu[open], details.deed[open]");
-    if (menu) {
+    for (const menu of document.querySelectorAll(MENUS)) {
+      if (!belongs(menu, event.target)) continue;
       menu.removeAttribute("open");
       menu.querySelector("summary").focus();
     }
@@ -198,6 +208,7 @@
   document.addEventListener("formdata", ({ target: form, formData }) => {
     if (form.method !== "get") return;
     for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+    if (!formData.has("from") && !formData.has("to")) formData.delete("zone");
   });
 
   // what takes a while says that it is under way
@@ -229,6 +240,32 @@
     }
   };
 
+  // A graph little wider than its place is shown whole. What would become too small to read
+  // keeps its size, and begins where the run stands, else at its entry.
+  const READABLE = 0.8; // times its own size
+  const graphs = () => document.querySelectorAll(".graph-wide");
+  const fitGraphs = () => {
+    for (const box of graphs()) {
+      const width = box.querySelector("svg").viewBox.baseVal.width;
+      box.toggleAttribute("data-fitted", box.clientWidth >= width * READABLE);
+    }
+  };
+  const beginGraphs = () => {
+    for (const box of graphs()) {
+      const here = box.querySelector(
+        "[data-state=started], [data-state=waiting], [data-state=failed]",
+      );
+      const start = here ?? box.querySelector(".graph-entry");
+      if (!start || "fitted" in box.dataset) continue;
+      const place = start.getBoundingClientRect();
+      const frame = box.getBoundingClientRect();
+      box.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
+      if (here) box.scrollTop += place.top - frame.top - frame.height / 2;
+    }
+  };
+  document.addEventListener("htmx:after:swap", fitGraphs);
+  window.addEventListener("resize", fitGraphs);
+
   // htmx may have looked at the page before its extension had arrived: let it look again
   document.addEventListener("DOMContentLoaded", () => window.htmx?.process(document.body));
 
@@ -237,6 +274,8 @@
   follow();
   tickTogether();
   clearGoodNews();
+  fitGraphs();
+  beginGraphs();
   setInterval(() => {
     if (!document.hidden) tellTimes();
   }, 1000);

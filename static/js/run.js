@@ -232,15 +232,4 @@
   };
   document.addEventListener("htmx:after:swap", arrange);
   arrange();
-
-  // a graph that does not fit begins where the run stands, else at its entry
-  const box = $(".graph-wide[data-zoom]");
-  const here = box?.querySelector("[data-state=started], [data-state=waiting], [data-state=failed]");
-  const start = here ?? box?.querySelector(".graph-entry");
-  if (start) {
-    const place = start.getBoundingClientRect();
-    const frame = box.getBoundingClientRect();
-    box.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
-    if (here) box.scrollTop += place.top - frame.top - frame.height / 2;
-  }
 })();

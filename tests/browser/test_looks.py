@@ -60,6 +60,13 @@ def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
             "approvals": "/approvals/",
             "documents": "/documents/",
             "document": document_link,
+            "document-page": f"{document_link}pages/1/",
+            "profiles": "/workflows/classify-document/profiles/",
+            "agents": "/agents/",
+            "agent-new": "/agents/new/",
+            "provider-new": "/agents/providers/new/",
+            "run-then": f"{addresses['run-done']}?at=2&node=weigh_markings",
+            "state": f"{addresses['run-done']}states/2/",
             "not-found": "/nothing/",
         }
     return addresses

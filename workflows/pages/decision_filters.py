@@ -11,8 +11,8 @@ from django.db.models import Q
 from workflows.models.moments import decisions_between
 from workflows.pages import access, values
 from workflows.pages.edges import edges_with
+from workflows.pages.filters import Filters, id_of_person, text_in
 from workflows.pages.period import ANY_TIME, Period
-from workflows.pages.run_filters import id_of_person, text_in
 from workflows.pages.walk import Found, page_of, page_of_several
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ VALUES = "values"
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionFilters:
+class DecisionFilters(Filters):
     """Which decisions are shown."""
 
     workflow: str = ""
@@ -77,16 +77,6 @@ class DecisionFilters:
             "where": self.where,
         }
         return {name: value for name, value in told.items() if value}
-
-    @property
-    def encoded(self) -> str:
-        """Return the same as a query string."""
-        return urlencode(self.query)
-
-    @property
-    def is_any(self) -> bool:
-        """Tell whether anything is filtered."""
-        return bool(self.query)
 
     @property
     def is_rare(self) -> bool:

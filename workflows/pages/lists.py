@@ -21,6 +21,7 @@ from workflows.pages.regions import drawn
 from workflows.pages.run_filters import RunFilters, id_in
 from workflows.pages.walk import page_of
 from workflows.pages.workers import workers_for
+from workflows.pages.zones import zone_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def known_labels() -> list[str]:
     return sorted(set(names[:LATELY]))[:OFFERED]
 
 
-def home_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001 - as all lists
+def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return what needs this person, what runs, what failed lately and how much ended."""
     live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
     approvals = inbox.list_open(inbox.groups_of(person))
@@ -110,7 +111,8 @@ def home_context(query: Mapping[str, str], person: User) -> Context:  # noqa: AR
         "running": list(live[:FEW]),
         "failed": list(seen(person, status=Status.FAILED)[:FEWEST]),
         "lately": list(seen(person)[:FEW]),
-        "overview": overview(person),
+        "overview": overview(person, zone_in(query)),
+        "zone": zone_in(query),
     }
 
 

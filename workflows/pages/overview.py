@@ -17,6 +17,7 @@ from django.utils import timezone
 from workflows.models import ENDED, Run, RunTally, Status
 from workflows.pages import access
 from workflows.pages.charts import Bar, Bars, stacked
+from workflows.pages.zones import zone_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ class Ended:
     failed: int
     bars: Bars
     rates: Bars  # of failed ones
-    unit: str
+    unit: str  # of the bars, and of which zone
 
     @property
     def told(self) -> str:
@@ -64,14 +65,15 @@ class Overview:
     fortnight: Ended
 
 
-def overview(person: User) -> Overview:
-    """Return the figures of what a person may see."""
+def overview(person: User, zone: str = "") -> Overview:
+    """Return the figures of what a person may see, by the hours and days of a zone."""
+    there = zone_named(zone)
     return Overview(
         running=_count(person, Status.RUNNING),
         pending=_count(person, Status.PENDING),
         waiting=_count(person, Status.WAITING),
-        day=_ended(person, _hours(), "hour"),
-        fortnight=_ended(person, _days(), "day"),
+        day=_ended(person, _hours(there), f"hour in {there}"),
+        fortnight=_ended(person, _days(there), f"day in {there}"),
     )
 
 
@@ -90,23 +92,32 @@ class Slot:
     name: str
 
 
-def _hours() -> list[Slot]:
-    this = timezone.localtime().replace(minute=0, second=0, microsecond=0)
-    starts = [this - HOUR * back for back in range(HOURS - 1, -1, -1)]
-    return [Slot(at, at + HOUR, f"{at:%H:%M}–{at + HOUR:%H:%M}") for at in starts]
+def _hours(zone: dt.tzinfo) -> list[Slot]:
+    this = timezone.localtime(timezone=zone).replace(minute=0, second=0, microsecond=0)
+    now = this.astimezone(dt.UTC)  # hours are counted there: clocks change elsewhere
+    starts = [now + HOUR * place for place in range(1 - HOURS, 2)]
+    told = [f"{at.astimezone(zone):%H:%M}" for at in starts]
+    return [
+        Slot(at, at + HOUR, f"{began}–{ended}")
+        for at, began, ended in zip(starts[:-1], told[:-1], told[1:], strict=True)
+    ]
 
 
-def _days() -> list[Slot]:
-    today = timezone.localdate()
+def _days(zone: dt.tzinfo) -> list[Slot]:
+    today = timezone.localdate(timezone=zone)
     days = [today - dt.timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     return [
-        Slot(_midnight(day), _midnight(day + dt.timedelta(days=1)), f"{day:%d %b}")
+        Slot(
+            _midnight(day, zone),
+            _midnight(day + dt.timedelta(days=1), zone),
+            f"{day:%d %b}",
+        )
         for day in days
     ]
 
 
-def _midnight(day: dt.date) -> dt.datetime:
-    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+def _midnight(day: dt.date, zone: dt.tzinfo) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), zone)
 
 
 def _ended(person: User, slots: Sequence[Slot], unit: str) -> Ended:

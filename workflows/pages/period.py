@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from workflows.pages.zones import ZONE, zone_in, zone_named
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,6 +31,7 @@ class Period:
     span: str = ""  # a key of SPANS; the days count only without one
     first: dt.date | None = None
     last: dt.date | None = None  # this day is part of it
+    zone: str = ""  # where the days begin and end; "": where the server is
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Period:
@@ -36,7 +39,8 @@ class Period:
         span = query.get("when", "")
         if span in SPANS:
             return cls(span=span)
-        return cls(first=_day(query.get("from", "")), last=_day(query.get("to", "")))
+        first, last = _day(query.get("from", "")), _day(query.get("to", ""))
+        return cls(first=first, last=last, zone=zone_in(query) if first or last else "")
 
     @property
     def is_any(self) -> bool:
@@ -48,12 +52,14 @@ class Period:
         """Return the first moment of it."""
         if self.span:
             return timezone.now() - SPANS[self.span][1]
-        return _midnight(self.first) if self.first else None
+        return _midnight(self.first, self.zone) if self.first else None
 
     @property
     def until(self) -> dt.datetime | None:
         """Return the first moment after it."""
-        return _midnight(self.last + dt.timedelta(days=1)) if self.last else None
+        if not self.last:
+            return None
+        return _midnight(self.last + dt.timedelta(days=1), self.zone)
 
     @property
     def query(self) -> dict[str, str]:
@@ -62,6 +68,7 @@ class Period:
             "when": self.span,
             "from": self.first.isoformat() if self.first else "",
             "to": self.last.isoformat() if self.last else "",
+            ZONE: self.zone,
         }
         return {name: value for name, value in told.items() if value}
 
@@ -78,6 +85,6 @@ def _day(text: str) -> dt.date | None:
     return day if FIRST <= day <= LAST else None
 
 
-def _midnight(day: dt.date) -> dt.datetime:
-    """Return when a day begins where the server is."""
-    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+def _midnight(day: dt.date, zone: str) -> dt.datetime:
+    """Return when a day begins in a zone."""
+    return dt.datetime.combine(day, dt.time(), zone_named(zone))

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.contrib.auth.models import User
 from django.db.models import Q
 
 from workflows.models import RESUMABLE, Status
 from workflows.models.moments import run_id_at
 from workflows.pages import access, values
+from workflows.pages.filters import Filters, id_of_person, text_in
 from workflows.pages.period import ANY_TIME, Period
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
     from workflows.models import Run
 
-LONGEST = 150  # characters of a name in a query
 COLUMNS = ("params", "result")
-NOBODY = -1
 MOST_QUERY, MOST_NAMES = 8_000, 100  # characters and names of a query
 
 
 @dataclass(frozen=True, slots=True)
-class RunFilters:
+class RunFilters(Filters):
     """Which runs a list shows."""
 
     workflow: str = ""
@@ -79,16 +78,6 @@ class RunFilters:
         return {name: value for name, value in told.items() if value}
 
     @property
-    def encoded(self) -> str:
-        """Return the same as a query string."""
-        return urlencode(self.query)
-
-    @property
-    def is_any(self) -> bool:
-        """Tell whether anything is filtered."""
-        return bool(self.query)
-
-    @property
     def is_live(self) -> bool:
         """Tell whether the list is drawn again as runs change: not if that costs much."""
         return not self.text
@@ -123,17 +112,6 @@ class RunFilters:
         if self.text:
             wanted &= Q(error_message__icontains=self.text)
         return wanted
-
-
-def id_of_person(name: str) -> int:
-    """Return a person's key, one that nobody has if there is no such person."""
-    found = User.objects.filter(username=name).values_list("pk", flat=True).first()
-    return NOBODY if found is None else found
-
-
-def text_in(query: Mapping[str, str], name: str) -> str:
-    """Return a text from a query; PostgreSQL's text cannot hold NUL."""
-    return query.get(name, "").replace("\x00", "").strip()[: values.LONGEST]
 
 
 def id_in(text: str) -> UUID | None:

@@ -20,6 +20,7 @@ from workflows.pages import access
 from workflows.pages.charts import Bar, Bars, stacked
 from workflows.pages.edges import Way
 from workflows.pages.words import in_words, percent
+from workflows.pages.zones import zone_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,25 +85,34 @@ class _Sum:
         return sum(self.over_time)
 
 
-def shares_of(person: User, workflow: str, period: Period) -> list[Leaving]:
-    """Return what was taken out of each node of a workflow within a period."""
-    slots = _slots(period)
+def shares_of(
+    person: User, workflow: str, period: Period, zone: str = ""
+) -> list[Leaving]:
+    """Return what was taken out of each node of a workflow within a period.
+
+    Bars are hours or days of the period's zone, else of the reader's.
+    """
+    there = zone_named(period.zone or zone)
+    slots = _slots(period, there)
     rows = access.those_seen(person, EdgeTally.objects.order_by())
     rows = rows.filter(workflow_name=workflow, hour__gte=slots[0], hour__lt=slots[-1])
     sums: dict[str, dict[Way, _Sum]] = defaultdict(dict)
-    for row in _by_slot(rows, hourly=_is_hourly(slots)):
+    for row in _by_slot(rows, None if _is_hourly(slots) else there):
         source = row["from_node"]
         way = Way(workflow, source, row["to_node"], row["predicate_name"])
         edge = sums[source].setdefault(way, _Sum([0] * (len(slots) - 1)))
         edge.over_time[_place(slots, row["slot"])] += row["t"]
         edge.rejected += row["r"]
         edge.by_people += row["p"]
-    return [_leaving(source, edges, slots) for source, edges in sums.items()]
+    return [_leaving(source, edges, slots, there) for source, edges in sums.items()]
 
 
-def _by_slot(rows: QuerySet[EdgeTally], *, hourly: bool) -> Iterable[Mapping[str, Any]]:
-    """Return sums by hour or day, edges in the order in which they are tried."""
-    slots = rows.annotate(slot=F("hour") if hourly else TruncDay("hour"))
+def _by_slot(
+    rows: QuerySet[EdgeTally], days_of: dt.tzinfo | None
+) -> Iterable[Mapping[str, Any]]:
+    """Return sums by the day of a zone, else by hour; edges in the order they are tried."""
+    slot = TruncDay("hour", tzinfo=days_of) if days_of else F("hour")
+    slots = rows.annotate(slot=slot)
     edges = slots.values("slot", "from_node", "to_node", "predicate_name")
     counted = edges.annotate(
         t=Sum("taken"), r=Sum("rejected"), p=Sum("by_people"), order=Min("edge_index")
@@ -111,7 +121,10 @@ def _by_slot(rows: QuerySet[EdgeTally], *, hourly: bool) -> Iterable[Mapping[str
 
 
 def _leaving(
-    source: str, edges: Mapping[Way, _Sum], slots: Sequence[dt.datetime]
+    source: str,
+    edges: Mapping[Way, _Sum],
+    slots: Sequence[dt.datetime],
+    zone: dt.tzinfo,
 ) -> Leaving:
     total = sum(edge.taken for edge in edges.values())
     shares = [
@@ -126,20 +139,17 @@ def _leaving(
         for place, (way, edge) in enumerate(edges.items())
     ]
     columns = [edge.over_time for edge in edges.values()]
-    bars = [_bar(slots, place, shares, columns) for place in range(len(slots) - 1)]
+    form = "%d %b, %H:%M" if _is_hourly(slots) else "%d %b"
+    names = [f"{slot.astimezone(zone):{form}}" for slot in slots[:-1]]
+    bars = [_bar(name, place, shares, columns) for place, name in enumerate(names)]
     return Leaving(source, shares, stacked(bars, whole=1.0))
 
 
 def _bar(
-    slots: Sequence[dt.datetime],
-    place: int,
-    shares: Sequence[Share],
-    columns: Sequence[Sequence[int]],
+    name: str, place: int, shares: Sequence[Share], columns: Sequence[Sequence[int]]
 ) -> Bar:
     counts = [column[place] for column in columns]
     total = sum(counts)
-    form = "%d %b, %H:%M" if _is_hourly(slots) else "%d %b"
-    name = f"{timezone.localtime(slots[place]):{form}}"
     told = [
         f"{in_words(share.way.target)} {percent(count / total)} ({count})"
         for share, count in zip(shares, counts, strict=True)
@@ -149,14 +159,18 @@ def _bar(
     return Bar(said, tuple(count / total if total else 0.0 for count in counts))
 
 
-def _slots(period: Period) -> list[dt.datetime]:
-    """Return where the bars of a period begin, and where the last one ends."""
-    now = timezone.localtime()
+def _slots(period: Period, zone: dt.tzinfo) -> list[dt.datetime]:
+    """Return where the bars of a period begin, and where the last one ends.
+
+    Days are a zone's, with 23 hours or 25 now and then; hours are counted in UTC.
+    """
+    now = timezone.localtime(timezone=zone)
     until = period.until or now
-    since = period.since or until - DAYS * DAY
-    since, until = timezone.localtime(since), timezone.localtime(min(until, now))
+    since = (period.since or until - DAYS * DAY).astimezone(zone)
+    until = min(until, now).astimezone(zone)
     if until - since <= SHORT:
-        start, step = since.replace(minute=0, second=0, microsecond=0), HOUR
+        hour = since.replace(minute=0, second=0, microsecond=0)
+        start, step = hour.astimezone(dt.UTC), HOUR
     else:
         start, step = since.replace(hour=0, minute=0, second=0, microsecond=0), DAY
     count = max(int((until - start) / step) + 1, 1)

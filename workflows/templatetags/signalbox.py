@@ -13,7 +13,15 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.pages import catalog, graph_html, icons, json_tree, marks, words
+from workflows.pages import (
+    catalog,
+    graph_html,
+    icons,
+    json_tree,
+    marks,
+    words,
+    zones,
+)
 from workflows.pages import diagram as drawing
 from workflows.pages.inbox import count_open
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from workflows.models import Run
+    from workflows.pages.period import Period
 
 register = template.Library()
 
@@ -171,6 +180,14 @@ def graph_items(diagram: drawing.Diagram, still: bool = False) -> SafeString:
     """Return the steps and links of a drawn graph as SVG."""
     items = graph_html.items_of(diagram, still=bool(still))
     return mark_safe("".join(html for _, html in items))  # noqa: S308 - drawn by us
+
+
+@register.simple_tag(takes_context=True)
+def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
+    """Return the zone in which days are meant: that of the address, else the reader's."""
+    has_days = period.first or period.last
+    value = period.zone if has_days else zones.zone_in(context["request"].COOKIES)
+    return {"value": value, "name": str(zones.zone_named(value))}
 
 
 @register.simple_tag

@@ -15,6 +15,7 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.lists import LISTS
 from workflows.pages.shares import shares_of
+from workflows.pages.zones import zone_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
         "me": request.user,
     }
     if filters.workflow:
-        leaving = shares_of(request.user, filters.workflow, filters.period)
+        zone = zone_in(request.COOKIES)
+        leaving = shares_of(request.user, filters.workflow, filters.period, zone)
         context |= {
             "leaving": leaving,
             "choices": any(one.is_choice for one in leaving),

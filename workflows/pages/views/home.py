@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @members_only
 def home(request: HtmxRequest) -> HttpResponse:
     """Show what needs the person who looks."""
-    context = LISTS["home"].context({}, request.user)
+    context = LISTS["home"].context(request.COOKIES, request.user)
     workflows = entries()
     how = health_of(request.user, [one.name for one in workflows])
     context |= {
