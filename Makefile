@@ -76,8 +76,8 @@ test-all: $(VENV)/.installed-dev ## Run all tests thoroughly, on SQLite and on P
 	@HYPOTHESIS_PROFILE=thorough $(PYTEST)
 	@TEST_DATABASE=postgres $(PYTEST)
 
-.PHONY: check format lint templates types imports migrations deploy
-check: format lint templates types imports migrations deploy ## Look at the code without running it
+.PHONY: check format lint templates types imports migrations deploy vulnerable
+check: format lint templates types imports migrations deploy vulnerable ## Look at the code without running it
 
 format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
@@ -103,3 +103,7 @@ deploy: $(VENV)/.installed-dev
 	@key=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))'); \
 	$(APART) PRODUCTION=1 SECRET_KEY=$$key ALLOWED_HOSTS=runs.example.org \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+# A machine without the network is told that this was skipped.
+vulnerable: $(VENV)/.installed-dev
+	@$(PYTHON) -m project.vulnerable

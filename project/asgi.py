@@ -6,13 +6,13 @@ from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
+from project.origins import from_our_pages  # noqa: E402 - needs settings
 from workflows.pages.outage import lets_go  # noqa: E402 - needs apps
 from workflows.pages.routing import websocket_urlpatterns  # noqa: E402 - needs apps
 
@@ -34,6 +34,6 @@ sockets: Any = AuthMiddlewareStack(URLRouter(routes))
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": AllowedHostsOriginValidator(lets_go(sockets)),
+        "websocket": from_our_pages(lets_go(sockets)),
     }
 )

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from project.limits import Limits
 from project.refused import SettingsRefused
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
@@ -48,8 +49,8 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
-class Environment(BaseSettings):
-    """The settings of one process. Empty variables count as not set."""
+class Installation(BaseSettings):
+    """What an installation is. Empty variables count as not set."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
@@ -220,9 +221,6 @@ class Environment(BaseSettings):
         description="Options of MEDIA_STORAGE as a JSON object, such as "
         '`{"bucket_name": "harbour-documents"}`.',
     )
-    max_upload_bytes: int = Field(
-        100_000_000, ge=1, description="Bytes of the largest file that is accepted."
-    )
     currency: str = Field(
         "USD",
         min_length=1,
@@ -379,6 +377,10 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
     """Raise ValueError, without the password, for an address of another kind."""
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError(f"must begin with {' or '.join(schemes)}")
+
+
+class Environment(Limits, Installation):
+    """The settings of one process."""
 
 
 def load() -> Environment:

@@ -186,6 +186,7 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         host: str,
         port: int,
         max_upload_bytes: int,
+        max_socket_bytes: int,
         behind_proxy: bool,
         worker: Callable[[], Works] | None,
         tell: Callable[[str], object],
@@ -198,6 +199,8 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
             action_logger=_log_request,
             server_name="signalbox",
             ready_callable=self._when_running,
+            websocket_max_message_size=max_socket_bytes,
+            websocket_max_frame_size=max_socket_bytes,
         )
         self.max_body_bytes = max_upload_bytes + FORM_BYTES
         self.failure = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +57,7 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "template_partials",
+    "axes",
     *ENV.apps,
 ]
 
@@ -70,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -200,14 +203,45 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Whoever guesses passwords has to wait. Failures are counted in the database, so by all
+# processes together, and by name and address at once: nobody locks out another who comes
+# from elsewhere. The answer is the same for names that nobody has.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = ENV.login_failures
+AXES_COOLOFF_TIME = dt.timedelta(minutes=ENV.login_pause_minutes)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "project.addresses.address_of"
+AXES_LOCKOUT_CALLABLE = "workflows.pages.views.accounts.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
+
+RATES: Final = {  # a minute: of one address for logins, of one person for all else
+    "login": ENV.logins_per_minute,
+    "launch": ENV.launches_per_minute,
+    "upload": ENV.uploads_per_minute,
+}
+REDIS_URL: Final = ENV.redis_url.get_secret_value() if ENV.redis_url else ""
 
 # Transport --------------------------------------------------------------------------
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = (
+    True  # pages carry the token themselves
+)
+SESSION_COOKIE_AGE = ENV.session_hours * 3600
+if HTTPS:
+    # Browsers take such cookies only from this very host, over HTTPS: not from a
+    # neighbour below the same domain.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP, beside the proxy
 SECURE_HSTS_SECONDS = ENV.hsts_seconds if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
@@ -240,10 +274,14 @@ WHITENOISE_MAX_AGE = 0
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_HANDLERS = ["workflows.runtime.uploads.ReceivingHandler"]
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000  # bytes of a form without its files
+DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.max_form_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 MAX_UPLOAD_BYTES: Final = ENV.max_upload_bytes
+MAX_PARAMS_BYTES: Final = ENV.max_params_bytes
+MAX_STATE_BYTES: Final = ENV.max_state_bytes
+MAX_LINE_CHARS: Final = ENV.max_line_chars
+MAX_SOCKET_BYTES: Final = ENV.max_socket_bytes
 PAGE_READERS: Final = ENV.page_readers
 SCAN_READERS: Final = ENV.scan_readers
 
@@ -289,6 +327,7 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
         # These tell of each request, headers included: ours are recorded on their stage.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

@@ -5,11 +5,13 @@ from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
 from workflows import health, metrics
+from workflows.pages.views.accounts import SignIn
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/login/", SignIn.as_view()),  # one door, so that its lock is everywhere
     path("admin/", admin.site.urls),
     # accounts/
-    path("accounts/login/", accounts.LoginView.as_view(), name="login"),
+    path("accounts/login/", SignIn.as_view(), name="login"),
     path("accounts/logout/", accounts.LogoutView.as_view(), name="logout"),
     # health/
     path("health/live", health.live, name="health-live"),
@@ -19,4 +21,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("workflows.pages.urls")),
 ]
 
+handler400 = "workflows.pages.views.failures.bad_request"
 handler500 = "workflows.pages.views.failures.server_error"

@@ -37,12 +37,18 @@ NAMES = (
     "SECURE_HSTS_SECONDS",
     "SECURE_PROXY_SSL_HEADER",
     "SECURE_SSL_REDIRECT",
-    "SESSION_COOKIE_SECURE",
+    *(
+        f"{cookie}_COOKIE_{what}"
+        for cookie in ("SESSION", "CSRF")
+        for what in ("AGE", "HTTPONLY", "NAME", "SAMESITE", "SECURE")
+    ),
 )
 PRINT = f"""
 import json
 from project import settings
-print(json.dumps({{name: getattr(settings, name) for name in {NAMES}}}, default=str))
+from django.conf import global_settings
+found = {{**vars(global_settings), **vars(settings)}}
+print(json.dumps({{name: found[name] for name in {NAMES}}}, default=str))
 """
 
 
@@ -191,6 +197,29 @@ def test_sqlite_keeps_what_it_has_promised(db: None) -> None:
         "foreign_keys": 1,
         "busy_timeout": 20_000,
     }
+
+
+# Cookies ----------------------------------------------------------------------------
+
+
+def test_in_production_cookies_stay_on_this_host_and_out_of_scripts(
+    tmp_path: Path,
+) -> None:
+    found = settings_of(tmp_path, **TEAM, SESSION_HOURS="12")
+    for cookie, name in (("SESSION", "__Host-session"), ("CSRF", "__Host-csrf")):
+        told = {part: found[f"{cookie}_COOKIE_{part}"] for part in ("NAME", "SECURE")}
+        assert told == {"NAME": name, "SECURE": True}
+        assert found[f"{cookie}_COOKIE_HTTPONLY"]
+        assert found[f"{cookie}_COOKIE_SAMESITE"] == "Lax"
+    assert found["SESSION_COOKIE_AGE"] == 12 * 3600
+
+
+def test_on_a_laptop_cookies_work_without_https(tmp_path: Path) -> None:
+    found = settings_of(tmp_path)
+    assert not found["SESSION_COOKIE_SECURE"]
+    assert found["SESSION_COOKIE_NAME"] == "sessionid"
+    assert found["SESSION_COOKIE_HTTPONLY"]
+    assert found["CSRF_COOKIE_HTTPONLY"]
 
 
 # Headers ----------------------------------------------------------------------------

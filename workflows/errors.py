@@ -7,6 +7,7 @@ RequestError
 ├─ NobodyToAsk        409   a workflow asks agents, and one of them is not there
 ├─ FingerprintChanged 409   the workflow changed since the run was made
 ├─ NotAllowed         403   this person may not
+├─ TooMany            429   too much of it within a minute
 ├─ InvalidSort        400   a list cannot be sorted by that
 ├─ InvalidLabel       422   that is no label
 ├─ InvalidView        422   a view cannot be kept like that
@@ -116,6 +117,21 @@ class NotAllowed(RequestError):
     """This person may not do that."""
 
     status = 403
+
+
+class TooMany(RequestError):
+    """Too much was asked for within a minute."""
+
+    status = 429
+
+    def __init__(self, what: str, most: int, *, seconds: int) -> None:
+        """Say how much is allowed, and when it may be tried again."""
+        wait = "1 second" if seconds == 1 else f"{seconds} seconds"
+        super().__init__(
+            f"Too many {what}: up to {most} are taken in a minute. Nothing was"
+            f" done; try again in {wait}."
+        )
+        self.seconds = seconds
 
 
 class InvalidSort(RequestError):

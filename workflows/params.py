@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
 from workflows.engine.adapters import adapter, schema
@@ -93,14 +95,26 @@ def _refuse_missing_agents(
 def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if kind is None:
-            return dict(freeze(dict(given)))
+            return _sized(freeze(dict(given)))
         checks = adapter(kind)
         value = checks.validate_python(dict(given))
-        return dict(freeze(checks.dump_python(value, mode="json")))
+        return _sized(freeze(checks.dump_python(value, mode="json")))
     except ValidationError as error:
         raise InvalidParams(_messages(error)) from error
     except NotSerialisable as error:
         raise InvalidParams({error.path.split(".")[0]: [str(error)]}) from error
+
+
+def _sized(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values. Raises InvalidParams for more than a row should hold."""
+    size, most = len(json.dumps(values)), settings.MAX_PARAMS_BYTES
+    if size > most:
+        sentence = (
+            f"The values take {size:,} bytes, and up to {most:,} are taken. Put what is"
+            " long into a document."
+        )
+        raise InvalidParams({"": [sentence]})
+    return dict(values)
 
 
 def _messages(error: ValidationError) -> dict[str, list[str]]:

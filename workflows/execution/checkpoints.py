@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db.models import Subquery
 from django.db.models.functions import Coalesce
 
 from workflows.engine.delta import apply, diff
-from workflows.engine.errors import CheckpointMismatch
+from workflows.engine.errors import CheckpointMismatch, RunError
 from workflows.engine.frozen import freeze
 from workflows.models import Checkpoint
 
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 FREE_BYTES = 2_000  # patches may always reach this before a keyframe is due
 
 
+class StateTooLarge(RunError):
+    """A state is larger than the installation keeps."""
+
+    def __init__(self, size: int, most: int) -> None:
+        """Say how large it is and may be, and what to do."""
+        super().__init__(
+            f"the state takes {size:,} bytes, and up to {most:,} are kept"
+            " (MAX_STATE_BYTES): keep what is large in documents"
+        )
+
+
 @dataclass(slots=True)
 class Encoder:
     """Turns each new state of one run into the smaller of a patch and a keyframe."""
@@ -37,16 +49,28 @@ class Encoder:
     patch_bytes: int = 0  # since the keyframe
 
     def encode(self, data: FrozenDict) -> tuple[str, str]:
-        """Return the kind and the JSON text that lead to this state."""
+        """Return the kind and the JSON text that lead to this state.
+
+        Raises StateTooLarge.
+        """
         before, self.before = self.before, data
         if before is not None:
             patch = dumps(diff(before, data))
             if self.patch_bytes + len(patch) <= max(self.keyframe_bytes, FREE_BYTES):
                 self.patch_bytes += len(patch)
+                # a state is at most its keyframe and what came to it
+                if self.keyframe_bytes + self.patch_bytes > settings.MAX_STATE_BYTES:
+                    _must_not_be_large(dumps(data))
                 return Checkpoint.Kind.DELTA, patch
         text = dumps(data)
+        _must_not_be_large(text)
         self.keyframe_bytes, self.patch_bytes = len(text), 0
         return Checkpoint.Kind.FULL, text
+
+
+def _must_not_be_large(text: str) -> None:
+    if len(text) > settings.MAX_STATE_BYTES:
+        raise StateTooLarge(len(text), settings.MAX_STATE_BYTES)
 
 
 _compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from workflows.execution.checkpoints import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and says so
-MAX_MESSAGE_CHARS = 20_000  # of one log line or error message
 RESERVED = "\x00"  # PostgreSQL's text cannot hold it
 
 
 def clean(text: str) -> str:
     """Return text that every database can hold, cut where it is absurdly long."""
     text = text.replace(RESERVED, "\ufffd").encode(errors="replace").decode()
-    if len(text) > MAX_MESSAGE_CHARS:
-        return f"{text[:MAX_MESSAGE_CHARS]}… ({len(text):,} characters in all)"
+    if len(text) > (most := settings.MAX_LINE_CHARS):
+        return f"{text[:most]}… ({len(text):,} characters in all)"
     return text
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Document
 
+PDF = "application/pdf"
 PIECE = 256 * 1024  # bytes
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 PARTIAL, UNSATISFIABLE = 206, 416
@@ -41,7 +42,7 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
     response = StreamingHttpResponse(
         _apart(pieces) if isinstance(request, ASGIRequest) else pieces,
         status=PARTIAL if length < document.size else 200,
-        content_type=document.content_type,
+        content_type=_kind(document.content_type),
     )
     if length < document.size:
         response["Content-Range"] = f"bytes {first}-{last}/{document.size}"
@@ -52,6 +53,11 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
     response["Content-Disposition"] = disposition or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def _kind(content_type: str) -> str:
+    """Return a type that no browser shows or runs by itself."""
+    return PDF if content_type == PDF else "application/octet-stream"
 
 
 def _span(asked: str, size: int) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.shortcuts import render
 
 from workflows.engine.errors import RequestError
+from workflows.errors import TooMany
 from workflows.pages.requests import HtmxRequest
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ HEADINGS = {
     404: "There is nothing here",
     409: "That is not possible now",
     422: "Some values do not fit",
+    429: "Too much at once",
 }
 
 
@@ -46,10 +48,14 @@ def refused(request: HtmxRequest, error: RequestError) -> HttpResponse:
     status = int(getattr(error, "status", 400))
     if request.htmx:
         messages.error(request, str(error))
-        return render(request, "messages.html", {"oob": True}, status=status)
-    heading = HEADINGS.get(status, "That did not work")
-    context = {"heading": heading, "message": str(error), "back": _back(request)}
-    return render(request, "refused.html", context, status=status)
+        answer = render(request, "messages.html", {"oob": True}, status=status)
+    else:
+        heading = HEADINGS.get(status, "That did not work")
+        context = {"heading": heading, "message": str(error), "back": _back(request)}
+        answer = render(request, "refused.html", context, status=status)
+    if isinstance(error, TooMany):
+        answer["Retry-After"] = str(error.seconds)
+    return answer
 
 
 def _back(request: HtmxRequest) -> str:

@@ -8,14 +8,17 @@ import logging
 import time
 from typing import TYPE_CHECKING, cast
 
+from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.template.loader import render_to_string
 
+from workflows.errors import TooMany
 from workflows.execution.database import in_database
 from workflows.models import Agent
 from workflows.pages import access
 from workflows.pages.agent_forms import TryForm
 from workflows.pages.consumers import REFUSED
+from workflows.pages.rates import count
 from workflows.pages.trying import Trial
 
 if TYPE_CHECKING:
@@ -61,9 +64,14 @@ class TrySocket(AsyncWebsocketConsumer):
         person = cast("User", self.scope["user"])
         agent = await in_database(Agent.objects.filter(pk=agent_id).first)
         trial = Trial(agent.name if agent else "", prompt, person.pk)
+        try:
+            await sync_to_async(count)("launch", f"person {person.pk}")
+        except TooMany as refused:
+            trial.error, trial.is_over = str(refused), True
         if agent is None or not form.is_valid():
             trial.error = "Ask it something, in at most 20,000 characters."
             trial.is_over = True
+        if trial.is_over:
             await self._show(trial)
             return
         await self._show(trial)

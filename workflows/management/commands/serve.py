@@ -47,6 +47,7 @@ class Command(BaseCommand):
             host=host,
             port=port,
             max_upload_bytes=settings.MAX_UPLOAD_BYTES,
+            max_socket_bytes=settings.MAX_SOCKET_BYTES,
             behind_proxy=settings.BEHIND_PROXY,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._say,

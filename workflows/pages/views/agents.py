@@ -21,6 +21,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.agent_forms import AgentForm, ProviderForm, TryForm
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.rates import limited
 from workflows.pages.trying import Trial
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def agent_context(
 @require_POST
 @members_only
 @answers_request_errors
+@limited("launch")
 def try_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
     """Ask an agent and show the whole answer: the way without scripts."""
     access.require(access.may_manage_agents(request.user), MANAGE)

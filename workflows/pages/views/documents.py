@@ -25,6 +25,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.rates import limited
 from workflows.pages.viewing import SHARPNESS, PageView
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.images import content_of
@@ -110,6 +111,7 @@ class Uploaded:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 @answers_request_errors
+@limited("upload")
 def list_documents(request: HtmxRequest) -> HttpResponse:
     """Show the library, and take uploads; whoever accepts JSON gets that for an answer."""
     access.require(access.may_use_documents(request.user), "use documents")

@@ -1,4 +1,4 @@
-"""What a request gets that failed on our side: a sentence when only the database is away.
+"""What a request gets that failed, or cannot be read: a sentence where there is one.
 
 Nothing here asks the database, nor the session that is kept in it: this is the answer
 also to requests whose session could not be read.
@@ -9,11 +9,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
+from django.conf import settings
 from django.contrib.messages import ERROR
 from django.contrib.messages.storage.base import Message
+from django.core.exceptions import (
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import requires_csrf_token
+from django.views.defaults import bad_request as unreadable
 from django.views.defaults import server_error as broken
 
 from workflows.execution import outages
@@ -44,6 +51,13 @@ SENT: Final = (
     " the same form launches no second run."
 )
 
+TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
+TOO_LONG: Final = (
+    "A form may have up to {kilobytes:,} kB beside its files, and a bounded number of"
+    " fields and files; this one has more. Nothing of it was kept: go back and shorten it,"
+    " or put what is long into a document."
+)
+
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -58,6 +72,20 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return (
         unavailable(request, *STUCK) if outage is outages.changes else broken(request)
     )
+
+
+@requires_csrf_token
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 413 with a sentence for a form that is too long, 400 for what is no form."""
+    if not isinstance(exception, TOO_MUCH):
+        return unreadable(request, exception)
+    sentence = TOO_LONG.format(kilobytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1000)
+    if request.headers.get("HX-Request") == "true":
+        said = [Message(ERROR, sentence)]
+        text = render_to_string("messages.html", {"messages": said, "oob": True})
+    else:
+        text = render_to_string("413.html", {"sentence": sentence})
+    return HttpResponse(text, status=413)
 
 
 def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:

@@ -28,6 +28,7 @@ from workflows.pages.launching import (
 )
 from workflows.pages.lists import LISTS
 from workflows.pages.overview import health_of
+from workflows.pages.rates import limited
 from workflows.pages.usage import usage_of
 from workflows.system import system
 
@@ -64,6 +65,7 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 @answers_request_errors
+@limited("launch")
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
     found = system.find_workflow(name)

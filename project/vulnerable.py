@@ -1,0 +1,96 @@
+"""Whether a vulnerability is known of what we stand on: `make check` asks pip-audit.
+
+A machine that reaches no list of vulnerabilities is told so, and no check fails for it.
+What was looked up is not looked up again for a day, unless a requirement changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("requirements.txt", "requirements-ocr.txt")
+SEEN = Path(sys.prefix) / ".vulnerable"  # what was looked up, and when
+FRESH_SECONDS = 86_400
+PATIENCE_SECONDS = 60  # for all of it
+COMMAND = (
+    *(sys.executable, "-m", "pip_audit", "--disable-pip", "--format", "json"),
+    *("--progress-spinner", "off", "--timeout", "5"),
+)
+
+
+def main() -> int:
+    """Say what is known. Returns the exit code: 1 for a vulnerability."""
+    locks = [ROOT / name for name in LOCKS]
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    if _was_seen(digest):
+        return _say("Vulnerabilities: none was known when this was looked up today.")
+    found = _look_up(locks)
+    if isinstance(found, str):
+        return _say(f"Vulnerabilities: skipped, {found}")
+    return _told(found, digest)
+
+
+def _told(found: list[dict[str, Any]], digest: str) -> int:
+    """Say what pip-audit found, and remember it. Returns the exit code."""
+    looked_up = [one for one in found if "vulns" in one]
+    known = [
+        f"  {one['name']} {one['version']}: {', '.join(v['id'] for v in one['vulns'])}"
+        for one in looked_up
+        if one["vulns"]
+    ]
+    if known:
+        _say("\n".join(["Vulnerabilities are known of these; upgrade them:", *known]))
+        return 1
+    if not looked_up:
+        return _say(
+            "Vulnerabilities: skipped, the list here knows none of our packages."
+        )
+    SEEN.write_text(json.dumps({"digest": digest, "at": time.time()}))
+    counted = f"{len(looked_up)} of {len(found)} packages"
+    return _say(f"Vulnerabilities: none is known of {counted}.")
+
+
+def _look_up(locks: list[Path]) -> list[dict[str, Any]] | str:
+    """Return what pip-audit says of each package, or why it says nothing."""
+    wanted = [part for lock in locks for part in ("--requirement", str(lock))]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own environment's
+            [*COMMAND, *wanted],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no list of them answered within {PATIENCE_SECONDS} seconds."
+    try:
+        told: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        return "no list of them can be reached from here."
+    return told
+
+
+def _was_seen(digest: str) -> bool:
+    try:
+        seen = json.loads(SEEN.read_text())
+        return bool(
+            seen["digest"] == digest and time.time() - seen["at"] < FRESH_SECONDS
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
