@@ -12,6 +12,7 @@ from django.utils import timezone
 from tests.factories import make_run
 from workflows.execution import queue
 from workflows.execution.leases import Overdue
+from workflows.execution.outages import Outage
 from workflows.execution.worker import Worker
 from workflows.models import Run
 
@@ -36,8 +37,13 @@ def stopwatch(settings: Any) -> Stopwatch:
 
 
 @pytest.fixture
-def overdue(stopwatch: Stopwatch) -> Overdue:
-    return Overdue(stopwatch)
+def outage() -> Outage:
+    return Outage("database", "The database is away", "The database is back")
+
+
+@pytest.fixture
+def overdue(stopwatch: Stopwatch, outage: Outage) -> Overdue:
+    return Overdue(stopwatch, outage)
 
 
 def held_run(*, expired_seconds_ago: float = 1) -> Run:
@@ -72,6 +78,22 @@ def test_a_worker_that_is_back_between_two_looks_keeps_its_run(
     stopwatch.seconds = 1000
     assert queue.sweep(overdue.lost) == []
     assert status_of(run) == "running"
+
+
+def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
+    overdue: Overdue, stopwatch: Stopwatch, outage: Outage, settings: Any
+) -> None:
+    run = held_run(expired_seconds_ago=3600)
+    outage.met(ConnectionError("refused"))
+    queue.sweep(overdue.lost)
+    stopwatch.seconds = 1000
+    assert queue.sweep(overdue.lost) == [], "who holds it cannot renew it either"
+    outage.over()
+    assert queue.sweep(overdue.lost) == [], "who holds it may come back a little later"
+    settings.LEASE_SECONDS = 0
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds += 10
+    assert queue.sweep(overdue.lost) == [run.pk]
 
 
 def test_a_lease_that_is_renewed_with_a_wrong_clock_is_not_taken(

@@ -69,6 +69,7 @@ class Outage:
         """Take its name in figures, and what is said when it begins and is over."""
         self._name, self._what, self._over = name, what, over
         self._since: float | None = None
+        self._ended: float | None = None
         self.count = 0  # outages so far
 
     def met(self, error: BaseException) -> None:
@@ -83,8 +84,14 @@ class Outage:
         """Note that a try succeeded; the first one after an outage is told."""
         since, self._since = self._since, None
         if since is not None:
-            seconds = time.monotonic() - since
-            logger.warning("%s after %.1f s.", self._over, seconds)
+            self._ended = time.monotonic()
+            logger.warning("%s after %.1f s.", self._over, self._ended - since)
+
+    def within(self, seconds: float) -> bool:
+        """Tell whether it is amiss, or was within so many seconds."""
+        if self._since is not None:
+            return True
+        return self._ended is not None and time.monotonic() < self._ended + seconds
 
 
 def _line(error: BaseException) -> str:

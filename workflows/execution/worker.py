@@ -170,7 +170,8 @@ class Worker:
             except Exception as error:
                 self._say_what_failed(step, error)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LAST_PAUSE_SECONDS)
+                # never slower than the heartbeat, or others think it has stopped
+                pause = min(pause * 2, LAST_PAUSE_SECONDS, settings.HEARTBEAT_SECONDS)
 
     def _say_what_failed(
         self, step: Callable[[], Awaitable[None]], error: Exception
