@@ -8,6 +8,7 @@ three-valued ones unless None: unset keeps the base, true and false both overrid
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 from .errors import ConfigurationError
@@ -22,7 +23,7 @@ class Config:
     def __new__(cls, *values: Any, **named: Any) -> Self:
         """Note which settings were given: a default must not override another's choice."""
         self = super().__new__(cls)
-        names = [each.name for each in fields(cls)]
+        names = _names(cls)
         object.__setattr__(self, "_given", frozenset([*names[: len(values)], *named]))
         return self
 
@@ -42,6 +43,11 @@ class Config:
             elif _overrides(name, theirs):
                 settings[name] = theirs
         return type(self)(**settings)
+
+
+@cache
+def _names(of: type[Config]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(of))
 
 
 def _overrides(name: str, value: Any) -> bool:

@@ -61,10 +61,10 @@ class Walk:
         self._due: float | None = None  # on the graph's monotonic clock
         self._store = graph.checkpoints
         self._interval = graph.config.checkpoint.interval
-        store: object = self._store  # what it can do beyond the protocol
-        self._settles = store if isinstance(store, Settles) else None
-        keeps = store if isinstance(store, KeepsItems) else None
-        self._keeps = keeps if self._interval else None
+        store: Any = self._store  # what it can do beyond the protocol
+        self._settles: Settles | None = store if _is_a(type(store), Settles) else None
+        keeps = self._interval and _is_a(type(store), KeepsItems)
+        self._keeps: KeepsItems | None = store if keeps else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}
@@ -338,6 +338,12 @@ class Walk:
         """Emit an event, when anyone listens."""
         if self.emit is not None:
             self.emit(event, data)
+
+
+@functools.cache
+def _is_a(kind: type, protocol: type) -> bool:
+    """`issubclass`, remembered: to look through a protocol takes longer than a step."""
+    return issubclass(kind, protocol)
 
 
 def _pause_in(error: BaseException) -> Paused | None:

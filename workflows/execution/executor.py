@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_EVERY_STEP = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
+
 
 @dataclass(slots=True)
 class History:
@@ -151,10 +153,9 @@ class Executor:
         runtime: Runtime,
     ) -> State:
         """Cold start: a graph with its first state, or its last one; then walk it."""
-        config = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
         graph = Graph(
             run.workflow_name,
-            workflow.config.merge(config) if workflow.config else config,
+            workflow.config.merge(_EVERY_STEP) if workflow.config else _EVERY_STEP,
             observer=recorder,
             checkpoints=recorder,
         )

@@ -13,8 +13,9 @@ import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import SyncToAsync, async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Mapping,
-        Sequence,
     )
     from uuid import UUID
 
@@ -40,7 +40,8 @@ WORDS = "run.words"  # the type of a nudge: an agent's answer has grown
 SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
 TRIES = 3
 REST_SECONDS = 1.0  # without nudges after one that did not go out
-PAUSE_SECONDS = 0.1  # between two nudges of one group: about ten a second
+PAUSE_SECONDS = 0.1  # between two nudges of pages: about ten a second
+PENDING_PAUSE_SECONDS = 0.01  # between two nudges of workers, while runs are launched
 
 
 def changed(versions: Mapping[UUID, int | None]) -> dict[str, object]:
@@ -146,78 +147,132 @@ async def leave(to: str, channel: str) -> None:
             await layer.group_discard(to, channel)
 
 
-def send_on_commit(*nudges: tuple[str, Mapping[str, object]]) -> None:
-    """Send nudges once the current transaction is committed; at once outside of one.
-
-    Each is a group and its message. Those that are given together go together: a way
-    from this thread to the event loop takes longer than a nudge.
-    """
-    transaction.on_commit(lambda: _send_from_thread(nudges))
-
-
-def _send_from_thread(nudges: Sequence[tuple[str, Mapping[str, object]]]) -> None:
-    """Send on the event loop this thread works for: channels belong to their loop."""
-    loop = calling_loop()
-    if loop is None:
-        async_to_sync(_send_all)(nudges)
-    else:
-        asyncio.run_coroutine_threadsafe(_send_all(nudges), loop)
-
-
-async def _send_all(nudges: Sequence[tuple[str, Mapping[str, object]]]) -> None:
-    for to, message in nudges:
-        await send(to, message)
-
-
-_LOOK: Mapping[str, object] = {"type": "runs.pending"}
+def send_on_commit(to: str, message: Mapping[str, object]) -> None:
+    """Send a nudge once the current transaction is committed; at once outside of one."""
+    transaction.on_commit(lambda: _from_thread(lambda: send(to, message)))
 
 
 def pending_on_commit() -> None:
     """Tell the workers that a run is waiting."""
-    send_on_commit((WORKERS, _LOOK))
+    transaction.on_commit(lambda: _from_thread(_of_pending))
 
 
 def launched_on_commit() -> None:
     """Tell the workers of a new run, and the lists; nobody has its page open yet."""
-    send_on_commit((WORKERS, _LOOK), (PAGES, changed({})))
+    transaction.on_commit(lambda: _from_thread(_of_launched))
 
 
 def cancel_on_commit(run_id: UUID) -> None:
     """Tell the worker that has this run to stop it."""
-    send_on_commit((WORKERS, {"type": "run.cancel", "run": str(run_id)}))
+    send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
 
 
 def changed_on_commit(run_id: UUID) -> None:
     """Tell the pages of this run, and the lists, to look again."""
-    send_on_commit((PAGES, changed({run_id: None})))
+    send_on_commit(PAGES, changed({run_id: None}))
+
+
+def _from_thread(tell: Callable[[], Awaitable[None]]) -> None:
+    """Tell on the event loop this thread works for: channels belong to their loop.
+
+    Nobody waits for it there: what a message says is in the database already.
+    """
+    loop = calling_loop() or getattr(SyncToAsync.threadlocal, "main_event_loop", None)
+    if loop is None or not loop.is_running():
+        async_to_sync(_drained)(tell)  # a command, which has none
+    else:
+        asyncio.run_coroutine_threadsafe(_coroutine(tell), loop)
+
+
+async def _coroutine(tell: Callable[[], Awaitable[None]]) -> None:
+    await tell()
+
+
+async def _drained(tell: Callable[[], Awaitable[None]]) -> None:
+    await tell()
+    await announcer().drain()
+
+
+async def _of_pending() -> None:
+    announcer().pending()
+
+
+async def _of_launched() -> None:
+    announcer().pending()
+    announcer().committed({})
+
+
+class Paced:
+    """Does something when asked, at once; asked again within a pause, once at its end.
+
+    What is asked for last is therefore never left undone, and asking costs nothing.
+    """
+
+    def __init__(self, deed: Callable[[], Awaitable[None]], pause: float) -> None:
+        """Take what it does, and the seconds after it."""
+        self._deed = deed
+        self._pause = pause
+        self._is_asked = False
+        self._going: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        """See to it that it is done from now on; called on the event loop."""
+        self._is_asked = True
+        if self._going is None or self._going.done():
+            self._going = asyncio.get_running_loop().create_task(self._go())
+
+    async def _go(self) -> None:
+        while self._is_asked:
+            self._is_asked = False
+            await self._deed()
+            await asyncio.sleep(self._pause)
+
+    async def drain(self) -> None:
+        """Wait until all that was asked for is done."""
+        if self._going is not None:
+            await self._going
 
 
 class Announcer:
-    """Announces what was committed, at most about ten times a second.
+    """Announces what was committed, so that many runs cost no more messages than one.
 
-    One message tells of all runs, so that many cost the channel layer no more than one.
-    The first change goes out at once; those that follow within the pause are told
-    together at its end, so that the last one is never left untold.
+    Pages hear of changes at most about ten times a second, of all runs in one message;
+    workers of what is pending at most a hundred times.
     """
 
     def __init__(self) -> None:
         """Start with nothing to tell."""
         self._untold: dict[UUID, int] = {}
-        self._telling: asyncio.Task[None] | None = None
+        self._changes = Paced(self._tell_changes, PAUSE_SECONDS)
+        self._pending = Paced(self._tell_pending, PENDING_PAUSE_SECONDS)
 
     def committed(self, versions: Mapping[UUID, int]) -> None:
-        """Announce new versions of runs; called on the event loop."""
+        """Announce new versions of runs, to lists if there are none."""
         self._untold.update(versions)
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell())
+        self._changes.ask()
 
-    async def _tell(self) -> None:
-        while self._untold:
-            versions, self._untold = self._untold, {}
-            await send(PAGES, changed(versions))
-            await asyncio.sleep(PAUSE_SECONDS)
+    def pending(self) -> None:
+        """Announce that a run waits for a worker."""
+        self._pending.ask()
+
+    async def _tell_changes(self) -> None:
+        versions, self._untold = self._untold, {}
+        await send(PAGES, changed(versions))
+
+    async def _tell_pending(self) -> None:
+        await send(WORKERS, {"type": "runs.pending"})
 
     async def drain(self) -> None:
         """Wait until everything was told."""
-        if self._telling is not None:
-            await self._telling
+        await self._changes.drain()
+        await self._pending.drain()
+
+
+_announcers: WeakKeyDictionary[asyncio.AbstractEventLoop, Announcer] = (
+    WeakKeyDictionary()
+)
+
+
+def announcer() -> Announcer:
+    """Return the announcer of the running event loop: there is one a process."""
+    return _announcers.setdefault(asyncio.get_running_loop(), Announcer())

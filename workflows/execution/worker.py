@@ -20,7 +20,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from channels.consumer import AsyncConsumer
+from channels.consumer import get_handler_name
 from django.conf import settings
 from django.utils import timezone
 
@@ -87,12 +87,12 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped = asyncio.Event()
-        self._announcer = live.Announcer()
         self._overdue = Overdue()
         self._channel: str | None = None  # where nudges come in
 
     async def run(self) -> None:
         """Work until drained."""
+        self._announcer = live.announcer()
         self._writer = Writer(asyncio.get_running_loop(), self._announcer.committed)
         self._writer.start()
         self._executor = Executor(
@@ -192,13 +192,13 @@ class Worker:
 
     async def _listen(self) -> None:
         """Hear nudges on a channel of our own; the consumer's methods are the table."""
-        consumer = Nudges(self)
+        nudges = Nudges(self)
         async with live.listening(live.WORKERS) as ear:
             self._channel = ear.channel
             self.look()  # at what was announced while we did not hear
             try:
                 while True:
-                    await consumer.dispatch(await ear.next())
+                    await nudges.hear(await ear.next())
             finally:
                 self._channel = None
 
@@ -323,13 +323,23 @@ class Worker:
         )
 
 
-class Nudges(AsyncConsumer):
-    """The worker's ear: a message's type names the method. Each returns at once."""
+class Nudges:
+    """The worker's ear: a message's type names the method. Each returns at once.
+
+    A consumer of Channels would look for old database connections before each message,
+    on another thread; the ear has none.
+    """
 
     def __init__(self, worker: Worker) -> None:
         """Take the worker that listens."""
-        super().__init__()
         self._worker = worker
+
+    async def hear(self, message: Mapping[str, str]) -> None:
+        """Do what a message asks. Raises ValueError for one of another type."""
+        name = get_handler_name(message)
+        if name not in {"runs_pending", "run_cancel"}:
+            raise ValueError(f"Nobody here knows the message {message['type']!r}.")
+        await getattr(self, name)(message)
 
     async def runs_pending(self, _message: Mapping[str, str]) -> None:
         """Look at the queue."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 2_000  # records in one transaction
+MAX_BATCH = 2_000
 FIRST_RETRY_SECONDS = 0.1  # doubled up to the last while the database is away
 LAST_RETRY_SECONDS = 5.0
 
