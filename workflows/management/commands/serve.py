@@ -12,6 +12,7 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from project.garbage import spare_what_is_loaded
 from project.server import Server, Works
 
 
@@ -52,6 +53,7 @@ class Command(BaseCommand):
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._say,
         )
+        spare_what_is_loaded()
         server.run()
         if server.failure:
             self._refuse(server.failure)

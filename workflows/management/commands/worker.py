@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
+from project.garbage import spare_what_is_loaded
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Work on an event loop of its own."""
+        spare_what_is_loaded()
         with _figures():
             asyncio.run(self._work(Worker(options["name"], options["capacity"])))
 
