@@ -7,8 +7,7 @@ three-valued ones unless None: unset keeps the base, true and false both overrid
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from .errors import ConfigurationError
@@ -23,7 +22,7 @@ class Config:
     def __new__(cls, *values: Any, **named: Any) -> Self:
         """Note which settings were given: a default must not override another's choice."""
         self = super().__new__(cls)
-        names = _names(cls)
+        names = cls.__match_args__
         object.__setattr__(self, "_given", frozenset([*names[: len(values)], *named]))
         return self
 
@@ -43,11 +42,6 @@ class Config:
             elif _overrides(name, theirs):
                 settings[name] = theirs
         return type(self)(**settings)
-
-
-@cache
-def _names(of: type[Config]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(of))
 
 
 def _overrides(name: str, value: Any) -> bool:

@@ -61,10 +61,10 @@ class Walk:
         self._due: float | None = None  # on the graph's monotonic clock
         self._store = graph.checkpoints
         self._interval = graph.config.checkpoint.interval
-        store: Any = self._store  # what it can do beyond the protocol
-        self._settles: Settles | None = store if _is_a(type(store), Settles) else None
-        keeps = self._interval and _is_a(type(store), KeepsItems)
-        self._keeps: KeepsItems | None = store if keeps else None
+        store: Any = self._store
+        settles, keeps = _abilities(type(store))
+        self._settles: Settles | None = store if settles else None
+        self._keeps: KeepsItems | None = store if keeps and self._interval else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}
@@ -340,10 +340,17 @@ class Walk:
             self.emit(event, data)
 
 
-@functools.cache
-def _is_a(kind: type, protocol: type) -> bool:
-    """`issubclass`, remembered: to look through a protocol takes longer than a step."""
-    return issubclass(kind, protocol)
+_ABILITIES: dict[type, tuple[bool, bool]] = {}
+
+
+def _abilities(store: type) -> tuple[bool, bool]:
+    """What a store can do beyond its protocol: settle, keep items.
+
+    Remembered by type: to look through a protocol takes longer than a step.
+    """
+    if store not in _ABILITIES:
+        _ABILITIES[store] = issubclass(store, Settles), issubclass(store, KeepsItems)
+    return _ABILITIES[store]
 
 
 def _pause_in(error: BaseException) -> Paused | None:

@@ -17,7 +17,7 @@ import os
 import socket
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from channels.consumer import get_handler_name
@@ -334,7 +334,7 @@ class Nudges:
         """Take the worker that listens."""
         self._worker = worker
 
-    async def hear(self, message: Mapping[str, str]) -> None:
+    async def hear(self, message: dict[str, Any]) -> None:
         """Do what a message asks. Raises ValueError for one of another type."""
         name = get_handler_name(message)
         if name not in {"runs_pending", "run_cancel"}:
