@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 from tests.factories import make_run
 from tests.test_forms import ONE_PAGE
 from workflows.engine import State, Workflow, node
+from workflows.engine.errors import DefinitionError
 from workflows.models import Document, Run, Status
-from workflows.registry import registry
+from workflows.registry import Registry, registry
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -165,3 +166,21 @@ def test_an_unknown_workflow_is_a_page_that_names_what_there_is(page: Client) ->
     text = answer.content.decode()
     assert "No workflow is called “nothing”." in text
     assert "say-hello" in text
+
+
+def never(*_: Any) -> State:
+    """Build nothing: it is not asked to."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "..", "a\x00", "a\n", "-", "a" * 101])
+def test_a_name_that_no_address_or_row_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="cannot be called"):
+        Registry().register_factory(name, never)
+
+
+@pytest.mark.parametrize("name", ["classify-document", "Größe 2", "a" * 100])
+def test_any_other_name_is_taken(name: str) -> None:
+    registry = Registry()
+    registry.register_factory(name, never)
+    assert registry.get(name).name == name

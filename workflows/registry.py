@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import pkgutil
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ Known = Workflow[Any] | FromFactory
 """What can be launched."""
 
 
+NAME = re.compile(r"[^\W_][^/\x00-\x1f\x7f\ud800-\udfff]{0,99}")
+
+
 class Registry:
     """Name → workflow; safe to use from any thread."""
 
@@ -39,7 +43,13 @@ class Registry:
         self._lock = threading.RLock()
 
     def register(self, workflow: Known) -> Known:
-        """Add a workflow. Raises DefinitionError when the name is taken by another."""
+        """Add a workflow. Raises DefinitionError for a name that is taken, or cannot be."""
+        if not NAME.fullmatch(workflow.name):
+            raise DefinitionError(
+                f"A workflow cannot be called “{workflow.name[:200]}”: its name is part of"
+                " addresses and rows. Use up to 100 characters, begin with a letter or"
+                " digit, and use no slash and no control characters."
+            )
         with self._lock:
             known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow:
