@@ -139,6 +139,11 @@ class Installation(BaseSettings):
         description="Python packages with a `workflows.py` of your own, with commas "
         "between; they become Django apps.",
     )
+    default_rights: Literal["open", "closed"] = Field(
+        "open",
+        description="What may be done with a workflow that no group was given rights "
+        "for: `open` anything by whoever is signed in, `closed` what their roles allow.",
+    )
     time_zone: str = Field(
         "UTC",
         description="Time zone of pages whose reader's is not known, and of the days of"
@@ -201,8 +206,8 @@ class Installation(BaseSettings):
     )
     metrics_token: SecretStr | None = Field(
         None,
-        description="Lets Prometheus read `/metrics`, as its bearer token. The staff may "
-        "read it too; for anybody else there is no such address.",
+        description="Lets Prometheus read `/metrics`, as its bearer token. Operators who "
+        "see all runs may, too; for others there is no such address.",
     )
     metrics_port: int | None = Field(
         None,

@@ -219,6 +219,7 @@ AXES_CLIENT_IP_CALLABLE = "project.addresses.address_of"
 AXES_LOCKOUT_CALLABLE = "workflows.pages.views.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+DEFAULT_RIGHTS: Final = ENV.default_rights
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"

@@ -34,7 +34,7 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import Group, User
 
 WORKER = "worker-1"
 _numbers = itertools.count(1)
@@ -278,3 +278,13 @@ def make_whole_run(
 
 def _ways_out(node: str) -> list[Mapping[str, Any]]:
     return [edge for edge in GRAPH["edges"] if edge["source"] == node]
+
+
+def make_role(name: str) -> Group:
+    """Return one of the roles, or the group of this name; emptied databases lack them."""
+    from django.contrib.auth.models import Group, Permission
+
+    from workflows import roles
+
+    roles.make(Group, Permission)
+    return Group.objects.get_or_create(name=name)[0]

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from tests.factories import make_run
+from workflows import access
 from workflows.models import Intervention, Run, Status
-from workflows.pages import access
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]

@@ -16,9 +16,9 @@ from tests.factories import (
     make_stage,
     make_whole_run,
 )
+from workflows import access
 from workflows.comparing import differences
 from workflows.models import Run, StageStatus
-from workflows.pages import access
 from workflows.pages.compare import Comparison
 
 pytestmark = pytest.mark.django_db
@@ -163,7 +163,7 @@ def test_a_run_that_may_not_be_seen_is_not_compared(
     first, second = make_run(), make_run()
     monkeypatch.setattr(access, "may_view_run", lambda _person, run: run.pk == first.pk)
     answer = page.get("/compare/", {"a": str(first.pk), "b": str(second.pk)})
-    assert answer.status_code == 403
+    assert answer.status_code == 404
 
 
 def test_values_differ_by_type_and_place() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows import budgets
+from workflows import access, budgets
 from workflows.models import ApprovalKind, ApprovalStatus
 from workflows.params import check_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from django.contrib.auth.models import AbstractBaseUser
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
     """Tell whether this person is among those the question is for."""
-    if not approval.groups or getattr(user, "is_superuser", False):
-        return True
-    groups = getattr(user, "groups", None)
-    return groups is not None and groups.filter(name__in=approval.groups).exists()
+    return is_for(approval.groups, access.sight_of(user).groups)
+
+
+def is_for(asked: Collection[str], groups: frozenset[str] | None) -> bool:
+    """Tell whether a question for these groups is for somebody who is in those."""
+    return groups is None or not asked or not groups.isdisjoint(asked)
 
 
 def checked(

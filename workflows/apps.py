@@ -12,6 +12,8 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the workflows: ours, and those of every installed app."""
-        from workflows.registry import registry  # noqa: PLC0415 - needs loaded apps
+        from workflows import rights_news  # noqa: PLC0415 - needs loaded apps
+        from workflows.registry import registry  # noqa: PLC0415 - likewise
 
         registry.discover()
+        rights_news.listen()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
+from workflows import access
 from workflows.engine.adapters import adapter, schema
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
@@ -17,21 +18,25 @@ from workflows.models import Agent, Document
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workflows.access import Person
     from workflows.registry import Known
 
 
-def check_params(workflow: Known, given: Mapping[str, Any]) -> dict[str, Any]:
+def check_params(
+    workflow: Known, given: Mapping[str, Any], *, by: Person | None = None
+) -> dict[str, Any]:
     """Return the params as JSON with their defaults filled in.
 
     Raises InvalidParams, also for a name the workflow does not know, which is most often
-    a slip of the pen that a default would hide, and for a document that is not there.
+    a slip of the pen that a default would hide, and for a document that is not there, or
+    that `by` may not see.
     """
     kind = workflow.params_type
     _refuse_unknown(workflow, given)
     params = _checked(kind, given)
     if kind is not None:
         described = schema(kind)
-        _refuse_missing_documents(described, params)
+        _refuse_missing_documents(described, params, by)
         _refuse_missing_agents(described, params)
     return params
 
@@ -65,7 +70,7 @@ def _refuse_unknown(workflow: Known, given: Mapping[str, Any]) -> None:
 
 
 def _refuse_missing_documents(
-    described: Mapping[str, Any], params: Mapping[str, Any]
+    described: Mapping[str, Any], params: Mapping[str, Any], by: Person | None
 ) -> None:
     """Look up every document that is named at the top level of the params."""
     for name, part in described.get("properties", {}).items():
@@ -73,7 +78,8 @@ def _refuse_missing_documents(
             continue
         value = params[name]
         wanted = set(value) if isinstance(value, list) else {value}
-        found = Document.objects.filter(pk__in=wanted).values_list("pk", flat=True)
+        seen = Document.objects.all() if by is None else access.documents_seen(by)
+        found = seen.filter(pk__in=wanted).values_list("pk", flat=True)
         if missing := wanted - {str(pk) for pk in found}:
             raise InvalidParams(
                 {name: [f"There is no document {one}." for one in sorted(missing)]}

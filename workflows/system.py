@@ -1,6 +1,8 @@
 """System: the only door for pages, admin, API and commands.
 
-It answers questions about workflows and runs, and does what people ask for. Each
+It answers questions (`questions.py`) and does what people ask for. Whoever they
+are is named by `by`, and held to their rights (`access.py`); without a name it is the
+system itself that asks, or somebody at the server's shell, who may do anything. Each
 change is one conditional update in one transaction with its audit row; whoever
 comes second is told so. Nothing here executes a node: that is a worker's work.
 """
@@ -10,15 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, OrderBy, Q, QuerySet
 
 from workflows import (
+    access,
     answering,
     audit,
     budgets,
-    comparing,
+    document_uses,
     labelling,
     noting,
     profiles,
@@ -28,136 +29,33 @@ from workflows import (
 from workflows.engine import GraphShape
 from workflows.errors import (
     AlreadyAnswered,
-    ApprovalNotFound,
     FingerprintChanged,
-    InvalidSort,
     InvalidStatus,
     NotAllowed,
-    RunNotFound,
 )
-from workflows.execution import changes, live, places, queue
+from workflows.execution import live, queue
 from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
     Approval,
     ApprovalKind,
     ApprovalStatus,
-    Decision,
     Run,
-    Stage,
     Status,
 )
 from workflows.params import check_params
-from workflows.registry import Known, Registry, registry
+from workflows.questions import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from django.contrib.auth.models import AbstractBaseUser, User
 
-    from workflows.execution.changes import Changes
     from workflows.models import Note, SavedView
 
-SORTABLE = (
-    "id",
-    "workflow_name",
-    "status",
-    "created_at",
-    "updated_at",
-    "started_at",
-    "completed_at",
-)
 
-
-class System:
-    """Workflows and runs, as people and programs see them."""
-
-    def __init__(self, workflows: Registry = registry) -> None:
-        """Take the registry whose workflows can be launched."""
-        self._registry = workflows
-
-    # -- questions --------------------------------------------------------------------
-
-    def list_workflows(self) -> Sequence[Known]:
-        """Return every workflow that can be launched, by name."""
-        return self._registry.list()
-
-    def find_workflow(self, name: str) -> Known:
-        """Return one workflow. Raises WorkflowNotFound."""
-        return self._registry.get(name)
-
-    def list_runs(
-        self,
-        *,
-        workflow: str = "",
-        status: str = "",
-        launched_by: int | None = None,
-        search: str = "",
-        sort: str = "",
-    ) -> QuerySet[Run]:
-        """Return the runs that match, newest first or as `sort` says.
-
-        `sort` names fields of SORTABLE, such as "status,-started_at"; ties go by id.
-        `search` looks into the id, the names of workflow and launcher and the error.
-        Raises InvalidSort.
-        """
-        runs: QuerySet[Run] = Run.objects.select_related("launched_by")
-        runs = runs.order_by(*_order(sort))
-        if search:
-            runs = runs.filter(_mentions(search))
-        if workflow:
-            runs = runs.filter(workflow_name=workflow)
-        if status:
-            runs = runs.filter(status=status)
-        if launched_by is not None:
-            runs = runs.filter(launched_by=launched_by)
-        return runs.defer("params", "result", "graph", "secrets", "profile_stages")
-
-    def find_run(self, run_id: UUID | str) -> Run:
-        """Return one run. Raises RunNotFound."""
-        try:
-            run: Run = Run.objects.select_related("launched_by", "parent").get(
-                pk=run_id
-            )
-        except (Run.DoesNotExist, ValidationError, ValueError) as error:
-            raise RunNotFound(run_id) from error
-        return run
-
-    def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
-        """Return the stages of a run in order. Raises RunNotFound."""
-        return self.find_run(run_id).stages.all()
-
-    def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
-        """Return every edge a run evaluated, in order. Raises RunNotFound."""
-        return self.find_run(run_id).decisions.select_related("decided_by")
-
-    def compare_states(
-        self, first: tuple[UUID, int], second: tuple[UUID, int]
-    ) -> list[comparing.Difference]:
-        """Return how the states of two runs differ, each after one of its steps.
-
-        Raises CheckpointMismatch.
-        """
-        return comparing.states_of(first, second)
-
-    def get_changes(
-        self, run_id: UUID, sequences: Iterable[int]
-    ) -> Mapping[int, Changes]:
-        """Return what these steps of a run changed in its state, as far as is known."""
-        return changes.changes_of(run_id, sequences)
-
-    def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
-        """Return the states before and after a step, and what lies between.
-
-        A state that there is not is None. Raises CheckpointMismatch.
-        """
-        return changes.between(run_id, sequence)
-
-    def runs_before(self, run: Run) -> int:
-        """Return how many pending runs a worker would take before this one."""
-        return places.runs_before(run)
-
-    # -- deeds ------------------------------------------------------------------------
+class System(Questions):
+    """Workflows and runs, as people and programs see and change them."""
 
     def execute(  # noqa: PLR0913 - what a launch may say
         self,
@@ -179,12 +77,14 @@ class System:
 
         `token` is a secret for the run's nodes; it is kept encrypted while they need it.
         `profile` names one of the workflow's, "" its own settings, None leaves it to the
-        weights. Raises WorkflowNotFound, InvalidParams, NobodyToAsk.
+        weights. Raises WorkflowNotFound, NotAllowed, InvalidParams, NobodyToAsk.
         """
-        workflow = self.find_workflow(name)
+        workflow = self.find_workflow(name, by=by)
+        if by is not None:
+            access.require(access.may_launch(by, name), "launch this workflow")
         run = Run(
             workflow_name=name,
-            params=check_params(workflow, params or {}),
+            params=check_params(workflow, params or {}, by=by),
             graph=workflow.drawn,
             fingerprint=workflow.fingerprint,
             launched_by_id=by.pk if by else None,
@@ -197,6 +97,7 @@ class System:
         )
         profiles.check_agents(workflow, run.profile_stages, run.params)
         deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
+        document_uses.note(name, run.params)
         if not queue.enqueue(run, deed):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
         live.launched_on_commit()
@@ -207,9 +108,22 @@ class System:
     ) -> Run:
         """Stop a run: at once when no worker has it, else at its next await or node.
 
-        Children that the run waits for are cancelled with it.
-        Raises RunNotFound, InvalidStatus.
+        Children that the run waits for are cancelled with it, whoever may operate those.
+        Raises RunNotFound, NotAllowed, InvalidStatus.
         """
+        self._operable(run_id, by)
+        return self._cancel(run_id, by=by, reason=reason)
+
+    def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
+        """Return a run that `by` may change. Raises RunNotFound, NotAllowed."""
+        run = self.find_run(run_id, by=by)
+        if by is not None:
+            access.require(access.may_operate_run(by, run), "change this run")
+        return run
+
+    def _cancel(
+        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str
+    ) -> Run:
         person = by.pk if by else None
         with transaction.atomic():
             run = self.find_run(run_id)
@@ -226,7 +140,7 @@ class System:
             live.changed_on_commit(run.pk)
             for child in run.children.filter(status__in=CANCELLABLE):
                 if child.is_cancellable:
-                    self.cancel(
+                    self._cancel(
                         child.pk, by=by, reason=reason or "its parent was cancelled"
                     )
         return self.find_run(run_id)
@@ -241,10 +155,11 @@ class System:
     ) -> Run:
         """Queue a failed or cancelled run again, from its last checkpoint.
 
-        Raises RunNotFound, InvalidStatus, WorkflowNotFound, FingerprintChanged.
+        Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
+        FingerprintChanged.
         """
         with transaction.atomic():
-            run = self.find_run(run_id)
+            run = self._operable(run_id, by)
             if run.status not in RESUMABLE:
                 raise InvalidStatus(run, wanted="resumed")
             workflow = self.find_workflow(run.workflow_name)
@@ -264,10 +179,10 @@ class System:
     ) -> None:
         """Delete an ended run with its history; the audit row stays.
 
-        Raises RunNotFound, InvalidStatus.
+        Raises RunNotFound, NotAllowed, InvalidStatus.
         """
         with transaction.atomic():
-            run = self.find_run(run_id)
+            run = self._operable(run_id, by)
             ended = Run.objects.select_for_update().filter(pk=run.pk)
             if not ended.exclude(pk__in=Run.objects.live()).exists():
                 raise InvalidStatus(run, wanted="deleted; cancel it first")
@@ -283,8 +198,11 @@ class System:
         by: AbstractBaseUser | None,
         reason: str = "",
     ) -> str:
-        """Put a label on a run; return it as it is kept. Raises RunNotFound, InvalidLabel."""
-        return labelling.add(self.find_run(run_id), name, by=by, reason=reason)
+        """Put a label on a run; return it as it is kept.
+
+        Raises RunNotFound, NotAllowed, InvalidLabel.
+        """
+        return labelling.add(self._operable(run_id, by), name, by=by, reason=reason)
 
     def unlabel(
         self,
@@ -294,8 +212,8 @@ class System:
         by: AbstractBaseUser | None,
         reason: str = "",
     ) -> str:
-        """Take a label off a run. Raises RunNotFound, InvalidLabel."""
-        return labelling.remove(self.find_run(run_id), name, by=by, reason=reason)
+        """Take a label off a run. Raises RunNotFound, NotAllowed, InvalidLabel."""
+        return labelling.remove(self._operable(run_id, by), name, by=by, reason=reason)
 
     def save_view(self, name: str, query: str, *, by: User, shared: bool) -> SavedView:
         """Keep filters of the runs list under a name. Raises InvalidView."""
@@ -310,18 +228,13 @@ class System:
         return saved_views.delete(pk, by=by)
 
     def add_note(self, run_id: UUID | str, text: str, *, by: AbstractBaseUser) -> Note:
-        """Append a note; the run goes on as it was. Raises RunNotFound, InvalidParams."""
-        return noting.add(self.find_run(run_id), text, by=by)
+        """Append a note; the run goes on as it was.
 
-    def find_approval(self, run_id: UUID | str) -> Approval:
-        """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""
-        run = self.find_run(run_id)
-        approval = (
-            run.approvals.select_related("answered_by").order_by("-sequence").first()
-        )
-        if approval is None:
-            raise ApprovalNotFound(run_id)
-        return approval
+        Raises RunNotFound, NotAllowed, InvalidParams.
+        """
+        run = self.find_run(run_id, by=by)
+        access.require(access.may_note_run(by, run), "write notes on this run")
+        return noting.add(run, text, by=by)
 
     def answer(
         self,
@@ -336,7 +249,9 @@ class System:
         The first answer counts: whoever comes later is told who was faster.
         Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered.
         """
+        run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
+        access.require(access.may_approve_run(by, run), "answer questions of this run")
         if not answering.may_answer(approval, by):
             raise NotAllowed(
                 f"Only members of {' or '.join(approval.groups)} may answer this."
@@ -355,7 +270,7 @@ class System:
                 self._go_on(approval, "raise budget", by, reason)
             else:
                 reason = comment or "its budget was not raised"
-                self.cancel(approval.run_id, by=by, reason=reason)
+                self._cancel(approval.run_id, by=by, reason=reason)
         return self.find_run(run_id)
 
     def _go_on(
@@ -366,30 +281,6 @@ class System:
         audit.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
         live.pending_on_commit()
         live.changed_on_commit(approval.run_id)
-
-
-def _order(sort: str) -> list[OrderBy]:
-    """Return what a list is ordered by; without ties, so that pages do not overlap."""
-    order = []
-    for name in filter(None, (part.strip() for part in sort.split(","))):
-        field = name.removeprefix("-")
-        if field not in SORTABLE:
-            raise InvalidSort(field, SORTABLE)
-        turned = F(field).desc if name.startswith("-") else F(field).asc
-        # what is not there comes last on every database, whichever way round
-        order.append(turned(nulls_last=True))
-    return [*order, F("id").desc()]
-
-
-def _mentions(text: str) -> Q:
-    """Return the condition that a run has to do with a text."""
-    text = text.replace("\x00", "\ufffd")  # PostgreSQL would refuse it
-    return (
-        Q(workflow_name__icontains=text)
-        | Q(error_message__icontains=text)
-        | Q(launched_by__username__icontains=text)
-        | Q(pk__iendswith=text)  # pages show the end of an id
-    )
 
 
 system = System()

@@ -22,8 +22,9 @@ from django.utils import timezone
 
 from tests.factories import make_run
 from workflows.engine.errors import RequestError
+from workflows.listing import SORTABLE
 from workflows.models import Run
-from workflows.system import SORTABLE, System
+from workflows.system import System
 
 PAGE_SIZE = 20  # the reference's, when a query names none
 

@@ -11,7 +11,6 @@ from django.template.response import TemplateResponse
 
 from workflows.engine.errors import RequestError
 from workflows.models import Run
-from workflows.pages import access
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -65,7 +64,6 @@ def answer(
 
 def _result(request: HttpRequest, run: Run, deed: Deed, reason: str) -> Result:
     try:
-        access.require(access.may_operate_run(request.user, run), "change this run")
         return Result(deed.perform(run.pk, by=request.user, reason=reason))
     except RequestError as refusal:
         return Result(run, str(refusal))

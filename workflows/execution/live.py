@@ -3,6 +3,7 @@
 workers          a run is pending            → a worker looks at the queue
 workers          a run shall stop            → its worker cancels it
 pages            these runs have new versions → their open pages and the lists render again
+pages            rights have changed         → every open page looks whether it may go on
 pages            an agent's answer has grown  → the run's open pages render it again
 """
 
@@ -165,6 +166,11 @@ def launched_on_commit() -> None:
 def cancel_on_commit(run_id: UUID) -> None:
     """Tell the worker that has this run to stop it."""
     send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
+
+
+def rights_changed_on_commit() -> None:
+    """Tell all open pages to look whether their viewers may still see them."""
+    send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
 
 
 def changed_on_commit(run_id: UUID) -> None:

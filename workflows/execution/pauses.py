@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workflows import document_uses
 from workflows.budgets import BudgetReached
 from workflows.engine import Answer
 from workflows.execution import clock
@@ -72,6 +73,7 @@ def start_child(run: Run, paused: Paused) -> None:
         parent_sequence=paused.sequence,
         priority=run.priority,
     )
+    document_uses.note(paused.workflow, paused.params or {})
 
 
 def waiting_since(run: Run) -> dt.datetime | None:

@@ -21,10 +21,11 @@ from workflows.models.history import (
     StageItem,
 )
 from workflows.models.labels import RunLabel, SavedView
-from workflows.models.library import Document, PageImage
+from workflows.models.library import Document, DocumentUse, PageImage
 from workflows.models.operations import Intervention, Note, Worker
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retries import Retry
+from workflows.models.rights import WorkflowRight
 from workflows.models.runs import Run
 from workflows.models.status import (
     CANCELLABLE,
@@ -56,6 +57,7 @@ __all__ = [
     "Checkpoint",
     "Decision",
     "Document",
+    "DocumentUse",
     "EdgeTally",
     "Intervention",
     "Kind",
@@ -81,4 +83,5 @@ __all__ = [
     "Tally",
     "WaitKind",
     "Worker",
+    "WorkflowRight",
 ]

@@ -25,6 +25,10 @@ class Document(models.Model):
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # who had the same file, and uploaded it later
+    holders = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="+"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     already_stored = False  # set on the row an upload of known content gives
@@ -35,6 +39,26 @@ class Document(models.Model):
     def __str__(self) -> str:
         """Return the name it was uploaded under."""
         return self.name
+
+
+class DocumentUse(models.Model):
+    """Runs of a workflow were given a document: then it is as open as their values."""
+
+    document = models.ForeignKey(
+        Document, on_delete=models.CASCADE, related_name="uses", db_index=False
+    )
+    workflow_name = models.CharField(max_length=100)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["document", "workflow_name"], name="document_use_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the document and the workflow."""
+        return f"{self.document_id} for {self.workflow_name}"
 
 
 class PageImage(models.Model):

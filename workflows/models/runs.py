@@ -100,6 +100,13 @@ class Run(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [  # what roles may; see docs/rights.md
+            ("launch_run", "Can launch runs"),
+            ("operate_run", "Can cancel, resume, label and delete runs"),
+            ("approve_run", "Can answer questions of runs"),
+            ("audit_run", "Can see the runs of every workflow"),
+            ("administer_run", "Can do everything with the runs of every workflow"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(status__in=Status.values), name="run_status_known"

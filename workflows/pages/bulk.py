@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workflows import access
 from workflows.engine.errors import RequestError
 from workflows.models import ENDED, RESUMABLE
-from workflows.pages import access
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ def _do(deed: Deed, run: Run, by: User, reason: str, label: str) -> Result:
         "delete": system.delete_run,
     }
     try:
-        access.require(access.may_operate_run(by, run), "change this run")
         if deed.needs_label:
             call = system.label if deed.name == "label" else system.unlabel
             call(run.pk, label, by=by, reason=reason)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workflows import access
 from workflows.errors import WorkflowNotFound
 from workflows.pages.words import in_words
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from django.contrib.auth.models import User
 
     from workflows.registry import Known
 
@@ -46,6 +49,11 @@ def title_of(name: str) -> str:
         return in_words(name)
 
 
-def entries() -> list[Entry]:
-    """Return all workflows, by name."""
-    return [entry(workflow) for workflow in system.list_workflows()]
+def title_for(person: User, name: str) -> str:
+    """Return a workflow's title for one who may see it; else its name in words."""
+    return title_of(name) if access.may_see(person, name) else in_words(name)
+
+
+def entries(person: User) -> list[Entry]:
+    """Return the workflows that a person may see, by name."""
+    return [entry(workflow) for workflow in system.list_workflows(by=person)]

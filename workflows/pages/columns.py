@@ -13,6 +13,7 @@ from workflows.system import system
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
     from workflows.models import Run
@@ -141,10 +142,10 @@ class Row:
         return cls(run, columns.ours, labels, values)
 
 
-def known_fields(workflow: str) -> list[str]:
+def known_fields(workflow: str, person: User) -> list[str]:
     """Return the fields of a workflow's params, to be offered."""
     try:
-        found = system.find_workflow(workflow)
+        found = system.find_workflow(workflow, by=person)
     except WorkflowNotFound:
         return []
     names = getattr(found.params_type, "model_fields", {})

@@ -28,11 +28,12 @@ from urllib.parse import parse_qsl
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from workflows import access
 from workflows.errors import RunNotFound
 from workflows.execution import live, outages
 from workflows.execution.database import in_database
 from workflows.models import Run
-from workflows.pages import access, inbox
+from workflows.pages.access import Rights, rights
 from workflows.pages.hub import LISTS as LISTS_CHANGE
 from workflows.pages.hub import hub
 from workflows.pages.lists import LISTS
@@ -57,7 +58,7 @@ STALE = "stale"  # and when an answer to a form may have put something older the
 SEE = "see "  # and when its reader looks elsewhere: the query of the new address
 MOST_SEEN = 2_000  # characters of such a query
 PATIENCE_SECONDS = 15  # for that word; then it gets the next drawing anyway
-RECHECK_SECONDS = 30  # between two looks whether the viewer may still watch
+RECHECK_SECONDS = 20  # at most between two looks whether the viewer may still watch
 LIST_PAUSE_SECONDS = 0.5  # between two drawings of a list
 
 
@@ -150,6 +151,8 @@ class LivePage(AsyncWebsocketConsumer):
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Remember to look again, at least at this version if the message names one."""
+        if message.get("rights"):
+            self._checked = float("-inf")
         version = message.get("version")
         known = self._version if self._is_news else None
         if version is None or (self._is_news and known is None):
@@ -202,13 +205,14 @@ class LivePage(AsyncWebsocketConsumer):
             while True:
                 await self._until_news()
                 await self._until_shown()
-                if not await self._may_still_watch():
-                    await self.close(REFUSED)
-                    return
                 self._again.clear()
                 await self._look()
+                # after drawing: what is sent was drawn while it might be seen
+                refusal = await self._refusal()
                 if any(drawing.is_gone for drawing in self._have.values()):
-                    await self.close(GONE)
+                    refusal = GONE
+                if refusal is not None:
+                    await self.close(refusal)
                     return
                 if not await self._send_changed():
                     return
@@ -225,9 +229,9 @@ class LivePage(AsyncWebsocketConsumer):
             await self.close(BROKEN)
 
     async def _until_news(self) -> None:
-        """Return when something changed, or may have by itself."""
+        """Return when something changed, or may have by itself: rights as well."""
         moments = [one.again_at for one in self._have.values() if one.again_at]
-        left = min(moments) - time.monotonic() if moments else None
+        left = min([*moments, self._checked + RECHECK_SECONDS]) - time.monotonic()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._again.wait(), left)
 
@@ -275,13 +279,28 @@ class LivePage(AsyncWebsocketConsumer):
                 return False
         return True
 
-    async def _may_still_watch(self) -> bool:
-        """Tell whether the session and the account still stand; looked up now and then."""
+    async def _refusal(self) -> int | None:
+        """Return the code to close with when the viewer may not watch any more.
+
+        Session, account and rights are looked up when rights have changed, and now and
+        then, since they can change unheard. Whoever lost the right to what is shown is
+        told what they would be told if it had been deleted.
+        """
         if time.monotonic() - self._checked < RECHECK_SECONDS:
-            return True
+            return None
         self._checked = time.monotonic()
         session = self.scope.get("session")
-        return await in_database(access.is_still_member, self.person, session)
+        person = await in_database(access.afresh, self.person, session)
+        if person is None:
+            return REFUSED
+        self.person = person
+        if not await self.prepare():
+            return GONE
+        before = self._keys
+        self._watch()
+        if self._keys != before:
+            self._again.set()  # what is shown to such rights was not drawn yet
+        return None
 
 
 class RunSocket(LivePage):
@@ -290,7 +309,7 @@ class RunSocket(LivePage):
     async def connect(self) -> None:
         """Listen to what happens to the run."""
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
-        self._words = ("words", self.run_id)
+        self._words: Hashable = ("words", self.run_id, False)
         self.showing = str(self.run_id)
         self.see(dict(parse_qsl(self.scope["query_string"].decode())))
         await super().connect()
@@ -298,11 +317,11 @@ class RunSocket(LivePage):
     async def prepare(self) -> bool:
         """Look up what this person may do with the run."""
         try:
-            found = await in_database(rights_of, self.run_id, self.person)
+            self.rights = await in_database(rights_of, self.run_id, self.person)
         except RunNotFound:
             return False
-        self.rights = found or access.Rights()
-        return found is not None
+        self._words = ("words", self.run_id, self.rights.read)
+        return True
 
     def see(self, query: Mapping[str, str]) -> None:
         """Look at the moment, step, link or lines that a query names."""
@@ -312,7 +331,8 @@ class RunSocket(LivePage):
         """Yield the parts of the page: each depends on as little as it can."""
         for part in parts_of(self.run_id, self.rights, self.view):
             yield part, partial(in_database, draw_part, part)
-        yield self._words, partial(in_database, draw_words, self.run_id)
+        if self.rights.read:
+            yield self._words, partial(in_database, draw_words, self.run_id)
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Look again at all of it, or only at what agents are answering."""
@@ -330,15 +350,15 @@ class ListSocket(LivePage):
     pause_seconds = LIST_PAUSE_SECONDS
 
     async def prepare(self) -> bool:
-        """Read which list with which filters, and the person's groups."""
+        """Read which list with which filters, and what the person may do."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = dict(parse_qsl(self.scope["query_string"].decode()))
-        self.theirs = await in_database(inbox.groups_of, self.person)
+        self.sight = await in_database(access.sight_of, self.person)
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:
-        """Return the list, its filters and the groups: questions differ by these."""
-        return ("list", self.kind, tuple(sorted(self.query.items())), self.theirs)
+        """Return the list, its filters and the viewer's rights: rows differ by these."""
+        return ("list", self.kind, tuple(sorted(self.query.items())), self.sight)
 
     async def draw(self) -> Drawing:
         """Return the list's regions."""
@@ -346,13 +366,9 @@ class ListSocket(LivePage):
         return Drawing(await in_database(render, self.query, self.person))
 
 
-def rights_of(run_id: UUID, person: User) -> access.Rights | None:
-    """Return what a person may do with a run, None if not even see it.
-
-    Raises RunNotFound.
-    """
-    run = system.find_run(run_id)
-    return access.rights(person, run) if access.may_view_run(person, run) else None
+def rights_of(run_id: UUID, person: User) -> Rights:
+    """Return what a person may do with a run. Raises RunNotFound: not even see it."""
+    return rights(person, system.find_run(run_id, by=person))
 
 
 def draw_part(part: Part) -> Drawing:

@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 from django.db.models import Q
 
+from workflows import access
 from workflows.models.moments import decisions_between
-from workflows.pages import access, values
+from workflows.pages import values
 from workflows.pages.edges import edges_with
 from workflows.pages.filters import Filters, id_of_person, text_in
 from workflows.pages.period import ANY_TIME, Period
@@ -112,7 +113,7 @@ class DecisionFilters(Filters):
         if condition or not (self.edge or self.predicate):
             narrowed = rows.filter(self._of_edge())
             return page_of(narrowed, condition, before=before, indexed=True)
-        return page_of_several(list(self._ways(rows)), before=before)
+        return page_of_several(self._ways(person, rows), before=before)
 
     def _rows(self, person: User) -> QuerySet[Decision]:
         rows = decisions_between(self.period.since, self.period.until)
@@ -134,7 +135,7 @@ class DecisionFilters(Filters):
             found &= Q(predicate_name=self.predicate)
         return found
 
-    def _ways(self, rows: QuerySet[Decision]) -> list[QuerySet[Decision]]:
+    def _ways(self, person: User, rows: QuerySet[Decision]) -> list[QuerySet[Decision]]:
         """Return the rows of each edge and outcome by itself, as their index has them."""
         rows = rows.filter(self._of_edge())
         outcomes = [OUTCOMES[self.outcome]] if self.outcome else [True, False]
@@ -143,7 +144,7 @@ class DecisionFilters(Filters):
                 workflow_name=name, from_node=source, to_node=target, taken=taken
             )
             for name, source, target in edges_with(
-                self.workflow, self.ends, self.predicate
+                person, self.workflow, self.ends, self.predicate
             )
             for taken in outcomes
         ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workflows import access
 from workflows.models import EdgeTally
 from workflows.pages.words import in_words
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
 
 MOST = 24  # edges that are laid together for one predicate
 ALWAYS = frozenset({"", "always", "otherwise"})
@@ -41,18 +44,18 @@ class Way:
         return f"{in_words(self.source)} → {in_words(self.target)}"
 
 
-def known(workflow: str = "") -> list[Way]:
-    """Return the edges of a workflow, or of all."""
-    return sorted({*_installed(workflow), *_counted(workflow)})
+def known(person: User, workflow: str = "") -> list[Way]:
+    """Return the edges that a person may see, of a workflow or of all."""
+    return sorted({*_installed(person, workflow), *_counted(person, workflow)})
 
 
 def edges_with(
-    workflow: str, ends: tuple[str, str], predicate: str
+    person: User, workflow: str, ends: tuple[str, str], predicate: str
 ) -> list[tuple[str, str, str]]:
     """Return workflow, source and target of the edges that fit, not more than a few."""
     fitting = {
         (way.workflow, way.source, way.target)
-        for way in known(workflow)
+        for way in known(person, workflow)
         if (not ends[0] or (way.source, way.target) == ends)
         and (not predicate or way.predicate == predicate)
     }
@@ -61,8 +64,8 @@ def edges_with(
     return sorted(fitting)[:MOST]
 
 
-def _installed(workflow: str) -> Iterator[Way]:
-    for found in system.list_workflows():
+def _installed(person: User, workflow: str) -> Iterator[Way]:
+    for found in system.list_workflows(by=person):
         if workflow and found.name != workflow:
             continue
         for edge in found.shape.to_json()["edges"]:
@@ -71,8 +74,8 @@ def _installed(workflow: str) -> Iterator[Way]:
             )
 
 
-def _counted(workflow: str) -> Iterator[Way]:
-    rows = EdgeTally.objects.order_by()
+def _counted(person: User, workflow: str) -> Iterator[Way]:
+    rows = access.those_seen(person, EdgeTally.objects.order_by())
     if workflow:
         rows = rows.filter(workflow_name=workflow)
     names = rows.values_list("workflow_name", "from_node", "to_node", "predicate_name")

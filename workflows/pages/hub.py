@@ -43,8 +43,9 @@ class _Ear:
         elif "run" in message:
             self._tell_those(message["run"], message)
         else:
+            # rights have changed, or something was missed, which may have been that
             for showing in tuple(self.pages):
-                self._tell_those(showing, {})
+                self._tell_those(showing, {"rights": True})
 
     def _tell_those(self, showing: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self.pages.get(showing, ())):

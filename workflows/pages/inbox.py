@@ -4,68 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workflows.answering import is_for
 from workflows.models import Approval, ApprovalStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from workflows.access import Names, Sight
 
 MOST = 500  # open questions that are looked at
+WORKFLOW = "run__workflow_name"
+UNUSED = ("run__result", "run__graph", "run__secrets", "evidence", "form")
 
 
-def groups_of(person: AbstractBaseUser | AnonymousUser) -> frozenset[str] | None:
-    """Return the names of a person's groups; None for one who may answer everything."""
-    if getattr(person, "is_superuser", False):
-        return None
-    groups = getattr(person, "groups", None)
-    return frozenset(groups.values_list("name", flat=True)) if groups else frozenset()
-
-
-def is_for(approval: Approval, groups: frozenset[str] | None) -> bool:
-    """Tell whether someone with these groups may answer."""
-    return (
-        groups is None or not approval.groups or not groups.isdisjoint(approval.groups)
-    )
-
-
-def list_open(groups: frozenset[str] | None) -> list[Approval]:
-    """Return the questions for someone with these groups, oldest first."""
+def list_open(sight: Sight) -> list[Approval]:
+    """Return the questions that someone with these rights may answer, oldest first."""
     waiting = Approval.objects.open().select_related("run", "run__launched_by")
-    waiting = waiting.defer(
-        "run__result", "run__graph", "run__secrets", "evidence", "form"
-    )
-    return [row for row in waiting.order_by("id")[:MOST] if is_for(row, groups)]
+    if not _mine(sight).are_all:
+        waiting = waiting.filter(_mine(sight).q(WORKFLOW))
+    rows = waiting.defer(*UNUSED).order_by("id")[:MOST]
+    return [row for row in rows if is_for(row.groups, sight.groups)]
 
 
-def count_open(person: AbstractBaseUser) -> int:
-    """Return how many questions wait for this person."""
-    wanted = _wanted()
-    return count_for(groups_of(person), wanted) if any(wanted) else len(wanted)
+def count_open(sight: Sight) -> int:
+    """Return how many questions wait for someone with these rights."""
+    waiting = Approval.objects.open()
+    if not _mine(sight).are_all:
+        waiting = waiting.filter(_mine(sight).q(WORKFLOW))
+    asked = waiting.values_list("groups", flat=True)[:MOST]
+    return sum(is_for(groups, sight.groups) for groups in asked)
 
 
-def count_for(
-    groups: frozenset[str] | None, wanted: list[list[str]] | None = None
-) -> int:
-    """Return how many questions wait for someone with these groups."""
-    wanted = _wanted() if wanted is None else wanted
-    return sum(groups is None or not g or not groups.isdisjoint(g) for g in wanted)
+def _mine(sight: Sight) -> Names:
+    """Return the workflows whose questions they may answer, and be shown."""
+    return sight.approve & sight.read
 
 
-def _wanted() -> list[list[str]]:
-    """Return the groups of each open question."""
-    return list(Approval.objects.open().values_list("groups", flat=True)[:MOST])
-
-
-def list_answered(count: int) -> list[Approval]:
+def list_answered(sight: Sight, count: int) -> list[Approval]:
     """Return the questions that were closed last, newest first."""
     closed = Approval.objects.exclude(status=ApprovalStatus.OPEN).select_related(
         "run", "answered_by"
     )
-    closed = closed.defer(
-        "run__result", "run__graph", "run__secrets", "evidence", "form"
-    )
-    return list(closed.order_by("-answered_at")[:count])
+    if not sight.read.are_all:
+        closed = closed.filter(sight.read.q(WORKFLOW))
+    return list(closed.defer(*UNUSED).order_by("-answered_at")[:count])
 
 
 def by_group(approvals: Iterable[Approval]) -> list[tuple[str, list[Approval]]]:

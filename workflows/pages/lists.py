@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from workflows import saved_views
+from workflows import access, saved_views
 from workflows.models import RunLabel, Status
-from workflows.pages import access, inbox
+from workflows.pages import inbox
 from workflows.pages.columns import Columns, Row
 from workflows.pages.decision_filters import DecisionFilters
 from workflows.pages.overview import overview
@@ -94,16 +94,18 @@ def views_of(person: User) -> list[SavedView]:
     return list(saved_views.seen_by(person))
 
 
-def known_labels() -> list[str]:
-    """Return labels that were used lately, to be offered."""
-    names = RunLabel.objects.order_by("-pk").values_list("name", flat=True)
+def known_labels(person: User) -> list[str]:
+    """Return labels that were used lately on what a person may read, to be offered."""
+    rows = RunLabel.objects.order_by("-pk")
+    rows = access.those_seen(person, rows, "run__workflow_name", read=True)
+    names = rows.values_list("name", flat=True)
     return sorted(set(names[:LATELY]))[:OFFERED]
 
 
 def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return what needs this person, what runs, what failed lately and how much ended."""
     live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
-    approvals = inbox.list_open(inbox.groups_of(person))
+    approvals = inbox.list_open(access.sight_of(person))
     return {
         "approvals": inbox.most_urgent(approvals)[:FEWEST],
         "more": len(approvals) > FEWEST,
@@ -147,12 +149,13 @@ def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa:
 
 def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
     """Return the questions that wait for this person, and those answered lately."""
-    approvals = inbox.list_open(inbox.groups_of(person))
+    sight = access.sight_of(person)
+    approvals = inbox.list_open(sight)
     return {
         "approvals": approvals,
         "groups": inbox.by_group(approvals),
         "waiting": len(approvals),
-        "answered": inbox.list_answered(FEW),
+        "answered": inbox.list_answered(sight, FEW),
     }
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from django.db.models import Sum
 from django.utils import timezone
 
+from workflows import access
 from workflows.models import ENDED, Run, RunTally, Status
-from workflows.pages import access
 from workflows.pages.charts import Bar, Bars, stacked
 from workflows.pages.zones import zone_named
 

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from workflows import access
 from workflows.models import RESUMABLE, Status
 from workflows.models.moments import run_id_at
-from workflows.pages import access, values
+from workflows.pages import values
 from workflows.pages.filters import Filters, id_of_person, text_in
 from workflows.pages.period import ANY_TIME, Period
 from workflows.system import system

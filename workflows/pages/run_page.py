@@ -15,6 +15,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows.answering import is_for
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -32,7 +33,7 @@ from workflows.pages.diagram import Diagram
 from workflows.pages.evidence import Evidence
 from workflows.pages.evidence import read as read_evidence
 from workflows.pages.forms import SchemaForm
-from workflows.pages.inbox import count_for, is_for
+from workflows.pages.inbox import count_open
 from workflows.pages.json_tree import VIEWER
 from workflows.pages.run_attempts import how_it_went_on
 from workflows.pages.run_diagram import draw_run
@@ -199,7 +200,12 @@ class RunPage:
     @property
     def may_answer(self) -> bool:
         """Tell whether the question is for the viewer."""
-        return bool(self.approval and is_for(self.approval, self.rights.groups))
+        asked = self.approval
+        return bool(
+            asked
+            and self.rights.approve
+            and is_for(asked.groups, self.rights.sight.groups)
+        )
 
     @cached_property
     def evidence(self) -> evidence.Evidence:
@@ -302,7 +308,7 @@ class RunPage:
     @cached_property
     def waiting(self) -> int:
         """How many questions wait for the viewer."""
-        return count_for(self.rights.groups)
+        return count_open(self.rights.sight)
 
     @cached_property
     def links(self) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The live regions of a run's page, in parts that many viewers have in common.
 
-    frame    what depends on the viewer's rights: status, notice, question, facts
+    frame    what depends on all the viewer's rights: status, notice, question, facts
     moment   graph, timeline and steps at a moment of the run
     panel    the step or link that was chosen
     log      the lines of a filter
@@ -59,13 +59,13 @@ class Part:
 
 def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
     """Yield the parts of the page; parts that look the same are equal."""
-    nobody = Rights()
+    story = rights.of_the_story
     yield Part(run_id, FRAME, RunView(), rights)
-    yield Part(run_id, MOMENT, RunView(at=view.at), nobody)
+    yield Part(run_id, MOMENT, RunView(at=view.at), story)
     chosen = RunView(at=view.at, node=view.node, edge=view.edge)
-    yield Part(run_id, PANEL, chosen, nobody)
+    yield Part(run_id, PANEL, chosen, story)
     yield Part(
-        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), nobody
+        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), story
     )
 
 

@@ -15,8 +15,8 @@ from django.db.models import F, Min, Sum
 from django.db.models.functions import TruncDay
 from django.utils import timezone
 
+from workflows import access
 from workflows.models import EdgeTally
-from workflows.pages import access
 from workflows.pages.charts import Bar, Bars, stacked
 from workflows.pages.edges import Way
 from workflows.pages.words import in_words, percent

@@ -12,10 +12,10 @@ from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.template.loader import render_to_string
 
+from workflows import access
 from workflows.errors import TooMany
 from workflows.execution.database import in_database
 from workflows.models import Agent
-from workflows.pages import access
 from workflows.pages.agent_forms import TryForm
 from workflows.pages.consumers import REFUSED
 from workflows.pages.rates import count
@@ -56,7 +56,13 @@ class TrySocket(AsyncWebsocketConsumer):
             return
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.create_task(self._answer(prompt))
+        self._task = asyncio.create_task(self._take(prompt))
+
+    async def _take(self, prompt: str) -> None:
+        if await self._may_still_ask():
+            await self._answer(prompt)
+        else:
+            await self.close(REFUSED)
 
     async def _answer(self, prompt: str) -> None:
         form = TryForm({"prompt": prompt})
@@ -87,6 +93,14 @@ class TrySocket(AsyncWebsocketConsumer):
             logger.exception("An agent could not be tried out.")
             trial.error = "That failed on our side; the server's log tells why."
         await self._show(trial)
+
+    async def _may_still_ask(self) -> bool:
+        """Tell whether this person may set up agents now: the page may be open for long."""
+        known = cast("User", self.scope["user"])
+        person = await in_database(access.afresh, known, self.scope.get("session"))
+        return person is not None and await in_database(
+            access.may_manage_agents, person
+        )
 
     async def _show(self, trial: Trial) -> None:
         html = render_to_string(

@@ -12,8 +12,8 @@ from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from workflows import access
 from workflows.models import ENDED, Run, Stage, StageStatus
-from workflows.pages import access
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.edges import Way
 from workflows.pages.period import Period

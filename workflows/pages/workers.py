@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db.models import Count, Min
 from django.utils import timezone
 
+from workflows import access
 from workflows.execution import workers
 from workflows.models import Attempt, Outcome, Run, Status, Worker
-from workflows.pages import access
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

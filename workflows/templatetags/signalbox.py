@@ -13,6 +13,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows import access
+from workflows.access import sight_of
 from workflows.pages import (
     catalog,
     graph_html,
@@ -193,7 +195,13 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 @register.simple_tag
 def open_approvals(user: User) -> int:
     """Return how many questions wait for this person."""
-    return count_open(user)
+    return count_open(sight_of(user))
+
+
+@register.filter
+def may_see_workers(user: User) -> bool:
+    """Tell whether the page of workers is there for this person."""
+    return access.may_see_workers(user)
 
 
 @register.filter

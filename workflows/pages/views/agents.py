@@ -14,10 +14,9 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import audit
+from workflows import access, audit
 from workflows.errors import StillNeeded
 from workflows.models import Agent, Price, Provider
-from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.agent_forms import AgentForm, ProviderForm, TryForm
 from workflows.pages.errors import answers_request_errors

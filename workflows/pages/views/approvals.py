@@ -46,7 +46,7 @@ def answer(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     form = answer_form(asked, data=request.POST, files=request.FILES, by=request.user)
     if form.is_valid() and answered(request, found, form):
         messages.success(request, "Your answer was recorded. The run goes on.")
-        return after(request, system.find_run(run_id))
+        return after(request, system.find_run(run_id, by=request.user))
     page = RunPage(found, access.rights(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
 

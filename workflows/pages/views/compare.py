@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.compare import LEGEND, Comparison
 from workflows.pages.errors import answers_request_errors
@@ -38,13 +37,11 @@ def compare(request: HtmxRequest) -> HttpResponse:
 
 
 def _run(request: HtmxRequest, name: str) -> Run | None:
-    """Return a run of the query. Raises RunNotFound, NotAllowed."""
+    """Return a run of the query. Raises RunNotFound."""
     text = request.GET.get(name, "").strip()
     if not text:
         return None
-    found = system.find_run(text.replace("\x00", "")[:40])
-    access.require(access.may_view_run(request.user, found), "see this run")
-    return found
+    return system.find_run(text.replace("\x00", "")[:40], by=request.user)
 
 
 def _others(request: HtmxRequest, one: Run) -> list[Run]:

@@ -9,10 +9,11 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from workflows import access
 from workflows.models import Decision
 from workflows.pages import edges, period
 from workflows.pages.access import members_only
-from workflows.pages.catalog import title_of
+from workflows.pages.catalog import title_for, title_of
 from workflows.pages.lists import LISTS
 from workflows.pages.shares import shares_of
 from workflows.pages.zones import zone_in
@@ -32,14 +33,15 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     """Show the decisions that match, newest first, and how a workflow's were shared."""
     context = LISTS["decisions"].context(request.GET.dict(), request.user)
     filters = context["filters"]
-    ways = edges.known(filters.workflow)
+    ways = edges.known(request.user, filters.workflow)
     context |= {
-        "workflows": workflow_names(ways),
+        "workflows": workflow_names(ways, request.user),
         "edges": ways_to_choose(ways) if filters.workflow else [],
         "predicates": sorted({way.predicate for way in ways} - edges.ALWAYS),
-        "people": deciders(),
+        "people": deciders(request.user),
         "spans": period.CHOICES,
         "me": request.user,
+        "title": title_for(request.user, filters.workflow),
     }
     if filters.workflow:
         zone = zone_in(request.COOKIES)
@@ -51,10 +53,10 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     return render(request, "decisions/list.html", context)
 
 
-def workflow_names(ways: list[edges.Way]) -> list[tuple[str, str]]:
+def workflow_names(ways: list[edges.Way], person: User) -> list[tuple[str, str]]:
     """Return names and titles of the workflows that were ever decided in, by title."""
     names = {way.workflow for way in ways} | {
-        one.name for one in system.list_workflows()
+        one.name for one in system.list_workflows(by=person)
     }
     return sorted(((name, title_of(name)) for name in names), key=lambda one: one[1])
 
@@ -64,7 +66,8 @@ def ways_to_choose(ways: list[edges.Way]) -> list[edges.Way]:
     return sorted({way.value: way for way in ways}.values())
 
 
-def deciders() -> list[User]:
-    """Return the people who have decided something, by name."""
+def deciders(person: User) -> list[User]:
+    """Return the people who have decided something that a person may see, by name."""
     theirs = Decision.objects.filter(decided_by=OuterRef("pk")).order_by()
+    theirs = access.those_seen(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

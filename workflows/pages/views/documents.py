@@ -19,9 +19,9 @@ from django.views.decorators.http import (
     require_safe,
 )
 
+from workflows import access
 from workflows.errors import RunNotFound
 from workflows.models import Document, Run
-from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
@@ -114,9 +114,9 @@ class Uploaded:
 @limited("upload")
 def list_documents(request: HtmxRequest) -> HttpResponse:
     """Show the library, and take uploads; whoever accepts JSON gets that for an answer."""
-    access.require(access.may_use_documents(request.user), "use documents")
     form, status = UploadForm(), 200
     if request.method == "POST":
+        access.require(access.may_upload(request.user), "add documents")
         uploaded = stored(request)
         if JSON in request.headers.get("Accept", ""):
             return JsonResponse(uploaded.told(), status=uploaded.status)
@@ -172,12 +172,13 @@ def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
 def library(query: Mapping[str, str], me: User) -> dict[str, object]:
     """Return one page of the documents that match, newest first."""
     search, who = _text(query, "q"), _text(query, "who")
-    rows = Document.objects.select_related("uploaded_by")
+    seen = access.documents_seen(me)
+    rows = seen.select_related("uploaded_by")
     if search:
         rows = rows.filter(name__icontains=search)
     if who:
         rows = rows.filter(uploaded_by__username=who)
-    people = Document.objects.order_by().values("uploaded_by")
+    people = seen.order_by().values("uploaded_by")
     before = query.get("before", "")
     try:
         rows = rows.filter(pk__lt=UUID(before)) if before else rows
@@ -211,9 +212,10 @@ def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
 def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
     """Return a document's page."""
     count = found.page_count or 0
-    runs = runs_with(found)
+    runs = access.those_seen(request.user, runs_with(found))
     context = {
         "document": found,
+        "may_delete": may_delete(request, found),
         "pages": range(1, min(count, THUMBNAILS) + 1),
         "hidden": max(count - THUMBNAILS, 0),
         "beyond": THUMBNAILS + 1,
@@ -230,6 +232,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Remove a document for good, unless a run still needs it."""
     found = guarded(request, document_id)
+    access.require(may_delete(request, found), "delete this document")
     try:
         delete_document(found)
     except StillNeeded as refusal:
@@ -237,6 +240,17 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
         return detail(request, found, CONFLICT)
     messages.success(request, f"“{found.name}” was deleted.")
     return redirect("documents")
+
+
+def may_delete(request: HtmxRequest, found: Document) -> bool:
+    """Tell whether this person may remove a document: not if it is beyond their rights.
+
+    It is where runs that they may not see were given it: a refusal that named no other
+    reason would tell of those.
+    """
+    see = access.sight_of(request.user).see
+    used = found.uses.values_list("workflow_name", flat=True)
+    return access.may_upload(request.user) and all(name in see for name in used)
 
 
 @require_safe
@@ -252,12 +266,12 @@ def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse
 
 
 def run_of(request: HtmxRequest) -> Run | None:
-    """Return the run whose markings are asked for, if this person may see it."""
+    """Return the run whose markings are asked for, if this person may read them."""
     try:
-        run = system.find_run(UUID(request.GET.get("run", "")))
+        run = system.find_run(UUID(request.GET.get("run", "")), by=request.user)
     except (ValueError, RunNotFound):
         return None
-    return run if access.may_view_run(request.user, run) else None
+    return run if access.may_read(request.user, run.workflow_name) else None
 
 
 @require_safe
@@ -293,8 +307,6 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
 
 
 def guarded(request: HtmxRequest, document_id: UUID) -> Document:
-    """Return a document this person may see. Raises Http404, NotAllowed."""
-    access.require(access.may_use_documents(request.user), "use documents")
-    return get_object_or_404(
-        Document.objects.select_related("uploaded_by"), pk=document_id
-    )
+    """Return a document this person may see. Raises Http404."""
+    seen = access.documents_seen(request.user)
+    return get_object_or_404(seen.select_related("uploaded_by"), pk=document_id)

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
-from workflows.models import Document
+from workflows import access
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
 from workflows.pages.lists import LISTS
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 def home(request: HtmxRequest) -> HttpResponse:
     """Show what needs the person who looks."""
     context = LISTS["home"].context(request.COOKIES, request.user)
-    workflows = entries()
+    workflows = entries(request.user)
     how = health_of(request.user, [one.name for one in workflows])
     context |= {
         "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
-        "has_documents": Document.objects.exists(),
+        "may_launch": access.sight_of(request.user).launch,
+        "has_documents": access.documents_seen(request.user).exists(),
     }
     return render(request, "home.html", context)
 

@@ -12,9 +12,8 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import audit, profile_outcomes, profiles
+from workflows import access, audit, profile_outcomes, profiles
 from workflows.models import Profile
-from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
@@ -35,7 +34,7 @@ MANAGE = "change profiles"
 @answers_request_errors
 def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
     """Show the profiles of a workflow beside each other."""
-    found = system.find_workflow(name)
+    found = system.find_workflow(name, by=request.user)
     known = {one.name: one for one in profiles.of_workflow(found)}
     compared = profile_outcomes.compare(name, [profiles.OWN, *known])
     forks = profile_outcomes.forks(name, [one.name for one in compared])
@@ -57,7 +56,7 @@ def profile(
 ) -> HttpResponse:
     """Show a profile or a new one; keep what is sent."""
     access.require(access.may_manage_agents(request.user), MANAGE)
-    found = system.find_workflow(name)
+    found = system.find_workflow(name, by=request.user)
     instance = None
     if profile_id:
         instance = get_object_or_404(Profile, pk=profile_id, workflow_name=name)

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from workflows import access
 from workflows.models import Run, Status
 from workflows.pages import bulk, period
 from workflows.pages.access import members_only
@@ -30,12 +31,12 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
     """Show the runs that match the filters, a page at a time."""
     context = LISTS["runs"].context(as_sent(request), request.user)
     context |= {
-        "workflows": entries(),
+        "workflows": entries(request.user),
         "statuses": Status.choices,
-        "people": launchers(),
+        "people": launchers(request.user),
         "spans": period.CHOICES,
-        "labels": known_labels(),
-        "fields": known_fields(context["filters"].workflow),
+        "labels": known_labels(request.user),
+        "fields": known_fields(context["filters"].workflow, request.user),
         "views": views_of(request.user),
         "most": bulk.MOST,
     }
@@ -48,7 +49,8 @@ def as_sent(request: HtmxRequest) -> dict[str, str]:
     return request.GET.dict() | ({"column": columns} if columns else {})
 
 
-def launchers() -> list[User]:
-    """Return the people who have launched a run, by name."""
+def launchers(person: User) -> list[User]:
+    """Return the people who have launched a run that a person may see, by name."""
     theirs = Run.objects.filter(launched_by=OuterRef("pk")).order_by()
+    theirs = access.those_seen(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

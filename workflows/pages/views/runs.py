@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from workflows import access as rules
 from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -42,7 +43,6 @@ def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Ask a run to stop."""
-    operable_run(request, run_id)
     found = system.cancel(run_id, by=request.user, reason=reason_of(request))
     said = "was cancelled" if found.status == Status.CANCELLED else "is being stopped"
     messages.success(request, f"Run {found.short_id} {said}.")
@@ -54,7 +54,6 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Queue a failed or cancelled run again, from its last step."""
-    operable_run(request, run_id)
     found = system.resume(run_id, by=request.user, reason=reason_of(request))
     messages.success(request, f"Run {found.short_id} goes on from its last step.")
     return after(request, found)
@@ -66,7 +65,6 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Add a note to a run."""
     found = visible_run(request, run_id)
-    access.require(access.may_note_run(request.user, found), "write notes on this run")
     system.add_note(run_id, request.POST.get("text", ""), by=request.user)
     messages.success(request, "The note was added.")
     return after(request, found)
@@ -77,7 +75,7 @@ def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Put a label on a run, or take the one off that `off` names."""
-    found = operable_run(request, run_id)
+    found = visible_run(request, run_id)
     if off := request.POST.get("off", ""):
         name = system.unlabel(run_id, off, by=request.user)
         messages.success(request, f"The label “{name}” was taken off.")
@@ -92,7 +90,7 @@ def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Delete an ended run with its history."""
-    found = operable_run(request, run_id)
+    found = visible_run(request, run_id)
     system.delete_run(run_id, by=request.user, reason=reason_of(request))
     messages.success(request, f"Run {found.short_id} was deleted.")
     if request.htmx:
@@ -101,16 +99,15 @@ def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 
 
 def visible_run(request: HtmxRequest, run_id: UUID) -> Run:
-    """Return a run this person may see. Raises RunNotFound, NotAllowed."""
-    found = system.find_run(run_id)
-    access.require(access.may_view_run(request.user, found), "see this run")
-    return found
+    """Return a run this person may see. Raises RunNotFound."""
+    return system.find_run(run_id, by=request.user)
 
 
-def operable_run(request: HtmxRequest, run_id: UUID) -> Run:
-    """Return a run this person may change. Raises RunNotFound, NotAllowed."""
+def readable_run(request: HtmxRequest, run_id: UUID) -> Run:
+    """Return a run whose values this person may read. Raises RunNotFound, NotAllowed."""
     found = visible_run(request, run_id)
-    access.require(access.may_operate_run(request.user, found), "change this run")
+    may = rules.may_read(request.user, found.workflow_name)
+    rules.require(may, "read the values of this run")
     return found
 
 

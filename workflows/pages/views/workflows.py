@@ -12,10 +12,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import TypeAdapter
 
+from workflows import access
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.factories import FromFactory
 from workflows.models import Run
-from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
@@ -48,8 +48,7 @@ INVALID = 422
 @members_only
 def list_workflows(request: HtmxRequest) -> HttpResponse:
     """Show every workflow with its graph and how its runs go."""
-    known = system.list_workflows()
-    found = [one for one in known if access.may_launch(request.user, one)]
+    found = system.list_workflows(by=request.user)
     how = health_of(request.user, [one.name for one in found])
     cards = [
         {
@@ -68,10 +67,11 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 @limited("launch")
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
-    found = system.find_workflow(name)
+    found = system.find_workflow(name, by=request.user)
+    may_launch = access.may_launch(request.user, name)
     form, asking = launch_form(request, found), launch_asking(request, found)
     if request.method == "POST":
-        access.require(access.may_launch(request.user, found), "launch this workflow")
+        access.require(may_launch, "launch this workflow")
         run = launched(request, found, form, asking)
         if run is not None:
             return redirect("run", run_id=run.pk)
@@ -81,6 +81,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
     lacking = lack_of_agents() if found.stages else ""
+    context |= {"may_launch": may_launch}
     context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.stages)}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
@@ -91,8 +92,8 @@ def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
     options: dict[str, Any] = {"by": request.user}
     if request.method == "POST":
         options |= {"data": request.POST, "files": request.FILES}
-    elif again := request.GET.get("again"):
-        options["initial"] = system.find_run(again).params
+    elif run := launched_before(request):
+        options["initial"] = run.params
     return SchemaForm(params_schema(found), **options)
 
 
@@ -100,11 +101,21 @@ def launch_asking(request: HtmxRequest, found: Known) -> AskingForm | None:
     """Return the form of whom a run asks; None for a workflow that asks nobody."""
     if request.method == "POST":
         return asking_form(found, data=request.POST)
-    if again := request.GET.get("again"):
-        return asking_form(
-            found, initial=initial_of(system.find_run(again).profile_name)
-        )
+    if run := launched_before(request):
+        return asking_form(found, initial=initial_of(run.profile_name))
     return asking_form(found)
+
+
+def launched_before(request: HtmxRequest) -> Run | None:
+    """Return the run that is to be launched again, if its values may be read.
+
+    Raises RunNotFound.
+    """
+    again = request.GET.get("again")
+    run = system.find_run(again, by=request.user) if again else None
+    if run is None or not access.may_read(request.user, run.workflow_name):
+        return None
+    return run
 
 
 def launched(

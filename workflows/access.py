@@ -1,0 +1,313 @@
+"""Who may see, launch, operate, approve and read: the one place that everybody asks.
+
+Rights are given by workflow, to groups, or by a role: docs/rights.md has the rules and a
+table of all that follows from them. What a person may do is read once a request, as
+sets of workflow names, so that lists filter by them. `System` asks here before each
+deed; pages, sockets and admin read rows of many runs through `those_seen`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from workflows.errors import NotAllowed
+from workflows.models import Document, DocumentUse, WorkflowRight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
+
+    from workflows.models import Run
+
+    Person = AbstractBaseUser | AnonymousUser
+
+Rows = TypeVar("Rows", bound=QuerySet[Any])
+KEPT = (
+    "_signalbox_sight"  # what was found is kept on the person, as Django keeps theirs
+)
+OPEN = "open"
+
+
+# Sets of workflows ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Some workflows: these, or all but these."""
+
+    names: frozenset[str] = frozenset()
+    all_but: bool = False
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a workflow is among them."""
+        return (name in self.names) != self.all_but
+
+    def __and__(self, other: Names) -> Names:
+        """Return those that are among both."""
+        if self.all_but and other.all_but:
+            return Names(self.names | other.names, all_but=True)
+        if self.all_but:
+            return Names(other.names - self.names)
+        kept = (name for name in self.names if name in other)
+        return Names(frozenset(kept))
+
+    @property
+    def are_all(self) -> bool:
+        """Tell whether none is left out."""
+        return self.all_but and not self.names
+
+    @property
+    def is_any(self) -> bool:
+        """Tell whether there can be one."""
+        return self.all_but or bool(self.names)
+
+    def q(self, field: str = "workflow_name") -> Q:
+        """Return the condition that a row is of one of them."""
+        among = Q(**{f"{field}__in": sorted(self.names)})
+        return ~among if self.all_but else among
+
+
+ALL, NONE = Names(all_but=True), Names()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a person may do: equal for all to whom the same pages are shown."""
+
+    see: Names = NONE
+    launch: Names = NONE
+    operate: Names = NONE
+    approve: Names = NONE
+    read: Names = NONE  # params, results, states, reasons, errors, logs
+    groups: frozenset[str] | None = frozenset()  # theirs by name; None: as if in each
+    documents: bool = False  # those that no run was given
+    workers: bool = False  # who does the work, and the queue
+
+    def may_note(self, name: str) -> bool:
+        """Tell whether they may write notes: whoever may do more than look."""
+        return any(name in one for one in (self.launch, self.operate, self.approve))
+
+
+NOTHING = Sight()
+EVERYTHING = Sight(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=True)
+
+
+# Finding out ----------------------------------------------------------------------------
+
+
+def is_member(person: Person) -> bool:
+    """Tell whether this is a signed-in person whose account is active."""
+    return bool(person.is_authenticated and person.is_active)
+
+
+def sight_of(person: Person) -> Sight:
+    """Return what a person may do; it is looked up once for each request."""
+    if not is_member(person):
+        return NOTHING
+    known: Sight | None = getattr(person, KEPT, None)
+    if known is None:
+        known = _sight(cast("User", person))
+        setattr(person, KEPT, known)
+    return known
+
+
+def _sight(person: User) -> Sight:
+    if person.is_superuser:
+        return EVERYTHING
+    rules = _Rules(person)
+    see = rules.to("see", role="view_run")
+    return Sight(
+        see=see,
+        launch=see & rules.to("launch", role="launch_run"),
+        operate=see & rules.to("operate", role="operate_run"),
+        approve=see & rules.to("approve", role="approve_run"),
+        read=see & rules.to_read,
+        groups=frozenset(rules.groups.values()),
+        documents=rules.is_open or person.has_perm("workflows.view_document"),
+        workers=person.has_perm("workflows.view_worker"),
+    )
+
+
+class _Rules:
+    """What rows and roles say of one person."""
+
+    def __init__(self, person: User) -> None:
+        """Read the rows, and the person's groups."""
+        self._person = person
+        self.is_open = settings.DEFAULT_RIGHTS == OPEN
+        self.groups = dict(person.groups.values_list("pk", "name"))
+        self._rows = list(WorkflowRight.objects.all())
+        self._mine = [
+            row
+            for row in self._rows
+            if row.group_id is None or row.group_id in self.groups
+        ]
+
+    def to(self, verb: str, *, role: str) -> Names:
+        """Return the workflows with which the person may do this.
+
+        1. Whoever administers all, or has to see all as an auditor: every one.
+        2. Of a workflow that rows speak of: what they give.
+        3. Of any other: all where rights are open by default, else by the role.
+        """
+        if self._has("administer_run") or (verb == "see" and self._has("audit_run")):
+            return ALL
+        given = _named(self._mine, f"may_{verb}")
+        if not (self.is_open or self._has(role)):
+            return Names(given)
+        return Names(_restricted(self._rows) - given, all_but=True)
+
+    @property
+    def to_read(self) -> Names:
+        """The workflows whose values are not kept for others."""
+        kept, mine = (_named(rows, "may_read") for rows in (self._rows, self._mine))
+        return Names(kept - mine, all_but=True)
+
+    def _has(self, permission: str) -> bool:
+        return self._person.has_perm(f"workflows.{permission}")
+
+
+def _named(rows: Iterable[WorkflowRight], tick: str) -> frozenset[str]:
+    return frozenset(row.workflow_name for row in rows if getattr(row, tick))
+
+
+def _restricted(rows: Iterable[WorkflowRight]) -> frozenset[str]:
+    """Return the workflows that are for those who are named, and nobody else."""
+    return frozenset(row.workflow_name for row in rows if row.restricts)
+
+
+def afresh(person: User, session: SessionBase | None) -> User | None:
+    """Return a person who came in earlier as they are now: rights may have changed.
+
+    None for one who has signed out since, whose account was closed, or whose password
+    was changed.
+    """
+    if session is not None and not session.exists(session.session_key or ""):
+        return None
+    same = User.objects.filter(pk=person.pk, is_active=True)
+    return same.filter(password=person.password).first()
+
+
+# Rows -----------------------------------------------------------------------------------
+
+
+def those_seen(
+    person: Person, rows: Rows, field: str = "workflow_name", *, read: bool = False
+) -> Rows:
+    """Return those rows that a person may see: of runs, decisions, tallies, questions.
+
+    Every page that reads rows of many runs reads them through here. `field` leads to
+    the name of their workflow; with `read`, only those whose values are open to them.
+    """
+    sight = sight_of(person)
+    names = sight.read if read else sight.see
+    return rows if names.are_all else rows.filter(names.q(field))
+
+
+def documents_seen(person: Person) -> QuerySet[Document]:
+    """Return the documents that a person may see.
+
+    Their own; those given to runs whose values they may read; and those that no run was
+    given, if they may see documents at all.
+    """
+    mine = Q(uploaded_by=person.pk) | Q(
+        Exists(
+            Document.holders.through.objects.filter(
+                document=OuterRef("pk"), user=person.pk
+            )
+        )
+    )
+    return documents_for(sight_of(person), mine)
+
+
+def documents_for(sight: Sight, also: Q | None = None) -> QuerySet[Document]:
+    """Return the documents that anyone with these rights may see, and some beside."""
+    rows = Document.objects.all()
+    if sight.read.are_all and sight.documents:
+        return rows
+    uses = DocumentUse.objects.filter(document=OuterRef("pk"))
+    seen = Q(Exists(uses.filter(sight.read.q())))
+    if sight.documents:
+        seen |= ~Q(Exists(uses))
+    return rows.filter(seen if also is None else seen | also)
+
+
+# One run, one workflow ------------------------------------------------------------------
+
+
+def may_see(person: Person, name: str) -> bool:
+    """Tell whether a person may see the runs of a workflow."""
+    return name in sight_of(person).see
+
+
+def may_read(person: Person, name: str) -> bool:
+    """Tell whether a person may see what the runs of a workflow are about."""
+    return name in sight_of(person).read
+
+
+def may_view_run(person: Person, run: Run) -> bool:
+    """Tell whether this person may see the run."""
+    return may_see(person, run.workflow_name)
+
+
+def may_operate_run(person: Person, run: Run) -> bool:
+    """Tell whether this person may cancel, resume, label or delete the run."""
+    return run.workflow_name in sight_of(person).operate
+
+
+def may_note_run(person: Person, run: Run) -> bool:
+    """Tell whether this person may write notes about the run."""
+    return sight_of(person).may_note(run.workflow_name)
+
+
+def may_approve_run(person: Person, run: Run) -> bool:
+    """Tell whether this person may answer questions of the run: as it may be shown them."""
+    sight = sight_of(person)
+    return run.workflow_name in sight.approve and run.workflow_name in sight.read
+
+
+def may_launch(person: Person, name: str) -> bool:
+    """Tell whether this person may start runs of the workflow."""
+    return name in sight_of(person).launch
+
+
+# Everything else ------------------------------------------------------------------------
+
+
+def may_see_workers(person: Person) -> bool:
+    """Tell whether this person may see who does the work, and the queue."""
+    return sight_of(person).workers
+
+
+def may_see_figures(person: Person) -> bool:
+    """Tell whether this person may see what is counted over all runs."""
+    sight = sight_of(person)
+    return sight.workers and sight.see.are_all
+
+
+def may_upload(person: Person) -> bool:
+    """Tell whether this person may add documents: whoever may launch anything."""
+    if not is_member(person):
+        return False
+    sight = sight_of(person)
+    if sight.launch.is_any:
+        return True
+    return cast("User", person).has_perm("workflows.add_document")
+
+
+def may_manage_agents(person: Person) -> bool:
+    """Tell whether this person may set up providers, agents, profiles and budgets."""
+    return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
+
+
+def require(allowed: bool, deed: str) -> None:
+    """Return if it is allowed. Raises NotAllowed."""
+    if not allowed:
+        raise NotAllowed(f"You may not {deed}. Ask an administrator for the right.")

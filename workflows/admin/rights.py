@@ -1,0 +1,139 @@
+"""Rights by workflow, to be given and taken; and accounts, which nobody rises above by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
+from django.utils.safestring import SafeString, mark_safe
+
+from workflows import audit
+from workflows.models import RunTally, WorkflowRight
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+TICKS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
+
+
+class WorkflowRightForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
+    """One row of rights; the workflow is chosen among those that there are."""
+
+    workflow_name = forms.ChoiceField(
+        label="Workflow", help_text="Those installed, and those that have ever run."
+    )
+
+    class Meta:
+        model = WorkflowRight
+        fields = ("workflow_name", "group", *TICKS)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Offer the workflows."""
+        super().__init__(*args, **options)
+        names = {one.name for one in system.list_workflows(by=None)}
+        names |= set(_once(RunTally)) | set(_once(WorkflowRight))
+        field: Any = self.fields["workflow_name"]
+        field.choices = [("", "---------"), *((name, name) for name in sorted(names))]
+
+
+def _once(model: type[RunTally | WorkflowRight]) -> Sequence[str]:
+    rows = model.objects.order_by().values_list("workflow_name", flat=True)
+    return list(rows.distinct())
+
+
+@admin.register(WorkflowRight)
+class WorkflowRightAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Who may do what with the runs of which workflow."""
+
+    form = WorkflowRightForm
+    list_display = ("workflow_name", "whom", *TICKS)
+    list_filter = ("workflow_name", "group")
+    list_select_related = ("group",)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": ("workflow_name", "group"),
+                "description": mark_safe(
+                    "A workflow that nobody was given rights for is as open as the"
+                    " setting <code>DEFAULT_RIGHTS</code> and the roles make it. As soon"
+                    " as somebody may see it by a row here, it is for those who are named"
+                    " in such rows, for auditors, who see all, and for administrators."
+                ),
+            },
+        ),
+        ("Members may", {"fields": TICKS}),
+    )
+
+    @admin.display(description="For", ordering="group__name")
+    def whom(self, right: WorkflowRight) -> str | SafeString:
+        """Return the group."""
+        return right.group.name if right.group else "everyone signed in"
+
+    def save_model(
+        self, request: HttpRequest, obj: WorkflowRight, form: Any, change: bool
+    ) -> None:
+        """Keep it, and record who did so."""
+        super().save_model(request, obj, form, change)
+        given = ", ".join(name for name in TICKS if getattr(obj, name))
+        _record(request, "give rights", f"{obj}: {given.replace('may_', '')}")
+
+    def delete_model(self, request: HttpRequest, obj: WorkflowRight) -> None:
+        """Take it away, and record who did so."""
+        _record(request, "take rights", str(obj))
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """Take several away, each with its record."""
+        for right in queryset:
+            self.delete_model(request, right)
+
+
+def _record(request: HttpRequest, action: str, reason: str) -> None:
+    assert isinstance(request.user, User)  # noqa: S101 - admin lets nobody else in
+    audit.note(action, by=request.user, reason=reason)
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class AccountAdmin(UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Accounts. Only superusers make superusers, change them, or give single permissions.
+
+    Django's own page lets whoever may change accounts rise to a superuser by it.
+    """
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> list[str]:
+        """Return what this person may only look at."""
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, *(() if _is_above(request) else ABOVE)]
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        """Tell whether this person may change an account, and its password."""
+        return super().has_change_permission(request, obj) and _reaches(request, obj)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        """Tell whether this person may delete an account."""
+        return super().has_delete_permission(request, obj) and _reaches(request, obj)
+
+
+def _is_above(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def _reaches(request: HttpRequest, obj: Model | None) -> bool:
+    return _is_above(request) or not getattr(obj, "is_superuser", False)
