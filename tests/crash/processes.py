@@ -56,8 +56,15 @@ class Installation:
 
     def traces(self) -> list[str]:
         """Return the key of each node that began, in order."""
+        return [key for key, _ in self._trace_lines()]
+
+    def working(self) -> int:
+        """Return the process in which the last node began."""
+        return int(self._trace_lines()[-1][1])
+
+    def _trace_lines(self) -> list[list[str]]:
         text = self.trace.read_text() if self.trace.exists() else ""
-        return [line.split()[0] for line in text.splitlines()]
+        return [line.split() for line in text.splitlines()]
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -206,19 +206,20 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
     share = runs // 4  # so that each of the four holds some when it is killed
     between = runs * (rounds + 2) // (2 * kills)  # steps, so that all kills find work
     with ExitStack() as stack:
-        workers = deque(
+        first = [
             stack.enter_context(installation.worker(f"first-{n}", share))
             for n in range(4)
-        )
+        ]
+        workers = {worker.pid: worker for worker in first}
         for number in range(kills):
             before = len(installation.traces())
             wait_for(
                 partial(_moved, installation, before + between),
                 what="some steps to begin",
             )
-            kill(workers.popleft())
+            kill(workers.pop(installation.working()))
             heir = stack.enter_context(installation.worker(f"heir-{number}", share))
-            workers.append(heir)
+            workers[heir.pid] = heir
         report = wait_until_ended(installation, seconds=1200)
     check_history(report, rounds)
     died = {a["worker"] for a in report["attempts"] if a["outcome"] == "lost"}
