@@ -97,6 +97,22 @@ def test_a_live_page_is_told_in_its_messages(
     assert 'data-tone="error"' in text
 
 
+def test_an_outage_with_successes_in_between_is_still_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(outages.time, "monotonic", lambda: now[0])
+    outage = outages.Outage("pigeon", "The pigeon is away", "It is back", calm=5.0)
+    for _ in range(3):
+        outage.met(AWAY)
+        now[0] += 4
+        outage.over()  # as on a disk that is full for some rows and not for others
+    assert len(caplog.records) == 1
+    now[0] += 1
+    outage.over()
+    assert caplog.records[-1].getMessage() == "It is back after 13.0 s."
+
+
 def test_an_outage_is_told_once_and_told_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

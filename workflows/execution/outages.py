@@ -65,15 +65,20 @@ class Unheard(Exception):
 class Outage:
     """Whether something is amiss just now; says so when that changes."""
 
-    def __init__(self, name: str, what: str, over: str) -> None:
-        """Take its name in figures, and what is said when it begins and is over."""
-        self._name, self._what, self._over = name, what, over
+    def __init__(self, name: str, what: str, over: str, calm: float = 0.0) -> None:
+        """Take its name in figures, and what is said when it begins and is over.
+
+        It is over with the first success that comes `calm` seconds after a failure.
+        """
+        self._name, self._what, self._over, self._calm = name, what, over, calm
         self._since: float | None = None
+        self._failed = 0.0  # when a try failed last
         self._ended: float | None = None
         self.count = 0  # outages so far
 
     def met(self, error: BaseException) -> None:
         """Note that a try failed; the first one is told."""
+        self._failed = time.monotonic()
         if self._since is None:
             self._since = time.monotonic()
             self.count += 1
@@ -82,10 +87,10 @@ class Outage:
 
     def over(self) -> None:
         """Note that a try succeeded; the first one after an outage is told."""
-        since, self._since = self._since, None
-        if since is not None:
-            self._ended = time.monotonic()
-            logger.warning("%s after %.1f s.", self._over, self._ended - since)
+        if self._since is None or time.monotonic() < self._failed + self._calm:
+            return
+        since, self._since, self._ended = self._since, None, time.monotonic()
+        logger.warning("%s after %.1f s.", self._over, self._ended - since)
 
     def within(self, seconds: float) -> bool:
         """Tell whether it is amiss, or was within so many seconds."""
@@ -102,8 +107,9 @@ def _line(error: BaseException) -> str:
 
 # One a process: its threads and tasks all meet the same outage.
 database: Final = Outage("database", "The database is away", "The database is back")
+# A disk that is all but full takes small changes and refuses others.
 changes: Final = Outage(
-    "changes", "The database takes no changes", "It takes changes again"
+    "changes", "The database takes no changes", "It takes changes again", calm=5.0
 )
 messages: Final = Outage(
     "messages", "The channel layer is away", "The channel layer is back"
