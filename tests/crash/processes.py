@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from project.env import ROOT
-from tests.servers import own_environment
+from tests.servers import HOME, migrated_file, own_environment
 
 PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
 LOOK_SECONDS = 0.05
@@ -25,7 +27,10 @@ class Installation:
     def __init__(
         self, home: Path, *, database: str = "", redis: str = "", **settings: str
     ) -> None:
-        """Prepare the database; settings are environment variables."""
+        """Take a database with our tables; without one, SQLite is used.
+
+        Settings are environment variables.
+        """
         self.home = home
         self.trace = home / "trace"
         self.settings = {
@@ -39,7 +44,9 @@ class Installation:
         }
         self.data_dir = home / "data"
         self.environment = own_environment(self.data_dir, **self.settings)
-        self.manage("migrate", "--verbosity", "0")
+        if not database:
+            self.data_dir.mkdir()
+            shutil.copy(migrated_file(Path(os.environ[HOME])), self.data_dir)
 
     def manage(self, *arguments: str) -> str:
         """Return what a management command prints. Raises when it fails."""

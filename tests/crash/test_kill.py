@@ -17,7 +17,7 @@ from tests.crash.processes import Installation, kill, wait_for
 pytestmark = pytest.mark.crash
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
 def installation(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Installation]:
@@ -25,7 +25,7 @@ def installation(
     if request.param == "sqlite":
         yield Installation(tmp_path)
         return
-    database = request.getfixturevalue("postgres_url")
+    database = request.getfixturevalue("migrated_url")
     redis = request.getfixturevalue("redis_url")
     yield Installation(tmp_path, database=database, redis=redis)
 
@@ -62,11 +62,11 @@ def test_a_killed_workers_run_goes_on_elsewhere_from_its_last_step(
 
 
 def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
-    postgres_url: str, redis_url: str, tmp_path: Path
+    migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     # Not on SQLite: stopped inside a transaction, a process keeps the one write lock of
     # the file, and no other can take over before it goes on.
-    installation = Installation(tmp_path, database=postgres_url, redis=redis_url)
+    installation = Installation(tmp_path, database=migrated_url, redis=redis_url)
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=2, hold=str(hold))
     with installation.worker("sleeper") as sleeper:
@@ -196,11 +196,11 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     ],
 )
 def test_runs_survive_workers_that_are_killed_again_and_again(
-    postgres_url: str, redis_url: str, tmp_path: Path, runs: int, kills: int
+    migrated_url: str, redis_url: str, tmp_path: Path, runs: int, kills: int
 ) -> None:
     rounds = 8
     installation = Installation(
-        tmp_path, database=postgres_url, redis=redis_url, MAX_RECOVERIES="1000"
+        tmp_path, database=migrated_url, redis=redis_url, MAX_RECOVERIES="1000"
     )
     installation.launch(runs, rounds=rounds, seconds=0.05)
     share = runs // 4  # so that each of the four holds some when it is killed

@@ -30,13 +30,15 @@ def installation(
     tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
 ) -> Installation:
     """Give an installation on servers that the test may stop."""
-    return Installation(
+    installation = Installation(
         tmp_path,
         database=own_postgres.url,
         redis=own_redis.url,
         LEASE_SECONDS=str(LEASE_SECONDS),
         HEARTBEAT_SECONDS="0.25",
     )
+    installation.manage("migrate")
+    return installation
 
 
 @pytest.fixture
@@ -142,6 +144,7 @@ def test_a_worker_told_to_stop_while_postgresql_is_away_ends_all_the_same(
     installation = Installation(
         tmp_path, database=own_postgres.url, redis=own_redis.url, DRAIN_SECONDS="0.1"
     )
+    installation.manage("migrate")
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))
     with installation.worker("first") as first:
@@ -190,13 +193,14 @@ def test_while_redis_is_away_launches_are_accepted_and_done(
     assert log.count("The channel layer is away") == 2, "told once a process"
 
 
+@pytest.mark.slow
 def test_a_worker_hears_again_after_redis_lost_everything(
-    tmp_path: Path, postgres_url: str, own_redis: OwnRedis
+    tmp_path: Path, migrated_url: str, own_redis: OwnRedis
 ) -> None:
     # No sweep comes to the rescue: only a nudge can start the second run.
     installation = Installation(
         tmp_path,
-        database=postgres_url,
+        database=migrated_url,
         redis=own_redis.url,
         SWEEP_SECONDS="3000",
     )

@@ -155,11 +155,11 @@ class Load:
 
 
 def test_a_rolling_restart_of_everything_is_noticed_by_nobody(
-    postgres_url: str, redis_url: str, tmp_path: Path
+    migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     installation = Installation(
         tmp_path,
-        database=postgres_url,
+        database=migrated_url,
         redis=redis_url,
         BEHIND_PROXY="1",
         LEASE_SECONDS="30",
