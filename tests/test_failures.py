@@ -101,7 +101,7 @@ def test_an_outage_with_successes_in_between_is_still_one(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(outages.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("workflows.execution.outages.time.monotonic", lambda: now[0])
     outage = outages.Outage("pigeon", "The pigeon is away", "It is back", calm=5.0)
     for _ in range(3):
         outage.met(AWAY)
