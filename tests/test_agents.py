@@ -23,7 +23,6 @@ from workflows.runtime import (
     NotFound,
     ProviderError,
     TimedOut,
-    Tool,
     ToolCall,
     Unavailable,
     Unsupported,
@@ -35,7 +34,6 @@ from workflows.runtime.upstream import service
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
-WEATHER = Tool("weather", "Tell the weather.", {"type": "object", "properties": {}})
 
 
 class Verdict(BaseModel):
@@ -256,7 +254,7 @@ async def test_a_cancelled_call_closes_the_connection_at_once(
     assert here.books.calls[0].status == "cancelled"
 
 
-# Images, tools, vectors --------------------------------------------------------------
+# Images, vectors --------------------------------------------------------------
 
 
 async def test_images_go_along_as_data_uris(
@@ -288,50 +286,6 @@ async def test_what_is_no_image_is_refused_before_anyone_is_asked(
     with pytest.raises(Invalid, match=says):
         await here.agents.vision("writer", "What is it?", images)
     assert server.requests == []
-
-
-def a_tool_call(name: str, arguments: str) -> Answer:
-    function = {"name": name, "arguments": arguments}
-    return Answer(tool_calls=[{"id": "c1", "type": "function", "function": function}])
-
-
-async def test_tools_go_along_and_come_back_typed(
-    server: ModelServer, writer: Agent, here: Asking
-) -> None:
-    server.script(a_tool_call("weather", '{"city": "Bern"}'), Answer("It rains."))
-    [asked] = await here.agents.tools("writer", "Will it rain?", [WEATHER])
-    assert asked == ToolCall("c1", "weather", {"city": "Bern"})
-    assert server.requests[0].body["tools"][0] == {
-        "type": "function",
-        "function": {
-            "name": "weather",
-            "description": "Tell the weather.",
-            "parameters": {"type": "object", "properties": {}},
-        },
-    }
-    assert await here.agents.tools("writer", "Will it rain?", [WEATHER]) == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "says"),
-    [
-        ("weather", "{broken", "arguments that are no object"),
-        ("weather", "[1]", "arguments that are no object"),
-        ("launch", "{}", "“launch”, which is none"),
-    ],
-)
-async def test_a_tool_call_that_is_none_fails_with_a_sentence(  # noqa: PLR0913, PLR0917
-    server: ModelServer,
-    writer: Agent,
-    here: Asking,
-    name: str,
-    arguments: str,
-    says: str,
-) -> None:
-    server.script(a_tool_call(name, arguments))
-    with pytest.raises(BadAnswer, match=says):
-        await here.agents.tools("writer", "Will it rain?", [WEATHER])
-    assert here.books.calls[0].status == "failed"
 
 
 async def test_vectors_come_in_the_order_of_the_texts(

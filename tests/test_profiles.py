@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from project.env import ROOT
 from tests.asked import KEY, make_agent
-from tests.factories import make_decision, make_run
+from tests.factories import make_decision, make_document, make_run
 from tests.openai_server import Answer, ModelServer
 from tests.working import ended, reaches, working
-from workflows import profile_outcomes, profiles
+from workflows import profile_outcomes, profiles, secrets
 from workflows.engine import State, Workflow, approval, node
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.execution.database import in_database
@@ -381,10 +381,63 @@ def test_what_was_typed_stays_and_a_token_does_not(
     assert "only-for-this-run" not in shown
 
 
-def test_a_workflow_that_may_ask_offers_a_token_and_no_profiles(
+def test_a_workflow_that_may_ask_offers_a_token_and_profiles_and_needs_no_agent(
     form: Client, db: None
 ) -> None:
     shown = form.get("/workflows/classify-document/").content.decode()
     assert "launch-token" in shown
     assert "It cannot be launched yet." not in shown
-    assert "/workflows/classify-document/profiles/" not in shown
+    assert "/workflows/classify-document/profiles/" in shown
+    document = make_document("memo.pdf").pk
+    run = system.execute("classify-document", {"document": document})
+    assert run.status == Status.PENDING
+
+
+def test_an_agent_has_to_be_able_to_do_what_its_stage_needs(
+    server: ModelServer, db: None
+) -> None:
+    make_agent(server, "reader", capabilities=["chat"])
+    make_agent(server, "eye", capabilities=["vision"])
+    document = make_document("memo.pdf").pk
+    blind = {"document": document, "agent": "reader"}
+    with pytest.raises(NobodyToAsk, match="“reader” is not set up for this: look at"):
+        system.execute("classify-document", blind)
+    with pytest.raises(NobodyToAsk, match="“eye” is not set up for this: chat"):
+        system.execute("summarize", {"text": "Hello.", "agent": "eye"})
+    assert not Run.objects.exists()
+    run = system.execute("classify-document", {**blind, "agent": "eye"})
+    assert run.status == Status.PENDING
+
+
+def test_a_profile_offers_the_agents_that_can_do_what_a_stage_needs(
+    admin: User, sign_in: SignIn, server: ModelServer
+) -> None:
+    make_agent(server, "reader", capabilities=["chat"])
+    make_agent(server, "eye", capabilities=["vision"])
+    address = "/workflows/classify-document/profiles/new/"
+    shown = sign_in(admin).get(address).content.decode()
+    assert "eye · tiny" in shown
+    assert "reader · tiny" not in shown
+    assert "The one chosen at launch, or none" in shown
+
+
+def test_resuming_asks_for_the_token_again_and_keeps_it_encrypted(
+    form: Client, server: ModelServer
+) -> None:
+    make_agent(server)
+    run = make_run(status=Status.FAILED, workflow_name="summarize")
+    Run.objects.filter(pk=run.pk).update(
+        fingerprint=SUMMARIZE.fingerprint, graph=SUMMARIZE.drawn
+    )
+    address = f"/runs/{run.pk}/"
+    assert "resume-token" in form.get(address).content.decode()
+    form.post(f"{address}resume/", {"reason": "again", "token": " only-for-this-run "})
+    run.refresh_from_db()
+    assert run.status == Status.PENDING
+    assert secrets.decrypt(run.secrets) == {"token": "only-for-this-run"}
+    assert b"only-for-this-run" not in bytes(run.secrets or b"")
+
+
+def test_a_workflow_that_asks_nobody_needs_no_token_to_go_on(form: Client) -> None:
+    run = make_run(status=Status.FAILED, workflow_name="asks-nobody")
+    assert "resume-token" not in form.get(f"/runs/{run.pk}/").content.decode()

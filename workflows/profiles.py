@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.models import Profile
-from workflows.runtime.agent_rows import find_agent
+from workflows.runtime.agent_rows import find_agent, must_be_able
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.profiles import as_json, merged
 
@@ -67,15 +67,19 @@ def assigned(workflow: Known, run_id: UUID) -> Profile | None:
 
 
 def check_agents(workflow: Known, stages: Stages, params: Mapping[str, Any]) -> None:
-    """Return if each stage of the workflow has an agent that can be asked.
+    """Return if each stage of the workflow has an agent that can do what it needs.
 
     A stage whose profile names none is asked of the one chosen at launch, then of the
-    default one. Raises NobodyToAsk, before anything is queued.
+    default one; an optional one of nobody. Raises NobodyToAsk, before anything is queued.
     """
     chosen = params.get("agent")
     fallback = chosen if isinstance(chosen, str) else ""
-    for name in workflow.stages:
+    for name, stage in workflow.stages.items():
+        asked = stages[name]["agent"] or fallback
+        if stage.is_optional and not asked:
+            continue
         try:
-            find_agent(stages[name]["agent"] or fallback)
+            agent = find_agent(asked)
+            must_be_able(agent.name, agent.capabilities, stage.needs)
         except ProviderError as lacking:
             raise NobodyToAsk(name, str(lacking)) from lacking

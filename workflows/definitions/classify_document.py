@@ -35,7 +35,7 @@ from workflows.markings import (
     weigh,
     worth_a_look,
 )
-from workflows.markings.looking import ENHANCED, PageToRead, reading_of
+from workflows.markings.looking import ENHANCED, STAGES, PageToRead, reading_of
 from workflows.runtime import (
     SCREEN,
     AgentRef,
@@ -389,4 +389,5 @@ classify_document = Workflow(
         draw_pages: ask_reviewer,
         ask_reviewer: [when(was_approved, publish), otherwise(reject)],
     },
+    stages=STAGES,
 )

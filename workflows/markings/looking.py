@@ -37,6 +37,7 @@ Answer with JSON only:
  "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
                                 "saturation": 0..200} if that would help you}
 """
+STAGES = {"read_page": StageProfile(prompt=QUESTION, needs="vision", is_optional=True)}
 
 
 class PageToRead(BaseModel):
@@ -84,10 +85,9 @@ async def with_agent(
 
     An agent that fails to answer leaves a doubt: somebody wanted it to look.
     """
-    asked = runtime.profiles.stage(
-        "read_page", StageProfile(agent=item.agent, prompt=QUESTION)
-    )
-    if not asked.agent:
+    asked = runtime.profiles.stage("read_page", STAGES["read_page"])
+    agent = asked.agent or item.agent
+    if not agent:
         return reading
     look = replace(
         SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
@@ -95,12 +95,12 @@ async def with_agent(
     (image,) = await runtime.images.render(item.document, look)
     try:
         reply = await runtime.agents.vision(
-            asked.agent, asked.prompt, [image.data], **asked.options
+            agent, asked.prompt, [image.data], **asked.options
         )
         detection = parsed(reply.text, Detection)
     except (ProviderError, UnreadableAnswer) as failed:
         runtime.logger.warning("Page %d: %s", item.page, failed)
-        doubt = f"The agent “{asked.agent}” could not be asked: {failed}"
+        doubt = f"The agent “{agent}” could not be asked: {failed}"
         return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
     seen = read_detection(item.page, detection, again=again)
     return both(reading, seen)

@@ -75,13 +75,13 @@ def initial_of(profile_name: str) -> dict[str, str]:
 
 def asking_form(workflow: Known, **options: Any) -> AskingForm | None:
     """Return the form for a workflow that may ask agents, None for any other."""
-    if not workflow.stages and not _takes_an_agent(workflow):
-        return None
-    return AskingForm(workflow, **options)
+    return AskingForm(workflow, **options) if may_ask(workflow) else None
 
 
-def _takes_an_agent(workflow: Known) -> bool:
-    """Tell whether an agent can be chosen among the workflow's own values."""
+def may_ask(workflow: Known) -> bool:
+    """Tell whether a workflow may ask agents: by its stages, or by one of its values."""
+    if workflow.stages:
+        return True
     kind = workflow.params_type
     described = schema(kind) if kind is not None else {}
     parts = described.get("properties", {}).values()

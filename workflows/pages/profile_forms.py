@@ -42,9 +42,12 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
     def _add_stage(self, name: str) -> None:
         given = self.instance.stages.get(name, {})
         default = self.workflow.stages[name]
-        own = default.agent or "The one chosen at launch, or the default"
+        otherwise = "none" if default.is_optional else "the default"
+        own = default.agent or f"The one chosen at launch, or {otherwise}"
         agents = [
-            (one.name, f"{one.name} · {one.model}") for one in Agent.objects.all()
+            (one.name, f"{one.name} · {one.model}")
+            for one in Agent.objects.all()
+            if default.needs in one.capabilities or one.name == given.get("agent")
         ]
         self.fields[f"{name}.agent"] = forms.ChoiceField(
             label="Agent",

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.answering import is_for
+from workflows.errors import WorkflowNotFound
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -35,6 +36,7 @@ from workflows.pages.evidence import read as read_evidence
 from workflows.pages.forms import SchemaForm
 from workflows.pages.inbox import count_open
 from workflows.pages.json_tree import VIEWER
+from workflows.pages.launching import may_ask
 from workflows.pages.run_attempts import how_it_went_on
 from workflows.pages.run_diagram import draw_run
 from workflows.pages.run_gaps import Events
@@ -47,6 +49,7 @@ from workflows.pages.run_steps import Step, Story, story_of
 from workflows.pages.run_timeline import Timeline, timeline_of
 from workflows.pages.run_usual import usual_ms
 from workflows.pages.run_view import RunView
+from workflows.system import system
 
 ANSWER = "answer"  # prefix of the fields of an answer
 MOST_ROWS = 500  # of attempts, deeds, notes, children and tries
@@ -277,6 +280,14 @@ class RunPage:
         if not self.timeline.is_live:
             return None
         return self.timeline.seconds_left
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a token for agents can be given when it is resumed."""
+        try:
+            return may_ask(system.find_workflow(self.run.workflow_name))
+        except WorkflowNotFound:
+            return False
 
     @cached_property
     def attempts(self) -> Sequence[Attempt]:

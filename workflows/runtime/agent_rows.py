@@ -11,14 +11,14 @@ from cryptography.fernet import InvalidToken
 from django.utils import timezone
 
 from workflows.execution.texts import clean
-from workflows.models import Agent, AgentCall, Price, Provider
+from workflows.models import Agent, AgentCall, Capability, Price, Provider
 from workflows.runtime.agents import refuse
-from workflows.runtime.errors import NotFound, Unavailable
+from workflows.runtime.errors import NotFound, Unavailable, Unsupported
 from workflows.runtime.upstream import Service
 from workflows.runtime.upstream.clients import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from workflows.runtime.asking import Call
 
@@ -51,6 +51,16 @@ def find_agent(name: str) -> Agent:
             f" “{agent.provider.name}” is switched off."
         )
     return agent
+
+
+def must_be_able(agent: str, abilities: Collection[str], needed: str) -> None:
+    """Raise Unsupported for an agent that is not set up for what it is asked."""
+    if needed not in abilities:
+        raise Unsupported(
+            f"The agent “{agent}” is not set up for this:"
+            f" {Capability(needed).label.lower()}. Tick it on the agent's page if its"
+            " model can, or choose another agent."
+        )
 
 
 def default_agent() -> Agent | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from workflows.execution.database import when_there
 from workflows.models import CallStatus, Capability
-from workflows.runtime.agent_rows import find_service
+from workflows.runtime.agent_rows import find_service, must_be_able
 from workflows.runtime.answers import answer_in
-from workflows.runtime.errors import BadAnswer, Invalid, ProviderError, Unsupported
+from workflows.runtime.errors import BadAnswer, Invalid, ProviderError
 from workflows.runtime.protocols import Answer, NodeContext
 from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 from workflows.runtime.upstream import Spent, pooled
@@ -230,12 +230,7 @@ class StoredAgents:
     ) -> Service:
         """Return how an agent is asked. Raises NotFound, Unavailable, Unsupported."""
         service = await when_there(find_service, agent)
-        if capability.value not in service.capabilities:
-            raise Unsupported(
-                f"The agent “{service.agent}” is not set up for this:"
-                f" {capability.label.lower()}. Tick it on the agent's page if its model"
-                " can, or choose another agent."
-            )
+        must_be_able(service.agent, service.capabilities, capability)
         return service.with_key(token or self.token)
 
     async def _recorded(

@@ -15,7 +15,7 @@ import re
 import struct
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -327,7 +327,8 @@ class FakeProfiles:
         """Return the settings of a stage laid over the workflow's, field by field."""
         below = default or StageProfile()
         above = self._stages.get(name, StageProfile())
-        return StageProfile(
+        return replace(
+            below,
             agent=above.agent or below.agent,
             prompt=above.prompt or below.prompt,
             options={**below.options, **above.options},

@@ -7,6 +7,7 @@ stage is asked without a prompt. A field that it leaves out is the workflow's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from workflows.runtime.records import StageProfile
@@ -38,7 +39,8 @@ def laid_over(below: StageProfile, given: Mapping[str, Any]) -> StageProfile:
     Options are laid over each other one by one.
     """
     options = given.get("options", {})
-    return StageProfile(
+    return replace(
+        below,
         agent=(given["agent"] or "") if "agent" in given else below.agent,
         prompt=(given["prompt"] or "") if "prompt" in given else below.prompt,
         options={} if options is None else {**below.options, **options},

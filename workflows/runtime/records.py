@@ -172,6 +172,8 @@ class StageProfile:
     agent: str = ""  # "" leaves it to the workflow
     prompt: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    needs: Literal["chat", "vision", "tools", "embed"] = "chat"  # of its agent
+    is_optional: bool = False  # nobody is asked unless an agent was chosen
 
     def turns(self, text: str) -> list[Message]:
         """Return what to say: the prompt as the system's, if there is one, and a text."""

@@ -18,6 +18,7 @@ from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.launching import MOST_TOKEN
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import render_regions
 from workflows.pages.run_view import RunView
@@ -54,7 +55,10 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Queue a failed or cancelled run again, from its last step."""
-    found = system.resume(run_id, by=request.user, reason=reason_of(request))
+    token = request.POST.get("token", "").strip()[:MOST_TOKEN]
+    found = system.resume(
+        run_id, by=request.user, reason=reason_of(request), token=token
+    )
     messages.success(request, f"Run {found.short_id} goes on from its last step.")
     return after(request, found)
 

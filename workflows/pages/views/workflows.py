@@ -80,8 +80,9 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     named = entry(found)
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
-    lacking = lack_of_agents() if found.stages else ""
     context |= {"may_launch": may_launch}
+    must_ask = any(not stage.is_optional for stage in found.stages.values())
+    lacking = lack_of_agents() if must_ask else ""
     context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.stages)}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)

@@ -9,6 +9,7 @@ from typing import Any
 
 from workflows.runtime.errors import BadAnswer, Invalid
 from workflows.runtime.records import Message, Prompt, Tool, ToolCall
+from workflows.runtime.upstream.schemas import must_be_schema, must_fit
 
 Said = dict[str, Any]
 
@@ -104,9 +105,11 @@ def _kind_of(image: bytes) -> str:
 
 
 def functions(tools: Sequence[Tool]) -> list[Said]:
-    """Return tools as function schemas. Raises Invalid without any."""
+    """Return tools as function schemas. Raises Invalid without any, or for one of none."""
     if not tools:
         raise Invalid("No tool was given to choose from.")
+    for tool in tools:
+        must_be_schema(tool)
     return [
         {
             "type": "function",
@@ -121,12 +124,15 @@ def functions(tools: Sequence[Tool]) -> list[Said]:
 
 
 def tool_calls(message: Any, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
-    """Return the functions a message asks for. Raises BadAnswer for what is no call."""
-    known = {tool.name for tool in tools}
+    """Return the functions a message asks for, with arguments that fit their schema.
+
+    Raises BadAnswer for what is no such call.
+    """
+    known = {tool.name: tool for tool in tools}
     return tuple(_tool_call(call, known) for call in message.tool_calls or ())
 
 
-def _tool_call(call: Any, known: set[str]) -> ToolCall:
+def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
     function = getattr(call, "function", None)
     name = getattr(function, "name", None) or ""
     if name not in known:
@@ -140,6 +146,7 @@ def _tool_call(call: Any, known: set[str]) -> ToolCall:
         raise BadAnswer(
             f"The model asked for “{name}” with arguments that are no object: {text[:200]}"
         )
+    must_fit(known[name], arguments)
     return ToolCall(str(call.id or ""), name, arguments)
 
 

@@ -1,0 +1,60 @@
+"""Arguments of functions against their JSON schema, which nobody else looks at."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import SchemaError
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from workflows.runtime.errors import BadAnswer, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.runtime.records import Tool
+
+MOST_PROBLEMS, MOST_CHARACTERS = 4, 200  # told of arguments that do not fit
+NOTHING_ELSE: Registry[Any] = Registry()  # a `$ref` to another host fetches nothing
+
+
+def must_be_schema(tool: Tool) -> None:
+    """Raise Invalid for a tool whose parameters are no JSON schema."""
+    schema = dict(tool.parameters)
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as wrong:
+        raise Invalid(
+            f"The parameters of the tool “{tool.name}” are no JSON schema:"
+            f" {_told(wrong.message)}"
+        ) from wrong
+
+
+def must_fit(tool: Tool, arguments: Mapping[str, Any]) -> None:
+    """Raise BadAnswer for arguments that the tool's schema does not allow."""
+    schema = dict(tool.parameters)
+    validator = validator_for(schema)(schema, registry=NOTHING_ELSE)
+    try:
+        problems = list(islice(validator.iter_errors(dict(arguments)), MOST_PROBLEMS))
+    except Unresolvable as missing:
+        raise Invalid(
+            f"The parameters of the tool “{tool.name}” speak of a schema that is not"
+            f" there: {missing}"
+        ) from missing
+    if problems:
+        told = "; ".join(
+            f"{'.'.join(map(str, one.absolute_path)) or 'the whole'}: {_told(one.message)}"
+            for one in problems
+        )
+        raise BadAnswer(
+            f"The model asked for “{tool.name}” with arguments that do not fit: {told}"
+        )
+
+
+def _told(message: str) -> str:
+    return (
+        message if len(message) <= MOST_CHARACTERS else f"{message[:MOST_CHARACTERS]}…"
+    )
