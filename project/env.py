@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from project.history import Keeping
 from project.limits import Limits
 from project.refused import SettingsRefused
 
@@ -384,7 +385,7 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(Limits, Installation):
+class Environment(Keeping, Limits, Installation):
     """The settings of one process."""
 
 

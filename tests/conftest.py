@@ -173,6 +173,15 @@ def nobody_has_asked_too_often() -> None:
         rates.own().storage.reset()
 
 
+@pytest.fixture
+def sealed(transactional_db: None) -> Iterator[None]:
+    """Look at the end whether the history of each run is what was recorded."""
+    from tests.sealing import found_in_sealed_runs
+
+    yield
+    assert found_in_sealed_runs() == []
+
+
 # The cast ---------------------------------------------------------------------------
 
 

@@ -38,7 +38,12 @@ from workflows.registry import Registry
 from workflows.runtime import Runtime
 from workflows.system import System, system
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sealed"),
+]
+
+
 SignIn = Callable[[User], Client]
 GO_ON, STOP = {"outcome": "go on", "tokens": 100}, {"outcome": "stop the run"}
 
@@ -162,11 +167,11 @@ async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
                 by=alice,
             )
         enough = {"outcome": "go on", "tokens": 12}
-        await in_database(our_system.answer, run.pk, enough, by=alice)
+        await in_database(our_system.answer, run.pk, enough, by=alice, comment="a test")
         await until(
             run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
         )
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice)
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert await in_database(BudgetRaise.objects.count) == 2
@@ -193,10 +198,10 @@ async def test_a_stopped_run_that_is_resumed_is_asked_again(
     async with working(ours):
         run = await in_database(our_system.execute, "talking")
         await reaches(run.pk, Status.WAITING)
-        await in_database(our_system.cancel, run.pk, by=alice)
-        await in_database(our_system.resume, run.pk, by=alice)
+        await in_database(our_system.cancel, run.pk, by=alice, reason="a test")
+        await in_database(our_system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, Status.WAITING)
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice)
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
@@ -209,7 +214,7 @@ async def test_items_that_finished_are_kept_over_the_pause(
         run = await reaches(run.pk, Status.WAITING)
         made = len(server.requests)
         assert 2 <= made <= 3  # two at once: one may begin before the other is counted
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice)
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["answers"] == [
@@ -227,7 +232,7 @@ async def test_a_pause_comes_through_a_group_of_tasks(
     async with working(ours):
         await reaches(run.pk, Status.WAITING)
         assert server.requests == []
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice)
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
 
@@ -334,10 +339,10 @@ def test_only_its_groups_may_raise_a_budget_and_only_one_of_them(
     alice.groups.add(Group.objects.create(name="finance"))
     run = waiting(make_budget(groups=["finance"]))
     with pytest.raises(NotAllowed, match="finance"):
-        system.answer(run.pk, GO_ON, by=bob)
-    system.answer(run.pk, GO_ON, by=alice)
+        system.answer(run.pk, GO_ON, by=bob, comment="a test")
+    system.answer(run.pk, GO_ON, by=alice, comment="a test")
     with pytest.raises(AlreadyAnswered):
-        system.answer(run.pk, GO_ON, by=alice)
+        system.answer(run.pk, GO_ON, by=alice, comment="a test")
     assert BudgetRaise.objects.count() == 1
 
 
@@ -349,7 +354,7 @@ def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> N
     assert "Tokens to allow beyond that" in shown
     little = {"answer-outcome": "go on", "answer-tokens": "0"}
     assert page.post(f"/runs/{run.pk}/answer/", little).status_code == 422
-    enough = {"answer-outcome": "go on", "answer-tokens": "50"}
+    enough = {"answer-outcome": "go on", "answer-tokens": "50", "reason": "needed"}
     assert page.post(f"/runs/{run.pk}/answer/", enough).status_code == 302
     run.refresh_from_db()
     assert run.status == Status.PENDING
@@ -360,7 +365,7 @@ def test_answers_that_cannot_be_are_refused(alice: User) -> None:
     run = waiting(make_budget())
     for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "go on", "tokens": "x"}):
         with pytest.raises(InvalidParams):
-            system.answer(run.pk, wrong, by=alice)
+            system.answer(run.pk, wrong, by=alice, comment="a test")
     assert not BudgetRaise.objects.exists()
 
 

@@ -25,7 +25,8 @@ def page(alice: User, sign_in: SignIn) -> Client:
 
 def do(page: Client, deed: str, *runs: Run, status: int = 200, **fields: Any) -> str:
     """Confirm a deed on runs; return the page that tells what became of each."""
-    sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1", **fields}
+    sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1"}
+    sent |= {"reason": "a test", **fields}
     answer = page.post("/runs/bulk/", sent)
     assert answer.status_code == status
     return " ".join(answer.content.decode().split())
@@ -72,6 +73,14 @@ def test_labels_are_put_on_and_taken_off(page: Client) -> None:
     assert Run.objects.filter(labels__name="audit").count() == 2
     do(page, "unlabel", runs[0], label="audit")
     assert Run.objects.filter(labels__name="audit").count() == 1
+
+
+@pytest.mark.parametrize("deed", ["cancel", "delete"])
+def test_nothing_is_done_without_a_reason(page: Client, deed: str) -> None:
+    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
+    text = do(page, deed, run, reason=" ", status=422)
+    assert "Say why" in text
+    assert Run.objects.get(pk=run.pk).status == run.status
 
 
 def test_a_bad_label_comes_back_with_its_message(page: Client) -> None:

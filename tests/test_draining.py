@@ -16,7 +16,10 @@ from workflows.models import Run
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sealed"),
+]
 
 
 def one_node(graph: Graph, _runtime: object, _params: object) -> State:

@@ -43,7 +43,7 @@ from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("sealed")
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,9 @@ def quick(settings: Any) -> None:
     """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
     settings.SWEEP_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
+
+
+PUBLISH, REJECT = {"outcome": "publish"}, {"outcome": "reject"}
 
 
 class Params(BaseModel):
@@ -263,9 +266,9 @@ async def test_a_second_answer_is_told_who_was_faster(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await in_database(system.answer, run.pk, {"outcome": "reject"}, by=alice)
+        await in_database(system.answer, run.pk, REJECT, by=alice, comment="x")
         with pytest.raises(AlreadyAnswered, match=alice.username):
-            await in_database(system.answer, run.pk, {"outcome": "publish"}, by=bob)
+            await in_database(system.answer, run.pk, PUBLISH, by=bob, comment="x")
         assert result_of(await ended(run.pk))["total"] == 0
 
 
@@ -344,10 +347,10 @@ async def test_cancel_of_a_pending_run_needs_no_worker(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing())
-    run = await in_database(System(registry).cancel, run.pk, by=alice)
+    run = await in_database(System(registry).cancel, run.pk, by=alice, reason="no")
     assert run.status == "cancelled"
     with pytest.raises(InvalidStatus, match="is cancelled and cannot be cancelled"):
-        await in_database(System(registry).cancel, run.pk, by=alice)
+        await in_database(System(registry).cancel, run.pk, by=alice, reason="no")
 
 
 async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
@@ -357,11 +360,11 @@ async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await in_database(system.cancel, run.pk, by=alice)
+        await in_database(system.cancel, run.pk, by=alice, reason="a test")
         assert (await in_database(Approval.objects.get, run=run)).status == "withdrawn"
-        await in_database(system.resume, run.pk, by=alice)
+        await in_database(system.resume, run.pk, by=alice, reason="a test")
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await in_database(system.answer, run.pk, {"outcome": "publish"}, by=alice)
+        await in_database(system.answer, run.pk, PUBLISH, by=alice, comment="x")
         assert (await ended(run.pk)).status == "completed"
 
 

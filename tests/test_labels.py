@@ -62,6 +62,6 @@ def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
 def test_labels_go_with_their_run(alice: User) -> None:
     run = make_run()
     system.label(run.pk, "audit", by=alice)
-    system.delete_run(run.pk, by=alice)
+    system.delete_run(run.pk, by=alice, reason="a test")
     with pytest.raises(RunNotFound):
         system.label(run.pk, "audit", by=alice)

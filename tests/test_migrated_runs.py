@@ -17,7 +17,10 @@ from workflows.models import Run
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sealed"),
+]
 
 
 class Review(BaseModel):
@@ -111,7 +114,7 @@ async def test_without_a_migration_a_resume_is_refused_with_the_differences(
     run = await failed_under_the_older(registry)
     registry.register(newer({}))
     with pytest.raises(FingerprintChanged, match="total"):
-        await in_database(System(registry).resume, run.pk, by=alice)
+        await in_database(System(registry).resume, run.pk, by=alice, reason="x")
     assert (await in_database(Run.objects.get, pk=run.pk)).status == "failed"
 
 
@@ -124,9 +127,11 @@ async def test_a_migrated_run_goes_on_pauses_and_ends_as_one_of_the_new_workflow
     registry.register(workflow)
     system = System(registry)
     async with working(registry):
-        await in_database(system.resume, run.pk, by=alice)
+        await in_database(system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, "waiting")
-        await in_database(system.answer, run.pk, {"outcome": "yes"}, by=alice)
+        await in_database(
+            system.answer, run.pk, {"outcome": "yes"}, by=alice, comment="a test"
+        )
         run = await until(run.pk, lambda r: r.status == "completed")
     assert run.result == {"total": 9, "review": {"outcome": "yes"}}
     assert run.fingerprint == workflow.fingerprint

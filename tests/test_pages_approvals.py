@@ -162,7 +162,7 @@ def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
     page: Client,
 ) -> None:
     asked = ask()
-    given = {"question": asked.sequence, "answer-outcome": "publish"}
+    given = {"question": asked.sequence, "answer-outcome": "publish", "reason": "x"}
     answer = page.post(f"/runs/{asked.run_id}/answer/", given, headers=HTMX)
     text = answer.content.decode()
     assert '<span id="nav-waiting"' in text

@@ -10,6 +10,7 @@ from django.test import Client
 
 from tests.factories import make_run, make_whole_run
 from workflows.models import Intervention, Run, Status
+from workflows.system import system
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -49,9 +50,29 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
     assert "<html" not in text
 
 
+@pytest.mark.parametrize("deed", ["cancel", "resume", "delete"])
+def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
+    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
+    answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
+    assert answer.status_code == 422
+    assert "Say why" in answer.content.decode()
+    assert Run.objects.get(pk=run.pk).status == run.status
+    assert not Intervention.objects.exists()
+
+
+def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
+    client = Client(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})
+    client.force_login(alice)
+    run = make_run(status=Status.PENDING)
+    client.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
+    assert Intervention.objects.get().address == "192.0.2.7"
+    system.label(run.pk, "later", by=alice)
+    assert Intervention.objects.latest("pk").address == ""
+
+
 def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
-    answer = page.post(f"/runs/{run.pk}/cancel/")
+    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
     assert answer.status_code == 409
     text = answer.content.decode()
     assert "is completed and cannot be cancelled" in text
@@ -60,7 +81,7 @@ def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
 
 def test_a_refused_deed_tells_why_in_the_open_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
-    answer = page.post(f"/runs/{run.pk}/resume/", headers=HTMX)
+    answer = page.post(f"/runs/{run.pk}/resume/", {"reason": "again"}, headers=HTMX)
     assert answer.status_code == 409
     text = answer.content.decode()
     assert 'id="messages"' in text
@@ -78,7 +99,7 @@ def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
 
 def test_deleting_from_a_live_page_leads_away_too(page: Client) -> None:
     run = make_run()
-    answer = page.post(f"/runs/{run.pk}/delete/", headers=HTMX)
+    answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "old"}, headers=HTMX)
     assert answer.headers["HX-Redirect"] == "/runs/"
 
 

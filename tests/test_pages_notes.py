@@ -74,7 +74,7 @@ def test_a_note_appears_on_the_open_page(page: Client) -> None:
 def test_a_note_goes_with_its_run(page: Client) -> None:
     run = make_run()
     page.post(f"/runs/{run.pk}/notes/", {"text": "Look here."})
-    page.post(f"/runs/{run.pk}/delete/")
+    page.post(f"/runs/{run.pk}/delete/", {"reason": "old"})
     assert not Note.objects.exists()
 
 

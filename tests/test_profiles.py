@@ -215,7 +215,9 @@ async def test_a_run_keeps_the_settings_it_was_launched_with(
         profile.stages = {"tell": {"agent": "writer"}}
         await in_database(profile.save)
         await in_database(profile.delete)
-        await in_database(our_system.answer, run.pk, {"go_on": True}, by=alice)
+        await in_database(
+            our_system.answer, run.pk, {"go_on": True}, by=alice, comment="a test"
+        )
         run = await ended(run.pk)
     assert run.profile_name == "careful"
     [request] = server.requests

@@ -11,9 +11,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from tests.factories import make_approval, make_run
+from tests.sealing import WORKER, Step, found, launch, record_of, write
 from workflows.engine.errors import RequestError
 from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
+from workflows.history.chains import head_of
 from workflows.models import Approval, Attempt, Intervention, Run, Status
 from workflows.registry import registry
 from workflows.system import System
@@ -93,6 +95,32 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
     assert kept.answered_by is not None
     assert all(str(c).startswith(kept.answered_by.username) for c in losers)
     assert Intervention.objects.get(run=run, action="answer").reason == kept.comment
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
+    count: int, alice: User, bob: User
+) -> None:
+    run = launch()
+    (claimed,) = queue.claim(WORKER, 1)
+    people = [alice, bob]
+
+    def act(number: int) -> None:
+        if number == 0:  # the worker
+            head = head_of(claimed.chain, run.pk)
+            for sequence in range(1, 6):
+                head = write(record_of(claimed, sequence, Step()), head)
+        elif number == 1:
+            System().cancel(run.pk, by=alice, reason="enough")
+        else:
+            name = f"label {number}"
+            System().label(run.pk, name, by=people[number % 2], reason="a race")
+
+    came = at_once(count, act)
+    assert not any(came)
+    assert run.interventions.count() == count
+    assert run.stages.count() == 5
+    assert found() == []
 
 
 @pytest.mark.parametrize("count", CROWDS)

@@ -1,6 +1,7 @@
 """The application as Django knows it."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class WorkflowsConfig(AppConfig):
@@ -13,7 +14,9 @@ class WorkflowsConfig(AppConfig):
     def ready(self) -> None:
         """Find the workflows: ours, and those of every installed app."""
         from workflows import rights_news  # noqa: PLC0415 - needs loaded apps
+        from workflows.history import beginning  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
 
         registry.discover()
         rights_news.listen()
+        post_migrate.connect(beginning.remember, sender=self)

@@ -1,35 +1,65 @@
-"""The audit trail: every human action on a run is one row, appended and never edited."""
+"""The audit trail: every human action is one row, appended, sealed and never edited.
+
+A row says who, from where, what, why, and what it changed. `history/chains.py` seals it
+as the newest of its run, so that none can be changed or taken out unnoticed.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from workflows.errors import ReasonMissing
+from workflows.history import chains
 from workflows.models import Intervention
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.models import Run, SavedView
 
+MOST_ADDRESS = 45  # characters: the longest IPv6 address as text
 
-def entry(
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
+@contextmanager
+def coming_from(address: str) -> Iterator[None]:
+    """Let what is done in this block be done from an address; "" outside of any."""
+    token = _address.set(address[:MOST_ADDRESS])
+    try:
+        yield
+    finally:
+        _address.reset(token)
+
+
+def require_reason(reason: str, *, by: AbstractBaseUser | None) -> None:
+    """Return if a person said why, or nobody did it. Raises ReasonMissing."""
+    if by is not None and not reason.strip():
+        raise ReasonMissing
+
+
+def entry(  # noqa: PLR0913 - what a deed may say
     run: Run,
     action: str,
     *,
     by: AbstractBaseUser | None,
     reason: str = "",
     after: str = "",
+    changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
 ) -> Intervention:
-    """Return the row of what someone did to a run, to be written with what it did."""
-    return Intervention(
-        actor_id=by.pk if by else None,
-        actor_name=by.get_username() if by else "system",
-        action=action,
-        run=run,
-        reason=reason,
-        status_before=run.status if action != "launch" else "",
-        status_after=after,
-    )
+    """Return the row of what someone did to a run, to be written with what it did.
+
+    `after` is the status it has now, `changed` what else was and is, by name.
+    """
+    row = _deed(action, by=by, reason=reason, changed=changed)
+    row.run, row.workflow_name = run, run.workflow_name
+    row.status_before = run.status if action != "launch" else ""
+    row.status_after = after
+    return row
 
 
 def record(run: Run, action: str, **facts: Any) -> Intervention:
@@ -38,7 +68,7 @@ def record(run: Run, action: str, **facts: Any) -> Intervention:
     Takes what `entry` takes.
     """
     row = entry(run, action, **facts)
-    row.save(force_insert=True)
+    chains.append(row)
     return row
 
 
@@ -47,16 +77,37 @@ def record_view(
 ) -> Intervention:
     """Append what someone did to a saved view."""
     shared = ", shared" if view.shared else ""
-    return Intervention.objects.create(
-        actor_id=by.pk if by else None,
-        actor_name=by.get_username() if by else "system",
-        action=action,
-        reason=f"{view.name}{shared}: {view.query}",
-    )
+    return note(action, by=by, reason=f"{view.name}{shared}: {view.query}")
 
 
-def note(action: str, *, by: AbstractBaseUser, reason: str) -> Intervention:
+def note(
+    action: str,
+    *,
+    by: AbstractBaseUser | None,
+    reason: str,
+    changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+) -> Intervention:
     """Append what someone did to what all runs share: an agent, a profile, a budget."""
-    return Intervention.objects.create(
-        actor_id=by.pk, actor_name=by.get_username(), action=action, reason=reason
+    row = _deed(action, by=by, reason=reason, changed=changed)
+    chains.append(row)
+    return row
+
+
+def _deed(
+    action: str,
+    *,
+    by: AbstractBaseUser | None,
+    reason: str,
+    changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
+) -> Intervention:
+    before, after = changed or (None, None)
+    return Intervention(
+        actor_id=by.pk if by else None,
+        actor_key=by.pk if by else None,
+        actor_name=by.get_username() if by else "system",
+        address=_address.get(),
+        action=action,
+        reason=reason,
+        before=before,
+        after=after,
     )

@@ -11,6 +11,7 @@ RequestError
 ├─ InvalidSort        400   a list cannot be sorted by that
 ├─ InvalidLabel       422   that is no label
 ├─ InvalidView        422   a view cannot be kept like that
+├─ ReasonMissing      422   a person has to say why
 └─ InvalidParams      422   with one message a field
 """
 
@@ -48,6 +49,12 @@ class RunNotFound(NotFound):
     def __init__(self, run_id: object) -> None:
         """Name the id that was asked for."""
         super().__init__(f"There is no run {run_id}. It may have been deleted.")
+
+
+class ReasonMissing(RequestError):
+    """Say why: what you do here is kept with its reason, in the history of the run."""
+
+    status = 422
 
 
 class ApprovalNotFound(NotFound):

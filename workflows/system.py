@@ -23,6 +23,7 @@ from workflows import (
     labelling,
     noting,
     profiles,
+    removing,
     saved_views,
     secrets,
 )
@@ -109,9 +110,10 @@ class System(Questions):
         """Stop a run: at once when no worker has it, else at its next await or node.
 
         Children that the run waits for are cancelled with it, whoever may operate those.
-        Raises RunNotFound, NotAllowed, InvalidStatus.
+        Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         self._operable(run_id, by)
+        audit.require_reason(reason, by=by)
         return self._cancel(run_id, by=by, reason=reason)
 
     def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
@@ -156,10 +158,11 @@ class System(Questions):
         """Queue a failed or cancelled run again, from its last checkpoint.
 
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
-        FingerprintChanged.
+        FingerprintChanged, ReasonMissing.
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
+            audit.require_reason(reason, by=by)
             if run.status not in RESUMABLE:
                 raise InvalidStatus(run, wanted="resumed")
             workflow = self.find_workflow(run.workflow_name)
@@ -177,17 +180,14 @@ class System(Questions):
     def delete_run(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> None:
-        """Delete an ended run with its history; the audit row stays.
+        """Delete an ended run with its history; what people did to it stays.
 
-        Raises RunNotFound, NotAllowed, InvalidStatus.
+        Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            ended = Run.objects.select_for_update().filter(pk=run.pk)
-            if not ended.exclude(pk__in=Run.objects.live()).exists():
-                raise InvalidStatus(run, wanted="deleted; cancel it first")
-            audit.record(run, "delete", by=by, reason=reason)
-            run.delete()
+            audit.require_reason(reason, by=by)
+            removing.delete(run, by=by, reason=reason)
             live.changed_on_commit(UUID(str(run_id)))
 
     def label(
@@ -247,7 +247,8 @@ class System(Questions):
         """Answer the question a run waits with; it goes on with the answer.
 
         The first answer counts: whoever comes later is told who was faster.
-        Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered.
+        Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered,
+        ReasonMissing.
         """
         run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
@@ -257,6 +258,7 @@ class System(Questions):
                 f"Only members of {' or '.join(approval.groups)} may answer this."
             )
         checked = answering.checked(self._registry, approval, value)
+        audit.require_reason(comment, by=by)
         with transaction.atomic():
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.answer(value=checked, by_id=by.pk, comment=comment):
@@ -266,11 +268,10 @@ class System(Questions):
             if approval.kind != ApprovalKind.BUDGET:
                 self._go_on(approval, "answer", by, comment)
             elif budgets.allow_more(approval, checked, by):
-                reason = ". ".join(filter(None, [budgets.told(checked), comment]))
+                reason = f"{budgets.told(checked)}. {comment}"
                 self._go_on(approval, "raise budget", by, reason)
             else:
-                reason = comment or "its budget was not raised"
-                self._cancel(approval.run_id, by=by, reason=reason)
+                self._cancel(approval.run_id, by=by, reason=comment)
         return self.find_run(run_id)
 
     def _go_on(

@@ -22,6 +22,7 @@ django.setup()
 from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs Django set up
 
 from workflows.engine.errors import RequestError  # noqa: E402
+from workflows.history.checking import Checker  # noqa: E402
 from workflows.models import (  # noqa: E402
     Attempt,
     Checkpoint,
@@ -75,6 +76,7 @@ def report() -> dict[str, Any]:
             )
         ),
         "items": StageItem.objects.count(),
+        "not_as_recorded": [str(finding) for finding in Checker().everything()],
         "workers": list(Worker.objects.values("name", "stopped_at", "running")),
     }
 

@@ -9,6 +9,7 @@ from workflows import document_uses
 from workflows.budgets import BudgetReached
 from workflows.engine import Answer
 from workflows.execution import clock
+from workflows.history import chains
 from workflows.models import (
     Approval,
     ApprovalKind,
@@ -65,7 +66,7 @@ def start_child(run: Run, paused: Paused) -> None:
     """Queue the child run that this step waits for, once."""
     if Run.objects.filter(parent=run, parent_sequence=paused.sequence).live().exists():
         return
-    Run.objects.create(
+    child = Run(
         workflow_name=paused.workflow,
         params=dict(paused.params or {}),
         launched_by_id=run.launched_by_id,
@@ -73,6 +74,8 @@ def start_child(run: Run, paused: Paused) -> None:
         parent_sequence=paused.sequence,
         priority=run.priority,
     )
+    chains.begin(child)
+    child.save(force_insert=True)
     document_uses.note(paused.workflow, paused.params or {})
 
 

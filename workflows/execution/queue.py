@@ -15,6 +15,7 @@ from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.execution import clock, figures, live, queue_statements
+from workflows.history import chains
 from workflows.models import (
     ENDED,
     Approval,
@@ -43,6 +44,8 @@ def enqueue(run: Run, deed: Intervention) -> bool:
 
     False when its idempotency key has made a run already; nothing is written then.
     """
+    chains.begin(run)
+    chains.seal_first(run, deed)
     with _together():
         made = queue_statements.insert_run(connection, run, deed)
     run._state.adding = not made  # noqa: SLF001 - as `save` would
@@ -140,9 +143,7 @@ def _close_attempt(run: Run) -> None:
         error_message=f"Worker {run.worker} did not renew its lease in time.",
         error_code="worker_lost",
     )
-    Stage.objects.filter(run=run, status=StageStatus.STARTED).update(
-        status=StageStatus.INTERRUPTED
-    )
+    chains.interrupt(run.pk)
 
 
 def _wake_due(now: dt.datetime) -> Iterable[UUID]:

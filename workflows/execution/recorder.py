@@ -30,9 +30,10 @@ from workflows.execution.records import (
     StageRow,
     StepRecord,
 )
-from workflows.execution.sender import Sender, Standing
+from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
 from workflows.execution.tries import retry_of, told
+from workflows.history.chains import head_of, seal_record
 from workflows.models import Level, Outcome, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -46,10 +47,6 @@ if TYPE_CHECKING:
     from workflows.registry import Known
 
 TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
-
-
-class Drained(Superseded):
-    """The worker is being stopped: the run was released and goes on elsewhere."""
 
 
 class Recorder:
@@ -78,6 +75,7 @@ class Recorder:
         self._waiting_node = run.waiting_node
         self._wake_at = run.wake_at  # of the pause that is being gone on from
         self._sequence = run.sequence
+        self._chain = head_of(run.chain, run.pk)
         self._ending = False
         self._log_number = 0
         self._record = self._new_record()
@@ -325,10 +323,13 @@ class Recorder:
 
     @property
     def _standing(self) -> Standing:
-        return Standing(self._sequence, self._waiting_node, self._wake_at, self._stage)
+        return Standing(
+            self._sequence, self._waiting_node, self._wake_at, self._chain, self._stage
+        )
 
     def _take_record(self) -> tuple[StepRecord, Standing]:
         """Give the record that has gathered; the stage under way goes on as a copy."""
+        self._chain = self._record.chain = seal_record(self._record, self._chain)
         given = self._record, self._standing
         self._record = self._new_record()
         self._stage = self._stage.copy() if self._stage else None
@@ -350,6 +351,7 @@ class Recorder:
         self._sequence, stage = durable.sequence, durable.stage
         self._stage = stage.copy() if stage else None
         self._waiting_node, self._wake_at = durable.waiting_node, durable.wake_at
+        self._chain = durable.chain
         self._record = self._new_record()
 
     def _close_stage(self, status: StageStatus) -> None:
@@ -376,8 +378,7 @@ class Recorder:
 
     def _withdraw_unstarted_stage(self) -> bool:
         """Take back the stage that was announced but not begun; False if none was."""
-        stage = self._stage
-        rows = self._record.stages
+        stage, rows = self._stage, self._record.stages
         if stage is None or not rows or rows[-1].sequence != stage.sequence:
             return False
         rows.pop()

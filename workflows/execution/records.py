@@ -28,6 +28,7 @@ class StageRow:
     items_done: int | None = None
     items_total: int | None = None
     error: str = ""
+    seal: bytes | None = None  # once it has ended
 
     def copy(self) -> StageRow:
         """Return a stage that can go on while this one stays as it was recorded."""
@@ -61,6 +62,7 @@ class DecisionRow:
     taken: bool = False
     decided_by_id: int | None = None
     comment: str = ""
+    seal: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -135,6 +137,7 @@ class StepRecord:
     error_code: str = ""
     error_node: str = ""
     completed_at: dt.datetime | None = None
+    chain: bytes = b""  # the head of its history after this record
     # rows to insert, or to overwrite where they moved on
     stages: list[StageRow] = field(default_factory=list)
     decisions: list[DecisionRow] = field(default_factory=list)

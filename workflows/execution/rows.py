@@ -48,6 +48,7 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
                 record.run_id, record.attempt, stage.sequence, stage.node,
                 stage.iteration, stage.tries, str(stage.status), stage.duration_ms,
                 stage.items_done, stage.items_total, stage.error, stage.created_at,
+                stage.seal,
             ]  # fmt: skip
         _add_history(rows, record, now)
     rows.runs = list(runs.values())
@@ -62,7 +63,7 @@ def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
         record.run_id, record.attempt, record.worker, record.sequence,
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
-        record.completed_at, now, recoveries,
+        record.completed_at, now, record.chain, recoveries,
     ]  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
         [
             run, attempt, row.sequence, row.edge_index, row.from_node, row.to_node,
             row.predicate, row.result, row.reason, row.values, row.taken,
-            row.decided_by_id, row.comment, row.created_at, record.workflow,
+            row.decided_by_id, row.comment, row.created_at, record.workflow, row.seal,
         ]
         for row in record.decisions
     ]  # fmt: skip

@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workflows.engine.errors import Superseded
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 DRIP_SECONDS = 0.2  # log lines of a node that takes long appear after this
 
 
+class Drained(Superseded):
+    """The worker is being stopped: the run was released and goes on elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where a run stands after a record."""
@@ -28,6 +34,7 @@ class Standing:
     sequence: int
     waiting_node: str
     wake_at: dt.datetime | None
+    chain: bytes  # the head of its history
     stage: StageRow | None = None  # the one that is under way
 
 

@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
-    " error_message error_code error_node completed_at updated_at recoveries",
+    " error_message error_code error_node completed_at updated_at chain recoveries",
 )
 TABLES: Mapping[str, Table] = {
     "stages": table_of(
         Stage,
         "run_id attempt sequence node_name iteration tries status duration_ms"
-        " items_done items_total error_message created_at",
+        " items_done items_total error_message created_at seal",
         "run_id attempt sequence",
-        "tries status duration_ms items_done items_total error_message",
+        "iteration tries status duration_ms items_done items_total error_message seal",
     ),
     "decisions": table_of(
         Decision,
         "run_id attempt sequence edge_index from_node to_node predicate_name"
         " predicate_result reason values taken decided_by_id comment created_at"
-        " workflow_name",
+        " workflow_name seal",
         "run_id attempt sequence edge_index",
     ),
     "checkpoints": table_of(
@@ -86,7 +86,7 @@ _MOVED = """
     wake_at = {new}wake_at, result = {new}result,
     error_message = {new}error_message, error_code = {new}error_code,
     error_node = {new}error_node, completed_at = {new}completed_at,
-    updated_at = {new}updated_at,
+    updated_at = {new}updated_at, chain = {new}chain,
     recoveries = CASE WHEN {new}recoveries = 0 THEN 0 ELSE {run}recoveries END,
     lease_expires_at =
         CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,

@@ -21,6 +21,7 @@ MANY = -1
 _TYPES = {
     "UUIDField": "uuid",
     "ForeignKey": "bigint",
+    "BigIntegerField": "bigint",
     "PositiveIntegerField": "integer",
     "PositiveSmallIntegerField": "smallint",
     "FloatField": "double precision",

@@ -22,7 +22,13 @@ from workflows.models.history import (
 )
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.library import Document, DocumentUse, PageImage
-from workflows.models.operations import Intervention, Note, Worker
+from workflows.models.operations import (
+    HistoryHead,
+    Intervention,
+    Note,
+    RemovedRun,
+    Worker,
+)
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retries import Retry
 from workflows.models.rights import WorkflowRight
@@ -59,6 +65,7 @@ __all__ = [
     "Document",
     "DocumentUse",
     "EdgeTally",
+    "HistoryHead",
     "Intervention",
     "Kind",
     "Level",
@@ -70,6 +77,7 @@ __all__ = [
     "Price",
     "Profile",
     "Provider",
+    "RemovedRun",
     "Retry",
     "Run",
     "RunLabel",

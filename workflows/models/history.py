@@ -81,6 +81,7 @@ class Stage(models.Model):
     items_total = models.PositiveIntegerField(null=True)
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
+    seal = models.BinaryField(null=True)  # history/seals.py; null until it ends
 
     class Meta:
         ordering: ClassVar = ["sequence", "attempt"]
@@ -124,6 +125,7 @@ class Decision(models.Model):
     )
     comment = models.TextField(blank=True, default="")  # the person's, if one decided
     created_at = models.DateTimeField(default=timezone.now)
+    seal = models.BinaryField(null=True)  # history/seals.py
 
     class Meta:
         ordering: ClassVar = ["sequence", "attempt", "edge_index"]

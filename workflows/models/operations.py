@@ -32,12 +32,16 @@ class Worker(models.Model):
 
 
 class Intervention(models.Model):
-    """One thing a person did to a run: appended, never edited, kept after the run."""
+    """One thing a person did: appended, sealed, never edited, kept after its run."""
 
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    actor_key = models.BigIntegerField(
+        null=True
+    )  # the actor's id; survives the account
     actor_name = models.CharField(max_length=150)  # survives the account
+    address = models.CharField(max_length=45, blank=True, default="")  # "" = a command
     action = models.CharField(max_length=30)
     run = models.ForeignKey(
         Run,
@@ -46,17 +50,64 @@ class Intervention(models.Model):
         db_constraint=False,
         related_name="interventions",
     )
+    workflow_name = models.CharField(
+        max_length=100, blank=True, default=""
+    )  # the run's
     reason = models.TextField(blank=True, default="")
     status_before = models.CharField(max_length=10, blank=True, default="")
     status_after = models.CharField(max_length=10, blank=True, default="")
+    before = models.JSONField(null=True)  # what else it changed: name → value
+    after = models.JSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
+    seal = models.BinaryField(null=True)  # history/seals.py
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            # audit page, newest first: a person's, a kind of deed, a workflow's
+            models.Index(fields=["actor_name", "-id"], name="deed_by_actor"),
+            models.Index(fields=["action", "-id"], name="deed_by_action"),
+            models.Index(fields=["workflow_name", "-id"], name="deed_by_workflow"),
+        ]
 
     def __str__(self) -> str:
         """Return who did what."""
         return f"{self.actor_name}: {self.action}"
+
+
+class RemovedRun(models.Model):
+    """What is left of a run that was removed: what it was, who did it, and its heads."""
+
+    id = models.UUIDField(primary_key=True, editable=False)  # that of the run
+    workflow_name = models.CharField(max_length=100)
+    status = models.CharField(max_length=10)
+    launched_by_name = models.CharField(max_length=150, blank=True, default="")
+    created_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+    removed_at = models.DateTimeField(default=timezone.now)
+    removed_by_name = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+    chain = models.BinaryField(null=True)  # of its steps, which may be gone with it
+    deeds = models.BinaryField(null=True)  # of what people did to it, which stays
+
+    class Meta:
+        ordering: ClassVar = ["-removed_at"]
+
+    def __str__(self) -> str:
+        """Return the workflow's name and the end of the id."""
+        return f"{self.workflow_name} {self.id.hex[-8:]}"
+
+
+class HistoryHead(models.Model):
+    """A head of the history that belongs to no run."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    head = models.BinaryField()  # history/seals.py
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        """Return what it is the head of."""
+        return self.name
 
 
 class Note(models.Model):

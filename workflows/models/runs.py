@@ -95,6 +95,10 @@ class Run(models.Model):
     # then: {stage: {agent, prompt, options}}. No attempt sees others.
     profile_name = models.CharField(max_length=60, blank=True, default="")
     profile_stages = models.JSONField(default=dict)
+    # Heads of the chains of its history (history/seals.py): of stages and decisions,
+    # and of what people did. Null in runs from before there were any.
+    chain = models.BinaryField(null=True)
+    deeds = models.BinaryField(null=True)
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 

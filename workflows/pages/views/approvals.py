@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from workflows.errors import AlreadyAnswered, InvalidParams
+from workflows.errors import AlreadyAnswered, InvalidParams, ReasonMissing
 from workflows.models import Approval, ApprovalStatus, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -74,5 +74,8 @@ def answered(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
         )
     except InvalidParams as refused:
         form.take_errors(refused)
+        return False
+    except ReasonMissing as refused:
+        form.add_error(None, str(refused))
         return False
     return True

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from workflows.errors import InvalidLabel
+from workflows.errors import InvalidLabel, ReasonMissing
 from workflows.labelling import clean
 from workflows.pages import bulk
 from workflows.pages.access import members_only
@@ -52,10 +52,11 @@ def many(request: HtmxRequest) -> HttpResponse:
             request, "runs/bulk.html", context | {"error": said}, status=INVALID
         )
     label, error = _label(request, deed)
-    if error or not request.POST.get("confirmed"):
+    missing = _missing_reason(request, deed)
+    if error or missing or not request.POST.get("confirmed"):
         context |= _preview(deed, runs)
-        context |= {"error": error, "label": label}
-        status = INVALID if error else 200
+        context |= {"error": error, "label": label, "missing": missing}
+        status = INVALID if error or missing else 200
         return render(request, "runs/bulk.html", context, status=status)
     results = bulk.do_to_all(
         deed, runs, by=request.user, reason=reason_of(request), label=label
@@ -93,6 +94,12 @@ def _label(request: HtmxRequest, deed: bulk.Deed) -> tuple[str, str]:
         return clean(label), ""
     except InvalidLabel as refused:
         return label, str(refused)
+
+
+def _missing_reason(request: HtmxRequest, deed: bulk.Deed) -> str:
+    """Return what is said where a reason is needed and none was given."""
+    needs_none = deed.needs_label or not request.POST.get("confirmed")
+    return "" if needs_none or reason_of(request) else str(ReasonMissing())
 
 
 def _compare(request: HtmxRequest, ids: list[UUID], back: str) -> HttpResponse:

@@ -1,0 +1,35 @@
+"""Settings of what is kept: the keys that seal the history."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+LEAST_KEY_LENGTH: Final = 50  # characters
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Keeping(BaseSettings):
+    """How the history is kept."""
+
+    history_keys: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="Secrets that seal the history, at least 50 characters each, the "
+        "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",
+    )
+
+    @field_validator("history_keys")
+    @classmethod
+    def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < LEAST_KEY_LENGTH for key in value):
+            raise ValueError(f"must have at least {LEAST_KEY_LENGTH} characters each")
+        return value

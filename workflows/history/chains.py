@@ -1,0 +1,117 @@
+"""Sealing: the rows of a step record, a stage that the sweep closes, what people did.
+
+The chain of a run's stages and decisions has one writer at a time, whoever holds the
+fence: its head is read with the claim, kept in memory, and written with each record. The
+chain of its deeds is written by many: by whoever holds the lock on the run's row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+
+from workflows.history import keys, seals
+from workflows.history.stored import stage_row
+from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Stage
+from workflows.models.status import StageStatus
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from workflows.execution.records import StepRecord
+
+CLOSED: Final = frozenset(
+    {StageStatus.COMPLETED, StageStatus.FAILED, StageStatus.INTERRUPTED}
+)
+OF_NO_RUN: Final = (
+    "deeds"  # the head of the chain of deeds that no run is the subject of
+)
+
+
+def seal_record(record: StepRecord, head: bytes) -> bytes:
+    """Seal what has ended in a record and all its decisions; return the head after it.
+
+    What is still under way is sealed when it ends. The same record sealed again from the
+    same head is the same.
+    """
+    key, run, attempt = keys.sealing(), record.run_id, record.attempt
+    for stage in record.stages:
+        if stage.status in CLOSED:
+            facts = seals.stage_facts(run, attempt, stage)
+            stage.seal = seals.seal(key, seals.place_of(head) + 1, facts)
+            head = seals.follow(key, head, stage.seal)
+    for row in record.decisions:
+        values = seals.payload_digest_of_text(row.values)
+        facts = seals.decision_facts(run, record.workflow, attempt, row, values)
+        row.seal = seals.seal(key, seals.place_of(head) + 1, facts)
+        head = seals.follow(key, head, row.seal)
+    return head
+
+
+def head_of(chain: bytes | memoryview | None, run_id: UUID) -> bytes:
+    """Return the head of a run's steps as it was read, the start where there is none."""
+    return bytes(chain) if chain else seals.start(seals.steps_of(run_id))
+
+
+def begin(run: Run) -> None:
+    """Give a run that is about to be inserted the heads of chains without seals."""
+    run.chain = seals.start(seals.steps_of(run.pk))
+    run.deeds = seals.start(seals.deeds_of(run.pk))
+
+
+def interrupt(run_id: UUID) -> None:
+    """Close and seal the stages that a lost worker left under way.
+
+    Call it in the transaction that takes the run away from it: the run's row is locked,
+    and the fence keeps the lost worker from writing.
+    """
+    chain = Run.objects.filter(pk=run_id).values_list("chain", flat=True).get()
+    key, head = keys.sealing(), head_of(chain, run_id)
+    left = Stage.objects.filter(run=run_id, status=StageStatus.STARTED)
+    for stage in left.order_by("attempt", "sequence"):
+        stage.status = StageStatus.INTERRUPTED
+        facts = seals.stage_facts(run_id, stage.attempt, stage_row(stage))
+        stage.seal = seals.seal(key, seals.place_of(head) + 1, facts)
+        head = seals.follow(key, head, stage.seal)
+        stage.save(update_fields=["status", "seal"])
+    Run.objects.filter(pk=run_id).update(chain=head)
+
+
+def seal_first(run: Run, deed: Intervention) -> None:
+    """Seal the deed that launches a run, which is about to be inserted with it."""
+    run.deeds = _sealed(deed, seals.start(seals.deeds_of(run.pk)))
+
+
+def append(deed: Intervention) -> None:
+    """Seal a deed as the newest of its run, or of those of no run, and insert it."""
+    with transaction.atomic(savepoint=False):
+        if deed.run_id is None:
+            HistoryHead.objects.get_or_create(
+                name=OF_NO_RUN, defaults={"head": seals.start(seals.deeds_of(None))}
+            )
+            heads = HistoryHead.objects.filter(name=OF_NO_RUN)
+            head = heads.select_for_update().values_list("head", flat=True).get()
+            heads.update(head=_sealed(deed, bytes(head)))
+        else:
+            _append_to_run(deed, deed.run_id)
+        deed.save(force_insert=True)
+
+
+def _append_to_run(deed: Intervention, run_id: UUID) -> None:
+    for model in (Run, RemovedRun):
+        rows = model.objects.filter(pk=run_id)
+        found = rows.select_for_update().values_list("deeds").first()
+        if found is not None:
+            start = seals.start(seals.deeds_of(run_id))
+            head = bytes(found[0]) if found[0] else start
+            rows.update(deeds=_sealed(deed, head))
+            return
+    raise Run.DoesNotExist(f"There is no run {run_id} to which something was done.")
+
+
+def _sealed(deed: Intervention, head: bytes) -> bytes:
+    """Seal a deed after this head; return the head after it."""
+    key = keys.sealing()
+    deed.seal = seals.seal(key, seals.place_of(head) + 1, seals.deed_facts(deed))
+    return seals.follow(key, head, deed.seal)

@@ -1,0 +1,46 @@
+"""The keys that seal the history, derived from the settings.
+
+The first of HISTORY_KEYS seals, or SECRET_KEY where there are none; all others still
+verify, so that a key can be replaced. They are derived once a process and never stored.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.utils.encoding import force_bytes
+
+BYTES = 32
+
+
+@functools.lru_cache(maxsize=32)
+def _derived(secret: str | bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), length=BYTES, salt=None, info=purpose).derive(
+        force_bytes(secret)
+    )
+
+
+def secrets() -> list[str]:
+    """Return the secrets from which keys come, that of new seals first."""
+    general = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [*settings.HISTORY_KEYS, *general]
+
+
+def sealing() -> bytes:
+    """Return the key of new seals."""
+    return _derived(secrets()[0], b"signalbox history seals")
+
+
+def verifying() -> list[bytes]:
+    """Return every key under which a seal may be good, the newest first."""
+    return [_derived(secret, b"signalbox history seals") for secret in secrets()]
+
+
+def signing() -> Ed25519PrivateKey:
+    """Return the key that signs exported bundles."""
+    seed = _derived(secrets()[0], b"signalbox history bundles")
+    return Ed25519PrivateKey.from_private_bytes(seed)

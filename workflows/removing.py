@@ -1,0 +1,39 @@
+"""Removing a run: it goes with its history; who removed it and why stays, sealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows import audit
+from workflows.errors import InvalidStatus
+from workflows.models import RemovedRun, Run
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
+    """Delete an ended run; call it within a transaction. Raises InvalidStatus."""
+    locked = Run.objects.select_for_update().filter(pk=run.pk)
+    if not locked.exclude(pk__in=Run.objects.live()).exists():
+        raise InvalidStatus(run, wanted="deleted; cancel it first")
+    deed = audit.record(run, "delete", by=by, reason=reason)
+    keep_what_is_left(run, by_name=deed.actor_name, reason=reason)
+    run.delete()
+
+
+def keep_what_is_left(run: Run, *, by_name: str, reason: str) -> RemovedRun:
+    """Write down what a run was, with the heads of its chains as they are now."""
+    chain, deeds = Run.objects.values_list("chain", "deeds").get(pk=run.pk)
+    return RemovedRun.objects.create(
+        id=run.pk,
+        workflow_name=run.workflow_name,
+        status=run.status,
+        launched_by_name=run.launched_by.get_username() if run.launched_by else "",
+        created_at=run.created_at,
+        completed_at=run.completed_at,
+        removed_by_name=by_name,
+        reason=reason,
+        chain=chain,
+        deeds=deeds,
+    )
