@@ -31,7 +31,11 @@ from workflows.system import system
 
 pytestmark = pytest.mark.django_db
 
-OURS = {"stage": Stage, "decision": Decision, "intervention": Intervention}
+OURS: dict[str, Any] = {
+    "stage": Stage,
+    "decision": Decision,
+    "intervention": Intervention,
+}
 NOT_SEALED = {"id", "seal"}  # a number the database gives; the seal itself
 
 
@@ -165,6 +169,8 @@ def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
     row = run.stages.order_by("-sequence")[0]
     row.delete()
     before = run.decisions.order_by("-pk")[0]
+    assert before.seal
+    assert run.chain
     forged = bytes(before.seal)[:4] + bytes(run.chain)[4:]
     Run.objects.filter(pk=run.pk).update(chain=forged)
     (said,) = found()
@@ -194,6 +200,7 @@ def test_whoever_recomputes_without_the_key_is_caught(run: Run) -> None:
     key = b"a key of the attacker's own     "
     row = run.decisions.order_by("pk")[0]
     row.reason = "it was told so"
+    assert row.seal
     place = seals.place_of(bytes(row.seal))
     facts = seals.decision_facts(
         run.pk,
@@ -402,7 +409,7 @@ def test_any_history_holds_until_a_row_is_touched(
 ) -> None:
     run = sealed_run(steps)
     assert found_in(run) == []
-    rows = [*run.stages.all(), *run.decisions.all()]
+    rows: list[Any] = [*run.stages.all(), *run.decisions.all()]
     if not rows:
         return
     row = data.draw(st.sampled_from(rows))
