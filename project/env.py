@@ -24,12 +24,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from project.history import Keeping
+from project.history import LEAST_KEY_LENGTH, Keeping
 from project.limits import Limits
 from project.refused import SettingsRefused
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
-LEAST_KEY_LENGTH = 50  # characters; what `check --deploy` asks for
 DATABASE_SCHEMES = ("postgres://", "postgresql://", "sqlite:///")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 

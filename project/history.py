@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-LEAST_KEY_LENGTH: Final = 50  # characters
+LEAST_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
 
 
 def _split(value: object) -> object:

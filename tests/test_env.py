@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from project import env
+from project.history import LEAST_KEY_LENGTH
 from project.refused import SettingsRefused
 
-KEY = "k" * env.LEAST_KEY_LENGTH
+KEY = "k" * LEAST_KEY_LENGTH
 TEAM = {
     "PRODUCTION": "1",
     "SECRET_KEY": KEY,
