@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(os.environ[HOME])
     os.environ["DATA_DIR"] = str(home / (WORKER or "main"))
     _choose_database(home)
+    _hear_interrupts()
     _stay_at_home()
     if not all(Path(path).resolve().is_relative_to(ENGINE) for path in config.args):
         _configure_django()
@@ -73,6 +75,12 @@ def _configure_django() -> None:
 
     # A real hash takes a third of a second, on purpose; a test has no attacker.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def _hear_interrupts() -> None:
+    """Let servers of tests be interrupted also where a shell started us behind it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stay_at_home() -> None:
