@@ -7,6 +7,7 @@ to change two tables, in one transaction.
 from __future__ import annotations
 
 import functools
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from workflows.execution import clock
@@ -89,10 +90,12 @@ def insert_run(connection: BaseDatabaseWrapper, run: Run, deed: Intervention) ->
             cursor.execute(_launch_at_once(), of_run + of_deed, prepare=True)
             return cursor.fetchone() is not None
     with connection.cursor() as cursor:
-        cursor.execute(f"{_insert(RUNS)} {RUNS.conflict} RETURNING id", of_run)
+        cursor.execute(
+            f"{_insert(RUNS, _marks(RUNS))} {RUNS.conflict} RETURNING id", of_run
+        )
         if cursor.fetchone() is None:
             return False
-        cursor.execute(_insert(DEEDS), of_deed)
+        cursor.execute(_insert(DEEDS, _marks(DEEDS)), of_deed)
     return True
 
 
@@ -104,18 +107,25 @@ def _values(connection: BaseDatabaseWrapper, into: Table, row: Model) -> list[An
     ]
 
 
-def _insert(into: Table) -> str:
-    marks = ", ".join(["%s"] * len(into.columns))
+def _insert(into: Table, marks: str) -> str:
     return f"INSERT INTO {into.name} ({into.names}) VALUES ({marks})"  # noqa: S608
+
+
+def _marks(into: Table) -> str:
+    return ", ".join(["%s"] * len(into.columns))
 
 
 @functools.cache
 def _launch_at_once() -> str:
-    marks = ", ".join(f"%s::{column.kind}" for column in DEEDS.columns)
+    places = count(1)
+    run, deed = (
+        ", ".join(f"${next(places)}::{column.kind}" for column in into.columns)
+        for into in (RUNS, DEEDS)
+    )
     return (
-        f"WITH launched AS ({_insert(RUNS)} {RUNS.conflict} RETURNING id),"  # noqa: S608
+        f"WITH launched AS ({_insert(RUNS, run)} {RUNS.conflict} RETURNING id),"  # noqa: S608
         f" told AS (INSERT INTO {DEEDS.name} ({DEEDS.names})"
-        f" SELECT {marks} FROM launched)"
+        f" SELECT {deed} FROM launched)"
         " SELECT id FROM launched"
     )
 
@@ -137,7 +147,7 @@ def take_pending(
     }  # fmt: skip
     if connection.vendor == "postgresql":
         with prepared(connection) as cursor:
-            cursor.execute(_claim_at_once(), given, prepare=True)
+            cursor.execute(_claim_at_once(), [*given.values()], prepare=True)
             return _as_runs(connection, cursor.fetchall())
     adapt = connection.ops.adapt_datetimefield_value
     given |= {"now": adapt(now)}
@@ -157,7 +167,15 @@ _FIELDS = {
     if field.attname not in UNREAD
 }
 _COLUMNS = ", ".join(f'"{name}"' for name in _FIELDS)
-_PLACES = {name: f"%({name})s" for name in ("worker", "limit", "reach", "now")}
+_GIVEN = ("worker", "limit", "reach", "now", "lease")
+_PLACES = {name: f"%({name})s" for name in _GIVEN}
+_NUMBERED = {
+    name: f"${number}::{kind}"
+    for number, (name, kind) in enumerate(
+        zip(_GIVEN, ("text", "bigint", "bigint", "timestamptz", "float8"), strict=True),
+        start=1,
+    )
+}
 _RENEWED = ("id", "attempt", "cancel_requested_at", "cancel_reason")
 
 
@@ -167,7 +185,7 @@ def _claim_on_sqlite() -> str:
         runs=RUNS.name, among="IN", close="", lock="", **_PLACES
     )
     return following + _CLAIMED.format(
-        runs=RUNS.name, columns=_COLUMNS, until="%(lease)s", **_PLACES
+        runs=RUNS.name, columns=_COLUMNS, until=_PLACES["lease"], **_PLACES
     )
 
 
@@ -179,13 +197,13 @@ def _claim_at_once() -> str:
         among="= ANY(ARRAY",
         close=")",
         lock="FOR UPDATE OF run SKIP LOCKED",
-        **_PLACES,
+        **_NUMBERED,
     )
     mine = _CLAIMED.format(
         runs=RUNS.name,
         columns="claimed.*",
-        until=clock.ON_POSTGRES.format("%(lease)s"),
-        **_PLACES,
+        until=clock.ON_POSTGRES.format(_NUMBERED["lease"]),
+        **_NUMBERED,
     )
     begun = {
         "run_id": "id",

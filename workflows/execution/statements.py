@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -127,17 +128,18 @@ def _write_at_once(connection: BaseDatabaseWrapper, rows: Rows) -> dict[UUID, in
 @functools.cache
 def _whole_statement(runs: int, forms: tuple[tuple[str, int], ...]) -> str:
     """Return the statement that writes rows of these forms, for the runs that are ours."""
+    places = count(1)
     sets = _MOVED.format(run="run.", new="new.")
     moved = (
         f"moved AS (UPDATE {RUNS.name} AS run SET {sets}"  # noqa: S608 - names are ours
-        f" FROM (SELECT {RUNS.values} FROM {RUNS.given(runs)}) AS new"
+        f" FROM (SELECT {RUNS.values} FROM {RUNS.given(runs, places)}) AS new"
         " WHERE run.id = new.id AND run.attempt = new.attempt"
         " AND run.worker = new.worker AND run.status = 'running'"
         " RETURNING run.id, run.version)"
     )
     inserts = [
         f"{name} AS (INSERT INTO {table.name} ({table.names})"  # noqa: S608
-        f" SELECT {table.values} FROM {table.given(rows)}"
+        f" SELECT {table.values} FROM {table.given(rows, places)}"
         f" JOIN moved ON moved.id = given.run_id {table.conflict})"
         for name, table, rows in ((name, TABLES[name], rows) for name, rows in forms)
     ]

@@ -74,16 +74,18 @@ class Table:
         sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in self.updated)
         return f"ON CONFLICT ({keys}) DO UPDATE SET {sets}"
 
-    def given(self, rows: int) -> str:
+    def given(self, rows: int, places: Iterator[int]) -> str:
         """Return the sent rows as `given`: a few one by one, else one array a column.
 
-        `rows` is what `form` says of them.
+        `rows` is what `form` says of them; `places` numbers the parameters.
         """
         if rows == MANY:
-            arrays = ", ".join(f"%b::{column.given}[]" for column in self.columns)
+            arrays = ", ".join(f"${next(places)}::{c.given}[]" for c in self.columns)
             return f"unnest({arrays}) AS given({self.names})"
-        row = ", ".join(f"%b::{column.given}" for column in self.columns)
-        listed = ", ".join([f"({row})"] * rows)
+        listed = ", ".join(
+            f"({', '.join(f'${next(places)}::{c.given}' for c in self.columns)})"
+            for _ in range(rows)
+        )
         return f"(VALUES {listed}) AS given({self.names})"
 
     @property
@@ -137,20 +139,23 @@ def sent(rows: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 @contextmanager
-def prepared(connection: BaseDatabaseWrapper) -> Iterator[psycopg.Cursor[Any]]:
+def prepared(connection: BaseDatabaseWrapper) -> Iterator[psycopg.RawCursor[Any]]:
     """Give a cursor whose statements the server can prepare, on Django's connection.
 
     Django's own binds on the client. There are few forms of our statements and they run
-    often, so they are worth preparing: each takes longer to plan than to run. Every
-    integer is sent as a bigint: its size would otherwise make another form.
+    often, so they are worth preparing: each takes longer to plan than to run. Places are
+    `$1`, `$2`, …: the driver would take a long text with others apart at each call.
+    Every integer is sent as a bigint: its size would otherwise make another form.
     """
     import psycopg  # noqa: PLC0415 - only there when PostgreSQL is
-    from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415
+    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415
+    from psycopg.types.numeric import Int8BinaryDumper  # noqa: PLC0415
 
     connection.ensure_connection()
     with (
         connection.wrap_database_errors,
-        psycopg.Cursor(connection.connection) as cursor,
+        psycopg.RawCursor(connection.connection) as cursor,
     ):
-        cursor.adapters.register_dumper(int, Int8Dumper)
+        cursor.adapters.register_dumper(int, Int8BinaryDumper)
+        cursor.adapters.register_dumper(list, ListBinaryDumper)
         yield cursor
