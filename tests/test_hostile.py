@@ -23,7 +23,7 @@ from django.urls import URLPattern, reverse
 
 from project.env import ROOT
 from tests.hostile_world import KNOWN, World, make_world
-from workflows.models import Run, Status
+from workflows.models import Budget, Price, Run, Status
 from workflows.pages import access
 from workflows.pages.consumers import draw_part, draw_words
 from workflows.pages.lists import LISTS
@@ -147,6 +147,8 @@ def pages_of(world: World) -> Iterator[str]:
         "agent_id": world.agent.pk,
         "provider_id": world.provider.pk,
         "profile_id": world.profile.pk,
+        "budget_id": Budget.objects.get().pk,
+        "price_id": Price.objects.get().pk,
     }
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)

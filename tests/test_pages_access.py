@@ -27,6 +27,8 @@ ARGUMENTS = {
     "agent_id": 1,
     "provider_id": 1,
     "profile_id": 1,
+    "budget_id": 1,
+    "price_id": 1,
 }
 OPEN = {"favicon.ico"}
 DEEDS = (

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connections
 from django.test import AsyncClient, Client
 
 from tests.crafted_pdfs import many_pages
@@ -346,6 +348,7 @@ async def test_a_server_sends_a_download_a_piece_at_a_time(alice: User) -> None:
     pieces = [piece async for piece in answer.streaming_content]
     assert b"".join(pieces) == large
     assert len(pieces) == 3
+    await sync_to_async(connections.close_all)()  # of the thread that views run in
 
 
 # Deleting ----------------------------------------------------------------------------

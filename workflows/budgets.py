@@ -66,6 +66,17 @@ class Standing:
         )
 
     @property
+    def share(self) -> float:
+        """Return how much of it is used up, 0..1: the larger of tokens and money."""
+        shares = [0.0]
+        if self.tokens:
+            shares.append(self.used.tokens / self.tokens)
+        if self.cost is not None:
+            spent = self.used.cost or Decimal(0)
+            shares.append(float(spent / self.cost) if self.cost else 1.0)
+        return min(max(shares), 1.0)
+
+    @property
     def in_words(self) -> str:
         """Return what was used of what is allowed."""
         parts = []

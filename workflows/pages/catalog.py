@@ -43,10 +43,16 @@ def entry(workflow: Known) -> Entry:
 
 def title_of(name: str) -> str:
     """Return a workflow's title; its name in words if it has none, or is not here."""
+    workflow = known(name)
+    return (workflow.title if workflow else "") or in_words(name)
+
+
+def known(name: str) -> Known | None:
+    """Return a workflow of this name, None if there is none (any more)."""
     try:
-        return system.find_workflow(name).title or in_words(name)
+        return system.find_workflow(name)
     except WorkflowNotFound:
-        return in_words(name)
+        return None
 
 
 def title_for(person: User, name: str) -> str:

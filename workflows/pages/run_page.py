@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.answering import is_for
-from workflows.errors import WorkflowNotFound
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -30,6 +29,7 @@ from workflows.models import (
 from workflows.pages import evidence, graph_html, run_steps
 from workflows.pages.access import Rights
 from workflows.pages.attention import Notice, look_again, notice
+from workflows.pages.catalog import known
 from workflows.pages.diagram import Diagram
 from workflows.pages.evidence import Evidence
 from workflows.pages.evidence import read as read_evidence
@@ -49,7 +49,6 @@ from workflows.pages.run_steps import Step, Story, story_of
 from workflows.pages.run_timeline import Timeline, timeline_of
 from workflows.pages.run_usual import usual_ms
 from workflows.pages.run_view import RunView
-from workflows.system import system
 
 ANSWER = "answer"  # prefix of the fields of an answer
 MOST_ROWS = 500  # of attempts, deeds, notes, children and tries
@@ -284,10 +283,8 @@ class RunPage:
     @property
     def may_ask(self) -> bool:
         """Whether a token for agents can be given when it is resumed."""
-        try:
-            return may_ask(system.find_workflow(self.run.workflow_name))
-        except WorkflowNotFound:
-            return False
+        workflow = known(self.run.workflow_name)
+        return workflow is not None and may_ask(workflow)
 
     @cached_property
     def attempts(self) -> Sequence[Attempt]:

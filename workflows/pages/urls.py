@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from workflows.pages.views import (
     agents,
     approvals,
+    budgets,
     bulk,
     compare,
     decisions,
@@ -95,6 +96,21 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("agents/<int:agent_id>/", agents.agent, name="agent"),
     path("agents/<int:agent_id>/try/", agents.try_agent, name="agent-try"),
     path("agents/<int:agent_id>/delete/", agents.delete_agent, name="agent-delete"),
+    path("agents/budgets/", budgets.list_budgets, name="budgets"),
+    path("agents/budgets/new/", budgets.budget, name="budget-new"),
+    path("agents/budgets/<int:budget_id>/", budgets.budget, name="budget"),
+    path(
+        "agents/budgets/<int:budget_id>/delete/",
+        budgets.delete_budget,
+        name="budget-delete",
+    ),
+    path("agents/prices/new/", budgets.price, name="price-new"),
+    path("agents/prices/<int:price_id>/", budgets.price, name="price"),
+    path(
+        "agents/prices/<int:price_id>/delete/",
+        budgets.delete_price,
+        name="price-delete",
+    ),
     path("agents/providers/new/", agents.provider, name="provider-new"),
     path("agents/providers/<int:provider_id>/", agents.provider, name="provider"),
     path(
