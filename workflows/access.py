@@ -292,6 +292,16 @@ def may_see_figures(person: Person) -> bool:
     return sight.workers and sight.see.are_all
 
 
+def may_audit(person: Person) -> bool:
+    """Tell whether this person may see what everybody did, and to what."""
+    if not is_member(person):
+        return False
+    user = cast("User", person)
+    return user.has_perm("workflows.audit_run") or user.has_perm(
+        "workflows.administer_run"
+    )
+
+
 def may_upload(person: Person) -> bool:
     """Tell whether this person may add documents: whoever may launch anything."""
     if not is_member(person):

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from workflows.admin.reading import ReadingAdmin, run_link
+from workflows.admin.told import ToldAdmin
 from workflows.models import (
     Agent,
     AgentCall,
@@ -19,7 +20,7 @@ from workflows.pages.agent_forms import AgentForm, ProviderForm
 
 
 @admin.register(Provider)
-class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class ProviderAdmin(ToldAdmin):
     """The services that run models; a key goes in and never comes out."""
 
     form = ProviderForm
@@ -33,7 +34,7 @@ class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
 
 
 @admin.register(Agent)
-class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class AgentAdmin(ToldAdmin):
     """Models under the names that workflows use."""
 
     form = AgentForm
@@ -43,7 +44,7 @@ class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type
 
 
 @admin.register(Price)
-class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class PriceAdmin(ToldAdmin):
     """What a million tokens of a model cost; calls made before keep their cost."""
 
     list_display = ("model", "per_million_in", "per_million_out")
@@ -61,7 +62,7 @@ class ProfileAdmin(ReadingAdmin):
 
 
 @admin.register(Budget)
-class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class BudgetAdmin(ToldAdmin):
     """How much may be spent before a person is asked."""
 
     list_display = ("name", "scope", "workflow_name", "tokens", "cost", "is_enabled")

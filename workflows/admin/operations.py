@@ -38,6 +38,7 @@ class InterventionAdmin(ReadingAdmin):
 
     list_display = (
         "actor_name",
+        "address",
         "action",
         "page",
         "reason",
@@ -46,16 +47,20 @@ class InterventionAdmin(ReadingAdmin):
         "created_at",
     )
     list_filter = ("action", "created_at")
-    search_fields = ("actor_name", "reason")
+    search_fields = ("actor_name", "reason", "=address", "=run__id")
     ordering = ("-id",)
     fields = (
         "actor",
         "actor_name",
+        "address",
         "action",
         "page",
+        "workflow_name",
         "reason",
         "status_before",
         "status_after",
+        "before",
+        "after",
         "created_at",
     )
     readonly_fields = ("page",)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows import audit
+from workflows.admin.told import ToldAdmin
 from workflows.models import RunTally, WorkflowRight
 from workflows.system import system
 
@@ -101,11 +102,16 @@ def _record(request: HttpRequest, action: str, reason: str) -> None:
     audit.note(action, by=request.user, reason=reason)
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, Group])
+
+
+@admin.register(Group)
+class RoleAdmin(ToldAdmin, GroupAdmin):
+    """Groups: roles, and those that rights are given to."""
 
 
 @admin.register(User)
-class AccountAdmin(UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class AccountAdmin(ToldAdmin, UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
     """Accounts. Only superusers make superusers, change them, or give single permissions.
 
     Django's own page lets whoever may change accounts rise to a superuser by it.

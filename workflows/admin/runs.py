@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from workflows import access
 from workflows.admin.deeds import CANCEL, RESUME, Deed, answer
 from workflows.admin.reading import ReadingAdmin, as_json, run_link
-from workflows.models import Approval, Run
+from workflows.models import Approval, Intervention, Run
+from workflows.pages.run_filters import id_in
 from workflows.pages.words import span
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
+
+MOST_DEEDS = 500  # shown in the history of one run
 
 
 @admin.register(Run)
@@ -38,6 +42,7 @@ class RunAdmin(ReadingAdmin):
     search_fields = ("=id", "workflow_name", "worker", "error_message")
     search_help_text = "The whole id, or part of a workflow, a worker or an error."
     ordering = ("-id",)
+    object_history_template = "admin/workflows/run/history.html"
     actions = ("cancel_selected", "resume_selected")
     fields = (
         "page",
@@ -71,6 +76,19 @@ class RunAdmin(ReadingAdmin):
         "result_shown",
     )
     readonly_fields = ("page", "params_shown", "result_shown")
+
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show what people did to the run: nothing of it is Django admin's alone."""
+        deeds = Intervention.objects.filter(run=id_in(object_id)).order_by("-id")
+        read = access.sight_of(request.user).read
+        told = [(deed, deed.workflow_name in read) for deed in deeds[:MOST_DEEDS]]
+        context = {"deeds": told, **(extra_context or {})}
+        return super().history_view(request, object_id, context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """Return the runs without what only their own page needs."""

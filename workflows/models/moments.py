@@ -8,15 +8,18 @@ range by time as well.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from django.db import connection
 
 from workflows.models.history import Decision
+from workflows.models.operations import Intervention
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
+
+Row = TypeVar("Row", bound="Model")
 
 SLACK = dt.timedelta(minutes=15)  # that a decision may be written after it was made
 TIME_BITS_AT = 80  # of a UUIDv7's 128: what is above is milliseconds since 1970
@@ -32,17 +35,31 @@ def run_id_at(moment: dt.datetime) -> UUID:
 def decisions_between(
     since: dt.datetime | None, until: dt.datetime | None
 ) -> QuerySet[Decision]:
-    """Return the decisions made from a moment on and before another one.
+    """Return the decisions made from a moment on and before another one."""
+    return _between(Decision, since, until)
+
+
+def deeds_between(
+    since: dt.datetime | None, until: dt.datetime | None
+) -> QuerySet[Intervention]:
+    """Return what people did from a moment on and before another one."""
+    return _between(Intervention, since, until)
+
+
+def _between(
+    model: type[Row], since: dt.datetime | None, until: dt.datetime | None
+) -> QuerySet[Row]:
+    """Return the rows made from a moment on and before another one.
 
     The range of ids is found by bisection, a few dozen looks at the primary key within
     one statement; no index of times has to be kept for it.
     """
-    rows = Decision.objects.all()
+    rows = model._default_manager.all()  # noqa: SLF001 - Django's documented model API
     if since is not None:
-        first = _first_id_after(since - SLACK)
+        first = _first_id_after(model, since - SLACK)
         rows = rows.filter(pk__gte=first, created_at__gte=since)
     if until is not None:
-        first = _first_id_after(until + SLACK)
+        first = _first_id_after(model, until + SLACK)
         rows = rows.filter(pk__lt=first, created_at__lt=until)
     return rows
 
@@ -63,9 +80,9 @@ MADE = (
 )
 
 
-def _first_id_after(moment: dt.datetime) -> int:
-    """Return the least id whose decision was made at or after a moment, in one query."""
-    table = Decision._meta.db_table  # noqa: SLF001 - Django's documented model API
+def _first_id_after(model: type[Model], moment: dt.datetime) -> int:
+    """Return the least id whose row was made at or after a moment, in one query."""
+    table = model._meta.db_table  # noqa: SLF001 - Django's documented model API
     given = connection.ops.adapt_datetimefield_value(moment)
     with connection.cursor() as cursor:
         made = MADE.format(table=table)

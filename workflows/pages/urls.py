@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from workflows.pages.views import (
     agents,
     approvals,
+    audit,
     budgets,
     bulk,
     compare,
@@ -55,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/answer/", approvals.answer, name="run-answer"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),
     path("runs/<uuid:run_id>/params.json", history.params, name="run-params"),
+    path("runs/<uuid:run_id>/history.json", history.bundle, name="run-history"),
     path("runs/<uuid:run_id>/states/<int:sequence>/", states.state, name="run-state"),
     path(
         "runs/<uuid:run_id>/states/<int:sequence>.json",
@@ -71,6 +73,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("approvals/", approvals.list_approvals, name="approvals"),
     # workers/
     path("workers/", workers.list_workers, name="workers"),
+    # audit/
+    path("audit/", audit.list_deeds, name="audit"),
     # documents/
     path("documents/", documents.list_documents, name="documents"),
     path("documents/<uuid:document_id>/", documents.document, name="document"),

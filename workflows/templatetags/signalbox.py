@@ -29,6 +29,7 @@ from workflows.pages.inbox import count_open
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from django.contrib.auth.models import User
 
@@ -202,6 +203,18 @@ def open_approvals(user: User) -> int:
 def may_see_workers(user: User) -> bool:
     """Tell whether the page of workers is there for this person."""
     return access.may_see_workers(user)
+
+
+@register.filter
+def last_digits(run_id: UUID) -> str:
+    """Return the end of a run's id, which tells runs apart."""
+    return run_id.hex[-8:]
+
+
+@register.filter
+def may_audit(user: User) -> bool:
+    """Tell whether the page of what people did is there for this person."""
+    return access.may_audit(user)
 
 
 @register.filter

@@ -10,6 +10,8 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from workflows import access
+from workflows.history.exporting import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -17,7 +19,7 @@ from workflows.pages.run_log import as_text, line_html, lines
 from workflows.pages.run_steps import add_changes, together
 from workflows.pages.run_view import RunView
 from workflows.pages.streams import streamed
-from workflows.pages.views.runs import visible_run
+from workflows.pages.views.runs import readable_run, visible_run
 
 if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
@@ -113,6 +115,20 @@ def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Give what a run was launched with as a JSON file."""
     run = visible_run(request, run_id)
     return json_file(run.params, f"{run.workflow_name}-{run.short_id}-params")
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def bundle(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
+    """Give a run's whole history, hashed and signed, as a JSON file."""
+    run = readable_run(request, run_id)
+    return streamed(
+        request,
+        lambda: pieces(run, with_addresses=access.may_audit(request.user)),
+        name=f"{run.workflow_name}-{run.short_id}-history.json",
+        content_type="application/json",
+    )
 
 
 def json_file(value: object, name: str) -> HttpResponse:

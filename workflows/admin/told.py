@@ -1,0 +1,46 @@
+"""What is changed in Django admin is told to the audit, beside Django's own log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+
+from workflows import audit
+
+if TYPE_CHECKING:
+    from django.contrib.admin.models import LogEntry
+    from django.contrib.auth.models import User
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest
+
+
+class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Each addition, change and deletion is an intervention, in the same transaction."""
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        """Tell of a row that was added."""
+        entry = super().log_addition(request, obj, message)
+        self._tell(request, "add", obj, entry.get_change_message())
+        return entry
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        """Tell of a row that was changed, and of which fields."""
+        entry = super().log_change(request, obj, message)
+        self._tell(request, "change", obj, entry.get_change_message())
+        return entry
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Tell of each row that is about to be deleted."""
+        for row in queryset:
+            self._tell(request, "delete", row, "")
+        return super().log_deletions(request, queryset)
+
+    def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
+        user: User = request.user  # type: ignore[assignment] # admin asks members only
+        name = str(self.opts.verbose_name)
+        said = f"{row}: {message}" if message else str(row)
+        audit.note(f"{verb} {name}"[:LONGEST_ACTION], by=user, reason=said)
+
+
+LONGEST_ACTION = 30  # characters
