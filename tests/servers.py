@@ -29,6 +29,7 @@ SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one
 PATIENCE = 20  # seconds a server gets to answer
 
 ADMIN_PASSWORD = "an admin's password"  # of the servers of tests
+SECRET_KEY = "a key of tests, with which the tables that are copied were made" * 2
 
 _started: list[PostgresServer] = []
 
@@ -82,7 +83,12 @@ def migrated_template(home: Path, server: str) -> str:
         )
         if found.fetchone() is None:
             with fresh_database(server) as url:
-                made = manage("migrate", data_dir=home / "template", DATABASE_URL=url)
+                made = manage(
+                    "migrate",
+                    data_dir=home,
+                    DATABASE_URL=url,
+                    SECRET_KEY=SECRET_KEY,
+                )
                 assert made.returncode == 0, made.stderr
                 fresh = urlsplit(url).path.strip("/")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
@@ -94,7 +100,8 @@ def migrated_file(home: Path) -> Path:
     file = home / "template" / "db.sqlite3"
     with _alone(home / "template.lock"):
         if not file.exists():
-            made = manage("migrate", data_dir=file.parent)
+            file.parent.mkdir()
+            made = manage("migrate", data_dir=file.parent, SECRET_KEY=SECRET_KEY)
             assert made.returncode == 0, made.stderr
     return file
 

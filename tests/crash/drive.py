@@ -1,7 +1,6 @@
 """Run beside the processes under test, on their database: launch runs, tell how they stand.
 
 python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
-python -m tests.crash.drive under_way                             → how many go on
 python -m tests.crash.drive report                                → all rows that matter
 python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
 """
@@ -81,11 +80,6 @@ def report() -> dict[str, Any]:
     }
 
 
-def under_way() -> int:
-    """Return how many runs have not ended."""
-    return Run.objects.live().count()
-
-
 def act(do: str, run: str, **given: Any) -> dict[str, str]:
     """Do something to a run through System; return what came of it."""
     try:
@@ -101,7 +95,6 @@ def main() -> None:
     deeds: dict[str, Callable[..., Any]] = {
         "launch": launch,
         "report": report,
-        "under_way": under_way,
         "act": act,
     }
     answer = deeds[deed](**given)

@@ -19,13 +19,9 @@ def wait_until_ended(
     installation: Installation, *, seconds: float = 60
 ) -> dict[str, Any]:
     """Return the report once every run has ended."""
-    wait_for(
-        lambda: installation.drive("under_way") == 0,
-        what="all runs to end",
-        seconds=seconds,
-    )
+    wait_for(installation.are_ended, what="all runs to end", seconds=seconds)
     report: dict[str, Any] = installation.drive("report")
-    assert report["not_as_recorded"] == []
+    assert report["not_as_recorded"] == [], report["not_as_recorded"]
     return report
 
 

@@ -6,16 +6,17 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from project.env import ROOT
-from tests.servers import HOME, migrated_file, own_environment
+from tests.servers import HOME, SECRET_KEY, migrated_file, own_environment
 
 PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
 LOOK_SECONDS = 0.05
@@ -35,6 +36,7 @@ class Installation:
         self.trace = home / "trace"
         self.settings = {
             "APPS": "tests.crash.app",
+            "SECRET_KEY": SECRET_KEY,
             "LEASE_SECONDS": "2",
             "HEARTBEAT_SECONDS": "0.5",
             "SWEEP_SECONDS": "0.3",
@@ -60,6 +62,25 @@ class Installation:
         """Launch runs of a workflow of the tests; return their ids."""
         given = {"trace": str(self.trace), **params}
         return self.drive("launch", count=count, name=name, params=given)  # type: ignore[no-any-return]
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query: to start a process for each look would take long."""
+        if url := self.settings.get("DATABASE_URL"):
+            import psycopg
+
+            with psycopg.connect(url, autocommit=True) as postgres:
+                return postgres.execute(query).fetchall()
+        place = f"file:{self.data_dir / 'db.sqlite3'}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=30)) as sqlite:
+            return sqlite.execute(query).fetchall()
+
+    def are_ended(self) -> bool:
+        """Tell whether no run is pending, running or waiting any more."""
+        live = (
+            "SELECT COUNT(*) FROM workflows_run"
+            " WHERE status IN ('pending', 'running', 'waiting')"
+        )
+        return self.ask(live) == [(0,)]
 
     def traces(self) -> list[str]:
         """Return the key of each node that began, in order."""

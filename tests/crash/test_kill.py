@@ -68,7 +68,7 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
     # the file, and no other can take over before it goes on.
     installation = Installation(tmp_path, database=migrated_url, redis=redis_url)
     hold = tmp_path / "hold"
-    (run_id,) = installation.launch(rounds=2, hold=str(hold))
+    installation.launch(rounds=2, hold=str(hold))
     with installation.worker("sleeper") as sleeper:
         wait_for(
             lambda: len(installation.traces()) == 2, what="the second node to begin"
@@ -76,7 +76,9 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
         sleeper.send_signal(signal.SIGSTOP)
         with installation.worker("heir"):
             wait_for(
-                lambda: run_of(installation, run_id)["worker"] == "heir",
+                lambda: (
+                    installation.ask("SELECT worker FROM workflows_run") == [("heir",)]
+                ),
                 what="another worker to take over",
             )
             hold.touch()
@@ -138,7 +140,9 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
     with installation.worker("first") as first:
         wait_for(lambda: len(installation.traces()) == 6, what="the sixth item")
         wait_for(
-            lambda: installation.drive("report")["items"] == 5,
+            lambda: (
+                installation.ask("SELECT COUNT(*) FROM workflows_stageitem") == [(5,)]
+            ),
             what="the finished items to be kept",
         )
         kill(first)
