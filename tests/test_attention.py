@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import make_approval, make_run, make_stage, make_user, make_worker
+from workflows.access import EVERYTHING
 from workflows.models import Retry, Run, StageStatus, Status, WaitKind
 from workflows.pages.attention import PENDING_LOOK, Notice, look_again, notice
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 def told(run: Run, **options: Any) -> Notice:
     asked = run.approvals.order_by("-sequence").first()
-    found = notice(run, asked, **options)
+    found = notice(run, asked, sight=EVERYTHING, **options)
     assert found is not None
     return found
 
@@ -75,7 +76,7 @@ def test_a_try_that_is_under_way_again_is_no_wait() -> None:
         wait_seconds=1,
         created_at=ago(5),
     )
-    assert notice(run, None) is None
+    assert notice(run, None, sight=EVERYTHING) is None
 
 
 def test_its_worker_is_silent_and_it_is_about_to_be_recovered() -> None:
@@ -146,21 +147,21 @@ def test_a_step_takes_longer_than_usual() -> None:
     found = told(run, usual={"weigh": 2_000.0})
     assert found.title == "Weigh takes longer than usual."
     assert "It usually takes 2.0 s." in found.text
-    assert notice(run, None, {"weigh": 50_000.0}) is None
+    assert notice(run, None, {"weigh": 50_000.0}, sight=EVERYTHING) is None
 
 
 def test_a_running_run_with_nothing_odd_needs_no_word() -> None:
-    assert notice(make_run(status=Status.RUNNING), None) is None
+    assert notice(make_run(status=Status.RUNNING), None, sight=EVERYTHING) is None
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_an_ended_run_need_not_be_looked_at_again(status: str) -> None:
     run = make_run(status=status)
-    assert look_again(run, notice(run, None)) is None
+    assert look_again(run, notice(run, None, sight=EVERYTHING)) is None
 
 
 def test_what_may_change_by_itself_is_looked_at_again() -> None:
     pending = make_run(status=Status.PENDING)
-    assert look_again(pending, notice(pending, None)) == PENDING_LOOK
+    assert look_again(pending, notice(pending, None, sight=EVERYTHING)) == PENDING_LOOK
     running = make_run(status=Status.RUNNING)
     assert look_again(running, None) == pytest.approx(30, abs=5)

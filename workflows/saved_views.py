@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from workflows import audit
+from workflows import access, audit
 from workflows.errors import InvalidView, NotAllowed, ViewNotFound
 from workflows.models import SavedView
 from workflows.models.labels import LONGEST_NAME
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
+
+    from workflows.access import Sight
 
 LONGEST_QUERY = 4_000  # characters
 MOST = 50  # views of one person
+OF_VALUES = ("where", "text", "label", "fields")  # of a query
 
 
-def seen_by(person: User) -> QuerySet[SavedView]:
-    """Return a person's own views and those that others share."""
+def seen_by(person: User) -> list[SavedView]:
+    """Return a person's own views, and those that others share with such as them."""
     views = SavedView.objects.filter(Q(owner=person) | Q(shared=True))
-    return views.select_related("owner").order_by("name", "id")
+    sight = access.sight_of(person)
+    return [
+        view
+        for view in views.select_related("owner").order_by("name", "id")
+        if view.owner_id == person.pk or _is_for(view, sight)
+    ]
+
+
+def _is_for(view: SavedView, sight: Sight) -> bool:
+    """Tell whether a view names nothing that is beyond these rights.
+
+    One that looks for values is for those who may read them: of its workflow, or of all.
+    """
+    asked = dict(parse_qsl(view.query))
+    of_values = any(asked.get(name) for name in OF_VALUES)
+    names, workflow = sight.read if of_values else sight.see, asked.get("workflow")
+    if workflow:
+        return workflow in names
+    return names.are_all or not of_values
 
 
 def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
@@ -72,7 +93,7 @@ def delete(view_id: int, *, by: User) -> SavedView:
 
 def _own(view_id: int, person: User) -> SavedView:
     """Return a view that a person may change: their own, and for admins every shared one."""
-    view = seen_by(person).filter(pk=view_id).first()
+    view = next((one for one in seen_by(person) if one.pk == view_id), None)
     if view is None:
         raise ViewNotFound
     if view.owner_id != person.pk and not person.is_superuser:

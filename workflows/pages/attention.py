@@ -11,12 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.models import Run, Stage, StageStatus, Status, WaitKind, Worker
+from workflows.pages.concealed import conceal, is_concealed
 from workflows.pages.words import in_words, span
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workflows.access import Sight
     from workflows.models import Approval, Retry
 
 PENDING_LOOK = 3.0  # seconds after which a place in the queue is looked up again
@@ -40,15 +42,20 @@ class Notice:
 
 
 def notice(
-    run: Run, approval: Approval | None, usual: Mapping[str, float] | None = None
+    run: Run,
+    approval: Approval | None,
+    usual: Mapping[str, float] | None = None,
+    *,
+    sight: Sight,
 ) -> Notice | None:
-    """Return what a watcher should know first; None when all goes well."""
+    """Return what a watcher with these rights should know first; None: all goes well."""
     if run.status == Status.WAITING:
-        return _waiting(run, approval)
+        return _waiting(run, approval, sight)
+    if run.status == Status.PENDING:
+        return _pending(run, sight)
     if run.status == Status.RUNNING:
         return _running(run, usual or {})
     tell = {
-        Status.PENDING: _pending,
         Status.FAILED: _failed,
         Status.CANCELLED: _cancelled,
     }.get(Status(run.status))
@@ -67,7 +74,7 @@ def look_again(run: Run, told: Notice | None) -> float | None:
     return None
 
 
-def _pending(run: Run) -> Notice:
+def _pending(run: Run, sight: Sight) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
     workers = list(alive.values_list("running", "capacity"))
@@ -81,22 +88,29 @@ def _pending(run: Run) -> Notice:
             command="make worker",
         )
     if all(running >= capacity for running, capacity in workers):
-        count = system.runs_before(run)
-        before = (
-            "It is the next."
-            if not count
-            else f"{count} {'is' if count == 1 else 'are'} before it."
-        )
-        busy = sum(running for running, _ in workers)
-        return Notice(
-            "quiet",
-            f"{lost}All workers are busy.",
-            f"They run {busy} run{'s' if busy > 1 else ''}. {before} To start one more:",
-            command="make worker",
-        )
+        return _busy(run, lost, sum(running for running, _ in workers), sight)
     if lost:
         return Notice("warn", lost.strip(), "Another worker goes on in a moment.")
     return Notice("quiet", "A worker takes it in a moment.")
+
+
+def _busy(run: Run, lost: str, running: int, sight: Sight) -> Notice:
+    title = f"{lost}All workers are busy."
+    if not sight.see.are_all:  # how many others there are is not for everyone
+        return Notice("quiet", title, "It starts when its turn has come.")
+    count = system.runs_before(run)
+    before = (
+        "It is the next."
+        if not count
+        else f"{count} {'is' if count == 1 else 'are'} before it."
+    )
+    more = "s" if running > 1 else ""
+    return Notice(
+        "quiet",
+        title,
+        f"They run {running} run{more}. {before} To start one more:",
+        command="make worker",
+    )
 
 
 def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
@@ -124,6 +138,8 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
         )
     step = run.sequence + 1
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
+    if retry is not None and is_concealed(run):
+        conceal(retry)
     return _retrying(retry, now) or _slow(run, usual, now)
 
 
@@ -162,7 +178,7 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
     )
 
 
-def _waiting(run: Run, approval: Approval | None) -> Notice:
+def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
         until = f"It can be answered until {_at(run.wake_at)}." if run.wake_at else ""
         who = (
@@ -181,8 +197,8 @@ def _waiting(run: Run, approval: Approval | None) -> Notice:
         )
     if run.waiting_for == WaitKind.SUBWORKFLOW:
         child = run.children.order_by("-id").first()
-        if child:
-            return _waits_for(child)
+        if child and child.workflow_name in sight.see:
+            return _waits_for(child, sight)
     if run.wake_at:
         until = f"Until {_at(run.wake_at)}."
         title = f"{in_words(run.waiting_node)} waits."
@@ -190,11 +206,13 @@ def _waiting(run: Run, approval: Approval | None) -> Notice:
     return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
 
 
-def _waits_for(child: Run) -> Notice:
+def _waits_for(child: Run, sight: Sight) -> Notice:
     """Return what a parent waits for, and why that does not move, if it does not."""
     href = reverse("run", args=[child.pk])
     asked = child.approvals.order_by("-sequence").first()
-    why = notice(child, asked)
+    if child.workflow_name not in sight.read:
+        conceal(child)
+    why = notice(child, asked, sight=sight)
     stands = f"It is {child.get_status_display().lower()}."
     return Notice(
         why.tone if why and why.tone == "warn" else "quiet",

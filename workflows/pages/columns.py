@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workflows.errors import WorkflowNotFound
+from workflows.pages.concealed import HIDDEN, is_concealed
 from workflows.pages.values import DEEPEST, at
 from workflows.system import system
 
@@ -51,7 +52,9 @@ class Field:
         return f"field_{self.name.encode().hex()}"
 
     def of(self, run: Run) -> Any:
-        """Return the run's value."""
+        """Return the run's value, or that it is hidden."""
+        if is_concealed(run):
+            return HIDDEN
         return getattr(run, self.key, None)
 
 
@@ -137,9 +140,14 @@ class Row:
     @classmethod
     def of(cls, run: Run, columns: Columns) -> Row:
         """Return a run with its labels and the values of its fields."""
-        labels = [label.name for label in run.labels.all()]
+        labels = labels_of(run)
         values = [(one.name, as_text(one.of(run))) for one in columns.fields]
         return cls(run, columns.ours, labels, values)
+
+
+def labels_of(run: Run) -> list[str]:
+    """Return the words on a run, or that there are none to be shown."""
+    return [] if is_concealed(run) else [label.name for label in run.labels.all()]
 
 
 def known_fields(workflow: str, person: User) -> list[str]:

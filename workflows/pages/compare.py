@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus
+from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.words import in_words, span
 from workflows.system import system
@@ -67,13 +68,13 @@ class Way:
     def of(cls, run: Run, letter: str) -> Way:
         """Read the way of a run."""
         steps: dict[int, Stage] = {}
-        for stage in run.stages.order_by("sequence", "attempt")[:MOST]:
+        for stage in of_run(run, run.stages.order_by("sequence", "attempt")[:MOST]):
             steps[stage.sequence] = stage
         decided: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(
             "sequence", "attempt"
         )
-        for decision in rows[: MOST * 10]:
+        for decision in of_run(run, rows[: MOST * 10]):
             decided[decision.sequence][decision.edge_index] = decision
         decisions = {at: list(edges.values()) for at, edges in decided.items()}
         return cls(run, letter, list(steps.values()), decisions)
@@ -160,6 +161,11 @@ class Comparison:
         return self.first.run.workflow_name == self.second.run.workflow_name
 
     @property
+    def is_concealed(self) -> bool:
+        """Tell whether the values of one of them are for others."""
+        return any(is_concealed(way.run) for way in self.ways)
+
+    @property
     def is_one_graph(self) -> bool:
         """Tell whether both ran the same version."""
         return bool(self.first.run.graph == self.second.run.graph)
@@ -239,6 +245,8 @@ class Comparison:
     @cached_property
     def differences(self) -> list[Difference]:
         """What their states had not in common where they parted, or at their ends."""
+        if self.is_concealed:
+            return []
         try:
             return system.compare_states(
                 self._state(self.first), self._state(self.second)

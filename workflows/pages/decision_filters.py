@@ -117,7 +117,9 @@ class DecisionFilters(Filters):
 
     def _rows(self, person: User) -> QuerySet[Decision]:
         rows = decisions_between(self.period.since, self.period.until)
-        rows = access.those_seen(person, rows).select_related("run", "decided_by")
+        rows = access.those_seen(person, rows, read=bool(self.where)).select_related(
+            "run", "decided_by"
+        )
         rows = rows.only(*SHOWN)
         if self.workflow:
             rows = rows.filter(workflow_name=self.workflow)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from workflows import usage
 from workflows.execution.database import in_database
-from workflows.pages.columns import as_text
+from workflows.pages.columns import as_text, labels_of
+from workflows.pages.concealed import HIDDEN, by_workflow, is_concealed
 from workflows.pages.walk import all_of
 from workflows.usage import Usage
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Q, QuerySet
 
+    from workflows.access import Names
     from workflows.models import Run
     from workflows.pages.columns import Columns
 
@@ -67,6 +69,7 @@ class Export:
     condition: Q
     columns: Columns
     kind: str  # one of KINDS
+    read: Names  # the workflows whose values the reader may have
 
     async def parts(self) -> AsyncIterator[str]:
         """Yield the file, part by part."""
@@ -83,6 +86,8 @@ class Export:
     def _next(self, chunks: Iterator[list[Run]], separator: str) -> str | None:
         """Return the next chunk as text, None after the last one."""
         runs = next(chunks, None)
+        if runs:
+            runs = by_workflow(self.read, runs)
         if not runs:
             return None if runs is None else ""
         return separator + (
@@ -143,7 +148,7 @@ def told(run: Run, used: Usage | None) -> dict[str, Any]:
         _moment(run.started_at),
         _moment(run.completed_at),
         round(elapsed.total_seconds(), 3) if elapsed is not None else None,
-        [label.name for label in run.labels.all()],
+        labels_of(run),
         run.error_code,
         run.error_node,
         run.error_message,
@@ -154,8 +159,11 @@ def told(run: Run, used: Usage | None) -> dict[str, Any]:
 
 
 def _object(run: Run, used: Usage | None) -> str:
+    values = {"params": run.params, "result": run.result}
+    if is_concealed(run):
+        values = dict.fromkeys(values, HIDDEN)
     return json.dumps(
-        {**told(run, used), "params": run.params, "result": run.result},
+        {**told(run, used), **values},
         ensure_ascii=False,
     )
 

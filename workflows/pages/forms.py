@@ -14,6 +14,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.forms.boundfield import BoundField
 
+from workflows.access import documents_seen
 from workflows.models import Document
 from workflows.pages import schema as schemas
 from workflows.pages.fields import NOTHING, DocumentField, DocumentsField, field_for
@@ -137,7 +138,7 @@ class SchemaForm(forms.Form):
         if not names:
             return
         choices = document_choices(
-            {one for name in names for one in self._chosen(name)}
+            {one for name in names for one in self._chosen(name)}, self._by
         )
         for name in names:
             one = self.fields[name]
@@ -270,14 +271,17 @@ def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def document_choices(wanted: set[str]) -> list[tuple[str, str]]:
-    """Return the newest documents, and the wanted ones, as choices."""
+def document_choices(
+    wanted: set[str], by: AbstractBaseUser | None
+) -> list[tuple[str, str]]:
+    """Return the newest documents, and the wanted ones, that `by` may see, as choices."""
     columns = ("pk", "name", "page_count")
-    rows = list(Document.objects.values_list(*columns)[:RECENT])
+    seen = Document.objects.all() if by is None else documents_seen(by)
+    rows = list(seen.values_list(*columns)[:RECENT])
     missing = wanted - {str(pk) for pk, _, _ in rows}
     if missing and len(rows) == RECENT:
         ids = [one for one in missing if _is_uuid(one)]
-        rows += Document.objects.filter(pk__in=ids).values_list(*columns)
+        rows += seen.filter(pk__in=ids).values_list(*columns)
     return [(str(pk), f"{name} · {_pages(pages)}") for pk, name, pages in rows]
 
 

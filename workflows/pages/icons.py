@@ -52,6 +52,8 @@ DRAWN: Final[dict[str, str]] = {
     "next": f'<path d="M6 3.5L11 8l-5 4.5" {STROKE}/>',
     "last": f'<path d="M4 3.5L9.5 8 4 12.5M12 3.5v9" {STROKE}/>',
     "play": '<path d="M4 2.4v11.2L13.4 8z" fill="currentColor"/>',
+    "lock": f'<rect x="3" y="7" width="10" height="7" rx="1.5" {STROKE}/>'
+    f'<path d="M5 7V5a3 3 0 0 1 6 0v2" {STROKE}/>',
     "search": f'<circle cx="7" cy="7" r="4.6" {STROKE}/><path d="M10.6 10.6L14 14" {STROKE}/>',
     # whose way it was, of two runs
     "only-a": f'<path d="M3.8 13L8 3l4.2 10M5.4 9.4h5.2" {STROKE}/>',

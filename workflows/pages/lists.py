@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from workflows import access, saved_views
 from workflows.models import RunLabel, Status
 from workflows.pages import inbox
 from workflows.pages.columns import Columns, Row
+from workflows.pages.concealed import by_workflow
 from workflows.pages.decision_filters import DecisionFilters
 from workflows.pages.overview import overview
 from workflows.pages.regions import drawn
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
 
     from workflows.models import Run, SavedView
 
@@ -37,6 +38,7 @@ DIGITS = 18  # read of a number
 OFFERED, LATELY = 100, 2_000  # labels offered, labels looked at
 OF_A_WORKFLOW = Columns(ours=("launched", "by", "took"))
 Context = dict[str, Any]
+Shown = TypeVar("Shown", bound="Model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,14 @@ def seen(person: User, **wanted: Any) -> QuerySet[Run]:
     return access.those_seen(person, system.list_runs(**wanted))
 
 
-def rows_of(runs: Iterable[Run], columns: Columns) -> list[Row]:
+def rows_of(runs: Iterable[Run], columns: Columns, person: User) -> list[Row]:
     """Return runs as rows of a table."""
-    return [Row.of(run, columns) for run in runs]
+    return [Row.of(run, columns) for run in as_read(runs, person)]
+
+
+def as_read(rows: Iterable[Shown], person: User) -> list[Shown]:
+    """Return rows of runs, without what the person may not read of them."""
+    return by_workflow(access.sight_of(person).read, rows)
 
 
 def runs_context(query: Mapping[str, str], person: User) -> Context:
@@ -78,7 +85,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         "columns": columns,
         "query": with_query(filters, columns),
         "found": found,
-        "rows": rows_of(found.rows, columns),
+        "rows": rows_of(found.rows, columns, person),
         "before": before,
         "me": person,
     }
@@ -91,7 +98,7 @@ def with_query(filters: RunFilters, columns: Columns) -> str:
 
 def views_of(person: User) -> list[SavedView]:
     """Return the saved views that a person is offered."""
-    return list(saved_views.seen_by(person))
+    return saved_views.seen_by(person)
 
 
 def known_labels(person: User) -> list[str]:
@@ -110,9 +117,9 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
         "approvals": inbox.most_urgent(approvals)[:FEWEST],
         "more": len(approvals) > FEWEST,
         "waiting": len(approvals),
-        "running": list(live[:FEW]),
-        "failed": list(seen(person, status=Status.FAILED)[:FEWEST]),
-        "lately": list(seen(person)[:FEW]),
+        "running": as_read(live[:FEW], person),
+        "failed": as_read(seen(person, status=Status.FAILED)[:FEWEST], person),
+        "lately": as_read(seen(person)[:FEW], person),
         "overview": overview(person, zone_in(query)),
         "zone": zone_in(query),
     }
@@ -125,7 +132,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
     return {
         "name": name,
         "columns": OF_A_WORKFLOW,
-        "rows": rows_of(runs, OF_A_WORKFLOW),
+        "rows": rows_of(runs, OF_A_WORKFLOW, person),
     }
 
 
@@ -134,10 +141,12 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
     filters = DecisionFilters.read(query)
     text = query.get("before", "")[:DIGITS]
     before = int(text) if text.isascii() and text.isdigit() else None
+    found = filters.page(person, before)
+    found.rows = as_read(found.rows, person)
     return {
         "filters": filters,
         "query": filters.encoded,
-        "found": filters.page(person, before),
+        "found": found,
         "before": before,
     }
 

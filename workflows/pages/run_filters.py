@@ -92,7 +92,8 @@ class RunFilters(Filters):
     def by_index(self, person: User) -> QuerySet[Run]:
         """Return the runs that match what an index answers, newest first."""
         runs = system.list_runs(workflow=self.workflow, status=self.status)
-        runs = access.those_seen(person, runs)
+        asks_values = bool(self.label or self.where or self.text)
+        runs = access.those_seen(person, runs, read=asks_values)
         if self.error:
             return runs.none()
         if self.who:

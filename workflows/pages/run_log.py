@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.models import Level, LogLine
+from workflows.pages.concealed import is_concealed
 from workflows.pages.run_moment import Moment
 from workflows.templatetags.signalbox import clock
 
@@ -36,6 +37,8 @@ class RunLog:
 
     @cached_property
     def _newest(self) -> list[LogLine]:
+        if self.is_concealed:
+            return []
         rows = lines(self.run, self.view, self.moment)
         return list(rows.order_by("-attempt", "-number")[: SHOWN + 1])
 
@@ -48,6 +51,11 @@ class RunLog:
     def is_cut(self) -> bool:
         """Tell whether there are earlier lines."""
         return len(self._newest) > SHOWN
+
+    @property
+    def is_concealed(self) -> bool:
+        """Tell whether the lines are for others."""
+        return is_concealed(self.run)
 
     @property
     def is_filtered(self) -> bool:

@@ -15,18 +15,18 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows.access import documents_for
 from workflows.answering import is_for
 from workflows.models import (
     Approval,
     ApprovalStatus,
     Attempt,
-    Document,
     Intervention,
     Note,
     Outcome,
     Run,
 )
-from workflows.pages import evidence, graph_html, run_steps
+from workflows.pages import concealed, evidence, graph_html, run_steps
 from workflows.pages.access import Rights
 from workflows.pages.attention import Notice, look_again, notice
 from workflows.pages.catalog import known
@@ -65,7 +65,7 @@ class RunPage:
         view: RunView | None = None,
     ) -> None:
         """Take the run and, after a refused answer, the form that was filled in."""
-        self.run = run
+        self.run = run if rights.read else concealed.conceal(run)
         self.rights = rights
         self.view = view or RunView()
         self._form = form
@@ -141,7 +141,8 @@ class RunPage:
     @cached_property
     def timeline(self) -> Timeline:
         """When it worked, queued and waited."""
-        retries = self.moment.rows(self.run.retries.all())[:MOST_ROWS]
+        tried = self.moment.rows(self.run.retries.all())[:MOST_ROWS]
+        retries = concealed.of_run(self.run, tried)
         return timeline_of(
             self.run, self.moment, self.rows, self.events, retries, usual_ms(self.run)
         )
@@ -192,7 +193,8 @@ class RunPage:
     def approval(self) -> Approval | None:
         """The newest question."""
         asked = self.run.approvals.select_related("answered_by")
-        return asked.order_by("-sequence").first()
+        newest = concealed.of_run(self.run, asked.order_by("-sequence")[:1])
+        return newest[0] if newest else None
 
     @property
     def is_asking(self) -> bool:
@@ -266,7 +268,9 @@ class RunPage:
     @cached_property
     def notice(self) -> Notice | None:
         """What to know first."""
-        return notice(self.run, self.approval, usual_ms(self.run))
+        return notice(
+            self.run, self.approval, usual_ms(self.run), sight=self.rights.sight
+        )
 
     @property
     def look_again(self) -> float | None:
@@ -290,28 +294,45 @@ class RunPage:
     def attempts(self) -> Sequence[Attempt]:
         """The attempts, oldest first."""
         newest = self.run.attempts.order_by("-number").defer("traceback")
-        return list(newest[:MOST_ROWS])[::-1]
+        return concealed.of_run(self.run, newest[:MOST_ROWS])[::-1]
 
     @cached_property
     def interventions(self) -> Sequence[Intervention]:
         """What people did, oldest first."""
-        return list(self.run.interventions.order_by("-id")[:MOST_ROWS])[::-1]
+        newest = self.run.interventions.order_by("-id")[:MOST_ROWS]
+        return concealed.of_run(self.run, newest)[::-1]
 
     @cached_property
     def notes(self) -> Sequence[Note]:
         """What people wrote, oldest first."""
-        return list(self.run.notes.order_by("-id")[:MOST_ROWS])[::-1]
+        newest = self.run.notes.order_by("-id")[:MOST_ROWS]
+        return concealed.of_run(self.run, newest)[::-1]
 
     @cached_property
     def labels(self) -> Sequence[str]:
         """The words on the run."""
+        if not self.rights.read:
+            return ()
         return list(self.run.labels.values_list("name", flat=True))
 
     @cached_property
     def children(self) -> Sequence[Run]:
-        """The runs this one started."""
+        """The runs this one started: what is drawn of the times when it waited."""
         children = self.run.children.order_by("-id").defer("params", "result", "graph")
         return list(children[:MOST_ROWS])[::-1]
+
+    @property
+    def children_seen(self) -> Sequence[Run]:
+        """The runs this one started that the viewer may see."""
+        see = self.rights.sight.see
+        return [child for child in self.children if child.workflow_name in see]
+
+    @property
+    def parent(self) -> Run | None:
+        """The run that started this one, if the viewer may see it."""
+        parent = self.run.parent
+        seen = parent and parent.workflow_name in self.rights.sight.see
+        return parent if seen else None
 
     @cached_property
     def waiting(self) -> int:
@@ -323,7 +344,11 @@ class RunPage:
         """Addresses and names of the documents that params and result speak of."""
         ids = set(uuids_in([self.run.params, self.run.result]))
         rows = (
-            Document.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
+            documents_for(self.rights.sight)
+            .filter(pk__in=ids)
+            .values_list("pk", "name")
+            if ids
+            else ()
         )
         links = {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
         if len(links) == 1:  # pages that are spoken of are those of this one

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows.models import Decision, StageStatus
+from workflows.pages.concealed import of_run
 from workflows.pages.diagram import KINDS
 from workflows.pages.run_steps import Step, together
 from workflows.pages.run_usual import usual_ms
@@ -80,7 +81,9 @@ class Panel:
         sequences = [stage.sequence for stage in newest]
         decisions = self.moment.rows(self.run.decisions.filter(sequence__in=sequences))
         retries = self.moment.rows(self.run.retries.filter(sequence__in=sequences))
-        steps = together(newest, decisions.select_related("decided_by"), retries)
+        steps = together(
+            self.run, newest, decisions.select_related("decided_by"), retries
+        )
         return [step for step in steps if step.stage is not None][::-1]
 
     @cached_property
@@ -138,11 +141,9 @@ class Panel:
             return []
         source, place = self.view.edge
         rows = self.run.decisions.filter(from_node=source, edge_index=place)
-        return list(
-            self.moment.rows(rows)
-            .select_related("decided_by")
-            .order_by("-attempt", "-sequence")[: DECISIONS + 1]
-        )
+        made = self.moment.rows(rows).select_related("decided_by")
+        newest = made.order_by("-attempt", "-sequence")[: DECISIONS + 1]
+        return of_run(self.run, newest)
 
     @property
     def decisions(self) -> list[Decision]:

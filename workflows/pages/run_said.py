@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workflows.pages.concealed import is_concealed
 from workflows.pages.run_folds import Fold
 from workflows.pages.words import in_words, span
 
@@ -38,5 +39,6 @@ def _of_step(step: Step) -> str:
 
 
 def _of_decision(decision: Decision) -> str:
-    why = f" because {decision.reason}" if decision.predicate_name else ""
+    is_told = decision.predicate_name and not is_concealed(decision)
+    why = f" because {decision.reason}" if is_told else ""
     return f"It goes on to {in_words(decision.to_node)}{why}."

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
+from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.regions import tight
 from workflows.pages.run_folds import Fold, folded
 from workflows.pages.run_history import Row
@@ -42,6 +43,7 @@ class Step:
     retries: list[Retry] = field(default_factory=list)
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
+    is_concealed: bool = False  # what it was about is for some groups only
 
     @property
     def answered(self) -> Decision | None:
@@ -76,7 +78,7 @@ def story_of(run: Run, moment: Moment, rows: Sequence[Row]) -> Story:
         wrong = []
     found = Stage.objects.in_bulk([*(row.pk for row in stages), *wrong])
     story = Story(
-        failed=[found[pk] for pk in reversed(wrong) if pk in found],
+        failed=of_run(run, (found[pk] for pk in reversed(wrong) if pk in found)),
         is_cut=len(told) > SHOWN or bool(rows and rows[0].sequence > 1),
     )
     steps = _steps(run, moment, [found[row.pk] for row in stages if row.pk in found])
@@ -95,15 +97,18 @@ def _steps(run: Run, moment: Moment, stages: Sequence[Stage]) -> list[Step]:
     decisions = decisions.select_related("decided_by").order_by("-attempt", "-sequence")
     retries = moment.rows(run.retries.filter(sequence__in=sequences))
     most = SHOWN * DECISIONS
-    return together(stages, decisions[:most], retries[:most])
+    return together(run, stages, decisions[:most], retries[:most])
 
 
 def together(
+    run: Run,
     stages: Iterable[Stage],
     decisions: Iterable[Decision],
     retries: Iterable[Retry] = (),
 ) -> list[Step]:
-    """Return stages with the decisions made after them, in the order they happened."""
+    """Return stages of a run with the decisions made after them, as they happened."""
+    stages, decisions = of_run(run, stages), of_run(run, decisions)
+    retries = of_run(run, retries)
     steps: dict[tuple[int, int], Step] = {}
     for stage in stages:
         place = (stage.attempt, stage.sequence)
@@ -116,11 +121,15 @@ def together(
         tries[retry.attempt, retry.sequence].append(retry)
     for place, step in steps.items():
         step.retries = sorted(tries[place], key=lambda one: one.number)
+    for step in steps.values():
+        step.is_concealed = is_concealed(run)
     return [steps[place] for place in sorted(steps)]
 
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Add what each step changed; return why that cannot be told, if it cannot."""
+    if is_concealed(run):
+        return ""
     done = [
         step
         for step in steps
@@ -181,7 +190,12 @@ def _key(run: Run, step: Step) -> Hashable:
         (one.pk, one.taken, one.decided_by and one.decided_by.get_username())
         for one in step.decisions
     )
-    told = (step.notice, step.changes, tuple(one.pk for one in step.retries))
+    told = (
+        step.notice,
+        step.changes,
+        step.is_concealed,
+        tuple(one.pk for one in step.retries),
+    )
     if stage is None:
         return (run.pk, step.key, decided, told)
     return (run.pk, stage.pk, stage.status, stage.duration_ms, decided, told)

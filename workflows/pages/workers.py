@@ -13,6 +13,7 @@ from django.utils import timezone
 from workflows import access
 from workflows.execution import workers
 from workflows.models import Attempt, Outcome, Run, Status, Worker
+from workflows.pages.concealed import by_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ class AtWork:
     @property
     def is_full(self) -> bool:
         """Tell whether it takes nothing more for now."""
-        return self.worker.running >= self.worker.capacity
+        return len(self.runs) >= self.worker.capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,9 @@ def workers_for(person: User) -> Workers:
     now = timezone.now()
     alive = {row.name: AtWork(row) for row in workers.alive()}
     running = access.those_seen(person, Run.objects.filter(status=Status.RUNNING))
-    for run in running.order_by("pk").defer("params", "result", "graph", "secrets")[
-        :MOST_RUNS
-    ]:
+    light = running.order_by("pk").defer("params", "result", "graph", "secrets")
+    read = access.sight_of(person).read
+    for run in by_workflow(read, light[:MOST_RUNS]):
         if run.worker in alive:
             alive[run.worker].runs.append(run)
     lately = Worker.objects.filter(heartbeat_at__gte=now - RECENTLY)

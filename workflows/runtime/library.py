@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from workflows import access
 from workflows.models import Document, Run, Status
 from workflows.runtime import readers
 from workflows.runtime.errors import Duplicate, Invalid, Unsupported
@@ -64,8 +65,7 @@ def store_document(
             raise EmptyFile(EmptyFile.__doc__)
         known = Document.objects.filter(sha256=received.sha256).first()
         if known is not None:
-            known.already_stored = True
-            return known
+            return _known(known, by)
         return _store(_safe_name(name), received, by)
     finally:
         if received is not file:
@@ -116,8 +116,19 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
             document.save(force_insert=True)
     except IntegrityError:
         document.file.delete(save=False)  # someone stored the same content meanwhile
-        document = Document.objects.get(sha256=file.sha256)
-        document.already_stored = True
+        return _known(Document.objects.get(sha256=file.sha256), by)
+    return document
+
+
+def _known(document: Document, by: AbstractBaseUser | None) -> Document:
+    """Return a document that was there: whoever has the file may see it from here on.
+
+    That somebody else had stored it is told to those only who could see it before.
+    """
+    seen = Document.objects.all() if by is None else access.documents_seen(by)
+    document.already_stored = seen.filter(pk=document.pk).exists()
+    if by is not None and document.uploaded_by_id != by.pk:
+        document.holders.add(by.pk)
     return document
 
 

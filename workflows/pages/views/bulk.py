@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from workflows import access
 from workflows.errors import InvalidLabel, ReasonMissing
 from workflows.labelling import clean
 from workflows.pages import bulk
@@ -126,7 +127,8 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     query = as_sent(request)
     filters, columns = RunFilters.read(query), Columns.read(query)
     runs = filters.by_index(request.user)
-    file = Export(runs, filters.by_value(), columns, kind)
+    read = access.sight_of(request.user).read
+    file = Export(runs, filters.by_value(), columns, kind, read)
     response = StreamingHttpResponse(file.parts(), content_type=KINDS[kind])
     name = f"runs-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

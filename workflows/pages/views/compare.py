@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from workflows.pages.access import members_only
 from workflows.pages.compare import LEGEND, Comparison
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import seen
+from workflows.pages.lists import as_read, seen
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def _run(request: HtmxRequest, name: str) -> Run | None:
     text = request.GET.get(name, "").strip()
     if not text:
         return None
-    return system.find_run(text.replace("\x00", "")[:40], by=request.user)
+    found = system.find_run(text.replace("\x00", "")[:40], by=request.user)
+    return as_read([found], request.user)[0]
 
 
 def _others(request: HtmxRequest, one: Run) -> list[Run]:
     runs = seen(request.user, workflow=one.workflow_name).exclude(pk=one.pk)
-    return list(runs[:OFFERED])
+    return as_read(runs[:OFFERED], request.user)

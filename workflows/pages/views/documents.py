@@ -125,6 +125,7 @@ def list_documents(request: HtmxRequest) -> HttpResponse:
             return after_upload(uploaded.documents)
         form, status = refused(request, uploaded)
     context = {"form": form, **library(request.GET, request.user)}
+    context["may_upload"] = access.may_upload(request.user)
     return render(request, "documents/list.html", context, status=status)
 
 

@@ -14,6 +14,7 @@ from workflows import access
 from workflows.history.exporting import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only
+from workflows.pages.concealed import conceal
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.run_log import as_text, line_html, lines
 from workflows.pages.run_steps import add_changes, together
@@ -48,7 +49,10 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     )
     last = stages[:STEPS][-1].sequence if stages else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
+    if not access.may_read(request.user, run.workflow_name):
+        conceal(run)
     steps = together(
+        run,
         (stage for stage in stages if stage.sequence <= last),
         decisions.select_related("decided_by"),
         run.retries.filter(sequence__gt=after, sequence__lte=last),
@@ -68,7 +72,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Show a run's log from a line on: from a level up, with a text in the lines."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     after, view = number(request, "after"), RunView.read(request.GET.dict())
     rows = lines(run, view).filter(pk__gt=after).order_by("pk")
     found = list(rows[: LINES + 1])
@@ -89,7 +93,7 @@ def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def log_file(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
     """Give the lines as a text file, however many there are."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     rows = lines(run, RunView.read(request.GET.dict()))
     return streamed(
         request,
@@ -104,7 +108,7 @@ def log_file(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
 @answers_request_errors
 def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Give a run's result as a JSON file."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     return json_file(run.result, f"{run.workflow_name}-{run.short_id}")
 
 
@@ -113,7 +117,7 @@ def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Give what a run was launched with as a JSON file."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     return json_file(run.params, f"{run.workflow_name}-{run.short_id}-params")
 
 

@@ -14,7 +14,7 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.views.history import json_file
-from workflows.pages.views.runs import visible_run
+from workflows.pages.views.runs import readable_run
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MOST = 2**31 - 1  # what a step's number may be
 @answers_request_errors
 def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
     """Show what a step changed, with the whole state before and after it."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     if sequence > MOST:
         raise Http404
     context: dict[str, Any] = {"run": run, "sequence": sequence}
@@ -56,7 +56,7 @@ def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
 @answers_request_errors
 def download(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
     """Give the whole state after a step as a JSON file."""
-    run = visible_run(request, run_id)
+    run = readable_run(request, run_id)
     if sequence > MOST:
         raise Http404
     try:
