@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.db.models import Model
 from django.test import Client
+from pytest_django import Settings
 
 from tests.factories import (
     make_approval,
@@ -184,7 +185,10 @@ def test_too_many_at_once_are_refused_as_a_whole(
     assert not Run.objects.filter(status=Status.CANCELLED).exists()
 
 
-def test_who_may_only_look_is_offered_no_deeds(sign_in: SignIn) -> None:
+def test_who_may_only_look_is_offered_no_deeds(
+    sign_in: SignIn, settings: Settings
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
     watcher = make_user("watcher", is_staff=True)
     watcher.user_permissions.add(Permission.objects.get(codename="view_run"))
     run = make_run(status=Status.PENDING)

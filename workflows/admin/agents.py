@@ -56,6 +56,7 @@ class PriceAdmin(ToldAdmin):
 class ProfileAdmin(ReadingAdmin):
     """Profiles; they are edited on their workflow's page, which knows its stages."""
 
+    workflow = "workflow_name"
     list_display = ("name", "workflow_name", "weight", "updated_at")
     list_filter = ("workflow_name",)
     search_fields = ("name", "workflow_name")
@@ -74,6 +75,7 @@ class BudgetAdmin(ToldAdmin):
 class BudgetRaiseAdmin(ReadingAdmin):
     """Every time a person allowed more."""
 
+    workflow = "workflow_name"
     list_display = ("budget", "by_name", "tokens", "cost", "day", "created_at")
     list_select_related = ("budget",)
     ordering = ("-id",)
@@ -83,6 +85,7 @@ class BudgetRaiseAdmin(ReadingAdmin):
 class AgentCallAdmin(ReadingAdmin):
     """Every call: what it took, not what was said."""
 
+    workflow = "workflow_name"
     list_display = (
         "agent_name",
         "kind",

@@ -16,6 +16,7 @@ MOST_SHOWN = 20_000  # characters of a checkpoint
 class OfRunAdmin(ReadingAdmin):
     """Rows that belong to a run."""
 
+    workflow = "run__workflow_name"
     list_select_related: ClassVar[tuple[str, ...]] = ("run",)
     ordering = ("-id",)
     search_fields: ClassVar[tuple[str, ...]] = ("=run__id",)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workflows import access
 from workflows.admin.reading import ReadingAdmin
 from workflows.models import Document
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
 
 
 @admin.register(Document)
@@ -29,6 +36,12 @@ class DocumentAdmin(ReadingAdmin):
     ordering = ("-id",)
     exclude = ("file",)
     readonly_fields = ("page",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
+        """Return the documents that this person may see."""
+        seen = access.documents_seen(request.user).values("pk")
+        rows: QuerySet[Document] = super().get_queryset(request)
+        return rows.filter(pk__in=seen)
 
     @admin.display(description="Page")
     def page(self, document: Document) -> SafeString:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.db.models import Q
 from django.utils.safestring import SafeString
 
+from workflows import access
 from workflows.admin.reading import ReadingAdmin, run_link
 from workflows.models import Intervention, Run, Worker
 
@@ -66,8 +68,19 @@ class InterventionAdmin(ReadingAdmin):
     readonly_fields = ("page",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intervention]:
-        """Return them with their runs, those that are left."""
+        """Return them with their runs, those that are left.
+
+        What was done to no run, or to one that is gone, is for those who see every run.
+        """
         rows: QuerySet[Intervention] = super().get_queryset(request)
+        sight = access.sight_of(request.user)
+        readable = Run.objects.filter(sight.read.q()).values("pk")
+        if not sight.see.are_all:
+            rows = rows.filter(run__in=readable)
+        elif not sight.read.are_all:
+            rows = rows.filter(
+                Q(run=None) | ~Q(run__in=Run.objects.all()) | Q(run__in=readable)
+            )
         return rows.prefetch_related("run")
 
     @admin.display(description="Run")

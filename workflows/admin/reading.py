@@ -12,8 +12,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workflows import access
+
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
     from workflows.models import Run
@@ -33,11 +35,26 @@ class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type ch
 
 
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
-    """Rows to be read by those who may view them."""
+    """Rows to be read by those who may view them.
+
+    Rows of runs are left out for who may not read the values of their workflow: admin
+    shows rows as they are. The shape of such runs is on their pages.
+    """
+
+    workflow = (
+        ""  # the way to the name of the workflow whose values a row has; "": none
+    )
 
     list_per_page = ROWS
     paginator = ShortPaginator
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows that this person may read."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if not self.workflow:
+            return rows
+        return access.those_seen(request.user, rows, self.workflow, read=True)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
         """Refuse: rows come from what people and workers do."""

@@ -16,7 +16,6 @@ from workflows.pages.run_filters import id_in
 from workflows.pages.words import span
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
@@ -27,6 +26,7 @@ MOST_DEEDS = 500  # shown in the history of one run
 class RunAdmin(ReadingAdmin):
     """Every run, with what operators do to several of them at once."""
 
+    workflow = "workflow_name"
     list_display = (
         "page",
         "workflow_name",
@@ -117,9 +117,8 @@ class RunAdmin(ReadingAdmin):
         return as_json(run.result)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Tell whether this person may cancel and resume runs."""
-        user: User = request.user  # type: ignore[assignment] # admin asks members only
-        return user.has_perm("workflows.change_run")
+        """Tell whether this person may cancel and resume runs, of some workflow."""
+        return access.sight_of(request.user).operate.is_any
 
     @admin.action(description="Cancel the selected runs", permissions=["operate"])
     def cancel_selected(
@@ -145,6 +144,7 @@ class RunAdmin(ReadingAdmin):
 class ApprovalAdmin(ReadingAdmin):
     """Every question and its answer."""
 
+    workflow = "run__workflow_name"
     list_display = (
         "question",
         "page",
