@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from django import forms
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
@@ -18,9 +21,29 @@ from workflows.models import (
 )
 from workflows.pages.agent_forms import AgentForm, ProviderForm
 
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+
+class SetUpAdmin(ToldAdmin):
+    """What is set up by a form of its own, which those who may only look do not get."""
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,
+        change: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Return the form; for who may not change anything the row as it is."""
+        if obj is not None and not self.has_change_permission(request, obj):
+            options["form"] = forms.ModelForm
+        return super().get_form(request, obj, change, **options)
+
 
 @admin.register(Provider)
-class ProviderAdmin(ToldAdmin):
+class ProviderAdmin(SetUpAdmin):
     """The services that run models; a key goes in and never comes out."""
 
     form = ProviderForm
@@ -34,7 +57,7 @@ class ProviderAdmin(ToldAdmin):
 
 
 @admin.register(Agent)
-class AgentAdmin(ToldAdmin):
+class AgentAdmin(SetUpAdmin):
     """Models under the names that workflows use."""
 
     form = AgentForm
