@@ -65,6 +65,7 @@ KNOWN = (
     "classify-document"  # a workflow there is; runs of one that is gone are made too
 )
 KEPT = {
+    "auth.Group.name",
     "auth.User.password",
     "workflows.Agent.capabilities",
     "workflows.Approval.form",

@@ -241,7 +241,8 @@ def drawings_of(world: World) -> Iterator[tuple[str, str]]:
         parts = [
             part
             for view in views[: 3 if run == world.rich else 1]
-            for part in parts_of(run.pk, rights, view)
+            for shown_to in (rights, access.Rights())
+            for part in parts_of(run.pk, shown_to, view)
         ]
         for drawing in (*map(draw_part, parts), draw_words(run.pk)):
             for name, html in drawing.regions.items():

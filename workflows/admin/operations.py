@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.db.models import Q
 from django.utils.safestring import SafeString
 
 from workflows import access
@@ -70,17 +69,12 @@ class InterventionAdmin(ReadingAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intervention]:
         """Return them with their runs, those that are left.
 
-        What was done to no run, or to one that is gone, is for those who see every run.
+        What was done to no run is for those who see the runs of every workflow.
         """
         rows: QuerySet[Intervention] = super().get_queryset(request)
-        sight = access.sight_of(request.user)
-        readable = Run.objects.filter(sight.read.q()).values("pk")
-        if not sight.see.are_all:
-            rows = rows.filter(run__in=readable)
-        elif not sight.read.are_all:
-            rows = rows.filter(
-                Q(run=None) | ~Q(run__in=Run.objects.all()) | Q(run__in=readable)
-            )
+        rows = access.those_seen(request.user, rows, read=True)
+        if not access.sight_of(request.user).see.are_all:
+            rows = rows.exclude(workflow_name="")
         return rows.prefetch_related("run")
 
     @admin.display(description="Run")

@@ -40,6 +40,7 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
     Decision: ("values",),
     Approval: ("form", "evidence", "answer"),
+    Intervention: ("before", "after"),
 }
 MARK: Final = "is_concealed"
 
