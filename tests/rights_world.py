@@ -80,6 +80,8 @@ class World:
     profile: Profile
     agent: Agent
     provider: Provider
+    budget: Budget
+    price: Price
     view: SavedView
     owner: User
 
@@ -141,6 +143,7 @@ def make_world() -> World:
         owner=owner, name=WORD, query=f"workflow={OURS}&label={WORD}", shared=True
     )
     make_worker()
+    budget, price = Budget.objects.get(), Price.objects.get()
     return World(
         runs,
         child,
@@ -150,6 +153,8 @@ def make_world() -> World:
         profile,
         agent,
         provider,
+        budget,
+        price,
         view,
         owner,
     )

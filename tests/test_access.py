@@ -335,7 +335,6 @@ def test_pages_and_admin_always_say_who_asks() -> None:
     assert forgotten == {
         "workflows/pages/catalog.py: system.find_workflow(name)",
         "workflows/pages/consumers.py: system.find_run(part.run_id)",
-        "workflows/pages/run_page.py: system.find_workflow(self.run.workflow_name)",
     }
 
 

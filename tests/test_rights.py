@@ -134,6 +134,8 @@ def path_of(name: str, world: World) -> str:
         "<int:number>": 1,
         "<int:agent_id>": world.agent.pk,
         "<int:provider_id>": world.provider.pk,
+        "<int:budget_id>": world.budget.pk,
+        "<int:price_id>": world.price.pk,
         "<id>": world.owner.pk,
         "<path:content_type_id>": ContentType.objects.get_for_model(Run).pk,
         "<path:object_id>": pk_of(model[1], model[2], world) if model else world.run.pk,

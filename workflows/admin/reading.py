@@ -60,11 +60,8 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
         """Tell whether this person may look: auditors may, at whatever is added later."""
-        user: Any = request.user
-        sees_all = user.has_perm("workflows.audit_run") or user.has_perm(
-            "workflows.administer_run"
-        )
-        return sees_all or super().has_view_permission(request, obj)
+        may = super().has_view_permission(request, obj)
+        return may or access.may_audit(request.user)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
         """Refuse: rows come from what people and workers do."""

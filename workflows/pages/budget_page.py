@@ -68,7 +68,7 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
         yield from _of_runs(budget, access.those_seen(person, calls))
     elif budget.scope == Scope.WORKFLOW and not budget.workflow_name:
         yield from _of_workflows(budget, access.those_seen(person, calls))
-    else:
+    elif budget.workflow_name or access.sight_of(person).see.are_all:
         whole = Run(workflow_name=budget.workflow_name)
         yield Use("", "", budgets.standing_of(budget, whole))
 
