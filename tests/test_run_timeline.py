@@ -322,3 +322,101 @@ def test_what_a_running_step_usually_takes_is_drawn_beside_it() -> None:
     found = lane(timeline_of(run), "weigh")
     assert found.ghost is not None
     assert found.ghost.end == 60_000
+
+
+# Long waits ----------------------------------------------------------------------------
+
+HOUR = 3600.0
+
+
+def a_run_answered_after_hours(**fields: Any) -> Run:
+    """Return a run that worked 10 s, waited for three hours, and worked 20 s."""
+    run = a_run(Status.COMPLETED, ended=3 * HOUR + 30, attempt=2, **fields)
+    an_attempt(run, 0, 10, Outcome.WAITING)
+    an_attempt(run, 3 * HOUR + 10, 3 * HOUR + 30, Outcome.COMPLETED, number=2)
+    a_stage(run, "read_pages", 0, 9, sequence=1)
+    a_stage(run, "review", 9, 3 * HOUR + 1, sequence=2)
+    a_stage(run, "publish", 3 * HOUR + 10, 20, sequence=3, attempt=2)
+    answered = at(3 * HOUR + 10)
+    approval = make_approval(run, status=ApprovalStatus.ANSWERED, answered_at=answered)
+    type(approval).objects.update(created_at=at(10))
+    return run
+
+
+def test_a_wait_much_longer_than_all_the_rest_is_drawn_short() -> None:
+    timeline = timeline_of(a_run_answered_after_hours())
+    (wait,) = (one for one in lane(timeline, "review").bars if one.kind == "person")
+    (work,) = lane(timeline, "publish").bars
+    assert wait.width < 15
+    assert work.width > 50
+    assert wait.words == "waited for a person 3 h"  # as long as it was
+    assert {kind: length for kind, _, length in timeline.totals}["person"] == "3 h"
+    assert len(timeline.breaks) == 1
+    told = [(tick.text, tick.is_break) for tick in timeline.ticks]
+    assert ("3 h", True) in told
+    assert ("+10 s", False) in told
+    places = [tick.percent for tick in timeline.ticks]
+    assert places == sorted(places)
+
+
+def test_bars_follow_each_other_on_an_axis_with_breaks() -> None:
+    timeline = timeline_of(a_run_answered_after_hours())
+    bars = [bar for one in timeline.lanes for bar in one.bars]
+    assert all(0 <= bar.x <= bar.x + bar.width <= 100.01 for bar in bars)
+    (work,) = lane(timeline, "publish").bars
+    assert work.x + work.width == pytest.approx(100, abs=0.1)
+
+
+def test_the_true_scale_is_a_link_away() -> None:
+    run = a_run_answered_after_hours()
+    timeline = timeline_of(run, scale=True)
+    assert timeline.is_to_scale
+    assert timeline.breaks == []
+    (work,) = lane(timeline, "publish").bars
+    assert work.width < 1
+    assert RunView.read({"scale": "true", "at": "2"}).query == "?at=2&scale=true"
+    assert RunView(scale=True).rescaled == "?"
+
+
+def test_a_short_wait_or_one_among_long_work_is_drawn_as_it_was() -> None:
+    short = a_run(Status.COMPLETED, ended=60)
+    an_attempt(short, 50, 60, Outcome.COMPLETED)
+    assert timeline_of(short).breaks == []
+    busy = a_run(Status.COMPLETED, ended=3 * HOUR)
+    an_attempt(busy, HOUR, 3 * HOUR, Outcome.COMPLETED)
+    assert timeline_of(busy).breaks == []
+    only = a_run(Status.PENDING)
+    assert timeline_of(only).breaks == []
+
+
+def test_a_wait_that_lasts_is_drawn_short_and_does_not_grow() -> None:
+    run = a_run(Status.WAITING)
+    an_attempt(run, 0, 10, Outcome.WAITING)
+    a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
+    approval = make_approval(run)
+    type(approval).objects.update(created_at=at(10))
+    timeline = timeline_of(run)
+    assert timeline.is_live
+    assert not timeline.grows
+    assert timeline.seconds_left == 60
+    assert lane(timeline, "review").bars[-1].x > 80
+
+
+def test_after_a_break_bars_grow_from_where_they_stand() -> None:
+    run = a_run(Status.RUNNING, created_at=timezone.now() - dt.timedelta(hours=2))
+    make_attempt(
+        run,
+        started_at=timezone.now() - dt.timedelta(seconds=20),
+        ended_at=None,
+        outcome="",
+    )
+    a_stage(run, "weigh", 0, None)
+    begun = timezone.now() - dt.timedelta(seconds=20)
+    run.stages.update(created_at=begun)
+    timeline = timeline_of(run)
+    (bar,) = lane(timeline, "weigh").bars
+    assert bar.end is None
+    assert timeline.grows
+    grown = timeline.now_ms - timeline.axis.saved
+    assert bar.left < grown < timeline.end_ms
+    assert bar.width == pytest.approx(100 * (grown - bar.left) / timeline.end_ms, abs=1)

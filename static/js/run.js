@@ -192,7 +192,9 @@
     const timeline = $("#run-timeline[data-live-axis='true']");
     if (!timeline) return;
     const end = Number(timeline.dataset.end);
-    const now = Date.now() + ahead - Date.parse(timeline.dataset.origin);
+    // what breaks of the axis leave out lies before whatever still grows
+    const { origin, shift } = timeline.dataset;
+    const now = Date.now() + ahead - Date.parse(origin) - Number(shift);
     for (const bar of timeline.querySelectorAll(".bar[data-to='']")) {
       const width = (100 * (Math.min(now, end) - bar.dataset.from)) / end;
       bar.setAttribute("width", `${Math.max(width, 0.25)}%`);

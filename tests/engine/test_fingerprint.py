@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 
+from project.env import ROOT
 from workflows.engine import State, Workflow, node, otherwise, predicate, when
 from workflows.engine.fingerprint import differences, type_text
 
@@ -63,6 +66,52 @@ def test_the_same_declaration_has_the_same_fingerprint() -> None:
         == a_workflow(title="Other", description="Words").fingerprint
     )
     assert len(a_workflow().fingerprint) == 16
+
+
+def checked(value: int) -> int:
+    return value
+
+
+Bounded = Annotated[int, BeforeValidator(checked), Field(ge=0)]
+
+
+class Bounds(BaseModel):
+    width: Bounded
+    height: Bounded | None = None
+    sides: tuple[Bounded, ...] = ()
+
+
+def test_what_checks_a_value_is_no_part_of_its_type() -> None:
+    told = "Bounds(width: int, height: int | None, sides: tuple[int, ...])"
+    assert type_text(Bounds) == told
+    assert type_text(Annotated[str, object()]) == "str"
+
+
+PRINT_ALL = """
+from workflows.definitions.classify_document import classify_document
+from workflows.definitions.reasoning import reasoning
+from workflows.definitions.summarize import summarize
+
+for workflow in (classify_document, reasoning, summarize):
+    print(workflow.name, workflow.fingerprint, workflow.shape)
+"""
+
+
+def test_another_process_finds_the_same_fingerprints() -> None:
+    """A run that waited over a restart goes on: nothing of a process is in them."""
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", PRINT_ALL],
+            capture_output=True,
+            check=True,
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed},
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert " at 0x" not in said[0]
 
 
 def a_state(annotations: dict[str, Any], **defaults: Any) -> type[State]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -90,6 +90,9 @@ def type_text(annotation: Any) -> str:
 
 
 def _type_text(annotation: Any, within: tuple[Any, ...]) -> str:
+    if get_origin(annotation) is Annotated:
+        # what checks a value is no part of its shape, and may read otherwise each time
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
         return " | ".join(_type_text(part, within) for part in get_args(annotation))
     if get_args(annotation):

@@ -144,7 +144,13 @@ class RunPage:
         tried = self.moment.rows(self.run.retries.all())[:MOST_ROWS]
         retries = concealed.of_run(self.run, tried)
         return timeline_of(
-            self.run, self.moment, self.rows, self.events, retries, usual_ms(self.run)
+            self.run,
+            self.moment,
+            self.rows,
+            self.events,
+            retries,
+            usual_ms(self.run),
+            to_scale=self.view.scale,
         )
 
     @property

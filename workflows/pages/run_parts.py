@@ -61,7 +61,7 @@ def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
     """Yield the parts of the page; parts that look the same are equal."""
     story = rights.of_the_story
     yield Part(run_id, FRAME, RunView(), rights)
-    yield Part(run_id, MOMENT, RunView(at=view.at), story)
+    yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), story)
     chosen = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, chosen, story)
     yield Part(

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import Retry, Run, StageStatus
 from workflows.pages.regions import tight
+from workflows.pages.run_axis import Axis, Idle, Tick, axis_of, ticks_of
 from workflows.pages.run_gaps import (
     CHILD,
     MOMENT,
@@ -47,12 +48,9 @@ LEAST_PERCENT = 0.25  # of the width, so that a short step can be seen
 FULL = 1.03  # what an axis is longer than what it shows
 ROOM = 1.25  # the axis of a live run grows by such steps, not with every drawing
 LEAST_MS = 1000.0
-TICKS = 6
-STEPS_MS = (
-    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000,
-    120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000,
-    28_800_000, 43_200_000, 86_400_000, 172_800_000, 432_000_000, 864_000_000,
-)  # fmt: skip
+REST_SECONDS = (
+    60.0  # after which the words of a wait that is drawn short are told again
+)
 SLOW, SLOW_MS = 2.0, 1000.0  # times the usual, and by so much: worth a word
 
 
@@ -68,6 +66,8 @@ class Bar:
     count: int = 1  # of bars that became this one
     x: float = 0.0  # percent of the axis
     width: float = 0.0
+    left: float = 0.0  # in milliseconds of the axis
+    right: float = 0.0
     words: str = ""
 
 
@@ -111,25 +111,17 @@ class Lane:
         return self.took_ms > max(self.usual_ms * SLOW, self.usual_ms + SLOW_MS)
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on the axis."""
-
-    ms: int
-    percent: float
-    text: str
-    anchor: str
-
-
 @dataclass
 class Timeline:
     """All lanes on one axis."""
 
     origin: dt.datetime
     now_ms: float
-    end_ms: float
+    end_ms: float  # of the axis
     is_live: bool
     lanes: list[Lane]
+    axis: Axis
+    is_to_scale: bool = False  # somebody asked for it, and it makes a difference
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -140,7 +132,12 @@ class Timeline:
                 tight(
                     render_to_string(
                         "runs/_lane.html",
-                        {"lane": lane, "number": number, "words": lane.words},
+                        {
+                            "lane": lane,
+                            "number": number,
+                            "words": lane.words,
+                            "breaks": self.breaks,
+                        },
                     )
                 ),
             )
@@ -155,25 +152,28 @@ class Timeline:
     @property
     def ticks(self) -> list[Tick]:
         """Return the marks of the axis."""
-        step = next((one for one in STEPS_MS if self.end_ms / one <= TICKS), 0)
-        if not step:
-            step = int(self.end_ms / TICKS)
-        marks = range(0, int(self.end_ms) + 1, step)
-        return [
-            Tick(
-                ms, self.percent(ms), span(ms / 1000) if ms else "0", _anchor(ms, self)
-            )
-            for ms in marks
-        ]
+        return list(ticks_of(self.axis, self.end_ms))
+
+    @property
+    def breaks(self) -> list[float]:
+        """Return the middles of the breaks, in percent."""
+        return [self.percent((one.start + one.end) / 2) for one in self.axis.breaks]
+
+    @property
+    def grows(self) -> bool:
+        """Tell whether bars go on growing on it: not while it ends in a break."""
+        return self.is_live and not self.axis.is_at_rest
 
     @property
     def seconds_left(self) -> float:
-        """Return how long the axis is long enough."""
-        return max(self.end_ms / FULL - self.now_ms, 0.0) / 1000 + 0.1
+        """Return how long the axis is long enough, and the words beside it are true."""
+        if self.axis.is_at_rest:
+            return REST_SECONDS
+        return max(self.end_ms / FULL - self.axis.at(self.now_ms), 0.0) / 1000 + 0.1
 
     def percent(self, ms: float) -> float:
-        """Return a place on the axis."""
-        return round(100 * ms / self.end_ms, 2)
+        """Return the place of a moment on the axis."""
+        return round(100 * self.axis.at(ms) / self.end_ms, 2)
 
     @property
     def totals(self) -> list[tuple[str, str, str]]:
@@ -191,12 +191,6 @@ class Timeline:
         ]
 
 
-def _anchor(ms: float, timeline: Timeline) -> str:
-    if not ms:
-        return "start"
-    return "end" if timeline.percent(ms) > 97 else "middle"  # noqa: PLR2004
-
-
 def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     run: Run,
     moment: Moment,
@@ -204,8 +198,10 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     events: Events,
     retries: Iterable[Retry],
     usual: Mapping[str, float],
+    *,
+    to_scale: bool = False,
 ) -> Timeline:
-    """Return the timeline of a run up to a moment."""
+    """Return the timeline of a run up to a moment; long waits short, or to scale."""
     clock = _Clock(run, moment)
     gaps = [gap for gap in gaps_of(run, events) if gap.start <= clock.now]
     starts = [gap.start for gap in gaps]
@@ -229,7 +225,10 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
         lane.visits += 1
         lane.took_ms = sum(clock.length(bar) for bar in bars if bar.kind == WORK)
         lane.is_under_way = any(bar.end is None for bar in bars)
-    timeline = clock.timeline([lane for lane in lanes.values() if lane.bars])
+    axis = axis_of(clock.idle(gaps), clock.now_ms)
+    shown = [lane for lane in lanes.values() if lane.bars]
+    timeline = clock.timeline(shown, Axis() if to_scale else axis)
+    timeline.is_to_scale = to_scale and bool(axis.breaks)
     for lane in timeline.lanes:
         _place(lane, timeline)
     return timeline
@@ -252,9 +251,11 @@ def _place(lane: Lane, timeline: Timeline) -> None:
 
 
 def _set(bar: Bar, timeline: Timeline) -> None:
-    end = timeline.now_ms if bar.end is None else min(bar.end, timeline.end_ms)
+    end = timeline.now_ms if bar.end is None else bar.end
+    bar.left = timeline.axis.at(bar.start)
+    bar.right = min(timeline.axis.at(end), timeline.end_ms)
     bar.x = timeline.percent(bar.start)
-    width = max(timeline.percent(end) - bar.x, LEAST_PERCENT)
+    width = max(round(100 * bar.right / timeline.end_ms, 2) - bar.x, LEAST_PERCENT)
     bar.width = round(min(width, 100 - bar.x), 2)
 
 
@@ -343,14 +344,22 @@ class _Clock:
             return row.began + dt.timedelta(milliseconds=row.duration_ms)
         return attempt_ended
 
-    def timeline(self, lanes: list[Lane]) -> Timeline:
-        end = max(self.now_ms, LEAST_MS if self.is_live else 1.0)
-        if self.is_live:
+    def idle(self, gaps: Sequence[Gap]) -> Iterator[Idle]:
+        """Yield the spans in which the run stood still, up to now."""
+        for gap in gaps:
+            bar = self.bar(gap.kind, gap.start, gap.end)
+            end = self.now_ms if bar.end is None else bar.end
+            if end > bar.start:
+                yield Idle(bar.start, end, lasts=bar.end is None)
+
+    def timeline(self, lanes: list[Lane], axis: Axis) -> Timeline:
+        end = max(axis.at(self.now_ms), LEAST_MS if self.is_live else 1.0)
+        if self.is_live and not axis.is_at_rest:
             grown = LEAST_MS
             while grown < end * FULL:
                 grown *= ROOM
             end = round(grown)
-        return Timeline(self.origin, self.now_ms, end, self.is_live, lanes)
+        return Timeline(self.origin, self.now_ms, end, self.is_live, lanes, axis)
 
 
 def _joined(bars: Sequence[Bar], near: float) -> Iterator[Bar]:

@@ -14,6 +14,7 @@ from workflows.models import Level
 
 MOST_DIGITS = 9
 MOST_NAME = 200  # characters of a node's name
+TRUE = "true"
 MOST_FIND = 200  # characters looked for in the log
 
 
@@ -26,6 +27,7 @@ class RunView:
     edge: tuple[str, int] | None = None  # its decisions are shown
     level: int = 0  # least of the log lines
     find: str = ""  # a text in them
+    scale: bool = False  # the timeline is drawn to scale, long waits are not shortened
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> RunView:
@@ -37,6 +39,7 @@ class RunView:
             edge=_edge(query.get("edge", "")),
             level=level if level in Level.values else 0,
             find=_clean(query.get("find", ""), MOST_FIND).strip(),
+            scale=query.get("scale", "") == TRUE,
         )
 
     @property
@@ -48,6 +51,7 @@ class RunView:
             "edge": f"{self.edge[0]}.{self.edge[1]}" if self.edge else "",
             "level": str(self.level or ""),
             "find": self.find,
+            "scale": TRUE if self.scale else "",
         }
         told = urlencode({name: text for name, text in values.items() if text})
         return f"?{told}" if told else ""
@@ -60,6 +64,11 @@ class RunView:
     def moved(self, at: int | None) -> str:
         """Return the query for the same at another moment; "?" for now and all of it."""
         return replace(self, at=at).query or "?"
+
+    @property
+    def rescaled(self) -> str:
+        """Return the query of the other scale of the timeline."""
+        return replace(self, scale=not self.scale).query or "?"
 
     @property
     def unselected(self) -> str:
