@@ -33,8 +33,8 @@ def main() -> None:
                 sys.stdout.flush()
 
 
-def prepare(home: Path, kind: str) -> None:
-    """Set up Django on a new database."""
+def prepare(home: Path, kind: str, **settings: str) -> None:
+    """Set up Django on a new database; settings are environment variables."""
     os.environ |= {
         "DATA_DIR": str(home),
         "DJANGO_SETTINGS_MODULE": "project.settings",
@@ -45,6 +45,7 @@ def prepare(home: Path, kind: str) -> None:
     if kind == "pg":
         server = os.environ.get("PERF_PG_URL") or postgres(home)
         os.environ["DATABASE_URL"] = empty_database(server)
+    os.environ |= settings
     import django  # noqa: PLC0415 - after the environment is set
 
     django.setup()

