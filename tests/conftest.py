@@ -175,6 +175,14 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def no_outage_is_remembered() -> None:
+    """Let an outage that a test makes mean nothing to the next."""
+    if outages := sys.modules.get("workflows.execution.outages"):
+        for outage in (outages.database, outages.changes, outages.messages):
+            outage.forget()
+
+
+@pytest.fixture(autouse=True)
 def nobody_has_asked_too_often() -> None:
     """Forget how often people asked in other tests: their ids are given out again."""
     if rates := sys.modules.get("workflows.pages.rates"):

@@ -135,7 +135,8 @@ async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
         run = await reaches((await launch(document)).pk, Status.WAITING)
         asked = await in_database(run.approvals.get)
         answer = {"outcome": "publish", "level": "TOP SECRET", "caveats": "NOFORN"}
-        await in_database(system.answer, run.pk, answer, by=alice)
+        why = "The stamp says so."
+        await in_database(system.answer, run.pk, answer, by=alice, comment=why)
         run = await ended(run.pk)
     assert asked.evidence["recommendation"] == "REVIEW"
     assert "looks TOP SECRET" in asked.question

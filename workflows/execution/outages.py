@@ -92,6 +92,10 @@ class Outage:
         since, self._since, self._ended = self._since, None, time.monotonic()
         logger.warning("%s after %.1f s.", self._over, self._ended - since)
 
+    def forget(self) -> None:
+        """Be as if nothing had ever been amiss."""
+        self._since = self._ended = None
+
     def within(self, seconds: float) -> bool:
         """Tell whether it is amiss, or was within so many seconds."""
         if self._since is not None:
