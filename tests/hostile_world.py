@@ -277,7 +277,9 @@ def _questions(
 
 
 def _agents(run: Run, person: User) -> tuple[Provider, Agent]:
-    provider = Provider.objects.create(name="p", base_url="http://localhost/v1")
+    provider = Provider.objects.create(
+        name="p", base_url="http://localhost/v1", tries=1, is_enabled=False
+    )
     agent = Agent.objects.create(name="a", provider=provider, model="m")
     Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     for status in CallStatus.values:

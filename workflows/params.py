@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -16,8 +17,6 @@ from workflows.errors import ApprovalNotFound, InvalidParams
 from workflows.models import Agent, Document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from workflows.access import Person
     from workflows.registry import Known
 
@@ -104,11 +103,28 @@ def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
             return _sized(freeze(dict(given)))
         checks = adapter(kind)
         value = checks.validate_python(dict(given))
-        return _sized(freeze(checks.dump_python(value, mode="json")))
+        told = checks.dump_python(value, mode="json")
+        _must_be_numbers(checks.dump_python(value), "")
+        return _sized(freeze(told))
     except ValidationError as error:
         raise InvalidParams(_messages(error)) from error
     except NotSerialisable as error:
         raise InvalidParams({error.path.split(".")[0]: [str(error)]}) from error
+    except (ValueError, RecursionError) as error:  # what pydantic cannot write
+        sentence = f"These values cannot be kept as JSON: {error}."
+        raise InvalidParams({"": [sentence]}) from error
+
+
+def _must_be_numbers(value: Any, path: str) -> None:
+    """Raise NotSerialisable for what is no number: pydantic would write it as null."""
+    if isinstance(value, float):
+        freeze(value, path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _must_be_numbers(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            _must_be_numbers(item, f"{path}.{index}" if path else str(index))
 
 
 def _sized(values: Mapping[str, Any]) -> dict[str, Any]:

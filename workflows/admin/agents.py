@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.db.models import JSONField
 from django.utils.safestring import SafeString
 
 from workflows.admin.reading import ReadingAdmin, run_link
@@ -20,6 +21,7 @@ from workflows.models import (
     Provider,
 )
 from workflows.pages.agent_forms import AgentForm, ProviderForm
+from workflows.pages.fields import JsonField
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -92,6 +94,7 @@ class BudgetAdmin(ToldAdmin):
     list_display = ("name", "scope", "workflow_name", "tokens", "cost", "is_enabled")
     list_filter = ("scope", "is_enabled")
     exclude = ("created_at",)
+    formfield_overrides: ClassVar = {JSONField: {"form_class": JsonField}}
 
 
 @admin.register(BudgetRaise)

@@ -6,8 +6,10 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,12 +18,13 @@ from workflows import access
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from workflows.models import Run
 
 MOST_COUNTED = 10_000  # rows; a longer list is counted no further
 ROWS = 50  # on one page
+NO_ROWS = "Nothing was done: what was chosen is no longer there."
 
 
 class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type checkers only
@@ -82,6 +85,16 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
     ) -> bool:
         """Refuse: runs are deleted on their page, with a reason."""
         return False
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *where: Any, **more: Any
+    ) -> HttpResponse | None:
+        """Do what was chosen; ids that are none are nobody's."""
+        try:
+            return super().response_action(request, queryset, *where, **more)
+        except (ValidationError, ValueError, OverflowError):
+            self.message_user(request, NO_ROWS, messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
 
 
 def run_link(run: Run | None) -> SafeString | str:

@@ -349,8 +349,11 @@ def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in its own words, or its type where it has none."""
-    return str(error) or type(error).__name__
+    """Return an error in its own words, or its type where it has none, or fails at them."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return f"{type(error).__name__}, which failed to say more"
 
 
 def caused_by(error: BaseException, kind: type[BaseException]) -> bool:

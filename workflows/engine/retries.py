@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .context import NodeContext
-from .errors import DefinitionError, NodeTimedOut
+from .errors import DefinitionError, NodeTimedOut, describe
 from .events import EventType
 from .state import State
 
@@ -101,7 +101,7 @@ async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
             "iteration": context.iteration,
             "try": context.try_number,
             "of": retry.attempts,
-            "error": str(error) or type(error).__name__,
+            "error": describe(error),
             "wait_seconds": seconds,
         }
         | ({} if context.item is None else {"item_index": context.item}),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.errors import WorkflowNotFound
 from workflows.pages.concealed import HIDDEN, is_concealed
-from workflows.pages.values import DEEPEST, at
+from workflows.pages.values import DEEPEST, at, is_key
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -113,8 +113,13 @@ def _fields(text: str) -> Iterator[Field]:
     for part in text.replace("\x00", "")[: MOST_FIELDS * LONGEST_FIELD].split(","):
         name = part.strip()
         column, *path = (key.strip() for key in name.split("."))
-        fits = column in {"params", "result"} and 0 < len(path) < DEEPEST and all(path)
-        if fits and name not in seen and len(seen) < MOST_FIELDS:
+        fits = column in {"params", "result"} and 0 < len(path) < DEEPEST
+        if (
+            fits
+            and all(map(is_key, path))
+            and name not in seen
+            and len(seen) < MOST_FIELDS
+        ):
             seen.add(name)
             yield Field(name, column, tuple(path))
 

@@ -24,7 +24,6 @@ from collections.abc import (
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -40,6 +39,7 @@ from workflows.pages.lists import LISTS
 from workflows.pages.outage import BROKEN, TRY_AGAIN_LATER
 from workflows.pages.regions import Region, difference, drawn
 from workflows.pages.renders import Drawing, drawings
+from workflows.pages.run_filters import read_query
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import FRAME, MOMENT, Part, parts_of, render_part
 from workflows.pages.run_view import RunView
@@ -145,7 +145,7 @@ class LivePage(AsyncWebsocketConsumer):
             self.note({})
         elif text_data and text_data.startswith(SEE):
             query = text_data[len(SEE) :][:MOST_SEEN].lstrip("?")
-            self.see(dict(parse_qsl(query)))
+            self.see(read_query(query))
             self._watch()
             self._again.set()
 
@@ -311,7 +311,7 @@ class RunSocket(LivePage):
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
         self._words: Hashable = ("words", self.run_id, False)
         self.showing = str(self.run_id)
-        self.see(dict(parse_qsl(self.scope["query_string"].decode())))
+        self.see(read_query(self.scope["query_string"]))
         await super().connect()
 
     async def prepare(self) -> bool:
@@ -352,7 +352,7 @@ class ListSocket(LivePage):
     async def prepare(self) -> bool:
         """Read which list with which filters, and what the person may do."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
-        self.query = dict(parse_qsl(self.scope["query_string"].decode()))
+        self.query = read_query(self.scope["query_string"])
         self.sight = await in_database(access.sight_of, self.person)
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 

@@ -14,8 +14,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.utils import timezone
 
+from workflows.engine.errors import NotSerialisable
+from workflows.engine.frozen import freeze
 from workflows.models import Agent
 from workflows.pages.words import in_words
 
@@ -38,11 +41,27 @@ class JsonField(forms.JSONField):
         return "" if value is None else super().prepare_value(value)
 
     def to_python(self, value: Any) -> Any:
-        """Return the value. Raises ValidationError, also for absurd nesting."""
+        """Return the value. Raises ValidationError, also for what no row can hold."""
         try:
-            return super().to_python(value)
+            found = super().to_python(value)
+            freeze(found)
         except RecursionError as error:
             raise ValidationError("This is nested too deeply.") from error
+        except NotSerialisable as error:
+            raise ValidationError(str(error)) from error
+        except ValueError as error:  # a number of too many digits
+            raise ValidationError("Enter a valid JSON.") from error
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what the form shows again: what cannot be read, as it was sent."""
+        try:
+            found = super().bound_data(data, initial)
+            if not isinstance(found, InvalidJSONInput):
+                freeze(found)
+        except (ValueError, RecursionError, NotSerialisable):
+            return InvalidJSONInput(data)
+        return found
 
 
 class LinesField(forms.CharField):

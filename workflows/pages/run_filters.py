@@ -124,8 +124,10 @@ def id_in(text: str) -> UUID | None:
         return None
 
 
-def read_query(text: str) -> dict[str, str]:
-    """Return what a query string says, the last word of each name."""
+def read_query(text: str | bytes) -> dict[str, str]:
+    """Return what a query string says, the last word of each name, whatever it is made of."""
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
     try:
         return dict(parse_qsl(text[:MOST_QUERY], max_num_fields=MOST_NAMES))
     except ValueError:

@@ -113,8 +113,9 @@ def prompt_in(text: str) -> str | None:
     """Return the question of a message of the page, None for anything else."""
     try:
         sent = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     body = sent.get("body") if isinstance(sent, dict) else None
     prompt = body.get("prompt") if isinstance(body, dict) else None
-    return prompt if isinstance(prompt, str) else None
+    # JSON can say half a surrogate pair; nothing else can
+    return prompt.encode(errors="replace").decode() if isinstance(prompt, str) else None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LONGEST = 500  # characters
 MOST = 5  # conditions
+FURTHEST = 1_000_000  # place in a list
 DEEPEST = 8  # keys of a path
 AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 
@@ -68,6 +69,15 @@ def at(column: str, path: Sequence[str]) -> Combinable:
     return inner  # type: ignore[no-any-return]
 
 
+def is_key(text: str) -> bool:
+    """Tell whether databases take a text as the name of a value, or its place in a list."""
+    try:
+        place = int(text)
+    except ValueError:
+        return bool(text)
+    return text.isascii() and text.isdigit() and place < FURTHEST
+
+
 def read(text: str, columns: Sequence[str], *, column: str = "") -> list[Condition]:
     """Return the conditions of a text. Raises BadCondition with a sentence.
 
@@ -88,7 +98,7 @@ def _one(text: str, columns: Sequence[str], column: str) -> Condition:
     name, equals, wanted = text.partition("=")
     path = [column] * bool(column) + [key.strip() for key in name.strip().split(".")]
     example = f"{columns[0]}.name = value" if not column else "name = value"
-    if not equals or not all(path) or len(path) < 2:  # noqa: PLR2004 - column and key
+    if not equals or not all(map(is_key, path)) or len(path) < 2:  # noqa: PLR2004 - column and key
         raise BadCondition(f"Write it as “{example}”.")
     if path[0] not in columns:
         raise BadCondition(f"Begin with {' or '.join(columns)}, as in “{example}”.")
