@@ -181,17 +181,19 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
 def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
         until = f"It can be answered until {_at(run.wake_at)}." if run.wake_at else ""
+        may = run.workflow_name in (sight.approve & sight.read)
+        who = "Anyone here may answer. " if may else "It is for others to answer. "
         who = (
             f"Members of {' or '.join(approval.groups)} may answer. "
             if approval.groups
-            else "Anyone here may answer. "
+            else who
         )
         return Notice(
             "warn",
             "Waits for a person.",
             f"{who}{until}",
-            "#run-approval",
-            "Answer",
+            "#run-approval" if may else "",
+            "Answer" if may else "",
             lead="Asked",
             at=approval.created_at,
         )

@@ -39,6 +39,7 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
         "fields": known_fields(context["filters"].workflow, request.user),
         "views": views_of(request.user),
         "most": bulk.MOST,
+        "may_operate": access.sight_of(request.user).operate.is_any,
     }
     return render(request, "runs/list.html", context)
 
