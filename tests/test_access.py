@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
 from project.env import ROOT
+from tests.crafted_pdfs import many_pages
 from tests.factories import (
     make_approval,
     make_document,
@@ -22,13 +26,16 @@ from tests.factories import (
 )
 from workflows import access, roles
 from workflows.access import ALL, EVERYTHING, NONE, NOTHING, Names, Sight
+from workflows.engine.errors import Paused
 from workflows.errors import (
     InvalidParams,
     NotAllowed,
     RunNotFound,
     WorkflowNotFound,
 )
+from workflows.execution.pauses import start_child
 from workflows.models import DocumentUse, Run, Status, WorkflowRight
+from workflows.runtime.library import store_document
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -372,3 +379,36 @@ def test_nobody_launches_with_a_document_they_may_not_see() -> None:
     assert DocumentUse.objects.filter(document=other_document).count() == 2
     assert run.launched_by == other
     assert other_document in access.documents_seen(mine)
+
+
+def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_first(
+    closed: None,
+) -> None:
+    content = many_pages(1)
+    first = store_document("secret.pdf", BytesIO(content), by=person(roles.LAUNCHER))
+    DocumentUse.objects.create(document=first, workflow_name=THEIRS)
+    give(THEIRS, team("nobody"), "see")
+    later = person(roles.LAUNCHER)
+    assert first not in access.documents_seen(later)
+    again = store_document("mine.pdf", BytesIO(content), by=later)
+    assert again.pk == first.pk
+    assert not again.already_stored
+    assert first in access.documents_seen(later)
+    assert store_document("mine.pdf", BytesIO(content), by=later).already_stored
+
+
+def test_a_child_notes_its_documents_as_well() -> None:
+    document = make_document()
+    paused = Paused("subworkflow", workflow=THEIRS, params={"d": str(document.pk)})
+    start_child(make_run(status=Status.WAITING, waiting_for="subworkflow"), paused)
+    assert document.uses.get().workflow_name == THEIRS
+
+
+def test_documents_of_runs_before_are_found_by_the_migration() -> None:
+    document = make_document()
+    make_run(params={"deep": [{"document": str(document.pk)}]})
+    migration = importlib.import_module(
+        "workflows.migrations.0009_roles_and_document_uses"
+    )
+    migration.find_uses(apps, None)
+    assert document.uses.get().workflow_name == OURS

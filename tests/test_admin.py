@@ -18,13 +18,14 @@ from tests.factories import (
     make_decision,
     make_document,
     make_intervention,
+    make_role,
     make_run,
     make_stage,
     make_user,
     make_worker,
 )
 from workflows.admin.deeds import MOST_AT_ONCE
-from workflows.models import Intervention, Run, Status
+from workflows.models import Intervention, Run, Status, WorkflowRight
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -197,3 +198,62 @@ def test_who_may_only_look_is_offered_no_deeds(
     given = {"action": "cancel_selected", "_selected_action": [str(run.pk)]}
     page.post(RUNS, {**given, "confirmed": "1", "reason": "sneaky"})
     assert Run.objects.get().status == Status.PENDING
+
+
+# Rights ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeper(sign_in: SignIn) -> Client:
+    """Return the browser of one who keeps rights and accounts, and is no superuser."""
+    person = make_user("keeper", is_staff=True)
+    person.groups.add(make_role("admin"))
+    return sign_in(person)
+
+
+def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
+    group = make_role("reviewers")
+    given = {
+        "workflow_name": "classify-document",
+        "group": group.pk,
+        "may_see": "on",
+        "may_approve": "on",
+    }
+    answer = keeper.post("/admin/workflows/workflowright/add/", given)
+    assert answer.status_code == 302
+    right = WorkflowRight.objects.get()
+    assert (right.may_see, right.may_launch, right.may_approve) == (True, False, True)
+    told = Intervention.objects.get(action="give rights")
+    assert told.actor_name == "keeper"
+    assert "classify-document for reviewers: see, approve" in told.reason
+    keeper.post(f"/admin/workflows/workflowright/{right.pk}/delete/", {"post": "yes"})
+    assert not WorkflowRight.objects.exists()
+    assert Intervention.objects.filter(action="take rights").exists()
+
+
+def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
+    given = {"workflow_name": "classify-document", "group": ""}
+    answer = keeper.post("/admin/workflows/workflowright/add/", given)
+    assert "Tick at least one right" in answer.content.decode()
+    assert not WorkflowRight.objects.exists()
+
+
+def test_nobody_rises_to_a_superuser_by_keeping_accounts(
+    keeper: Client, admin: User
+) -> None:
+    me = User.objects.get(username="keeper")
+    for person in (me, make_user("other")):
+        path = f"/admin/auth/user/{person.pk}/change/"
+        assert 'name="is_superuser"' not in keeper.get(path).content.decode()
+        form = {"username": person.username, "is_active": "on", "is_staff": "on"}
+        form |= {"is_superuser": "on", "groups": [make_role("admin").pk]}
+        form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+        keeper.post(path, form)
+        person.refresh_from_db()
+        assert not person.is_superuser
+    for page in ("change", "delete", "password"):
+        path = f"/admin/auth/user/{admin.pk}/{page}/"
+        assert keeper.post(path, {"post": "yes", "is_active": ""}).status_code == 403
+    bulk = {"action": "delete_selected", "_selected_action": [admin.pk], "post": "yes"}
+    keeper.post("/admin/auth/user/", bulk)
+    assert User.objects.filter(pk=admin.pk, is_active=True).exists()

@@ -205,7 +205,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     - `question`: a template of the state, as in "Is “{s.label}” right?".
     - `answer`: the pydantic model of the answer; it becomes the form.
     - `within`: how long to wait; then `on_expiry` is the answer, or the run fails without one.
-    - `groups`: whose members may answer; everyone who may see the run, if empty.
+    - `groups`: whose members may answer; all who may approve the workflow's runs, if empty.
     - `show`: a function of the state that gives JSON of what the person should look at.
     """
     return Approval(
