@@ -77,6 +77,7 @@ def profile(
 def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResponse:
     """Delete a profile; runs keep what they were launched with."""
     access.require(access.may_manage_agents(request.user), MANAGE)
+    system.find_workflow(name, by=request.user)
     found = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
     found.delete()
     audit.note("delete profile", by=request.user, reason=f"{name}: {found.name}")
