@@ -193,6 +193,18 @@ def test_rights_are_looked_up_once(django_assert_max_num_queries: object) -> Non
         access.sight_of(user)
 
 
+def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None:
+    give(THEIRS, team(), "see")
+    ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
+    seen = access.those_seen(person(), Run.objects.all())
+    assert set(seen) == {ours}
+    assert " IN (" in str(seen.query)
+    assert "NOT" not in str(seen.query).partition("WHERE")[2]
+    everything = access.those_seen(person(is_superuser=True), Run.objects.all())
+    assert set(everything) == {ours, theirs}
+    assert "WHERE" not in str(everything.query)
+
+
 # What a row may say ----------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -245,7 +246,11 @@ def test_nobody_rises_to_a_superuser_by_keeping_accounts(
     for person in (me, make_user("other")):
         path = f"/admin/auth/user/{person.pk}/change/"
         assert 'name="is_superuser"' not in keeper.get(path).content.decode()
-        form = {"username": person.username, "is_active": "on", "is_staff": "on"}
+        form: dict[str, Any] = {
+            "username": person.username,
+            "is_active": "on",
+            "is_staff": "on",
+        }
         form |= {"is_superuser": "on", "groups": [make_role("admin").pk]}
         form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
         keeper.post(path, form)

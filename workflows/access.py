@@ -8,6 +8,7 @@ deed; pages, sockets and admin read rows of many runs through `those_seen`.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,7 +17,8 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
-from workflows.models import Document, DocumentUse, WorkflowRight
+from workflows.models import Document, DocumentUse, RunTally, WorkflowRight
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +35,7 @@ KEPT = (
     "_signalbox_sight"  # what was found is kept on the person, as Django keeps theirs
 )
 OPEN = "open"
+LOOK_SECONDS = 60  # for which it is taken as known which workflows have ever run
 
 
 # Sets of workflows ----------------------------------------------------------------------
@@ -208,7 +211,32 @@ def those_seen(
     """
     sight = sight_of(person)
     names = sight.read if read else sight.see
-    return rows if names.are_all else rows.filter(names.q(field))
+    if names.are_all:
+        return rows
+    if names.all_but:  # an index answers which it is, and not which it is not
+        names = Names(known_names() - names.names)
+    return rows.filter(names.q(field))
+
+
+def known_names() -> frozenset[str]:
+    """Return the workflows that are installed, or have ever run.
+
+    Those that ran are looked up now and then: only an installed one begins to.
+    """
+    now = time.monotonic()
+    if now >= _ever_ran.until:
+        counted = RunTally.objects.order_by().values_list("workflow_name", flat=True)
+        _ever_ran.names = frozenset(counted.distinct())
+        _ever_ran.until = now + LOOK_SECONDS
+    return _ever_ran.names | {one.name for one in registry.list()}
+
+
+class _EverRan:
+    names: frozenset[str] = frozenset()
+    until = float("-inf")  # on the monotonic clock
+
+
+_ever_ran = _EverRan()
 
 
 def documents_seen(person: Person) -> QuerySet[Document]:
