@@ -80,9 +80,10 @@ def measure(home: Path, name: str, kind: str) -> dict[str, Any]:
     """Return what one workload measured, on empty tables."""
     from bench.gauges import loop_ms, syncs_per_second  # noqa: PLC0415
     from bench.workloads import WORKLOADS, Bench  # noqa: PLC0415
-    from workflows.models import Run  # noqa: PLC0415
+    from workflows.models import Decision, Run, Stage  # noqa: PLC0415
 
-    Run.objects.all().delete()
+    for model in (Stage, Decision, Run):
+        model.objects.all().delete()
     figures = asyncio.run(Bench(WORKLOADS[name]).run())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
     return {

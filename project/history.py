@@ -1,4 +1,4 @@
-"""Settings of what is kept: the keys that seal the history."""
+"""Settings of what is kept: the keys that seal the history, and letting go of it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ class Keeping(BaseSettings):
         (),
         description="Secrets that seal the history, at least 50 characters each, the "
         "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",
+    )
+
+    retention_runs: bool = Field(
+        True,
+        description="Workers let go of what the rules of retention say, one worker at a "
+        "time, each hour. Off: only `manage.py prune` does.",
     )
 
     @field_validator("history_keys")

@@ -24,6 +24,7 @@ SECRET_KEY = (
 )
 
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
+RETENTION_RUNS = ENV.retention_runs
 HISTORY_KEYS = [key.get_secret_value() for key in ENV.history_keys]
 
 # Where to listen, and who may be asked for ------------------------------------------

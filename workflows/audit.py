@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
 
-    from workflows.models import Run, SavedView
+    from workflows.models import RemovedRun, Run, SavedView
 
 MOST_ADDRESS = 45  # characters: the longest IPv6 address as text
 
@@ -68,6 +68,16 @@ def record(run: Run, action: str, **facts: Any) -> Intervention:
     Takes what `entry` takes.
     """
     row = entry(run, action, **facts)
+    chains.append(row)
+    return row
+
+
+def record_removed(
+    removed: RemovedRun, action: str, *, by: AbstractBaseUser | None, reason: str
+) -> Intervention:
+    """Append what was done to what is left of a run that was removed."""
+    row = _deed(action, by=by, reason=reason, changed=None)
+    row.run_id, row.workflow_name = removed.pk, removed.workflow_name
     chains.append(row)
     return row
 

@@ -11,6 +11,7 @@ RequestError
 ├─ InvalidSort        400   a list cannot be sorted by that
 ├─ InvalidLabel       422   that is no label
 ├─ InvalidView        422   a view cannot be kept like that
+├─ PayloadRemoved     409   what it would need was let go
 ├─ ReasonMissing      422   a person has to say why
 └─ InvalidParams      422   with one message a field
 """
@@ -24,7 +25,7 @@ from workflows.engine.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workflows.models import Run
+    from workflows.models import RemovedRun, Run
 
 
 class NotFound(RequestError):
@@ -49,6 +50,25 @@ class RunNotFound(NotFound):
     def __init__(self, run_id: object) -> None:
         """Name the id that was asked for."""
         super().__init__(f"There is no run {run_id}. It may have been deleted.")
+
+
+class RunRemoved(RunNotFound):
+    """The run was there, and was removed."""
+
+    def __init__(self, removed: RemovedRun) -> None:
+        """Say which it was, when it went, and by whom."""
+        NotFound.__init__(
+            self,
+            f"Run {removed.pk} of {removed.workflow_name} was removed on"
+            f" {removed.removed_at:%Y-%m-%d} by {removed.removed_by_name}."
+            + (" Its decisions are kept." if removed.keeps_history else ""),
+        )
+
+
+class PayloadRemoved(RequestError):
+    """The run cannot go on: retention removed its states."""
+
+    status = 409
 
 
 class ReasonMissing(RequestError):

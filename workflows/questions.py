@@ -13,9 +13,14 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from workflows import access, comparing, listing
-from workflows.errors import ApprovalNotFound, RunNotFound, WorkflowNotFound
+from workflows.errors import (
+    ApprovalNotFound,
+    RunNotFound,
+    RunRemoved,
+    WorkflowNotFound,
+)
 from workflows.execution import changes, places
-from workflows.models import Approval, Decision, Run, Stage
+from workflows.models import Approval, Decision, RemovedRun, Run, Stage
 from workflows.registry import Known, Registry, registry
 
 if TYPE_CHECKING:
@@ -80,11 +85,21 @@ class Questions:
             run: Run = Run.objects.select_related("launched_by", "parent").get(
                 pk=run_id
             )
-        except (Run.DoesNotExist, ValidationError, ValueError) as error:
+        except Run.DoesNotExist as error:
+            raise self._not_found(run_id, by) from error
+        except (ValidationError, ValueError) as error:
             raise RunNotFound(run_id) from error
         if by is not None and not access.may_view_run(by, run):
             raise RunNotFound(run_id)
         return run
+
+    @staticmethod
+    def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:
+        """Return what is said of a run that is not there: that it was, to who might know."""
+        removed = RemovedRun.objects.filter(pk=run_id).first()
+        if removed and (by is None or access.may_see(by, removed.workflow_name)):
+            return RunRemoved(removed)
+        return RunNotFound(run_id)
 
     def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
         """Return the stages of a run in order. Raises RunNotFound."""

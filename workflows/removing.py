@@ -19,10 +19,14 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
         raise InvalidStatus(run, wanted="deleted; cancel it first")
     deed = audit.record(run, "delete", by=by, reason=reason)
     keep_what_is_left(run, by_name=deed.actor_name, reason=reason)
+    run.stages.all().delete()
+    run.decisions.all().delete()
     run.delete()
 
 
-def keep_what_is_left(run: Run, *, by_name: str, reason: str) -> RemovedRun:
+def keep_what_is_left(
+    run: Run, *, by_name: str, reason: str, keeps_history: bool = False
+) -> RemovedRun:
     """Write down what a run was, with the heads of its chains as they are now."""
     chain, deeds = Run.objects.values_list("chain", "deeds").get(pk=run.pk)
     return RemovedRun.objects.create(
@@ -34,6 +38,7 @@ def keep_what_is_left(run: Run, *, by_name: str, reason: str) -> RemovedRun:
         completed_at=run.completed_at,
         removed_by_name=by_name,
         reason=reason,
+        keeps_history=keeps_history,
         chain=chain,
         deeds=deeds,
     )

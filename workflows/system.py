@@ -33,6 +33,7 @@ from workflows.errors import (
     FingerprintChanged,
     InvalidStatus,
     NotAllowed,
+    PayloadRemoved,
 )
 from workflows.execution import live, queue
 from workflows.models import (
@@ -46,6 +47,7 @@ from workflows.models import (
 )
 from workflows.params import check_params
 from workflows.questions import Questions
+from workflows.retention.golden import keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,12 +167,15 @@ class System(Questions):
             audit.require_reason(reason, by=by)
             if run.status not in RESUMABLE:
                 raise InvalidStatus(run, wanted="resumed")
+            if run.payload_removed_at is not None:
+                raise PayloadRemoved
             workflow = self.find_workflow(run.workflow_name)
             if not workflow.accepts(run.fingerprint):
                 before = GraphShape.from_json(run.graph)
                 raise FingerprintChanged(run, workflow.differences(before))
             kept = {"secrets": secrets.encrypt({"token": token})} if token else {}
-            if not Run.objects.filter(pk=run.pk).resume(**kept):
+            whole = Run.objects.filter(pk=run.pk, payload_removed_at=None)
+            if not whole.resume(**kept):
                 raise InvalidStatus(self.find_run(run_id), wanted="resumed")
             audit.record(run, "resume", by=by, reason=reason, after=Status.PENDING)
             live.pending_on_commit()
@@ -189,6 +194,24 @@ class System(Questions):
             audit.require_reason(reason, by=by)
             removing.delete(run, by=by, reason=reason)
             live.changed_on_commit(UUID(str(run_id)))
+
+    def keep(
+        self,
+        run_id: UUID | str,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+        golden: bool = True,
+    ) -> Run:
+        """Keep a run whatever the rules of retention say, or no longer.
+
+        Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
+        """
+        with transaction.atomic():
+            run = self._operable(run_id, by)
+            audit.require_reason(reason, by=by)
+            keep(run, golden, by=by, reason=reason)
+        return self.find_run(run_id)
 
     def label(
         self,

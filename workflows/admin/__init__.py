@@ -6,9 +6,25 @@ System, so that each change has its reason and its audit row.
 
 from django.contrib import admin
 
-from workflows.admin import agents, history, library, operations, rights, runs
+from workflows.admin import (
+    agents,
+    history,
+    library,
+    operations,
+    retention,
+    rights,
+    runs,
+)
 
-__all__ = ["agents", "history", "library", "operations", "rights", "runs"]
+__all__ = [
+    "agents",
+    "history",
+    "library",
+    "operations",
+    "retention",
+    "rights",
+    "runs",
+]
 
 admin.site.site_header = "Signalbox administration"
 admin.site.site_title = "Signalbox"

@@ -41,6 +41,7 @@ class Result:
 
 CANCEL = Deed("cancel_selected", "Cancel", "cancelled", system.cancel)
 RESUME = Deed("resume_selected", "Resume", "resumed", system.resume)
+KEEP = Deed("keep_selected", "Keep", "kept for good", system.keep)
 
 
 def answer(

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from workflows import access
-from workflows.admin.deeds import CANCEL, RESUME, Deed, answer
+from workflows.admin.deeds import CANCEL, KEEP, RESUME, Deed, answer
 from workflows.admin.reading import ReadingAdmin, as_json, run_link
 from workflows.models import Approval, Intervention, Run
 from workflows.pages.run_filters import id_in
@@ -43,7 +43,7 @@ class RunAdmin(ReadingAdmin):
     search_help_text = "The whole id, or part of a workflow, a worker or an error."
     ordering = ("-id",)
     object_history_template = "admin/workflows/run/history.html"
-    actions = ("cancel_selected", "resume_selected")
+    actions = ("cancel_selected", "resume_selected", "keep_selected")
     fields = (
         "page",
         "workflow_name",
@@ -133,6 +133,13 @@ class RunAdmin(ReadingAdmin):
     ) -> HttpResponse | None:
         """Ask for the reason, then resume each and tell what came of it."""
         return self._do(request, runs, RESUME)
+
+    @admin.action(description="Keep the selected runs", permissions=["operate"])
+    def keep_selected(
+        self, request: HttpRequest, runs: QuerySet[Run]
+    ) -> HttpResponse | None:
+        """Ask for the reason, then let no retention touch them."""
+        return self._do(request, runs, KEEP)
 
     def _do(
         self, request: HttpRequest, runs: QuerySet[Run], deed: Deed

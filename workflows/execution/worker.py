@@ -41,6 +41,7 @@ from workflows.execution.writer import Writer
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
 from workflows.registry import Registry, registry
+from workflows.retention import turns
 from workflows.runtime.upstream import pooled
 
 if TYPE_CHECKING:
@@ -246,9 +247,10 @@ class Worker:
         self.look()
 
     async def _count(self) -> None:
-        """Count what ended and which edges were taken, in turns with the other workers."""
+        """Count what ended, and let go of what is due, in turns with the other workers."""
         await asyncio.sleep(settings.SWEEP_SECONDS)
         await in_database(tally.count_due)
+        await in_database(turns.take_turn)
 
     # -- runs -------------------------------------------------------------------------
 

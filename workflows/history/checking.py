@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 RUNS_AT_ONCE: Final = 200
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
 EARLIEST: Final = beginning.UPGRADE + CLOCKS_DIFFER  # a seal before it is due
-REMOVALS: Final = frozenset({"delete"})  # deeds after which a run is gone
+# deeds after which a run is gone: with its history, or without
+REMOVED_WITHOUT: Final = frozenset({"delete", "remove history"})
+REMOVED_WITH: Final = frozenset({"remove run"})
 FIRST: Final = UUID(int=0)
 LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
 UNSEALED: Final = "it has no seal: it was added, or its seal was taken away"
@@ -55,6 +57,12 @@ class Subject:
     status: str = ""
     is_there: bool = False
     is_removed: bool = False
+    keeps_history: bool = False
+
+    @property
+    def has_history(self) -> bool:
+        """Tell whether there are stages and decisions of it."""
+        return self.is_there or self.keeps_history
 
 
 @dataclass(slots=True)
@@ -103,12 +111,15 @@ class Checker:
         self.tally.runs += 1
         steps = Walk(subject.id, walking.steps_of(subject.id), keys.verifying())
         deeds = Walk(subject.id, walking.deeds_of(subject.id), keys.verifying())
-        opened, is_removal_told, is_known = 0, False, False
+        opened, pruned, is_known = 0, False, False
+        did: set[str] = set()
         for row in rows:
             link = row.link
             self.tally.rows += 1
             is_known = is_known or link.seal is not None or not self._is_old(link)
-            if not row.is_deed and not (subject.is_there or subject.is_removed):
+            did.add(link.action)
+            pruned = pruned or link.is_pruned
+            if not row.is_deed and not subject.has_history:
                 yield _about(subject, link, "added: there is no such run")
             elif link.seal is not None:
                 yield from (deeds if row.is_deed else steps).step(link)
@@ -120,14 +131,16 @@ class Checker:
                 yield from _open(subject, link, opened)
             else:
                 yield _about(subject, link, UNSEALED)
-            is_removal_told |= link.action in REMOVALS
         yield from self._ends(subject, steps, deeds)
-        yield from _removal(subject, is_removal_told, is_known)
+        yield from _removal(subject, did, is_known)
+        if pruned and "remove payload" not in did:
+            what = "values of its decisions are gone, and no intervention says why"
+            yield Finding(subject.id, "run", what)
 
     def _ends(self, subject: Subject, steps: Walk, deeds: Walk) -> Iterator[Finding]:
         """Compare both chains with their heads."""
         is_new = self._is_new(subject.id)
-        if subject.is_there:
+        if subject.has_history:
             yield from steps.end(subject.chain, is_needed=is_new)
         if subject.is_there or subject.is_removed:
             yield from deeds.end(subject.deeds, is_needed=is_new)
@@ -196,9 +209,11 @@ def _range(after: UUID) -> tuple[UUID | None, Q, dict[UUID, Subject]]:
 def _subjects(condition: Q) -> dict[UUID, Subject]:
     """Return the runs that are there and those that were removed, by id."""
     found = {}
-    removed = RemovedRun.objects.filter(condition).values_list("pk", "chain", "deeds")
-    for pk, chain, deeds in removed:
-        found[pk] = Subject(pk, _bytes(chain), _bytes(deeds), is_removed=True)
+    removed = RemovedRun.objects.filter(condition)
+    left = ("pk", "chain", "deeds", "keeps_history")
+    for pk, chain, deeds, keeps in removed.values_list(*left):
+        heads = _bytes(chain), _bytes(deeds)
+        found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
     columns = ("pk", "chain", "deeds", "sequence", "status")
     for pk, chain, deeds, sequence, status in there.values_list(*columns):
@@ -214,9 +229,10 @@ def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
         yield _about(subject, link, "added or changed: this step cannot be under way")
 
 
-def _removal(subject: Subject, is_told: bool, is_known: bool) -> Iterator[Finding]:
+def _removal(subject: Subject, did: set[str], is_known: bool) -> Iterator[Finding]:
     """Say so if a run is gone and no deed tells who removed it."""
-    if subject.is_there or is_told:
+    with_history = subject.is_removed and subject.keeps_history
+    if subject.is_there or did & (REMOVED_WITH if with_history else REMOVED_WITHOUT):
         return
     if subject.is_removed or is_known:
         yield Finding(subject.id, "run", "it is gone, and no intervention says by whom")

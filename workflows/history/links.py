@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Model, QuerySet
 
+PUT_BACK = "its values were let go, and now there are some"
 FETCHED = 2_000  # rows held at once of each table
 _LAST = b"\xff" * seals.SEAL_BYTES  # rows without a seal come after those with one
 IN_ORDER = ("run_id", F("seal").asc(nulls_last=True), "id")
@@ -73,7 +74,9 @@ def stage_link(stage: Stage) -> Link:
 
 def decision_link(decision: Decision) -> Link:
     """Return a decision as a link; whose account is gone may have been anybody's."""
-    values = seals.payload_digest(decision.values)
+    digest = _bytes(decision.values_digest)
+    values = digest or seals.payload_digest(decision.values)
+    note = PUT_BACK if digest and decision.values != {} else ""
     row = decision_row(decision)
     run_id, name, attempt = decision.run_id, decision.workflow_name, decision.attempt
 
@@ -90,6 +93,8 @@ def decision_link(decision: Decision) -> Link:
         decision.created_at,
         seals.decision_facts(run_id, name, attempt, row, values),
         by_those_gone,
+        note=note,
+        is_pruned=digest is not None,
     )
 
 

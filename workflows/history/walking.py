@@ -47,6 +47,7 @@ class Link:
     )
     note: str = ""  # what is wrong with it beside its seal
     is_open: bool = False  # under way: sealed when it ends
+    is_pruned: bool = False  # its values were let go; their digest stands for them
     action: str = ""  # of an intervention
 
     @property

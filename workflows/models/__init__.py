@@ -30,6 +30,7 @@ from workflows.models.operations import (
     Worker,
 )
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
+from workflows.models.retention import Retention
 from workflows.models.retries import Retry
 from workflows.models.rights import WorkflowRight
 from workflows.models.runs import Run
@@ -78,6 +79,7 @@ __all__ = [
     "Profile",
     "Provider",
     "RemovedRun",
+    "Retention",
     "Retry",
     "Run",
     "RunLabel",

@@ -67,9 +67,13 @@ class Stage(models.Model):
     interrupted or failed runs again; the attempt tells the executions apart.
     """
 
-    run = models.ForeignKey(
-        Run, on_delete=models.CASCADE, related_name="stages", db_index=False
-    )  # the unique constraint begins with it
+    run = models.ForeignKey(  # it may be gone: retention keeps its history longer
+        Run,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="stages",
+        db_index=False,  # the unique constraint begins with it
+    )
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()
     node_name = models.CharField(max_length=200)
@@ -102,9 +106,13 @@ class Stage(models.Model):
 class Decision(models.Model):
     """One edge evaluated after a step: what was asked, what was read, what followed."""
 
-    run = models.ForeignKey(
-        Run, on_delete=models.CASCADE, related_name="decisions", db_index=False
-    )  # the unique constraint begins with it
+    run = models.ForeignKey(  # it may be gone: retention keeps its history longer
+        Run,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="decisions",
+        db_index=False,  # the unique constraint begins with it
+    )
     workflow_name = models.CharField(max_length=100, default="")  # that of the run
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()  # of the step whose node it leaves
@@ -115,6 +123,7 @@ class Decision(models.Model):
     predicate_result = models.BooleanField()
     reason = models.TextField(blank=True, default="")
     values = models.JSONField(default=dict)  # the state keys the predicate read
+    values_digest = models.BinaryField(null=True)  # stands for them once they are gone
     taken = models.BooleanField(default=False)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.runs import Run
@@ -87,11 +88,21 @@ class RemovedRun(models.Model):
     removed_at = models.DateTimeField(default=timezone.now)
     removed_by_name = models.CharField(max_length=150)
     reason = models.TextField(blank=True, default="")
-    chain = models.BinaryField(null=True)  # of its steps, which may be gone with it
+    # Whether its stages and decisions are there: retention lets them go later.
+    keeps_history = models.BooleanField(default=False)
+    chain = models.BinaryField(null=True)  # of its steps
     deeds = models.BinaryField(null=True)  # of what people did to it, which stays
 
     class Meta:
         ordering: ClassVar = ["-removed_at"]
+        indexes: ClassVar = [
+            # retention: histories that are kept longer than their runs
+            models.Index(
+                fields=["workflow_name", "completed_at"],
+                condition=Q(keeps_history=True),
+                name="removed_with_history",
+            )
+        ]
 
     def __str__(self) -> str:
         """Return the workflow's name and the end of the id."""

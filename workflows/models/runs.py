@@ -99,6 +99,8 @@ class Run(models.Model):
     # and of what people did. Null in runs from before there were any.
     chain = models.BinaryField(null=True)
     deeds = models.BinaryField(null=True)
+    is_golden = models.BooleanField(default=False)  # no retention touches it
+    payload_removed_at = models.DateTimeField(null=True)  # by retention
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -163,6 +165,12 @@ class Run(models.Model):
                 condition=Q(completed_at__isnull=False),
                 name="run_ended",
             ),
+            # retention: what ended long ago and has its payload
+            models.Index(
+                fields=["workflow_name", "completed_at"],
+                condition=Q(completed_at__isnull=False, payload_removed_at=None),
+                name="run_with_payload",
+            ),
             # beside these, on PostgreSQL: GIN over params and result (migration 0003)
         ]
 
@@ -187,8 +195,8 @@ class Run(models.Model):
 
     @property
     def is_resumable(self) -> bool:
-        """Tell whether a resume would be accepted."""
-        return self.status in RESUMABLE
+        """Tell whether a resume would be accepted: it needs the last state."""
+        return self.status in RESUMABLE and self.payload_removed_at is None
 
     @property
     def elapsed(self) -> timedelta | None:

@@ -62,5 +62,13 @@ def _back(request: HtmxRequest) -> str:
     """Return the page a refused post came from, the start page if that is unclear."""
     path = request.path.rstrip("/")
     last = path.rsplit("/", 1)[-1]
-    is_deed = last in {"cancel", "resume", "delete", "answer", "notes", "labels"}
+    is_deed = last in {
+        "cancel",
+        "resume",
+        "delete",
+        "keep",
+        "answer",
+        "notes",
+        "labels",
+    }
     return path.rsplit("/", 1)[0] + "/" if is_deed else "/"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from workflows import access, saved_views
-from workflows.models import RunLabel, Status
+from workflows.models import RemovedRun, RunLabel, Status
 from workflows.pages import inbox
 from workflows.pages.columns import Columns, Row
 from workflows.pages.concealed import by_workflow
@@ -27,6 +27,7 @@ from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from uuid import UUID
 
     from django.contrib.auth.models import User
     from django.db.models import Model, QuerySet
@@ -143,12 +144,19 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
     before = int(text) if text.isascii() and text.isdigit() else None
     found = filters.page(person, before)
     found.rows = as_read(found.rows, person)
+    ids = {row.run_id for row in found.rows}
     return {
         "filters": filters,
         "query": filters.encoded,
         "found": found,
+        "removed": set(removed_runs(ids)),
         "before": before,
     }
+
+
+def removed_runs(ids: Iterable[UUID]) -> QuerySet[RemovedRun, UUID]:
+    """Return those of some runs of which only the history is left."""
+    return RemovedRun.objects.filter(pk__in=ids).values_list("pk", flat=True)
 
 
 def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001

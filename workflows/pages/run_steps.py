@@ -128,7 +128,7 @@ def together(
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Add what each step changed; return why that cannot be told, if it cannot."""
-    if is_concealed(run):
+    if is_concealed(run) or run.payload_removed_at is not None:
         return ""
     done = [
         step

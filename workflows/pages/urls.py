@@ -52,6 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/resume/", runs.resume, name="run-resume"),
     path("runs/<uuid:run_id>/delete/", runs.delete, name="run-delete"),
     path("runs/<uuid:run_id>/notes/", runs.note, name="run-note"),
+    path("runs/<uuid:run_id>/keep/", runs.keep, name="run-keep"),
     path("runs/<uuid:run_id>/labels/", runs.label, name="run-label"),
     path("runs/<uuid:run_id>/answer/", approvals.answer, name="run-answer"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),

@@ -212,6 +212,15 @@ def last_digits(run_id: UUID) -> str:
 
 
 @register.filter
+def payload_gone(run: Run) -> str:
+    """Return what stands where values of a run were that retention let go."""
+    if run.payload_removed_at is None:
+        return ""
+    day = date_format(timezone.localtime(run.payload_removed_at), "j F Y")
+    return f"Removed on {day} by retention."
+
+
+@register.filter
 def may_audit(user: User) -> bool:
     """Tell whether the page of what people did is there for this person."""
     return access.may_audit(user)

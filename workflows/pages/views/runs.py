@@ -66,6 +66,20 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 @members_only
 @answers_request_errors
+def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Keep a run whatever the rules of retention say; with `off`, no longer."""
+    golden = not request.POST.get("off")
+    found = system.keep(
+        run_id, by=request.user, reason=reason_of(request), golden=golden
+    )
+    said = "is kept for good" if golden else "goes when its time has come"
+    messages.success(request, f"Run {found.short_id} {said}.")
+    return after(request, found)
+
+
+@require_POST
+@members_only
+@answers_request_errors
 def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Add a note to a run."""
     found = visible_run(request, run_id)

@@ -1,0 +1,94 @@
+"""Rules of retention, to be edited; what they would let go now; what is left of runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.template.response import TemplateResponse
+from django.urls import path
+
+from workflows.admin.reading import ReadingAdmin
+from workflows.admin.told import ToldAdmin
+from workflows.models import RemovedRun, Retention, RunTally
+from workflows.retention.preview import MOST, preview
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
+    """One rule; its workflow is chosen among those that there are."""
+
+    workflow_name = forms.ChoiceField(label="Workflow", required=False)
+
+    class Meta:
+        model = Retention
+        fields = ("workflow_name", "payload_days", "run_days", "decision_days")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Offer the workflows that are installed, or have ever run."""
+        super().__init__(*args, **options)
+        ran = RunTally.objects.order_by().values_list("workflow_name", flat=True)
+        names = {one.name for one in system.list_workflows(by=None)} | set(
+            ran.distinct()
+        )
+        if self.instance.pk:
+            names |= {self.instance.workflow_name} - {""}
+        field: Any = self.fields["workflow_name"]
+        field.choices = [
+            ("", "All without a rule of their own"),
+            *((name, name) for name in sorted(names)),
+        ]
+
+
+@admin.register(Retention)
+class RetentionAdmin(ToldAdmin):
+    """How long what runs leave behind is kept."""
+
+    form = RetentionForm
+    list_display = ("__str__", "payload_days", "run_days", "decision_days")
+    change_list_template = "admin/workflows/retention/change_list.html"
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that tells what would go."""
+        shown = self.admin_site.admin_view(self.preview)
+        mine = path("preview/", shown, name="workflows_retention_preview")
+        return [mine, *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """Tell how many rows and bytes each rule would let go now."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "What retention would let go now",
+            "rows": preview(),
+            "most": MOST,
+            "opts": self.opts,
+        }
+        return TemplateResponse(
+            request, "admin/workflows/retention/preview.html", context
+        )
+
+
+@admin.register(RemovedRun)
+class RemovedRunAdmin(ReadingAdmin):
+    """Every run that was removed: what it was, by whom, and why."""
+
+    list_display = (
+        "__str__",
+        "status",
+        "launched_by_name",
+        "completed_at",
+        "removed_at",
+        "removed_by_name",
+        "keeps_history",
+    )
+    list_filter = ("keeps_history", "removed_at")
+    search_fields = ("=id", "workflow_name")
+    exclude = ("chain", "deeds", "reason")  # the reason is its last intervention's
+    ordering = ("-removed_at",)

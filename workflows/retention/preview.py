@@ -1,0 +1,113 @@
+"""How many rows and bytes a rule would let go now, without letting anything go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Count, Sum, TextField
+from django.db.models.functions import Cast, Coalesce, Length
+
+from workflows.models import (
+    Attempt,
+    Checkpoint,
+    Decision,
+    LogLine,
+    Run,
+    Stage,
+    StageItem,
+)
+from workflows.retention import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from django.db.models import Model
+
+    from workflows.retention.rules import Rule
+
+MOST: Final = 10_000  # runs that are looked at for one number
+
+# what goes, and which column holds most of its bytes
+PAYLOAD: tuple[tuple[type[Model], str], ...] = (
+    (Checkpoint, "data"),
+    (StageItem, "data"),
+    (LogLine, "message"),
+)
+HISTORY: tuple[tuple[type[Model], str], ...] = (
+    (Decision, "reason"),
+    (Stage, "error_message"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What would go of some runs."""
+
+    runs: int = 0
+    rows: int = 0
+    bytes: int = 0  # about: of texts and values, without indexes
+    is_cut: bool = False  # there are more runs than were looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would go of one workflow."""
+
+    rule: Rule
+    payloads: Part
+    runs: Part
+    histories: Part
+
+    @property
+    def told(self) -> list[tuple[str, int | None, Part]]:
+        """Return each part with what it is and after how many days it goes."""
+        rule = self.rule
+        return [
+            ("params, results, states, logs", rule.payload_days, self.payloads),
+            ("runs", rule.run_days, self.runs),
+            ("stages and decisions", rule.decision_days, self.histories),
+        ]
+
+
+def preview(only: str = "", *, most: int = MOST) -> list[Preview]:
+    """Return what is due of each workflow; of at most so many runs each."""
+    return [_of(rule, most) for rule in rules.rules(only)]
+
+
+def _of(rule: Rule, most: int) -> Preview:
+    payloads = _ids(rules.payloads_due(rule), most)
+    run_ids = _ids(rules.runs_due(rule), most)
+    histories = _ids(rules.histories_due(rule), most)
+    return Preview(
+        rule,
+        _part(payloads, most, (*PAYLOAD, (Run, "params"), (Run, "result")), {Run}),
+        _part(run_ids, most, (*PAYLOAD, (Attempt, "error_message"), (Run, "graph"))),
+        _part(histories, most, HISTORY),
+    )
+
+
+def _ids(due: Any, most: int) -> list[UUID]:
+    return list(due.values_list("pk", flat=True)[: most + 1])
+
+
+def _part(
+    ids: Sequence[UUID],
+    most: int,
+    tables: Sequence[tuple[type[Model], str]],
+    uncounted: set[type[Model]] | None = None,
+) -> Part:
+    """Add up the rows of these runs; of what only loses a column, the bytes alone."""
+    looked = ids[:most]
+    rows = size = 0
+    for at in range(0, len(looked), 500):
+        some = looked[at : at + 500]
+        for model, column in tables:
+            key = "pk__in" if model is Run else "run_id__in"
+            found = model._default_manager.filter(**{key: some})  # noqa: SLF001 - Django's documented model API
+            text = Length(Cast(column, TextField()))
+            told = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(text), 0))
+            size += told["size"]
+            rows += 0 if uncounted and model in uncounted else told["rows"]
+    return Part(len(looked), rows, size, is_cut=len(ids) > most)

@@ -1,0 +1,108 @@
+"""Which rule a workflow has, and which of its runs are due for what.
+
+Never due are runs that have not ended, golden ones, and those whose parent has not ended:
+it may yet read what they gave.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+from django.utils import timezone
+
+from workflows.models import ENDED, RemovedRun, Retention, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How long the runs of a workflow are kept after their end; None = for ever."""
+
+    workflow_name: str
+    payload_days: int | None = None
+    run_days: int | None = None
+    decision_days: int | None = None
+
+    def told(self, days: int | None) -> str:
+        """Return why something goes, in words."""
+        plural = "" if days == 1 else "s"
+        return f"{days} day{plural} after its end, as the rule for this workflow says"
+
+
+def rules(only: str = "") -> list[Rule]:
+    """Return a rule for each workflow that has runs or what is left of them, by name.
+
+    Workflows without a rule of their own have that without a name, if there is one.
+    """
+    rows = {row.workflow_name: row for row in Retention.objects.all()}
+    names = [only] if only else sorted(_names())
+    found = []
+    for name in names:
+        row = rows.get(name) or rows.get("")
+        if row is not None:
+            days = row.payload_days, row.run_days, row.decision_days
+            found.append(Rule(name, *days))
+    return found
+
+
+def _names() -> Iterable[str]:
+    """Return the names of all workflows that ever ran, each found by an index."""
+    names: set[str] = set()
+    for model in (Run, RemovedRun):
+        last = ""
+        while True:
+            later = model.objects.filter(workflow_name__gt=last)
+            first = later.order_by("workflow_name").values_list("workflow_name").first()
+            if first is None:
+                break
+            last = first[0]
+            names.add(last)
+    return names
+
+
+def payloads_due(rule: Rule) -> QuerySet[Run]:
+    """Return the runs whose payload is to go."""
+    if rule.payload_days is None:
+        return Run.objects.none()
+    due = _ended_before(rule, rule.payload_days)
+    return due.filter(payload_removed_at=None)
+
+
+def runs_due(rule: Rule) -> QuerySet[Run]:
+    """Return the runs that are to go."""
+    if rule.run_days is None:
+        return Run.objects.none()
+    return _ended_before(rule, rule.run_days)
+
+
+def histories_due(rule: Rule) -> QuerySet[RemovedRun]:
+    """Return what is left of runs whose stages and decisions are to go."""
+    if rule.decision_days is None:
+        return RemovedRun.objects.none()
+    return RemovedRun.objects.filter(
+        workflow_name=rule.workflow_name,
+        keeps_history=True,
+        completed_at__lt=_days_ago(rule.decision_days),
+    ).order_by("completed_at")
+
+
+def _ended_before(rule: Rule, days: int) -> QuerySet[Run]:
+    ended = Run.objects.filter(
+        workflow_name=rule.workflow_name,
+        completed_at__lt=_days_ago(days),
+        status__in=ENDED,
+        is_golden=False,
+    )
+    is_free = Q(parent=None) | Q(parent__status__in=ENDED)
+    return ended.filter(is_free).order_by("completed_at")
+
+
+def _days_ago(days: int) -> dt.datetime:
+    return timezone.now() - dt.timedelta(days=days)
