@@ -32,7 +32,8 @@ def secrets() -> list[str]:
 
 def sealing() -> bytes:
     """Return the key of new seals."""
-    return _derived(secrets()[0], b"signalbox history seals")
+    secret = settings.HISTORY_KEYS[0] if settings.HISTORY_KEYS else settings.SECRET_KEY
+    return _derived(secret, b"signalbox history seals")
 
 
 def verifying() -> list[bytes]:

@@ -1,16 +1,16 @@
 """How a row of the history is sealed, and how the seals of a run make a chain.
 
-A seal is the row's place in the chain of its run (from 1; 4 bytes) and a MAC over all
-that the row says and that place. The head of a chain is the number of its seals and a
+A seal is the row's place in the chain of its run (from 1; 4 bytes) and a MAC (keyed
+BLAKE2b, RFC 7693) over all that the row says and that place. The head of a chain is the number of its seals and a
 MAC that covers the head before and the newest seal, and so every seal there ever was.
 
 Whoever changes a row breaks its seal; whoever adds, removes or swaps rows breaks the
 places; whoever cuts off the end disagrees with the head. Without the key nobody makes a
 seal or a head that fits. Nothing here knows Django or a database.
 
-The text that is sealed is the same whichever way a row came back: JSON with its keys in
-order, moments as whole microseconds, and a number by its value, since PostgreSQL's jsonb
-keeps 1e2 as 100 and gives its keys in an order of its own.
+What is sealed is the same text whichever way a row came back: a list as Python writes it
+in ASCII, moments as whole microseconds. JSON has its keys in order and its numbers by
+their value, since PostgreSQL's jsonb keeps 1e2 as 100 and orders keys in its own way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 from decimal import Decimal
-from hmac import compare_digest, digest
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PLACE_BYTES: Final = 4
-MAC_BYTES: Final = 16  # of HMAC-SHA-256, cut to half as RFC 2104 allows
+MAC_BYTES: Final = 16
 SEAL_BYTES: Final = PLACE_BYTES + MAC_BYTES
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -75,12 +75,12 @@ def payload_digest_of_text(text: str) -> bytes:
 
 def mac(key: bytes, data: bytes) -> bytes:
     """Return the MAC of some bytes."""
-    return digest(key, data, "sha256")[:MAC_BYTES]
+    return hashlib.blake2b(data, digest_size=MAC_BYTES, key=key).digest()
 
 
 def seal(key: bytes, place: int, facts: Sequence[Any]) -> bytes:
     """Return the seal of a row at a place, for what `facts` says of it."""
-    return place.to_bytes(PLACE_BYTES) + mac(key, _encode([place, *facts]).encode())
+    return place.to_bytes(PLACE_BYTES) + mac(key, ascii((place, facts)).encode())
 
 
 def fits(key: bytes, sealed: bytes, facts: Sequence[Any]) -> bool:
