@@ -47,6 +47,8 @@ from workflows.models import (
     Price,
     Profile,
     Provider,
+    RemovedRun,
+    Retention,
     Run,
     RunLabel,
     RunTally,
@@ -56,6 +58,7 @@ from workflows.models import (
     Status,
     WorkflowRight,
 )
+from workflows.models.runs import new_run_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -143,6 +146,14 @@ def make_world() -> World:
         owner=owner, name=WORD, query=f"workflow={OURS}&label={WORD}", shared=True
     )
     make_worker()
+    Retention.objects.create(workflow_name=OURS, payload_days=36_500)
+    RemovedRun.objects.create(
+        id=new_run_id(),
+        workflow_name=OURS,
+        status=Status.FAILED,
+        created_at=timezone.now(),
+        removed_by_name="the owner",
+    )
     budget, price = Budget.objects.get(), Price.objects.get()
     return World(
         runs,

@@ -26,6 +26,7 @@ SET_UP = (
     "budget",
     "workflowright",
     "document",
+    "retention",
 )
 ACCOUNTS = ("user", "group")
 

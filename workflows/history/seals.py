@@ -1,8 +1,9 @@
 """How a row of the history is sealed, and how the seals of a run make a chain.
 
 A seal is the row's place in the chain of its run (from 1; 4 bytes) and a MAC (keyed
-BLAKE2b, RFC 7693) over all that the row says and that place. The head of a chain is the number of its seals and a
-MAC that covers the head before and the newest seal, and so every seal there ever was.
+BLAKE2b, RFC 7693) over all that the row says and that place. The head of a chain is the
+number of its seals and a MAC that covers the head before and the newest seal, and so
+every seal there ever was.
 
 Whoever changes a row breaks its seal; whoever adds, removes or swaps rows breaks the
 places; whoever cuts off the end disagrees with the head. Without the key nobody makes a
@@ -141,7 +142,7 @@ def deed_facts(row: Any) -> list[Any]:
     """Return what an intervention says."""
     return [
         "deed", row.run_id.hex if row.run_id else "", row.workflow_name, row.actor_key,
-        row.actor_name, row.address, row.action, row.reason, row.status_before,
-        row.status_after, canonical(row.before), canonical(row.after),
+        row.actor_name, row.address, row.action, row.reason, str(row.status_before),
+        str(row.status_after), canonical(row.before), canonical(row.after),
         moment(row.created_at),
     ]  # fmt: skip

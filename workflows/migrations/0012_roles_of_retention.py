@@ -1,0 +1,34 @@
+"""Auditors see the rules of retention and what is left of runs; admins make the rules."""
+
+from django.contrib.auth.management import create_permissions
+from django.db import migrations
+from django.db.migrations.state import StateApps
+
+RULES = [f"{verb}_retention" for verb in ("view", "add", "change", "delete")]
+GIVEN = {
+    "auditor": ["view_retention", "view_removedrun"],
+    "admin": [*RULES, "view_removedrun"],
+}
+
+
+def give(apps: StateApps, _editor: object) -> None:
+    """Give it to those of the roles that are there."""
+    config = apps.get_app_config("workflows")
+    config.models_module = True  # type: ignore[assignment] # any truth will do
+    create_permissions(config, apps=apps, verbosity=0)
+    config.models_module = None
+    permissions = apps.get_model("auth", "Permission").objects
+    for role in apps.get_model("auth", "Group").objects.filter(name__in=GIVEN):
+        ours = permissions.filter(content_type__app_label="workflows")
+        role.permissions.add(*ours.filter(codename__in=GIVEN[role.name]))
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("workflows", "0011_retention"),
+        ("auth", "0012_alter_user_first_name_max_length"),
+    ]
+
+    operations = [
+        migrations.RunPython(give, migrations.RunPython.noop),
+    ]
