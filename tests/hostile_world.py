@@ -48,6 +48,7 @@ from workflows.models import (
     Price,
     Profile,
     Provider,
+    Retention,
     Run,
     RunLabel,
     RunTally,
@@ -65,6 +66,7 @@ KNOWN = (
     "classify-document"  # a workflow there is; runs of one that is gone are made too
 )
 KEPT = {
+    "workflows.Retention.workflow_name",
     "auth.Group.name",
     "auth.User.password",
     "workflows.Agent.capabilities",
@@ -156,6 +158,7 @@ def make_world(evil: str) -> World:
     view = SavedView.objects.create(owner=person, name="a", query="q=1", shared=True)
     make_worker("worker-2", host="there")
     _tallies(node)
+    Retention.objects.create(payload_days=1)  # for every workflow, whatever its name
     _make_hostile(evil)
     person.refresh_from_db()
     return World(

@@ -212,8 +212,10 @@ def look_at_admin(world: World, look: Look, client: Client) -> None:
             for page in ("change", "history", "delete"):
                 address = reverse(f"{name}_{page}", args=[row.pk])
                 look.at_answer(address, client.get(address), 200, 302, 403)
+    preview = reverse("admin:workflows_retention_preview")
+    look.at_answer(preview, client.get(preview))
     ids = [str(run.pk) for run in world.runs.values()]
-    for deed in ("cancel_selected", "resume_selected"):
+    for deed in ("cancel_selected", "resume_selected", "keep_selected"):
         form = {"action": deed, "_selected_action": ids, "index": "0"}
         look.at_answer(deed, client.post("/admin/workflows/run/", form))
 
