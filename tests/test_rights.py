@@ -23,6 +23,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 from pytest_django import Settings
 
+from tests.factories import make_run
 from tests.rights_table import Entry, entries
 from tests.rights_world import (
     COLUMNS,
@@ -404,6 +405,34 @@ def _plain(answer: Any, name: str) -> str:
     """Return a page without the id that was asked for, and what differs each time."""
     text = str(answer.content.decode()).replace(name, "what was asked for")
     return re.sub(r"\w{64}", "a token", text)
+
+
+# Parents and children --------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> None:
+    """Of a parent that one may see, the child is named to those only who may see it."""
+    settings.DEFAULT_RIGHTS = "closed"
+    person, boss = person_of("member"), person_of("superuser")
+    assert person is not None
+    assert boss is not None
+    parent = make_run(
+        workflow_name=THEIRS,
+        status="waiting",
+        waiting_for="subworkflow",
+        waiting_node="ask",
+    )
+    child = make_run(parent=parent, workflow_name=OURS, status="pending")
+    orphan = make_run(parent=child, workflow_name=THEIRS)
+    names = (str(child.pk), child.short_id, OURS, "Classify a document", "pending")
+    for run in (parent, orphan):
+        client = Client()
+        client.force_login(person)
+        text = client.get(f"/runs/{run.pk}/").content.decode()
+        assert [name for name in names if name in text] == []
+        client.force_login(boss)
+        assert child.short_id in client.get(f"/runs/{run.pk}/").content.decode()
 
 
 # Losing a right --------------------------------------------------------------------------

@@ -244,14 +244,17 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
 
 
 def may_delete(request: HtmxRequest, found: Document) -> bool:
-    """Tell whether this person may remove a document: not if it is beyond their rights.
+    """Tell whether this person may remove a document.
 
-    It is where runs that they may not see were given it: a refusal that named no other
-    reason would tell of those.
+    Their own, or as one who operates whatever used it; in no case one that was given to
+    runs they may not see: a refusal that named no other reason would tell of those.
     """
-    see = access.sight_of(request.user).see
-    used = found.uses.values_list("workflow_name", flat=True)
-    return access.may_upload(request.user) and all(name in see for name in used)
+    sight = access.sight_of(request.user)
+    used = list(found.uses.values_list("workflow_name", flat=True))
+    if not all(name in sight.see for name in used):
+        return False
+    operates = sight.operate.is_any and all(name in sight.operate for name in used)
+    return operates or found.uploaded_by_id == request.user.pk
 
 
 @require_safe
