@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
-from django.apps import apps
+from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 
 from tests.asked import KEY, make_agent
 from tests.openai_server import Answer, ModelServer, failing
@@ -25,23 +25,16 @@ from tests.working import ended, working
 from workflows.execution import live
 from workflows.execution.database import in_database
 from workflows.models import Agent, Run
+from workflows.pages.urls import urlpatterns
 from workflows.runtime.upstream import service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TOKEN = "token-of-one-launch-0815"
 SECRETS = (KEY, TOKEN)
-ADMIN = (
-    "agent",
-    "agentcall",
-    "attempt",
-    "checkpoint",
-    "decision",
-    "intervention",
-    "provider",
-    "run",
-    "stage",
-)
+OK = 200
+ANSWERS = {OK, 302, 404, 405}  # of a page, or of an address without one
+OF_A_RUN = ("run", "run-steps", "run-log", "run-result")
 
 
 @pytest.fixture
@@ -73,30 +66,55 @@ def _plain(row: tuple[Any, ...]) -> str:
 
 
 def everything_shown(admin: User, runs: list[Run]) -> str:
-    """Return every page, admin page and export that has to do with the runs."""
+    """Return every page, admin page and export, of all there is."""
     page = Client()
     page.force_login(admin)
-    agent = Agent.objects.get()
-    paths = ["/", "/runs/", "/agents/", f"/agents/{agent.pk}/", "/approvals/"]
-    paths.append(f"/agents/providers/{agent.provider_id}/")
-    for run in runs:
-        names = ("run", "run-steps", "run-log", "run-result")
-        paths += [reverse(name, args=[run.pk]) for name in names]
-    for kind in ADMIN:
-        model = apps.get_model("workflows", kind)
-        paths.append(f"/admin/workflows/{kind}/")
-        paths += [
-            reverse(f"admin:workflows_{kind}_change", args=[row.pk])
-            for row in model._default_manager.all()  # noqa: SLF001
-        ]
-    exports = [page.get(f"/runs/export.{kind}") for kind in ("csv", "jsonl", "json")]
-    exported = [asyncio.run(whole(answer)) for answer in exports]
-    answers = [page.get(path) for path in paths]
-    assert {answer.status_code for answer in answers} == {200}
+    answers = {path: page.get(path) for path in {*pages_of(runs), *admin_pages()}}
+    odd = {path: one.status_code for path, one in answers.items()}
+    assert {path: odd[path] for path in odd if odd[path] not in ANSWERS} == {}
+    whole_ones = [one for one in answers.values() if one.status_code == OK]
+    assert len(whole_ones) > len(runs) * len(OF_A_RUN)
     dumped = io.StringIO()
     call_command("dumpdata", "workflows", stdout=dumped)
-    shown = [one.content.decode() for one in answers]
-    return "\n".join([*shown, *exported, dumped.getvalue()])
+    return "\n".join([*map(text_of, whole_ones), dumped.getvalue()])
+
+
+def pages_of(runs: list[Run]) -> Iterator[str]:
+    """Yield the address of every page there is: for each run, and for the first rows."""
+    agent = Agent.objects.get()
+    given: dict[str, Any] = {
+        "name": runs[0].workflow_name,
+        "kind": "csv",
+        "sequence": 1,
+        "agent_id": agent.pk,
+        "provider_id": agent.provider_id,
+    }
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        names = pattern.pattern.converters
+        for run in runs if "run_id" in names else runs[:1]:
+            known = {**given, "run_id": run.pk}
+            if pattern.name and names.keys() <= known.keys():
+                yield reverse(pattern.name, kwargs={n: known[n] for n in names})
+    yield from (f"/runs/export.{kind}" for kind in ("jsonl", "json"))
+
+
+def admin_pages() -> Iterator[str]:
+    """Yield the list and each row of every model in admin."""
+    for model in site._registry:  # noqa: SLF001 - Django names no other way
+        kind = f"{model._meta.app_label}_{model._meta.model_name}"  # noqa: SLF001
+        yield reverse(f"admin:{kind}_changelist")
+        for row in model._default_manager.all():  # noqa: SLF001
+            yield reverse(f"admin:{kind}_change", args=[row.pk])
+
+
+def text_of(answer: Any) -> str:
+    """Return an answer, also one that is written as it is read."""
+    if not answer.streaming:
+        return str(answer.content.decode(errors="replace"))
+    if answer.is_async:
+        return asyncio.run(whole(answer))
+    return b"".join(answer.streaming_content).decode(errors="replace")
 
 
 async def whole(answer: Any) -> str:
