@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import daphne.server as daphne
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import HTTPFactory, WebRequest
-from daphne.ws_protocol import WebSocketProtocol
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -173,6 +173,26 @@ class Requests(HTTPFactory):  # type: ignore[misc] # Daphne publishes no types
                 await asyncio.wait_for(self.changed.wait(), max(until - spent, 0))
 
 
+class Socket(WebSocketProtocol):  # type: ignore[misc] # Daphne publishes no types
+    """A websocket that limits what comes in, not what goes out."""
+
+    maxMessagePayloadSize: int  # noqa: N815 - the library's name
+
+    def sendMessage(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        """Send a message of any length; the library has one limit for both ways."""
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(*args, **options)
+        finally:
+            self.maxMessagePayloadSize = limit
+
+
+class Sockets(WebSocketFactory):  # type: ignore[misc] # Daphne publishes no types
+    """Makes websockets of our kind."""
+
+    protocol = Socket
+
+
 class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
     """Serves until SIGTERM or SIGINT, then drains: see `_stop_calmly`.
 
@@ -215,7 +235,8 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
 
     def run(self) -> None:
         """Serve. Returns when stopped, or at once when it cannot listen."""
-        daphne.HTTPFactory = Requests  # what Daphne's own `run` makes connections with
+        # what Daphne's own `run` makes connections with
+        daphne.HTTPFactory, daphne.WebSocketFactory = Requests, Sockets
         super().run()
 
     def listen_success(self, port: IListeningPort) -> None:

@@ -28,6 +28,8 @@ async def application(scope, receive, send):
         await receive()
         await send({"type": "websocket.accept"})
         print("open", flush=True)
+        if "talk" in sys.argv:
+            await send({"type": "websocket.send", "text": 5000 * "."})
         print("closed", (await receive())["code"], flush=True)
         return
     start = {"type": "http.response.start", "status": 200, "headers": []}
@@ -152,6 +154,21 @@ def test_sockets_are_told_that_the_server_goes(start: Callable[..., Running]) ->
         client.sendall(LIKEWISE)
         assert "closed 1001" in server.lines
     assert server.process.wait(PATIENCE) == 0
+
+
+def test_sockets_limit_what_comes_in_and_not_what_goes_out(
+    start: Callable[..., Running],
+) -> None:
+    server = start("talk")
+    with server.connect(UPGRADE) as client:
+        assert next(server.lines) == "open"
+        received = b""
+        while received.count(b".") < 5000:
+            more = client.recv(10_000)
+            assert more, received
+            received += more
+        client.sendall(b"\x81\xfe\x07\xd0" + bytes(4) + 2000 * b"x")  # masked, too long
+        assert next(server.lines).startswith("closed")
 
 
 def test_a_second_interrupt_ends_it_at_once(start: Callable[..., Running]) -> None:
