@@ -56,12 +56,9 @@ def all_completed() -> bool:
 
 async def until_all_completed() -> None:
     """Return when every run has; look again at each nudge to the lists."""
-    layer = get_channel_layer()
-    assert layer is not None
-    channel = await layer.new_channel()
-    await layer.group_add(live.PAGES, channel)
-    while not await in_database(all_completed):
-        await layer.receive(channel)
+    async with live.listening(live.PAGES) as ear:
+        while not await in_database(all_completed):
+            await ear.next()
 
 
 @pytest.mark.parametrize(

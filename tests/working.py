@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from channels.layers import get_channel_layer
-
 from workflows.execution import live
 from workflows.execution.database import in_database
 from workflows.execution.worker import Worker
@@ -36,16 +34,12 @@ async def working(
 
 async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
     """Return the run as soon as something holds of it; look again at every nudge."""
-    layer = get_channel_layer()
-    assert layer is not None
-    channel = await layer.new_channel()
-    await layer.group_add(live.PAGES, channel)
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS), live.listening(live.PAGES) as ear:
         while True:
             run = await in_database(Run.objects.get, pk=run_id)
             if await in_database(holds, run):
                 return run
-            await layer.receive(channel)
+            await ear.next()
 
 
 async def ended(run_id: UUID) -> Run:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
+        Coroutine,
         Mapping,
     )
     from uuid import UUID
@@ -51,22 +52,23 @@ def changed(versions: Mapping[UUID, int | None]) -> dict[str, object]:
     return {"type": "runs.changed", "versions": told}
 
 
-async def send(to: str, message: Mapping[str, object]) -> None:
+async def send(to: str, message: Mapping[str, object]) -> bool:
     """Send a nudge, unless the channel layer is away: the sweep is the net.
 
-    After a failure nothing is sent for a moment, so that a layer that does not answer
-    holds up nobody who has many nudges to send.
+    Tells whether it went out. After a failure nothing is sent for a moment, so that a
+    layer that does not answer holds up nobody who has many nudges to send.
     """
     layer = get_channel_layer()
     if layer is None or _resting():
-        return
+        return False
     try:
         await _insist(lambda: layer.group_send(to, dict(message)))
     except Unheard as error:
         _rest.until = time.monotonic() + REST_SECONDS
         outages.messages.met(error)
-    else:
-        outages.messages.over()
+        return False
+    outages.messages.over()
+    return True
 
 
 class _Rest:
@@ -148,37 +150,47 @@ async def leave(to: str, channel: str) -> None:
             await layer.group_discard(to, channel)
 
 
-def send_on_commit(to: str, message: Mapping[str, object]) -> None:
-    """Send a nudge once the current transaction is committed; at once outside of one."""
-    transaction.on_commit(lambda: _from_thread(lambda: send(to, message)))
+# Each of these tells once the current transaction is committed; at once outside of one.
 
 
 def pending_on_commit() -> None:
     """Tell the workers that a run is waiting."""
-    transaction.on_commit(lambda: _from_thread(_of_pending))
+    _on_commit(lambda: announcer().pending())
 
 
 def launched_on_commit() -> None:
     """Tell the workers of a new run, and the lists; nobody has its page open yet."""
-    transaction.on_commit(lambda: _from_thread(_of_launched))
-
-
-def cancel_on_commit(run_id: UUID) -> None:
-    """Tell the worker that has this run to stop it."""
-    send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
-
-
-def rights_changed_on_commit() -> None:
-    """Tell all open pages to look whether their viewers may still see them."""
-    send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
+    pending_on_commit()
+    _on_commit(lambda: announcer().committed({}))
 
 
 def changed_on_commit(run_id: UUID) -> None:
     """Tell the pages of this run, and the lists, to look again."""
-    send_on_commit(PAGES, changed({run_id: None}))
+    _on_commit(lambda: announcer().committed({run_id: None}))
 
 
-def _from_thread(tell: Callable[[], Awaitable[None]]) -> None:
+def cancel_on_commit(run_id: UUID) -> None:
+    """Tell the worker that has this run to stop it."""
+    _send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
+
+
+def rights_changed_on_commit() -> None:
+    """Tell all open pages to look whether their viewers may still see them."""
+    _send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
+
+
+def _on_commit(tell: Callable[[], None]) -> None:
+    async def ask() -> None:
+        tell()
+
+    transaction.on_commit(lambda: _from_thread(ask))
+
+
+def _send_on_commit(to: str, message: Mapping[str, object]) -> None:
+    transaction.on_commit(lambda: _from_thread(lambda: send(to, message)))
+
+
+def _from_thread(tell: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Tell on the event loop this thread works for: channels belong to their loop.
 
     Nobody waits for it there: what a message says is in the database already.
@@ -187,38 +199,27 @@ def _from_thread(tell: Callable[[], Awaitable[None]]) -> None:
     if loop is None or not loop.is_running():
         async_to_sync(_drained)(tell)  # a command, which has none
     else:
-        asyncio.run_coroutine_threadsafe(_coroutine(tell), loop)
+        asyncio.run_coroutine_threadsafe(tell(), loop)
 
 
-async def _coroutine(tell: Callable[[], Awaitable[None]]) -> None:
-    await tell()
-
-
-async def _drained(tell: Callable[[], Awaitable[None]]) -> None:
+async def _drained(tell: Callable[[], Coroutine[Any, Any, object]]) -> None:
     await tell()
     await announcer().drain()
-
-
-async def _of_pending() -> None:
-    announcer().pending()
-
-
-async def _of_launched() -> None:
-    announcer().pending()
-    announcer().committed({})
 
 
 class Paced:
     """Does something when asked, at once; asked again within a pause, once at its end.
 
-    What is asked for last is therefore never left undone, and asking costs nothing.
+    What is asked for last is therefore never left undone, and asking costs nothing. What
+    came to nothing is done again a little later.
     """
 
-    def __init__(self, deed: Callable[[], Awaitable[None]], pause: float) -> None:
-        """Take what it does, and the seconds after it."""
+    def __init__(self, deed: Callable[[], Awaitable[bool]], pause: float) -> None:
+        """Take what it does, which tells whether it was done, and the seconds after it."""
         self._deed = deed
         self._pause = pause
         self._is_asked = False
+        self._is_last = False  # what comes to nothing now is left undone
         self._going: asyncio.Task[None] | None = None
 
     def ask(self) -> None:
@@ -230,13 +231,18 @@ class Paced:
     async def _go(self) -> None:
         while self._is_asked:
             self._is_asked = False
-            await self._deed()
-            await asyncio.sleep(self._pause)
+            if await self._deed():
+                await asyncio.sleep(self._pause)
+            elif not self._is_last:
+                self._is_asked = True
+                await asyncio.sleep(REST_SECONDS)
 
     async def drain(self) -> None:
-        """Wait until all that was asked for is done."""
+        """Wait until all that was asked for is done, or came to nothing once more."""
+        self._is_last = True
         if self._going is not None:
             await self._going
+        self._is_last = False
 
 
 class Announcer:
@@ -248,11 +254,11 @@ class Announcer:
 
     def __init__(self) -> None:
         """Start with nothing to tell."""
-        self._untold: dict[UUID, int] = {}
+        self._untold: dict[UUID, int | None] = {}
         self._changes = Paced(self._tell_changes, PAUSE_SECONDS)
         self._pending = Paced(self._tell_pending, PENDING_PAUSE_SECONDS)
 
-    def committed(self, versions: Mapping[UUID, int]) -> None:
+    def committed(self, versions: Mapping[UUID, int | None]) -> None:
         """Announce new versions of runs, to lists if there are none."""
         self._untold.update(versions)
         self._changes.ask()
@@ -261,12 +267,15 @@ class Announcer:
         """Announce that a run waits for a worker."""
         self._pending.ask()
 
-    async def _tell_changes(self) -> None:
+    async def _tell_changes(self) -> bool:
         versions, self._untold = self._untold, {}
-        await send(PAGES, changed(versions))
+        if await send(PAGES, changed(versions)):
+            return True
+        self._untold = versions | self._untold
+        return False
 
-    async def _tell_pending(self) -> None:
-        await send(WORKERS, {"type": "runs.pending"})
+    async def _tell_pending(self) -> bool:
+        return await send(WORKERS, {"type": "runs.pending"})
 
     async def drain(self) -> None:
         """Wait until everything was told."""
