@@ -34,8 +34,9 @@ from workflows.pages.urls import urlpatterns
 from workflows.pages.views.failures import STUCK, unavailable
 
 HOSTILE = {
-    "out of an attribute": "'\"><hostile-tag hostile-attr=1>",
-    "out of a text": "</script></title></textarea><hostile-tag>",
+    "out of an attribute or a text": (
+        "'\"><hostile-tag hostile-attr=1></script></title></textarea><hostile-tag>"
+    ),
     "an address": "javascript:hostile()",
     "a template": '\u202e{{ 6|add:36 }}{% now "Y" %}\u2066',
     "very long": "W" * 600,

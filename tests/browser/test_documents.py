@@ -74,6 +74,7 @@ def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
     expect(page.locator("#library")).to_contain_text("1 of two.pdf")
 
 
+@pytest.mark.slow
 def test_a_scan_is_read_and_its_result_leads_to_the_place_on_the_page(
     visit: Visit,
 ) -> None:
