@@ -38,6 +38,7 @@ from tests.rights_world import (
 from tests.test_consumers import opened
 from workflows.execution.database import in_database
 from workflows.models import Run, WorkflowRight
+from workflows.pages import consumers
 from workflows.pages.lists import LISTS
 from workflows.pages.routing import websocket_urlpatterns
 from workflows.pages.words import in_words
@@ -448,6 +449,22 @@ async def test_a_right_that_is_taken_closes_the_page_at_once(
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.look()
         await in_database(cast("User", person).groups.clear)
+        assert await page.closed_with() == 4404
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing happens to the run, and nothing tells that rights have changed."""
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = cast("User", await in_database(person_of, "viewer"))
+    async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
+        await page.look()
+        theirs = User.groups.through.objects.filter(user_id=person.pk)
+        await in_database(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
         assert await page.closed_with() == 4404
 
 
