@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.utils import timezone
 
 from tests.factories import make_approval, make_run
-from tests.sealing import WORKER, Step, found, launch, record_of, write
+from tests.sealing import (
+    WORKER,
+    Step,
+    found,
+    launch,
+    record_of,
+    sealed_run,
+    write,
+)
 from workflows.engine.errors import RequestError
 from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
 from workflows.history.chains import head_of
-from workflows.models import Approval, Attempt, Intervention, Run, Status
+from workflows.models import Approval, Attempt, Intervention, Retention, Run, Status
 from workflows.registry import registry
+from workflows.retention.letting_go import let_go
 from workflows.system import System
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,6 +131,34 @@ def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
     assert not any(came)
     assert run.interventions.count() == count
     assert run.stages.count() == 5
+    assert found() == []
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
+    count: int, alice: User
+) -> None:
+    workflow = registry.list()[0]
+    run = sealed_run(by=alice, workflow=workflow.name, status="failed")
+    Run.objects.filter(pk=run.pk).update(
+        params={"kept": True},
+        fingerprint=workflow.fingerprint,
+        completed_at=timezone.now() - timedelta(days=40),
+    )
+    Retention.objects.create(workflow_name=workflow.name, payload_days=30)
+
+    def act(number: int) -> object:
+        if number % 2:
+            return let_go().payloads
+        return System().resume(run.pk, by=alice, reason="a race")
+
+    came = at_once(count, act)
+    run.refresh_from_db()
+    resumed = [type(one) for one in came].count(Run)
+    let = sum(one for one in came if isinstance(one, int))
+    assert (resumed, let) in {(1, 0), (0, 1)}
+    assert run.status == (Status.PENDING if resumed else Status.FAILED)
+    assert run.params == ({"kept": True} if resumed else {})
     assert found() == []
 
 
