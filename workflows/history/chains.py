@@ -39,13 +39,11 @@ def seal_record(record: StepRecord, head: bytes) -> bytes:
     for stage in record.stages:
         if stage.status in CLOSED:
             facts = seals.stage_facts(run, attempt, stage)
-            stage.seal = seals.seal(key, seals.place_of(head) + 1, facts)
-            head = seals.follow(key, head, stage.seal)
+            stage.seal, head = seals.add(key, head, facts)
     for row in record.decisions:
         values = seals.payload_digest_of_text(row.values)
         facts = seals.decision_facts(run, record.workflow, attempt, row, values)
-        row.seal = seals.seal(key, seals.place_of(head) + 1, facts)
-        head = seals.follow(key, head, row.seal)
+        row.seal, head = seals.add(key, head, facts)
     return head
 
 
@@ -72,8 +70,7 @@ def interrupt(run_id: UUID) -> None:
     for stage in left.order_by("attempt", "sequence"):
         stage.status = StageStatus.INTERRUPTED
         facts = seals.stage_facts(run_id, stage.attempt, stage_row(stage))
-        stage.seal = seals.seal(key, seals.place_of(head) + 1, facts)
-        head = seals.follow(key, head, stage.seal)
+        stage.seal, head = seals.add(key, head, facts)
         stage.save(update_fields=["status", "seal"])
     Run.objects.filter(pk=run_id).update(chain=head)
 
@@ -112,6 +109,5 @@ def _append_to_run(deed: Intervention, run_id: UUID) -> None:
 
 def _sealed(deed: Intervention, head: bytes) -> bytes:
     """Seal a deed after this head; return the head after it."""
-    key = keys.sealing()
-    deed.seal = seals.seal(key, seals.place_of(head) + 1, seals.deed_facts(deed))
-    return seals.follow(key, head, deed.seal)
+    deed.seal, head = seals.add(keys.sealing(), head, seals.deed_facts(deed))
+    return head

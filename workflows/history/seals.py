@@ -17,10 +17,10 @@ their value, since PostgreSQL's jsonb keeps 1e2 as 100 and orders keys in its ow
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import re
 from decimal import Decimal
+from hashlib import blake2b, sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +63,7 @@ def _by_value(value: Any) -> Any:
 
 def payload_digest(value: Any) -> bytes:
     """Return what stands for a payload in a row's seal: it holds when the payload goes."""
-    return hashlib.sha256(canonical(value).encode()).digest()
+    return sha256(canonical(value).encode()).digest()
 
 
 EMPTY: Final = payload_digest({})
@@ -76,7 +76,7 @@ def payload_digest_of_text(text: str) -> bytes:
 
 def mac(key: bytes, data: bytes) -> bytes:
     """Return the MAC of some bytes."""
-    return hashlib.blake2b(data, digest_size=MAC_BYTES, key=key).digest()
+    return blake2b(data, digest_size=MAC_BYTES, key=key).digest()
 
 
 def seal(key: bytes, place: int, facts: Sequence[Any]) -> bytes:
@@ -96,13 +96,19 @@ def place_of(sealed: bytes) -> int:
 
 def start(chain: str) -> bytes:
     """Return the head of a chain that holds no seal yet, by the chain's name."""
-    named = hashlib.sha256(chain.encode()).digest()[:MAC_BYTES]
+    named = sha256(chain.encode()).digest()[:MAC_BYTES]
     return (0).to_bytes(PLACE_BYTES) + named
 
 
 def follow(key: bytes, head: bytes, sealed: bytes) -> bytes:
     """Return the head once this seal has been added."""
     return sealed[:PLACE_BYTES] + mac(key, head + sealed)
+
+
+def add(key: bytes, head: bytes, facts: Sequence[Any]) -> tuple[bytes, bytes]:
+    """Return the seal of a row that comes after this head, and the head after it."""
+    sealed = seal(key, place_of(head) + 1, facts)
+    return sealed, follow(key, head, sealed)
 
 
 # What each kind of row says ------------------------------------------------------------
