@@ -77,6 +77,16 @@ def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
             "steps": f"{whole}steps/",
             "log": f"{whole}log/?level=20",
         }
+        words = places["long-words"]
+        said = "say_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_break"
+        places |= {
+            "long-steps": f"{words}steps/",
+            "long-log": f"{words}log/",
+            "long-node": f"{words}?node={said}",
+            "long-edge": f"{words}?edge={said}.0",
+            "long-decisions": "/decisions/?workflow=long-words",
+            "long-state": f"{words}states/1/",
+        }
         places |= under_way(page)
     return places
 
@@ -91,6 +101,8 @@ def ended(page: Page) -> dict[str, str]:
     status_is(page, "completed")
     found["parent"] = launch(page, "outer-run")
     status_is(page, "waiting")
+    found["long-words"] = launch(page, "long-words")
+    status_is(page, "failed")
     found["large"] = launch(page, "large-graph")
     status_is(page, "completed")
     found["cancelled"] = launch(page, "refine-draft", pace=60)

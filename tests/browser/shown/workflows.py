@@ -203,3 +203,38 @@ def large_routes(steps: list[Node[State, State]]) -> dict[Any, Any]:
 
 steps = [step(number) for number in range(STEPS)]
 large = Workflow("large-graph", state=State, start=steps[0], routes=large_routes(steps))
+
+
+LONG = "a_word_without_any_break_" * 12
+
+
+@node(name="say_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_break")
+def say(state: State, runtime: Runtime) -> State:
+    """Say something long everywhere."""
+    runtime.logger.info(LONG)
+    return state.set(said=LONG, **{LONG[:90]: [LONG]})
+
+
+@predicate("{s.said}")
+def is_a_condition_with_a_name_that_is_much_longer_than_a_phone(state: State) -> bool:
+    """Tell whether something long was said."""
+    return bool(state["said"])
+
+
+@node(name="stop_with_words_that_are_much_longer_than_a_phone_is_wide")
+def stop(state: State) -> State:
+    """Fail, with something long."""
+    raise RuntimeError(state["said"])
+
+
+long_words = Workflow(
+    "long-words",
+    state=State,
+    start=say,
+    routes={
+        say: [
+            when(is_a_condition_with_a_name_that_is_much_longer_than_a_phone, stop),
+            otherwise(stop),
+        ]
+    },
+)
