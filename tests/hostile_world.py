@@ -39,6 +39,8 @@ from workflows.models import (
     ApprovalStatus,
     Budget,
     BudgetRaise,
+    BulkItem,
+    BulkJob,
     CallStatus,
     Checkpoint,
     Document,
@@ -75,6 +77,9 @@ KEPT = {
     "workflows.Approval.groups",
     "workflows.Budget.groups",
     "workflows.Budget.workflow_name",
+    "workflows.BulkItem.was",
+    "workflows.BulkItem.workflow_name",
+    "workflows.BulkJob.deed",
     "workflows.Checkpoint.data",
     "workflows.Checkpoint.node_name",
     "workflows.Decision.from_node",
@@ -157,6 +162,7 @@ def make_world(evil: str) -> World:
     profile = _profiles(runs[Status.COMPLETED], person, evil)
     view = SavedView.objects.create(owner=person, name="a", query="q=1", shared=True)
     make_worker("worker-2", host="there")
+    _job(runs, person)
     _tallies(node)
     Retention.objects.create(payload_days=1)  # for every workflow, whatever its name
     _make_hostile(evil)
@@ -319,6 +325,22 @@ def _profiles(run: Run, person: User, evil: str) -> Profile:
         budget=budget, by=person, by_name="x", day=dt.date(2026, 1, 1)
     )
     return profile
+
+
+def _job(runs: dict[str, Run], person: User) -> None:
+    job = BulkJob.objects.create(
+        deed="label", person=person, person_name="x", total=9, done=1, refused=1
+    )
+    results = ("done", "refused", "")
+    for position, result in enumerate(results, 1):
+        BulkItem.objects.create(
+            job=job,
+            position=position,
+            run_id=runs["gone"].pk,
+            workflow_name=KNOWN,
+            was="failed",
+            result=result,
+        )
 
 
 def _tallies(node: str) -> None:

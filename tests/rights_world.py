@@ -37,6 +37,8 @@ from workflows.models import (
     Approval,
     Budget,
     BudgetRaise,
+    BulkItem,
+    BulkJob,
     CallStatus,
     Checkpoint,
     Document,
@@ -86,6 +88,7 @@ class World:
     budget: Budget
     price: Price
     view: SavedView
+    job: BulkJob
     owner: User
 
     @property
@@ -154,6 +157,13 @@ def make_world() -> World:
         created_at=timezone.now(),
         removed_by_name="the owner",
     )
+    job = BulkJob.objects.create(
+        deed="label", label=WORD, person=owner, person_name=owner.username, total=1
+    )
+    failed = runs[Status.FAILED]
+    BulkItem.objects.create(
+        job=job, position=1, run_id=failed.pk, workflow_name=OURS, was="failed"
+    )
     budget, price = Budget.objects.get(), Price.objects.get()
     return World(
         runs,
@@ -167,6 +177,7 @@ def make_world() -> World:
         budget,
         price,
         view,
+        job,
         owner,
     )
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.db.models import Model
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from tests.factories import (
@@ -25,7 +27,7 @@ from tests.factories import (
     make_user,
     make_worker,
 )
-from workflows.admin.deeds import MOST_AT_ONCE
+from workflows import bulk
 from workflows.models import Intervention, Run, Status, WorkflowRight
 
 pytestmark = pytest.mark.django_db
@@ -50,14 +52,14 @@ def page(admin: User, sign_in: SignIn) -> Client:
     return sign_in(admin)
 
 
-def make_one_of_each() -> None:
+def make_one_of_each(worker: str = "worker-1") -> None:
     run = make_run(error_message="<script>alert(1)</script>")
     make_attempt(run)
     make_stage(run)
     make_decision(run)
     make_checkpoint(run)
     make_approval(run)
-    make_worker()
+    make_worker(worker)
     make_document()
     make_intervention(run)
 
@@ -109,6 +111,34 @@ def test_runs_are_found_by_id_and_filtered(page: Client) -> None:
     assert other.short_id not in by_status
 
 
+def test_a_text_is_looked_for_among_the_newest(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.admin.reading.WINDOW", 2)
+    old, *new = [make_run(worker="press-1") for _ in range(3)]
+    text = page.get(RUNS, {"q": "press"}).content.decode()
+    assert [run.short_id in text for run in (old, *new)] == [False, True, True]
+    assert "Only the newest 2 rows were looked through." in text
+    assert old.short_id in page.get(RUNS, {"q": str(old.pk)}).content.decode()
+
+
+@pytest.mark.parametrize("name", [*MODELS, "bulkjob", "profile"])
+def test_a_list_asks_no_more_for_more_rows(page: Client, name: str) -> None:
+    def asked() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            assert page.get(f"/admin/workflows/{name}/").status_code == 200
+        return [query["sql"] for query in queries]
+
+    asked()  # what is read once a process
+    few = asked()
+    for _ in range(3):
+        make_one_of_each(worker=f"w{Run.objects.count()}")
+    many = asked()
+    assert len(many) <= len(few) + 1
+    counts = [sql for sql in many if "COUNT(" in sql and "LIMIT" not in sql]
+    assert counts == []
+
+
 def test_an_action_of_a_deleted_run_is_still_shown(page: Client) -> None:
     run = make_run()
     make_intervention(run, reason="gone since")
@@ -128,9 +158,9 @@ def operate(
     given = {"action": action, "_selected_action": [str(run.pk) for run in runs]}
     if reason is not None:
         given |= {"confirmed": "1", "reason": reason}
-    answer = page.post(RUNS, given)
+    answer = page.post(RUNS, given, follow=True)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return " ".join(answer.content.decode().split())
 
 
 def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None:
@@ -151,9 +181,9 @@ def test_without_a_reason_nothing_is_done(page: Client) -> None:
 def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> None:
     runs = [make_run(status=status) for status in Status.values]
     text = operate(page, "cancel_selected", runs, reason="the disk is full")
-    assert "3 cancelled, 3 refused." in text
+    assert "3 done, 3 refused" in text
     assert "is completed and cannot be cancelled" in text
-    assert "Is being stopped" in text
+    assert "Cancelled, or told to stop." in text
     left = Run.objects.exclude(status=Status.CANCELLED)
     assert {run.status for run in left} == {"running", "completed", "failed"}
     rows = Intervention.objects.all()
@@ -165,7 +195,7 @@ def test_failed_runs_are_resumed_and_others_refused(page: Client) -> None:
     failed = make_run(status=Status.FAILED, fingerprint=fingerprint())
     done = make_run(status=Status.COMPLETED)
     text = operate(page, "resume_selected", [failed, done], reason="the disk is back")
-    assert "1 resumed, 1 refused." in text
+    assert "1 done, 1 refused" in text
     failed.refresh_from_db()
     assert failed.status == Status.PENDING
 
@@ -176,15 +206,34 @@ def fingerprint() -> str:
     return system.find_workflow("classify-document").fingerprint
 
 
-def test_too_many_at_once_are_refused_as_a_whole(
-    page: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workflows.admin.deeds.MOST_AT_ONCE", 2)
-    runs = [make_run(status=Status.PENDING) for _ in range(3)]
-    text = operate(page, "cancel_selected", runs, reason="why not")
-    assert "Choose at most 2 runs at once." in text
-    assert MOST_AT_ONCE > 2
-    assert not Run.objects.filter(status=Status.CANCELLED).exists()
+def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
+    pending = [make_run(status=Status.PENDING) for _ in range(3)]
+    failed = make_run(status=Status.FAILED)
+    given = {"action": "cancel_selected", "select_across": "1", "index": "0"}
+    given["_selected_action"] = str(pending[0].pk)
+    address = f"{RUNS}?status__exact=pending"
+    text = page.post(address, given).content.decode()
+    assert "3 of the 3 chosen fit" in text
+    assert 'name="select_across" value="1"' in text
+    page.post(address, {**given, "confirmed": "1", "reason": "all of them"})
+    assert Run.objects.filter(status=Status.CANCELLED).count() == 3
+    failed.refresh_from_db()
+    assert failed.status == Status.FAILED
+
+
+def test_what_would_refuse_is_said_before(page: Client) -> None:
+    runs = [make_run(status=Status.PENDING), make_run()]
+    text = operate(page, "cancel_selected", runs)
+    assert "1 of the 2 chosen fit" in text
+    assert "Completed · will refuse" in text
+
+
+@pytest.mark.parametrize("name", ["cancel", "resume", "again", "release", "delete"])
+def test_every_deed_is_offered(page: Client, name: str) -> None:
+    make_run()
+    text = page.get(RUNS).content.decode()
+    assert f'value="{name}_selected"' in text
+    assert f"{bulk.DEEDS[name].verb} the selected runs" in text
 
 
 def test_who_may_only_look_is_offered_no_deeds(

@@ -22,6 +22,7 @@ from tests.bad_values import BAD, DEEP, LONG, NUMBERS, TEXTS, texts
 from tests.hostile_world import KNOWN, World, make_world
 from workflows.execution.database import in_database
 from workflows.models import (
+    BulkJob,
     Document,
     Intervention,
     Run,
@@ -117,6 +118,7 @@ def addresses(world: World) -> dict[str, str]:
     arguments: dict[str, Any] = {
         "name": KNOWN,
         "run_id": world.rich.pk,
+        "job_id": BulkJob.objects.get().pk,
         "document_id": world.document.pk,
         "number": 1,
         "kind": "csv",

@@ -27,7 +27,7 @@ def do(page: Client, deed: str, *runs: Run, status: int = 200, **fields: Any) ->
     """Confirm a deed on runs; return the page that tells what became of each."""
     sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1"}
     sent |= {"reason": "a test", **fields}
-    answer = page.post("/runs/bulk/", sent)
+    answer = page.post("/runs/bulk/", sent, follow=True)
     assert answer.status_code == status
     return " ".join(answer.content.decode().split())
 
@@ -44,7 +44,7 @@ def test_it_asks_before_it_does_anything(page: Client) -> None:
 def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
     pending, done = make_run(status=Status.PENDING), make_run()
     text = do(page, "cancel", pending, done, reason="wrong batch")
-    assert "1 of 2 done" in text
+    assert "1 done, 1 refused" in text
     assert "Cancelled, or told to stop." in text
     assert f"Run {done.short_id} is completed and cannot be cancelled." in text
     assert Run.objects.get(pk=pending.pk).status == Status.CANCELLED
@@ -55,14 +55,14 @@ def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
 def test_failed_runs_are_resumed_and_changed_workflows_refuse(page: Client) -> None:
     failed = make_run(status=Status.FAILED, workflow_name="not-here")
     text = do(page, "resume", failed)
-    assert "0 of 1 done" in text
+    assert "0 done, 1 refused" in text
     assert "No workflow is called" in text
 
 
 def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
     done, running = make_run(), make_run(status=Status.RUNNING)
     text = do(page, "delete", done, running, reason="too old")
-    assert "1 of 2 done" in text
+    assert "1 done, 1 refused" in text
     assert list(Run.objects.values_list("pk", flat=True)) == [running.pk]
     assert Intervention.objects.get(action="delete").reason == "too old"
 
@@ -95,7 +95,7 @@ def test_all_that_match_are_taken_by_their_filters(page: Client) -> None:
     answer = page.post(
         "/runs/bulk/", {"do": "delete", "scope": "all", "query": "status=failed"}
     )
-    assert [run.pk for run, _ in answer.context["runs"]] == [
+    assert [run.pk for run, _ in answer.context["found"].rows] == [
         run.pk for run in failed[::-1]
     ]
 

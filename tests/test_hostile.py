@@ -23,7 +23,7 @@ from django.urls import URLPattern, reverse
 
 from project.env import ROOT
 from tests.hostile_world import KNOWN, World, make_world
-from workflows.models import Budget, Price, Run, Status
+from workflows.models import Budget, BulkJob, Price, Run, Status
 from workflows.pages import access
 from workflows.pages.consumers import draw_part, draw_words
 from workflows.pages.lists import LISTS
@@ -140,6 +140,7 @@ def pages_of(world: World) -> Iterator[str]:
     arguments: dict[str, Any] = {
         "name": "summarize",
         "run_id": world.rich.pk,
+        "job_id": BulkJob.objects.get().pk,
         "document_id": world.document.pk,
         "number": 1,
         "kind": "csv",
@@ -255,7 +256,8 @@ def drawings_of(world: World) -> Iterator[tuple[str, str]]:
 def lists_of(world: World) -> Iterator[tuple[str, str]]:
     """Yield every region of every list that is kept up to date."""
     for kind, live in LISTS.items():
-        for query in ({}, {"workflow": KNOWN}, {"q": world.evil}):
+        job = str(BulkJob.objects.get().pk)
+        for query in ({}, {"workflow": KNOWN}, {"q": world.evil, "job": job}):
             for name, html in live.render(query, world.person).items():
                 yield f"{kind} {name}", html
 

@@ -17,6 +17,7 @@ from workflows.pages.urls import urlpatterns
 SignIn = Callable[[User], Client]
 RUN, DOCUMENT = UUID(int=1), UUID(int=2)
 ARGUMENTS = {
+    "job_id": UUID(int=3),
     "name": "classify-document",
     "run_id": RUN,
     "document_id": DOCUMENT,

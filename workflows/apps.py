@@ -13,10 +13,12 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the workflows: ours, and those of every installed app."""
-        from workflows import rights_news  # noqa: PLC0415 - needs loaded apps
+        from workflows import bulk, rights_news  # noqa: PLC0415 - needs loaded apps
+        from workflows.execution import chores  # noqa: PLC0415 - likewise
         from workflows.history import beginning  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
 
         registry.discover()
         rights_news.listen()
+        chores.add(bulk.go_on)
         post_migrate.connect(beginning.remember, sender=self)

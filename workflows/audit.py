@@ -36,6 +36,11 @@ def coming_from(address: str) -> Iterator[None]:
         _address.reset(token)
 
 
+def address() -> str:
+    """Return where what is done just now comes from, "" if that is nowhere."""
+    return _address.get()
+
+
 def require_reason(reason: str, *, by: AbstractBaseUser | None) -> None:
     """Return if a person said why, or nobody did it. Raises ReasonMissing."""
     if by is not None and not reason.strip():

@@ -1,8 +1,11 @@
 """What a caller did wrong, as errors that pages, admin, API and commands can answer.
 
 RequestError
-├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound
+├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
+│                            JobNotFound
 ├─ InvalidStatus      409   the run is in no status for that
+├─ NothingChosen      422   a deed on several runs is on none
+├─ StillHeld          409   a worker that is alive has the run
 ├─ StillNeeded        409   something else needs what was to be deleted
 ├─ NobodyToAsk        409   a workflow asks agents, and one of them is not there
 ├─ FingerprintChanged 409   the workflow changed since the run was made
@@ -87,6 +90,33 @@ class ApprovalNotFound(NotFound):
 
 class ViewNotFound(NotFound):
     """There is no such view. It may have been deleted, or is not shared any more."""
+
+
+class JobNotFound(NotFound):
+    """There is no such job."""
+
+    def __init__(self, job_id: object) -> None:
+        """Name the id that was asked for."""
+        super().__init__(f"There is no job {job_id}, or it is not yours to see.")
+
+
+class NothingChosen(RequestError):
+    """Choose at least one run."""
+
+    status = 422
+
+
+class StillHeld(RequestError):
+    """A worker that is alive has the run."""
+
+    status = 409
+
+    def __init__(self, run: Run) -> None:
+        """Name the worker, and what can be done instead."""
+        super().__init__(
+            f"Worker {run.worker} has run {run.short_id}, and is alive. Cancel the run if"
+            " it should stop."
+        )
 
 
 class InvalidStatus(RequestError):

@@ -34,8 +34,9 @@ from workflows.errors import (
     InvalidStatus,
     NotAllowed,
     PayloadRemoved,
+    StillHeld,
 )
-from workflows.execution import live, queue
+from workflows.execution import live, queue, workers
 from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
@@ -180,6 +181,45 @@ class System(Questions):
             audit.record(run, "resume", by=by, reason=reason, after=Status.PENDING)
             live.pending_on_commit()
             live.changed_on_commit(run.pk)
+        return self.find_run(run_id)
+
+    def run_again(
+        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
+    ) -> Run:
+        """Launch a new run with the values of an old one; both are on record.
+
+        Raises RunNotFound, NotAllowed, WorkflowNotFound, InvalidParams, NobodyToAsk,
+        PayloadRemoved, ReasonMissing.
+        """
+        with transaction.atomic():
+            run = self._operable(run_id, by)
+            audit.require_reason(reason, by=by)
+            if run.payload_removed_at is not None:
+                raise PayloadRemoved
+            name, profile = run.workflow_name, run.profile_name
+            again = self.execute(name, run.params, by=by, profile=profile)
+            audit.record(run, "run again", by=by, reason=reason, after=run.status)
+        return again
+
+    def release(
+        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
+    ) -> Run:
+        """End the lease of a worker that is gone, so that another goes on at once.
+
+        Raises RunNotFound, NotAllowed, InvalidStatus, StillHeld, ReasonMissing.
+        """
+        with transaction.atomic():
+            run = self._operable(run_id, by)
+            audit.require_reason(reason, by=by)
+            if run.status != Status.RUNNING:
+                raise InvalidStatus(run, wanted="released: no worker has it")
+            if workers.alive().filter(name=run.worker).exists():
+                raise StillHeld(run)
+            same = Run.objects.filter(pk=run.pk, attempt=run.attempt, worker=run.worker)
+            if not same.expire():
+                raise InvalidStatus(self.find_run(run_id), wanted="released")
+            audit.record(run, "release", by=by, reason=reason, after=run.status)
+            live.pending_on_commit()
         return self.find_run(run_id)
 
     def delete_run(

@@ -1,74 +1,68 @@
-"""Cancelling and resuming many runs: first the reason, then a result for each run."""
+"""One deed on many runs, from admin: first a preview and the reason, then a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from workflows.engine.errors import RequestError
-from workflows.models import Run
-from workflows.system import system
+from workflows import bulk
+from workflows.errors import NothingChosen
+from workflows.pages import bulk_jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-MOST_AT_ONCE = 1_000  # runs; a form has a bounded number of fields
+    from workflows.models import Run
+
 MOST_REASON = 2_000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """Something that is done to runs."""
-
-    action: str  # name of the admin action
-    verb: str
-    done: str
-    perform: Callable[..., Run]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of it for one run."""
-
-    run: Run
-    refusal: str = ""  # "" = it was done
-
-
-CANCEL = Deed("cancel_selected", "Cancel", "cancelled", system.cancel)
-RESUME = Deed("resume_selected", "Resume", "resumed", system.resume)
-KEEP = Deed("keep_selected", "Keep", "kept for good", system.keep)
+ACTIONS = ("cancel", "resume", "again", "release", "keep", "delete")
+"""What admin offers: names of bulk.DEEDS."""
 
 
 def answer(
-    request: HttpRequest, runs: QuerySet[Run], deed: Deed, context: Mapping[str, Any]
+    request: HttpRequest,
+    runs: QuerySet[Run],
+    deed: bulk.Deed,
+    context: Mapping[str, Any],
 ) -> HttpResponse:
-    """Return the page that asks for the reason; once it is given, what came of it."""
-    selected = list(runs.select_related("launched_by")[: MOST_AT_ONCE + 1])
-    page = {**context, "deed": deed, "title": f"{deed.verb} runs"}
-    if len(selected) > MOST_AT_ONCE:
-        return _page(request, {**page, "too_many": MOST_AT_ONCE})
+    """Return the page that tells what would happen and asks for the reason.
+
+    Once it is given, the job is written down, and its page shown: it tells of each run.
+    """
     reason = request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]
-    if "confirmed" not in request.POST or not reason:
-        asked = "confirmed" in request.POST
-        page |= {"runs": selected, "name": ACTION_CHECKBOX_NAME, "missing": asked}
-        return _page(request, page)
-    results = [_result(request, run, deed, reason) for run in selected]
-    refused = sum(bool(result.refusal) for result in results)
-    page |= {"results": results, "refused": refused, "done": len(results) - refused}
-    return _page(request, page)
-
-
-def _result(request: HttpRequest, run: Run, deed: Deed, reason: str) -> Result:
+    is_sent = "confirmed" in request.POST
+    if not is_sent or not reason:
+        found = bulk_jobs.preview(deed, _lean(runs))
+        across = request.POST.get("select_across", "0") == "1"
+        page = {
+            **context,
+            "title": f"{deed.verb} runs",
+            "deed": deed,
+            "action": f"{deed.name}_selected",
+            "found": found,
+            "missing": is_sent,
+            "across": across,
+            "name": ACTION_CHECKBOX_NAME,
+            "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "most": bulk.MOST,
+        }
+        return TemplateResponse(request, "admin/workflows/run/deed.html", page)
     try:
-        return Result(deed.perform(run.pk, by=request.user, reason=reason))
-    except RequestError as refusal:
-        return Result(run, str(refusal))
+        job = bulk.start(deed, _lean(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
+    except NothingChosen as refused:
+        messages.warning(request, str(refused))
+        return redirect("admin:workflows_run_changelist")
+    return redirect("bulk-job", job_id=job.pk)
 
 
-def _page(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
-    return TemplateResponse(request, "admin/workflows/run/deed.html", dict(context))
+def _lean(runs: QuerySet[Run]) -> Iterator[Run]:
+    """Yield the chosen runs, newest first, up to as many as one job takes."""
+    rows = runs.select_related(None).defer(None).only(*bulk_jobs.NEEDED)
+    yield from rows.order_by("-pk")[: bulk.MOST].iterator(bulk_jobs.READ)

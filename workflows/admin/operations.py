@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows import access
 from workflows.admin.reading import ReadingAdmin, run_link
-from workflows.models import Intervention, Run, Worker
+from workflows.models import BulkJob, Intervention, Run, Worker
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -31,6 +33,31 @@ class WorkerAdmin(ReadingAdmin):
     )
     search_fields = ("name", "host")
     ordering = ("-heartbeat_at",)
+
+
+@admin.register(BulkJob)
+class BulkJobAdmin(ReadingAdmin):
+    """Every deed on several runs; what became of each is on its page."""
+
+    list_display = (
+        "deed",
+        "page",
+        "person_name",
+        "total",
+        "done",
+        "refused",
+        "created_at",
+        "ended_at",
+    )
+    list_filter = ("deed", "created_at")
+    search_fields = ("person_name", "reason", "=id")
+    ordering = ("-id",)
+    readonly_fields = ("page",)
+
+    @admin.display(description="Page")
+    def page(self, job: BulkJob) -> SafeString:
+        """Lead to the job's page."""
+        return format_html('<a href="{}">Open</a>', reverse("bulk-job", args=[job.pk]))
 
 
 @admin.register(Intervention)

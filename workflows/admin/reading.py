@@ -15,6 +15,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows import access
+from workflows.pages.run_filters import id_in
+from workflows.pages.walk import WINDOW
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_COUNTED = 10_000  # rows; a longer list is counted no further
 ROWS = 50  # on one page
+BY_ID = {"=id", "=run__id"}  # searched by a whole id
 NO_ROWS = "Nothing was done: what was chosen is no longer there."
 
 
@@ -35,6 +39,29 @@ class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type ch
         """Return the number of rows, up to a limit."""
         rows: Any = self.object_list
         return len(rows.order_by().values("pk")[:MOST_COUNTED])
+
+
+class WorkflowFilter(admin.SimpleListFilter):
+    """By workflow: those that are known here, which no table has to be read for."""
+
+    title = "workflow"
+    parameter_name = "workflow_name"
+
+    def lookups(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        model_admin: Any,  # noqa: ARG002
+    ) -> list[tuple[str, str]]:
+        """Return the names."""
+        return [(one.name, one.name) for one in registry.list()]
+
+    def queryset(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Any],
+    ) -> QuerySet[Any]:
+        """Return the rows of the chosen workflow."""
+        return queryset.filter(workflow_name=self.value()) if self.value() else queryset
 
 
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
@@ -49,6 +76,7 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
     )
 
     list_per_page = ROWS
+    show_facets = admin.ShowFacets.NEVER  # each would count all rows
     paginator = ShortPaginator
     show_full_result_count = False
 
@@ -58,6 +86,21 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
         if not self.workflow:
             return rows
         return access.those_seen(request.user, rows, self.workflow, read=True)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that match: a whole id by its index, else among the newest."""
+        field = next((f for f in self.search_fields if f in BY_ID), "")
+        if field and (found := id_in(search_term.strip())):
+            return queryset.filter(**{field.lstrip("="): found}), False
+        if search_term:
+            keys = queryset.order_by("-pk").values_list("pk", flat=True)
+            if edge := list(keys[WINDOW : WINDOW + 1]):
+                queryset = queryset.filter(pk__gt=edge[0])
+                told = f"Only the newest {WINDOW:,} rows were looked through."
+                self.message_user(request, told, messages.INFO)
+        return super().get_search_results(request, queryset, search_term)
 
     def has_view_permission(
         self, request: HttpRequest, obj: Model | None = None

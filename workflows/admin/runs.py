@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from workflows import access
-from workflows.admin.deeds import CANCEL, KEEP, RESUME, Deed, answer
-from workflows.admin.reading import ReadingAdmin, as_json, run_link
+from workflows import access, bulk
+from workflows.admin.deeds import ACTIONS, answer
+from workflows.admin.reading import ReadingAdmin, WorkflowFilter, as_json, run_link
 from workflows.models import Approval, Intervention, Run
 from workflows.pages.run_filters import id_in
 from workflows.pages.words import span
@@ -37,13 +38,13 @@ class RunAdmin(ReadingAdmin):
         "worker",
     )
     list_display_links = ("workflow_name",)
-    list_filter = ("status", "workflow_name", "created_at")
+    list_filter = ("status", WorkflowFilter, "created_at")
     list_select_related = ("launched_by",)
     search_fields = ("=id", "workflow_name", "worker", "error_message")
     search_help_text = "The whole id, or part of a workflow, a worker or an error."
     ordering = ("-id",)
     object_history_template = "admin/workflows/run/history.html"
-    actions = ("cancel_selected", "resume_selected", "keep_selected")
+    actions = tuple(f"{name}_selected" for name in ACTIONS)
     fields = (
         "page",
         "workflow_name",
@@ -120,31 +121,33 @@ class RunAdmin(ReadingAdmin):
         """Tell whether this person may cancel and resume runs, of some workflow."""
         return access.sight_of(request.user).operate.is_any
 
-    @admin.action(description="Cancel the selected runs", permissions=["operate"])
-    def cancel_selected(
-        self, request: HttpRequest, runs: QuerySet[Run]
-    ) -> HttpResponse | None:
-        """Ask for the reason, then cancel each and tell what came of it."""
-        return self._do(request, runs, CANCEL)
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what can be done to the chosen runs, to those who may operate some."""
+        if not self.has_operate_permission(request):
+            return {}
+        return {
+            f"{name}_selected": (
+                _action(bulk.DEEDS[name]),
+                f"{name}_selected",
+                f"{bulk.DEEDS[name].verb} the selected runs",
+            )
+            for name in ACTIONS
+        }
 
-    @admin.action(description="Resume the selected runs", permissions=["operate"])
-    def resume_selected(
-        self, request: HttpRequest, runs: QuerySet[Run]
-    ) -> HttpResponse | None:
-        """Ask for the reason, then resume each and tell what came of it."""
-        return self._do(request, runs, RESUME)
 
-    @admin.action(description="Keep the selected runs", permissions=["operate"])
-    def keep_selected(
-        self, request: HttpRequest, runs: QuerySet[Run]
-    ) -> HttpResponse | None:
-        """Ask for the reason, then let no retention touch them."""
-        return self._do(request, runs, KEEP)
+Action = Callable[[RunAdmin, "HttpRequest", "QuerySet[Run]"], "HttpResponse | None"]
 
-    def _do(
-        self, request: HttpRequest, runs: QuerySet[Run], deed: Deed
+
+def _action(deed: bulk.Deed) -> Action:
+    """Return the admin's action for a deed."""
+
+    def act(
+        model_admin: RunAdmin, request: HttpRequest, runs: QuerySet[Run]
     ) -> HttpResponse | None:
-        return answer(request, runs, deed, self.admin_site.each_context(request))
+        context = model_admin.admin_site.each_context(request)
+        return answer(request, runs, deed, context)
+
+    return act
 
 
 @admin.register(Approval)

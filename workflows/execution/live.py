@@ -161,6 +161,11 @@ def pending_on_commit() -> None:
 def launched_on_commit() -> None:
     """Tell the workers of a new run, and the lists; nobody has its page open yet."""
     pending_on_commit()
+    lists_changed_on_commit()
+
+
+def lists_changed_on_commit() -> None:
+    """Tell the lists to look again."""
     _on_commit(lambda: announcer().committed({}))
 
 

@@ -26,6 +26,7 @@ from django.utils import timezone
 
 from workflows.engine import Cancellation
 from workflows.execution import (
+    chores,
     clock,
     figures,
     live,
@@ -109,6 +110,7 @@ class Worker:
                 self._beat,
                 self._sweep,
                 self._count,
+                self._help,
             )
         ]
         try:
@@ -251,6 +253,11 @@ class Worker:
         await asyncio.sleep(settings.SWEEP_SECONDS)
         await in_database(tally.count_due)
         await in_database(turns.take_turn)
+
+    async def _help(self) -> None:
+        """Do some of what was asked for beside runs: a deed on many of them."""
+        if self.draining or not await in_database(chores.do_some, self.name):
+            await asyncio.sleep(settings.SWEEP_SECONDS)
 
     # -- runs -------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from workflows.models.history import (
     Stage,
     StageItem,
 )
+from workflows.models.jobs import BulkItem, BulkJob, ItemResult
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.library import Document, DocumentUse, PageImage
 from workflows.models.operations import (
@@ -59,6 +60,8 @@ __all__ = [
     "Attempt",
     "Budget",
     "BudgetRaise",
+    "BulkItem",
+    "BulkJob",
     "CallStatus",
     "Capability",
     "Checkpoint",
@@ -68,6 +71,7 @@ __all__ = [
     "EdgeTally",
     "HistoryHead",
     "Intervention",
+    "ItemResult",
     "Kind",
     "Level",
     "LiveText",

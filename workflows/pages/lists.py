@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from workflows import access, saved_views
 from workflows.models import RemovedRun, RunLabel, Status
-from workflows.pages import inbox
+from workflows.pages import bulk_jobs, inbox
 from workflows.pages.columns import Columns, Row
 from workflows.pages.concealed import by_workflow
 from workflows.pages.decision_filters import DecisionFilters
@@ -190,6 +190,7 @@ LISTS: dict[str, LiveList] = {
             "nav-waiting",
         ),
     ),
+    "job": LiveList(bulk_jobs.context, "runs/job.html", ("job-state",)),
     "decisions": LiveList(
         decisions_context, "decisions/list.html", ("decisions-rows",)
     ),

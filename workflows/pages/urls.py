@@ -43,6 +43,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # runs/
     path("runs/", run_list.list_runs, name="runs"),
     path("runs/bulk/", bulk.many, name="runs-bulk"),
+    path("runs/bulk/<uuid:job_id>/", bulk.job, name="bulk-job"),
+    path("runs/bulk/<uuid:job_id>/stop/", bulk.stop, name="bulk-job-stop"),
     path("runs/export.<str:kind>", bulk.export, name="runs-export"),
     path("runs/views/", saved.views, name="views"),
     path("runs/views/<int:view_id>/", saved.change, name="view-change"),

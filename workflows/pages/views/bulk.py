@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+from uuid import UUID
 
+from django.contrib import messages
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from workflows import access
-from workflows.errors import InvalidLabel, ReasonMissing
+from workflows import access, bulk
+from workflows.errors import InvalidLabel, NothingChosen, ReasonMissing
 from workflows.labelling import clean
-from workflows.pages import bulk
+from workflows.pages import bulk_jobs
 from workflows.pages.access import members_only
 from workflows.pages.columns import Columns
+from workflows.pages.errors import answers_request_errors
 from workflows.pages.export import KINDS, Export
 from workflows.pages.run_filters import RunFilters, id_in, read_query
 from workflows.pages.views.run_list import as_sent
 from workflows.pages.views.runs import reason_of
-from workflows.pages.walk import page_of
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Iterator
 
     from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
@@ -35,55 +37,94 @@ TWO = 2  # runs are compared
 
 @require_POST
 @members_only
+@answers_request_errors
 def many(request: HtmxRequest) -> HttpResponse:
-    """Ask whether it is meant, then do it to each run and tell what became of it."""
+    """Ask whether it is meant; then write it down as a job, and show how far it is."""
     ids, back = _ids(request), _back(request)
     if request.POST.get("do") == "compare":
         return _compare(request, ids, back)
     deed = bulk.DEEDS.get(request.POST.get("do", ""))
+    if deed is None:
+        return _refused(request, back, "Choose what to do.")
+    label, error = _label(request, deed)
+    missing = _missing_reason(request, deed)
     runs = _runs(request, ids)
-    context: dict[str, Any] = {
+    if error or missing or not request.POST.get("confirmed"):
+        said = {"error": error, "label": label, "missing": missing}
+        return _asked(request, deed, bulk_jobs.preview(deed, runs), said)
+    reason = reason_of(request)
+    job = bulk.start(deed, runs, by=request.user, reason=reason, label=label)
+    return redirect("bulk-job", job_id=job.pk)
+
+
+def _asked(
+    request: HtmxRequest,
+    deed: bulk.Deed,
+    found: bulk_jobs.Preview,
+    said: dict[str, str],
+) -> HttpResponse:
+    """Show what would happen, and ask whether it is meant."""
+    back = _back(request)
+    if not found.total:
+        return _refused(request, back, str(NothingChosen()), deed)
+    context = {
         "deed": deed,
         "back": back,
         "query": request.POST.get("query", ""),
+        "scope": request.POST.get("scope", ""),
+        "chosen": _ids(request),
+        "found": found,
+        **said,
     }
-    if deed is None or not runs:
-        said = "Choose at least one run." if deed else "Choose what to do."
-        return render(
-            request, "runs/bulk.html", context | {"error": said}, status=INVALID
-        )
-    label, error = _label(request, deed)
-    missing = _missing_reason(request, deed)
-    if error or missing or not request.POST.get("confirmed"):
-        context |= _preview(deed, runs)
-        context |= {"error": error, "label": label, "missing": missing}
-        status = INVALID if error or missing else 200
-        return render(request, "runs/bulk.html", context, status=status)
-    results = bulk.do_to_all(
-        deed, runs, by=request.user, reason=reason_of(request), label=label
+    is_wrong = said["error"] or said["missing"]
+    return render(
+        request, "runs/bulk.html", context, status=INVALID if is_wrong else 200
     )
-    done = sum(one.ok for one in results)
-    context |= {"results": results, "done": done, "refused": len(results) - done}
-    return render(request, "runs/bulk.html", context)
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+    """Show how far a job has come, and what became of each run."""
+    bulk.find(job_id, by=request.user)
+    query = {**request.GET.dict(), "job": str(job_id)}
+    context = bulk_jobs.context(query, request.user)
+    return render(request, "runs/job.html", context)
+
+
+@require_POST
+@members_only
+@answers_request_errors
+def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+    """Do no more of a job."""
+    stopped = bulk.stop(job_id, by=request.user)
+    if stopped.stopped_at:
+        messages.success(
+            request, f"Stopped: {stopped.left} runs were left as they are."
+        )
+    else:
+        messages.info(request, "It had come to its end already.")
+    return redirect("bulk-job", job_id=job_id)
+
+
+def _refused(
+    request: HtmxRequest, back: str, said: str, deed: bulk.Deed | None = None
+) -> HttpResponse:
+    context = {"back": back, "error": said, "deed": deed}
+    return render(request, "runs/bulk.html", context, status=INVALID)
 
 
 def _ids(request: HtmxRequest) -> list[UUID]:
     return [found for text in request.POST.getlist("run") if (found := id_in(text))]
 
 
-def _runs(request: HtmxRequest, ids: list[UUID]) -> list[Run]:
-    """Return the runs that were ticked, or the newest of all that match."""
+def _runs(request: HtmxRequest, ids: list[UUID]) -> Iterator[Run]:
+    """Yield the runs that were ticked, or the newest of all that match."""
     if request.POST.get("scope") != "all":
-        return bulk.chosen(request.user, ids)
-    filters = RunFilters.read(read_query(request.POST.get("query", "")))
-    runs = filters.by_index(request.user)
-    return page_of(runs, filters.by_value(), size=bulk.MOST, indexed=True).rows
-
-
-def _preview(deed: bulk.Deed, runs: list[Run]) -> dict[str, object]:
-    rows = [(run, deed.fits(run)) for run in runs]
-    fitting = sum(fits for _, fits in rows)
-    return {"runs": rows, "fitting": fitting, "others": len(runs) - fitting}
+        return bulk_jobs.ticked(request.user, ids)
+    newest = id_in(request.POST.get("newest", ""))
+    return bulk_jobs.matching(request.user, request.POST.get("query", ""), newest)
 
 
 def _label(request: HtmxRequest, deed: bulk.Deed) -> tuple[str, str]:

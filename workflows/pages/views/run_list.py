@@ -9,9 +9,9 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows import access, bulk
 from workflows.models import Run, Status
-from workflows.pages import bulk, period
+from workflows.pages import period
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
 from workflows.pages.columns import known_fields
