@@ -97,6 +97,15 @@ def test_a_live_page_is_told_in_its_messages(
     assert 'data-tone="error"' in text
 
 
+def test_a_deadlock_is_neither_an_outage_nor_a_fault() -> None:
+    from psycopg.errors import DeadlockDetected
+
+    error = OperationalError("deadlock detected")
+    error.__cause__ = DeadlockDetected("deadlock detected")
+    assert outages.is_crossed(error)
+    assert outages.of(error) is None
+
+
 def test_an_outage_with_successes_in_between_is_still_one(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from tests.factories import make_run
-from workflows.execution import queue
+from workflows.execution import queue, statements
 from workflows.execution.leases import Overdue
 from workflows.execution.outages import Outage
+from workflows.execution.records import StepRecord
+from workflows.execution.rows import rows_of
 from workflows.execution.worker import Worker
 from workflows.models import Run
 
@@ -171,3 +177,47 @@ async def test_a_worker_does_not_take_what_it_holds_itself(
     assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
     monkeypatch.setattr(worker, "_held", {run.pk: type("Held", (), {"run": run})()})
     assert [*worker._lost([run])] == []  # noqa: SLF001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever() -> (
+    None
+):
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite lets one write at a time.")
+    until = timezone.now() + dt.timedelta(hours=1)
+    runs = [
+        make_run(status="running", worker="both", attempt=1, lease_expires_at=until).pk
+        for _ in range(40)
+    ]
+
+    def in_some_order(number: int, deed: Callable[[list[UUID]], Any]) -> None:
+        order = random.Random(number)  # noqa: S311 - which order, does not matter
+        for _ in range(60):
+            assert len(deed(order.sample(runs, len(runs)))) == len(runs)
+        connections.close_all()
+
+    def write(order: list[UUID]) -> dict[UUID, int]:
+        records = [
+            StepRecord(
+                run_id=run_id,
+                worker="both",
+                attempt=1,
+                workflow="count",
+                sequence=1,
+                waiting_node="",
+                wake_at=None,
+            )
+            for run_id in order
+        ]
+        return statements.write(connection, rows_of(records))
+
+    with ThreadPoolExecutor(2) as threads:
+        renewing = threads.submit(
+            in_some_order, 1, lambda order: queue.renew("both", order)
+        )
+        writing = threads.submit(in_some_order, 2, write)
+        renewing.result(60)
+        writing.result(60)

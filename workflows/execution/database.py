@@ -79,6 +79,8 @@ async def when_there(
         try:
             return await in_database(function, *args, **kwargs)
         except Exception as error:
+            if outages.is_crossed(error):
+                continue
             if not outages.is_away(error):
                 raise
             outages.database.met(error)

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # What PostgreSQL says of a connection that it ended, whatever class the driver gives it:
 # idle in a transaction, shut down, crashed, starting.
 _ENDED = {"25P03", "57P01", "57P02", "57P03"}
+_CROSSED = {"40001", "40P01"}  # a serialization failure, a deadlock
 _STUCK_STATES = {"53100", "25006"}  # the disk is full, the transaction read-only
 # what SQLite says, and what an operating system says through either
 _STUCK_WORDS = (
@@ -38,8 +39,17 @@ def is_away(error: BaseException) -> bool:
     return (
         isinstance(error, OperationalError | InterfaceError)
         and not is_stuck(error)
+        and not is_crossed(error)
         and "no such table" not in str(error)
     )
+
+
+def is_crossed(error: BaseException) -> bool:
+    """Tell whether two transactions waited for each other, and this one was given up.
+
+    Nothing is away and nothing is wrong: done again it goes through.
+    """
+    return isinstance(error, DatabaseError) and _state(error) in _CROSSED
 
 
 def is_stuck(error: BaseException) -> bool:

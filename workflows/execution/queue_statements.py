@@ -257,15 +257,23 @@ def renew_leases(
     marks = ", ".join(["%s"] * len(held))
     is_postgres = connection.vendor == "postgresql"
     until = clock.ON_POSTGRES.format("%s") if is_postgres else "%s"
+    mine = (
+        f"SELECT id FROM {RUNS.name}"  # noqa: S608
+        f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
+    )
+    if is_postgres:
+        # In the writer's order, or each might wait for a row that the other has.
+        mine += " ORDER BY id FOR UPDATE"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {RUNS.name} SET lease_expires_at = {until}"  # noqa: S608
-            f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
+            f"WITH mine AS ({mine})"  # noqa: S608
+            f" UPDATE {RUNS.name} SET lease_expires_at = {until}"
+            f" WHERE id IN (SELECT id FROM mine)"
             f" RETURNING {', '.join(_RENEWED)}",
             [
-                clock.lease(connection),
                 worker,
                 *(key.get_db_prep_value(pk, connection) for pk in held),
+                clock.lease(connection),
             ],
         )
         return [tuple(row) for row in _read(connection, _RENEWED, cursor.fetchall())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -51,7 +52,8 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
                 stage.seal,
             ]  # fmt: skip
         _add_history(rows, record, now)
-    rows.runs = list(runs.values())
+    # Always in the same order: their rows are locked in it, also by who renews leases.
+    rows.runs = [runs[run_id] for run_id in sorted(runs, key=attrgetter("int"))]
     rows.stages = list(stages.values())
     return rows
 

@@ -180,10 +180,12 @@ class Worker:
         self, step: Callable[[], Awaitable[None]], error: Exception
     ) -> None:
         """Log an outage once, when it begins, and anything else as what it is."""
-        if outage := outages.of(error):
+        name = step.__name__.strip("_")
+        if outages.is_crossed(error):
+            logger.info("Worker %s: %s was in another's way.", self.name, name)
+        elif outage := outages.of(error):
             outage.met(error)
         else:
-            name = step.__name__.strip("_")
             logger.error(
                 "Worker %s: %s failed; trying again.", self.name, name, exc_info=error
             )

@@ -136,6 +136,8 @@ class Writer:
             try:
                 versions = self._commit(batch)
             except Exception as error:
+                if outages.is_crossed(error):
+                    continue
                 if not outages.is_away(error):
                     raise
                 connection.close()
