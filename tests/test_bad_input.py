@@ -31,7 +31,8 @@ from workflows.pages.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
-quick = settings(  # as many examples as the profile says
+quick = settings(
+    max_examples=settings().max_examples // 3,  # each is a request or more
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 FORM = "application/x-www-form-urlencoded"
