@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from bench.long_run import make_long_run
 from tests.factories import (
     make_approval,
     make_attempt,
@@ -218,3 +219,12 @@ def test_a_comparison_takes_the_same_queries_whatever_its_length(
     for run in (first, second):
         lengthen(run, 3, 20)
     assert queries(page, address) == short
+
+
+def test_steps_within_a_wait_that_is_drawn_short_are_drawn_together(
+    alice: User, sign_in: SignIn
+) -> None:
+    # as in a run whose attempts do not tell the truth: it had no worker, and went on
+    run = make_long_run(2_000)
+    page = sign_in(alice).get(f"/runs/{run.pk}/")
+    assert len(page.content) < 300_000

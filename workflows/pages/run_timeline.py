@@ -241,7 +241,7 @@ def _place(lane: Lane, timeline: Timeline) -> None:
         lane.ghost = Bar(WORK, start, start + lane.usual_ms)
         lane.ghost.words = f"usually {lane.usually}"
         _set(lane.ghost, timeline)
-    lane.bars = list(_joined(lane.bars, NEAR * timeline.end_ms))
+    lane.bars = list(_joined(lane.bars, NEAR * timeline.end_ms, timeline.axis))
     for bar in lane.bars:
         _set(bar, timeline)
         length = (timeline.now_ms if bar.end is None else bar.end) - bar.start
@@ -362,15 +362,19 @@ class _Clock:
         return Timeline(self.origin, self.now_ms, end, self.is_live, lanes, axis)
 
 
-def _joined(bars: Sequence[Bar], near: float) -> Iterator[Bar]:
-    """Yield bars in their order; short ones so near that they would merge are one."""
+def _joined(bars: Sequence[Bar], near: float, axis: Axis) -> Iterator[Bar]:
+    """Yield bars in their order; those that would merge on the axis are one."""
     ordered = sorted(bars, key=lambda bar: bar.start)
     if not ordered:
         return
     last = ordered[0]
     for _, bar in pairwise(ordered):
         alike = (last.kind, last.status) == (bar.kind, bar.status)
-        if alike and last.end is not None and bar.start - last.end < near:
+        if (
+            alike
+            and last.end is not None
+            and axis.at(bar.start) - axis.at(last.end) < near
+        ):
             last.count += 1
             last.end = bar.end if bar.end is None else max(bar.end, last.end)
         else:
