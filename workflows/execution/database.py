@@ -25,8 +25,6 @@ Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 5.0  # that the end of a worker waits for calls under way
 THREADS = 4  # one connection each, beside the writer's and that of the leases
-FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last while the database is away
-LAST_PAUSE_SECONDS = 5.0
 
 _here = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
@@ -74,18 +72,15 @@ async def when_there(
 
     For what may be done twice: nobody knows whether a call that was cut off was done.
     """
-    pause = FIRST_PAUSE_SECONDS
+    patience = outages.Patience()
     while True:
         try:
             return await in_database(function, *args, **kwargs)
         except Exception as error:
-            if outages.is_crossed(error):
-                continue
-            if not outages.is_away(error):
+            pause = patience.after(error)
+            if pause is None:
                 raise
-            outages.database.met(error)
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
 
 def calling_loop() -> asyncio.AbstractEventLoop | None:

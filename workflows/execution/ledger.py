@@ -57,9 +57,4 @@ class RunLedger:
     def words(self, call: Call) -> LiveWords:
         """Return where the words of a streamed answer are shown as they arrive."""
         sequence = call.context.sequence if call.context else 0
-        return LiveWords(self._run, new_call_id(), sequence, call.service.agent)
-
-
-def new_call_id() -> UUID:
-    """Return the id of a text that is being answered."""
-    return AgentCall().pk
+        return LiveWords(self._run, AgentCall().pk, sequence, call.service.agent)

@@ -117,17 +117,28 @@ class Ear:
 
     layer: BaseChannelLayer
     channel: str
+    group: str
+    silence: float | None = None  # seconds, after which it joins once more
 
     async def next(self) -> dict[str, Any]:
-        """Return the next message. Raises Unheard when the layer is lost."""
+        """Return the next message, an empty one after a silence.
+
+        A layer that was emptied forgot who listens, and what it had to say: so the group
+        is joined again. Raises Unheard when the layer is lost.
+        """
+        patience = asyncio.timeout(self.silence)
         try:
-            return await self.layer.receive(self.channel)
+            async with patience:
+                return await self.layer.receive(self.channel)
         except Exception as error:
-            raise Unheard(str(error)) from error
+            if not patience.expired():
+                raise Unheard(str(error)) from error
+        await join(self.group, self.channel)
+        return {}
 
 
 @asynccontextmanager
-async def listening(to: str) -> AsyncIterator[Ear]:
+async def listening(to: str, *, silence: float | None = None) -> AsyncIterator[Ear]:
     """Give what hears the messages of a group. Raises Unheard."""
     layer = get_channel_layer()
     if layer is None:
@@ -135,7 +146,7 @@ async def listening(to: str) -> AsyncIterator[Ear]:
     channel = await layer.new_channel()
     await join(to, channel)
     try:
-        yield Ear(layer, channel)
+        yield Ear(layer, channel, to, silence)
     finally:
         await leave(to, channel)
 

@@ -17,6 +17,9 @@ from workflows.execution import figures
 
 logger = logging.getLogger(__name__)
 
+FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last while the database is away
+LAST_PAUSE_SECONDS = 5.0
+
 # What PostgreSQL says of a connection that it ended, whatever class the driver gives it:
 # idle in a transaction, shut down, crashed, starting.
 _ENDED = {"25P03", "57P01", "57P02", "57P03"}
@@ -111,6 +114,27 @@ class Outage:
         if self._since is not None:
             return True
         return self._ended is not None and time.monotonic() < self._ended + seconds
+
+
+class Patience:
+    """How long to wait before the next try: ever longer while the database is away."""
+
+    def __init__(self) -> None:
+        """Begin with a short wait."""
+        self._pause = FIRST_PAUSE_SECONDS
+
+    def after(self, error: BaseException) -> float | None:
+        """Return the seconds to wait after a failure, None if waiting does not help.
+
+        0 stands for at once: another transaction was in the way.
+        """
+        if is_crossed(error):
+            return 0.0
+        if not is_away(error):
+            return None
+        database.met(error)
+        pause, self._pause = self._pause, min(self._pause * 2, LAST_PAUSE_SECONDS)
+        return pause
 
 
 def _line(error: BaseException) -> str:

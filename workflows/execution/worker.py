@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2  # before trying again what failed; doubled up to the last
 LAST_PAUSE_SECONDS = 5.0
-REJOIN_SECONDS = 15.0  # a channel layer that was emptied forgot who listens
+REJOIN_SECONDS = 15.0  # of silence, after which a channel layer may have been emptied
 RELEASE_SECONDS = 5.0  # for giving runs back at the end, when the database is away
 
 
@@ -90,7 +90,6 @@ class Worker:
         self._idle.set()
         self._stopped = asyncio.Event()
         self._overdue = Overdue()
-        self._channel: str | None = None  # where nudges come in
 
     async def run(self) -> None:
         """Work until drained."""
@@ -105,7 +104,6 @@ class Worker:
             for step in (
                 self._register,
                 self._listen,
-                self._rejoin,
                 self._claim,
                 self._beat,
                 self._sweep,
@@ -196,22 +194,13 @@ class Worker:
         await asyncio.Event().wait()  # once is enough: the heartbeat keeps it fresh
 
     async def _listen(self) -> None:
-        """Hear nudges on a channel of our own; the consumer's methods are the table."""
+        """Hear nudges on a channel of our own."""
         nudges = Nudges(self)
-        async with live.listening(live.WORKERS) as ear:
-            self._channel = ear.channel
+        async with live.listening(live.WORKERS, silence=REJOIN_SECONDS) as ear:
             self.look()  # at what was announced while we did not hear
-            try:
-                while True:
-                    await nudges.hear(await ear.next())
-            finally:
-                self._channel = None
-
-    async def _rejoin(self) -> None:
-        """Join again and again: a layer forgets its groups when it is emptied."""
-        await asyncio.sleep(REJOIN_SECONDS)
-        if self._channel is not None:
-            await live.join(live.WORKERS, self._channel)
+            while True:
+                if message := await ear.next():
+                    await nudges.hear(message)
 
     async def _claim(self) -> None:
         """Take what is pending, then wait for a nudge, a free place or the sweep."""

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 2_000
-FIRST_RETRY_SECONDS = 0.1  # doubled up to the last while the database is away
-LAST_RETRY_SECONDS = 5.0
+MAX_BATCH = 2_000  # records in one transaction
 
 
 class LeaseLost(Superseded):
@@ -131,20 +129,18 @@ class Writer:
         self._tell(batch, versions, None)
 
     def _commit_when_possible(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
-        pause = FIRST_RETRY_SECONDS
+        patience = outages.Patience()
         while True:
             try:
                 versions = self._commit(batch)
             except Exception as error:
-                if outages.is_crossed(error):
-                    continue
-                if not outages.is_away(error):
+                pause = patience.after(error)
+                if pause is None:
                     raise
-                connection.close()
-                outages.database.met(error)
-                if self._given_up.wait(pause):
-                    raise
-                pause = min(pause * 2, LAST_RETRY_SECONDS)
+                if pause:
+                    connection.close()
+                    if self._given_up.wait(pause):
+                        raise
             else:
                 outages.database.over()
                 return versions

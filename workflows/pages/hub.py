@@ -98,30 +98,19 @@ async def _listen(ear: _Ear) -> None:
     """Listen until cancelled; after a failure again, and then all pages look."""
     while True:
         try:
-            async with live.listening(live.PAGES) as heard:
+            async with live.listening(live.PAGES, silence=REJOIN_SECONDS) as heard:
                 if ear.ready.done():
                     ear.tell({})  # something may have been missed
                 else:
                     ear.ready.set_result(None)
-                await _hear(ear, heard)
+                while True:
+                    ear.tell(await heard.next())
         except outages.Unheard as error:
             outages.messages.met(error)
             if not ear.ready.done():
                 ear.ready.set_exception(error)  # whoever waits comes again later
                 return
             await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def _hear(ear: _Ear, heard: live.Ear) -> None:
-    """Tell what is heard. Raises Unheard when the layer is lost."""
-    while True:
-        try:
-            async with asyncio.timeout(REJOIN_SECONDS):
-                message = await heard.next()
-        except TimeoutError:
-            await live.join(live.PAGES, heard.channel)
-            message = {}
-        ear.tell(message)
 
 
 hub = Hub()
