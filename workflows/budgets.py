@@ -58,11 +58,15 @@ class Standing:
     cost: Decimal | None
 
     @property
+    def spent(self) -> Decimal:
+        """Return the money that was used, 0 where no call has a price."""
+        return self.used.cost or Decimal(0)
+
+    @property
     def is_reached(self) -> bool:
         """Tell whether nothing is left of it."""
-        spent = self.used.cost or Decimal(0)
         return (self.tokens is not None and self.used.tokens >= self.tokens) or (
-            self.cost is not None and spent >= self.cost
+            self.cost is not None and self.spent >= self.cost
         )
 
     @property
@@ -72,8 +76,7 @@ class Standing:
         if self.tokens:
             shares.append(self.used.tokens / self.tokens)
         if self.cost is not None:
-            spent = self.used.cost or Decimal(0)
-            shares.append(float(spent / self.cost) if self.cost else 1.0)
+            shares.append(float(self.spent / self.cost) if self.cost else 1.0)
         return min(max(shares), 1.0)
 
     @property
@@ -83,8 +86,8 @@ class Standing:
         if self.tokens is not None:
             parts.append(f"{self.used.tokens:,} of {self.tokens:,} tokens")
         if self.cost is not None:
-            spent = self.used.cost or Decimal(0)
-            parts.append(f"{_plain(spent)} of {_plain(self.cost)} {settings.CURRENCY}")
+            money = f"{_plain(self.spent)} of {_plain(self.cost)}"
+            parts.append(f"{money} {settings.CURRENCY}")
         return " and ".join(parts)
 
 
@@ -207,7 +210,6 @@ def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _must_be_enough(standing: Standing, more: More) -> None:
-    spent = standing.used.cost or Decimal(0)
     if standing.tokens is not None:
         missing = standing.used.tokens + 1 - standing.tokens
         if (more.tokens or 0) < missing:
@@ -215,7 +217,7 @@ def _must_be_enough(standing: Standing, more: More) -> None:
                 {"tokens": [f"Allow at least {missing:,} tokens more."]}
             )
     if standing.cost is not None:
-        beyond = spent - standing.cost
+        beyond = standing.spent - standing.cost
         if (more.cost or 0) <= beyond:
             raise InvalidParams({"cost": [f"Allow more than {_plain(beyond)}."]})
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
@@ -53,41 +53,9 @@ class Deed:
     consequence: str
     fits: Callable[[Run], bool]
     done: str  # what is said of a run it was done to
-    perform: Callable[..., Any]  # of a run's id, with by, reason and label
+    method: str  # of System: takes a run's id, perhaps a label, by and reason
     is_danger: bool = False
     needs_label: bool = False
-
-
-def _cancel(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.cancel(run_id, by=by, reason=reason)
-
-
-def _resume(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.resume(run_id, by=by, reason=reason)
-
-
-def _again(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.run_again(run_id, by=by, reason=reason)
-
-
-def _release(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.release(run_id, by=by, reason=reason)
-
-
-def _delete(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.delete_run(run_id, by=by, reason=reason)
-
-
-def _keep(run_id: UUID, *, by: User, reason: str, label: str) -> None:  # noqa: ARG001
-    system.keep(run_id, by=by, reason=reason)
-
-
-def _label(run_id: UUID, *, by: User, reason: str, label: str) -> None:
-    system.label(run_id, label, by=by, reason=reason)
-
-
-def _unlabel(run_id: UUID, *, by: User, reason: str, label: str) -> None:
-    system.unlabel(run_id, label, by=by, reason=reason)
 
 
 DEEDS = {
@@ -99,7 +67,7 @@ DEEDS = {
             "Each stops where it next waits, or before its next step. It can be resumed.",
             lambda run: run.is_cancellable,
             "Cancelled, or told to stop",
-            _cancel,
+            "cancel",
             is_danger=True,
         ),
         Deed(
@@ -108,7 +76,7 @@ DEEDS = {
             "Each goes on from its last step.",
             lambda run: run.status in RESUMABLE,
             "Goes on from its last step",
-            _resume,
+            "resume",
         ),
         Deed(
             "again",
@@ -116,7 +84,7 @@ DEEDS = {
             "For each, a new run is launched with the same values. The old one stays.",
             lambda run: run.status in ENDED,
             "Launched once more",
-            _again,
+            "run_again",
         ),
         Deed(
             "release",
@@ -125,7 +93,7 @@ DEEDS = {
             " when their lease ends. The step they were in runs again.",
             lambda run: run.status == Status.RUNNING,
             "Given back to the queue",
-            _release,
+            "release",
         ),
         Deed(
             "keep",
@@ -133,7 +101,7 @@ DEEDS = {
             "No rule of retention lets go of anything of these runs.",
             lambda run: not run.is_golden,
             "Kept for good",
-            _keep,
+            "keep",
         ),
         Deed(
             "label",
@@ -141,7 +109,7 @@ DEEDS = {
             "Labels are words by which a team finds its runs again. Everyone sees them.",
             lambda _: True,
             "Labelled",
-            _label,
+            "label",
             needs_label=True,
         ),
         Deed(
@@ -150,7 +118,7 @@ DEEDS = {
             "The label is taken off where it is.",
             lambda _: True,
             "Without the label",
-            _unlabel,
+            "unlabel",
             needs_label=True,
         ),
         Deed(
@@ -160,7 +128,7 @@ DEEDS = {
             " did to it stays on record.",
             lambda run: run.status in ENDED,
             "Deleted",
-            _delete,
+            "delete_run",
             is_danger=True,
         ),
     )
@@ -317,7 +285,8 @@ def _do(job: BulkJob, item: BulkItem) -> None:
         if person is None or not person.is_active:
             raise NotAllowed("Who asked for it has no account any more.")  # noqa: TRY301 - said as all refusals are
         with transaction.atomic():
-            deed.perform(item.run_id, by=person, reason=job.reason, label=job.label)
+            given = (item.run_id, job.label) if deed.needs_label else (item.run_id,)
+            getattr(system, deed.method)(*given, by=person, reason=job.reason)
             _settle(job, item, ItemResult.DONE, f"{deed.done}.")
     except _Elsewhere:
         return

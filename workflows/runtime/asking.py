@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from workflows.execution.database import when_there
 from workflows.models import CallStatus, Capability
@@ -31,8 +31,6 @@ from workflows.runtime.upstream.messages import (
 
 if TYPE_CHECKING:
     from workflows.runtime.upstream import Clients, Service
-
-Result = TypeVar("Result")
 
 REPAIRS = 1  # times an agent is asked to put right what does not fit
 
@@ -92,12 +90,9 @@ class StoredAgents:
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = body_of(service.options, options)
-
-        async def ask(spent: Spent) -> Any:
-            return await service.chat(self.clients(), messages, body, spent)
-
-        message, spent = await self._recorded("chat", service, ask)
-        return reply_of(message, service, spent)
+        async with self._recorded("chat", service) as call:
+            message = await service.chat(self.clients(), messages, body, call.spent)
+        return reply_of(message, call)
 
     async def chat_stream(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
@@ -106,23 +101,16 @@ class StoredAgents:
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = body_of(service.options, options)
-        await self.ledger.allow(self.context)
-        call = Call("chat_stream", service, Spent(), self.context)
-        words = self.ledger.words(call)
-        pieces = service.stream(self.clients(), messages, body, call.spent)
-        call.status = CallStatus.CANCELLED  # unless it comes to its end
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    words.add(piece)
-                    yield piece
-            call.status = CallStatus.COMPLETED
-        except ProviderError as error:
-            call.status, call.error = CallStatus.FAILED, error
-            raise
-        finally:
-            await asyncio.shield(words.end())
-            self.ledger.enter(call)
+        async with self._recorded("chat_stream", service) as call:
+            words = self.ledger.words(call)
+            pieces = service.stream(self.clients(), messages, body, call.spent)
+            try:
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        words.add(piece)
+                        yield piece
+            finally:
+                await asyncio.shield(words.end())
 
     async def vision(
         self,
@@ -138,12 +126,9 @@ class StoredAgents:
         said = conversation(prompt, service.system_prompt)
         messages = with_images(said, images, service.agent)
         body = body_of(service.options, options)
-
-        async def ask(spent: Spent) -> Any:
-            return await service.chat(self.clients(), messages, body, spent)
-
-        message, spent = await self._recorded("vision", service, ask)
-        return reply_of(message, service, spent)
+        async with self._recorded("vision", service) as call:
+            message = await service.chat(self.clients(), messages, body, call.spent)
+        return reply_of(message, call)
 
     async def tools(
         self,
@@ -158,13 +143,9 @@ class StoredAgents:
         service = await self._service(agent, Capability.TOOLS, token)
         messages = conversation(prompt, service.system_prompt)
         body = {**body_of(service.options, options), "tools": functions(tools)}
-
-        async def ask(spent: Spent) -> tuple[ToolCall, ...]:
-            message = await service.chat(self.clients(), messages, body, spent)
+        async with self._recorded("tools", service) as call:
+            message = await service.chat(self.clients(), messages, body, call.spent)
             return tool_calls(message, tools)
-
-        calls, _ = await self._recorded("tools", service, ask)
-        return calls
 
     async def embed(
         self,
@@ -181,12 +162,8 @@ class StoredAgents:
         if not all(texts):
             raise Invalid("An empty text has no vector: leave it out.")
         body = body_of(service.options, options)
-
-        async def ask(spent: Spent) -> tuple[tuple[float, ...], ...]:
-            return await service.embed(self.clients(), texts, body, spent)
-
-        vectors, _ = await self._recorded("embed", service, ask)
-        return vectors
+        async with self._recorded("embed", service) as call:
+            return await service.embed(self.clients(), texts, body, call.spent)
 
     async def ask(
         self,
@@ -205,12 +182,9 @@ class StoredAgents:
         messages = conversation(prompt, service.system_prompt)
         messages.insert(0, {"role": "system", "content": instruction(answer)})
         body = body_of(service.options, options)
-
-        async def ask(spent: Spent) -> Any:
-            return await service.chat(self.clients(), messages, body, spent)
-
         for left in range(REPAIRS, -1, -1):
-            message, _ = await self._recorded("ask", service, ask)
+            async with self._recorded("ask", service) as call:
+                message = await service.chat(self.clients(), messages, body, call.spent)
             text = message.content or ""
             try:
                 return answer_in(text, answer)
@@ -233,31 +207,29 @@ class StoredAgents:
         must_be_able(service.agent, service.capabilities, capability)
         return service.with_key(token or self.token)
 
+    @asynccontextmanager
     async def _recorded(
-        self,
-        kind: str,
-        service: Service,
-        ask: Callable[[Spent], Awaitable[Result]],
-    ) -> tuple[Result, Spent]:
-        """Make a call when it may be made; whatever comes of it is recorded."""
+        self, kind: str, service: Service
+    ) -> AsyncGenerator[Call, None]:
+        """Give a call when it may be made; whatever comes of it is recorded."""
         await self.ledger.allow(self.context)
         call = Call(kind, service, Spent(), self.context)
         call.status = CallStatus.CANCELLED  # unless it comes to its end
         try:
-            result = await ask(call.spent)
+            yield call
             call.status = CallStatus.COMPLETED
         except ProviderError as error:
             call.status, call.error = CallStatus.FAILED, error
             raise
         finally:
             self.ledger.enter(call)
-        return result, call.spent
 
 
-def reply_of(message: Any, service: Service, spent: Spent) -> Reply:
+def reply_of(message: Any, call: Call) -> Reply:
     """Return a message of the package as our reply."""
+    spent = call.spent
     return Reply(
-        message.content or "", service.model, spent.tokens_in, spent.tokens_out
+        message.content or "", call.service.model, spent.tokens_in, spent.tokens_out
     )
 
 
