@@ -22,10 +22,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from project.history import LEAST_KEY_LENGTH, Keeping
 from project.limits import Limits
+from project.lists import Keys, Names
 from project.refused import SettingsRefused
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
@@ -33,20 +34,9 @@ DATABASE_SCHEMES = ("postgres://", "postgresql://", "sqlite:///")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-def _split(value: object) -> object:
-    """Return the comma-separated parts of a text; anything else as it is."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
 def _upper(value: object) -> object:
     """Return a text in capitals; anything else as it is."""
     return value.upper() if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Installation(BaseSettings):

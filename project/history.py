@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+from project.lists import Keys
 
 LEAST_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 class Keeping(BaseSettings):
     """How the history is kept."""
 
-    history_keys: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)
-    ] = Field(
+    history_keys: Keys = Field(
         (),
         description="Secrets that seal the history, at least 50 characters each, the "
         "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",

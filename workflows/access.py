@@ -225,10 +225,23 @@ def known_names() -> frozenset[str]:
     """
     now = time.monotonic()
     if now >= _ever_ran.until:
-        counted = RunTally.objects.order_by().values_list("workflow_name", flat=True)
-        _ever_ran.names = frozenset(counted.distinct())
+        _ever_ran.names = _names_that_ran()
         _ever_ran.until = now + LOOK_SECONDS
-    return _ever_ran.names | {one.name for one in registry.list()}
+    return _ever_ran.names | _installed()
+
+
+def names_now() -> frozenset[str]:
+    """Return the workflows that are installed, or have ever run, looked up just now."""
+    return _names_that_ran() | _installed()
+
+
+def _names_that_ran() -> frozenset[str]:
+    counted = RunTally.objects.order_by().values_list("workflow_name", flat=True)
+    return frozenset(counted.distinct())
+
+
+def _installed() -> frozenset[str]:
+    return frozenset(one.name for one in registry.list())
 
 
 class _EverRan:

@@ -10,11 +10,11 @@ from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from workflows import access
 from workflows.admin.reading import ReadingAdmin
 from workflows.admin.told import ToldAdmin
-from workflows.models import RemovedRun, Retention, RunTally
+from workflows.models import RemovedRun, Retention
 from workflows.retention.preview import MOST, preview
-from workflows.system import system
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -32,10 +32,7 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for ty
     def __init__(self, *args: Any, **options: Any) -> None:
         """Offer the workflows that are installed, or have ever run."""
         super().__init__(*args, **options)
-        ran = RunTally.objects.order_by().values_list("workflow_name", flat=True)
-        names = {one.name for one in system.list_workflows(by=None)} | set(
-            ran.distinct()
-        )
+        names = access.names_now()
         if self.instance.pk:
             names |= {self.instance.workflow_name} - {""}
         field: Any = self.fields["workflow_name"]

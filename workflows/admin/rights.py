@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,10 +10,9 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows import audit
+from workflows import access
 from workflows.admin.told import ToldAdmin
-from workflows.models import RunTally, WorkflowRight
-from workflows.system import system
+from workflows.models import WorkflowRight
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -38,19 +36,14 @@ class WorkflowRightForm(forms.ModelForm):  # type: ignore[type-arg] # generic fo
     def __init__(self, *args: Any, **options: Any) -> None:
         """Offer the workflows."""
         super().__init__(*args, **options)
-        names = {one.name for one in system.list_workflows(by=None)}
-        names |= set(_once(RunTally)) | set(_once(WorkflowRight))
+        given = WorkflowRight.objects.order_by().values_list("workflow_name", flat=True)
+        names = access.names_now() | set(given.distinct())
         field: Any = self.fields["workflow_name"]
         field.choices = [("", "---------"), *((name, name) for name in sorted(names))]
 
 
-def _once(model: type[RunTally | WorkflowRight]) -> Sequence[str]:
-    rows = model.objects.order_by().values_list("workflow_name", flat=True)
-    return list(rows.distinct())
-
-
 @admin.register(WorkflowRight)
-class WorkflowRightAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class WorkflowRightAdmin(ToldAdmin):
     """Who may do what with the runs of which workflow."""
 
     form = WorkflowRightForm
@@ -78,28 +71,12 @@ class WorkflowRightAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic 
         """Return the group."""
         return right.group.name if right.group else "everyone signed in"
 
-    def save_model(
-        self, request: HttpRequest, obj: WorkflowRight, form: Any, change: bool
-    ) -> None:
-        """Keep it, and record who did so."""
-        super().save_model(request, obj, form, change)
-        given = ", ".join(name for name in TICKS if getattr(obj, name))
-        _record(request, "give rights", f"{obj}: {given.replace('may_', '')}")
-
-    def delete_model(self, request: HttpRequest, obj: WorkflowRight) -> None:
-        """Take it away, and record who did so."""
-        _record(request, "take rights", str(obj))
-        super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        """Take several away, each with its record."""
-        for right in queryset:
-            self.delete_model(request, right)
-
-
-def _record(request: HttpRequest, action: str, reason: str) -> None:
-    assert isinstance(request.user, User)  # noqa: S101 - admin lets nobody else in
-    audit.note(action, by=request.user, reason=reason)
+    def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:  # noqa: ARG002 - the ticks say more
+        """Return that rights were given, and which, or that they were taken."""
+        if verb == "delete":
+            return "take rights", str(row)
+        given = ", ".join(name for name in TICKS if getattr(row, name))
+        return "give rights", f"{row}: {given.replace('may_', '')}"
 
 
 admin.site.unregister([User, Group])

@@ -36,11 +36,15 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
             self._tell(request, "delete", row, "")
         return super().log_deletions(request, queryset)
 
+    def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:
+        """Return the name of what was done to a row, and what is said of it."""
+        said = f"{row}: {message}" if message else str(row)
+        return f"{verb} {self.opts.verbose_name}", said
+
     def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
         user: User = request.user  # type: ignore[assignment] # admin asks members only
-        name = str(self.opts.verbose_name)
-        said = f"{row}: {message}" if message else str(row)
-        audit.note(f"{verb} {name}"[:LONGEST_ACTION], by=user, reason=said)
+        action, said = self.told(verb, row, message)
+        audit.note(action[:LONGEST_ACTION], by=user, reason=said)
 
 
 LONGEST_ACTION = 30  # characters

@@ -18,6 +18,7 @@ from django.db.models import Q
 
 from workflows.history import beginning, keys, seals, walking
 from workflows.history.links import IN_ORDER, OfRun, deed_link, links
+from workflows.history.stored import as_bytes
 from workflows.history.walking import Finding, Link, Walk
 from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Status
 
@@ -160,7 +161,7 @@ class Checker:
                     self.tally.unsealed += 1
                 else:
                     yield _about(Subject(FIRST), link, UNSEALED)
-            yield from walk.end(_bytes(head), is_needed=False)
+            yield from walk.end(as_bytes(head), is_needed=False)
 
     def _beginning(self) -> Iterator[Finding]:
         """Say so if the moment since which everything is sealed cannot be believed."""
@@ -212,12 +213,12 @@ def _subjects(condition: Q) -> dict[UUID, Subject]:
     removed = RemovedRun.objects.filter(condition)
     left = ("pk", "chain", "deeds", "keeps_history")
     for pk, chain, deeds, keeps in removed.values_list(*left):
-        heads = _bytes(chain), _bytes(deeds)
+        heads = as_bytes(chain), as_bytes(deeds)
         found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
     columns = ("pk", "chain", "deeds", "sequence", "status")
     for pk, chain, deeds, sequence, status in there.values_list(*columns):
-        heads = _bytes(chain), _bytes(deeds)
+        heads = as_bytes(chain), as_bytes(deeds)
         found[pk] = Subject(pk, *heads, sequence, status, is_there=True)
     return found
 
@@ -249,7 +250,3 @@ def _made_at(run_id: UUID) -> dt.datetime:
         run_id.int >> 80, LAST_MILLISECOND
     )  # of ids that are none of ours
     return seals.EPOCH + dt.timedelta(milliseconds=milliseconds)
-
-
-def _bytes(value: bytes | memoryview | None) -> bytes | None:
-    return None if value is None else bytes(value)

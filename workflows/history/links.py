@@ -11,7 +11,7 @@ from django.db.models import F, Q
 
 from workflows.history import seals
 from workflows.history.chains import CLOSED
-from workflows.history.stored import decision_row, stage_row
+from workflows.history.stored import as_bytes, decision_row, stage_row
 from workflows.history.walking import Link
 from workflows.models import Decision, Intervention, Stage
 
@@ -65,7 +65,7 @@ def stage_link(stage: Stage) -> Link:
         "stage",
         stage.pk,
         stage.sequence,
-        _bytes(stage.seal),
+        as_bytes(stage.seal),
         stage.created_at,
         seals.stage_facts(stage.run_id, stage.attempt, stage_row(stage)),
         is_open=stage.status not in CLOSED,
@@ -74,7 +74,7 @@ def stage_link(stage: Stage) -> Link:
 
 def decision_link(decision: Decision) -> Link:
     """Return a decision as a link; whose account is gone may have been anybody's."""
-    digest = _bytes(decision.values_digest)
+    digest = as_bytes(decision.values_digest)
     values = digest or seals.payload_digest(decision.values)
     note = PUT_BACK if digest and decision.values != {} else ""
     row = decision_row(decision)
@@ -89,7 +89,7 @@ def decision_link(decision: Decision) -> Link:
         "decision",
         decision.pk,
         decision.sequence,
-        _bytes(decision.seal),
+        as_bytes(decision.seal),
         decision.created_at,
         seals.decision_facts(run_id, name, attempt, row, values),
         by_those_gone,
@@ -104,7 +104,7 @@ def deed_link(deed: Intervention) -> Link:
         "intervention",
         deed.pk,
         None,
-        _bytes(deed.seal),
+        as_bytes(deed.seal),
         deed.created_at,
         seals.deed_facts(deed),
         note=_actor_note(deed),
@@ -130,7 +130,3 @@ def _actor_note(deed: Intervention) -> str:
 
 def _is_gone(key: int | None) -> bool:
     return key is not None and not get_user_model().objects.filter(pk=key).exists()
-
-
-def _bytes(value: bytes | memoryview | None) -> bytes | None:
-    return None if value is None else bytes(value)

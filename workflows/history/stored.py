@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from workflows.models import Decision, Stage
 
 
+def as_bytes(value: bytes | memoryview | None) -> bytes | None:
+    """Return what a column of bytes holds, whatever the driver gives it as."""
+    return None if value is None else bytes(value)
+
+
 def stage_row(stage: Stage) -> StageRow:
     """Return a stage as its recorder had it."""
     return StageRow(

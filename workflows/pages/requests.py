@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
 
 
+INVALID = 422  # of a form that was sent and could not be accepted
+
+
 class HtmxRequest(HttpRequest):
     """A member's request."""
 
     htmx: HtmxDetails
     user: User
+
+
+def status_of_form(request: HttpRequest) -> int:
+    """Return the status with which a form is shown: to be filled in, or put right."""
+    return INVALID if request.method == "POST" else 200

@@ -21,6 +21,7 @@ from workflows.pages.access import members_only
 from workflows.pages.agent_forms import AgentForm, ProviderForm, TryForm
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.rates import limited
+from workflows.pages.requests import INVALID, status_of_form
 from workflows.pages.trying import Trial
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-INVALID = 422
 MANAGE = "change agents"
 
 
@@ -57,7 +57,9 @@ def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpRespon
         told(request, saved, "provider")
         return redirect("agents")
     context = {"form": form, "provider": found}
-    return render(request, "agents/provider.html", context, status=_status(request))
+    return render(
+        request, "agents/provider.html", context, status=status_of_form(request)
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -73,7 +75,7 @@ def agent(request: HtmxRequest, agent_id: int | None = None) -> HttpResponse:
         told(request, saved, "agent")
         return redirect("agent", agent_id=saved.pk)
     context = agent_context(found, form)
-    return render(request, "agents/agent.html", context, status=_status(request))
+    return render(request, "agents/agent.html", context, status=status_of_form(request))
 
 
 def agent_context(
@@ -141,7 +143,3 @@ def told(request: HtmxRequest, saved: Agent | Provider, kind: str) -> None:
     """Record who saved it, and say so."""
     audit.note(f"save {kind}", by=request.user, reason=saved.name)
     messages.success(request, f"“{saved}” was saved.")
-
-
-def _status(request: HtmxRequest) -> int:
-    return INVALID if request.method == "POST" else 200

@@ -15,6 +15,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import LISTS
+from workflows.pages.requests import INVALID
 from workflows.pages.run_page import RunPage, answer_form
 from workflows.pages.views.runs import after, reason_of, run_response, visible_run
 from workflows.system import system
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from workflows.pages.forms import SchemaForm
     from workflows.pages.requests import HtmxRequest
-
-INVALID = 422
 
 
 @require_safe

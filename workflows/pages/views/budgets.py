@@ -18,13 +18,13 @@ from workflows.pages.access import members_only
 from workflows.pages.budget_forms import BudgetForm, PriceForm
 from workflows.pages.budget_page import entries_for, models_without_price
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.requests import status_of_form
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
 
-INVALID = 422
 MANAGE = "change budgets and prices"
 
 
@@ -53,7 +53,9 @@ def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
         return _saved(request, form.save(), "budget")
     raises = found.raises.order_by("-id")[:20] if found else ()
     context = {"form": form, "budget": found, "raises": raises}
-    return render(request, "agents/budget.html", context, status=_status(request))
+    return render(
+        request, "agents/budget.html", context, status=status_of_form(request)
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -68,7 +70,7 @@ def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         return _saved(request, form.save(), "price")
     context = {"form": form, "price": found}
-    return render(request, "agents/price.html", context, status=_status(request))
+    return render(request, "agents/price.html", context, status=status_of_form(request))
 
 
 @require_POST
@@ -100,7 +102,3 @@ def _saved(request: HtmxRequest, saved: Budget | Price, kind: str) -> HttpRespon
     audit.note(f"save {kind}", by=request.user, reason=str(saved))
     messages.success(request, f"The {kind} “{saved}” was saved.")
     return redirect("budgets")
-
-
-def _status(request: HtmxRequest) -> int:
-    return INVALID if request.method == "POST" else 200

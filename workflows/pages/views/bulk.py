@@ -21,6 +21,7 @@ from workflows.pages.access import members_only
 from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.export import KINDS, Export
+from workflows.pages.requests import INVALID
 from workflows.pages.run_filters import RunFilters, id_in, read_query
 from workflows.pages.views.run_list import as_sent
 from workflows.pages.views.runs import reason_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
 
-INVALID = 422
 TWO = 2  # runs are compared
 
 
@@ -148,9 +148,7 @@ def _compare(request: HtmxRequest, ids: list[UUID], back: str) -> HttpResponse:
     if len(ids) == TWO:
         query = urlencode({"a": ids[1], "b": ids[0]})
         return redirect(f"{reverse('compare')}?{query}")
-    said = f"Choose two runs to compare, not {len(ids)}."
-    context = {"back": back, "error": said}
-    return render(request, "runs/bulk.html", context, status=INVALID)
+    return _refused(request, back, f"Choose two runs to compare, not {len(ids)}.")
 
 
 def _back(request: HtmxRequest) -> str:

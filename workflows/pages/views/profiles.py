@@ -18,6 +18,7 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.profile_forms import ProfileForm
+from workflows.pages.requests import status_of_form
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-INVALID = 422
 MANAGE = "change profiles"
 
 
@@ -67,7 +67,7 @@ def profile(
         messages.success(request, f"“{saved}” was saved.")
         return redirect("profiles", name=name)
     context = {"form": form, "profile": instance, "workflow": entry(found)}
-    status = INVALID if request.method == "POST" else 200
+    status = status_of_form(request)
     return render(request, "workflows/profile.html", context, status=status)
 
 

@@ -29,6 +29,7 @@ from workflows.pages.launching import (
 from workflows.pages.lists import LISTS
 from workflows.pages.overview import health_of
 from workflows.pages.rates import limited
+from workflows.pages.requests import INVALID
 from workflows.pages.usage import usage_of
 from workflows.system import system
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 FREE = "params"  # the one field of a workflow that names no types
 FREE_SCHEMA = {"properties": {FREE: {"type": "object", "title": "Values"}}}
 LAST_RUNS = 8  # dots on a card
-INVALID = 422
 
 
 @require_safe
