@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.openai_server import ModelServer
-from workflows.models import Agent, Kind, Provider
+from workflows.models import Agent, AgentCall, CallStatus, Kind, Provider, Run
 from workflows.runtime.asking import Call, StoredAgents
 from workflows.runtime.protocols import NodeContext
 from workflows.runtime.upstream import Clients
@@ -36,6 +36,23 @@ def make_agent(
         provider=provider or make_provider(server, key=key),
         **{**values, **fields},
     )
+
+
+def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
+    """Return a call of 12 tokens; each call to the scripted server takes as many."""
+    values: dict[str, Any] = {
+        "run": run,
+        "workflow_name": run.workflow_name if run else "",
+        "kind": "chat",
+        "agent_name": "writer",
+        "provider_name": "Local",
+        "model": "tiny",
+        "tokens_in": 7,
+        "tokens_out": 5,
+        "latency_ms": 1,
+        "status": CallStatus.COMPLETED,
+    }
+    return AgentCall.objects.create(**{**values, **fields})
 
 
 @dataclass

@@ -127,6 +127,24 @@ class World:
         """Return the ids of all runs."""
         return list(Run.objects.values_list("pk", flat=True))
 
+    def arguments(self, workflow: str) -> dict[str, Any]:
+        """Return what addresses name, for rows that are there."""
+        return {
+            "name": workflow,
+            "run_id": self.rich.pk,
+            "job_id": BulkJob.objects.get().pk,
+            "document_id": self.document.pk,
+            "number": 1,
+            "kind": "csv",
+            "view_id": self.view.pk,
+            "sequence": 2,
+            "agent_id": self.agent.pk,
+            "provider_id": self.provider.pk,
+            "profile_id": self.profile.pk,
+            "budget_id": Budget.objects.get().pk,
+            "price_id": Price.objects.get().pk,
+        }
+
 
 def make_world(evil: str) -> World:
     """Return a database full of one hostile text."""

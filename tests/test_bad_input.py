@@ -22,7 +22,6 @@ from tests.bad_values import BAD, DEEP, LONG, NUMBERS, TEXTS, texts
 from tests.hostile_world import KNOWN, World, make_world
 from workflows.execution.database import in_database
 from workflows.models import (
-    BulkJob,
     Document,
     Intervention,
     Run,
@@ -116,23 +115,11 @@ def sender(world: World) -> Iterator[Sender]:
 
 def addresses(world: World) -> dict[str, str]:
     """Return an address for every page, for rows that are there."""
-    arguments: dict[str, Any] = {
-        "name": KNOWN,
-        "run_id": world.rich.pk,
-        "job_id": BulkJob.objects.get().pk,
-        "document_id": world.document.pk,
-        "number": 1,
-        "kind": "csv",
-        "view_id": world.view.pk,
-        "sequence": 2,
-        "agent_id": world.agent.pk,
-        "provider_id": world.provider.pk,
-        "profile_id": world.profile.pk,
-    }
+    arguments = world.arguments(KNOWN)
     return {
         one.name: reverse(
             one.name,
-            kwargs={name: arguments.get(name, 1) for name in one.pattern.converters},
+            kwargs={name: arguments[name] for name in one.pattern.converters},
         )
         for one in urlpatterns
         if isinstance(one, URLPattern) and one.name

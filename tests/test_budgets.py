@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from tests.asked import make_agent
+from tests.asked import make_agent, make_call
 from tests.factories import make_run
 from tests.openai_server import Answer, ModelServer
 from tests.working import ended, reaches, until, working
@@ -26,7 +26,6 @@ from workflows.models import (
     Approval,
     Budget,
     BudgetRaise,
-    CallStatus,
     Decision,
     Intervention,
     Price,
@@ -103,23 +102,6 @@ def server() -> Iterator[ModelServer]:
 def make_budget(**fields: Any) -> Budget:
     values: dict[str, Any] = {"name": "small", "scope": Scope.RUN, "tokens": 12}
     return Budget.objects.create(**{**values, **fields})
-
-
-def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
-    """Return a call of 12 tokens; each call to the scripted server takes as many."""
-    values: dict[str, Any] = {
-        "run": run,
-        "workflow_name": run.workflow_name if run else "",
-        "kind": "chat",
-        "agent_name": "writer",
-        "provider_name": "Local",
-        "model": "tiny",
-        "tokens_in": 7,
-        "tokens_out": 5,
-        "latency_ms": 1,
-        "status": CallStatus.COMPLETED,
-    }
-    return AgentCall.objects.create(**{**values, **fields})
 
 
 # A run -------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from django.urls import URLPattern, reverse
 
 from project.env import ROOT
 from tests.hostile_world import KNOWN, World, make_world
-from workflows.models import Budget, BulkJob, Price, Run, Status
+from workflows.models import BulkJob, Run, Status
 from workflows.pages import access
 from workflows.pages.consumers import draw_part, draw_words
 from workflows.pages.lists import LISTS
@@ -137,21 +137,7 @@ class Look:
 
 def pages_of(world: World) -> Iterator[str]:
     """Yield the address of every page, for the rows of the world."""
-    arguments: dict[str, Any] = {
-        "name": "summarize",
-        "run_id": world.rich.pk,
-        "job_id": BulkJob.objects.get().pk,
-        "document_id": world.document.pk,
-        "number": 1,
-        "kind": "csv",
-        "view_id": world.view.pk,
-        "sequence": 2,
-        "agent_id": world.agent.pk,
-        "provider_id": world.provider.pk,
-        "profile_id": world.profile.pk,
-        "budget_id": Budget.objects.get().pk,
-        "price_id": Price.objects.get().pk,
-    }
+    arguments = world.arguments("summarize")
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
         names = pattern.pattern.converters

@@ -10,13 +10,13 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from tests.asked import make_call
 from tests.factories import make_run
 from workflows.models import (
     Agent,
     AgentCall,
     Budget,
     BudgetRaise,
-    CallStatus,
     Intervention,
     Price,
     Provider,
@@ -49,19 +49,7 @@ def make_budget(**fields: Any) -> Budget:
 
 
 def made_call(run: Run | None = None, tokens: int = 30, **fields: Any) -> AgentCall:
-    values: dict[str, Any] = {
-        "run": run,
-        "workflow_name": run.workflow_name if run else "",
-        "kind": "chat",
-        "agent_name": "writer",
-        "provider_name": "Local",
-        "model": "tiny",
-        "tokens_in": tokens,
-        "tokens_out": 0,
-        "latency_ms": 1,
-        "status": CallStatus.COMPLETED,
-    }
-    return AgentCall.objects.create(**{**values, **fields})
+    return make_call(run, tokens_in=tokens, tokens_out=0, **fields)
 
 
 # Setting up --------------------------------------------------------------------------
