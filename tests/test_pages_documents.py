@@ -32,6 +32,7 @@ from workflows.runtime.uploads import Received, ReceivingHandler
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
+WHY = {"reason": "sent to us by mistake"}
 
 
 @pytest.fixture
@@ -363,7 +364,7 @@ def test_a_deleted_document_takes_its_file_and_pictures_along(
     names = [name_of(document), name_of(PageImage.objects.get())]
     assert all(storage.exists(name) for name in names)
     with django_capture_on_commit_callbacks(execute=True):
-        answer = page.post(f"/documents/{document.pk}/delete/", follow=True)
+        answer = page.post(f"/documents/{document.pk}/delete/", WHY, follow=True)
     assert "was deleted." in answer.content.decode()
     assert not Document.objects.exists()
     assert not PageImage.objects.exists()
@@ -376,7 +377,7 @@ def test_a_document_that_a_run_still_needs_is_not_deleted(
 ) -> None:
     document = make_document()
     run = make_run(status=status, params={"document": str(document.pk)})
-    answer = page.post(f"/documents/{document.pk}/delete/")
+    answer = page.post(f"/documents/{document.pk}/delete/", WHY)
     assert answer.status_code == 409
     assert f"is needed by a run that has not ended ({run}" in answer.content.decode()
     assert document.file.storage.exists(name_of(document))
@@ -389,7 +390,7 @@ def test_a_document_of_ended_runs_is_deleted_after_saying_so(page: Client) -> No
     make_run(status="completed", params={"document": str(document.pk)})
     text = page.get(f"/documents/{document.pk}/").content.decode()
     assert "1 run worked on it" in text
-    assert page.post(f"/documents/{document.pk}/delete/").status_code == 302
+    assert page.post(f"/documents/{document.pk}/delete/", WHY).status_code == 302
 
 
 def test_a_document_is_not_deleted_by_a_link(page: Client) -> None:
@@ -461,7 +462,7 @@ def test_everything_works_in_storage_without_paths(
     assert body(page.get(f"{url}/file")) == many_pages(3)
     assert "0 files" in swept("--dry-run")
     with django_capture_on_commit_callbacks(execute=True):
-        page.post(f"{url}/delete/")
+        page.post(f"{url}/delete/", WHY)
     assert not document.file.storage.exists(name_of(document))
 
 

@@ -50,8 +50,19 @@ def test_a_note_changes_nothing_else(page: Client) -> None:
     run = make_run(status=Status.RUNNING)
     before = Run.objects.values().get(pk=run.pk)
     page.post(f"/runs/{run.pk}/notes/", {"text": "Careful."})
-    assert Run.objects.values().get(pk=run.pk) == before
-    assert not Intervention.objects.exists()
+    after = Run.objects.values().get(pk=run.pk)
+    assert after | {"deeds": None} == before | {"deeds": None}
+
+
+def test_that_there_was_a_note_is_told_to_the_audit_without_its_words(
+    page: Client, alice: User
+) -> None:
+    run = make_run(status=Status.RUNNING)
+    page.post(f"/runs/{run.pk}/notes/", {"text": "Careful."})
+    deed = Intervention.objects.get()
+    assert (deed.run, deed.actor, deed.action) == (run, alice, "note")
+    assert (deed.status_before, deed.status_after) == (run.status, run.status)
+    assert "Careful" not in str(Intervention.objects.values())
 
 
 def test_an_empty_note_is_refused_with_a_sentence(page: Client) -> None:

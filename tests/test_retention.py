@@ -23,8 +23,11 @@ from tests.factories import (
     make_run,
 )
 from tests.sealing import Step, found, launch, sealed_run
+from workflows import bulk
 from workflows.errors import InvalidStatus, PayloadRemoved, ReasonMissing, RunRemoved
 from workflows.models import (
+    BulkItem,
+    BulkJob,
     Decision,
     Intervention,
     RemovedRun,
@@ -333,6 +336,43 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
         system.find_run(run.pk, by=alice)
 
 
+# Deeds on many runs --------------------------------------------------------------------
+
+
+def old_job(by: User, days: int, *names: str) -> BulkJob:
+    """Return a job that ended so many days ago, on a run of each of these workflows."""
+    runs = [launch(by, name) for name in names]
+    job = bulk.start(bulk.DEEDS["cancel"], runs, by=by, reason="too many")
+    BulkJob.objects.filter(pk=job.pk).update(ended_at=timezone.now() - days * DAY)
+    return job
+
+
+def test_a_job_goes_as_late_as_the_runs_it_was_done_to(alice: User) -> None:
+    rule("sum", run_days=30)
+    rule("mail", run_days=90)
+    rule("other", payload_days=1)
+    old_job(alice, 40, "sum")
+    stay = [
+        old_job(alice, 20, "sum"),
+        old_job(alice, 40, "sum", "mail"),
+        old_job(alice, 400, "sum", "other"),
+    ]
+    assert let_go("sum").jobs == 0, "a job may be of many workflows"
+    assert let_go().jobs == 1
+    assert list(BulkJob.objects.order_by("id")) == stay
+    assert BulkItem.objects.count() == 1 + 2 + 2
+    assert Intervention.objects.filter(action="cancel").count() == 6
+    assert found() == []
+
+
+def test_a_job_that_has_not_ended_and_one_without_rules_stay(alice: User) -> None:
+    old_job(alice, 400, "sum")
+    assert let_go().jobs == 0
+    rule("sum", run_days=30)
+    BulkJob.objects.update(ended_at=None)
+    assert let_go().jobs == 0
+
+
 # The command and admin -----------------------------------------------------------------
 
 
@@ -350,10 +390,11 @@ def test_a_dry_run_tells_rows_and_bytes_and_removes_nothing() -> None:
     assert (
         lines[2] == "sum: stages and decisions (never): 0 runs, 0 rows, about 0 bytes"
     )
+    assert lines[-1] == "deeds on many runs: 0 jobs"
     assert Run.objects.get(pk=run.pk).params
     out = StringIO()
     call_command("prune", stdout=out)
-    assert "payloads of 1 runs, 1 runs, histories of 0 runs" in out.getvalue()
+    assert "payloads of 1 runs, 1 runs, histories of 0 runs, 0 jobs." in out.getvalue()
 
 
 def test_a_preview_looks_at_so_many_runs_and_says_so() -> None:

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
+
+from workflows import facts
 from workflows.errors import ReasonMissing
 from workflows.history import chains
 from workflows.models import Intervention
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from django.contrib.auth.models import AbstractBaseUser
+    from django.db.models import Model
 
-    from workflows.models import RemovedRun, Run, SavedView
+    from workflows.models import RemovedRun, Run
 
+ON_DOCUMENTS = ADD_DOCUMENT, DELETE_DOCUMENT = "add document", "delete document"
 MOST_ADDRESS = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -87,12 +92,20 @@ def record_removed(
     return row
 
 
-def record_view(
-    view: SavedView, action: str, *, by: AbstractBaseUser | None
-) -> Intervention:
-    """Append what someone did to a saved view."""
-    shared = ", shared" if view.shared else ""
-    return note(action, by=by, reason=f"{view.name}{shared}: {view.query}")
+@contextmanager
+def changing(
+    action: str, row: Model, *, by: AbstractBaseUser | None, reason: str = ""
+) -> Iterator[None]:
+    """Append what the block makes of a row that all runs share, in one transaction.
+
+    The row may be one that the block adds or deletes. `reason` is its name where nobody
+    was asked for one.
+    """
+    with transaction.atomic():
+        before = facts.of(row)
+        yield
+        changed = facts.difference(before, facts.of(row))
+        note(action, by=by, reason=reason or str(row), changed=changed)
 
 
 def note(

@@ -183,8 +183,10 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
         raise NotAllowed("Only who asked for it, or an administrator, may stop it.")
     now = timezone.now()
     mine = BulkJob.objects.filter(pk=job.pk, ended_at=None)
-    if mine.update(stopped_at=now, ended_at=now, lease_expires_at=None):
-        live.lists_changed_on_commit()
+    with transaction.atomic():
+        if mine.update(stopped_at=now, ended_at=now, lease_expires_at=None):
+            audit.note("stop job", by=by, reason=f"{job}, {job.left} of them left")
+            live.lists_changed_on_commit()
     return find(job_id, by=by)
 
 

@@ -75,7 +75,7 @@ class PayloadRemoved(RequestError):
 
 
 class ReasonMissing(RequestError):
-    """Say why: what you do here is kept with its reason, in the history of the run."""
+    """Say why: what you do here is kept with its reason, for whoever asks."""
 
     status = 422
 

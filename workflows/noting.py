@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from workflows import audit
 from workflows.errors import InvalidParams
 from workflows.execution import live
 from workflows.models import Note, Run
@@ -25,5 +26,6 @@ def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
         note = Note.objects.create(
             run=run, author_id=by.pk, author_name=by.get_username(), text=text
         )
+        audit.record(run, "note", by=by, after=run.status)
         live.changed_on_commit(run.pk)
     return note

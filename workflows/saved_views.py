@@ -58,10 +58,10 @@ def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
     if by.saved_views.exclude(name=name).count() >= MOST:
         raise InvalidView(f"You have {MOST} views. Delete one to save another.")
     with transaction.atomic():
-        view, _ = SavedView.objects.update_or_create(
-            owner=by, name=name, defaults={"query": query, "shared": shared}
-        )
-        audit.record_view(view, "save view", by=by)
+        view, _ = SavedView.objects.get_or_create(owner=by, name=name)
+        with audit.changing("save view", view, by=by):
+            view.query, view.shared = query, shared
+            view.save(update_fields=["query", "shared"])
     return view
 
 
@@ -74,9 +74,8 @@ def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
     view = _own(view_id, by)
     view.name, view.shared = name, shared
     try:
-        with transaction.atomic():
+        with audit.changing("change view", view, by=by):
             view.save(update_fields=["name", "shared"])
-            audit.record_view(view, "change view", by=by)
     except IntegrityError as error:
         raise InvalidView(f"{view.owner} has another view called “{name}”.") from error
     return view
@@ -85,8 +84,7 @@ def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
 def delete(view_id: int, *, by: User) -> SavedView:
     """Forget a view. Raises ViewNotFound, NotAllowed."""
     view = _own(view_id, by)
-    with transaction.atomic():
-        audit.record_view(view, "delete view", by=by)
+    with audit.changing("delete view", view, by=by):
         SavedView.objects.filter(pk=view.pk).delete()
     return view
 

@@ -145,9 +145,7 @@ class System(Questions):
             live.changed_on_commit(run.pk)
             for child in run.children.filter(status__in=CANCELLABLE):
                 if child.is_cancellable:
-                    self._cancel(
-                        child.pk, by=by, reason=reason or "its parent was cancelled"
-                    )
+                    self._cancel(child.pk, by=by, reason=reason)
         return self.find_run(run_id)
 
     def resume(

@@ -192,6 +192,26 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     }
 
 
+def test_a_deed_on_many_runs_survives_the_worker_that_is_at_it(
+    installation: Installation,
+) -> None:
+    total = installation.drive("delete_many", count=200)
+    assert total == 200
+    with installation.worker("first") as first:
+        wait_for(partial(_done, installation), what="some of the runs to be deleted")
+        kill(first)
+    assert _done(installation) < total, "it was killed in the middle"
+    with installation.worker("second"):
+        wait_for(lambda: _done(installation) == total, what="the rest to be deleted")
+    did = "SELECT COUNT(*), COUNT(DISTINCT run_id) FROM workflows_intervention"
+    assert installation.ask(f"{did} WHERE action = 'delete'") == [(total, total)]
+    results = "SELECT result, COUNT(*) FROM workflows_bulkitem GROUP BY result"
+    assert installation.ask(results) == [("done", total)]
+    report = installation.drive("report")
+    assert report["runs"] == []
+    assert report["not_as_recorded"] == []
+
+
 @pytest.mark.parametrize(
     ("runs", "kills"),
     [
@@ -228,6 +248,12 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
     check_history(report, rounds)
     died = {a["worker"] for a in report["attempts"] if a["outcome"] == "lost"}
     assert len(died) > kills // 2, "most were killed with runs in their hands"
+
+
+def _done(installation: Installation) -> int:
+    """Return of how many runs a job says that they are done."""
+    ((done,),) = installation.ask("SELECT done FROM workflows_bulkjob")
+    return int(done)
 
 
 def _worked_since(installation: Installation, before: int) -> bool:

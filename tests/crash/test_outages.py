@@ -21,7 +21,9 @@ from tests.servers import OwnPostgres, OwnRedis, RunningServer, running_server
 
 pytestmark = pytest.mark.crash
 
-LEASE_SECONDS = 1.0
+# Whoever does not come back for so long after an outage is taken for lost: longer than a
+# busy machine keeps a process waiting for its turn.
+LEASE_SECONDS = 3.0
 ROUNDS = 2
 
 
@@ -35,7 +37,7 @@ def installation(
         database=own_postgres.url,
         redis=own_redis.url,
         LEASE_SECONDS=str(LEASE_SECONDS),
-        HEARTBEAT_SECONDS="0.25",
+        HEARTBEAT_SECONDS="0.5",
     )
     installation.manage("migrate")
     return installation
@@ -129,7 +131,7 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
         with visitor.open_socket(f"/ws{page}") as again:
             assert 'data-status="completed"' in str(again.next())
     check_history(report, ROUNDS)
-    assert set(Counter(installation.traces()).values()) == {1}, "no node ran twice"
+    assert set(Counter(installation.traces()).values()) == {1}, report["attempts"]
     assert {attempt["number"] for attempt in report["attempts"]} == {1}
     log = installation.logs() + server.log.read_text()
     assert "Traceback" not in log

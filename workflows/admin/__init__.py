@@ -14,6 +14,7 @@ from workflows.admin import (
     retention,
     rights,
     runs,
+    tries,
 )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "retention",
     "rights",
     "runs",
+    "tries",
 ]
 
 admin.site.site_header = "Signalbox administration"

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from workflows import bulk
 from workflows.errors import NothingChosen
 from workflows.pages import bulk_jobs
+from workflows.pages.requests import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-MOST_REASON = 2_000  # characters
 ACTIONS = ("cancel", "resume", "again", "release", "keep", "delete")
 """What admin offers: names of bulk.DEEDS."""
 
@@ -36,7 +36,7 @@ def answer(
 
     Once it is given, the job is written down, and its page shown: it tells of each run.
     """
-    reason = request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]
+    reason = reason_of(request)
     is_sent = "confirmed" in request.POST
     if not is_sent or not reason:
         found = bulk_jobs.preview(deed, _lean(runs))

@@ -15,6 +15,7 @@ from workflows.admin.reading import ReadingAdmin
 from workflows.admin.told import ToldAdmin
 from workflows.models import RemovedRun, Retention
 from workflows.retention.preview import MOST, preview
+from workflows.retention.rules import jobs_due
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -65,6 +66,7 @@ class RetentionAdmin(ToldAdmin):
             "title": "What retention would let go now",
             "rows": preview(),
             "most": MOST,
+            "jobs": jobs_due().count(),
             "opts": self.opts,
         }
         return TemplateResponse(

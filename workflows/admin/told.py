@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 
-from workflows import audit
+from workflows import audit, facts
 
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
     from django.contrib.auth.models import User
     from django.db.models import Model, QuerySet
+    from django.forms import ModelForm
     from django.http import HttpRequest
+
+LONGEST_ACTION: Final = 30  # characters
+WAS: Final = "_signalbox_was"  # what a row said before it was saved
 
 
 class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
-    """Each addition, change and deletion is an intervention, in the same transaction."""
+    """Each addition, change and deletion is an intervention, in the same transaction.
+
+    It says what the row was and is.
+    """
+
+    def save_model(
+        self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool
+    ) -> None:
+        """Keep in mind what the row was, with those it is linked to, and save it."""
+        setattr(obj, WAS, facts.of(obj))
+        super().save_model(request, obj, form, change)
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
         """Tell of a row that was added."""
@@ -33,6 +47,7 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Tell of each row that is about to be deleted."""
         for row in queryset:
+            setattr(row, WAS, facts.of(row))
             self._tell(request, "delete", row, "")
         return super().log_deletions(request, queryset)
 
@@ -44,7 +59,6 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
     def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
         user: User = request.user  # type: ignore[assignment] # admin asks members only
         action, said = self.told(verb, row, message)
-        audit.note(action[:LONGEST_ACTION], by=user, reason=said)
-
-
-LONGEST_ACTION = 30  # characters
+        now = {} if verb == "delete" else facts.of(row)
+        changed = facts.difference(getattr(row, WAS, now), now)
+        audit.note(action[:LONGEST_ACTION], by=user, reason=said, changed=changed)

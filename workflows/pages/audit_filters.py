@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from workflows import access
+from workflows import access, audit
 from workflows.models.moments import deeds_between
 from workflows.pages.filters import Filters, text_in
 from workflows.pages.period import ANY_TIME, Period
@@ -90,5 +90,23 @@ class AuditFilters(Filters):
         if self.address:
             found &= Q(address=self.address)
         if self.text:
-            found &= Q(reason__icontains=self.text) & access.sight_of(person).read.q()
+            found &= Q(reason__icontains=self.text) & _readable(person)
         return found
+
+
+def may_read(person: User, deed: Intervention) -> bool:
+    """Tell whether a deed's words are for a person: those on documents name them.
+
+    A document is as open as the runs it was given to, of any workflow, also later.
+    """
+    read = access.sight_of(person).read
+    if deed.action in audit.ON_DOCUMENTS:
+        return read.are_all
+    return deed.workflow_name in read
+
+
+def _readable(person: User) -> Q:
+    """Return `may_read` as a condition."""
+    read = access.sight_of(person).read
+    on_documents = Q(action__in=audit.ON_DOCUMENTS)
+    return Q() if read.are_all else read.q() & ~on_documents

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 INVALID = 422  # of a form that was sent and could not be accepted
+MOST_REASON = 2_000  # characters
 
 
 class HtmxRequest(HttpRequest):
@@ -24,3 +25,8 @@ class HtmxRequest(HttpRequest):
 def status_of_form(request: HttpRequest) -> int:
     """Return the status with which a form is shown: to be filled in, or put right."""
     return INVALID if request.method == "POST" else 200
+
+
+def reason_of(request: HttpRequest) -> str:
+    """Return why, in the person's words."""
+    return request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]

@@ -52,11 +52,12 @@ class Gone:
     payloads: int = 0  # of so many runs
     runs: int = 0
     histories: int = 0
+    jobs: int = 0  # deeds on many runs
 
     @property
     def total(self) -> int:
-        """Return of how many runs something went."""
-        return self.payloads + self.runs + self.histories
+        """Return of how many runs and jobs something went."""
+        return self.payloads + self.runs + self.histories + self.jobs
 
 
 def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> Gone:
@@ -66,7 +67,18 @@ def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> Gone:
         gone.payloads += _all(more, rules.payloads_due(rule), rule, _payload)
         gone.runs += _all(more, rules.runs_due(rule), rule, _run)
         gone.histories += _all(more, rules.histories_due(rule), rule, _history)
+    if not only:
+        gone.jobs = _jobs(more)
     return gone
+
+
+def _jobs(more: Callable[[], bool]) -> int:
+    """Let go of jobs, each with what is told of its runs; what was done to them stays."""
+    went = 0
+    while (job := rules.jobs_due().first()) and more():
+        job.delete()
+        went += 1
+    return went
 
 
 def _all(

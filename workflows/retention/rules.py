@@ -10,10 +10,10 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from workflows.models import ENDED, RemovedRun, Retention, Run
+from workflows.models import ENDED, BulkItem, BulkJob, RemovedRun, Retention, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +91,22 @@ def histories_due(rule: Rule) -> QuerySet[RemovedRun]:
         keeps_history=True,
         completed_at__lt=_days_ago(rule.decision_days),
     ).order_by("completed_at")
+
+
+def jobs_due() -> QuerySet[BulkJob]:
+    """Return the jobs that ended as long ago as runs go, by the rule of each of theirs."""
+    by_days: dict[int, list[str]] = {}
+    for rule in rules():
+        if rule.run_days is not None:
+            by_days.setdefault(rule.run_days, []).append(rule.workflow_name)
+    if not by_days:
+        return BulkJob.objects.none()
+    let_go = Q()
+    for days, names in by_days.items():
+        let_go |= Q(workflow_name__in=names, job__ended_at__lt=_days_ago(days))
+    kept = BulkItem.objects.filter(job=OuterRef("pk")).exclude(let_go)
+    ended = BulkJob.objects.filter(ended_at__lt=_days_ago(min(by_days)))
+    return ended.exclude(Exists(kept)).order_by("id")
 
 
 def _ended_before(rule: Rule, days: int) -> QuerySet[Run]:

@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from workflows import access
+from workflows import access, audit
 from workflows.models import Document, Run, Status
 from workflows.runtime import readers
 from workflows.runtime.errors import Duplicate, Invalid, Unsupported
@@ -112,7 +112,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
     )
     document.file.save(f"{file.sha256[:2]}/{file.sha256}.pdf", file, save=False)
     try:
-        with transaction.atomic():
+        with audit.changing(audit.ADD_DOCUMENT, document, by=by):
             document.save(force_insert=True)
     except IntegrityError:
         document.file.delete(save=False)  # someone stored the same content meanwhile
@@ -127,8 +127,11 @@ def _known(document: Document, by: AbstractBaseUser | None) -> Document:
     """
     seen = Document.objects.all() if by is None else access.documents_seen(by)
     document.already_stored = seen.filter(pk=document.pk).exists()
-    if by is not None and document.uploaded_by_id != by.pk:
-        document.holders.add(by.pk)
+    if by is None or document.uploaded_by_id == by.pk:
+        return document
+    if not document.holders.filter(pk=by.pk).exists():
+        with audit.changing(audit.ADD_DOCUMENT, document, by=by):
+            document.holders.add(by.pk)
     return document
 
 
@@ -154,13 +157,17 @@ def runs_with(document: Document) -> QuerySet[Run]:
     return told.filter(told__contains=str(document.pk))
 
 
-def delete_document(document: Document) -> None:
+def delete_document(
+    document: Document, *, by: AbstractBaseUser | None, reason: str
+) -> None:
     """Remove a document with its file and the pictures of its pages.
 
-    Files go when their rows are gone for good. Raises StillNeeded while a run that has
-    not ended was given the document.
+    Files go when their rows are gone for good. Raises ReasonMissing for a person who
+    does not say why; StillNeeded while a run that has not ended was given the document.
     """
-    with transaction.atomic():
+    audit.require_reason(reason, by=by)
+    named = f"{document.name}: {reason}"
+    with audit.changing(audit.DELETE_DOCUMENT, document, by=by, reason=named):
         runs = runs_with(document).filter(status__in=NEEDING)
         waiting = list(runs.order_by("id")[:MOST_NAMED])
         if waiting:

@@ -9,6 +9,7 @@ from django.template.defaultfilters import filesizeformat
 
 from workflows.retention.letting_go import let_go
 from workflows.retention.preview import preview
+from workflows.retention.rules import jobs_due
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         gone = let_go(options["workflow"])
         self.stdout.write(
             f"Let go: payloads of {gone.payloads} runs, {gone.runs} runs,"
-            f" histories of {gone.histories} runs."
+            f" histories of {gone.histories} runs, {gone.jobs} jobs."
         )
 
     def _tell(self, only: str) -> None:
@@ -55,3 +56,5 @@ class Command(BaseCommand):
                     f"{one.rule.workflow_name}: {what} ({when}):"
                     f" {part.runs} runs, {part.rows} rows, about {size}"
                 )
+        if found and not only:
+            self.stdout.write(f"deeds on many runs: {jobs_due().count()} jobs")

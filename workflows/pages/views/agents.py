@@ -53,8 +53,7 @@ def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpRespon
     found = get_object_or_404(Provider, pk=provider_id) if provider_id else None
     form = ProviderForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        saved = form.save()
-        told(request, saved, "provider")
+        _save(request, form, "provider")
         return redirect("agents")
     context = {"form": form, "provider": found}
     return render(
@@ -71,8 +70,7 @@ def agent(request: HtmxRequest, agent_id: int | None = None) -> HttpResponse:
     found = get_object_or_404(Agent, pk=agent_id) if agent_id else None
     form = AgentForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        saved = form.save()
-        told(request, saved, "agent")
+        saved = _save(request, form, "agent")
         return redirect("agent", agent_id=saved.pk)
     context = agent_context(found, form)
     return render(request, "agents/agent.html", context, status=status_of_form(request))
@@ -128,18 +126,22 @@ def delete_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
 def _deleted(request: HtmxRequest, found: Agent | Provider, kind: str) -> HttpResponse:
     access.require(access.may_manage_agents(request.user), MANAGE)
     try:
-        found.delete()
+        with audit.changing(f"delete {kind}", found, by=request.user):
+            found.delete()
     except ProtectedError as error:
         names = ", ".join(sorted(str(row) for row in error.protected_objects))
         raise StillNeeded(
             f"“{found}” is still needed by {names}: give them another provider first."
         ) from error
-    audit.note(f"delete {kind}", by=request.user, reason=found.name)
     messages.success(request, f"“{found}” was deleted.")
     return redirect("agents")
 
 
-def told(request: HtmxRequest, saved: Agent | Provider, kind: str) -> None:
-    """Record who saved it, and say so."""
-    audit.note(f"save {kind}", by=request.user, reason=saved.name)
+def _save(
+    request: HtmxRequest, form: AgentForm | ProviderForm, kind: str
+) -> Agent | Provider:
+    """Save what a form holds, with who did it, and say so."""
+    with audit.changing(f"save {kind}", form.instance, by=request.user):
+        saved = form.save()
     messages.success(request, f"“{saved}” was saved.")
+    return saved

@@ -15,9 +15,9 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import LISTS
-from workflows.pages.requests import INVALID
+from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run_page import RunPage, answer_form
-from workflows.pages.views.runs import after, reason_of, run_response, visible_run
+from workflows.pages.views.runs import after, run_response, visible_run
 from workflows.system import system
 
 if TYPE_CHECKING:

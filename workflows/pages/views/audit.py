@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows import access, audit
+from workflows.engine.delta import diff
+from workflows.execution.changes import Changes, told
 from workflows.models import Intervention, Run
 from workflows.pages import period
 from workflows.pages.access import members_only
-from workflows.pages.audit_filters import AuditFilters
+from workflows.pages.audit_filters import AuditFilters, may_read
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.views.history import number
@@ -35,7 +37,10 @@ ACTIONS = (
     "raise budget",
     "label",
     "unlabel",
+    audit.ADD_DOCUMENT,
+    audit.DELETE_DOCUMENT,
 )
+MOST_CHANGES = 40  # told of one deed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,14 @@ class Told:
     deed: Intervention
     is_there: bool  # its run was not removed
     may_read: bool  # its reason, which may speak of what the run is about
+
+    @property
+    def changes(self) -> Changes:
+        """What it changed, as far as it may be read; what it deleted is told whole."""
+        was, now = self.deed.before or {}, self.deed.after or {}
+        if not (self.may_read and now):
+            return Changes()
+        return told(diff(was, now), was, most=MOST_CHANGES)
 
 
 @require_safe
@@ -57,13 +70,12 @@ def list_deeds(request: HtmxRequest) -> HttpResponse:
     before = number(request, "before") or None
     found = filters.page(request.user, before)
     there = _there(deed.run_id for deed in found.rows)
-    read = access.sight_of(request.user).read
     workflows = system.list_workflows(by=request.user)
     context = {
         "filters": filters,
         "found": found,
         "rows": [
-            Told(deed, deed.run_id in there, deed.workflow_name in read)
+            Told(deed, deed.run_id in there, may_read(request.user, deed))
             for deed in found.rows
         ],
         "before": before,

@@ -50,7 +50,7 @@ def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
     found = get_object_or_404(Budget, pk=budget_id) if budget_id else None
     form = BudgetForm(request.POST or None, instance=found, by=request.user)
     if request.method == "POST" and form.is_valid():
-        return _saved(request, form.save(), "budget")
+        return _save(request, form, "budget")
     raises = found.raises.order_by("-id")[:20] if found else ()
     context = {"form": form, "budget": found, "raises": raises}
     return render(
@@ -68,7 +68,7 @@ def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
     initial = {"model": request.GET.get("model", "")}
     form = PriceForm(request.POST or None, instance=found, initial=initial)
     if request.method == "POST" and form.is_valid():
-        return _saved(request, form.save(), "price")
+        return _save(request, form, "price")
     context = {"form": form, "price": found}
     return render(request, "agents/price.html", context, status=status_of_form(request))
 
@@ -91,14 +91,16 @@ def delete_price(request: HtmxRequest, price_id: int) -> HttpResponse:
 
 def _deleted(request: HtmxRequest, found: Budget | Price, kind: str) -> HttpResponse:
     access.require(access.may_manage_agents(request.user), MANAGE)
-    name = str(found)
-    found.delete()
-    audit.note(f"delete {kind}", by=request.user, reason=name)
-    messages.success(request, f"The {kind} “{name}” was deleted.")
+    with audit.changing(f"delete {kind}", found, by=request.user):
+        found.delete()
+    messages.success(request, f"The {kind} “{found}” was deleted.")
     return redirect("budgets")
 
 
-def _saved(request: HtmxRequest, saved: Budget | Price, kind: str) -> HttpResponse:
-    audit.note(f"save {kind}", by=request.user, reason=str(saved))
+def _save(
+    request: HtmxRequest, form: BudgetForm | PriceForm, kind: str
+) -> HttpResponse:
+    with audit.changing(f"save {kind}", form.instance, by=request.user):
+        saved = form.save()
     messages.success(request, f"The {kind} “{saved}” was saved.")
     return redirect("budgets")

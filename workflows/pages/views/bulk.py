@@ -21,10 +21,9 @@ from workflows.pages.access import members_only
 from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.export import KINDS, Export
-from workflows.pages.requests import INVALID
+from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run_filters import RunFilters, id_in, read_query
 from workflows.pages.views.run_list import as_sent
-from workflows.pages.views.runs import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

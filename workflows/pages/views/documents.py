@@ -26,6 +26,7 @@ from workflows.pages.access import members_only
 from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.rates import limited
+from workflows.pages.requests import reason_of
 from workflows.pages.viewing import SHARPNESS, PageView
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.images import content_of
@@ -231,11 +232,11 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
-    """Remove a document for good, unless a run still needs it."""
+    """Remove a document for good, with the reason, unless a run still needs it."""
     found = guarded(request, document_id)
     access.require(may_delete(request, found), "delete this document")
     try:
-        delete_document(found)
+        delete_document(found, by=request.user, reason=reason_of(request))
     except StillNeeded as refusal:
         messages.error(request, str(refusal))
         return detail(request, found, CONFLICT)

@@ -22,6 +22,8 @@ from workflows.pages.requests import status_of_form
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
@@ -62,9 +64,10 @@ def profile(
         instance = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
     form = ProfileForm(found, request.POST or None, instance=instance)
     if request.method == "POST" and form.is_valid():
-        saved = form.save()
-        audit.note("save profile", by=request.user, reason=f"{name}: {saved.name}")
-        messages.success(request, f"“{saved}” was saved.")
+        kept = form.instance
+        with _told(request, "save profile", kept):
+            form.save()
+        messages.success(request, f"“{kept}” was saved.")
         return redirect("profiles", name=name)
     context = {"form": form, "profile": instance, "workflow": entry(found)}
     status = status_of_form(request)
@@ -79,7 +82,15 @@ def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResp
     access.require(access.may_manage_agents(request.user), MANAGE)
     system.find_workflow(name, by=request.user)
     found = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
-    found.delete()
-    audit.note("delete profile", by=request.user, reason=f"{name}: {found.name}")
+    with _told(request, "delete profile", found):
+        found.delete()
     messages.success(request, f"“{found}” was deleted.")
     return redirect("profiles", name=name)
+
+
+def _told(
+    request: HtmxRequest, action: str, profile: Profile
+) -> AbstractContextManager[None]:
+    """Tell the audit what becomes of a profile, and of which workflow it is."""
+    named = f"{profile.workflow_name}: {profile.name}"
+    return audit.changing(action, profile, by=request.user, reason=named)

@@ -19,6 +19,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.launching import MOST_TOKEN
+from workflows.pages.requests import reason_of
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import render_regions
 from workflows.pages.run_view import RunView
@@ -26,8 +27,6 @@ from workflows.system import system
 
 if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
-
-MOST_REASON = 2_000  # characters
 
 
 @require_safe
@@ -127,11 +126,6 @@ def readable_run(request: HtmxRequest, run_id: UUID) -> Run:
     may = rules.may_read(request.user, found.workflow_name)
     rules.require(may, "read the values of this run")
     return found
-
-
-def reason_of(request: HtmxRequest) -> str:
-    """Return why, in the person's words."""
-    return request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]
 
 
 def after(request: HtmxRequest, found: Run) -> HttpResponse:
