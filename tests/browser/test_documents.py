@@ -60,6 +60,27 @@ def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
     expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()
 
 
+def test_a_document_is_deleted_by_keyboard_with_the_reason(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    page.goto("/documents/")
+    sign_in(page)
+    page.set_input_files("#id_file", stored(tmp_path, "stray.pdf", many_pages(2)))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name="stray.pdf")).to_be_visible()
+    page.locator("#deed-delete > summary").focus()
+    page.keyboard.press("Enter")
+    place = page.locator("#deed-delete form").bounding_box()
+    assert place
+    assert place["x"] >= 0, "it opens within the page"
+    keep(page, "document-delete")
+    page.keyboard.press("Tab")
+    page.keyboard.type("sent to us by mistake")
+    page.keyboard.press("Enter")
+    expect(page.locator("#messages")).to_contain_text("“stray.pdf” was deleted.")
+
+
 def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
     page = visit(java_script_enabled=False)
     page.goto("/documents/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -53,11 +53,17 @@ class Told:
 
     @property
     def changes(self) -> Changes:
-        """What it changed, as far as it may be read; what it deleted is told whole."""
-        was, now = self.deed.before or {}, self.deed.after or {}
-        if not (self.may_read and now):
+        """What it changed, as far as it may be read."""
+        was, now = self.deed.before, self.deed.after
+        if not (self.may_read and was and now):
             return Changes()
         return told(diff(was, now), was, most=MOST_CHANGES)
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """What it added or deleted, as far as it may be read."""
+        was, now = self.deed.before or {}, self.deed.after or {}
+        return was | now if self.may_read and not (was and now) else {}
 
 
 @require_safe
