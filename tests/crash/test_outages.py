@@ -80,6 +80,18 @@ def for_longer_than_a_lease(moment: float) -> bool:
     return time.monotonic() > moment + LEASE_SECONDS * 1.5
 
 
+def _log(installation: Installation, server: RunningServer) -> str:
+    """Return what all processes have printed so far."""
+    return installation.logs() + server.log.read_text()
+
+
+def check_told_once(log: str, *, processes: int) -> None:
+    """Assert that each process told of the database's absence and return, and no more."""
+    assert "Traceback" not in log
+    assert log.count("The database is away") == processes
+    assert log.count("The database is back") == processes
+
+
 def check_what_a_visitor_is_told(
     visitor: Visitor, page: str, form: Mapping[str, str]
 ) -> None:
@@ -130,13 +142,14 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
         assert visitor.get(page).status == 200
         with visitor.open_socket(f"/ws{page}") as again:
             assert 'data-status="completed"' in str(again.next())
+        wait_for(
+            lambda: _log(installation, server).count("is back") > len(workers),
+            what="the word of each process that the database is back",
+        )
     check_history(report, ROUNDS)
     assert set(Counter(installation.traces()).values()) == {1}, report["attempts"]
     assert {attempt["number"] for attempt in report["attempts"]} == {1}
-    log = installation.logs() + server.log.read_text()
-    assert "Traceback" not in log
-    assert log.count("The database is away") == len(workers) + 1, "told once a process"
-    assert log.count("The database is back") == len(workers) + 1
+    check_told_once(_log(installation, server), processes=len(workers) + 1)
 
 
 @pytest.mark.slow
