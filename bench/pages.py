@@ -1,8 +1,9 @@
-"""`python -m bench.pages [--rounds N]`: how long the pages over many runs take.
+"""`python -m bench.pages [--rounds N] [--admin | --only WORKFLOW]`: pages over many runs.
 
 Asks the pages of the database that DATABASE_URL names, in this process, as an operator
 would: everything from the request to the last byte, without a network. Fill the database
-before: `manage.py make_history --runs 1000000 --decisions 10000000`.
+before: `manage.py make_history --runs 1000000 --decisions 10000000`. With `--admin`, the
+lists of Django admin; with `--only`, as a person who may see one workflow only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import argparse
 import os
 import statistics
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 PAGES = {
     "home": "/",
@@ -70,11 +75,45 @@ PAGES = {
     "compare": "/compare/?a={middle}&b={other}",
 }
 
+ADMIN = {
+    "runs": "run/",
+    "runs, the last page that is counted": "run/?p=200",
+    "runs, failed": "run/?status__exact=failed",
+    "runs of a rare workflow": "run/?workflow_name=made-up-archive",
+    "runs, failed, of a rare workflow": "run/?workflow_name=made-up-archive"
+    "&status__exact=failed",
+    "runs by id": "run/?q={middle}",
+    "runs by a text": "run/?q=made-up-archive",
+    "runs by a text nobody has": "run/?q=nowhere",
+    "runs of today": "run/?created_at__gte={day}",
+    "a run": "run/{middle}/change/",
+    "what people did to a run": "run/{middle}/history/",
+    "attempts": "attempt/",
+    "stages": "stage/",
+    "stages of a run": "stage/?q={middle}",
+    "stages that failed": "stage/?status__exact=failed",
+    "decisions": "decision/",
+    "decisions of a run": "decision/?q={middle}",
+    "decisions that were taken": "decision/?taken__exact=1",
+    "checkpoints": "checkpoint/",
+    "approvals": "approval/",
+    "interventions": "intervention/",
+    "interventions of a run": "intervention/?q={middle}",
+    "calls": "agentcall/",
+    "documents": "document/",
+    "workers": "worker/",
+    "jobs": "bulkjob/",
+    "what retention would let go": "retention/preview/",
+}
+
 
 def main() -> None:
     """Print a line a page: median and slowest, queries, bytes."""
     parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--admin", action="store_true", help="the lists of Django admin")
+    which.add_argument("--only", default="", help="as who sees this workflow only")
     given = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
     os.environ.setdefault("LOG_LEVEL", "ERROR")
@@ -82,22 +121,49 @@ def main() -> None:
 
     django.setup()
     from django.conf import settings  # noqa: PLC0415
-    from django.contrib.auth.models import User  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
     settings.ALLOWED_HOSTS = ["testserver"]
-    person, _ = User.objects.get_or_create(
-        username="bench", defaults={"is_staff": True, "is_superuser": True}
-    )
     for name in ("made-up-intake", "made-up-review", "made-up-archive"):
         register(name)
     client = Client()
-    client.force_login(person)
+    client.force_login(narrow(given.only) if given.only else operator())
     facts = samples()
     print("| Page | Median | Slowest | Queries | kB |")  # noqa: T201 - its output
     print("| --- | ---: | ---: | ---: | ---: |")  # noqa: T201
-    for name, address in PAGES.items():
-        print(measured(client, name, address.format(**facts), given.rounds))  # noqa: T201
+    begin = "/admin/workflows/" if given.admin else ""
+    for name, rest in (ADMIN if given.admin else PAGES).items():
+        address = begin + rest.format(**facts)
+        print(measured(client, name, address, given.rounds))  # noqa: T201
+
+
+def operator() -> User:
+    """Return a person who may do everything."""
+    from django.contrib.auth.models import User  # noqa: PLC0415
+
+    person, _ = User.objects.get_or_create(
+        username="bench", defaults={"is_staff": True, "is_superuser": True}
+    )
+    return person
+
+
+def narrow(workflow: str) -> User:
+    """Return a person who may see the runs of one workflow, where rights are closed."""
+    from django.conf import settings  # noqa: PLC0415
+    from django.contrib.auth.models import Group, User  # noqa: PLC0415
+
+    from workflows.models import WorkflowRight  # noqa: PLC0415
+
+    settings.DEFAULT_RIGHTS = "closed"
+    person, _ = User.objects.get_or_create(username="bench-narrow")
+    group, _ = Group.objects.get_or_create(name="bench-narrow")
+    WorkflowRight.objects.get_or_create(
+        workflow_name=workflow,
+        group=group,
+        defaults={"may_see": True, "may_read": True},
+    )
+    person.groups.set([group])
+    return person
 
 
 def register(name: str) -> None:
@@ -177,7 +243,7 @@ def measured(client: object, name: str, address: str, rounds: int) -> str:
         size = len(answer.content)
         times.append((time.perf_counter() - began) * 1000)
         if answer.status_code != 200:  # noqa: PLR2004
-            raise SystemExit(f"{address} answered {answer.status_code}.")
+            return f"| {name} | answers {answer.status_code} | | | |"
     with CaptureQueriesContext(connection) as queries:
         client.get(address)  # type: ignore[attr-defined]
     middle, most = statistics.median(times), max(times)

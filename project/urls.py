@@ -5,13 +5,15 @@ from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
 from workflows import health, metrics
-from workflows.pages.views.accounts import SignIn
+from workflows.pages.views.accounts import SignIn, new_password
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", SignIn.as_view()),  # one door, so that its lock is everywhere
+    path("admin/password_change/", admin.site.admin_view(new_password)),
     path("admin/", admin.site.urls),
     # accounts/
     path("accounts/login/", SignIn.as_view(), name="login"),
+    path("accounts/password/", new_password, name="password"),
     path("accounts/logout/", accounts.LogoutView.as_view(), name="logout"),
     # health/
     path("health/live", health.live, name="health-live"),

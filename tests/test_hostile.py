@@ -290,6 +290,7 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     yield reverse("agent-try", args=[world.agent.pk]), {"prompt": ""}
     yield reverse("profile-new", args=["summarize"]), {"name": evil, "weight": evil}
     yield reverse("documents"), {"file": SimpleUploadedFile(f"{evil[:90]}.pdf", b"x")}
+    yield reverse("password"), {"old_password": evil, "new_password1": evil}
     yield "/admin/auth/user/add/", {"username": evil, "password1": evil}
 
 

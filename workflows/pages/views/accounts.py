@@ -1,4 +1,4 @@
-"""Signing in: the form, and what those see who guessed too often."""
+"""Signing in, what those see who guessed too often, and a new password of one's own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from axes.models import AccessAttempt
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView
+from django.contrib import messages
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.password_validation import password_validators_help_texts
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.db import transaction
+from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse_lazy
 from django.utils import timezone
 
 from project.addresses import address_of
+from workflows import audit
 from workflows.errors import TooMany
-from workflows.pages.rates import count
+from workflows.pages.access import members_only
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.rates import count, limited
+from workflows.pages.requests import status_of_form
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
 TOO_MANY = 429
 MOST_NAME = 150  # characters; of a longer name there is no account
@@ -33,6 +42,47 @@ class SignIn(LoginView):
         except TooMany as refused:
             return turned_away(request, refused.seconds)
         return super().post(request, *args, **kwargs)
+
+
+class NewPasswordForm(PasswordChangeForm):
+    """The old password, and a new one twice."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Say what a password has to be like in a line under its name."""
+        super().__init__(*args, **options)
+        new, again = self.fields["new_password1"], self.fields["new_password2"]
+        new.help_text = " ".join(password_validators_help_texts())
+        again.label, again.help_text = "New password once more", ""
+
+
+class NewPassword(PasswordChangeView):
+    """A member's own password, changed by who knows the old one; other sign-ins end."""
+
+    form_class = NewPasswordForm
+    template_name = "registration/password.html"
+    success_url = reverse_lazy("home")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Keep it, tell the audit, and stay signed in here."""
+        person = form.user
+        with transaction.atomic():
+            answer = super().form_valid(form)
+            audit.note("change password", by=person, reason=str(person))
+        messages.success(
+            self.request,
+            "Your password was changed. Other sign-ins of yours have ended.",
+        )
+        return answer
+
+    def render_to_response(self, context: Any, **more: Any) -> HttpResponse:
+        """Show the form, with the status of one that was refused."""
+        more["status"] = status_of_form(self.request)
+        return super().render_to_response(context, **more)
+
+
+new_password = members_only(
+    answers_request_errors(limited("login")(NewPassword.as_view()))
+)
 
 
 def locked_out(
