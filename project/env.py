@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pydantic import (
     BeforeValidator,
@@ -209,7 +210,7 @@ class Installation(BaseSettings):
     media_storage: str | None = Field(
         None,
         description="Python path of the Django storage that keeps documents, such as "
-        "`storages.backends.s3.S3Storage`; without it `media/` in DATA_DIR.",
+        "`project.s3.S3Storage`; without it `media/` in DATA_DIR.",
     )
     media_storage_options: str | None = Field(
         None,
@@ -248,7 +249,7 @@ class Installation(BaseSettings):
         try:
             if value:
                 import_string(value)
-        except ImportError as error:
+        except (ImportError, ImproperlyConfigured) as error:
             raise ValueError(f"cannot be used: {error}") from error
         return value
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "requirements-ocr.txt")
+LOCKS = ("requirements.txt", "requirements-ocr.txt", "requirements-s3.txt")
 SEEN = Path(sys.prefix) / ".vulnerable"  # what was looked up, and when
 FRESH_SECONDS = 86_400
 PATIENCE_SECONDS = 60  # for all of it

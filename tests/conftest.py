@@ -178,7 +178,12 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def no_outage_is_remembered() -> None:
     """Let an outage that a test makes mean nothing to the next."""
     if outages := sys.modules.get("workflows.execution.outages"):
-        for outage in (outages.database, outages.changes, outages.messages):
+        for outage in (
+            outages.database,
+            outages.changes,
+            outages.messages,
+            outages.storage,
+        ):
             outage.forget()
 
 

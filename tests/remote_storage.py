@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.core.files.base import ContentFile, File
@@ -14,6 +15,7 @@ class RemoteStorage(Storage):
     """Files in memory, without paths."""
 
     kept: ClassVar[dict[str, tuple[bytes, dt.datetime]]] = {}
+    before_opening: ClassVar[list[Callable[[str], None]]] = []  # called with the name
 
     def exists(self, name: str) -> bool:
         """Tell whether it is here."""
@@ -38,6 +40,8 @@ class RemoteStorage(Storage):
         return sorted(folders), [name for name in inside if "/" not in name]
 
     def _open(self, name: str, mode: str = "rb") -> File[Any]:  # noqa: ARG002
+        for call in self.before_opening:
+            call(name)
         if name not in self.kept:
             raise FileNotFoundError(name)
         return ContentFile(self.kept[name][0])

@@ -1,6 +1,7 @@
 """The application as Django knows it."""
 
 from django.apps import AppConfig
+from django.core import checks
 from django.db.models.signals import post_migrate
 
 
@@ -17,8 +18,10 @@ class WorkflowsConfig(AppConfig):
         from workflows.execution import chores  # noqa: PLC0415 - likewise
         from workflows.history import beginning  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
+        from workflows.runtime.storage import check_storage  # noqa: PLC0415 - likewise
 
         registry.discover()
+        checks.register(check_storage)
         rights_news.listen()
         chores.add(bulk.go_on)
         post_migrate.connect(beginning.remember, sender=self)

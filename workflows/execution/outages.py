@@ -78,12 +78,20 @@ class Unheard(Exception):
 class Outage:
     """Whether something is amiss just now; says so when that changes."""
 
-    def __init__(self, name: str, what: str, over: str, calm: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        over: str,
+        calm: float = 0.0,
+        then: str = "trying again",
+    ) -> None:
         """Take its name in figures, and what is said when it begins and is over.
 
         It is over with the first success that comes `calm` seconds after a failure.
         """
         self._name, self._what, self._over, self._calm = name, what, over, calm
+        self._then = then
         self._since: float | None = None
         self._failed = 0.0  # when a try failed last
         self._ended: float | None = None
@@ -96,7 +104,7 @@ class Outage:
             self._since = time.monotonic()
             self.count += 1
             figures.OUTAGES.labels(self._name).inc()
-            logger.warning("%s (%s); trying again.", self._what, _line(error))
+            logger.warning("%s (%s); %s.", self._what, _line(error), self._then)
 
     def over(self) -> None:
         """Note that a try succeeded; the first one after an outage is told."""
@@ -151,6 +159,14 @@ changes: Final = Outage(
 )
 messages: Final = Outage(
     "messages", "The channel layer is away", "The channel layer is back"
+)
+# Nobody waits for this one: each page, or node, that needs a file tries once.
+storage: Final = Outage(
+    "storage",
+    "The storage of documents fails",
+    "The storage of documents works again",
+    calm=5.0,
+    then="whoever needs a file is told",
 )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
+
+from workflows.runtime.files import at_hand
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,7 +30,7 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
     """Return a document as a download, never to be opened as what it claims to be.
 
     One range of bytes is understood; anything else asked of `Range` gives all of it.
-    Raises FileNotFoundError.
+    The file is at hand before anything is answered. Raises NotFound, StorageFailed.
     """
     span = _span(request.headers.get("Range", ""), document.size)
     if span is None:
@@ -35,12 +38,12 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
         refused["Content-Range"] = f"bytes */{document.size}"
         return refused
     first, last = span
-    if not document.file.storage.exists(str(document.file.name)):
-        raise FileNotFoundError(document.file.name)
     length = last - first + 1
-    pieces = _pieces(document, first, length)
+    with at_hand(document) as path:
+        file = Path(path).open("rb")  # noqa: SIM115 - closed with the answer
+    kind = _Apart if isinstance(request, ASGIRequest) else _Pieces
     response = StreamingHttpResponse(
-        _apart(pieces) if isinstance(request, ASGIRequest) else pieces,
+        kind(file, first, length),
         status=PARTIAL if length < document.size else 200,
         content_type=_kind(document.content_type),
     )
@@ -73,15 +76,41 @@ def _span(asked: str, size: int) -> tuple[int, int] | None:
     return (first, last) if first <= last else None
 
 
-def _pieces(document: Document, first: int, length: int) -> Iterator[bytes]:
-    with document.file.open("rb") as file:
+class _Pieces:
+    """A part of an open file, a piece at a time. It stays open if its name goes away."""
+
+    def __init__(self, file: IO[bytes], first: int, length: int) -> None:
+        """Begin at the first byte."""
+        self._file, self._left = file, length
         file.seek(first)
-        while length > 0 and (piece := file.read(min(PIECE, length))):
-            length -= len(piece)
-            yield piece
+
+    def read(self) -> bytes:
+        """Return the next piece, nothing at the end."""
+        piece = self._file.read(min(PIECE, self._left))
+        self._left -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Let go of the file; Django does it at the end of the answer."""
+        self._file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+        return iter(self.read, b"")
 
 
-async def _apart(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces, each read on a thread: the server goes on meanwhile."""
-    while piece := await asyncio.to_thread(next, pieces, b""):
-        yield piece
+class _Apart:
+    """The same, each piece read on a thread: the server goes on meanwhile."""
+
+    def __init__(self, file: IO[bytes], first: int, length: int) -> None:
+        """Begin at the first byte."""
+        self._pieces = _Pieces(file, first, length)
+        self.close = self._pieces.close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces."""
+        try:
+            while piece := await asyncio.to_thread(self._pieces.read):
+                yield piece
+        finally:
+            self.close()  # Django does not where a reader has gone away

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from workflows.engine.errors import RequestError
 from workflows.errors import TooMany
 from workflows.pages.requests import HtmxRequest
+from workflows.runtime.errors import StorageFailed
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -25,25 +26,26 @@ HEADINGS = {
     409: "That is not possible now",
     422: "Some values do not fit",
     429: "Too much at once",
+    503: "Storage does not work",
 }
 
 
 def answers_request_errors(view: View[Given]) -> View[Given]:
-    """Answer a RequestError: its status, and its sentence in the messages region."""
+    """Answer what was refused: its status, and its sentence in the messages region."""
 
     def respond(
         request: HtmxRequest, /, *args: Given.args, **kwargs: Given.kwargs
     ) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
-        except RequestError as error:
+        except (RequestError, StorageFailed) as error:
             return refused(request, error)
 
     update_wrapper(respond, view)
     return respond
 
 
-def refused(request: HtmxRequest, error: RequestError) -> HttpResponse:
+def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
     """Return the refusal: a message for a live page, a page of its own otherwise."""
     status = int(getattr(error, "status", 400))
     if request.htmx:

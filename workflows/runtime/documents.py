@@ -11,6 +11,7 @@ from workflows.runtime import readers
 from workflows.runtime.errors import NotFound, Unsupported
 from workflows.runtime.files import gone, soon_at_hand
 from workflows.runtime.records import DocumentInfo
+from workflows.runtime.storage import storage_asked
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -80,7 +81,7 @@ def page_count_of(row: Document) -> int:
 
 def _read(row: Document) -> bytes:
     try:
-        with row.file.open("rb") as file:
+        with storage_asked(), row.file.storage.open(str(row.file.name)) as file:
             content: bytes = file.read()
     except FileNotFoundError as error:
         raise gone(row) from error

@@ -8,6 +8,7 @@
     ├─ Unavailable         nothing is set up that could do it
     ├─ NotAccepted         another service refused our key
     └─ UpstreamFailed      another service was asked and failed
+       ├─ StorageFailed    the storage of documents did not do it
        ├─ TimedOut         it did not answer in time
        └─ BadAnswer        it answered what cannot be used
 
@@ -65,6 +66,13 @@ class UpstreamFailed(ProviderError):
     """Another service was asked, and failed or did not answer."""
 
     code = "upstream_failed"
+
+
+class StorageFailed(UpstreamFailed):
+    """The storage of documents could not be reached, refused us, or was full."""
+
+    code = "storage_failed"
+    status = 503  # of a page that tells of it
 
 
 class TimedOut(UpstreamFailed):

@@ -12,12 +12,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflows.runtime.errors import NotFound
+from workflows.runtime.storage import storage_asked
 
 if TYPE_CHECKING:
     from workflows.models import Document
@@ -28,8 +30,9 @@ KEPT_BYTES = 1_000_000_000  # of copies that nobody reads just now
 @dataclass(slots=True)
 class _Copy:
     path: Path
-    size: int
-    readers: int = 0
+    size: int = 0  # until it is whole
+    readers: int = 0  # those who wait for it count too
+    whole: Future[None] = field(default_factory=Future)
 
 
 class Copies:
@@ -44,33 +47,44 @@ class Copies:
 
     @contextmanager
     def of(self, row: Document) -> Iterator[str]:
-        """Give the path of a copy, which stays until the end. Raises NotFound."""
-        with self._lock:  # one is made at a time, and each once
-            copy = self._copies.pop(row.sha256, None) or self._made(row)
-            self._copies[row.sha256] = copy
-            copy.readers += 1
+        """Give the path of a copy, which stays until the end.
+
+        Whoever comes first makes it, others of the same document wait for that one.
+        Raises NotFound, StorageFailed: all of them, and the next one tries again.
+        """
+        copy, is_first = self._one(row.sha256)
         try:
+            if is_first:
+                self._make(row, copy)
+            copy.whole.result()
             yield str(copy.path)
         finally:
             with self._lock:
                 copy.readers -= 1
                 self._make_room()
 
-    def _made(self, row: Document) -> _Copy:
-        if self._place is None:
-            self._place = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
-            atexit.register(shutil.rmtree, self._place, ignore_errors=True)
-        path = self._place / row.sha256
+    def _one(self, sha256: str) -> tuple[_Copy, bool]:
+        """Return the copy of a content, and whether it is yet to be made."""
+        with self._lock:
+            if self._place is None:
+                self._place = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
+                atexit.register(shutil.rmtree, self._place, ignore_errors=True)
+            known = self._copies.pop(sha256, None)
+            copy = self._copies[sha256] = known or _Copy(self._place / sha256)
+            copy.readers += 1
+        return copy, known is None
+
+    def _make(self, row: Document, copy: _Copy) -> None:
         try:
-            with row.file.open("rb") as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        except FileNotFoundError as error:
-            path.unlink(missing_ok=True)
-            raise gone(row) from error
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return _Copy(path, path.stat().st_size)
+            _fetch(row, copy.path)
+            copy.size = copy.path.stat().st_size
+        except BaseException as error:
+            copy.path.unlink(missing_ok=True)
+            with self._lock:
+                del self._copies[row.sha256]
+            copy.whole.set_exception(error)
+        else:
+            copy.whole.set_result(None)
 
     def _make_room(self) -> None:
         taken = sum(copy.size for copy in self._copies.values())
@@ -86,9 +100,25 @@ class Copies:
 _copies = Copies()
 
 
+def _fetch(row: Document, path: Path) -> None:
+    """Write the file of a document to a path. Raises NotFound, StorageFailed."""
+    try:
+        with (
+            storage_asked(),
+            row.file.storage.open(str(row.file.name), "rb") as source,
+            path.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+    except FileNotFoundError as error:
+        raise gone(row) from error
+
+
 @contextmanager
 def at_hand(row: Document) -> Iterator[str]:
-    """Give the path of a document's file, or of a copy. Raises NotFound: it is gone."""
+    """Give the path of a document's file, or of a copy.
+
+    Raises NotFound: it is gone; StorageFailed.
+    """
     try:
         path = row.file.path
     except NotImplementedError:  # storage without paths
@@ -104,7 +134,16 @@ def at_hand(row: Document) -> Iterator[str]:
 async def soon_at_hand(row: Document) -> AsyncIterator[str]:
     """Do the same without holding up the event loop meanwhile."""
     held = at_hand(row)
-    path = await asyncio.to_thread(held.__enter__)
+    coming = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
+    try:
+        path = await asyncio.shield(coming)
+    except asyncio.CancelledError:  # the thread goes on, and what it holds is let go
+        coming.add_done_callback(
+            lambda come: (
+                come.cancelled() or come.exception() or held.__exit__(None, None, None)
+            )
+        )
+        raise
     try:
         yield path
     finally:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
@@ -27,14 +28,18 @@ from workflows.runtime.files import at_hand, soon_at_hand
 from workflows.runtime.page_ranges import chosen_pages
 from workflows.runtime.records import ImageInfo
 from workflows.runtime.renderings import RenderOptions
+from workflows.runtime.storage import let_go, storage_asked
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from django.db.models.fields.files import FieldFile
 
     from workflows.models import Document
     from workflows.runtime.pdf import Look, Picture
 
 Key = tuple["UUID", int, str]
+Found = tuple[PageImage, bytes]
 
 _lock = threading.Lock()
 _under_way: dict[Key, Future[None]] = {}
@@ -48,7 +53,8 @@ class StoredImages:
     ) -> tuple[ImageInfo, ...]:
         """Return the pages that the options name, as pictures, in page order.
 
-        Raises NotFound, Unsupported, InvalidPageRange, PageOutOfRange and PdfError.
+        Raises NotFound, Unsupported, InvalidPageRange, PageOutOfRange, PdfError
+        and StorageFailed.
         """
         options = options or RenderOptions()
         row = await when_there(find_document, document)
@@ -57,36 +63,46 @@ class StoredImages:
 
 
 async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageInfo:
-    image = None if options.force else await when_there(kept, row, page, options.look)
-    while image is None:
-        with _turn(row, page, options.look) as other:
+    look = options.look
+    found = None if options.force else await _soon_kept(row, page, look)
+    while found is None:
+        with _turn(row, page, look) as other:
             if other is not None:
                 await asyncio.shield(asyncio.wrap_future(other))
-                image = await when_there(kept, row, page, options.look)
+                found = await _soon_kept(row, page, look)
                 continue
             async with soon_at_hand(row) as path:
-                picture = await readers.soon_drawn(path, page, options.look)
-            image = await when_there(keep, row, page, options.look, picture)
-    data = await asyncio.to_thread(content_of, image)
+                picture = await readers.soon_drawn(path, page, look)
+            file = await asyncio.to_thread(_put, row, page, look, picture)
+            image, useless = await when_there(_note, row, page, look, picture, file)
+            await asyncio.to_thread(let_go, useless)
+            found = _known(row, image), picture.data
+    image, data = found
     return ImageInfo(image.pk, page, image.width, image.height, image.mime, data)
 
 
-def page_image(row: Document, page: int, options: RenderOptions) -> PageImage:
-    """Return the kept picture of a page, drawing it if there is none.
+def page_image(
+    row: Document, page: int, options: RenderOptions
+) -> tuple[PageImage, bytes]:
+    """Return the kept picture of a page, drawing it if there is none, and its bytes.
 
-    Raises PdfError, NotFound.
+    Raises PdfError, NotFound, StorageFailed.
     """
-    image = None if options.force else kept(row, page, options.look)
-    while image is None:
-        with _turn(row, page, options.look) as other:
+    look = options.look
+    found = None if options.force else _kept(row, page, look)
+    while found is None:
+        with _turn(row, page, look) as other:
             if other is not None:
                 other.result()
-                image = kept(row, page, options.look)
+                found = _kept(row, page, look)
                 continue
             with at_hand(row) as path:
-                picture = readers.drawn(path, page, options.look)
-            image = keep(row, page, options.look, picture)
-    return image
+                picture = readers.drawn(path, page, look)
+            file = _put(row, page, look, picture)
+            image, useless = _note(row, page, look, picture, file)
+            let_go(useless)
+            found = _known(row, image), picture.data
+    return found
 
 
 @contextmanager
@@ -108,43 +124,65 @@ def _turn(row: Document, page: int, look: Look) -> Iterator[Future[None] | None]
         mine.set_result(None)  # drawn or not: those who wait look, and may try
 
 
-def kept(row: Document, page: int, look: Look) -> PageImage | None:
-    """Return the picture if it is kept and its file is there."""
-    image = PageImage.objects.filter(document=row, page=page, options=look.key).first()
-    if image is None or not image.file.storage.exists(str(image.file.name)):
+# Rows are read on threads of the database, files on others: a storage that answers late
+# must not hold up those who need the database.
+
+
+def _kept(row: Document, page: int, look: Look) -> Found | None:
+    image = _row(row, page, look)
+    return _with_content(image) if image else None
+
+
+async def _soon_kept(row: Document, page: int, look: Look) -> Found | None:
+    image = await when_there(_row, row, page, look)
+    return await asyncio.to_thread(_with_content, image) if image else None
+
+
+def _row(row: Document, page: int, look: Look) -> PageImage | None:
+    rows = PageImage.objects.filter(document=row, page=page, options=look.key)
+    return rows.first()
+
+
+def _with_content(image: PageImage) -> Found | None:
+    """Return a picture and its bytes, None if its file is gone."""
+    try:
+        with storage_asked(), image.file.storage.open(str(image.file.name)) as file:
+            return image, file.read()
+    except FileNotFoundError:
         return None
-    return image
 
 
-def keep(row: Document, page: int, look: Look, picture: Picture) -> PageImage:
-    """Keep a picture; in place of an older one, whose file is removed."""
-    image = PageImage.objects.filter(document=row, page=page, options=look.key).first()
-    older = str(image.file.name) if image else ""
+def _put(row: Document, page: int, look: Look, picture: Picture) -> FieldFile:
+    """Store a picture, under a name that no other one ever has."""
+    file: FieldFile = PageImage(document=row).file
+    name = f"{row.pk}/{page}-{look.dpi}-{uuid4().hex}.{look.format}"
+    with storage_asked():
+        file.save(name, ContentFile(picture.data), save=False)
+    return file
+
+
+def _note(
+    row: Document, page: int, look: Look, picture: Picture, file: FieldFile
+) -> tuple[PageImage | None, list[FieldFile]]:
+    """Keep the row of a picture, in place of an older one.
+
+    Returns the row, None where the document is gone, and the files of no use any more.
+    """
+    image = _row(row, page, look)
+    older = [image.file] if image and image.file.name != file.name else []
     if image is None:
         image = PageImage(document=row, page=page, options=look.key)
     image.width, image.height, image.mime = picture.width, picture.height, look.mime
-    name = f"{row.pk}/{page}-{look.dpi}.{look.format}"
-    image.file.save(name, ContentFile(picture.data), save=False)
-    storage, newer = image.file.storage, str(image.file.name)
+    image.file = file.name
     try:
         with transaction.atomic():
             image.save()
-    except IntegrityError:
-        storage.delete(newer)  # another process drew it, or the document is gone
-        known = kept(row, page, look)
-        if known is None:
-            raise NotFound(f"“{row.name}” was deleted meanwhile.") from None
-        return known
-    if older and older != newer:
-        storage.delete(older)
+    except IntegrityError:  # another process drew it, or the document is gone
+        return _row(row, page, look), [file]
+    return image, older
+
+
+def _known(row: Document, image: PageImage | None) -> PageImage:
+    if image is None:
+        raise NotFound(f"“{row.name}” was deleted meanwhile.")
     return image
-
-
-def content_of(image: PageImage) -> bytes:
-    """Return the bytes of a kept picture. Raises NotFound: its file is gone."""
-    try:
-        with image.file.open("rb") as file:
-            data: bytes = file.read()
-    except FileNotFoundError as error:
-        raise NotFound("The picture of the page was removed just now.") from error
-    return data

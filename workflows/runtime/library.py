@@ -21,15 +21,17 @@ from django.db.models.functions import Cast
 from workflows import access, audit
 from workflows.models import Document, Run, Status
 from workflows.runtime import readers
-from workflows.runtime.errors import Duplicate, Invalid, Unsupported
+from workflows.runtime.errors import Duplicate, Invalid, StorageFailed, Unsupported
 from workflows.runtime.pdf import is_pdf
 from workflows.runtime.pdf.errors import EmptyFile
+from workflows.runtime.storage import let_go, storage_asked
 from workflows.runtime.uploads import Received
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
     from django.core.files import File
     from django.db.models import QuerySet
+    from django.db.models.fields.files import FieldFile
 
 CHUNK_BYTES = 1 << 20
 NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
@@ -55,7 +57,8 @@ def store_document(
     3. Store the file and its row; known content gives the row that is there, with
        `already_stored` set on it.
 
-    Raises EmptyFile, TooLarge, Unsupported, PdfError: each a sentence for a person.
+    Raises EmptyFile, TooLarge, Unsupported, PdfError, StorageFailed: each a sentence for
+    a person.
     """
     received = file if isinstance(file, Received) else _received(name, file)
     try:
@@ -110,12 +113,15 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         page_count=readers.count_pages(file.temporary_file_path()),
         uploaded_by_id=by.pk if by else None,
     )
-    document.file.save(f"{file.sha256[:2]}/{file.sha256}.pdf", file, save=False)
+    # A name of its own: whoever removes a file never removes that of another row.
+    with storage_asked():
+        name = f"{file.sha256[:2]}/{file.sha256}-{document.pk.hex}.pdf"
+        document.file.save(name, file, save=False)
     try:
         with audit.changing(audit.ADD_DOCUMENT, document, by=by):
             document.save(force_insert=True)
     except IntegrityError:
-        document.file.delete(save=False)  # someone stored the same content meanwhile
+        let_go([document.file])  # someone stored the same content meanwhile
         return _known(Document.objects.get(sha256=file.sha256), by)
     return document
 
@@ -151,6 +157,17 @@ class StillNeeded(Duplicate):
     code = "still_needed"
 
 
+class FilesLeft(StorageFailed):
+    """A document is deleted, and storage still has files of it."""
+
+    def __init__(self, name: str, count: int) -> None:
+        """Say what is left, and how it goes."""
+        super().__init__(
+            f"“{name}” was deleted, but {count} of its files could not be removed from "
+            "storage. `manage.py prune_media` removes them; tell an administrator."
+        )
+
+
 def runs_with(document: Document) -> QuerySet[Run]:
     """Return the runs that were given a document, ended or not."""
     told = Run.objects.annotate(told=Cast("params", TextField()))
@@ -163,7 +180,8 @@ def delete_document(
     """Remove a document with its file and the pictures of its pages.
 
     Files go when their rows are gone for good. Raises ReasonMissing for a person who
-    does not say why; StillNeeded while a run that has not ended was given the document.
+    does not say why; StillNeeded while a run that has not ended was given the document;
+    FilesLeft where storage keeps some of them.
     """
     audit.require_reason(reason, by=by)
     named = f"{document.name}: {reason}"
@@ -176,8 +194,12 @@ def delete_document(
                 f"“{document.name}” is needed by a run that has not ended ({told}). "
                 "Cancel the run, or wait for its end."
             )
-        images = [image.file for image in document.images.all()]
-        files = [(file.storage, str(file.name)) for file in (*images, document.file)]
+        files = [document.file, *(image.file for image in document.images.all())]
         document.delete()
-        for storage, name in files:
-            transaction.on_commit(partial(storage.delete, name))
+        transaction.on_commit(partial(_remove, document.name, files))
+
+
+def _remove(name: str, files: list[FieldFile]) -> None:
+    left = let_go(files)
+    if left:
+        raise FilesLeft(name, left)

@@ -94,7 +94,10 @@ class Logger(Protocol):
 
 
 class Documents(Protocol):
-    """The documents people have uploaded. Raises NotFound for one that is not there."""
+    """The documents people have uploaded.
+
+    Raises NotFound for one that is not there, StorageFailed where storage does not work.
+    """
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return its name, kind and size."""
@@ -126,7 +129,8 @@ class Images(Protocol):
     ) -> tuple[ImageInfo, ...]:
         """Return the pages that the options name, in page order.
 
-        Raises NotFound, and Invalid for pages that are not there or cannot be drawn.
+        Raises NotFound, StorageFailed, and Invalid for pages that are not there or cannot
+        be drawn.
         """
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.storage import default_storage
-from django.core.management import BaseCommand
+from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
 from workflows.models import Document, PageImage
 from workflows.pages.words import size
+from workflows.runtime.errors import StorageFailed
+from workflows.runtime.storage import storage_asked
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -34,34 +36,42 @@ class Command(BaseCommand):
     def handle(self, *, dry_run: bool, **_: Any) -> None:
         """Sweep both ways, and say how much it was."""
         will = "would be removed" if dry_run else "removed"
-        count = total = 0
-        known = _known()
-        for name in _files():
-            if name in known or _is_young(name):
-                continue
-            count, total = count + 1, total + default_storage.size(name)
-            self.stdout.write(f"{name} {will}")
-            if not dry_run:
-                default_storage.delete(name)
-        self.stdout.write(f"{count} files ({size(total)}) {will}.")
-        self._drop_pictures(will, dry_run=dry_run)
-        self._tell_of_lost_documents()
+        try:
+            with storage_asked():
+                stored = set(_files())
+            self._remove_orphans(stored - _known(), will, dry_run=dry_run)
+            self._drop_pictures(stored, will, dry_run=dry_run)
+            self._tell_of_lost_documents(stored)
+        except StorageFailed as failed:
+            raise CommandError(f"{failed} ({failed.__cause__})") from failed
 
-    def _drop_pictures(self, will: str, *, dry_run: bool) -> None:
+    def _remove_orphans(self, orphans: set[str], will: str, *, dry_run: bool) -> None:
+        count = total = 0
+        for name in sorted(orphans):
+            with storage_asked():
+                if _is_young(name):
+                    continue
+                count, total = count + 1, total + default_storage.size(name)
+                if not dry_run:
+                    default_storage.delete(name)
+            self.stdout.write(f"{name} {will}")
+        self.stdout.write(f"{count} files ({size(total)}) {will}.")
+
+    def _drop_pictures(self, stored: set[str], will: str, *, dry_run: bool) -> None:
         gone = [
             image.pk
             for image in PageImage.objects.iterator()
-            if not default_storage.exists(str(image.file.name))
+            if _is_gone(str(image.file.name), stored)
         ]
         if not dry_run:
             PageImage.objects.filter(pk__in=gone).delete()
         if gone:
             self.stdout.write(f"{len(gone)} pictures without their file {will}.")
 
-    def _tell_of_lost_documents(self) -> None:
+    def _tell_of_lost_documents(self, stored: set[str]) -> None:
         """Say which documents have lost their file; a person has to decide."""
         for document in Document.objects.iterator():
-            if not default_storage.exists(str(document.file.name)):
+            if _is_gone(str(document.file.name), stored):
                 self.stderr.write(
                     f"The file of “{document.name}” ({document.pk}) is gone."
                 )
@@ -83,6 +93,14 @@ def _files() -> Iterator[str]:
             continue
         waiting += [f"{folder}/{name}" for name in folders]
         yield from (f"{folder}/{name}" for name in files)
+
+
+def _is_gone(name: str, stored: set[str]) -> bool:
+    """Tell whether there is no such file; what is new since the list was made is asked."""
+    if name in stored:
+        return False
+    with storage_asked():
+        return not default_storage.exists(name)
 
 
 def _is_young(name: str) -> bool:

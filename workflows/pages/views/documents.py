@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.cache import cache_control
+from django.utils.cache import patch_cache_control
 from django.views.decorators.http import (
     require_http_methods,
     require_POST,
@@ -28,11 +28,11 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.rates import limited
 from workflows.pages.requests import reason_of
 from workflows.pages.viewing import SHARPNESS, PageView
-from workflows.runtime.errors import ProviderError
-from workflows.runtime.images import content_of
+from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
 from workflows.runtime.images import page_image as drawn_page
 from workflows.runtime.library import (
     NEEDING,
+    FilesLeft,
     StillNeeded,
     TooLarge,
     delete_document,
@@ -84,6 +84,8 @@ class Uploaded:
         if not self.errors:
             new = any(not one.already_stored for one in self.documents)
             return CREATED if new else 200
+        if any(isinstance(error, StorageFailed) for _, error in self.errors):
+            return StorageFailed.status
         too_large = all(isinstance(error, TooLarge) for _, error in self.errors)
         return TOO_LARGE if too_large else INVALID
 
@@ -134,9 +136,12 @@ def stored(request: HtmxRequest) -> Uploaded:
     """Store every file of an upload; one that is refused does not hold up others."""
     uploaded = Uploaded()
     given: list[UploadedFile[Any]] = request.FILES.getlist("file")
-    for file in given:
+    for place, file in enumerate(given):
         try:
             document = store_document(file.name or "", file, by=request.user)
+        except StorageFailed as error:  # each of the others would wait for it as well
+            uploaded.errors += [(one.name or "", error) for one in given[place:]]
+            break
         except ProviderError as error:
             uploaded.errors.append((file.name or "", error))
         else:
@@ -240,7 +245,10 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     except StillNeeded as refusal:
         messages.error(request, str(refusal))
         return detail(request, found, CONFLICT)
-    messages.success(request, f"“{found.name}” was deleted.")
+    except FilesLeft as left:
+        messages.warning(request, str(left))
+    else:
+        messages.success(request, f"“{found.name}” was deleted.")
     return redirect("documents")
 
 
@@ -287,13 +295,12 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
     found = guarded(request, document_id)
     try:
         return download(request, found)
-    except FileNotFoundError as error:
+    except NotFound as error:
         raise Http404 from error
 
 
 @require_safe
 @members_only
-@cache_control(private=True, max_age=86_400, immutable=True)
 @answers_request_errors
 def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
     """Give one page as a picture, drawn when it is first asked for."""
@@ -303,11 +310,13 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     asked = request.GET.get("dpi", "")
     dpi = next((dpi for dpi in SHARPNESS.values() if str(dpi) == asked), SCREEN.dpi)
     try:
-        image = drawn_page(found, number, replace(SCREEN, dpi=dpi))
-        response = HttpResponse(content_of(image), content_type=image.mime)
+        image, data = drawn_page(found, number, replace(SCREEN, dpi=dpi))
     except ProviderError as error:
-        return HttpResponse(str(error), content_type="text/plain", status=INVALID)
+        status = getattr(error, "status", INVALID)
+        return HttpResponse(str(error), content_type="text/plain", status=status)
+    response = HttpResponse(data, content_type=image.mime)
     response["X-Content-Type-Options"] = "nosniff"
+    patch_cache_control(response, private=True, max_age=86_400, immutable=True)
     return response
 
 
