@@ -360,6 +360,15 @@ async def test_a_run_fails_with_the_sentence_and_can_be_resumed_when_storage_is_
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
+def test_a_first_start_that_cannot_store_its_samples_says_so_and_keeps_nothing(
+    use: Use, bucket: S3Server
+) -> None:
+    use(**QUICK, bucket_name="nobody-made-this")
+    with pytest.raises(CommandError, match=r"does not work just now.*\(.*NoSuchBucket"):
+        call_command("prepare", stdout=io.StringIO())
+    assert not User.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -11,11 +11,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management import BaseCommand, call_command
+from django.core.management import BaseCommand, CommandError, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from workflows.models import Provider
+from workflows.runtime.errors import StorageFailed
 from workflows.runtime.library import store_document
 from workflows.samples import samples
 from workflows.secrets import renewed
@@ -65,8 +66,13 @@ class Command(BaseCommand):
         given = settings.ADMIN_PASSWORD
         password = given or secrets.token_urlsafe(12)
         admin = User.objects.create_superuser(ADMIN, password=password)
-        for sample in samples():
-            store_document(sample.name, io.BytesIO(sample.data), by=admin)
+        try:
+            for sample in samples():
+                store_document(sample.name, io.BytesIO(sample.data), by=admin)
+        except (
+            StorageFailed
+        ) as failed:  # nothing is kept, and the next start tries again
+            raise CommandError(f"{failed} ({failed.__cause__})") from failed
         return "" if given else password
 
     def _show(self, password: str) -> None:
