@@ -137,6 +137,61 @@ def test_a_caveat_that_one_look_shows_is_kept() -> None:
     assert weigh([reading]).caveats == ("NOFORN",)
 
 
+LOOKS = ("plain", "contrast", "faint", "mended", "smooth")
+
+
+def looks_at(*heads: str) -> list[Page]:
+    """Return what each look shows at the head of a page."""
+    return [scan(head, look=look) for head, look in zip(heads, LOOKS, strict=False)]
+
+
+OF_CONFIDENTIAL = ("CONF.DE.T.AL", "CON FI ENT AL", "C.NFDENTAL")
+
+
+def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> None:
+    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "CECRE"))])
+    assert verdict.level is Level.CONFIDENTIAL
+    (doubt,) = verdict.contradictions
+    assert "may be CONFIDENTIAL or SECRET: letters are missing" in doubt
+
+
+def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
+    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "SECR", "ECRET"))])
+    assert verdict.level is Level.SECRET
+    assert verdict.contradictions
+
+
+@pytest.mark.parametrize("one", ["OP SECR", "TO. SECRE", "P SECRE"])
+def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -> None:
+    verdict = weigh([read_scan(looks_at("SECRE", "SE RET", "ECRET", "SECR T", one))])
+    assert verdict.level is Level.TOP_SECRET
+    assert verdict.contradictions
+
+
+@pytest.mark.parametrize(
+    ("one", "label"),
+    [
+        ("P SECRET", "TOP SECRET"),
+        ("TOP SE.RET", "TOP SECRET"),
+        ("SECRET//NOFO", "SECRET//NOFORN"),
+    ],
+)
+def test_what_one_look_shows_beyond_what_another_reads_in_full_is_asked_about(
+    one: str, label: str
+) -> None:
+    verdict = weigh([read_scan(looks_at("SECRET", one))])
+    assert verdict.label == label
+    assert any(f"“{one}” may be {label}" in told for told in verdict.contradictions)
+
+
+def test_it_is_not_asked_about_where_the_page_says_it_in_full() -> None:
+    foot = "SECRET//NOFORN"
+    looks = [scan("SECRET", foot), scan("SECRET//NOFO", foot, look="faint")]
+    reading = read_scan(looks)
+    assert reading.doubts == ()
+    assert weigh([reading]).label == "SECRET//NOFORN"
+
+
 # Ink ---------------------------------------------------------------------------------
 
 

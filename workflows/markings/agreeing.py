@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workflows.markings.finding import Finding, Kind, label_of
+from workflows.markings.finding import Finding, Kind, highest
 from workflows.markings.likeness import Likeness
 from workflows.markings.scale import Level, in_order
 from workflows.runtime.records import Box
@@ -13,6 +13,7 @@ from workflows.runtime.records import Box
 SURE = 0.9  # of a line, from which it needs no second look
 _FAINT = 0.8  # what missing letters leave of a marking's weight, at best
 _CLOSE = 0.06  # likenesses that lie closer together cannot be told apart
+_OUTVOTED = 2.0  # times as much must speak for another word
 _BESIDE = 0.6  # line heights by which places of one marking may differ
 _INK = 0.5  # letters of ink beside a marking, from which there is more to read
 _WORD = 1.0  # and from which there may be a word
@@ -61,24 +62,21 @@ def overlap(one: Box, other: Box) -> bool:
 
 def resolved(places: Sequence[list[Seen]]) -> tuple[list[Finding], list[str]]:
     """Return the markings that all places show, and the doubts about them."""
-    findings, doubts, faint = [], [], []
+    clear, faint, doubts = [], [], []
+    told: list[tuple[list[Seen], Finding | None]] = []
     for place in places:
         exact = [one for one in place if one.likeness.is_exact]
-        if exact:
-            finding, doubt = _agreed(exact)
-            findings.append(finding)
-            findings += _worn_off(place, finding)
-            doubt = doubt or _crowd(place, finding)
-        else:
-            finding, doubt = _likeliest(place)
-            faint.append((finding, doubt))
-            continue
-        doubts += [doubt] if doubt else []
-    for finding, doubt in faint:
-        findings.append(finding)
-        if not _is_borne_out(finding, [f for f in findings if not f.is_faint]):
-            doubts.append(doubt)
-    return findings, doubts
+        finding, doubt = _agreed(exact) if exact else (None, "")
+        told.append((place, finding))
+        if finding is not None:
+            clear.append(finding)
+            faint += _worn_off(place, finding)
+            doubts.append(doubt or _crowd(place, finding))
+    for place, finding in told:
+        found, doubt = _with_missing_letters(place, finding, clear)
+        faint += found
+        doubts.append(doubt)
+    return [*clear, *faint], [doubt for doubt in doubts if doubt]
 
 
 def _crowd(place: Sequence[Seen], finding: Finding) -> str:
@@ -116,7 +114,8 @@ def _is_borne_out(faint: Finding, clear: Sequence[Finding]) -> bool:
 def _agreed(exact: Sequence[Seen]) -> tuple[Finding, str]:
     """Return what looks agree on; where they differ, the higher, with a doubt."""
     best = max(exact, key=lambda one: (_rank(one), one.sure * one.weight))
-    same = [one for one in exact if one.likeness.level is best.likeness.level]
+    level = best.likeness.level
+    same = [one for one in exact if one.likeness.level is level]
     caveats = in_order(c for one in same for c in one.likeness.caveats)
     longest = max(same, key=lambda one: (len(one.likeness.caveats), one.sure))
     doubt = ""
@@ -126,7 +125,7 @@ def _agreed(exact: Sequence[Seen]) -> tuple[Finding, str]:
         said = sorted({f"“{one.text}”" for one in exact})
         doubt = f"{_where(best)}, {' and '.join(said)} were read at one place."
     weight = best.weight * max(one.sure for one in same)
-    finding = _finding(longest, weight, level=best, caveats=caveats, faint=False)
+    finding = _finding(longest, weight, level=level, caveats=caveats, faint=False)
     return finding, doubt
 
 
@@ -134,32 +133,95 @@ def _rank(one: Seen) -> int:
     return one.likeness.level.rank if one.likeness.level else -1
 
 
-def _likeliest(place: Sequence[Seen]) -> tuple[Finding, str]:
-    """Return what a place with missing letters is taken for, and the doubt about it."""
-    best = max(place, key=lambda one: (one.likeness.score * one.sure, _rank(one)))
-    most: dict[str, float] = {}  # of each look, the score of what it resembles best
+def _with_missing_letters(
+    place: Sequence[Seen], found: Finding | None, clear: Sequence[Finding]
+) -> tuple[list[Finding], str]:
+    """Return what a place is taken for with letters missing, and the doubt about it.
+
+    1. Looks that say no more than what was found there in full are left out.
+    2. If the page says elsewhere, in full, the highest that is left, it is that.
+    3. Else it is the highest that was not outvoted, and a person is asked.
+    """
+    close = _close(place)
+    more = [one for one in close if found is None or _adds(one, found)]
+    if not more:
+        return [], ""
+    utmost = _taken_for(more, more, found)
+    if _is_borne_out(utmost, clear):
+        return ([utmost] if found is None else []), ""
+    believed = [one for one in _not_outvoted(close) if one in more]
+    if not believed:
+        return [], ""
+    finding = _taken_for(believed, more, found)
+    may_be = " or ".join(dict.fromkeys((finding.label, utmost.label)))
+    doubt = f"“{finding.text}” may be {may_be}: letters are missing."
+    return [finding], f"{_where(believed[0])}, {doubt}"
+
+
+def _adds(one: Seen, found: Finding) -> bool:
+    """Tell whether a look shows more than what was found."""
+    rank = found.level.rank if found.level else -1
+    return _rank(one) > rank or not set(one.likeness.caveats) <= set(found.caveats)
+
+
+def _close(place: Sequence[Seen]) -> list[Seen]:
+    """Return what each look resembles best, and what it can hardly be told from."""
+    most: dict[str, float] = {}
     for one in place:
         most[one.look] = max(most.get(one.look, 0.0), one.likeness.score)
-    close = [one for one in place if one.likeness.score >= most[one.look] - _CLOSE]
-    highest = max(close, key=lambda one: (_rank(one), one.likeness.score))
-    caveats = in_order(c for one in close for c in one.likeness.caveats)
+    return [one for one in place if one.likeness.score >= most[one.look] - _CLOSE]
+
+
+def _not_outvoted(close: Sequence[Seen]) -> list[Seen]:
+    """Return what looks show, without words for which far more looks show another.
+
+    Ink wears off and does not appear: so a TOP before SECRET is believed if a single
+    look shows it. Whether some letters are what is left of SECRET or of CONFIDENTIAL is
+    another question. The looks are of the same letters; they vote, each with how much
+    and how surely it could read.
+    """
+    votes: dict[str, dict[str, float]] = {}
+    for one in close:
+        of_word = votes.setdefault(_word(one), {})
+        vote = one.likeness.score * one.sure
+        of_word[one.look] = max(of_word.get(one.look, 0.0), vote)
+    sums = {word: sum(of_word.values()) for word, of_word in votes.items()}
+    most = max(sums.values())
+    return [one for one in close if sums[_word(one)] * _OUTVOTED > most]
+
+
+def _word(one: Seen) -> str:
+    """Return the word that tells a level, without what raises it: TOP, STRICTLY."""
+    return one.likeness.level.split()[-1] if one.likeness.level else ""
+
+
+def _taken_for(
+    looks: Sequence[Seen], more: Sequence[Seen], found: Finding | None
+) -> Finding:
+    """Return the highest that looks show, with every caveat that any look shows."""
+    rank = max(_rank(one) for one in looks)
+    same = [one for one in looks if _rank(one) == rank]
+    best = max(same, key=lambda one: one.likeness.score * one.sure)
+    level, caveats = best.likeness.level, [c for o in more for c in o.likeness.caveats]
+    if found is not None:
+        level, caveats = highest((found.level, level)), [*found.caveats, *caveats]
     weight = _FAINT * best.weight * best.sure
-    finding = _finding(best, weight, level=highest, caveats=caveats, faint=True)
-    label = label_of(finding.level, finding.caveats)
-    return (
-        finding,
-        f"{_where(best)}, “{best.text}” may be {label}: letters are missing.",
-    )
+    return _finding(best, weight, level=level, caveats=in_order(caveats), faint=True)
 
 
 def _finding(
-    one: Seen, weight: float, *, level: Seen, caveats: tuple[str, ...], faint: bool
+    one: Seen,
+    weight: float,
+    *,
+    level: Level | None,
+    caveats: tuple[str, ...],
+    faint: bool,
 ) -> Finding:
     return Finding(
         page=1,  # `read_scan` knows which
         kind=one.kind,
         text=one.text,
-        level=level.likeness.level,
+        level=level,
         caveats=caveats,
         weight=round(weight, 2),
         box=one.box,

@@ -1,10 +1,11 @@
 """What a page says of itself when it is read from its picture, in one look or several.
 
-The rule: a marking is never taken for less than any look shows, and what no look makes
+The rule: a marking is never taken for less than any look reads, and what no look makes
 out is told as a doubt, for a person to settle. A doubt is
 
-- a place that may hold a marking, of which letters are missing in every look, unless
-  another place on the page says the same in full;
+- a place that may hold a marking, of which letters are missing in every look, or where
+  one look shows more than another one reads in full; unless another place on the page
+  says the same in full;
 - a place where looks differ in what cannot be told by missing letters;
 - writing at head or foot that could not be read at all.
 """
