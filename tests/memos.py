@@ -22,7 +22,7 @@ from workflows.samples.writer import HEIGHT, WIDTH, Photo, Sheet, write_pdf
 
 DPI = 200
 PAPER = (1653, 2339)  # pixels of A4
-SEED, HELD_OUT = 1962, (7, 404)
+SEED, HELD_OUT = 1962, (7, 404, 2718)
 Ink = Image.Image  # "L": 255 where there is ink, 0 where there is none
 
 
