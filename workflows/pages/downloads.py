@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -82,6 +83,7 @@ class _Pieces:
     def __init__(self, file: IO[bytes], first: int, length: int) -> None:
         """Begin at the first byte."""
         self._file, self._left = file, length
+        self.close = weakref.finalize(self, file.close)  # also if nobody reads it
         file.seek(first)
 
     def read(self) -> bytes:
@@ -89,10 +91,6 @@ class _Pieces:
         piece = self._file.read(min(PIECE, self._left))
         self._left -= len(piece)
         return piece
-
-    def close(self) -> None:
-        """Let go of the file; Django does it at the end of the answer."""
-        self._file.close()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the pieces."""
@@ -105,7 +103,7 @@ class _Apart:
     def __init__(self, file: IO[bytes], first: int, length: int) -> None:
         """Begin at the first byte."""
         self._pieces = _Pieces(file, first, length)
-        self.close = self._pieces.close
+        self.close = self._pieces.close  # Django's, at the end of the answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces."""
