@@ -195,8 +195,8 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
 def test_a_deed_on_many_runs_survives_the_worker_that_is_at_it(
     installation: Installation,
 ) -> None:
-    total = installation.drive("delete_many", count=200)
-    assert total == 200
+    total = installation.drive("delete_many", count=120)
+    assert total == 120
     with installation.worker("first") as first:
         wait_for(partial(_done, installation), what="some of the runs to be deleted")
         kill(first)
