@@ -203,7 +203,7 @@ def test_while_redis_is_away_launches_are_accepted_and_done(
             assert 'data-status="completed"' in str(again.next())
     check_history(report, ROUNDS)
     assert set(Counter(installation.traces()).values()) == {1}
-    log = installation.logs() + server.log.read_text()
+    log = _log(installation, server)
     assert "Traceback" not in log
     assert log.count("The channel layer is away") == 2, "told once a process"
 

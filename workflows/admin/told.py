@@ -47,7 +47,6 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Tell of each row that is about to be deleted."""
         for row in queryset:
-            setattr(row, WAS, facts.of(row))
             self._tell(request, "delete", row, "")
         return super().log_deletions(request, queryset)
 
@@ -59,6 +58,7 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
     def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
         user: User = request.user  # type: ignore[assignment] # admin asks members only
         action, said = self.told(verb, row, message)
-        now = {} if verb == "delete" else facts.of(row)
-        changed = facts.difference(getattr(row, WAS, now), now)
+        there = facts.of(row)
+        was, now = getattr(row, WAS, there), there if verb != "delete" else {}
+        changed = facts.difference(was, now)
         audit.note(action[:LONGEST_ACTION], by=user, reason=said, changed=changed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workflows.markings.finding import Finding, Kind, highest
 from workflows.markings.likeness import Likeness
-from workflows.markings.scale import Level, in_order
+from workflows.markings.scale import Level, in_order, rank_of
 from workflows.runtime.records import Box
 
 SURE = 0.9  # of a line, from which it needs no second look
@@ -88,8 +88,8 @@ def _crowd(place: Sequence[Seen], finding: Finding) -> str:
 
 
 def _says_more(finding: Finding, one: Seen) -> bool:
-    rank = finding.level.rank if finding.level else -1
-    return rank > _rank(one) or set(finding.caveats) > set(one.likeness.caveats)
+    is_higher = rank_of(finding.level) > _rank(one)
+    return is_higher or set(finding.caveats) > set(one.likeness.caveats)
 
 
 def _worn_off(place: Sequence[Seen], finding: Finding) -> list[Finding]:
@@ -130,7 +130,7 @@ def _agreed(exact: Sequence[Seen]) -> tuple[Finding, str]:
 
 
 def _rank(one: Seen) -> int:
-    return one.likeness.level.rank if one.likeness.level else -1
+    return rank_of(one.likeness.level)
 
 
 def _with_missing_letters(
@@ -160,8 +160,8 @@ def _with_missing_letters(
 
 def _adds(one: Seen, found: Finding) -> bool:
     """Tell whether a look shows more than what was found."""
-    rank = found.level.rank if found.level else -1
-    return _rank(one) > rank or not set(one.likeness.caveats) <= set(found.caveats)
+    is_higher = _rank(one) > rank_of(found.level)
+    return is_higher or not set(one.likeness.caveats) <= set(found.caveats)
 
 
 def _close(place: Sequence[Seen]) -> list[Seen]:

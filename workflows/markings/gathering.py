@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from workflows.markings.finding import Finding, Kind, label_of
 from workflows.markings.reading import PageReading
+from workflows.markings.scale import rank_of
 from workflows.runtime.records import Box
 
 
@@ -83,7 +84,7 @@ def worth_a_look(
     """
     marked = sorted(
         (finding for reading in readings for finding in reading.findings),
-        key=lambda f: (-(f.level.rank if f.level else -1), -f.weight, f.page),
+        key=lambda f: (-rank_of(f.level), -f.weight, f.page),
     )
     firsts = {(f.kind, f.label): f.page for f in reversed(marked)}
     pages = dict.fromkeys([*unread, *reversed(firsts.values()), 1])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workflows.markings.grammar import normal
-from workflows.markings.scale import Level
+from workflows.markings.scale import Level, rank_of
 
 EXACT = 0.97  # from here on every letter is there
 LIKELY = 0.62  # from here on it is taken for what it resembles
@@ -100,10 +100,8 @@ def resembles(text: str) -> tuple[Likeness, ...]:
 
 
 def _worth(likeness: Likeness) -> tuple[float, int]:
-    level = likeness.level
-    return round(likeness.score - 0.04 * (not likeness.is_clear), 3), (
-        level.rank if level else -1
-    )
+    score = round(likeness.score - 0.04 * (not likeness.is_clear), 3)
+    return score, rank_of(likeness.level)
 
 
 def _readings(signs: str, word: str, level: Level) -> Iterator[Likeness]:

@@ -176,6 +176,11 @@ _PLACES = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
 _NAMED = re.compile(r"REL TO [A-Z, ]+|(?:[A-Z/&,]+ )?EYES ONLY|SP-[A-Z]+|SI-[A-Z]+")
 
 
+def rank_of(level: Level | None) -> int:
+    """Return a level's place on the scale, below the lowest where there is none."""
+    return level.rank if level else -1
+
+
 def is_known(caveat: str) -> bool:
     """Tell whether it is a caveat of the table, or one of a known form."""
     return caveat in _PLACES or _NAMED.fullmatch(caveat) is not None

@@ -74,8 +74,8 @@ def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> Gone:
 
 def _jobs(more: Callable[[], bool]) -> int:
     """Let go of jobs, each with what is told of its runs; what was done to them stays."""
-    went = 0
-    while (job := rules.jobs_due().first()) and more():
+    due, went = rules.jobs_due(), 0
+    while (job := due.first()) and more():
         job.delete()
         went += 1
     return went

@@ -69,9 +69,8 @@ class Command(BaseCommand):
         try:
             for sample in samples():
                 store_document(sample.name, io.BytesIO(sample.data), by=admin)
-        except (
-            StorageFailed
-        ) as failed:  # nothing is kept, and the next start tries again
+        except StorageFailed as failed:
+            # nothing is kept, and the next start tries again
             raise CommandError(f"{failed} ({failed.__cause__})") from failed
         return "" if given else password
 
