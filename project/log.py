@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from workflows.engine.errors import describe
 from workflows.execution import outages, whereabouts
 
 LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
@@ -55,5 +56,5 @@ class OutagesInALine(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and outages.of(error):
             record.exc_info = record.exc_text = None
-            record.msg, record.args = f"{record.getMessage()} (%s)", (error,)
+            record.msg, record.args = f"{record.getMessage()} (%s)", (describe(error),)
         return True

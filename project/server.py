@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import daphne.server as daphne
@@ -23,6 +24,8 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+
+from workflows.engine.loop import run_lasting
 
 logger = logging.getLogger(__name__)
 
@@ -237,6 +240,9 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         """Serve. Returns when stopped, or at once when it cannot listen."""
         # what Daphne's own `run` makes connections with
         daphne.HTTPFactory, daphne.WebSocketFactory = Requests, Sockets
+        # what a run or a request raises to end the process ends nothing but itself
+        loop = daphne.twisted_loop
+        loop.run_forever = partial(run_lasting, loop.run_forever)
         super().run()
 
     def listen_success(self, port: IListeningPort) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from workflows.engine import Graph, GraphConfig, GraphShape, State
+from workflows.engine.containment import call_contained
 from workflows.engine.fingerprint import differences, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class FromFactory:
     def graph(self) -> Graph:
         """The graph as the factory builds it without params."""
         graph = Graph(self.name)
-        self.factory(graph, None, {})
+        call_contained(partial(self.factory, graph, None, {}))
         return graph
 
     @property

@@ -12,6 +12,8 @@ import importlib
 import pkgutil
 import re
 import threading
+import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -19,7 +21,8 @@ from django.utils.module_loading import module_has_submodule
 
 from workflows import definitions
 from workflows.engine import Workflow
-from workflows.engine.errors import DefinitionError
+from workflows.engine.containment import call_contained
+from workflows.engine.errors import DefinitionError, ExitRaised
 from workflows.errors import WorkflowNotFound
 from workflows.factories import Factory, FromFactory
 
@@ -32,6 +35,21 @@ Known = Workflow[Any] | FromFactory
 
 
 NAME = re.compile(r"[^\W_][^/\x00-\x1f\x7f\ud800-\udfff]{0,99}")
+
+
+class ModuleRefused(SystemExit):
+    """A module of workflows tried to end the process while it was imported.
+
+    It ends the process after all, with the sentence and exit code 1.
+    """
+
+    def __init__(self, name: str, raised: str, place: str) -> None:
+        """Take the module, what it raised in words, and the line where it did."""
+        where = f" ({place})" if place else ""
+        super().__init__(
+            f"Signalbox did not start: the module {name} raised {raised} while it was"
+            f" imported{where}. A module of workflows defines them and ends nothing."
+        )
 
 
 class Registry:
@@ -97,12 +115,27 @@ class Registry:
         """Import our definitions and every installed app's `workflows.py`."""
         for found in pkgutil.iter_modules(definitions.__path__):
             name = f"{definitions.__name__}.{found.name}"
-            self.add_module(importlib.import_module(name))
+            self.add_module(_imported(name))
         for config in apps.get_app_configs():
             if config.module is not None and module_has_submodule(
                 config.module, "workflows"
             ):
-                self.add_module(importlib.import_module(f"{config.name}.workflows"))
+                self.add_module(_imported(f"{config.name}.workflows"))
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module of workflows. Raises ModuleRefused if it would end the process."""
+    try:
+        return call_contained(partial(importlib.import_module, name))
+    except ExitRaised as error:
+        raise ModuleRefused(name, str(error), _place(error)) from error
+
+
+def _place(error: ExitRaised) -> str:
+    """Return the file and line where it was raised."""
+    raised = error.__cause__
+    frames = traceback.extract_tb(raised.__traceback__) if raised else ()
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
 
 
 registry = Registry()

@@ -42,6 +42,11 @@ def launch(count: int, name: str, params: dict[str, Any]) -> list[str]:
     return [str(system.execute(name, params).pk) for _ in range(count)]
 
 
+def launch_each(names: list[str], params: dict[str, Any]) -> list[str]:
+    """Launch a run of each of these workflows; return their ids."""
+    return [str(system.execute(name, params).pk) for name in names]
+
+
 def report() -> dict[str, Any]:
     """Return the rows of all runs."""
     return {
@@ -106,6 +111,7 @@ def main() -> None:
     deed, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     deeds: dict[str, Callable[..., Any]] = {
         "launch": launch,
+        "launch_each": launch_each,
         "report": report,
         "act": act,
         # on one event loop: each deed would else open a connection to Redis of its own

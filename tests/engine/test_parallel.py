@@ -26,7 +26,7 @@ from workflows.engine import (
     node,
     parallel,
 )
-from workflows.engine.errors import ItemError, ParallelError
+from workflows.engine.errors import ExitRaised, ItemError, ParallelError
 from workflows.engine.patterns import map as map_items
 from workflows.engine.patterns.parallel import worker_count
 
@@ -267,15 +267,33 @@ async def test_a_progress_that_raises_is_no_items_failure() -> None:
         await map_items([1, 2, 3], double, broken, config=ParallelConfig(max_workers=3))
 
 
-async def test_a_signal_in_an_item_stops_everything_and_passes() -> None:
+async def test_a_signal_that_nobody_sent_fails_the_item_that_raised_it() -> None:
     async def lost(item: int) -> int:
         if item == 1:
             raise Superseded
         await asyncio.Event().wait()
         return item
 
-    with pytest.raises(Superseded):
+    with pytest.raises(ParallelError, match="Superseded") as caught:
         await map_items([1, 2, 3], lost, config=ParallelConfig(max_workers=3))
+    assert isinstance(caught.value.__cause__, ExitRaised)
+
+
+async def test_an_item_that_cancels_its_own_task_fails_and_no_item_is_left_out() -> (
+    None
+):
+    async def odd(item: int) -> int:
+        if item == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.Event().wait()
+        return item
+
+    config = ParallelConfig(max_workers=1, fail_fast=False)
+    outcome = await map_items([0, 1, 2, 3], odd, config=config)
+    assert outcome.results == (0, 2, 3)
+    assert [error.index for error in outcome.errors] == [1]
 
 
 async def test_an_item_cannot_pause_the_run() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from workflows.engine.errors import DefinitionError, PredicateFailed
+from workflows.engine.errors import DefinitionError, ExitRaised, PredicateFailed
 from workflows.engine.predicates import (
     ABSENT,
     Edge,
@@ -351,12 +351,13 @@ def test_a_field_that_a_typed_state_does_not_have_is_a_failure_with_a_hint() -> 
         asked.evaluate(Case())
 
 
-def test_control_flow_passes_through() -> None:
+def test_a_predicate_that_would_end_the_process_has_failed() -> None:
     def stops(_state: State) -> bool:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(PredicateFailed, match="stops raised KeyboardInterrupt") as one:
         Predicate.of(stops).evaluate(State())
+    assert isinstance(one.value.__cause__, ExitRaised)
 
 
 # Edges ------------------------------------------------------------------------------

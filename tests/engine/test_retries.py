@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,70 @@ def test_many_tries_do_not_overflow() -> None:
 def test_a_retry_that_cannot_work_is_refused(values: dict[str, int]) -> None:
     with pytest.raises(DefinitionError, match=next(iter(values))):
         Retry(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        callable,
+        ValueError("x"),
+        "ValueError",
+        (),
+        (ValueError, int),
+        ((ValueError,),),
+        KeyboardInterrupt,
+        None,
+    ],
+)
+def test_a_retry_on_what_is_no_class_of_errors_is_refused(on: Any) -> None:
+    with pytest.raises(DefinitionError, match="names no errors"):
+        Retry(on=on)
+
+
+async def test_the_error_of_a_node_is_not_hidden_by_the_one_it_is_held_against() -> (
+    None
+):
+    class Odd(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            raise TypeError("asked")
+
+    class Strange(Exception, metaclass=Odd):
+        pass
+
+    flaky = Flaky("a", 1)
+    with pytest.raises(ExecutionError, match="failure 1"):
+        await Runs().line(flaky.node(retry=Retry(on=Strange))).execute(start())
+
+
+@pytest.mark.parametrize("on", [TimeoutError, OSError, NodeTimedOut])
+async def test_a_timeout_of_the_node_is_a_timeout_error(on: type[Exception]) -> None:
+    tries: list[int] = []
+
+    @node(retry=Retry(attempts=2, on=on), timeout=0.01)
+    async def slow_at_first(state: State) -> State:
+        tries.append(1)
+        if len(tries) < 2:
+            await asyncio.Event().wait()
+        return state.set(tries=len(tries))
+
+    assert (await Runs().line(slow_at_first).execute(start()))["tries"] == 2
+
+
+async def test_a_node_that_answers_its_timeout_with_a_circle_of_contexts_fails() -> (
+    None
+):
+    @node(timeout=0.01)
+    async def circles(state: State) -> State:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            first, second = ValueError("inner"), KeyError("b")
+            first.__context__, second.__context__ = second, first
+            raise first from None
+        return state
+
+    with pytest.raises(ExecutionError, match="inner"):
+        await Runs().line(circles).execute(start())
 
 
 def test_a_timeout_no_try_can_keep_is_refused() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, PlainSerializer, SecretStr
 
 from tests.engine.reviews import Surely, Verdict, a_review, resumed
 from workflows.engine.errors import NotSerialisable
@@ -154,3 +155,74 @@ def test_sets_are_stored_in_an_order_that_does_not_change() -> None:
     names = {f"name-{n}" for n in range(50)}
     stored = Everything(names=names).data["names"]
     assert stored == sorted(names)
+
+
+# Moments ----------------------------------------------------------------------------
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+class Slot(BaseModel):
+    """A moment in a model."""
+
+    at: datetime
+
+
+@dataclass
+class Window:
+    """Moments in a dataclass."""
+
+    start: datetime
+    notes: tuple[str, ...] = ()
+
+
+class Agenda(State):
+    """Moments wherever a state can hold them."""
+
+    at: datetime | None = None
+    slots: tuple[Slot, ...] = ()
+    windows: list[Window] = Field(default_factory=list)
+    by_moment: dict[datetime, int] = Field(default_factory=dict)
+    moments: frozenset[datetime] = frozenset()
+    pairs: dict[str, tuple[datetime, int]] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize("hour", range(4))
+def test_a_moment_in_the_hour_that_comes_twice_is_kept_like_any_other(
+    hour: int,
+) -> None:
+    # clocks in Berlin show 02:30 at 00:30 and at 01:30 UTC
+    utc = datetime(2026, 10, 24, 23, 30, tzinfo=UTC) + timedelta(hours=hour)
+    at = utc.astimezone(BERLIN)
+    agenda = Agenda(
+        at=at,
+        slots=(Slot(at=at),),
+        windows=[Window(at, ("a",))],
+        by_moment={at: 1},
+        moments=frozenset({at}),
+        pairs={"a": (at, 2)},
+    )
+    assert agenda.at is not None
+    assert agenda.at.astimezone(UTC) == utc
+    again = Agenda.from_data(agenda.data)
+    assert again.slots[0].at.astimezone(UTC) == utc
+    assert again.windows[0].start.astimezone(UTC) == utc
+    assert [key.astimezone(UTC) for key in again.by_moment] == [utc]
+    assert [each.astimezone(UTC) for each in again.moments] == [utc]
+    assert again.pairs["a"][0].astimezone(UTC) == utc
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_ends_of_time_are_kept_in_any_zone(year: int, hours: int) -> None:
+    day = (1, 1) if year == 1 else (12, 31)
+    at = datetime(year, *day, tzinfo=timezone(timedelta(hours=hours)))
+    assert Agenda(at=at).at == at
+
+
+def test_another_moment_is_not_taken_for_the_same_one() -> None:
+    class Later(State):
+        at: Annotated[datetime, PlainSerializer(lambda v: v + timedelta(hours=1))]
+
+    with pytest.raises(NotSerialisable, match="would come back as"):
+        Later(at=datetime(2026, 10, 25, 0, 30, tzinfo=UTC).astimezone(BERLIN))

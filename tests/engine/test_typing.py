@@ -73,6 +73,15 @@ assert_type(good, Workflow[Mine])
 only_patterns = Workflow("w", state=Mine, start=judge_all, routes={judge_all: review})
 assert_type(only_patterns, Workflow[Mine])
 
+odd_ways = [when(odd, nap), otherwise(nap)]
+foreign_ways = [when(odd, foreign), otherwise(nap)]
+ways = [when(fine, nap), otherwise(review)]
+more = [when(fine, weigh), when(~fine, stop), otherwise(nap)]
+in_variables = Workflow("w", state=Mine, start=read, routes={
+    read: ways, nap: more, review: stop, weigh: stop,
+})
+assert_type(in_variables, Workflow[Mine])
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -83,6 +92,8 @@ async def use() -> None:
 """
 
 WRONG = """
+Workflow("asked elsewhere", state=Mine, start=read, routes={read: [when(fine, stop), *odd_ways]})
+Workflow("foreign in a variable", state=Mine, start=read, routes={read: foreign_ways})
 Workflow("page", state=Mine, start=read, routes={read: judge})
 Workflow("page as start", state=Mine, start=judge, routes={})
 Workflow("page as key", state=Mine, start=read, routes={judge: weigh})

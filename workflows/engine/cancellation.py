@@ -1,8 +1,10 @@
 """Stopping a run: a flag anyone may raise, from any thread, and the interruption of what awaits.
 
 A cancelled run stops where its node awaits, or before the next node or item. The run's own task is
-interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that no task is needed per step
-and a real cancellation of the task, a server that stops, is still told apart and passes untouched.
+interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that a real cancellation of the
+task, a server that stops, is still told apart and passes untouched. A node runs in a task of its
+own within: what its code does to the task it finds itself in (cancel it, leave it marked as
+cancelled, as `asyncio.TaskGroup` of Python 3.11 does) is then not taken for such a stop.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from .errors import Cancelled, DeadlinePassed
 
@@ -94,16 +97,24 @@ class Cancellation:
 
 
 class Interruption:
-    """Throws a cancellation into the current task while it is open, at the next await.
+    """Throws a cancellation into a task while it is open, at the next await.
 
-    1. `open()` before the node, `close()` after it, whatever happened.
+    1. `open()` in the task that is to be interrupted, `close()` once it is over, whatever happened.
     2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
        that does not await again is not interrupted.
     3. `close()` takes the request back and returns whether there was one.
     4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
     """
 
-    __slots__ = ("_before", "_cancellation", "_loop", "_open", "_sent", "_task")
+    __slots__ = (
+        "_before",
+        "_cancellation",
+        "_inner",
+        "_loop",
+        "_open",
+        "_sent",
+        "_task",
+    )
 
     def __init__(self, cancellation: Cancellation) -> None:
         task = asyncio.current_task()
@@ -114,6 +125,7 @@ class Interruption:
         self._task: asyncio.Task[object] = task
         self._loop = asyncio.get_running_loop()
         self._cancellation = cancellation
+        self._inner: asyncio.Task[Any] = self._task
         self._before = task.cancelling()
         self._open = False
         self._sent = False
@@ -125,17 +137,19 @@ class Interruption:
             yield self
 
     def open(self) -> None:
-        """From now on the task may be interrupted."""
+        """From now on the current task may be interrupted."""
+        self._inner = asyncio.current_task() or self._task
         self._open, self._sent = True, False
         if self._cancellation.cancelled:
             self._loop.call_soon(self._interrupt)
 
     def close(self) -> bool:
         """No longer; returns whether it was."""
-        self._open = False
-        if self._sent:
-            self._task.uncancel()
-        return self._sent
+        sent = self._sent
+        self._open = self._sent = False
+        if sent:
+            self._inner.uncancel()
+        return sent
 
     @property
     def stopped_from_outside(self) -> bool:
@@ -150,5 +164,4 @@ class Interruption:
 
     def _interrupt(self) -> None:
         if self._open and not self._sent:
-            self._sent = True
-            self._task.cancel()
+            self._sent = self._inner.cancel()  # False once it has ended

@@ -30,6 +30,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         # DefinitionError: building a graph
         "build.empty_name": "a node, edge, entry or exit was given no name",
         "build.nil_node": "a node was given no function",
+        "build.node_name": "a node has a name it cannot have",
         "build.duplicate_node": "a node of that name is there already",
         "build.unknown_node": "a node that is named was never added",
         "build.entry_already_set": "a graph has one entry point",
@@ -41,6 +42,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "check.unreachable": "no route leads to a node",
         "check.trapped": "no exit can be reached from a node",
         "check.exit_with_edges": "an exit has edges, which are never looked at",
+        "check.dead_edge": "an edge is never taken, because of one before it",
+        "check.answer_type": "a field cannot hold the answer that is put into it",
+        "check.template": "a template names a field that the state does not have",
         # DefinitionError: a State class
         "state.field_name": "a field has a name it cannot have",
         "state.field_type": "the type of a field cannot be found, or cannot be kept",

@@ -14,7 +14,8 @@ Codes are in codes.py. Each message says what happened, where, and, if it is not
        ├─ CheckpointMismatch    a stored state does not fit the State class
        ├─ StateError            a field a State class does not have, or a value that does not fit
        ├─ PredicateFailed       a predicate raised: edge, evaluation
-       ├─ NodeTimedOut          a try took too long
+       ├─ NodeTimedOut          a try took too long; a TimeoutError as well
+       ├─ ExitRaised            author code raised what is no Exception
        ├─ AnswerInvalid         an answer does not fit its form
        ├─ NobodyAnswered        a question expired and no answer was declared for that
        ├─ SubworkflowFailed     the child run did not complete
@@ -29,8 +30,9 @@ Codes are in codes.py. Each message says what happened, where, and, if it is not
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -137,7 +139,7 @@ class ResumeRefused(RunError):
 
     def __str__(self) -> str:
         """Add the cause, in its own words."""
-        return _with_cause(super().__str__(), self.__cause__)
+        return _with_cause(super().__str__(), self)
 
 
 class NotSerialisable(RunError):
@@ -183,13 +185,24 @@ class PredicateFailed(RunError):
         )
 
 
-class NodeTimedOut(RunError):
+class NodeTimedOut(RunError, TimeoutError):
     """A try of a node took longer than its timeout."""
 
     def __init__(self, node: str, seconds: float) -> None:
         self.node = node
         self.seconds = seconds
         super().__init__(f"“{node}” did not finish within {seconds:g} s.")
+
+
+class ExitRaised(RunError):
+    """Author code raised something that is no Exception, such as SystemExit.
+
+    The cause is what was raised. It is never tried again: the code meant to end something.
+    """
+
+    def __init__(self, raised: BaseException) -> None:
+        name, text = type(raised).__name__, describe(raised)
+        super().__init__(name if text == name else f"{name}: {text}")
 
 
 class AnswerInvalid(RunError):
@@ -239,7 +252,7 @@ class ChainError(PatternError):
 
     def __str__(self) -> str:
         """Add the cause, in its own words."""
-        return _with_cause(super().__str__(), self.__cause__)
+        return _with_cause(super().__str__(), self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +302,7 @@ class ConditionalError(PatternError):
 
     def __str__(self) -> str:
         """Add the cause, in its own words."""
-        return _with_cause(super().__str__(), self.__cause__)
+        return _with_cause(super().__str__(), self)
 
 
 class Signal(BaseException):
@@ -345,24 +358,47 @@ class Paused(Signal):
 
 
 def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
-    return kind.__new__(kind, *args)
+    error = kind.__new__(kind, *args)
+    error.args = args  # an OSError leaves that to its __init__
+    return error
 
 
 def describe(error: BaseException) -> str:
     """Return an error in its own words, or its type where it has none, or fails at them."""
     try:
         return str(error) or type(error).__name__
-    except Exception:
+    except BaseException:  # whatever the text of an author's error raises
         return f"{type(error).__name__}, which failed to say more"
 
 
-def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    """Tell whether an error of this kind is somewhere among its causes."""
+def formatted(error: BaseException) -> str:
+    """Return the traceback of an error, its causes included; in a line where that fails."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException as failure:  # an author's error may do anything
+        return f"{describe(error)} (no traceback: {type(failure).__name__})"
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give the causes of an error, nearest first, each once: a chain may lead back into itself."""
+    seen = {id(error)}
     cause = error.__cause__
-    while cause is not None:
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = cause.__cause__
+
+
+def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
+    """Tell whether an error of this kind is what our own errors stand for.
+
+    What is behind an error of the author's does not count: nobody asked for it.
+    """
+    for cause in causes(error):
         if isinstance(cause, kind):
             return True
-        cause = cause.__cause__
+        if isinstance(cause, ExitRaised) or not isinstance(cause, WorkflowError):
+            return False
     return False
 
 
@@ -382,5 +418,12 @@ def summary(errors: Sequence[ItemError]) -> str:
     return f"{items} failed: {told}"
 
 
-def _with_cause(text: str, cause: BaseException | None) -> str:
-    return text if cause is None else f"{text} {describe(cause)}"
+def _with_cause(text: str, error: BaseException) -> str:
+    cause = error.__cause__
+    if cause is None or any(
+        each.__cause__ is error for each in (error, *causes(error))
+    ):
+        return (
+            text  # a cause that says its own cause in turn would never come to an end
+        )
+    return f"{text} {describe(cause)}"

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar, overload
 
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, stores
+from .checks import dead_edge
 from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer
@@ -25,6 +26,8 @@ from .state import State
 from .walk import Walk
 
 S = TypeVar("S", bound=State)
+
+MAX_NAME = 200  # characters of a node's name, as rows and pages have room for
 
 
 class Graph:
@@ -86,7 +89,7 @@ class Graph:
         retry: Retry | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Add a step. Raises DefinitionError for an empty or taken name, or no node."""
+        """Add a step. Raises DefinitionError for no node, or a name that is taken or unfit."""
         if not name:
             _refuse(
                 "build.empty_name", self, "a node needs a name: give add_node a text."
@@ -94,6 +97,13 @@ class Graph:
         if node is None:
             _refuse(
                 "build.nil_node", self, f"node “{name}” is None: give it a function."
+            )
+        if len(name) > MAX_NAME or not name.isprintable():
+            _refuse(
+                "build.node_name",
+                self,
+                f"a node cannot be called {name[:MAX_NAME]!r}: use up to {MAX_NAME} characters"
+                " that can be shown.",
             )
         if name in self._nodes:
             _refuse(
@@ -187,6 +197,7 @@ class Graph:
         ):
             if culprits:
                 _refuse(code, self, mistake.format(_named(culprits)))
+        self._must_be_takeable()
         return [
             f"Graph “{self.name}”: the last edge of “{node}” has a condition, so the run fails "
             "there when none holds: end with an edge without one (`otherwise`)."
@@ -298,6 +309,18 @@ class Graph:
         walk = Walk(self, runtime, cancellation, deadline)
         how = How(enter, answer, secrets or {})
         return await resume(walk, run_id, state_type, how)
+
+    def _must_be_takeable(self) -> None:
+        for edges in self._edges.values():
+            if dead := dead_edge(edges):
+                edge, earlier = dead
+                _refuse(
+                    "check.dead_edge",
+                    self,
+                    f"the edge from “{edge.source}” to “{edge.target}” is never taken: the one to"
+                    f" “{earlier.target}” before it is, whenever this one could be. Remove it, put"
+                    " it first, or give the other a condition.",
+                )
 
     def _must_know(self, node: str, what: str) -> None:
         if node not in self._nodes:

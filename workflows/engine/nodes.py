@@ -20,6 +20,7 @@ from typing import (
     overload,
 )
 
+from .containment import await_contained, call_in_node
 from .context import NodeContext
 from .errors import DefinitionError
 from .retries import Retry
@@ -129,8 +130,12 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
             call = functools.partial(self.function, value, located(runtime, context))
         else:
             call = functools.partial(self.function, value)
-        result: Any = call() if self._is_async else await in_thread(call, context)
-        if self._is_async or inspect.isawaitable(result):
+        if self._is_async:
+            result: Any = await call()  # type: ignore[misc]  # Raw is Awaitable[Out]
+            return result  # type: ignore[no-any-return]
+        call = functools.partial(call_in_node, call, context)
+        result = await in_thread(call, context)
+        if inspect.isawaitable(result):
             result = await result
         return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
 
@@ -148,10 +153,18 @@ class Failed(Exception):
 async def called(
     function: Callable[..., Any], context: NodeContext, *values: Any
 ) -> Any:
-    """What a function returns, sync or async, called as a node's is."""
+    """What a function returns, sync or async, called as a node's is and contained alike."""
+    return await await_contained(_called(function, context, *values), context)
+
+
+async def _called(
+    function: Callable[..., Any], context: NodeContext, *values: Any
+) -> Any:
     if is_async(function):
         return await function(*values)
-    result = await in_thread(functools.partial(function, *values), context)
+    call = functools.partial(function, *values)
+    call = functools.partial(call_in_node, call, context)
+    result = await in_thread(call, context)
     return await result if inspect.isawaitable(result) else result
 
 

@@ -7,8 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from .containment import await_contained
 from .context import NodeContext
-from .errors import DefinitionError, NodeTimedOut, describe
+from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
 from .events import EventType
 from .state import State
 
@@ -34,6 +35,13 @@ class Retry:
     max_wait: float = 60.0  # seconds
 
     def __post_init__(self) -> None:
+        """Refuse what would fail, or hide the error, in a run. Raises DefinitionError."""
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not kinds or not all(map(_is_error, kinds)):
+            raise DefinitionError(
+                f"Retry(on={self.on!r}) names no errors: give a class of Exception, such as"
+                " ConnectionError, or a tuple of them."
+            )
         if self.attempts < 1:
             raise DefinitionError(
                 f"Retry(attempts={self.attempts}) never runs the node: use 1 or more."
@@ -44,7 +52,11 @@ class Retry:
 
     def again(self, error: Exception, try_number: int) -> bool:
         """Whether another try follows this error."""
-        return try_number < self.attempts and isinstance(error, self.on)
+        if try_number >= self.attempts or isinstance(error, ExitRaised):
+            return False
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        # as `except` does it: isinstance would run code of an author's metaclass
+        return any(kind in type(error).__mro__ for kind in kinds)
 
     def seconds_after(self, try_number: int) -> float:
         """How long to wait after that try."""
@@ -53,6 +65,10 @@ class Retry:
         except OverflowError:
             wait = self.max_wait
         return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, hides nothing
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 async def run_with_tries(
@@ -81,14 +97,19 @@ async def _one_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
     if node.timeout is None:
-        return await node.run(value, runtime, context)
+        return await await_contained(node.run(value, runtime, context), context)
     try:
         async with asyncio.timeout(node.timeout) as limit:
-            return await node.run(value, runtime, context)
+            try:
+                return await await_contained(node.run(value, runtime, context), context)
+            except Exception as error:  # raised again below
+                # not through asyncio.timeout: it may follow a circle of contexts for ever
+                failure = error
     except TimeoutError as error:
-        if limit.expired():
-            raise NodeTimedOut(context.node, node.timeout) from error
-        raise
+        raise NodeTimedOut(context.node, node.timeout) from error
+    if isinstance(failure, TimeoutError) and limit.expired():
+        raise NodeTimedOut(context.node, node.timeout) from failure
+    raise failure
 
 
 async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
@@ -14,10 +15,12 @@ from pydantic import BaseModel
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
 from .config import CheckpointConfig, GraphConfig
+from .containment import call_contained
 from .context import Answer
-from .errors import ExecutionError, Paused
+from .errors import ExecutionError, Paused, describe
 from .events import Event, EventType
 from .graph import Graph
+from .loop import LastingLoop
 from .state import State
 from .workflow import Workflow
 
@@ -34,7 +37,7 @@ class ManualClock:
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
         self.time = start
-        self.slept: list[float] = []  # seconds, one for each wait
+        self.slept: list[float] = []  # seconds, one for each wait: nodes, retries
 
     def now(self) -> datetime:
         """The time it shows."""
@@ -50,9 +53,18 @@ class ManualClock:
         self.move(timedelta(seconds=seconds))
         await asyncio.sleep(0)
 
+    def wait_until(self, time: datetime) -> None:
+        """Pass the time until then as a wait, also where that is no time at all."""
+        self.slept.append(max(0.0, (time - self.time).total_seconds()))
+        self.move_to(time)
+
     def move(self, time: timedelta) -> None:
         """Let time pass."""
         self.time += time
+
+    def move_to(self, time: datetime) -> None:
+        """Let time pass until then; it never goes back."""
+        self.time = max(self.time, time)
 
 
 @dataclass(slots=True)
@@ -83,7 +95,7 @@ class Decision:
     sequence: int  # of the step it leaves
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Outcome(Generic[S]):
     """What came of a run in memory."""
 
@@ -92,6 +104,15 @@ class Outcome(Generic[S]):
     events: list[Event] = field(repr=False)
     error: ExecutionError | None = None
     pause: Paused | None = None  # what it waits for, when it does
+
+    def __repr__(self) -> str:
+        """Say how it ended, where and why: what a failed assertion shows."""
+        parts = [f"{self.status} after {' → '.join(self.path) or 'no step'}"]
+        if self.error is not None:
+            parts.append(describe(self.error))
+        if self.pause is not None:
+            parts.append(f"“{self.pause.node}” {self.pause.question}")
+        return f"<Outcome {': '.join(parts)}; {self.state!r}>"
 
     @property
     def stages(self) -> list[Stage]:
@@ -148,9 +169,13 @@ def run_in_memory(
 
     `params` is a mapping or an instance of the workflow's params; for the rest see `Options`.
     """
+
+    def run() -> Outcome[S]:
+        with asyncio.Runner(loop_factory=LastingLoop) as runner:
+            return runner.run(run_in_memory_async(workflow, params, **options))
+
     with ThreadPoolExecutor(1) as thread:  # the caller's own may have a loop that runs
-        run = run_in_memory_async(workflow, params, **options)
-        return thread.submit(asyncio.run, run).result()
+        return thread.submit(run).result()
 
 
 async def run_in_memory_async(
@@ -182,7 +207,10 @@ class _Run(Generic[S]):
         )
 
     async def outcome(self, params: Any) -> Outcome[S]:
-        state = self.workflow.factory(self.graph, self.limits["runtime"], params)
+        runtime = self.limits["runtime"]
+        state = call_contained(
+            partial(self.workflow.factory, self.graph, runtime, params)
+        )
         for name, secret in self.secrets.items():
             state = state.set_secret(name, secret)
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
@@ -220,9 +248,13 @@ class _Run(Generic[S]):
         """What is answered to a pause; None when nothing is."""
         if pause.node in self.answers:
             given = self.answers[pause.node]
-            return _as_answer(given(pause) if callable(given) else given, self.clock)
+            given = given(pause) if callable(given) else given
+            answer = _as_answer(given, self.clock)
+            if answer.expired and pause.until is not None:
+                self.clock.move_to(pause.until)
+            return answer
         if pause.kind == "wait" and pause.until is not None:
-            self.clock.time = max(self.clock.time, pause.until)
+            self.clock.wait_until(pause.until)
             return Answer(at=self.clock.now())
         children = self.options.get("subworkflows", {})
         if pause.kind == "subworkflow" and pause.workflow in children:

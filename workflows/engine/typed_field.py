@@ -21,6 +21,7 @@ from pydantic_core import (
     to_jsonable_python,
 )
 
+from .equality import same
 from .errors import DefinitionError, NotSerialisable, StateError
 from .frozen import Json, freeze
 
@@ -142,7 +143,7 @@ class TypedField:
             why = f"it cannot be read back from its JSON ({problem(error)})"
             raise NotSerialisable(self.name, type(valid), why) from error
         # frozen containers are dicts and lists, which is what an Any may have been given
-        if not isinstance(parsed, type(valid)) or parsed != valid:
+        if not isinstance(parsed, type(valid)) or not same(parsed, valid):
             why = f"{_told(valid)} would come back as {_told(parsed)}"
             raise NotSerialisable(self.name, type(valid), why)
         return parsed

@@ -17,6 +17,7 @@ from uuid import uuid4
 from .cancellation import Cancellation, Interruption
 from .checkpoints import KeepsItems, Settles
 from .choice import choose
+from .containment import call_contained
 from .context import Answer, Emit, NodeContext
 from .errors import (
     Cancelled,
@@ -39,8 +40,8 @@ S = TypeVar("S", bound=State)
 
 logger = logging.getLogger(__name__)
 
-# What ends a node and no more than the node: `sys.exit()` in one must not stop the process.
-NODE_ERRORS = (Exception, SystemExit, Cancelled, DeadlinePassed)
+# What ends a node and no more than the node; all else that author code raises is contained.
+NODE_ERRORS = (Exception, Cancelled, DeadlinePassed)
 
 
 class Walk:
@@ -153,9 +154,8 @@ class Walk:
         if self._settles is not None:
             await self._settle(name, before)
         try:
-            after = _checked(
-                await self._run(self.graph.nodes[name], before, context), before
-            )
+            after = await self._run(self.graph.nodes[name], before, context)
+            after = call_contained(functools.partial(_checked, after, before))
         except Paused as pause:
             await self._pause(pause, context, before)
             raise
@@ -172,18 +172,20 @@ class Walk:
 
     async def _run(self, node: Node[S, S], before: S, context: NodeContext) -> S:
         """What the node returns. Raises what it raises, and why it was stopped."""
-        self._interruption.open()
         try:
-            after = await run_with_tries(node, before, self._runtime, context)
+            # in a task of its own: see cancellation.py
+            after = await asyncio.create_task(self._tried(node, before, context))
         except BaseException as error:
             interrupted = self._interruption.close()
-            if pause := _pause_in(error):
-                raise pause from error
             if isinstance(error, Exception | asyncio.CancelledError):
                 self._explain(error, interrupted=interrupted)
             raise
         self._interruption.close()
         return after
+
+    async def _tried(self, node: Node[S, S], before: S, context: NodeContext) -> S:
+        self._interruption.open()
+        return await run_with_tries(node, before, self._runtime, context)
 
     def _explain(self, error: BaseException, *, interrupted: bool) -> None:
         """Raises what a node's error stands for, where it does not speak for itself."""
@@ -351,16 +353,6 @@ def _abilities(store: type) -> tuple[bool, bool]:
     if store not in _ABILITIES:
         _ABILITIES[store] = issubclass(store, Settles), issubclass(store, KeepsItems)
     return _ABILITIES[store]
-
-
-def _pause_in(error: BaseException) -> Paused | None:
-    """Return the pause that tasks of a group met, None for anything else."""
-    if not isinstance(error, BaseExceptionGroup):
-        return None
-    for one in error.exceptions:
-        if pause := one if isinstance(one, Paused) else _pause_in(one):
-            return pause
-    return None
 
 
 def _emitter(graph: Graph) -> Emit | None:

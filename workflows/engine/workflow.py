@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 from pydantic_core import to_jsonable_python
 
 from .adapters import adapter
+from .checks import must_fit_the_state
 from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
@@ -21,11 +22,12 @@ from .shape import GraphShape
 from .state import State
 
 S = TypeVar("S", bound=State)
+Step_co = TypeVar("Step_co", bound=Callable[..., Any], covariant=True)
+Asked = TypeVar("Asked", bound=State)
+In = TypeVar("In", bound=State)
+Out = TypeVar("Out", bound=State)
 Key_co = TypeVar("Key_co", covariant=True)
 Value_co = TypeVar("Value_co", covariant=True)
-Asked_contra = TypeVar("Asked_contra", bound=State, contravariant=True)
-In_contra = TypeVar("In_contra", bound=State, contravariant=True)
-Out_co = TypeVar("Out_co", bound=State, covariant=True)
 
 Migration: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
@@ -35,24 +37,26 @@ class DefinitionWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
-class Branch(Generic[Asked_contra, In_contra, Out_co]):
-    """One way out of a node in a table of routes: the states it asks about, takes and gives."""
+class Branch(Generic[Step_co]):
+    """One way out of a node in a table of routes.
 
-    when: (
-        Predicate[Asked_contra] | Callable[[Asked_contra], bool] | None
-    )  # None: always
-    target: Node[In_contra, Out_co]
+    `Branch[Callable[[Asked, In], Out]]` asks about states of the first type and takes and gives
+    those of the others. Written as a callable, the types of several branches have a common one:
+    a list of them can be assigned to a variable before it is put into the table.
+    """
+
+    when: Predicate[Any] | Callable[[Any], bool] | None  # None: always
+    target: Node[Any, Any]
 
 
 def when(
-    predicate: Predicate[Asked_contra] | Callable[[Asked_contra], bool],
-    target: Node[In_contra, Out_co],
-) -> Branch[Asked_contra, In_contra, Out_co]:
+    predicate: Predicate[Asked] | Callable[[Asked], bool], target: Node[In, Out]
+) -> Branch[Callable[[Asked, In], Out]]:
     """Go to `target` if the predicate holds and no branch before it did."""
     return Branch(predicate, target)
 
 
-def otherwise(target: Node[In_contra, Out_co]) -> Branch[State, In_contra, Out_co]:
+def otherwise(target: Node[In, Out]) -> Branch[Callable[[State, In], Out]]:
     """Go to `target` if no branch before it held."""
     return Branch(None, target)
 
@@ -76,7 +80,7 @@ class Workflow(Generic[S]):
         *,
         state: type[S],
         start: Node[S, S],
-        routes: Routes[Node[S, S], Node[S, S] | Sequence[Branch[S, S, S]]],
+        routes: Routes[Node[S, S], Node[S, S] | Sequence[Branch[Callable[[S, S], S]]]],
         title: str = "",
         description: str = "",
         params: type | None = None,
@@ -113,6 +117,7 @@ class Workflow(Generic[S]):
         _must_end(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
+        must_fit_the_state(name, nodes, self._predicates(), state)
         for warning in self.graph.check():
             warnings.warn(warning, DefinitionWarning, stacklevel=2)
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
@@ -172,6 +177,12 @@ class Workflow(Generic[S]):
             nodes.update((branch.target, None) for branch in branches)
         return list(nodes)
 
+    def _predicates(self) -> list[Predicate[Any]]:
+        edges = (
+            edge for node in self.graph.nodes for edge in self.graph.edges_from(node)
+        )
+        return [edge.when for edge in edges if edge.when is not None]
+
     def _build(self, graph: Graph) -> None:
         nodes = self._all_nodes()
         for node in nodes:
@@ -186,8 +197,10 @@ class Workflow(Generic[S]):
 
 
 def _branches(
-    workflow: str, source: Node[S, S], to: Node[S, S] | Sequence[Branch[S, S, S]]
-) -> list[Branch[S, S, S]]:
+    workflow: str,
+    source: Node[S, S],
+    to: Node[S, S] | Sequence[Branch[Callable[[S, S], S]]],
+) -> list[Branch[Callable[[S, S], S]]]:
     """The ways out of a node, whichever way the table tells them."""
     ways: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
     if not ways:

@@ -14,17 +14,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workflows import secrets
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
+from workflows.engine.containment import call_contained
 from workflows.engine.errors import (
     CheckpointMismatch,
     ExecutionError,
     Paused,
     Superseded,
+    WorkflowError,
+    describe,
+    formatted,
 )
 from workflows.execution import checkpoints, pauses, queue, whereabouts, words
 from workflows.execution.database import when_there
@@ -83,7 +87,7 @@ class Executor:
         except Superseded as signal:
             logger.warning("Run %s was left: %s.", run.pk, signal)
         except asyncio.CancelledError:
-            await _let_go(run, recorder)
+            await _let_go(run, recorder, requested=self._draining())
             raise
         except Exception as error:
             logger.exception("Run %s could not record what it did.", run.pk)
@@ -121,12 +125,14 @@ class Executor:
             Exception
         ) as error:  # the author's factory, a mismatch, a missing workflow
             logger.warning("Run %s could not start.", run.pk, exc_info=True)
-            code = getattr(error, "code", "") or "not_started"
+            # an author's error may have a `code` too, and it may be anything
+            ours = isinstance(error, WorkflowError)
+            code = (getattr(error, "code", "") if ours else "") or "not_started"
             await recorder.end(
                 Status.FAILED,
-                message=_sentence(error),
+                message=describe(error),
                 code=code,
-                traceback=_traceback(error),
+                traceback=formatted(error),
             )
         else:
             result = checkpoints.dumps(state.data)
@@ -159,8 +165,7 @@ class Executor:
             observer=recorder,
             checkpoints=recorder,
         )
-        params = workflow.params_of(run.params)
-        initial = workflow.factory(graph, runtime, params).stamped(run_id=str(run.pk))
+        initial = call_contained(partial(_initial, workflow, graph, runtime, run))
         token = _token(run)
         if token:
             initial = initial.set_secret("token", token)
@@ -168,16 +173,20 @@ class Executor:
             return await graph.execute(
                 initial, runtime=runtime, cancellation=cancellation
             )
-        data = workflow.migrated(history.snapshot.data, run.fingerprint)
+        data = call_contained(
+            partial(workflow.migrated, history.snapshot.data, run.fingerprint)
+        )
         if data is not history.snapshot.data:
             recorder.migrate(workflow)
-        state = type(initial).from_data(
+        read = partial(  # by validators of the author's
+            type(initial).from_data,
             data,
             run_id=str(run.pk),
             checkpoint_node=history.snapshot.node,
             sequence=history.snapshot.sequence,
             secrets=initial.secrets,
         )
+        state = call_contained(read)
         recorder.restore(state, history.kept or {})
         return await graph.resume(
             str(run.pk),
@@ -187,6 +196,17 @@ class Executor:
             answer=history.reply.answer if history.reply else None,
             state_type=type(initial),
         )
+
+
+def _initial(workflow: Known, graph: Graph, runtime: Runtime, run: Run) -> State:
+    """Build the graph by the author's factory; return the state that it starts with."""
+    state: object = workflow.factory(graph, runtime, workflow.params_of(run.params))
+    if isinstance(state, State):
+        return state.stamped(run_id=str(run.pk))
+    raise TypeError(
+        f"The factory of {workflow.name} returned {type(state).__name__}: return the"
+        " state that a run starts with."
+    )
 
 
 def read_history(run: Run) -> History:
@@ -222,10 +242,10 @@ async def _record_failure(
     logger.warning("Run %s failed at %s: %s", run.pk, error.node, error)
     await recorder.end(
         Status.FAILED,
-        message=_sentence(error),
+        message=describe(error),
         code=error.code,
         node=error.node,
-        traceback=_traceback(error),
+        traceback=formatted(error),
     )
 
 
@@ -238,10 +258,14 @@ async def _fail_plainly(run: Run, recorder: Recorder, error: Exception) -> None:
         logger.exception("Run %s could not be failed; its lease will end.", run.pk)
 
 
-async def _let_go(run: Run, recorder: Recorder) -> None:
-    """Give a run back whose task was stopped; its lease is the net if that fails."""
+async def _let_go(run: Run, recorder: Recorder, *, requested: bool) -> None:
+    """Give a run back whose task was stopped; its lease is the net if that fails.
+
+    Only a drain requests that. Any other cancellation comes from code on the event loop,
+    which would repeat it in each worker that takes the run: those are counted.
+    """
     try:
-        await asyncio.shield(recorder.release())
+        await asyncio.shield(recorder.release(requested=requested))
     except Superseded:
         logger.info("Run %s had left this worker before it was released.", run.pk)
     except Exception as error:
@@ -252,11 +276,3 @@ async def _let_go(run: Run, recorder: Recorder) -> None:
 
 def _token(run: Run) -> str:
     return secrets.decrypt(run.secrets).get("token", "")
-
-
-def _sentence(error: BaseException) -> str:
-    return str(error) or f"{type(error).__name__} was raised without a message."
-
-
-def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))

@@ -13,6 +13,7 @@ from typing import Final
 from django.db import DatabaseError, InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
+from workflows.engine.errors import describe
 from workflows.execution import figures
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def is_away(error: BaseException) -> bool:
         isinstance(error, OperationalError | InterfaceError)
         and not is_stuck(error)
         and not is_crossed(error)
-        and "no such table" not in str(error)
+        and "no such table" not in describe(error)
     )
 
 
@@ -63,7 +64,7 @@ def is_stuck(error: BaseException) -> bool:
     """
     if not isinstance(error, DatabaseError):
         return False
-    text = str(error).lower()
+    text = describe(error).lower()
     return _state(error) in _STUCK_STATES or any(word in text for word in _STUCK_WORDS)
 
 
@@ -147,7 +148,7 @@ class Patience:
 
 def _line(error: BaseException) -> str:
     """Return the first line of what is said of it: drivers like to go on."""
-    said = str(error).strip() or type(error).__name__
+    said = describe(error).strip() or type(error).__name__
     return said.splitlines()[0]
 
 

@@ -14,9 +14,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.utils import timezone
 
-from workflows.engine.errors import CheckpointNotFound, Superseded
+from workflows.engine.errors import CheckpointNotFound, Superseded, describe
 from workflows.engine.events import EventType
 from workflows.execution import pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.registry import Known
 
+NOT_REQUESTED = (
+    "The task of the run was cancelled by code that runs in its worker, which nobody"
+    " requested."
+)
 TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
 
@@ -78,6 +83,7 @@ class Recorder:
         self._chain = head_of(run.chain, run.pk)
         self._ending = False
         self._log_number = 0
+        self._has_progressed = False  # whether this attempt finished a step
         self._record = self._new_record()
         self._sender = Sender(run, writer, self._take_record, self._standing)
 
@@ -113,7 +119,7 @@ class Recorder:
         )
         if state.sequence:
             self._sequence = self._record.sequence = state.sequence
-            self._record.progressed = True
+            self._record.progressed = self._has_progressed = True
             self._waiting_node = self._record.waiting_node = ""
             self._wake_at = self._record.wake_at = None
 
@@ -291,10 +297,34 @@ class Recorder:
             record.companions.append(companion)
         await self._flush()
 
-    async def release(self) -> None:
-        """Give the run back to the queue in the middle of a node."""
+    async def release(self, *, requested: bool = True) -> None:
+        """Give the run back to the queue in the middle of a node.
+
+        A release that nobody requested counts as a recovery, so that it cannot repeat for
+        ever; the one that would be one too many fails the run.
+        """
+        if requested:
+            await self._release(Ending(Outcome.RELEASED))
+            return
+        times = 1 + (0 if self._has_progressed else self.run.recoveries)
+        if times < settings.MAX_RECOVERIES:
+            self._record.recovered = True
+            await self._release(Ending(Outcome.RELEASED, NOT_REQUESTED))
+            return
+        node = self._stage.node if self._stage else ""
+        where = f"in “{node}”" if node else "before the first node"
+        await self.end(
+            Status.FAILED,
+            message=f"{NOT_REQUESTED} This happened {times} times in a row without a"
+            f" step being finished, the last time {where}. Correct the code that"
+            " cancels it, then resume the run.",
+            code="task_cancelled",
+            node=node,
+        )
+
+    async def _release(self, ending: Ending) -> None:
         self._record.status = Status.PENDING
-        self._record.ending = Ending(Outcome.RELEASED)
+        self._record.ending = ending
         self._close_stage(StageStatus.INTERRUPTED)
         await self._flush()
 
@@ -303,7 +333,7 @@ class Recorder:
         self._fall_back()
         await self.end(
             Status.FAILED,
-            message=f"What the run recorded could not be stored: {error}. Its last"
+            message=f"What the run recorded could not be stored: {describe(error)}. Its last"
             " stored step is kept; put the cause right, then resume.",
             code="checkpoint_save_failed",
         )

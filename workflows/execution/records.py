@@ -129,6 +129,7 @@ class StepRecord:
     sequence: int = 0
     status: str = Status.RUNNING
     progressed: bool = False  # a step completed: earlier lost workers are forgiven
+    recovered: bool = False  # released without a request, which counts as a recovery
     waiting_for: str = ""
     waiting_node: str = ""
     wake_at: dt.datetime | None = None

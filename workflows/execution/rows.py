@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from workflows.execution.records import StepRecord
 
 Row = list[Any]
+
+
+class Recoveries(IntEnum):
+    """What a record makes of a run's count of recoveries; see `statements`."""
+
+    NONE = 0
+    AS_BEFORE = 1
+    ONE_MORE = 2
+    ONE = 3
 
 
 @dataclass(slots=True)
@@ -60,12 +70,16 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
 
 def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
     forgiven = record.progressed or record.status == Status.COMPLETED
-    recoveries = 0 if forgiven or (earlier and earlier[-1] == 0) else 1
+    forgiven = forgiven or (earlier is not None and earlier[-1] == Recoveries.NONE)
+    if record.recovered:
+        recoveries = Recoveries.ONE if forgiven else Recoveries.ONE_MORE
+    else:
+        recoveries = Recoveries.NONE if forgiven else Recoveries.AS_BEFORE
     return [
         record.run_id, record.attempt, record.worker, record.sequence,
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
-        record.completed_at, now, record.chain, recoveries,
+        record.completed_at, now, record.chain, int(recoveries),
     ]  # fmt: skip
 
 

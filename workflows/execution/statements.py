@@ -88,7 +88,8 @@ _MOVED = """
     error_message = {new}error_message, error_code = {new}error_code,
     error_node = {new}error_node, completed_at = {new}completed_at,
     updated_at = {new}updated_at, chain = {new}chain,
-    recoveries = CASE WHEN {new}recoveries = 0 THEN 0 ELSE {run}recoveries END,
+    recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
+        WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
     lease_expires_at =
         CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,
     secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END

@@ -25,6 +25,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.engine import Cancellation
+from workflows.engine.errors import describe
 from workflows.execution import (
     chores,
     clock,
@@ -275,7 +276,8 @@ class Worker:
             self._idle.set()
         self.look()
         if not task.cancelled() and (error := task.exception()):
-            logger.error("Run %s ended its task: %r", run.pk, error, exc_info=error)
+            said = describe(error)
+            logger.error("Run %s ended its task: %s", run.pk, said, exc_info=error)
 
     async def _leave(self) -> None:
         """Say goodbye; a heartbeat that stops says it too, if the database is away."""

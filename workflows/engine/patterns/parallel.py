@@ -6,10 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from workflows.engine.cancellation import Cancellation, Interruption
 from workflows.engine.config import ParallelConfig
+from workflows.engine.containment import call_contained
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import (
     Cancelled,
@@ -116,6 +118,7 @@ class _Map(Generic[Item, Result]):
     errors: dict[int, ItemError] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     pause: Paused | None = None  # that an item met and did not ask for
+    ending: bool = False  # whether the workers were told to stop
     waiting: Iterator[int] = field(init=False)  # the items no worker has taken yet
     stop: Cancellation = field(init=False)  # for the items: the run's, or a failure's
 
@@ -168,6 +171,7 @@ class _Map(Generic[Item, Result]):
             raise error
 
     async def _end_workers(self) -> None:
+        self.ending = True
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks)
@@ -203,11 +207,16 @@ class _Map(Generic[Item, Result]):
         result = await run_with_tries(
             self.node, self.items[index], self.runtime, context
         )
-        return result if self.keeping is None else self.keeping.keep(index, result)
+        if self.keeping is None:
+            return result
+        # in here a model of the author's writes itself, and is read back
+        return call_contained(partial(self.keeping.keep, index, result))
 
     def _failed(self, index: int, error: BaseException) -> None:
         """Note an item's error, unless it was only interrupted; stop the rest if they fail fast."""
         task = asyncio.current_task()
+        if not (self.ending or self.stop.cancelled):
+            _uncancel(task)  # by its own code: nobody else asked for it
         if task is not None and task.cancelling():
             if isinstance(error, asyncio.CancelledError):
                 raise error
@@ -218,13 +227,7 @@ class _Map(Generic[Item, Result]):
             # those at work finish and are kept, the rest waits with the run
             self.pause, self.waiting = error, iter(())
             return
-        if isinstance(error, Paused):
-            error = RuntimeError(
-                "an item cannot pause the run: pause in a node of its own, before or after this one"
-            )
-        elif isinstance(error, asyncio.CancelledError):
-            error = RuntimeError("something that the item awaited was cancelled")
-        self.errors[index] = ItemError(index, self.items[index], error)
+        self.errors[index] = ItemError(index, self.items[index], _as_failure(error))
         if self.fail_fast:
             self._stop_others(task)
 
@@ -275,3 +278,19 @@ class _Map(Generic[Item, Result]):
                 "error": error,
             },
         )
+
+
+def _uncancel(task: asyncio.Task[Any] | None) -> None:
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _as_failure(error: BaseException) -> BaseException:
+    """What an item's error is to those who read it: some stand for a mistake."""
+    if isinstance(error, Paused):
+        return RuntimeError(
+            "an item cannot pause the run: pause in a node of its own, before or after this one"
+        )
+    if isinstance(error, asyncio.CancelledError):
+        return RuntimeError("something that the item awaited was cancelled")
+    return error

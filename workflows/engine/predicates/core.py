@@ -20,7 +20,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NoReturn, TypeAlias, TypeVar, overload
 
-from workflows.engine.errors import DefinitionError, PredicateFailed
+from workflows.engine.errors import (
+    DefinitionError,
+    ExitRaised,
+    PredicateFailed,
+    describe,
+)
 from workflows.engine.frozen import FrozenDict, Json
 from workflows.engine.state import State
 
@@ -80,6 +85,10 @@ class Predicate(ABC, Generic[S_contra]):
         except Exception as raised:
             reason = f"{self.name} raised {_named(raised)}"
             parts, error = (), raised
+        except BaseException as raised:
+            error = ExitRaised(raised)
+            error.__cause__ = raised
+            reason, parts = f"{self.name} raised {error}", ()
         else:
             return Evaluation(result, self.name, reason, _read(state, reads), parts)
         evaluation = Evaluation(False, self.name, reason, _read(state, reads), parts)
@@ -116,8 +125,9 @@ class Predicate(ABC, Generic[S_contra]):
         return f"<predicate {self.name}>"
 
 
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _named(error: BaseException) -> str:
+    name, text = type(error).__name__, describe(error)
+    return name if text == name else f"{name}: {text}"
 
 
 def _read(state: State, reads: Mapping[str, None]) -> dict[str, Json]:
@@ -181,7 +191,7 @@ class FunctionPredicate(Predicate[S_contra]):
         template = self.template if result else self.otherwise
         try:
             return template.format(s=state)
-        except Exception as error:
+        except BaseException as error:  # nothing is awaited: it is the author's
             logger.warning(
                 "The template of predicate “%s” does not fit the state (%s): %s",
                 self.name,

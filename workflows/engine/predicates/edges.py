@@ -36,7 +36,7 @@ class Edge:
             return True
         try:
             return self.when(state)
-        except Exception:  # asked again, to tell what it read: a predicate is pure
+        except BaseException:  # asked again, to tell what it read: a predicate is pure
             return self.evaluate(state).result
 
     def evaluate(self, state: State) -> Evaluation:

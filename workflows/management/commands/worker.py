@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
 from project.garbage import spare_what_is_loaded
+from workflows.engine.loop import LastingLoop
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Command(BaseCommand):
         """Work on an event loop of its own."""
         spare_what_is_loaded()
         with _figures():
-            asyncio.run(self._work(Worker(options["name"], options["capacity"])))
+            worker = Worker(options["name"], options["capacity"])
+            # what code of a run's raises to end the process ends nothing else
+            with asyncio.Runner(loop_factory=LastingLoop) as runner:
+                runner.run(self._work(worker))
 
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()

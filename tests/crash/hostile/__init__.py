@@ -1,0 +1,1 @@
+"""Workflows whose nodes would end the process, for tests with processes."""

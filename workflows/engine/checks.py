@@ -1,0 +1,177 @@
+"""What of a declared workflow would fail, or never happen, only in a run: found at import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from string import Formatter
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from .errors import DefinitionError
+from .nodes import Node
+from .pauses import Approval
+from .predicates import Edge, FunctionPredicate, Predicate, always
+from .state import State
+
+_STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a place such as s.params.names[0]
+
+
+def dead_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
+    """The first edge that can never be taken, and the one before it that is taken in its place.
+
+    That is an edge behind one that always holds, or behind one with the same predicate.
+    """
+    asked: dict[int, Edge] = {}
+    for edge in edges:
+        predicate = always if edge.when is None else edge.when
+        if earlier := asked.get(id(always)) or asked.get(id(predicate)):
+            return edge, earlier
+        asked[id(predicate)] = edge
+    return None
+
+
+def must_fit_the_state(
+    workflow: str,
+    nodes: Iterable[Node[Any, Any]],
+    predicates: Iterable[Predicate[Any]],
+    state: type[State],
+) -> None:
+    """Hold answers and templates against the fields of the state. Raises DefinitionError."""
+    if not state.fields():
+        return  # an open bag takes anything
+    for node in nodes:
+        if isinstance(node, Approval):
+            where = f"Workflow “{workflow}”: approval “{node.name}”"
+            _must_take_the_answer(where, node, state)
+            _must_be_there(f"{where} asks {node.question!r}", node.question, state)
+    for predicate in predicates:
+        for part in _functions(predicate):
+            for template in (part.template, part.otherwise):
+                where = (
+                    f"Workflow “{workflow}”: predicate “{part.name}” says {template!r}"
+                )
+                _must_be_there(where, template, state)
+
+
+# Answers ----------------------------------------------------------------------------
+
+
+def _must_take_the_answer(where: str, node: Approval, state: type[State]) -> None:
+    field = state.fields().get(node.into)
+    if field is None or any(map(_converts, field.metadata)):
+        return
+    if not _takes(field.annotation, node.answer_type):
+        raise DefinitionError(
+            f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
+            f" {state.__name__} declares as {_name_of(field.annotation)}: give the field that"
+            " type.",
+            code="check.answer_type",
+        )
+
+
+def _takes(annotation: Any, answer: type[BaseModel]) -> bool:
+    """Whether a field of that type may take an answer; True where that cannot be told."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        kind, *metadata = get_args(annotation)
+        return any(map(_converts, metadata)) or _takes(kind, answer)
+    if origin in {Union, UnionType}:
+        return any(_takes(arm, answer) for arm in get_args(annotation))
+    return _class_takes(origin or annotation, answer)
+
+
+def _class_takes(kind: Any, answer: type[BaseModel]) -> bool:
+    if kind is None or kind is Literal:
+        return False
+    if kind is Any or not isinstance(kind, type):  # a type variable, an alias
+        return True
+    return issubclass(answer, kind) or _may_convert(kind)
+
+
+def _may_convert(kind: type) -> bool:
+    """Whether pydantic may make one of another model, by what its author declared."""
+    if not issubclass(kind, BaseModel):
+        return hasattr(kind, "__get_pydantic_core_schema__")
+    validators = kind.__pydantic_decorators__.model_validators.values()
+    return bool(kind.model_config.get("from_attributes")) or any(
+        validator.info.mode != "after" for validator in validators
+    )
+
+
+def _converts(metadata: object) -> bool:
+    """Whether it is a function that may turn a value into another before it is checked."""
+    return hasattr(metadata, "func")
+
+
+def _name_of(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+# Templates --------------------------------------------------------------------------
+
+
+def _functions(predicate: Predicate[Any]) -> Iterator[FunctionPredicate[Any]]:
+    """The functions that a predicate is made of."""
+    waiting = [predicate]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, FunctionPredicate):
+            yield each
+        waiting += getattr(each, "parts", ())
+        waiting += [each.part] if hasattr(each, "part") else []
+
+
+def _must_be_there(where: str, template: str, state: type[State]) -> None:
+    for place in _places(template):
+        if missing := _missing(place, state):
+            raise DefinitionError(
+                f"{where}, and there is no “{{{place}}}”: {missing}",
+                code="check.template",
+            )
+
+
+def _places(template: str) -> Iterator[str]:
+    """What stands between braces, also in the format of another place."""
+    for _, place, form, _ in Formatter().parse(template):
+        if place is not None:
+            yield place
+            yield from _places(form or "")
+
+
+def _missing(place: str, state: type[State]) -> str:
+    """What is not there on the way to a place, as a sentence; empty where nothing is missing."""
+    kind: Any = state
+    for match in _STEP.finditer(place):
+        attribute, item = match.groups()
+        name = attribute or item
+        if not isinstance(kind, type) or (item and not issubclass(kind, State)):
+            return ""
+        fields = _fields_of(kind)
+        if fields is None or (name not in fields and attribute and hasattr(kind, name)):
+            return ""  # a type we know nothing about, or a property
+        if name not in fields:
+            return f"{kind.__name__} has no field “{name}”. It has {', '.join(fields)}."
+        kind = _only_type(fields[name].annotation)
+    return ""
+
+
+def _fields_of(kind: type) -> dict[str, Any] | None:
+    """The fields of a state or model that has no others; None for anything else."""
+    if issubclass(kind, State):
+        return dict(kind.fields()) or None
+    if issubclass(kind, BaseModel) and kind.model_config.get("extra") != "allow":
+        return dict(kind.model_fields)
+    return None
+
+
+def _only_type(annotation: Any) -> Any:
+    """The one type a value can have, if it is not None; None where there are several."""
+    if get_origin(annotation) is Annotated:
+        return _only_type(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        arms = [arm for arm in get_args(annotation) if arm is not NoneType]
+        return _only_type(arms[0]) if len(arms) == 1 else None
+    return annotation
