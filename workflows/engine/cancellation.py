@@ -3,6 +3,7 @@
 A cancelled run stops where its node awaits, or before the next node or item. The run's own task is
 interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that no task is needed per step
 and a real cancellation of the task, a server that stops, is still told apart and passes untouched.
+A node that catches the interruption and goes on is interrupted again every few seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from .errors import Cancelled, DeadlinePassed
+
+AGAIN_SECONDS = 5.0  # after which a node that was interrupted and goes on is, again
 
 
 class Cancellation:
@@ -98,12 +101,21 @@ class Interruption:
 
     1. `open()` before the node, `close()` after it, whatever happened.
     2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
-       that does not await again is not interrupted.
+       that does not await again is not interrupted. One that catches it and goes on is
+       interrupted again after AGAIN_SECONDS, and so on.
     3. `close()` takes the request back and returns whether there was one.
     4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
     """
 
-    __slots__ = ("_before", "_cancellation", "_loop", "_open", "_sent", "_task")
+    __slots__ = (
+        "_again",
+        "_before",
+        "_cancellation",
+        "_loop",
+        "_open",
+        "_sent",
+        "_task",
+    )
 
     def __init__(self, cancellation: Cancellation) -> None:
         task = asyncio.current_task()
@@ -116,7 +128,8 @@ class Interruption:
         self._cancellation = cancellation
         self._before = task.cancelling()
         self._open = False
-        self._sent = False
+        self._sent = 0  # cancellations of the task that are ours
+        self._again: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Interruption]:
@@ -126,16 +139,19 @@ class Interruption:
 
     def open(self) -> None:
         """From now on the task may be interrupted."""
-        self._open, self._sent = True, False
+        self._open, self._sent = True, 0
         if self._cancellation.cancelled:
             self._loop.call_soon(self._interrupt)
 
     def close(self) -> bool:
         """No longer; returns whether it was."""
         self._open = False
-        if self._sent:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        for _ in range(self._sent):
             self._task.uncancel()
-        return self._sent
+        return self._sent > 0
 
     @property
     def stopped_from_outside(self) -> bool:
@@ -150,5 +166,40 @@ class Interruption:
 
     def _interrupt(self) -> None:
         if self._open and not self._sent:
-            self._sent = True
+            self._send()
+
+    def _send(self) -> None:
+        if self._task not in _waiting_for_work:
+            self._sent += 1
             self._task.cancel()
+        self._again = self._loop.call_later(AGAIN_SECONDS, self._send)
+
+
+# Tasks that stop as asked and wait for what cannot be interrupted: a thread, their items.
+_waiting_for_work: set[asyncio.Task[object]] = set()
+
+
+@contextlib.contextmanager
+def waiting_for_work() -> Iterator[None]:
+    """Within, the current task was interrupted and is not again, except from outside."""
+    task = asyncio.current_task()
+    if task is None or task in _waiting_for_work:
+        yield
+        return
+    _waiting_for_work.add(task)
+    try:
+        yield
+    finally:
+        _waiting_for_work.discard(task)
+
+
+def cancel_until_done(task: asyncio.Task[None]) -> None:
+    """Cancel a task, again every AGAIN_SECONDS until it has ended."""
+    if task.done():
+        return
+    if task not in _waiting_for_work:
+        task.cancel()
+    again = asyncio.get_running_loop().call_later(
+        AGAIN_SECONDS, cancel_until_done, task
+    )
+    task.add_done_callback(lambda _: again.cancel())

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from .context import NodeContext
+from .context import NodeContext, TryLimit, entered
 from .errors import DefinitionError, NodeTimedOut, describe
 from .events import EventType
 from .state import State
@@ -80,11 +80,16 @@ def _as_given(value: In) -> In:
 async def _one_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
+    entered(context)
     if node.timeout is None:
         return await node.run(value, runtime, context)
     try:
         async with asyncio.timeout(node.timeout) as limit:
-            return await node.run(value, runtime, context)
+            context.limits.append(TryLimit(limit))
+            try:
+                return await node.run(value, runtime, context)
+            finally:
+                context.limits.pop()
     except TimeoutError as error:
         if limit.expired():
             raise NodeTimedOut(context.node, node.timeout) from error
