@@ -18,15 +18,24 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import ThreadSensitiveContext
+
 from workflows import secrets
-from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
+from workflows.engine import CheckpointConfig, Graph, GraphConfig, State, threads
 from workflows.engine.errors import (
     CheckpointMismatch,
     ExecutionError,
     Paused,
     Superseded,
 )
-from workflows.execution import checkpoints, pauses, queue, whereabouts, words
+from workflows.execution import (
+    checkpoints,
+    node_connections,
+    pauses,
+    queue,
+    whereabouts,
+    words,
+)
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
 from workflows.execution.recorder import Recorder
@@ -36,6 +45,7 @@ from workflows.runtime.provide import provide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from workflows.engine import Cancellation
     from workflows.execution.checkpoints import Snapshot
@@ -73,13 +83,22 @@ class Executor:
         self._writer = writer
         self._draining = draining
         self._registry = workflows
+        self._recorders: dict[UUID, Recorder] = {}  # of the runs under way
+        threads.pool.around_calls(
+            prepare=node_connections.prepare, clean_up=node_connections.clean_up
+        )
 
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
         whereabouts.RUN.set(str(run.pk))
-        recorder = Recorder(run, self._writer, draining=self._draining)
+        thread = node_connections.RunThread()
+        recorder = Recorder(
+            run, self._writer, draining=self._draining, after_node=thread.after_node
+        )
+        self._recorders[run.pk] = recorder
         try:
-            await self._walk(run, recorder, cancellation)
+            async with ThreadSensitiveContext(executor=thread):
+                await self._walk(run, recorder, cancellation)
         except Superseded as signal:
             logger.warning("Run %s was left: %s.", run.pk, signal)
         except asyncio.CancelledError:
@@ -88,8 +107,24 @@ class Executor:
         except Exception as error:
             logger.exception("Run %s could not record what it did.", run.pk)
             await _fail_plainly(run, recorder, error)
+        finally:
+            thread.end()
+            if self._recorders.get(run.pk) is recorder:
+                del self._recorders[run.pk]
         if run.parent_id is not None:
             await when_there(queue.wake_parent, run.pk)
+
+    async def release(self, run: Run) -> None:
+        """Give a run back to the queue whose task does not end when it is cancelled."""
+        recorder = self._recorders.get(run.pk)
+        if recorder is None or recorder.run is not run:
+            return
+        logger.error(
+            "Run %s is released although its node still works: it ignores that it is"
+            " cancelled.",
+            run.pk,
+        )
+        await _let_go(run, recorder)
 
     async def _read_history(self, run: Run) -> History:
         if run.attempt == 1 and not run.waiting_node:

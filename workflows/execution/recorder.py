@@ -58,9 +58,14 @@ class Recorder:
         writer: Writer,
         *,
         draining: Callable[[], bool] = lambda: False,
+        after_node: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the claimed run; call `restore` before the engine resumes it."""
+        """Take the claimed run; call `restore` before the engine resumes it.
+
+        `after_node` is called on the event loop whenever a node has ended.
+        """
         self.run = run
+        self._after_node = after_node
         self._draining = draining
         self._reply: Reply | None = None
         self._loop = asyncio.get_running_loop()
@@ -189,6 +194,7 @@ class Recorder:
         self.log(Level.WARNING, told(data))
 
     def _on_node_complete(self, data: Mapping[str, Any]) -> None:
+        self._after_node()
         stage = self._stage
         if stage is None:
             return

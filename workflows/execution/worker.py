@@ -15,6 +15,8 @@ import asyncio
 import logging
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ from workflows.execution import (
 from workflows.execution.database import at_once, close_connections, in_database
 from workflows.execution.executor import Executor
 from workflows.execution.leases import Overdue
+from workflows.execution.node_connections import CleaningThreads
 from workflows.execution.writer import Writer
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
@@ -94,7 +97,9 @@ class Worker:
     async def run(self) -> None:
         """Work until drained."""
         self._announcer = live.announcer()
-        self._writer = Writer(asyncio.get_running_loop(), self._announcer.committed)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(CleaningThreads())
+        self._writer = Writer(loop, self._announcer.committed)
         self._writer.start()
         self._executor = Executor(
             self._writer, draining=lambda: self.draining, workflows=self._workflows
@@ -119,9 +124,12 @@ class Worker:
             await asyncio.gather(*loops, return_exceptions=True)
             await self._announcer.drain()
             await pooled().close()
-            await asyncio.to_thread(self._writer.stop)
-            await self._leave()
-            await asyncio.to_thread(close_connections)
+            with ThreadPoolExecutor(
+                1
+            ) as own:  # nodes may hold all of the loop's threads
+                await loop.run_in_executor(own, self._writer.stop)
+                await self._leave()
+                await loop.run_in_executor(own, close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let nodes finish within the grace period, give runs back.
@@ -139,14 +147,27 @@ class Worker:
         try:
             await asyncio.wait_for(self._idle.wait(), grace)
         except TimeoutError:
-            tasks = [held.task for held in self._held.values()]
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=RELEASE_SECONDS)
-                self._writer.give_up()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await self._give_back()
         self._stopped.set()
+
+    async def _give_back(self) -> None:
+        """Interrupt what is still inside a node, and release its run.
+
+        A node that does not let itself be interrupted keeps its task for ever: its run is
+        released without it, and the process ends without waiting for it.
+        """
+        held = {ours.task: ours.run for ours in self._held.values()}
+        for task in held:
+            task.cancel()
+        if held:
+            _, going = await asyncio.wait(held, timeout=RELEASE_SECONDS)
+            self._writer.give_up()
+            if going:
+                _, going = await asyncio.wait(going, timeout=FIRST_PAUSE_SECONDS)
+            releases = [self._executor.release(held[task]) for task in going]
+            with suppress(TimeoutError):  # the database is away: their leases will end
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await asyncio.gather(*releases)
 
     # -- what messages ask ------------------------------------------------------------
 
