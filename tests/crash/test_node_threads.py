@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -110,3 +111,37 @@ def test_a_process_told_to_stop_ends_and_releases_runs_whose_nodes_never_return(
     assert [worker["running"] for worker in report["workers"]] == [0]
     assert report["workers"][0]["stopped_at"] is not None
     assert report["not_as_recorded"] == []
+
+
+def test_a_node_that_blocks_the_event_loop_costs_no_run_its_worker_and_is_named(
+    tmp_path: Path,
+) -> None:
+    installation = greedy(tmp_path)  # with leases of two seconds
+    trace, hold = tmp_path / "trace", tmp_path / "hold"
+    with installation.worker("first"):
+        waits = {"trace": str(trace), "hold": str(hold)}
+        (bystander,) = installation.launch(1, "stuck", **waits)
+        wait_for(trace.exists, what="the other run's node to begin")
+        (culprit,) = installation.launch(1, "blocking", seconds=6.0)
+        with installation.worker("second"):
+            wait_for(
+                lambda: (
+                    "its event loop is blocked by node slow_blocking of run"
+                    in installation.logs()
+                ),
+                what="the worker to say what blocks it",
+            )
+            hold.touch()
+            report = wait_until_ended(installation)
+    assert {run["id"] for run in report["runs"]} == {bystander, culprit}
+    assert {run["status"] for run in report["runs"]} == {"completed"}
+    assert {run["recoveries"] for run in report["runs"]} == {0}
+    assert {attempt["number"] for attempt in report["attempts"]} == {1}
+    lines = dict(installation.ask("SELECT run_id, message FROM workflows_logline"))
+    named = (
+        r"The event loop of worker first was blocked for \d+ s in node slow_blocking, "
+    )
+    assert re.match(named, lines[culprit.replace("-", "")])
+    assert lines[bystander.replace("-", "")].endswith(
+        "by other code: this run had to wait."
+    )

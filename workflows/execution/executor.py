@@ -39,7 +39,7 @@ from workflows.execution import (
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
 from workflows.execution.recorder import Recorder
-from workflows.models import StageItem, Status
+from workflows.models import Level, StageItem, Status
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from workflows.engine import Cancellation
     from workflows.execution.checkpoints import Snapshot
+    from workflows.execution.heartbeat import Blocked
     from workflows.execution.pauses import Reply
     from workflows.execution.writer import Writer
     from workflows.models import Run
@@ -125,6 +126,22 @@ class Executor:
             run.pk,
         )
         await _let_go(run, recorder)
+
+    def note_blocked(self, worker: str, blocked: Blocked) -> None:
+        """Let the log of each run say what held it up; call it from any thread."""
+        loop = f"The event loop of worker {worker} was blocked for"
+        for run_id, recorder in [*self._recorders.items()]:
+            if str(run_id) == blocked.run_id:
+                end = (
+                    f"in node {blocked.node}, and so were all other runs of this worker:"
+                    " a node that computes or waits without `await` has to be a sync one."
+                )
+            else:
+                end = "by other code: this run had to wait."
+            recorder.note(
+                Level.WARNING,
+                lambda end=end: f"{loop} {max(blocked.seconds, 1):.0f} s {end}",  # type: ignore[misc]
+            )
 
     async def _read_history(self, run: Run) -> History:
         if run.attempt == 1 and not run.waiting_node:

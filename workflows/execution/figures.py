@@ -23,6 +23,9 @@ LEASE_LOSSES: Final = Counter(
 RECOVERIES: Final = Counter(
     "signalbox_recoveries", "Runs of lost workers that this process put right."
 )
+BLOCKED_LOOPS: Final = Counter(
+    "signalbox_blocked_loops", "Times that a node blocked this process's event loop."
+)
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,6 +83,8 @@ class Recorder:
         self._sequence = run.sequence
         self._chain = head_of(run.chain, run.pk)
         self._ending = False
+        self._is_over = False  # its last record was given: nothing is written any more
+        self._notes: deque[tuple[int, Callable[[], str]]] = deque()
         self._log_number = 0
         self._record = self._new_record()
         self._sender = Sender(run, writer, self._take_record, self._standing)
@@ -257,6 +260,20 @@ class Recorder:
         self._record.logs.append(line)
         self._sender.soon()
 
+    def note(self, level: int, message: Callable[[], str]) -> None:
+        """Add a log line from another thread while the event loop may be blocked.
+
+        Its text is made when the loop goes on. It is in the next record, even if the
+        node returns and the run ends before the loop does anything else.
+        """
+        self._notes.append((level, message))
+        self._loop.call_soon_threadsafe(self._add_notes)
+
+    def _add_notes(self) -> None:
+        while self._notes and not self._is_over:
+            level, message = self._notes.popleft()
+            self._add_log(level, clean(message()), timezone.now())
+
     def beside(self, add: Callable[[], None]) -> None:
         """Let this write through the ORM with the record, perhaps more than once."""
         self._record.companions.append(add)
@@ -335,6 +352,8 @@ class Recorder:
 
     def _take_record(self) -> tuple[StepRecord, Standing]:
         """Give the record that has gathered; the stage under way goes on as a copy."""
+        self._add_notes()
+        self._is_over = self._record.ending is not None
         self._chain = self._record.chain = seal_record(self._record, self._chain)
         given = self._record, self._standing
         self._record = self._new_record()
