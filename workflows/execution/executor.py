@@ -30,6 +30,7 @@ from workflows.engine.errors import (
 )
 from workflows.execution import (
     checkpoints,
+    masking,
     node_connections,
     pauses,
     queue,
@@ -38,6 +39,7 @@ from workflows.execution import (
 )
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
+from workflows.execution.masking import Masker
 from workflows.execution.recorder import Recorder
 from workflows.models import Level, StageItem, Status
 from workflows.registry import Known, Registry, registry
@@ -153,6 +155,8 @@ class Executor:
     ) -> None:
         """Read, build, walk, and record how it ended."""
         try:
+            recorder.masker = Masker(secrets.decrypt(run.secrets).values())
+            masking.OF_RUN.set(recorder.masker)
             history = await self._read_history(run)
             recorder.go_on(history.reply, history.waiting_since)
             workflow = self._workflow_of(run)

@@ -22,6 +22,7 @@ from workflows.engine.events import EventType
 from workflows.execution import pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.decided import decision_of
+from workflows.execution.masking import Masker
 from workflows.execution.migrated import adopt
 from workflows.execution.records import (
     CheckpointRow,
@@ -33,6 +34,7 @@ from workflows.execution.records import (
 )
 from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
+from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.execution.tries import retry_of, told
 from workflows.history.chains import head_of, seal_record
 from workflows.models import Level, Outcome, StageStatus, Status
@@ -66,6 +68,7 @@ class Recorder:
         `after_node` is called on the event loop whenever a node has ended.
         """
         self.run = run
+        self.masker = Masker(())  # of the run's secrets, once they are known
         self._after_node = after_node
         self._draining = draining
         self._reply: Reply | None = None
@@ -76,6 +79,7 @@ class Recorder:
         self._kept: dict[int, dict[int, Any]] = {}
         self._stage: StageRow | None = None
         self._stage_began = 0.0
+        self._waits = ThreadWaits()
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
         self._migrated_to: Known | None = None
         self._waiting_node = run.waiting_node
@@ -186,8 +190,35 @@ class Recorder:
             StageStatus.STARTED,
             self._waiting_since or timezone.now(),
         )
+        self._waits = ThreadWaits()
         self._write_stage()
         whereabouts.NODE.set(data["node"])
+
+    def _on_thread_wait(self, data: Mapping[str, Any]) -> None:
+        self._waits.wait(data.get("item_index", ALL))
+        self._show_wait()
+        if data["leftover"]:
+            text = "waits until the thread of an earlier try has ended: it still works."
+            self.log(Level.WARNING, f"{data['node']} {text}")
+
+    def _on_thread_begin(self, data: Mapping[str, Any]) -> None:
+        self._waits.go_on(data.get("item_index", ALL))
+        self._show_wait()
+
+    def _on_worker_start(self, data: Mapping[str, Any]) -> None:
+        self._waits.item_began(data["item_index"])
+        self._show_wait()
+
+    def _on_worker_complete(self, data: Mapping[str, Any]) -> None:
+        self._waits.item_ended(data["item_index"])
+        self._show_wait()
+
+    def _show_wait(self) -> None:
+        stage = self._stage
+        if stage is not None and stage.waits_for_thread != self._waits.is_waiting:
+            stage.waits_for_thread = self._waits.is_waiting
+            self._write_stage()
+            self._sender.soon()
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
         if self._stage is not None and "item_index" not in data:
@@ -303,6 +334,7 @@ class Recorder:
 
     async def pause(self, paused: Paused) -> None:
         """Record that the run waits, with the question or the child run it waits for."""
+        self.masker.pause(paused)
         record = self._record
         record.status = Status.WAITING
         record.waiting_for = paused.kind
@@ -353,6 +385,7 @@ class Recorder:
     def _take_record(self) -> tuple[StepRecord, Standing]:
         """Give the record that has gathered; the stage under way goes on as a copy."""
         self._add_notes()
+        self.masker.record(self._record)
         self._is_over = self._record.ending is not None
         self._chain = self._record.chain = seal_record(self._record, self._chain)
         given = self._record, self._standing
@@ -395,9 +428,13 @@ class Recorder:
             rows.append(stage)
 
     def _spent_ms(self, stage: StageRow) -> float:
-        """Return how long the stage took; one that had paused counts from its start."""
+        """Return how long the stage took; one that had paused counts from its start.
+
+        Waiting for a thread is no time of the stage.
+        """
         if self._waiting_since is None:
-            return (time.monotonic() - self._stage_began) * 1_000
+            spent = time.monotonic() - self._stage_began - self._waits.seconds
+            return max(spent, 0) * 1_000
         self._waiting_since = None
         return (timezone.now() - stage.created_at).total_seconds() * 1_000
 
@@ -421,5 +458,9 @@ _HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {
     EventType.GRAPH_ERROR: Recorder._on_end,  # noqa: SLF001
     EventType.GRAPH_PAUSE: Recorder._on_end,  # noqa: SLF001
     EventType.ROUTE_SELECT: Recorder._on_route_select,  # noqa: SLF001
+    EventType.THREAD_WAIT: Recorder._on_thread_wait,  # noqa: SLF001
+    EventType.THREAD_BEGIN: Recorder._on_thread_begin,  # noqa: SLF001
+    EventType.WORKER_START: Recorder._on_worker_start,  # noqa: SLF001
+    EventType.WORKER_COMPLETE: Recorder._on_worker_complete,  # noqa: SLF001
     EventType.PARALLEL_START: Recorder._on_parallel_start,  # noqa: SLF001
 }
