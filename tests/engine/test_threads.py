@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -66,8 +67,8 @@ def one_place(monkeypatch: pytest.MonkeyPatch, held: Held) -> Iterator[ThreadPoo
     held.release.set()
 
 
-def holding(held: Held, name: str, **options: object) -> object:
-    @node(name=name, **options)  # type: ignore[call-overload]
+def holding(held: Held, name: str, **options: Any) -> Node[Any, Any]:
+    @node(name=name, **options)
     def holds(state: State) -> State:
         held(name)
         return state

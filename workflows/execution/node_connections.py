@@ -64,7 +64,7 @@ def _close(connection: BaseDatabaseWrapper) -> None:
 
 
 def _of_nodes(alias: str) -> BaseDatabaseWrapper:
-    kind = type(connections.create_connection(alias))
+    kind: Any = type(connections.create_connection(alias))
     settings = connections.settings[alias]
     options = settings["OPTIONS"]
     size = options["pool"]["max_size"]
@@ -75,7 +75,7 @@ def _of_nodes(alias: str) -> BaseDatabaseWrapper:
 
 
 @functools.cache
-def _apart(kind: type[BaseDatabaseWrapper]) -> type[BaseDatabaseWrapper]:
+def _apart(kind: Any) -> Any:  # a class
     """Return the same kind of connection, whose class keeps pools of its own."""
     return type("NodeDatabaseWrapper", (kind,), {"_connection_pools": {}})
 
@@ -87,7 +87,7 @@ class CleaningThreads(ThreadPoolExecutor):
         """Take how many threads there are at most."""
         super().__init__(max_workers, "worker", initializer=prepare)
 
-    def submit(  # type: ignore[override] # its own is generic over its parameters
+    def submit(
         self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
     ) -> Future[Result]:
         """Call the function in a thread."""
