@@ -78,7 +78,9 @@ async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
         second = await in_database(system.execute, "quick")
         run = await until(second.pk, waits)
         began = time.monotonic()
-        assert "Waiting for a thread" in await in_database(step_of, run)
+        html = await in_database(step_of, run)
+        assert "Waiting for a thread" in html
+        assert 'data-kind="work"' not in html
         assert "Waiting for a thread" not in await in_database(step_of, first)
         waited = time.monotonic() - began
         release.set()
