@@ -91,8 +91,9 @@ class Installation(BaseSettings):
         20,
         ge=0,
         le=1000,
-        description="PostgreSQL connections one process may hold; 0 opens one per "
-        "request instead, as a connection pooler in front expects.",
+        description="PostgreSQL connections one process may hold, without those of "
+        "nodes that use the ORM: half as many more. 0 opens one per request instead, as "
+        "a connection pooler in front expects.",
     )
     redis_url: SecretStr | None = Field(
         None,

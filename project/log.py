@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from workflows.engine.errors import describe
-from workflows.execution import outages, whereabouts
+from workflows.execution import masking, outages, whereabouts
 
 LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
 
@@ -27,6 +27,12 @@ class LineFormatter(logging.Formatter):
             if datefmt
             else moment.isoformat("T", "milliseconds")
         )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback if there is one, without a run's secrets."""
+        line = super().format(record)
+        masker = masking.OF_RUN.get()
+        return line if masker is None else masker.text(line)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
         """Return the line; line breaks in the message are shown, not obeyed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from workflows import health
+from workflows.engine import threads
 from workflows.models import Worker
 
 
@@ -66,6 +68,7 @@ def test_ready_when_every_part_is_well(client: Client) -> None:
     response = client.get("/health/ready")
     found = response.json()
     assert found["checks"].pop("disk")["ok"] is True
+    assert found["checks"].pop("threads")["ok"] is True
     assert found == {
         "status": "ready",
         "checks": {
@@ -136,3 +139,18 @@ def test_a_failure_is_logged_and_not_shown(
 
 async def _lose(*_: object) -> None:
     """Take a message and deliver it to nobody."""
+
+
+async def test_threads_of_nodes_that_never_return_are_said_when_others_wait_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, release = threads.ThreadPool(places=1, max_abandoned=0), threading.Event()
+    monkeypatch.setattr(threads, "pool", pool)
+    call = threads.Call(release.wait)
+    pool.submit(call)
+    assert (await health.CHECKS["threads"]()).ok
+    pool.abandon(call)
+    finding = await health.CHECKS["threads"]()
+    assert not finding.ok
+    assert finding.sentence.startswith("1 threads of nodes that timed out still work")
+    release.set()

@@ -22,6 +22,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from workflows.engine import threads
 from workflows.execution import outages, workers
 from workflows.models import Worker
 
@@ -158,10 +159,24 @@ def _workers() -> Finding:
     return Finding(ok=False, sentence=sentence)
 
 
+async def _threads() -> Finding:
+    """Look whether sync nodes of this process find threads."""
+    counts = threads.pool.counts
+    if threads.pool.is_exhausted:
+        sentence = (
+            f"{counts.abandoned} threads of nodes that timed out still work, and sync"
+            " nodes wait for them. Restart the process."
+        )
+        return Finding(ok=False, sentence=sentence)
+    sentence = f"Sync nodes running: {counts.running}, waiting: {counts.waiting}."
+    return Finding(ok=True, sentence=sentence)
+
+
 CHECKS: dict[str, Callable[[], Awaitable[Finding]]] = {
     "database": sync_to_async(_database),
     "migrations": sync_to_async(_migrations),
     "disk": sync_to_async(_disk),
     "messages": _messages,
     "workers": sync_to_async(_workers),
+    "threads": _threads,
 }

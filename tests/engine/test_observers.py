@@ -62,7 +62,7 @@ def test_an_event_is_frozen_and_its_picture_leaves_out_the_data() -> None:
 
 
 def test_every_type_of_event_is_known_by_its_wire_name() -> None:
-    assert len(EVENT_TYPES) == len(set(EVENT_TYPES)) == 24
+    assert len(EVENT_TYPES) == len(set(EVENT_TYPES)) == 26
     assert EventType.GRAPH_START in EVENT_TYPES
     assert all(name == name.lower() and "." in name for name in EVENT_TYPES)
 

@@ -5,6 +5,7 @@ interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that a real
 task, a server that stops, is still told apart and passes untouched. A node runs in a task of its
 own within: what its code does to the task it finds itself in (cancel it, leave it marked as
 cancelled, as `asyncio.TaskGroup` of Python 3.11 does) is then not taken for such a stop.
+A node that catches the interruption and continues is interrupted again every few seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .errors import Cancelled, DeadlinePassed
+
+AGAIN_SECONDS = 5.0  # after which a node that was interrupted and goes on is, again
 
 
 class Cancellation:
@@ -101,12 +104,14 @@ class Interruption:
 
     1. `open()` in the task that is to be interrupted, `close()` once it is over, whatever happened.
     2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
-       that does not await again is not interrupted.
+       that does not await again is not interrupted. One that catches it and goes on is
+       interrupted again after AGAIN_SECONDS, and so on.
     3. `close()` takes the request back and returns whether there was one.
     4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
     """
 
     __slots__ = (
+        "_again",
         "_before",
         "_cancellation",
         "_inner",
@@ -128,7 +133,8 @@ class Interruption:
         self._inner: asyncio.Task[Any] = self._task
         self._before = task.cancelling()
         self._open = False
-        self._sent = False
+        self._sent = 0  # cancellations of the task that are ours
+        self._again: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Interruption]:
@@ -139,17 +145,19 @@ class Interruption:
     def open(self) -> None:
         """From now on the current task may be interrupted."""
         self._inner = asyncio.current_task() or self._task
-        self._open, self._sent = True, False
+        self._open, self._sent = True, 0
         if self._cancellation.cancelled:
             self._loop.call_soon(self._interrupt)
 
     def close(self) -> bool:
         """No longer; returns whether it was."""
-        sent = self._sent
-        self._open = self._sent = False
-        if sent:
+        self._open = False
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        for _ in range(self._sent):
             self._inner.uncancel()
-        return sent
+        return self._sent > 0
 
     @property
     def stopped_from_outside(self) -> bool:
@@ -164,4 +172,42 @@ class Interruption:
 
     def _interrupt(self) -> None:
         if self._open and not self._sent:
-            self._sent = self._inner.cancel()  # False once it has ended
+            self._send()
+
+    def _send(self) -> None:
+        if self._inner.done():
+            return
+        if self._inner not in _waiting_for_work:
+            self._sent += 1
+            self._inner.cancel()
+        self._again = self._loop.call_later(AGAIN_SECONDS, self._send)
+
+
+# Tasks that stop as asked and wait for what cannot be interrupted: a thread, their items.
+_waiting_for_work: set[asyncio.Task[object]] = set()
+
+
+@contextlib.contextmanager
+def waiting_for_work() -> Iterator[None]:
+    """Within, the current task was interrupted and is not again, except from outside."""
+    task = asyncio.current_task()
+    if task is None or task in _waiting_for_work:
+        yield
+        return
+    _waiting_for_work.add(task)
+    try:
+        yield
+    finally:
+        _waiting_for_work.discard(task)
+
+
+def cancel_until_done(task: asyncio.Task[None]) -> None:
+    """Cancel a task, again every AGAIN_SECONDS until it has ended."""
+    if task.done():
+        return
+    if task not in _waiting_for_work:
+        task.cancel()
+    again = asyncio.get_running_loop().call_later(
+        AGAIN_SECONDS, cancel_until_done, task
+    )
+    task.add_done_callback(lambda _: again.cancel())

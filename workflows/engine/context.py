@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from .cancellation import Cancellation
 from .clock import Clock
@@ -30,6 +32,33 @@ class Answer:
     error: str = ""  # why there is no value: how the child run ended, in words
 
 
+class TryLimit:
+    """The timeout of one try, which stands still while the try waits for a thread."""
+
+    __slots__ = ("_left", "_loop", "_timeout", "_waits")
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._waits = 0
+        self._left: float | None = None  # seconds, while it stands still
+
+    def pause(self) -> None:
+        """Let no time pass until `go_on` was called as often as this."""
+        self._waits += 1
+        when = self._timeout.when()
+        if self._waits == 1 and when is not None and not self._timeout.expired():
+            self._left = when - self._loop.time()
+            self._timeout.reschedule(None)
+
+    def go_on(self) -> None:
+        """Let time pass again."""
+        self._waits -= 1
+        if self._waits == 0 and self._left is not None:
+            self._timeout.reschedule(self._loop.time() + self._left)
+            self._left = None
+
+
 def _nothing_kept() -> Mapping[int, Json]:
     return {}
 
@@ -51,6 +80,7 @@ class NodeContext:
     kept_items: KeptItems = _nothing_kept
     item: int | None = None  # which item of a parallel node this is
     abandoned: bool = False  # the try timed out while its thread still works
+    limits: list[TryLimit] = field(default_factory=list)  # of the tries under way
 
     @property
     def key(self) -> str:
@@ -77,6 +107,7 @@ class NodeContext:
             answer=None,
             keep_item=None,
             kept_items=_nothing_kept,
+            limits=[],
         )
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
@@ -86,3 +117,17 @@ class NodeContext:
                 {"node": self.node, "sequence": self.sequence} if self.sequence else {}
             )
             self.emit(event, data | place)
+
+
+_of_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = WeakKeyDictionary()
+
+
+def entered(context: NodeContext) -> None:
+    """Note that the current task runs this try from now on."""
+    if task := asyncio.current_task():
+        _of_task[task] = context
+
+
+def place_of(task: asyncio.Task[Any]) -> NodeContext | None:
+    """The try that a task of a run began last; safe to ask from any thread."""
+    return _of_task.get(task)

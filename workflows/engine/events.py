@@ -8,6 +8,8 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | graph.start | entry_point, run_id, exit_points (count) |
 | node.start | node, iteration, input_snapshot, + sequence |
 | node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
+| thread.wait + | node, sequence, leftover (of an earlier try), item_index of an item |
+| thread.begin + | node, sequence, item_index of an item: it waits no longer |
 | node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
@@ -48,6 +50,8 @@ class EventType:
     GRAPH_START: Final = "graph.start"
     NODE_START: Final = "node.start"
     NODE_RETRY: Final = "node.retry"
+    THREAD_WAIT: Final = "thread.wait"
+    THREAD_BEGIN: Final = "thread.begin"
     NODE_COMPLETE: Final = "node.complete"
     CYCLE_DETECTED: Final = "cycle.detected"
     CHECKPOINT_SAVE: Final = "checkpoint.save"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .containment import await_contained
-from .context import NodeContext
+from .context import NodeContext, TryLimit, entered
 from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
 from .events import EventType
 from .state import State
@@ -96,15 +96,19 @@ def _as_given(value: In) -> In:
 async def _one_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
+    entered(context)
     if node.timeout is None:
         return await await_contained(node.run(value, runtime, context), context)
     try:
         async with asyncio.timeout(node.timeout) as limit:
+            context.limits.append(TryLimit(limit))
             try:
                 return await await_contained(node.run(value, runtime, context), context)
             except Exception as error:  # raised again below
                 # not through asyncio.timeout: it may follow a circle of contexts for ever
                 failure = error
+            finally:
+                context.limits.pop()
     except TimeoutError as error:
         raise NodeTimedOut(context.node, node.timeout) from error
     if isinstance(failure, TimeoutError) and limit.expired():

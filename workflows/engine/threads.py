@@ -1,43 +1,333 @@
-"""Sync nodes, each in a thread of a pool of its own, with the caller's context variables."""
+"""Sync nodes, each in a thread of a pool of its own, with the caller's context variables.
+
+A thread cannot be interrupted. So a call that has not begun is withdrawn when nobody waits
+for it any more, and one that has begun is abandoned: its thread gives back its place at
+once and ends on its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+from weakref import WeakKeyDictionary
 
+from .cancellation import waiting_for_work
 from .context import NodeContext
+from .events import EventType
 
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
 THREADS = 64  # sync nodes at work at once in one process; further ones wait their turn
+MAX_ABANDONED = (
+    128  # threads nobody waits for, beyond which each takes one of those places
+)
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="workflow-node")
+
+class _State(Enum):
+    WAITING = "waiting"  # for a thread
+    RUNNING = "running"
+    ABANDONED = "abandoned"  # it runs, and nobody waits for it
+    ENDED = "ended"
 
 
-async def in_thread(call: Callable[[], Result], context: NodeContext) -> Result:
-    """What `call` returns, run in a thread.
+class Call(Generic[Result]):
+    """One call of a function in a thread, as the event loop that waits for it sees it."""
 
-    A thread cannot be interrupted. A cancelled run waits until it returns, lest its repetition work
-    beside it; one that timed out, or whose task is cancelled, leaves it alone and says so in
-    `context.cancelled`.
+    __slots__ = (
+        "_context",
+        "_error",
+        "_loop",
+        "_result",
+        "_work",
+        "began",
+        "ended",
+        "state",
+    )
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self._work: Callable[[], Result] | None = work
+        self._context: contextvars.Context | None = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._result: Result | None = None
+        self._error: BaseException | None = None
+        self.began: asyncio.Future[None] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.state = _State.WAITING
+
+    @property
+    def value(self) -> Result:
+        """What it returned, once it has ended. Raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return cast("Result", self._result)
+
+    def run(self, clean_up: Callable[[], None]) -> None:
+        """Call the function, in this thread, then clean up behind it."""
+        work = cast("Callable[[], Result]", self._work)
+        context = cast("contextvars.Context", self._context)
+        self._work = self._context = None  # a call that is kept keeps no state alive
+        try:
+            self._result = context.run(_guarded, work)
+        except BaseException as error:
+            self._error = error
+        context.run(clean_up)
+
+    def notify(self, future: asyncio.Future[None]) -> None:
+        """Resolve one of its two futures, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            self._loop.call_soon_threadsafe(_resolve, future)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many calls are in which state."""
+
+    running: int
+    waiting: int  # for a thread
+    abandoned: int  # running, and nobody waits for them
+
+
+class ThreadPool:
+    """Threads for the calls of all runs of a process; safe to use from any thread.
+
+    At most `places` calls run at once. An abandoned one gives its place back, unless there
+    are more than `max_abandoned` of them: then each further one keeps a place until it ends.
     """
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(_pool, contextvars.copy_context().run, _guarded, call)
-    work.add_done_callback(_forget)
+
+    def __init__(
+        self, places: int = THREADS, max_abandoned: int = MAX_ABANDONED
+    ) -> None:
+        self.places = places
+        self.max_abandoned = max_abandoned
+        self._lock = threading.Lock()
+        self._waiting: deque[Call[Any]] = deque()
+        self._ready: SimpleQueue[Call[Any]] = SimpleQueue()
+        self._running = 0
+        self._abandoned = 0
+        self._idle = 0  # threads that wait for a call
+        self._started = 0
+        self._prepare: list[Callable[[], None]] = []
+        self._clean_ups: list[Callable[[], None]] = []
+
+    def around_calls(
+        self, *, prepare: Callable[[], None] | None = None, clean_up: Callable[[], None]
+    ) -> None:
+        """Call these in each new thread, and after each call before its result is there.
+
+        The same functions are kept once, however often they are given.
+        """
+        if clean_up not in self._clean_ups:
+            self._clean_ups.append(clean_up)
+            self._prepare += [prepare] if prepare else []
+
+    @property
+    def counts(self) -> Counts:
+        """How many calls there are now."""
+        with self._lock:
+            return Counts(self._running, len(self._waiting), self._abandoned)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether abandoned threads hold places that other calls could use."""
+        return self._abandoned > self.max_abandoned
+
+    def submit(self, call: Call[Any]) -> bool:
+        """Run it in a thread, at once or when there is a place; returns whether at once."""
+        with self._lock:
+            if self._free <= 0 or self._waiting:
+                self._waiting.append(call)
+                return False
+            self._start(call)
+            return True
+
+    def withdraw(self, call: Call[Any]) -> bool:
+        """Take back a call that has not begun; False if it has."""
+        with self._lock:
+            if call.state is not _State.WAITING:
+                return False
+            self._waiting.remove(call)
+            call.state = _State.ENDED
+            return True
+
+    def abandon(self, call: Call[Any]) -> bool:
+        """Wait for a running call no longer; False if it has ended meanwhile."""
+        with self._lock:
+            if call.state is not _State.RUNNING:
+                return False
+            call.state = _State.ABANDONED
+            self._running -= 1
+            self._abandoned += 1
+            self._start_waiting()
+            return True
+
+    @property
+    def _free(self) -> int:
+        held = max(0, self._abandoned - self.max_abandoned)
+        return self.places - self._running - held
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._free > 0:
+            call = self._waiting.popleft()
+            self._start(call)
+            call.notify(call.began)
+
+    def _start(self, call: Call[Any]) -> None:
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._started += 1
+            name = f"workflow-node-{self._started}"
+            # a daemon: a process that ends waits for no node
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        call.state = _State.RUNNING
+        self._running += 1
+        self._ready.put(call)
+
+    def _serve(self) -> None:
+        _call_each(self._prepare)
+        while True:
+            call = self._ready.get()
+            if call.state is not _State.ABANDONED:  # before it had begun
+                call.run(lambda: _call_each(self._clean_ups))
+            self._end(call)
+            call.notify(call.ended)
+            del call  # an idle thread keeps no state alive
+
+    def _end(self, call: Call[Any]) -> None:
+        with self._lock:
+            if call.state is _State.ABANDONED:
+                self._abandoned -= 1
+            else:
+                self._running -= 1
+            call.state = _State.ENDED
+            self._idle += 1
+            self._start_waiting()
+
+
+def _call_each(functions: list[Callable[[], None]]) -> None:
+    for function in functions:
+        try:
+            function()
+        except Exception:
+            logger.exception("What belongs to a thread of nodes could not be done.")
+
+
+pool = ThreadPool()  # one a process
+
+# Calls that were abandoned and still run, by loop and by the key of their step or item.
+_leftover: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]] = (
+    WeakKeyDictionary()
+)
+
+
+async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
+    """What `work` returns, run in a thread.
+
+    1. A thread of an earlier try of this step that still works is waited for: two tries
+       never run at once. Then the call waits for a place. None of this counts as time of
+       the try, and a call that has not begun is withdrawn when it is no longer waited for.
+    2. A cancelled run waits until the thread returns, lest its repetition work beside it.
+    3. A try that timed out, or whose task is cancelled, abandons the thread and says so in
+       `context.cancelled`.
+    """
+    call = Call(work)
+    await _begin(call, context)
     try:
-        return await asyncio.shield(work)
+        await asyncio.shield(call.ended)
     except asyncio.CancelledError:
         if not context.cancellation.cancelled:
-            context.abandoned = True
+            _abandon(call, context)
             raise
+        await _wait_for_cancelled(call, context)
+    return call.value
+
+
+async def _begin(call: Call[Any], context: NodeContext) -> None:
+    """Return when the call has begun; withdraw it when the task is interrupted before."""
+    if leftover := _leftover_of(context):
+        with _told_waiting(context, leftover=True):
+            await asyncio.wait({one.ended for one in leftover})
+    if pool.submit(call):
+        return
+    with _told_waiting(context, leftover=False):
+        try:
+            await call.began
+        except asyncio.CancelledError:
+            if not pool.withdraw(call):
+                _abandon(call, context)
+            raise
+
+
+async def _wait_for_cancelled(call: Call[Any], context: NodeContext) -> None:
     try:
-        return await asyncio.shield(work)
+        with waiting_for_work():
+            await asyncio.shield(call.ended)
     except asyncio.CancelledError:
-        context.abandoned = True  # the server stops, which waits for no thread
+        _abandon(call, context)  # the server stops, which waits for no thread
         raise
+
+
+@contextlib.contextmanager
+def _told_waiting(context: NodeContext, *, leftover: bool) -> Iterator[None]:
+    """Within, the try's time stands still, and whoever listens knows that it waits."""
+    place = {} if context.item is None else {"item_index": context.item}
+    context.tell(EventType.THREAD_WAIT, place | {"leftover": leftover})
+    for limit in context.limits:
+        limit.pause()
+    try:
+        yield
+    finally:
+        for limit in context.limits:
+            limit.go_on()
+        context.tell(EventType.THREAD_BEGIN, dict(place))
+
+
+def _abandon(call: Call[Any], context: NodeContext) -> None:
+    context.abandoned = True
+    if not pool.abandon(call):
+        return
+    logger.warning(
+        "A thread of %s still works, and nobody waits for it any more: %d such threads.",
+        context.key,
+        pool.counts.abandoned,
+    )
+    if pool.is_exhausted:
+        logger.error(
+            "More than %d threads of nodes still work though nobody waits for them: sync"
+            " nodes have to wait for them. Restart the worker, and give what they wait"
+            " for a timeout.",
+            pool.max_abandoned,
+        )
+    if not context.sequence:
+        return  # a pattern by itself, which nobody tries again
+    loop = asyncio.get_running_loop()
+    of_key = _leftover.setdefault(loop, {}).setdefault(context.key, set())
+    of_key.add(call)
+    call.ended.add_done_callback(lambda _: _forget(loop, context.key, call))
+
+
+def _leftover_of(context: NodeContext) -> set[Call[Any]]:
+    if not _leftover:
+        return set()
+    return _leftover.get(asyncio.get_running_loop(), {}).get(context.key, set())
+
+
+def _forget(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
+    of_loop = _leftover.get(loop, {})
+    of_loop[key].discard(call)
+    if not of_loop[key]:
+        del of_loop[key]
 
 
 def _guarded(call: Callable[[], Result]) -> Result:
@@ -48,7 +338,6 @@ def _guarded(call: Callable[[], Result]) -> Result:
         raise RuntimeError("StopIteration was raised") from error
 
 
-def _forget(work: asyncio.Future[Result]) -> None:
-    """Take note of the error, lest that of a thread no one waits for is called forgotten."""
-    if not work.cancelled():
-        work.exception()
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -24,11 +24,10 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 5.0  # that the end of a worker waits for calls under way
-THREADS = 4  # one connection each, beside the writer's and that of the leases
+THREADS = 4  # one connection each, beside the writer's and the heartbeat's
 
 _here = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
-_apart = ThreadPoolExecutor(1, thread_name_prefix="database-apart")
 
 
 async def in_database(
@@ -38,29 +37,29 @@ async def in_database(
     return await _on(_threads, partial(function, *args, **kwargs))
 
 
-async def at_once(
-    function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
-) -> Result:
-    """Return what `in_database` returns, without a place in the queue of others.
+def in_this_thread(function: Callable[[], Result]) -> Result:
+    """Return what a function returns that uses the ORM, on a kept connection.
 
-    For leases: a crowd of pages that are drawn must not keep them from being renewed.
+    For a thread that is not of a pool: it closes its connection itself at its end.
     """
-    return await _on(_apart, partial(function, *args, **kwargs))
+    _keep_connection()
+    try:
+        result = function()
+    finally:
+        connection.close_if_unusable_or_obsolete()
+    outages.database.over()
+    return result
 
 
 async def _on(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Result:
     loop = asyncio.get_running_loop()
 
     def call() -> Result:
-        _keep_connection()
         _here.loop = loop
         try:
-            result = function()
+            return in_this_thread(function)
         finally:
             _here.loop = None
-            connection.close_if_unusable_or_obsolete()
-        outages.database.over()
-        return result
 
     return await loop.run_in_executor(threads, call)
 
@@ -115,8 +114,5 @@ def close_connections() -> None:
             together.wait(PATIENCE_SECONDS)
         connection.close()
 
-    def close_apart() -> None:
-        connection.close()
-
     closing = [_threads.submit(close) for _ in range(THREADS)]
-    wait([*closing, _apart.submit(close_apart)], 2 * PATIENCE_SECONDS)
+    wait(closing, 2 * PATIENCE_SECONDS)

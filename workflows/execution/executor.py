@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import ThreadSensitiveContext
+
 from workflows import secrets
-from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
+from workflows.engine import CheckpointConfig, Graph, GraphConfig, State, threads
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import (
     CheckpointMismatch,
@@ -30,19 +32,30 @@ from workflows.engine.errors import (
     describe,
     formatted,
 )
-from workflows.execution import checkpoints, pauses, queue, whereabouts, words
+from workflows.execution import (
+    checkpoints,
+    masking,
+    node_connections,
+    pauses,
+    queue,
+    whereabouts,
+    words,
+)
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
+from workflows.execution.masking import Masker
 from workflows.execution.recorder import Recorder
-from workflows.models import StageItem, Status
+from workflows.models import Level, StageItem, Status
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from workflows.engine import Cancellation
     from workflows.execution.checkpoints import Snapshot
+    from workflows.execution.heartbeat import Blocked
     from workflows.execution.pauses import Reply
     from workflows.execution.writer import Writer
     from workflows.models import Run
@@ -77,13 +90,22 @@ class Executor:
         self._writer = writer
         self._draining = draining
         self._registry = workflows
+        self._recorders: dict[UUID, Recorder] = {}  # of the runs under way
+        threads.pool.around_calls(
+            prepare=node_connections.prepare, clean_up=node_connections.clean_up
+        )
 
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
         whereabouts.RUN.set(str(run.pk))
-        recorder = Recorder(run, self._writer, draining=self._draining)
+        thread = node_connections.RunThread()
+        recorder = Recorder(
+            run, self._writer, draining=self._draining, after_node=thread.after_node
+        )
+        self._recorders[run.pk] = recorder
         try:
-            await self._walk(run, recorder, cancellation)
+            async with ThreadSensitiveContext(executor=thread):
+                await self._walk(run, recorder, cancellation)
         except Superseded as signal:
             logger.warning("Run %s was left: %s.", run.pk, signal)
         except asyncio.CancelledError:
@@ -92,8 +114,40 @@ class Executor:
         except Exception as error:
             logger.exception("Run %s could not record what it did.", run.pk)
             await _fail_plainly(run, recorder, error)
+        finally:
+            thread.end()
+            if self._recorders.get(run.pk) is recorder:
+                del self._recorders[run.pk]
         if run.parent_id is not None:
             await when_there(queue.wake_parent, run.pk)
+
+    async def release(self, run: Run) -> None:
+        """Give a run back to the queue whose task does not end when it is cancelled."""
+        recorder = self._recorders.get(run.pk)
+        if recorder is None or recorder.run is not run:
+            return
+        logger.error(
+            "Run %s is released although its node still works: it ignores that it is"
+            " cancelled.",
+            run.pk,
+        )
+        await _let_go(run, recorder)
+
+    def note_blocked(self, worker: str, blocked: Blocked) -> None:
+        """Let the log of each run say what held it up; call it from any thread."""
+        loop = f"The event loop of worker {worker} was blocked for"
+        for run_id, recorder in [*self._recorders.items()]:
+            if str(run_id) == blocked.run_id:
+                end = (
+                    f"in node {blocked.node}, and so were all other runs of this worker:"
+                    " a node that computes or waits without `await` has to be a sync one."
+                )
+            else:
+                end = "by other code: this run had to wait."
+            recorder.note(
+                Level.WARNING,
+                lambda end=end: f"{loop} {max(blocked.seconds, 1):.0f} s {end}",  # type: ignore[misc]
+            )
 
     async def _read_history(self, run: Run) -> History:
         if run.attempt == 1 and not run.waiting_node:
@@ -105,6 +159,8 @@ class Executor:
     ) -> None:
         """Read, build, walk, and record how it ended."""
         try:
+            recorder.masker = Masker(secrets.decrypt(run.secrets).values())
+            masking.OF_RUN.set(recorder.masker)
             history = await self._read_history(run)
             recorder.go_on(history.reply, history.waiting_since)
             workflow = self._workflow_of(run)

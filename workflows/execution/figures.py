@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+
+from workflows.engine import threads
 
 BATCH_RECORDS: Final = Histogram(
     "signalbox_batch_records",
@@ -23,6 +25,18 @@ LEASE_LOSSES: Final = Counter(
 RECOVERIES: Final = Counter(
     "signalbox_recoveries", "Runs of lost workers that this process put right."
 )
+BLOCKED_LOOPS: Final = Counter(
+    "signalbox_blocked_loops", "Times that a node blocked this process's event loop."
+)
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]
 )
+NODE_THREADS: Final = Gauge(
+    "signalbox_node_threads",
+    "Calls of sync nodes in this process: running, waiting for a thread, or abandoned:"
+    " still running although nobody waits for them.",
+    ["state"],
+)
+NODE_THREADS.labels("running").set_function(lambda: threads.pool.counts.running)
+NODE_THREADS.labels("waiting").set_function(lambda: threads.pool.counts.waiting)
+NODE_THREADS.labels("abandoned").set_function(lambda: threads.pool.counts.abandoned)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,7 @@ from workflows.engine.events import EventType
 from workflows.execution import pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.decided import decision_of
+from workflows.execution.masking import Masker
 from workflows.execution.migrated import adopt
 from workflows.execution.records import (
     CheckpointRow,
@@ -33,6 +35,7 @@ from workflows.execution.records import (
 )
 from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
+from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.execution.tries import retry_of, told
 from workflows.history.chains import head_of, seal_record
 from workflows.models import Level, Outcome, StageStatus, Status
@@ -63,9 +66,15 @@ class Recorder:
         writer: Writer,
         *,
         draining: Callable[[], bool] = lambda: False,
+        after_node: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the claimed run; call `restore` before the engine resumes it."""
+        """Take the claimed run; call `restore` before the engine resumes it.
+
+        `after_node` is called on the event loop whenever a node has ended.
+        """
         self.run = run
+        self.masker = Masker(())  # of the run's secrets, once they are known
+        self._after_node = after_node
         self._draining = draining
         self._reply: Reply | None = None
         self._loop = asyncio.get_running_loop()
@@ -75,6 +84,7 @@ class Recorder:
         self._kept: dict[int, dict[int, Any]] = {}
         self._stage: StageRow | None = None
         self._stage_began = 0.0
+        self._waits = ThreadWaits()
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
         self._migrated_to: Known | None = None
         self._waiting_node = run.waiting_node
@@ -82,6 +92,8 @@ class Recorder:
         self._sequence = run.sequence
         self._chain = head_of(run.chain, run.pk)
         self._ending = False
+        self._is_over = False  # its last record was given: nothing is written any more
+        self._notes: deque[tuple[int, Callable[[], str]]] = deque()
         self._log_number = 0
         self._has_progressed = False  # whether this attempt finished a step
         self._record = self._new_record()
@@ -184,8 +196,35 @@ class Recorder:
             StageStatus.STARTED,
             self._waiting_since or timezone.now(),
         )
+        self._waits = ThreadWaits()
         self._write_stage()
         whereabouts.NODE.set(data["node"])
+
+    def _on_thread_wait(self, data: Mapping[str, Any]) -> None:
+        self._waits.wait(data.get("item_index", ALL))
+        self._show_wait()
+        if data["leftover"]:
+            text = "waits until the thread of an earlier try has ended: it still works."
+            self.log(Level.WARNING, f"{data['node']} {text}")
+
+    def _on_thread_begin(self, data: Mapping[str, Any]) -> None:
+        self._waits.go_on(data.get("item_index", ALL))
+        self._show_wait()
+
+    def _on_worker_start(self, data: Mapping[str, Any]) -> None:
+        self._waits.item_began(data["item_index"])
+        self._show_wait()
+
+    def _on_worker_complete(self, data: Mapping[str, Any]) -> None:
+        self._waits.item_ended(data["item_index"])
+        self._show_wait()
+
+    def _show_wait(self) -> None:
+        stage = self._stage
+        if stage is not None and stage.waits_for_thread != self._waits.is_waiting:
+            stage.waits_for_thread = self._waits.is_waiting
+            self._write_stage()
+            self._sender.soon()
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
         if self._stage is not None and "item_index" not in data:
@@ -195,6 +234,7 @@ class Recorder:
         self.log(Level.WARNING, told(data))
 
     def _on_node_complete(self, data: Mapping[str, Any]) -> None:
+        self._after_node()
         stage = self._stage
         if stage is None:
             return
@@ -257,6 +297,20 @@ class Recorder:
         self._record.logs.append(line)
         self._sender.soon()
 
+    def note(self, level: int, message: Callable[[], str]) -> None:
+        """Add a log line from another thread while the event loop may be blocked.
+
+        Its text is made when the loop goes on. It is in the next record, even if the
+        node returns and the run ends before the loop does anything else.
+        """
+        self._notes.append((level, message))
+        self._loop.call_soon_threadsafe(self._add_notes)
+
+    def _add_notes(self) -> None:
+        while self._notes and not self._is_over:
+            level, message = self._notes.popleft()
+            self._add_log(level, clean(message()), timezone.now())
+
     def beside(self, add: Callable[[], None]) -> None:
         """Let this write through the ORM with the record, perhaps more than once."""
         self._record.companions.append(add)
@@ -286,6 +340,7 @@ class Recorder:
 
     async def pause(self, paused: Paused) -> None:
         """Record that the run waits, with the question or the child run it waits for."""
+        self.masker.pause(paused)
         record = self._record
         record.status = Status.WAITING
         record.waiting_for = paused.kind
@@ -359,6 +414,9 @@ class Recorder:
 
     def _take_record(self) -> tuple[StepRecord, Standing]:
         """Give the record that has gathered; the stage under way goes on as a copy."""
+        self._add_notes()
+        self.masker.record(self._record)
+        self._is_over = self._record.ending is not None
         self._chain = self._record.chain = seal_record(self._record, self._chain)
         given = self._record, self._standing
         self._record = self._new_record()
@@ -400,9 +458,13 @@ class Recorder:
             rows.append(stage)
 
     def _spent_ms(self, stage: StageRow) -> float:
-        """Return how long the stage took; one that had paused counts from its start."""
+        """Return how long the stage took; one that had paused counts from its start.
+
+        Waiting for a thread is no time of the stage.
+        """
         if self._waiting_since is None:
-            return (time.monotonic() - self._stage_began) * 1_000
+            spent = time.monotonic() - self._stage_began - self._waits.seconds
+            return max(spent, 0) * 1_000
         self._waiting_since = None
         return (timezone.now() - stage.created_at).total_seconds() * 1_000
 
@@ -426,5 +488,9 @@ _HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {
     EventType.GRAPH_ERROR: Recorder._on_end,  # noqa: SLF001
     EventType.GRAPH_PAUSE: Recorder._on_end,  # noqa: SLF001
     EventType.ROUTE_SELECT: Recorder._on_route_select,  # noqa: SLF001
+    EventType.THREAD_WAIT: Recorder._on_thread_wait,  # noqa: SLF001
+    EventType.THREAD_BEGIN: Recorder._on_thread_begin,  # noqa: SLF001
+    EventType.WORKER_START: Recorder._on_worker_start,  # noqa: SLF001
+    EventType.WORKER_COMPLETE: Recorder._on_worker_complete,  # noqa: SLF001
     EventType.PARALLEL_START: Recorder._on_parallel_start,  # noqa: SLF001
 }

@@ -28,6 +28,7 @@ class StageRow:
     items_done: int | None = None
     items_total: int | None = None
     error: str = ""
+    waits_for_thread: bool = False
     seal: bytes | None = None  # once it has ended
 
     def copy(self) -> StageRow:
@@ -43,6 +44,7 @@ class StageRow:
             self.items_done,
             self.items_total,
             self.error,
+            self.waits_for_thread,
         )
 
 

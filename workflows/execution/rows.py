@@ -59,7 +59,7 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
                 record.run_id, record.attempt, stage.sequence, stage.node,
                 stage.iteration, stage.tries, str(stage.status), stage.duration_ms,
                 stage.items_done, stage.items_total, stage.error, stage.created_at,
-                stage.seal,
+                stage.waits_for_thread, stage.seal,
             ]  # fmt: skip
         _add_history(rows, record, now)
     # Always in the same order: their rows are locked in it, also by who renews leases.

@@ -45,9 +45,10 @@ TABLES: Mapping[str, Table] = {
     "stages": table_of(
         Stage,
         "run_id attempt sequence node_name iteration tries status duration_ms"
-        " items_done items_total error_message created_at seal",
+        " items_done items_total error_message created_at waits_for_thread seal",
         "run_id attempt sequence",
-        "iteration tries status duration_ms items_done items_total error_message seal",
+        "iteration tries status duration_ms items_done items_total error_message"
+        " waits_for_thread seal",
     ),
     "decisions": table_of(
         Decision,

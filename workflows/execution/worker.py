@@ -15,7 +15,10 @@ import asyncio
 import logging
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -36,9 +39,11 @@ from workflows.execution import (
     tally,
     workers,
 )
-from workflows.execution.database import at_once, close_connections, in_database
+from workflows.execution.database import close_connections, in_database
 from workflows.execution.executor import Executor
+from workflows.execution.heartbeat import Blocked, Heartbeat, LoopWatch
 from workflows.execution.leases import Overdue
+from workflows.execution.node_connections import CleaningThreads
 from workflows.execution.writer import Writer
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
@@ -95,18 +100,25 @@ class Worker:
     async def run(self) -> None:
         """Work until drained."""
         self._announcer = live.announcer()
-        self._writer = Writer(asyncio.get_running_loop(), self._announcer.committed)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(CleaningThreads())
+        self._writer = Writer(loop, self._announcer.committed)
         self._writer.start()
         self._executor = Executor(
             self._writer, draining=lambda: self.draining, workflows=self._workflows
         )
+        heartbeat = Heartbeat(
+            partial(self._beat, loop), partial(self._say_what_failed, "heartbeat")
+        )
+        watch = LoopWatch(loop, self._say_blocked)
+        heartbeat.start()
+        watch.start()
         loops = [
             asyncio.create_task(self._forever(step), name=step.__name__)
             for step in (
                 self._register,
                 self._listen,
                 self._claim,
-                self._beat,
                 self._sweep,
                 self._count,
                 self._help,
@@ -120,9 +132,14 @@ class Worker:
             await asyncio.gather(*loops, return_exceptions=True)
             await self._announcer.drain()
             await pooled().close()
-            await asyncio.to_thread(self._writer.stop)
-            await self._leave()
-            await asyncio.to_thread(close_connections)
+            with ThreadPoolExecutor(
+                1
+            ) as own:  # nodes may hold all of the loop's threads
+                watch.stop()
+                await loop.run_in_executor(own, heartbeat.stop)
+                await loop.run_in_executor(own, self._writer.stop)
+                await self._leave()
+                await loop.run_in_executor(own, close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let nodes finish within the grace period, give runs back.
@@ -140,14 +157,27 @@ class Worker:
         try:
             await asyncio.wait_for(self._idle.wait(), grace)
         except TimeoutError:
-            tasks = [held.task for held in self._held.values()]
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=RELEASE_SECONDS)
-                self._writer.give_up()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await self._give_back()
         self._stopped.set()
+
+    async def _give_back(self) -> None:
+        """Interrupt what is still inside a node, and release its run.
+
+        A node that does not let itself be interrupted keeps its task for ever: its run is
+        released without it, and the process ends without waiting for it.
+        """
+        held = {ours.task: ours.run for ours in self._held.values()}
+        for task in held:
+            task.cancel()
+        if held:
+            _, going = await asyncio.wait(held, timeout=RELEASE_SECONDS)
+            self._writer.give_up()
+            if going:
+                _, going = await asyncio.wait(going, timeout=FIRST_PAUSE_SECONDS)
+            releases = [self._executor.release(held[task]) for task in going]
+            with suppress(TimeoutError):  # the database is away: their leases will end
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await asyncio.gather(*releases)
 
     # -- what messages ask ------------------------------------------------------------
 
@@ -170,16 +200,13 @@ class Worker:
                 await step()
                 pause = FIRST_PAUSE_SECONDS
             except Exception as error:
-                self._say_what_failed(step, error)
+                self._say_what_failed(step.__name__.strip("_"), error)
                 await asyncio.sleep(pause)
                 # never slower than the heartbeat, or others think it has stopped
                 pause = min(pause * 2, LAST_PAUSE_SECONDS, settings.HEARTBEAT_SECONDS)
 
-    def _say_what_failed(
-        self, step: Callable[[], Awaitable[None]], error: Exception
-    ) -> None:
+    def _say_what_failed(self, name: str, error: Exception) -> None:
         """Log an outage once, when it begins, and anything else as what it is."""
-        name = step.__name__.strip("_")
         if outages.is_crossed(error):
             logger.info("Worker %s: %s was in another's way.", self.name, name)
         elif outage := outages.of(error):
@@ -218,22 +245,44 @@ class Worker:
                     return  # there may be more, once there is room
         await self._look.wait()
 
-    async def _beat(self) -> None:
-        """Renew the leases; drop the runs that are no longer ours, hear of cancels."""
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Renew the leases, on the heartbeat's thread; the loop hears what came of it."""
         held = dict(self._held)
-        mine = await at_once(self._renew, list(held))
+        mine = self._renew([*held])
         outages.changes.over()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self._renewed, held, mine)
+
+    def _renewed(
+        self, held: Mapping[UUID, Held], mine: Mapping[UUID, tuple[int, str | None]]
+    ) -> None:
+        """Drop the runs that are no longer ours, and cancel those that shall be."""
         for run_id, ours in held.items():
             attempt, reason = mine.get(run_id, (None, None))
             if attempt != ours.run.attempt:
                 if self._held.get(run_id) is ours and ours.was_missed:
-                    logger.error("Worker %s lost its lease on %s.", self.name, run_id)
-                    figures.LEASE_LOSSES.inc()
-                    ours.task.cancel()
+                    self._drop(ours)
                 ours.was_missed = True
             elif reason is not None:
                 ours.cancellation.cancel(reason)
-        await asyncio.sleep(settings.HEARTBEAT_SECONDS)
+
+    def _drop(self, ours: Held) -> None:
+        """Stop a run that another worker has; again while its node ignores that."""
+        if not ours.task.cancelling():
+            logger.error("Worker %s lost its lease on %s.", self.name, ours.run.pk)
+            figures.LEASE_LOSSES.inc()
+        ours.task.cancel()
+
+    def _say_blocked(self, blocked: Blocked) -> None:
+        """Say what blocks the event loop, here and in the log of each run it holds up."""
+        node = f"node {blocked.node} of run {blocked.run_id}" if blocked.run_id else ""
+        logger.error(
+            "Worker %s: its event loop is blocked by %s, which holds up all runs of this"
+            " worker: a node that computes or waits without `await` has to be a sync one.",
+            self.name,
+            node or "code outside of nodes",
+        )
+        self._executor.note_blocked(self.name, blocked)
 
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.SWEEP_SECONDS)

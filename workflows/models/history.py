@@ -83,6 +83,8 @@ class Stage(models.Model):
     duration_ms = models.FloatField(null=True)  # null while it runs
     items_done = models.PositiveIntegerField(null=True)  # of a parallel node
     items_total = models.PositiveIntegerField(null=True)
+    # while it runs: all threads for sync nodes are busy
+    waits_for_thread = models.BooleanField(default=False, db_default=False)
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     seal = models.BinaryField(null=True)  # history/seals.py; null until it ends
@@ -101,6 +103,13 @@ class Stage(models.Model):
     def __str__(self) -> str:
         """Return the step's number and node."""
         return f"{self.sequence}. {self.node_name}"
+
+    @property
+    def status_text(self) -> str:
+        """Return where it stands, for people."""
+        if self.waits_for_thread and self.status == StageStatus.STARTED:
+            return "Waiting for a thread"
+        return self.get_status_display()
 
 
 class Decision(models.Model):

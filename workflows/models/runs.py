@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.status import (
+    CANCEL_AGAIN,
     CANCELLABLE,
     ENDED,
     RESUMABLE,
@@ -190,8 +191,10 @@ class Run(models.Model):
 
     @property
     def is_cancellable(self) -> bool:
-        """Tell whether a cancel would be accepted."""
-        return self.status in CANCELLABLE and self.cancel_requested_at is None
+        """Tell whether a cancel would be accepted: also again, when a node ignores one."""
+        asked = self.cancel_requested_at
+        is_open = asked is None or asked < timezone.now() - CANCEL_AGAIN
+        return self.status in CANCELLABLE and is_open
 
     @property
     def is_resumable(self) -> bool:

@@ -1,5 +1,8 @@
 """What a run, a stage and an approval can be, and the moves between them."""
 
+import datetime as dt
+from typing import Final
+
 from django.db import models
 
 
@@ -16,6 +19,7 @@ class Status(models.TextChoices):
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 CANCELLABLE = (Status.PENDING, Status.RUNNING, Status.WAITING)
+CANCEL_AGAIN: Final = dt.timedelta(seconds=10)  # after which a cancel is accepted again
 RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
 

@@ -23,7 +23,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from workflows.models.status import ENDED, RESUMABLE, Status
+from workflows.models.status import CANCEL_AGAIN, ENDED, RESUMABLE, Status
 
 if TYPE_CHECKING:
     from workflows.models.runs import Run  # noqa: F401 - in the quotes below
@@ -116,10 +116,15 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def request_cancel(self, *, by_id: int | None, reason: str) -> int:
-        """Ask the worker of a running run to stop it; False when one asked before."""
-        wanted = Q(status=Status.RUNNING, cancel_requested_at__isnull=True)
-        return self.filter(wanted)._move(  # noqa: SLF001
-            cancel_requested_at=timezone.now(),
+        """Ask the worker of a running run to stop it; False when one asked just before.
+
+        A node may ignore that it is cancelled: after CANCEL_AGAIN one may ask again.
+        """
+        now = timezone.now()
+        first = Q(cancel_requested_at__isnull=True)
+        again = Q(cancel_requested_at__lt=now - CANCEL_AGAIN)
+        return self.filter(first | again, status=Status.RUNNING)._move(  # noqa: SLF001
+            cancel_requested_at=now,
             cancel_requested_by=by_id,
             cancel_reason=reason,
         )

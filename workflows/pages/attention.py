@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.models import Run, Stage, StageStatus, Status, WaitKind, Worker
+from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.concealed import conceal, is_concealed
 from workflows.pages.words import in_words, span
 from workflows.system import system
@@ -122,6 +123,7 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
             " or before its next step.",
             lead="Asked",
             at=run.cancel_requested_at,
+            again=CANCEL_AGAIN.total_seconds(),
         )
     now = timezone.now()
     if run.lease_expires_at and run.lease_expires_at < now:

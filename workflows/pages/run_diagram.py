@@ -55,11 +55,13 @@ def _node_state(
 
 def _in_words(stage: Stage) -> str:
     """Return how a step stands: `Completed · 1.2 s`, `Running · 3 of 8`."""
+    if stage.waits_for_thread:
+        return stage.status_text
     if stage.status == StageStatus.STARTED and stage.items_total:
         return f"Running · {stage.items_done or 0} of {stage.items_total}"
     if stage.status == StageStatus.COMPLETED and stage.duration_ms is not None:
         return f"Completed · {span(stage.duration_ms / MILLISECONDS)}"
-    return stage.get_status_display()
+    return stage.status_text
 
 
 def _edges(run: Run, moment: Moment) -> dict[tuple[str, int], EdgeState]:

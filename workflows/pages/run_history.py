@@ -25,11 +25,17 @@ class Row(NamedTuple):
     tries: int
     began: dt.datetime
     duration_ms: float | None
+    waits_for_thread: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Tell whether it went as it should, at the first try."""
         return self.status == StageStatus.COMPLETED and self.tries == 1
+
+    @property
+    def is_without_thread(self) -> bool:
+        """Tell whether it waits for a thread now."""
+        return self.waits_for_thread and self.status == StageStatus.STARTED
 
     @property
     def went_wrong(self) -> bool:
@@ -49,5 +55,6 @@ def rows_of(run: Run, moment: Moment) -> list[Row]:
         "tries",
         "created_at",
         "duration_ms",
+        "waits_for_thread",
     )[:MOST]
     return [Row(*values) for values in found][::-1]

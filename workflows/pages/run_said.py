@@ -33,7 +33,7 @@ def _of_step(step: Step) -> str:
         return ""
     name = f"Step {stage.sequence}, {in_words(stage.node_name)}"
     took = f" after {span(stage.duration_ms / 1000)}" if stage.duration_ms else ""
-    words = f"{name}: {stage.get_status_display().lower()}{took}."
+    words = f"{name}: {stage.status_text.lower()}{took}."
     taken = next((one for one in step.decisions if one.taken), None)
     return f"{words} {_of_decision(taken)}" if taken else words
 

@@ -218,7 +218,8 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
             lane = lanes[row.node] = Lane(row.node, in_words(row.node))
             lane.usual_ms = usual.get(row.node)
         tries = waits.get((row.attempt, row.sequence), ())
-        bars = clock.plain(row, starts) if not tries else None
+        is_plain = row.is_without_thread or not tries
+        bars = clock.plain(row, starts) if is_plain else None
         if bars is None:
             bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
         lane.bars += bars
@@ -290,7 +291,12 @@ class _Clock:
         return max((self.now_ms if bar.end is None else bar.end) - bar.start, 0.0)
 
     def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
-        """Return the one bar of a stage that ended and waited for nothing, else None."""
+        """Return the one bar of a stage that ended and waited for nothing, else None.
+
+        One that waits for a thread has one bar too.
+        """
+        if row.is_without_thread:
+            return [self.bar(QUEUE, row.began, None, row)]
         if row.duration_ms is None or row.status == StageStatus.WAITING:
             return None
         end = row.began + dt.timedelta(milliseconds=row.duration_ms)

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from workflows.engine.cancellation import Cancellation, Interruption
+from workflows.engine.cancellation import (
+    Cancellation,
+    Interruption,
+    cancel_until_done,
+    waiting_for_work,
+)
 from workflows.engine.config import ParallelConfig
 from workflows.engine.containment import call_contained
 from workflows.engine.context import NodeContext
@@ -173,8 +178,14 @@ class _Map(Generic[Item, Result]):
     async def _end_workers(self) -> None:
         self.ending = True
         for task in self.tasks:
-            task.cancel()
-        await asyncio.wait(self.tasks)
+            cancel_until_done(task)
+        try:
+            with waiting_for_work():
+                await asyncio.wait(self.tasks)
+        except asyncio.CancelledError:
+            for task in self.tasks:
+                task.cancel()  # from outside: it waits for no thread
+            raise
 
     async def _worker(self, number: int) -> None:
         while not self.stop.cancelled:
@@ -235,7 +246,7 @@ class _Map(Generic[Item, Result]):
         self.stop.cancel("another item failed")
         for task in self.tasks:
             if task is not this:
-                task.cancel()
+                cancel_until_done(task)
 
     def _outcome(self) -> ParallelError | None:
         """What is wrong with what the workers did, if anything."""

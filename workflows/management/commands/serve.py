@@ -12,6 +12,7 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from project.ending import end_within
 from project.garbage import spare_what_is_loaded
 from project.server import Server, Works
 
@@ -55,6 +56,7 @@ class Command(BaseCommand):
         )
         spare_what_is_loaded()
         server.run()
+        end_within(code=1 if server.failure else 0)
         if server.failure:
             self._refuse(server.failure)
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
+from project.ending import end_within
 from project.garbage import spare_what_is_loaded
 from workflows.engine.loop import LastingLoop
 from workflows.execution.worker import Worker
@@ -64,6 +65,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Worker {worker.name} takes up to {worker.capacity} runs.")
         await worker.run()
         self.stdout.write(f"Worker {worker.name} has stopped.")
+        end_within()
 
 
 def capacity(text: str) -> int:

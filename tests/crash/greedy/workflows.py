@@ -1,0 +1,163 @@
+"""Workflows whose nodes use the ORM without care, or never return."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from pydantic import BaseModel
+
+from workflows.engine import State, Workflow, chain, node, parallel
+
+ITEMS = 12
+HOLD_SECONDS = 0.2  # that each item keeps its connection
+LEFT = "never committed"
+
+
+class Params(BaseModel):
+    """What a node waits for, and where it says that it does."""
+
+    trace: str = ""  # path of a file that is written when the node has begun
+    hold: str = ""  # path of a file: the node ends when it is there
+    seconds: float = 0.0
+
+
+class Greedy(State):
+    """What these runs know."""
+
+    params: Params
+    items: tuple[int, ...] = tuple(range(ITEMS))
+    counts: tuple[int, ...] = ()
+    autocommit: tuple[bool, ...] = ()
+    groups: int = -1
+
+
+def count_people(_item: int) -> int:
+    """Return how many people there are, and keep the connection for a while."""
+    count = User.objects.count()
+    time.sleep(HOLD_SECONDS)
+    return count
+
+
+@node
+def end(state: Greedy) -> Greedy:
+    """Change nothing."""
+    return state
+
+
+ask_all = parallel(count_people, over="items", into="counts", limit=ITEMS)
+crowd = Workflow("crowd", state=Greedy, start=ask_all, routes={ask_all: end})
+
+
+@node
+def ask_once(state: Greedy) -> Greedy:
+    """Ask the database in a thread of nodes."""
+    return state.append("counts", User.objects.count())
+
+
+@node
+async def ask_async(state: Greedy) -> Greedy:
+    """Ask it from the event loop, and in a thread of asyncio's."""
+    state = state.append("counts", await User.objects.acount())
+    return state.append("counts", await asyncio.to_thread(User.objects.count))
+
+
+def ask_in_chain(state: Greedy, _item: int) -> Greedy:
+    """Ask it in a step of a chain."""
+    return state.append("counts", User.objects.count())
+
+
+ask_chained = chain(ask_in_chain, over=lambda state: state.items[:2])
+every_kind = Workflow(
+    "every-kind",
+    state=Greedy,
+    start=ask_once,
+    routes={ask_once: ask_async, ask_async: ask_chained},
+)
+
+
+def leave_transaction_open() -> None:
+    """Begin a transaction, change something in it and do not end it."""
+    connection.set_autocommit(False)
+    Group.objects.create(name=LEFT)
+
+
+@node
+def leave_open(state: Greedy) -> Greedy:
+    """Leave a transaction open in a thread of nodes."""
+    leave_transaction_open()
+    return state
+
+
+@node
+def after_sync(state: Greedy) -> Greedy:
+    """See what the node before left."""
+    return state.append("autocommit", connection.get_autocommit())
+
+
+@node
+async def leave_open_async(state: Greedy) -> Greedy:
+    """Leave a transaction open in the thread of `sync_to_async`."""
+    await sync_to_async(leave_transaction_open)()
+    return state
+
+
+@node
+async def after_async(state: Greedy) -> Greedy:
+    """See what the node before left."""
+    autocommit = await sync_to_async(connection.get_autocommit)()
+    state = state.append("autocommit", autocommit)
+    return state.set(groups=await Group.objects.filter(name=LEFT).acount())
+
+
+left_open = Workflow(
+    "left-open",
+    state=Greedy,
+    start=leave_open,
+    routes={
+        leave_open: after_sync,
+        after_sync: leave_open_async,
+        leave_open_async: after_async,
+    },
+)
+
+
+@node
+def wait_in_thread(state: Greedy) -> Greedy:
+    """Stay in a thread until the file is there."""
+    Path(state.params.trace).touch()
+    while not Path(state.params.hold).exists():
+        time.sleep(0.02)
+    return state
+
+
+stuck = Workflow("stuck", state=Greedy, start=wait_in_thread, routes={})
+
+
+@node
+async def slow_blocking(state: Greedy) -> Greedy:
+    """Block the event loop."""
+    time.sleep(state.params.seconds)  # noqa: ASYNC251 - this is what is tested
+    return state
+
+
+blocking = Workflow("blocking", state=Greedy, start=slow_blocking, routes={})
+
+
+@node
+async def swallow(state: Greedy) -> Greedy:
+    """Ignore every cancellation until the file is there."""
+    Path(state.params.trace).touch()  # noqa: ASYNC240 - a moment, in a test
+    while not Path(state.params.hold).exists():  # noqa: ASYNC240
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            continue
+    return state
+
+
+swallowing = Workflow("swallowing", state=Greedy, start=swallow, routes={})

@@ -1,0 +1,87 @@
+"""A run's secrets, kept out of what is recorded: wherever one appears, it reads “•••”."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from workflows.engine import Paused
+    from workflows.execution.records import StepRecord
+
+MASK: Final = "•••"
+MIN_CHARS: Final = 4  # a shorter secret is no secret: masked, it would garble all texts
+
+
+class Masker:
+    """Replaces the secrets of one run, as they are, in URLs and in JSON texts."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Take the values; those of fewer than MIN_CHARS characters are left as they are."""
+        values = {value for value in secrets if len(value) >= MIN_CHARS}
+        plain = values | {
+            form(value) for value in values for form in (quote, quote_plus)
+        }
+        self._plain = _longest_first(plain)
+        self._in_json = _longest_first({json.dumps(value)[1:-1] for value in plain})
+
+    def text(self, text: str) -> str:
+        """Return a text without the secrets."""
+        for secret in self._plain:
+            text = text.replace(secret, MASK)
+        return text
+
+    def json_text(self, text: str) -> str:
+        """Return a JSON text, in ASCII, without the secrets."""
+        for secret in self._in_json:
+            text = text.replace(secret, _MASK_IN_JSON)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value without the secrets."""
+        return json.loads(self.json_text(json.dumps(value)))
+
+    def record(self, record: StepRecord) -> None:
+        """Take the secrets out of everything that a record writes."""
+        if not self._plain:
+            return
+        _replace(self.text, record.stages, "error")
+        _replace(self.text, record.decisions, "reason")
+        _replace(self.json_text, record.decisions, "values")
+        _replace(self.json_text, record.checkpoints, "data")
+        _replace(self.json_text, record.items, "data")
+        _replace(self.text, record.logs, "message")
+        _replace(self.text, record.retries, "error")
+        _replace(self.text, [record], "error_message")
+        _replace(self.json_text, [record], "result")
+        ending = [record.ending] if record.ending else []
+        _replace(self.text, ending, "error_message")
+        _replace(self.text, ending, "traceback")
+
+    def pause(self, paused: Paused) -> None:
+        """Take the secrets out of what people are asked and shown."""
+        if not self._plain:
+            return
+        paused.question = self.text(paused.question)
+        paused.show = self.value(dict(paused.show))
+
+
+def _replace(change: Callable[[str], str], rows: Iterable[Any], name: str) -> None:
+    """Change one field of each row, where it has a value."""
+    for row in rows:
+        if value := getattr(row, name):
+            setattr(row, name, change(value))
+
+
+def _longest_first(secrets: Iterable[str]) -> list[str]:
+    return sorted(secrets, key=len, reverse=True)
+
+
+_MASK_IN_JSON: Final = json.dumps(MASK)[1:-1]
+
+# That of the run whose code is running, for the lines that it logs.
+OF_RUN: Final[ContextVar[Masker | None]] = ContextVar("masker", default=None)
