@@ -157,7 +157,15 @@ def asking(into: Any) -> Workflow[Any]:
         Annotated[str | None, BeforeValidator(lambda value: value and value.outcome)],
         object,
     ],
-    ids=str,
+    ids=[
+        "optional",
+        "any",
+        "union",
+        "base class",
+        "annotated",
+        "validated",
+        "object",
+    ],
 )
 def test_a_field_that_can_hold_the_answer_is_taken(into: Any) -> None:
     asking(into)
