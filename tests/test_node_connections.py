@@ -22,6 +22,7 @@ async def test_a_transaction_that_a_node_leaves_open_is_rolled_back_and_said(
         launched = await in_database(System(registry).execute, "left-open", {})
         run = await ended(launched.pk)
     assert run.status == "completed", run.error_message
+    assert run.result is not None
     assert (run.result["autocommit"], run.result["groups"]) == ([True, True], 0)
     assert caplog.text.count("left a transaction open") == 2
 
@@ -33,4 +34,5 @@ async def test_nodes_of_every_kind_may_ask_the_database() -> None:
         launched = await in_database(System(registry).execute, "every-kind", {})
         run = await ended(launched.pk)
     assert run.status == "completed", run.error_message
+    assert run.result is not None
     assert run.result["counts"] == [0] * 5
