@@ -15,7 +15,7 @@ from tests.crash.histories import wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.servers import free_port, running_server
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def greedy(home: Path, **settings: Any) -> Installation:
