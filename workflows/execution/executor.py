@@ -77,7 +77,9 @@ class Executor:
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
         whereabouts.RUN.set(str(run.pk))
-        recorder = Recorder(run, self._writer, draining=self._draining)
+        recorder = Recorder(
+            run, self._writer, draining=self._draining, workflows=self._registry
+        )
         try:
             await self._walk(run, recorder, cancellation)
         except Superseded as signal:

@@ -18,8 +18,9 @@ from django.utils import timezone
 
 from workflows.engine.errors import CheckpointNotFound, Superseded
 from workflows.engine.events import EventType
-from workflows.execution import pauses, whereabouts
+from workflows.execution import launching, pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.database import when_there
 from workflows.execution.decided import decision_of
 from workflows.execution.migrated import adopt
 from workflows.execution.records import (
@@ -34,7 +35,8 @@ from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
 from workflows.execution.tries import retry_of, told
 from workflows.history.chains import head_of, seal_record
-from workflows.models import Level, Outcome, StageStatus, Status
+from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
+from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -58,9 +60,12 @@ class Recorder:
         writer: Writer,
         *,
         draining: Callable[[], bool] = lambda: False,
+        workflows: Registry = registry,
     ) -> None:
         """Take the claimed run; call `restore` before the engine resumes it."""
         self.run = run
+        self._workflows = workflows  # that its nodes may start
+        self._child: Run | None = None  # that the next pause waits for
         self._draining = draining
         self._reply: Reply | None = None
         self._loop = asyncio.get_running_loop()
@@ -139,6 +144,16 @@ class Recorder:
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
         """Return the items of this step that finished in an earlier attempt."""
         return self._kept.get(sequence, {})
+
+    async def check_pause(self, pause: Paused) -> None:
+        """Make the child run that a node is about to wait for, without inserting it.
+
+        Raises what `launching.new_child` raises: the node fails with it.
+        """
+        if pause.kind == WaitKind.SUBWORKFLOW:
+            self._child = await when_there(
+                launching.new_child, self.run, pause, self._workflows
+            )
 
     async def settle(self) -> None:
         """Return once everything observed so far is durable.
@@ -287,8 +302,7 @@ class Recorder:
         record.wake_at = paused.until
         record.ending = Ending(Outcome.WAITING)
         self._close_stage(StageStatus.WAITING)
-        if companion := pauses.companion(self.run, paused):
-            record.companions.append(companion)
+        record.companions.append(pauses.companion(self.run, paused, self._child))
         await self._flush()
 
     async def release(self) -> None:
