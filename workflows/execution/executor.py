@@ -67,10 +67,15 @@ class Executor:
         writer: Writer,
         *,
         draining: Callable[[], bool],
+        on_wait: Callable[[], None] = lambda: None,
         workflows: Registry = registry,
     ) -> None:
-        """Take the writer that makes steps durable and where workflows are found."""
+        """Take the writer that makes steps durable and where workflows are found.
+
+        `on_wait` is called when a run has begun to wait for a moment.
+        """
         self._writer = writer
+        self._on_wait = on_wait
         self._draining = draining
         self._registry = workflows
 
@@ -117,6 +122,8 @@ class Executor:
             )
         except Paused as paused:
             await recorder.pause(paused)
+            if paused.until is not None:
+                self._on_wait()
         except ExecutionError as error:
             await _record_failure(run, recorder, error, cancellation)
         except (
@@ -161,6 +168,7 @@ class Executor:
             observer=recorder,
             checkpoints=recorder,
         )
+        recorder.step_limit = graph.config.max_iterations
         params = workflow.params_of(run.params)
         initial = workflow.factory(graph, runtime, params).stamped(run_id=str(run.pk))
         token = _token(run)

@@ -81,6 +81,7 @@ class Recorder:
         self._wake_at = run.wake_at  # of the pause that is being gone on from
         self._sequence = run.sequence
         self._chain = head_of(run.chain, run.pk)
+        self.step_limit = 0  # of one attempt; 0 = nobody asks
         self._ending = False
         self._log_number = 0
         self._record = self._new_record()
@@ -121,6 +122,21 @@ class Recorder:
             self._record.progressed = True
             self._waiting_node = self._record.waiting_node = ""
             self._wake_at = self._record.wake_at = None
+            self._count_steps()
+
+    def _count_steps(self) -> None:
+        """Log it when a run has taken as many steps as one attempt may, once more.
+
+        A wait ends an attempt, so that a loop that waits goes on beyond the limit.
+        """
+        limit, goes_on = self.step_limit, self.run.attempt > 1
+        if goes_on and limit and self._sequence % limit == 0:
+            text = (
+                f"This run has taken {self._sequence:,} steps in all. It may take at"
+                f" most {limit:,} in one attempt, and each wait, resume or"
+                " recovery begins another."
+            )
+            self.log(Level.WARNING, text)
 
     def load(self, run_id: str) -> State:
         """Return the restored state. Raises CheckpointNotFound."""
