@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointStore",
     "ChecksPauses",
     "KeepsItems",
+    "KeepsTries",
     "MemoryStore",
     "Settles",
     "stores",
@@ -58,6 +59,14 @@ class KeepsItems(Protocol):
 
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
         """Return the results kept for a step, by index."""
+
+
+@runtime_checkable
+class KeepsTries(Protocol):
+    """A store that knows of the tries an interrupted attempt made."""
+
+    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
+        """Return the tries of a step that failed, and the seconds until the next is due."""
 
 
 @runtime_checkable

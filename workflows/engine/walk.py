@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from .cancellation import Cancellation, Interruption
-from .checkpoints import ChecksPauses, KeepsItems, Settles
+from .checkpoints import ChecksPauses, KeepsItems, KeepsTries, Settles
 from .choice import choose
 from .context import Answer, Emit, NodeContext
 from .errors import (
@@ -62,10 +62,12 @@ class Walk:
         self._store = graph.checkpoints
         self._interval = graph.config.checkpoint.interval
         store: Any = self._store
-        settles, keeps, checks = _abilities(type(store))
-        self._settles: Settles | None = store if settles else None
-        self._checks: ChecksPauses | None = store if checks else None
-        self._keeps: KeepsItems | None = store if keeps and self._interval else None
+        able = _abilities(type(store))
+        self._settles: Settles | None = store if Settles in able else None
+        self._checks: ChecksPauses | None = store if ChecksPauses in able else None
+        self._tries: KeepsTries | None = store if KeepsTries in able else None
+        keeps = KeepsItems in able and self._interval
+        self._keeps: KeepsItems | None = store if keeps else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}
@@ -223,6 +225,9 @@ class Walk:
             place = (before.run_id, context.sequence)
             context.keep_item = functools.partial(self._keeps.keep_item, *place)
             context.kept_items = functools.partial(self._keeps.kept_items, *place)
+        if self._tries is not None:
+            made, wait = self._tries.kept_tries(before.run_id, context.sequence)
+            context.try_number, context.try_after = made + 1, wait
         return context
 
     def _stamped(self, after: S, before: S, context: NodeContext) -> S:
@@ -349,20 +354,17 @@ class Walk:
             self.emit(event, data)
 
 
-_ABILITIES: dict[type, tuple[bool, bool, bool]] = {}
+_ABILITIES: dict[type, frozenset[type]] = {}
 
 
-def _abilities(store: type) -> tuple[bool, bool, bool]:
-    """What a store can do beyond its protocol: settle, keep items, check pauses.
+def _abilities(store: type) -> frozenset[type]:
+    """What a store can do beyond its protocol.
 
     Remembered by type: to look through a protocol takes longer than a step.
     """
     if store not in _ABILITIES:
-        _ABILITIES[store] = (
-            issubclass(store, Settles),
-            issubclass(store, KeepsItems),
-            issubclass(store, ChecksPauses),
-        )
+        known = (Settles, KeepsItems, KeepsTries, ChecksPauses)
+        _ABILITIES[store] = frozenset(one for one in known if issubclass(store, one))
     return _ABILITIES[store]
 
 

@@ -30,6 +30,7 @@ from workflows.execution import checkpoints, pauses, queue, whereabouts, words
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
 from workflows.execution.recorder import Recorder
+from workflows.execution.tries import NO_TRIES, Tries, tries_of
 from workflows.models import StageItem, Status
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
@@ -57,6 +58,7 @@ class History:
     kept: dict[int, dict[int, Any]] | None = None
     reply: Reply | None = None
     waiting_since: Any = None
+    tries: Tries = NO_TRIES
 
 
 class Executor:
@@ -109,7 +111,7 @@ class Executor:
         """Read, build, walk, and record how it ended."""
         try:
             history = await self._read_history(run)
-            recorder.go_on(history.reply, history.waiting_since)
+            recorder.go_on(history.reply, history.waiting_since, history.tries)
             workflow = self._workflow_of(run)
             runtime = provide(
                 recorder.log,
@@ -215,6 +217,7 @@ def read_history(run: Run) -> History:
         kept=kept,
         reply=pauses.reply_to(run) if pausing else None,
         waiting_since=pauses.waiting_since(run) if pausing else None,
+        tries=tries_of(run),
     )
 
 

@@ -33,7 +33,7 @@ from workflows.execution.records import (
 )
 from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
-from workflows.execution.tries import retry_of, told
+from workflows.execution.tries import Tries, retry_of, told
 from workflows.history.chains import head_of, seal_record
 from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
 from workflows.registry import Registry, registry
@@ -73,6 +73,7 @@ class Recorder:
         self._encoder = Encoder()
         self._stored: State | None = None  # the last state given to save, or restored
         self._kept: dict[int, dict[int, Any]] = {}
+        self._tries = Tries()
         self._stage: StageRow | None = None
         self._stage_began = 0.0
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
@@ -94,9 +95,12 @@ class Recorder:
         self._stored, self._kept = state, kept
         self._encoder.before = state.data
 
-    def go_on(self, reply: Reply | None, waiting_since: dt.datetime | None) -> None:
-        """Take what ended the pause that this attempt goes on from, if it does."""
+    def go_on(
+        self, reply: Reply | None, waiting_since: dt.datetime | None, tries: Tries
+    ) -> None:
+        """Take what ended the pause that this attempt goes on from, and earlier tries."""
         self._reply, self._waiting_since = reply, waiting_since
+        self._tries = tries
 
     def migrate(self, workflow: Known) -> None:
         """Store the next state whole, as this workflow's: no change fits the old ones."""
@@ -161,6 +165,10 @@ class Recorder:
         """Return the items of this step that finished in an earlier attempt."""
         return self._kept.get(sequence, {})
 
+    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:  # noqa: ARG002
+        """Return the tries of this step that failed in an interrupted attempt."""
+        return self._tries.of(sequence)
+
     async def check_pause(self, pause: Paused) -> None:
         """Make the child run that a node is about to wait for, without inserting it.
 
@@ -208,6 +216,7 @@ class Recorder:
             data["iteration"],
             StageStatus.STARTED,
             self._waiting_since or timezone.now(),
+            tries=self._tries.of(data["sequence"])[0] + 1,
         )
         self._write_stage()
         whereabouts.NODE.set(data["node"])
