@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.working import ended, reaches, until, working
@@ -522,37 +521,6 @@ async def test_cancelling_a_parent_cancels_its_child(
         child = await ended(child.pk)
     assert child.status == "cancelled"
     assert (await in_database(Run.objects.get, pk=run.pk)).status == "cancelled"
-
-
-async def test_tries_go_on_counting_after_a_restart_and_begin_anew_after_a_resume(
-    registry: Registry, alice: User
-) -> None:
-    calls: list[str] = []
-
-    @node(retry=Retry(attempts=3, on=ValueError, wait=30, factor=1))
-    async def broken(state: Sum, runtime: Any) -> Sum:
-        calls.append(runtime.key)
-        raise ValueError("never")
-
-    run = await launch(registry, Workflow("broken", state=Sum, start=broken, routes={}))
-    for number in (1, 2):
-        tries = RetryRow.objects.filter(run=run, number=number)
-        async with working(registry):
-            await until(run.pk, lambda _, tries=tries: tries.exists())
-        assert len(calls) == number, "the wait before the next try goes on"
-        passed = timezone.now() - timedelta(seconds=30)
-        await in_database(lambda tries=tries, at=passed: tries.update(created_at=at))
-    async with working(registry):
-        run = await ended(run.pk)
-    assert (run.status, run.error_node, len(calls)) == ("failed", "broken", 3)
-    stage = (await rows(Stage.objects.filter(run=run).order_by("attempt")))[-1]
-    assert (stage.attempt, stage.tries) == (3, 3)
-    system = System(registry)
-    await in_database(system.resume, run.pk, by=alice, reason="once more")
-    first = RetryRow.objects.filter(run=run, attempt=4, number=1)
-    async with working(registry):
-        await until(run.pk, lambda _: first.exists())
-    assert len(calls) == 4
 
 
 async def test_retries_are_counted_and_told(registry: Registry) -> None:

@@ -103,8 +103,16 @@ async def rows(query: Any) -> list[Any]:
 
 
 async def child_of(run: Run) -> Run:
+    child: Run
     (child,) = await rows(Run.objects.filter(parent=run))
     return child
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    """Return the result of a run that must have one."""
+    assert run.result is not None, run.error_message
+    result: dict[str, Any] = run.result
+    return result
 
 
 # What a child run is ------------------------------------------------------------------
@@ -191,7 +199,7 @@ async def test_resuming_a_parent_resumes_the_children_that_failed(
     async with working(registry):
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
-    assert top.result["child"]["child"] == {"n": 1, "calls": 1, "child": None}
+    assert result_of(top)["child"]["child"] == {"n": 1, "calls": 1, "child": None}
     assert switch.calls == 1
     assert await child_of(top) == middle, "no second child was launched"
     assert await child_of(middle) == inner
@@ -334,7 +342,7 @@ async def test_a_child_that_ended_before_its_parent_waits_for_it_is_not_launched
     )
     async with working(registry):
         top = await ended(top.pk)
-    assert top.result["child"] == {"n": 5}
+    assert result_of(top)["child"] == {"n": 5}
     assert await child_of(top) == child
 
 

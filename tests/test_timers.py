@@ -1,18 +1,21 @@
-"""Waits end when they are due, and steps are counted over them as the docs say."""
+"""Waits end when they are due; steps and tries are counted over attempts as documented."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.factories import make_checkpoint, make_run
-from tests.working import ended, working
+from tests.working import ended, until, working
 from workflows.engine import (
     GraphConfig,
+    Retry,
     State,
     Workflow,
     approval,
@@ -24,7 +27,8 @@ from workflows.engine import (
 )
 from workflows.execution import queue
 from workflows.execution.database import in_database
-from workflows.models import Level, LogLine, Run, Status, WaitKind
+from workflows.models import Level, LogLine, Run, Stage, Status, WaitKind
+from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -179,3 +183,44 @@ async def test_an_approval_that_expires_ends_when_it_is_due() -> None:
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.result) == (Status.COMPLETED, {"answer": {"fine": False}})
+
+
+# Tries ----------------------------------------------------------------------------------
+
+
+async def test_tries_go_on_counting_after_a_restart_and_begin_anew_after_a_resume(
+    alice: User,
+) -> None:
+    calls: list[str] = []
+
+    @node(retry=Retry(attempts=3, on=ValueError, wait=30, factor=1))
+    async def broken(state: Count, runtime: Any) -> Count:
+        calls.append(runtime.key)
+        raise ValueError("never")
+
+    registry, run = await launched(
+        Workflow("broken", state=Count, start=broken, routes={})
+    )
+    for number in (1, 2):
+        tries = RetryRow.objects.filter(run=run, number=number)
+        async with working(registry):
+            await until(run.pk, partial(_exists, tries))
+        assert len(calls) == number, "the wait before the next try goes on"
+        passed = timezone.now() - timedelta(seconds=30)
+        await in_database(tries.update, created_at=passed)
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.error_node, len(calls)) == ("failed", "broken", 3)
+    stage = await in_database(Stage.objects.filter(run=run).latest, "attempt")
+    assert (stage.attempt, stage.tries) == (3, 3)
+    system = System(registry)
+    await in_database(system.resume, run.pk, by=alice, reason="once more")
+    first = RetryRow.objects.filter(run=run, attempt=4, number=1)
+    async with working(registry):
+        await until(run.pk, partial(_exists, first))
+    assert len(calls) == 4
+
+
+def _exists(query: Any, _run: Run) -> bool:
+    found: bool = query.exists()
+    return found

@@ -52,9 +52,9 @@ def _cancel_some(
     runs = list(rows.select_for_update().order_by("pk"))
     running = [run.pk for run in runs if run.status == Status.RUNNING]
     idle = [run.pk for run in runs if run.status != Status.RUNNING]
-    given = {"by_id": by.pk if by else None, "reason": reason}
-    Run.objects.filter(pk__in=running).request_cancel(**given)
-    Run.objects.filter(pk__in=idle).cancel(**given)
+    person = by.pk if by else None
+    Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
+    Run.objects.filter(pk__in=idle).cancel(by_id=person, reason=reason)
     Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
     audit.record_each(
         audit.entry(

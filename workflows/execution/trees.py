@@ -7,7 +7,7 @@ before there was a limit may be much deeper.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
@@ -71,7 +71,7 @@ def child_at(run: Run, sequence: int) -> Run | None:
     return children.order_by("-id").first()
 
 
-def _key(run_id: UUID) -> object:
+def _key(run_id: UUID) -> Any:
     return Run._meta.pk.get_db_prep_value(run_id, connection)  # noqa: SLF001 - likewise
 
 

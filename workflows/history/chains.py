@@ -101,13 +101,13 @@ def append_to_runs(deeds: Sequence[Intervention]) -> None:
 
     Call it in a transaction. Raises Run.DoesNotExist.
     """
-    ids = [deed.run_id for deed in deeds]
+    ids = [deed.run_id for deed in deeds if deed.run_id is not None]
     locked = Run.objects.select_for_update().filter(pk__in=ids).order_by("pk")
     runs = {run.pk: run for run in locked.only("deeds")}
     for deed in deeds:
-        run = runs.get(deed.run_id)
-        if run is None:
+        if deed.run_id is None or deed.run_id not in runs:
             raise Run.DoesNotExist(f"There is no run {deed.run_id} to append to.")
+        run = runs[deed.run_id]
         head = bytes(run.deeds) if run.deeds else seals.start(seals.deeds_of(run.pk))
         run.deeds = _sealed(deed, head)
     Run.objects.bulk_update(runs.values(), ["deeds"])
