@@ -175,6 +175,13 @@ class Installation(BaseSettings):
         description="Times a run may take its worker down with it and be taken up "
         "again; then it fails.",
     )
+    max_subworkflow_depth: int = Field(
+        50,
+        ge=1,
+        le=500,
+        description="Levels of runs that start one another, below the run that was "
+        "launched; deeper the node fails.",
+    )
     drain_seconds: float = Field(
         20,
         ge=0,

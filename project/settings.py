@@ -296,6 +296,7 @@ LEASE_SECONDS: Final = ENV.lease_seconds
 HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
 SWEEP_SECONDS: Final = ENV.sweep_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
+MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds
 METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
 METRICS_PORT: Final = ENV.metrics_port

@@ -33,8 +33,9 @@ from workflows.errors import (
     RunNotFound,
     WorkflowNotFound,
 )
-from workflows.execution.pauses import start_child
+from workflows.execution.launching import insert_child, new_child
 from workflows.models import DocumentUse, Run, Status, WorkflowRight
+from workflows.registry import registry
 from workflows.runtime.library import store_document
 from workflows.system import system
 
@@ -411,9 +412,13 @@ def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_firs
 
 def test_a_child_notes_its_documents_as_well() -> None:
     document = make_document()
-    paused = Paused("subworkflow", workflow=THEIRS, params={"d": str(document.pk)})
-    start_child(make_run(status=Status.WAITING, waiting_for="subworkflow"), paused)
-    assert document.uses.get().workflow_name == THEIRS
+    paused = Paused("subworkflow", workflow=OURS, params={"d": str(document.pk)})
+    paused.sequence = 1
+    parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
+    child = new_child(parent, paused, registry)
+    assert child is not None
+    insert_child(child)
+    assert document.uses.get().workflow_name == OURS
 
 
 def test_documents_of_runs_before_are_found_by_the_migration() -> None:

@@ -18,7 +18,7 @@ from workflows.history import chains
 from workflows.models import Intervention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from django.contrib.auth.models import AbstractBaseUser
     from django.db.models import Model
@@ -80,6 +80,11 @@ def record(run: Run, action: str, **facts: Any) -> Intervention:
     row = entry(run, action, **facts)
     chains.append(row)
     return row
+
+
+def record_each(entries: Iterable[Intervention]) -> None:
+    """Append entries of different runs, in the transaction that does what they say."""
+    chains.append_to_runs(list(entries))
 
 
 def record_removed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows import audit
-from workflows.errors import InvalidStatus
+from workflows.errors import InvalidStatus, StillNeeded
 from workflows.models import RemovedRun, Run
 
 if TYPE_CHECKING:
@@ -13,15 +13,33 @@ if TYPE_CHECKING:
 
 
 def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
-    """Delete an ended run; call it within a transaction. Raises InvalidStatus."""
+    """Delete an ended run; call it within a transaction.
+
+    Raises InvalidStatus, and StillNeeded while its parent may read how it ended: without
+    that, the parent would launch it once more.
+    """
     locked = Run.objects.select_for_update().filter(pk=run.pk)
     if not locked.exclude(pk__in=Run.objects.live()).exists():
         raise InvalidStatus(run, wanted="deleted; cancel it first")
+    parent = _waiting_parent(run)
+    if parent is not None:
+        raise StillNeeded(
+            f"Run {run.short_id} cannot be deleted yet: run {parent.short_id} has not read"
+            " how it ended."
+        )
     deed = audit.record(run, "delete", by=by, reason=reason)
     keep_what_is_left(run, by_name=deed.actor_name, reason=reason)
     run.stages.all().delete()
     run.decisions.all().delete()
     run.delete()
+
+
+def _waiting_parent(run: Run) -> Run | None:
+    """Return the parent that is under way and has yet to read how this run ended."""
+    if run.parent_id is None or run.parent_sequence is None:
+        return None
+    parents = Run.objects.live().select_for_update().filter(pk=run.parent_id)
+    return parents.filter(sequence=run.parent_sequence - 1).first()
 
 
 def keep_what_is_left(

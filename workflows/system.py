@@ -19,30 +19,25 @@ from workflows import (
     answering,
     audit,
     budgets,
+    cancelling,
     document_uses,
     labelling,
     noting,
-    profiles,
     removing,
+    resuming,
     saved_views,
-    secrets,
 )
-from workflows.engine import GraphShape
 from workflows.errors import (
     AlreadyAnswered,
-    FingerprintChanged,
     InvalidStatus,
     NotAllowed,
     PayloadRemoved,
     StillHeld,
 )
-from workflows.execution import live, queue, workers
+from workflows.execution import launching, live, queue, workers
 from workflows.models import (
-    CANCELLABLE,
-    RESUMABLE,
     Approval,
     ApprovalKind,
-    ApprovalStatus,
     Run,
     Status,
 )
@@ -86,20 +81,15 @@ class System(Questions):
         workflow = self.find_workflow(name, by=by)
         if by is not None:
             access.require(access.may_launch(by, name), "launch this workflow")
-        run = Run(
-            workflow_name=name,
-            params=check_params(workflow, params or {}, by=by),
-            graph=workflow.drawn,
-            fingerprint=workflow.fingerprint,
+        run = launching.new_run(
+            workflow,
+            check_params(workflow, params or {}, by=by),
+            profile=profile,
+            token=token,
             launched_by_id=by.pk if by else None,
             priority=priority,
             idempotency_key=idempotency_key,
-            secrets=secrets.encrypt({"token": token}) if token else None,
         )
-        run.profile_name, run.profile_stages = profiles.choose(
-            workflow, profile, run.pk
-        )
-        profiles.check_agents(workflow, run.profile_stages, run.params)
         deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
         document_uses.note(name, run.params)
         if not queue.enqueue(run, deed):
@@ -115,9 +105,10 @@ class System(Questions):
         Children that the run waits for are cancelled with it, whoever may operate those.
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
-        self._operable(run_id, by)
+        run = self._operable(run_id, by)
         audit.require_reason(reason, by=by)
-        return self._cancel(run_id, by=by, reason=reason)
+        cancelling.cancel(run, by=by, reason=reason)
+        return self.find_run(run_id)
 
     def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
         """Return a run that `by` may change. Raises RunNotFound, NotAllowed."""
@@ -125,28 +116,6 @@ class System(Questions):
         if by is not None:
             access.require(access.may_operate_run(by, run), "change this run")
         return run
-
-    def _cancel(
-        self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str
-    ) -> Run:
-        person = by.pk if by else None
-        with transaction.atomic():
-            run = self.find_run(run_id)
-            rows = Run.objects.filter(pk=run.pk)
-            if rows.cancel(by_id=person, reason=reason):
-                Approval.objects.filter(run=run).close(ApprovalStatus.WITHDRAWN)
-                after = Status.CANCELLED
-            elif rows.request_cancel(by_id=person, reason=reason):
-                live.cancel_on_commit(run.pk)
-                after = Status.RUNNING
-            else:
-                raise InvalidStatus(self.find_run(run_id), wanted="cancelled")
-            audit.record(run, "cancel", by=by, reason=reason, after=after)
-            live.changed_on_commit(run.pk)
-            for child in run.children.filter(status__in=CANCELLABLE):
-                if child.is_cancellable:
-                    self._cancel(child.pk, by=by, reason=reason)
-        return self.find_run(run_id)
 
     def resume(
         self,
@@ -158,27 +127,14 @@ class System(Questions):
     ) -> Run:
         """Queue a failed or cancelled run again, from its last checkpoint.
 
+        A child it failed or was cancelled with is resumed too, whoever may operate that,
+        or replaced where it cannot go on (`resuming.py`).
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
-        FingerprintChanged, ReasonMissing.
+        FingerprintChanged, PayloadRemoved, ReasonMissing.
         """
-        with transaction.atomic():
-            run = self._operable(run_id, by)
-            audit.require_reason(reason, by=by)
-            if run.status not in RESUMABLE:
-                raise InvalidStatus(run, wanted="resumed")
-            if run.payload_removed_at is not None:
-                raise PayloadRemoved
-            workflow = self.find_workflow(run.workflow_name)
-            if not workflow.accepts(run.fingerprint):
-                before = GraphShape.from_json(run.graph)
-                raise FingerprintChanged(run, workflow.differences(before))
-            kept = {"secrets": secrets.encrypt({"token": token})} if token else {}
-            whole = Run.objects.filter(pk=run.pk, payload_removed_at=None)
-            if not whole.resume(**kept):
-                raise InvalidStatus(self.find_run(run_id), wanted="resumed")
-            audit.record(run, "resume", by=by, reason=reason, after=Status.PENDING)
-            live.pending_on_commit()
-            live.changed_on_commit(run.pk)
+        run = self._operable(run_id, by)
+        audit.require_reason(reason, by=by)
+        resuming.resume(run, self._registry, by=by, reason=reason, token=token)
         return self.find_run(run_id)
 
     def run_again(
@@ -332,7 +288,7 @@ class System(Questions):
                 reason = f"{budgets.told(checked)}. {comment}"
                 self._go_on(approval, "raise budget", by, reason)
             else:
-                self._cancel(approval.run_id, by=by, reason=comment)
+                cancelling.cancel(approval.run, by=by, reason=comment)
         return self.find_run(run_id)
 
     def _go_on(

@@ -8,11 +8,11 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.traces import compare, defects, patterns, settings
-from tests.engine.traces.cases import OURS, RECORDED, Case, cases_in
+from tests.engine.traces.cases import RECORDED, Case, all_cases, cases_in
 from tests.engine.traces.replay import replay
 from tests.engine.traces.soundness import assert_sound
 
-CASES = [*cases_in(RECORDED), *cases_in(OURS)]
+CASES = all_cases(cases_in)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])

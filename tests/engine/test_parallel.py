@@ -92,7 +92,8 @@ async def test_no_more_items_run_at_once_than_there_are_workers() -> None:
         (ParallelConfig(), 100, 2, 4),  # 2 × CPUs
         (ParallelConfig(), 100, 32, 16),  # the cap
         (ParallelConfig(), 3, 32, 3),  # the items
-        (ParallelConfig(), 0, 2, 1),
+        (ParallelConfig(), 0, 2, 0),  # nobody works on nothing
+        (ParallelConfig(max_workers=9), 0, 2, 0),
         (ParallelConfig(worker_cap=2), 100, 32, 2),
     ],
 )

@@ -131,6 +131,25 @@ async def test_a_refused_resume_leaves_the_checkpoint_as_it_was() -> None:
     assert runs.store.load("r1").to_json() == stored.to_json()
 
 
+async def test_a_refused_resume_has_the_state_that_was_loaded() -> None:
+    runs = Runs()
+    graph = runs.branch(sets("a", 1), sets("b"), when=key("a").equals(2))
+    await fail(graph)
+    error = await refusal(graph)
+    assert error.state is not None
+    assert (error.state.data, error.state.checkpoint_node) == ({"a": 1}, "a")
+    no_entry = Runs(store=runs.store).graph
+    for step in (sets("a", 1), sets("b")):
+        no_entry.add_node(step.name, step)
+    no_entry.add_edge("a", "b")
+    no_entry.set_exit_point("b")
+    error = await refusal(no_entry)
+    assert error.code == "invalid_graph.no_entry"
+    assert error.state is not None
+    assert error.state.data == {"a": 1}
+    assert (await refusal(graph, "elsewhere")).state is None
+
+
 async def test_there_must_be_a_store_and_a_checkpoint() -> None:
     bare = Graph("g")
     assert (await refusal(bare)).code == "resume.disabled"

@@ -13,6 +13,7 @@ from workflows.engine import (
     Cancellation,
     DefinitionError,
     ExecutionError,
+    MemoryStore,
     NodeContext,
     NodeTimedOut,
     Paused,
@@ -332,3 +333,19 @@ async def test_a_run_cancelled_while_it_waited_is_not_tried_again() -> None:
         await graph.execute(start(), cancellation=cancellation)
     assert caught.value.is_cancelled
     assert flaky.runs == 1
+
+
+async def test_tries_of_an_interrupted_attempt_count_and_its_wait_goes_on() -> None:
+    class Interrupted(MemoryStore):
+        def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
+            return (2, 7.5) if (run_id, sequence) == ("r1", 2) else (0, 0.0)
+
+    runs = Runs(store=Interrupted())
+    first, flaky = Flaky("a", failures=0), Flaky("b", failures=9)
+    retry = Retry(attempts=4, wait=1, factor=1)
+    graph = runs.line(first.node(retry=retry), flaky.node(retry=retry))
+    with pytest.raises(ExecutionError, match="failure 2"):
+        await graph.execute(start())
+    assert flaky.runs == 2
+    assert runs.clock.slept == [7.5, 1]
+    assert [one["try"] for one in runs.listener.data("node.retry")] == [3]

@@ -26,5 +26,8 @@ Where we differ from the reference on purpose, the place says so. In short:
   on without that part (faults.py).
 - Of two cancels the second is told that it comes second (compare.py).
 - Only the outcome of a request is compared: it answers in JSON, we in pages. A run in
-  the wrong status is 409 with us, 400 with the reference (requests.py).
+  the wrong status is 409 with us, 400 with the reference (requests.py). Cases that
+  compare bodies are not applicable, and expected to fail (test_lifecycle.py).
+- A run that is put back into a status by force has no result while it goes on, as after
+  a resume; the reference's row keeps that of its last end (forced.py).
 """

@@ -215,6 +215,7 @@ def _assert_message(
     """There is an error or there is none; it tells what the author's node said."""
     assert (ours is None) is (wanted is None), where
     said = {op["message"] for op in operations(script.case) if op["op"] == "fail"}
+    said |= {script.case.get("factory_error", "")} - {""}
     for words in said:
         if wanted is not None and wanted.endswith(words):
             assert ours is not None

@@ -83,6 +83,16 @@ async def cancels_wherever_it_executes(_case: Case, script: Script) -> None:
     assert script.world.visits == {"a": 1, "b": 1}
 
 
+async def cancels_what_is_pending(_case: Case, script: Script) -> None:
+    """At once, without starting it: no attempt, no stage, no node more than before."""
+    (wait,), (cancel,) = of(script, "wait"), of(script, "cancel")
+    assert (cancel.error, cancel.before.status) == (None, "pending")
+    assert cancel.after.status == "cancelled"
+    assert cancel.after.stages == wait.after.stages
+    assert cancel.after.attempts == wait.after.attempts
+    assert script.world.visits == {"a": 1, "b": 1, "c": 1}
+
+
 async def stops_an_orphan(_case: Case, script: Script) -> None:
     """Its lease ends, then it is cancelled by whoever looks, and can be resumed."""
     (cancel,), (resume,) = of(script, "cancel"), of(script, "resume")
@@ -182,6 +192,7 @@ async def sorts_by_what_it_knows(case: Case, script: Script) -> None:
 
 BY_ID: dict[str, Handler] = {
     "l15_cancel_other_process": cancels_wherever_it_executes,
+    "l16_cancel_pending": cancels_what_is_pending,
     "l17_cancel_orphan": stops_an_orphan,
     "l23_resume_fails_again": keeps_each_attempt,
     "l25_resume_async_view": shows_no_end_while_it_goes_on,

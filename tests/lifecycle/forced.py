@@ -16,10 +16,13 @@ GONE = "a process that is gone"
 def force_status(run_id: UUID, status: str) -> None:
     """Write a status, with the columns that our constraints want to go with it.
 
-    A running run has a lease: that of a process that does not renew it any more.
+    A running run has a lease: that of a process that does not renew it any more. One that
+    has not ended has no result.
     """
     now = timezone.now()
     changes: dict[str, Any] = {"status": status, "lease_expires_at": None}
+    if status not in ENDED:
+        changes["result"] = None
     changes["completed_at"] = now if status in ENDED else None
     if status == Status.RUNNING:
         changes |= {"worker": GONE, "lease_expires_at": now + dt.timedelta(hours=1)}

@@ -20,6 +20,10 @@ StopRun = Callable[[str], None]
 Hold = Callable[[str], Awaitable[None]]
 
 
+class FactoryFailed(Exception):
+    """What the case says the workflow's factory fails with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the nodes of a case have to do with beside their state."""
@@ -49,11 +53,16 @@ class Stop(Cancellation):
 
 
 def factory_of(case: Case, around: Surroundings) -> Factory:
-    """The factory: it builds the graph, then sets every param in alphabetical order."""
+    """The factory: it builds the graph, then sets every param in alphabetical order.
+
+    Where the case says so it fails instead, once the graph is built.
+    """
 
     def factory(graph: Graph, _runtime: object, params: Mapping[str, Any]) -> State:
         for call in case["build"]:
             _call(graph, call, around)
+        if "factory_error" in case:
+            raise FactoryFailed(case["factory_error"])
         state = State()
         for name in sorted(params):
             state = state.set(name, params[name])

@@ -15,6 +15,7 @@ from tests.engine.traces.ops import World
 from tests.engine.traces.replay import plain
 from tests.lifecycle.cases import Case
 from tests.lifecycle.graphs import (
+    FactoryFailed,
     Surroundings,
     factory_of,
     never_held,
@@ -204,16 +205,16 @@ async def walk(case: Case, script: Script, attempts: int) -> Walked:
         config = GraphConfig("walk", checkpoint=CheckpointConfig("memory", 1, True))
         graph = Graph("walk", config, NoOpObserver(), store)
         params = executed.action.get("params") or {}
-        state = factory_of(case, around)(graph, None, params).stamped(run_id="r")
         secrets = {"token": token} if (token := tokens.get(attempt)) else {}
         try:
+            state = factory_of(case, around)(graph, None, params).stamped(run_id="r")
             if store.list():
                 state = await graph.resume("r", secrets=secrets)
             else:
                 for name, value in secrets.items():
                     state = state.set_secret(name, value)
                 state = await graph.execute(state)
-        except (ExecutionError, DefinitionError, ResumeRefused):
+        except (ExecutionError, DefinitionError, ResumeRefused, FactoryFailed):
             continue
         walked.completed, walked.data = True, plain(state.data)
     walked.visits = dict(world.visits)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import builtins
 import threading
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .errors import CheckpointNotFound
 from .frozen import Json, freeze
 from .names import Names
 from .state import State
 
+if TYPE_CHECKING:
+    from .errors import Paused
+
 __all__ = [
     "CheckpointNotFound",
     "CheckpointStore",
+    "ChecksPauses",
     "KeepsItems",
+    "KeepsTries",
     "MemoryStore",
     "Settles",
     "stores",
@@ -54,6 +59,22 @@ class KeepsItems(Protocol):
 
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
         """Return the results kept for a step, by index."""
+
+
+@runtime_checkable
+class KeepsTries(Protocol):
+    """A store that knows of the tries an interrupted attempt made."""
+
+    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
+        """Return the tries of a step that failed, and the seconds until the next is due."""
+
+
+@runtime_checkable
+class ChecksPauses(Protocol):
+    """A store that knows what a run may wait for."""
+
+    async def check_pause(self, pause: Paused) -> None:
+        """Return if the run may wait for this. Raises what the node then fails with."""
 
 
 class MemoryStore:

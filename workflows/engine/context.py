@@ -74,6 +74,7 @@ class NodeContext:
     cancellation: Cancellation
     clock: Clock
     try_number: int = 1
+    try_after: float = 0.0  # seconds that an interrupted attempt had yet to wait for it
     answer: Answer | None = None
     emit: Emit | None = None  # None: no one listens
     keep_item: KeepItem | None = None  # None: the store keeps no items
@@ -95,7 +96,7 @@ class NodeContext:
 
     def for_try(self, number: int) -> NodeContext:
         """The same place, another try."""
-        return replace(self, try_number=number, abandoned=False)
+        return replace(self, try_number=number, try_after=0.0, abandoned=False)
 
     def for_item(self, index: int, cancellation: Cancellation) -> NodeContext:
         """The place of one item of a parallel node; it has nothing to answer or keep."""
@@ -104,6 +105,7 @@ class NodeContext:
             item=index,
             cancellation=cancellation,
             try_number=1,
+            try_after=0.0,
             answer=None,
             keep_item=None,
             kept_items=_nothing_kept,

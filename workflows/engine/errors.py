@@ -128,10 +128,18 @@ class ExecutionError(RunError):
 class ResumeRefused(RunError):
     """The run cannot be resumed."""
 
-    def __init__(self, code: str, run_id: str = "", *, node: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        run_id: str = "",
+        *,
+        node: str = "",
+        state: State | None = None,
+    ) -> None:
         self.code = code
         self.run_id = run_id
         self.node = node
+        self.state = state  # the stored one, once it was loaded
         at = f" at “{node}”" if node else ""
         super().__init__(
             f"Run {run_id} cannot be resumed{at}: {CODES.get(code, code)}."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .checkpoints import CheckpointNotFound
 from .choice import choose
 from .context import Answer
-from .errors import PredicateFailed, ResumeRefused
+from .errors import DefinitionError, PredicateFailed, ResumeRefused
 from .events import EventType
 from .state import State
 
@@ -32,6 +32,7 @@ async def resume(walk: Walk, run_id: str, state_type: type[S], how: How) -> S:
     """The state at the exit, walked to from the last checkpoint of a run.
 
     1. No store, no checkpoint, or one that does not fit: ResumeRefused, and nothing changes.
+       Once the checkpoint is loaded, each refusal has its state.
     2. A checkpoint at an exit: the run had finished; its state, and nothing runs.
     3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
     4. `enter`: no edge is evaluated; that node runs at once and finds `answer`.
@@ -42,16 +43,23 @@ async def resume(walk: Walk, run_id: str, state_type: type[S], how: How) -> S:
     walk.tell(EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id)
     if walk.graph.is_exit(state.checkpoint_node):
         return state
-    node = (
-        _next(walk, state) if how.enter is None else _entered(walk, run_id, how.enter)
-    )
+    node = _next(walk, state) if how.enter is None else _entered(walk, state, how.enter)
     walk.tell(
         EventType.CHECKPOINT_RESUME,
         checkpoint_node=state.checkpoint_node,
         resume_node=node,
         run_id=run_id,
     )
+    _must_be_valid(walk, state)
     return await walk.go_on(node, state, how.answer)
+
+
+def _must_be_valid(walk: Walk, state: State) -> None:
+    """Raises ResumeRefused, with the state, for a graph that nobody could walk."""
+    try:
+        walk.graph.validate()
+    except DefinitionError as error:
+        raise ResumeRefused(error.code, state.run_id, state=state) from error
 
 
 def _load(walk: Walk, run_id: str, state_type: type[S]) -> S:
@@ -90,19 +98,23 @@ def _next(walk: Walk, state: State) -> str:
         return walk.graph.entry
     edges = walk.graph.edges_from(node)
     if not edges:
-        raise ResumeRefused("resume.dead_end", state.run_id, node=node)
+        raise ResumeRefused("resume.dead_end", state.run_id, node=node, state=state)
     try:
         edge = choose(edges, state, walk.emit)
     except PredicateFailed as error:
         raise ResumeRefused(
-            "resume.predicate_failed", state.run_id, node=node
+            "resume.predicate_failed", state.run_id, node=node, state=state
         ) from error
     if edge is None:
-        raise ResumeRefused("resume.no_transition", state.run_id, node=node)
+        raise ResumeRefused(
+            "resume.no_transition", state.run_id, node=node, state=state
+        )
     return edge.target
 
 
-def _entered(walk: Walk, run_id: str, enter: str) -> str:
+def _entered(walk: Walk, state: State, enter: str) -> str:
     if enter not in walk.graph.nodes:
-        raise ResumeRefused("resume.unknown_node", run_id, node=enter)
+        raise ResumeRefused(
+            "resume.unknown_node", state.run_id, node=enter, state=state
+        )
     return enter

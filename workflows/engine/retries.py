@@ -74,8 +74,13 @@ def _is_error(kind: object) -> bool:
 async def run_with_tries(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
-    """What the node returns, at the latest after its last try. Raises that try's error."""
+    """What the node returns, at the latest after its last try. Raises that try's error.
+
+    The tries of an attempt that was interrupted count: the first one here follows them.
+    """
     retry = node.retry
+    if context.try_after:
+        await _sleep(context.try_after, context)
     if retry is None:
         return await _one_try(node, value, runtime, context)
     while True:
@@ -131,5 +136,10 @@ async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
         }
         | ({} if context.item is None else {"item_index": context.item}),
     )
+    await _sleep(seconds, context)
+
+
+async def _sleep(seconds: float, context: NodeContext) -> None:
+    """Wait. Raises the cancellation when one came meanwhile."""
     await context.clock.sleep(seconds)
     context.cancellation.raise_if_cancelled()

@@ -30,6 +30,7 @@ Status: TypeAlias = Literal["completed", "failed", "cancelled", "waiting"]
 
 RUN_ID = "run-in-memory"
 MAX_PAUSES = 1_000  # more of them are a circle
+MAX_DEPTH = 50  # of runs that start one another, as a server's default is
 
 
 class ManualClock:
@@ -186,8 +187,9 @@ async def run_in_memory_async(
 
 
 class _Run(Generic[S]):
-    def __init__(self, workflow: Workflow[S], options: Options) -> None:
+    def __init__(self, workflow: Workflow[S], options: Options, depth: int = 0) -> None:
         self.workflow = workflow
+        self.depth = depth  # of runs above this one
         self.options = options
         self.clock = options.get("clock") or ManualClock()
         self.recorder = _Recorder()
@@ -262,9 +264,15 @@ class _Run(Generic[S]):
         return None
 
     async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
-        outcome = await _Run(workflow, {**self.options, "clock": self.clock}).outcome(
-            pause.params
-        )
+        if self.depth >= MAX_DEPTH:
+            return Answer(
+                error=f"it was not started: this run is {MAX_DEPTH} levels below the run"
+                " that was launched, and deeper it may not go. Look for a workflow that"
+                " starts itself"
+            )
+        options: Options = {**self.options, "clock": self.clock}
+        child = _Run(workflow, options, self.depth + 1)
+        outcome = await child.outcome(pause.params)
         if outcome.status == "completed":
             return Answer(outcome.state.data, at=self.clock.now())
         return Answer(error=str(outcome.error or f"it is {outcome.status}"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from .cancellation import Cancellation, Interruption
-from .checkpoints import KeepsItems, Settles
+from .checkpoints import ChecksPauses, KeepsItems, KeepsTries, Settles
 from .choice import choose
 from .containment import call_contained
 from .context import Answer, Emit, NodeContext
@@ -63,9 +63,12 @@ class Walk:
         self._store = graph.checkpoints
         self._interval = graph.config.checkpoint.interval
         store: Any = self._store
-        settles, keeps = _abilities(type(store))
-        self._settles: Settles | None = store if settles else None
-        self._keeps: KeepsItems | None = store if keeps and self._interval else None
+        able = _abilities(type(store))
+        self._settles: Settles | None = store if Settles in able else None
+        self._checks: ChecksPauses | None = store if ChecksPauses in able else None
+        self._tries: KeepsTries | None = store if KeepsTries in able else None
+        keeps = KeepsItems in able and self._interval
+        self._keeps: KeepsItems | None = store if keeps else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}
@@ -154,8 +157,7 @@ class Walk:
         if self._settles is not None:
             await self._settle(name, before)
         try:
-            after = await self._run(self.graph.nodes[name], before, context)
-            after = call_contained(functools.partial(_checked, after, before))
+            after = await self._outcome(name, before, context)
         except Paused as pause:
             await self._pause(pause, context, before)
             raise
@@ -169,6 +171,17 @@ class Walk:
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
         return self._stamped(after, before, context)
+
+    async def _outcome(self, name: str, before: S, context: NodeContext) -> S:
+        """What the node returns, or its pause, if the run may wait for that."""
+        try:
+            after = await self._run(self.graph.nodes[name], before, context)
+        except Paused as pause:
+            pause.node, pause.sequence = context.node, context.sequence
+            if self._checks is not None:
+                await self._checks.check_pause(pause)
+            raise
+        return call_contained(functools.partial(_checked, after, before))
 
     async def _run(self, node: Node[S, S], before: S, context: NodeContext) -> S:
         """What the node returns. Raises what it raises, and why it was stopped."""
@@ -215,6 +228,9 @@ class Walk:
             place = (before.run_id, context.sequence)
             context.keep_item = functools.partial(self._keeps.keep_item, *place)
             context.kept_items = functools.partial(self._keeps.kept_items, *place)
+        if self._tries is not None:
+            made, wait = self._tries.kept_tries(before.run_id, context.sequence)
+            context.try_number, context.try_after = made + 1, wait
         return context
 
     def _stamped(self, after: S, before: S, context: NodeContext) -> S:
@@ -265,7 +281,6 @@ class Walk:
         """Leave the run as it was before the node, so that an answer finds it there."""
         if self._interval and self._saved != before.sequence:
             self._save(context.node, before)
-        pause.node, pause.sequence = context.node, context.sequence
         pause.state = before.clone()
         self._tell_node(
             EventType.GRAPH_PAUSE, context, kind=pause.kind, question=pause.question
@@ -342,16 +357,17 @@ class Walk:
             self.emit(event, data)
 
 
-_ABILITIES: dict[type, tuple[bool, bool]] = {}
+_ABILITIES: dict[type, frozenset[type]] = {}
 
 
-def _abilities(store: type) -> tuple[bool, bool]:
-    """What a store can do beyond its protocol: settle, keep items.
+def _abilities(store: type) -> frozenset[type]:
+    """What a store can do beyond its protocol.
 
     Remembered by type: to look through a protocol takes longer than a step.
     """
     if store not in _ABILITIES:
-        _ABILITIES[store] = issubclass(store, Settles), issubclass(store, KeepsItems)
+        known = (Settles, KeepsItems, KeepsTries, ChecksPauses)
+        _ABILITIES[store] = frozenset(one for one in known if issubclass(store, one))
     return _ABILITIES[store]
 
 

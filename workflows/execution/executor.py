@@ -45,6 +45,7 @@ from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
 from workflows.execution.masking import Masker
 from workflows.execution.recorder import Recorder
+from workflows.execution.tries import NO_TRIES, Tries, tries_of
 from workflows.models import Level, StageItem, Status
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
@@ -74,6 +75,7 @@ class History:
     kept: dict[int, dict[int, Any]] | None = None
     reply: Reply | None = None
     waiting_since: Any = None
+    tries: Tries = NO_TRIES
 
 
 class Executor:
@@ -84,10 +86,15 @@ class Executor:
         writer: Writer,
         *,
         draining: Callable[[], bool],
+        on_wait: Callable[[], None] = lambda: None,
         workflows: Registry = registry,
     ) -> None:
-        """Take the writer that makes steps durable and where workflows are found."""
+        """Take the writer that makes steps durable and where workflows are found.
+
+        `on_wait` is called when a run has begun to wait for a moment.
+        """
         self._writer = writer
+        self._on_wait = on_wait
         self._draining = draining
         self._registry = workflows
         self._recorders: dict[UUID, Recorder] = {}  # of the runs under way
@@ -100,7 +107,11 @@ class Executor:
         whereabouts.RUN.set(str(run.pk))
         thread = node_connections.RunThread()
         recorder = Recorder(
-            run, self._writer, draining=self._draining, after_node=thread.after_node
+            run,
+            self._writer,
+            draining=self._draining,
+            after_node=thread.after_node,
+            workflows=self._registry,
         )
         self._recorders[run.pk] = recorder
         try:
@@ -162,7 +173,7 @@ class Executor:
             recorder.masker = Masker(secrets.decrypt(run.secrets).values())
             masking.OF_RUN.set(recorder.masker)
             history = await self._read_history(run)
-            recorder.go_on(history.reply, history.waiting_since)
+            recorder.go_on(history.reply, history.waiting_since, history.tries)
             workflow = self._workflow_of(run)
             runtime = provide(
                 recorder.log,
@@ -175,6 +186,8 @@ class Executor:
             )
         except Paused as paused:
             await recorder.pause(paused)
+            if paused.until is not None:
+                self._on_wait()
         except ExecutionError as error:
             await _record_failure(run, recorder, error, cancellation)
         except (
@@ -221,6 +234,7 @@ class Executor:
             observer=recorder,
             checkpoints=recorder,
         )
+        recorder.step_limit = graph.config.max_iterations
         initial = call_contained(partial(_initial, workflow, graph, runtime, run))
         token = _token(run)
         if token:
@@ -281,6 +295,7 @@ def read_history(run: Run) -> History:
         kept=kept,
         reply=pauses.reply_to(run) if pausing else None,
         waiting_since=pauses.waiting_since(run) if pausing else None,
+        tries=tries_of(run),
     )
 
 

@@ -180,9 +180,9 @@ def lists_changed_on_commit() -> None:
     _on_commit(lambda: announcer().committed({}))
 
 
-def changed_on_commit(run_id: UUID) -> None:
-    """Tell the pages of this run, and the lists, to look again."""
-    _on_commit(lambda: announcer().committed({run_id: None}))
+def changed_on_commit(*run_ids: UUID) -> None:
+    """Tell the pages of these runs, and the lists, to look again."""
+    _on_commit(lambda: announcer().committed(dict.fromkeys(run_ids)))
 
 
 def cancel_on_commit(run_id: UUID) -> None:

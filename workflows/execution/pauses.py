@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workflows import document_uses
 from workflows.budgets import BudgetReached
 from workflows.engine import Answer
-from workflows.execution import clock
-from workflows.history import chains
+from workflows.execution import clock, launching, trees
 from workflows.models import (
     Approval,
     ApprovalKind,
@@ -28,13 +26,24 @@ if TYPE_CHECKING:
     from workflows.engine import Paused
 
 
-def companion(run: Run, paused: Paused) -> Callable[[], None] | None:
-    """Return what writes the rows beside a pause, in the transaction of its record."""
-    if paused.kind == WaitKind.APPROVAL:
-        return lambda: ask(run, paused)
-    if paused.kind == WaitKind.SUBWORKFLOW:
-        return lambda: start_child(run, paused)
-    return None
+def companion(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]:
+    """Return what writes the rows beside a pause, in the transaction of its record.
+
+    A run whose cancel was asked for meanwhile waits for nothing: it goes back to the
+    queue, and whoever claims it stops it. A child is found by the worker that wrote it,
+    which looks at the queue whenever a run leaves it.
+    """
+
+    def write() -> None:
+        mine = Run.objects.filter(pk=run.pk)
+        if mine.exclude(cancel_requested_at=None).wake():
+            return
+        if paused.kind == WaitKind.APPROVAL:
+            ask(run, paused)
+        elif child is not None:
+            launching.insert_child(child)
+
+    return write
 
 
 def ask(run: Run, paused: Paused) -> None:
@@ -60,23 +69,6 @@ def ask(run: Run, paused: Paused) -> None:
             "comment": "",
         },
     )
-
-
-def start_child(run: Run, paused: Paused) -> None:
-    """Queue the child run that this step waits for, once."""
-    if Run.objects.filter(parent=run, parent_sequence=paused.sequence).live().exists():
-        return
-    child = Run(
-        workflow_name=paused.workflow,
-        params=dict(paused.params or {}),
-        launched_by_id=run.launched_by_id,
-        parent=run,
-        parent_sequence=paused.sequence,
-        priority=run.priority,
-    )
-    chains.begin(child)
-    child.save(force_insert=True)
-    document_uses.note(paused.workflow, paused.params or {})
 
 
 def waiting_since(run: Run) -> dt.datetime | None:
@@ -108,8 +100,7 @@ def reply_to(run: Run) -> Reply | None:
     approval = Approval.objects.filter(run=run, sequence=step).first()
     if approval is not None:
         return _answered(approval)
-    children = Run.objects.filter(parent=run, parent_sequence=step)
-    child = children.order_by("-id").first()
+    child = trees.child_at(run, step)
     if child is not None:
         return Reply(_outcome_of(child)) if child.is_ended else None
     if run.wake_at is not None and run.wake_at <= clock.now():

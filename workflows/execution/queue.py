@@ -95,6 +95,19 @@ def sweep(
     return changed
 
 
+def wake_due() -> float | None:
+    """Wake the runs whose time has come; return the seconds until the next is due.
+
+    None when none waits for a moment. The time is the database's.
+    """
+    for run_id in _wake_due(clock.now()):
+        live.changed_on_commit(run_id)
+        live.pending_on_commit()
+    waiting = Run.objects.filter(status=Status.WAITING, wake_at__isnull=False)
+    due = waiting.order_by("wake_at").values_list("wake_at", flat=True).first()
+    return None if due is None else (due - clock.now()).total_seconds()
+
+
 def _recover_lost(
     now: dt.datetime, lost: Callable[[Iterable[Run]], Iterable[Run]]
 ) -> Iterable[UUID]:

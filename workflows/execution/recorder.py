@@ -20,8 +20,9 @@ from django.utils import timezone
 
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
 from workflows.engine.events import EventType
-from workflows.execution import pauses, whereabouts
+from workflows.execution import launching, pauses, whereabouts
 from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.database import when_there
 from workflows.execution.decided import decision_of
 from workflows.execution.masking import Masker
 from workflows.execution.migrated import adopt
@@ -36,9 +37,10 @@ from workflows.execution.records import (
 from workflows.execution.sender import Drained, Sender, Standing
 from workflows.execution.texts import clean
 from workflows.execution.thread_waits import ALL, ThreadWaits
-from workflows.execution.tries import retry_of, told
+from workflows.execution.tries import Tries, retry_of, told
 from workflows.history.chains import head_of, seal_record
-from workflows.models import Level, Outcome, StageStatus, Status
+from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
+from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -67,6 +69,7 @@ class Recorder:
         *,
         draining: Callable[[], bool] = lambda: False,
         after_node: Callable[[], None] = lambda: None,
+        workflows: Registry = registry,
     ) -> None:
         """Take the claimed run; call `restore` before the engine resumes it.
 
@@ -75,6 +78,8 @@ class Recorder:
         self.run = run
         self.masker = Masker(())  # of the run's secrets, once they are known
         self._after_node = after_node
+        self._workflows = workflows  # that its nodes may start
+        self._child: Run | None = None  # that the next pause waits for
         self._draining = draining
         self._reply: Reply | None = None
         self._loop = asyncio.get_running_loop()
@@ -82,15 +87,17 @@ class Recorder:
         self._encoder = Encoder()
         self._stored: State | None = None  # the last state given to save, or restored
         self._kept: dict[int, dict[int, Any]] = {}
+        self._tries = Tries()
         self._stage: StageRow | None = None
         self._stage_began = 0.0
         self._waits = ThreadWaits()
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
         self._migrated_to: Known | None = None
-        self._waiting_node = run.waiting_node
-        self._wake_at = run.wake_at  # of the pause that is being gone on from
+        # of the pause that this attempt continues from
+        self._waiting_node, self._wake_at = run.waiting_node, run.wake_at
         self._sequence = run.sequence
         self._chain = head_of(run.chain, run.pk)
+        self.step_limit = 0  # of one attempt; 0 = nobody asks
         self._ending = False
         self._is_over = False  # its last record was given: nothing is written any more
         self._notes: deque[tuple[int, Callable[[], str]]] = deque()
@@ -106,9 +113,12 @@ class Recorder:
         self._stored, self._kept = state, kept
         self._encoder.before = state.data
 
-    def go_on(self, reply: Reply | None, waiting_since: dt.datetime | None) -> None:
-        """Take what ended the pause that this attempt goes on from, if it does."""
+    def go_on(
+        self, reply: Reply | None, waiting_since: dt.datetime | None, tries: Tries
+    ) -> None:
+        """Take what ended the pause that this attempt goes on from, and earlier tries."""
         self._reply, self._waiting_since = reply, waiting_since
+        self._tries = tries
 
     def migrate(self, workflow: Known) -> None:
         """Store the next state whole, as this workflow's: no change fits the old ones."""
@@ -134,6 +144,21 @@ class Recorder:
             self._record.progressed = self._has_progressed = True
             self._waiting_node = self._record.waiting_node = ""
             self._wake_at = self._record.wake_at = None
+            self._count_steps()
+
+    def _count_steps(self) -> None:
+        """Log it when a run has taken as many steps as one attempt may, once more.
+
+        A wait ends an attempt, so that a loop that waits goes on beyond the limit.
+        """
+        limit, goes_on = self.step_limit, self.run.attempt > 1
+        if goes_on and limit and self._sequence % limit == 0:
+            text = (
+                f"This run has taken {self._sequence:,} steps in all. It may take at"
+                f" most {limit:,} in one attempt, and each wait, resume or"
+                " recovery begins another."
+            )
+            self.log(Level.WARNING, text)
 
     def load(self, run_id: str) -> State:
         """Return the restored state. Raises CheckpointNotFound."""
@@ -157,6 +182,20 @@ class Recorder:
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
         """Return the items of this step that finished in an earlier attempt."""
         return self._kept.get(sequence, {})
+
+    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:  # noqa: ARG002
+        """Return the tries of this step that failed in an interrupted attempt."""
+        return self._tries.of(sequence)
+
+    async def check_pause(self, pause: Paused) -> None:
+        """Make the child run that a node is about to wait for, without inserting it.
+
+        Raises what `launching.new_child` raises: the node fails with it.
+        """
+        if pause.kind == WaitKind.SUBWORKFLOW:
+            self._child = await when_there(
+                launching.new_child, self.run, pause, self._workflows
+            )
 
     async def settle(self) -> None:
         """Return once everything observed so far is durable.
@@ -195,6 +234,7 @@ class Recorder:
             data["iteration"],
             StageStatus.STARTED,
             self._waiting_since or timezone.now(),
+            tries=self._tries.of(data["sequence"])[0] + 1,
         )
         self._waits = ThreadWaits()
         self._write_stage()
@@ -348,8 +388,7 @@ class Recorder:
         record.wake_at = paused.until
         record.ending = Ending(Outcome.WAITING)
         self._close_stage(StageStatus.WAITING)
-        if companion := pauses.companion(self.run, paused):
-            record.companions.append(companion)
+        record.companions.append(pauses.companion(self.run, paused, self._child))
         await self._flush()
 
     async def release(self, *, requested: bool = True) -> None:

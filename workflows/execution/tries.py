@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
 from workflows.execution.records import RetryRow
 from workflows.execution.texts import clean
+from workflows.models import Intervention, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from workflows.models import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The tries of a step that failed in earlier attempts, and when the next is due."""
+
+    sequence: int = 0
+    made: int = 0
+    wait_seconds: float = 0.0
+
+    def of(self, sequence: int) -> tuple[int, float]:
+        """Return how many a step has behind it, and the seconds until its next."""
+        if sequence != self.sequence:
+            return 0, 0.0
+        return self.made, self.wait_seconds
+
+
+NO_TRIES: Final = Tries()
+
+
+def tries_of(run: Run) -> Tries:
+    """Return the tries of the step that is next, from attempts that did not finish it.
+
+    After a resume the count begins again: whoever resumes wants all of them.
+    """
+    sequence = run.sequence + 1
+    rows = Retry.objects.filter(
+        run=run, sequence=sequence, attempt__lt=run.attempt
+    ).order_by("-attempt", "-number")
+    last = rows.first()
+    if last is None:
+        return NO_TRIES
+    resumes = Intervention.objects.filter(
+        run=run.pk, action="resume", created_at__gte=last.created_at
+    )
+    if resumes.exists():
+        return NO_TRIES
+    spent = (timezone.now() - last.created_at).total_seconds()
+    left = min(max(last.wait_seconds - spent, 0.0), last.wait_seconds)
+    return Tries(sequence, last.number, left)
 
 
 def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:

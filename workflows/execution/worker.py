@@ -58,6 +58,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.2  # before trying again what failed; doubled up to the last
 LAST_PAUSE_SECONDS = 5.0
+FIRST_WAKE_SECONDS = 0.01  # at least, between two looks for what is due
 REJOIN_SECONDS = 15.0  # of silence, after which a channel layer may have been emptied
 RELEASE_SECONDS = 5.0  # for giving runs back at the end, when the database is away
 
@@ -91,6 +92,7 @@ class Worker:
         self._held: dict[UUID, Held] = {}
         self._known = asyncio.Event()
         self._look = asyncio.Event()
+        self._waits = asyncio.Event()  # a run of ours began to wait for a moment
         self._claiming = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -105,7 +107,10 @@ class Worker:
         self._writer = Writer(loop, self._announcer.committed)
         self._writer.start()
         self._executor = Executor(
-            self._writer, draining=lambda: self.draining, workflows=self._workflows
+            self._writer,
+            draining=lambda: self.draining,
+            on_wait=self._waits.set,
+            workflows=self._workflows,
         )
         heartbeat = Heartbeat(
             partial(self._beat, loop), partial(self._say_what_failed, "heartbeat")
@@ -120,6 +125,7 @@ class Worker:
                 self._listen,
                 self._claim,
                 self._sweep,
+                self._wake,
                 self._count,
                 self._help,
             )
@@ -288,6 +294,19 @@ class Worker:
         await asyncio.sleep(settings.SWEEP_SECONDS)
         await in_database(queue.sweep, self._lost)
         self.look()
+
+    async def _wake(self) -> None:
+        """Wake what is due, then wait until the next is, or a run begins to wait.
+
+        What another worker's runs wait for is looked up as often as the sweep comes.
+        """
+        self._waits.clear()
+        seconds = await in_database(queue.wake_due)
+        self.look()
+        until = settings.SWEEP_SECONDS if seconds is None else seconds
+        until = min(max(until, FIRST_WAKE_SECONDS), settings.SWEEP_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waits.wait(), until)
 
     async def _count(self) -> None:
         """Count what ended, and let go of what is due, in turns with the other workers."""

@@ -17,6 +17,7 @@ from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Stage
 from workflows.models.status import StageStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from workflows.execution.records import StepRecord
@@ -93,6 +94,24 @@ def append(deed: Intervention) -> None:
         else:
             _append_to_run(deed, deed.run_id)
         deed.save(force_insert=True)
+
+
+def append_to_runs(deeds: Sequence[Intervention]) -> None:
+    """Seal deeds, one each of different runs, and insert them, in a few statements.
+
+    Call it in a transaction. Raises Run.DoesNotExist.
+    """
+    ids = [deed.run_id for deed in deeds if deed.run_id is not None]
+    locked = Run.objects.select_for_update().filter(pk__in=ids).order_by("pk")
+    runs = {run.pk: run for run in locked.only("deeds")}
+    for deed in deeds:
+        if deed.run_id is None or deed.run_id not in runs:
+            raise Run.DoesNotExist(f"There is no run {deed.run_id} to append to.")
+        run = runs[deed.run_id]
+        head = bytes(run.deeds) if run.deeds else seals.start(seals.deeds_of(run.pk))
+        run.deeds = _sealed(deed, head)
+    Run.objects.bulk_update(runs.values(), ["deeds"])
+    Intervention.objects.bulk_create(deeds)
 
 
 def _append_to_run(deed: Intervention, run_id: UUID) -> None:

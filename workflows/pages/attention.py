@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workflows.models import Approval, Retry
 
 PENDING_LOOK = 3.0  # seconds after which a place in the queue is looked up again
+WAITS_FOR_A_RUN = "Waits for another run."
 LATE = 0.5  # seconds after a lease has ended
 SLOW, SLOW_SECONDS = 2.0, 5.0  # times the usual, and by so much: worth a word
 
@@ -199,10 +200,8 @@ def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
             lead="Asked",
             at=approval.created_at,
         )
-    if run.waiting_for == WaitKind.SUBWORKFLOW:
-        child = run.children.order_by("-id").first()
-        if child and child.workflow_name in sight.see:
-            return _waits_for(child, sight)
+    if child := _child_seen(run, sight):
+        return _waits_for(child, sight)
     if run.wake_at:
         until = f"Until {_at(run.wake_at)}."
         title = f"{in_words(run.waiting_node)} waits."
@@ -210,24 +209,48 @@ def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
     return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
 
 
+def _child_seen(run: Run, sight: Sight) -> Run | None:
+    """Return the run that this one waits for, None if that may not be seen."""
+    if run.status != Status.WAITING or run.waiting_for != WaitKind.SUBWORKFLOW:
+        return None
+    child = run.children.order_by("-id").first()
+    return child if child and child.workflow_name in sight.see else None
+
+
 def _waits_for(child: Run, sight: Sight) -> Notice:
-    """Return what a parent waits for, and why that does not move, if it does not."""
-    href = reverse("run", args=[child.pk])
-    asked = child.approvals.order_by("-sequence").first()
-    if child.workflow_name not in sight.read:
-        conceal(child)
-    why = notice(child, asked, sight=sight)
+    """Return what a parent waits for, and why that does not move, if it does not.
+
+    Why is asked of the innermost run that may be seen, as far as the limit of depth: by
+    a loop, for what is stored may be deeper than Python recurses.
+    """
+    innermost, title = child, ""
+    for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
+        following = _child_seen(innermost, sight)
+        if following is None:
+            break
+        innermost, title = following, WAITS_FOR_A_RUN
+    why = _why(innermost, sight)
+    title = title or (why.title if why else "")
     stands = f"It is {child.get_status_display().lower()}."
     return Notice(
         why.tone if why and why.tone == "warn" else "quiet",
-        "Waits for another run.",
-        f"{stands} {why.title}" if why else stands,
-        href,
+        WAITS_FOR_A_RUN,
+        f"{stands} {title}" if title else stands,
+        reverse("run", args=[child.pk]),
         f"Open {child}",
         lead="Begun",
         at=child.created_at,
         command=why.command if why else "",
     )
+
+
+def _why(run: Run, sight: Sight) -> Notice | None:
+    """Return why a run stands where it stands, None below the limit of depth."""
+    if _child_seen(run, sight):
+        return None
+    if run.workflow_name not in sight.read:
+        conceal(run)
+    return notice(run, run.approvals.order_by("-sequence").first(), sight=sight)
 
 
 def _failed(run: Run) -> Notice:

@@ -268,7 +268,7 @@ class Comparison:
         visits = self.first.visits(), self.second.visits()
         longest = max([*first.values(), *second.values()], default=0.0) or 1.0
         graph = merged(self.first.run.graph, self.second.run.graph)
-        names = [node["name"] for node in graph["nodes"]]
+        names = [node["name"] for node in graph.get("nodes") or ()]
         return [
             Both(
                 name,

@@ -125,7 +125,7 @@ def _payload(runs: Sequence[Run], rule: Rule) -> None:
         audit.record(
             run, "remove payload", by=None, reason=rule.told(rule.payload_days)
         )
-        live.changed_on_commit(run.pk)
+    live.changed_on_commit(*(run.pk for run in runs))
 
 
 def _values(ids: Sequence[UUID]) -> Iterator[list[Decision]]:
@@ -150,7 +150,7 @@ def _run(runs: Sequence[Run], rule: Rule) -> None:
         removing.keep_what_is_left(
             run, by_name=deed.actor_name, reason=reason, keeps_history=True
         )
-        live.changed_on_commit(run.pk)
+    live.changed_on_commit(*(run.pk for run in runs))
     Run.objects.filter(pk__in=[run.pk for run in runs]).delete()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +15,13 @@ RECORDED = Path(os.environ.get("GOLDEN_DIR") or TESTS / "golden")
 OURS = TESTS / "golden_more"
 
 PREFIXES = ("engine_", "patterns_", "config_", "observer_")
+
+
+def all_cases(find: Callable[[Path], list[Case]]) -> list[Case]:
+    """What `find` finds in both folders; a recorded case is not taken from ours as well."""
+    recorded = find(RECORDED)
+    known = {case["id"] for case in recorded}
+    return [*recorded, *(case for case in find(OURS) if case["id"] not in known)]
 
 
 def cases_in(folder: Path) -> list[Case]:

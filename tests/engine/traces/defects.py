@@ -12,6 +12,8 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from workflows.engine import ConfigurationError
+
 from .cases import Case
 from .compare import assert_equal, assert_same, same, without_ours
 from .ops import FRESH_RUN
@@ -29,6 +31,8 @@ async def assert_corrected(case: Case, result: Replay) -> None:
 
 def _families(case: Case) -> list[Handler]:
     """The handlers for what a case does; every one that fits."""
+    if REFUSED_AT_CREATION.search(case.get("correct_behaviour", "")):
+        return [is_refused_at_creation]
     ops = {op["op"] for op in _ops(case)}
     fits = {
         keeps_its_run: "fresh" in ops,
@@ -42,6 +46,19 @@ def _families(case: Case) -> list[Handler]:
         ),
     }
     return [handler for handler, fit in fits.items() if fit] or [ends_every_step]
+
+
+REFUSED_AT_CREATION = re.compile(r"\bconfiguration error\b|\bgraph is created\b")
+
+
+async def is_refused_at_creation(_case: Case, result: Replay) -> None:
+    """There is no graph: nothing was built, told, stored or run, and the code says why."""
+    assert result.build == []
+    assert result.visits == {}
+    for step in result.steps:
+        assert isinstance(step.error, ConfigurationError)
+        assert step.code.startswith("config.")
+        assert (step.events, step.store_calls or []) == ([], [])
 
 
 async def keeps_its_run(case: Case, result: Replay) -> None:

@@ -161,12 +161,18 @@ def fail_if_asked(spec: Mapping[str, Any], item: object) -> None:
             raise ValueError(message)
 
 
+def config_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A pattern's settings; its observer may stand among them or beside them."""
+    named = {"observer": spec["observer"]} if "observer" in spec else {}
+    return {**(spec.get("config") or {}), **named}
+
+
 def _chain(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
     async def step(state: State, item: Any) -> State:
         fail_if_asked(spec, item)
         return state.append(spec["key"], item)
 
-    config = ChainConfig(**spec.get("config") or {})
+    config = ChainConfig(**config_of(spec))
     return chain(
         step,
         over=lambda _: spec["items"],
@@ -185,7 +191,7 @@ def _parallel(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, An
     async def gather(state: State, results: list[int]) -> State:
         return state.set(spec["list_key"], results).set(spec["sum_key"], sum(results))
 
-    config = ParallelConfig(**spec.get("config") or {})
+    config = ParallelConfig(**config_of(spec))
     items = spec["items"]
     return parallel(
         double,
@@ -219,7 +225,7 @@ def _conditional(name: str, spec: Mapping[str, Any], world: World) -> Node[Any, 
         handlers,
         handler(default) if isinstance(default, list) else None,
         name=name,
-        config=ConditionalConfig(**spec.get("config") or {}),
+        config=ConditionalConfig(**config_of(spec)),
     )
 
 

@@ -24,13 +24,15 @@ from workflows.engine.errors import (
     ParallelError,
     PatternError,
 )
-from workflows.engine.patterns import fold, route
+from workflows.engine.patterns import ParallelResult, fold, route
 from workflows.engine.patterns import map as map_items
 
 from .cases import Case
 from .compare import assert_equal
-from .ops import choose_by, fail_if_asked, failures
+from .ops import choose_by, config_of, fail_if_asked, failures
 from .replay import plain
+
+DEFAULT_HANDLER = "<default>"  # what a default handler calls itself
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ async def _chain(
         spec["initial"],
         step,
         progress if spec.get("progress") else None,
-        config=ChainConfig(**spec.get("config") or {}),
+        config=ChainConfig(**config_of(spec)),
         observer=listener,
         cancellation=cancellation,
     )
@@ -136,7 +138,7 @@ async def _parallel(
         spec["items"],
         double,
         progress if spec.get("progress") else None,
-        config=ParallelConfig(**spec.get("config") or {}),
+        config=ParallelConfig(**config_of(spec)),
         observer=listener,
         cancellation=cancellation,
         cpus=case["expected"].get("num_cpu"),
@@ -172,8 +174,8 @@ async def _conditional(
         State(spec["initial"]),
         choosing,
         {name: handler(name) for name in spec["handlers"]},
-        handler("default") if spec.get("default") else None,
-        config=ConditionalConfig(**spec.get("config") or {}),
+        handler(DEFAULT_HANDLER) if spec.get("default") else None,
+        config=ConditionalConfig(**config_of(spec)),
         observer=listener,
         cancellation=cancellation,
     )
@@ -258,6 +260,7 @@ def _assert_result(case: Case, run: PatternRun) -> None:
         _assert_chain(wanted, run)
     elif case["kind"] == "parallel" and wanted is not None:
         outcome = run.error if isinstance(run.error, ParallelError) else run.result
+        outcome = outcome or ParallelResult(())  # refused before any item was taken
         shown = {"errors": _failed(outcome.errors), "results": list(outcome.results)}
         assert_equal(
             shown, {name: value or [] for name, value in wanted.items()}, "result"

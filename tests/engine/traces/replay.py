@@ -171,7 +171,18 @@ async def _run(
         step.state = content(error.state or result.initial)
     except (DefinitionError, ResumeRefused) as error:
         step.error, step.code = error, error.code
-        step.state = content(result.initial) if executes else ZERO_STATE
+        step.state = content(result.initial) if executes else _returned(error)
+
+
+def _returned(error: DefinitionError | ResumeRefused) -> Mapping[str, Any]:
+    """The state the reference returns with a refused resume.
+
+    That is the loaded one when the graph is not valid, and the zero state otherwise; our
+    error has the loaded one in either case.
+    """
+    loaded = getattr(error, "state", None)
+    is_graphs = error.code.startswith("invalid_graph.")
+    return content(loaded) if loaded is not None and is_graphs else ZERO_STATE
 
 
 async def _walk(

@@ -33,9 +33,14 @@ class TellingStore:
             }
             self.calls.append(call)
             self.saved.append(state)
-            if len(self.saved) == self.spec.get("fail_save_on"):
+            if len(self.saved) in self._failing_saves():
                 self._fail(call)
         self._states[state.run_id] = state.to_json() if self.serialises else state
+
+    def _failing_saves(self) -> builtins.list[int]:
+        """Which saves fail, counted from 1: a case gives one number or several."""
+        given = self.spec.get("fail_save_on") or []
+        return given if isinstance(given, builtins.list) else [given]
 
     def load(self, run_id: str) -> State:
         call = {"call": "load", "run_id": run_id}

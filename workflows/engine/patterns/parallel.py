@@ -104,7 +104,12 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
 
 
 def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
-    """How many items run at once: as configured, else by processors and items, at least 1."""
+    """How many items run at once: as configured, else by processors and items.
+
+    None for no items, at least 1 for any.
+    """
+    if not items:
+        return 0
     if config.max_workers > 0:
         return config.max_workers
     return max(1, min(2 * cpus, config.worker_cap, items))
@@ -137,7 +142,8 @@ class _Map(Generic[Item, Result]):
         self._tell_start(workers)
         try:
             with self.context.cancellation.child() as self.stop:
-                await self._work(workers)
+                if workers:
+                    await self._work(workers)
         except BaseException:
             self._tell_complete(error=True)
             raise

@@ -1,0 +1,88 @@
+"""How a run comes to be, whoever launches it: a person, a program or another run.
+
+There is one function that makes a run's row, so that a child run has its graph, its
+fingerprint and its settings as any other has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from workflows import document_uses, profiles, secrets
+from workflows.engine.errors import SubworkflowFailed
+from workflows.execution import trees
+from workflows.history import chains
+from workflows.models import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.engine import Paused
+    from workflows.registry import Known, Registry
+
+
+def new_run(
+    workflow: Known,
+    params: Mapping[str, Any],
+    *,
+    profile: str | None = profiles.OWN,
+    token: str = "",
+    **columns: Any,
+) -> Run:
+    """Return a pending run that is not inserted yet; `columns` are set as they are.
+
+    `params` have been checked. `profile` names one of the workflow's, "" its own
+    settings, None leaves it to the weights. Raises NobodyToAsk, InvalidParams.
+    """
+    run = Run(
+        workflow_name=workflow.name,
+        params=dict(params),
+        graph=workflow.drawn,
+        fingerprint=workflow.fingerprint,
+        secrets=secrets.encrypt({"token": token}) if token else None,
+        **columns,
+    )
+    run.profile_name, run.profile_stages = profiles.choose(workflow, profile, run.pk)
+    profiles.check_agents(workflow, run.profile_stages, run.params)
+    return run
+
+
+def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
+    """Return the child that this step of a run is to wait for, None if it has one.
+
+    It gets neither the token nor the profile of its parent. Raises WorkflowNotFound,
+    NobodyToAsk, and SubworkflowFailed at the limit of depth.
+    """
+    if trees.child_at(run, paused.sequence) is not None:
+        return None
+    limit = settings.MAX_SUBWORKFLOW_DEPTH
+    if trees.depth_of(run.pk, limit) >= limit:
+        raise SubworkflowFailed(
+            f"The workflow “{paused.workflow}” was not started: this run is"
+            f" {limit} levels below the run that was launched, and deeper it may not go"
+            " (MAX_SUBWORKFLOW_DEPTH). Look for a workflow that starts itself."
+        )
+    return new_run(
+        workflows.get(paused.workflow),
+        paused.params or {},
+        launched_by_id=run.launched_by_id,
+        parent_id=run.pk,
+        parent_sequence=paused.sequence,
+        priority=run.priority,
+    )
+
+
+def insert_child(child: Run) -> None:
+    """Queue a child in the transaction that lets its parent wait, once for that step.
+
+    That transaction holds the parent's row, so that no other can do the same.
+    """
+    if Run.objects.filter(
+        parent=child.parent_id, parent_sequence=child.parent_sequence
+    ).exists():
+        return
+    chains.begin(child)
+    child.save(force_insert=True)
+    document_uses.note(child.workflow_name, child.params)

@@ -1,0 +1,79 @@
+"""Runs and the runs they started: upwards, downwards, without recursion in Python.
+
+Only a run that waits has a child under way, and it waits for one at a time. What is under
+way below a run is therefore a chain, as long as the limit of depth allows; a tree from
+before there was a limit may be much deeper.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from workflows.models import CANCELLABLE, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+_RUNS = Run._meta.db_table  # noqa: SLF001 - Django's documented model API
+_ABOVE = f"""
+    WITH RECURSIVE above(parent_id, depth) AS (
+        SELECT parent_id, 0 FROM {_RUNS} WHERE id = %s
+        UNION ALL
+        SELECT run.parent_id, above.depth + 1
+        FROM above JOIN {_RUNS} AS run ON run.id = above.parent_id
+        WHERE above.depth < %s
+    )
+    SELECT MAX(depth) FROM above
+"""  # noqa: S608 - names are ours
+_BELOW = f"""
+    WITH RECURSIVE below(id, depth) AS (
+        SELECT run.id, 1 FROM {_RUNS} AS run
+        WHERE run.parent_id IN ({{parents}}) AND {{stoppable}}
+        UNION ALL
+        SELECT run.id, below.depth + 1
+        FROM below JOIN {_RUNS} AS run ON run.parent_id = below.id
+        WHERE {{stoppable}}
+    )
+    SELECT id FROM below ORDER BY depth, id LIMIT %s
+"""  # noqa: S608 - names are ours
+_STOPPABLE = "run.cancel_requested_at IS NULL AND run.status IN ({statuses})"
+
+
+def depth_of(run_id: UUID, limit: int) -> int:
+    """Return how many runs are above this one, counted up to `limit`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ABOVE, [_key(run_id), limit])
+        row = cursor.fetchone()
+    return int(row[0] or 0)
+
+
+def under_way_below(run_ids: Sequence[UUID], limit: int) -> Sequence[UUID]:
+    """Return what has not ended below some runs, from the top down, at most `limit`.
+
+    Without those whose cancel was asked for, and what is below them.
+    """
+    statuses = [status.value for status in CANCELLABLE]
+    stoppable = _STOPPABLE.format(statuses=_marks(statuses))
+    query = _BELOW.format(parents=_marks(run_ids), stoppable=stoppable)
+    given = [*map(_key, run_ids), *statuses, *statuses, limit]
+    with connection.cursor() as cursor:
+        cursor.execute(query, given)
+        found = [row[0] for row in cursor.fetchall()]
+    return [Run._meta.pk.to_python(one) for one in found]  # noqa: SLF001 - likewise
+
+
+def child_at(run: Run, sequence: int) -> Run | None:
+    """Return the child run of a step, None if it has none."""
+    children = Run.objects.filter(parent=run.pk, parent_sequence=sequence)
+    return children.order_by("-id").first()
+
+
+def _key(run_id: UUID) -> Any:
+    return Run._meta.pk.get_db_prep_value(run_id, connection)  # noqa: SLF001 - likewise
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))
