@@ -121,6 +121,7 @@ def workflow_of(model: type[BaseModel]) -> Known:
     """Return as much of a workflow as a check of its params needs."""
 
     class Stub:
+        name = "stub"
         params_type = model
 
     return Stub()  # type: ignore[return-value] # all that check_params looks at

@@ -18,6 +18,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from workflows import secrets
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.errors import (
@@ -25,12 +27,14 @@ from workflows.engine.errors import (
     ExecutionError,
     Paused,
     Superseded,
+    describe,
 )
 from workflows.execution import checkpoints, pauses, queue, whereabouts, words
 from workflows.execution.database import when_there
 from workflows.execution.ledger import RunLedger
 from workflows.execution.recorder import Recorder
 from workflows.models import StageItem, Status
+from workflows.params import check_params
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
 
@@ -143,6 +147,14 @@ class Executor:
             )
         return workflow
 
+    async def _check_child(self, _context: object, name: str, given: Any) -> Any:
+        """Return params of a child run as they are stored.
+
+        Raises WorkflowNotFound, InvalidParams.
+        """
+        workflow = self._registry.get(name)
+        return await when_there(check_params, workflow, given)
+
     async def _advance(  # noqa: PLR0913, PLR0917 - the whole of one start
         self,
         run: Run,
@@ -158,6 +170,7 @@ class Executor:
             workflow.config.merge(_EVERY_STEP) if workflow.config else _EVERY_STEP,
             observer=recorder,
             checkpoints=recorder,
+            check_child=self._check_child,
         )
         params = workflow.params_of(run.params)
         initial = workflow.factory(graph, runtime, params).stamped(run_id=str(run.pk))
@@ -255,6 +268,8 @@ def _token(run: Run) -> str:
 
 
 def _sentence(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        return describe(error)
     return str(error) or f"{type(error).__name__} was raised without a message."
 
 
