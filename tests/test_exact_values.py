@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,12 +16,21 @@ from pydantic import BaseModel, Field, SecretStr
 from tests.factories import make_run
 from tests.test_migrations import at_the_newest, migrate
 from tests.working import ended, until, working
-from workflows.engine import State, Workflow, approval, node, subworkflow
+from workflows.engine import (
+    DefinitionError,
+    State,
+    Workflow,
+    approval,
+    node,
+    subworkflow,
+)
 from workflows.errors import InvalidParams
 from workflows.execution.database import in_database
-from workflows.models import Approval, Run, Status
+from workflows.models import Approval, Profile, Run, Status
 from workflows.pages.values import read
+from workflows.profiles import choose
 from workflows.registry import Registry
+from workflows.runtime import StageProfile
 from workflows.system import System
 
 __all__ = ["at_the_newest"]
@@ -125,6 +137,40 @@ def test_an_answer_that_would_be_read_as_another_is_refused(
     with pytest.raises(InvalidParams, match="“gone” cannot be stored"):
         System(registry).answer(run.pk, {"gone": 3}, by=alice)
     assert Approval.objects.get().status == "open"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stop": ("a", "b")}, "the option “stop” of stage “say” would be read as"),
+        ({"cost": Decimal(1)}, "the Decimal at “cost” cannot be stored"),
+        ({"top": math.inf}, "JSON has no inf"),
+    ],
+    ids=["tuple", "decimal", "infinite"],
+)
+def test_options_of_a_stage_that_no_run_could_read_are_refused(
+    registry: Registry, options: dict[str, Any], said: str
+) -> None:
+    stages = {"say": StageProfile(options=options)}
+    flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
+    with pytest.raises(DefinitionError, match=f"(?i){said}"):
+        registry.register(flow)
+
+
+@pytest.mark.django_db
+def test_options_of_a_stage_are_kept_exactly(registry: Registry) -> None:
+    stages = {"say": StageProfile(options=VALUES)}
+    flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
+    registry.register(flow)
+    Profile.objects.create(
+        workflow_name="says", name="p", stages={"say": {"options": {"x": 1e22}}}
+    )
+    _, kept = choose(flow, "p", uuid4())
+    run = make_run(profile_stages=kept)
+    run.refresh_from_db()
+    assert exactly(run.profile_stages["say"]["options"]) == exactly(
+        {**VALUES, "x": 1e22}
+    )
 
 
 def test_rows_from_before_are_read_and_found_after_the_migration(

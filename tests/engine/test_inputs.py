@@ -239,8 +239,12 @@ def test_what_would_not_be_read_as_it_was_accepted_is_refused_at_its_field(
 def test_a_default_that_is_made_anew_each_time_is_made_once() -> None:
     made: list[int] = []
 
+    def make() -> int:
+        made.append(1)
+        return len(made)
+
     class Counted(BaseModel):
-        n: int = Field(default_factory=lambda: made.append(1) or len(made))
+        n: int = Field(default_factory=make)
 
     params = check_launch(workflow_of(Counted), {})
     assert params == {"n": 1}

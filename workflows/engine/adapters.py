@@ -21,6 +21,14 @@ class _FormSchema(GenerateJsonSchema):
     shows would not be the one that the run gets.
     """
 
+    def sort(
+        self,
+        value: JsonSchemaValue,
+        parent_key: str | None = None,  # noqa: ARG002 - pydantic's signature
+    ) -> JsonSchemaValue:
+        """Return a schema as it is: in the order of the author's, defaults included."""
+        return value
+
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         """Return the schema of a field that has a default."""
         found = super().default_schema(schema)

@@ -66,7 +66,7 @@ class Codec:
         Raises ValidationError, and whatever a validator of the author's raises.
         """
         form = self._found_form()
-        options: dict[str, bool] = _BY_EITHER if form.by_name else {}
+        options: dict[str, Any] = _BY_EITHER if form.by_name else {}
         if form.from_text and (text := _text_of(value)) is not None:
             return self._adapter.validate_json(text, **options)
         try:

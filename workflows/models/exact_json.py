@@ -9,8 +9,6 @@ from django.db import models
 from django.db.models.fields.json import KeyTransform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -35,7 +33,7 @@ class ExactJSONField(models.JSONField):
             return super().get_db_prep_value(value, connection, prepared)
         return json.dumps(value, cls=self.encoder)
 
-    def get_transform(self, lookup_name: str) -> Callable[..., Any]:
+    def get_transform(self, lookup_name: str) -> Any:
         """Return what reads a key of the value in a query."""
         found = models.TextField().get_transform(lookup_name)
         if found is not None:

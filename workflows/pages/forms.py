@@ -147,6 +147,11 @@ class SchemaForm(forms.Form):
         """Return the value that a form shows which nobody touched: of a run, or the default."""
         return self.initial.get(one.path, one.default)
 
+    def _is_shown(self, one: schemas.Property) -> bool:
+        """Tell whether there is a value that a form shows which nobody touched."""
+        is_known = one.has_default or one.path in self.initial
+        return is_known and (one.is_nullable or self._shown(one) is not None)
+
     def add_prefix(self, field_name: str) -> str:
         """Return the name of a field in the page, which none of the page's own fields has."""
         if self.prefix:
@@ -226,7 +231,7 @@ class SchemaForm(forms.Form):
         microseconds. A field that was not sent at all, as by a script, is untouched as well.
         """
         one = self._found.get(path)
-        if one is None or path not in self.fields or self._shown(one) is None:
+        if one is None or path not in self.fields or not self._is_shown(one):
             return False
         field, bound = self.fields[path], self[path]
         is_omitted = field.widget.value_omitted_from_data(
