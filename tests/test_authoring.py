@@ -33,8 +33,8 @@ follow_imports = silent
 plugins = pydantic.mypy
 """
 CONTROLS = {  # a field of the form with its widget, in words
-    ("CharField", "TextInput"): "one line of text",
-    ("CharField", "Textarea"): "several lines of text",
+    ("ExactTextField", "TextInput"): "one line of text",
+    ("ExactTextField", "Textarea"): "several lines of text",
     ("IntegerField", "NumberInput"): "a number",
     ("FloatField", "NumberInput"): "a number",
     ("BooleanField", "CheckboxInput"): "a box to tick",

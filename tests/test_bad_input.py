@@ -55,7 +55,15 @@ QUERY = (
 )
 FIELDS = (
     *("reason", "text", "name", "off", "question", "answer-outcome", "answer-label"),
-    *("once", "document", "document:file", "threshold", "prompt", "agent", "params"),
+    *(
+        "launch-once",
+        "document",
+        "document:file",
+        "threshold",
+        "prompt",
+        "agent",
+        "params",
+    ),
     *("launch-profile", "launch-token", "do", "run", "query", "scope", "confirmed"),
     *("label", "shared", "model", "provider", "options", "capabilities", "base_url"),
     *("kind", "timeout_seconds", "tries", "secret", "weight", "stages", "username"),

@@ -121,6 +121,7 @@ def workflow_of(model: type[BaseModel]) -> Known:
     """Return as much of a workflow as a check of its params needs."""
 
     class Stub:
+        name = "stub"
         params_type = model
 
     return Stub()  # type: ignore[return-value] # all that check_params looks at
@@ -269,7 +270,7 @@ def test_every_value_arrives_with_its_type() -> None:
         level=7,
         colour=Colour.GREEN,
         several=["a", "c"],
-        words=["one", "two", "three"],
+        words=["one", " two ", "three"],
         numbers=[1, 2],
         day=dt.date(2026, 2, 28),
         at=dt.datetime(2026, 2, 28, 10, 30, tzinfo=dt.UTC),

@@ -269,7 +269,7 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
         {"question": world.asked.sequence, "answer-outcome": evil, "reason": evil},
     )
     for name in (KNOWN, "summarize", "reasoning"):
-        form = {"once": evil, "launch-profile": evil, "launch-token": evil}
+        form = {"launch-once": evil, "launch-profile": evil, "launch-token": evil}
         yield (
             reverse("workflow", args=[name]),
             form | dict.fromkeys(("document", "agent", "prompt", "question"), evil),

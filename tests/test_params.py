@@ -62,7 +62,11 @@ def test_a_form_that_is_sent_twice_launches_one_run(
     sign_in: Callable[[User], Client], alice: User
 ) -> None:
     client = sign_in(alice)
-    sent = {"document": str(make_document().pk), "threshold": "0.8", "once": "abc"}
+    sent = {
+        "document": str(make_document().pk),
+        "threshold": "0.8",
+        "launch-once": "abc",
+    }
     first = client.post(f"/workflows/{NAME}/", sent)
     second = client.post(f"/workflows/{NAME}/", sent)
     assert (first.status_code, second.url) == (302, first.url)  # type: ignore[attr-defined]

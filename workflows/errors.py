@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflows.engine.errors import RequestError
+from workflows.engine.errors import InputInvalid, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from workflows.models import RemovedRun, Run
 
@@ -223,17 +223,5 @@ class InvalidView(RequestError):
     status = 422
 
 
-class InvalidParams(RequestError):
+class InvalidParams(InputInvalid):
     """Some values do not fit what the workflow asks for."""
-
-    status = 422
-
-    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        """Take the messages of each field; "" stands for the whole."""
-        super().__init__(
-            " ".join(
-                f"{field}: {' '.join(messages)}" if field else " ".join(messages)
-                for field, messages in errors.items()
-            )
-        )
-        self.errors = errors

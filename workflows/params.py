@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from pydantic import BaseModel, ValidationError
 
 from workflows import access
-from workflows.engine.adapters import adapter, schema
-from workflows.engine.errors import NotSerialisable
-from workflows.engine.frozen import freeze
+from workflows.engine.adapters import schema
+from workflows.engine.errors import InputInvalid
+from workflows.engine.inputs import check_input, check_launch
 from workflows.errors import ApprovalNotFound, InvalidParams
 from workflows.models import Agent, Document
 
@@ -24,15 +23,17 @@ if TYPE_CHECKING:
 def check_params(
     workflow: Known, given: Mapping[str, Any], *, by: Person | None = None
 ) -> dict[str, Any]:
-    """Return the params as JSON with their defaults filled in.
+    """Return the params as JSON with their defaults filled in, as the run will read them.
 
     Raises InvalidParams, also for a name the workflow does not know, which is most often
-    a slip of the pen that a default would hide, and for a document that is not there, or
-    that `by` may not see.
+    a slip of the pen that a default would hide, for a document that is not there, or
+    that `by` may not see, and for a value that would not be read back as it is.
     """
     kind = workflow.params_type
-    _refuse_unknown(workflow, given)
-    params = _checked(kind, given)
+    try:
+        params = _sized(check_launch(workflow, given))
+    except InputInvalid as error:
+        raise InvalidParams(error.errors) from error
     if kind is not None:
         described = schema(kind)
         _refuse_missing_documents(described, params, by)
@@ -47,25 +48,13 @@ def check_answer(
     node = workflow.graph.nodes.get(node_name)
     if node is None:
         raise ApprovalNotFound(node_name)
-    return _checked(getattr(node, "answer_type", None), given)
-
-
-def _refuse_unknown(workflow: Known, given: Mapping[str, Any]) -> None:
-    kind = workflow.params_type
-    if kind is None or not issubclass(kind, BaseModel):
-        return
-    fields = kind.model_fields
-    known = {*fields, *(info.alias for info in fields.values() if info.alias)}
-    if kind.model_config.get("extra") == "allow":
-        return
-    if unknown := [name for name in given if name not in known]:
-        there_is = f"It takes {', '.join(fields)}." if fields else "It takes none."
-        raise InvalidParams(
-            {
-                name: [f"{workflow.name} has no parameter “{name}”. {there_is}"]
-                for name in unknown
-            }
+    try:
+        answer = check_input(
+            getattr(node, "answer_type", None), given, what="field", of="The answer"
         )
+        return _sized(answer)
+    except InputInvalid as error:
+        raise InvalidParams(error.errors) from error
 
 
 def _refuse_missing_documents(
@@ -97,36 +86,6 @@ def _refuse_missing_agents(
             raise InvalidParams({name: [f"There is no agent “{chosen}”."]})
 
 
-def _checked(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        if kind is None:
-            return _sized(freeze(dict(given)))
-        checks = adapter(kind)
-        value = checks.validate_python(dict(given))
-        told = checks.dump_python(value, mode="json")
-        _must_be_numbers(checks.dump_python(value), "")
-        return _sized(freeze(told))
-    except ValidationError as error:
-        raise InvalidParams(_messages(error)) from error
-    except NotSerialisable as error:
-        raise InvalidParams({error.path.split(".")[0]: [str(error)]}) from error
-    except (ValueError, RecursionError) as error:  # what pydantic cannot write
-        sentence = f"These values cannot be kept as JSON: {error}."
-        raise InvalidParams({"": [sentence]}) from error
-
-
-def _must_be_numbers(value: Any, path: str) -> None:
-    """Raise NotSerialisable for what is no number: pydantic would write it as null."""
-    if isinstance(value, float):
-        freeze(value, path)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            _must_be_numbers(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(value):
-            _must_be_numbers(item, f"{path}.{index}" if path else str(index))
-
-
 def _sized(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values. Raises InvalidParams for more than a row should hold."""
     size, most = len(json.dumps(values)), settings.MAX_PARAMS_BYTES
@@ -137,13 +96,3 @@ def _sized(values: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise InvalidParams({"": [sentence]})
     return dict(values)
-
-
-def _messages(error: ValidationError) -> dict[str, list[str]]:
-    messages: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False):
-        place = [str(part) for part in problem["loc"]]
-        field, inner = (place[0], ".".join(place[1:])) if place else ("", "")
-        text = problem["msg"].removeprefix("Value error, ")
-        messages.setdefault(field, []).append(f"{inner}: {text}" if inner else text)
-    return messages

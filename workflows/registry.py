@@ -21,8 +21,10 @@ from django.utils.module_loading import module_has_submodule
 
 from workflows import definitions
 from workflows.engine import Workflow
+from workflows.engine.compare import difference
 from workflows.engine.containment import call_contained
-from workflows.engine.errors import DefinitionError, ExitRaised
+from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
+from workflows.engine.frozen import freeze
 from workflows.errors import WorkflowNotFound
 from workflows.factories import Factory, FromFactory
 
@@ -52,6 +54,27 @@ class ModuleRefused(SystemExit):
         )
 
 
+def _must_have_options(workflow: Known) -> None:
+    """Refuse options of a stage that a run would read in another form than they have here.
+
+    They are stored with each run as JSON. Raises DefinitionError.
+    """
+    for name, stage in workflow.stages.items():
+        given = dict(getattr(stage, "options", {}))
+        try:
+            found = difference(given, freeze(given))
+        except NotSerialisable as error:
+            raise DefinitionError(
+                f"Workflow “{workflow.name}”: the options of stage “{name}” are no JSON."
+                f" {error}"
+            ) from error
+        if found:
+            raise DefinitionError(
+                f"Workflow “{workflow.name}”: the option “{found.path}” of stage “{name}”"
+                f" would be read as {found.other!r}, not as {found.one!r}."
+            )
+
+
 class Registry:
     """Name → workflow; safe to use from any thread."""
 
@@ -68,6 +91,7 @@ class Registry:
                 " addresses and rows. Use up to 100 characters, begin with a letter or"
                 " digit, and use no slash and no control characters."
             )
+        _must_have_options(workflow)
         with self._lock:
             known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow:

@@ -21,7 +21,12 @@ from workflows.engine import (
     subworkflow,
     wait,
 )
-from workflows.engine.errors import AnswerInvalid, NobodyAnswered, SubworkflowFailed
+from workflows.engine.errors import (
+    AnswerInvalid,
+    DefinitionError,
+    NobodyAnswered,
+    SubworkflowFailed,
+)
 
 
 class Review(BaseModel):
@@ -148,7 +153,7 @@ async def test_an_expired_question_without_one_fails_the_run() -> None:
 
 
 def test_an_answer_declared_for_expiry_must_fit_its_form() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(DefinitionError, match="outcome: Input should be"):
         a_review(on_expiry={"outcome": "burn"})
 
 

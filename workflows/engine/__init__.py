@@ -5,6 +5,12 @@ A workflow is a graph of nodes that one immutable state walks through. See docs/
 
 from __future__ import annotations
 
+import os
+
+# The texts of pydantic's errors stand on pages and in logs: without a link to documentation
+# that is about pydantic. It is looked up when the first such text is made.
+os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
+
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, MemoryStore, stores
 from .clock import Clock, SystemClock

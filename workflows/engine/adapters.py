@@ -7,6 +7,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from .round_trip import Codec
+
+_EMPTY = (list, dict, set, frozenset, tuple, str, int, float, bool)
+
+
+class _FormSchema(GenerateJsonSchema):
+    """JSON schemas that show the default of `default_factory=list` and the like.
+
+    Other factories are not called: they may count, or read a clock, and the value that a form
+    shows would not be the one that the run gets.
+    """
+
+    def sort(
+        self,
+        value: JsonSchemaValue,
+        parent_key: str | None = None,  # noqa: ARG002 - pydantic's signature
+    ) -> JsonSchemaValue:
+        """Return a schema as it is: in the order of the author's, defaults included."""
+        return value
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """Return the schema of a field that has a default."""
+        found = super().default_schema(schema)
+        factory = schema.get("default_factory")
+        if factory in _EMPTY and "default" not in found:
+            empty = factory()
+            found["default"] = (
+                list(empty) if isinstance(empty, set | frozenset | tuple) else empty
+            )
+        return found
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -16,6 +48,15 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 @functools.lru_cache(maxsize=1_000)
+def codec(kind: Any) -> Codec:
+    """Return what writes values of a type as JSON and reads them back."""
+    return Codec(adapter(kind))
+
+
+@functools.lru_cache(maxsize=1_000)
 def schema(kind: Any) -> Mapping[str, Any]:
-    """Return the JSON schema of a type; nobody changes it."""
-    return adapter(kind).json_schema()
+    """Return the JSON schema of a type, as a form needs it; nobody changes it.
+
+    Its properties have the keys under which values are stored. Raises pydantic's errors.
+    """
+    return codec(kind).schema(schema_generator=_FormSchema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
 KeepItem: TypeAlias = Callable[[int, "Json"], None]
+CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]]
+"""Takes the node's context, the name of a workflow and params for it; returns the params as they
+are stored. Raises RequestError when there is no such workflow or it does not take them."""
 KeptItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
@@ -79,6 +82,7 @@ class NodeContext:
     emit: Emit | None = None  # None: no one listens
     keep_item: KeepItem | None = None  # None: the store keeps no items
     kept_items: KeptItems = _nothing_kept
+    check_child: CheckChild | None = None  # None: what a child takes is not known
     item: int | None = None  # which item of a parallel node this is
     abandoned: bool = False  # the try timed out while its thread still works
     limits: list[TryLimit] = field(default_factory=list)  # of the tries under way

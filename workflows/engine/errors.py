@@ -6,6 +6,7 @@ Codes are in codes.py. Each message says what happened, where, and, if it is not
     ├─ DefinitionError          the author's mistake, raised while a graph is built
     │  └─ ConfigurationError    a limit, an interval, or a name nobody registered
     ├─ RequestError             the caller's mistake (its kinds are in workflows/errors.py)
+    │  └─ InputInvalid          values that a workflow does not take: messages by field
     └─ RunError                 the run's trouble, kept with the run
        ├─ ExecutionError        one attempt ended: code, node, path, state
        ├─ ResumeRefused         a run cannot be resumed: code, run id
@@ -36,6 +37,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ValidationError
 
 from .codes import CODES
 
@@ -79,6 +82,22 @@ class RequestError(WorkflowError):
     """What was asked for cannot be done."""
 
     status: ClassVar[int] = 400  # HTTP
+
+
+class InputInvalid(RequestError):
+    """Some values do not fit what a workflow takes."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        """Take the messages of each field; "" stands for the whole."""
+        super().__init__(
+            " ".join(
+                f"{field}: {' '.join(messages)}" if field else " ".join(messages)
+                for field, messages in errors.items()
+            )
+        )
+        self.errors = errors
 
 
 class RunError(WorkflowError):
@@ -218,7 +237,9 @@ class AnswerInvalid(RunError):
 
     def __init__(self, node: str, error: Exception) -> None:
         self.node = node
-        super().__init__(f"The answer to “{node}” does not fit its form: {error}")
+        super().__init__(
+            f"The answer to “{node}” does not fit its form: {describe(error)}"
+        )
 
 
 class NobodyAnswered(RunError):
@@ -374,9 +395,19 @@ def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError
 def describe(error: BaseException) -> str:
     """Return an error in its own words, or its type where it has none, or fails at them."""
     try:
+        if isinstance(error, ValidationError):
+            return _problems(error)
         return str(error) or type(error).__name__
     except BaseException:  # whatever the text of an author's error raises
         return f"{type(error).__name__}, which failed to say more"
+
+
+def _problems(error: ValidationError) -> str:
+    """Return what pydantic found, without the address of its documentation and the input."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) + ': ' if one['loc'] else ''}{one['msg']}"
+        for one in error.errors(include_url=False, include_input=False)
+    )
 
 
 def formatted(error: BaseException) -> str:

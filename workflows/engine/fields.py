@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from .errors import CheckpointMismatch, DefinitionError, StateError
 from .frozen import FrozenDict, Json
-from .typed_field import TypedField, problem
+from .round_trip import problem
+from .typed_field import TypedField
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,18 @@ class Fields:
 
         Raises StateError for an unknown, a missing or a misfitting field.
         """
+        encoded, parsed = self.check(given)
+        fields = self._fields()
+        content = {
+            n: encoded[n] if n in encoded else f.default() for n, f in fields.items()
+        }
+        return FrozenDict(content), parsed
+
+    def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
+        """Return given values as JSON, and as they will be read; no default is made.
+
+        Raises as `complete`.
+        """
         encoded, parsed = self.encode(given)
         fields = self._fields()
         missing = [n for n, f in fields.items() if n not in encoded and f.is_required]
@@ -91,10 +104,7 @@ class Fields:
             raise StateError(
                 f"{self._owner.__qualname__} needs {_listed(missing)}: no default is declared."
             )
-        content = {
-            n: encoded[n] if n in encoded else f.default() for n, f in fields.items()
-        }
-        return FrozenDict(content), parsed
+        return encoded, parsed
 
     def encode(
         self, values: Mapping[str, Any]

@@ -14,7 +14,7 @@ from .checkpoints import CheckpointStore, stores
 from .checks import dead_edge
 from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
-from .context import Answer
+from .context import Answer, CheckChild
 from .errors import ConfigurationError, DefinitionError
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
@@ -33,13 +33,14 @@ MAX_NAME = 200  # characters of a node's name, as rows and pages have room for
 class Graph:
     """A graph of steps that one state walks through."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a run depends on
         self,
         name: str,
         config: GraphConfig | None = None,
         observer: Observer | None = None,
         checkpoints: CheckpointStore | None = None,
         clock: Clock | None = None,
+        check_child: CheckChild | None = None,
     ) -> None:
         """Take dependencies as given, else by the names in `config`.
 
@@ -48,6 +49,7 @@ class Graph:
         self.name = name
         self.config = config or GraphConfig(name=name)
         self.clock = clock or SystemClock()
+        self.check_child = check_child  # before a child run is asked for
         self.config.check()
         self.checkpoints = (
             _store(self.config.checkpoint) if checkpoints is None else checkpoints

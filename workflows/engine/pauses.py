@@ -15,17 +15,23 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+from .adapters import codec, schema
 from .context import Answer, NodeContext
 from .errors import (
     AnswerInvalid,
     DefinitionError,
     NobodyAnswered,
+    NotSerialisable,
     Paused,
+    RequestError,
     SubworkflowFailed,
+    describe,
 )
 from .frozen import Json, freeze
 from .nodes import AnyStep, Kind, Node, called
+from .round_trip import plain
 from .state import State
+from .storable import must_be_storable
 
 S = TypeVar("S", bound=State)
 Into: TypeAlias = str | Callable[[Any, Any], Any]
@@ -57,23 +63,27 @@ class Approval(Node[Any, Any]):
         self.within = within
         self.groups = tuple(groups)
         self.show = show
-        self.form: dict[str, Any] = answer.model_json_schema()
-        self.on_expiry = None if on_expiry is None else answer.model_validate(on_expiry)
+        must_be_storable(answer, f"The answer to {question!r}")
+        self.form: dict[str, Any] = dict(schema(answer))
+        self.on_expiry, self._expiry = _declared(answer, on_expiry, question)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
         """Without an answer: Paused. With one: the state that holds it."""
         if context.answer is None:
             raise self._pause(value, context)
         given = self._read(context.answer, context.node)
-        typed = self.into in value.fields()  # an open bag holds no models
-        return value.set(self.into, given if typed else given.model_dump(mode="json"))
+        if self.into in value.fields():
+            return value.set(self.into, given)
+        # an open bag holds no models
+        return value.set(self.into, codec(self.answer_type).encode(given)[0])
 
     def check(self, value: Json, node: str = "") -> BaseModel:
         """A person's answer, in its type. Raises AnswerInvalid, which tells what is wrong."""
         try:
-            return self.answer_type.model_validate(value)
+            answer: BaseModel = codec(self.answer_type).read(value)
         except ValidationError as error:
             raise AnswerInvalid(node or self.name, error) from error
+        return answer
 
     def _read(self, answer: Answer, node: str) -> BaseModel:
         if not answer.expired:
@@ -84,17 +94,12 @@ class Approval(Node[Any, Any]):
 
     def _pause(self, state: S, context: NodeContext) -> Paused:
         until = None if self.within is None else context.clock.now() + self.within
-        expiry = (
-            None
-            if self.on_expiry is None
-            else freeze(self.on_expiry.model_dump(mode="json"))
-        )
         return Paused(
             "approval",
             question=self.question.format(s=state),
             form=self.form,
             until=until,
-            on_expiry=expiry,
+            on_expiry=self._expiry,
             groups=self.groups,
             show=_json(self.show(state)) if self.show else {},
         )
@@ -160,7 +165,7 @@ class Subworkflow(Node[Any, Any]):
                 "subworkflow",
                 question=f"waits for the workflow “{self.workflow}”",
                 workflow=self.workflow,
-                params=_json(self.params(value)),
+                params=await self._checked(self.params(value), context),
             )
         if answer.error or answer.expired:
             why = answer.error or "it did not end in time"
@@ -171,6 +176,33 @@ class Subworkflow(Node[Any, Any]):
             state: S = await called(self.into, context, value, answer.value)
             return state
         return value.set(self.into, answer.value)
+
+    async def _checked(self, params: Any, context: NodeContext) -> Json:
+        """The child's params as they will be stored. Raises SubworkflowFailed."""
+        try:
+            given = plain(params)
+            if context.check_child is None:
+                return given
+            return freeze(await context.check_child(context, self.workflow, given))
+        except (RequestError, NotSerialisable) as error:
+            raise SubworkflowFailed(
+                f"The workflow “{self.workflow}” was not started: {error}"
+            ) from error
+
+
+def _declared(
+    answer: type[BaseModel], on_expiry: Any, question: str
+) -> tuple[BaseModel | None, Json]:
+    """The answer when time is up, in its type and as JSON. Raises DefinitionError."""
+    if on_expiry is None:
+        return None, None
+    try:
+        encoded, value = codec(answer).encode(on_expiry)
+    except (ValidationError, NotSerialisable) as error:
+        raise DefinitionError(
+            f"on_expiry of {question!r} is no answer to it: {describe(error)}"
+        ) from error
+    return value, encoded
 
 
 def _must_ask_of_the_state(question: str) -> None:

@@ -354,6 +354,17 @@ class State:
         return {} if cls._fields is None else cls._fields.infos()
 
     @classmethod
+    def check(cls, values: Mapping[str, Any]) -> None:
+        """Return if a new state can be made of these values; no default is made for it.
+
+        Raises StateError, NotSerialisable.
+        """
+        if cls._fields is None:
+            freeze(values)
+        else:
+            cls._fields.check(values)
+
+    @classmethod
     def field_types(cls) -> dict[str, str]:
         """Return the shape of each field's JSON as text: what a fingerprint is made of.
 

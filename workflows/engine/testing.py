@@ -16,11 +16,13 @@ from .cancellation import Cancellation
 from .checkpoints import MemoryStore
 from .config import CheckpointConfig, GraphConfig
 from .containment import call_contained
-from .context import Answer
-from .errors import ExecutionError, Paused, describe
+from .context import Answer, NodeContext
+from .errors import ExecutionError, Paused, RequestError, describe
 from .events import Event, EventType
 from .graph import Graph
+from .inputs import check_launch
 from .loop import LastingLoop
+from .round_trip import plain
 from .state import State
 from .workflow import Workflow
 
@@ -205,7 +207,12 @@ class _Run(Generic[S]):
         if workflow.config is not None:
             config = config.merge(workflow.config)
         self.graph = Graph(
-            workflow.name, config, self.recorder, MemoryStore(), self.clock
+            workflow.name,
+            config,
+            self.recorder,
+            MemoryStore(),
+            self.clock,
+            self._check_child,
         )
 
     async def outcome(self, params: Any) -> Outcome[S]:
@@ -263,6 +270,22 @@ class _Run(Generic[S]):
             return await self._child(children[pause.workflow], pause)
         return None
 
+    async def _check_child(self, context: NodeContext, name: str, given: Any) -> Any:
+        """Params of a child as they would be stored. Raises RequestError.
+
+        A child that is not there is an error where `subworkflows` says what there is, and its
+        node has no answer.
+        """
+        children = self.options.get("subworkflows")
+        if children is not None and name in children:
+            return check_launch(children[name], given)
+        if children is not None and context.node not in self.answers:
+            known = ", ".join(sorted(children)) or "none"
+            raise RequestError(
+                f"There is no workflow “{name}”. run_in_memory was given {known}."
+            )
+        return given
+
     async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
         if self.depth >= MAX_DEPTH:
             return Answer(
@@ -281,7 +304,7 @@ class _Run(Generic[S]):
 def _as_answer(given: Any, clock: ManualClock) -> Answer:
     if isinstance(given, Answer):
         return given
-    value = given.model_dump(mode="json") if isinstance(given, BaseModel) else given
+    value = plain(given) if isinstance(given, BaseModel) else given
     return Answer(value, by="someone", at=clock.now())
 
 

@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
-from pydantic_core import (
-    PydanticSerializationError,
-    PydanticUndefined,
-    to_jsonable_python,
-)
+from pydantic_core import PydanticUndefined
 
-from .equality import same
 from .errors import DefinitionError, NotSerialisable, StateError
 from .frozen import Json, freeze
+from .round_trip import Codec, problem, told
 
 PLAIN_TYPES: frozenset[Any] = frozenset(
     {str, int, float, bool, NoneType}
 )  # are their own JSON
-MAX_TOLD = 60  # characters of a wrong value in a message
 
 
 class TypedField:
     """One field of a State class, ready to write and read."""
 
-    __slots__ = ("_adapter", "_default", "_item", "info", "name", "owner", "plain")
+    __slots__ = (
+        "_adapter",
+        "_codec",
+        "_default",
+        "_item",
+        "info",
+        "name",
+        "owner",
+        "plain",
+    )
 
     def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
         """Take a field. Raises DefinitionError for a type pydantic cannot handle."""
@@ -49,6 +53,7 @@ class TypedField:
         whole: Any = Annotated[info.annotation, bare]
         try:
             self._adapter: TypeAdapter[Any] = TypeAdapter(whole)
+            self._codec = Codec(self._adapter)
         except PydanticUserError as error:
             raise DefinitionError(
                 f"The type of field “{name}” of {owner} cannot be kept in a state:"
@@ -85,24 +90,9 @@ class TypedField:
         if type(value) in self.plain:
             return freeze(value, self.name), value
         try:
-            valid = self._adapter.validate_python(value)
+            return self._codec.encode(value, self.name)
         except ValidationError as error:
             raise StateError(self._misfit(value, error)) from error
-        try:
-            written = self._adapter.dump_python(
-                valid, mode="json", by_alias=True, round_trip=True, warnings="error"
-            )
-        except (
-            PydanticSerializationError,
-            UnicodeDecodeError,
-            RecursionError,
-        ) as error:
-            path, culprit = _culprit(valid, self.name)
-            raise NotSerialisable(path, type(culprit), _first_line(error)) from error
-        if isinstance(valid, set | frozenset):  # in an order that does not change
-            written = sorted(written, key=json.dumps)
-        encoded = freeze(written, self.name)
-        return encoded, self._read_back(encoded, valid)
 
     def encode_items(self, values: Iterable[Any]) -> list[Json] | None:
         """Return further items as JSON; None where the list must be checked as a whole.
@@ -122,11 +112,7 @@ class TypedField:
         """Return what the JSON of this field stands for. Raises ValidationError."""
         if type(value) in self.plain:
             return value
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError:
-            # strict fields take text for a UUID or a date from JSON only
-            return self._adapter.validate_json(json.dumps(value))
+        return self._codec.read(value)
 
     def schema(self) -> str:
         """Return the shape of its JSON as text that changes when stored values stop to fit."""
@@ -136,21 +122,9 @@ class TypedField:
             return repr(self.info.annotation)
         return json.dumps(_without_words(schema), sort_keys=True, separators=(",", ":"))
 
-    def _read_back(self, encoded: Json, valid: Any) -> Any:
-        try:
-            parsed = self.parse(encoded)
-        except ValidationError as error:
-            why = f"it cannot be read back from its JSON ({problem(error)})"
-            raise NotSerialisable(self.name, type(valid), why) from error
-        # frozen containers are dicts and lists, which is what an Any may have been given
-        if not isinstance(parsed, type(valid)) or not same(parsed, valid):
-            why = f"{_told(valid)} would come back as {_told(parsed)}"
-            raise NotSerialisable(self.name, type(valid), why)
-        return parsed
-
     def _misfit(self, value: Any, error: ValidationError) -> str:
         return (
-            f"“{self.name}” of {self.owner} cannot be {_told(value)}: {problem(error)}."
+            f"“{self.name}” of {self.owner} cannot be {told(value)}: {problem(error)}."
         )
 
 
@@ -161,25 +135,6 @@ def _plain_types(info: FieldInfo) -> frozenset[type]:
     is_union = get_origin(info.annotation) in {Union, UnionType}
     parts = get_args(info.annotation) if is_union else (info.annotation,)
     return PLAIN_TYPES.intersection(parts)
-
-
-def _culprit(value: Any, path: str) -> tuple[str, Any]:
-    """Return the innermost part that cannot be written, with its path."""
-    for key, part in _parts(value):
-        try:
-            to_jsonable_python(part)
-        except (PydanticSerializationError, UnicodeDecodeError, RecursionError):
-            return _culprit(part, f"{path}.{key}")
-    return path, value
-
-
-def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, BaseModel):
-        yield from ((name, getattr(value, name)) for name in type(value).model_fields)
-    elif isinstance(value, Mapping):
-        yield from value.items()
-    elif isinstance(value, list | tuple | set | frozenset):
-        yield from enumerate(value)
 
 
 def _without_words(schema: Any, *, names: bool = False) -> Any:
@@ -193,23 +148,3 @@ def _without_words(schema: Any, *, names: bool = False) -> Any:
         for key, part in schema.items()
         if names or key not in {"title", "description", "examples", "default"}
     }
-
-
-def problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and how many more there are."""
-    problems = error.errors(
-        include_url=False, include_context=False, include_input=False
-    )
-    first = problems[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{place + ': ' if place else ''}{first['msg']}{more}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _told(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_TOLD else f"{text[: MAX_TOLD - 1]}…"

@@ -223,6 +223,7 @@ class Walk:
             clock=self.graph.clock,
             answer=answer,
             emit=self.emit,
+            check_child=self.graph.check_child,
         )
         if self._keeps is not None:
             place = (before.run_id, context.sequence)

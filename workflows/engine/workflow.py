@@ -6,11 +6,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from .adapters import adapter
+from .adapters import codec
 from .checks import must_fit_the_state
 from .config import GraphConfig
 from .errors import DefinitionError
@@ -20,6 +21,10 @@ from .nodes import Node
 from .predicates import Predicate
 from .shape import GraphShape
 from .state import State
+from .storable import must_be_storable, must_hold_no_secrets
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=State)
 Step_co = TypeVar("Step_co", bound=Callable[..., Any], covariant=True)
@@ -114,6 +119,7 @@ class Workflow(Generic[S]):
         _name_nodes(nodes, caller.f_locals, caller.f_globals)
         _must_be_nodes(name, nodes)
         _must_have_fields(name, nodes, state)
+        _must_be_stored(name, self.params_type, nodes, state)
         _must_end(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
@@ -136,18 +142,27 @@ class Workflow(Generic[S]):
 
     def initial(self, params: Any = None) -> S:
         """The state a run starts with: its field `params`, or a field for each of the params."""
-        checked = self.params_of(params)
+        return self.state_type(**self._values_of(self.params_of(params)))
+
+    def check_start(self, params: Mapping[str, Any]) -> None:
+        """Return if a run can start with these params, as they are stored.
+
+        No default of the state is made for it. Raises StateError, NotSerialisable, pydantic's
+        ValidationError.
+        """
+        self.state_type.check(self._values_of(self.params_of(params)))
+
+    def _values_of(self, params: Any) -> dict[str, Any]:
+        """What the first state is given: the params whole, or each under its name."""
         if "params" in self.state_type.fields():
-            return self.state_type(params=checked)
-        return self.state_type(**_as_mapping(checked))
+            return {"params": params}
+        return _as_mapping(params, self.state_type.fields())
 
     def params_of(self, params: Any = None) -> Any:
         """The params in their type. Raises pydantic's ValidationError."""
         if self.params_type is None:
             return params or {}
-        return adapter(self.params_type).validate_python(
-            {} if params is None else params
-        )
+        return codec(self.params_type).read({} if params is None else params)
 
     def accepts(self, fingerprint: str) -> bool:
         """Whether a run that began under that fingerprint may go on under this workflow."""
@@ -251,6 +266,24 @@ def _must_have_fields(
                 )
 
 
+def _must_be_stored(
+    workflow: str,
+    params: type | None,
+    nodes: Iterable[Node[Any, Any]],
+    state: type[State],
+) -> None:
+    """Look at the types of what people fill in and of what a state holds."""
+    if params is not None:
+        must_be_storable(params, f"Workflow “{workflow}”: its params")
+    for node in nodes:
+        if (answer := getattr(node, "answer_type", None)) is not None:
+            where = f"Workflow “{workflow}”: the answer to “{node.name}”"
+            must_be_storable(answer, where)
+    for name, info in state.fields().items():
+        where = f"Workflow “{workflow}”: the field “{name}” of {state.__name__}"
+        must_hold_no_secrets(info.annotation, where)
+
+
 def _must_end(
     workflow: str, nodes: Iterable[Node[Any, Any]], routes: Mapping[Node[Any, Any], Any]
 ) -> None:
@@ -280,7 +313,22 @@ def _fields(state: type[State]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _as_mapping(params: Any) -> dict[str, Any]:
-    """Params by name, as JSON values, so that an open bag can hold them."""
-    values: dict[str, Any] = to_jsonable_python(params)
+def _as_mapping(params: Any, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Params by the names of their fields, each as it is, or as JSON.
+
+    JSON is what an open bag can hold, and what a field of another type than the param's is
+    given; a field of the same type gets the value itself.
+    """
+    if not isinstance(params, BaseModel) or type(params).__pydantic_root_model__:
+        values: dict[str, Any] = to_jsonable_python(params)
+        return values
+    encoded, _ = codec(type(params)).encode(params)
+    keys = codec(type(params)).keys_of(type(params))
+    values = {key: value for key, value in encoded.items() if key not in keys}
+    for key, name in keys.items():
+        mine, field = type(params).model_fields[name], fields.get(name)
+        if field is not None and field.annotation == mine.annotation:
+            values[name] = getattr(params, name)
+        elif key in encoded:
+            values[name] = encoded[key]
     return values

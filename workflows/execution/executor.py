@@ -47,6 +47,7 @@ from workflows.execution.masking import Masker
 from workflows.execution.recorder import Recorder
 from workflows.execution.tries import NO_TRIES, Tries, tries_of
 from workflows.models import Level, StageItem, Status
+from workflows.params import check_params
 from workflows.registry import Known, Registry, registry
 from workflows.runtime.provide import provide
 
@@ -218,6 +219,14 @@ class Executor:
             )
         return workflow
 
+    async def _check_child(self, _context: object, name: str, given: Any) -> Any:
+        """Return params of a child run as they are stored.
+
+        Raises WorkflowNotFound, InvalidParams.
+        """
+        workflow = self._registry.get(name)
+        return await when_there(check_params, workflow, given)
+
     async def _advance(  # noqa: PLR0913, PLR0917 - the whole of one start
         self,
         run: Run,
@@ -233,6 +242,7 @@ class Executor:
             workflow.config.merge(_EVERY_STEP) if workflow.config else _EVERY_STEP,
             observer=recorder,
             checkpoints=recorder,
+            check_child=self._check_child,
         )
         recorder.step_limit = graph.config.max_iterations
         initial = call_contained(partial(_initial, workflow, graph, runtime, run))

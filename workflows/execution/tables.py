@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from workflows.models.exact_json import ExactJSONField
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -108,7 +110,8 @@ def table_of(
             target = field.target_field.get_internal_type()
             kind = "UUIDField" if target == "UUIDField" else "ForeignKey"
         else:
-            kind = field.get_internal_type()
+            is_text = isinstance(field, ExactJSONField)
+            kind = "TextField" if is_text else field.get_internal_type()
         columns.append(Column(name, _TYPES.get(kind, "text")))
     return Table(
         model._meta.db_table,  # noqa: SLF001

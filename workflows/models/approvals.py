@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import Run
 from workflows.models.status import ApprovalKind, ApprovalStatus
 
@@ -55,15 +56,15 @@ class Approval(models.Model):
         "Budget", null=True, on_delete=models.SET_NULL, related_name="+"
     )
     question = models.TextField()
-    form = models.JSONField(default=dict)  # JSON schema of the answer
-    evidence = models.JSONField(default=dict)  # what the person should look at
+    form = ExactJSONField(default=dict)  # JSON schema of the answer
+    evidence = ExactJSONField(default=dict)  # what the person should look at
     groups = models.JSONField(default=list)  # names of groups that may answer; [] = any
     status = models.CharField(
         max_length=10, choices=ApprovalStatus.choices, default=ApprovalStatus.OPEN
     )
     expires_at = models.DateTimeField(null=True)
-    on_expiry = models.JSONField(null=True)  # the declared answer; null = the run fails
-    answer = models.JSONField(null=True)
+    on_expiry = ExactJSONField(null=True)  # the declared answer; null = the run fails
+    answer = ExactJSONField(null=True)
     answered_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )

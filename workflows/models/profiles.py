@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.agents import NAME
+from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import Run
 
 
@@ -22,7 +23,7 @@ class Profile(models.Model):
     name = models.CharField(max_length=60, validators=[NAME])
     description = models.TextField(blank=True, default="")
     # stage → the fields that differ from the workflow's: agent, prompt, options
-    stages = models.JSONField(blank=True, default=dict)
+    stages = ExactJSONField(blank=True, default=dict)
     # its share of the runs that are launched without choosing one; 0 = none of them
     weight = models.PositiveIntegerField(
         default=0, validators=[MaxValueValidator(1_000_000)]

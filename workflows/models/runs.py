@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.models.exact_json import ExactJSONField
 from workflows.models.status import (
     CANCEL_AGAIN,
     CANCELLABLE,
@@ -42,8 +43,8 @@ class Run(models.Model):
     status = models.CharField(
         max_length=10, choices=Status.choices, default=Status.PENDING
     )
-    params = models.JSONField(default=dict)
-    result = models.JSONField(null=True)  # the final state; null until completed
+    params = ExactJSONField(default=dict)
+    result = ExactJSONField(null=True)  # the final state; null until completed
     error_message = models.TextField(blank=True, default="")
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_node = models.CharField(max_length=200, blank=True, default="")
@@ -95,7 +96,7 @@ class Run(models.Model):
     # The profile it was launched with, and the settings of its stages as they were
     # then: {stage: {agent, prompt, options}}. No attempt sees others.
     profile_name = models.CharField(max_length=60, blank=True, default="")
-    profile_stages = models.JSONField(default=dict)
+    profile_stages = ExactJSONField(default=dict)
     # Heads of the chains of its history (history/seals.py): of stages and decisions,
     # and of what people did. Null in runs from before there were any.
     chain = models.BinaryField(null=True)
@@ -172,7 +173,7 @@ class Run(models.Model):
                 condition=Q(completed_at__isnull=False, payload_removed_at=None),
                 name="run_with_payload",
             ),
-            # beside these, on PostgreSQL: GIN over params and result (migration 0003)
+            # beside these, on PostgreSQL: GIN over params and result (migration 0014)
         ]
 
     def __str__(self) -> str:

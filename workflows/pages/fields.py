@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ from workflows.models import Agent
 from workflows.pages.words import in_words
 
 Schema = Mapping[str, Any]
+PAGE_TIME = re.compile(
+    r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?"
+)  # what a page's control can show
 LONG_TEXT = 200  # characters; a text that may be longer gets several lines
 FEW_CHOICES = 5  # shown at once; more become a drop-down
 ROWS = 4  # lines of a text area
@@ -64,8 +68,30 @@ class JsonField(forms.JSONField):
         return found
 
 
-class LinesField(forms.CharField):
-    """A list of simple values, one on a line."""
+class ExactTextField(forms.CharField):
+    """Text as it is in the page: nothing is trimmed, and a line ends as it did before.
+
+    Browsers send a line's end as two characters, which a limit would count twice.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of a text field."""
+        super().__init__(**{"strip": False, **options})
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text."""
+        return super().to_python(one_line_end(value))
+
+
+def one_line_end(value: Any) -> Any:
+    """Return a text with one character at the end of each line; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class LinesField(ExactTextField):
+    """A list of simple values, one on a line; empty lines are none."""
 
     widget = forms.Textarea(attrs={"rows": ROWS})
 
@@ -74,13 +100,22 @@ class LinesField(forms.CharField):
         super().__init__(**options)
         self.item = item
 
+    @staticmethod
+    def can_show(values: Any) -> bool:
+        """Tell whether each of these values is one line."""
+        return not isinstance(values, list | tuple) or all(
+            str(one) and one_line_end(str(one)).count("\n") == 0 for one in values
+        )
+
     def prepare_value(self, value: Any) -> Any:
         """Return a list as lines."""
         return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
 
     def clean(self, value: Any) -> list[Any]:
         """Return the values. Raises ValidationError that names the line."""
-        lines = [line.strip() for line in (super().clean(value) or "").splitlines()]
+        lines = (super().clean(value) or "").split("\n")
+        if not isinstance(self.item, ExactTextField):  # spaces are part of a text only
+            lines = [line.strip() for line in lines]
         cleaned, problems = [], []
         for number, line in enumerate(filter(None, lines), 1):
             try:
@@ -205,7 +240,8 @@ def agent_choices() -> list[tuple[str, str]]:
 
 def key_of(value: Any) -> str:
     """Return what stands for a value in the page."""
-    return value if isinstance(value, str) else f"json:{json.dumps(value)}"
+    is_key = isinstance(value, str) and value and not value.startswith("json:")
+    return value if is_key else f"json:{json.dumps(value)}"
 
 
 def label_of(value: Any) -> str:
@@ -239,14 +275,18 @@ def _json(schema: Schema, options: dict[str, Any]) -> forms.Field:  # noqa: ARG0
 
 def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
     build = FORMATS.get(schema.get("format", ""))
-    if build is not None:
+    shown = schema.get("default")
+    is_time = schema.get("format") == "time" and isinstance(shown, str)
+    if build is not None and not (is_time and not PAGE_TIME.fullmatch(str(shown))):
         return build(options)
     longest = schema.get("maxLength")
-    is_long = schema.get("format") == "multiline" or (longest or 0) > LONG_TEXT
+    has_lines = isinstance(shown, str) and "\n" in one_line_end(shown)
+    is_multiline = schema.get("format") == "multiline" or has_lines
+    is_long = is_multiline or (longest or 0) > LONG_TEXT
     attrs: dict[str, Any] = {"rows": ROWS} if is_long else {}
     if examples := schema.get("examples"):
         attrs["placeholder"] = str(examples[0])
-    return forms.CharField(
+    return ExactTextField(
         min_length=schema.get("minLength"),
         max_length=longest,
         widget=(forms.Textarea if is_long else forms.TextInput)(attrs=attrs),
@@ -300,7 +340,10 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
         return DocumentsField(**options)
     if "enum" in item:
         return SeveralField(values=list(item["enum"]), **options)
-    if "prefixItems" in schema or item.get("type") not in SIMPLE:
+    is_simple = item.get("type") in SIMPLE and LinesField.can_show(
+        schema.get("default")
+    )
+    if "prefixItems" in schema or not is_simple:
         return _json(schema, options)
     options["help_text"] = " ".join(
         filter(None, [options["help_text"], "One on a line."])

@@ -17,7 +17,13 @@ from django.forms.boundfield import BoundField
 from workflows.access import documents_seen
 from workflows.models import Document
 from workflows.pages import schema as schemas
-from workflows.pages.fields import NOTHING, DocumentField, DocumentsField, field_for
+from workflows.pages.fields import (
+    NOTHING,
+    DocumentField,
+    DocumentsField,
+    field_for,
+    one_line_end,
+)
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.library import store_document
 
@@ -30,6 +36,12 @@ if TYPE_CHECKING:
 DOCUMENTS = (DocumentField, DocumentsField)
 GIVEN = ":given"  # suffix of the box that says that an optional group is filled in
 UPLOAD = ":file"  # suffix of the upload beside a choice of documents
+FREE = "values"  # the one field of a type whose objects have any names
+CSRF, OWN, VALUE = (
+    "csrfmiddlewaretoken",
+    "launch-",
+    "value-",
+)  # names in the launch page
 RECENT = 200  # documents offered in a drop-down, newest first
 
 
@@ -68,7 +80,12 @@ class SchemaForm(forms.Form):
         **options: Any,
     ) -> None:
         """Build the fields; `initial` takes params as a run keeps them."""
-        options["initial"] = flat(options.get("initial") or {})
+        initial = options.get("initial") or {}
+        self._is_free = schemas.is_free(schema)
+        if self._is_free:
+            schema = {"properties": {FREE: {"type": "object", "title": "Values"}}}
+            initial = {FREE: initial} if initial else {}
+        options["initial"] = flat(initial)
         super().__init__(label_suffix="", **options)
         self.schema = schema
         self._by = by
@@ -86,7 +103,10 @@ class SchemaForm(forms.Form):
                 inner = Group(one.title, one.description, self._given(one))
                 group.parts.append(inner)
                 self._found[one.path] = one
-                self._add(schemas.properties(self.schema, one.schema, one.path), inner)
+                below = schemas.properties(
+                    self.schema, one.schema, one.path, one.default
+                )
+                self._add(below, inner)
             else:
                 self._add_field(one)
                 group.parts.append(self._row(one.path))
@@ -97,7 +117,7 @@ class SchemaForm(forms.Form):
             return None
         name = one.path + GIVEN
         self.fields[name] = forms.BooleanField(label="Fill this in", required=False)
-        self.fields[name].initial = self.initial.get(one.path) is not None
+        self.fields[name].initial = self._shown(one) is not None
         return self[name]
 
     def _add_field(self, one: schemas.Property) -> None:
@@ -106,7 +126,10 @@ class SchemaForm(forms.Form):
             "help_text": one.description,
             "required": self._must_be_chosen(one) and not one.is_nullable,
         }
-        made = field_for(one.schema, options)
+        if not (one.is_required or one.has_default):
+            words = [one.description, "Left empty, it is filled in at launch."]
+            options["help_text"] = " ".join(filter(None, words))
+        made = field_for({**one.schema, "default": self._shown(one)}, options)
         if one.default is not None:
             made.initial = one.default
         self._found[one.path] = one
@@ -119,6 +142,22 @@ class SchemaForm(forms.Form):
                 label=f"Upload for {one.title}",
                 widget=forms.FileInput(attrs={"accept": "application/pdf,.pdf"}),
             )
+
+    def _shown(self, one: schemas.Property) -> Any:
+        """Return the value that a form shows which nobody touched: of a run, or the default."""
+        return self.initial.get(one.path, one.default)
+
+    def _is_shown(self, one: schemas.Property) -> bool:
+        """Tell whether there is a value that a form shows which nobody touched."""
+        is_known = one.has_default or one.path in self.initial
+        return is_known and (one.is_nullable or self._shown(one) is not None)
+
+    def add_prefix(self, field_name: str) -> str:
+        """Return the name of a field in the page, which none of the page's own fields has."""
+        if self.prefix:
+            return super().add_prefix(field_name)
+        is_taken = field_name == CSRF or field_name.startswith((OWN, VALUE))
+        return f"{VALUE}{field_name}" if is_taken else field_name
 
     def _must_be_chosen(self, one: schemas.Property) -> bool:
         """Tell whether empty is no answer: required, or a choice with a default."""
@@ -165,10 +204,48 @@ class SchemaForm(forms.Form):
                 self._store(name, given)
             elif self._is_missing(name):
                 self.add_error(name, "Choose a document, or upload one.")
-        for path in self._left_out():
-            for name in [name for name in self.errors if name.startswith(f"{path}.")]:
-                del self.errors[name]
+        for name in list(self.errors):
+            if self._is_below(name, self._left_out()) or self._is_untouched(name):
+                self.errors.pop(name)
+        for path in self._emptied():
+            self.add_error(path, "This can’t be empty.")
         return self.cleaned_data
+
+    def _emptied(self) -> list[str]:
+        """Return the fields that show nothing any more, where the type needs a value."""
+        left_out = self._left_out()
+        return [
+            path
+            for path, one in self._found.items()
+            if path in self.fields
+            and path not in self.errors
+            and not (one.is_nullable or one.is_required or one.default is None)
+            and self.cleaned_data.get(path) is None
+            and not (self._is_below(path, left_out) or self._is_untouched(path))
+        ]
+
+    def _is_untouched(self, path: str) -> bool:
+        """Tell whether a field was sent as it was shown; then its value is what was shown.
+
+        So a value survives that its control shows in part only, such as a moment's
+        microseconds. A field that was not sent at all, as by a script, is untouched as well.
+        """
+        one = self._found.get(path)
+        if one is None or path not in self.fields or not self._is_shown(one):
+            return False
+        field, bound = self.fields[path], self[path]
+        is_omitted = field.widget.value_omitted_from_data(
+            self.data, self.files, bound.html_name
+        )
+        shown = field.prepare_value(self._shown(one))
+        if isinstance(field, forms.BooleanField):
+            return bool(bound.data) == bool(shown)
+        shown = field.widget.format_value(shown)
+        return is_omitted or _as_sent(bound.data) == _as_sent(shown)
+
+    @staticmethod
+    def _is_below(path: str, groups: list[str]) -> bool:
+        return any(path == one or path.startswith(f"{one}.") for one in groups)
 
     def _left_out(self) -> list[str]:
         """Return the optional groups that are not filled in."""
@@ -207,19 +284,30 @@ class SchemaForm(forms.Form):
     def values(self) -> dict[str, Any]:
         """Return what was filled in as nested JSON, without what was left to defaults."""
         values: dict[str, Any] = {}
+        left_out = self._left_out()
         for path, one in self._found.items():
-            if path in self.fields:
-                value = self.cleaned_data.get(path)
-                is_document = isinstance(self.fields[path], DocumentField)
-                if value == "" and (one.is_nullable or is_document):
-                    value = None
-                if value is not None or one.is_nullable:
-                    put(values, path, value)
-            else:
+            if self._is_below(path, left_out):
+                if not self._is_below(path.rpartition(".")[0], left_out):
+                    put(values, path, None)
+            elif path not in self.fields:
                 put(values, path, {})
-        for path in self._left_out():
-            put(values, path, None)
-        return values
+            elif self._is_untouched(path):
+                put(values, path, self._shown(one))
+            else:
+                self._put_filled(values, one)
+        return values[FREE] if self._is_free else values
+
+    def _put_filled(self, values: dict[str, Any], one: schemas.Property) -> None:
+        """Put what a person filled in; nothing where the type fills it in itself."""
+        value = self.cleaned_data.get(one.path)
+        is_document = isinstance(self.fields[one.path], DocumentField)
+        if value == "" and (one.is_nullable or is_document):
+            value = None
+        is_known = one.is_required or one.has_default
+        if not is_known and value in (None, "", []):
+            return
+        if value is not None or one.is_nullable:
+            put(values, one.path, value)
 
     def take_errors(self, refused: InvalidParams) -> None:
         """Put the messages of the workflow's own checks at the fields they are about."""
@@ -231,6 +319,7 @@ class SchemaForm(forms.Form):
     def _place(self, name: str, message: str) -> tuple[str | None, str]:
         """Return the field a message is about, and the rest of the message."""
         inner, separator, rest = message.partition(": ")
+        name = schemas.escaped(name)
         parts = [name, *inner.split(".")] if separator else [name]
         for count in range(len(parts), 0, -1):
             path = ".".join(parts[:count])
@@ -249,9 +338,15 @@ def _item(place: list[str], text: str) -> str:
     return f"{where[:1].upper()}{where[1:]}: {text}" if where else text
 
 
+def _as_sent(value: Any) -> list[str]:
+    """Return what a control shows, or sends, as comparable texts."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return [str(one_line_end(one)) for one in several if one not in (None, "", False)]
+
+
 def put(values: dict[str, Any], path: str, value: Any) -> None:
     """Put a value at a dotted path, making the objects on the way."""
-    *way, last = path.split(".")
+    *way, last = map(schemas.unescaped, path.split("."))
     for name in way:
         inner = values.get(name)
         if not isinstance(inner, dict):
@@ -264,7 +359,8 @@ def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """Return nested values by dotted path; objects are there too, as they are."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        here = f"{path}.{name}" if path else name
+        part = schemas.escaped(name)
+        here = f"{path}.{part}" if path else part
         found[here] = value
         if isinstance(value, Mapping):
             found |= flat(value, here)

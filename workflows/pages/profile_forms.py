@@ -8,7 +8,7 @@ from django import forms
 
 from workflows.models import Agent, Profile
 from workflows.pages.agent_forms import TAKEN, problem_of
-from workflows.pages.fields import JsonField
+from workflows.pages.fields import ExactTextField, JsonField
 from workflows.pages.forms import Group, Row
 from workflows.pages.words import in_words
 
@@ -55,7 +55,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
             choices=[("", own), *agents],
             initial=given.get("agent") or "",
         )
-        self.fields[f"{name}.prompt"] = forms.CharField(
+        self.fields[f"{name}.prompt"] = ExactTextField(
             label="Prompt",
             required=False,
             initial=given.get("prompt") or "",

@@ -21,6 +21,7 @@ class Property:
     schema: Mapping[str, Any]  # `nullable` is set where null is allowed
     is_required: bool
     default: Any
+    has_default: bool = False  # one that is known: `default` may be null
 
     @property
     def is_nullable(self) -> bool:
@@ -28,21 +29,48 @@ class Property:
         return bool(self.schema.get("nullable"))
 
 
+def escaped(name: str) -> str:
+    """Return a name as a part of a path: without what separates parts and suffixes."""
+    return name.replace("%", "%25").replace(".", "%2E").replace(":", "%3A")
+
+
+def unescaped(part: str) -> str:
+    """Return the name that `escaped` made a part of."""
+    return part.replace("%3A", ":").replace("%2E", ".").replace("%25", "%")
+
+
+def is_free(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a schema is of objects whose names it does not say."""
+    found = _followed(schema, schema)
+    shapes = ("additionalProperties", "anyOf", "oneOf")
+    return "properties" not in found and any(found.get(shape) for shape in shapes)
+
+
 def properties(
-    root: Mapping[str, Any], schema: Mapping[str, Any] | None = None, path: str = ""
+    root: Mapping[str, Any],
+    schema: Mapping[str, Any] | None = None,
+    path: str = "",
+    default: Any = None,
 ) -> Iterator[Property]:
-    """Yield the properties of an object schema, in the order of the model's fields."""
+    """Yield the properties of an object schema, in the order of the model's fields.
+
+    `default` is that of the object itself: what it says of a property counts more than the
+    property's own default.
+    """
+    whole = default if isinstance(default, Mapping) else {}
     schema = _followed(root, root if schema is None else schema)
     required = set(schema.get("required") or ())
     for name, given in (schema.get("properties") or {}).items():
         found = resolved(root, given)
+        part = escaped(name)
         yield Property(
-            path=f"{path}.{name}" if path else name,
+            path=f"{path}.{part}" if path else part,
             title=_title(name, given, found),
             description=given.get("description") or found.get("description") or "",
             schema=found,
             is_required=name in required,
-            default=given.get("default"),
+            default=whole.get(name, given.get("default")),
+            has_default=name in whole or "default" in given,
         )
 
 

@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import JSONField, Q, Value
-from django.db.models.fields.json import KeyTransform, KeyTransformExact
+from django.db.models import F, JSONField, Q, Value
+from django.db.models.fields.json import DataContains, KeyTransform, KeyTransformExact
+
+from workflows.models.exact_json import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db.models.expressions import Combinable
 
+EXACT = frozenset({"params", "result"})  # columns of JSON text
 LONGEST = 500  # characters
 MOST = 5  # conditions
 FURTHEST = 1_000_000  # place in a list
@@ -55,7 +58,8 @@ class Condition:
         if connection.vendor == "postgresql":  # by the GIN index
             for key in reversed(self.path):
                 value = {key: value}
-            return Q((f"{self.column}__contains", value))
+            whole = at(self.column, ())
+            return Q(DataContains(whole, Value(value, JSONField())))
         return Q(
             KeyTransformExact(at(self.column, self.path), Value(value, JSONField()))
         )
@@ -63,7 +67,7 @@ class Condition:
 
 def at(column: str, path: Sequence[str]) -> Combinable:
     """Return the value at a path inside a JSON column."""
-    inner: Any = column
+    inner: Any = AsJson(F(column)) if column in EXACT else F(column)
     for key in path:
         inner = KeyTransform(key, inner)
     return inner  # type: ignore[no-any-return]

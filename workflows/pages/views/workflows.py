@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
-from pydantic import TypeAdapter
 
 from workflows import access
+from workflows.engine.adapters import schema
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.factories import FromFactory
 from workflows.models import Run
@@ -21,6 +21,7 @@ from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms import SchemaForm
 from workflows.pages.launching import (
+    PREFIX,
     AskingForm,
     asking_form,
     initial_of,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 FREE = "params"  # the one field of a workflow that names no types
 FREE_SCHEMA = {"properties": {FREE: {"type": "object", "title": "Values"}}}
+ONCE = f"{PREFIX}-once"  # the field that makes a form which is sent twice one launch
 LAST_RUNS = 8  # dots on a card
 
 
@@ -76,11 +78,11 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
         if run is not None:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
-    once = request.POST.get("once") or token_urlsafe(12)
+    once = request.POST.get(ONCE) or token_urlsafe(12)
     named = entry(found)
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
-    context |= {"may_launch": may_launch}
+    context |= {"may_launch": may_launch, "again": request.GET.get("again", "")}
     must_ask = any(not stage.is_optional for stage in found.stages.values())
     lacking = lack_of_agents() if must_ask else ""
     context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.stages)}
@@ -93,7 +95,7 @@ def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
     options: dict[str, Any] = {"by": request.user}
     if request.method == "POST":
         options |= {"data": request.POST, "files": request.FILES}
-    elif run := launched_before(request):
+    if run := launched_before(request):
         options["initial"] = run.params
     return SchemaForm(params_schema(found), **options)
 
@@ -151,7 +153,7 @@ def once_key(request: HtmxRequest, params: Any) -> str | None:
 
     None for a form without its token, such as a script's.
     """
-    once = request.POST.get("once", "")
+    once = request.POST.get(ONCE, "")
     if not once:
         return None
     sent = json.dumps(params, sort_keys=True, default=str)
@@ -161,7 +163,7 @@ def once_key(request: HtmxRequest, params: Any) -> str | None:
 def params_schema(found: Known) -> dict[str, Any]:
     """Return the JSON schema of a workflow's params; without types, of any object."""
     if found.params_type is not None:
-        return TypeAdapter(found.params_type).json_schema()
+        return dict(schema(found.params_type))
     return FREE_SCHEMA if isinstance(found, FromFactory) else {}
 
 

@@ -1,0 +1,173 @@
+"""Whether a value that was read back is the value that was stored, types and all.
+
+`==` is not enough: 1 == True == 1.0, NaN differs from itself, and an instant in the hour that
+comes twice differs from the same instant in another zone (PEP 495).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place at which two values differ."""
+
+    path: str  # keys and indices, as in pages.3.author; "" is the whole
+    one: Any
+    other: Any
+
+
+Key = Callable[[type[BaseModel], str], str]
+"""The key under which the JSON of a model has a field."""
+
+
+def _name(_model: type[BaseModel], field: str) -> str:
+    return field
+
+
+def difference(
+    one: Any, other: Any, path: str = "", key: Key = _name, *, defaults: bool = True
+) -> Difference | None:
+    """Return the first place where `other`, which was read back, is not `one`; None if nowhere.
+
+    A dict or list in `one` may be a subclass of it in `other`: JSON is read as frozen ones. An
+    int may be the same float: a field of floats takes either. Without `defaults`, fields of
+    models that were not set are passed over.
+    """
+    if one is other:
+        return None
+    parts = next((parts for kind, parts in _PARTS if isinstance(one, kind)), _no_parts)
+    is_same = _same_type(one, other)
+    mine, others = (parts(one, key), parts(other, key)) if is_same else ({}, {})
+    is_same = is_same and _same_keys(mine, others)
+    if parts is _no_parts:
+        is_same = is_same and _same_scalar(one, other)
+    if not is_same:
+        return Difference(path, one, other)
+    if not defaults and isinstance(one, BaseModel):
+        given = {key(type(one), name) for name in one.model_fields_set}
+        mine = {name: part for name, part in mine.items() if name in given}
+    return _first(mine, others, path, key, defaults=defaults)
+
+
+def _first(
+    mine: Mapping[Any, Any],
+    others: Mapping[Any, Any],
+    path: str,
+    key: Key,
+    *,
+    defaults: bool,
+) -> Difference | None:
+    for name, part in mine.items():
+        inner = f"{path}.{name}" if path else str(name)
+        if found := difference(part, others[name], inner, key, defaults=defaults):
+            return found
+    return None
+
+
+def _same_type(one: Any, other: Any) -> bool:
+    if isinstance(one, dict | list) and not isinstance(one, tuple):
+        return isinstance(other, type(one))
+    return type(one) is type(other) or (type(one) is int and type(other) is float)
+
+
+def _of_model(model: BaseModel, key: Key) -> Mapping[Any, Any]:
+    """Return the fields of a model that are set, and what it holds beyond them."""
+    kind, values = type(model), model.__dict__
+    fields = {key(kind, n): values[n] for n in kind.model_fields if n in values}
+    return {**fields, **(model.__pydantic_extra__ or {})}
+
+
+def _of_dataclass(value: Any, _key: Key) -> Mapping[Any, Any]:
+    names = [field.name for field in dataclasses.fields(value)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def _of_mapping(value: Any, _key: Key) -> Mapping[Any, Any]:
+    found: Mapping[Any, Any] = value
+    return found
+
+
+def _of_sequence(value: Any, _key: Key) -> Mapping[Any, Any]:
+    return dict(enumerate(value))
+
+
+def _no_parts(_value: Any, _key: Key) -> Mapping[Any, Any]:
+    return {}
+
+
+class _Dataclass(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+class _AnyDataclass(metaclass=_Dataclass):
+    """Every dataclass, for `isinstance`."""
+
+
+_PARTS: tuple[tuple[Any, Callable[[Any, Key], Mapping[Any, Any]]], ...] = (
+    (BaseModel, _of_model),
+    (_AnyDataclass, _of_dataclass),
+    (Mapping, _of_mapping),
+    (list | tuple, _of_sequence),
+)
+
+
+def _same_keys(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    """Tell whether the keys are the same, types and order and all."""
+    return len(one) == len(other) and all(
+        difference(key, again) is None for key, again in zip(one, other, strict=True)
+    )
+
+
+def _same_scalar(one: Any, other: Any) -> bool:
+    for kind, same in _SAME:
+        if isinstance(one, kind):
+            return same(one, other)
+    return bool(one == other)
+
+
+def _same_float(one: float, other: float) -> bool:
+    both_nan = math.isnan(one) and math.isnan(other)
+    signs = math.copysign(1, one), math.copysign(1, other)
+    return both_nan or (one == other and signs[0] == signs[1])
+
+
+def _same_decimal(one: Decimal, other: Decimal) -> bool:
+    return one.as_tuple() == other.as_tuple()  # 1.0 is not 1.00, and a NaN is itself
+
+
+def _same_set(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    return {(type(x), x) for x in one} == {(type(x), x) for x in other}
+
+
+def _same_moment(one: datetime, other: datetime) -> bool:
+    """Tell whether two moments and their offsets are the same; the name of a zone is not kept."""
+    offsets = one.utcoffset(), other.utcoffset()
+    if None in offsets:
+        return offsets[0] is offsets[1] and one == other
+    # the same offset: what the clocks show decides, whichever of a doubled hour it is
+    return offsets[0] == offsets[1] and _bare(one) == _bare(other)
+
+
+def _bare(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=None, fold=0)
+
+
+_SAME: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
+    (Enum, lambda one, other: one is other),
+    (float, _same_float),
+    (Decimal, _same_decimal),
+    (datetime, _same_moment),
+    (set | frozenset, _same_set),
+)

@@ -1,0 +1,146 @@
+"""What people, programs and other workflows give to a run, checked before anything is queued.
+
+What `check_input` returns is what is stored, and reading it gives the value that was checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeGuard
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from .adapters import codec, schema
+from .errors import InputInvalid, NotSerialisable, WorkflowError
+from .frozen import Json, freeze
+from .round_trip import aliases, error_text
+
+
+def check_input(
+    kind: Any, given: Mapping[str, Any], *, what: str = "parameter", of: str = ""
+) -> dict[str, Json]:
+    """Return given values as they are stored: whole, with the defaults filled in.
+
+    `kind` is the type that takes them, None for any JSON object. Raises InputInvalid with the
+    messages of each field, also for a name that the type does not know (most often a
+    misspelling that a default would hide) and for a value that would not be read back as it is.
+    """
+    values = dict(given)
+    if kind is not None:
+        values = _by_key(kind, values, what, of)
+    try:
+        if kind is None:
+            return dict(freeze(values))
+        encoded, _ = codec(kind).encode(values)
+    except ValidationError as error:
+        raise InputInvalid(messages(error)) from error
+    except NotSerialisable as error:
+        raise InputInvalid({error.path.partition(".")[0]: [str(error)]}) from error
+    except Exception as error:  # what a validator of the author's raised
+        field = codec(kind).fails_at(values) if kind is not None else ""
+        why = f"This cannot be checked: {error_text(error)}."
+        raise InputInvalid({field: [why]}) from error
+    if not isinstance(encoded, Mapping):
+        raise InputInvalid({"": [f"A {what} needs a name."]})
+    return dict(encoded)
+
+
+def check_launch(workflow: Any, given: Mapping[str, Any]) -> dict[str, Json]:
+    """Return the params of a run as they are stored, if its first state can be made of them.
+
+    Raises InputInvalid.
+    """
+    params = check_input(workflow.params_type, given, of=workflow.name)
+    check = getattr(workflow, "check_start", None)  # a plain factory has none
+    if check is None:
+        return params
+    try:
+        check(params)
+    except Exception as error:  # an author's validators may raise anything
+        sentence = f"{workflow.name} cannot start with these values: {reason_of(error)}"
+        raise InputInvalid({"": [sentence]}) from error
+    return params
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error as one sentence or more; pydantic's without its address."""
+    if isinstance(error, ValidationError):
+        return str(InputInvalid(messages(error)))
+    return str(error) if isinstance(error, WorkflowError) else error_text(error)
+
+
+def messages(error: ValidationError) -> dict[str, list[str]]:
+    """Return the messages of each top-level field; "" stands for the whole."""
+    found: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False):
+        place = [str(part) for part in problem["loc"]]
+        field, inner = (place[0], ".".join(place[1:])) if place else ("", "")
+        text = problem["msg"].removeprefix("Value error, ")
+        found.setdefault(field, []).append(f"{inner}: {text}" if inner else text)
+    return found
+
+
+def _by_key(kind: Any, values: dict[str, Any], what: str, of: str) -> dict[str, Any]:
+    """Return the values under keys that the type reads.
+
+    A field that has an alias may be given by its name. Raises InputInvalid for unknown names
+    and for a field that is given twice.
+    """
+    if not _has_fields(kind):
+        _must_be_known(values, schema(kind), what, of)
+        return values
+    keyed: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    wrong: dict[str, list[str]] = {}
+    fields = kind.model_fields
+    by_key = {key: name for name, info in fields.items() for key in aliases(info)}
+    for given, value in values.items():
+        name = by_key.get(given) or (given if given in fields else None)
+        key = given
+        if name is not None and given not in by_key:
+            key = _first_key(fields[name], name)
+        if name is None and kind.model_config.get("extra") != "allow":
+            wrong[given] = [_unknown(given, map(_first, fields.items()), what, of)]
+        elif name is not None and origin.setdefault(name, given) != given:
+            wrong[given] = [f"“{origin[name]}” and “{given}” are the same {what}."]
+        keyed[key] = value
+    if wrong:
+        raise InputInvalid(wrong)
+    return keyed
+
+
+def _has_fields(kind: Any) -> TypeGuard[type[BaseModel]]:
+    is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return is_model and not kind.__pydantic_root_model__
+
+
+def _must_be_known(
+    values: Mapping[str, Any], described: Mapping[str, Any], what: str, of: str
+) -> None:
+    """Refuse unknown names for a dataclass or a TypedDict, which would lose them."""
+    known = described.get("properties")
+    if known is None or described.get("additionalProperties"):
+        return
+    wrong = {
+        name: [_unknown(name, known, what, of)] for name in values if name not in known
+    }
+    if wrong:
+        raise InputInvalid(wrong)
+
+
+def _first(field: tuple[str, FieldInfo]) -> str:
+    name, info = field
+    return _first_key(info, name)
+
+
+def _first_key(info: FieldInfo, name: str) -> str:
+    """Return the key to name a field by: its alias, if that is one text."""
+    alias = info.validation_alias
+    return alias if isinstance(alias, str) else name
+
+
+def _unknown(name: str, known: Iterable[str], what: str, of: str) -> str:
+    listed = ", ".join(known)
+    there_is = f"It takes {listed}." if listed else "It takes none."
+    return f"{of or 'This'} has no {what} “{name}”. {there_is}"
