@@ -78,7 +78,7 @@ def read(sent: dict[str, str]) -> dt.datetime:
 def refusal(sent: dict[str, str]) -> str:
     filled = form(sent)
     assert not filled.is_valid()
-    return " ".join(filled.errors["at"])
+    return " ".join(map(str, filled.errors["at"]))
 
 
 # Zones ----------------------------------------------------------------------------------
@@ -299,17 +299,17 @@ def test_moments_on_lines_say_their_zone_and_take_an_offset() -> None:
         data.update({"times": "2026-07-01T14:00\n2026-07-01T14:00-03:00"})
         made = SchemaForm(Several.model_json_schema(), data=data)
         assert made.is_valid(), made.errors
-        return made.fields["times"].help_text, made.values()["times"]
+        return str(made.fields["times"].help_text), made.values()["times"]
 
     said, found = in_zone(BERLIN, lines)
     assert f"is read in {BERLIN}" in said
     assert found == ["2026-07-01T12:00:00+00:00", "2026-07-01T17:00:00+00:00"]
 
 
-def _fields(kinds: type) -> Iterator[type]:
-    yield kinds
-    for kind in kinds.__subclasses__():
-        yield from _fields(kind)
+def with_subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from with_subclasses(inner)
 
 
 def test_no_other_widget_of_ours_takes_a_moment() -> None:
@@ -319,7 +319,7 @@ def test_no_other_widget_of_ours_takes_a_moment() -> None:
 
     ours = {
         one
-        for one in _fields(forms.DateTimeInput)
+        for one in with_subclasses(forms.DateTimeInput)
         if one.__module__.startswith("workflows")
     }
     assert ours == {MomentInput}

@@ -79,7 +79,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         columns.fill(filters.by_index(person)),
         filters.by_value(),
         before=before,
-        indexed=not filters.text,
+        indexed=filters.is_indexed,
     )
     return {
         "filters": filters,
@@ -113,11 +113,12 @@ def known_labels(person: User) -> list[str]:
 def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return what needs this person, what runs, what failed lately and how much ended."""
     live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
-    approvals = inbox.list_open(access.sight_of(person))
+    sight = access.sight_of(person)
+    waiting = inbox.count_open(sight)
     return {
-        "approvals": inbox.most_urgent(approvals)[:FEWEST],
-        "more": len(approvals) > FEWEST,
-        "waiting": len(approvals),
+        "approvals": inbox.most_urgent(sight, FEWEST),
+        "more": waiting > FEWEST,
+        "waiting": waiting,
         "running": as_read(live[:FEW], person),
         "failed": as_read(seen(person, status=Status.FAILED)[:FEWEST], person),
         "lately": as_read(seen(person)[:FEW], person),
@@ -140,8 +141,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
 def decisions_context(query: Mapping[str, str], person: User) -> Context:
     """Return one page of the decisions that match."""
     filters = DecisionFilters.read(query)
-    text = query.get("before", "")[:DIGITS]
-    before = int(text) if text.isascii() and text.isdigit() else None
+    before = _number_in(query, "before")
     found = filters.page(person, before)
     found.rows = as_read(found.rows, person)
     ids = {row.run_id for row in found.rows}
@@ -154,6 +154,12 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
     }
 
 
+def _number_in(query: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number from a query, None if there is none."""
+    text = query.get(name, "")[:DIGITS]
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
 def removed_runs(ids: Iterable[UUID]) -> QuerySet[RemovedRun, UUID]:
     """Return those of some runs of which only the history is left."""
     return RemovedRun.objects.filter(pk__in=ids).values_list("pk", flat=True)
@@ -164,14 +170,16 @@ def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa:
     return {"page": workers_for(person)}
 
 
-def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
-    """Return the questions that wait for this person, and those answered lately."""
+def approvals_context(query: Mapping[str, str], person: User) -> Context:
+    """Return a page of the questions for this person, and those answered lately."""
     sight = access.sight_of(person)
-    approvals = inbox.list_open(sight)
+    after = _number_in(query, "after")
+    found = inbox.page_of_open(sight, after)
     return {
-        "approvals": approvals,
-        "groups": inbox.by_group(approvals),
-        "waiting": len(approvals),
+        "found": found,
+        "after": after,
+        "groups": inbox.by_group(found.approvals),
+        "waiting": inbox.count_open(sight),
         "answered": inbox.list_answered(sight, FEW),
     }
 

@@ -104,7 +104,7 @@ class MomentInput(forms.DateTimeInput):
         self, data: Mapping[str, Any], files: Any, name: str
     ) -> Asked | None:
         """Return what was sent; None if nothing was."""
-        text = super().value_from_datadict(data, files, name)  # type: ignore[arg-type] # any mapping will do
+        text = super().value_from_datadict(data, files, name)
         if text is None:
             return None
         zone = data.get(name + IN_ZONE, "")
