@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 TICKS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+GIVE, TAKE = "give rights", "take rights"
 ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
 
 
@@ -71,12 +72,16 @@ class WorkflowRightAdmin(ToldAdmin):
         """Return the group."""
         return right.group.name if right.group else "everyone signed in"
 
+    def recorded(self) -> tuple[str, ...]:
+        """Return that rights are given and taken."""
+        return GIVE, TAKE
+
     def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:  # noqa: ARG002 - the ticks say more
         """Return that rights were given, and which, or that they were taken."""
         if verb == "delete":
-            return "take rights", str(row)
+            return TAKE, str(row)
         given = ", ".join(name for name in TICKS if getattr(row, name))
-        return "give rights", f"{row}: {given.replace('may_', '')}"
+        return GIVE, f"{row}: {given.replace('may_', '')}"
 
 
 admin.site.unregister([User, Group])
