@@ -13,12 +13,14 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows import access
 from workflows.admin.told import ToldAdmin
 from workflows.models import WorkflowRight
+from workflows.roles import ADDS_NOTHING_WHEN_OPEN
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
 TICKS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+SHOWN = 3  # permissions that are named of a group
 GIVE, TAKE = "give rights", "take rights"
 ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
 
@@ -90,6 +92,36 @@ admin.site.unregister([User, Group])
 @admin.register(Group)
 class RoleAdmin(ToldAdmin, GroupAdmin):
     """Groups: roles, and those that rights are given to."""
+
+    list_display = ("name", "effect")
+    fields = ("name", "effect", "permissions")
+    readonly_fields = ("effect",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        """Return the groups with what `effect` reads of each."""
+        rows: QuerySet[Group] = super().get_queryset(request)
+        return rows.prefetch_related("permissions", "workflow_rights")
+
+    @admin.display(description="Effect on pages")
+    def effect(self, group: Group) -> str:
+        """Say what members may do by this group, as permissions are set just now."""
+        rows = [] if group.pk is None else list(group.workflow_rights.all())
+        named = sorted({row.workflow_name for row in rows})
+        own = f"Rights of its own for {', '.join(named)}." if named else ""
+        return f"{self._by_role(group)} {own}".strip()
+
+    def _by_role(self, group: Group) -> str:
+        given = [] if group.pk is None else list(group.permissions.all())
+        if not given:
+            return "" if group.pk and group.workflow_rights.all() else "None."
+        if not access.are_open():
+            return "By its permissions."
+        adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]
+        if not adding:
+            return "None while permissions are open: everyone may do this and more."
+        names = ", ".join(sorted(one.name.lower() for one in adding)[:SHOWN])
+        more = f" and {len(adding) - SHOWN} more" if len(adding) > SHOWN else ""
+        return f"While permissions are open, only: {names}{more}."
 
 
 @admin.register(User)

@@ -89,6 +89,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         "rows": rows_of(found.rows, columns, person),
         "before": before,
         "me": person,
+        "may_launch_any": access.may_launch_any(person),
     }
 
 
@@ -123,6 +124,7 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
         "failed": as_read(seen(person, status=Status.FAILED)[:FEWEST], person),
         "lately": as_read(seen(person)[:FEW], person),
         "overview": overview(person, zone_in(query)),
+        "may_launch_any": access.may_launch_any(person),
         "zone": zone_in(query),
     }
 
@@ -133,6 +135,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
     runs = seen(person, workflow=name).prefetch_related("labels")[: FEW * 2]
     return {
         "name": name,
+        "may_launch": access.may_launch(person, name),
         "columns": OF_A_WORKFLOW,
         "rows": rows_of(runs, OF_A_WORKFLOW, person),
     }
@@ -151,6 +154,7 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
         "found": found,
         "removed": set(removed_runs(ids)),
         "before": before,
+        "may_launch_any": access.may_launch_any(person),
     }
 
 

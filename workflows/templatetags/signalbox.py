@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.conf import settings
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.contrib.auth.models import User
+    from django.db.models.options import Options
 
     from workflows.models import Run
     from workflows.pages.period import Period
@@ -233,6 +234,27 @@ def payload_gone(run: Run) -> SafeString | str:
     here = zones.local(run.payload_removed_at)
     day = _time(here, "day", f"{here.day} {here:%B} {here.year:04}")
     return format_html("Removed on {} by retention.", day)
+
+
+@register.simple_tag
+def workflows_installed() -> bool:
+    """Return whether there is any workflow."""
+    return access.are_workflows_installed()
+
+
+@register.filter
+def is_told_of_open_permissions(user: User) -> bool:
+    """Tell whether this person gives roles that restrict nobody."""
+    return access.are_open() and access.may_give_roles(user)
+
+
+@register.filter
+def gives_permissions(opts: Options[Any] | str) -> bool:
+    """Tell whether an admin page is one where roles or rights are given; or the index."""
+    if not opts:
+        return True
+    label, name = getattr(opts, "app_label", ""), getattr(opts, "model_name", "")
+    return label == "auth" or name == "workflowright"
 
 
 @register.filter
