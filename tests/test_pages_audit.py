@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
@@ -217,7 +218,7 @@ def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
 def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
     pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
     telling = [one for one in pages if isinstance(one, ToldAdmin)]
-    longest = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
+    longest: Any = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
     assert len(telling) > 5
     for one in telling:
         assert one.recorded()

@@ -23,6 +23,7 @@ from workflows.models import Status, WaitKind
 from workflows.pages.forms import SchemaForm
 from workflows.pages.moment_field import Asked, MomentInput
 from workflows.pages.zones import BoundedZone, exactly, in_zone, local, zone_named
+from workflows.templatetags.signalbox import exact_moment
 
 SignIn = Callable[[User], Client]
 BERLIN, NEW_YORK, SAO_PAULO = "Europe/Berlin", "America/New_York", "America/Sao_Paulo"
@@ -327,3 +328,10 @@ def test_no_other_widget_of_ours_takes_a_moment() -> None:
 
 def test_the_servers_zone_is_the_one_without_a_name() -> None:
     assert zone_named("") is timezone.get_default_timezone()
+
+
+@pytest.mark.django_db
+def test_the_script_is_told_for_which_zone_a_deadline_was_written() -> None:
+    shown = in_zone(BERLIN, exact_moment, END)
+    assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
+    assert ">31 Dec 9999, 23:59 UTC<" in shown

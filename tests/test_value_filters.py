@@ -46,7 +46,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-def found(where: str) -> set[str]:
+def found(where: str) -> set[str | None]:
     """Return the names of the values that a condition on `v` finds."""
     (condition,) = read(where, COLUMNS)
     rows = Run.objects.filter(condition.q())

@@ -105,15 +105,17 @@ class RoleAdmin(ToldAdmin, GroupAdmin):
     @admin.display(description="Effect on pages")
     def effect(self, group: Group) -> str:
         """Say what members may do by this group, as permissions are set just now."""
-        rows = [] if group.pk is None else list(group.workflow_rights.all())
+        if not group.pk:  # one that is being added
+            return "None yet."
+        rows = list(group.workflow_rights.all())
         named = sorted({row.workflow_name for row in rows})
         own = f"Rights of its own for {', '.join(named)}." if named else ""
         return f"{self._by_role(group)} {own}".strip()
 
     def _by_role(self, group: Group) -> str:
-        given = [] if group.pk is None else list(group.permissions.all())
+        given = list(group.permissions.all())
         if not given:
-            return "" if group.pk and group.workflow_rights.all() else "None."
+            return "" if group.workflow_rights.all() else "None."
         if not access.are_open():
             return "By its permissions."
         adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]

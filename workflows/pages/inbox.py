@@ -36,8 +36,11 @@ class IsForGroups(Func):
         self.names = names
 
     def as_sqlite(
-        self, compiler: Any, _connection: Any, **_: Any
-    ) -> tuple[str, list[Any]]:
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
+    ) -> tuple[str, tuple[Any, ...]]:
         """Return it by SQLite's functions on JSON."""
         column, params = compiler.compile(self.get_source_expressions()[0])
         places = ", ".join(["%s"] * len(self.names)) or "NULL"
@@ -45,10 +48,13 @@ class IsForGroups(Func):
             f"(JSON_ARRAY_LENGTH({column}) = 0 OR EXISTS (SELECT 1 FROM"  # noqa: S608 - places for parameters
             f" JSON_EACH({column}) AS named WHERE named.value IN ({places})))"
         )
-        return sql, [*params, *params, *self.names]
+        return sql, (*params, *params, *self.names)
 
     def as_postgresql(
-        self, compiler: Any, _connection: Any, **_: Any
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
     ) -> tuple[str, list[Any]]:
         """Return it by PostgreSQL's operators on JSON."""
         column, params = compiler.compile(self.get_source_expressions()[0])

@@ -84,15 +84,21 @@ class Holds(Func):
         self.test = test
 
     def as_sqlite(
-        self, compiler: Any, _connection: Any, **_: Any
-    ) -> tuple[str, list[Any]]:
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
+    ) -> tuple[str, tuple[Any, ...]]:
         """Return a call of our function."""
         column, params = compiler.compile(self.get_source_expressions()[0])
         asked = [self.test.path, self.test.operator, self.test.operands]
-        return f"{FUNCTION}({column}, %s)", [*params, json.dumps(asked)]
+        return f"{FUNCTION}({column}, %s)", (*params, json.dumps(asked))
 
     def as_postgresql(
-        self, compiler: Any, _connection: Any, **_: Any
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
     ) -> tuple[str, list[Any]]:
         """Return the same in SQL."""
         column, params = compiler.compile(self.get_source_expressions()[0])

@@ -170,7 +170,7 @@ def _time(value: dt.datetime, kind: str, text: str) -> SafeString:
         here.isoformat(timespec="milliseconds"),
         f"{here.day} {here:%b} {here.year:04}, {here:%H:%M:%S} {zones.zone_of(here)}",
         kind,
-        here.tzinfo if kind in {"exact", "day"} else "",
+        zones.current_zone() if kind in {"exact", "day"} else "",
         text,
     )
 
