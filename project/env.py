@@ -138,8 +138,9 @@ class Installation(BaseSettings):
     )
     time_zone: str = Field(
         "UTC",
-        description="Time zone of pages whose reader's is not known, and of the days of"
-        " budgets; the database keeps UTC.",
+        description="Time zone of pages and of admin where the reader's is not known yet"
+        " (their browser tells it), and of the days of budgets; the database and exports"
+        " keep UTC.",
     )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import AsyncIterator
@@ -159,3 +160,17 @@ def test_there_are_three_kinds_of_file(admin: User) -> None:
     client = Client()
     client.force_login(admin)
     assert client.get("/runs/export.xls").status_code == 404
+
+
+def test_an_export_states_the_zone_of_each_moment_whoever_reads_it(admin: User) -> None:
+    made = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    make_run(created_at=made)
+    client = Client()
+    client.force_login(admin)
+    client.cookies["zone"] = "Europe/Berlin"
+    answer = client.get("/runs/export.csv")
+    assert "-UTC.csv" in answer.headers["Content-Disposition"]
+    stream = cast("StreamingHttpResponse", answer).streaming_content
+    text = "".join(asyncio.run(all_of(cast("AsyncIterator[bytes]", stream))))
+    (row,) = csv.DictReader(io.StringIO(text[1:]))
+    assert row["created_at"] == "2026-07-01T12:00:00.000+00:00"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -11,9 +12,11 @@ from django.test import Client
 from pydantic import BaseModel
 
 from tests.factories import make_approval, make_document, make_run
+from workflows.access import EVERYTHING
+from workflows.answering import is_for
 from workflows.engine import State, Workflow, approval
 from workflows.models import Approval, ApprovalStatus, Intervention, Run, Status
-from workflows.pages import evidence
+from workflows.pages import evidence, inbox
 from workflows.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -242,3 +245,39 @@ def test_marks_stay_on_the_page_and_odd_ones_are_left_out() -> None:
     shown = {"document": str(document.pk), "pages": [{"page": 1, "marks": marks}]}
     (mark,) = evidence.read(shown).pages[0].marks
     assert (mark.x, mark.y, mark.width, mark.height) == (0, 0, 1000, 1000)
+
+
+def test_questions_of_other_groups_do_not_use_up_the_inbox(
+    page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    alice.groups.add(Group.objects.create(name="editors"))
+    for number in range(5):
+        ask(groups=["lawyers"], question=f"For lawyers {number}")
+    mine = [ask(groups=["lawyers", "editors"]), ask(), ask(groups=["editors"])]
+    first = page.get("/approvals/")
+    assert first.context["found"].approvals == mine[:2]
+    assert first.context["waiting"] == 3
+    after = first.context["found"].after
+    assert f'href="?after={after}"' in first.content.decode()
+    second = page.get("/approvals/", {"after": after})
+    assert second.context["found"].approvals == mine[2:]
+    assert second.context["found"].after is None
+    assert "3 waiting for you in all" in second.content.decode()
+    assert f"/ws/lists/approvals/?after={after}" in second.content.decode()
+    for odd in ("x", "-1", "9" * 40, "\x00"):
+        assert page.get("/approvals/", {"after": odd}).status_code == 200
+
+
+@pytest.mark.parametrize("groups", [[], ["editors"], ['it\'s "odd"', "ü%"], None])
+def test_the_inbox_has_what_may_be_answered_and_nothing_else(
+    groups: list[str] | None,
+) -> None:
+    asked = [
+        ask(groups=names) for names in ([], ["editors"], ["ü%", "lawyers"], ["u%"])
+    ]
+    theirs = None if groups is None else frozenset(groups)
+    sight = replace(EVERYTHING, groups=theirs)
+    wanted = [one for one in asked if is_for(one.groups, theirs)]
+    assert inbox.page_of_open(sight).approvals == wanted
+    assert inbox.count_open(sight) == len(wanted)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+import workflows
 from tests.factories import make_intervention, make_run, make_user
 from tests.sealing import found
+from workflows import audit
+from workflows.admin.told import ToldAdmin
 from workflows.models import Intervention, Price, Status, WorkflowRight
 from workflows.pages import walk
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
+PRICE = {"model": "some-model", "per_million_in": "1", "per_million_out": "2"}
 
 
 @pytest.fixture
@@ -154,3 +164,108 @@ def test_what_is_changed_in_admin_is_an_intervention(
         ("admin", "add group", "readers: Added.", "127.0.0.1"),
     ]
     assert found() == []
+
+
+# Actions ----------------------------------------------------------------------------------
+
+RECORDING = {"note", "record", "entry", "changing", "record_removed"}
+HELPERS = {"_record", "_go_on", "_told"}  # which hand an action on
+ALL_ACTIONS = [action for known in audit.ACTIONS.values() for action in known]
+
+
+def recorded_in(path: Path) -> Iterator[str]:
+    """Yield the actions that a module names where it records."""
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text if "audit." in text else "")):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        by_audit = (
+            isinstance(called, ast.Attribute)
+            and isinstance(called.value, ast.Name)
+            and called.value.id == "audit"
+            and called.attr in RECORDING
+        )
+        if by_audit or (isinstance(called, ast.Name) and called.id in HELPERS):
+            for given in node.args[:2]:
+                if isinstance(given, ast.Constant) and isinstance(given.value, str):
+                    yield given.value
+
+
+def test_every_action_that_code_names_is_declared() -> None:
+    paths = sorted(Path(workflows.__file__).parent.rglob("*.py"))
+    found = {action for path in paths for action in recorded_in(path)}
+    assert {"launch", "cancel", "note", "save view", "change password"} <= found
+    assert found <= set(ALL_ACTIONS)
+
+
+def test_the_filter_of_the_page_and_of_admin_lists_every_action(
+    page: Client, admin: User, sign_in: SignIn
+) -> None:
+    assert {"change user", "add group", "give rights", "note"} <= set(ALL_ACTIONS)
+    text = text_of(page)
+    there = sign_in(admin).get("/admin/workflows/intervention/").content.decode()
+    for action in ALL_ACTIONS:
+        assert f'<option value="{action}">' in text, action
+        assert f"?action={quote_plus(action)}" in there, action
+
+
+def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
+    with pytest.raises(ValueError, match="no declared action"):
+        audit.note("rename planet", by=alice, reason="Pluto")
+
+
+def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
+    pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
+    telling = [one for one in pages if isinstance(one, ToldAdmin)]
+    longest: Any = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
+    assert len(telling) > 5
+    for one in telling:
+        assert one.recorded()
+        for action in one.recorded():
+            assert action in audit.ACTIONS[audit.IN_ADMIN]
+            assert len(action) <= longest
+
+
+def test_admin_and_the_page_say_what_each_row_is_about(
+    page: Client, admin: User, sign_in: SignIn
+) -> None:
+    client = sign_in(admin)
+    client.post("/admin/auth/group/add/", {"name": "night: shift"})
+    client.post("/agents/prices/new/", PRICE)
+    client.post(
+        "/admin/workflows/workflowright/add/",
+        {"workflow_name": "classify-document", "may_see": "on"},
+    )
+    audit.note("change password", by=admin, reason="olga")
+    gone = make_run()
+    system.delete_run(gone.pk, by=admin, reason="too old")
+    there = make_run()
+    system.label(there.pk, "odd", by=admin)
+    said = " ".join(
+        client.get("/admin/workflows/intervention/").content.decode().split()
+    )
+    assert "None (deleted)" not in said
+    subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
+    for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
+        assert about in said, about
+    assert re.search("Rights “classify-document[^”]*”", said)
+    text = text_of(page)
+    for about in subjects:
+        assert about in text, about
+
+
+def test_names_of_documents_stay_hidden_in_admin_as_on_the_page(
+    page: Client, alice: User
+) -> None:
+    auditor = User.objects.get(username="auditor")
+    auditor.is_staff = True
+    auditor.save()
+    audit.note(audit.ADD_DOCUMENT, by=alice, reason="merger.pdf")
+    assert "merger.pdf" in page.get("/admin/workflows/intervention/").content.decode()
+    lawyers = Group.objects.create(name="lawyers")
+    WorkflowRight.objects.create(
+        workflow_name="secret-work", group=lawyers, may_see=True, may_read=True
+    )
+    for address in ("/admin/workflows/intervention/", "/audit/"):
+        assert "merger.pdf" not in page.get(address).content.decode(), address

@@ -62,7 +62,7 @@ def test_a_new_service_invites_to_begin(alice: User, sign_in: SignIn) -> None:
     assert "Nothing waits for you." in text
     assert "Nothing is running." in text
     assert "nothing ended" in text
-    assert "Nobody has launched anything yet." in text
+    assert "No runs yet." in text
 
 
 def test_what_is_most_urgent_needs_me_first(alice: User, sign_in: SignIn) -> None:
@@ -137,7 +137,7 @@ def test_a_workflow_that_never_ran_shows_its_graph_alone(
     alice: User, sign_in: SignIn
 ) -> None:
     text = sign_in(alice).get(f"/workflows/{NAME}/").content.decode()
-    assert "It has not run yet." in text
+    assert "No runs yet." in text
     assert "Durations" not in text
 
 

@@ -89,7 +89,7 @@ def test_a_workflow_shows_its_graph_and_form_before_any_run(page: Client) -> Non
     assert "Greet" in text
     assert "Whom to greet" in text
     assert "How often." in text
-    assert "It has not run yet." in text
+    assert "No runs yet." in text
 
 
 def test_launching_queues_a_run_with_the_params_and_leads_to_it(

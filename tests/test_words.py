@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows.pages.json_tree import tree
-from workflows.pages.words import ago, in_words, size, span, wrap
+from workflows.pages.words import AGO_UNITS, ago, in_words, size, span, wrap
 
 NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
 
@@ -42,14 +42,38 @@ def test_a_span_is_told_in_two_units_at_most(seconds: float, words: str) -> None
         (3, "just now"),
         (-3, "just now"),
         (59, "59 seconds ago"),
-        (60, "1 minute ago"),
+        (60, "60 seconds ago"),
+        (119.6, "2 minutes ago"),
         (7200, "2 hours ago"),
         (-7200, "in 2 hours"),
+        (-(2 * 86_400 - 60), "in 48 hours"),
+        (-(47 * 3600), "in 47 hours"),
+        (-36 * 3600, "in 36 hours"),
+        (-(3 * 86_400 - 60), "in 3 days"),
         (3 * 86_400, "3 days ago"),
+        (800 * 86_400, "2 years ago"),
     ],
 )
 def test_a_moment_is_told_from_now(seconds: float, words: str) -> None:
     assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
+
+
+@given(st.floats(-1e12, 1e12))
+def test_what_a_moment_is_told_as_is_true_to_half_a_unit(seconds: float) -> None:
+    away = abs(seconds)
+    size, _ = next(((s, n) for s, n in AGO_UNITS if away + 0.5 >= 2 * s), (1, ""))
+    now = dt.datetime(5000, 1, 1, tzinfo=dt.UTC)
+    try:
+        words = ago(now - dt.timedelta(seconds=seconds), now)
+    except OverflowError:
+        return  # the years of the calendar end there
+    if words == "just now":
+        assert away < 10
+        return
+    said = int(words.removeprefix("in ").split()[0].replace(",", ""))
+    assert said >= 2
+    assert abs(said * size - away) <= size / 2 + 0.5
+    assert words.startswith("in ") == (seconds < 0)
 
 
 @pytest.mark.parametrize(

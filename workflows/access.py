@@ -102,6 +102,11 @@ NOTHING = Sight()
 EVERYTHING = Sight(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=True)
 
 
+def are_open() -> bool:
+    """Tell whether roles restrict nobody: workflows without rows are open to all."""
+    return bool(settings.DEFAULT_RIGHTS == OPEN)
+
+
 # Finding out ----------------------------------------------------------------------------
 
 
@@ -144,7 +149,7 @@ class _Rules:
     def __init__(self, person: User) -> None:
         """Read the rows, and the person's groups."""
         self._person = person
-        self.is_open = settings.DEFAULT_RIGHTS == OPEN
+        self.is_open = are_open()
         self.groups = dict(person.groups.values_list("pk", "name"))
         self._rows = list(WorkflowRight.objects.all())
         self._mine = [
@@ -319,6 +324,17 @@ def may_launch(person: Person, name: str) -> bool:
     return name in sight_of(person).launch
 
 
+def may_launch_any(person: Person) -> bool:
+    """Tell whether there is a workflow that this person may launch."""
+    launch = sight_of(person).launch
+    return any(name in launch for name in _installed())
+
+
+def are_workflows_installed() -> bool:
+    """Tell whether there is any workflow to be given access to."""
+    return bool(_installed())
+
+
 # Everything else ------------------------------------------------------------------------
 
 
@@ -356,6 +372,15 @@ def may_upload(person: Person) -> bool:
 def may_manage_agents(person: Person) -> bool:
     """Tell whether this person may set up providers, agents, profiles and budgets."""
     return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
+
+
+def may_give_roles(person: Person) -> bool:
+    """Tell whether this person may put accounts into roles, or give rights."""
+    if not is_member(person):
+        return False
+    user = cast("User", person)
+    given = ("auth.change_user", "auth.change_group", "workflows.change_workflowright")
+    return any(user.has_perm(permission) for permission in given)
 
 
 def require(allowed: bool, deed: str) -> None:

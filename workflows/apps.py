@@ -17,11 +17,13 @@ class WorkflowsConfig(AppConfig):
         from workflows import bulk, rights_news  # noqa: PLC0415 - needs loaded apps
         from workflows.execution import chores  # noqa: PLC0415 - likewise
         from workflows.history import beginning  # noqa: PLC0415 - likewise
+        from workflows.pages import value_matching  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
         from workflows.runtime.storage import check_storage  # noqa: PLC0415 - likewise
 
         registry.discover()
         checks.register(check_storage)
         rights_news.listen()
+        value_matching.listen()
         chores.add(bulk.go_on)
         post_migrate.connect(beginning.remember, sender=self)

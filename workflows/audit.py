@@ -26,6 +26,32 @@ if TYPE_CHECKING:
     from workflows.models import RemovedRun, Run
 
 ON_DOCUMENTS = ADD_DOCUMENT, DELETE_DOCUMENT = "add document", "delete document"
+OF_RUNS = "Runs"
+IN_ADMIN = "In Django admin"
+ACTIONS: dict[str, tuple[str, ...]] = {
+    OF_RUNS: (
+        *("launch", "cancel", "resume", "run again", "release"),
+        *("keep", "keep no longer", "label", "unlabel", "note", "delete"),
+    ),
+    "Approvals": ("answer", "raise budget"),
+    "Documents": ON_DOCUMENTS,
+    "Agents, profiles and budgets": tuple(
+        f"{verb} {kind}"
+        for kind in ("provider", "agent", "profile", "budget", "price")
+        for verb in ("save", "delete")
+    ),
+    "Accounts": ("change password",),
+    "Views and jobs": ("save view", "change view", "delete view", "stop job"),
+    "Retention": ("remove payload", "remove run", "remove history"),
+    IN_ADMIN: (),  # declared by its pages
+}
+"""Every action that is recorded, by what it is about; the audit's filter offers these."""
+SUBJECTS = {  # what an action is about, where its last word does not say so
+    "password": "account",
+    "user": "account",
+    "group": "role",
+    "job": "bulk job",
+}
 MOST_ADDRESS = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -44,6 +70,27 @@ def coming_from(address: str) -> Iterator[None]:
 def address() -> str:
     """Return where what is done just now comes from, "" if that is nowhere."""
     return _address.get()
+
+
+def declare(name: str, *actions: str) -> None:
+    """Add actions that may be recorded from now on, under a heading of the filter."""
+    known = ACTIONS.get(name, ())
+    ACTIONS[name] = (*known, *(one for one in actions if one not in known))
+
+
+def is_declared(action: str) -> bool:
+    """Tell whether an action may be recorded: the filter offers it then."""
+    return any(action in known for known in ACTIONS.values())
+
+
+def subject_of(row: Intervention) -> str:
+    """Return what a row that belongs to no run is about: `Agent “default”`."""
+    kind = row.action.partition(" ")[2]
+    named = row.reason
+    if row.action in ACTIONS[IN_ADMIN]:  # where what was changed follows the name
+        named = named.rpartition(": ")[0] or named
+    kind = SUBJECTS.get(kind, kind)
+    return f"{kind[:1].upper()}{kind[1:]} “{named}”" if named else kind.capitalize()
 
 
 def require_reason(reason: str, *, by: AbstractBaseUser | None) -> None:
@@ -133,6 +180,8 @@ def _deed(
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
 ) -> Intervention:
+    if not is_declared(action):  # it would be missing from the filter
+        raise ValueError(f"“{action}” is no declared action of the audit.")
     before, after = changed or (None, None)
     return Intervention(
         actor_id=by.pk if by else None,

@@ -185,12 +185,17 @@ def raises_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
         return raises.filter(run=run.pk)
     if budget.scope == Scope.WORKFLOW:
         return raises.filter(workflow_name=run.workflow_name)
-    return raises.filter(day=timezone.localdate())
+    return raises.filter(day=server_day())
 
 
 def midnight() -> dt.datetime:
-    """Return when this day began, in the time zone of the pages."""
-    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    """Return when this day began on the server, which is one day for all people."""
+    return dt.datetime.combine(server_day(), dt.time(), timezone.get_default_timezone())
+
+
+def server_day() -> dt.date:
+    """Return the day it is on the server, whatever zone a request is answered in."""
+    return timezone.localdate(timezone=timezone.get_default_timezone())
 
 
 def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def allow_more(
             budget=approval.budget,
             run=approval.run,
             workflow_name=approval.run.workflow_name,
-            day=timezone.localdate(),
+            day=server_day(),
             tokens=answer.get("tokens", 0),
             cost=Decimal(str(answer.get("cost", 0))),
             by_id=by.pk,

@@ -30,6 +30,14 @@ SET_UP = (
 )
 ACCOUNTS = ("user", "group")
 
+ADDS_NOTHING_WHEN_OPEN = frozenset(
+    {
+        *("view_run", "launch_run", "operate_run", "approve_run"),
+        *("view_document", "add_document"),
+    }
+)
+"""Permissions that everyone has on pages anyway while permissions are open."""
+
 ROLES: dict[str, tuple[str, ...]] = {
     VIEWER: SEE,
     LAUNCHER: LAUNCH,

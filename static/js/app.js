@@ -10,14 +10,17 @@
 
   // -- times -------------------------------------------------------------------------
 
-  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  // the same rule as words.ago: the nearest unit, from two of it on, so "in 47 hours"
+  const UNITS = [
+    ["years", 31556952], ["days", 86400], ["hours", 3600], ["minutes", 60], ["seconds", 1],
+  ];
 
   const ago = (moment) => {
     const seconds = (Date.now() - moment) / 1000;
-    if (Math.abs(seconds) < 10) return "just now";
-    const [name, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size);
-    const count = Math.floor(Math.abs(seconds) / size);
-    const words = `${count} ${name}${count > 1 ? "s" : ""}`;
+    const away = Math.floor(Math.abs(seconds) + 0.5);
+    if (away < 10) return "just now";
+    const [name, size] = UNITS.find(([, size]) => away >= 2 * size);
+    const words = `${Math.floor(away / size + 0.5).toLocaleString("en")} ${name}`;
     return seconds > 0 ? `${words} ago` : `in ${words}`;
   };
 
@@ -33,6 +36,11 @@
   };
 
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const minute = new Intl.DateTimeFormat("en-GB", {
+    day: "numeric", month: "short", year: "numeric",
+    hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+  });
+  const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hour12: false });
 
   // the server learns it for what it counts by the hour and the day
@@ -50,6 +58,10 @@
       if ("since" in time.dataset) say(time, span((Date.now() - moment) / 1000));
       if ("ago" in time.dataset) say(time, ago(moment));
       if ("clock" in time.dataset) say(time, clock.format(moment));
+      // written by the server in the zone that it names
+      const { exact: exactIn = zone, day: dayIn = zone } = time.dataset;
+      if (exactIn !== zone) say(time, minute.format(moment));
+      if (dayIn !== zone) say(time, day.format(moment));
       if (!("since" in time.dataset)) time.title = exact.format(moment);
     }
   };

@@ -200,11 +200,18 @@
       bar.setAttribute("width", `${Math.max(width, 0.25)}%`);
     }
   };
+  const UNITS = [[86400, 3600, "d", "h"], [3600, 60, "h", "m"], [60, 1, "m", "s"]];
+  const lengthOf = (seconds) => {
+    if (seconds < 59.95) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+    const whole = Math.round(seconds);
+    const [big, small, name, part] = UNITS.find(([size]) => whole >= size);
+    const rest = Math.floor((whole % big) / small);
+    return `${Math.floor(whole / big)} ${name}${rest ? ` ${rest} ${part}` : ""}`;
+  };
   const countDown = () => {
     for (const time of document.querySelectorAll("time[data-until]")) {
       const left = Math.max((Date.parse(time.dateTime) - Date.now() - ahead) / 1000, 0);
-      const words = left < 10 ? left.toFixed(1) : Math.round(left);
-      time.textContent = left < 100 ? `in ${words} s` : `in ${Math.round(left / 60)} m`;
+      time.textContent = `in ${lengthOf(left)}`;
     }
   };
   let said = $("#run-said")?.dataset.said;

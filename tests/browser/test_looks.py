@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Visit, keep, launch, sign_in, status_is
+from workflows.pages.words import ago
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PHONE, DESK = 390, 1400  # pixels wide
@@ -117,3 +119,26 @@ def look(page: Page, name: str, *, with_axe: bool) -> list[str]:
         if one["impact"] in GRAVE
         for node in one["nodes"][:3]
     ]
+
+
+SAID = """(moment) => {
+  const time = document.createElement("time");
+  time.dateTime = moment;
+  time.dataset.ago = "";
+  document.body.append(time);
+  document.dispatchEvent(new CustomEvent("htmx:after:swap", { detail: {} }));
+  return time.textContent;
+}"""
+
+
+def test_the_script_tells_times_by_the_rule_of_the_server(visit: Visit) -> None:
+    page = visit()
+    page.goto("/accounts/login/")
+    hour, day = 3600, 86_400
+    for away in (-3, 30, 90.2, 150, 119 * 60, -47 * hour, -(2 * day - 90), 800 * day):
+        now = dt.datetime.now(dt.UTC)
+        moment = now - dt.timedelta(seconds=away)
+        before = ago(moment, now)
+        said = page.evaluate(SAID, moment.isoformat())
+        # the clock may have gone on by a second or so meanwhile
+        assert said in {before, ago(moment, dt.datetime.now(dt.UTC))}

@@ -45,7 +45,7 @@ def test_from_sign_in_to_the_answered_question_without_a_reload(visit: Visit) ->
     page.click("#launch button[type=submit]")
     expect(page.locator(".field[data-invalid]")).to_have_count(2)
     expect(page.locator("[name=threshold]")).to_have_value("2")
-    expect(page.locator("#workflow-runs")).to_contain_text("It has not run yet.")
+    expect(page.locator("#workflow-runs")).to_contain_text("No runs yet.")
 
     launch(page, DOUBTFUL)
     mark(page)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workflows import access
+from workflows import access, audit
 from workflows.admin.reading import ReadingAdmin, run_link
 from workflows.models import BulkJob, Intervention, Run, Worker
 
@@ -60,6 +60,30 @@ class BulkJobAdmin(ReadingAdmin):
         return format_html('<a href="{}">Open</a>', reverse("bulk-job", args=[job.pk]))
 
 
+class ActionFilter(admin.SimpleListFilter):
+    """By action: each that can be recorded, which no table has to be read for."""
+
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        model_admin: Any,  # noqa: ARG002
+    ) -> list[tuple[str, str]]:
+        """Return the names."""
+        names = {one for known in audit.ACTIONS.values() for one in known}
+        return [(name, name) for name in sorted(names)]
+
+    def queryset(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Any],
+    ) -> QuerySet[Any]:
+        """Return the rows of the chosen action."""
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
 @admin.register(Intervention)
 class InterventionAdmin(ReadingAdmin):
     """Every human action; it outlives its run."""
@@ -68,13 +92,13 @@ class InterventionAdmin(ReadingAdmin):
         "actor_name",
         "address",
         "action",
-        "page",
+        "about",
         "reason",
         "status_before",
         "status_after",
         "created_at",
     )
-    list_filter = ("action", "created_at")
+    list_filter = (ActionFilter, "created_at")
     search_fields = ("actor_name", "reason", "=address", "=run__id")
     ordering = ("-id",)
     fields = (
@@ -82,7 +106,7 @@ class InterventionAdmin(ReadingAdmin):
         "actor_name",
         "address",
         "action",
-        "page",
+        "about",
         "workflow_name",
         "reason",
         "status_before",
@@ -91,24 +115,31 @@ class InterventionAdmin(ReadingAdmin):
         "after",
         "created_at",
     )
-    readonly_fields = ("page",)
+    readonly_fields = ("about",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intervention]:
         """Return them with their runs, those that are left.
 
-        What was done to no run is for those who see the runs of every workflow.
+        What was done to no run is for those who see the runs of every workflow; what was
+        done to documents, which names them, for those who may read all values.
         """
         rows: QuerySet[Intervention] = super().get_queryset(request)
         rows = access.those_seen(request.user, rows, read=True)
         if not access.sight_of(request.user).see.are_all:
             rows = rows.exclude(workflow_name="")
+        if not access.sight_of(request.user).read.are_all:
+            rows = rows.exclude(action__in=audit.ON_DOCUMENTS)
         return rows.prefetch_related("run")
 
-    @admin.display(description="Run")
-    def page(self, one: Intervention) -> SafeString | str:
-        """Lead to the run's page; name the id of one that was deleted."""
+    @admin.display(description="About")
+    def about(self, one: Intervention) -> SafeString | str:
+        """Lead to the run's page; name a run that was deleted, and what is no run."""
+        if one.run_id is None:
+            return audit.subject_of(one)
         try:
-            run = one.run
+            run = one.run  # None where the list read the runs beforehand
         except Run.DoesNotExist:
             run = None
-        return f"{one.run_id} (deleted)" if run is None else run_link(run)
+        if run is None:
+            return f"Run {one.run_id} (deleted)"
+        return format_html("Run {}", run_link(run))

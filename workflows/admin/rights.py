@@ -13,12 +13,15 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows import access
 from workflows.admin.told import ToldAdmin
 from workflows.models import WorkflowRight
+from workflows.roles import ADDS_NOTHING_WHEN_OPEN
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
 TICKS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+SHOWN = 3  # permissions that are named of a group
+GIVE, TAKE = "give rights", "take rights"
 ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
 
 
@@ -71,12 +74,16 @@ class WorkflowRightAdmin(ToldAdmin):
         """Return the group."""
         return right.group.name if right.group else "everyone signed in"
 
+    def recorded(self) -> tuple[str, ...]:
+        """Return that rights are given and taken."""
+        return GIVE, TAKE
+
     def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:  # noqa: ARG002 - the ticks say more
         """Return that rights were given, and which, or that they were taken."""
         if verb == "delete":
-            return "take rights", str(row)
+            return TAKE, str(row)
         given = ", ".join(name for name in TICKS if getattr(row, name))
-        return "give rights", f"{row}: {given.replace('may_', '')}"
+        return GIVE, f"{row}: {given.replace('may_', '')}"
 
 
 admin.site.unregister([User, Group])
@@ -85,6 +92,38 @@ admin.site.unregister([User, Group])
 @admin.register(Group)
 class RoleAdmin(ToldAdmin, GroupAdmin):
     """Groups: roles, and those that rights are given to."""
+
+    list_display = ("name", "effect")
+    fields = ("name", "effect", "permissions")
+    readonly_fields = ("effect",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        """Return the groups with what `effect` reads of each."""
+        rows: QuerySet[Group] = super().get_queryset(request)
+        return rows.prefetch_related("permissions", "workflow_rights")
+
+    @admin.display(description="Effect on pages")
+    def effect(self, group: Group) -> str:
+        """Say what members may do by this group, as permissions are set just now."""
+        if not group.pk:  # one that is being added
+            return "None yet."
+        rows = list(group.workflow_rights.all())
+        named = sorted({row.workflow_name for row in rows})
+        own = f"Rights of its own for {', '.join(named)}." if named else ""
+        return f"{self._by_role(group)} {own}".strip()
+
+    def _by_role(self, group: Group) -> str:
+        given = list(group.permissions.all())
+        if not given:
+            return "" if group.workflow_rights.all() else "None."
+        if not access.are_open():
+            return "By its permissions."
+        adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]
+        if not adding:
+            return "None while permissions are open: everyone may do this and more."
+        names = ", ".join(sorted(one.name.lower() for one in adding)[:SHOWN])
+        more = f" and {len(adding) - SHOWN} more" if len(adding) > SHOWN else ""
+        return f"While permissions are open, only: {names}{more}."
 
 
 @admin.register(User)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 LONGEST_ACTION: Final = 30  # characters
+VERBS: Final = ("add", "change", "delete")
 WAS: Final = "_signalbox_was"  # what a row said before it was saved
 
 
@@ -24,6 +25,18 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
 
     It says what the row was and is.
     """
+
+    def __init__(self, model: type[Model], site: admin.AdminSite) -> None:
+        """Declare what will be recorded of the model."""
+        super().__init__(model, site)
+        audit.declare(audit.IN_ADMIN, *self.recorded())
+
+    def recorded(self) -> tuple[str, ...]:
+        """Return the actions that `told` gives names to."""
+        return tuple(self._action(verb) for verb in VERBS)
+
+    def _action(self, verb: str) -> str:
+        return f"{verb} {self.opts.verbose_name}"[:LONGEST_ACTION]
 
     def save_model(
         self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool
@@ -53,7 +66,7 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
     def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:
         """Return the name of what was done to a row, and what is said of it."""
         said = f"{row}: {message}" if message else str(row)
-        return f"{verb} {self.opts.verbose_name}", said
+        return self._action(verb), said
 
     def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
         user: User = request.user  # type: ignore[assignment] # admin asks members only
@@ -61,4 +74,4 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
         there = facts.of(row)
         was, now = getattr(row, WAS, there), there if verb != "delete" else {}
         changed = facts.difference(was, now)
-        audit.note(action[:LONGEST_ACTION], by=user, reason=said, changed=changed)
+        audit.note(action, by=user, reason=said, changed=changed)

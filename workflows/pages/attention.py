@@ -41,6 +41,8 @@ class Notice:
     at: dt.datetime | None = None
     command: str = ""  # to be typed into a shell
     again: float | None = None  # seconds after which it may be otherwise by itself
+    until_lead: str = ""  # stands before the deadline, after the text: "Until"
+    until: dt.datetime | None = None
 
 
 def notice(
@@ -183,7 +185,6 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
 
 def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
-        until = f"It can be answered until {_at(run.wake_at)}." if run.wake_at else ""
         may = run.workflow_name in (sight.approve & sight.read)
         who = "Anyone here may answer. " if may else "It is for others to answer. "
         who = (
@@ -194,18 +195,25 @@ def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
         return Notice(
             "warn",
             "Waits for a person.",
-            f"{who}{until}",
+            who.strip(),
             "#run-approval" if may else "",
             "Answer" if may else "",
             lead="Asked",
             at=approval.created_at,
+            until_lead="It can be answered until" if run.wake_at else "",
+            until=run.wake_at,
         )
     if child := _child_seen(run, sight):
         return _waits_for(child, sight)
     if run.wake_at:
-        until = f"Until {_at(run.wake_at)}."
-        title = f"{in_words(run.waiting_node)} waits."
-        return Notice("quiet", title, until, lead="Goes on", at=run.wake_at)
+        return Notice(
+            "quiet",
+            f"{in_words(run.waiting_node)} waits.",
+            lead="Goes on",
+            at=run.wake_at,
+            until_lead="Until",
+            until=run.wake_at,
+        )
     return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
 
 
@@ -276,7 +284,3 @@ def _by(run: Run) -> str:
 
 def _because(reason: str) -> str:
     return f": “{reason}”" if reason else ""
-
-
-def _at(moment: dt.datetime) -> str:
-    return f"{timezone.localtime(moment):%d %b %Y, %H:%M %Z}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, Sum
 from django.urls import reverse
+from django.utils import timezone
 
 from workflows import access, budgets
 from workflows.budgets import Standing
@@ -46,7 +47,7 @@ class Entry:
         return {
             Scope.RUN: f"each run{of}",
             Scope.WORKFLOW: f"all runs{of}" if named else "all runs of each workflow",
-            Scope.DAY: f"all runs{of} of a day",
+            Scope.DAY: f"all runs{of} of a day in {timezone.get_default_timezone_name()}",
         }[Scope(self.budget.scope)]
 
 

@@ -43,6 +43,7 @@ from workflows.pages.run_filters import read_query
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import FRAME, MOMENT, Part, parts_of, render_part
 from workflows.pages.run_view import RunView
+from workflows.pages.zones import in_zone, zone_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class LivePage(AsyncWebsocketConsumer):
         self._shown = asyncio.Event()
         self._shown.set()
         self._checked = time.monotonic()
+        self._zone = zone_in(self.scope.get("cookies", {}))
         person = cast("User | AnonymousUser", self.scope["user"])
         if not access.is_member(person):
             await self._refuse(REFUSED)
@@ -330,7 +332,8 @@ class RunSocket(LivePage):
     def parts(self) -> Iterator[tuple[Hashable, Draw]]:
         """Yield the parts of the page: each depends on as little as it can."""
         for part in parts_of(self.run_id, self.rights, self.view):
-            yield part, partial(in_database, draw_part, part)
+            draw = partial(in_zone, self._zone, draw_part, part)
+            yield (self._zone, part), partial(in_database, draw)
         if self.rights.read:
             yield self._words, partial(in_database, draw_words, self.run_id)
 
@@ -358,12 +361,14 @@ class ListSocket(LivePage):
 
     def key(self) -> Hashable:
         """Return the list, its filters and the viewer's rights: rows differ by these."""
-        return ("list", self.kind, tuple(sorted(self.query.items())), self.sight)
+        asked = tuple(sorted(self.query.items()))
+        return ("list", self.kind, asked, self.sight, self._zone)
 
     async def draw(self) -> Drawing:
         """Return the list's regions."""
         render = LISTS[self.kind].render
-        return Drawing(await in_database(render, self.query, self.person))
+        draw = partial(in_zone, self._zone, render, self.query, self.person)
+        return Drawing(await in_database(draw))
 
 
 def rights_of(run_id: UUID, person: User) -> Rights:

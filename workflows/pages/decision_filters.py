@@ -112,7 +112,8 @@ class DecisionFilters(Filters):
             condition &= one.q()
         if condition or not (self.edge or self.predicate):
             narrowed = rows.filter(self._of_edge())
-            return page_of(narrowed, condition, before=before, indexed=True)
+            indexed = any(one.is_indexed for one in self.conditions)
+            return page_of(narrowed, condition, before=before, indexed=indexed)
         return page_of_several(self._ways(person, rows), before=before)
 
     def _rows(self, person: User) -> QuerySet[Decision]:

@@ -16,12 +16,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
-from django.utils import timezone
 
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.models import Agent
+from workflows.pages.moment_field import MomentField
 from workflows.pages.words import in_words
+from workflows.pages.zones import current_zone
 
 Schema = Mapping[str, Any]
 PAGE_TIME = re.compile(
@@ -125,30 +126,6 @@ class LinesField(ExactTextField):
         if problems:
             raise ValidationError(problems)
         return cleaned
-
-
-class MomentField(forms.DateTimeField):
-    """A date and time, in the time zone of the pages."""
-
-    widget = forms.DateTimeInput(
-        attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
-    )
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return a stored moment as local time."""
-        if isinstance(value, str):
-            try:
-                value = dt.datetime.fromisoformat(value)
-            except ValueError:
-                return value
-        if isinstance(value, dt.datetime) and timezone.is_aware(value):
-            return timezone.make_naive(value)
-        return value
-
-    def clean(self, value: Any) -> str | None:
-        """Return the moment as ISO text."""
-        moment = super().clean(value)
-        return moment.isoformat() if moment else None
 
 
 class IsoField(forms.Field):
@@ -349,6 +326,10 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
         filter(None, [options["help_text"], "One on a line."])
     )
     inner = field_for(item, {"required": True, "help_text": ""})
+    if isinstance(inner, MomentField):
+        options["help_text"] += (
+            f" Without an offset such as +02:00, a line is read in {current_zone()}."
+        )
     return LinesField(item=inner, **options)
 
 

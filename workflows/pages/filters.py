@@ -43,5 +43,9 @@ def id_of_person(name: str) -> int:
 
 
 def text_in(query: Mapping[str, str], name: str) -> str:
-    """Return a text from a query; PostgreSQL's text cannot hold NUL."""
-    return query.get(name, "").replace("\x00", "").strip()[: values.LONGEST]
+    """Return a text from a query; PostgreSQL's text cannot hold NUL.
+
+    One that is too long is cut to a character more than fits, so that who reads it can
+    tell: conditions that were cut would ask for something else.
+    """
+    return query.get(name, "").replace("\x00", "").strip()[: values.LONGEST + 1]

@@ -79,7 +79,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         columns.fill(filters.by_index(person)),
         filters.by_value(),
         before=before,
-        indexed=not filters.text,
+        indexed=filters.is_indexed,
     )
     return {
         "filters": filters,
@@ -89,6 +89,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         "rows": rows_of(found.rows, columns, person),
         "before": before,
         "me": person,
+        "may_launch_any": access.may_launch_any(person),
     }
 
 
@@ -113,15 +114,17 @@ def known_labels(person: User) -> list[str]:
 def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return what needs this person, what runs, what failed lately and how much ended."""
     live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
-    approvals = inbox.list_open(access.sight_of(person))
+    sight = access.sight_of(person)
+    waiting = inbox.count_open(sight)
     return {
-        "approvals": inbox.most_urgent(approvals)[:FEWEST],
-        "more": len(approvals) > FEWEST,
-        "waiting": len(approvals),
+        "approvals": inbox.most_urgent(sight, FEWEST),
+        "more": waiting > FEWEST,
+        "waiting": waiting,
         "running": as_read(live[:FEW], person),
         "failed": as_read(seen(person, status=Status.FAILED)[:FEWEST], person),
         "lately": as_read(seen(person)[:FEW], person),
         "overview": overview(person, zone_in(query)),
+        "may_launch_any": access.may_launch_any(person),
         "zone": zone_in(query),
     }
 
@@ -132,6 +135,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
     runs = seen(person, workflow=name).prefetch_related("labels")[: FEW * 2]
     return {
         "name": name,
+        "may_launch": access.may_launch(person, name),
         "columns": OF_A_WORKFLOW,
         "rows": rows_of(runs, OF_A_WORKFLOW, person),
     }
@@ -140,8 +144,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
 def decisions_context(query: Mapping[str, str], person: User) -> Context:
     """Return one page of the decisions that match."""
     filters = DecisionFilters.read(query)
-    text = query.get("before", "")[:DIGITS]
-    before = int(text) if text.isascii() and text.isdigit() else None
+    before = _number_in(query, "before")
     found = filters.page(person, before)
     found.rows = as_read(found.rows, person)
     ids = {row.run_id for row in found.rows}
@@ -151,7 +154,14 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
         "found": found,
         "removed": set(removed_runs(ids)),
         "before": before,
+        "may_launch_any": access.may_launch_any(person),
     }
+
+
+def _number_in(query: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number from a query, None if there is none."""
+    text = query.get(name, "")[:DIGITS]
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def removed_runs(ids: Iterable[UUID]) -> QuerySet[RemovedRun, UUID]:
@@ -164,14 +174,16 @@ def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa:
     return {"page": workers_for(person)}
 
 
-def approvals_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
-    """Return the questions that wait for this person, and those answered lately."""
+def approvals_context(query: Mapping[str, str], person: User) -> Context:
+    """Return a page of the questions for this person, and those answered lately."""
     sight = access.sight_of(person)
-    approvals = inbox.list_open(sight)
+    after = _number_in(query, "after")
+    found = inbox.page_of_open(sight, after)
     return {
-        "approvals": approvals,
-        "groups": inbox.by_group(approvals),
-        "waiting": len(approvals),
+        "found": found,
+        "after": after,
+        "groups": inbox.by_group(found.approvals),
+        "waiting": inbox.count_open(sight),
         "answered": inbox.list_answered(sight, FEW),
     }
 

@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 
 IN_THE_BAR = ("nav-waiting",)  # regions that every page has, from the base template
 TIME = re.compile(
-    r"(<time [^>]*data-(?:ago|since|until)[^>]*>)[^<]*"
+    r"(<time [^>]*data-(?:ago|since|until)\b[^>]*>)[^<]*"
 )  # goes on by itself
 INDENT = re.compile(r"(<pre.*?</pre>)|\n\s+", re.DOTALL)
 FOLDED = 64  # pairs of drawings whose difference is kept

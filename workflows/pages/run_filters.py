@@ -84,6 +84,11 @@ class RunFilters(Filters):
         return not self.text
 
     @property
+    def is_indexed(self) -> bool:
+        """Tell whether PostgreSQL's index of values answers a part of `by_value`."""
+        return not self.text and any(one.is_indexed for one in self.conditions)
+
+    @property
     def is_rare(self) -> bool:
         """Tell whether one of the less usual filters is set."""
         more = self.label or self.where or self.text

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from workflows.models import Level, LogLine
 from workflows.pages.concealed import is_concealed
 from workflows.pages.run_moment import Moment
+from workflows.pages.zones import current_zone
 from workflows.templatetags.signalbox import clock
 
 if TYPE_CHECKING:
@@ -78,12 +79,25 @@ def lines(run: Run, view: RunView, moment: Moment | None = None) -> QuerySet[Log
 
 def line_html(line: LogLine) -> SafeString:
     """Return a line of the log as it stands on a page; it never changes."""
-    return _html(line.pk, line.created_at, line.level, line.sequence, line.message)
+    return _html(
+        line.pk,
+        line.created_at,
+        line.level,
+        line.sequence,
+        line.message,
+        zone=current_zone(),
+    )
 
 
 @lru_cache(maxsize=KEPT)
-def _html(
-    pk: int, moment: dt.datetime, level: int, sequence: int, message: str
+def _html(  # noqa: PLR0913 - the fields of a line
+    pk: int,
+    moment: dt.datetime,
+    level: int,
+    sequence: int,
+    message: str,
+    *,
+    zone: str,  # noqa: ARG001 - the same line reads differently in each zone
 ) -> SafeString:
     name = Level(level).label if level in Level.values else str(level)
     return format_html(

@@ -6,6 +6,15 @@ import datetime as dt
 from decimal import Decimal
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
+YEAR = 31_556_952  # seconds: the mean of the Gregorian calendar
+AGO_UNITS = (
+    (YEAR, "year"),
+    (DAY, "day"),
+    (HOUR, "hour"),
+    (MINUTE, "minute"),
+    (1, "second"),
+)
+LEAST_UNITS = 2  # of a unit; less is told in the next smaller one, so 47 hours
 NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes up
 TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
 JUST_NOW = 10  # seconds
@@ -54,17 +63,18 @@ def _in_two_units(seconds: int) -> str:
 
 
 def ago(moment: dt.datetime, now: dt.datetime) -> str:
-    """Return how long before or after now a moment is: `3 minutes ago`, `in 2 hours`."""
+    """Return how long before or after now a moment is: `3 minutes ago`, `in 47 hours`.
+
+    Rounded to the nearest unit, and never from one unit only: what is called two days is
+    one and a half at least. `static/js/app.js` counts on by the same rule.
+    """
     seconds = (now - moment).total_seconds()
-    away = abs(seconds)
+    away = int(abs(seconds) + 0.5)
     if away < JUST_NOW:
         return "just now"
-    for size, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (1, "second")):
-        if away >= size:
-            count = int(away // size)
-            words = f"{count} {name}{'s' if count > 1 else ''}"
-            return f"{words} ago" if seconds > 0 else f"in {words}"
-    return "just now"
+    size, name = next(unit for unit in AGO_UNITS if away >= LEAST_UNITS * unit[0])
+    words = f"{int(away / size + 0.5):,} {name}s"
+    return f"{words} ago" if seconds > 0 else f"in {words}"
 
 
 def size(count: int) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.conf import settings
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.contrib.auth.models import User
+    from django.db.models.options import Options
 
     from workflows.models import Run
     from workflows.pages.period import Period
@@ -113,25 +113,30 @@ def moment(value: dt.datetime | None) -> SafeString | str:
     """Return a moment: how long ago, and exactly on hover."""
     if value is None:
         return ""
-    local = timezone.localtime(value)
-    return format_html(
-        '<time datetime="{}" title="{}" data-ago>{}</time>',
-        local.isoformat(timespec="seconds"),
-        date_format(local, "j M Y, H:i:s e"),
-        words.ago(value, timezone.now()),
-    )
+    return _time(value, "ago", words.ago(value, timezone.now()))
+
+
+@register.filter
+def exact_moment(value: dt.datetime | None) -> SafeString | str:
+    """Return a moment to the minute, with the short name of its zone: `29 Mar 2026, 14:00 CEST`.
+
+    For deadlines and timers, where the zone matters.
+    """
+    if value is None:
+        return ""
+    return _time(value, "exact", zones.exactly(value))
+
+
+@register.simple_tag
+def current_zone() -> str:
+    """Return the name of the zone in which moments are shown and read."""
+    return zones.current_zone()
 
 
 @register.filter
 def clock(value: dt.datetime) -> SafeString:
     """Return the time of day of a moment, the whole of it on hover."""
-    local = timezone.localtime(value)
-    return format_html(
-        '<time datetime="{}" title="{}" data-clock>{}</time>',
-        local.isoformat(timespec="milliseconds"),
-        date_format(local, "j M Y, H:i:s e"),
-        date_format(local, "H:i:s"),
-    )
+    return _time(value, "clock", f"{zones.local(value):%H:%M:%S}")
 
 
 @register.filter
@@ -151,12 +156,22 @@ def running_since(value: dt.datetime | None) -> SafeString | str:
 def until(value: dt.datetime) -> SafeString:
     """Return the time left until a moment; it counts down where scripts run."""
     left = max((value - timezone.now()).total_seconds(), 0)
-    local = timezone.localtime(value)
+    return _time(value, "until", f"in {words.span(left)}")
+
+
+def _time(value: dt.datetime, kind: str, text: str) -> SafeString:
+    """Return a moment as an element that the script keeps up to date by its kind.
+
+    The script leaves an exact moment as it is if it was written in the reader's zone.
+    """
+    here = zones.local(value)
     return format_html(
-        '<time datetime="{}" title="{}" data-until>in {}</time>',
-        local.isoformat(timespec="milliseconds"),
-        date_format(local, "j M Y, H:i:s e"),
-        words.span(left),
+        '<time datetime="{}" title="{}" data-{}="{}">{}</time>',
+        here.isoformat(timespec="milliseconds"),
+        f"{here.day} {here:%b} {here.year:04}, {here:%H:%M:%S} {zones.zone_of(here)}",
+        kind,
+        zones.current_zone() if kind in {"exact", "day"} else "",
+        text,
     )
 
 
@@ -212,12 +227,34 @@ def last_digits(run_id: UUID) -> str:
 
 
 @register.filter
-def payload_gone(run: Run) -> str:
+def payload_gone(run: Run) -> SafeString | str:
     """Return what stands where values of a run were that retention let go."""
     if run.payload_removed_at is None:
         return ""
-    day = date_format(timezone.localtime(run.payload_removed_at), "j F Y")
-    return f"Removed on {day} by retention."
+    here = zones.local(run.payload_removed_at)
+    day = _time(here, "day", f"{here.day} {here:%B} {here.year:04}")
+    return format_html("Removed on {} by retention.", day)
+
+
+@register.simple_tag
+def workflows_installed() -> bool:
+    """Return whether there is any workflow."""
+    return access.are_workflows_installed()
+
+
+@register.filter
+def is_told_of_open_permissions(user: User) -> bool:
+    """Tell whether this person gives roles that restrict nobody."""
+    return access.are_open() and access.may_give_roles(user)
+
+
+@register.filter
+def gives_permissions(opts: Options[Any] | str) -> bool:
+    """Tell whether an admin page is one where roles or rights are given; or the index."""
+    if not opts:
+        return True
+    label, name = getattr(opts, "app_label", ""), getattr(opts, "model_name", "")
+    return label == "auth" or name == "workflowright"
 
 
 @register.filter

@@ -18,7 +18,7 @@ from django.urls import reverse_lazy
 from django.utils import timezone
 
 from project.addresses import address_of
-from workflows import audit
+from workflows import access, audit
 from workflows.errors import TooMany
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -77,6 +77,9 @@ class NewPassword(PasswordChangeView):
     def render_to_response(self, context: Any, **more: Any) -> HttpResponse:
         """Show the form, with the status of one that was refused."""
         more["status"] = status_of_form(self.request)
+        person = self.request.user
+        context["roles"] = list(person.groups.order_by("name"))
+        context["are_open"] = access.are_open()
         return super().render_to_response(context, **more)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @members_only
 def list_approvals(request: HtmxRequest) -> HttpResponse:
     """Show the questions that wait for the person who looks."""
-    context = LISTS["approvals"].context({}, request.user)
+    context = LISTS["approvals"].context(request.GET.dict(), request.user)
     return render(request, "approvals/list.html", context)
 
 

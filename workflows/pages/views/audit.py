@@ -28,18 +28,6 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-ACTIONS = (
-    "launch",
-    "cancel",
-    "resume",
-    "delete",
-    "answer",
-    "raise budget",
-    "label",
-    "unlabel",
-    audit.ADD_DOCUMENT,
-    audit.DELETE_DOCUMENT,
-)
 MOST_CHANGES = 40  # told of one deed
 
 
@@ -50,6 +38,12 @@ class Told:
     deed: Intervention
     is_there: bool  # its run was not removed
     may_read: bool  # its reason, which may speak of what the run is about
+
+    @property
+    def subject(self) -> str:
+        """What it is about where that is no run, as far as it may be read."""
+        is_of_run = self.deed.run_id is not None
+        return "" if is_of_run or not self.may_read else audit.subject_of(self.deed)
 
     @property
     def changes(self) -> Changes:
@@ -86,7 +80,8 @@ def list_deeds(request: HtmxRequest) -> HttpResponse:
         ],
         "before": before,
         "query": filters.encoded,
-        "actions": ACTIONS,
+        "actions": audit.ACTIONS,
+        "is_declared": audit.is_declared(filters.action),
         "workflows": [(one.name, title_of(one.name)) for one in workflows],
         "spans": period.CHOICES,
     }

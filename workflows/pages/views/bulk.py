@@ -168,7 +168,7 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     read = access.sight_of(request.user).read
     file = Export(runs, filters.by_value(), columns, kind, read)
     response = StreamingHttpResponse(file.parts(), content_type=KINDS[kind])
-    name = f"runs-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}"
+    name = f"runs-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"
     return response

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from workflows import access
 from workflows.pages.access import members_only
 from workflows.pages.compare import LEGEND, Comparison
 from workflows.pages.errors import answers_request_errors
@@ -30,7 +31,11 @@ def compare(request: HtmxRequest) -> HttpResponse:
     first, second = _run(request, "a"), _run(request, "b")
     if first is None or second is None or first.pk == second.pk:
         one = first or second
-        context = {"one": one, "others": _others(request, one) if one else []}
+        context = {
+            "one": one,
+            "others": _others(request, one) if one else [],
+            "may_launch": one and access.may_launch(request.user, one.workflow_name),
+        }
         return render(request, "runs/compare_with.html", context)
     shown = {"both": Comparison(first, second), "legend": LEGEND}
     return render(request, "runs/compare.html", shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -31,7 +32,11 @@ def home(request: HtmxRequest) -> HttpResponse:
     context |= {
         "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
         "may_launch": access.sight_of(request.user).launch,
-        "has_documents": access.documents_seen(request.user).exists(),
+        "invites_upload": access.may_upload(request.user)
+        and not access.documents_seen(request.user).exists(),
+        "is_warned": access.are_open()
+        and access.may_give_roles(request.user)
+        and User.objects.filter(is_active=True).exclude(pk=request.user.pk).exists(),
     }
     return render(request, "home.html", context)
 
