@@ -199,15 +199,6 @@
     }
   });
 
-  // a chosen file says "this one" more clearly than a drop-down that still shows another
-  document.addEventListener("change", (event) => {
-    const input = event.target;
-    if (input.matches?.(".upload input[type=file]") && input.files.length) {
-      const select = input.closest(".field").querySelector("select:not([multiple])");
-      if (select) select.value = "";
-    }
-  });
-
   // filters apply as they are chosen; their button is for pages without scripts
   document.addEventListener("change", (event) => {
     const form = event.target.closest?.("form[data-filters]");

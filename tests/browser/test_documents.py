@@ -95,6 +95,51 @@ def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
     expect(page.locator("#library")).to_contain_text("1 of two.pdf")
 
 
+DROP = """([selector, name, size]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(size)], name, {type: "application/pdf"}));
+  const event = (kind) => new DragEvent(kind, {dataTransfer: transfer, bubbles: true,
+    cancelable: true});
+  const place = document.querySelector(selector);
+  place.dispatchEvent(event("dragover"));
+  return place.dispatchEvent(event("drop"));
+}"""  # whether the browser would go on and open the file
+
+
+def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_dropped(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    page.goto("/workflows/classify-document/")
+    sign_in(page)
+    choice = page.locator("select[name=document]")
+    file = page.locator("input[name='document:file']")
+    plan = stored(tmp_path, "later plan.pdf", one_page(written("SECRET")))
+    choice.select_option(index=1)
+    file.set_input_files(plan)
+    expect(choice).to_have_value("")
+    choice.select_option(index=1)
+    assert file.evaluate("input => input.files.length") == 0
+    assert page.evaluate(DROP, ["h1", "beside.pdf", 10]) is False
+    assert file.evaluate("input => input.files.length") == 0
+    assert page.evaluate(DROP, [".upload label", "dropped.pdf", 10]) is False
+    assert file.evaluate("input => input.files[0].name") == "dropped.pdf"
+    expect(choice).to_have_value("")
+    keep(page, "launch-dropped")
+    page.click("#launch button[type=submit]")
+    expect(page.locator("#launch .errors")).to_contain_text("is not a PDF")
+    assert page.evaluate(DROP, [".upload", "huge.pdf", 100_000_001]) is False
+    expect(page.locator("#launch .errors")).to_have_text(
+        "“huge.pdf” is larger than 100 MB. Choose another file."
+    )
+    keep(page, "launch-too-large")
+    file.set_input_files(plan)
+    expect(page.locator("#launch .errors")).to_have_count(0)
+    page.click("#launch button[type=submit]")
+    expect(page.locator("#run-status")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("later plan.pdf")
+
+
 @pytest.mark.slow
 def test_a_scan_is_read_and_its_result_leads_to_the_place_on_the_page(
     visit: Visit,

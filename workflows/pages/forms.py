@@ -17,7 +17,13 @@ from django.forms.boundfield import BoundField
 from workflows.access import documents_seen
 from workflows.models import Document
 from workflows.pages import schema as schemas
-from workflows.pages.fields import NOTHING, DocumentField, DocumentsField, field_for
+from workflows.pages.fields import (
+    NOTHING,
+    DocumentField,
+    DocumentsField,
+    UploadInput,
+    field_for,
+)
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.library import store_document
 
@@ -30,6 +36,10 @@ if TYPE_CHECKING:
 DOCUMENTS = (DocumentField, DocumentsField)
 GIVEN = ":given"  # suffix of the box that says that an optional group is filled in
 UPLOAD = ":file"  # suffix of the upload beside a choice of documents
+BOTH_GIVEN = (
+    "A document was chosen and a file was uploaded. “{name}” is chosen now: send the form"
+    " to use it, or choose another."
+)
 RECENT = 200  # documents offered in a drop-down, newest first
 
 
@@ -117,7 +127,7 @@ class SchemaForm(forms.Form):
             self.fields[one.path + UPLOAD] = forms.FileField(
                 required=False,
                 label=f"Upload for {one.title}",
-                widget=forms.FileInput(attrs={"accept": "application/pdf,.pdf"}),
+                widget=UploadInput(),
             )
 
     def _must_be_chosen(self, one: schemas.Property) -> bool:
@@ -199,8 +209,13 @@ class SchemaForm(forms.Form):
             self.cleaned_data[name] = list(dict.fromkeys(several))
             data.setlist(self.add_prefix(name), self.cleaned_data[name])
         else:
+            other = self.cleaned_data.get(name)
             self.cleaned_data[name] = chosen
             data[self.add_prefix(name)] = chosen
+            if (
+                other and other != chosen
+            ):  # without scripts nobody knows which was later
+                self.add_error(name, BOTH_GIVEN.format(name=document.name))
         self.data = data
         self._offer_documents()
 

@@ -24,6 +24,7 @@ from workflows.models import Document, Run
 from workflows.pages.access import members_only
 from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.fields import UploadInput
 from workflows.pages.methods import posts_only
 from workflows.pages.rates import limited
 from workflows.pages.requests import reason_of
@@ -57,18 +58,10 @@ THUMBNAILS = 40  # pages shown on a document's page
 JSON = "application/json"
 
 
-class Files(forms.FileInput):
-    """Files, several at once."""
-
-    allow_multiple_selected = True
-
-
 class UploadForm(forms.Form):
     """Files for the library."""
 
-    file = forms.FileField(
-        label="Files", widget=Files(attrs={"accept": "application/pdf,.pdf"})
-    )
+    file = forms.FileField(label="Files", widget=UploadInput(several=True))
 
 
 @dataclass(slots=True)
