@@ -93,7 +93,8 @@ class Request(WebRequest):  # type: ignore[misc] # Daphne publishes no types
             "Nothing was kept of it. Go back in the browser: what else you had filled in "
             "is still there. Then choose another file."
         )
-        return self._refuse(sentence)
+        self._refuse(sentence)
+        return None
 
     def _refuse(self, sentence: str) -> None:
         """Answer 413, with the page of whoever serves here if there is one."""

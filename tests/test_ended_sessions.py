@@ -60,8 +60,8 @@ def client(alice: User) -> Client:
 # Where signing in leads -----------------------------------------------------------------
 
 
-def post_only() -> list[tuple[str, str]]:
-    """Return every address that only takes forms, with the page above it."""
+def post_only() -> list[str]:
+    """Return every address that only takes forms."""
     found = []
     client = Client()
     for pattern in urlpatterns:
@@ -194,7 +194,7 @@ def test_every_password_field_has_a_name_that_is_known_as_a_secret() -> None:
     names = {
         name
         for form in (ProviderForm, AskingForm)
-        for name, one in form.base_fields.items()  # type: ignore[attr-defined]
+        for name, one in form.base_fields.items()
         if isinstance(one.widget, forms.PasswordInput)
     }
     for file in Path(settings.ROOT, "templates").rglob("*.html"):

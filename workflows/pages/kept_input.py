@@ -55,12 +55,12 @@ class KeptInput:
             if name != CSRF_FIELD and not is_secret(name)
         ]
         size = sum(len(name) + len(value) for name, value in fields)
-        files = [one.name or "" for one in request.FILES.values()]
+        sent = [one for _, files in request.FILES.lists() for one in files]
         return cls(
             page=page_sent_from(request),
             action=request.path,
             fields=fields if size <= MAX_CHARS else [],
-            files=files,
+            files=[one.name or "" for one in sent],
             is_too_long=size > MAX_CHARS,
             account=account_of(request),
         )
@@ -144,7 +144,7 @@ def remember_account(response: HttpResponseBase, account: int) -> None:
     """Let the browser know who signed in: a session that has ended does not tell."""
     response.set_signed_cookie(
         account_cookie(),
-        account,
+        str(account),
         salt=SALT,
         max_age=ACCOUNT_SECONDS,
         secure=settings.SESSION_COOKIE_SECURE,

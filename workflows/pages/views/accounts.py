@@ -48,10 +48,9 @@ class SignIn(LoginView):
             return turned_away(request, refused.seconds)
         return super().post(request, *args, **kwargs)
 
-    def get_redirect_url(self) -> str:
+    def get_success_url(self) -> str:
         """Return the page to go to: of an address that only takes forms, its page."""
-        wanted = super().get_redirect_url()
-        return page_of(path_of(wanted)) if wanted else ""
+        return page_of(path_of(super().get_success_url()))
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         """Carry what was typed through a wrong password."""
