@@ -114,7 +114,7 @@ def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_d
     sign_in(page)
     choice = page.locator("select[name=document]")
     file = page.locator("input[name='document:file']")
-    plan = stored(tmp_path, "later plan.pdf", one_page(written("SECRET")))
+    plan = stored(tmp_path, "later plan.pdf", one_page(written("CONFIDENTIAL")))
     choice.select_option(index=1)
     file.set_input_files(plan)
     expect(choice).to_have_value("")
