@@ -9,7 +9,7 @@ import asyncio
 import errno
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from project.security import POLICY
 from workflows.engine.loop import run_lasting
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ ERROR_PAGE = (
     "<title>%(title)s</title></head>"
     "<body><main><h1>%(title)s</h1><p>%(body)s</p></main></body></html>"
 )
+
+
+TooLarge = Callable[[str, Mapping[str, str]], tuple[str, str]]
 
 
 class Works(Protocol):
@@ -88,9 +92,33 @@ class Request(WebRequest):  # type: ignore[misc] # Daphne publishes no types
         limit = (self.server.max_body_bytes - FORM_BYTES) / 1_000_000
         sentence = (
             f"Files may have up to {limit:g} MB, and this one is larger. "
-            "Nothing was kept of it; go back and choose another."
+            "Nothing was kept of it. Go back in the browser: what else you had filled in "
+            "is still there. Then choose another file."
         )
-        return self.basic_error(413, b"The file is too large", sentence)
+        self._refuse(sentence)
+        return None
+
+    def _refuse(self, sentence: str) -> None:
+        """Answer 413, with the page of whoever serves here if there is one."""
+        if self.server.too_large is None:
+            self.basic_error(413, b"The file is too large", sentence)
+            return
+        sent = self.requestHeaders.getAllRawHeaders()
+        headers = {name.decode("latin-1"): last(values) for name, values in sent}
+        kind, text = self.server.too_large(sentence, headers)
+        page = [
+            (b"Content-Type", kind.encode()),
+            (b"Content-Security-Policy", POLICY.encode()),
+            (b"Cache-Control", b"no-store"),
+        ]
+        start = {"type": "http.response.start", "status": 413, "headers": page}
+        self.handle_reply(start)
+        self.handle_reply({"type": "http.response.body", "body": text.encode()})
+
+
+def last(values: list[bytes]) -> str:
+    """Return the last of the values that a header has."""
+    return values[-1].decode("latin-1")
 
 
 Channel: Any = HTTPChannel  # Twisted types its arguments only here and there
@@ -213,8 +241,13 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         behind_proxy: bool,
         worker: Callable[[], Works] | None,
         tell: Callable[[str], object],
+        too_large: TooLarge | None = None,
     ) -> None:
-        """Take what to serve and where; `tell` gets the sentences for the operator."""
+        """Take what to serve and where; `tell` gets the sentences for the operator.
+
+        `too_large` returns content type and text of the answer to a body that is too
+        large, from the sentence that says so and the headers of the request.
+        """
         super().__init__(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
@@ -226,6 +259,7 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
             websocket_max_frame_size=max_socket_bytes,
         )
         self.max_body_bytes = max_upload_bytes + FORM_BYTES
+        self.too_large = too_large
         self.failure = ""
         self._asked_for = f"{host}:{port}"
         self._make_worker = worker

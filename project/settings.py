@@ -77,6 +77,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "workflows.pages.ended_sessions.keeps_typed_input",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -225,6 +226,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 DEFAULT_RIGHTS: Final = ENV.default_rights
 LOGIN_URL = "login"
+CSRF_FAILURE_VIEW = "workflows.pages.ended_sessions.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -11,9 +12,13 @@ import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
+from django.test import Client
+from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.factories import (
@@ -164,17 +169,41 @@ async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> Non
         assert "Nothing waits for a worker." in await page.look()
 
 
-async def test_who_signs_out_is_sent_nothing_more(
-    alice: User, monkeypatch: pytest.MonkeyPatch
+def expire(session: SessionStore) -> None:
+    over = timezone.now() - dt.timedelta(seconds=1)
+    Session.objects.filter(pk=session.session_key).update(expire_date=over)
+
+
+def give_away(session: SessionStore) -> None:
+    other = User.objects.create_user("other")
+    session[SESSION_KEY] = str(other.pk)
+    session.save()
+
+
+def change_password(session: SessionStore) -> None:
+    person = User.objects.get(pk=session[SESSION_KEY])
+    person.set_password("another password")
+    person.save()
+
+
+@pytest.mark.parametrize(
+    "end", [SessionStore.delete, expire, give_away, change_password]
+)
+@pytest.mark.parametrize("path", ["/ws/runs/{}/", "/ws/lists/runs/"])
+async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
+    path: str,
+    end: Callable[[SessionStore], None],
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
     run = await in_database(make_run, status=Status.RUNNING)
-    session = await in_database(saved_session)
-    async with opened(of_run(run), alice, session) as page:
+    session = await in_database(saved_session, alice)
+    async with opened(path.format(run.pk), alice, session) as page:
         await page.look()
-        await in_database(session.delete)
-        await change(run)
-        assert await page.closed_with() == 4403
+        assert await page.is_quiet(), "a session that goes on is not interrupted"
+        await in_database(end, session)
+        assert await page.closed_with() == 4403, "also when nothing else happens"
 
 
 async def test_who_loses_the_account_is_sent_nothing_more(
@@ -189,10 +218,10 @@ async def test_who_loses_the_account_is_sent_nothing_more(
         assert await page.closed_with() == 4403
 
 
-def saved_session() -> SessionStore:
-    session = SessionStore()
-    session.create()
-    return session
+def saved_session(person: User) -> SessionStore:
+    client = Client()
+    client.force_login(person)
+    return SessionStore(client.session.session_key)
 
 
 # What is sent ----------------------------------------------------------------------------

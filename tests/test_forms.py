@@ -453,12 +453,15 @@ class TestDocuments:
         assert form.is_valid(), form.errors
         assert form.values()["document"] == str(Document.objects.get().pk)
 
-    def test_an_upload_counts_more_than_the_choice_beside_it(self) -> None:
+    def test_a_choice_and_an_upload_at_once_ask_which_is_meant(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, document=make_document().pk)
-        assert form.is_valid(), form.errors
-        assert form.values()["document"] == str(
-            Document.objects.get(name="mine.pdf").pk
-        )
+        assert not form.is_valid()
+        uploaded = Document.objects.get(name="mine.pdf")
+        assert "“mine.pdf” is chosen now" in str(form.errors["document"])
+        assert f'value="{uploaded.pk}" selected' in str(form["document"])
+        again = self.send(document=uploaded.pk)
+        assert again.is_valid(), "without the file being sent once more"
+        assert self.send("mine.pdf", ONE_PAGE, document=uploaded.pk).is_valid()
 
     def test_an_upload_is_kept_when_another_field_is_wrong(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, threshold="2")

@@ -18,6 +18,7 @@ from tests.asked import KEY, make_agent, make_provider
 from tests.openai_server import Answer, Gate, ModelServer, failing
 from workflows.execution.database import in_database
 from workflows.models import Agent, AgentCall, Intervention, Price, Provider
+from workflows.pages import try_socket
 from workflows.pages.routing import websocket_urlpatterns
 
 pytestmark = pytest.mark.django_db
@@ -284,6 +285,23 @@ async def test_leaving_the_page_ends_the_answer(
     await asyncio.to_thread(server.wait_requests, 1)
     await socket.disconnect()
     await asyncio.to_thread(server.wait_closed, 5.0)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
+    admin: User, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(try_socket, "RECHECK_SECONDS", 0)
+    agent = await in_database(make_agent, server)
+    gate = Gate()
+    server.script(Answer(pieces=["Good ", "day."], gate=gate))
+    socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
+    await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
+    assert "Answering…" in await socket.receive_from(10)
+    await in_database(User.objects.filter(pk=admin.pk).update, is_active=False)
+    gate.let(2)
+    closed = await socket.receive_output(10)
+    assert closed == {"type": "websocket.close", "code": 4403}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -180,7 +180,7 @@ def outcome_of(answer: Any) -> str:
         status == 302 and goes_to == "/admin/"
     ):  # that is how admin says that it is not there
         return "404"
-    words = {403: "no", 404: "404", 405: "405"}
+    words = {401: "sign in", 403: "no", 404: "404", 405: "405"}
     return words.get(status, "yes")
 
 

@@ -61,6 +61,23 @@ def test_a_body_that_is_too_large_gets_a_sentence(server: RunningServer) -> None
     answer, text = ask(server, "POST", "/accounts/login/", b"x" * 3 * MEGABYTE)
     assert answer.status == 413
     assert "Files may have up to 1 MB, and this one is larger." in text
+    assert "css/app.css" in text, "it is a page like the others"
+    assert answer.headers["Content-Security-Policy"]
+
+
+def test_a_script_whose_body_is_too_large_gets_the_sentence_alone(
+    server: RunningServer,
+) -> None:
+    for header, value in (("HX-Request", "true"), ("Accept", "application/json")):
+        connection = connect(server)
+        body = b"x" * 3 * MEGABYTE
+        connection.request("POST", "/documents/", body, {header: value})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == 413
+        assert "Files may have up to 1 MB" in text
+        assert "<html" not in text
 
 
 def test_a_body_cannot_hide_its_size(server: RunningServer) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -194,13 +196,18 @@ def _restricted(rows: Iterable[WorkflowRight]) -> frozenset[str]:
 def afresh(person: User, session: SessionBase | None) -> User | None:
     """Return a person who came in earlier as they are now: rights may have changed.
 
-    None for one who has signed out since, whose account was closed, or whose password
-    was changed.
+    None once the session has ended, in whichever way: signed out, expired, deleted, taken
+    over by another account; or once the account was closed or its password changed.
     """
-    if session is not None and not session.exists(session.session_key or ""):
-        return None
-    same = User.objects.filter(pk=person.pk, is_active=True)
-    return same.filter(password=person.password).first()
+    same = User.objects.filter(pk=person.pk, is_active=True, password=person.password)
+    found = same.first()
+    if found is None or session is None:
+        return found
+    # A store of our own: the one of an open socket holds what it read when it connected,
+    # and `exists` counts a session whose time is over.
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    stored = store(session.session_key)
+    return found if stored.get(SESSION_KEY) == str(found.pk) else None
 
 
 # Rows -----------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 (() => {
   "use strict";
 
-  const GONE = new Set([4403, 4404]);
+  const OUT = 4403;
+  const GONE = new Set([OUT, 4404]);
   const SHOWN = "shown"; // tells the server that its last drawing is on the page
   const sockets = new WeakMap(); // element → its connection
   let refused = 0; // the close code after which we do not come back
@@ -74,7 +75,7 @@
     reconnecting: "Reconnecting…",
     resting: "Resting",
     ended: "Ended",
-    out: "Signed out. Reload to sign in.",
+    out: "Signed out",
     gone: "Deleted",
   };
 
@@ -92,20 +93,29 @@
   const become = (next) => {
     state = next;
     mark(state);
+    if (state === "out") document.dispatchEvent(new Event("signed-out"));
   };
 
   document.addEventListener("htmx:before:ws:connection", (event) => {
     if (refused) event.preventDefault();
   });
   document.addEventListener("htmx:after:ws:connection", (event) => {
+    if (refused) return event.detail.connection.socket.close(); // perhaps of another account
     sockets.set(event.target, event.detail.connection);
     event.target.connection = event.detail.connection; // for scripts that come later
     become("live");
   });
   document.addEventListener("htmx:ws:close", (event) => {
     if (GONE.has(event.detail.code)) refused = event.detail.code;
-    if (refused) become(refused === 4404 ? "gone" : "out");
+    if (refused) become(refused === OUT ? "out" : "gone");
     else become(document.hidden ? "resting" : "reconnecting");
+  });
+  // the answer to a form may know it before the socket does
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.detail.ctx?.response?.status !== 401) return;
+    refused = OUT;
+    document.querySelector("main")?.connection?.socket?.close();
+    become("out");
   });
   document.addEventListener("htmx:after:ws:message", (event) => {
     const connection = sockets.get(event.target);
@@ -201,15 +211,6 @@
     }
   });
 
-  // a chosen file says "this one" more clearly than a drop-down that still shows another
-  document.addEventListener("change", (event) => {
-    const input = event.target;
-    if (input.matches?.(".upload input[type=file]") && input.files.length) {
-      const select = input.closest(".field").querySelector("select:not([multiple])");
-      if (select) select.value = "";
-    }
-  });
-
   // filters apply as they are chosen; their button is for pages without scripts
   document.addEventListener("change", (event) => {
     const form = event.target.closest?.("form[data-filters]");
@@ -248,7 +249,10 @@
   // good news need not stay in the way
   const clearGoodNews = () => {
     for (const message of document.querySelectorAll("#messages .message[data-tone='success']")) {
-      setTimeout(() => message.remove(), 6000);
+      const text = message.textContent;
+      // a swap may have put another message into the same element meanwhile
+      const isSame = () => message.dataset.tone === "success" && message.textContent === text;
+      setTimeout(() => isSame() && message.remove(), 6000);
     }
   };
 

@@ -164,7 +164,7 @@
       const words = button.textContent;
       try {
         const answer = await fetch(button.dataset.copy);
-        if (!answer.ok) throw new Error(answer.statusText);
+        if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
         await navigator.clipboard.writeText(await answer.text());
         button.textContent = "Copied";
       } catch {

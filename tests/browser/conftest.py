@@ -33,7 +33,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 SCREENSHOTS = Path(__file__).parent.parent.parent / "test-results" / "screenshots"
-REFUSED = re.compile(r"status of (404|409|422)")  # as the test provoked
+REFUSED = re.compile(r"status of (401|403|404|409|413|422)")  # as the test provoked
 PATIENCE_MS = 20_000  # a bound for what never comes, not a wait
 
 Visit = Callable[..., Page]

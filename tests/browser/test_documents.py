@@ -30,7 +30,7 @@ def test_several_files_are_uploaded_and_the_refused_one_says_why(
     good = stored(tmp_path, "harbour plan.pdf", one_page(written("SECRET")))
     bad = stored(tmp_path, "notes.pdf", b"just text")
     page.set_input_files("#id_file", [good, bad])
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator(".uploads li")).to_have_count(2)
     expect(page.locator(".uploads [data-tone=bad]")).to_contain_text("is not a PDF")
     expect(page.locator("#library")).to_contain_text("harbour plan.pdf")
@@ -44,7 +44,7 @@ def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
     page.goto("/documents/")
     sign_in(page)
     page.set_input_files("#id_file", stored(tmp_path, "long.pdf", many_pages(3)))
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()
     page.locator(".sheet-picture").first.click()
     expect(page.get_by_role("heading", name="Page 1")).to_be_visible()
@@ -67,7 +67,7 @@ def test_a_document_is_deleted_by_keyboard_with_the_reason(
     page.goto("/documents/")
     sign_in(page)
     page.set_input_files("#id_file", stored(tmp_path, "stray.pdf", many_pages(2)))
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="stray.pdf")).to_be_visible()
     page.locator("#deed-delete > summary").focus()
     page.keyboard.press("Enter")
@@ -90,9 +90,54 @@ def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
         for number in (1, 2)
     ]
     page.set_input_files("#id_file", files)
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#messages")).to_contain_text("“2 of two.pdf” was added.")
     expect(page.locator("#library")).to_contain_text("1 of two.pdf")
+
+
+DROP = """([selector, name, size]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(size)], name, {type: "application/pdf"}));
+  const event = (kind) => new DragEvent(kind, {dataTransfer: transfer, bubbles: true,
+    cancelable: true});
+  const place = document.querySelector(selector);
+  place.dispatchEvent(event("dragover"));
+  return place.dispatchEvent(event("drop"));
+}"""  # whether the browser would go on and open the file
+
+
+def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_dropped(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit()
+    page.goto("/workflows/classify-document/")
+    sign_in(page)
+    choice = page.locator("select[name=document]")
+    file = page.locator("input[name='document:file']")
+    plan = stored(tmp_path, "later plan.pdf", one_page(written("CONFIDENTIAL")))
+    choice.select_option(index=1)
+    file.set_input_files(plan)
+    expect(choice).to_have_value("")
+    choice.select_option(index=1)
+    assert file.evaluate("input => input.files.length") == 0
+    assert page.evaluate(DROP, ["h1", "beside.pdf", 10]) is False
+    assert file.evaluate("input => input.files.length") == 0
+    assert page.evaluate(DROP, [".upload label", "dropped.pdf", 10]) is False
+    assert file.evaluate("input => input.files[0].name") == "dropped.pdf"
+    expect(choice).to_have_value("")
+    keep(page, "launch-dropped")
+    page.click("#launch button[type=submit]")
+    expect(page.locator("#launch .errors")).to_contain_text("is not a PDF")
+    assert page.evaluate(DROP, [".upload", "huge.pdf", 100_000_001]) is False
+    expect(page.locator("#launch .errors")).to_have_text(
+        "“huge.pdf” is larger than 100 MB. Choose another file."
+    )
+    keep(page, "launch-too-large")
+    file.set_input_files(plan)
+    expect(page.locator("#launch .errors")).to_have_count(0)
+    page.click("#launch button[type=submit]")
+    expect(page.locator("#run-status")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("later plan.pdf")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from django.contrib import messages
+from django.http import JsonResponse
 from django.shortcuts import render
 
 from workflows.engine.errors import RequestError
@@ -48,7 +49,11 @@ def answers_request_errors(view: View[Given]) -> View[Given]:
 def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
     """Return the refusal: a message for a live page, a page of its own otherwise."""
     status = int(getattr(error, "status", 400))
-    if request.htmx:
+    if "application/json" in request.headers.get("Accept", ""):
+        answer: HttpResponse = JsonResponse(
+            {"errors": [{"message": str(error)}]}, status=status
+        )
+    elif request.htmx:
         messages.error(request, str(error))
         answer = render(request, "messages.html", {"oob": True}, status=status)
     else:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
+from django.urls import reverse
 
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
@@ -190,6 +192,33 @@ class SeveralField(forms.TypedMultipleChoiceField):
             item if isinstance(item, str) and item in self.known else key_of(item)
             for item in value or ()
         ]
+
+
+class UploadInput(forms.FileInput):
+    """A choice of PDFs to upload; scripts learn from it how large a file may be."""
+
+    def __init__(self, *, several: bool = False) -> None:
+        """Take one file, or several at once."""
+        super().__init__()
+        self.allow_multiple_selected = several
+
+    @property
+    def limit(self) -> str:
+        """Return how large a file may be, for people."""
+        return f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
+
+    def build_attrs(
+        self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Add what the file has to be, and where scripts send it."""
+        told = {
+            "accept": "application/pdf,.pdf",
+            "data-limit": settings.MAX_UPLOAD_BYTES,
+            "data-limit-text": self.limit,
+            "data-address": reverse("documents"),
+            "multiple": self.allow_multiple_selected,
+        }
+        return super().build_attrs({**base_attrs, **told}, extra_attrs)
 
 
 class DocumentField(forms.ChoiceField):

@@ -21,6 +21,7 @@ from workflows.pages.fields import (
     NOTHING,
     DocumentField,
     DocumentsField,
+    UploadInput,
     field_for,
     one_line_end,
 )
@@ -42,6 +43,10 @@ CSRF, OWN, VALUE = (
     "launch-",
     "value-",
 )  # names in the launch page
+BOTH_GIVEN = (
+    "A document was chosen and a file was uploaded. “{name}” is chosen now: send the form"
+    " to use it, or choose another."
+)
 RECENT = 200  # documents offered in a drop-down, newest first
 
 
@@ -140,7 +145,7 @@ class SchemaForm(forms.Form):
             self.fields[one.path + UPLOAD] = forms.FileField(
                 required=False,
                 label=f"Upload for {one.title}",
-                widget=forms.FileInput(attrs={"accept": "application/pdf,.pdf"}),
+                widget=UploadInput(),
             )
 
     def _shown(self, one: schemas.Property) -> Any:
@@ -276,8 +281,13 @@ class SchemaForm(forms.Form):
             self.cleaned_data[name] = list(dict.fromkeys(several))
             data.setlist(self.add_prefix(name), self.cleaned_data[name])
         else:
+            other = self.cleaned_data.get(name)
             self.cleaned_data[name] = chosen
             data[self.add_prefix(name)] = chosen
+            if (
+                other and other != chosen
+            ):  # without scripts nobody knows which was later
+                self.add_error(name, BOTH_GIVEN.format(name=document.name))
         self.data = data
         self._offer_documents()
 

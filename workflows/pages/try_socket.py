@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
 from asgiref.sync import sync_to_async
@@ -17,7 +18,7 @@ from workflows.errors import TooMany
 from workflows.execution.database import in_database
 from workflows.models import Agent
 from workflows.pages.agent_forms import TryForm
-from workflows.pages.consumers import REFUSED
+from workflows.pages.consumers import RECHECK_SECONDS, REFUSED
 from workflows.pages.rates import count
 from workflows.pages.trying import Trial
 
@@ -82,17 +83,30 @@ class TrySocket(AsyncWebsocketConsumer):
             return
         await self._show(trial)
         try:
-            shown = time.monotonic()
-            async for _ in trial.pieces():
-                if time.monotonic() - shown >= PAUSE_SECONDS:
-                    await self._show(trial)
-                    shown = time.monotonic()
+            if not await self._stream(trial):
+                await self.close(REFUSED)
+                return
         except asyncio.CancelledError:
             raise
         except Exception:
             logger.exception("An agent could not be tried out.")
             trial.error = "That failed on our side; the server's log tells why."
         await self._show(trial)
+
+    async def _stream(self, trial: Trial) -> bool:
+        """Show the answer as it grows; False: whoever asked may not see more of it."""
+        shown = checked = time.monotonic()
+        async with aclosing(trial.pieces()) as pieces:
+            async for _ in pieces:
+                now = time.monotonic()
+                if now - checked >= RECHECK_SECONDS:
+                    checked = now
+                    if not await self._may_still_ask():
+                        return False
+                if now - shown >= PAUSE_SECONDS:
+                    await self._show(trial)
+                    shown = now
+        return True
 
     async def _may_still_ask(self) -> bool:
         """Tell whether this person may set up agents now: the page may be open for long."""

@@ -43,6 +43,9 @@ class Command(BaseCommand):
             call_command("prepare", stdout=self.stdout)
         self._refuse_unprepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
+        from workflows.pages.views.failures import (  # noqa: PLC0415 - likewise
+            too_large,
+        )
 
         server = Server(
             application,
@@ -53,6 +56,7 @@ class Command(BaseCommand):
             behind_proxy=settings.BEHIND_PROXY,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._say,
+            too_large=too_large,
         )
         spare_what_is_loaded()
         server.run()

@@ -13,7 +13,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 
@@ -22,6 +22,8 @@ from workflows import access, audit
 from workflows.errors import TooMany
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.kept_input import path_of, store, unsigned
+from workflows.pages.methods import page_of
 from workflows.pages.rates import count, limited
 from workflows.pages.requests import status_of_form
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 TOO_MANY = 429
+NOT_YOURS = (
+    "What was typed before was not kept: another account than yours had been signed in."
+)
 MOST_NAME = 150  # characters; of a longer name there is no account
 
 
@@ -42,6 +47,26 @@ class SignIn(LoginView):
         except TooMany as refused:
             return turned_away(request, refused.seconds)
         return super().post(request, *args, **kwargs)
+
+    def get_success_url(self) -> str:
+        """Return the page to go to: of an address that only takes forms, its page."""
+        return page_of(path_of(super().get_success_url()))
+
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        """Carry what was typed through a wrong password."""
+        return super().get_context_data(**more, kept=self.request.POST.get("kept", ""))
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Let somebody in; what the same account had typed waits in its form."""
+        kept = unsigned(self.request.POST.get("kept", ""))
+        answer = super().form_valid(form)
+        if kept is None:
+            return answer
+        if kept.account != form.get_user().pk:
+            messages.warning(self.request, NOT_YOURS)
+            return answer
+        store(self.request, kept)
+        return redirect(kept.page)
 
 
 class NewPasswordForm(PasswordChangeForm):
@@ -111,6 +136,7 @@ def turned_away(request: HttpRequest, seconds: int) -> HttpResponse:
     context = {
         "form": AuthenticationForm(request),
         "next": request.POST.get("next", ""),
+        "kept": request.POST.get("kept", ""),
         "again_at": timezone.now() + dt.timedelta(seconds=seconds),
         "minutes": -(-seconds // 60),
     }

@@ -10,7 +10,6 @@ from django.db.models import Count, ProtectedError
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -20,6 +19,7 @@ from workflows.models import Agent, Price, Provider
 from workflows.pages.access import members_only
 from workflows.pages.agent_forms import AgentForm, ProviderForm, TryForm
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.methods import posts_only
 from workflows.pages.rates import limited
 from workflows.pages.requests import INVALID, status_of_form
 from workflows.pages.trying import Trial
@@ -90,7 +90,7 @@ def agent_context(
     }
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 @limited("launch")
@@ -107,7 +107,7 @@ def try_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
     return render(request, "agents/agent.html", {**context, "trial": trial})
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete_provider(request: HtmxRequest, provider_id: int) -> HttpResponse:
@@ -115,7 +115,7 @@ def delete_provider(request: HtmxRequest, provider_id: int) -> HttpResponse:
     return _deleted(request, get_object_or_404(Provider, pk=provider_id), "provider")
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.shortcuts import render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from workflows.errors import AlreadyAnswered, InvalidParams, ReasonMissing
 from workflows.models import Approval, ApprovalStatus, Run
@@ -15,6 +15,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import LISTS
+from workflows.pages.methods import posts_only
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run_page import RunPage, answer_form
 from workflows.pages.views.runs import after, run_response, visible_run
@@ -35,7 +36,7 @@ def list_approvals(request: HtmxRequest) -> HttpResponse:
     return render(request, "approvals/list.html", context)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def answer(request: HtmxRequest, run_id: UUID) -> HttpResponse:

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -18,6 +17,7 @@ from workflows.pages.access import members_only
 from workflows.pages.budget_forms import BudgetForm, PriceForm
 from workflows.pages.budget_page import entries_for, models_without_price
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.methods import posts_only
 from workflows.pages.requests import status_of_form
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
     return render(request, "agents/price.html", context, status=status_of_form(request))
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete_budget(request: HtmxRequest, budget_id: int) -> HttpResponse:
@@ -81,7 +81,7 @@ def delete_budget(request: HtmxRequest, budget_id: int) -> HttpResponse:
     return _deleted(request, get_object_or_404(Budget, pk=budget_id), "budget")
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete_price(request: HtmxRequest, price_id: int) -> HttpResponse:

@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from workflows import access, bulk
 from workflows.errors import InvalidLabel, NothingChosen, ReasonMissing
@@ -21,6 +21,7 @@ from workflows.pages.access import members_only
 from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.export import KINDS, Export
+from workflows.pages.methods import posts_only
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run_filters import RunFilters, id_in, read_query
 from workflows.pages.views.run_list import as_sent
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TWO = 2  # runs are compared
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def many(request: HtmxRequest) -> HttpResponse:
@@ -92,7 +93,7 @@ def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     return render(request, "runs/job.html", context)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:

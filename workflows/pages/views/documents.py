@@ -15,7 +15,6 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -25,6 +24,8 @@ from workflows.models import Document, Run
 from workflows.pages.access import members_only
 from workflows.pages.downloads import download
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.fields import UploadInput
+from workflows.pages.methods import posts_only
 from workflows.pages.rates import limited
 from workflows.pages.requests import reason_of
 from workflows.pages.viewing import SHARPNESS, PageView
@@ -57,18 +58,10 @@ THUMBNAILS = 40  # pages shown on a document's page
 JSON = "application/json"
 
 
-class Files(forms.FileInput):
-    """Files, several at once."""
-
-    allow_multiple_selected = True
-
-
 class UploadForm(forms.Form):
     """Files for the library."""
 
-    file = forms.FileField(
-        label="Files", widget=Files(attrs={"accept": "application/pdf,.pdf"})
-    )
+    file = forms.FileField(label="Files", widget=UploadInput(several=True))
 
 
 @dataclass(slots=True)
@@ -233,7 +226,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
     return render(request, "documents/detail.html", context, status=status)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:

@@ -6,6 +6,7 @@ also to requests whose session could not be read.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,8 @@ from django.views.defaults import server_error as broken
 from workflows.execution import outages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpRequest
 
 RETRY_SECONDS: Final = 5
@@ -80,12 +83,25 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not isinstance(exception, TOO_MUCH):
         return unreadable(request, exception)
     sentence = TOO_LONG.format(kilobytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1000)
-    if request.headers.get("HX-Request") == "true":
-        said = [Message(ERROR, sentence)]
-        text = render_to_string("messages.html", {"messages": said, "oob": True})
-    else:
-        text = render_to_string("413.html", {"sentence": sentence})
-    return HttpResponse(text, status=413)
+    kind, text = too_large(sentence, request.headers)
+    return HttpResponse(text, content_type=kind, status=413)
+
+
+def too_large(sentence: str, headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return content type and text of an answer to what is too large to be taken.
+
+    A page; a message for a page that is open already; JSON for a script that asks for it.
+    The server calls this as well, for bodies that do not come as far as Django.
+    """
+    if "application/json" in headers.get("Accept", ""):
+        said = {"errors": [{"code": "too_large", "message": sentence}]}
+        return "application/json", json.dumps(said)
+    html = "text/html; charset=utf-8"
+    if any(name.lower() == "hx-request" for name in headers):
+        told = [Message(ERROR, sentence)]
+        context = {"messages": told, "oob": True}
+        return html, render_to_string("messages.html", context)
+    return html, render_to_string("413.html", {"sentence": sentence})
 
 
 def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:

@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -17,6 +16,7 @@ from workflows.models import Profile
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.methods import posts_only
 from workflows.pages.profile_forms import ProfileForm
 from workflows.pages.requests import status_of_form
 from workflows.system import system
@@ -74,7 +74,7 @@ def profile(
     return render(request, "workflows/profile.html", context, status=status)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from workflows import access as rules
@@ -19,6 +19,7 @@ from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.launching import MOST_TOKEN
+from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_parts import render_regions
@@ -38,7 +39,7 @@ def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return run_response(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -49,7 +50,7 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return after(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -62,7 +63,7 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return after(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -76,7 +77,7 @@ def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return after(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -87,7 +88,7 @@ def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return after(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
@@ -102,7 +103,7 @@ def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     return after(request, found)
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:

@@ -8,12 +8,13 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from workflows.pages.access import members_only
 from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import views_of, with_query
+from workflows.pages.methods import posts_only
 from workflows.pages.run_filters import RunFilters, read_query
 from workflows.system import system
 
@@ -37,7 +38,7 @@ def views(request: HtmxRequest) -> HttpResponse:
     return render(request, "runs/views.html", {"views": views_of(request.user)})
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def change(request: HtmxRequest, view_id: int) -> HttpResponse:
@@ -48,7 +49,7 @@ def change(request: HtmxRequest, view_id: int) -> HttpResponse:
     return redirect("views")
 
 
-@require_POST
+@posts_only
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, view_id: int) -> HttpResponse:

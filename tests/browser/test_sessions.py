@@ -1,0 +1,178 @@
+"""A session that ends under an open page: it is said, and nothing typed is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PATIENCE_MS, Visit, keep, sign_in
+from tests.servers import RunningServer, running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Give a server with workflows that wait for people."""
+    home = tmp_path_factory.mktemp("sessions")
+    with running_server(home, APPS="tests.browser.shown") as running:
+        yield running
+
+
+def expire_sessions(site: RunningServer, but: Page) -> None:
+    """End all sessions as time does, without a word to anybody, but that of one page."""
+    cookies = {one["name"]: one["value"] for one in but.context.cookies()}
+    file = site.log.parent / "db.sqlite3"
+    connection = sqlite3.connect(file, timeout=20)
+    with connection:
+        connection.execute(
+            "UPDATE django_session SET expire_date = '2020-01-01 00:00:00'"
+            " WHERE session_key <> ?",
+            [cookies["sessionid"]],
+        )
+    connection.close()
+
+
+def let_pages_look(admin: Page) -> None:
+    """Have open pages look at once whether they may go on, instead of after a while."""
+    admin.goto("/admin/auth/user/")
+    admin.locator("#result_list").get_by_role("link", name="admin").click()
+    admin.locator("input[name=_save]").click()
+    expect(admin.locator(".messagelist")).to_contain_text("was changed successfully")
+
+
+def waiting_run(page: Page) -> str:
+    """Launch a run that waits for an answer; return its address, open on the page."""
+    page.goto("/workflows/refine-draft/")
+    page.fill("#launch [name=rounds]", "0")
+    page.click("#launch button[type=submit]")
+    page.wait_for_selector("#answer-form")
+    expect(page.locator("#live")).to_have_text("Live")
+    return page.url
+
+
+def signed_in(visit: Visit, **options: object) -> Page:
+    page = visit(**options)
+    page.goto("/")
+    sign_in(page)
+    return page
+
+
+def test_an_open_page_says_that_it_is_signed_out_and_keeps_what_was_typed(
+    visit: Visit, site: RunningServer
+) -> None:
+    page, other = signed_in(visit), signed_in(visit)
+    address = waiting_run(page)
+    page.check("#answer-form [value=reject]")
+    page.fill("#answer-reason", "Not yet\nreally")
+    page.fill("#note-text", "half a note")
+    expire_sessions(site, but=other)
+    let_pages_look(other)
+    expect(page.locator("#live")).to_have_text("Signed out")
+    expect(page.locator("#messages")).to_contain_text(
+        "Signed out. Sign in to continue."
+    )
+    keep(page, "signed-out")
+    other.goto(address)
+    other.fill("#note-text", "news that only members see")
+    other.get_by_role("button", name="Add note").click()
+    expect(other.locator(".note-text")).to_be_visible()
+    expect(page.locator(".note-text")).to_have_count(0)
+    page.get_by_role("link", name="Sign in to continue.").click()
+    sign_in(page)
+    expect(page).to_have_url(address)
+    expect(page.locator("#messages")).to_contain_text("Nothing was sent.")
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator(".note-text")).to_have_count(1)
+    expect(page.locator("#answer-form [value=reject]")).to_be_checked()
+    expect(page.locator("#answer-reason")).to_have_value("Not yet\nreally")
+    keep(page, "signed-in-again")
+    page.click("#answer-form button[type=submit]")
+    page.wait_for_selector("#run-status[data-status=completed]")
+    nothing_is_kept_longer_than_needed(page)
+
+
+def nothing_is_kept_longer_than_needed(page: Page) -> None:
+    """Send the note that waits on a page; see that then nothing comes back."""
+    note, notes = page.locator("#note-text"), page.locator(".note-text")
+    page.reload()
+    expect(note).to_have_value("half a note")
+    page.get_by_role("button", name="Add note").click()
+    expect(notes).to_have_count(2)
+    page.reload()
+    expect(note).to_have_value("")
+    expect(page.locator("#messages .message")).to_have_count(0)
+    page.evaluate(
+        "sessionStorage.setItem(`typed:0:${location.pathname}`,"
+        """ '{"#note-form":[{"spot":"text 0","name":"Note","value":"of another"}]}')"""
+    )
+    page.reload()
+    expect(note).to_have_value("")
+    assert page.evaluate("sessionStorage.length") == 0, "another account's is dropped"
+
+
+def test_a_form_sent_after_the_session_ended_stays_and_can_be_sent_after_signing_in(
+    visit: Visit, site: RunningServer
+) -> None:
+    page, other = signed_in(visit), signed_in(visit)
+    address = waiting_run(page)
+    expire_sessions(site, but=other)
+    page.click("#deed-cancel > summary")
+    page.fill("#cancel-reason", "No longer needed")
+    page.keyboard.press("Enter")
+    expect(page.locator("#messages")).to_contain_text("Signed out. Nothing was sent.")
+    expect(page.locator("#live")).to_have_text("Signed out")
+    expect(page.locator("#cancel-reason")).to_have_value("No longer needed")
+    keep(page, "signed-out-cancel")
+    page.get_by_role("link", name="Sign in to continue.").click()
+    sign_in(page)
+    expect(page).to_have_url(address)
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#cancel-reason")).to_be_visible()
+    expect(page.locator("#cancel-reason")).to_have_value("No longer needed")
+    page.locator("#cancel-reason").press("Enter")
+    page.wait_for_selector("#run-status[data-status=cancelled]")
+
+
+def test_signing_in_in_another_tab_loses_nothing_in_this_one(
+    visit: Visit, site: RunningServer
+) -> None:
+    page, other = signed_in(visit), signed_in(visit)
+    waiting_run(page)
+    page.fill("#note-text", "typed before")
+    expire_sessions(site, but=other)
+    second = page.context.new_page()
+    second.goto("/")
+    sign_in(second)
+    page.get_by_role("button", name="Add note").click()
+    expect(page.locator("#messages")).to_contain_text("before the last sign-in")
+    page.get_by_role("link", name="Reload the page").click()
+    expect(page.locator("#messages")).to_contain_text("Nothing was sent.")
+    expect(page.locator("#note-text")).to_have_value("typed before")
+    page.get_by_role("button", name="Add note").click()
+    expect(page.locator(".note-text")).to_have_text("typed before")
+
+
+@pytest.mark.parametrize("scripts", [False, True])
+def test_a_whole_form_comes_back_filled_in(
+    visit: Visit, site: RunningServer, scripts: bool
+) -> None:
+    page, other = signed_in(visit, java_script_enabled=scripts), signed_in(visit)
+    page.goto("/workflows/refine-draft/")
+    page.fill("#launch [name=rounds]", "2")
+    page.check("#launch [name=broken_press]")
+    expire_sessions(site, but=other)
+    page.click("#launch button[type=submit]")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    keep(page, "sign-in-keeps-form")
+    sign_in(page)
+    expect(page.locator("#messages")).to_contain_text("Nothing was sent.")
+    expect(page.locator("#launch [name=rounds]")).to_have_value("2")
+    expect(page.locator("#launch [name=broken_press]")).to_be_checked()
+    keep(page, "form-filled-in")
+    page.click("#launch button[type=submit]")
+    expect(page.locator("#run-status")).to_be_visible()

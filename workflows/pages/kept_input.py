@@ -1,0 +1,153 @@
+"""What somebody typed into a form that could not be taken: kept until the form is filled in.
+
+A form that arrives after its session has ended, or from a page that was opened before the
+last sign-in, is not acted on. Its fields go through the sign-in page in a signed hidden
+field, then into the new session, and from there back into the form on its page, where
+they wait to be sent again. Nothing is stored for anybody who is not signed in. Secrets
+and files are never kept, and nobody gets what another account typed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core import signing
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from workflows.pages.methods import page_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponseBase
+
+MAX_CHARS: Final = 500_000  # of a form's fields together; a longer one is not kept
+SALT: Final = "kept-input"
+IN_SESSION: Final = "kept_input"
+ACCOUNT: Final = "account"  # cookie: who last signed in with this browser
+ACCOUNT_SECONDS: Final = 365 * 24 * 3600
+CSRF_FIELD: Final = "csrfmiddlewaretoken"
+SECRET: Final = re.compile(
+    r"(^|[-_.:])(password\d*|token|secret|api_?key)$", re.IGNORECASE
+)
+
+
+@dataclass(slots=True)
+class KeptInput:
+    """The fields of one form, in their order, and the page that the form is on."""
+
+    page: str  # path and query
+    action: str  # path that the form is sent to
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)  # names: what has to be chosen again
+    is_too_long: bool = False  # then there are no fields
+    account: int | None = None  # who typed it, as far as is known
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> KeptInput:
+        """Return what a request sent; without fields if that is too long to be kept."""
+        fields = [
+            (name, value)
+            for name, values in request.POST.lists()
+            for value in values
+            if name != CSRF_FIELD and not is_secret(name)
+        ]
+        size = sum(len(name) + len(value) for name, value in fields)
+        sent = [one for _, files in request.FILES.lists() for one in files]
+        return cls(
+            page=page_sent_from(request),
+            action=request.path,
+            fields=fields if size <= MAX_CHARS else [],
+            files=[one.name or "" for one in sent],
+            is_too_long=size > MAX_CHARS,
+            account=account_of(request),
+        )
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Tell whether anything was typed or chosen, kept here or not."""
+        typed = any(value.strip() for _, value in self.fields)
+        return typed or bool(self.files) or self.is_too_long
+
+    def signed(self) -> str:
+        """Return it for a hidden field, so that it comes back as it was; or ""."""
+        if self.is_too_long:
+            return ""
+        return signing.dumps(asdict(self), salt=SALT, compress=True)
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a field of this name holds a password, token or key."""
+    return SECRET.search(name) is not None
+
+
+def unsigned(text: str) -> KeptInput | None:
+    """Return what `signed` made, None for anything else."""
+    try:
+        found = signing.loads(text, salt=SALT, max_age=settings.SESSION_COOKIE_AGE)
+    except signing.BadSignature:
+        return None
+    return _read(found)
+
+
+def store(request: HttpRequest, kept: KeptInput) -> None:
+    """Keep it in the session of somebody who is signed in."""
+    request.session[IN_SESSION] = asdict(kept)
+
+
+def take(request: HttpRequest) -> KeptInput | None:
+    """Return what is kept for the page that was asked for, once."""
+    found = request.session.get(IN_SESSION)
+    if found is None or unquote(urlsplit(found["page"]).path) != request.path:
+        return None
+    del request.session[IN_SESSION]
+    return _read(found)
+
+
+def _read(found: Any) -> KeptInput:
+    fields = [(name, value) for name, value in found["fields"]]
+    return KeptInput(**{**found, "fields": fields})
+
+
+# Where it was typed, and by whom --------------------------------------------------------
+
+
+def page_sent_from(request: HttpRequest) -> str:
+    """Return the page that a form was sent from, as path and query."""
+    named = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    if named and url_has_allowed_host_and_scheme(named, {request.get_host()}):
+        return page_of(path_of(named))
+    return page_of(path_of(request.get_full_path()))
+
+
+def path_of(address: str) -> str:
+    """Return path and query of an address of this site; never one of another host."""
+    parts = urlsplit(address)
+    path = "/" + parts.path.lstrip("/\\")
+    return f"{path}?{parts.query}" if parts.query else path
+
+
+def account_cookie() -> str:
+    """Return the cookie's name; with HTTPS, one that is bound to this very host."""
+    return f"__Host-{ACCOUNT}" if settings.SESSION_COOKIE_SECURE else ACCOUNT
+
+
+def account_of(request: HttpRequest) -> int | None:
+    """Return who last signed in with this browser, None if that is not known."""
+    text = request.get_signed_cookie(account_cookie(), default=None, salt=SALT)
+    return int(text) if text else None
+
+
+def remember_account(response: HttpResponseBase, account: int) -> None:
+    """Let the browser know who signed in: a session that has ended does not tell."""
+    response.set_signed_cookie(
+        account_cookie(),
+        str(account),
+        salt=SALT,
+        max_age=ACCOUNT_SECONDS,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
