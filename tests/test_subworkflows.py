@@ -426,6 +426,8 @@ async def test_a_workflow_that_starts_itself_fails_at_the_limit_of_depth(
     deepest = runs[-1]
     assert (deepest.error_code, deepest.error_node) == ("node_failed", "call")
     assert "3 levels below the run that was launched" in deepest.error_message
+    assert "3 levels below the run that was launched" in run.error_message
+    assert run.error_message.count("did not complete") == 1, "no sentence a level"
     (stage,) = await rows(Stage.objects.filter(run=deepest))
     assert (stage.status, stage.node_name) == ("failed", "call")
 

@@ -130,4 +130,10 @@ def _outcome_of(child: Run) -> Answer:
     if child.status == Status.COMPLETED:
         return Answer(value=child.result, at=child.completed_at)
     why = f"run {child.pk} of {child.workflow_name} {child.status}"
-    return Answer(at=child.completed_at, error=f"{why}: {child.error_message}")
+    innermost = trees.innermost_failed(child)
+    if innermost != child:
+        # not what each level says of the next: that grows with every level
+        why += (
+            f", as run {innermost.pk} of {innermost.workflow_name} {innermost.status}"
+        )
+    return Answer(at=child.completed_at, error=f"{why}: {innermost.error_message}")

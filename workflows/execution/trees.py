@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import connection
 
-from workflows.models import CANCELLABLE, Run
+from workflows.models import CANCELLABLE, RESUMABLE, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,16 @@ def child_at(run: Run, sequence: int) -> Run | None:
     """Return the child run of a step, None if it has none."""
     children = Run.objects.filter(parent=run.pk, parent_sequence=sequence)
     return children.order_by("-id").first()
+
+
+def innermost_failed(run: Run) -> Run:
+    """Return the run below a failed or cancelled one that it failed with, or itself."""
+    for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
+        child = child_at(run, run.sequence + 1)
+        if child is None or child.status not in RESUMABLE:
+            break
+        run = child
+    return run
 
 
 def _key(run_id: UUID) -> Any:
