@@ -37,6 +37,7 @@ from workflows.errors import (
     StillHeld,
 )
 from workflows.execution import live, queue, workers
+from workflows.history import chains
 from workflows.models import (
     CANCELLABLE,
     RESUMABLE,
@@ -135,6 +136,7 @@ class System(Questions):
             rows = Run.objects.filter(pk=run.pk)
             if rows.cancel(by_id=person, reason=reason):
                 Approval.objects.filter(run=run).close(ApprovalStatus.WITHDRAWN)
+                chains.cancel_waiting(run.pk, reason)
                 after = Status.CANCELLED
             elif rows.request_cancel(by_id=person, reason=reason):
                 live.cancel_on_commit(run.pk)

@@ -8,7 +8,7 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | graph.start | entry_point, run_id, exit_points (count) |
 | node.start | node, iteration, input_snapshot, + sequence |
 | node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
-| node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
+| node.complete | node, iteration, error, output_snapshot, + sequence, error_message, cancelled |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
 | edge.evaluate | from, to, edge_index, has_predicate,

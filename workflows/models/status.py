@@ -26,6 +26,7 @@ class StageStatus(models.TextChoices):
     WAITING = "waiting", "Waiting"  # paused: for a person, a child run or a moment
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"  # its run was cancelled while it ran or waited
     INTERRUPTED = (
         "interrupted",
         "Interrupted",

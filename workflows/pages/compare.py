@@ -11,6 +11,7 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus
 from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
+from workflows.pages.stage_status import as_shown
 from workflows.pages.words import in_words, span
 from workflows.system import system
 
@@ -68,7 +69,8 @@ class Way:
     def of(cls, run: Run, letter: str) -> Way:
         """Read the way of a run."""
         steps: dict[int, Stage] = {}
-        for stage in of_run(run, run.stages.order_by("sequence", "attempt")[:MOST]):
+        stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MOST])
+        for stage in of_run(run, stages):
             steps[stage.sequence] = stage
         decided: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(
@@ -288,6 +290,7 @@ def _how(stage: Stage) -> str:
         StageStatus.WAITING: "waits",
         StageStatus.COMPLETED: "completed",
         StageStatus.FAILED: "failed",
+        StageStatus.CANCELLED: "was cancelled",
         StageStatus.INTERRUPTED: "was interrupted",
     }
     return told[StageStatus(stage.status)]

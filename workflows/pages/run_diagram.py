@@ -9,6 +9,7 @@ from django.db.models import Count, Max
 from workflows.models import Stage, StageStatus
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.run_view import RunView
+from workflows.pages.stage_status import as_shown
 from workflows.pages.words import span
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def _nodes(run: Run, moment: Moment) -> dict[str, NodeState]:
     ).values_list("node_name", "visits", "newest")
     visits = {name: (count, newest) for name, count, newest in counted}
     newest = Stage.objects.in_bulk([pk for _, pk in visits.values()])
+    as_shown(run, newest.values())
     return {
         node["name"]: _node_state(node["name"], moment, newest, visits)
         for node in run.graph.get("nodes") or ()

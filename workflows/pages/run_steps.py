@@ -17,6 +17,7 @@ from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.regions import tight
 from workflows.pages.run_folds import Fold, folded
 from workflows.pages.run_history import Row
+from workflows.pages.stage_status import as_shown
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def together(
     retries: Iterable[Retry] = (),
 ) -> list[Step]:
     """Return stages of a run with the decisions made after them, as they happened."""
-    stages, decisions = of_run(run, stages), of_run(run, decisions)
+    stages = of_run(run, as_shown(run, stages))
+    decisions = of_run(run, decisions)
     retries = of_run(run, retries)
     steps: dict[tuple[int, int], Step] = {}
     for stage in stages:

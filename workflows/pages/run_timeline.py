@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Retry, Run, StageStatus
+from workflows.models import Retry, Run
 from workflows.pages.regions import tight
 from workflows.pages.run_axis import Axis, Idle, Tick, axis_of, ticks_of
 from workflows.pages.run_gaps import (
@@ -291,7 +291,7 @@ class _Clock:
 
     def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
         """Return the one bar of a stage that ended and waited for nothing, else None."""
-        if row.duration_ms is None or row.status == StageStatus.WAITING:
+        if row.duration_ms is None or row.is_paused:
             return None
         end = row.began + dt.timedelta(milliseconds=row.duration_ms)
         following = bisect_left(starts, row.began)
@@ -332,13 +332,13 @@ class _Clock:
             at = over
         if at is None or at > self.now:
             return
-        if row.status == StageStatus.WAITING and at != row.began:
+        if row.is_paused and at != row.began:
             return
         if end is None or at < end or at == row.began:
             yield self.bar(WORK, at, end, row)
 
     def _end(self, row: Row, attempt_ended: dt.datetime | None) -> dt.datetime | None:
-        if row.status == StageStatus.WAITING:
+        if row.is_paused:
             return None
         if row.duration_ms is not None:
             return row.began + dt.timedelta(milliseconds=row.duration_ms)
