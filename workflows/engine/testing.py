@@ -18,6 +18,7 @@ from .context import Answer
 from .errors import ExecutionError, Paused
 from .events import Event, EventType
 from .graph import Graph
+from .predicates.wording import explain
 from .state import State
 from .workflow import Workflow
 
@@ -62,7 +63,9 @@ class Stage:
     node: str
     sequence: int
     iteration: int
-    status: Literal["started", "completed", "failed", "waiting"] = "started"
+    status: Literal["started", "completed", "failed", "cancelled", "waiting"] = (
+        "started"
+    )
     tries: int = 1
     input: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] | None = None
@@ -81,6 +84,13 @@ class Decision:
     reason: str
     values: Mapping[str, Any]
     sequence: int  # of the step it leaves
+
+    @property
+    def explanation(self) -> str:
+        """Whether its condition was met, and why; `unconditional` where it has none."""
+        return (
+            explain(self.predicate, self.reason, result=self.result) or "unconditional"
+        )
 
 
 @dataclass(slots=True)
@@ -263,10 +273,16 @@ def _stages(events: list[Event]) -> list[Stage]:
         elif event.type == EventType.GRAPH_PAUSE:
             stages[-1].status = "waiting"
         elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = "failed" if data["error"] else "completed"
+            stages[-1].status = _ended_as(data)
             stages[-1].error = data.get("error_message", "")
             stages[-1].output = data["output_snapshot"]
     return stages
+
+
+def _ended_as(data: Mapping[str, Any]) -> Literal["completed", "failed", "cancelled"]:
+    if not data["error"]:
+        return "completed"
+    return "cancelled" if data["cancelled"] else "failed"
 
 
 def _decision(event: Event) -> Decision:

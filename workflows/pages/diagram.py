@@ -339,7 +339,7 @@ def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
     words = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
     told = [
         f"{verb} {count}×"
-        for verb, count in (("taken", state.taken), ("rejected", state.rejected))
+        for verb, count in (("taken", state.taken), ("not taken", state.rejected))
         if count
     ]
     return f"{words}: {', '.join(told)}" if told else words

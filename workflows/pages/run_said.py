@@ -39,6 +39,6 @@ def _of_step(step: Step) -> str:
 
 
 def _of_decision(decision: Decision) -> str:
-    is_told = decision.predicate_name and not is_concealed(decision)
-    why = f" because {decision.reason}" if is_told else ""
-    return f"It goes on to {in_words(decision.to_node)}{why}."
+    concealed = is_concealed(decision)
+    why = decision.condition_label if concealed else decision.explanation
+    return f"Taken: {in_words(decision.to_node)}{f' · {why}' if why else ''}."
