@@ -19,6 +19,16 @@ CANCELLABLE = (Status.PENDING, Status.RUNNING, Status.WAITING)
 RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
 
+def success_rate(completed: int, failed: int) -> float | None:
+    """Return the share of runs that succeeded, 0..1; None where none ended by itself.
+
+    A cancelled run is no failure and no success: it does not count, wherever a rate is
+    shown.
+    """
+    decided = completed + failed
+    return completed / decided if decided else None
+
+
 class StageStatus(models.TextChoices):
     """Where one execution of a node stands."""
 

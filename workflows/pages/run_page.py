@@ -15,6 +15,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows import actions
 from workflows.access import documents_for
 from workflows.answering import is_for
 from workflows.models import (
@@ -268,6 +269,11 @@ class RunPage:
     def traceback(self) -> str:
         """Where in the code it failed, for those who may read that."""
         return self.failure.traceback if self.failure and self.rights.trace else ""
+
+    @cached_property
+    def actions(self) -> frozenset[str]:
+        """What the viewer can do to the run as it stands."""
+        return actions.offered(self.run, self.rights.sight)
 
     # -- the rest -------------------------------------------------------------------------
 
