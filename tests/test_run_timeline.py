@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from workflows.models import (
     WaitKind,
 )
 from workflows.pages.access import Rights
+from workflows.pages.run_axis import Axis, Idle, ticks_of
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_timeline import Bar, Lane, Timeline
 from workflows.pages.run_usual import usual_ms
@@ -420,3 +422,23 @@ def test_after_a_break_bars_grow_from_where_they_stand() -> None:
     grown = timeline.now_ms - timeline.axis.saved
     assert bar.left < grown < timeline.end_ms
     assert bar.width == pytest.approx(100 * (grown - bar.left) / timeline.end_ms, abs=1)
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 59, 100, 3_500, 86_000, 900_000])
+@pytest.mark.parametrize(
+    "waits", [(), ((0.2, 0.5),), ((0.1, 0.3), (0.4, 0.6), (0.7, 0.9))]
+)
+def test_texts_of_the_axis_never_touch_however_narrow_it_is(
+    seconds: float, waits: tuple[tuple[float, float], ...]
+) -> None:
+    end = seconds * 1000.0
+    breaks = [Idle(end * start, end * over) for start, over in waits]
+    axis = Axis(breaks, end * 0.02) if breaks else Axis()
+    ticks = ticks_of(axis, axis.at(end))
+    assert ticks[0].text == "0"
+    for width in range(60, 1400, 20):
+        shown = [tick for tick in ticks if tick.width <= width]
+        spans = [tick.span_at(width) for tick in shown]
+        assert all(one[1] < other[0] for one, other in pairwise(spans)), (width, shown)
+    if not breaks:
+        assert len([tick for tick in ticks if tick.width <= 640]) >= 4

@@ -152,7 +152,7 @@ class Timeline:
     @property
     def ticks(self) -> list[Tick]:
         """Return the marks of the axis."""
-        return list(ticks_of(self.axis, self.end_ms))
+        return ticks_of(self.axis, self.end_ms)
 
     @property
     def breaks(self) -> list[float]:
