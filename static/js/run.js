@@ -246,7 +246,6 @@
     if (answered === null || question() === answered) return;
     answered = null;
     const place = question() ? $("#run-approval") : $("#run-status");
-    place.tabIndex = -1;
     place.focus({ preventScroll: true });
     place.scrollIntoView({ block: "start" });
   };
