@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from tests.factories import make_run
 from workflows import access, actions, bulk
-from workflows.errors import RequestError
+from workflows.engine.errors import RequestError
 from workflows.models import Run, RunTally, Status
 from workflows.models.status import success_rate
 from workflows.pages.overview import health_of, overview

@@ -119,16 +119,19 @@ def test_counts_of_two_runs_have_room_too(label: str) -> None:
     assert not [pair for pair in combinations(found, 2) if pair[0].touches(pair[1])]
 
 
-def test_a_step_tells_its_visits_below_its_title() -> None:
-    name = "compare_every_clause_ab"  # as long as fits in one line
+@pytest.mark.parametrize(
+    "name", ["go", "compare_every_clause_ab", "MMMMMMMMMMMMMMMMMMMMMMMM"]
+)
+def test_the_texts_of_a_step_are_within_it_and_apart(name: str) -> None:
     graph = {"entry": name, "exits": [name], "nodes": [{"name": name}], "edges": []}
-    node = draw(graph, {name: NodeState("completed", "Completed · 59 s", 9999)}).nodes[
-        0
-    ]
-    title = node.lines[-1]
-    assert node.visits_y - SIZES["node-visits"] * 0.8 > title.y + 13 * 0.2
-    note_ends = node.note.x + text_width(node.note.text, 11.5)
-    assert note_ends < node.visits_x - text_width(node.visits, SIZES["node-visits"])
+    state = NodeState("completed", "Completed · 120 ms", 9999)
+    node = draw(graph, {name: state}).nodes[0]
+    right = node.left + node.width
+    assert node.note.x + text_width(node.note.text, 11.5) <= right
+    title = node.lines[0]
+    visits_begin = node.visits_x - text_width(node.visits, SIZES["node-visits"])
+    assert title.x + text_width(title.text, 13) < visits_begin
+    assert node.visits_x < right
 
 
 @pytest.mark.parametrize(

@@ -261,12 +261,13 @@ def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
 def test_the_head_of_an_earlier_moment_tells_of_that_moment(
     admin: User, sign_in: SignIn, status: Status
 ) -> None:
+    began = timezone.now() - dt.timedelta(hours=2)
     run = make_run(
         status=status,
         sequence=2,
         result={"label": "the last result"},
         cancel_reason="the last reason",
-        started_at=timezone.now() - dt.timedelta(hours=2),
+        started_at=began,
     )
     make_attempt(
         run,
@@ -278,7 +279,7 @@ def test_the_head_of_an_earlier_moment_tells_of_that_moment(
     make_intervention(run, action="resume", reason="the last resume")
     for sequence, node in enumerate(("read_pages", "judge_pages"), 1):
         make_stage(run, node, sequence=sequence)
-        made = run.started_at + dt.timedelta(seconds=90 * sequence)
+        made = began + dt.timedelta(seconds=90 * sequence)
         make_checkpoint(run, sequence=sequence, node_name=node, created_at=made)
     text = text_of(sign_in(admin), run, "?at=1")
     head = text[text.index('id="run-status"') : text.index('id="run-moment"')]

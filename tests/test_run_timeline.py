@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
 from tests.factories import (
@@ -22,6 +24,7 @@ from workflows.models import (
     Outcome,
     Retry,
     Run,
+    Stage,
     StageStatus,
     Status,
     WaitKind,
@@ -52,13 +55,13 @@ def a_run(status: str, **fields: Any) -> Run:
 
 def a_stage(
     run: Run, node: str, begin: float, took: float | None, **fields: Any
-) -> None:
+) -> Stage:
     values: dict[str, Any] = {
         "created_at": at(begin),
         "duration_ms": None if took is None else took * 1000,
         "status": StageStatus.STARTED if took is None else StageStatus.COMPLETED,
     }
-    make_stage(run, node, **{**values, **fields})
+    return make_stage(run, node, **{**values, **fields})
 
 
 def an_attempt(
@@ -442,3 +445,41 @@ def test_texts_of_the_axis_never_touch_however_narrow_it_is(
         assert all(one[1] < other[0] for one, other in pairwise(spans)), (width, shown)
     if not breaks:
         assert len([tick for tick in ticks if tick.width <= 640]) >= 4
+
+
+def test_timeline_steps_and_graph_name_the_same_durations(
+    alice: User, client: Client
+) -> None:
+    run = a_run(Status.COMPLETED, ended=9)
+    an_attempt(run, 0, 9)
+    stage = a_stage(run, "weigh", 0, 9, sequence=1, tries=3)
+    for number, began in ((1, 1), (2, 5)):
+        Retry.objects.create(
+            run=run,
+            attempt=1,
+            sequence=1,
+            number=number,
+            error_message="no answer",
+            wait_seconds=3,
+            created_at=at(began),
+        )
+    timeline = timeline_of(run)
+    spent = timeline.spent[stage.pk]
+    assert (spent.active_ms, spent.elapsed_ms) == (3_000, 9_000)
+    assert spent.words == "3.0 s active, 9.0 s with waits"
+    assert lane(timeline, "weigh").took == "3.0 s active"
+    client.force_login(alice)
+    for query in ("", "?node=weigh"):
+        text = client.get(f"/runs/{run.pk}/{query}").content.decode()
+        assert text.count("3.0 s active, 9.0 s with waits") >= 2, query
+        assert "Completed · 3.0 s</text>" in text
+        assert "Completed · 3.0 s active, 9.0 s with waits" in text
+    text = client.get(f"/runs/{run.pk}/steps/").content.decode()
+    assert "3.0 s active, 9.0 s with waits" in text
+
+
+def test_a_step_that_did_not_wait_has_one_duration() -> None:
+    run = a_run(Status.COMPLETED, ended=9)
+    an_attempt(run, 0, 9)
+    stage = a_stage(run, "weigh", 1, 3)
+    assert timeline_of(run).spent[stage.pk].words == "3.0 s"

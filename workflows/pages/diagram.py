@@ -27,10 +27,15 @@ from workflows.pages.words import in_words, wrap
 
 TITLE_CHARS = 24  # in one line of a step
 LABEL_CHARS = 26  # on a link
-TITLE_PIXELS = 7.3  # a character of a step's title, on the average
+TITLE_SIZE = 13.0
 LABEL_SIZE = 11.5  # pixels: the font sizes of app.css
 MOST_COUNT = 10_000  # from which on counts are told in thousands
-LEAST_WIDTH, MOST_WIDTH = 190.0, 240.0
+TEXT_LEFT, TEXT_RIGHT = (
+    40.0,
+    12.0,
+)  # of a step: before its texts, for the icon, and after
+VISITS_ROOM = 51.0  # kept free for "×9999" after a step's title
+LONGEST_NOTE = "Completed · 120 ms"
 LINE = 16.0  # between two lines of a title
 WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
 
@@ -58,9 +63,10 @@ class NodeState:
     """What happened to a step in a run."""
 
     state: str = ""  # a StageStatus; "" = not reached
-    text: str = ""  # the same in words, with progress
+    text: str = ""  # the same in words, with progress or the time it was active
     visits: int = 0
     href: str = ""
+    full: str = ""  # the text where there is room for all durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +150,12 @@ class Node:
     @property
     def visits_x(self) -> float:
         """Return the x where their number ends."""
-        return self.left + self.width - 12
+        return self.left + self.width - TEXT_RIGHT
 
     @property
     def visits_y(self) -> float:
-        """Return the y of their number: beside the note, which is short."""
-        return self.bottom - 12
+        """Return the y of their number: that of the title."""
+        return self.lines[0].y
 
     @property
     def bottom(self) -> float:
@@ -254,8 +260,8 @@ def _plan(text: str, count_room: float) -> _Plan:
 
 def _size(node: Mapping[str, Any]) -> Size:
     lines = wrap(in_words(node["name"]), TITLE_CHARS)
-    longest = max(len(line) for line in lines)
-    width = min(max(longest * TITLE_PIXELS + 58, LEAST_WIDTH), MOST_WIDTH)
+    title = max(text_width(line, TITLE_SIZE) for line in lines) + VISITS_ROOM
+    width = TEXT_LEFT + max(title, text_width(LONGEST_NOTE, LABEL_SIZE)) + TEXT_RIGHT
     return Size(width, 50 + LINE * (len(lines) - 1))
 
 
@@ -280,7 +286,7 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
     left = place.x - size.width / 2
     lines = wrap(in_words(name), TITLE_CHARS)
     texts = tuple(
-        Text(line, left + 40, place.y + 21 + LINE * row)
+        Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
         for row, line in enumerate(lines)
     )
     note = state.text or KINDS.get(kind, "")
@@ -290,7 +296,7 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
         kind=kind,
         title=_title(shape, state, kind),
         lines=texts if note else (*(Text(t.text, t.x, t.y + 8) for t in texts),),
-        note=Text(note, left + 40, place.y + size.height - 12),
+        note=Text(note, left + TEXT_LEFT, place.y + size.height - 12),
         state=state,
         left=round(left, 1),
         top=place.y,
@@ -304,7 +310,13 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
 def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
     """Return a step's name, what it does and how it stands, as one sentence each."""
     visits = f"{state.visits} visits" if state.visits > 1 else ""
-    told = (shape["name"], shape.get("doc"), KINDS.get(kind), state.text, visits)
+    told = (
+        shape["name"],
+        shape.get("doc"),
+        KINDS.get(kind),
+        state.full or state.text,
+        visits,
+    )
     return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
 
 

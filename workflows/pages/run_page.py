@@ -27,6 +27,7 @@ from workflows.models import (
     Note,
     Outcome,
     Run,
+    Status,
 )
 from workflows.pages import concealed, evidence, graph_html, run_steps
 from workflows.pages.access import Rights
@@ -112,7 +113,7 @@ class RunPage:
     @cached_property
     def diagram(self) -> Diagram:
         """The graph with what happened."""
-        return draw_run(self.run, self.moment)
+        return draw_run(self.run, self.moment, self.timeline.spent)
 
     @cached_property
     def graph_items(self) -> list[tuple[str, str]]:
@@ -125,6 +126,7 @@ class RunPage:
         story = story_of(self.run, self.moment, self.rows)
         steps = [entry for entry in story.entries if isinstance(entry, Step)]
         self._add_notices(steps)
+        run_steps.add_durations(steps, self.timeline.spent)
         return story
 
     def _add_notices(self, steps: Sequence[Step]) -> None:
@@ -189,7 +191,7 @@ class RunPage:
     @cached_property
     def panel(self) -> Panel:
         """The chosen step or link."""
-        return Panel(self.run, self.view, self.moment)
+        return Panel(self.run, self.view, self.moment, lambda: self.timeline.spent)
 
     @cached_property
     def log(self) -> RunLog:
@@ -268,7 +270,7 @@ class RunPage:
     @cached_property
     def failure(self) -> Attempt | None:
         """The attempt that failed, with what went wrong; None unless the run had."""
-        if self.standing.status != Outcome.FAILED:
+        if self.standing.status != Status.FAILED:
             return None
         ended = [one for one in self.attempts if one.outcome == Outcome.FAILED]
         return ended[-1] if ended else None

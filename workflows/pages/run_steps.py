@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
 from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.regions import tight
+from workflows.pages.run_durations import Spent, spent_of
 from workflows.pages.run_folds import Fold, folded
 from workflows.pages.run_history import Row
 from workflows.pages.stage_status import as_shown
@@ -45,6 +46,7 @@ class Step:
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
     is_concealed: bool = False  # what it was about is for some groups only
+    spent: Spent | None = None  # None while it is under way
 
     @property
     def answered(self) -> Decision | None:
@@ -128,6 +130,13 @@ def together(
     return [steps[place] for place in sorted(steps)]
 
 
+def add_durations(steps: Iterable[Step], known: Mapping[int, Spent]) -> None:
+    """Add how long each step took; `known` has those of the run's timeline."""
+    for step in steps:
+        if step.stage is not None:
+            step.spent = spent_of(step.stage, known)
+
+
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Add what each step changed; return why that cannot be told, if it cannot."""
     if is_concealed(run) or run.payload_removed_at is not None:
@@ -193,6 +202,7 @@ def _key(run: Run, step: Step) -> Hashable:
         for one in step.decisions
     )
     told = (
+        step.spent,
         step.notice,
         step.changes,
         step.is_concealed,

@@ -1,7 +1,7 @@
 """About how wide a text is drawn, for layouts that are made without a browser.
 
-Widths of letters are those of a bold sans serif, a little generous: whatever font a
-system has, a text should rather have too much room than touch what stands next to it.
+Widths of letters are those of a bold and wide sans serif, as some systems have: a text
+should rather have too much room than touch what stands next to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _EM: Final = {  # of the letters that are not as wide as most
     **dict.fromkeys('frt()[]-/"*', 0.39),
     **dict.fromkeys("mwMW@%…—→×", 0.9),
 }
-_GENEROUS: Final = 1.08
+_GENEROUS: Final = 1.18
 _FULL_WIDTH: Final = 0x1100  # letters of East Asian scripts, and signs, from here on
 
 
