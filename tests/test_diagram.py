@@ -173,7 +173,7 @@ def test_a_run_shows_states_visits_and_the_way_it_took() -> None:
         "×2",
     )
     outcomes = {edge.title: edge.outcome for edge in diagram.edges}
-    assert outcomes["weigh → publish, if is confident: rejected 2×"] == "rejected"
+    assert outcomes["weigh → publish, if is confident: not taken 2×"] == "rejected"
     assert outcomes["weigh → review: taken 2×"] == "taken"
     assert outcomes["review → reject"] == ""
 

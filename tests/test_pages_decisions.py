@@ -129,7 +129,7 @@ def test_shares_are_told_over_time_and_on_the_whole(page: Client, alice: User) -
     ]
     text = " ".join(answer.content.decode().split())
     assert "Publish 75% (3), Review 25% (1)" in text
-    assert "3 taken, 1 rejected" in text
+    assert "3 taken, 1 not taken" in text
     assert "1 taken, 1 by people" in text
 
 

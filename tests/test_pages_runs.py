@@ -59,8 +59,10 @@ def test_a_finished_run_tells_the_whole_way(page: Client, alice: User) -> None:
     text = text_of(page, make_whole_run(launched_by=alice))
     assert "Judge pages" in text
     assert "confidence 93%, threshold 80%" in text
-    assert "took" in text
-    assert "rejected" in text or "not taken" in text
+    assert "Taken: <b>Publish</b>" in text
+    assert "· condition met: confidence 93%, threshold 80%" in text
+    assert "is confident: true" in text
+    assert "because" not in text
     assert "weigh done" in text
     assert "0.93" in text  # the result
     assert "alice" in text

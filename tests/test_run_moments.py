@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from tests.factories import (
+    make_approval,
+    make_attempt,
     make_checkpoint,
     make_decision,
+    make_intervention,
     make_line,
     make_run,
     make_stage,
 )
-from workflows.models import Run, StageStatus, Status
+from workflows.models import Outcome, Run, StageStatus, Status
 from workflows.pages.run_view import RunView
 
 pytestmark = pytest.mark.django_db
@@ -250,3 +255,58 @@ def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
     assert answer.status_code == 200
     assert "cannot be read" in answer.content.decode()
     assert page.get(f"/runs/{changed.pk}/states/2.json").status_code == 409
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_head_of_an_earlier_moment_tells_of_that_moment(
+    admin: User, sign_in: SignIn, status: Status
+) -> None:
+    began = timezone.now() - dt.timedelta(hours=2)
+    run = make_run(
+        status=status,
+        sequence=2,
+        result={"label": "the last result"},
+        cancel_reason="the last reason",
+        started_at=began,
+    )
+    make_attempt(
+        run,
+        outcome=Outcome.FAILED if status == Status.FAILED else "",
+        traceback="the last traceback",
+        error_message="the last error",
+    )
+    make_approval(run, question="The last question?")
+    make_intervention(run, action="resume", reason="the last resume")
+    for sequence, node in enumerate(("read_pages", "judge_pages"), 1):
+        make_stage(run, node, sequence=sequence)
+        made = began + dt.timedelta(seconds=90 * sequence)
+        make_checkpoint(run, sequence=sequence, node_name=node, created_at=made)
+    text = text_of(sign_in(admin), run, "?at=1")
+    head = text[text.index('id="run-status"') : text.index('id="run-moment"')]
+    assert 'data-status="running"' in head
+    assert "Running" in head
+    assert "<dd>1 m 30 s</dd>" in head
+    assert "Back to" in head
+    assert "The document could not be opened." not in text
+    assert "The last question?" not in text
+    assert "the last" not in text
+    assert "/cancel/" not in head
+    if status != Status.RUNNING:
+        assert f'data-status="{status}"' not in head
+
+
+def test_the_last_step_of_a_completed_run_is_its_end(page: Client) -> None:
+    run = make_run(sequence=1, result={"label": "done"})
+    make_stage(run)
+    make_checkpoint(run, sequence=1, node_name="read_pages")
+    text = text_of(page, run, "?at=1")
+    assert 'aria-label="Status" data-status="completed"' in text
+    assert "done" in text
+
+
+def test_the_last_step_of_a_failed_run_is_before_its_failure(page: Client) -> None:
+    run = make_run(status=Status.FAILED, sequence=1)
+    make_stage(run)
+    make_checkpoint(run, sequence=1, node_name="read_pages")
+    assert 'aria-label="Status" data-status="running"' in text_of(page, run, "?at=1")
+    assert 'aria-label="Status" data-status="failed"' in text_of(page, run, "")

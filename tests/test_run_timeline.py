@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
 from tests.factories import (
@@ -21,11 +24,13 @@ from workflows.models import (
     Outcome,
     Retry,
     Run,
+    Stage,
     StageStatus,
     Status,
     WaitKind,
 )
 from workflows.pages.access import Rights
+from workflows.pages.run_axis import Axis, Idle, ticks_of
 from workflows.pages.run_page import RunPage
 from workflows.pages.run_timeline import Bar, Lane, Timeline
 from workflows.pages.run_usual import usual_ms
@@ -50,13 +55,13 @@ def a_run(status: str, **fields: Any) -> Run:
 
 def a_stage(
     run: Run, node: str, begin: float, took: float | None, **fields: Any
-) -> None:
+) -> Stage:
     values: dict[str, Any] = {
         "created_at": at(begin),
         "duration_ms": None if took is None else took * 1000,
         "status": StageStatus.STARTED if took is None else StageStatus.COMPLETED,
     }
-    make_stage(run, node, **{**values, **fields})
+    return make_stage(run, node, **{**values, **fields})
 
 
 def an_attempt(
@@ -420,3 +425,61 @@ def test_after_a_break_bars_grow_from_where_they_stand() -> None:
     grown = timeline.now_ms - timeline.axis.saved
     assert bar.left < grown < timeline.end_ms
     assert bar.width == pytest.approx(100 * (grown - bar.left) / timeline.end_ms, abs=1)
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 59, 100, 3_500, 86_000, 900_000])
+@pytest.mark.parametrize(
+    "waits", [(), ((0.2, 0.5),), ((0.1, 0.3), (0.4, 0.6), (0.7, 0.9))]
+)
+def test_texts_of_the_axis_never_touch_however_narrow_it_is(
+    seconds: float, waits: tuple[tuple[float, float], ...]
+) -> None:
+    end = seconds * 1000.0
+    breaks = [Idle(end * start, end * over) for start, over in waits]
+    axis = Axis(breaks, end * 0.02) if breaks else Axis()
+    ticks = ticks_of(axis, axis.at(end))
+    assert ticks[0].text == "0"
+    for width in range(60, 1400, 20):
+        shown = [tick for tick in ticks if tick.width <= width]
+        spans = [tick.span_at(width) for tick in shown]
+        assert all(one[1] < other[0] for one, other in pairwise(spans)), (width, shown)
+    if not breaks:
+        assert len([tick for tick in ticks if tick.width <= 640]) >= 4
+
+
+def test_timeline_steps_and_graph_name_the_same_durations(
+    alice: User, client: Client
+) -> None:
+    run = a_run(Status.COMPLETED, ended=9)
+    an_attempt(run, 0, 9)
+    stage = a_stage(run, "weigh", 0, 9, sequence=1, tries=3)
+    for number, began in ((1, 1), (2, 5)):
+        Retry.objects.create(
+            run=run,
+            attempt=1,
+            sequence=1,
+            number=number,
+            error_message="no answer",
+            wait_seconds=3,
+            created_at=at(began),
+        )
+    timeline = timeline_of(run)
+    spent = timeline.spent[stage.pk]
+    assert (spent.active_ms, spent.elapsed_ms) == (3_000, 9_000)
+    assert spent.words == "3.0 s active, 9.0 s with waits"
+    assert lane(timeline, "weigh").took == "3.0 s active"
+    client.force_login(alice)
+    for query in ("", "?node=weigh"):
+        text = client.get(f"/runs/{run.pk}/{query}").content.decode()
+        assert text.count("3.0 s active, 9.0 s with waits") >= 2, query
+        assert "Completed · 3.0 s</text>" in text
+        assert "Completed · 3.0 s active, 9.0 s with waits" in text
+    text = client.get(f"/runs/{run.pk}/steps/").content.decode()
+    assert "3.0 s active, 9.0 s with waits" in text
+
+
+def test_a_step_that_did_not_wait_has_one_duration() -> None:
+    run = a_run(Status.COMPLETED, ended=9)
+    an_attempt(run, 0, 9)
+    stage = a_stage(run, "weigh", 1, 3)
+    assert timeline_of(run).spent[stage.pk].words == "3.0 s"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from workflows import access, audit
 from workflows.engine.errors import RequestError
 from workflows.errors import JobNotFound, NotAllowed, NothingChosen
 from workflows.execution import clock, live, outages
-from workflows.models import ENDED, RESUMABLE, BulkItem, BulkJob, ItemResult, Status
+from workflows.models import BulkItem, BulkJob, ItemResult
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Deed:
     name: str
     verb: str  # "Cancel", of how many runs
     consequence: str
-    fits: Callable[[Run], bool]
     done: str  # what is said of a run it was done to
     method: str  # of System: takes a run's id, perhaps a label, by and reason
     is_danger: bool = False
@@ -65,7 +64,6 @@ DEEDS = {
             "cancel",
             "Cancel",
             "Each stops where it next waits, or before its next step. It can be resumed.",
-            lambda run: run.is_cancellable,
             "Cancelled, or told to stop",
             "cancel",
             is_danger=True,
@@ -74,7 +72,6 @@ DEEDS = {
             "resume",
             "Resume",
             "Each goes on from its last step.",
-            lambda run: run.status in RESUMABLE,
             "Goes on from its last step",
             "resume",
         ),
@@ -82,7 +79,6 @@ DEEDS = {
             "again",
             "Run again",
             "For each, a new run is launched with the same values. The old one stays.",
-            lambda run: run.status in ENDED,
             "Launched once more",
             "run_again",
         ),
@@ -91,7 +87,6 @@ DEEDS = {
             "Release",
             "Runs whose worker is gone are given back to the queue at once, instead of"
             " when their lease ends. The step they were in runs again.",
-            lambda run: run.status == Status.RUNNING,
             "Given back to the queue",
             "release",
         ),
@@ -99,7 +94,6 @@ DEEDS = {
             "keep",
             "Keep",
             "No rule of retention lets go of anything of these runs.",
-            lambda run: not run.is_golden,
             "Kept for good",
             "keep",
         ),
@@ -107,7 +101,6 @@ DEEDS = {
             "label",
             "Label",
             "Labels are words by which a team finds its runs again. Everyone sees them.",
-            lambda _: True,
             "Labelled",
             "label",
             needs_label=True,
@@ -116,7 +109,6 @@ DEEDS = {
             "unlabel",
             "Remove a label from",
             "The label is taken off where it is.",
-            lambda _: True,
             "Without the label",
             "unlabel",
             needs_label=True,
@@ -126,7 +118,6 @@ DEEDS = {
             "Delete",
             "Each is gone for good, with its steps, decisions, states and log. What people"
             " did to it stays on record.",
-            lambda run: run.status in ENDED,
             "Deleted",
             "delete_run",
             is_danger=True,

@@ -9,6 +9,7 @@ from django.db import transaction
 from workflows import audit
 from workflows.errors import InvalidStatus
 from workflows.execution import live, trees
+from workflows.history import chains
 from workflows.models import CANCELLABLE, Approval, ApprovalStatus, Run, Status
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def _cancel_some(
     Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
     Run.objects.filter(pk__in=idle).cancel(by_id=person, reason=reason)
     Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
+    for run in runs:
+        if run.status == Status.WAITING:
+            chains.cancel_waiting(run.pk, reason)
     audit.record_each(
         audit.entry(
             run,

@@ -10,6 +10,7 @@ from django.db.models import Avg, Count, DurationField, ExpressionWrapper, F
 
 from workflows import usage
 from workflows.models import AgentCall, Decision, Run, Status
+from workflows.models.status import success_rate
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,13 +36,9 @@ class Compared:
 
     @property
     def completed_share(self) -> float | None:
-        """Return how many of its ended runs completed, 0..1."""
-        ended: int = sum(
-            self.by_status.get(status, 0)
-            for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
-        )
+        """Return the share of completed runs, 0..1; cancelled ones do not count."""
         completed = self.by_status.get(Status.COMPLETED, 0)
-        return completed / ended if ended else None
+        return success_rate(completed, self.by_status.get(Status.FAILED, 0))
 
     @property
     def people_share(self) -> float | None:

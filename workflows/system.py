@@ -146,7 +146,7 @@ class System(Questions):
         PayloadRemoved, ReasonMissing.
         """
         with transaction.atomic():
-            run = self._operable(run_id, by)
+            run = self.find_run(run_id, by=by)
             audit.require_reason(reason, by=by)
             if run.payload_removed_at is not None:
                 raise PayloadRemoved

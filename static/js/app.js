@@ -233,17 +233,27 @@
   // one tick for all runs on the page
   const tickAll = () => document.querySelector("[data-tick-all]");
   const ticks = () => [...document.querySelectorAll("input[name=run][type=checkbox]")];
+  // without scripts all buttons stay enabled: the server says what is missing
+  const enableBulk = (count) => {
+    const everything = document.querySelector("#bulk-scope")?.value === "all";
+    for (const button of document.querySelectorAll(".bulk-bar button[name=do]")) {
+      const two = button.value === "compare";
+      button.disabled = two ? everything || count !== 2 : !everything && count === 0;
+      button.title = button.disabled ? (two ? "Select two runs first" : "Select runs first") : "";
+    }
+  };
   const tickTogether = () => {
+    const count = ticks().filter((tick) => tick.checked).length;
+    enableBulk(count);
     const all = tickAll();
     if (!all) return;
-    const count = ticks().filter((tick) => tick.checked).length;
     all.hidden = false;
     all.checked = count > 0 && count === ticks().length;
     all.indeterminate = count > 0 && !all.checked;
   };
   document.addEventListener("change", ({ target }) => {
     if (target === tickAll()) for (const tick of ticks()) tick.checked = target.checked;
-    if (target.name === "run" || target === tickAll()) tickTogether();
+    if (target.name === "run" || target.id === "bulk-scope" || target === tickAll()) tickTogether();
   });
 
   // good news need not stay in the way

@@ -228,6 +228,35 @@
   }, 250);
   setInterval(say, 2500); // a run may take hundreds of steps while one is being read out
 
+  // The panel is brought into view from below, so far that its beginning can be read: the
+  // graph it belongs to, with its heading, stays in view above it.
+  const reveal = (panel) => {
+    const column = panel.closest(".run-graph");
+    const scrolls = column && getComputedStyle(column).overflowY !== "visible";
+    const frame = scrolls ? column.getBoundingClientRect() : { top: 0, bottom: innerHeight };
+    const bottom = Math.min(frame.bottom, innerHeight);
+    const place = panel.getBoundingClientRect();
+    const wanted = Math.min(place.height, (bottom - frame.top) * 0.4);
+    const below = place.top + wanted - bottom;
+    const above = place.top - frame.top;
+    if (below > 0) (scrolls ? column : window).scrollBy(0, below);
+    else if (above < 0) (scrolls ? column : window).scrollBy(0, above);
+  };
+
+  // After an answer the page shows what came of it: the next question, else the status.
+  let answered = null; // the question that was sent
+  const question = () => $("#answer-form [name=question]")?.value ?? "";
+  document.addEventListener("submit", ({ target }) => {
+    if (target.id === "answer-form") answered = question();
+  });
+  const afterAnswer = () => {
+    if (answered === null || question() === answered) return;
+    answered = null;
+    const place = question() ? $("#run-approval") : $("#run-status");
+    place.focus({ preventScroll: true });
+    place.scrollIntoView({ block: "start" });
+  };
+
   const arrange = () => {
     countDown();
     applyZoom();
@@ -236,8 +265,9 @@
     const panel = $("#run-panel > *");
     if (isWanted && panel) {
       isWanted = false;
-      panel.scrollIntoView({ block: "nearest" });
+      reveal(panel);
     }
+    afterAnswer();
   };
   document.addEventListener("htmx:after:swap", arrange);
   arrange();

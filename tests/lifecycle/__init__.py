@@ -18,8 +18,8 @@ Where we differ from the reference on purpose, the place says so. In short:
 - The initial state is checkpointed. The reference has no checkpoint by then (story.py).
 - Params that nobody gave are an empty object; the reference has null (compare.py).
 - A run that goes on shows nothing of its last end any more (compare.py).
-- The stage of a run that was stopped is closed; the reference leaves it open
-  (compare.py).
+- The stage of a run that was cancelled has the status cancelled; the reference leaves it
+  open, or calls it failed (compare.py).
 - A process that is shut down gives its runs back: they are pending, not cancelled, and
   the next process goes on with them (compare.py).
 - A database that refuses a part of a step's history fails the run; the reference goes

@@ -234,7 +234,7 @@ def assert_stage(wanted: Row, ours: Row, where: str) -> None:
     """A stage's row is as recorded.
 
     - One that the reference left open when its run was stopped is closed with us, as
-      failed or interrupted, with its duration.
+      failed, cancelled or interrupted, with its duration.
     - What a failed node handed back is not kept: the run goes on from its input.
     - Our stage tells what went wrong; the reference's never does.
     """
@@ -243,7 +243,7 @@ def assert_stage(wanted: Row, ours: Row, where: str) -> None:
         assert same(ours[key], wanted[key]), where
     assert bool(ours["error"]) is (ours["status"] == "failed"), where
     if wanted["status"] == "started" and ours["status"] != "started":
-        assert ours["status"] in {"failed", "interrupted"}, where
+        assert ours["status"] in {"failed", "cancelled", "interrupted"}, where
         assert ours["has_duration"], where
         return
     assert ours["status"] == wanted["status"], where

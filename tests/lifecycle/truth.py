@@ -117,7 +117,9 @@ def assert_sound(story: Story) -> None:
     assert story.status in ENDED
     assert story.run["completed"]
     for stage in story.stages:
-        assert stage["status"] in {"completed", "failed", "interrupted"}, stage
+        assert stage["status"] in {"completed", "failed", "cancelled", "interrupted"}, (
+            stage
+        )
         assert stage["has_duration"], stage
     done = [s["sequence"] for s in story.stages if s["status"] == "completed"]
     assert done == list(range(1, len(done) + 1)), "a completed step ran again"

@@ -39,7 +39,7 @@ def answer(
     reason = reason_of(request)
     is_sent = "confirmed" in request.POST
     if not is_sent or not reason:
-        found = bulk_jobs.preview(deed, _lean(runs))
+        found = bulk_jobs.preview(deed, _lean(runs), request.user)  # type: ignore[arg-type] # as below
         across = request.POST.get("select_across", "0") == "1"
         page = {
             **context,

@@ -63,7 +63,7 @@ class DecisionAdmin(OfRunAdmin):
         "page",
         "sequence",
         "predicate_name",
-        "reason",
+        "explanation",
         "decided_by",
     )
     list_filter = ("taken", "created_at")

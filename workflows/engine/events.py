@@ -10,7 +10,7 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
 | thread.wait + | node, sequence, leftover (of an earlier try), item_index of an item |
 | thread.begin + | node, sequence, item_index of an item: it waits no longer |
-| node.complete | node, iteration, error, output_snapshot, + sequence, error_message |
+| node.complete | node, iteration, error, output_snapshot, + sequence, error_message, cancelled |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
 | edge.evaluate | from, to, edge_index, has_predicate,

@@ -22,6 +22,7 @@ from .events import Event, EventType
 from .graph import Graph
 from .inputs import check_launch
 from .loop import LastingLoop
+from .predicates.wording import explain
 from .round_trip import plain
 from .state import State
 from .workflow import Workflow
@@ -77,7 +78,9 @@ class Stage:
     node: str
     sequence: int
     iteration: int
-    status: Literal["started", "completed", "failed", "waiting"] = "started"
+    status: Literal["started", "completed", "failed", "cancelled", "waiting"] = (
+        "started"
+    )
     tries: int = 1
     input: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] | None = None
@@ -96,6 +99,13 @@ class Decision:
     reason: str
     values: Mapping[str, Any]
     sequence: int  # of the step it leaves
+
+    @property
+    def explanation(self) -> str:
+        """Whether its condition was met, and why; `unconditional` where it has none."""
+        return (
+            explain(self.predicate, self.reason, result=self.result) or "unconditional"
+        )
 
 
 @dataclass(slots=True, repr=False)
@@ -326,10 +336,16 @@ def _stages(events: list[Event]) -> list[Stage]:
         elif event.type == EventType.GRAPH_PAUSE:
             stages[-1].status = "waiting"
         elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = "failed" if data["error"] else "completed"
+            stages[-1].status = _ended_as(data)
             stages[-1].error = data.get("error_message", "")
             stages[-1].output = data["output_snapshot"]
     return stages
+
+
+def _ended_as(data: Mapping[str, Any]) -> Literal["completed", "failed", "cancelled"]:
+    if not data["error"]:
+        return "completed"
+    return "cancelled" if data["cancelled"] else "failed"
 
 
 def _decision(event: Event) -> Decision:

@@ -25,6 +25,7 @@ from .errors import (
     ExecutionError,
     Paused,
     PredicateFailed,
+    caused_by,
     describe,
 )
 from .events import Event, EventType
@@ -402,6 +403,7 @@ def _trace(error: BaseException, before: State) -> dict[str, Any]:
     )
     output = told.output if told else before
     return {
+        "cancelled": isinstance(error, Cancelled) or caused_by(error, Cancelled),
         "error_message": describe(error),
         "output_snapshot": None if output is None else output.data,
     }

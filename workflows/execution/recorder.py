@@ -278,8 +278,9 @@ class Recorder:
         stage = self._stage
         if stage is None:
             return
-        stage.status = StageStatus.FAILED if data["error"] else StageStatus.COMPLETED
-        stage.error = clean(data.get("error_message") or "")
+        stage.status = _ended_as(data)
+        if stage.status != StageStatus.CANCELLED:  # its reason is a person's: see `end`
+            stage.error = clean(data.get("error_message") or "")
         stage.duration_ms = self._spent_ms(stage)
         self._write_stage()
         self._stage = None
@@ -375,7 +376,13 @@ class Recorder:
         record.ending = Ending(
             Outcome(status.value), record.error_message, code, clean(traceback)
         )
-        self._close_stage(StageStatus.INTERRUPTED)
+        is_cancelled = status == Status.CANCELLED
+        self._close_stage(
+            StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
+        )
+        for stage in record.stages:
+            if stage.status == StageStatus.CANCELLED:
+                stage.error = record.error_message
         await self._flush()
 
     async def pause(self, paused: Paused) -> None:
@@ -515,6 +522,13 @@ class Recorder:
         rows.pop()
         self._stage = None
         return True
+
+
+def _ended_as(data: Mapping[str, Any]) -> StageStatus:
+    """Return the status of a stage whose node has returned or raised."""
+    if not data["error"]:
+        return StageStatus.COMPLETED
+    return StageStatus.CANCELLED if data.get("cancelled") else StageStatus.FAILED
 
 
 _HANDLERS: dict[str, Callable[[Recorder, Mapping[str, Any]], None]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
+from django.utils import timezone
 
 from workflows.history import keys, seals
 from workflows.history.stored import stage_row
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from workflows.execution.records import StepRecord
 
 CLOSED: Final = frozenset(
-    {StageStatus.COMPLETED, StageStatus.FAILED, StageStatus.INTERRUPTED}
+    {
+        StageStatus.COMPLETED,
+        StageStatus.FAILED,
+        StageStatus.CANCELLED,
+        StageStatus.INTERRUPTED,
+    }
 )
 OF_NO_RUN: Final = (
     "deeds"  # the head of the chain of deeds that no run is the subject of
@@ -70,10 +76,35 @@ def interrupt(run_id: UUID) -> None:
     left = Stage.objects.filter(run=run_id, status=StageStatus.STARTED)
     for stage in left.order_by("attempt", "sequence"):
         stage.status = StageStatus.INTERRUPTED
-        facts = seals.stage_facts(run_id, stage.attempt, stage_row(stage))
-        stage.seal, head = seals.add(key, head, facts)
-        stage.save(update_fields=["status", "seal"])
+        head = _close(stage, key, head)
     Run.objects.filter(pk=run_id).update(chain=head)
+
+
+def cancel_waiting(run_id: UUID, reason: str) -> None:
+    """Close and seal the stage at which a run waited when it was cancelled.
+
+    Call it in the transaction that cancels the run: its row is locked, no worker holds it.
+    """
+    left = Stage.objects.filter(run=run_id, status=StageStatus.WAITING)
+    stages = list(left.order_by("attempt", "sequence"))
+    if not stages:
+        return
+    chain = Run.objects.filter(pk=run_id).values_list("chain", flat=True).get()
+    key, head, now = keys.sealing(), head_of(chain, run_id), timezone.now()
+    for stage in stages:
+        stage.status = StageStatus.CANCELLED
+        stage.error_message = reason
+        stage.duration_ms = (now - stage.created_at).total_seconds() * 1_000
+        head = _close(stage, key, head)
+    Run.objects.filter(pk=run_id).update(chain=head)
+
+
+def _close(stage: Stage, key: bytes, head: bytes) -> bytes:
+    """Seal and save a stage that has its last status; return the head after it."""
+    facts = seals.stage_facts(stage.run_id, stage.attempt, stage_row(stage))
+    stage.seal, head = seals.add(key, head, facts)
+    stage.save(update_fields=["status", "error_message", "duration_ms", "seal"])
+    return head
 
 
 def seal_first(run: Run, deed: Intervention) -> None:

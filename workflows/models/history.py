@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.engine.predicates.wording import condition_label, explain
 from workflows.models.runs import Run
 from workflows.models.status import Level, StageStatus
 
@@ -170,8 +171,20 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         """Return the edge and whether it was taken."""
-        verb = "took" if self.taken else "rejected"
-        return f"{verb} {self.from_node} → {self.to_node}"
+        outcome = "taken" if self.taken else "not taken"
+        return f"{self.from_node} → {self.to_node}: {outcome}"
+
+    @property
+    def condition_label(self) -> str:
+        """Return whether its condition was met, in words; "" if it has none."""
+        name, result = self.predicate_name, self.predicate_result
+        return condition_label(name, self.reason, result=result)
+
+    @property
+    def explanation(self) -> str:
+        """Return whether its condition was met, and why; "" if it has none."""
+        name, result = self.predicate_name, self.predicate_result
+        return explain(name, self.reason, result=result)
 
 
 class Checkpoint(models.Model):

@@ -191,6 +191,11 @@ class Run(models.Model):
         return self.status in ENDED
 
     @property
+    def error_text(self) -> str:
+        """Return what went wrong; the reason of a cancel is no error: `cancel_reason`."""
+        return "" if self.status == Status.CANCELLED else self.error_message
+
+    @property
     def is_cancellable(self) -> bool:
         """Tell whether a cancel would be accepted: also again, when a node ignores one."""
         asked = self.cancel_requested_at

@@ -23,6 +23,16 @@ CANCEL_AGAIN: Final = dt.timedelta(seconds=10)  # after which a cancel is accept
 RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
 
+def success_rate(completed: int, failed: int) -> float | None:
+    """Return the share of runs that succeeded, 0..1; None where none ended by itself.
+
+    A cancelled run is no failure and no success: it does not count, wherever a rate is
+    shown.
+    """
+    decided = completed + failed
+    return completed / decided if decided else None
+
+
 class StageStatus(models.TextChoices):
     """Where one execution of a node stands."""
 
@@ -30,6 +40,7 @@ class StageStatus(models.TextChoices):
     WAITING = "waiting", "Waiting"  # paused: for a person, a child run or a moment
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"  # its run was cancelled while it ran or waited
     INTERRUPTED = (
         "interrupted",
         "Interrupted",

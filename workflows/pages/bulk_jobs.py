@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workflows import access, bulk
+from workflows import access, actions, bulk
 from workflows.errors import JobNotFound
 from workflows.models import BulkItem, ItemResult
 from workflows.pages.run_filters import RunFilters, id_in, read_query
@@ -25,8 +25,8 @@ SHOWN = 100  # runs that are named on one page
 DIGITS = 6  # of a place among the runs of a job
 READ = 2_000  # runs read at once
 NEEDED = (
-    *("id", "workflow_name", "status", "created_at", "worker", "is_golden"),
-    *("cancel_requested_at", "lease_expires_at"),
+    *("id", "workflow_name", "created_at", "worker", "lease_expires_at"),
+    *actions.NEEDED,
 )
 
 
@@ -50,13 +50,14 @@ class Preview:
         return self.total - len(self.rows)
 
 
-def preview(deed: bulk.Deed, runs: Iterator[Run]) -> Preview:
-    """Look through the runs that were chosen."""
+def preview(deed: bulk.Deed, runs: Iterator[Run], person: User) -> Preview:
+    """Look through the runs that were chosen: to which can this person do it?"""
+    sight = access.sight_of(person)
     rows: list[tuple[Run, bool]] = []
     total = fitting = 0
     newest = None
     for run in runs:
-        fits = deed.fits(run)
+        fits = deed.name in actions.offered(run, sight)
         total += 1
         fitting += fits
         newest = run.pk if newest is None else max(newest, run.pk)

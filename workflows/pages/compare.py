@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus
 from workflows.pages.concealed import is_concealed, of_run
-from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
+from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw, times
+from workflows.pages.stage_status import as_shown
 from workflows.pages.words import in_words, span
 from workflows.system import system
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST = 2_000  # steps of each run that are compared
 MILLISECONDS = 1000
+TWO_COUNTS_ROOM = 118.0  # pixels, for “A×1234 B×1234”
 FIRST, SECOND, BOTH = "only-a", "only-b", "both"
 LEGEND = ((BOTH, "both"), (FIRST, "only A"), (SECOND, "only B"), ("", "neither"))
 
@@ -43,8 +45,12 @@ class OfTwo(EdgeState):
         if max(self.first, self.second) < 2 or not self.outcome:  # noqa: PLR2004
             return ""
         if self.first == self.second:
-            return f"×{self.first}"
-        return f"A×{self.first} B×{self.second}"
+            return times(self.first)
+        return f"A{_times(self.first)} B{_times(self.second)}"
+
+
+def _times(count: int) -> str:
+    return times(count) or f"×{count}"
 
 
 def _whose(first: float, second: float) -> str:
@@ -68,7 +74,8 @@ class Way:
     def of(cls, run: Run, letter: str) -> Way:
         """Read the way of a run."""
         steps: dict[int, Stage] = {}
-        for stage in of_run(run, run.stages.order_by("sequence", "attempt")[:MOST]):
+        stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MOST])
+        for stage in of_run(run, stages):
             steps[stage.sequence] = stage
         decided: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(
@@ -189,7 +196,8 @@ class Comparison:
             )
             for name in {*visits[0], *visits[1]}
         }
-        return draw(merged(self.first.run.graph, self.second.run.graph), nodes, edges)
+        graph = merged(self.first.run.graph, self.second.run.graph)
+        return draw(graph, nodes, edges, count_room=TWO_COUNTS_ROOM)
 
     @cached_property
     def parting(self) -> Parting:
@@ -288,6 +296,7 @@ def _how(stage: Stage) -> str:
         StageStatus.WAITING: "waits",
         StageStatus.COMPLETED: "completed",
         StageStatus.FAILED: "failed",
+        StageStatus.CANCELLED: "was cancelled",
         StageStatus.INTERRUPTED: "was interrupted",
     }
     return told[StageStatus(stage.status)]

@@ -13,15 +13,29 @@ from functools import lru_cache
 from typing import Any
 
 from workflows.pages.layers import Link
-from workflows.pages.layout import Layout, Point, Route, Size, lay_out
+from workflows.pages.layout import (
+    ASIDE,
+    COUNT_ROOM,
+    Layout,
+    Point,
+    Route,
+    Size,
+    lay_out,
+)
+from workflows.pages.text_width import text_width
 from workflows.pages.words import in_words, wrap
 
 TITLE_CHARS = 24  # in one line of a step
 LABEL_CHARS = 26  # on a link
-TITLE_PIXELS = 7.3  # a character of a step's title, on the average
-LABEL_PIXELS = 6.3
-COUNT_PIXELS = 36  # kept free for "×123" beside a label
-LEAST_WIDTH, MOST_WIDTH = 190.0, 240.0
+TITLE_SIZE = 13.0
+LABEL_SIZE = 11.5  # pixels: the font sizes of app.css
+MOST_COUNT = 10_000  # from which on counts are told in thousands
+TEXT_LEFT, TEXT_RIGHT = (
+    40.0,
+    12.0,
+)  # of a step: before its texts, for the icon, and after
+VISITS_ROOM = 51.0  # kept free for "×9999" after a step's title
+LONGEST_NOTE = "Completed · 120 ms"
 LINE = 16.0  # between two lines of a title
 WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
 
@@ -37,14 +51,22 @@ ORDER = {"": 0, "rejected": 1, "taken": 2}  # which lines lie on top
 UNCONDITIONAL = frozenset({"", "always", "otherwise"})
 
 
+def times(count: int) -> str:
+    """Return a number of times as a drawing has room for: `×12`, `×34k`; "" for one."""
+    if count < 2:  # noqa: PLR2004 - once needs no telling
+        return ""
+    return f"×{count}" if count < MOST_COUNT else f"×{count // 1000}k"
+
+
 @dataclass(frozen=True, slots=True)
 class NodeState:
     """What happened to a step in a run."""
 
     state: str = ""  # a StageStatus; "" = not reached
-    text: str = ""  # the same in words, with progress
+    text: str = ""  # the same in words, with progress or the time it was active
     visits: int = 0
     href: str = ""
+    full: str = ""  # the text where there is room for all durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +87,7 @@ class EdgeState:
     @property
     def count(self) -> str:
         """Return what is written beside it."""
-        return f"×{self.taken}" if self.taken > 1 else ""
+        return times(self.taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +145,17 @@ class Node:
     @property
     def visits(self) -> str:
         """Return how often the run came by, if more than once."""
-        return f"×{self.state.visits}" if self.state.visits > 1 else ""
+        return times(self.state.visits)
 
     @property
     def visits_x(self) -> float:
         """Return the x where their number ends."""
-        return self.left + self.width - 12
+        return self.left + self.width - TEXT_RIGHT
 
     @property
     def visits_y(self) -> float:
-        """Return the y of their number."""
-        return self.top + 21
+        """Return the y of their number: that of the title."""
+        return self.lines[0].y
 
     @property
     def bottom(self) -> float:
@@ -152,7 +174,7 @@ class Edge:
     label: Text | None
     anchor: str  # of the label: middle, or start beside a link around the side
     mask: tuple[float, float, float]  # x, y, width of what hides the line behind it
-    count: Text | None
+    count: Text | None  # follows the label in the same line, else stands by itself
     is_conditional: bool
     state: EdgeState
 
@@ -181,13 +203,16 @@ def draw(
     graph: Mapping[str, Any],
     nodes: Mapping[str, NodeState] | None = None,
     edges: Mapping[tuple[str, int], EdgeState] | None = None,
+    *,
+    count_room: float = COUNT_ROOM,
 ) -> Diagram:
     """Return the drawing of a graph, with what happened in a run if it is given.
 
     `graph` is a GraphShape as a dict, as stored on a run; `edges` are told apart by
-    source and place among the source's edges.
+    source and place among the source's edges. `count_room` is what is kept free, in
+    pixels, for the count of an edge.
     """
-    plan = _plan(json.dumps(graph, sort_keys=True))
+    plan = _plan(json.dumps(graph, sort_keys=True), count_room)
     drawn = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
     return Diagram(
         width=plan.layout.width,
@@ -213,7 +238,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=256)
-def _plan(text: str) -> _Plan:
+def _plan(text: str, count_room: float) -> _Plan:
     graph = json.loads(text)
     nodes = tuple(graph.get("nodes") or ())
     names = {node["name"] for node in nodes}
@@ -224,18 +249,19 @@ def _plan(text: str) -> _Plan:
     )
     sizes = {node["name"]: _size(node) for node in nodes}
     links = tuple(
-        Link(edge["source"], edge["target"], _label_width(edge)) for edge in edges
+        Link(edge["source"], edge["target"], _label_width(edge, count_room))
+        for edge in edges
     )
     entry = graph.get("entry") or next(iter(sizes), "")
-    layout = lay_out(sizes, links, entry) if sizes else Layout(0, 0, {}, ())
+    layout = lay_out(sizes, links, entry, count_room) if sizes else Layout(0, 0, {}, ())
     exits = frozenset(graph.get("exits") or ())
     return _Plan(entry, exits, nodes, edges, sizes, links, layout)
 
 
 def _size(node: Mapping[str, Any]) -> Size:
     lines = wrap(in_words(node["name"]), TITLE_CHARS)
-    longest = max(len(line) for line in lines)
-    width = min(max(longest * TITLE_PIXELS + 58, LEAST_WIDTH), MOST_WIDTH)
+    title = max(text_width(line, TITLE_SIZE) for line in lines) + VISITS_ROOM
+    width = TEXT_LEFT + max(title, text_width(LONGEST_NOTE, LABEL_SIZE)) + TEXT_RIGHT
     return Size(width, 50 + LINE * (len(lines) - 1))
 
 
@@ -245,11 +271,11 @@ def _label(edge: Mapping[str, Any]) -> str:
     return "" if named in UNCONDITIONAL else in_words(named, capital=False)
 
 
-def _label_width(edge: Mapping[str, Any]) -> float:
+def _label_width(edge: Mapping[str, Any], count_room: float) -> float:
     text = _label(edge)
     if not text:
         return 0.0
-    return min(len(text), LABEL_CHARS) * LABEL_PIXELS + COUNT_PIXELS
+    return text_width(wrap(text, LABEL_CHARS, lines=1)[0], LABEL_SIZE) + count_room
 
 
 def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
@@ -260,7 +286,7 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
     left = place.x - size.width / 2
     lines = wrap(in_words(name), TITLE_CHARS)
     texts = tuple(
-        Text(line, left + 40, place.y + 21 + LINE * row)
+        Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
         for row, line in enumerate(lines)
     )
     note = state.text or KINDS.get(kind, "")
@@ -270,7 +296,7 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
         kind=kind,
         title=_title(shape, state, kind),
         lines=texts if note else (*(Text(t.text, t.x, t.y + 8) for t in texts),),
-        note=Text(note, left + 40, place.y + size.height - 12),
+        note=Text(note, left + TEXT_LEFT, place.y + size.height - 12),
         state=state,
         left=round(left, 1),
         top=place.y,
@@ -284,7 +310,13 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
 def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
     """Return a step's name, what it does and how it stands, as one sentence each."""
     visits = f"{state.visits} visits" if state.visits > 1 else ""
-    told = (shape["name"], shape.get("doc"), KINDS.get(kind), state.text, visits)
+    told = (
+        shape["name"],
+        shape.get("doc"),
+        KINDS.get(kind),
+        state.full or state.text,
+        visits,
+    )
     return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
 
 
@@ -296,7 +328,7 @@ def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) 
     aside = route.is_back or route.is_loop
     count = state.count
     at = route.label
-    x = at.x + 7 if aside else at.x - (8 if count else 0)
+    x = at.x + ASIDE if aside else at.x
     return Edge(
         number=place,
         path=route.path,
@@ -305,7 +337,7 @@ def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) 
         label=Text(text, round(x, 1), at.y + 4) if text else None,
         anchor="start" if aside else "middle",
         mask=_mask(at, link.label_width, aside=aside),
-        count=_count(count, text, at, x, aside=aside),
+        count=Text(count, round(at.x + ASIDE, 1), at.y + 4) if count else None,
         is_conditional=bool(_label(shape)),
         state=state,
     )
@@ -325,21 +357,12 @@ def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]
     return (round(at.x - shown / 2, 1), at.y - 9, round(shown, 1))
 
 
-def _count(count: str, text: str, at: Point, x: float, *, aside: bool) -> Text | None:
-    if not count:
-        return None
-    if not text:
-        return Text(count, at.x + 7, at.y + 4)
-    wide = len(text) * LABEL_PIXELS
-    return Text(count, round(x + (wide + 6 if aside else wide / 2) + 4, 1), at.y + 4)
-
-
 def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
     when = _label(shape)
     words = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
     told = [
         f"{verb} {count}×"
-        for verb, count in (("taken", state.taken), ("rejected", state.rejected))
+        for verb, count in (("taken", state.taken), ("not taken", state.rejected))
         if count
     ]
     return f"{words}: {', '.join(told)}" if told else words

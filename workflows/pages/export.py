@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows import usage
 from workflows.execution.database import in_database
+from workflows.models import Status
 from workflows.pages.columns import as_text, labels_of
 from workflows.pages.concealed import HIDDEN, by_workflow, is_concealed
 from workflows.pages.walk import all_of
@@ -51,6 +52,7 @@ HEAD = (
     "error_code",
     "error_node",
     "error_message",
+    "cancel_reason",
     "profile",
     *Usage().columns(),
 )
@@ -139,6 +141,7 @@ def _lines(rows: Iterable[Sequence[Any]]) -> str:
 def told(run: Run, used: Usage | None) -> dict[str, Any]:
     """Return what every kind of file tells of a run, with what its agents took."""
     elapsed = run.elapsed if run.is_ended else None
+    is_failed = run.status == Status.FAILED
     values = (
         str(run.pk),
         run.workflow_name,
@@ -149,9 +152,10 @@ def told(run: Run, used: Usage | None) -> dict[str, Any]:
         _moment(run.completed_at),
         round(elapsed.total_seconds(), 3) if elapsed is not None else None,
         labels_of(run),
-        run.error_code,
-        run.error_node,
-        run.error_message,
+        run.error_code if is_failed else "",
+        run.error_node if is_failed else "",
+        run.error_text,
+        "" if is_failed else run.cancel_reason,
         run.profile_name,
         *(used or Usage()).columns().values(),
     )

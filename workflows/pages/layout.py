@@ -21,6 +21,9 @@ GAP_Y = 24.0  # between a step and the labels below it
 LABEL_HEIGHT = 20.0
 LANE = 16.0  # between two links beside each other
 LOOP = 34.0  # a self loop, to the right of its step
+ASIDE = 7.0  # from a line to a text to its right
+COUNT_LINE = 13.0  # between counts that take turns in height
+COUNT_ROOM = 50.0  # kept free for the count of a link, which a run may add at any time
 MARGIN = 14.0
 TOP = 34.0  # room for the mark of the entry, and for links that lead back to it
 ROUNDS = 24
@@ -64,9 +67,15 @@ class Layout:
     routes: tuple[Route, ...]  # one for each link, in their order
 
 
-def lay_out(sizes: Mapping[str, Size], links: Sequence[Link], entry: str) -> Layout:
-    """Return the places of all steps and links."""
-    plan = _Plan(sizes, list(links), arrange(list(sizes), list(links), entry))
+def lay_out(
+    sizes: Mapping[str, Size],
+    links: Sequence[Link],
+    entry: str,
+    count_room: float = COUNT_ROOM,
+) -> Layout:
+    """Return the places of all steps and links, with room for a count at each link."""
+    layers = arrange(list(sizes), list(links), entry)
+    plan = _Plan(sizes, list(links), layers, count_room)
     plan.place_across()
     plan.place_down()
     plan.lead_around()
@@ -77,8 +86,13 @@ class _Plan:
     """The drawing while it is being made."""
 
     def __init__(
-        self, sizes: Mapping[str, Size], links: list[Link], layers: Layers
+        self,
+        sizes: Mapping[str, Size],
+        links: list[Link],
+        layers: Layers,
+        count_room: float,
     ) -> None:
+        self.count_room = count_room
         self.sizes = sizes
         self.links = links
         self.layers = layers
@@ -88,7 +102,7 @@ class _Plan:
         self.lanes: dict[int, float] = {}  # x of each link that runs around the side
         self.right = 0.0
         self._loops = {
-            link.source: LOOP + link.label_width
+            link.source: LOOP + self._room(link)
             for link in links
             if link.source == link.target
         }
@@ -162,6 +176,10 @@ class _Plan:
         half = LANE / 4 if link is None else self.links[link].label_width / 2
         return half, half
 
+    def _room(self, link: Link) -> float:
+        """Return the width kept to the right of a link for its label and its count."""
+        return max(link.label_width, self.count_room)
+
     def _shift(self) -> None:
         left = min(x - self._reach(name)[0] for name, x in self.x.items())
         for name in self.x:
@@ -201,7 +219,7 @@ class _Plan:
             rows = range(min(spans[index]), max(spans[index]) + 1)
             lane = max(taken[row] for row in rows) + LANE
             self.lanes[index] = lane
-            end = lane + self.links[index].label_width
+            end = lane + ASIDE + self._room(self.links[index])
             taken.update(dict.fromkeys(rows, end))
             self.right = max(self.right, end)
 
@@ -215,8 +233,17 @@ class _Plan:
             self._route(index, link, leave.get(index, 0.0), arrive.get(index, 0.0))
             for index, link in enumerate(self.links)
         )
+        right = max(
+            self.right,
+            *(
+                route.label.x + ASIDE + self.count_room
+                for link, route in zip(self.links, routes, strict=True)
+                if not link.label_width
+            ),
+            0.0,
+        )
         return Layout(
-            width=round(self.right + MARGIN, 1),
+            width=round(right + MARGIN, 1),
             height=round(self.top[-1] + self.depth[-1] + GAP_Y + MARGIN, 1),
             nodes={name: Point(self.x[name], self._upper(name)) for name in self.sizes},
             routes=routes,
@@ -257,9 +284,18 @@ class _Plan:
                 self._settle(
                     row, {name: max(wishes[name], self._least(name)) for name in row}
                 )
+        self._move_inside()
         self.right = max(
             self.right, *(x + self._reach(n)[1] for n, x in self.x.items())
         )
+
+    def _move_inside(self) -> None:
+        """Move all to the right where a label would reach over the left edge."""
+        left = min(x - self._reach(name)[0] for name, x in self.x.items())
+        missing = round(max(MARGIN - left, 0.0), 1)
+        self.x = {name: x + missing for name, x in self.x.items()}
+        self.lanes = {index: x + missing for index, x in self.lanes.items()}
+        self.right += missing
 
     def _least(self, name: str) -> float:
         return MARGIN + self._reach(name)[0]
@@ -310,10 +346,28 @@ class _Plan:
             if lower > upper:
                 parts.append(f"V{lower:g}")
             if joint in self.layers.labels or joint == chain[1]:
-                label = Point(x, (upper + lower) / 2)
+                middle = (upper + lower) / 2 + self._offset(index, joint)
+                label = Point(x, middle)
             at = Point(x, lower)
         parts.append(_curve(at, tip))
         return Route("".join(parts), tip, label)
+
+    def _offset(self, index: int, joint: str) -> float:
+        """Return how far below its middle the count of a link without a label stands.
+
+        Such links pass a layer close to each other: their counts take turns in height.
+        """
+        if self.links[index].label_width:
+            return 0.0
+        row = self.layers.rows[self.layers.rank[joint]]
+        counted = [
+            one
+            for one in row
+            if self.layers.is_joint(one) and one not in self.layers.labels
+        ]
+        if len(counted) == 1:
+            return 0.0
+        return COUNT_LINE * (counted.index(joint) % 3 - 1)
 
     def _around(self, index: int, start: Point, tip: Point) -> Route:
         """Draw a link that leads back: down, right, up beside everything, and in."""

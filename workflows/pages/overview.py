@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from workflows import access
 from workflows.models import ENDED, Run, RunTally, Status
+from workflows.models.status import success_rate
 from workflows.pages.charts import Bar, Bars, stacked
 from workflows.pages.zones import zone_named
 
@@ -37,6 +38,7 @@ class Ended:
 
     total: int
     failed: int
+    cancelled: int
     bars: Bars
     rates: Bars  # of failed ones
     unit: str  # of the bars, and of which zone
@@ -50,8 +52,10 @@ class Ended:
 
     @property
     def failure_rate(self) -> float | None:
-        """Return the share of those failed, 0..1; None if none ended."""
-        return self.failed / self.total if self.total else None
+        """Return the share of failed runs, 0..1; cancelled ones do not count."""
+        completed = self.total - self.failed - self.cancelled
+        rate = success_rate(completed, self.failed)
+        return None if rate is None else 1 - rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ def _ended(person: User, slots: Sequence[Slot], unit: str) -> Ended:
     return Ended(
         total=sum(sum(count.values()) for count in counts),
         failed=failed,
+        cancelled=sum(count[Status.CANCELLED] for count in counts),
         bars=stacked(ended),
         rates=stacked(rates, whole=1.0),
         unit=unit,
@@ -142,8 +147,8 @@ def _ended(person: User, slots: Sequence[Slot], unit: str) -> Ended:
 
 
 def _rate(count: Mapping[Status, int]) -> float:
-    total = sum(count.values())
-    return count[Status.FAILED] / total if total else 0.0
+    rate = success_rate(count[Status.COMPLETED], count[Status.FAILED])
+    return 0.0 if rate is None else 1 - rate
 
 
 def _place(slots: Sequence[Slot], moment: dt.datetime) -> int:
@@ -170,12 +175,18 @@ class Health:
 
     ended: int = 0  # of the newest runs
     completed: int = 0
+    cancelled: int = 0
     median: dt.timedelta | None = None  # of the completed ones
 
     @property
     def success_rate(self) -> float | None:
-        """Return the share of ended runs that completed, 0..1."""
-        return self.completed / self.ended if self.ended else None
+        """Return the share of completed runs, 0..1; cancelled ones do not count."""
+        return success_rate(self.completed, self.counted - self.completed)
+
+    @property
+    def counted(self) -> int:
+        """Return how many runs the rate is of."""
+        return self.ended - self.cancelled
 
 
 def health_of(person: User, names: Iterable[str]) -> dict[str, Health]:
@@ -195,5 +206,6 @@ def _health(person: User, name: str) -> Health:
     return Health(
         ended=len(rows),
         completed=sum(status == Status.COMPLETED for status, _, _ in rows),
+        cancelled=sum(status == Status.CANCELLED for status, _, _ in rows),
         median=dt.timedelta(seconds=median(took)) if took else None,
     )

@@ -8,8 +8,9 @@ lengths are told in words as they were, and a link shows the true scale.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from workflows.pages.text_width import text_width
 from workflows.pages.words import span
 
 LEAST_MS = 60_000.0  # no shorter wait is drawn short
@@ -86,6 +87,10 @@ STEPS_MS = (
     120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000,
     28_800_000, 43_200_000, 86_400_000, 172_800_000, 432_000_000, 864_000_000,
 )  # fmt: skip
+TICK_SIZE = 11.0  # pixels: the font size of app.css
+TICK_GAP = 8.0  # pixels between two texts
+WIDTHS = (0, 120, 160, 200, 240, 320, 400, 480, 560, 640, 800, 960)
+"""Widths of an axis in pixels at which app.css shows more of its texts."""
 ROOM_PERCENT = 6.0  # of the width: what words keep from those of a break
 
 
@@ -97,9 +102,58 @@ class Tick:
     text: str
     anchor: str
     is_break: bool = False  # it tells the length of what is drawn short
+    width: int = 0  # of the axis, in pixels, from which on there is room for it
+
+    def span_at(self, width: float) -> tuple[float, float]:
+        """Return where its text begins and ends on an axis of a width, in pixels."""
+        x, wide = self.percent / 100 * width, text_width(self.text, TICK_SIZE)
+        shift = {"start": 0.0, "end": wide}.get(self.anchor, wide / 2)
+        return x - shift, x - shift + wide
 
 
-def ticks_of(axis: Axis, end_ms: float) -> Iterator[Tick]:
+def ticks_of(axis: Axis, end_ms: float) -> list[Tick]:
+    """Return the marks, each with the width of an axis that has room for it."""
+    return _with_room(list(_every_tick(axis, end_ms)))
+
+
+def _with_room(ticks: Sequence[Tick]) -> list[Tick]:
+    """Give each mark the least width at which it touches no mark of more weight.
+
+    Lengths of breaks come first, then the first mark, then every fourth, every second.
+    One without room at any width is left out.
+    """
+    order = sorted(range(len(ticks)), key=lambda place: _weight(ticks[place], place))
+    kept: dict[int, Tick] = {}
+    for place in order:
+        tick = ticks[place]
+        fitting = (w for w in WIDTHS if _fits(tick, kept.values(), w))
+        width = next(fitting, None)
+        if width is not None:
+            kept[place] = replace(tick, width=width)
+    return [kept[place] for place in sorted(kept)]
+
+
+def _weight(tick: Tick, place: int) -> tuple[int, int]:
+    if tick.is_break:
+        return (0, place)
+    if not tick.percent:
+        return (1, place)
+    return (2 if place % 4 == 0 else 3 if place % 2 == 0 else 4), place
+
+
+def _fits(tick: Tick, others: Iterable[Tick], width: int) -> bool:
+    """Tell whether a text touches none of those shown at this width and at any larger."""
+    for wide in (one for one in (*WIDTHS, WIDTHS[-1] * 2) if one >= width):
+        left, right = tick.span_at(wide)
+        for other in others:
+            begins, ends = other.span_at(wide)
+            shown = wide >= other.width
+            if shown and left < ends + TICK_GAP and begins < right + TICK_GAP:
+                return False
+    return True
+
+
+def _every_tick(axis: Axis, end_ms: float) -> Iterator[Tick]:
     """Yield the marks: time since the launch; the length of a break; time since that."""
     step = next((one for one in STEPS_MS if end_ms / one <= TICKS), 0)
     step, begin = step or int(end_ms / TICKS), 0.0

@@ -6,8 +6,11 @@ import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflows.models import StageStatus
+from workflows.pages.stage_status import cancel_reasons, shown_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workflows.models import Run
     from workflows.pages.run_moment import Moment
 
@@ -38,6 +41,13 @@ class Row(NamedTuple):
         return self.waits_for_thread and self.status == StageStatus.STARTED
 
     @property
+    def is_paused(self) -> bool:
+        """Tell whether it waits, or waited until its run was cancelled."""
+        return self.status == StageStatus.WAITING or (
+            self.status == StageStatus.CANCELLED and self.duration_ms is None
+        )
+
+    @property
     def went_wrong(self) -> bool:
         """Tell whether it failed or was cut short."""
         return self.status in {StageStatus.FAILED, StageStatus.INTERRUPTED}
@@ -57,4 +67,15 @@ def rows_of(run: Run, moment: Moment) -> list[Row]:
         "duration_ms",
         "waits_for_thread",
     )[:MOST]
-    return [Row(*values) for values in found][::-1]
+    rows = [Row(*values) for values in found][::-1]
+    cancelled = cancel_reasons(run, {row.status for row in rows})
+    return [_as_shown(run, row, cancelled) for row in rows]
+
+
+def _as_shown(run: Run, row: Row, cancelled: Mapping[int, str]) -> Row:
+    status = shown_status(run, row.status, row.attempt, cancelled)
+    if status == row.status:
+        return row
+    # the duration of a stage that waited ends with its pause, not with the cancel
+    waited = row.status == StageStatus.WAITING
+    return row._replace(status=status, duration_ms=None if waited else row.duration_ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from workflows import actions
 from workflows.access import documents_for
 from workflows.answering import is_for
 from workflows.models import (
@@ -25,6 +27,7 @@ from workflows.models import (
     Note,
     Outcome,
     Run,
+    Status,
 )
 from workflows.pages import concealed, evidence, graph_html, run_steps
 from workflows.pages.access import Rights
@@ -45,6 +48,7 @@ from workflows.pages.run_log import RunLog
 from workflows.pages.run_moment import Moment, moment_of
 from workflows.pages.run_panel import Panel
 from workflows.pages.run_said import said_of
+from workflows.pages.run_standing import Standing, standing_of
 from workflows.pages.run_steps import Step, Story, story_of
 from workflows.pages.run_timeline import Timeline, timeline_of
 from workflows.pages.run_usual import usual_ms
@@ -83,6 +87,11 @@ class RunPage:
         return moment_of(self.run, self.view.at)
 
     @cached_property
+    def standing(self) -> Standing:
+        """Where the run stood at that moment."""
+        return standing_of(self.run, self.moment)
+
+    @cached_property
     def rows(self) -> list[Row]:
         """The stages that were there, without their texts."""
         return rows_of(self.run, self.moment)
@@ -104,7 +113,7 @@ class RunPage:
     @cached_property
     def diagram(self) -> Diagram:
         """The graph with what happened."""
-        return draw_run(self.run, self.moment)
+        return draw_run(self.run, self.moment, self.timeline.spent)
 
     @cached_property
     def graph_items(self) -> list[tuple[str, str]]:
@@ -117,6 +126,7 @@ class RunPage:
         story = story_of(self.run, self.moment, self.rows)
         steps = [entry for entry in story.entries if isinstance(entry, Step)]
         self._add_notices(steps)
+        run_steps.add_durations(steps, self.timeline.spent)
         return story
 
     def _add_notices(self, steps: Sequence[Step]) -> None:
@@ -181,7 +191,7 @@ class RunPage:
     @cached_property
     def panel(self) -> Panel:
         """The chosen step or link."""
-        return Panel(self.run, self.view, self.moment)
+        return Panel(self.run, self.view, self.moment, lambda: self.timeline.spent)
 
     @cached_property
     def log(self) -> RunLog:
@@ -204,8 +214,9 @@ class RunPage:
 
     @property
     def is_asking(self) -> bool:
-        """Tell whether a question is open."""
-        return bool(self.approval and self.approval.status == ApprovalStatus.OPEN)
+        """Tell whether a question is open; it is asked now, at no earlier moment."""
+        is_open = self.approval and self.approval.status == ApprovalStatus.OPEN
+        return bool(is_open) and self.moment.is_now
 
     @property
     def may_answer(self) -> bool:
@@ -258,8 +269,8 @@ class RunPage:
 
     @cached_property
     def failure(self) -> Attempt | None:
-        """The attempt that failed, with what went wrong; None unless the run did."""
-        if self.run.status != Outcome.FAILED:
+        """The attempt that failed, with what went wrong; None unless the run had."""
+        if self.standing.status != Status.FAILED:
             return None
         ended = [one for one in self.attempts if one.outcome == Outcome.FAILED]
         return ended[-1] if ended else None
@@ -269,11 +280,18 @@ class RunPage:
         """Where in the code it failed, for those who may read that."""
         return self.failure.traceback if self.failure and self.rights.trace else ""
 
+    @cached_property
+    def actions(self) -> frozenset[str]:
+        """What the viewer can do to the run as it stands."""
+        return actions.offered(self.run, self.rights.sight)
+
     # -- the rest -------------------------------------------------------------------------
 
     @cached_property
     def notice(self) -> Notice | None:
-        """What to know first."""
+        """What to know first; it is about now, and there is none at an earlier moment."""
+        if not self.moment.is_now:
+            return None
         return notice(
             self.run, self.approval, usual_ms(self.run), sight=self.rights.sight
         )
@@ -301,6 +319,27 @@ class RunPage:
         """The attempts, oldest first."""
         newest = self.run.attempts.order_by("-number").defer("traceback")
         return concealed.of_run(self.run, newest[:MOST_ROWS])[::-1]
+
+    @property
+    def attempts_then(self) -> Sequence[Attempt]:
+        """The attempts that had begun; one that had not ended has no outcome."""
+        last = self.moment.time
+        if last is None:
+            return self.attempts
+        begun = [copy(one) for one in self.attempts if one.started_at <= last]
+        for one in begun:
+            if self.standing.is_ended or (one.ended_at and one.ended_at <= last):
+                continue
+            one.outcome = one.error_message = ""
+        return begun
+
+    @property
+    def interventions_then(self) -> Sequence[Intervention]:
+        """What people had done."""
+        last = self.moment.time
+        return [
+            one for one in self.interventions if last is None or one.created_at <= last
+        ]
 
     @cached_property
     def interventions(self) -> Sequence[Intervention]:

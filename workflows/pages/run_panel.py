@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from workflows.models import Decision, StageStatus
 from workflows.pages.concealed import of_run
 from workflows.pages.diagram import KINDS
-from workflows.pages.run_steps import Step, together
+from workflows.pages.run_steps import Step, add_durations, together
 from workflows.pages.run_usual import usual_ms
 from workflows.pages.words import in_words
 
 if TYPE_CHECKING:
     from workflows.models import Run
+    from workflows.pages.run_durations import Spent
     from workflows.pages.run_moment import Moment
     from workflows.pages.run_view import RunView
 
@@ -39,9 +40,15 @@ class Exit:
 class Panel:
     """The chosen step or link, at a moment of a run."""
 
-    def __init__(self, run: Run, view: RunView, moment: Moment) -> None:
-        """Take the run and what was chosen."""
-        self.run, self.view, self.moment = run, view, moment
+    def __init__(
+        self,
+        run: Run,
+        view: RunView,
+        moment: Moment,
+        spent: Callable[[], Mapping[int, Spent]] = dict,
+    ) -> None:
+        """Take the run and what was chosen; `spent` gives the durations of its stages."""
+        self.run, self.view, self.moment, self._spent = run, view, moment, spent
 
     @cached_property
     def node(self) -> Mapping[str, Any] | None:
@@ -84,7 +91,13 @@ class Panel:
         steps = together(
             self.run, newest, decisions.select_related("decided_by"), retries
         )
+        add_durations(steps, self._spent())
         return [step for step in steps if step.stage is not None][::-1]
+
+    @property
+    def has_waits(self) -> bool:
+        """Tell whether a visit waited: its durations are then told with its waits."""
+        return any(step.spent and step.spent.has_waits for step in self.visits)
 
     @cached_property
     def _durations(self) -> tuple[int, list[float]]:

@@ -1,6 +1,7 @@
 """The live regions of a run's page, in parts that many viewers have in common.
 
-    frame    what depends on all the viewer's rights: status, notice, question, facts
+    frame    what depends on all the viewer's rights, at a moment of the run: status, notice,
+             question, facts
     moment   graph, timeline and steps at a moment of the run
     panel    the step or link that was chosen
     log      the lines of a filter
@@ -60,7 +61,7 @@ class Part:
 def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
     """Yield the parts of the page; parts that look the same are equal."""
     story = rights.of_the_story
-    yield Part(run_id, FRAME, RunView(), rights)
+    yield Part(run_id, FRAME, RunView(at=view.at), rights)
     yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), story)
     chosen = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, chosen, story)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workflows.pages.concealed import is_concealed
 from workflows.pages.run_folds import Fold
-from workflows.pages.words import in_words, span
+from workflows.pages.words import in_words
 
 if TYPE_CHECKING:
     from workflows.models import Decision, Run
@@ -32,13 +32,13 @@ def _of_step(step: Step) -> str:
     if stage is None:
         return ""
     name = f"Step {stage.sequence}, {in_words(stage.node_name)}"
-    took = f" after {span(stage.duration_ms / 1000)}" if stage.duration_ms else ""
+    took = f" after {step.spent.words}" if step.spent else ""
     words = f"{name}: {stage.status_text.lower()}{took}."
     taken = next((one for one in step.decisions if one.taken), None)
     return f"{words} {_of_decision(taken)}" if taken else words
 
 
 def _of_decision(decision: Decision) -> str:
-    is_told = decision.predicate_name and not is_concealed(decision)
-    why = f" because {decision.reason}" if is_told else ""
-    return f"It goes on to {in_words(decision.to_node)}{why}."
+    concealed = is_concealed(decision)
+    why = decision.condition_label if concealed else decision.explanation
+    return f"Taken: {in_words(decision.to_node)}{f' · {why}' if why else ''}."

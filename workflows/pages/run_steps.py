@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
 from workflows.pages.concealed import is_concealed, of_run
 from workflows.pages.regions import tight
+from workflows.pages.run_durations import Spent, spent_of
 from workflows.pages.run_folds import Fold, folded
 from workflows.pages.run_history import Row
+from workflows.pages.stage_status import as_shown
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Step:
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
     is_concealed: bool = False  # what it was about is for some groups only
+    spent: Spent | None = None  # None while it is under way
 
     @property
     def answered(self) -> Decision | None:
@@ -107,7 +110,8 @@ def together(
     retries: Iterable[Retry] = (),
 ) -> list[Step]:
     """Return stages of a run with the decisions made after them, as they happened."""
-    stages, decisions = of_run(run, stages), of_run(run, decisions)
+    stages = of_run(run, as_shown(run, stages))
+    decisions = of_run(run, decisions)
     retries = of_run(run, retries)
     steps: dict[tuple[int, int], Step] = {}
     for stage in stages:
@@ -124,6 +128,13 @@ def together(
     for step in steps.values():
         step.is_concealed = is_concealed(run)
     return [steps[place] for place in sorted(steps)]
+
+
+def add_durations(steps: Iterable[Step], known: Mapping[int, Spent]) -> None:
+    """Add how long each step took; `known` has those of the run's timeline."""
+    for step in steps:
+        if step.stage is not None:
+            step.spent = spent_of(step.stage, known)
 
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
@@ -191,6 +202,7 @@ def _key(run: Run, step: Step) -> Hashable:
         for one in step.decisions
     )
     told = (
+        step.spent,
         step.notice,
         step.changes,
         step.is_concealed,

@@ -15,9 +15,10 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Retry, Run, StageStatus
+from workflows.models import Retry, Run
 from workflows.pages.regions import tight
 from workflows.pages.run_axis import Axis, Idle, Tick, axis_of, ticks_of
+from workflows.pages.run_durations import Spent
 from workflows.pages.run_gaps import (
     CHILD,
     MOMENT,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 WORK, RETRY = "work", "retry"
 WORDS = {
-    WORK: "worked",
+    WORK: "active",
     QUEUE: "queued",
     PERSON: "waited for a person",
     CHILD: "waited for another run",
@@ -80,19 +81,30 @@ class Lane:
     bars: list[Bar] = field(default_factory=list)
     visits: int = 0
     took_ms: float = 0.0  # work of the newest visit
+    elapsed_ms: float = 0.0  # of the newest visit, waits included
     usual_ms: float | None = None
     is_under_way: bool = False
     ghost: Bar | None = None  # what the visit under way would usually take
 
     @property
+    def spent(self) -> Spent:
+        """Return how long the newest visit was active, and lasted."""
+        return Spent(self.took_ms, max(self.elapsed_ms, self.took_ms))
+
+    @property
     def took(self) -> str:
-        """Return how long the newest visit worked, in words."""
-        return span(self.took_ms / 1000) if self.name else ""
+        """Return how long the newest visit was active, in words."""
+        return self.spent.short if self.name else ""
 
     @property
     def usually(self) -> str:
-        """Return how long a visit usually takes, in words."""
-        return "" if self.usual_ms is None else span(self.usual_ms / 1000)
+        """Return how long a visit usually takes, in words.
+
+        It counts waits: it says nothing beside the active time of a visit that waited.
+        """
+        if self.usual_ms is None or self.spent.has_waits:
+            return ""
+        return span(self.usual_ms / 1000)
 
     @property
     def words(self) -> str:
@@ -101,7 +113,7 @@ class Lane:
             return f"{self.title}: {', '.join(bar.words for bar in self.bars[:10])}"
         visits = f"{self.visits} visits, the newest" if self.visits > 1 else ""
         usually = f", usually {self.usually}" if self.usually else ""
-        return f"{self.title}: {visits} {self.took}{usually}"
+        return f"{self.title}: {visits} {self.spent.words}{usually}"
 
     @property
     def is_slow(self) -> bool:
@@ -122,6 +134,7 @@ class Timeline:
     lanes: list[Lane]
     axis: Axis
     is_to_scale: bool = False  # somebody asked for it, and it makes a difference
+    spent: dict[int, Spent] = field(default_factory=dict)  # by the key of a stage
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -152,7 +165,7 @@ class Timeline:
     @property
     def ticks(self) -> list[Tick]:
         """Return the marks of the axis."""
-        return list(ticks_of(self.axis, self.end_ms))
+        return ticks_of(self.axis, self.end_ms)
 
     @property
     def breaks(self) -> list[float]:
@@ -212,6 +225,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     waits = defaultdict(list)
     for retry in retries:
         waits[retry.attempt, retry.sequence].append(retry)
+    spent: dict[int, Spent] = {}
     for row in rows:
         lane = lanes.get(row.node)
         if lane is None:
@@ -224,11 +238,14 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
             bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
         lane.bars += bars
         lane.visits += 1
-        lane.took_ms = sum(clock.length(bar) for bar in bars if bar.kind == WORK)
+        spent[row.pk] = clock.spent(row, bars)
+        lane.took_ms = spent[row.pk].active_ms
+        lane.elapsed_ms = spent[row.pk].elapsed_ms
         lane.is_under_way = any(bar.end is None for bar in bars)
     axis = axis_of(clock.idle(gaps), clock.now_ms)
     shown = [lane for lane in lanes.values() if lane.bars]
     timeline = clock.timeline(shown, Axis() if to_scale else axis)
+    timeline.spent = spent
     timeline.is_to_scale = to_scale and bool(axis.breaks)
     for lane in timeline.lanes:
         _place(lane, timeline)
@@ -290,6 +307,16 @@ class _Clock:
     def length(self, bar: Bar) -> float:
         return max((self.now_ms if bar.end is None else bar.end) - bar.start, 0.0)
 
+    def spent(self, row: Row, bars: Sequence[Bar]) -> Spent:
+        """Return how long an execution of a step was active, and lasted."""
+        if row.duration_ms is not None and all(bar.kind == WORK for bar in bars):
+            return Spent(row.duration_ms, row.duration_ms)
+        active = sum(self.length(bar) for bar in bars if bar.kind == WORK)
+        if not bars:
+            return Spent(0.0, 0.0)
+        ends = (self.now_ms if bar.end is None else bar.end for bar in bars)
+        return Spent(active, max(ends) - min(bar.start for bar in bars))
+
     def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
         """Return the one bar of a stage that ended and waited for nothing, else None.
 
@@ -297,7 +324,7 @@ class _Clock:
         """
         if row.is_without_thread:
             return [self.bar(QUEUE, row.began, None, row)]
-        if row.duration_ms is None or row.status == StageStatus.WAITING:
+        if row.duration_ms is None or row.is_paused:
             return None
         end = row.began + dt.timedelta(milliseconds=row.duration_ms)
         following = bisect_left(starts, row.began)
@@ -338,13 +365,13 @@ class _Clock:
             at = over
         if at is None or at > self.now:
             return
-        if row.status == StageStatus.WAITING and at != row.began:
+        if row.is_paused and at != row.began:
             return
         if end is None or at < end or at == row.began:
             yield self.bar(WORK, at, end, row)
 
     def _end(self, row: Row, attempt_ended: dt.datetime | None) -> dt.datetime | None:
-        if row.status == StageStatus.WAITING:
+        if row.is_paused:
             return None
         if row.duration_ms is not None:
             return row.began + dt.timedelta(milliseconds=row.duration_ms)

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows import access
-from workflows.models import ENDED, Run, Stage, StageStatus
+from workflows.models import ENDED, Attempt, Outcome, Run, Stage, StageStatus
 from workflows.pages.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.edges import Way
 from workflows.pages.period import Period
@@ -103,11 +103,14 @@ def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
     stages = Stage.objects.filter(run__in=ids).order_by()
     durations: dict[str, list[float]] = defaultdict(list)
     failed: dict[str, int] = defaultdict(int)
-    rows = stages.values_list("node_name", "status", "duration_ms")
-    for node, status, duration in rows[:MOST_STAGES]:
+    attempts = Attempt.objects.filter(run__in=ids, outcome=Outcome.CANCELLED)
+    cancelled = set(attempts.values_list("run_id", "number"))
+    rows = stages.values_list("node_name", "status", "duration_ms", "run_id", "attempt")
+    for node, status, duration, run_id, attempt in rows[:MOST_STAGES]:
         if status == StageStatus.COMPLETED and duration is not None:
             durations[node].append(duration)
-        failed[node] += status == StageStatus.FAILED
+        is_failed = status == StageStatus.FAILED and (run_id, attempt) not in cancelled
+        failed[node] += is_failed
     slow = {node: _slow(times) for node, times in durations.items()}
     longest = max(slow.values(), default=0.0) or 1.0
     names = [*order, *sorted(set(failed) - set(order))]

@@ -13,7 +13,7 @@ from .replay import Replay, Step, plain
 OUR_EVENTS = frozenset({"node.retry", "graph.error", "graph.pause"})
 OUR_FIELDS = {
     "node.start": {"sequence"},
-    "node.complete": {"sequence", "error_message"},
+    "node.complete": {"sequence", "error_message", "cancelled"},
     "edge.evaluate": {
         "sequence",
         "predicate_name",

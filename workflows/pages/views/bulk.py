@@ -51,7 +51,7 @@ def many(request: HtmxRequest) -> HttpResponse:
     runs = _runs(request, ids)
     if error or missing or not request.POST.get("confirmed"):
         said = {"error": error, "label": label, "missing": missing}
-        return _asked(request, deed, bulk_jobs.preview(deed, runs), said)
+        return _asked(request, deed, bulk_jobs.preview(deed, runs, request.user), said)
     reason = reason_of(request)
     job = bulk.start(deed, runs, by=request.user, reason=reason, label=label)
     return redirect("bulk-job", job_id=job.pk)

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_safe
 from workflows import access
 from workflows.history.exporting import pieces
 from workflows.models import Level
-from workflows.pages.access import members_only
+from workflows.pages.access import members_only, rights
 from workflows.pages.concealed import conceal
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.run_log import as_text, line_html, lines
-from workflows.pages.run_steps import add_changes, together
+from workflows.pages.run_page import RunPage
+from workflows.pages.run_steps import add_changes, add_durations, together
 from workflows.pages.run_view import RunView
 from workflows.pages.streams import streamed
 from workflows.pages.views.runs import readable_run, visible_run
@@ -57,6 +58,8 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         decisions.select_related("decided_by"),
         run.retries.filter(sequence__gt=after, sequence__lte=last),
     )
+    page = RunPage(run, rights(request.user, run))
+    add_durations(steps, page.timeline.spent)
     context = {
         "run": run,
         "steps": steps,
