@@ -143,7 +143,7 @@ class Executor:
             " cancelled.",
             run.pk,
         )
-        await _let_go(run, recorder)
+        await _let_go(run, recorder, requested=True)
 
     def note_blocked(self, worker: str, blocked: Blocked) -> None:
         """Let the log of each run say what held it up; call it from any thread."""

@@ -236,12 +236,8 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
         bars = clock.plain(row, starts) if is_plain else None
         if bars is None:
             bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
-        lane.bars += bars
-        lane.visits += 1
         spent[row.pk] = clock.spent(row, bars)
-        lane.took_ms = spent[row.pk].active_ms
-        lane.elapsed_ms = spent[row.pk].elapsed_ms
-        lane.is_under_way = any(bar.end is None for bar in bars)
+        _add_bars(lane, bars, spent[row.pk])
     axis = axis_of(clock.idle(gaps), clock.now_ms)
     shown = [lane for lane in lanes.values() if lane.bars]
     timeline = clock.timeline(shown, Axis() if to_scale else axis)
@@ -250,6 +246,14 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     for lane in timeline.lanes:
         _place(lane, timeline)
     return timeline
+
+
+def _add_bars(lane: Lane, bars: list[Bar], spent: Spent) -> None:
+    """Add one execution of a step to its lane, which shows the durations of the last one."""
+    lane.bars += bars
+    lane.visits += 1
+    lane.took_ms, lane.elapsed_ms = spent.active_ms, spent.elapsed_ms
+    lane.is_under_way = any(bar.end is None for bar in bars)
 
 
 def _place(lane: Lane, timeline: Timeline) -> None:
