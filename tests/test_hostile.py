@@ -362,6 +362,14 @@ def look_at_failures(world: World, look: Look, client: Client) -> None:
 FORM = "application/x-www-form-urlencoded"
 
 
+def look_at_empty_pages(world: World, look: Look, _client: Client) -> None:
+    """Look at what stands where there is nothing, which this world has no page of."""
+    request = RequestFactory().get("/", {"q": world.evil})
+    request.user = world.person
+    for name in ("_no_runs.html", "_no_workflows.html"):
+        look.at(name, render_to_string(name, {"q": world.evil}, request=request))
+
+
 # All of it --------------------------------------------------------------------------
 
 WALKS = (  # deeds last: they change what there is to see
@@ -370,6 +378,7 @@ WALKS = (  # deeds last: they change what there is to see
     look_at_drawings,
     look_at_files,
     look_at_failures,
+    look_at_empty_pages,
     look_at_locked_door,
     look_at_answers,
 )
