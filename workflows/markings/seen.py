@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from workflows.markings import grammar
 from workflows.markings.answers import Detection, SeenMarking
-from workflows.markings.banners import LONGEST, weight_at
-from workflows.markings.finding import Finding, Kind, label_of
+from workflows.markings.banners import weight_at
+from workflows.markings.finding import LONGEST, Finding, Kind, label_of
 from workflows.markings.likeness import resembles
 from workflows.markings.reading import PageReading, merged
 from workflows.runtime.records import Box
