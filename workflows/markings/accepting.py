@@ -103,6 +103,6 @@ def _is_to_ask_after_sign(field: Field, in_block: bool) -> bool:
     if firmness is Firmness.FIRM or value.says_more:
         return True
     if firmness is Firmness.PLAIN:
-        return not value.is_prose
-    is_asked = in_block and not value.is_prose
+        return not value.is_prose or (in_block and value.is_brief)
+    is_asked = in_block and (value.is_brief or not value.is_prose)
     return firmness is Firmness.LOOSE and (is_asked or value.is_capital)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from workflows.markings.grammar import normal
 from workflows.runtime.records import Box, Line, Word
 
 _WIDE = 2.0  # a gap this many times as wide as the letters are high parts two cells
+_APART = 0.5  # likewise, between lines that were given apart
 _MOST_LINES = 16  # of a row that a further one is compared with
 _SAME_ROW = 0.5  # of the lower height, by which the middles of one row may differ
 
@@ -80,7 +81,7 @@ def rows_of(lines: Iterable[Line], aspect: float) -> list[Row]:
         else:
             rows.append([line])
     return [
-        tuple(Cell.of(words, at) for words in _parted(_from_left(row), aspect, usual))
+        tuple(Cell.of(words, at) for words in _cells(row, aspect, usual))
         for at, row in enumerate(rows)
     ]
 
@@ -92,9 +93,20 @@ def _is_same_row(one: Line, other: Line) -> bool:
     return is_apart and abs(here.middle - there.middle) < _SAME_ROW * lower
 
 
-def _from_left(row: Sequence[Line]) -> list[Word]:
-    parts = sorted(row, key=lambda line: line.box.left)
-    return [word for part in parts for word in part.words]
+def _cells(row: Sequence[Line], aspect: float, usual: float) -> Iterator[list[Word]]:
+    """Yield the cells of a row; lines that were given apart are apart if a gap shows."""
+    last: list[Word] = []
+    for line in sorted(row, key=lambda line: line.box.left):
+        first, *others = _parted(line.words, aspect, usual)
+        gap = (first[0].box.left - last[-1].box.right) * aspect if last else 0.0
+        if last and gap > _APART * max(usual, line.box.height):
+            yield last
+            last = []
+        last = [*last, *first]
+        for cell in others:
+            yield last
+            last = cell
+    yield last
 
 
 def usual_height(lines: Iterable[Line]) -> float:

@@ -46,8 +46,8 @@ class Field:
 
     @property
     def sure(self) -> float:
-        """Return how surely its least sure word was read, 0..1."""
-        return min(word.sure for word in self.parts)
+        """Return how surely its words were read on average, 0..1."""
+        return sum(word.sure for word in self.parts) / len(self.parts)
 
     @property
     def separator(self) -> Separator:
@@ -124,7 +124,7 @@ class Reader:
             for lines in self._elsewhere(label, cell, across)
         ]
         blank = self._made(label, cell, named, [])
-        return max([*options, blank], key=_standing)
+        return max([blank, *options], key=_standing)
 
     def _elsewhere(
         self, label: Label, cell: Cell, across: int
@@ -225,11 +225,13 @@ def _stray(cell: Cell) -> Field | None:
     return Field(label, value, cell.words, cell.text())
 
 
-def _standing(field: Field) -> tuple[bool, bool, bool]:
+def _standing(field: Field) -> tuple[bool, bool, bool, bool]:
     """Return how far a value is one of its label, to choose among several."""
     value = field.value
     is_capital = value.is_brief and value.text.isupper()
-    return value.is_understood, value.says_more or is_capital, not value.is_blank
+    is_value = not value.is_blank and not value.is_prose
+    is_line = value.is_blank and bool(value.text)  # "____"
+    return value.is_understood, value.says_more or is_capital, is_value, is_line
 
 
 def _spelled(cell: Cell) -> Cell:

@@ -73,12 +73,15 @@ def agreed(views: Sequence[Sequence[Field]]) -> tuple[Field, ...]:
     counts as not understood: a person is asked.
     """
     places: list[list[Field]] = []
-    for field in (field for fields in views for field in fields):
-        place = next((p for p in places if _is_same(p[0], field)), None)
-        if place is None:
-            places.append([field])
-        else:
-            place.append(field)
+    for fields in views:
+        free = list(places)  # a view shows each place once
+        for field in fields:
+            place = next((p for p in free if _is_same(p[0], field)), None)
+            if place is None:
+                places.append([field])
+            else:
+                place.append(field)
+                free = [other for other in free if other is not place]
     return tuple(_agreed(place) for place in places)
 
 
@@ -152,7 +155,7 @@ def _finding(
         text="; ".join(field.text for field in fields)[:LONGEST],
         level=level,
         caveats=caveats,
-        weight=round(weight * min(field.sure for field in fields), 2),
+        weight=round(weight * sum(field.sure for field in fields) / len(fields), 2),
         box=box,
     )
 

@@ -62,7 +62,9 @@ _PATTERNS: tuple[tuple[str, Subject, Firmness], ...] = (
         (
             f"{_QUALIFIERS}+(?:CLASSIFICATION|MARKING|GRADING)S?(?:LEVEL)?"
             f"|{_QUALIFIERS}*CLASSIFICATION(?:LEVEL|MARKING|GRADE|CATEGORY|STATUS)S?"
-            "|LEVELOFCLASSIFICATION|CLASSIFICATIONOFTHIS(?:DOCUMENT|PAGE)"
+            "|LEVELOFCLASSIFICATION"
+            f"|{_QUALIFIERS}*CLASSIFICATIONOF(?:THIS|THE)?"
+            "(?:DOCUMENT|PAGE|FILE|REPORT|MESSAGE|CONTENTS?|ATTACHMENTS?)"
             "|PROTECTIVEMARKINGS?|SECURITYLEVEL|SENSITIVITYLEVEL|SECRECY(?:LEVEL)?"
         ),
         "level",
@@ -76,7 +78,8 @@ _PATTERNS: tuple[tuple[str, Subject, Firmness], ...] = (
             "|(?:SPECIAL)?HANDLING"
             "(?:INSTRUCTION|RESTRICTION|CONTROL|MARKING|REQUIREMENT|TERM)S?"
             "|SPECIALHANDLING|(?:DISSEMINATION)?CONTROLMARKINGS?|(?:SCI)?CONTROLSYSTEMS?"
-            "|COMPARTMENTS?|CODEWORDS?|WARNINGTERMS?|CAVEATMARKINGS?"
+            "|COMPARTMENTS?|CODEWORDS?|CAVEATMARKINGS?|EYESONLY"
+            "|WARNING(?:TERM|NOTICE)S?|SPECIALACCESS(?:PROGRAM(?:ME)?S?)?|NEEDTOKNOW"
         ),
         "caveats",
         Firmness.FIRM,
@@ -92,6 +95,7 @@ _PATTERNS: tuple[tuple[str, Subject, Firmness], ...] = (
     ("CLASSIFICATIONS?|CLASSIFIED(?:AS)?|CLASSIF|CLASSN", "level", Firmness.PLAIN),
     ("CAVEATS?|DISSEMINATION|DISSEM", "caveats", Firmness.PLAIN),
     ("SENSITIVITY|MARKINGS?", "level", Firmness.LOOSE),
+    ("SAP|ACCM|SCI|SAR|DISTRIBUTIONSTATEMENT", "caveats", Firmness.LOOSE),
     ("HANDLING|TERMS?|RESTRICTIONS?|CONTROLS?", "caveats", Firmness.LOOSE),
     ("LEVEL|CLASS|GRADING|GRADE", "level", Firmness.VAGUE),
     ("DISTRIBUTION|RELEASE|ACCESS|SHARING|CIRCULATION", "caveats", Firmness.VAGUE),
@@ -102,14 +106,17 @@ _ONE = [
 ]
 _JOINT = re.compile(r"(?:AND|[/&,+])(?=[A-Z])")  # "CLASSIFICATION/CAVEATS:"
 _STRONG = re.compile(
+    r"(?:\((?:OVERALL|IFANY|LEVEL|HIGHEST|OPTIONAL|REQUIRED|ASAPPLICABLE|OFTHISDOCUMENT"
+    r"|ANDCAVEATS|CAVEATS)\))?"
     r"[^A-Z0-9]*?(?:[:=|>\u2192\u2026_]|\.{2,}|-{2,})[:=|>\u2192\u2026_.*-]*"
 )
+_VERB = re.compile(r"IS|ARE")  # "The classification is SECRET"
 _WEAK = re.compile(r"[-.;,~*]+")
 _NUMBERING = re.compile(r"\W*(?:\(?[0-9A-Z]{1,2}[.)])?(?:\([A-Z/-]{1,16}\))?\W*")
 _LONGEST_NUMBERING = 24  # signs before a label: "1. (S//NF)"
 _MOST_QUALIFIERS = 3  # words before a label that may belong to it
 _ROOTS = re.compile(
-    "CLASS|CAVEAT|DISSEM|HANDLING|RELEAS|RELTO|TERM|MARKING|SENSITIV|RESTRICTION"
+    "CLASS|CAVEAT|DISSEM|HANDLING|RELEAS|RELTO|TERM|MARKING|SENSITIV|RESTRICTION|SAP|ACCM|SCI|SAR|EYES|WARNING|NEEDTO"
     "|CONTROL|COMPARTMENT|CODEWORD|SECRECY|SECURITY|FOREIGN|LEVEL|GRAD|DISTRIBUTION"
     "|ACCESS|SHARING|CIRCULATION"
 )
@@ -122,7 +129,7 @@ def labels_in(cell: Cell) -> list[Label]:
     found: list[Label] = []
     for at in range(len(cell.signs)):
         free_from = found[-1].end if found else 0
-        if at < free_from or not cell.is_word_start(at):
+        if at < free_from or not _begins_word(cell, at):
             continue
         label = _label_at(cell, at, found)
         if label is not None:
@@ -130,12 +137,25 @@ def labels_in(cell: Cell) -> list[Label]:
     return found
 
 
+def _begins_word(cell: Cell, at: int) -> bool:
+    """Return whether the letters of a word begin here, also in "**Caveats:**"."""
+    if cell.is_word_start(at) or not cell.signs[at - 1].isalnum():
+        return cell.signs[at].isalnum()
+    before, here = cell.written[at - 1 : at + 1]
+    following = "".join(cell.written[at + 1 : at + 2])
+    if here.isupper():  # "NoneCaveats:", "NONECaveats:"
+        return before.islower() or (before.isupper() and following.islower())
+    return here.islower() and "".join(cell.written[max(at - 2, 0) : at]).isupper()
+
+
 def _label_at(cell: Cell, at: int, found: list[Label]) -> Label | None:
     named = _named_at(cell.signs, at)
     if named is None:
         return None
     end, subject, firmness = named
-    strong = _STRONG.match(cell.signs, end)
+    if cell.signs[end - 1] == "S" and _begins_word(cell, end - 1):
+        end -= 1  # "CLASSIFICATION SECRET" has no plural
+    strong = _STRONG.match(cell.signs, end) or _verb_at(cell, end)
     weak = _WEAK.match(cell.signs, end)
     separator = Separator.NONE
     if strong or weak:
@@ -147,13 +167,22 @@ def _label_at(cell: Cell, at: int, found: list[Label]) -> Label | None:
         least = Separator.NONE
     elif found:  # "CLASSIFICATION - SECRET CAVEATS - NOFORN"
         least = max(found[-1].separator, Separator.WEAK)
-    is_rule = strong is not None and not set(strong[0]) & set(":=.")
+    is_rule = strong is not None and set(strong[0]) <= set("|>_-\u2192\u2026*")
     if separator < least or (is_rule and place != "start"):
         return None  # "LIMITED DISTRIBUTION | Date: ..."
     name, value = cell.signs[at:end], between.end() if between else end
     if name == "RELTO" and separator < Separator.STRONG:
         return None  # a caveat by itself
     return Label(name, subject, firmness, place, separator, at, end, value)
+
+
+def _verb_at(cell: Cell, at: int) -> re.Match[str] | None:
+    """Return the verb that follows a label as a word of its own."""
+    found = _VERB.match(cell.signs, at)
+    if found is None or found.end() == len(cell.signs):
+        return None
+    is_word = cell.is_word_start(at) and cell.is_word_start(found.end())
+    return found if is_word else None
 
 
 def _named_at(signs: str, at: int) -> tuple[int, Subject, Firmness] | None:
@@ -249,9 +278,8 @@ def corrected(cell: Cell) -> Cell:
 @functools.lru_cache(maxsize=4096)
 def _spelled(word: str) -> str:
     """Return the word of a label that a word is, but for a few letters, or itself."""
-    if resembles(word):  # "UNCLASSIFIED" is a value
-        return word
-    best, cost = word, _WRONG
+    as_value = max((1 - alike.score for alike in resembles(word)[:1]), default=_WRONG)
+    best, cost = word, min(_WRONG, as_value)  # "UNCLASSIFIED" is a value
     for known in _near(word):
         share = distance(word, known) / len(known)
         if share < cost:

@@ -18,6 +18,8 @@ from dataclasses import replace
 
 from workflows.markings.agreeing import SURE, Seen, overlap, places, resolved
 from workflows.markings.banners import Layout, banners, weight_at
+from workflows.markings.cells import usual_height
+from workflows.markings.fields import NEAR
 from workflows.markings.finding import Finding
 from workflows.markings.labelled import agreed, fields_of, judged, rest
 from workflows.markings.legibility import legibility
@@ -52,6 +54,7 @@ def read_scan(looks: Sequence[Page]) -> PageReading:
     findings, doubts = resolved(places(seen))
     findings += fields.findings
     doubts += fields.doubts
+    doubts += list(_unsure_near(rests[0], [field.box for field in fields.fields]))
     doubts += list(_unread(looks, [finding.box for finding in findings]))
     others = _in_text(rests[0], layout)
     figure, reasons = legibility(plain)
@@ -231,6 +234,16 @@ def _unread(looks: Sequence[Page], found: Sequence[Box]) -> Iterator[str]:
     for edge in ("head", "foot"):
         if any((box.middle < 1 / 2) == (edge == "head") for box in left):
             yield f"There is writing at the {edge} that could not be read."
+
+
+def _unsure_near(page: Page, labels: Sequence[Box]) -> Iterator[str]:
+    """Yield a doubt for a line among labelled ones that may be one of them, misread."""
+    height = usual_height(page.lines)
+    for line in page.lines:
+        middle, room = line.box.middle, NEAR / 2 * height
+        is_near = any(box.top - room <= middle <= box.bottom + room for box in labels)
+        if is_near and _sure(line) < SURE:
+            yield f"Near labels of markings, “{line.text}” could hardly be read."
 
 
 def _sure(line: Line) -> float:

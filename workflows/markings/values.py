@@ -49,7 +49,7 @@ _PROSE_WORDS = 4  # from here on, lower-case words make a sentence
 _SENSITIVE = re.compile(
     r"foreign|national|releas|distribut|disclos|disseminat|copie|copy|authori[sz]|eyes"
     r"|personnel|clear(?:ed|ance)|need.to.know|government|contractor|\bsee\b|\brefer"
-    r"|\bmark(?:ed|ing)|protect|handl|secre|classif|confiden|restrict|sensitiv",
+    r"|\bmark(?:ed|ing)|protect|handl|recipient|addressee|\bonly\b|(?:must|shall|may)\s+not|secre|classif|confiden|restrict|sensitiv",
     re.IGNORECASE,
 )
 _LONGEST = 400  # signs of a value that are considered
@@ -99,7 +99,8 @@ class Value:
         words = [word for word in self.text.split() if word[0].isalpha()]
         lower = sum(word[0].islower() for word in words)
         is_sentence = len(words) >= _PROSE_WORDS and lower * 2 >= len(words)
-        return is_sentence and not self.speaks_of_markings
+        is_running = not self.is_brief or self.text[:1].islower()
+        return is_sentence and is_running and not self.speaks_of_markings
 
     @property
     def speaks_of_markings(self) -> bool:
