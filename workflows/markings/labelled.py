@@ -24,8 +24,9 @@ from workflows.markings.finding import LONGEST, Finding, highest
 from workflows.markings.labels import Firmness
 from workflows.markings.scale import Level, in_order
 from workflows.markings.wording import listed
-from workflows.runtime.records import Box, Line, Page
+from workflows.runtime.records import Box, Line, Page, Word
 
+_MOST_WORDS, _MOST_LINES = 40, 20  # of a text whose places are not known
 _SAME_PLACE = 0.6  # line heights by which views of one line may differ
 _SURE = 0.8  # of words on a scan, below which a value is asked about
 
@@ -52,6 +53,27 @@ def rest(lines: Iterable[Line], fields: Iterable[Field]) -> tuple[Line, ...]:
 def labelled(page: Page, layout: Layout | None) -> Labelled:
     """Return what the labelled lines of a page say; `layout` is the page's own."""
     return judged(page.number, fields_of(page), layout)
+
+
+def labelled_text(text: str) -> Labelled:
+    """Return what labelled lines say whose places are not known, each line as one."""
+    height = 0.01  # of the page; any that lets the lines follow each other
+    lines = [
+        Line(
+            tuple(
+                Word(word, Box(0.1 + at / 100, top, 0.109 + at / 100, top + height))
+                for at, word in enumerate(line.split()[:_MOST_WORDS])
+            )
+        )
+        for top, line in _with_tops(text, height)
+    ]
+    page = Page(1, 1.0, 1.0, tuple(lines))
+    return labelled(page, Layout(0.0, 1.0, height))
+
+
+def _with_tops(text: str, height: float) -> Iterator[tuple[float, str]]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return ((2 * height * at, line) for at, line in enumerate(lines[:_MOST_LINES]))
 
 
 def fields_of(page: Page) -> tuple[Field, ...]:
