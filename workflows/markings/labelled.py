@@ -21,7 +21,7 @@ from workflows.markings.banners import Layout, announced_weight
 from workflows.markings.cells import rows_of, usual_height
 from workflows.markings.fields import Field, Reader
 from workflows.markings.finding import LONGEST, Finding, highest
-from workflows.markings.labels import Firmness
+from workflows.markings.labels import Firmness, may_hold_labels
 from workflows.markings.scale import Level, in_order
 from workflows.markings.wording import listed
 from workflows.runtime.records import Box, Line, Page, Word
@@ -78,6 +78,8 @@ def _with_tops(text: str, height: float) -> Iterator[tuple[float, str]]:
 
 def fields_of(page: Page) -> tuple[Field, ...]:
     """Return the labels of markings on a page, with their values, from the top."""
+    if not page.is_picture and not may_hold_labels(page.text):
+        return ()
     aspect = page.width / page.height if page.height else 1.0
     height = usual_height(page.lines)
     reader = Reader(rows_of(page.lines, aspect), height)

@@ -104,6 +104,7 @@ _ONE = [
     (re.compile(rf"(?:{pattern})(?:\(S\))?"), subject, firmness)
     for pattern, subject, firmness in _PATTERNS
 ]
+_ANY = re.compile("(?=" + "|".join(pattern for pattern, _, _ in _PATTERNS) + ")")
 _JOINT = re.compile(r"(?:AND|[/&,+])(?=[A-Z])")  # "CLASSIFICATION/CAVEATS:"
 _STRONG = re.compile(
     r"(?:\((?:OVERALL|IFANY|LEVEL|HIGHEST|OPTIONAL|REQUIRED|ASAPPLICABLE|OFTHISDOCUMENT"
@@ -122,13 +123,18 @@ _ROOTS = re.compile(
 )
 
 
+def may_hold_labels(text: str) -> bool:
+    """Return quickly whether a text may hold a label, rightly spelled, at all."""
+    return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
+
+
 def labels_in(cell: Cell) -> list[Label]:
     """Return the labels of a cell from the left; none lies within another."""
     if not _ROOTS.search(cell.signs):
         return []
     found: list[Label] = []
-    for at in range(len(cell.signs)):
-        free_from = found[-1].end if found else 0
+    for match in _ANY.finditer(cell.signs):
+        at, free_from = match.start(), found[-1].end if found else 0
         if at < free_from or not _begins_word(cell, at):
             continue
         label = _label_at(cell, at, found)

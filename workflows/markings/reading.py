@@ -62,9 +62,11 @@ class PageReading(BaseModel):
 
 def read(page: Page) -> PageReading:
     """Return what a page says of itself."""
-    layout = Layout.of(segments_of(page))
+    segments = segments_of(page)
+    layout = Layout.of(segments)
     fields = labelled(page, layout)
-    segments = segments_of(replace(page, lines=rest(page.lines, fields.fields)))
+    if fields.fields:
+        segments = segments_of(replace(page, lines=rest(page.lines, fields.fields)))
     found = [
         *fields.findings,
         *banners(page.number, segments, layout),

@@ -14,6 +14,7 @@ from workflows.markings.scale import ORDINARY_WORDS, Level, in_order
 _NONE = re.compile(
     r"(?:NONE|NIL|N/?A|NOTAPPLICABLE|NOCAVEATS?|NORESTRICTIONS?|NONE(?:APPLY|APPLICABLE))"
 )
+_FILLED = re.compile("X{1,3}")  # a form's place for a value
 _COUNTRY_LIST = re.compile(
     r"(?:TO)?(?:(?:[A-Z]{3}|FVEY|ACGU|NATO|EU|UK|US)(?:[,/&;]|AND|$))+"
 )
@@ -116,7 +117,7 @@ def value_of(text: str, subject: Subject) -> Value:
         " ;|,/-_.\u2026*"
     )
     signs = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
-    if not signs or signs in ("X", "XX", "XXX"):
+    if not signs or _FILLED.fullmatch(signs):
         return Value(text, is_blank=True)
     if _NONE.fullmatch(signs):
         return Value(text, is_none=True, is_understood=True)
