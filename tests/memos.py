@@ -459,12 +459,22 @@ def _drawn(memo: Memo, seed: int) -> bytes:
         ink = _stamped(ink, stamp, chance)
     ink = ink.rotate(chance.uniform(-memo.skew, memo.skew), Image.Resampling.BICUBIC)
     page = _MACHINES[memo.machine](ImageChops.invert(ink), chance)
-    page = page.rotate(-memo.turned, expand=True)
+    return _photographed(page.rotate(-memo.turned, expand=True), memo.name)
+
+
+def copied(sheet: Sheet, machine: str, seed: int) -> bytes:
+    """Return a sheet as a machine hands it out, as a PDF without a text layer."""
+    chance = random.Random(f"{seed} {machine}")  # noqa: S311 - noise, not a secret
+    ink = _ink_of(sheet).rotate(chance.uniform(-0.8, 0.8), Image.Resampling.BICUBIC)
+    return _photographed(_MACHINES[machine](ImageChops.invert(ink), chance), machine)
+
+
+def _photographed(page: Ink, title: str) -> bytes:
     target = io.BytesIO()
     page.save(target, format="JPEG", quality=60)
     wide, high = (WIDTH, HEIGHT) if page.height > page.width else (HEIGHT, WIDTH)
     photo = Photo(target.getvalue(), page.width, page.height)
-    return write_pdf([Sheet(photo=photo, width=wide, height=high)], title=memo.name)
+    return write_pdf([Sheet(photo=photo, width=wide, height=high)], title=title)
 
 
 def _copier(page: Ink, chance: random.Random) -> Ink:

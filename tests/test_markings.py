@@ -313,6 +313,11 @@ def test_portion_marks_are_found_with_their_places_and_counted() -> None:
     assert marks["(S//NF)"].right < 0.25
 
 
+@pytest.mark.parametrize("text", ["1. (S//NF)The boat.", "1.(S//NF)A boat."])
+def test_a_portion_mark_counts_where_spaces_around_it_were_lost(text: str) -> None:
+    assert labels(page_of(BODY + text + BODY)) == {"portion": "SECRET//NOFORN"}
+
+
 @pytest.mark.parametrize(
     "text",
     [

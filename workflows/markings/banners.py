@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workflows.markings import grammar
-from workflows.markings.finding import Finding, Kind
+from workflows.markings.finding import LONGEST, Finding, Kind
 from workflows.markings.grammar import Marking
 from workflows.markings.scale import ORDINARY_WORDS, Level
 from workflows.markings.segments import Segment, stacks
@@ -19,7 +19,6 @@ HEAD, FOOT = 0.12, 0.88  # a banner's middle lies above or below
 _DEEPER = 0.13  # how much further in it may lie when nothing stands beyond it
 _CENTRED = 0.06  # how far from the middle of the page a stamp may be
 _TALL = 1.3  # times the usual height of a line
-LONGEST = 200  # characters of a banner, and of a finding that are kept
 _MOST_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
 
 How = Literal["announced", "alone", "piece", "among"]
@@ -191,6 +190,11 @@ def _banner(segment: Segment, layout: Layout) -> Judged | None:
 def weight_at(kind: Kind) -> float:
     """Return what a marking in capitals that stands alone weighs at its place."""
     return _PROMINENT if kind == "stamp" else _AT_THE_EDGE["alone", "capitals"]
+
+
+def announced_weight(kind: Kind, text: str) -> float:
+    """Return what a marking after a label weighs at its place, written as in `text`."""
+    return _ANNOUNCED if kind == "stamp" else _AT_THE_EDGE["announced", _wording(text)]
 
 
 def _at_the_edge(reading: Reading) -> float:

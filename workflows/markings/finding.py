@@ -21,6 +21,8 @@ Kind = Literal[
 ]
 
 UNMARKED = "NOT MARKED"
+NO_CAVEATS = "NO CAVEATS"
+LONGEST = 200  # characters of a banner, and of a finding that are kept
 SURE = 0.6  # a stamp of this weight marks its page as a banner does
 
 
@@ -49,7 +51,12 @@ class Finding(BaseModel):
     @property
     def label(self) -> str:
         """Return the level with its caveats, as in SECRET//NOFORN."""
-        return label_of(self.level, self.caveats)
+        return NO_CAVEATS if self.says_none else label_of(self.level, self.caveats)
+
+    @property
+    def says_none(self) -> bool:
+        """Return whether it says that there are no caveats: "CAVEATS: NONE"."""
+        return self.level is None and not self.caveats
 
 
 def label_of(level: Level | None, caveats: Iterable[str] = ()) -> str:

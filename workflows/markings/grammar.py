@@ -44,6 +44,12 @@ def banner(text: str) -> Marking | None:
     return _with_level(compact, _BANNER_FORMS) or _caveats_alone(compact)
 
 
+def caveats_of(text: str) -> tuple[str, ...] | None:
+    """Return the caveats that a text consists of; None: something else is in it."""
+    marking = _caveats_alone(_compact(text))
+    return None if marking is None else marking.caveats
+
+
 def may_speak_of_markings(text: str) -> bool:
     """Tell quickly whether a text may hold a marking, or speak of one, at all."""
     return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
@@ -107,7 +113,13 @@ _CAVEAT_WORDS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
 _CAVEAT_LETTERS = [
     (re.compile(rf"(?:{c.letters})(?![A-Z])"), c.name) for c in CAVEATS if c.letters
 ]
-
+_NEXT_CAVEAT = re.compile(  # "REL TO USA, NOFORN": where the list of countries ends
+    "(?:[,&]|AND)*(?:"
+    + "|".join(caveat.words for caveat in CAVEATS if caveat.words)
+    + ")|(?:[,&]|AND)+(?:"
+    + "|".join(caveat.letters for caveat in CAVEATS if caveat.letters)
+    + r")(?![A-Z])"
+)
 
 _ROOTS = re.compile(  # every form of a banner holds one of them
     "SECRET|CONFIDEN|CLASSIF|RESTRICT|OFFICIAL|CONTROLLED|CUI|FOUO|SBU|INTERNAL|PUBLIC"
@@ -166,12 +178,17 @@ def _caveat(compact: str, start: int, separator: str) -> tuple[str, int] | None:
 
 
 def _release(compact: str, start: int) -> tuple[str, int] | None:
+    """Return to whom it may be released; a caveat among the names ends them."""
     found = _RELEASE.match(compact, start)
     if found is None:
         return None
-    names = re.split(r"[,&]|AND", found[1] or "")
+    end = found.end()
+    other = _NEXT_CAVEAT.search(compact, found.start(1), end) if found[1] else None
+    if other is not None:
+        end = other.start()
+    names = re.split(r"[,&]|AND", compact[found.start(1) : end] if found[1] else "")
     countries = [code for name in names for code in _COUNTRIES.findall(name)]
-    return f"REL TO {', '.join(countries)}" if countries else "REL", found.end()
+    return f"REL TO {', '.join(countries)}" if countries else "REL", end
 
 
 def _eyes_only(compact: str, start: int) -> tuple[str, int] | None:

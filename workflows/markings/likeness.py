@@ -184,6 +184,18 @@ def _beginnings(signs: str, word: str) -> Iterator[tuple[int, float, int]]:
         yield end, *column[-1]
 
 
+def distance(signs: str, word: str) -> float:
+    """Return how many letters of a word are wrong in some signs; look-alikes count less."""
+    return list(_beginnings(signs, word))[-1][1]
+
+
+def caveats_like(text: str) -> tuple[str, ...]:
+    """Return the caveats that a text without a level resembles: "N0FORM/ORC0N"."""
+    signs = "".join(normal(text).upper().split())[:_LONGEST]
+    tail = _tail(signs, _MOST_CAVEATS) if signs else None
+    return tail.caveats if tail else ()
+
+
 def _missing(letter: str) -> float:
     return _MISSING if letter.isalnum() else _SPECK
 

@@ -27,7 +27,8 @@ QUESTION = """\
 You see one page of a document. Find its security markings: classification banners and
 stamps (such as TOP SECRET, SECRET, CONFIDENTIAL, UNCLASSIFIED) with their caveats (such
 as NOFORN, ORCON, REL TO USA, GBR), typed, stamped or handwritten, also faded, slanted or
-partly missing ones. Do not report words of the running text.
+partly missing ones. Report a marking that follows a label with its label, as in
+"CAVEATS: NOFORN" or "TERMS: NONE". Do not report words of the running text.
 
 Answer with JSON only:
 {"clarity_score": 0..1, how well the page can be read,

@@ -10,8 +10,9 @@ from workflows.markings.finding import Finding
 from workflows.markings.grammar import Marking
 from workflows.markings.segments import Segment
 
-_IN_BRACKETS = re.compile(
-    r"(?<!\S)[(\[]\s*([A-Za-z][A-Za-z0-9 ,/&-]{0,60}?)\s*[)\]](?=[\s.:,]|$)"
+_IN_BRACKETS = re.compile(  # a scan may lose the spaces: "1.(S//NF)The boat"
+    r"(?:(?<!\S)|(?<=\d[.)]))[(\[]\s*([A-Za-z][A-Za-z0-9 ,/&-]{0,60}?)\s*[)\]]"
+    r"(?=[\s.:,]|$|[A-Z](?:[a-z]|\s))"
 )
 _NUMBERING = re.compile(
     r"^\W*(?:(?:\d{1,3}|[a-z]|[ivx]{1,4})[.)]\s*){0,4}\W*$", re.IGNORECASE

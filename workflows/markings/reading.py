@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.markings.answers import Filters
-from workflows.markings.banners import banners
+from workflows.markings.banners import Layout, banners
 from workflows.markings.finding import Finding, Kind, highest
+from workflows.markings.labelled import labelled, rest
 from workflows.markings.legibility import legibility
 from workflows.markings.portions import portions
 from workflows.markings.scale import Level, in_order
@@ -61,13 +63,22 @@ class PageReading(BaseModel):
 def read(page: Page) -> PageReading:
     """Return what a page says of itself."""
     segments = segments_of(page)
-    found = [*banners(page.number, segments), *portions(page.number, segments)]
+    layout = Layout.of(segments)
+    fields = labelled(page, layout)
+    if fields.fields:
+        segments = segments_of(replace(page, lines=rest(page.lines, fields.fields)))
+    found = [
+        *fields.findings,
+        *banners(page.number, segments, layout),
+        *portions(page.number, segments),
+    ]
     figure, reasons = legibility(page)
     return PageReading(
         page=page.number,
         legibility=figure,
         reasons=reasons,
         findings=merged(found),
+        doubts=fields.doubts,
         is_blank=page.is_blank,
     )
 
@@ -79,6 +90,7 @@ def together(text: PageReading, scan: PageReading) -> PageReading:
             "legibility": max(text.legibility, scan.legibility),
             "reasons": text.reasons + scan.reasons,
             "findings": merged([*text.findings, *scan.findings]),
+            "doubts": text.doubts + scan.doubts,
         }
     )
 

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from workflows.markings.agreeing import SURE, Seen, overlap, places, resolved
 from workflows.markings.banners import Layout, banners, weight_at
+from workflows.markings.cells import usual_height
+from workflows.markings.fields import NEAR
 from workflows.markings.finding import Finding
+from workflows.markings.labelled import agreed, fields_of, judged, rest
 from workflows.markings.legibility import legibility
 from workflows.markings.likeness import Likeness, resembles
 from workflows.markings.portions import portions
@@ -40,10 +44,19 @@ def read_scan(looks: Sequence[Page]) -> PageReading:
     """Return what a page says of itself; the first look is the plain one."""
     plain = looks[0]
     layout = Layout.of([segment for look in looks for segment in _segments(look)])
-    seen = [one for look in looks for one in _seen(look, layout)]
+    shown = [fields_of(look) for look in looks]
+    fields = judged(plain.number, agreed(shown), layout)
+    rests = [
+        replace(look, lines=rest(look.lines, of_look))
+        for look, of_look in zip(looks, shown, strict=True)
+    ]
+    seen = [one for look in rests for one in _seen(look, layout)]
     findings, doubts = resolved(places(seen))
+    findings += fields.findings
+    doubts += fields.doubts
+    doubts += list(_unsure_near(rests[0], [field.box for field in fields.fields]))
     doubts += list(_unread(looks, [finding.box for finding in findings]))
-    others = _in_text(plain, layout)
+    others = _in_text(rests[0], layout)
     figure, reasons = legibility(plain)
     figure = round(figure * _sureness(plain), 2)
     found = [
@@ -221,6 +234,16 @@ def _unread(looks: Sequence[Page], found: Sequence[Box]) -> Iterator[str]:
     for edge in ("head", "foot"):
         if any((box.middle < 1 / 2) == (edge == "head") for box in left):
             yield f"There is writing at the {edge} that could not be read."
+
+
+def _unsure_near(page: Page, labels: Sequence[Box]) -> Iterator[str]:
+    """Yield a doubt for a line among labelled ones that may be one of them, misread."""
+    height = usual_height(page.lines)
+    for line in page.lines:
+        middle, room = line.box.middle, NEAR / 2 * height
+        is_near = any(box.top - room <= middle <= box.bottom + room for box in labels)
+        if is_near and _sure(line) < SURE:
+            yield f"Near labels of markings, “{line.text}” could hardly be read."
 
 
 def _sure(line: Line) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from workflows.markings import grammar
 from workflows.markings.answers import Detection, SeenMarking
-from workflows.markings.banners import LONGEST, weight_at
-from workflows.markings.finding import Finding, Kind, label_of
+from workflows.markings.banners import weight_at
+from workflows.markings.finding import LONGEST, Finding, Kind, label_of
+from workflows.markings.labelled import labelled_text
 from workflows.markings.likeness import resembles
 from workflows.markings.reading import PageReading, merged
 from workflows.runtime.records import Box
@@ -23,6 +24,11 @@ def read_detection(page: int, detection: Detection, *, again: bool) -> PageReadi
     """Return what a page says of itself to a model; `again`: it was the second look."""
     found, doubts = [], []
     for marking in detection.markings_found:
+        labels = labelled_text(marking.text)
+        found += [_placed(one, page, marking) for one in labels.findings]
+        doubts += [f"The agent reads: {doubt}" for doubt in labels.doubts]
+        if labels.fields:
+            continue
         finding = _finding(page, marking)
         if finding is None:
             continue
@@ -42,6 +48,20 @@ def read_detection(page: int, detection: Detection, *, again: bool) -> PageReadi
         is_scan=True,
         again=not again and (unclear or bool(doubts)),
         filters=detection.filter_suggestion,
+    )
+
+
+def _placed(finding: Finding, page: int, marking: SeenMarking) -> Finding:
+    """Return what labelled lines say, as a marking where the model saw them."""
+    kind = _kind(marking.location)
+    return finding.model_copy(
+        update={
+            "page": page,
+            "kind": kind,
+            "weight": round(weight_at(kind) * marking.legibility, 2),
+            "box": _PLACES[kind],
+            "is_faint": marking.faded,
+        }
     )
 
 

@@ -129,9 +129,19 @@ def _evidence(readings: Sequence[PageReading]) -> Evidence:
 
 def _carried(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
     """Return the caveats that the whole document inherits from its parts."""
-    named = {caveat for finding in findings for caveat in finding.caveats}
-    is_classified = level.rank >= Level.RESTRICTED.rank
-    return in_order(named - UNCLASSIFIED_ONLY if is_classified else named)
+    if level.rank < Level.RESTRICTED.rank:
+        return in_order(c for finding in findings for c in finding.caveats)
+    return in_order(
+        caveat
+        for finding in findings
+        for caveat in finding.caveats
+        if caveat not in UNCLASSIFIED_ONLY or not _is_unclassified(finding)
+    )
+
+
+def _is_unclassified(finding: Finding) -> bool:
+    """Return whether a part is unclassified, as (U//FOUO) is; SECRET//FOUO is not."""
+    return finding.level is not None and finding.level.rank < Level.RESTRICTED.rank
 
 
 def _is_trusted(finding: Finding) -> bool:
@@ -264,18 +274,41 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
 def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
     """Caveats that only some banners name, or only portion marks, need a look."""
     named = [set(f.caveats) for f in evidence.findings if f.is_banner and f.level]
-    in_banners = set().union(*named)
+    alone = [f.caveats for f in evidence.findings if f.is_banner and not f.level]
+    in_banners = set().union(*named, *alone)
     portions = [f for f in evidence.findings if f.kind == "portion"]
     in_portions = {caveat for finding in portions for caveat in finding.caveats}
     only_there = in_order((in_portions - in_banners) & set(evidence.caveats))
     if only_there and named:
         told = listed(only_there)
         yield Remark(f"{told} stands in portion marks only.", 0.85, contradicts=True)
-    if any(caveats != in_banners for caveats in named):
+    if any(caveats != set().union(*named) for caveats in named):
         yield Remark("Not every banner names the same caveats.", 0.9)
-    if "NOFORN" in in_banners and any(c.startswith("REL") for c in in_banners):
+    yield from _releases_apart(in_banners)
+
+
+def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
+    """Yield what is wrong with caveats that say to whom a document may be released."""
+    releases = in_order(caveat for caveat in caveats if caveat.startswith("REL"))
+    if "NOFORN" in caveats and releases:
         yield Remark(
             "NOFORN and a release to others contradict each other.",
+            0.7,
+            contradicts=True,
+        )
+    lists = [release for release in releases if release.startswith("REL TO ")]
+    if len(lists) > 1:
+        yield Remark(f"{listed(lists)} contradict each other.", 0.7, contradicts=True)
+
+
+def none_stated(evidence: Evidence) -> Iterator[Remark]:
+    """A label that says that there are no caveats contradicts those found elsewhere."""
+    stated = [f for f in evidence.findings if f.says_none]
+    if stated and evidence.caveats:
+        pages = pages_in_words([finding.page for finding in stated])
+        caveats = listed(evidence.caveats)
+        yield Remark(
+            f"“{stated[0].text}” on {pages} contradicts {caveats}.",
             0.7,
             contradicts=True,
         )
@@ -307,6 +340,7 @@ CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
     "every page marked": unmarked_pages,
     "portions within banners": higher_portions,
     "caveats agree": caveats_apart,
+    "no caveats where none are stated": none_stated,
     "still in force": releases,
     "nothing in doubt": doubtful_pages,
 }
