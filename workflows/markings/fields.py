@@ -197,8 +197,7 @@ class Reader:
         if lines and lines[-1].is_whole and _OPEN.search(value.text):
             value = replace(value, is_understood=False)  # the rest of it is missing
         words = dict.fromkeys([*named, *(w for line in lines for w in line.words)])
-        end = label.value if not lines or lines[0].cell is not cell else lines[0].end
-        text = " ".join([cell.text(label.start, end), *_others(cell, lines)])
+        text = f"{cell.text(label.start, label.value)} {value.text}".strip()
         is_apart = bool(lines) and lines[0].cell is not cell
         return Field(label, value, tuple(words), text, is_apart)
 
@@ -244,10 +243,6 @@ def _with_next(labels: Sequence[Label]) -> Iterator[tuple[Label, Label | None]]:
 
 def _whole(cell: Cell) -> _Stretch:
     return _Stretch(cell, 0, len(cell.signs))
-
-
-def _others(cell: Cell, lines: Sequence[_Stretch]) -> list[str]:
-    return [line.text for line in lines if line.cell is not cell]
 
 
 def _adds(stretch: _Stretch, label: Label) -> bool:
