@@ -140,7 +140,7 @@ def test_it_is_for_members(client: Client) -> None:
     answer = client.post(
         "/runs/bulk/", {"do": "delete", "run": run.pk, "confirmed": "1"}
     )
-    assert answer.status_code == 302
+    assert answer.status_code == 401
     assert Run.objects.exists()
 
 

@@ -312,6 +312,22 @@ def look_at_locked_door(world: World, look: Look, _client: Client) -> None:
         look.at_answer("signing in", answer, 429, 200)
 
 
+def look_at_ended_sessions(world: World, look: Look, _client: Client) -> None:
+    """Look at forms that come too late, and at what is filled in again."""
+    page = reverse("run", args=[world.rich.pk])
+    form = {"text": world.evil, world.evil[:50]: world.evil}
+    member, ours = Client(enforce_csrf_checks=True), {"Origin": "http://testserver"}
+    member.force_login(world.person)
+    for address in (f"{page}notes/", f"{page}answer/"):
+        late = member.post(address, form, headers=ours)
+        look.at_answer("a page before the last sign-in", late, 403)
+        look.at_answer("what was typed", member.get(page), 200)
+    named = f"http://testserver/{quote(world.evil[:500])}"
+    for headers in ({"Referer": named}, LIVE | {"HX-Current-URL": named}):
+        late = Client().post(f"{page}notes/", form, headers=headers)
+        look.at_answer("signed out", late, 401)
+
+
 # Files ------------------------------------------------------------------------------
 
 
@@ -380,6 +396,7 @@ WALKS = (  # deeds last: they change what there is to see
     look_at_failures,
     look_at_empty_pages,
     look_at_locked_door,
+    look_at_ended_sessions,
     look_at_answers,
 )
 READ_ONLY = {"a template", "very long"}  # what these could do shows on pages
