@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from pydantic import BaseModel
 
@@ -72,6 +73,7 @@ def events() -> list[Event]:
         *run_in_memory(_a_loop_with_retries(), ITEMS).events,
         *run_in_memory(_all_patterns(), ITEMS).events,
         *run_in_memory(_a_chain_that_breaks(), ITEMS).events,
+        *run_in_memory(_tries_that_wait_for_a_thread(), ITEMS).events,
         *_a_resume_with_kept_items(),
     ]
 
@@ -122,6 +124,29 @@ def _a_chain_that_breaks() -> Workflow[State]:
 
     steps = chain(step, over="items")
     return Workflow("broken", state=State, start=steps, routes={})
+
+
+def _tries_that_wait_for_a_thread() -> Workflow[State]:
+    """Return one whose node and item time out; the next try waits for their threads."""
+    step, item = Fails(0), Fails(1)
+
+    def outlive_the_timeout(fails: Fails, value: int) -> int:
+        with contextlib.suppress(ConnectionError):
+            return fails.on(value)
+        time.sleep(0.2)
+        return value
+
+    @node(timeout=0.05, retry=AGAIN)
+    def late(state: State) -> State:
+        outlive_the_timeout(step, 0)
+        return state
+
+    @node(timeout=0.05, retry=AGAIN)
+    def late_item(value: int) -> int:
+        return outlive_the_timeout(item, value)
+
+    items = parallel(late_item, over="items", into="seen")
+    return Workflow("late", state=State, start=late, routes={late: items})
 
 
 def _a_resume_with_kept_items() -> list[Event]:

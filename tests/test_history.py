@@ -36,7 +36,11 @@ OURS: dict[str, Any] = {
     "decision": Decision,
     "intervention": Intervention,
 }
-NOT_SEALED = {"id", "seal"}  # a number the database gives; the seal itself
+NOT_SEALED = {
+    "id",  # a number the database gives
+    "seal",
+    "waits_for_thread",  # of a step under way only; pages ignore it once the step has ended
+}
 
 
 def deeds(run: Run, by: User) -> None:

@@ -22,7 +22,7 @@ from workflows.engine import (
     key,
     node,
     otherwise,
-    sleep,
+    wait,
     when,
 )
 from workflows.execution import queue
@@ -60,7 +60,8 @@ def naps(times: int, *, limit: int | None = None) -> Workflow[Any]:
     async def end(state: Count) -> Count:
         return state
 
-    nap = sleep(timedelta(milliseconds=30), name="nap")
+    # of the time at which the node runs, so that it is still to come on a slow machine
+    nap = wait(lambda _: timezone.now() + timedelta(milliseconds=30), name="nap")
     enough = key("n").at_least(times)
     return Workflow(
         "naps",

@@ -57,9 +57,7 @@ def _cancel_some(
     Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
     Run.objects.filter(pk__in=idle).cancel(by_id=person, reason=reason)
     Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
-    for run in runs:
-        if run.status == Status.WAITING:
-            chains.cancel_waiting(run.pk, reason)
+    chains.cancel_waiting(runs, reason)
     audit.record_each(
         audit.entry(
             run,

@@ -42,7 +42,7 @@ def let_pages_look(admin: Page) -> None:
     admin.goto("/admin/auth/user/")
     admin.locator("#result_list").get_by_role("link", name="admin").click()
     admin.locator("input[name=_save]").click()
-    expect(admin.locator(".messagelist")).to_contain_text("was changed successfully")
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
 
 
 def waiting_run(page: Page) -> str:

@@ -48,7 +48,7 @@ class Asked:
         if not isinstance(moment, dt.datetime):
             return cls(str(value or ""), current_zone())
         if timezone.is_naive(moment):
-            return cls(_text(moment), current_zone())
+            return cls(_text(moment), current_zone(), moment.isoformat())
         here = local(moment)
         name, offset = str(here.tzinfo), here.isoformat()[-6:]
         return cls(_text(here), name, moment.isoformat(), offset)
@@ -117,7 +117,11 @@ class MomentInput(forms.DateTimeInput):
 
 
 class MomentField(forms.DateTimeField):
-    """A date and time. Cleaned: ISO text in UTC, None where none was given."""
+    """A date and time. Cleaned: ISO text, None where none was given.
+
+    The text is in UTC, but for a moment that was there before and was not changed: that one
+    keeps its offset, or its lack of one.
+    """
 
     widget = MomentInput(attrs={"step": "1"})
 
@@ -126,7 +130,7 @@ class MomentField(forms.DateTimeField):
         return value
 
     def clean(self, value: Any) -> str | None:
-        """Return the moment as ISO text in UTC. Raises ValidationError with a sentence."""
+        """Return the moment as ISO text. Raises ValidationError with a sentence."""
         asked = value if isinstance(value, Asked) else Asked(str(value or "").strip())
         asked = asked if asked.zone else Asked(asked.text, current_zone())
         self.validate(asked.text)
@@ -134,9 +138,10 @@ class MomentField(forms.DateTimeField):
 
     def _read(self, asked: Asked) -> str:
         wall = self._as_typed(asked.text)
-        moment = wall if timezone.is_aware(wall) else _meant(asked, wall)
+        if timezone.is_naive(wall):
+            return _meant(asked, wall).isoformat()
         try:
-            return moment.astimezone(dt.UTC).isoformat()
+            return wall.astimezone(dt.UTC).isoformat()
         except OverflowError as error:
             raise ValidationError(OUT_OF_RANGE) from error
 
@@ -167,6 +172,8 @@ def readings(wall: dt.datetime, zone: dt.tzinfo) -> list[dt.datetime]:
 
 def _meant(asked: Asked, wall: dt.datetime) -> dt.datetime:
     """Return the moment of a local time. Raises ValidationError with a sentence."""
+    if _is_untouched_naive(asked, wall):
+        return dt.datetime.fromisoformat(asked.exact)
     try:
         found = readings(wall, asked.tzinfo)
     except OverflowError:
@@ -181,6 +188,16 @@ def _meant(asked: Asked, wall: dt.datetime) -> dt.datetime:
     if len(found) == 1:
         return found[0]
     raise ValidationError(_why_not(found, wall, asked.tzinfo))
+
+
+def _is_untouched_naive(asked: Asked, wall: dt.datetime) -> bool:
+    """Tell whether the field still shows the moment without a zone that it was filled with."""
+    was = _parsed(asked.exact)
+    return (
+        was is not None
+        and timezone.is_naive(was)
+        and was.replace(microsecond=0, fold=0) == wall
+    )
 
 
 def _as_it_was(
