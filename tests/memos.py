@@ -57,6 +57,7 @@ class Memo:
     bars: int = 0  # blacked-out places
     skew: float = 0.8  # degrees, at most so many either way
     is_hard: bool = field(default=False)  # a person could be unsure as well
+    is_short: bool = False  # a few sentences only: read in less time
 
     def draw(self, seed: int) -> bytes:
         """Return the PDF; the same one for the same seed."""
@@ -334,7 +335,9 @@ def _memo(memo: Memo, chance: random.Random) -> Sheet:
     sheet = Sheet()
     sentences = list(_PLAIN)
     if memo.body == "misleading":
-        sentences = [*_MISLEADING, *_PLAIN[:4]]
+        sentences = [*_MISLEADING, *_PLAIN[: 0 if memo.is_short else 4]]
+    elif memo.is_short:
+        sentences = sentences[:3]
     chance.shuffle(sentences)
     name = chance.choice(_NAMES)
     top = chance.uniform(120, 150)

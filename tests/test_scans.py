@@ -7,7 +7,7 @@ every run of the tests, all of them, and those of seeds nobody looked at, in the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -100,7 +100,7 @@ def judged(memo: Memo, seed: int, pool: Pool) -> Judged:
 @pytest.mark.parametrize("name", READ_ALWAYS)
 def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> None:
     (memo,) = [memo for memo in MEMOS if memo.name == name]
-    found = judged(memo, SEED, reader)
+    found = judged(replace(memo, is_short=True), SEED, reader)
     assert found.is_right
     assert found.is_safe
     assert found.asked == (memo.level is None)
