@@ -19,7 +19,7 @@ def main() -> None:
 
 def _sentence(error: DatabaseError) -> str:
     """Return what to do about a database that is away. Raises any other error."""
-    from workflows.execution import outages  # noqa: PLC0415 - needs set-up settings
+    from workflows.infra import outages  # noqa: PLC0415 - needs set-up settings
 
     if not outages.is_away(error):
         raise error

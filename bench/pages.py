@@ -168,14 +168,7 @@ def narrow(workflow: str) -> User:
 
 def register(name: str) -> None:
     """Install a workflow whose graph is that of the made-up runs."""
-    from workflows.engine import (  # noqa: PLC0415
-        State,
-        Workflow,
-        node,
-        otherwise,
-        predicate,
-        when,
-    )
+    from workflows.engine import State, Workflow, node, otherwise, predicate, when  # noqa: PLC0415
     from workflows.registry import registry  # noqa: PLC0415
 
     def stay(state: State) -> State:
@@ -220,7 +213,7 @@ def samples() -> dict[str, str]:
     if first is None or last is None:
         raise SystemExit("The database is empty: manage.py make_history fills it.")
     middle = first.created_at + (last.created_at - first.created_at) / 2
-    from workflows.models.moments import run_id_at  # noqa: PLC0415
+    from workflows.models.datetimes import run_id_at  # noqa: PLC0415
 
     two = Run.objects.filter(pk__gte=run_id_at(middle)).order_by("pk")[:2]
     return {

@@ -26,8 +26,8 @@ from django.db import connection
 
 from bench.gauges import server_cpu
 from workflows.engine import Node, State, Workflow, node
-from workflows.execution.database import in_database
 from workflows.execution.worker import Worker
+from workflows.infra.database_threads import in_database
 from workflows.models import Checkpoint, Run, Status
 from workflows.registry import Registry
 from workflows.system import System

@@ -13,8 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
 from project.origins import from_our_pages  # noqa: E402 - needs settings
-from workflows.pages.outage import lets_go  # noqa: E402 - needs apps
-from workflows.pages.routing import websocket_urlpatterns  # noqa: E402 - needs apps
+from workflows.pages.live.close_codes import lets_go  # noqa: E402 - needs apps
+from workflows.pages.live.routing import websocket_urlpatterns  # noqa: E402 - needs apps
 
 
 async def no_such_socket(

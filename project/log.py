@@ -6,7 +6,8 @@ import logging
 from datetime import UTC, datetime
 
 from workflows.engine.errors import describe
-from workflows.execution import masking, outages, whereabouts
+from workflows.execution import masking
+from workflows.infra import log_context, outages
 
 LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
 
@@ -47,7 +48,7 @@ class Whereabouts(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record, and note where it comes from."""
-        record.where = whereabouts.here()
+        record.where = log_context.here()
         return True
 
 

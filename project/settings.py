@@ -71,13 +71,13 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "workflows.pages.whence.remember_address",
-    "workflows.pages.zones.in_readers_zone",
+    "workflows.pages.middleware.remember_address",
+    "workflows.pages.render.zones.in_readers_zone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "workflows.pages.ended_sessions.keeps_typed_input",
+    "workflows.pages.sessions.ended.keeps_typed_input",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -220,13 +220,13 @@ AXES_FAILURE_LIMIT = ENV.login_failures
 AXES_COOLOFF_TIME = dt.timedelta(minutes=ENV.login_pause_minutes)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_CLIENT_IP_CALLABLE = "project.addresses.address_of"
+AXES_CLIENT_IP_CALLABLE = "workflows.infra.client_ip.address_of"
 AXES_LOCKOUT_CALLABLE = "workflows.pages.views.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 DEFAULT_RIGHTS: Final = ENV.default_rights
 LOGIN_URL = "login"
-CSRF_FAILURE_VIEW = "workflows.pages.ended_sessions.csrf_failure"
+CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 
@@ -280,7 +280,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 0
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 FILE_UPLOAD_PERMISSIONS = 0o600
-FILE_UPLOAD_HANDLERS = ["workflows.runtime.uploads.ReceivingHandler"]
+FILE_UPLOAD_HANDLERS = ["workflows.documents.uploads.ReceivingHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.max_form_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
-from workflows import health, metrics
+from workflows.ops import health, metrics
 from workflows.pages.views.accounts import SignIn, new_password
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests import servers
-from tests.servers import HOME
+from tests.support import servers
+from tests.support.servers import HOME
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -169,7 +169,7 @@ def chromium() -> str:
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Close the connections that the worker's threads kept, so databases can go."""
     yield
-    from workflows.execution.database import close_connections
+    from workflows.infra.database_threads import close_connections
 
     close_connections()
 
@@ -177,7 +177,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_outage_is_remembered() -> None:
     """Let an outage that a test makes mean nothing to the next."""
-    if outages := sys.modules.get("workflows.execution.outages"):
+    if outages := sys.modules.get("workflows.infra.outages"):
         for outage in (
             outages.database,
             outages.changes,
@@ -197,7 +197,7 @@ def nobody_has_asked_too_often() -> None:
 @pytest.fixture
 def sealed(transactional_db: None) -> Iterator[None]:
     """Look at the end whether the history of each run is what was recorded."""
-    from tests.sealing import found_in_sealed_runs
+    from tests.support.sealed_runs import found_in_sealed_runs
 
     yield
     assert found_in_sealed_runs() == []

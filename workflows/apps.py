@@ -14,16 +14,19 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the workflows: ours, and those of every installed app."""
-        from workflows import bulk, rights_news  # noqa: PLC0415 - needs loaded apps
-        from workflows.execution import chores  # noqa: PLC0415 - likewise
-        from workflows.history import beginning  # noqa: PLC0415 - likewise
-        from workflows.pages import value_matching  # noqa: PLC0415 - likewise
+        from workflows import bulk  # noqa: PLC0415 - needs loaded apps
+        from workflows.access import signals  # noqa: PLC0415 - needs loaded apps
+        from workflows.audit import sealed_since  # noqa: PLC0415 - likewise
+        from workflows.documents.storage import check_storage  # noqa: PLC0415 - likewise
+        from workflows.execution import background  # noqa: PLC0415 - likewise
+        from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
-        from workflows.runtime.storage import check_storage  # noqa: PLC0415 - likewise
+        from workflows.retention import schedule  # noqa: PLC0415 - likewise
 
         registry.discover()
         checks.register(check_storage)
-        rights_news.listen()
-        value_matching.listen()
-        chores.add(bulk.go_on)
-        post_migrate.connect(beginning.remember, sender=self)
+        signals.listen()
+        json_matching.listen()
+        background.add(bulk.go_on)
+        background.add(schedule.take_turn)
+        post_migrate.connect(sealed_since.remember, sender=self)

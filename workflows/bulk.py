@@ -20,10 +20,11 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from workflows import access, audit
+from workflows.access import permissions
+from workflows.audit import trail
 from workflows.engine.errors import RequestError
 from workflows.errors import JobNotFound, NotAllowed, NothingChosen
-from workflows.execution import clock, live, outages
+from workflows.infra import clock, notifications, outages
 from workflows.models import BulkItem, BulkJob, ItemResult
 from workflows.system import system
 
@@ -144,7 +145,7 @@ def start(
             reason=reason,
             person=by,
             person_name=by.get_username(),
-            address=audit.address(),
+            address=trail.address(),
         )
         items = (
             BulkItem(
@@ -176,8 +177,8 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     mine = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     with transaction.atomic():
         if mine.update(stopped_at=now, ended_at=now, lease_expires_at=None):
-            audit.note("stop job", by=by, reason=f"{job}, {job.left} of them left")
-            live.lists_changed_on_commit()
+            trail.note("stop job", by=by, reason=f"{job}, {job.left} of them left")
+            notifications.lists_changed_on_commit()
     return find(job_id, by=by)
 
 
@@ -189,7 +190,7 @@ def may_stop(person: User, job: BulkJob) -> bool:
 def seen_by(person: User) -> QuerySet[BulkJob]:
     """Return the jobs that a person may see: their own, and all to those who audit."""
     jobs = BulkJob.objects.select_related("person")
-    return jobs if access.may_audit(person) else jobs.filter(person=person)
+    return jobs if permissions.may_audit(person) else jobs.filter(person=person)
 
 
 def find(job_id: UUID, *, by: User) -> BulkJob:
@@ -249,17 +250,17 @@ def _some_of(job: BulkJob, holder: str, seconds: float) -> bool:
         if not items:
             _end(job)
             return False
-        with audit.coming_from(job.address):
+        with trail.coming_from(job.address):
             for item in items:
                 _do(job, item)
-        live.lists_changed_on_commit()
+        notifications.lists_changed_on_commit()
     return True
 
 
 def _end(job: BulkJob) -> None:
     done = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     done.update(ended_at=timezone.now(), lease_expires_at=None)
-    live.lists_changed_on_commit()
+    notifications.lists_changed_on_commit()
 
 
 class _Elsewhere(Exception):

@@ -24,9 +24,9 @@ from workflows.engine import Workflow
 from workflows.engine.compare import difference
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
+from workflows.engine.factory import Factory, FromFactory
 from workflows.engine.frozen import freeze
 from workflows.errors import WorkflowNotFound
-from workflows.factories import Factory, FromFactory
 
 if TYPE_CHECKING:
     from types import ModuleType

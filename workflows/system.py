@@ -14,19 +14,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from workflows import (
-    access,
-    answering,
-    audit,
-    budgets,
-    cancelling,
-    document_uses,
-    labelling,
-    noting,
-    removing,
-    resuming,
-    saved_views,
-)
+from workflows.access import permissions
+from workflows.agents import budgets
+from workflows.audit import trail
+from workflows.documents import uses
 from workflows.errors import (
     AlreadyAnswered,
     InvalidStatus,
@@ -34,16 +25,21 @@ from workflows.errors import (
     PayloadRemoved,
     StillHeld,
 )
-from workflows.execution import launching, live, queue, workers
-from workflows.models import (
-    Approval,
-    ApprovalKind,
-    Run,
-    Status,
+from workflows.execution import launching, queue, workers
+from workflows.execution.params import check_params
+from workflows.infra import notifications
+from workflows.models import Approval, ApprovalKind, Run, Status
+from workflows.retention.pin import keep
+from workflows.services import (
+    approvals,
+    cancellation,
+    deletion,
+    labels,
+    notes,
+    resumption,
+    saved_views,
 )
-from workflows.params import check_params
-from workflows.questions import Questions
-from workflows.retention.golden import keep
+from workflows.services.queries import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +76,9 @@ class System(Questions):
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
-            access.require(access.may_launch(by, name), "launch this workflow")
+            permissions.require(
+                permissions.may_launch(by, name), "launch this workflow"
+            )
         run = launching.new_run(
             workflow,
             check_params(workflow, params or {}, by=by),
@@ -90,11 +88,11 @@ class System(Questions):
             priority=priority,
             idempotency_key=idempotency_key,
         )
-        deed = audit.entry(run, "launch", by=by, after=Status.PENDING)
-        document_uses.note(name, run.params)
+        deed = trail.entry(run, "launch", by=by, after=Status.PENDING)
+        uses.note(name, run.params)
         if not queue.enqueue(run, deed):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
-        live.launched_on_commit()
+        notifications.launched_on_commit()
         return run
 
     def cancel(
@@ -106,15 +104,15 @@ class System(Questions):
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        audit.require_reason(reason, by=by)
-        cancelling.cancel(run, by=by, reason=reason)
+        trail.require_reason(reason, by=by)
+        cancellation.cancel(run, by=by, reason=reason)
         return self.find_run(run_id)
 
     def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
         """Return a run that `by` may change. Raises RunNotFound, NotAllowed."""
         run = self.find_run(run_id, by=by)
         if by is not None:
-            access.require(access.may_operate_run(by, run), "change this run")
+            permissions.require(permissions.may_operate_run(by, run), "change this run")
         return run
 
     def resume(
@@ -133,8 +131,8 @@ class System(Questions):
         FingerprintChanged, PayloadRemoved, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        audit.require_reason(reason, by=by)
-        resuming.resume(run, self._registry, by=by, reason=reason, token=token)
+        trail.require_reason(reason, by=by)
+        resumption.resume(run, self._registry, by=by, reason=reason, token=token)
         return self.find_run(run_id)
 
     def run_again(
@@ -147,12 +145,12 @@ class System(Questions):
         """
         with transaction.atomic():
             run = self.find_run(run_id, by=by)
-            audit.require_reason(reason, by=by)
+            trail.require_reason(reason, by=by)
             if run.payload_removed_at is not None:
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
             again = self.execute(name, run.params, by=by, profile=profile)
-            audit.record(run, "run again", by=by, reason=reason, after=run.status)
+            trail.record(run, "run again", by=by, reason=reason, after=run.status)
         return again
 
     def release(
@@ -164,7 +162,7 @@ class System(Questions):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit.require_reason(reason, by=by)
+            trail.require_reason(reason, by=by)
             if run.status != Status.RUNNING:
                 raise InvalidStatus(run, wanted="released: no worker has it")
             if workers.alive().filter(name=run.worker).exists():
@@ -172,8 +170,8 @@ class System(Questions):
             same = Run.objects.filter(pk=run.pk, attempt=run.attempt, worker=run.worker)
             if not same.expire():
                 raise InvalidStatus(self.find_run(run_id), wanted="released")
-            audit.record(run, "release", by=by, reason=reason, after=run.status)
-            live.pending_on_commit()
+            trail.record(run, "release", by=by, reason=reason, after=run.status)
+            notifications.pending_on_commit()
         return self.find_run(run_id)
 
     def delete_run(
@@ -185,9 +183,9 @@ class System(Questions):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit.require_reason(reason, by=by)
-            removing.delete(run, by=by, reason=reason)
-            live.changed_on_commit(UUID(str(run_id)))
+            trail.require_reason(reason, by=by)
+            deletion.delete(run, by=by, reason=reason)
+            notifications.changed_on_commit(UUID(str(run_id)))
 
     def keep(
         self,
@@ -203,7 +201,7 @@ class System(Questions):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit.require_reason(reason, by=by)
+            trail.require_reason(reason, by=by)
             keep(run, golden, by=by, reason=reason)
         return self.find_run(run_id)
 
@@ -219,7 +217,7 @@ class System(Questions):
 
         Raises RunNotFound, NotAllowed, InvalidLabel.
         """
-        return labelling.add(self._operable(run_id, by), name, by=by, reason=reason)
+        return labels.add(self._operable(run_id, by), name, by=by, reason=reason)
 
     def unlabel(
         self,
@@ -230,7 +228,7 @@ class System(Questions):
         reason: str = "",
     ) -> str:
         """Take a label off a run. Raises RunNotFound, NotAllowed, InvalidLabel."""
-        return labelling.remove(self._operable(run_id, by), name, by=by, reason=reason)
+        return labels.remove(self._operable(run_id, by), name, by=by, reason=reason)
 
     def save_view(self, name: str, query: str, *, by: User, shared: bool) -> SavedView:
         """Keep filters of the runs list under a name. Raises InvalidView."""
@@ -250,8 +248,10 @@ class System(Questions):
         Raises RunNotFound, NotAllowed, InvalidParams.
         """
         run = self.find_run(run_id, by=by)
-        access.require(access.may_note_run(by, run), "write notes on this run")
-        return noting.add(run, text, by=by)
+        permissions.require(
+            permissions.may_note_run(by, run), "write notes on this run"
+        )
+        return notes.add(run, text, by=by)
 
     def answer(
         self,
@@ -269,18 +269,20 @@ class System(Questions):
         """
         run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
-        access.require(access.may_approve_run(by, run), "answer questions of this run")
-        if not answering.may_answer(approval, by):
+        permissions.require(
+            permissions.may_approve_run(by, run), "answer questions of this run"
+        )
+        if not approvals.may_answer(approval, by):
             raise NotAllowed(
                 f"Only members of {' or '.join(approval.groups)} may answer this."
             )
-        checked = answering.checked(self._registry, approval, value)
-        audit.require_reason(comment, by=by)
+        checked = approvals.checked(self._registry, approval, value)
+        trail.require_reason(comment, by=by)
         with transaction.atomic():
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.answer(value=checked, by_id=by.pk, comment=comment):
                 raise AlreadyAnswered(
-                    answering.who_was_faster(self.find_approval(run_id))
+                    approvals.who_was_faster(self.find_approval(run_id))
                 )
             if approval.kind != ApprovalKind.BUDGET:
                 self._go_on(approval, "answer", by, comment)
@@ -288,7 +290,7 @@ class System(Questions):
                 reason = f"{budgets.told(checked)}. {comment}"
                 self._go_on(approval, "raise budget", by, reason)
             else:
-                cancelling.cancel(approval.run, by=by, reason=comment)
+                cancellation.cancel(approval.run, by=by, reason=comment)
         return self.find_run(run_id)
 
     def _go_on(
@@ -296,9 +298,9 @@ class System(Questions):
     ) -> None:
         """Queue the run that waited, within the transaction of the answer."""
         Run.objects.filter(pk=approval.run_id).wake()
-        audit.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
-        live.pending_on_commit()
-        live.changed_on_commit(approval.run_id)
+        trail.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
+        notifications.pending_on_commit()
+        notifications.changed_on_commit(approval.run_id)
 
 
 system = System()

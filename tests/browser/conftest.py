@@ -19,7 +19,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.servers import ADMIN_PASSWORD, RunningServer, running_server
+from tests.support.servers import ADMIN_PASSWORD, RunningServer, running_server
 
 # Chromium as CI has it: no sandbox as root, no talk with its maker.
 ARGUMENTS = [

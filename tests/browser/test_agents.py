@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Visit, keep, sign_in, status_is
-from tests.openai_server import Answer, Gate, ModelServer
+from tests.support.openai_server import Answer, Gate, ModelServer
 
 pytestmark = pytest.mark.browser
 

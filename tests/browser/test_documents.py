@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit, keep, launch, sign_in
-from tests.crafted_pdfs import many_pages, one_page, written
+from tests.support.crafted_pdfs import many_pages, one_page, written
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SCANNED = "lighthouse-memo-scan.pdf"  # has no text layer

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Visit, keep, launch, sign_in, status_is
-from workflows.pages.words import ago
+from workflows.pages.render.text import ago
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PHONE, DESK = 390, 1400  # pixels wide

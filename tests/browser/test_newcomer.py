@@ -7,15 +7,8 @@ import time
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import (
-    PATIENCE_MS,
-    Visit,
-    keep,
-    launch,
-    sign_in,
-    status_is,
-)
-from tests.servers import free_port, running_server
+from tests.browser.conftest import PATIENCE_MS, Visit, keep, launch, sign_in, status_is
+from tests.support.servers import free_port, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DOUBTFUL = "pilot-boat-review.pdf"  # its banners disagree

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, status_is
 from tests.browser.test_run_page import answer, launch, signed_in
-from tests.servers import RunningServer, running_server
+from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 WIDTHS = (390, 768, 780, 830, 864, 960, 1024, 1440)

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Visit, sign_in, status_is
 from tests.browser.test_looks import DESK, PHONE, look
-from tests.servers import RunningServer, running_server
+from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 UNTOUCHED = "window.untouched === true"

@@ -23,8 +23,8 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs Django set up
 
 from workflows import bulk  # noqa: E402
+from workflows.audit.verifier import Checker  # noqa: E402
 from workflows.engine.errors import RequestError  # noqa: E402
-from workflows.history.checking import Checker  # noqa: E402
 from workflows.models import (  # noqa: E402
     Attempt,
     Checkpoint,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from project.env import ROOT
-from tests.servers import HOME, SECRET_KEY, migrated_file, own_environment
+from tests.support.servers import HOME, SECRET_KEY, migrated_file, own_environment
 
 PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
 LOOK_SECONDS = 0.05

@@ -13,7 +13,7 @@ import pytest
 from tests.crash.greedy.workflows import ITEMS
 from tests.crash.histories import wait_until_ended
 from tests.crash.processes import Installation, wait_for
-from tests.servers import free_port, running_server
+from tests.support.servers import free_port, running_server
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -17,7 +17,7 @@ import pytest
 from tests.crash.histories import check_history, run_of, wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Refused, Visitor
-from tests.servers import OwnPostgres, OwnRedis, RunningServer, running_server
+from tests.support.servers import OwnPostgres, OwnRedis, RunningServer, running_server
 
 pytestmark = pytest.mark.crash
 

@@ -16,7 +16,7 @@ import pytest
 from tests.crash.histories import check_history, wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Answer, Refused, Visitor
-from tests.servers import free_port, wait_for_port
+from tests.support.servers import free_port, wait_for_port
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 

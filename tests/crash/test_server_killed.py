@@ -9,7 +9,7 @@ import pytest
 from tests.crash.histories import wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Visitor
-from tests.servers import running_server
+from tests.support.servers import running_server
 
 pytestmark = pytest.mark.crash
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlencode, urlsplit
 
-from tests.servers import ADMIN_PASSWORD
+from tests.support.servers import ADMIN_PASSWORD
 
 PATIENCE_SECONDS = 30  # for one answer
 HIDDEN = re.compile(r'<input type="hidden"\s+name="(\w+)"\s+value="([^"]*)"')

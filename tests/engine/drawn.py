@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.engine.traces.ops import World, build
 from workflows.engine import (
     CheckpointConfig,
     Event,
@@ -15,8 +16,6 @@ from workflows.engine import (
     State,
     Superseded,
 )
-
-from .traces.ops import World, build
 
 KEYS = ("x", "y", "z")
 END = "end"

@@ -348,7 +348,9 @@ async def test_no_event_is_built_when_no_one_listens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     built: list[object] = []
-    monkeypatch.setattr("workflows.engine.walk.Event", lambda *args: built.append(args))
+    monkeypatch.setattr(
+        "workflows.engine.runner.Event", lambda *args: built.append(args)
+    )
     graph = Graph("g")
     graph.add_node("a", sets("a"))
     graph.add_node("b", sets("b"))

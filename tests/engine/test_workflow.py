@@ -28,11 +28,7 @@ from workflows.engine import (
     subworkflow,
     when,
 )
-from workflows.engine.testing import (
-    ManualClock,
-    run_in_memory,
-    run_in_memory_async,
-)
+from workflows.engine.testing import ManualClock, run_in_memory, run_in_memory_async
 
 DOCUMENT = uuid4()
 

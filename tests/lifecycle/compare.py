@@ -11,9 +11,9 @@ from tests.lifecycle.graphs import TOKEN_SEEN, operations
 from tests.lifecycle.requests import OUTCOMES, Listed, is_sortable, wanted_page
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Row
-from workflows.execution.database import in_database
-from workflows.listing import SORTABLE
+from workflows.infra.database_threads import in_database
 from workflows.models import ENDED, Status
+from workflows.services.run_order import SORTABLE
 
 Wanted = Mapping[str, Any]
 STREAM_BUFFER = 100  # events of the reference; a late reader loses what is beyond

@@ -15,7 +15,7 @@ from tests.lifecycle.cases import Case, text_of
 from tests.lifecycle.compare import ALL, answers, assert_list, assert_same
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Story
-from workflows.execution.database import in_database
+from workflows.infra.database_threads import in_database
 from workflows.models import Attempt, Run
 
 Handler = Callable[[Case, Script], Awaitable[None]]

@@ -20,7 +20,7 @@ from tests.lifecycle.cases import Case, recorded_script
 from tests.lifecycle.script import Script
 from tests.lifecycle.story import Row, Story
 from tests.lifecycle.truth import walk
-from workflows.execution.database import in_database
+from workflows.infra.database_threads import in_database
 from workflows.models import Checkpoint, Decision, Run, Stage
 
 MODELS = {

@@ -10,7 +10,7 @@ from typing import Any
 from tests.engine.traces import ops
 from tests.lifecycle.cases import Case
 from workflows.engine import Cancellation, DefinitionError, Graph, State, node
-from workflows.factories import Factory
+from workflows.engine.factory import Factory
 
 WORKFLOW = "wf"  # what the reference registers it as
 TOKEN_SEEN = "token_seen"  # the key in which `use_token` tells what it found

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
-from tests.working import working
+from tests.support.workers import working
 from workflows.execution.worker import Worker
 from workflows.registry import Registry
 from workflows.system import System

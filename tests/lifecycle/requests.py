@@ -20,10 +20,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from tests.factories import make_run
+from tests.support.factories import make_run
 from workflows.engine.errors import RequestError
-from workflows.listing import SORTABLE
 from workflows.models import Run
+from workflows.services.run_order import SORTABLE
 from workflows.system import System
 
 PAGE_SIZE = 20  # the reference's, when a query names none

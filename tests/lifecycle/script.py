@@ -19,10 +19,10 @@ from tests.lifecycle.graphs import WORKFLOW, Surroundings, factory_of
 from tests.lifecycle.pace import Pace
 from tests.lifecycle.process import Process, Processes, processes
 from tests.lifecycle.story import Row, Story, read_story, run_row
-from tests.working import ended, until
+from tests.support.workers import ended, until
 from workflows.engine.errors import RequestError
 from workflows.errors import InvalidStatus, RunNotFound, WorkflowNotFound
-from workflows.execution.database import in_database
+from workflows.infra.database_threads import in_database
 from workflows.models import ENDED, Run, Stage, Status
 from workflows.registry import registry
 

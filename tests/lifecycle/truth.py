@@ -34,7 +34,7 @@ from workflows.engine import (
     NoOpObserver,
     ResumeRefused,
 )
-from workflows.execution.database import in_database
+from workflows.infra.database_threads import in_database
 from workflows.models import CANCELLABLE, ENDED, RESUMABLE
 
 # what decides, beside the graph, how a run ends

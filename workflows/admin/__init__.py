@@ -8,24 +8,24 @@ from django.contrib import admin
 
 from workflows.admin import (
     agents,
+    documents,
     history,
-    library,
+    lockouts,
     operations,
+    permissions,
     retention,
-    rights,
     runs,
-    tries,
 )
 
 __all__ = [
     "agents",
+    "documents",
     "history",
-    "library",
+    "lockouts",
     "operations",
+    "permissions",
     "retention",
-    "rights",
     "runs",
-    "tries",
 ]
 
 admin.site.site_header = "Signalbox administration"

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.db.models import JSONField
 from django.utils.safestring import SafeString
 
-from workflows.admin.reading import ReadingAdmin, run_link
-from workflows.admin.told import ToldAdmin
+from workflows.admin.audited import ToldAdmin
+from workflows.admin.read_only import ReadingAdmin, run_link
 from workflows.models import (
     Agent,
     AgentCall,
@@ -20,8 +20,8 @@ from workflows.models import (
     Profile,
     Provider,
 )
-from workflows.pages.agent_forms import AgentForm, ProviderForm
-from workflows.pages.fields import JsonField
+from workflows.pages.forms.agents import AgentForm, ProviderForm
+from workflows.pages.forms.fields import JsonField
 
 if TYPE_CHECKING:
     from django.db.models import Model

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from workflows.admin.reading import ReadingAdmin, as_json, run_link
+from workflows.admin.read_only import ReadingAdmin, as_json, run_link
 from workflows.models import Attempt, Checkpoint, Decision, Stage
 
 MOST_SHOWN = 20_000  # characters of a checkpoint

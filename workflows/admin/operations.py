@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from workflows import access, audit
-from workflows.admin.reading import ReadingAdmin, run_link
+from workflows.access import permissions
+from workflows.admin.read_only import ReadingAdmin, run_link
+from workflows.audit import trail
 from workflows.models import BulkJob, Intervention, Run, Worker
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ActionFilter(admin.SimpleListFilter):
         model_admin: Any,  # noqa: ARG002
     ) -> list[tuple[str, str]]:
         """Return the names."""
-        names = {one for known in audit.ACTIONS.values() for one in known}
+        names = {one for known in trail.ACTIONS.values() for one in known}
         return [(name, name) for name in sorted(names)]
 
     def queryset(
@@ -124,18 +125,18 @@ class InterventionAdmin(ReadingAdmin):
         done to documents, which names them, for those who may read all values.
         """
         rows: QuerySet[Intervention] = super().get_queryset(request)
-        rows = access.those_seen(request.user, rows, read=True)
-        if not access.sight_of(request.user).see.are_all:
+        rows = permissions.those_seen(request.user, rows, read=True)
+        if not permissions.sight_of(request.user).see.are_all:
             rows = rows.exclude(workflow_name="")
-        if not access.sight_of(request.user).read.are_all:
-            rows = rows.exclude(action__in=audit.ON_DOCUMENTS)
+        if not permissions.sight_of(request.user).read.are_all:
+            rows = rows.exclude(action__in=trail.ON_DOCUMENTS)
         return rows.prefetch_related("run")
 
     @admin.display(description="About")
     def about(self, one: Intervention) -> SafeString | str:
         """Lead to the run's page; name a run that was deleted, and what is no run."""
         if one.run_id is None:
-            return audit.subject_of(one)
+            return trail.subject_of(one)
         try:
             run = one.run  # None where the list read the runs beforehand
         except Run.DoesNotExist:

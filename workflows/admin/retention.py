@@ -10,9 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.urls import path
 
-from workflows import access
-from workflows.admin.reading import ReadingAdmin
-from workflows.admin.told import ToldAdmin
+from workflows.access import permissions
+from workflows.admin.audited import ToldAdmin
+from workflows.admin.read_only import ReadingAdmin
 from workflows.models import RemovedRun, Retention
 from workflows.retention.preview import MOST, preview
 from workflows.retention.rules import jobs_due
@@ -33,7 +33,7 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for ty
     def __init__(self, *args: Any, **options: Any) -> None:
         """Offer the workflows that are installed, or have ever run."""
         super().__init__(*args, **options)
-        names = access.names_now()
+        names = permissions.names_now()
         if self.instance.pk:
             names |= {self.instance.workflow_name} - {""}
         field: Any = self.fields["workflow_name"]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from workflows import access, bulk
-from workflows.admin.deeds import ACTIONS, answer
-from workflows.admin.reading import ReadingAdmin, WorkflowFilter, as_json, run_link
+from workflows import bulk
+from workflows.access import permissions
+from workflows.admin.audit_events import ACTIONS, answer
+from workflows.admin.read_only import ReadingAdmin, WorkflowFilter, as_json, run_link
 from workflows.models import Approval, Intervention, Run
-from workflows.pages.run_filters import id_in
-from workflows.pages.words import span
+from workflows.pages.lists.run_filters import id_in
+from workflows.pages.render.text import span
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -86,7 +87,7 @@ class RunAdmin(ReadingAdmin):
     ) -> HttpResponse:
         """Show what people did to the run: nothing of it is Django admin's alone."""
         deeds = Intervention.objects.filter(run=id_in(object_id)).order_by("-id")
-        read = access.sight_of(request.user).read
+        read = permissions.sight_of(request.user).read
         told = [(deed, deed.workflow_name in read) for deed in deeds[:MOST_DEEDS]]
         context = {"deeds": told, **(extra_context or {})}
         return super().history_view(request, object_id, context)
@@ -119,7 +120,7 @@ class RunAdmin(ReadingAdmin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Tell whether this person may cancel and resume runs, of some workflow."""
-        return access.sight_of(request.user).operate.is_any
+        return permissions.sight_of(request.user).operate.is_any
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return what can be done to the chosen runs, to those who may operate some."""

@@ -7,17 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from workflows.engine import (
-    State,
-    Workflow,
-    approval,
-    node,
-    otherwise,
-    parallel,
-    predicate,
-    when,
-)
-from workflows.markings import (
+from workflows.definitions.markings import (
     Alternative,
     Factor,
     Gathered,
@@ -35,7 +25,22 @@ from workflows.markings import (
     weigh,
     worth_a_look,
 )
-from workflows.markings.looking import ENHANCED, STAGES, PageToRead, reading_of
+from workflows.definitions.markings.page_reading import (
+    ENHANCED,
+    STAGES,
+    PageToRead,
+    reading_of,
+)
+from workflows.engine import (
+    State,
+    Workflow,
+    approval,
+    node,
+    otherwise,
+    parallel,
+    predicate,
+    when,
+)
 from workflows.runtime import (
     SCREEN,
     AgentRef,

@@ -7,13 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from workflows.engine import State, Workflow, node, otherwise, parallel, predicate, when
-from workflows.runtime import (
-    AgentRef,
-    DocumentRef,
-    Runtime,
-    StageProfile,
-    Unsupported,
-)
+from workflows.runtime import AgentRef, DocumentRef, Runtime, StageProfile, Unsupported
 
 MOST_CHARACTERS = 12_000  # of a text that is summarized in one go, and of one part
 MOST_TEXT = 2_000_000  # characters; more is not read

@@ -21,9 +21,9 @@ from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, Predicate
 from .resume import How, resume
 from .retries import Retry
+from .runner import Walk
 from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
-from .walk import Walk
 
 S = TypeVar("S", bound=State)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .checkpoints import CheckpointNotFound
-from .choice import choose
 from .context import Answer
 from .errors import DefinitionError, PredicateFailed, ResumeRefused
 from .events import EventType
+from .routing import choose
 from .state import State
 
 if TYPE_CHECKING:
-    from .walk import Walk
+    from .runner import Walk
 
 S = TypeVar("S", bound=State)
 

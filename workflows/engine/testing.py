@@ -12,6 +12,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
 
+from workflows.engine.predicates.wording import explain
+
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
 from .config import CheckpointConfig, GraphConfig
@@ -22,7 +24,6 @@ from .events import Event, EventType
 from .graph import Graph
 from .inputs import check_launch
 from .loop import LastingLoop
-from .predicates.wording import explain
 from .round_trip import plain
 from .state import State
 from .workflow import Workflow

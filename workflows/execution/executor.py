@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import ThreadSensitiveContext
 
-from workflows import secrets
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State, threads
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import (
@@ -38,18 +37,18 @@ from workflows.execution import (
     node_connections,
     pauses,
     queue,
-    whereabouts,
-    words,
+    stream_preview,
 )
-from workflows.execution.database import when_there
-from workflows.execution.ledger import RunLedger
+from workflows.execution.build_runtime import provide
+from workflows.execution.call_recorder import RunLedger
 from workflows.execution.masking import Masker
+from workflows.execution.params import check_params
 from workflows.execution.recorder import Recorder
 from workflows.execution.tries import NO_TRIES, Tries, tries_of
+from workflows.infra import encryption, log_context
+from workflows.infra.database_threads import when_there
 from workflows.models import Level, StageItem, Status
-from workflows.params import check_params
 from workflows.registry import Known, Registry, registry
-from workflows.runtime.provide import provide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +104,7 @@ class Executor:
 
     async def run(self, run: Run, cancellation: Cancellation) -> None:
         """Take one claimed run as far as it goes. Raises nothing but CancelledError."""
-        whereabouts.RUN.set(str(run.pk))
+        log_context.RUN.set(str(run.pk))
         thread = node_connections.RunThread()
         recorder = Recorder(
             run,
@@ -171,7 +170,7 @@ class Executor:
     ) -> None:
         """Read, build, walk, and record how it ended."""
         try:
-            recorder.masker = Masker(secrets.decrypt(run.secrets).values())
+            recorder.masker = Masker(encryption.decrypt(run.secrets).values())
             masking.OF_RUN.set(recorder.masker)
             history = await self._read_history(run)
             recorder.go_on(history.reply, history.waiting_since, history.tries)
@@ -294,7 +293,7 @@ def read_history(run: Run) -> History:
 
     Words of an answer that a lost worker was hearing are forgotten: it will never end.
     """
-    words.forget(run.pk)
+    stream_preview.forget(run.pk)
     items = StageItem.objects.filter(run=run, sequence=run.sequence + 1)
     kept: dict[int, dict[int, Any]] = {}
     for item in items:
@@ -356,4 +355,4 @@ async def _let_go(run: Run, recorder: Recorder, *, requested: bool) -> None:
 
 
 def _token(run: Run) -> str:
-    return secrets.decrypt(run.secrets).get("token", "")
+    return encryption.decrypt(run.secrets).get("token", "")

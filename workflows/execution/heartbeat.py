@@ -19,8 +19,8 @@ from django.conf import settings
 from django.db import connection
 
 from workflows.engine.context import place_of
-from workflows.execution import figures
-from workflows.execution.database import in_this_thread
+from workflows.infra import metrics
+from workflows.infra.database_threads import in_this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ class LoopWatch:
         if answered.wait(BLOCKED_SECONDS) or answered.wait(GRACE_SECONDS):
             return
         blocked = self._what_blocks(since)
-        figures.BLOCKED_LOOPS.inc()
+        metrics.BLOCKED_LOOPS.inc()
         self._on_blocked(blocked)
         while not answered.wait(LOOK_SECONDS) and not self._ended.is_set():
             pass

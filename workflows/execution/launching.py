@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from workflows import document_uses, profiles, secrets
+from workflows.agents import profiles
+from workflows.audit import chain
+from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
-from workflows.execution import trees
-from workflows.history import chains
+from workflows.execution import run_tree
+from workflows.infra import encryption
 from workflows.models import Run
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def new_run(
         params=dict(params),
         graph=workflow.drawn,
         fingerprint=workflow.fingerprint,
-        secrets=secrets.encrypt({"token": token}) if token else None,
+        secrets=encryption.encrypt({"token": token}) if token else None,
         **columns,
     )
     run.profile_name, run.profile_stages = profiles.choose(workflow, profile, run.pk)
@@ -55,10 +57,10 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
     It gets neither the token nor the profile of its parent. Raises WorkflowNotFound,
     NobodyToAsk, and SubworkflowFailed at the limit of depth.
     """
-    if trees.child_at(run, paused.sequence) is not None:
+    if run_tree.child_at(run, paused.sequence) is not None:
         return None
     limit = settings.MAX_SUBWORKFLOW_DEPTH
-    if trees.depth_of(run.pk, limit) >= limit:
+    if run_tree.depth_of(run.pk, limit) >= limit:
         raise SubworkflowFailed(
             f"The workflow “{paused.workflow}” was not started: this run is"
             f" {limit} levels below the run that was launched, and deeper it may not go"
@@ -83,6 +85,6 @@ def insert_child(child: Run) -> None:
         parent=child.parent_id, parent_sequence=child.parent_sequence
     ).exists():
         return
-    chains.begin(child)
+    chain.begin(child)
     child.save(force_insert=True)
-    document_uses.note(child.workflow_name, child.params)
+    uses.note(child.workflow_name, child.params)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.execution import outages
+from workflows.infra import outages
 from workflows.models.transitions import GIVEN_UP
 
 if TYPE_CHECKING:

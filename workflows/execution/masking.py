@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from workflows.audit.records import StepRecord
     from workflows.engine import Paused
-    from workflows.execution.records import StepRecord
 
 MASK: Final = "•••"
 MIN_CHARS: Final = 4  # a shorter secret is no secret: masked, it would garble all texts

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workflows.budgets import BudgetReached
+from workflows.agents.budgets import BudgetReached
 from workflows.engine import Answer
-from workflows.execution import clock, launching, trees
+from workflows.execution import launching, run_tree
+from workflows.infra import clock
 from workflows.models import (
     Approval,
     ApprovalKind,
@@ -100,7 +101,7 @@ def reply_to(run: Run) -> Reply | None:
     approval = Approval.objects.filter(run=run, sequence=step).first()
     if approval is not None:
         return _answered(approval)
-    child = trees.child_at(run, step)
+    child = run_tree.child_at(run, step)
     if child is not None:
         return Reply(_outcome_of(child)) if child.is_ended else None
     if run.wake_at is not None and run.wake_at <= clock.now():
@@ -130,7 +131,7 @@ def _outcome_of(child: Run) -> Answer:
     if child.status == Status.COMPLETED:
         return Answer(value=child.result, at=child.completed_at)
     why = f"run {child.pk} of {child.workflow_name} {child.status}"
-    innermost = trees.innermost_failed(child)
+    innermost = run_tree.innermost_failed(child)
     if innermost != child:
         # not what each level says of the next: that grows with every level
         why += (

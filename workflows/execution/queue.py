@@ -14,8 +14,9 @@ from django.db import connection, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from workflows.execution import clock, figures, live, queue_statements
-from workflows.history import chains
+from workflows.audit import chain
+from workflows.execution.sql import queue
+from workflows.infra import clock, metrics, notifications
 from workflows.models import (
     ENDED,
     Approval,
@@ -44,10 +45,10 @@ def enqueue(run: Run, deed: Intervention) -> bool:
 
     False when its idempotency key has made a run already; nothing is written then.
     """
-    chains.begin(run)
-    chains.seal_first(run, deed)
+    chain.begin(run)
+    chain.seal_first(run, deed)
     with _together():
-        made = queue_statements.insert_run(connection, run, deed)
+        made = queue.insert_run(connection, run, deed)
     run._state.adding = not made  # noqa: SLF001 - as `save` would
     return made
 
@@ -59,7 +60,7 @@ def claim(worker: str, limit: int) -> list[Run]:
     rival may have been faster, then fewer move.
     """
     with _together():
-        runs = queue_statements.take_pending(connection, worker, limit, timezone.now())
+        runs = queue.take_pending(connection, worker, limit, timezone.now())
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
@@ -69,7 +70,7 @@ def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None
     A run that is missing from the answer is no longer this worker's. The reason is
     None unless someone asked for the run to be cancelled.
     """
-    rows = queue_statements.renew_leases(connection, worker, list(held))
+    rows = queue.renew_leases(connection, worker, list(held))
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
 
 
@@ -91,7 +92,7 @@ def sweep(
     now = clock.now()
     changed = [*_recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
     for run_id in changed:
-        live.changed_on_commit(run_id)
+        notifications.changed_on_commit(run_id)
     return changed
 
 
@@ -101,8 +102,8 @@ def wake_due() -> float | None:
     None when none waits for a moment. The time is the database's.
     """
     for run_id in _wake_due(clock.now()):
-        live.changed_on_commit(run_id)
-        live.pending_on_commit()
+        notifications.changed_on_commit(run_id)
+        notifications.pending_on_commit()
     waiting = Run.objects.filter(status=Status.WAITING, wake_at__isnull=False)
     due = waiting.order_by("wake_at").values_list("wake_at", flat=True).first()
     return None if due is None else (due - clock.now()).total_seconds()
@@ -122,7 +123,7 @@ def _recover_lost(
             if not _end_or_requeue(run, same):
                 continue
             _close_attempt(run)
-        figures.RECOVERIES.inc()
+        metrics.RECOVERIES.inc()
         yield run.pk
 
 
@@ -156,7 +157,7 @@ def _close_attempt(run: Run) -> None:
         error_message=f"Worker {run.worker} did not renew its lease in time.",
         error_code="worker_lost",
     )
-    chains.interrupt(run.pk)
+    chain.interrupt(run.pk)
 
 
 def _wake_due(now: dt.datetime) -> Iterable[UUID]:
@@ -194,5 +195,5 @@ def wake_parent(child_id: UUID) -> None:
     )
     parent_id = parent.values_list("pk", flat=True).first()
     if parent_id and Run.objects.filter(pk=parent_id).wake():
-        live.changed_on_commit(parent_id)
-        live.pending_on_commit()
+        notifications.changed_on_commit(parent_id)
+        notifications.pending_on_commit()

@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.utils import timezone
 
-from workflows.engine.errors import CheckpointNotFound, Superseded, describe
-from workflows.engine.events import EventType
-from workflows.execution import launching, pauses, whereabouts
-from workflows.execution.checkpoints import Encoder, dumps
-from workflows.execution.database import when_there
-from workflows.execution.decided import decision_of
-from workflows.execution.masking import Masker
-from workflows.execution.migrated import adopt
-from workflows.execution.records import (
+from workflows.audit.chain import head_of, seal_record
+from workflows.audit.records import (
     CheckpointRow,
     Ending,
     ItemRow,
@@ -34,11 +27,19 @@ from workflows.execution.records import (
     StageRow,
     StepRecord,
 )
-from workflows.execution.sender import Drained, Sender, Standing
-from workflows.execution.texts import clean
+from workflows.engine.errors import CheckpointNotFound, Superseded, describe
+from workflows.engine.events import EventType
+from workflows.execution import launching, pauses
+from workflows.execution.checkpoints import Encoder, dumps
+from workflows.execution.masking import Masker
+from workflows.execution.record_pipeline import Drained, Sender, Standing
+from workflows.execution.routing_records import decision_of
+from workflows.execution.state_migration import adopt
 from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.execution.tries import Tries, retry_of, told
-from workflows.history.chains import head_of, seal_record
+from workflows.infra import log_context
+from workflows.infra.database_threads import when_there
+from workflows.infra.text import clean
 from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
 from workflows.registry import Registry, registry
 
@@ -238,7 +239,7 @@ class Recorder:
         )
         self._waits = ThreadWaits()
         self._write_stage()
-        whereabouts.NODE.set(data["node"])
+        log_context.NODE.set(data["node"])
 
     def _on_thread_wait(self, data: Mapping[str, Any]) -> None:
         self._waits.wait(data.get("item_index", ALL))

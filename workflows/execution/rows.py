@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
 
-    from workflows.execution.records import StepRecord
+    from workflows.audit.records import StepRecord
 
 Row = list[Any]
 

@@ -18,7 +18,7 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from workflows.models import Decision, EdgeTally, Run, RunTally, Tally
-from workflows.models.moments import decisions_between
+from workflows.models.datetimes import decisions_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

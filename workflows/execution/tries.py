@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from workflows.execution.records import RetryRow
-from workflows.execution.texts import clean
+from workflows.audit.records import RetryRow
+from workflows.infra.text import clean
 from workflows.models import Intervention, Retry
 
 if TYPE_CHECKING:

@@ -27,29 +27,20 @@ from channels.consumer import get_handler_name
 from django.conf import settings
 from django.utils import timezone
 
+from workflows.agents.upstream import pooled
 from workflows.engine import Cancellation
 from workflows.engine.errors import describe
-from workflows.execution import (
-    chores,
-    clock,
-    figures,
-    live,
-    outages,
-    queue,
-    tally,
-    workers,
-)
-from workflows.execution.database import close_connections, in_database
+from workflows.execution import background, queue, tally, workers
 from workflows.execution.executor import Executor
 from workflows.execution.heartbeat import Blocked, Heartbeat, LoopWatch
 from workflows.execution.leases import Overdue
 from workflows.execution.node_connections import CleaningThreads
 from workflows.execution.writer import Writer
+from workflows.infra import clock, metrics, notifications, outages
+from workflows.infra.database_threads import close_connections, in_database
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
 from workflows.registry import Registry, registry
-from workflows.retention import turns
-from workflows.runtime.upstream import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -101,7 +92,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until drained."""
-        self._announcer = live.announcer()
+        self._announcer = notifications.announcer()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(CleaningThreads())
         self._writer = Writer(loop, self._announcer.committed)
@@ -230,7 +221,9 @@ class Worker:
     async def _listen(self) -> None:
         """Hear nudges on a channel of our own."""
         nudges = Nudges(self)
-        async with live.listening(live.WORKERS, silence=REJOIN_SECONDS) as ear:
+        async with notifications.listening(
+            notifications.WORKERS, silence=REJOIN_SECONDS
+        ) as ear:
             self.look()  # at what was announced while we did not hear
             while True:
                 if message := await ear.next():
@@ -244,7 +237,7 @@ class Worker:
             free = self.capacity - len(self._held)
             if free > 0 and not self.draining:
                 runs = await in_database(queue.claim, self.name, free)
-                figures.CLAIMS.inc(len(runs))
+                metrics.CLAIMS.inc(len(runs))
                 for run in runs:
                     self._start(run)
                 if len(runs) == free:
@@ -276,7 +269,7 @@ class Worker:
         """Stop a run that another worker has; again while its node ignores that."""
         if not ours.task.cancelling():
             logger.error("Worker %s lost its lease on %s.", self.name, ours.run.pk)
-            figures.LEASE_LOSSES.inc()
+            metrics.LEASE_LOSSES.inc()
         ours.task.cancel()
 
     def _say_blocked(self, blocked: Blocked) -> None:
@@ -309,14 +302,13 @@ class Worker:
             await asyncio.wait_for(self._waits.wait(), until)
 
     async def _count(self) -> None:
-        """Count what ended, and let go of what is due, in turns with the other workers."""
+        """Count the runs that ended, in turns with the other workers."""
         await asyncio.sleep(settings.SWEEP_SECONDS)
         await in_database(tally.count_due)
-        await in_database(turns.take_turn)
 
     async def _help(self) -> None:
         """Do some of what was asked for beside runs: a deed on many of them."""
-        if self.draining or not await in_database(chores.do_some, self.name):
+        if self.draining or not await in_database(background.do_some, self.name):
             await asyncio.sleep(settings.SWEEP_SECONDS)
 
     # -- runs -------------------------------------------------------------------------

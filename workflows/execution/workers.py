@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.execution import clock
+from workflows.infra import clock
 from workflows.models import Worker
 
 if TYPE_CHECKING:

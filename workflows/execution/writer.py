@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
-from workflows.execution import figures, outages, statements
 from workflows.execution.rows import rows_of
+from workflows.execution.sql import records
+from workflows.infra import metrics, outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from workflows.execution.records import StepRecord
+    from workflows.audit.records import StepRecord
 
 logger = logging.getLogger(__name__)
 
@@ -150,16 +151,16 @@ class Writer:
         rows = rows_of(batch)
         companions = any(record.companions for record in batch)
         if connection.vendor == "postgresql" and not companions:
-            versions = statements.write(connection, rows)  # one statement, atomic
+            versions = records.write(connection, rows)  # one statement, atomic
         else:
             with transaction.atomic():
-                versions = statements.write(connection, rows)
+                versions = records.write(connection, rows)
                 for record in batch:
                     if record.run_id in versions:
                         for add in record.companions:
                             add()
-        figures.BATCH_RECORDS.observe(len(batch))
-        figures.COMMIT_SECONDS.observe(time.monotonic() - started)
+        metrics.BATCH_RECORDS.observe(len(batch))
+        metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         return versions
 
     def _tell(

@@ -11,6 +11,7 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.approvals import Approval
+from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.history import (
     Attempt,
     Checkpoint,
@@ -22,7 +23,6 @@ from workflows.models.history import (
 )
 from workflows.models.jobs import BulkItem, BulkJob, ItemResult
 from workflows.models.labels import RunLabel, SavedView
-from workflows.models.library import Document, DocumentUse, PageImage
 from workflows.models.operations import (
     HistoryHead,
     Intervention,
@@ -30,10 +30,10 @@ from workflows.models.operations import (
     RemovedRun,
     Worker,
 )
+from workflows.models.permissions import WorkflowRight
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
-from workflows.models.rights import WorkflowRight
 from workflows.models.runs import Run
 from workflows.models.status import (
     CANCELLABLE,

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from workflows import secrets
+from workflows.infra import encryption
 from workflows.models.runs import Run, new_run_id
 
 NAME = RegexValidator(
@@ -78,14 +78,14 @@ class Provider(models.Model):
 
     def keep_key(self, key: str) -> None:
         """Take another key, "" for none; it is encrypted here and now."""
-        self.key = secrets.encrypt({"key": key}) if key else None
+        self.key = encryption.encrypt({"key": key}) if key else None
 
     def open_key(self) -> str:
         """Return the key for a call, "" if none is stored.
 
         Raises cryptography.fernet.InvalidToken when no secret key opens it.
         """
-        return secrets.decrypt(self.key).get("key", "")
+        return encryption.decrypt(self.key).get("key", "")
 
 
 class Agent(models.Model):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_required
 
-from workflows import access
-from workflows.access import NOTHING, Sight
+from workflows.access import permissions
+from workflows.access.permissions import NOTHING, Sight
 
 if TYPE_CHECKING:
-    from workflows.access import Person
+    from workflows.access.permissions import Person
     from workflows.models import Run
 
 View = Callable[..., Any]
@@ -48,12 +48,12 @@ class Rights:
 
 def rights(person: Person, run: Run) -> Rights:
     """Return what a person may do with a run."""
-    sight, name = access.sight_of(person), run.workflow_name
+    sight, name = permissions.sight_of(person), run.workflow_name
     return Rights(
         read=name in sight.read,
         launch=name in sight.launch,
         operate=name in sight.operate,
-        approve=access.may_approve_run(person, run),
+        approve=permissions.may_approve_run(person, run),
         note=sight.may_note(name),
         trace=bool(getattr(person, "is_staff", False)) and name in sight.read,
         sight=sight,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workflows import access
+from workflows.access import permissions
 from workflows.errors import WorkflowNotFound
-from workflows.pages.words import in_words
+from workflows.pages.render.text import in_words
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def known(name: str) -> Known | None:
 
 def title_for(person: User, name: str) -> str:
     """Return a workflow's title for one who may see it; else its name in words."""
-    return title_of(name) if access.may_see(person, name) else in_words(name)
+    return title_of(name) if permissions.may_see(person, name) else in_words(name)
 
 
 def entries(person: User) -> list[Entry]:

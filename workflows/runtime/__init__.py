@@ -4,7 +4,6 @@ Importing this package imports no Django; the real documents and images are in m
 of their own.
 """
 
-from workflows.runtime.agents import NoAgents
 from workflows.runtime.errors import (
     BadAnswer,
     Duplicate,
@@ -29,6 +28,7 @@ from workflows.runtime.fakes import (
     LogEntry,
     page_of,
 )
+from workflows.runtime.null_agents import NoAgents
 from workflows.runtime.profiles import ChosenProfile, NoProfiles
 from workflows.runtime.protocols import (
     AgentRef,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from workflows.runtime.errors import Invalid
-from workflows.runtime.pdf.errors import PageOutOfRange
+from workflows.runtime.pdf_errors import PageOutOfRange
 
 LONGEST = 2_000  # characters
 _NUMBER = re.compile(r"\+?[0-9]{1,9}")

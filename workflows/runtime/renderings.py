@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from workflows.runtime.pdf.looks import BACKGROUND, DPI, Look
+from workflows.runtime.page_style import BACKGROUND, DPI, Look
 
 SCREEN_DPI = 110  # of a page on a screen
 

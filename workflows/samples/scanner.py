@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageChops, ImageFilter
 
-from workflows.runtime.pdf import render_page
+from workflows.documents.pdf import render_page
 from workflows.samples.writer import Photo, Sheet, write_pdf
 
 _DPI = 110

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from django import template
 
-from workflows import usage
+from workflows.agents import usage
 from workflows.models import LiveText
-from workflows.pages.concealed import is_concealed
+from workflows.pages.redaction import is_concealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from workflows.agents.usage import Usage
     from workflows.models import Run, Stage
-    from workflows.usage import Usage
 
 register = template.Library()
 

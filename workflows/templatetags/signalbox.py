@@ -12,19 +12,15 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows import access
-from workflows.access import sight_of
-from workflows.pages import (
-    catalog,
-    graph_html,
-    icons,
-    json_tree,
-    marks,
-    words,
-    zones,
-)
-from workflows.pages import diagram as drawing
-from workflows.pages.inbox import count_open
+from workflows.access import permissions
+from workflows.access.permissions import sight_of
+from workflows.pages import catalog
+from workflows.pages.graph import diagram as drawing
+from workflows.pages.graph import svg
+from workflows.pages.lists.inbox import count_open
+from workflows.pages.render import icons, json_tree, page_marks, zones
+from workflows.pages.render import text as words
+from workflows.pages.render.times import clock, time_element
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from django.db.models.options import Options
 
     from workflows.models import Run
-    from workflows.pages.period import Period
+    from workflows.pages.lists.period import Period
 
 register = template.Library()
 
@@ -113,7 +109,7 @@ def moment(value: dt.datetime | None) -> SafeString | str:
     """Return a moment: how long ago, and exactly on hover."""
     if value is None:
         return ""
-    return _time(value, "ago", words.ago(value, timezone.now()))
+    return time_element(value, "ago", words.ago(value, timezone.now()))
 
 
 @register.filter
@@ -124,7 +120,7 @@ def exact_moment(value: dt.datetime | None) -> SafeString | str:
     """
     if value is None:
         return ""
-    return _time(value, "exact", zones.exactly(value))
+    return time_element(value, "exact", zones.exactly(value))
 
 
 @register.simple_tag
@@ -133,10 +129,7 @@ def current_zone() -> str:
     return zones.current_zone()
 
 
-@register.filter
-def clock(value: dt.datetime) -> SafeString:
-    """Return the time of day of a moment, the whole of it on hover."""
-    return _time(value, "clock", f"{zones.local(value):%H:%M:%S}")
+register.filter(clock)
 
 
 @register.filter
@@ -156,23 +149,7 @@ def running_since(value: dt.datetime | None) -> SafeString | str:
 def until(value: dt.datetime) -> SafeString:
     """Return the time left until a moment; it counts down where scripts run."""
     left = max((value - timezone.now()).total_seconds(), 0)
-    return _time(value, "until", f"in {words.span(left)}")
-
-
-def _time(value: dt.datetime, kind: str, text: str) -> SafeString:
-    """Return a moment as an element that the script keeps up to date by its kind.
-
-    The script leaves an exact moment as it is if it was written in the reader's zone.
-    """
-    here = zones.local(value)
-    return format_html(
-        '<time datetime="{}" title="{}" data-{}="{}">{}</time>',
-        here.isoformat(timespec="milliseconds"),
-        f"{here.day} {here:%b} {here.year:04}, {here:%H:%M:%S} {zones.zone_of(here)}",
-        kind,
-        zones.current_zone() if kind in {"exact", "day"} else "",
-        text,
-    )
+    return time_element(value, "until", f"in {words.span(left)}")
 
 
 @register.filter
@@ -184,7 +161,7 @@ def json(value: object, links: json_tree.Links | None = None) -> SafeString:
 @register.filter
 def pages_linked(text: str, run: Run) -> SafeString:
     """Return a text whose pages lead to the run's document."""
-    return marks.with_pages_linked(text, run)
+    return page_marks.with_pages_linked(text, run)
 
 
 @register.simple_tag
@@ -196,7 +173,7 @@ def draw(graph: Mapping[str, object]) -> drawing.Diagram:
 @register.simple_tag
 def graph_items(diagram: drawing.Diagram, still: bool = False) -> SafeString:
     """Return the steps and links of a drawn graph as SVG."""
-    items = graph_html.items_of(diagram, still=bool(still))
+    items = svg.items_of(diagram, still=bool(still))
     return mark_safe("".join(html for _, html in items))  # noqa: S308 - drawn by us
 
 
@@ -217,7 +194,7 @@ def open_approvals(user: User) -> int:
 @register.filter
 def may_see_workers(user: User) -> bool:
     """Tell whether the page of workers is there for this person."""
-    return access.may_see_workers(user)
+    return permissions.may_see_workers(user)
 
 
 @register.filter
@@ -232,20 +209,20 @@ def payload_gone(run: Run) -> SafeString | str:
     if run.payload_removed_at is None:
         return ""
     here = zones.local(run.payload_removed_at)
-    day = _time(here, "day", f"{here.day} {here:%B} {here.year:04}")
+    day = time_element(here, "day", f"{here.day} {here:%B} {here.year:04}")
     return format_html("Removed on {} by retention.", day)
 
 
 @register.simple_tag
 def workflows_installed() -> bool:
     """Return whether there is any workflow."""
-    return access.are_workflows_installed()
+    return permissions.are_workflows_installed()
 
 
 @register.filter
 def is_told_of_open_permissions(user: User) -> bool:
     """Tell whether this person gives roles that restrict nobody."""
-    return access.are_open() and access.may_give_roles(user)
+    return permissions.are_open() and permissions.may_give_roles(user)
 
 
 @register.filter
@@ -260,7 +237,7 @@ def gives_permissions(opts: Options[Any] | str) -> bool:
 @register.filter
 def may_audit(user: User) -> bool:
     """Tell whether the page of what people did is there for this person."""
-    return access.may_audit(user)
+    return permissions.may_audit(user)
 
 
 @register.filter

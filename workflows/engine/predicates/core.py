@@ -29,7 +29,7 @@ from workflows.engine.errors import (
 from workflows.engine.frozen import FrozenDict, Json
 from workflows.engine.state import State
 
-from .words import shown
+from .format import shown
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from workflows.engine.frozen import Json, equal, freeze
 from workflows.engine.state import State
 
 from .core import Answer, Evaluation, Predicate
-from .words import compared, shown
+from .format import compared, shown
 
 
 class KeyPredicate(Predicate[State]):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from workflows.audit.exporter import pieces, public_key
 from workflows.errors import RunNotFound
-from workflows.history.exporting import pieces, public_key
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ class Command(BaseCommand):
             raise CommandError(f"It cannot be written: {error}") from error
         self.stdout.write(
             f"{file} holds run {run.pk}. Verify it anywhere with\n"
-            f"python -m workflows.history.verify {file} --key {public_key()}"
+            f"python -m workflows.audit.verify {file} --key {public_key()}"
         )

@@ -15,11 +15,11 @@ from django.core.management import BaseCommand, CommandError, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from workflows.documents.service import store_document
+from workflows.infra.encryption import renewed
 from workflows.models import Provider
 from workflows.runtime.errors import StorageFailed
-from workflows.runtime.library import store_document
 from workflows.samples import samples
-from workflows.secrets import renewed
 
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 from django.template.defaultfilters import filesizeformat
 
-from workflows.retention.letting_go import let_go
 from workflows.retention.preview import preview
+from workflows.retention.purge import let_go
 from workflows.retention.rules import jobs_due
 
 if TYPE_CHECKING:

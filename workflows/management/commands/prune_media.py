@@ -10,10 +10,10 @@ from django.core.files.storage import default_storage
 from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
+from workflows.documents.storage import storage_asked
 from workflows.models import Document, PageImage
-from workflows.pages.words import size
+from workflows.pages.render.text import size
 from workflows.runtime.errors import StorageFailed
-from workflows.runtime.storage import storage_asked
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -12,13 +12,13 @@ from django.core.files import File
 from django.core.management.base import BaseCommand
 from django.core.serializers.json import DjangoJSONEncoder
 
+from workflows.documents.service import store_document
 from workflows.engine.errors import RequestError
 from workflows.execution import workers
-from workflows.execution.database import in_database
 from workflows.execution.worker import Worker
+from workflows.infra.database_threads import in_database
 from workflows.models import Document, Run, Status
 from workflows.runtime.errors import ProviderError
-from workflows.runtime.library import store_document
 from workflows.system import system
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from project.ending import end_within
 from project.garbage import spare_what_is_loaded
 from project.server import Server, Works
+from project.shutdown import end_within
 
 
 class Command(BaseCommand):
@@ -43,9 +43,7 @@ class Command(BaseCommand):
             call_command("prepare", stdout=self.stdout)
         self._refuse_unprepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
-        from workflows.pages.views.failures import (  # noqa: PLC0415 - likewise
-            too_large,
-        )
+        from workflows.pages.views.failures import too_large  # noqa: PLC0415 - likewise
 
         server = Server(
             application,

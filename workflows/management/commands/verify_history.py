@@ -8,14 +8,14 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workflows.history.checking import Checker
+from workflows.audit.verifier import Checker
 from workflows.models import RemovedRun, Run
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterable
 
-    from workflows.history.walking import Finding
+    from workflows.audit.chain_walker import Finding
 
 NOT_AS_RECORDED = 1  # exit code
 

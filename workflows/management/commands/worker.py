@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
-from project.ending import end_within
 from project.garbage import spare_what_is_loaded
+from project.shutdown import end_within
 from workflows.engine.loop import LastingLoop
 from workflows.execution.worker import Worker
 

@@ -17,15 +17,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 
-from project.addresses import address_of
-from workflows import access, audit
+from workflows.access import permissions
+from workflows.audit import trail
 from workflows.errors import TooMany
+from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.kept_input import path_of, store, unsigned
 from workflows.pages.methods import page_of
 from workflows.pages.rates import count, limited
 from workflows.pages.requests import status_of_form
+from workflows.pages.sessions.kept_input import path_of, store, unsigned
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -92,7 +93,7 @@ class NewPassword(PasswordChangeView):
         person = form.user
         with transaction.atomic():
             answer = super().form_valid(form)
-            audit.note("change password", by=person, reason=str(person))
+            trail.note("change password", by=person, reason=str(person))
         messages.success(
             self.request,
             "Your password was changed. Other sign-ins of yours have ended.",
@@ -104,7 +105,7 @@ class NewPassword(PasswordChangeView):
         more["status"] = status_of_form(self.request)
         person = self.request.user
         context["roles"] = list(person.groups.order_by("name"))
-        context["are_open"] = access.are_open()
+        context["are_open"] = permissions.are_open()
         return super().render_to_response(context, **more)
 
 

@@ -13,16 +13,17 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import access, audit
+from workflows.access import permissions
+from workflows.audit import trail
 from workflows.errors import StillNeeded
 from workflows.models import Agent, Price, Provider
 from workflows.pages.access import members_only
-from workflows.pages.agent_forms import AgentForm, ProviderForm, TryForm
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms.agent_trial import Trial
+from workflows.pages.forms.agents import AgentForm, ProviderForm, TryForm
 from workflows.pages.methods import posts_only
 from workflows.pages.rates import limited
 from workflows.pages.requests import INVALID, status_of_form
-from workflows.pages.trying import Trial
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -39,7 +40,7 @@ def list_agents(request: HtmxRequest) -> HttpResponse:
     context = {
         "agents": Agent.objects.select_related("provider"),
         "providers": Provider.objects.annotate(agent_count=Count("agents")),
-        "may_manage": access.may_manage_agents(request.user),
+        "may_manage": permissions.may_manage_agents(request.user),
     }
     return render(request, "agents/list.html", context)
 
@@ -49,7 +50,7 @@ def list_agents(request: HtmxRequest) -> HttpResponse:
 @answers_request_errors
 def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpResponse:
     """Show a provider or a new one; keep what is sent."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = get_object_or_404(Provider, pk=provider_id) if provider_id else None
     form = ProviderForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
@@ -66,7 +67,7 @@ def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpRespon
 @answers_request_errors
 def agent(request: HtmxRequest, agent_id: int | None = None) -> HttpResponse:
     """Show an agent or a new one; keep what is sent."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = get_object_or_404(Agent, pk=agent_id) if agent_id else None
     form = AgentForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
@@ -96,7 +97,7 @@ def agent_context(
 @limited("launch")
 def try_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
     """Ask an agent and show the whole answer: the way without scripts."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = get_object_or_404(Agent, pk=agent_id)
     trying = TryForm(request.POST)
     context = agent_context(found, AgentForm(instance=found), trying)
@@ -124,9 +125,9 @@ def delete_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
 
 
 def _deleted(request: HtmxRequest, found: Agent | Provider, kind: str) -> HttpResponse:
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     try:
-        with audit.changing(f"delete {kind}", found, by=request.user):
+        with trail.changing(f"delete {kind}", found, by=request.user):
             found.delete()
     except ProtectedError as error:
         names = ", ".join(sorted(str(row) for row in error.protected_objects))
@@ -141,7 +142,7 @@ def _save(
     request: HtmxRequest, form: AgentForm | ProviderForm, kind: str
 ) -> Agent | Provider:
     """Save what a form holds, with who did it, and say so."""
-    with audit.changing(f"save {kind}", form.instance, by=request.user):
+    with trail.changing(f"save {kind}", form.instance, by=request.user):
         saved = form.save()
     messages.success(request, f"“{saved}” was saved.")
     return saved

@@ -14,17 +14,17 @@ from workflows.models import Approval, ApprovalStatus, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import LISTS
+from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import INVALID, reason_of
-from workflows.pages.run_page import RunPage, answer_form
+from workflows.pages.run.page import RunPage, answer_form
 from workflows.pages.views.runs import after, run_response, visible_run
 from workflows.system import system
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
-    from workflows.pages.forms import SchemaForm
+    from workflows.pages.forms.schema_form import SchemaForm
     from workflows.pages.requests import HtmxRequest
 
 

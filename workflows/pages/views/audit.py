@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access, audit
+from workflows.access import permissions
+from workflows.audit import trail
 from workflows.engine.delta import diff
 from workflows.execution.changes import Changes, told
 from workflows.models import Intervention, Run
-from workflows.pages import period
 from workflows.pages.access import members_only
-from workflows.pages.audit_filters import AuditFilters, may_read
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.lists import period
+from workflows.pages.lists.audit_filters import AuditFilters, may_read
 from workflows.pages.views.history import number
 from workflows.system import system
 
@@ -43,7 +44,7 @@ class Told:
     def subject(self) -> str:
         """What it is about where that is no run, as far as it may be read."""
         is_of_run = self.deed.run_id is not None
-        return "" if is_of_run or not self.may_read else audit.subject_of(self.deed)
+        return "" if is_of_run or not self.may_read else trail.subject_of(self.deed)
 
     @property
     def changes(self) -> Changes:
@@ -65,7 +66,7 @@ class Told:
 @answers_request_errors
 def list_deeds(request: HtmxRequest) -> HttpResponse:
     """Show what people did that matches, newest first."""
-    access.require(access.may_audit(request.user), "see what everybody did")
+    permissions.require(permissions.may_audit(request.user), "see what everybody did")
     filters = AuditFilters.read(request.GET.dict())
     before = number(request, "before") or None
     found = filters.page(request.user, before)
@@ -80,8 +81,8 @@ def list_deeds(request: HtmxRequest) -> HttpResponse:
         ],
         "before": before,
         "query": filters.encoded,
-        "actions": audit.ACTIONS,
-        "is_declared": audit.is_declared(filters.action),
+        "actions": trail.ACTIONS,
+        "is_declared": trail.is_declared(filters.action),
         "workflows": [(one.name, title_of(one.name)) for one in workflows],
         "spans": period.CHOICES,
     }

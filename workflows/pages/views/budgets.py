@@ -11,12 +11,13 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import access, audit
+from workflows.access import permissions
+from workflows.audit import trail
 from workflows.models import Budget, Price
 from workflows.pages.access import members_only
-from workflows.pages.budget_forms import BudgetForm, PriceForm
-from workflows.pages.budget_page import entries_for, models_without_price
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms.budgets import BudgetForm, PriceForm
+from workflows.pages.lists.budgets import entries_for, models_without_price
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import status_of_form
 
@@ -36,7 +37,7 @@ def list_budgets(request: HtmxRequest) -> HttpResponse:
         "entries": entries_for(request.user),
         "prices": Price.objects.all(),
         "unpriced": models_without_price(),
-        "may_manage": access.may_manage_agents(request.user),
+        "may_manage": permissions.may_manage_agents(request.user),
     }
     return render(request, "agents/budgets.html", context)
 
@@ -46,7 +47,7 @@ def list_budgets(request: HtmxRequest) -> HttpResponse:
 @answers_request_errors
 def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
     """Show a budget or a new one; keep what is sent."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = get_object_or_404(Budget, pk=budget_id) if budget_id else None
     form = BudgetForm(request.POST or None, instance=found, by=request.user)
     if request.method == "POST" and form.is_valid():
@@ -63,7 +64,7 @@ def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
 @answers_request_errors
 def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
     """Show a price or a new one, perhaps of a model that is named; keep what is sent."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = get_object_or_404(Price, pk=price_id) if price_id else None
     initial = {"model": request.GET.get("model", "")}
     form = PriceForm(request.POST or None, instance=found, initial=initial)
@@ -90,8 +91,8 @@ def delete_price(request: HtmxRequest, price_id: int) -> HttpResponse:
 
 
 def _deleted(request: HtmxRequest, found: Budget | Price, kind: str) -> HttpResponse:
-    access.require(access.may_manage_agents(request.user), MANAGE)
-    with audit.changing(f"delete {kind}", found, by=request.user):
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
+    with trail.changing(f"delete {kind}", found, by=request.user):
         found.delete()
     messages.success(request, f"The {kind} “{found}” was deleted.")
     return redirect("budgets")
@@ -100,7 +101,7 @@ def _deleted(request: HtmxRequest, found: Budget | Price, kind: str) -> HttpResp
 def _save(
     request: HtmxRequest, form: BudgetForm | PriceForm, kind: str
 ) -> HttpResponse:
-    with audit.changing(f"save {kind}", form.instance, by=request.user):
+    with trail.changing(f"save {kind}", form.instance, by=request.user):
         saved = form.save()
     messages.success(request, f"The {kind} “{saved}” was saved.")
     return redirect("budgets")

@@ -13,18 +13,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from workflows import access, bulk
+from workflows import bulk
+from workflows.access import permissions
 from workflows.errors import InvalidLabel, NothingChosen, ReasonMissing
-from workflows.labelling import clean
-from workflows.pages import bulk_jobs
 from workflows.pages.access import members_only
-from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.export import KINDS, Export
+from workflows.pages.lists import bulk_jobs
+from workflows.pages.lists.columns import Columns
+from workflows.pages.lists.export import KINDS, Export
+from workflows.pages.lists.run_filters import RunFilters, id_in, read_query
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import INVALID, reason_of
-from workflows.pages.run_filters import RunFilters, id_in, read_query
 from workflows.pages.views.run_list import as_sent
+from workflows.services.labels import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +167,7 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     query = as_sent(request)
     filters, columns = RunFilters.read(query), Columns.read(query)
     runs = filters.by_index(request.user)
-    read = access.sight_of(request.user).read
+    read = permissions.sight_of(request.user).read
     file = Export(runs, filters.by_value(), columns, kind, read)
     response = StreamingHttpResponse(file.parts(), content_type=KINDS[kind])
     name = f"runs-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows.access import permissions
 from workflows.pages.access import members_only
-from workflows.pages.compare import LEGEND, Comparison
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import as_read, seen
+from workflows.pages.lists.live_lists import as_read, seen
+from workflows.pages.run.compare import LEGEND, Comparison
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def compare(request: HtmxRequest) -> HttpResponse:
         context = {
             "one": one,
             "others": _others(request, one) if one else [],
-            "may_launch": one and access.may_launch(request.user, one.workflow_name),
+            "may_launch": one
+            and permissions.may_launch(request.user, one.workflow_name),
         }
         return render(request, "runs/compare_with.html", context)
     shown = {"both": Comparison(first, second), "legend": LEGEND}

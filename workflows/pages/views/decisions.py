@@ -9,14 +9,14 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows.access import permissions
 from workflows.models import Decision
-from workflows.pages import edges, period
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_for, title_of
-from workflows.pages.lists import LISTS
-from workflows.pages.shares import shares_of
-from workflows.pages.zones import zone_in
+from workflows.pages.lists import edges, period
+from workflows.pages.lists.edge_shares import shares_of
+from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.render.zones import zone_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -69,5 +69,5 @@ def ways_to_choose(ways: list[edges.Way]) -> list[edges.Way]:
 def deciders(person: User) -> list[User]:
     """Return the people who have decided something that a person may see, by name."""
     theirs = Decision.objects.filter(decided_by=OuterRef("pk")).order_by()
-    theirs = access.those_seen(person, theirs)
+    theirs = permissions.those_seen(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

@@ -18,20 +18,9 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import access
-from workflows.errors import RunNotFound
-from workflows.models import Document, Run
-from workflows.pages.access import members_only
-from workflows.pages.downloads import download
-from workflows.pages.errors import answers_request_errors
-from workflows.pages.fields import UploadInput
-from workflows.pages.methods import posts_only
-from workflows.pages.rates import limited
-from workflows.pages.requests import reason_of
-from workflows.pages.viewing import SHARPNESS, PageView
-from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
-from workflows.runtime.images import page_image as drawn_page
-from workflows.runtime.library import (
+from workflows.access import permissions
+from workflows.documents.images import page_image as drawn_page
+from workflows.documents.service import (
     NEEDING,
     FilesLeft,
     StillNeeded,
@@ -40,6 +29,17 @@ from workflows.runtime.library import (
     runs_with,
     store_document,
 )
+from workflows.errors import RunNotFound
+from workflows.models import Document, Run
+from workflows.pages.access import members_only
+from workflows.pages.documents.downloads import download
+from workflows.pages.documents.viewer import SHARPNESS, PageView
+from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms.fields import UploadInput
+from workflows.pages.methods import posts_only
+from workflows.pages.rates import limited
+from workflows.pages.requests import reason_of
+from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
 from workflows.runtime.renderings import SCREEN
 from workflows.system import system
 
@@ -112,7 +112,7 @@ def list_documents(request: HtmxRequest) -> HttpResponse:
     """Show the library, and take uploads; whoever accepts JSON gets that for an answer."""
     form, status = UploadForm(), 200
     if request.method == "POST":
-        access.require(access.may_upload(request.user), "add documents")
+        permissions.require(permissions.may_upload(request.user), "add documents")
         uploaded = stored(request)
         if JSON in request.headers.get("Accept", ""):
             return JsonResponse(uploaded.told(), status=uploaded.status)
@@ -121,7 +121,7 @@ def list_documents(request: HtmxRequest) -> HttpResponse:
             return after_upload(uploaded.documents)
         form, status = refused(request, uploaded)
     context = {"form": form, **library(request.GET, request.user)}
-    context["may_upload"] = access.may_upload(request.user)
+    context["may_upload"] = permissions.may_upload(request.user)
     return render(request, "documents/list.html", context, status=status)
 
 
@@ -172,7 +172,7 @@ def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
 def library(query: Mapping[str, str], me: User) -> dict[str, object]:
     """Return one page of the documents that match, newest first."""
     search, who = _text(query, "q"), _text(query, "who")
-    seen = access.documents_seen(me)
+    seen = permissions.documents_seen(me)
     rows = seen.select_related("uploaded_by")
     if search:
         rows = rows.filter(name__icontains=search)
@@ -212,7 +212,7 @@ def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
 def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
     """Return a document's page."""
     count = found.page_count or 0
-    runs = access.those_seen(request.user, runs_with(found))
+    runs = permissions.those_seen(request.user, runs_with(found))
     context = {
         "document": found,
         "may_delete": may_delete(request, found),
@@ -232,7 +232,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Remove a document for good, with the reason, unless a run still needs it."""
     found = guarded(request, document_id)
-    access.require(may_delete(request, found), "delete this document")
+    permissions.require(may_delete(request, found), "delete this document")
     try:
         delete_document(found, by=request.user, reason=reason_of(request))
     except StillNeeded as refusal:
@@ -251,7 +251,7 @@ def may_delete(request: HtmxRequest, found: Document) -> bool:
     Their own, or as one who operates whatever used it; in no case one that was given to
     runs they may not see: a refusal that named no other reason would tell of those.
     """
-    sight = access.sight_of(request.user)
+    sight = permissions.sight_of(request.user)
     used = list(found.uses.values_list("workflow_name", flat=True))
     if not all(name in sight.see for name in used):
         return False
@@ -277,7 +277,7 @@ def run_of(request: HtmxRequest) -> Run | None:
         run = system.find_run(UUID(request.GET.get("run", "")), by=request.user)
     except (ValueError, RunNotFound):
         return None
-    return run if access.may_read(request.user, run.workflow_name) else None
+    return run if permissions.may_read(request.user, run.workflow_name) else None
 
 
 @require_safe
@@ -315,5 +315,5 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
 
 def guarded(request: HtmxRequest, document_id: UUID) -> Document:
     """Return a document this person may see. Raises Http404."""
-    seen = access.documents_seen(request.user)
+    seen = permissions.documents_seen(request.user)
     return get_object_or_404(seen.select_related("uploaded_by"), pk=document_id)

@@ -24,7 +24,7 @@ from django.views.decorators.csrf import requires_csrf_token
 from django.views.defaults import bad_request as unreadable
 from django.views.defaults import server_error as broken
 
-from workflows.execution import outages
+from workflows.infra import outages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,17 +10,17 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
-from workflows.history.exporting import pieces
+from workflows.access import permissions
+from workflows.audit.exporter import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, rights
-from workflows.pages.concealed import conceal
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.run_log import as_text, line_html, lines
-from workflows.pages.run_page import RunPage
-from workflows.pages.run_steps import add_changes, add_durations, together
-from workflows.pages.run_view import RunView
-from workflows.pages.streams import streamed
+from workflows.pages.redaction import conceal
+from workflows.pages.run.log import as_text, line_html, lines
+from workflows.pages.run.page import RunPage
+from workflows.pages.run.steps import add_changes, add_durations, together
+from workflows.pages.run.view import RunView
+from workflows.pages.streaming import streamed
 from workflows.pages.views.runs import readable_run, visible_run
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     )
     last = stages[:STEPS][-1].sequence if stages else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
-    if not access.may_read(request.user, run.workflow_name):
+    if not permissions.may_read(request.user, run.workflow_name):
         conceal(run)
     steps = together(
         run,
@@ -132,7 +132,7 @@ def bundle(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
     run = readable_run(request, run_id)
     return streamed(
         request,
-        lambda: pieces(run, with_addresses=access.may_audit(request.user)),
+        lambda: pieces(run, with_addresses=permissions.may_audit(request.user)),
         name=f"{run.workflow_name}-{run.short_id}-history.json",
         content_type="application/json",
     )

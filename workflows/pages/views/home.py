@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
-from workflows.pages.lists import LISTS
-from workflows.pages.overview import health_of
+from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.lists.overview import health_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -31,11 +31,11 @@ def home(request: HtmxRequest) -> HttpResponse:
     how = health_of(request.user, [one.name for one in workflows])
     context |= {
         "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
-        "may_launch": access.sight_of(request.user).launch,
-        "invites_upload": access.may_upload(request.user)
-        and not access.documents_seen(request.user).exists(),
-        "is_warned": access.are_open()
-        and access.may_give_roles(request.user)
+        "may_launch": permissions.sight_of(request.user).launch,
+        "invites_upload": permissions.may_upload(request.user)
+        and not permissions.documents_seen(request.user).exists(),
+        "is_warned": permissions.are_open()
+        and permissions.may_give_roles(request.user)
         and User.objects.filter(is_active=True).exclude(pk=request.user.pk).exists(),
     }
     return render(request, "home.html", context)

@@ -11,13 +11,15 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from workflows import access, audit, profile_outcomes, profiles
+from workflows.access import permissions
+from workflows.agents import profile_stats, profiles
+from workflows.audit import trail
 from workflows.models import Profile
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms.profiles import ProfileForm
 from workflows.pages.methods import posts_only
-from workflows.pages.profile_forms import ProfileForm
 from workflows.pages.requests import status_of_form
 from workflows.system import system
 
@@ -38,14 +40,14 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
     """Show the profiles of a workflow beside each other."""
     found = system.find_workflow(name, by=request.user)
     known = {one.name: one for one in profiles.of_workflow(found)}
-    compared = profile_outcomes.compare(name, [profiles.OWN, *known])
-    forks = profile_outcomes.forks(name, [one.name for one in compared])
+    compared = profile_stats.compare(name, [profiles.OWN, *known])
+    forks = profile_stats.forks(name, [one.name for one in compared])
     context = {
         "workflow": entry(found),
         "rows": [(one, known.get(one.name)) for one in compared],
         "forks": forks,
         "has_stages": bool(found.stages),
-        "may_manage": access.may_manage_agents(request.user),
+        "may_manage": permissions.may_manage_agents(request.user),
     }
     return render(request, "workflows/profiles.html", context)
 
@@ -57,7 +59,7 @@ def profile(
     request: HtmxRequest, name: str, profile_id: int | None = None
 ) -> HttpResponse:
     """Show a profile or a new one; keep what is sent."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     found = system.find_workflow(name, by=request.user)
     instance = None
     if profile_id:
@@ -79,7 +81,7 @@ def profile(
 @answers_request_errors
 def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResponse:
     """Delete a profile; runs keep what they were launched with."""
-    access.require(access.may_manage_agents(request.user), MANAGE)
+    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
     system.find_workflow(name, by=request.user)
     found = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
     with _told(request, "delete profile", found):
@@ -93,4 +95,4 @@ def _told(
 ) -> AbstractContextManager[None]:
     """Tell the audit what becomes of a profile, and of which workflow it is."""
     named = f"{profile.workflow_name}: {profile.name}"
-    return audit.changing(action, profile, by=request.user, reason=named)
+    return trail.changing(action, profile, by=request.user, reason=named)

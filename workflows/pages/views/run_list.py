@@ -9,13 +9,14 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access, bulk
+from workflows import bulk
+from workflows.access import permissions
 from workflows.models import Run, Status
-from workflows.pages import period
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
-from workflows.pages.columns import known_fields
-from workflows.pages.lists import LISTS, known_labels, views_of
+from workflows.pages.lists import period
+from workflows.pages.lists.columns import known_fields
+from workflows.pages.lists.live_lists import LISTS, known_labels, views_of
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -39,7 +40,7 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
         "fields": known_fields(context["filters"].workflow, request.user),
         "views": views_of(request.user),
         "most": bulk.MOST,
-        "may_operate": access.sight_of(request.user).operate.is_any,
+        "may_operate": permissions.sight_of(request.user).operate.is_any,
     }
     return render(request, "runs/list.html", context)
 
@@ -53,5 +54,5 @@ def as_sent(request: HtmxRequest) -> dict[str, str]:
 def launchers(person: User) -> list[User]:
     """Return the people who have launched a run that a person may see, by name."""
     theirs = Run.objects.filter(launched_by=OuterRef("pk")).order_by()
-    theirs = access.those_seen(person, theirs)
+    theirs = permissions.those_seen(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

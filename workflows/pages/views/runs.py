@@ -13,17 +13,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from workflows import access as rules
+from workflows.access import permissions as rules
 from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.launching import MOST_TOKEN
+from workflows.pages.forms.launch_form import MOST_TOKEN
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of
-from workflows.pages.run_page import RunPage
-from workflows.pages.run_parts import render_regions
-from workflows.pages.run_view import RunView
+from workflows.pages.run.page import RunPage
+from workflows.pages.run.parts import render_regions
+from workflows.pages.run.view import RunView
 from workflows.system import system
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from workflows.pages.access import members_only
-from workflows.pages.columns import Columns
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import views_of, with_query
+from workflows.pages.lists.columns import Columns
+from workflows.pages.lists.live_lists import views_of, with_query
+from workflows.pages.lists.run_filters import RunFilters, read_query
 from workflows.pages.methods import posts_only
-from workflows.pages.run_filters import RunFilters, read_query
 from workflows.system import system
 
 if TYPE_CHECKING:

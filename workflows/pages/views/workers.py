@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows import access
+from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import LISTS
+from workflows.pages.lists.live_lists import LISTS
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -23,6 +23,6 @@ if TYPE_CHECKING:
 @answers_request_errors
 def list_workers(request: HtmxRequest) -> HttpResponse:
     """Show who is alive and has what in hand, what waits, and what was lost."""
-    access.require(access.may_see_workers(request.user), "see the workers")
+    permissions.require(permissions.may_see_workers(request.user), "see the workers")
     context = LISTS["workers"].context({}, request.user)
     return render(request, "workers/list.html", context)

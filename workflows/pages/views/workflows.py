@@ -11,27 +11,27 @@ from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from workflows import access
+from workflows.access import permissions
 from workflows.engine.adapters import schema
+from workflows.engine.factory import FromFactory
 from workflows.errors import InvalidParams, NobodyToAsk
-from workflows.factories import FromFactory
 from workflows.models import Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.forms import SchemaForm
-from workflows.pages.launching import (
+from workflows.pages.forms.launch_form import (
     PREFIX,
     AskingForm,
     asking_form,
     initial_of,
     lack_of_agents,
 )
-from workflows.pages.lists import LISTS
-from workflows.pages.overview import health_of
+from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.lists.overview import health_of
+from workflows.pages.lists.usage import usage_of
 from workflows.pages.rates import limited
 from workflows.pages.requests import INVALID
-from workflows.pages.usage import usage_of
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
     found = system.find_workflow(name, by=request.user)
-    may_launch = access.may_launch(request.user, name)
+    may_launch = permissions.may_launch(request.user, name)
     form, asking = launch_form(request, found), launch_asking(request, found)
     if request.method == "POST":
-        access.require(may_launch, "launch this workflow")
+        permissions.require(may_launch, "launch this workflow")
         run = launched(request, found, form, asking)
         if run is not None:
             return redirect("run", run_id=run.pk)
@@ -116,7 +116,7 @@ def launched_before(request: HtmxRequest) -> Run | None:
     """
     again = request.GET.get("again")
     run = system.find_run(again, by=request.user) if again else None
-    if run is None or not access.may_read(request.user, run.workflow_name):
+    if run is None or not permissions.may_read(request.user, run.workflow_name):
         return None
     return run
 
@@ -180,5 +180,5 @@ def given(found: Known, form: SchemaForm) -> dict[str, Any]:
 
 def last_runs(request: HtmxRequest, name: str) -> list[Run]:
     """Return the last runs of a workflow, oldest first."""
-    runs = access.those_seen(request.user, system.list_runs(workflow=name))
+    runs = permissions.those_seen(request.user, system.list_runs(workflow=name))
     return list(runs[:LAST_RUNS])[::-1]

@@ -1,0 +1,531 @@
+"""Every address, socket and deed × every role: as the table of docs/rights.md says.
+
+A new address makes this fail until it is in the table; and whoever may not see a run, or
+not read its values, finds no trace of them on any page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import get_commands
+from django.db import transaction
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+from pytest_django import Settings
+
+from tests.pages.test_consumers import opened
+from tests.support.factories import make_run
+from tests.support.permission_fixtures import (
+    COLUMNS,
+    DIRECTORS,
+    OURS,
+    THEIRS,
+    WORD,
+    World,
+    make_world,
+    person_of,
+)
+from tests.support.permission_table import Entry, entries
+from workflows.infra.database_threads import in_database
+from workflows.models import Run, WorkflowRight
+from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.live import consumers
+from workflows.pages.live.routing import websocket_urlpatterns
+from workflows.pages.render.text import in_words
+
+if TYPE_CHECKING:
+    from django.http import StreamingHttpResponse
+
+TABLE = entries()
+ADMIN_DEEDS = "POST admin/workflows/run/"
+FORMS: dict[str, dict[str, Any]] = {
+    "POST agents/<int:agent_id>/try/": {},  # asks nothing: it would go to a model
+    "POST runs/bulk/": {"do": "cancel", "confirmed": "1", "reason": "x"},
+    "POST runs/views/": {"name": "mine", "query": ""},
+    "POST runs/views/<int:view_id>/": {"name": "mine"},
+    "POST runs/<uuid:run_id>/labels/": {"name": "new"},
+    "POST runs/<uuid:run_id>/notes/": {"text": "new"},
+    "POST documents/": {},
+}
+
+
+# The table and the urlconf ---------------------------------------------------------------
+
+
+def addresses(resolver: URLResolver | None = None, before: str = "") -> Iterator[str]:
+    """Yield every address of the urlconf."""
+    for one in (resolver or get_resolver()).url_patterns:
+        here = before + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from addresses(one, here)
+        else:
+            # the apps of the admin's index stand in the order in which they are registered
+            yield re.sub(r"\^\(\?P<app_label>[^)]*\)/\$", "<app_label>/", here)
+
+
+def test_every_address_is_in_the_table() -> None:
+    told = {entry.address for entry in TABLE if entry.verb in {"GET", "POST"}}
+    assert set(addresses()) - told == set()
+    assert told - set(addresses()) == set()
+
+
+def test_every_socket_is_in_the_table() -> None:
+    there_are = {str(one.pattern) for one in websocket_urlpatterns}
+    told = {entry.address for entry in TABLE if entry.verb == "socket"}
+    lists = {f"ws/lists/{kind}/" for kind in LISTS}
+    assert told == (there_are - {"ws/lists/<slug:kind>/"}) | lists
+
+
+def test_every_command_of_ours_is_in_the_table() -> None:
+    ours = {name for name, app in get_commands().items() if app == "workflows"}
+    assert ours == {entry.address for entry in TABLE if entry.verb == "command"}
+
+
+def test_every_deed_of_admin_is_in_the_table() -> None:
+    told = {entry.address for entry in TABLE if entry.verb == "deed"}
+    there_are = {
+        f"{model._meta.model_name} {name}"  # noqa: SLF001 - its name
+        for model, page in admin.site._registry.items()  # noqa: SLF001 - likewise
+        for name in page.actions or ()
+        if model._meta.app_label == "workflows"  # noqa: SLF001 - likewise
+    }
+    assert told == {str(name) for name in there_are}
+
+
+def test_what_takes_no_form_is_told_as_taking_none(
+    admin: User, settings: Settings
+) -> None:
+    """An address that the table has no POST for refuses one, and one without GET refuses that."""
+    client, world = Client(), make_world()
+    client.force_login(admin)
+    told = {entry.name for entry in TABLE}
+    for address in addresses():
+        if address.startswith(("admin/", "accounts/")):
+            continue
+        for verb in ("GET", "POST"):
+            if f"{verb} {address}" not in told:
+                path = path_of(f"{verb} {address}", world)
+                answer = client.generic(verb, path)
+                assert answer.status_code == 405, f"{verb} {address}"
+
+
+# What each gets --------------------------------------------------------------------------
+
+
+def path_of(name: str, world: World) -> str:
+    """Return an address with the rows of the world in it."""
+    address = name.split(" ", 1)[1]
+    model = re.match(r"admin/(workflows|auth|axes)/(\w+)/", address)
+    values: dict[str, Any] = {
+        "<uuid:run_id>": (world.asked.run if "/answer/" in address else world.run).pk,
+        "<str:name>": OURS,
+        "<int:profile_id>": world.profile.pk,
+        "<str:kind>": "json",
+        "<int:view_id>": world.view.pk,
+        "<int:sequence>": 1,
+        "<uuid:document_id>": world.document.pk,
+        "<uuid:job_id>": world.job.pk,
+        "<int:number>": 1,
+        "<int:agent_id>": world.agent.pk,
+        "<int:provider_id>": world.provider.pk,
+        "<int:budget_id>": world.budget.pk,
+        "<int:price_id>": world.price.pk,
+        "<id>": world.owner.pk,
+        "<path:content_type_id>": ContentType.objects.get_for_model(Run).pk,
+        "<path:object_id>": pk_of(model[1], model[2], world) if model else world.run.pk,
+        "<app_label>/": "workflows/",
+        "(?P<url>.*)$": "nowhere/at/all/",
+    }
+    for part, value in values.items():
+        address = address.replace(part, str(value))
+    extra = f"?a={world.run.pk}&b={world.child.pk}" if address == "compare/" else ""
+    return f"/{address}{extra}"
+
+
+def pk_of(app: str, model: str, world: World) -> object:
+    """Return the key of a row of our workflow; of one that is not there where none is."""
+    if model == "user":
+        return world.owner.pk
+    kind: Any = apps.get_model(app, model)
+    rows = kind._default_manager.order_by("pk")  # noqa: SLF001 - its name
+    if model == "intervention":
+        rows = rows.filter(run=world.run)
+    row = rows.first()
+    return row.pk if row is not None else 1
+
+
+def form_of(name: str, world: World) -> dict[str, Any]:
+    """Return what is sent to an address."""
+    form = dict(FORMS.get(name, {}))
+    if name == "POST runs/bulk/":
+        form["run"] = [str(world.run.pk)]
+    return form
+
+
+def outcome_of(answer: Any) -> str:
+    """Return in the table's word what an answer means."""
+    status, goes_to = answer.status_code, answer.headers.get("Location", "")
+    if status == 302 and "/login/" in goes_to:
+        return "sign in"
+    if (
+        status == 302 and goes_to == "/admin/"
+    ):  # that is how admin says that it is not there
+        return "404"
+    words = {401: "sign in", 403: "no", 404: "404", 405: "405"}
+    return words.get(status, "yes")
+
+
+@pytest.fixture(params=COLUMNS)
+def column(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """Look as each of the columns; rights are closed but for the last one."""
+    name = str(request.param)
+    settings.DEFAULT_RIGHTS = "open" if name == "open" else "closed"
+    return name
+
+
+def asked_of(client: Client, entry: Entry, world: World) -> Any:
+    """Return the answer; what it changed is taken back."""
+    path = path_of(entry.name, world)
+    with transaction.atomic():
+        if entry.address.startswith("runs/export"):
+            answer: Any = client.head(path)  # its rows are read on other threads
+        elif entry.verb == "GET":
+            answer = client.get(path)
+        else:
+            answer = client.post(path, form_of(entry.name, world))
+        transaction.set_rollback(True)
+    return answer
+
+
+def text_of(answer: Any) -> str:
+    """Return all that an answer says."""
+    if not answer.streaming:
+        return str(answer.content.decode(errors="replace"))
+    stream = cast("StreamingHttpResponse", answer).streaming_content
+    return b"".join(cast("Iterator[bytes]", stream)).decode(errors="replace")
+
+
+@pytest.mark.django_db
+def test_everybody_gets_what_the_table_says(column: str) -> None:
+    world, person = make_world(), person_of(column)
+    client = Client(raise_request_exception=True)
+    if person is not None:
+        client.force_login(person)
+    wrong = []
+    for entry in TABLE:
+        if entry.verb not in {"GET", "POST"}:
+            continue
+        answer = asked_of(client, entry, world)
+        if person is not None and "logout" in entry.address:
+            client.force_login(person)
+        found = outcome_of(answer)
+        if found != entry.expected[column]:
+            wrong.append(f"{entry.name}: {found}, not {entry.expected[column]}")
+        if told := told_too_much(
+            column, world, path_of(entry.name, world), text_of(answer)
+        ):
+            wrong.append(f"{entry.name} tells {told}")
+    assert wrong == []
+
+
+def told_too_much(column: str, world: World, asked: str, text: str) -> list[str]:
+    """Return what an answer says that this column may not know."""
+    unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
+    if column in {"anonymous", "member"}:
+        runs = [*world.runs.values(), world.child]
+        unseen += [*(str(run.pk) for run in runs), *(run.short_id for run in runs)]
+        unseen += [OURS, "Classify document", WORD, "4711", world.owner.username]
+    if column in {"auditor", "admin", "superuser"}:
+        return []
+    if column == "no values":
+        unseen.append(WORD)
+    return [one for one in unseen if one in text and one not in asked]
+
+
+# Files and sockets, which read on threads of their own -----------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("looking", ["member", "operator", "no values"])
+def test_a_file_of_runs_tells_no_more_than_the_list(
+    settings: Settings, kind: str, looking: str
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world, person = make_world(), person_of(looking)
+    assert person is not None
+    client = Client()
+    client.force_login(person)
+    answer = client.get(f"/runs/export.{kind}?fields=params.word")
+    stream = cast("AsyncIterator[bytes]", cast("Any", answer).streaming_content)
+    text = asyncio.run(_all_of(stream))
+    assert (str(world.run.pk) in text) == (looking != "member")
+    assert (WORD in text) == (looking == "operator")
+    assert ("hidden" in text) == (looking == "no values")
+    assert str(world.of_directors.pk) not in text
+
+
+async def _all_of(stream: AsyncIterator[bytes]) -> str:
+    return "".join([part.decode() async for part in stream])
+
+
+def socket_of(entry: Entry, world: World) -> str:
+    """Return the address of a socket; of a list with filters that ask for everything."""
+    address = entry.address.replace("<uuid:run_id>", str(world.run.pk))
+    address = address.replace("<int:agent_id>", str(world.agent.pk))
+    return f"/{address}" + (f"?workflow={OURS}" if "lists" in address else "")
+
+
+async def looked_at(path: str, person: Any) -> tuple[str, str]:
+    """Return in the table's words what a socket does, and what it sends first."""
+    async with opened(path, person) as page:
+        if "/agents/" in path:
+            refused = not await page.is_quiet()
+            return ("no", "") if refused else ("yes", "")
+        message = await page.socket.receive_output(timeout=10)
+        if message["type"] == "websocket.close":
+            return {4403: "no", 4404: "404"}[message["code"]], ""
+        return "yes", message["text"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_every_socket_does_what_the_table_says(column: str) -> None:
+    world = await in_database(make_world)
+    person = await in_database(person_of, column)
+    wrong = []
+    for entry in TABLE:
+        if entry.verb != "socket":
+            continue
+        path = socket_of(entry, world)
+        found, text = await looked_at(path, person or AnonymousUser())
+        if found != entry.expected[column]:
+            wrong.append(f"{path}: {found}, not {entry.expected[column]}")
+        if told := told_too_much(column, world, path, text):
+            wrong.append(f"{path} tells {told}")
+    assert wrong == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_hidden_run_closes_as_one_that_is_not_there(settings: Settings) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = await in_database(person_of, "member")
+    for run_id in (world.run.pk, uuid4()):
+        async with opened(f"/ws/runs/{run_id}/", person) as page:
+            assert await page.closed_with() == 4404
+
+
+# Deeds of admin --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_deeds_of_admin_are_done_for_whom_the_table_says(column: str) -> None:
+    world, person = make_world(), person_of(column)
+    client = Client()
+    if person is not None:
+        client.force_login(person)
+    for entry in TABLE:
+        if entry.verb != "deed":
+            continue
+        model, action = entry.address.split(" ")
+        run = world.runs["failed" if "resume" in action else "pending"]
+        with transaction.atomic():
+            before = run.interventions.count()
+            form = {"action": action, "_selected_action": [str(run.pk)]}
+            form |= {"confirmed": "1", "reason": "why not"}
+            answer = client.post(f"/admin/workflows/{model}/", form)
+            goes_to = answer.headers.get("Location", "")
+            if goes_to.startswith("/runs/bulk/"):  # the job tells what came of it
+                answer = client.get(goes_to)
+            done = run.interventions.count() > before
+            transaction.set_rollback(True)
+        found = outcome_of(answer)
+        if found == "yes" and not done and "refused" not in text_of(answer):
+            found = "no"
+        assert found == entry.expected[column], entry.name
+
+
+# The same words --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_hidden_run_is_answered_like_one_that_is_not_there(
+    settings: Settings,
+) -> None:
+    """Of every address with a run: the same status, and the same page but for the id."""
+    settings.DEFAULT_RIGHTS = "closed"
+    world, person = make_world(), person_of("member")
+    assert person is not None
+    client = Client()
+    client.force_login(person)
+    nothing = str(uuid4())
+    for entry in TABLE:
+        if entry.verb not in {"GET", "POST"} or "<uuid:run_id>" not in entry.address:
+            continue
+        path = path_of(entry.name, world)
+        hidden = str(world.asked.run.pk if "answer" in path else world.run.pk)
+        send = client.get if entry.verb == "GET" else client.post
+        there, not_there = send(path), send(path.replace(hidden, nothing))
+        assert there.status_code == not_there.status_code == 404, entry.name
+        assert _plain(there, hidden) == _plain(not_there, nothing), entry.name
+
+
+@pytest.mark.django_db
+def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_is_not_there(
+    settings: Settings,
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world, person = make_world(), person_of("member")
+    assert person is not None
+    client = Client()
+    client.force_login(person)
+    other = "c" * len(OURS)
+    for path in (
+        f"/runs/?workflow={OURS}",
+        f"/runs/?workflow={OURS}&label={WORD}&where=params.word%3D{WORD}",
+        f"/decisions/?workflow={OURS}",
+        f"/workflows/{OURS}/",
+        f"/compare/?a={world.run.pk}",
+        f"/workflows/{THEIRS}/?again={world.run.pk}",
+    ):
+        there = client.get(path)
+        hidden, nothing = (OURS, other) if OURS in path else (world.run.pk, uuid4())
+        not_there = client.get(path.replace(str(hidden), str(nothing)))
+        assert there.status_code == not_there.status_code, path
+        words = in_words(OURS), in_words(other)
+        text = _plain(there, str(hidden)).replace(words[0], words[1])
+        assert text == _plain(not_there, str(nothing)), path
+
+
+def _plain(answer: Any, name: str) -> str:
+    """Return a page without the id that was asked for, and what differs each time."""
+    text = str(answer.content.decode()).replace(name, "what was asked for")
+    return re.sub(r"\w{64}", "a token", text)
+
+
+# Parents and children --------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> None:
+    """Of a parent that one may see, the child is named to those only who may see it."""
+    settings.DEFAULT_RIGHTS = "closed"
+    person, boss = person_of("member"), person_of("superuser")
+    assert person is not None
+    assert boss is not None
+    parent = make_run(
+        workflow_name=THEIRS,
+        status="waiting",
+        waiting_for="subworkflow",
+        waiting_node="ask",
+    )
+    child = make_run(parent=parent, workflow_name=OURS, status="pending")
+    orphan = make_run(parent=child, workflow_name=THEIRS)
+    names = (str(child.pk), child.short_id, OURS, "Classify a document", "pending")
+    for run in (parent, orphan):
+        client = Client()
+        client.force_login(person)
+        text = client.get(f"/runs/{run.pk}/").content.decode()
+        assert [name for name in names if name in text] == []
+        client.force_login(boss)
+        assert child.short_id in client.get(f"/runs/{run.pk}/").content.decode()
+
+
+# Losing a right --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_right_that_is_taken_closes_the_page_at_once(
+    settings: Settings,
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = await in_database(person_of, "viewer")
+    async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
+        await page.look()
+        await in_database(cast("User", person).groups.clear)
+        assert await page.closed_with() == 4404
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing happens to the run, and nothing tells that rights have changed."""
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = cast("User", await in_database(person_of, "viewer"))
+    async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
+        await page.look()
+        theirs = User.groups.through.objects.filter(user_id=person.pk)
+        await in_database(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
+        assert await page.closed_with() == 4404
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_list_forgets_what_may_not_be_seen_any_more(
+    settings: Settings,
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = await in_database(person_of, "viewer")
+    async with opened("/ws/lists/runs/", person) as page:
+        assert world.run.short_id in await page.look()
+        await in_database(cast("User", person).groups.clear)
+        assert world.run.short_id not in await page.look()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world = await in_database(make_world)
+    person = await in_database(person_of, "viewer")
+    async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
+        assert WORD in await page.look()
+        group = await in_database(Group.objects.create, name="readers")
+        await in_database(
+            WorkflowRight.objects.create,
+            workflow_name=OURS,
+            group=group,
+            may_see=False,
+            may_read=True,
+        )
+        text = await page.look()
+        assert WORD not in text
+        assert "Hidden." in text
+
+
+@pytest.mark.django_db
+def test_values_for_others_are_called_hidden_wherever_they_would_stand(
+    settings: Settings,
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    world, person = make_world(), person_of("no values")
+    assert person is not None
+    client = Client()
+    client.force_login(person)
+    for run in [*world.runs.values(), world.child]:
+        for rest in ("", "?at=1", "?node=weigh", "?edge=weigh.0", "?find=xylo"):
+            text = client.get(f"/runs/{run.pk}/{rest}").content.decode()
+            assert WORD not in text, rest
+            assert "Hidden." in text
+    steps = client.get(f"/runs/{world.run.pk}/steps/").content.decode()
+    assert "hidden" in steps.split('class="decision-reason"')[1]
+    assert WORD not in steps
+    rows = client.get("/runs/?column=error,labels&fields=params.word").content.decode()
+    assert rows.count(">hidden</td>") > len(world.runs)
+    for query in (f"label={WORD}", f"where=params.word%3D{WORD}", f"text={WORD}"):
+        assert "No run matches." in client.get(f"/runs/?{query}").content.decode()
+    found = client.get(f"/decisions/?where={WORD}%3D{WORD}").content.decode()
+    assert "No decision matches." in found

@@ -1,0 +1,426 @@
+"""Rights: what rows and roles give, under both defaults, and that System holds to it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from pytest_django import Settings
+
+from project.env import ROOT
+from tests.support.crafted_pdfs import many_pages
+from tests.support.factories import (
+    make_approval,
+    make_document,
+    make_role,
+    make_run,
+    make_user,
+)
+from workflows.access import permissions, roles
+from workflows.access.permissions import ALL, EVERYTHING, NONE, NOTHING, Names, Sight
+from workflows.documents.service import store_document
+from workflows.engine.errors import Paused
+from workflows.errors import InvalidParams, NotAllowed, RunNotFound, WorkflowNotFound
+from workflows.execution.launching import insert_child, new_child
+from workflows.models import DocumentUse, Run, Status, WorkflowRight
+from workflows.registry import registry
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+pytestmark = pytest.mark.django_db
+OURS, THEIRS = "classify-document", "summarize"
+VERBS = ("see", "launch", "operate", "approve", "read")
+
+
+@pytest.fixture
+def closed(settings: Settings) -> None:
+    """Give nothing to anybody by default."""
+    settings.DEFAULT_RIGHTS = "closed"
+
+
+def person(*groups: str | Group, **fields: Any) -> User:
+    """Return somebody in these groups, who was never asked for before."""
+    found = make_user(**fields)
+    found.groups.set(
+        one if isinstance(one, Group) else make_role(one) for one in groups
+    )
+    return found
+
+
+def team(name: str = "harbour") -> Group:
+    return Group.objects.get_or_create(name=name)[0]
+
+
+def give(workflow: str, group: Group | None, *verbs: str) -> WorkflowRight:
+    ticks = {f"may_{verb}": verb in verbs for verb in VERBS}
+    return WorkflowRight.objects.create(workflow_name=workflow, group=group, **ticks)
+
+
+def may(user: User, workflow: str = OURS) -> set[str]:
+    """Return what somebody may do with a workflow."""
+    user.__dict__.pop(permissions.KEPT, None)
+    sight = permissions.sight_of(user)
+    return {verb for verb in VERBS if workflow in getattr(sight, verb)}
+
+
+# Sets of workflows -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "one", [ALL, NONE, Names(frozenset("ab")), Names(frozenset("b"), all_but=True)]
+)
+@pytest.mark.parametrize(
+    "other", [ALL, NONE, Names(frozenset("bc")), Names(frozenset("bc"), all_but=True)]
+)
+def test_what_is_among_both_is_among_each(one: Names, other: Names) -> None:
+    for name in "abcd":
+        assert (name in (one & other)) == (name in one and name in other)
+
+
+# Rows and roles --------------------------------------------------------------------------
+
+
+def test_nobody_without_an_account_may_do_anything(charlie: AnonymousUser) -> None:
+    assert permissions.sight_of(charlie) is NOTHING
+
+
+def test_a_closed_account_may_do_nothing() -> None:
+    assert permissions.sight_of(person(is_active=False, is_superuser=True)) is NOTHING
+
+
+def test_open_rights_are_everybodys() -> None:
+    assert may(person()) == set(VERBS)
+
+
+def test_closed_rights_are_nobodys(closed: None) -> None:
+    assert may(person()) == set()
+
+
+@pytest.mark.parametrize(
+    ("role", "verbs"),
+    [
+        (roles.VIEWER, {"see", "read"}),
+        (roles.LAUNCHER, {"see", "launch", "read"}),
+        (roles.OPERATOR, {"see", "launch", "operate", "approve", "read"}),
+        (roles.AUDITOR, {"see", "read"}),
+        (roles.ADMIN, {"see", "launch", "operate", "approve", "read"}),
+    ],
+)
+def test_a_role_opens_what_is_closed(closed: None, role: str, verbs: set[str]) -> None:
+    assert may(person(role)) == verbs
+
+
+@pytest.mark.parametrize("default", ["open", "closed"])
+def test_a_workflow_with_rows_is_for_those_they_name(
+    settings: Settings, default: str
+) -> None:
+    settings.DEFAULT_RIGHTS = default
+    give(OURS, team(), "see", "launch")
+    assert may(person(team())) == {"see", "launch", "read"}
+    assert may(person()) == set()
+    for role in (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR):
+        assert may(person(role)) == set()
+    assert may(person(roles.AUDITOR)) == {"see", "read"}
+    assert may(person(roles.ADMIN)) == set(VERBS)
+
+
+def test_rows_of_one_workflow_say_nothing_of_another(closed: None) -> None:
+    give(OURS, team(), "see")
+    assert may(person(team()), THEIRS) == set()
+    assert may(person(team(), roles.LAUNCHER), THEIRS) == {"see", "launch", "read"}
+
+
+def test_a_row_without_a_group_is_for_everyone(closed: None) -> None:
+    give(OURS, None, "see", "launch")
+    give(OURS, team(), "see", "operate")
+    assert may(person()) == {"see", "launch", "read"}
+    assert may(person(team())) == {"see", "launch", "operate", "read"}
+
+
+def test_rows_of_several_groups_add_up() -> None:
+    give(OURS, team("one"), "see", "launch")
+    give(OURS, team("two"), "see", "approve")
+    both = person(team("one"), team("two"))
+    assert may(both) == {"see", "launch", "approve", "read"}
+
+
+@pytest.mark.parametrize("role", [None, *roles.ROLES])
+def test_values_are_for_those_who_are_named_and_a_superuser(role: str | None) -> None:
+    give(OURS, team(), "read")
+    assert "read" not in may(person(role) if role else person())
+    assert "see" in may(person())
+    assert "read" in may(person(team()))
+    assert "read" in may(person(is_superuser=True))
+
+
+def test_reading_alone_lets_nobody_see(closed: None) -> None:
+    give(OURS, team(), "read")
+    assert may(person(team())) == set()
+
+
+def test_a_superuser_may_do_everything(closed: None) -> None:
+    give(OURS, team(), "see", "read")
+    assert permissions.sight_of(person(is_superuser=True)) is EVERYTHING
+
+
+def test_people_of_the_same_rights_see_the_same() -> None:
+    give(OURS, team(), "see")
+    one, other = person(team()), person(team())
+    assert permissions.sight_of(one) == permissions.sight_of(other)
+    assert permissions.sight_of(one) != permissions.sight_of(person())
+    assert hash(permissions.sight_of(one)) == hash(permissions.sight_of(other))
+    assert isinstance(permissions.sight_of(one), Sight)
+
+
+def test_rights_are_looked_up_once(django_assert_max_num_queries: object) -> None:
+    user = person(team())
+    permissions.sight_of(user)
+    with django_assert_max_num_queries(0):  # type: ignore[operator] # a fixture
+        permissions.sight_of(user)
+
+
+def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None:
+    give(THEIRS, team(), "see")
+    ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
+    seen = permissions.those_seen(person(), Run.objects.all())
+    assert set(seen) == {ours}
+    assert " IN (" in str(seen.query)
+    assert "NOT" not in str(seen.query).partition("WHERE")[2]
+    everything = permissions.those_seen(person(is_superuser=True), Run.objects.all())
+    assert set(everything) == {ours, theirs}
+    assert "WHERE" not in str(everything.query)
+
+
+# What a row may say ----------------------------------------------------------------------
+
+
+def test_a_right_that_gives_nothing_is_refused() -> None:
+    nothing = WorkflowRight(workflow_name=OURS, group=team(), may_see=False)
+    with pytest.raises(ValidationError, match="Tick at least one right"):
+        nothing.full_clean()
+
+
+def test_to_do_something_includes_seeing_it() -> None:
+    blind = WorkflowRight(
+        workflow_name=OURS, group=team(), may_see=False, may_launch=True
+    )
+    with pytest.raises(ValidationError, match="tick “see”"):
+        blind.full_clean()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        blind.save()
+
+
+@pytest.mark.parametrize("group", ["harbour", None])
+def test_a_group_has_one_row_a_workflow(group: str | None) -> None:
+    give(OURS, team(group) if group else None, "see")
+    again = WorkflowRight(workflow_name=OURS, group=team(group) if group else None)
+    with pytest.raises(ValidationError, match="change those"):
+        again.full_clean()
+
+
+# The roles -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_every_permission_of_a_role_exists(role: str) -> None:
+    there_are = set(Permission.objects.values_list("codename", flat=True))
+    named = {name for name in roles.ROLES[role] if "*" not in name}
+    assert named <= there_are
+    given = set(make_role(role).permissions.values_list("codename", flat=True))
+    assert named <= given
+
+
+def test_a_teams_own_group_is_left_as_it_is() -> None:
+    Group.objects.filter(name=roles.OPERATOR).delete()
+    Group.objects.create(name=roles.OPERATOR)
+    roles.make(Group, Permission)
+    assert not Group.objects.get(name=roles.OPERATOR).permissions.exists()
+
+
+# System ----------------------------------------------------------------------------------
+
+
+def deeds(run: Run, by: User) -> dict[str, object]:
+    return {
+        "cancel": lambda: system.cancel(run.pk, by=by),
+        "resume": lambda: system.resume(run.pk, by=by),
+        "delete": lambda: system.delete_run(run.pk, by=by),
+        "label": lambda: system.label(run.pk, "odd", by=by),
+        "unlabel": lambda: system.unlabel(run.pk, "odd", by=by),
+        "note": lambda: system.add_note(run.pk, "odd", by=by),
+        "answer": lambda: system.answer(run.pk, {"outcome": "publish"}, by=by),
+    }
+
+
+@pytest.mark.parametrize(
+    "deed", ["cancel", "resume", "delete", "label", "unlabel", "note", "answer"]
+)
+def test_system_does_nothing_for_who_may_not(closed: None, deed: str) -> None:
+    run = make_approval().run
+    for who, refusal in ((person(), RunNotFound), (person(roles.VIEWER), NotAllowed)):
+        call = deeds(run, who)[deed]
+        assert callable(call)
+        with pytest.raises(refusal):
+            call()
+    run.refresh_from_db()
+    assert run.status == Status.WAITING
+    assert not run.interventions.exists()
+
+
+def test_a_hidden_run_is_refused_with_the_words_of_none(closed: None) -> None:
+    run = make_run()
+    with pytest.raises(RunNotFound) as hidden:
+        system.find_run(run.pk, by=person())
+    run.delete()
+    with pytest.raises(RunNotFound) as missing:
+        system.find_run(hidden.value.args[0].split()[4].rstrip("."), by=person())
+    assert str(hidden.value) == str(missing.value)
+
+
+def test_a_hidden_workflow_is_refused_with_the_words_of_none(closed: None) -> None:
+    give(THEIRS, team(), "see")
+    with pytest.raises(WorkflowNotFound) as hidden:
+        system.execute(OURS, {}, by=person(team()))
+    assert str(hidden.value) == f"No workflow is called “{OURS}”. There is {THEIRS}."
+    with pytest.raises(WorkflowNotFound) as missing:
+        system.execute("nothing", {}, by=person(team()))
+    assert str(missing.value) == f"No workflow is called “nothing”. There is {THEIRS}."
+
+
+def test_a_viewer_launches_nothing(closed: None) -> None:
+    document = str(make_document().pk)
+    with pytest.raises(NotAllowed, match="launch this workflow"):
+        system.execute(OURS, {"document": document}, by=person(roles.VIEWER))
+    assert not Run.objects.exists()
+
+
+def test_with_a_parent_go_its_children(closed: None) -> None:
+    """A cancel takes along what the run waits for, whoever may operate that."""
+    give(OURS, team(), "see", "operate")
+    parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
+    child = make_run(status=Status.PENDING, parent=parent, workflow_name=THEIRS)
+    system.cancel(parent.pk, by=person(team()), reason="wrong document")
+    child.refresh_from_db()
+    assert child.status == Status.CANCELLED
+
+
+def test_who_may_not_be_shown_the_values_answers_nothing(closed: None) -> None:
+    give(OURS, team("others"), "read")
+    run = make_approval().run
+    with pytest.raises(NotAllowed, match="answer questions"):
+        system.answer(run.pk, {"outcome": "publish"}, by=person(roles.OPERATOR))
+
+
+def calls_of_system(path: Path) -> list[ast.Call]:
+    """Return the calls of the deeds, and of what tells of one run or workflow."""
+    named = {
+        *("find_run", "find_workflow", "list_workflows", "execute", "cancel", "resume"),
+        *("delete_run", "label", "unlabel", "add_note", "answer"),
+    }
+    return [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in named
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "system"
+    ]
+
+
+def test_pages_and_admin_always_say_who_asks() -> None:
+    """What draws for many viewers at once is told their rights instead: it is named."""
+    forgotten = {
+        f"{path.relative_to(ROOT)}: {ast.unparse(call)}"
+        for room in ("pages", "admin")
+        for path in (ROOT / "workflows" / room).rglob("*.py")
+        for call in calls_of_system(path)
+        if "by" not in {keyword.arg for keyword in call.keywords}
+    }
+    assert forgotten == {
+        "workflows/pages/catalog.py: system.find_workflow(name)",
+        "workflows/pages/live/consumers.py: system.find_run(part.run_id)",
+    }
+
+
+# Documents -------------------------------------------------------------------------------
+
+
+def test_a_document_is_as_open_as_the_runs_that_it_was_given_to(closed: None) -> None:
+    owner, reader = person(roles.LAUNCHER), person(team())
+    document = make_document(uploaded_by=owner)
+    give(OURS, team(), "see")
+    assert document not in permissions.documents_seen(reader)
+    DocumentUse.objects.create(document=document, workflow_name=OURS)
+    assert document in permissions.documents_seen(reader)
+    assert document in permissions.documents_seen(owner)
+    assert document not in permissions.documents_seen(person(roles.LAUNCHER))
+
+
+def test_a_document_without_runs_is_for_those_who_may_see_documents(
+    closed: None,
+) -> None:
+    document = make_document()
+    assert document in permissions.documents_seen(person(roles.LAUNCHER))
+    assert document not in permissions.documents_seen(person(roles.VIEWER))
+
+
+def test_nobody_launches_with_a_document_they_may_not_see() -> None:
+    give(OURS, team(), "see", "launch")
+    mine, other = person(team()), person(team())
+    other_document = make_document(uploaded_by=other)
+    DocumentUse.objects.create(document=other_document, workflow_name=THEIRS)
+    give(THEIRS, team("nobody"), "see")
+    with pytest.raises(InvalidParams, match="There is no document"):
+        system.execute(OURS, {"document": str(other_document.pk)}, by=mine)
+    run = system.execute(OURS, {"document": str(other_document.pk)}, by=other)
+    assert DocumentUse.objects.filter(document=other_document).count() == 2
+    assert run.launched_by == other
+    assert other_document in permissions.documents_seen(mine)
+
+
+def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_first(
+    closed: None,
+) -> None:
+    content = many_pages(1)
+    first = store_document("secret.pdf", BytesIO(content), by=person(roles.LAUNCHER))
+    DocumentUse.objects.create(document=first, workflow_name=THEIRS)
+    give(THEIRS, team("nobody"), "see")
+    later = person(roles.LAUNCHER)
+    assert first not in permissions.documents_seen(later)
+    again = store_document("mine.pdf", BytesIO(content), by=later)
+    assert again.pk == first.pk
+    assert not again.already_stored
+    assert first in permissions.documents_seen(later)
+    assert store_document("mine.pdf", BytesIO(content), by=later).already_stored
+
+
+def test_a_child_notes_its_documents_as_well() -> None:
+    document = make_document()
+    paused = Paused("subworkflow", workflow=OURS, params={"d": str(document.pk)})
+    paused.sequence = 1
+    parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
+    child = new_child(parent, paused, registry)
+    assert child is not None
+    insert_child(child)
+    assert document.uses.get().workflow_name == OURS
+
+
+def test_documents_of_runs_before_are_found_by_the_migration() -> None:
+    document = make_document()
+    make_run(params={"deep": [{"document": str(document.pk)}]})
+    migration = importlib.import_module(
+        "workflows.migrations.0009_roles_and_document_uses"
+    )
+    migration.find_uses(apps, None)
+    assert document.uses.get().workflow_name == OURS

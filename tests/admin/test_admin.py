@@ -1,0 +1,313 @@
+"""Django admin: everything can be read, nothing edited, and many runs operated at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from tests.support.factories import (
+    make_approval,
+    make_attempt,
+    make_checkpoint,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_role,
+    make_run,
+    make_stage,
+    make_user,
+    make_worker,
+)
+from workflows import bulk
+from workflows.models import Intervention, Run, Status, WorkflowRight
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+RUNS = "/admin/workflows/run/"
+MODELS = (
+    "run",
+    "attempt",
+    "stage",
+    "decision",
+    "checkpoint",
+    "approval",
+    "worker",
+    "document",
+    "intervention",
+)
+
+
+@pytest.fixture
+def page(admin: User, sign_in: SignIn) -> Client:
+    """Return the operator's browser."""
+    return sign_in(admin)
+
+
+def make_one_of_each(worker: str = "worker-1") -> None:
+    run = make_run(error_message="<script>alert(1)</script>")
+    make_attempt(run)
+    make_stage(run)
+    make_decision(run)
+    make_checkpoint(run)
+    make_approval(run)
+    make_worker(worker)
+    make_document()
+    make_intervention(run)
+
+
+def some(name: str) -> Model:
+    row = apps.get_model("workflows", name)._default_manager.first()  # noqa: SLF001 - its name
+    assert isinstance(row, Model)
+    return row
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_everything_can_be_listed_and_read(page: Client, name: str) -> None:
+    make_one_of_each()
+    listing = page.get(f"/admin/workflows/{name}/")
+    assert listing.status_code == 200
+    one = page.get(f"/admin/workflows/{name}/{some(name).pk}/change/")
+    assert one.status_code == 200
+    for answer in (listing, one):
+        assert "<script>alert" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_can_be_added_changed_or_deleted(page: Client, name: str) -> None:
+    make_one_of_each()
+    pk = some(name).pk
+    assert page.get(f"/admin/workflows/{name}/add/").status_code == 403
+    assert page.post(f"/admin/workflows/{name}/{pk}/change/", {}).status_code == 403
+    deletion = page.post(f"/admin/workflows/{name}/{pk}/delete/", {"post": "yes"})
+    assert deletion.status_code == 403
+    bulk = {"action": "delete_selected", "_selected_action": [str(pk)], "post": "yes"}
+    page.post(f"/admin/workflows/{name}/", bulk)
+    assert some(name).pk == pk
+
+
+def test_a_secret_is_never_shown(page: Client) -> None:
+    run = make_run(secrets=b"opaque-token")
+    text = page.get(f"{RUNS}{run.pk}/change/").content.decode()
+    assert "opaque-token" not in text
+    assert "secrets" not in text.lower()
+
+
+def test_runs_are_found_by_id_and_filtered(page: Client) -> None:
+    wanted, other = make_run(status=Status.FAILED), make_run()
+    by_id = page.get(RUNS, {"q": str(wanted.pk)}).content.decode()
+    assert wanted.short_id in by_id
+    assert other.short_id not in by_id
+    by_status = page.get(RUNS, {"status__exact": "failed"}).content.decode()
+    assert wanted.short_id in by_status
+    assert other.short_id not in by_status
+
+
+def test_a_text_is_looked_for_among_the_newest(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.admin.read_only.WINDOW", 2)
+    old, *new = [make_run(worker="press-1") for _ in range(3)]
+    text = page.get(RUNS, {"q": "press"}).content.decode()
+    assert [run.short_id in text for run in (old, *new)] == [False, True, True]
+    assert "Only the newest 2 rows were looked through." in text
+    assert old.short_id in page.get(RUNS, {"q": str(old.pk)}).content.decode()
+
+
+@pytest.mark.parametrize("name", [*MODELS, "bulkjob", "profile"])
+def test_a_list_asks_no_more_for_more_rows(page: Client, name: str) -> None:
+    def asked() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            assert page.get(f"/admin/workflows/{name}/").status_code == 200
+        return [query["sql"] for query in queries]
+
+    asked()  # what is read once a process
+    few = asked()
+    for _ in range(3):
+        make_one_of_each(worker=f"w{Run.objects.count()}")
+    many = asked()
+    assert len(many) <= len(few) + 1
+    counts = [sql for sql in many if "COUNT(" in sql and "LIMIT" not in sql]
+    assert counts == []
+
+
+def test_an_action_of_a_deleted_run_is_still_shown(page: Client) -> None:
+    run = make_run()
+    make_intervention(run, reason="gone since")
+    Run.objects.all().delete()
+    text = page.get("/admin/workflows/intervention/").content.decode()
+    assert "gone since" in text
+    assert "(deleted)" in text
+
+
+# Deeds -----------------------------------------------------------------------------------
+
+
+def operate(
+    page: Client, action: str, runs: list[Run], *, reason: str | None = None
+) -> str:
+    """Choose runs and an action; with a reason, confirm it. Return the page."""
+    given = {"action": action, "_selected_action": [str(run.pk) for run in runs]}
+    if reason is not None:
+        given |= {"confirmed": "1", "reason": reason}
+    answer = page.post(RUNS, given, follow=True)
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None:
+    run = make_run(status=Status.PENDING)
+    text = operate(page, "cancel_selected", [run])
+    assert "Why?" in text
+    assert "Cancel 1 run" in text
+    assert run.short_id in text
+    assert Run.objects.get().status == Status.PENDING
+
+
+def test_without_a_reason_nothing_is_done(page: Client) -> None:
+    text = operate(page, "cancel_selected", [make_run(status="pending")], reason=" ")
+    assert "Say why" in text
+    assert Run.objects.get().status == Status.PENDING
+
+
+def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> None:
+    runs = [make_run(status=status) for status in Status.values]
+    text = operate(page, "cancel_selected", runs, reason="the disk is full")
+    assert "3 done, 3 refused" in text
+    assert "is completed and cannot be cancelled" in text
+    assert "Cancelled, or told to stop." in text
+    left = Run.objects.exclude(status=Status.CANCELLED)
+    assert {run.status for run in left} == {"running", "completed", "failed"}
+    rows = Intervention.objects.all()
+    assert {row.reason for row in rows} == {"the disk is full"}
+    assert rows.count() == 3
+
+
+def test_failed_runs_are_resumed_and_others_refused(page: Client) -> None:
+    failed = make_run(status=Status.FAILED, fingerprint=fingerprint())
+    done = make_run(status=Status.COMPLETED)
+    text = operate(page, "resume_selected", [failed, done], reason="the disk is back")
+    assert "1 done, 1 refused" in text
+    failed.refresh_from_db()
+    assert failed.status == Status.PENDING
+
+
+def fingerprint() -> str:
+    from workflows.system import system
+
+    return system.find_workflow("classify-document").fingerprint
+
+
+def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
+    pending = [make_run(status=Status.PENDING) for _ in range(3)]
+    failed = make_run(status=Status.FAILED)
+    given = {"action": "cancel_selected", "select_across": "1", "index": "0"}
+    given["_selected_action"] = str(pending[0].pk)
+    address = f"{RUNS}?status__exact=pending"
+    text = page.post(address, given).content.decode()
+    assert "3 of the 3 chosen fit" in text
+    assert 'name="select_across" value="1"' in text
+    page.post(address, {**given, "confirmed": "1", "reason": "all of them"})
+    assert Run.objects.filter(status=Status.CANCELLED).count() == 3
+    failed.refresh_from_db()
+    assert failed.status == Status.FAILED
+
+
+def test_what_would_refuse_is_said_before(page: Client) -> None:
+    runs = [make_run(status=Status.PENDING), make_run()]
+    text = operate(page, "cancel_selected", runs)
+    assert "1 of the 2 chosen fit" in text
+    assert "Completed · will refuse" in text
+
+
+@pytest.mark.parametrize("name", ["cancel", "resume", "again", "release", "delete"])
+def test_every_deed_is_offered(page: Client, name: str) -> None:
+    make_run()
+    text = page.get(RUNS).content.decode()
+    assert f'value="{name}_selected"' in text
+    assert f"{bulk.DEEDS[name].verb} the selected runs" in text
+
+
+def test_who_may_only_look_is_offered_no_deeds(
+    sign_in: SignIn, settings: Settings
+) -> None:
+    settings.DEFAULT_RIGHTS = "closed"
+    watcher = make_user("watcher", is_staff=True)
+    watcher.user_permissions.add(Permission.objects.get(codename="view_run"))
+    run = make_run(status=Status.PENDING)
+    page = sign_in(watcher)
+    assert "cancel_selected" not in page.get(RUNS).content.decode()
+    given = {"action": "cancel_selected", "_selected_action": [str(run.pk)]}
+    page.post(RUNS, {**given, "confirmed": "1", "reason": "sneaky"})
+    assert Run.objects.get().status == Status.PENDING
+
+
+# Rights ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keeper(sign_in: SignIn) -> Client:
+    """Return the browser of one who keeps rights and accounts, and is no superuser."""
+    person = make_user("keeper", is_staff=True)
+    person.groups.add(make_role("admin"))
+    return sign_in(person)
+
+
+def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
+    group = make_role("reviewers")
+    given = {
+        "workflow_name": "classify-document",
+        "group": group.pk,
+        "may_see": "on",
+        "may_approve": "on",
+    }
+    answer = keeper.post("/admin/workflows/workflowright/add/", given)
+    assert answer.status_code == 302
+    right = WorkflowRight.objects.get()
+    assert (right.may_see, right.may_launch, right.may_approve) == (True, False, True)
+    told = Intervention.objects.get(action="give rights")
+    assert told.actor_name == "keeper"
+    assert "classify-document for reviewers: see, approve" in told.reason
+    keeper.post(f"/admin/workflows/workflowright/{right.pk}/delete/", {"post": "yes"})
+    assert not WorkflowRight.objects.exists()
+    assert Intervention.objects.filter(action="take rights").exists()
+
+
+def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
+    given = {"workflow_name": "classify-document", "group": ""}
+    answer = keeper.post("/admin/workflows/workflowright/add/", given)
+    assert "Tick at least one right" in answer.content.decode()
+    assert not WorkflowRight.objects.exists()
+
+
+def test_nobody_rises_to_a_superuser_by_keeping_accounts(
+    keeper: Client, admin: User
+) -> None:
+    me = User.objects.get(username="keeper")
+    for person in (me, make_user("other")):
+        path = f"/admin/auth/user/{person.pk}/change/"
+        assert 'name="is_superuser"' not in keeper.get(path).content.decode()
+        form: dict[str, Any] = {
+            "username": person.username,
+            "is_active": "on",
+            "is_staff": "on",
+        }
+        form |= {"is_superuser": "on", "groups": [make_role("admin").pk]}
+        form |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+        keeper.post(path, form)
+        person.refresh_from_db()
+        assert not person.is_superuser
+    for page in ("change", "delete", "password"):
+        path = f"/admin/auth/user/{admin.pk}/{page}/"
+        assert keeper.post(path, {"post": "yes", "is_active": ""}).status_code == 403
+    bulk = {"action": "delete_selected", "_selected_action": [admin.pk], "post": "yes"}
+    keeper.post("/admin/auth/user/", bulk)
+    assert User.objects.filter(pk=admin.pk, is_active=True).exists()

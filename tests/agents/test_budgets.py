@@ -1,0 +1,362 @@
+"""Budgets: a run that has used one up waits for a person, and goes on with more."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.agent_rows import make_agent, make_call
+from tests.support.factories import make_run
+from tests.support.openai_server import Answer, ModelServer
+from tests.support.workers import ended, reaches, until, working
+from workflows.agents import budgets
+from workflows.engine import State, Workflow, node, parallel
+from workflows.errors import AlreadyAnswered, InvalidParams, NotAllowed
+from workflows.infra.database_threads import in_database
+from workflows.models import (
+    AgentCall,
+    Approval,
+    Budget,
+    BudgetRaise,
+    Decision,
+    Intervention,
+    Price,
+    Run,
+    Scope,
+    Status,
+)
+from workflows.registry import Registry
+from workflows.runtime import Runtime
+from workflows.system import System, system
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sealed"),
+]
+
+
+SignIn = Callable[[User], Client]
+GO_ON, STOP = {"outcome": "go on", "tokens": 100}, {"outcome": "stop the run"}
+
+
+class Talk(State):
+    words: tuple[str, ...] = ("one", "two", "three", "four")
+    answers: tuple[str, ...] = ()
+    result: str = ""
+
+
+@node
+async def talk(state: Talk, runtime: Runtime) -> Talk:
+    first = await runtime.agents.chat("writer", "Hello?")
+    second = await runtime.agents.chat("writer", "And?")
+    return state.set(result=first.text + second.text)
+
+
+@node
+async def gather(state: Talk, runtime: Runtime) -> Talk:
+    """Ask in a group, which wraps what its tasks raise."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(runtime.agents.chat("writer", word))
+            for word in state.words
+        ]
+    return state.set(result="".join(task.result().text for task in tasks))
+
+
+@node
+async def answer_one(word: str, runtime: Runtime) -> str:
+    return (await runtime.agents.chat("writer", word)).text
+
+
+@node
+def finish(state: Talk) -> Talk:
+    return state
+
+
+answer_all = parallel(answer_one, over="words", into="answers", limit=2)
+talking = Workflow("talking", state=Talk, start=talk, routes={talk: finish})
+gathering = Workflow("gathering", state=Talk, start=gather, routes={})
+answering = Workflow("answering", state=Talk, start=answer_all, routes={})
+ours = Registry()
+for one in (talking, gathering, answering):
+    ours.register(one)
+our_system = System(ours)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        make_agent(running)
+        Price.objects.create(model="tiny", per_million_in=1_000, per_million_out=2_000)
+        yield running
+
+
+def make_budget(**fields: Any) -> Budget:
+    values: dict[str, Any] = {"name": "small", "scope": Scope.RUN, "tokens": 12}
+    return Budget.objects.create(**{**values, **fields})
+
+
+# A run -------------------------------------------------------------------------------
+
+
+async def test_a_run_that_used_its_budget_up_waits_and_goes_on_with_more(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget)
+    async with working(ours):
+        run = await in_database(our_system.execute, "talking")
+        run = await reaches(run.pk, Status.WAITING)
+        assert len(server.requests) == 1  # the second call was not made
+        asked = await in_database(our_system.find_approval, run.pk)
+        assert asked.question == (
+            "The budget “small” is used up: 12 of 12 tokens were used in this run."
+            " Allow more?"
+        )
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="Fine")
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED
+    assert len(server.requests) == 3  # the node ran again from its start
+    more = await in_database(BudgetRaise.objects.get)
+    assert (more.run_id, more.tokens, more.by_name) == (run.pk, 100, "alice")
+    said = await in_database(Intervention.objects.get, action="raise budget")
+    assert (said.actor_name, said.reason) == ("alice", "allowed 100 tokens more. Fine")
+    # she allowed more tokens; the way the run went was not her decision
+    assert not await in_database(Decision.objects.filter(decided_by=alice).exists)
+    stages = await in_database(list, run.stages.values_list("node_name", "status"))
+    assert stages == [("talk", "completed"), ("finish", "completed")]
+
+
+async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget, tokens=1)
+    async with working(ours):
+        run = await in_database(our_system.execute, "talking")
+        run = await reaches(run.pk, Status.WAITING)
+        with pytest.raises(InvalidParams, match="at least 12 tokens"):
+            await in_database(
+                our_system.answer,
+                run.pk,
+                {"outcome": "go on", "tokens": 11},
+                by=alice,
+            )
+        enough = {"outcome": "go on", "tokens": 12}
+        await in_database(our_system.answer, run.pk, enough, by=alice, comment="a test")
+        await until(
+            run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
+        )
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED
+    assert await in_database(BudgetRaise.objects.count) == 2
+
+
+async def test_who_does_not_allow_more_stops_the_run(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget)
+    async with working(ours):
+        run = await in_database(our_system.execute, "talking")
+        await reaches(run.pk, Status.WAITING)
+        await in_database(our_system.answer, run.pk, STOP, by=alice, comment="Too dear")
+    run = await in_database(our_system.find_run, run.pk)
+    assert (run.status, run.cancel_reason) == (Status.CANCELLED, "Too dear")
+    assert run.cancel_requested_by_id == alice.pk
+    assert not await in_database(BudgetRaise.objects.exists)
+
+
+async def test_a_stopped_run_that_is_resumed_is_asked_again(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget)
+    async with working(ours):
+        run = await in_database(our_system.execute, "talking")
+        await reaches(run.pk, Status.WAITING)
+        await in_database(our_system.cancel, run.pk, by=alice, reason="a test")
+        await in_database(our_system.resume, run.pk, by=alice, reason="a test")
+        await reaches(run.pk, Status.WAITING)
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        assert (await ended(run.pk)).status == Status.COMPLETED
+
+
+async def test_items_that_finished_are_kept_over_the_pause(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget, tokens=24)
+    async with working(ours):
+        run = await in_database(our_system.execute, "answering")
+        run = await reaches(run.pk, Status.WAITING)
+        made = len(server.requests)
+        assert 2 <= made <= 3  # two at once: one may begin before the other is counted
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        run = await ended(run.pk)
+    assert run.result is not None
+    assert run.result["answers"] == [
+        f"You said: {word}" for word in ("one", "two", "three", "four")
+    ]
+    assert len(server.requests) == 4
+
+
+async def test_a_pause_comes_through_a_group_of_tasks(
+    server: ModelServer, alice: User
+) -> None:
+    await in_database(make_budget)
+    run = await in_database(our_system.execute, "gathering")
+    await in_database(make_call, run)
+    async with working(ours):
+        await reaches(run.pk, Status.WAITING)
+        assert server.requests == []
+        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED
+
+
+# What counts -------------------------------------------------------------------------
+
+
+def test_a_budget_of_money_counts_what_has_a_price(db: None) -> None:
+    budget = make_budget(tokens=None, cost="0.05")
+    run = make_run(workflow_name="talking")
+    make_call(run, cost="0.049")
+    make_call(run, cost=None)
+    assert budgets.reached(run) is None
+    make_call(run, cost="0.001")
+    pause = budgets.reached(run)
+    assert pause is not None
+    assert "0.05 of 0.05 USD were used in this run" in pause.question
+    assert pause.form == budgets.form_of(budget)
+
+
+def test_calls_that_are_not_stored_yet_count_and_count_once(db: None) -> None:
+    make_budget(tokens=24)
+    run = make_run(workflow_name="talking")
+    stored = make_call(run)
+    unsaved = AgentCall(tokens_in=7, tokens_out=5, latency_ms=1)
+    assert budgets.reached(run, [stored]) is None
+    assert budgets.reached(run, [stored, unsaved]) is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"scope": Scope.RUN}, 1),
+        ({"scope": Scope.WORKFLOW}, 3),
+        ({"scope": Scope.DAY}, 4),
+        ({"scope": Scope.DAY, "workflow_name": "talking"}, 2),
+    ],
+)
+def test_each_scope_counts_its_calls(
+    db: None, fields: dict[str, str], expected: int
+) -> None:
+    yesterday = timezone.now() - dt.timedelta(days=1)
+    run, other = (make_run(workflow_name="talking") for _ in range(2))
+    make_call(run)
+    make_call(other)
+    make_call(other, created_at=yesterday)
+    make_call(make_run(workflow_name="else"))
+    make_call()  # tried out by a person
+    standing = budgets.standing_of(make_budget(**fields), run)
+    assert standing.used.calls == expected
+
+
+def test_more_is_allowed_to_whom_it_was_asked_for(db: None, alice: User) -> None:
+    budget = make_budget()
+    run, other = (make_run(status=Status.WAITING) for _ in range(2))
+    approval = Approval.objects.create(
+        run=run, sequence=1, node_name="talk", kind="budget", budget=budget
+    )
+    budgets.allow_more(approval, GO_ON, alice)
+    assert budgets.standing_of(budget, run).tokens == 112
+    assert budgets.standing_of(budget, other).tokens == 12
+
+
+def test_budgets_of_other_workflows_and_those_switched_off_do_not_count(
+    db: None,
+) -> None:
+    run = make_run(workflow_name="talking")
+    make_call(run)
+    make_budget(workflow_name="else")
+    make_budget(name="off", is_enabled=False)
+    assert budgets.reached(run) is None
+
+
+def test_a_budget_limits_something() -> None:
+    with pytest.raises(ValidationError, match="Limit the tokens"):
+        Budget(name="x", scope=Scope.RUN).clean()
+
+
+# People ------------------------------------------------------------------------------
+
+
+def waiting(budget: Budget) -> Run:
+    """Return a run that waits for more of a budget."""
+    run = make_run(status=Status.WAITING, workflow_name="summarize")
+    make_call(run)
+    pause = budgets.reached(run)
+    assert pause is not None
+    Approval.objects.create(
+        run=run,
+        sequence=1,
+        node_name="write_summary",
+        kind="budget",
+        budget=budget,
+        question=pause.question,
+        form=pause.form,
+        groups=list(pause.groups),
+    )
+    return run
+
+
+def test_only_its_groups_may_raise_a_budget_and_only_one_of_them(
+    alice: User, bob: User
+) -> None:
+    alice.groups.add(Group.objects.create(name="finance"))
+    run = waiting(make_budget(groups=["finance"]))
+    with pytest.raises(NotAllowed, match="finance"):
+        system.answer(run.pk, GO_ON, by=bob, comment="a test")
+    system.answer(run.pk, GO_ON, by=alice, comment="a test")
+    with pytest.raises(AlreadyAnswered):
+        system.answer(run.pk, GO_ON, by=alice, comment="a test")
+    assert BudgetRaise.objects.count() == 1
+
+
+def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> None:
+    run = waiting(make_budget())
+    page = sign_in(alice)
+    assert "is used up: 12 of 12 tokens" in page.get("/approvals/").content.decode()
+    shown = page.get(f"/runs/{run.pk}/").content.decode()
+    assert "Tokens to allow beyond that" in shown
+    little = {"answer-outcome": "go on", "answer-tokens": "0"}
+    assert page.post(f"/runs/{run.pk}/answer/", little).status_code == 422
+    enough = {"answer-outcome": "go on", "answer-tokens": "50", "reason": "needed"}
+    assert page.post(f"/runs/{run.pk}/answer/", enough).status_code == 302
+    run.refresh_from_db()
+    assert run.status == Status.PENDING
+    assert "allowed 50 tokens more" in page.get(f"/runs/{run.pk}/").content.decode()
+
+
+def test_answers_that_cannot_be_are_refused(alice: User) -> None:
+    run = waiting(make_budget())
+    for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "go on", "tokens": "x"}):
+        with pytest.raises(InvalidParams):
+            system.answer(run.pk, wrong, by=alice, comment="a test")
+    assert not BudgetRaise.objects.exists()
+
+
+async def test_words_of_an_answer_do_not_outlive_a_pause(
+    server: ModelServer, alice: User
+) -> None:
+    server.script(Answer("Good day."))
+    await in_database(make_budget)
+    async with working(ours):
+        run = await in_database(our_system.execute, "talking")
+        run = await reaches(run.pk, Status.WAITING)
+    assert not await in_database(run.live_texts.exists)

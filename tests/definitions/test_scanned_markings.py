@@ -1,0 +1,272 @@
+"""Markings on scans: what is complete counts, what is not is asked about, never lowered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from workflows.definitions.markings import Level, PageReading, read_scan, weigh
+from workflows.definitions.markings.fuzzy_match import resembles
+from workflows.runtime import Box, Line, Page, Word, page_of
+
+BODY = "\n\nThe boats were counted on the morning of the ninth.\n"
+
+
+def scan(head: str, foot: str = "", *, sure: float = 0.99, look: str = "plain") -> Page:
+    """Return a look at a page with these lines at head and foot."""
+    rows = [head, *BODY.split("\n")]
+    page = page_of("\n".join([*rows, *[""] * (59 - len(rows)), foot]))
+    lines = tuple(
+        Line(tuple(Word(word.text, word.box, sure) for word in line.words))
+        for line in page.lines
+    )
+    return replace(page, lines=lines, is_picture=True, look=look)
+
+
+def with_ink(page: Page, *, before: float = 0.0, after: float = 0.0) -> Page:
+    """Return a page with unread ink beside its first line."""
+    first = replace(page.lines[0], before=before, after=after)
+    return replace(page, lines=(first, *page.lines[1:]))
+
+
+def levels(reading: PageReading) -> set[Level | None]:
+    """Return the levels that were found."""
+    return {finding.level for finding in reading.findings}
+
+
+# Likeness ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "caveats"),
+    [
+        ("ECRE-", Level.SECRET, ()),
+        ("5ECRET", Level.SECRET, ()),
+        ("S E C R T", Level.SECRET, ()),
+        ("TOP SEC ET//NOORN", Level.TOP_SECRET, ("NOFORN",)),
+        ("OP SECRET", Level.TOP_SECRET, ()),
+        ("ONFIDENTIA", Level.CONFIDENTIAL, ()),
+        ("CONF'DE ITIAL.", Level.CONFIDENTIAL, ()),
+        ("SECRETIINOFORN", Level.SECRET, ("NOFORN",)),
+        ("SECRET/NOFOP", Level.SECRET, ("NOFORN",)),
+        ("UNCLA5SIFlED//FOUO", Level.UNCLASSIFIED, ("FOUO",)),
+    ],
+)
+def test_a_line_with_faults_resembles_the_marking_it_was(
+    text: str, level: Level, caveats: tuple[str, ...]
+) -> None:
+    best = resembles(text)[0]
+    assert (best.level, best.caveats) == (level, caveats)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SUBJECT:", "MEMORANDUM FOR THE RECORD", "Merriweather", "", "12.5 %", "SEC"],
+)
+def test_other_lines_resemble_nothing_well(text: str) -> None:
+    assert all(likeness.score < 0.65 for likeness in resembles(text))
+
+
+def test_what_stands_beside_a_level_and_is_no_caveat_makes_it_unclear() -> None:
+    assert not resembles("SECRETARY")[0].is_exact
+    assert not resembles("SECRET//JFO")[0].is_clear
+
+
+# One look ----------------------------------------------------------------------------
+
+
+def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
+    reading = read_scan([scan("SECRET//NOFORN", "SECRET//NOFORN")])
+    assert (reading.doubts, reading.again) == ((), False)
+    assert reading.banner is Level.SECRET
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        scan("SECRET"),
+        scan("SECRET", "CONFIDENTIAL"),
+        scan("SECRET", "SECRET", sure=0.7),
+        scan("SECRET", "SE RET"),
+        scan(""),
+    ],
+    ids=["head only", "unlike", "unsure", "letters missing", "unmarked"],
+)
+def test_any_other_page_is_worth_a_second_look(page: Page) -> None:
+    first = read_scan([page])
+    assert first.again or not first.doubts
+    assert not read_scan([page, page]).again
+
+
+def test_letters_that_are_missing_everywhere_leave_a_doubt() -> None:
+    reading = read_scan([scan("SE.RET"), scan("S.CRE", look="faint")])
+    assert levels(reading) == {Level.SECRET}
+    assert "letters are missing" in reading.doubts[0]
+    assert weigh([reading]).contradictions
+
+
+def test_letters_that_are_missing_matter_not_where_the_page_says_it_in_full() -> None:
+    reading = read_scan([scan("SE.RET", "SECRET//NOFORN")])
+    assert reading.doubts == ()
+    assert weigh([reading]).label == "SECRET//NOFORN"
+
+
+def test_a_caveat_that_no_place_shows_in_full_is_asked_about() -> None:
+    reading = read_scan([scan("SECRET//NOF", "SECRET//N FOR")] * 2)
+    assert weigh([reading]).contradictions
+
+
+# Several looks -----------------------------------------------------------------------
+
+
+def test_where_looks_differ_the_higher_holds() -> None:
+    reading = read_scan([scan("SECRET"), scan("TOP SECRET", look="faint")])
+    assert reading.banner is Level.TOP_SECRET
+
+
+def test_where_an_unsure_look_is_the_higher_one_a_person_is_asked() -> None:
+    higher = scan("TOP SECRET", sure=0.7, look="faint")
+    reading = read_scan([scan("SECRET"), higher])
+    assert reading.banner is Level.TOP_SECRET
+    assert "were read at one place" in reading.doubts[0]
+
+
+def test_a_caveat_that_one_look_shows_is_kept() -> None:
+    reading = read_scan([scan("SECRET"), scan("SECRET//NOFORN", look="faint")])
+    assert weigh([reading]).caveats == ("NOFORN",)
+
+
+LOOKS = ("plain", "contrast", "faint", "mended", "smooth")
+
+
+def looks_at(*heads: str) -> list[Page]:
+    """Return what each look shows at the head of a page."""
+    return [scan(head, look=look) for head, look in zip(heads, LOOKS, strict=False)]
+
+
+OF_CONFIDENTIAL = ("CONF.DE.T.AL", "CON FI ENT AL", "C.NFDENTAL")
+
+
+def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> None:
+    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "CECRE"))])
+    assert verdict.level is Level.CONFIDENTIAL
+    (doubt,) = verdict.contradictions
+    assert "may be CONFIDENTIAL or SECRET: letters are missing" in doubt
+
+
+def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
+    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "SECR", "ECRET"))])
+    assert verdict.level is Level.SECRET
+    assert verdict.contradictions
+
+
+@pytest.mark.parametrize("one", ["OP SECR", "TO. SECRE", "P SECRE"])
+def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -> None:
+    verdict = weigh([read_scan(looks_at("SECRE", "SE RET", "ECRET", "SECR T", one))])
+    assert verdict.level is Level.TOP_SECRET
+    assert verdict.contradictions
+
+
+@pytest.mark.parametrize(
+    ("one", "label"),
+    [
+        ("P SECRET", "TOP SECRET"),
+        ("TOP SE.RET", "TOP SECRET"),
+        ("SECRET//NOFO", "SECRET//NOFORN"),
+    ],
+)
+def test_what_one_look_shows_beyond_what_another_reads_in_full_is_asked_about(
+    one: str, label: str
+) -> None:
+    verdict = weigh([read_scan(looks_at("SECRET", one))])
+    assert verdict.label == label
+    assert any(f"“{one}” may be {label}" in told for told in verdict.contradictions)
+
+
+def test_it_is_not_asked_about_where_the_page_says_it_in_full() -> None:
+    foot = "SECRET//NOFORN"
+    looks = [scan("SECRET", foot), scan("SECRET//NOFO", foot, look="faint")]
+    reading = read_scan(looks)
+    assert reading.doubts == ()
+    assert weigh([reading]).label == "SECRET//NOFORN"
+
+
+# Ink ---------------------------------------------------------------------------------
+
+
+def test_ink_before_a_secret_may_be_a_top_that_wore_off() -> None:
+    page = with_ink(scan("SECRET", "SECRET"), before=2.8)
+    verdict = weigh([read_scan([page, page])])
+    assert verdict.level is Level.TOP_SECRET
+    assert any("beside “SECRET” could not be read" in d for d in verdict.contradictions)
+
+
+def test_ink_that_another_look_could_read_is_no_doubt() -> None:
+    page = with_ink(scan("SECRET"), before=2.8)
+    reading = read_scan([page, scan("TOP SECRET", look="faint")])
+    assert reading.doubts == ()
+
+
+def test_a_speck_beside_a_marking_is_none() -> None:
+    page = with_ink(scan("SECRET", "SECRET"), before=0.3, after=0.2)
+    assert read_scan([page]).doubts == ()
+
+
+def test_writing_that_no_look_could_read_is_a_doubt() -> None:
+    strange = Box(0.09, 0.94, 0.2, 0.97)
+    page = replace(scan("SECRET"), unread=(strange,))
+    assert read_scan([page, page]).doubts == (
+        "There is writing at the foot that could not be read.",
+    )
+    settled = read_scan([page, scan("SECRET", "SECRET", look="faint")])
+    assert settled.doubts == ()
+
+
+def test_a_line_that_was_hardly_read_counts_as_not_read() -> None:
+    page = scan("SECRET")
+    mumble = Line((Word("x:?", Box(0.4, 0.94, 0.6, 0.97), 0.35),))
+    reading = read_scan([replace(page, lines=(*page.lines, mumble))] * 2)
+    assert "could not be read" in reading.doubts[0]
+
+
+# Places ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("turned", "shown"),
+    [
+        (0, Box(0.1, 0.2, 0.3, 0.25)),
+        (90, Box(0.2, 0.7, 0.25, 0.9)),
+        (180, Box(0.7, 0.75, 0.9, 0.8)),
+        (270, Box(0.75, 0.1, 0.8, 0.3)),
+    ],
+)
+def test_places_on_a_page_that_was_turned_are_those_of_the_page_as_shown(
+    turned: int, shown: Box
+) -> None:
+    found = replace(scan("SECRET"), turned=turned).shown(Box(0.1, 0.2, 0.3, 0.25))
+    sides = (found.left, found.top, found.right, found.bottom)
+    assert sides == pytest.approx((shown.left, shown.top, shown.right, shown.bottom))
+
+
+def test_a_slanted_stamp_does_not_swallow_the_line_below_it() -> None:
+    page = scan("")
+    stamp = Line((Word("SECRET//NOFORN", Box(0.4, 0.02, 0.7, 0.09), 0.99),))
+    title = Line((Word("MEMORANDUM", Box(0.1, 0.095, 0.3, 0.105), 0.99),))
+    (finding,) = read_scan([replace(page, lines=(stamp, title, *page.lines))]).findings
+    assert finding.text == "SECRET//NOFORN"
+
+
+def test_a_word_that_no_letter_shows_is_not_made_up_from_missing_caveats() -> None:
+    page = scan("SECRET//NRN", "SECRET//N ORN")
+    assert weigh([read_scan([page, page])]).level is Level.SECRET
+
+
+def test_one_letter_of_a_word_before_it_is_enough_to_ask_about_the_higher_level() -> (
+    None
+):
+    page = scan("P SECRET")
+    verdict = weigh([read_scan([page, page])])
+    assert verdict.level is Level.TOP_SECRET
+    assert verdict.contradictions

@@ -1,0 +1,138 @@
+"""Scans of memos without a text layer: the level right, never lower, asked when unsure.
+
+The memos are drawn by tests/support/memos.py, each with the truth about it. A few are read in
+every run of the tests, all of them, and those of seeds nobody looked at, in the slow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import pytest
+
+from tests.support.memos import HELD_OUT, MEMOS, SEED, Memo
+from workflows.definitions.classify_document import Params, classify_document
+from workflows.definitions.markings import Level
+from workflows.documents import pdf
+from workflows.documents.reader import Limits, Pool, Task
+from workflows.documents.reader.pages import unpacked_page
+from workflows.engine.testing import run_in_memory
+from workflows.runtime import FakeDocuments, FakeRuntime, Page
+
+pytest.importorskip("rapidocr", reason="scans are read with requirements-ocr.txt only")
+pytestmark = pytest.mark.timeout(600)
+
+READ_ALWAYS = ("clean", "letters missing of top secret", "unmarked, speaks of secrets")
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Pool]:
+    """Give a child that reads scans."""
+    pool = Pool("scan", 1, Limits(600, 4_000_000_000, 600))
+    yield pool
+    pool.close()
+
+
+class Scanned(FakeDocuments):
+    """Documents whose pages are looked at by a real reader."""
+
+    def __init__(self, pool: Pool, data: bytes) -> None:
+        """Take the reader and the PDF."""
+        super().__init__()
+        self._pool = pool
+        self._picture = pdf.render_page(data, 1, dpi=200).data
+        self.id = self.add("memo.pdf", pdf.read_pages(data))
+
+    async def scan(
+        self, document: UUID, number: int, *, again: bool = False
+    ) -> tuple[Page, ...]:
+        """Return what the reader sees."""
+        self.reads.append((document, number))
+        asked = {"page": number, "again": again}
+        told = await self._pool.arun(Task("scan", asked, self._picture))
+        return tuple(unpacked_page(page) for page in told.head["looks"])
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was made of a memo."""
+
+    memo: Memo
+    level: Level | None
+    caveats: tuple[str, ...]
+    asked: bool
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether the level is the true one."""
+        return self.level is self.memo.level
+
+    @property
+    def is_lower(self) -> bool:
+        """Tell whether it was marked lower than it is."""
+        return _rank(self.level) < _rank(self.memo.level)
+
+    @property
+    def is_safe(self) -> bool:
+        """Tell whether level and caveats are right, or a person is asked about them."""
+        right = self.is_right and set(self.caveats) == set(self.memo.caveats)
+        return right or self.asked
+
+
+def _rank(level: Level | None) -> int:
+    return level.rank if level else -1
+
+
+def judged(memo: Memo, seed: int, pool: Pool) -> Judged:
+    """Run classify-document on a memo."""
+    documents = Scanned(pool, memo.draw(seed))
+    outcome = run_in_memory(
+        classify_document,
+        Params(document=documents.id),
+        runtime=FakeRuntime(documents=documents),
+    )
+    assert outcome.status in ("completed", "waiting"), outcome.error
+    state = outcome.state
+    return Judged(memo, state.level, state.caveats, outcome.status == "waiting")
+
+
+@pytest.mark.parametrize("name", READ_ALWAYS)
+def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> None:
+    (memo,) = [memo for memo in MEMOS if memo.name == name]
+    found = judged(replace(memo, is_short=True), SEED, reader)
+    assert found.is_right
+    assert found.is_safe
+    assert found.asked == (memo.level is None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [SEED, *HELD_OUT])
+def test_every_memo_is_taken_for_what_it_is_and_none_for_less(
+    seed: int, reader: Pool
+) -> None:
+    found = [judged(memo, seed, reader) for memo in MEMOS]
+    right = sum(one.is_right for one in found)
+    asked = sum(one.asked for one in found)
+    print(f"seed {seed}: {right} of {len(found)} right, {asked} asked")  # noqa: T201
+    assert [one.memo.name for one in found if one.is_lower] == []
+    assert [one.memo.name for one in found if not one.is_right] == []
+    assert [one.memo.name for one in found if not one.is_safe] == []
+    clear = [one for one in found if not one.asked]
+    assert len(clear) >= len(MEMOS) / 2, "asking about everything would be no art"
+
+
+def test_there_are_enough_memos_of_every_kind() -> None:
+    assert len(MEMOS) >= 27
+    assert len({memo.name for memo in MEMOS}) == len(MEMOS)
+    assert {memo.turned for memo in MEMOS} == {0, 90, 180, 270}
+    assert {memo.machine for memo in MEMOS} > {"fax", "coarse fax", "old copier"}
+    assert sum(memo.level is None for memo in MEMOS) >= 3
+
+
+def test_the_same_seed_draws_the_same_memo_and_another_one_another() -> None:
+    memo = MEMOS[1]
+    assert memo.draw(SEED) == memo.draw(SEED) != memo.draw(SEED + 1)
+    assert pdf.read_pages(memo.draw(SEED))[0].is_picture

@@ -1,0 +1,215 @@
+"""Summarize and reasoning: in memory with scripted agents, and whole on a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.support.agent_rows import make_agent
+from tests.support.openai_server import Answer, ModelServer
+from tests.support.workers import ended, working
+from workflows.agents import usage
+from workflows.definitions.reasoning import STAGES as REASONING_STAGES
+from workflows.definitions.reasoning import reasoning
+from workflows.definitions.summarize import MOST_CHARACTERS, STAGES, cut, summarize
+from workflows.engine.testing import run_in_memory
+from workflows.infra.database_threads import in_database
+from workflows.models import Profile
+from workflows.runtime import (
+    AgentCall,
+    FakeAgents,
+    FakeDocuments,
+    FakeProfiles,
+    FakeRuntime,
+    Message,
+    StageProfile,
+)
+from workflows.system import system
+
+LONG = "\n\n".join(f"Paragraph {number}. " + "word " * 900 for number in range(6))
+
+
+def said(call: AgentCall) -> list[str]:
+    """Return what an agent was told, turn by turn."""
+    return [turn.content for turn in call.prompt if isinstance(turn, Message)]
+
+
+# Summarize ---------------------------------------------------------------------------
+
+
+def test_a_short_text_is_summarized_in_one_go() -> None:
+    agents = FakeAgents(**{"": ["All is well."]})
+    outcome = run_in_memory(
+        summarize,
+        {"text": "Everything went fine.", "length": "a sentence", "language": "German"},
+        runtime=FakeRuntime(agents=agents),
+    )
+    assert outcome.path == ["read_text", "write_summary"]
+    result = outcome.state.result
+    assert result is not None
+    assert (result.summary, result.source, result.parts) == (
+        "All is well.",
+        "the text",
+        1,
+    )
+    [call] = agents.calls
+    assert call.kind == "chat_stream"
+    assert said(call) == [
+        STAGES["summary"].prompt,
+        "Summarize this in one sentence in German:\n\nEverything went fine.",
+    ]
+
+
+def test_a_long_text_is_summarized_part_by_part() -> None:
+    count = len(cut(LONG.strip()))
+    notes = [f"Note {number}." for number in range(count)]
+    agents = FakeAgents(judge=[*notes, "In short."])
+    outcome = run_in_memory(
+        summarize, {"text": LONG, "agent": "judge"}, runtime=FakeRuntime(agents=agents)
+    )
+    assert outcome.path == ["read_text", "note_parts", "write_summary"]
+    assert "12,000 go in one part" in outcome.decisions[0].reason
+    assert outcome.state.notes == tuple(notes)
+    assert "Note 0.\n\nNote 1." in said(agents.calls[-1])[-1]
+
+
+def test_a_document_is_read_and_a_scan_is_refused() -> None:
+    documents = FakeDocuments()
+    memo = documents.add("memo.pdf", ["The plan is good.", "It starts in May."])
+    scan = documents.add("scan.pdf", [""])
+    agents = FakeAgents(**{"": ["A plan for May."]})
+    runtime = FakeRuntime(agents=agents, documents=documents)
+    outcome = run_in_memory(summarize, {"document": memo}, runtime=runtime)
+    assert outcome.state.result is not None
+    assert outcome.state.result.source == "memo.pdf"
+    assert "It starts in May." in said(agents.calls[0])[-1]
+    refused = run_in_memory(summarize, {"document": scan}, runtime=runtime)
+    assert refused.status == "failed"
+    assert "has no text layer to summarize" in str(refused.error)
+
+
+@pytest.mark.parametrize("params", [{}, {"text": "  "}])
+def test_either_a_text_or_a_document_is_needed(params: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="either a text or a document"):
+        summarize.initial(params)
+
+
+def test_a_profile_says_whom_a_stage_asks_and_how() -> None:
+    agents = FakeAgents(judge=["Fine."])
+    profiles = FakeProfiles(
+        summary=StageProfile("judge", "Rhyme.", {"temperature": 0.9})
+    )
+    run_in_memory(
+        summarize,
+        {"text": "Hello.", "agent": "writer"},
+        runtime=FakeRuntime(agents=agents, profiles=profiles),
+    )
+    [call] = agents.calls
+    assert (call.agent, call.options) == ("judge", {"temperature": 0.9})
+    assert said(call)[0] == "Rhyme."
+
+
+@pytest.mark.parametrize(
+    "text", ["", "short", LONG, "x" * (3 * MOST_CHARACTERS), "a b " * MOST_CHARACTERS]
+)
+def test_cutting_loses_nothing_but_white_space(text: str) -> None:
+    parts = cut(text.strip())
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert all(0 < len(part) <= MOST_CHARACTERS for part in parts)
+
+
+# Reasoning ---------------------------------------------------------------------------
+
+
+def concluded(confidence: float) -> dict[str, Any]:
+    return {
+        "answer": "Yes",
+        "confidence": confidence,
+        "because": ["it is so"],
+        "doubts": ["it may not be"],
+    }
+
+
+def test_a_sure_conclusion_ends_it() -> None:
+    agents = FakeAgents(**{"": ["Analysis.", "1. Step.", concluded(0.9)]})
+    outcome = run_in_memory(
+        reasoning, {"question": "Is it so?"}, runtime=FakeRuntime(agents=agents)
+    )
+    assert outcome.path == ["analyze", "reason", "conclude", "finish"]
+    assert outcome.state.result is not None
+    assert outcome.state.result.answer == "Yes"
+    assert [call.kind for call in agents.calls] == ["chat_stream", "chat_stream", "ask"]
+    assert "Analysis." in said(agents.calls[1])[-1]
+
+
+def test_an_unsure_one_is_reasoned_about_again_as_often_as_asked() -> None:
+    answers = ["Analysis.", "1.", concluded(0.4), "2.", concluded(0.5)]
+    agents = FakeAgents(**{"": answers})
+    outcome = run_in_memory(
+        reasoning,
+        {"question": "Is it so?", "rounds": 2, "facts": "It rains."},
+        runtime=FakeRuntime(agents=agents),
+    )
+    assert outcome.path == ["analyze", *["reason", "conclude"] * 2, "finish"]
+    assert "it may not be" in said(agents.calls[3])[-1]
+    assert "It rains." in said(agents.calls[0])[-1]
+    reasons = [decision.reason for decision in outcome.decisions]
+    assert any("confidence 40%, wanted 70%" in reason for reason in reasons)
+
+
+# Whole -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        make_agent(running)
+        make_agent(running, "judge", model="large")
+        yield running
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_summarize_runs_whole_with_a_profile(server: ModelServer) -> None:
+    await in_database(
+        Profile.objects.create,
+        workflow_name="summarize",
+        name="two agents",
+        stages={"part": {"agent": "judge"}},
+    )
+    async with working():
+        run = await in_database(
+            system.execute,
+            "summarize",
+            {"text": LONG, "agent": "writer"},
+            profile="two agents",
+        )
+        run = await ended(run.pk)
+    assert run.status == "completed", run.error_message
+    asked = [request.body["model"] for request in server.requests]
+    assert asked == [*["large"] * (len(asked) - 1), "tiny"]
+    assert run.result is not None
+    assert run.result["result"]["summary"].startswith("You said: Summarize this")
+    stages = await in_database(usage.of_stages, run.pk)
+    assert [stages[1, place].calls for place in (2, 3)] == [len(asked) - 1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_reasoning_runs_whole(server: ModelServer) -> None:
+    server.script(
+        Answer("Analysis."),
+        Answer("1. Step."),
+        Answer(f"```json\n{json.dumps(concluded(0.9))}\n```"),
+    )
+    async with working():
+        run = await in_database(
+            system.execute, "reasoning", {"question": "Is it so?", "agent": "judge"}
+        )
+        run = await ended(run.pk)
+    assert run.result is not None
+    assert run.result["result"]["answer"] == "Yes"
+    assert set(run.profile_stages) == set(REASONING_STAGES)
+    assert len(server.requests) == 3

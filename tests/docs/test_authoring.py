@@ -1,0 +1,347 @@
+"""The code in README.md and docs/authoring.md runs, and their tables say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support import every_event
+from tests.support.doc_code import blocks, dead_links, in_place, rows, run, ticked
+from workflows import engine
+from workflows.engine.codes import CODES
+from workflows.engine.errors import CheckpointMismatch
+from workflows.engine.events import EVENT_TYPES
+
+ROOT = Path(__file__).parents[2]
+README, AUTHORING = PAGES = (ROOT / "README.md", ROOT / "docs" / "authoring.md")
+MANAGE = (sys.executable, "manage.py")
+LEAST_BLOCKS = 40  # on the author's page: fewer, and something is not found any more
+MYPY = """
+[mypy]
+strict = true
+follow_imports = silent
+plugins = pydantic.mypy
+"""
+CONTROLS = {  # a field of the form with its widget, in words
+    ("ExactTextField", "TextInput"): "one line of text",
+    ("ExactTextField", "Textarea"): "several lines of text",
+    ("IntegerField", "NumberInput"): "a number",
+    ("FloatField", "NumberInput"): "a number",
+    ("BooleanField", "CheckboxInput"): "a box to tick",
+    ("ChosenField", "RadioSelect"): "choices",
+    ("SeveralField", "CheckboxSelectMultiple"): "several boxes to tick",
+    ("LinesField", "Textarea"): "several lines of text, one value on each",
+    ("IsoField", "DateInput"): "a date",
+    ("IsoField", "TimeInput"): "a time",
+    ("MomentField", "MomentInput"): "a date with a time",
+    ("DocumentField", "Select"): "a drop-down of documents",
+    ("AgentField", "Select"): "a drop-down of agents",
+    ("DocumentsField", "SelectMultiple"): "a list of documents",
+    ("JsonField", "Textarea"): "JSON",
+}
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+@pytest.fixture(scope="module")
+def authoring() -> Iterator[ModuleType]:
+    """Give docs/authoring.md as a module that has run; forget what it registered."""
+    from workflows.registry import registry
+
+    known = [workflow.name for workflow in registry.list()]
+    yield run(AUTHORING)
+    for workflow in registry.list():
+        if workflow.name not in known:
+            registry.unregister(workflow.name)
+
+
+def in_a_process(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's directory, and return what it said."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# The code ---------------------------------------------------------------------------
+
+
+def test_the_authors_page_runs(authoring: ModuleType) -> None:
+    assert authoring.paid.status == "completed"
+    assert len(blocks(AUTHORING)) >= LEAST_BLOCKS
+
+
+def test_the_readme_runs() -> None:
+    assert run(README).outcome.state["result"] == "a six!"
+
+
+def test_the_readmes_workflow_has_ten_lines() -> None:
+    code = blocks(README)[0].code
+    assert len([line for line in code.splitlines() if line]) == 10
+
+
+@every_page
+def test_a_page_needs_no_django_where_it_says_so(page: Path) -> None:
+    program = (
+        "import sys; sys.modules.update(django=None, channels=None, asgiref=None)\n"
+        "from pathlib import Path; from tests.support.doc_code import run\n"
+        "run(Path(sys.argv[1]), django=False)"
+    )
+    done = in_a_process(sys.executable, "-c", program, str(page))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_types_of_all_blocks_are_right(tmp_path: Path) -> None:
+    """Give all pages to mypy at once, each line at the place where it stands."""
+    (tmp_path / "mypy.ini").write_text(f"{MYPY}mypy_path = {ROOT}\n")
+    for page in PAGES:
+        (tmp_path / f"{page.stem}.py").write_text(in_place(page))
+    done = in_a_process(
+        *(sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-codes"),
+        *("--no-pretty", "--config-file", str(tmp_path / "mypy.ini")),
+        *("--cache-dir", str(tmp_path / "cache")),
+        *(str(tmp_path / f"{page.stem}.py") for page in PAGES),
+    )
+    said = re.findall(r"(\w+)\.py:(\d+): error: (.*)", done.stdout)
+    wanted = [b for page in PAGES for b in blocks(page) if b.kind == "mistyped"]
+    assert (done.stderr, done.returncode) == ("", 1 if wanted else 0)
+    assert len(said) == len(wanted), done.stdout
+    for page, line, text in said:
+        at = [b for b in wanted if b.page.stem == page and int(line) in b.lines]
+        assert [block.shown for block in at] == [text], f"{page}, line {line}"
+
+
+def test_the_first_workflow_of_each_page_runs_in_an_app(tmp_path: Path) -> None:
+    for page in PAGES:
+        app = tmp_path / f"team_{page.stem.lower()}"
+        app.mkdir()
+        (app / "__init__.py").touch()
+        (app / "workflows.py").write_text(blocks(page)[0].code)
+    here = {
+        "APPS": ",".join(sorted(path.name for path in tmp_path.iterdir())),
+        "DATA_DIR": str(tmp_path / "var"),
+        "DATABASE_URL": "",
+        "PYTHONPATH": str(tmp_path),
+    }
+    migrated = in_a_process(*MANAGE, "migrate", "--verbosity=0", **here)
+    assert migrated.returncode == 0, migrated.stderr
+    for result, *arguments in (
+        ("a six!", "luck"),
+        ("Hello Ada!", "hello", "--param", "name=Ada"),
+    ):
+        done = in_a_process(*MANAGE, "run_workflow", "--wait", *arguments, **here)
+        assert done.returncode == 0, done.stderr
+        assert result in done.stdout
+
+
+@pytest.mark.django_db
+def test_what_the_example_shows_is_drawn_as_the_page_says(
+    authoring: ModuleType,
+) -> None:
+    from tests.support.factories import make_document
+    from workflows.pages.documents import evidence
+
+    document = make_document(pk=authoring.large)
+    shown = evidence.read(authoring.asked.pause.show)
+    assert shown.document == document
+    assert [page.number for page in shown.pages] == [1]
+    assert [mark.text for mark in shown.pages[0].marks] == ["the total"]
+    assert shown.rest == {"limit": 500.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("```py\n1\n```", "page.md:2: what is “py”?"),
+        ("```python skip\n1\n```", "page.md:2: what is “python skip”?"),
+        ("```python\n1\n```\nand\n```text\n1\n```", "page.md:6: what is “text”?"),
+        ("- so:\n\n  ```python\n  1\n  ```", "page.md:3: begin the block"),
+        ("```python\n1", "page.md:1: the block has no end."),
+    ],
+)
+def test_no_block_is_passed_over(tmp_path: Path, text: str, complaint: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        blocks(page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(1)\n```",
+        "```python\nprint(1)\n```\n\n```text\n2\n```",
+        "```python raises\n1\n```\n\n```text\nValueError: 2\n```",
+        "```python\nasync def test_it() -> None:\n    assert False\n```",
+    ],
+)
+def test_a_page_that_says_something_else_fails(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(AssertionError):
+        run(page)
+
+
+@every_page
+def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
+    assert dead_links(page) == set()
+
+
+# The tables -------------------------------------------------------------------------
+
+
+def documented_codes() -> dict[str, str]:
+    """Return every code on the author's page with its meaning."""
+    found = rows(AUTHORING, "Code", "Meaning", "What to do")
+    codes = {ticked(code)[0]: meaning for code, meaning, _ in found}
+    assert len(codes) == len(found), "a code is there twice"
+    assert all(advice.endswith(".") for *_, advice in found)
+    return codes
+
+
+def codes_given_elsewhere() -> set[str]:
+    """Return the codes that runs get outside of the engine, read in the source."""
+    found = {CheckpointMismatch.code}
+    for package in ("execution", "models"):
+        for path in (ROOT / "workflows" / package).glob("*.py"):
+            for part in ast.walk(ast.parse(path.read_text())):
+                found |= _code_in(part)
+    return found - {""} - CODES.keys()
+
+
+def _code_in(part: ast.AST) -> set[str]:
+    """Return the texts in `code=…`, `error_code=…` and `code = … or …`."""
+    if isinstance(part, ast.keyword):
+        is_code = part.arg in {"code", "error_code"}
+    else:
+        is_code = isinstance(part, ast.Assign) and "code" in map(
+            ast.unparse, part.targets
+        )
+    if not is_code or not isinstance(part, ast.keyword | ast.Assign):
+        return set()
+    value = part.value
+    parts = value.values if isinstance(value, ast.BoolOp) else [value]
+    return {str(each.value) for each in parts if isinstance(each, ast.Constant)}
+
+
+def test_the_tables_of_error_codes_are_those_of_the_code() -> None:
+    documented = documented_codes()
+    of_the_engine = {code: documented.get(code, "") for code in CODES}
+    assert of_the_engine == dict(CODES)
+    assert documented.keys() - CODES.keys() == codes_given_elsewhere()
+
+
+def test_the_table_of_events_is_that_of_the_code() -> None:
+    named = [ticked(event)[0] for event, *_ in rows(AUTHORING, "Event", "When", "Data")]
+    assert named == list(EVENT_TYPES)
+
+
+def test_events_carry_the_data_that_the_table_says() -> None:
+    documented = {}
+    for name, _, data in rows(AUTHORING, "Event", "When", "Data"):
+        always, _, also = data.partition("; also ")
+        documented[ticked(name)[0]] = (set(ticked(always)), set(ticked(also)))
+    seen: dict[str, list[set[str]]] = {}
+    for event in every_event.events():
+        seen.setdefault(event.type, []).append(set(event.data) - _place(event.type))
+    told = {}
+    for name, keys in seen.items():
+        each_time = keys[0].intersection(*keys)
+        told[name] = (each_time, keys[0].union(*keys) - each_time)
+    assert told == documented
+
+
+def _place(event: str) -> set[str]:
+    """Return what the events of a pattern carry besides their own data."""
+    patterns = {"chain", "step", "parallel", "worker", "route"}
+    return {"node", "sequence"} if event.partition(".")[0] in patterns else set()
+
+
+@pytest.mark.django_db
+def test_the_form_shows_for_each_type_what_the_table_says(
+    authoring: ModuleType,
+) -> None:
+    shown, documented = {}, {}
+    for types, words in rows(AUTHORING, "You write", "The form shows"):
+        for written in ticked(types):
+            documented[written] = words.partition(" (")[0]
+            shown[written] = control(eval(written, vars(authoring)))  # noqa: S307 - ours
+    assert len(documented) > len(CONTROLS)
+    assert shown == documented
+
+
+def control(kind: Any) -> str:
+    """Return in words what a launch form shows for a type."""
+    from pydantic import create_model
+
+    from workflows.pages.forms.schema_form import UPLOAD, SchemaForm
+
+    model = create_model("Params", value=(kind, ...))
+    form = SchemaForm(model.model_json_schema())
+    name, field = next(iter(form.fields.items()))
+    if "." in name:
+        return "a group of fields"
+    words = CONTROLS[type(field).__name__, type(field.widget).__name__]
+    return (
+        f"{words}, with an upload beside it" if name + UPLOAD in form.fields else words
+    )
+
+
+def test_the_table_of_the_runtime_names_all_of_it() -> None:
+    from workflows.runtime import protocols
+
+    calls = " ".join(call for call, _ in rows(AUTHORING, "Call", "Gives"))
+    there = {"key", "cancelled"}
+    for part in ("Documents", "Images", "Agents", "Profiles", "Logger"):
+        methods = vars(getattr(protocols, part))
+        there |= {name for name in methods if not name.startswith("_")}
+    assert set(re.findall(r"\.(\w+)[(`]", calls)) == there
+
+
+def test_the_table_of_the_runtimes_errors_names_all_of_them() -> None:
+    from workflows import runtime
+
+    given = {name: getattr(runtime, name) for name in runtime.__all__}
+    kinds = {
+        n for n, e in given.items() if isinstance(e, type) and issubclass(e, Exception)
+    }
+    named = {ticked(error)[0] for error, _ in rows(AUTHORING, "Error", "Meaning")}
+    assert named == kinds - {"ProviderError"}
+
+
+def test_the_table_of_options_names_all_of_them() -> None:
+    from workflows.engine.testing import Options
+
+    named = [ticked(option)[0] for option, _ in rows(AUTHORING, "Option", "Meaning")]
+    assert sorted(named) == sorted(Options.__annotations__)
+
+
+@pytest.mark.parametrize(
+    "name", ["parallel", "chain", "conditional", "approval", "subworkflow"]
+)
+def test_the_signature_of_a_pattern_is_that_of_the_code(name: str) -> None:
+    written = re.search(rf"^`{name}\((.*?)\)`", AUTHORING.read_text(), re.MULTILINE)
+    assert written is not None
+    scope: dict[str, Any] = {}
+    exec(f"def documented({written[1]}): ...", scope)  # noqa: S102 - our own page
+    documented = inspect.signature(scope["documented"]).parameters
+    there = inspect.signature(getattr(engine, name)).parameters
+    told = {name: (one.kind, one.default) for name, one in documented.items()}
+    assert told == {
+        n: (there[n].kind, there[n].default) for n in documented if n in there
+    }
+    left_out = there.keys() - documented.keys()
+    assert left_out <= {"config", "cpus"}

@@ -1,0 +1,182 @@
+"""Storage that fails or takes its time: who is told, who waits, and who does not."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.storage import FileSystemStorage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.support.crafted_pdfs import many_pages
+from tests.support.factories import make_document
+from tests.support.remote_storage import RemoteStorage
+from workflows.documents import local_files
+from workflows.documents.images import StoredImages
+from workflows.documents.local_files import Copies, soon_at_hand
+from workflows.infra.database_threads import in_database
+from workflows.models import Document, PageImage
+from workflows.runtime import RenderOptions, StorageFailed
+
+pytestmark = pytest.mark.django_db
+PATIENCE_SECONDS = 20  # a bound for what never comes, not a wait
+
+
+@pytest.fixture
+def remote(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[RemoteStorage]:
+    """Keep documents far away, with no copy at hand."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {"BACKEND": "tests.support.remote_storage.RemoteStorage"},
+    }
+    monkeypatch.setattr(local_files, "_copies", Copies())
+    monkeypatch.setattr(RemoteStorage, "kept", {})
+    return RemoteStorage
+
+
+class Door:
+    """Holds whoever opens a file until it is let in."""
+
+    def __init__(self) -> None:
+        """Begin closed."""
+        self.reached, self.opened = threading.Event(), threading.Event()
+        self.asked = 0
+
+    def hold(self, _name: str) -> None:
+        """Wait to be let in."""
+        self.asked += 1
+        self.reached.set()
+        assert self.opened.wait(PATIENCE_SECONDS)
+
+
+def test_a_full_disk_is_told_where_a_document_is_stored(
+    alice: User, sign_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileSystemStorage, "_save", full)
+    file = SimpleUploadedFile("memo.pdf", many_pages(1))
+    answer = sign_in(alice).post("/documents/", {"file": file})
+    assert answer.status_code == 503
+    assert "The storage of documents does not work just now" in answer.content.decode()
+    assert not Document.objects.exists()
+
+
+def test_one_document_that_does_not_come_holds_up_no_other(
+    remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = make_document(content=b"%PDF slow"), make_document(content=b"%PDF b")
+    door, copies = Door(), Copies()
+
+    def hold_one(name: str) -> None:
+        if name == slow.file.name:
+            door.hold(name)
+
+    monkeypatch.setattr(remote, "before_opening", [hold_one])
+
+    def read(row: Document) -> bytes:
+        with copies.of(row) as path:
+            return Path(path).read_bytes()
+
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(read, slow) for _ in range(2)]
+        assert door.reached.wait(PATIENCE_SECONDS)
+        assert read(other) == b"%PDF b"
+        door.opened.set()
+        assert [one.result() for one in waiting] == [b"%PDF slow"] * 2
+    assert door.asked == 1, "the second waited for the first one's copy"
+
+
+def test_a_copy_that_failed_is_told_to_all_who_wait_and_tried_again_by_the_next(
+    remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = make_document(content=b"%PDF 1")
+    copies = Copies()
+
+    def broken(name: str) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(remote, "before_opening", [broken])
+    with pytest.raises(StorageFailed), copies.of(document):
+        pass
+    monkeypatch.setattr(remote, "before_opening", [])
+    with copies.of(document) as path:
+        assert Path(path).read_bytes() == b"%PDF 1"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
+    remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await in_database(make_document, "memo.pdf", b"%PDF 1")
+    door, copies = Door(), Copies(most_bytes=0)
+    monkeypatch.setattr(local_files, "_copies", copies)
+    monkeypatch.setattr(remote, "before_opening", [door.hold])
+    given_back = threading.Event()
+    make_room = copies._make_room  # noqa: SLF001 - the moment in which it is let go
+
+    def then_tell() -> None:
+        make_room()
+        given_back.set()
+
+    monkeypatch.setattr(copies, "_make_room", then_tell)
+
+    async def read() -> None:
+        async with soon_at_hand(document):
+            raise AssertionError("it was called off")
+
+    reading = asyncio.create_task(read())
+    assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    door.opened.set()
+    assert await asyncio.to_thread(given_back.wait, PATIENCE_SECONDS)
+    assert copies._copies == {}  # noqa: SLF001 - nobody reads it, so there is no room
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_database(
+    remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await in_database(make_document, "memo.pdf", many_pages(3))
+    look = RenderOptions("1", dpi=72)
+    await StoredImages().render(document.pk, look)
+    door = Door()
+    monkeypatch.setattr(remote, "before_opening", [door.hold])
+    asking = [
+        asyncio.create_task(StoredImages().render(document.pk, look)) for _ in range(6)
+    ]
+    assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
+    assert await in_database(PageImage.objects.count) == 1
+    door.opened.set()
+    assert len({found.id for (found,) in await asyncio.gather(*asking)}) == 1
+
+
+def test_a_download_is_whole_though_its_copy_goes_meanwhile(
+    remote: type[RemoteStorage], alice: User, sign_in: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(local_files, "_copies", Copies(most_bytes=0))
+    large = many_pages(1) + bytes(700_000)
+    document = make_document(content=large)
+    client: Client = sign_in(alice)
+    answer = client.get(f"/documents/{document.pk}/file")
+    assert list(local_files._copies._copies) == []  # noqa: SLF001 - there is no room for it
+    assert b"".join(answer.streaming_content) == large  # type: ignore[attr-defined]
+
+
+def test_a_picture_that_cannot_be_had_is_not_kept_by_the_browser(
+    alice: User, sign_in: Any
+) -> None:
+    document = make_document(content=b"%PDF-1.7 broken")
+    answer = sign_in(alice).get(f"/documents/{document.pk}/pages/1.png")
+    assert answer.status_code == 422
+    assert "max-age" not in answer.headers.get("Cache-Control", "")

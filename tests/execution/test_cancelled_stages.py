@@ -1,0 +1,142 @@
+"""A step that a cancel ended is shown as cancelled, and the reason is no error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.support.factories import (
+    make_attempt,
+    make_intervention,
+    make_run,
+    make_stage,
+)
+from workflows.models import Outcome, Run, StageStatus, Status
+from workflows.pages.lists.usage import usage_of
+from workflows.pages.run.compare import Comparison
+from workflows.pages.run.diagram import draw_run
+from workflows.pages.run.point_in_time import Moment
+from workflows.pages.run.stage_rows import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from django.http import StreamingHttpResponse
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+REASON = "wrong <file>"
+
+
+def cancelled_run(recorded: str) -> Run:
+    """Return a cancelled run whose second step was recorded with this status."""
+    run = make_run(
+        status=Status.CANCELLED,
+        sequence=1,
+        cancel_reason=REASON,
+        error_message=REASON,
+        error_code="cancelled",
+    )
+    waited = recorded == StageStatus.WAITING
+    make_attempt(
+        run,
+        outcome=Outcome.WAITING if waited else Outcome.CANCELLED,
+        error_message="" if waited else REASON,
+    )
+    make_stage(run, "read_pages")
+    make_stage(
+        run,
+        "judge_pages",
+        sequence=2,
+        status=recorded,
+        error_message=REASON if recorded == StageStatus.CANCELLED else "asked to stop",
+    )
+    return run
+
+
+RECORDED = (StageStatus.CANCELLED, StageStatus.FAILED, StageStatus.WAITING)
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_the_page_shows_it_with_the_reason_and_without_an_error(
+    admin: User, sign_in: SignIn, recorded: str
+) -> None:
+    run = cancelled_run(recorded)
+    for address in (
+        f"/runs/{run.pk}/",
+        f"/runs/{run.pk}/?node=judge_pages",
+        f"/runs/{run.pk}/steps/",
+    ):
+        text = " ".join(sign_in(admin).get(address).content.decode().split())
+        assert 'data-status="cancelled">Cancelled' in text, address
+        assert "<q>wrong &lt;file&gt;</q>" in text, address
+        assert "step-error" not in text, address
+        assert 'data-status="failed"' not in text, address
+        assert 'data-state="failed"' not in text, address
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
+    run, other = cancelled_run(recorded), make_run(status=Status.FAILED, sequence=1)
+    make_stage(other, "read_pages")
+    make_stage(other, "judge_pages", sequence=2, status=StageStatus.FAILED)
+    states = {node.name: node.state for node in draw_run(run, Moment()).nodes}
+    assert states["judge_pages"].state == "cancelled"
+    assert states["judge_pages"].text == "Cancelled"
+    (_, row) = rows_of(run, Moment())
+    assert (row.status, row.went_wrong) == ("cancelled", False)
+    title = Comparison(run, other).parting.title
+    assert title == "At step 2, Judge pages: A was cancelled, B failed."
+
+
+def test_it_stays_cancelled_after_a_resume(admin: User, sign_in: SignIn) -> None:
+    run = cancelled_run(StageStatus.FAILED)
+    make_intervention(run, action="resume", actor_name="bob", reason="a mistake")
+    Run.objects.filter(pk=run.pk).update(
+        status=Status.COMPLETED, cancel_reason="", error_message="", error_code=""
+    )
+    make_attempt(run, number=2)
+    make_stage(run, "judge_pages", sequence=2, attempt=2)
+    text = sign_in(admin).get(f"/runs/{run.pk}/").content.decode()
+    assert 'data-status="cancelled">Cancelled' in text
+    assert "<q>wrong &lt;file&gt;</q>" in text
+    assert "step-error" not in text
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_it_does_not_count_as_a_failure_of_its_node(admin: User, recorded: str) -> None:
+    cancelled_run(recorded)
+    failed = make_run(status=Status.FAILED)
+    make_attempt(failed, outcome=Outcome.FAILED)
+    make_stage(failed, "judge_pages", status=StageStatus.FAILED)
+    took = {
+        one.node: one
+        for one in usage_of(admin, failed.workflow_name, failed.graph).took
+    }
+    assert took["judge_pages"].failed == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_of_runs_has_the_reason_apart_from_errors(
+    admin: User, sign_in: SignIn
+) -> None:
+    cancelled_run(StageStatus.CANCELLED)
+    make_run(status=Status.FAILED)
+    answer = sign_in(admin).get("/runs/export.json")
+
+    async def whole() -> bytes:
+        stream = cast("StreamingHttpResponse", answer).streaming_content
+        return b"".join([part async for part in cast("AsyncIterator[bytes]", stream)])
+
+    failed, cancelled = json.loads(asyncio.run(whole()))
+    errors = ("error_code", "error_node", "error_message")
+    assert [cancelled[key] for key in errors] == ["", "", ""]
+    assert cancelled["cancel_reason"] == REASON
+    assert failed["error_code"] == "node_failed"
+    assert failed["cancel_reason"] == ""

@@ -1,0 +1,224 @@
+"""When a worker is believed to be lost, whatever clocks and databases do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from tests.support.factories import make_run
+from workflows.audit.records import StepRecord
+from workflows.execution import queue
+from workflows.execution.leases import Overdue
+from workflows.execution.rows import rows_of
+from workflows.execution.sql import records as statements
+from workflows.execution.worker import Worker
+from workflows.infra.outages import Outage
+from workflows.models import Run
+
+pytestmark = pytest.mark.django_db
+
+
+class Stopwatch:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stopwatch(settings: Any) -> Stopwatch:
+    settings.HEARTBEAT_SECONDS = 5
+    settings.LEASE_SECONDS = 30
+    return Stopwatch()
+
+
+@pytest.fixture
+def outage() -> Outage:
+    return Outage("database", "The database is away", "The database is back")
+
+
+@pytest.fixture
+def overdue(stopwatch: Stopwatch, outage: Outage) -> Overdue:
+    return Overdue(stopwatch, outage)
+
+
+def held_run(*, expired_seconds_ago: float = 1) -> Run:
+    """Return a run whose lease ran out."""
+    ended = timezone.now() - dt.timedelta(seconds=expired_seconds_ago)
+    return make_run(status="running", worker="other", attempt=1, lease_expires_at=ended)
+
+
+def status_of(run: Run) -> str:
+    return Run.objects.get(pk=run.pk).status
+
+
+def test_a_lease_that_ran_out_is_looked_at_twice(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    run = held_run()
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds = 9.9
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds = 10
+    assert queue.sweep(overdue.lost) == [run.pk]
+    assert status_of(run) == "pending"
+
+
+def test_a_worker_that_is_back_between_two_looks_keeps_its_run(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    # as after an outage of the database, or when its clock jumped by an hour
+    run = held_run(expired_seconds_ago=3600)
+    queue.sweep(overdue.lost)
+    queue.renew("other", [run.pk])
+    stopwatch.seconds = 1000
+    assert queue.sweep(overdue.lost) == []
+    assert status_of(run) == "running"
+
+
+def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
+    overdue: Overdue, stopwatch: Stopwatch, outage: Outage, settings: Any
+) -> None:
+    run = held_run(expired_seconds_ago=3600)
+    outage.met(ConnectionError("refused"))
+    queue.sweep(overdue.lost)
+    stopwatch.seconds = 1000
+    assert queue.sweep(overdue.lost) == [], "who holds it cannot renew it either"
+    outage.over()
+    assert queue.sweep(overdue.lost) == [], "who holds it may come back a little later"
+    settings.LEASE_SECONDS = 0
+    assert queue.sweep(overdue.lost) == []
+    stopwatch.seconds += 10
+    assert queue.sweep(overdue.lost) == [run.pk]
+
+
+def test_a_lease_that_is_renewed_with_a_wrong_clock_is_not_taken(
+    overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    # whose clock is an hour late renews to a moment that has passed for everyone else
+    run = held_run(expired_seconds_ago=3600)
+    for beat in range(1, 10):
+        assert queue.sweep(overdue.lost) == []
+        stopwatch.seconds += 5
+        late = timezone.now() - dt.timedelta(seconds=3600 - beat * 5)
+        Run.objects.filter(pk=run.pk).update(lease_expires_at=late)
+    assert status_of(run) == "running"
+
+
+def test_the_run_of_a_worker_known_to_be_gone_is_taken_at_once(
+    overdue: Overdue,
+) -> None:
+    run = held_run()
+    Run.objects.filter(worker="other").expire()
+    assert queue.sweep(overdue.lost) == [run.pk]
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_worker_whose_own_clock_is_wrong_takes_no_run_and_leaves_a_true_lease(
+    hours: int, monkeypatch: pytest.MonkeyPatch, overdue: Overdue, stopwatch: Stopwatch
+) -> None:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("With SQLite there is one machine, and one clock.")
+    right = timezone.now
+    run = make_run(
+        status="running",
+        worker="other",
+        attempt=1,
+        lease_expires_at=right() + dt.timedelta(seconds=20),
+    )
+    _set_clock(monkeypatch, lambda: right() + dt.timedelta(hours=hours))
+    queue.sweep(overdue.lost)
+    stopwatch.seconds = 100
+    assert queue.sweep(overdue.lost) == []
+    queue.renew("other", [run.pk])
+    found = Run.objects.get(pk=run.pk)
+    assert found.lease_expires_at is not None
+    assert 0 < (found.lease_expires_at - right()).total_seconds() < 60
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_wrong_clock_wakes_nobody_early(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("With SQLite there is one machine, and one clock.")
+    right = timezone.now
+    soon, past = (right() + dt.timedelta(seconds=s) for s in (3600, -1))
+    sleeping = make_run(status="waiting", waiting_for="wait", wake_at=soon)
+    due = make_run(status="waiting", waiting_for="wait", wake_at=past)
+    _set_clock(monkeypatch, lambda: right() + dt.timedelta(hours=hours))
+    assert queue.sweep() == [due.pk]
+    assert status_of(sleeping) == "waiting"
+
+
+def _set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:
+    monkeypatch.setattr(timezone, "now", now)
+
+
+async def test_a_worker_does_not_take_what_it_holds_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker("only", 1)
+    run = Run(attempt=3, lease_expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
+    assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
+    monkeypatch.setattr(worker, "_held", {run.pk: type("Held", (), {"run": run})()})
+    assert [*worker._lost([run])] == []  # noqa: SLF001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever() -> (
+    None
+):
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite lets one write at a time.")
+    until = timezone.now() + dt.timedelta(hours=1)
+    runs = [
+        make_run(status="running", worker="both", attempt=1, lease_expires_at=until).pk
+        for _ in range(40)
+    ]
+
+    def in_some_order(number: int, deed: Callable[[list[UUID]], Any]) -> None:
+        order = random.Random(number)  # noqa: S311 - which order, does not matter
+        for _ in range(60):
+            assert len(deed(order.sample(runs, len(runs)))) == len(runs)
+        connections.close_all()
+
+    def write(order: list[UUID]) -> dict[UUID, int]:
+        records = [
+            StepRecord(
+                run_id=run_id,
+                worker="both",
+                attempt=1,
+                workflow="count",
+                sequence=1,
+                waiting_node="",
+                wake_at=None,
+            )
+            for run_id in order
+        ]
+        return statements.write(connection, rows_of(records))
+
+    with ThreadPoolExecutor(2) as threads:
+        renewing = threads.submit(
+            in_some_order, 1, lambda order: queue.renew("both", order)
+        )
+        writing = threads.submit(in_some_order, 2, write)
+        renewing.result(60)
+        writing.result(60)

@@ -1,0 +1,156 @@
+"""Very many runs: ten thousand pending, two thousand at once inside their nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.utils import timezone
+
+from tests.support.factories import make_run
+from tests.support.workers import until, working
+from workflows.engine import Graph, State
+from workflows.execution import worker as worker_module
+from workflows.infra import notifications
+from workflows.infra.database_threads import in_database
+from workflows.models import Attempt, Checkpoint, Run, Stage
+from workflows.registry import Registry
+from workflows.system import System
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def meeting(everybody: asyncio.Event, here: set[str], count: int) -> Registry:
+    """Return a workflow whose node goes on when so many runs are inside it at once."""
+
+    async def wait(state: State) -> State:
+        here.add(state.run_id)
+        if len(here) == count:
+            everybody.set()
+        await everybody.wait()
+        return state.set(met=len(here))
+
+    def build(graph: Graph, _runtime: object, _params: object) -> State:
+        graph.add_node("wait", wait)
+        graph.set_entry_point("wait")
+        graph.set_exit_point("wait")
+        return State()
+
+    registry = Registry()
+    registry.register_factory("meeting", build)
+    return registry
+
+
+def launch(registry: Registry, count: int) -> None:
+    system = System(registry)
+    for _ in range(count):
+        system.execute("meeting", {})
+
+
+def all_completed() -> bool:
+    return not Run.objects.exclude(status="completed").exists()
+
+
+async def until_all_completed() -> None:
+    """Return when every run has; look again at each nudge to the lists."""
+    async with notifications.listening(notifications.PAGES) as ear:
+        while not await in_database(all_completed):
+            await ear.next()
+
+
+@pytest.mark.parametrize(
+    "count",
+    [100, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+)
+async def test_many_runs_wait_in_their_nodes_at_once(count: int) -> None:
+    everybody, here = asyncio.Event(), set[str]()
+    registry = meeting(everybody, here, count)
+    await in_database(launch, registry, count)
+    async with working(registry, capacity=count):
+        await until_all_completed()
+    assert len(here) == count
+    assert await in_database(_steps) == {"stages": count, "states": 2 * count}
+
+
+def _steps() -> dict[str, int]:
+    completed = Stage.objects.filter(status="completed")
+    return {"stages": completed.count(), "states": Checkpoint.objects.count()}
+
+
+@pytest.mark.parametrize(
+    "count",
+    [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
+)
+async def test_many_pending_runs_are_all_done_once(count: int) -> None:
+    registry = meeting(asyncio.Event(), set(), 1)  # nobody waits for anybody
+    await in_database(launch, registry, count)
+    async with working(registry, capacity=50):
+        await until_all_completed()
+    assert await in_database(Attempt.objects.count) == count
+    assert await in_database(_steps) == {"stages": count, "states": 2 * count}
+
+
+async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SWEEP_SECONDS = 0.05
+    registry = meeting(asyncio.Event(), set(), 1)
+    monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
+    async with working(registry) as worker:
+        await worker._known.wait()  # noqa: SLF001 - it has looked at the empty queue
+        run = await in_database(System(registry).execute, "meeting", {})
+        await until(run.pk, lambda found: found.status == "completed")
+
+
+async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SWEEP_SECONDS = 3000  # only a nudge can help
+    monkeypatch.setattr(worker_module, "REJOIN_SECONDS", 0.01)
+    joined = asyncio.Event()
+    join = notifications.join
+
+    async def told(to: str, channel: str) -> None:
+        await join(to, channel)
+        joined.set()
+
+    monkeypatch.setattr(notifications, "join", told)
+    registry = meeting(asyncio.Event(), set(), 1)
+    async with working(registry):
+        await joined.wait()
+        layer = get_channel_layer()
+        assert isinstance(layer, InMemoryChannelLayer)
+        layer.groups.clear()
+        joined.clear()
+        await joined.wait()
+        run = await in_database(System(registry).execute, "meeting", {})
+        await until(run.pk, lambda found: found.status == "completed")
+
+
+async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SWEEP_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
+    everybody, here = asyncio.Event(), set[str]()
+    registry = meeting(everybody, here, 2)
+    run = await in_database(System(registry).execute, "meeting", {})
+    right = timezone.now
+    async with working(registry):
+        await until(run.pk, lambda found: found.status == "running")
+        monkeypatch.setattr(timezone, "now", lambda: right() + dt.timedelta(days=1))
+        # another one waits and is woken by a sweep: then one has been since the jump
+        due = await in_database(
+            make_run,
+            status="waiting",
+            waiting_for="wait",
+            wake_at=right(),
+            workflow_name="meeting",
+        )
+        await until(due.pk, lambda found: found.status != "waiting")
+        everybody.set()
+        await until(run.pk, lambda found: found.status == "completed")
+    found = await in_database(Run.objects.get, pk=run.pk)
+    assert (found.attempt, found.recoveries) == (1, 0)

@@ -1,0 +1,196 @@
+"""Ten people do the same thing at the same moment: one wins, the rest are told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from tests.support.factories import make_approval, make_run
+from tests.support.sealed_runs import (
+    WORKER,
+    Step,
+    found,
+    launch,
+    record_of,
+    sealed_run,
+    write,
+)
+from workflows.audit.chain import head_of
+from workflows.engine.errors import RequestError
+from workflows.errors import AlreadyAnswered, InvalidStatus
+from workflows.execution import queue
+from workflows.models import Approval, Attempt, Intervention, Retention, Run, Status
+from workflows.registry import registry
+from workflows.retention.purge import let_go
+from workflows.system import System
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CROWDS = [2, 10]
+
+
+def at_once(count: int, deed: Callable[[int], Any]) -> list[Any]:
+    """Return what came of one deed done by many threads that start together."""
+    start = threading.Barrier(count)
+    came: list[Any] = [None] * count
+
+    def one(number: int) -> None:
+        start.wait()
+        try:
+            came[number] = deed(number)
+        except RequestError as error:
+            came[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return came
+
+
+def failed_run() -> Run:
+    """Return a failed run of a workflow that is registered."""
+    workflow = registry.list()[0]
+    return make_run(
+        workflow_name=workflow.name, fingerprint=workflow.fingerprint, status="failed"
+    )
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
+    run = failed_run()
+    came = at_once(count, lambda _: System().resume(run.pk, by=alice, reason="again"))
+    assert [type(c) for c in came].count(Run) == 1
+    assert [type(c) for c in came].count(InvalidStatus) == count - 1
+    assert Intervention.objects.filter(run=run, action="resume").count() == 1
+    assert Run.objects.get(pk=run.pk).status == Status.PENDING
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
+    run = make_run(status="pending")
+    came = at_once(count, lambda n: System().cancel(run.pk, by=alice, reason=str(n)))
+    assert [type(c) for c in came].count(Run) == 1
+    assert [type(c) for c in came].count(InvalidStatus) == count - 1
+    (said,) = Intervention.objects.filter(run=run, action="cancel")
+    assert Run.objects.get(pk=run.pk).cancel_reason == said.reason
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_of_many_answers_one_counts_and_the_others_are_told_whose(
+    count: int, alice: User, bob: User
+) -> None:
+    run = make_run(workflow_name="classify-document", status="waiting")
+    make_approval(run=run, node_name="ask_reviewer")
+    people = [alice, bob]
+    came = at_once(
+        count,
+        lambda n: System().answer(
+            run.pk, {"outcome": "publish"}, by=people[n % 2], comment=str(n)
+        ),
+    )
+    assert [type(c) for c in came].count(Run) == 1
+    losers = [c for c in came if isinstance(c, AlreadyAnswered)]
+    assert len(losers) == count - 1
+    kept = Approval.objects.get(run=run)
+    assert kept.answered_by is not None
+    assert all(str(c).startswith(kept.answered_by.username) for c in losers)
+    assert Intervention.objects.get(run=run, action="answer").reason == kept.comment
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
+    count: int, alice: User, bob: User
+) -> None:
+    run = launch()
+    (claimed,) = queue.claim(WORKER, 1)
+    people = [alice, bob]
+
+    def act(number: int) -> None:
+        if number == 0:  # the worker
+            head = head_of(claimed.chain, run.pk)
+            for sequence in range(1, 6):
+                head = write(record_of(claimed, sequence, Step()), head)
+        elif number == 1:
+            System().cancel(run.pk, by=alice, reason="enough")
+        else:
+            name = f"label {number}"
+            System().label(run.pk, name, by=people[number % 2], reason="a race")
+
+    came = at_once(count, act)
+    assert not any(came)
+    assert run.interventions.count() == count
+    assert run.stages.count() == 5
+    assert found() == []
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
+    count: int, alice: User
+) -> None:
+    workflow = registry.list()[0]
+    run = sealed_run(by=alice, workflow=workflow.name, status="failed")
+    Run.objects.filter(pk=run.pk).update(
+        params={"kept": True},
+        fingerprint=workflow.fingerprint,
+        completed_at=timezone.now() - timedelta(days=40),
+    )
+    Retention.objects.create(workflow_name=workflow.name, payload_days=30)
+
+    def act(number: int) -> object:
+        if number % 2:
+            return let_go().payloads
+        return System().resume(run.pk, by=alice, reason="a race")
+
+    came = at_once(count, act)
+    run.refresh_from_db()
+    resumed = [type(one) for one in came].count(Run)
+    let = sum(one for one in came if isinstance(one, int))
+    assert (resumed, let) in {(1, 0), (0, 1)}
+    assert run.status == (Status.PENDING if resumed else Status.FAILED)
+    assert run.params == ({"kept": True} if resumed else {})
+    assert found() == []
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_a_run_is_claimed_by_one_worker(count: int) -> None:
+    runs = [make_run(status="pending") for _ in range(5)]
+    came = at_once(count, lambda n: queue.claim(f"worker-{n}", 5))
+    claimed = [run.pk for mine in came for run in mine]
+    assert sorted(claimed) == sorted(run.pk for run in runs)
+    assert Attempt.objects.count() == 5
+
+
+@pytest.mark.parametrize("count", CROWDS)
+def test_an_idempotency_key_makes_one_run(count: int, alice: User) -> None:
+    workflow = _free_workflow()
+    came = at_once(
+        count,
+        lambda _: System().execute(workflow, {}, by=alice, idempotency_key="order 7"),
+    )
+    assert len({run.pk for run in came}) == 1
+    assert Run.objects.count() == 1
+
+
+@pytest.fixture(autouse=True)
+def _forget_free_workflow() -> Any:
+    yield
+    registry.unregister("free")
+
+
+def _free_workflow() -> str:
+    def build(graph: Any, _runtime: Any, _params: Any) -> Any:
+        raise NotImplementedError("no run of it is executed here")
+
+    registry.register_factory("free", build)
+    return "free"

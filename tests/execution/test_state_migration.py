@@ -1,0 +1,142 @@
+"""A run that began under an older workflow goes on under the new one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+from django.contrib.auth.models import User
+from pydantic import BaseModel
+
+from tests.support.workers import ended, reaches, until, working
+from workflows.engine import State, Workflow, approval, node
+from workflows.errors import FingerprintChanged
+from workflows.execution.checkpoints import replay
+from workflows.infra.database_threads import in_database
+from workflows.models import Run
+from workflows.registry import Registry
+from workflows.system import System
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sealed"),
+]
+
+
+class Review(BaseModel):
+    """A person's answer."""
+
+    outcome: Literal["yes", "no"]
+
+
+class Before(State):
+    """What the older workflow knows."""
+
+    sum: int = 0
+    review: Review | None = None
+
+
+class After(State):
+    """What the newer one calls it."""
+
+    total: int = 0
+    review: Review | None = None
+
+
+def older() -> Workflow[Before]:
+    """Return the workflow as it was: its second node is broken."""
+
+    @node
+    def add(state: Before) -> Before:
+        return state.set(sum=7)
+
+    @node
+    def check(state: Before) -> Before:
+        raise ValueError("not written yet")
+
+    ask = approval("Is {s.sum} right?", answer=Review, into="review", name="ask")
+
+    @node
+    def finish(state: Before) -> Before:
+        return state
+
+    return Workflow(
+        "grows", state=Before, start=add, routes={add: check, check: ask, ask: finish}
+    )
+
+
+def newer(migrations: dict[str, Any]) -> Workflow[After]:
+    """Return the workflow as it is now: mended, and with another name for the sum."""
+
+    @node
+    def add(state: After) -> After:
+        return state.set(total=7)
+
+    @node
+    def check(state: After) -> After:
+        return state.set(total=state.total + 1)
+
+    ask = approval("Is {s.total} right?", answer=Review, into="review", name="ask")
+
+    @node
+    def finish(state: After) -> After:
+        return state.set(total=state.total + 1)
+
+    return Workflow(
+        "grows",
+        state=After,
+        start=add,
+        routes={add: check, check: ask, ask: finish},
+        migrations=migrations,
+    )
+
+
+def renamed(data: dict[str, Any]) -> dict[str, Any]:
+    """Turn the older state's data into the newer's."""
+    return {"total": data["sum"], "review": data["review"]}
+
+
+async def failed_under_the_older(registry: Registry) -> Run:
+    """Return a run that failed in its second node."""
+    registry.register(older())
+    run = await in_database(System(registry).execute, "grows", {})
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.sequence) == ("failed", 1)
+    registry.unregister("grows")
+    return run
+
+
+async def test_without_a_migration_a_resume_is_refused_with_the_differences(
+    alice: User,
+) -> None:
+    registry = Registry()
+    run = await failed_under_the_older(registry)
+    registry.register(newer({}))
+    with pytest.raises(FingerprintChanged, match="total"):
+        await in_database(System(registry).resume, run.pk, by=alice, reason="x")
+    assert (await in_database(Run.objects.get, pk=run.pk)).status == "failed"
+
+
+async def test_a_migrated_run_goes_on_pauses_and_ends_as_one_of_the_new_workflow(
+    alice: User,
+) -> None:
+    registry = Registry()
+    run = await failed_under_the_older(registry)
+    workflow = newer({run.fingerprint: renamed})
+    registry.register(workflow)
+    system = System(registry)
+    async with working(registry):
+        await in_database(system.resume, run.pk, by=alice, reason="a test")
+        await reaches(run.pk, "waiting")
+        await in_database(
+            system.answer, run.pk, {"outcome": "yes"}, by=alice, comment="a test"
+        )
+        run = await until(run.pk, lambda r: r.status == "completed")
+    assert run.result == {"total": 9, "review": {"outcome": "yes"}}
+    assert run.fingerprint == workflow.fingerprint
+    assert run.graph == workflow.shape.to_json()
+    states = await in_database(lambda: [s.data for s in replay(run.pk)])
+    assert [state["total"] for state in states] == [8, 8, 9]
+    before = await in_database(lambda: [s.data["sum"] for s in replay(run.pk, 1)])
+    assert before == [0, 7]

@@ -1,0 +1,130 @@
+"""A step that waits for a thread says so, and its time begins when it has one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.workers import PATIENCE_SECONDS, ended, until, working
+from workflows.engine import Retry, State, Workflow, node, threads
+from workflows.execution.thread_waits import ThreadWaits
+from workflows.infra.database_threads import in_database
+from workflows.models import LogLine, Run, Stage
+from workflows.registry import Registry
+from workflows.system import System
+
+release = threading.Event()
+
+
+@node
+def hold(state: State) -> State:
+    assert release.wait(PATIENCE_SECONDS)
+    return state
+
+
+@node
+def quick(state: State) -> State:
+    return state
+
+
+tries: list[int] = []
+
+
+@node(timeout=0.25, retry=Retry(attempts=2, wait=0))
+def late(state: State) -> State:
+    tries.append(1)
+    if len(tries) == 1:
+        assert release.wait(PATIENCE_SECONDS)
+    return state
+
+
+registry = Registry()
+for one in (hold, quick, late):
+    registry.register(Workflow(one.name, state=State, start=one, routes={}))
+system = System(registry)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "pool", threads.ThreadPool(places=1))
+    release.clear()
+    tries.clear()
+    yield
+    release.set()
+
+
+def waits(run: Run) -> bool:
+    return run.stages.filter(waits_for_thread=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
+    admin: User,
+) -> None:
+    def step_of(run: Run) -> str:
+        page = Client()
+        page.force_login(admin)
+        return page.get(reverse("run", args=[run.pk])).content.decode()
+
+    async with working(registry):
+        first = await in_database(system.execute, "hold")
+        await until(first.pk, lambda run: run.stages.exists())
+        second = await in_database(system.execute, "quick")
+        run = await until(second.pk, waits)
+        began = time.monotonic()
+        html = await in_database(step_of, run)
+        assert "Waiting for a thread" in html
+        assert 'data-kind="work"' not in html
+        assert "Waiting for a thread" not in await in_database(step_of, first)
+        waited = time.monotonic() - began
+        release.set()
+        run = await ended(second.pk)
+        assert (await ended(first.pk)).status == run.status == "completed"
+    stage = await in_database(run.stages.get)
+    assert not stage.waits_for_thread
+    assert stage.duration_ms is not None
+    assert stage.duration_ms < waited * 1_000
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_try_that_waits_for_the_thread_of_the_last_one_says_so_and_can_be_cancelled(
+    admin: User,
+) -> None:
+    async with working(registry):
+        run = await in_database(system.execute, "late")
+        await until(run.pk, waits)
+        await in_database(system.cancel, run.pk, by=admin, reason="it hangs")
+        run = await ended(run.pk)
+    assert (run.status, len(tries)) == ("cancelled", 1)
+    assert await in_database(Stage.objects.filter(waits_for_thread=True).count) == 0
+    lines = await in_database(list, LogLine.objects.values_list("message", flat=True))
+    assert "late waits until the thread of an earlier try has ended" in str(lines)
+
+
+def test_a_parallel_step_waits_when_none_of_its_items_has_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(
+        "workflows.execution.thread_waits.time.monotonic", lambda: now[0]
+    )
+    step = ThreadWaits()
+    for item in (1, 2):
+        step.item_began(item)
+        step.wait(item)
+    assert step.is_waiting
+    now[0] = 3.0
+    step.go_on(1)
+    assert (step.is_waiting, step.seconds) == (False, 3.0)
+    now[0] = 5.0
+    step.item_ended(1)
+    assert (step.is_waiting, step.seconds) == (True, 3.0)
+    now[0] = 6.0
+    step.go_on(2)
+    assert (step.is_waiting, step.seconds) == (False, 4.0)

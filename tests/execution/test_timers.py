@@ -1,0 +1,227 @@
+"""Waits end when they are due; steps and tries are counted over attempts as documented."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pydantic import BaseModel
+
+from tests.support.factories import make_checkpoint, make_run
+from tests.support.workers import ended, until, working
+from workflows.engine import (
+    GraphConfig,
+    Retry,
+    State,
+    Workflow,
+    approval,
+    key,
+    node,
+    otherwise,
+    wait,
+    when,
+)
+from workflows.execution import queue
+from workflows.infra.database_threads import in_database
+from workflows.models import Level, LogLine, Run, Stage, Status, WaitKind
+from workflows.models import Retry as RetryRow
+from workflows.registry import Registry
+from workflows.system import System
+
+pytestmark = pytest.mark.usefixtures("sealed")
+
+FOREVER = 3_000  # seconds between sweeps: what is found is not found by one
+
+
+@pytest.fixture(autouse=True)
+def no_sweep(settings: Any) -> None:
+    """Let nothing be found by a sweep."""
+    settings.SWEEP_SECONDS = FOREVER
+
+
+class Count(State):
+    """How often a loop went round."""
+
+    n: int = 0
+
+
+def naps(times: int, *, limit: int | None = None) -> Workflow[Any]:
+    """Return a workflow that counts, sleeps, and counts again, so often."""
+
+    @node
+    async def count(state: Count) -> Count:
+        return state.set(n=state.n + 1)
+
+    @node
+    async def end(state: Count) -> Count:
+        return state
+
+    # of the time at which the node runs, so that it is still to come on a slow machine
+    nap = wait(lambda _: timezone.now() + timedelta(milliseconds=30), name="nap")
+    enough = key("n").at_least(times)
+    return Workflow(
+        "naps",
+        state=Count,
+        start=count,
+        routes={count: [when(enough, end), otherwise(nap)], nap: count},
+        config=None if limit is None else GraphConfig(max_iterations=limit),
+    )
+
+
+async def launched(workflow: Workflow[Any]) -> tuple[Registry, Run]:
+    registry = Registry()
+    registry.register(workflow)
+    return registry, await in_database(System(registry).execute, workflow.name, {})
+
+
+async def test_a_worker_wakes_its_runs_when_they_are_due_not_at_the_next_sweep() -> (
+    None
+):
+    registry, run = await launched(naps(4))
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.result) == (Status.COMPLETED, {"n": 4})
+
+
+async def test_a_worker_wakes_what_another_left_waiting() -> None:
+    registry, run = await launched(naps(2))
+
+    def left_waiting() -> None:
+        """Let the run have begun to wait under a worker that is gone."""
+        make_checkpoint(run, sequence=0, node_name="")
+        make_checkpoint(run, sequence=1, node_name="count", data='{"n":1}')
+        Run.objects.filter(pk=run.pk).update(
+            status=Status.WAITING,
+            waiting_for=WaitKind.WAIT,
+            waiting_node="nap",
+            sequence=1,
+            attempt=1,
+            wake_at=timezone.now() + timedelta(milliseconds=300),
+        )
+
+    await in_database(left_waiting)
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.result) == (Status.COMPLETED, {"n": 2}), run.error_message
+
+
+def test_the_next_due_moment_is_that_of_the_first_run_to_wake(db: None) -> None:
+    assert queue.wake_due() is None
+    now = timezone.now()
+    for seconds in (7_200, 3_600, -1):
+        make_run(
+            status=Status.WAITING,
+            waiting_for=WaitKind.WAIT,
+            wake_at=now + timedelta(seconds=seconds),
+        )
+    make_run(status=Status.WAITING, wake_at=None)
+    due = queue.wake_due()
+    assert due is not None
+    assert 3_000 < due <= 3_600
+    assert Run.objects.filter(status=Status.PENDING).count() == 1
+
+
+async def test_a_loop_that_waits_may_pass_the_limit_of_steps_and_says_so() -> None:
+    """The limit is one of each attempt, and a wait ends one: the log tells of each limit."""
+    registry, run = await launched(naps(6, limit=4))
+    async with working(registry):
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED, run.error_message
+    assert run.sequence == 12
+    warnings = LogLine.objects.filter(run=run, level=Level.WARNING)
+    told = await in_database(lambda: [(one.sequence, one.message) for one in warnings])
+    assert [sequence for sequence, _ in told] == [4, 8, 12]
+    assert "4 steps in all" in told[0][1]
+    assert "at most 4 in one attempt" in told[0][1]
+    assert "8 steps in all" in told[1][1]
+
+
+async def test_a_loop_that_never_waits_is_stopped_at_the_limit() -> None:
+    @node
+    async def spin(state: Count) -> Count:
+        return state.set(n=state.n + 1)
+
+    @node
+    async def end(state: Count) -> Count:
+        return state
+
+    never = key("n").at_least(1_000)
+    registry, run = await launched(
+        Workflow(
+            "spin",
+            state=Count,
+            start=spin,
+            routes={spin: [when(never, end), otherwise(spin)]},
+            config=GraphConfig(max_iterations=5),
+        )
+    )
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.error_code) == (Status.FAILED, "max_iterations")
+    assert run.sequence == 5
+
+
+async def test_an_approval_that_expires_ends_when_it_is_due() -> None:
+    class Yes(BaseModel):
+        fine: bool
+
+    class Asked(State):
+        answer: Yes | None = None
+
+    ask = approval(
+        "Is it fine?",
+        answer=Yes,
+        into="answer",
+        within=timedelta(milliseconds=50),
+        on_expiry=Yes(fine=False),
+        name="ask",
+    )
+    registry, run = await launched(Workflow("ask", state=Asked, start=ask, routes={}))
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.result) == (Status.COMPLETED, {"answer": {"fine": False}})
+
+
+# Tries ----------------------------------------------------------------------------------
+
+
+async def test_tries_go_on_counting_after_a_restart_and_begin_anew_after_a_resume(
+    alice: User,
+) -> None:
+    calls: list[str] = []
+
+    @node(retry=Retry(attempts=3, on=ValueError, wait=30, factor=1))
+    async def broken(state: Count, runtime: Any) -> Count:
+        calls.append(runtime.key)
+        raise ValueError("never")
+
+    registry, run = await launched(
+        Workflow("broken", state=Count, start=broken, routes={})
+    )
+    for number in (1, 2):
+        tries = RetryRow.objects.filter(run=run, number=number)
+        async with working(registry):
+            await until(run.pk, partial(_exists, tries))
+        assert len(calls) == number, "the wait before the next try goes on"
+        passed = timezone.now() - timedelta(seconds=30)
+        await in_database(tries.update, created_at=passed)
+    async with working(registry):
+        run = await ended(run.pk)
+    assert (run.status, run.error_node, len(calls)) == ("failed", "broken", 3)
+    stage = await in_database(Stage.objects.filter(run=run).latest, "attempt")
+    assert (stage.attempt, stage.tries) == (3, 3)
+    system = System(registry)
+    await in_database(system.resume, run.pk, by=alice, reason="once more")
+    first = RetryRow.objects.filter(run=run, attempt=4, number=1)
+    async with working(registry):
+        await until(run.pk, partial(_exists, first))
+    assert len(calls) == 4
+
+
+def _exists(query: Any, _run: Run) -> bool:
+    found: bool = query.exists()
+    return found

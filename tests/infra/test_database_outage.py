@@ -1,0 +1,137 @@
+"""Requests that fail because the database is away: a sentence, whatever failed first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, InternalError, OperationalError
+from django.test import Client
+
+from workflows.infra import outages
+from workflows.pages.views import home
+
+AWAY = OperationalError("connection refused")
+
+
+def raising(error: Exception) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def browser() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def test_a_session_that_cannot_be_read_is_no_fault_of_ours(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "django.contrib.sessions.backends.db.SessionStore.load"
+    monkeypatch.setattr(store, raising(AWAY))
+    browser.cookies["sessionid"] = "x" * 32
+    answer = browser.get("/runs/?status=failed")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "5"
+    assert "no-store" in answer["Cache-Control"]
+    text = answer.content.decode()
+    assert "The database does not answer just now." in text
+    assert 'href="/runs/?status=failed"' in text
+    assert '<meta http-equiv="refresh" content="5">' in text
+
+
+def test_what_was_sent_is_not_sent_again_by_itself(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "django.contrib.sessions.backends.db.SessionStore.load"
+    monkeypatch.setattr(store, raising(AWAY))
+    browser.cookies["sessionid"] = "x" * 32
+    answer = browser.post("/workflows/classify-document/", {})
+    assert answer.status_code == 503
+    assert "refresh" not in answer.content.decode()
+
+
+@pytest.fixture
+def hers(browser: Client, alice: User) -> Client:
+    """Return Alice's browser."""
+    browser.force_login(alice)
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (AWAY, 503, "The database is away"),
+        (OperationalError("database is locked"), 503, "The database is away"),
+        (OperationalError("database or disk is full"), 503, "Nothing can be stored"),
+        (InternalError("x"), 500, "Something broke"),
+        (IntegrityError("x"), 500, "Something broke"),
+        (ValueError("disk is full"), 500, "Something broke"),
+    ],
+)
+def test_an_outage_is_told_from_a_fault(
+    error: Exception,
+    status: int,
+    words: str,
+    hers: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(home, "render", raising(error))
+    answer = hers.get("/")
+    assert answer.status_code == status
+    assert words in answer.content.decode()
+
+
+def test_a_live_page_is_told_in_its_messages(
+    hers: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "render", raising(AWAY))
+    answer = hers.get("/", headers={"HX-Request": "true"})
+    assert answer.status_code == 503
+    text = answer.content.decode()
+    assert text.startswith('<div id="messages"')
+    assert 'hx-swap-oob="outerMorph"' in text
+    assert 'data-tone="error"' in text
+
+
+def test_a_deadlock_is_neither_an_outage_nor_a_fault() -> None:
+    from psycopg.errors import DeadlockDetected
+
+    error = OperationalError("deadlock detected")
+    error.__cause__ = DeadlockDetected("deadlock detected")
+    assert outages.is_crossed(error)
+    assert outages.of(error) is None
+
+
+def test_an_outage_with_successes_in_between_is_still_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("workflows.infra.outages.time.monotonic", lambda: now[0])
+    outage = outages.Outage("pigeon", "The pigeon is away", "It is back", calm=5.0)
+    for _ in range(3):
+        outage.met(AWAY)
+        now[0] += 4
+        outage.over()  # as on a disk that is full for some rows and not for others
+    assert len(caplog.records) == 1
+    now[0] += 1
+    outage.over()
+    assert caplog.records[-1].getMessage() == "It is back after 13.0 s."
+
+
+def test_an_outage_is_told_once_and_told_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage = outages.Outage("pigeon", "The pigeon is away", "The pigeon is back")
+    outage.over()
+    for _ in range(3):
+        outage.met(AWAY)
+    outage.over()
+    outage.over()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "The pigeon is away (connection refused); trying again."
+    assert len(said) == 2
+    assert said[1].startswith("The pigeon is back after ")

@@ -1,0 +1,98 @@
+"""Log lines say which run and node they belong to, the author's own as well."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from django.db import OperationalError
+
+from project.log import LineFormatter, OutagesInALine, Whereabouts
+from tests.support.workers import ended, working
+from workflows.engine import State, Workflow, node, parallel
+from workflows.infra.database_threads import in_database
+from workflows.registry import Registry
+from workflows.system import System
+
+library = logging.getLogger("somebody.elses.library")
+
+
+class Lines(logging.Handler):
+    """Keeps lines as the server's log would have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.addFilter(OutagesInALine())
+        self.addFilter(Whereabouts())
+        self.setFormatter(LineFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@node
+async def speak(state: State) -> State:
+    library.warning("in a task")
+    return state
+
+
+@node
+def whisper(state: State) -> State:
+    library.warning("in a thread, %s", threading.current_thread() is not None)
+    return state.set(items=[1, 2])
+
+
+@node
+async def each(item: int) -> int:
+    library.warning("item %d", item)
+    return item
+
+
+all_of_them = parallel(each, over="items", into="done")
+talk = Workflow(
+    "talk",
+    state=State,
+    start=speak,
+    routes={speak: whisper, whisper: all_of_them},
+)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_nodes_own_lines_carry_run_and_node(lines: Lines) -> None:
+    registry = Registry()
+    registry.register(talk)
+    library.addHandler(lines)
+    try:
+        run = await in_database(System(registry).execute, "talk", {})
+        async with working(registry):
+            await ended(run.pk)
+        library.warning("elsewhere")
+    finally:
+        library.removeHandler(lines)
+    said = [line.split(": ", 1)[1] for line in lines.lines]
+    assert said[0] == f"[{run.pk} speak] in a task"
+    assert said[1] == f"[{run.pk} whisper] in a thread, True"
+    assert sorted(said[2:4]) == [
+        f"[{run.pk} {all_of_them.name}] item 1",
+        f"[{run.pk} {all_of_them.name}] item 2",
+    ]
+    assert said[4] == "elsewhere"
+
+
+def test_an_outage_takes_one_line_and_a_fault_its_traceback(lines: Lines) -> None:
+    library.addHandler(lines)
+    try:
+        for error in (OperationalError("connection refused"), ValueError("mine")):
+            library.error("It failed: %s", "so", exc_info=error)
+    finally:
+        library.removeHandler(lines)
+    outage, fault = lines.lines
+    assert outage.endswith("It failed: so (connection refused)")
+    assert fault.endswith("ValueError: mine")

@@ -1,0 +1,145 @@
+"""`/metrics`: the right figures, for those who may see them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.factories import make_run
+from tests.support.workers import ended, working
+from workflows.engine import Graph, State
+from workflows.execution import queue
+from workflows.infra.database_threads import in_database
+from workflows.models import Run, Worker
+from workflows.registry import Registry
+from workflows.system import System
+
+TOKEN = "a token of Prometheus"
+Figures = dict[tuple[str, ...], float]
+
+
+@pytest.fixture
+def token(settings: Any) -> str:
+    settings.METRICS_TOKEN = TOKEN
+    return TOKEN
+
+
+def figures(client: Client, token: str) -> Figures:
+    """Return each figure by its name and the values of its labels."""
+    answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    families = text_string_to_metric_families(answer.content.decode())
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+@pytest.mark.django_db
+def test_there_is_no_such_address_for_anybody_else(
+    client: Client, alice: User, token: str
+) -> None:
+    nowhere = client.get("/no-such-page")
+    given = ["", "Bearer", "Bearer wrong", "Bearer ", f"Basic {token}", "Bearer é"]
+    answers = [
+        client.get("/metrics"),
+        *[client.get("/metrics", headers={"Authorization": one}) for one in given],
+    ]
+    client.force_login(alice)
+    answers.append(client.get("/metrics"))
+    assert {answer.status_code for answer in answers} == {404}
+    assert answers[0].content == nowhere.content
+
+
+@pytest.mark.django_db
+def test_without_a_token_no_token_opens_it(client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN = ""
+    answer = client.get("/metrics", headers={"Authorization": "Bearer "})
+    assert answer.status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_staff_may_look(sign_in: Callable[[User], Client], admin: User) -> None:
+    assert b"signalbox_workers_alive 0.0" in sign_in(admin).get("/metrics").content
+
+
+@pytest.mark.django_db
+def test_it_is_only_looked_at(client: Client, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    assert client.post("/metrics", headers=headers).status_code == 405
+
+
+@pytest.mark.django_db
+def test_it_tells_workers_queue_and_runs(client: Client, token: str) -> None:
+    now = timezone.now()
+    ago = {s: now - dt.timedelta(seconds=s) for s in (4, 100, 1000)}
+    Worker.objects.create(
+        name="busy", host="h", pid=1, capacity=8, running=3, heartbeat_at=ago[4]
+    )
+    Worker.objects.create(
+        name="lost", host="h", pid=2, capacity=8, heartbeat_at=ago[1000]
+    )
+    for status, name in [("pending", "a"), ("pending", "a"), ("pending", "b")]:
+        make_run(status=status, workflow_name=name)
+    make_run(status="failed", workflow_name="a")
+    Run.objects.filter(workflow_name="a").update(updated_at=ago[100])
+    found = figures(client, token)
+    assert found["signalbox_workers_alive",] == 1
+    assert found["signalbox_worker_running", "busy"] == 3
+    assert found["signalbox_worker_capacity", "busy"] == 8
+    assert 4 <= found["signalbox_worker_heartbeat_age_seconds", "busy"] < 30
+    assert ("signalbox_worker_running", "lost") not in found
+    assert found["signalbox_queue_depth", "a"] == 2
+    assert found["signalbox_queue_depth", "b"] == 1
+    assert 100 <= found["signalbox_queue_oldest_age_seconds", "a"] < 130
+    assert found["signalbox_queue_oldest_age_seconds", "b"] < 30
+    assert found["signalbox_runs", "pending"] == 3
+    assert found["signalbox_runs", "failed"] == 1
+    assert found["signalbox_runs", "completed"] == 0
+
+
+def one_node(graph: Graph, _runtime: object, _params: object) -> State:
+    graph.add_node("only", lambda state: state)
+    graph.set_entry_point("only")
+    graph.set_exit_point("only")
+    return State()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_process_counts_what_it_does(client: Client, token: str) -> None:
+    registry = Registry()
+    registry.register_factory("one-node", one_node)
+    before = await in_database(figures, client, token)
+    run = await in_database(System(registry).execute, "one-node", {})
+    async with working(registry):
+        await ended(run.pk)
+    after = await in_database(figures, client, token)
+
+    def grew(name: str) -> float:
+        return after[name,] - before[name,]
+
+    assert grew("signalbox_claims_total") == 1
+    assert grew("signalbox_commit_seconds_count") >= 1
+    assert grew("signalbox_batch_records_sum") >= grew("signalbox_batch_records_count")
+    assert grew("signalbox_commit_seconds_sum") > 0
+    assert grew("signalbox_lease_losses_total") == 0
+
+
+@pytest.mark.django_db
+def test_a_recovery_is_counted(client: Client, token: str) -> None:
+    before = figures(client, token)
+    make_run(
+        status="running", worker="gone", attempt=1, lease_expires_at=timezone.now()
+    )
+    queue.sweep()
+    after = figures(client, token)
+    name = "signalbox_recoveries_total"
+    assert after[name,] - before[name,] == 1

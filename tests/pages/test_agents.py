@@ -1,0 +1,328 @@
+"""Providers and agents on their pages: set up, tried out, and no key ever shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any, cast
+
+import pytest
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+from tests.support.agent_rows import KEY, make_agent, make_provider
+from tests.support.openai_server import Answer, Gate, ModelServer, failing
+from workflows.infra.database_threads import in_database
+from workflows.models import Agent, AgentCall, Intervention, Price, Provider
+from workflows.pages.live import agent_consumer
+from workflows.pages.live.routing import websocket_urlpatterns
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+PROVIDER = {
+    "name": "Ours",
+    "kind": "openai",
+    "base_url": "https://models.example.org/v1/chat/completions/",
+    "secret": KEY,
+    "timeout_seconds": "60",
+    "tries": "3",
+    "is_enabled": "on",
+}
+
+
+@pytest.fixture
+def page(admin: User, sign_in: SignIn) -> Client:
+    """Return the operator's browser."""
+    return sign_in(admin)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+def text_of(page: Client, path: str, status: int = 200) -> str:
+    answer = page.get(path)
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+# Setting up --------------------------------------------------------------------------
+
+
+def test_without_a_provider_the_page_says_what_that_means(
+    page: Client, alice: User, sign_in: SignIn
+) -> None:
+    assert "No provider is set up." in text_of(page, "/agents/")
+    assert 'href="/agents/providers/new/"' in text_of(page, "/agents/")
+    theirs = text_of(sign_in(alice), "/agents/")
+    assert "An administrator can add it here." in theirs
+    assert "/agents/providers/new/" not in theirs
+
+
+def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) -> None:
+    answer = page.post("/agents/providers/new/", PROVIDER, follow=True)
+    assert "“Ours” was saved." in answer.content.decode()
+    provider = Provider.objects.get()
+    assert provider.open_key() == KEY
+    assert provider.base_url == "https://models.example.org/v1"
+    said = Intervention.objects.get()
+    assert (said.actor, said.action, said.reason) == (admin, "save provider", "Ours")
+
+
+def test_a_stored_key_is_kept_replaced_or_forgotten_and_never_shown(
+    page: Client,
+) -> None:
+    page.post("/agents/providers/new/", PROVIDER)
+    path = f"/agents/providers/{Provider.objects.get().pk}/"
+    assert KEY not in text_of(page, path)
+    assert "A key is stored" in text_of(page, path)
+    page.post(path, {**PROVIDER, "secret": ""})
+    assert Provider.objects.get().open_key() == KEY
+    page.post(path, {**PROVIDER, "secret": "another"})
+    assert Provider.objects.get().open_key() == "another"
+    both = page.post(path, {**PROVIDER, "secret": "x", "forget": "on"})
+    assert both.status_code == 422
+    assert 'value="x"' not in both.content.decode()
+    page.post(path, {**PROVIDER, "secret": "", "forget": "on"})
+    assert not Provider.objects.get().has_key
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": ""}, "This field is required"),
+        ({"base_url": "not an address"}, "Write a whole address"),
+        ({"base_url": "https://me:pw@x.org/v1"}, "A key does not belong into"),
+        ({"kind": "carrier pigeon"}, "Select a valid choice"),
+        ({"tries": "0"}, "greater than or equal to 1"),
+    ],
+)
+def test_a_provider_that_cannot_be_is_refused_at_its_field(
+    page: Client, changes: dict[str, str], says: str
+) -> None:
+    answer = page.post("/agents/providers/new/", {**PROVIDER, **changes})
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    assert not Provider.objects.exists()
+
+
+def agent_fields(provider: Provider, **changes: object) -> dict[str, object]:
+    return {
+        "name": "writer",
+        "provider": provider.pk,
+        "model": "tiny",
+        "capabilities": ["chat", "vision"],
+        "options": '{"temperature": 0.2}',
+        "is_enabled": "on",
+        **changes,
+    }
+
+
+def test_an_agent_is_kept_and_only_one_is_the_default(
+    page: Client, server: ModelServer
+) -> None:
+    provider = make_provider(server)
+    make_agent(server, "other", is_default=True)
+    answer = page.post("/agents/new/", agent_fields(provider, is_default="on"))
+    agent = Agent.objects.get(name="writer")
+    assert answer["Location"] == f"/agents/{agent.pk}/"
+    assert agent.options == {"temperature": 0.2}
+    assert agent.capabilities == ["chat", "vision"]
+    assert list(Agent.objects.filter(is_default=True)) == [agent]
+    listed = text_of(page, "/agents/")
+    assert "chat, vision" in listed
+    assert "default" in listed
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "other"}, "There is one of this name already."),
+        ({"capabilities": []}, "This field is required"),
+        ({"options": "{broken"}, "Enter a valid JSON"),
+        ({"options": "[1]"}, "Write an object"),
+        ({"options": '{"model": "x"}'}, "“model” is no option"),
+    ],
+)
+def test_an_agent_that_cannot_be_is_refused_at_its_field(
+    page: Client, server: ModelServer, changes: dict[str, object], says: str
+) -> None:
+    provider = make_provider(server)
+    make_agent(server, "other")
+    answer = page.post("/agents/new/", agent_fields(provider, **changes))
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+
+
+def test_a_provider_with_agents_stays_until_they_have_another(
+    page: Client, server: ModelServer
+) -> None:
+    agent = make_agent(server)
+    path = f"/agents/providers/{agent.provider_id}/delete/"
+    answer = page.post(path)
+    assert answer.status_code == 409
+    assert "still needed by writer" in answer.content.decode()
+    page.post(f"/agents/{agent.pk}/delete/")
+    assert page.post(path).status_code == 302
+    assert not Provider.objects.exists()
+
+
+def test_only_who_may_change_agents_sets_them_up(
+    alice: User, sign_in: SignIn, server: ModelServer
+) -> None:
+    agent, page = make_agent(server), sign_in(alice)
+    for path in ("new/", "providers/new/", f"{agent.pk}/"):
+        assert page.get(f"/agents/{path}").status_code == 403
+    for path in (f"{agent.pk}/try/", f"{agent.pk}/delete/"):
+        assert page.post(f"/agents/{path}", {"prompt": "x"}).status_code == 403
+    assert server.requests == []
+    assert Client().get("/agents/").status_code == 302
+
+
+# Administration ----------------------------------------------------------------------
+
+
+def test_administration_edits_them_too_and_shows_no_key(
+    page: Client, server: ModelServer
+) -> None:
+    agent = make_agent(server)
+    Price.objects.create(model="tiny", per_million_in=1, per_million_out=2)
+    seen = [
+        text_of(page, f"/admin/workflows/{path}")
+        for path in (
+            "provider/",
+            "provider/add/",
+            f"provider/{agent.provider_id}/change/",
+            "agent/",
+            f"agent/{agent.pk}/change/",
+            "price/",
+            "agentcall/",
+            "profile/",
+            "budget/add/",
+            "budgetraise/",
+        )
+    ]
+    assert KEY not in "".join(seen)
+    path = f"/admin/workflows/provider/{agent.provider_id}/change/"
+    page.post(path, {**PROVIDER, "secret": "from admin"})
+    assert Provider.objects.get().open_key() == "from admin"
+
+
+# Trying out --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_scripts_an_agent_is_tried_by_a_plain_post(
+    page: Client, admin: User, server: ModelServer
+) -> None:
+    agent = make_agent(server)
+    Price.objects.create(model="tiny", per_million_in=1_000, per_million_out=2_000)
+    server.script(Answer("Good <b>day</b>."))
+    answer = page.post(f"/agents/{agent.pk}/try/", {"prompt": "Hello?"})
+    shown = answer.content.decode()
+    assert "Good &lt;b&gt;day&lt;/b&gt;." in shown
+    assert "7 tokens asked, 5 answered, 0.0170 USD" in shown
+    call = AgentCall.objects.get()
+    assert (call.run, call.person, call.status) == (None, admin, "completed")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trial_that_fails_says_why(page: Client, server: ModelServer) -> None:
+    agent = make_agent(server)
+    server.script(failing(401, f"Who is {KEY}?"))
+    shown = page.post(f"/agents/{agent.pk}/try/", {"prompt": "Hello?"}).content.decode()
+    assert "did not accept the key" in shown
+    assert KEY not in shown
+    empty = page.post(f"/agents/{agent.pk}/try/", {"prompt": ""})
+    assert empty.status_code == 422
+
+
+async def socket_of(user: User, path: str) -> WebsocketCommunicator:
+    socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
+    scope = cast("dict[str, Any]", socket.scope)
+    scope |= {"user": user}
+    assert (await socket.connect(10))[0]
+    return socket
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_with_scripts_the_answer_grows_on_the_page(
+    admin: User, server: ModelServer
+) -> None:
+    agent = await in_database(make_agent, server)
+    gate = Gate()
+    server.script(Answer(pieces=["Good ", "day."], gate=gate))
+    socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
+    await socket.send_to(text_data="shown")  # what pages say of drawings
+    await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
+    assert "Answering…" in await socket.receive_from(10)
+    gate.let(2)
+    last = ""
+    while "tokens asked" not in last:
+        last = str(await socket.receive_from(10))
+    assert "Good day." in last
+    assert 'hx-swap-oob="outerMorph"' in last
+    await socket.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_leaving_the_page_ends_the_answer(
+    admin: User, server: ModelServer
+) -> None:
+    agent = await in_database(make_agent, server)
+    gate = Gate()
+    server.script(Answer(pieces=["Good ", "day."], gate=gate))
+    socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
+    await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
+    gate.let(1)
+    await socket.receive_from(10)
+    await asyncio.to_thread(server.wait_requests, 1)
+    await socket.disconnect()
+    await asyncio.to_thread(server.wait_closed, 5.0)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
+    admin: User, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_consumer, "RECHECK_SECONDS", 0)
+    agent = await in_database(make_agent, server)
+    gate = Gate()
+    server.script(Answer(pieces=["Good ", "day."], gate=gate))
+    socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
+    await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
+    assert "Answering…" in await socket.receive_from(10)
+    await in_database(User.objects.filter(pk=admin.pk).update, is_active=False)
+    gate.let(2)
+    closed = await socket.receive_output(10)
+    assert closed == {"type": "websocket.close", "code": 4403}
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_others_are_refused_at_the_socket(
+    alice: User, server: ModelServer
+) -> None:
+    agent = await in_database(make_agent, server)
+    socket = await socket_of(alice, f"/ws/agents/{agent.pk}/try/")
+    assert (await socket.receive_output(10))["code"] == 4403
+    await socket.send_json_to({"body": {"prompt": "Hello?"}})
+    assert server.requests == []
+
+
+def test_keys_outlive_a_change_of_the_secret_key(
+    server: ModelServer, settings: Any
+) -> None:
+    provider = make_provider(server)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another" * 10
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert provider.open_key() == KEY
+    call_command("prepare", stdout=StringIO())
+    settings.SECRET_KEY_FALLBACKS = []
+    provider.refresh_from_db()
+    assert provider.open_key() == KEY

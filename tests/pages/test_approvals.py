@@ -1,0 +1,284 @@
+"""Questions: the inbox, the page that shows what to look at, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from pydantic import BaseModel
+
+from tests.support.factories import make_approval, make_document, make_run
+from workflows.access.permissions import EVERYTHING
+from workflows.engine import State, Workflow, approval
+from workflows.models import Approval, ApprovalStatus, Intervention, Run, Status
+from workflows.pages.documents import evidence
+from workflows.pages.lists import inbox
+from workflows.registry import registry
+from workflows.services.approvals import is_for
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+HTMX = {"HX-Request": "true"}
+
+
+class Review(BaseModel):
+    """What the reviewer decides."""
+
+    outcome: Literal["publish", "reject"]
+    label: str | None = None
+
+
+class Doubt(State):
+    """What is asked about."""
+
+    review: Review | None = None
+
+
+review = approval("Is it right?", answer=Review, into="review", name="review")
+
+
+@pytest.fixture(autouse=True)
+def asking() -> Iterator[None]:
+    """Have a workflow that asks."""
+    registry.register(Workflow("ask", state=Doubt, start=review, routes={}))
+    yield
+    registry.unregister("ask")
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def ask(**fields: Any) -> Approval:
+    """Return an open question of a run of that workflow."""
+    run = make_run(status=Status.WAITING, workflow_name="ask")
+    return make_approval(run, **{"form": Review.model_json_schema(), **fields})
+
+
+def send(page: Client, asked: Approval, **given: Any) -> Any:
+    """Send the answer form as a browser does."""
+    values = {f"answer-{name}": value for name, value in given.items()}
+    values |= {"question": asked.sequence, "reason": "the banner counts"}
+    return page.post(f"/runs/{asked.run_id}/answer/", values)
+
+
+def test_a_waiting_run_shows_the_question_and_a_form_for_the_answer(
+    page: Client,
+) -> None:
+    asked = ask()
+    text = page.get(f"/runs/{asked.run_id}/").content.decode()
+    assert "Waits for a person." in text
+    assert "Is “restricted” right?" in text
+    assert 'name="answer-outcome" value="publish"' in text
+    assert "Why?" in text
+
+
+def test_an_answer_is_recorded_with_the_person_and_the_reason(
+    page: Client, alice: User
+) -> None:
+    asked = ask()
+    answer = send(page, asked, outcome="publish")
+    assert answer.headers["Location"] == f"/runs/{asked.run_id}/"
+    asked.refresh_from_db()
+    assert asked.status == ApprovalStatus.ANSWERED
+    assert asked.answer == {"outcome": "publish", "label": None}
+    assert (asked.answered_by, asked.comment) == (alice, "the banner counts")
+    assert Run.objects.get().status == Status.PENDING
+    assert Intervention.objects.get().action == "answer"
+
+
+def test_an_answer_that_does_not_fit_comes_back_with_its_message(page: Client) -> None:
+    asked = ask()
+    answer = send(page, asked, label="mine")
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "This field is required." in text
+    assert 'value="mine"' in text
+    assert Approval.objects.get().status == ApprovalStatus.OPEN
+
+
+def test_a_live_page_gets_the_form_back_as_a_region(page: Client) -> None:
+    asked = ask()
+    answer = page.post(
+        f"/runs/{asked.run_id}/answer/", {"question": asked.sequence}, headers=HTMX
+    )
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert 'id="run-approval"' in text
+    assert "This field is required." in text
+    assert "<html" not in text
+
+
+def test_who_comes_second_is_told_who_was_faster(
+    page: Client, bob: User, sign_in: SignIn
+) -> None:
+    asked = ask()
+    send(sign_in(bob), asked, outcome="reject")
+    answer = send(page, asked, outcome="publish")
+    assert answer.status_code == 409
+    assert "bob has answered this already." in answer.content.decode()
+    assert Approval.objects.get().answer == {"outcome": "reject", "label": None}
+
+
+def test_an_answer_to_an_earlier_question_does_not_count_for_a_later_one(
+    page: Client,
+) -> None:
+    earlier = ask(status=ApprovalStatus.ANSWERED)
+    make_approval(earlier.run, sequence=earlier.sequence + 2)
+    answer = send(page, earlier, outcome="publish")
+    assert answer.status_code == 409
+    assert Approval.objects.filter(status=ApprovalStatus.OPEN).exists()
+
+
+def test_a_run_that_asks_nothing_takes_no_answer(page: Client) -> None:
+    run = make_run(status=Status.RUNNING)
+    assert page.post(f"/runs/{run.pk}/answer/").status_code == 404
+
+
+def test_a_question_for_a_group_is_for_its_members(page: Client, alice: User) -> None:
+    asked = ask(groups=["reviewers"])
+    address = f"/runs/{asked.run_id}/"
+    assert "answer-form" not in page.get(address).content.decode()
+    assert "Only members of reviewers" in page.get(address).content.decode()
+    assert send(page, asked, outcome="publish").status_code == 403
+    assert "Nothing waits for you" in page.get("/approvals/").content.decode()
+
+    alice.groups.add(Group.objects.create(name="reviewers"))
+    assert "answer-form" in page.get(address).content.decode()
+    assert asked.question in page.get("/approvals/").content.decode()
+    assert send(page, asked, outcome="publish").status_code == 302
+
+
+def test_the_bar_counts_what_waits_for_me(page: Client) -> None:
+    ask()
+    ask(groups=["others"])
+    text = page.get("/documents/").content.decode()
+    assert 'title="1 waiting for you"' in text
+
+
+def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
+    page: Client,
+) -> None:
+    asked = ask()
+    given = {"question": asked.sequence, "answer-outcome": "publish", "reason": "x"}
+    answer = page.post(f"/runs/{asked.run_id}/answer/", given, headers=HTMX)
+    text = answer.content.decode()
+    assert '<span id="nav-waiting"' in text
+    assert "waiting for you" not in text
+
+
+def test_the_inbox_shows_what_waits_and_what_was_answered(
+    page: Client, bob: User
+) -> None:
+    ask(question="Is the first right?")
+    ask(
+        question="Is the second right?",
+        status=ApprovalStatus.ANSWERED,
+        answered_by=bob,
+        comment="It is <fine>.",
+    )
+    text = page.get("/approvals/").content.decode()
+    waiting, answered = text.split("Answered lately", 1)
+    assert "Is the first right?" in waiting
+    assert "Is the second right?" in answered
+    assert "by bob" in answered
+    assert "It is &lt;fine&gt;." in answered
+
+
+def test_the_pages_to_look_at_are_shown_with_their_marks(page: Client) -> None:
+    document = make_document()
+    box = {"left": 0.25, "top": 0.1, "right": 0.75, "bottom": 0.2}
+    asked = ask(
+        evidence={
+            "document": str(document.pk),
+            "why": ["Two banners disagree."],
+            "pages": [{"page": 2, "marks": [{"box": box, "text": "SECRET (header)"}]}],
+        }
+    )
+    text = page.get(f"/runs/{asked.run_id}/").content.decode()
+    assert f'src="/documents/{document.pk}/pages/2.png"' in text
+    assert "SECRET (header)" in text
+    assert '<rect x="242"' in text
+    assert "Two banners disagree." in text
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        None,
+        [],
+        "text",
+        {"document": "no id"},
+        {"document": None, "pages": 3},
+        {"pages": [{"page": 1}]},
+    ],
+)
+def test_evidence_of_another_shape_is_shown_as_values(shown: object) -> None:
+    found = evidence.read(shown)
+    assert found.document is None
+    assert found.pages == ()
+    assert found.rest == (shown if isinstance(shown, dict) else {})
+
+
+@pytest.mark.parametrize(
+    "page_shown",
+    [0, -1, "1", {}, {"page": "x"}, {"page": 0}, None, [1]],
+)
+def test_a_page_that_makes_no_sense_is_left_out(page_shown: object) -> None:
+    document = make_document()
+    shown = {"document": str(document.pk), "pages": [page_shown, 3]}
+    assert [page.number for page in evidence.read(shown).pages] == [3]
+
+
+def test_marks_stay_on_the_page_and_odd_ones_are_left_out() -> None:
+    document = make_document()
+    marks = [
+        {"left": -5, "top": 0, "right": 9, "bottom": 1, "text": "all of it"},
+        {"left": "x", "top": 0, "right": 1, "bottom": 1},
+        "no mark",
+    ]
+    shown = {"document": str(document.pk), "pages": [{"page": 1, "marks": marks}]}
+    (mark,) = evidence.read(shown).pages[0].marks
+    assert (mark.x, mark.y, mark.width, mark.height) == (0, 0, 1000, 1000)
+
+
+def test_questions_of_other_groups_do_not_use_up_the_inbox(
+    page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    alice.groups.add(Group.objects.create(name="editors"))
+    for number in range(5):
+        ask(groups=["lawyers"], question=f"For lawyers {number}")
+    mine = [ask(groups=["lawyers", "editors"]), ask(), ask(groups=["editors"])]
+    first = page.get("/approvals/")
+    assert first.context["found"].approvals == mine[:2]
+    assert first.context["waiting"] == 3
+    after = first.context["found"].after
+    assert f'href="?after={after}"' in first.content.decode()
+    second = page.get("/approvals/", {"after": after})
+    assert second.context["found"].approvals == mine[2:]
+    assert second.context["found"].after is None
+    assert "3 waiting for you in all" in second.content.decode()
+    assert f"/ws/lists/approvals/?after={after}" in second.content.decode()
+    for odd in ("x", "-1", "9" * 40, "\x00"):
+        assert page.get("/approvals/", {"after": odd}).status_code == 200
+
+
+@pytest.mark.parametrize("groups", [[], ["editors"], ['it\'s "odd"', "ü%"], None])
+def test_the_inbox_has_what_may_be_answered_and_nothing_else(
+    groups: list[str] | None,
+) -> None:
+    asked = [
+        ask(groups=names) for names in ([], ["editors"], ["ü%", "lawyers"], ["u%"])
+    ]
+    theirs = None if groups is None else frozenset(groups)
+    sight = replace(EVERYTHING, groups=theirs)
+    wanted = [one for one in asked if is_for(one.groups, theirs)]
+    assert inbox.page_of_open(sight).approvals == wanted
+    assert inbox.count_open(sight) == len(wanted)

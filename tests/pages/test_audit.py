@@ -1,0 +1,271 @@
+"""The audit: who did what, why and from where; for those who may see all of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+import workflows
+from tests.support.factories import make_intervention, make_run, make_user
+from tests.support.sealed_runs import found
+from workflows.admin.audited import ToldAdmin
+from workflows.audit import trail
+from workflows.models import Intervention, Price, Status, WorkflowRight
+from workflows.pages.lists import pagination
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+PRICE = {"model": "some-model", "per_million_in": "1", "per_million_out": "2"}
+
+
+@pytest.fixture
+def page(sign_in: SignIn) -> Client:
+    """Return an auditor's browser."""
+    auditor = make_user("auditor")
+    auditor.groups.add(Group.objects.get(name="auditor"))
+    return sign_in(auditor)
+
+
+def text_of(page: Client, query: str = "") -> str:
+    answer = page.get(f"/audit/{query}")
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_a_deed_is_shown_with_who_what_why_and_from_where(
+    page: Client, alice: User, sign_in: SignIn
+) -> None:
+    run = make_run(status=Status.PENDING)
+    sign_in(alice).post(f"/runs/{run.pk}/cancel/", {"reason": "the wrong page"})
+    text = text_of(page)
+    for said in ("alice", "cancel", "pending → cancelled", "the wrong page"):
+        assert said in text
+    assert "127.0.0.1" in text
+    assert f'href="/runs/{run.pk}/"' in text
+
+
+def test_deeds_stay_when_their_run_goes(page: Client, alice: User) -> None:
+    run = make_run()
+    system.delete_run(run.pk, by=alice, reason="too old")
+    text = text_of(page, f"?run={run.pk}")
+    assert "too old" in text
+    assert "(removed)" in text
+    assert f'href="/runs/{run.pk}/"' not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("who=alice", ["first", "third"]),
+        ("action=resume", ["second"]),
+        ("workflow=sum", ["third"]),
+        ("text=SECO", ["second"]),
+        ("address=192.0.2.1", ["first"]),
+        ("who=alice&action=cancel", ["first"]),
+        ("when=1h", ["first", "second", "third"]),
+        ("to=2001-01-01", []),
+        ("run=none", ["first", "second", "third"]),
+        ("before=x", ["first", "second", "third"]),
+    ],
+)
+def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
+    run = make_run()
+    make_intervention(run, reason="first", address="192.0.2.1")
+    make_intervention(run, reason="second", actor_name="bob", action="resume")
+    make_intervention(run, reason="third", action="label", workflow_name="sum")
+    text = text_of(page, f"?{query}")
+    found = [word for word in ("first", "second", "third") if f"<q>{word}" in text]
+    assert found == shown
+
+
+def test_it_goes_on_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pagination, "PAGE", 2)
+    run = make_run()
+    rows = [make_intervention(run, reason=f"reason {n}") for n in range(5)]
+    text = text_of(page)
+    assert "reason 4" in text
+    assert f"before={rows[3].pk}" in text
+    assert "reason 2" in text_of(page, f"?before={rows[3].pk}")
+
+
+def test_it_is_for_those_who_may_see_all(alice: User, sign_in: SignIn) -> None:
+    client = sign_in(alice)
+    assert client.get("/audit/").status_code == 403
+    assert "/audit/" not in client.get("/").content.decode()
+    assert Client().get("/audit/").status_code == 302
+
+
+def test_reasons_are_values(page: Client) -> None:
+    others = Group.objects.create(name="others")
+    WorkflowRight.objects.create(
+        workflow_name="sum", group=others, may_see=True, may_read=True
+    )
+    make_intervention(make_run(), reason="about a patient", workflow_name="sum")
+    assert "about a patient" not in text_of(page)
+    assert "No" not in text_of(page, "?text=patient").split("<main")[0]
+    assert "for those who may read values" in text_of(page)
+    assert "about a patient" not in text_of(page, "?text=patient")
+
+
+def test_the_number_of_queries_stays_flat(
+    page: Client, django_assert_max_num_queries: Callable[[int], object]
+) -> None:
+    for _ in range(30):
+        make_intervention(make_run())
+    with django_assert_max_num_queries(12):  # type: ignore[attr-defined]
+        text_of(page)
+
+
+# Django admin -----------------------------------------------------------------------------
+
+
+def test_the_history_of_a_run_in_admin_is_what_people_did(
+    admin: User, sign_in: SignIn
+) -> None:
+    run = make_run(status=Status.PENDING)
+    client = sign_in(admin)
+    path = f"/admin/workflows/run/{run.pk}/history/"
+    assert "Nobody has done anything" in client.get(path).content.decode()
+    client.post(f"/runs/{run.pk}/cancel/", {"reason": "the wrong page"})
+    text = client.get(path).content.decode()
+    assert "the wrong page" in text
+    assert "127.0.0.1" in text
+    assert "pending → cancelled" in text
+
+
+def test_what_is_changed_in_admin_is_an_intervention(
+    admin: User, sign_in: SignIn
+) -> None:
+    client = sign_in(admin)
+    given = {"model": "m", "per_million_in": "1", "per_million_out": "2"}
+    client.post("/admin/workflows/price/add/", given)
+    price = Price.objects.get()
+    changed = given | {"per_million_in": "3"}
+    client.post(f"/admin/workflows/price/{price.pk}/change/", changed)
+    client.post(f"/admin/workflows/price/{price.pk}/delete/", {"post": "yes"})
+    client.post("/admin/auth/group/add/", {"name": "readers"})
+    rows = Intervention.objects.order_by("pk").values_list(
+        "actor_name", "action", "reason", "address"
+    )
+    assert list(rows) == [
+        ("admin", "add price", "m: Added.", "127.0.0.1"),
+        ("admin", "change price", "m: Changed Per million in.", "127.0.0.1"),
+        ("admin", "delete price", "m", "127.0.0.1"),
+        ("admin", "add group", "readers: Added.", "127.0.0.1"),
+    ]
+    assert found() == []
+
+
+# Actions ----------------------------------------------------------------------------------
+
+RECORDING = {"note", "record", "entry", "changing", "record_removed"}
+HELPERS = {"_record", "_go_on", "_told"}  # which hand an action on
+ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
+
+
+def recorded_in(path: Path) -> Iterator[str]:
+    """Yield the actions that a module names where it records."""
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text if "audit." in text else "")):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        by_audit = (
+            isinstance(called, ast.Attribute)
+            and isinstance(called.value, ast.Name)
+            and called.value.id == "audit"
+            and called.attr in RECORDING
+        )
+        if by_audit or (isinstance(called, ast.Name) and called.id in HELPERS):
+            for given in node.args[:2]:
+                if isinstance(given, ast.Constant) and isinstance(given.value, str):
+                    yield given.value
+
+
+def test_every_action_that_code_names_is_declared() -> None:
+    paths = sorted(Path(workflows.__file__).parent.rglob("*.py"))
+    found = {action for path in paths for action in recorded_in(path)}
+    assert {"launch", "cancel", "note", "save view", "change password"} <= found
+    assert found <= set(ALL_ACTIONS)
+
+
+def test_the_filter_of_the_page_and_of_admin_lists_every_action(
+    page: Client, admin: User, sign_in: SignIn
+) -> None:
+    assert {"change user", "add group", "give rights", "note"} <= set(ALL_ACTIONS)
+    text = text_of(page)
+    there = sign_in(admin).get("/admin/workflows/intervention/").content.decode()
+    for action in ALL_ACTIONS:
+        assert f'<option value="{action}">' in text, action
+        assert f"?action={quote_plus(action)}" in there, action
+
+
+def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
+    with pytest.raises(ValueError, match="no declared action"):
+        trail.note("rename planet", by=alice, reason="Pluto")
+
+
+def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
+    pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
+    telling = [one for one in pages if isinstance(one, ToldAdmin)]
+    longest: Any = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
+    assert len(telling) > 5
+    for one in telling:
+        assert one.recorded()
+        for action in one.recorded():
+            assert action in trail.ACTIONS[trail.IN_ADMIN]
+            assert len(action) <= longest
+
+
+def test_admin_and_the_page_say_what_each_row_is_about(
+    page: Client, admin: User, sign_in: SignIn
+) -> None:
+    client = sign_in(admin)
+    client.post("/admin/auth/group/add/", {"name": "night: shift"})
+    client.post("/agents/prices/new/", PRICE)
+    client.post(
+        "/admin/workflows/workflowright/add/",
+        {"workflow_name": "classify-document", "may_see": "on"},
+    )
+    trail.note("change password", by=admin, reason="olga")
+    gone = make_run()
+    system.delete_run(gone.pk, by=admin, reason="too old")
+    there = make_run()
+    system.label(there.pk, "odd", by=admin)
+    said = " ".join(
+        client.get("/admin/workflows/intervention/").content.decode().split()
+    )
+    assert "None (deleted)" not in said
+    subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
+    for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
+        assert about in said, about
+    assert re.search("Rights “classify-document[^”]*”", said)
+    text = text_of(page)
+    for about in subjects:
+        assert about in text, about
+
+
+def test_names_of_documents_stay_hidden_in_admin_as_on_the_page(
+    page: Client, alice: User
+) -> None:
+    auditor = User.objects.get(username="auditor")
+    auditor.is_staff = True
+    auditor.save()
+    trail.note(trail.ADD_DOCUMENT, by=alice, reason="merger.pdf")
+    assert "merger.pdf" in page.get("/admin/workflows/intervention/").content.decode()
+    lawyers = Group.objects.create(name="lawyers")
+    WorkflowRight.objects.create(
+        workflow_name="secret-work", group=lawyers, may_see=True, may_read=True
+    )
+    for address in ("/admin/workflows/intervention/", "/audit/"):
+        assert "merger.pdf" not in page.get(address).content.decode(), address

@@ -1,0 +1,194 @@
+"""The history of decisions over all runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.factories import make_decision, make_run
+from workflows.execution import tally
+from workflows.models import Decision, Run
+from workflows.pages.lists import pagination
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def shown(page: Client, **query: Any) -> list[int]:
+    answer = page.get("/decisions/", query)
+    assert answer.status_code == 200
+    return [row.pk for row in answer.context["found"].rows]
+
+
+def odd_one(bob: User) -> Decision:
+    """Return a decision that differs in all that can be filtered by."""
+    run = make_run(workflow_name="review-letters")
+    return make_decision(
+        run, "judge", "archive", sequence=7, taken=False, predicate_name="is_old",
+        values={"age": 12, "deep": {"er": True}}, decided_by=bob,
+        created_at=timezone.now() - dt.timedelta(days=3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"workflow": "review-letters"},
+        {"workflow": "review-letters", "edge": "judge→archive"},
+        {"predicate": "is_old"},
+        {"outcome": "rejected"},
+        {"who": "bob"},
+        {"where": "age = 12"},
+        {"where": "deep.er = true"},
+        {
+            "workflow": "review-letters",
+            "predicate": "is_old",
+            "who": "bob",
+            "where": "age=12",
+        },
+        {"outcome": "rejected", "when": "7d", "edge": "judge→archive"},
+    ],
+)
+def test_each_filter_leaves_what_matches(
+    page: Client, bob: User, query: dict[str, str]
+) -> None:
+    wanted = odd_one(bob)
+    make_decision(make_run())
+    tally.count_all()
+    assert shown(page, **query) == [wanted.pk]
+
+
+def test_a_period_leaves_what_was_decided_in_it(page: Client, bob: User) -> None:
+    old = odd_one(bob)
+    fresh = make_decision(make_run())
+    assert shown(page, when="24h") == [fresh.pk]
+    assert shown(page) == [fresh.pk, old.pk]
+    day = timezone.localtime(old.created_at).date().isoformat()
+    assert shown(page, **{"from": day, "to": day}) == [old.pk]
+
+
+def test_an_edge_nobody_has_counted_yet_is_found(page: Client, bob: User) -> None:
+    wanted = odd_one(bob)
+    assert shown(page, workflow="review-letters", edge="judge→archive") == [wanted.pk]
+
+
+def test_each_row_leads_to_the_run_at_that_moment(page: Client, bob: User) -> None:
+    decision = odd_one(bob)
+    text = page.get("/decisions/").content.decode()
+    assert f'href="/runs/{decision.run_id}/?at=7"' in text
+    assert "bob" in text
+
+
+def test_a_way_of_several_edges_is_one_list_newest_first(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    made = [
+        make_decision(
+            run, sequence=n, index=n % 3, target="abc"[n % 3], taken=n % 2 == 0
+        ).pk
+        for n in range(9)
+    ]
+    tally.count_all()
+    monkeypatch.setattr(pagination, "PAGE", 4)
+    first = page.get("/decisions/", {"predicate": "is_confident"})
+    assert [row.pk for row in first.context["found"].rows] == made[:4:-1]
+    after = first.context["found"].after
+    assert shown(page, predicate="is_confident", before=after) == made[4:0:-1]
+
+
+def test_shares_are_told_over_time_and_on_the_whole(page: Client, alice: User) -> None:
+    run = make_run()
+    for sequence in range(4):
+        taken = sequence < 3
+        make_decision(run, sequence=sequence, taken=taken)
+        if not taken:
+            make_decision(
+                run, target="review", sequence=sequence, index=1, predicate_name="",
+                decided_by=alice,
+            )  # fmt: skip
+    tally.count_all()
+    answer = page.get("/decisions/", {"workflow": "classify-document"})
+    (leaving,) = answer.context["leaving"]
+    assert leaving.total == 4
+    assert [(one.way.target, one.percent) for one in leaving.shares] == [
+        ("publish", "75%"),
+        ("review", "25%"),
+    ]
+    text = " ".join(answer.content.decode().split())
+    assert "Publish 75% (3), Review 25% (1)" in text
+    assert "3 taken, 1 not taken" in text
+    assert "1 taken, 1 by people" in text
+
+
+def test_an_hour_is_told_by_the_hour_and_years_in_few_bars(
+    page: Client, bob: User
+) -> None:
+    odd_one(bob)
+    tally.count_all()
+    for query, most in (
+        ({"when": "1h"}, 2),
+        ({"when": "7d"}, 8),
+        ({"from": "2001-01-01"}, 92),
+        ({"from": "2025-01-01", "to": "2024-01-01"}, 1),
+        ({"from": "9999-12-31", "to": "9999-12-31"}, 31),
+        ({"from": "0001-01-01", "to": "0001-01-01"}, 31),
+    ):
+        answer = page.get("/decisions/", {"workflow": "review-letters", **query})
+        assert answer.status_code == 200
+        for leaving in answer.context["leaving"]:
+            assert len(leaving.bars.bars) <= most
+
+
+@pytest.mark.parametrize("value", ["\x00", "💥", "→", "a→b→c", "9" * 40, "%", "'; --"])
+def test_odd_values_are_no_error(page: Client, bob: User, value: str) -> None:
+    odd_one(bob)
+    names = (
+        "workflow",
+        "edge",
+        "predicate",
+        "outcome",
+        "who",
+        "when",
+        "from",
+        "before",
+    )
+    for name in names:
+        assert page.get("/decisions/", {name: value}).status_code == 200
+    assert shown(page, where=f"x = {value}") == []
+
+
+def test_a_condition_that_cannot_be_read_says_why(page: Client, bob: User) -> None:
+    odd_one(bob)
+    answer = page.get("/decisions/", {"where": "nonsense"})
+    assert answer.context["found"].rows == []
+    assert "Write it as" in answer.content.decode()
+
+
+def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
+    evil = '"><script>alert(1)</script>'
+    run: Run = make_run(workflow_name=evil)
+    make_decision(
+        run, evil, evil, predicate_name=evil, reason=evil, comment=evil,
+        values={evil: evil}, decided_by=alice,
+    )  # fmt: skip
+    tally.count_all()
+    for query in ({}, {"workflow": evil}, {"workflow": evil, "edge": f"{evil}→{evil}"}):
+        text = page.get("/decisions/", query).content.decode()
+        assert "<script>alert" not in text
+
+
+def test_an_empty_history_says_where_decisions_come_from(page: Client) -> None:
+    assert "Nothing has been decided yet." in page.get("/decisions/").content.decode()

@@ -1,0 +1,219 @@
+"""The drawing of a graph: nothing overlaps, nothing is lost, the same every time."""
+
+from __future__ import annotations
+
+import random
+import time
+from itertools import combinations
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from django.template.loader import render_to_string
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import GRAPH
+from workflows.pages.graph.diagram import Diagram, EdgeState, Node, NodeState, draw
+from workflows.pages.graph.layers import Link, arrange, crossings, neighbours
+from workflows.pages.graph.layout import rising
+
+
+def a_graph(count: int, ends: list[tuple[int, int]], **edge: Any) -> dict[str, Any]:
+    """Return a graph of so many steps with links between them, by number."""
+    names = [f"step_{number}" for number in range(count)]
+    places: dict[int, int] = {}
+    edges = []
+    for source, target in ends:
+        index = places[source] = places.get(source, -1) + 1
+        edges.append(
+            {"source": names[source], "target": names[target], "index": index, **edge}
+        )
+    return {
+        "entry": names[0],
+        "exits": [names[-1]],
+        "nodes": [{"name": name, "kind": "node"} for name in names],
+        "edges": edges,
+    }
+
+
+def overlap(one: Node, other: Node) -> bool:
+    """Tell whether two steps are drawn over each other."""
+    beside = one.left + one.width <= other.left or other.left + other.width <= one.left
+    apart = one.bottom <= other.top or other.bottom <= one.top
+    return not beside and not apart
+
+
+def as_svg(diagram: Diagram) -> ElementTree.Element:
+    """Return the drawing as the page has it, parsed strictly."""
+    html = render_to_string("workflows/_graph.html", {"diagram": diagram, "name": "g"})
+    return ElementTree.fromstring(html.strip())  # noqa: S314 - our own template
+
+
+def node_of(diagram: Diagram, name: str) -> Node:
+    return next(node for node in diagram.nodes if node.name == name)
+
+
+def test_a_step_stands_below_those_that_lead_to_it() -> None:
+    diagram = draw(GRAPH)
+    tops = {node.name: node.top for node in diagram.nodes}
+    assert tops["read_pages"] < tops["judge_pages"] < tops["weigh"] < tops["review"]
+    assert tops["review"] < tops["publish"] == tops["reject"]
+
+
+def test_a_chain_is_drawn_straight() -> None:
+    diagram = draw(a_graph(5, [(0, 1), (1, 2), (2, 3), (3, 4)]))
+    assert len({node.center for node in diagram.nodes}) == 1
+
+
+def test_a_loop_leads_around_the_side_and_back_up() -> None:
+    diagram = draw(a_graph(3, [(0, 1), (1, 2), (2, 0)]))
+    assert len(diagram.nodes) == 3
+    back = next(edge for edge in diagram.edges if edge.title == "step_2 → step_0")
+    right = max(node.left + node.width for node in diagram.nodes)
+    assert f"H{right + 16 - 8:g}" in back.path
+
+
+def test_self_loops_and_parallel_links_are_all_drawn_each_in_its_own_way() -> None:
+    graph = a_graph(2, [(0, 0), (0, 0), (0, 1), (0, 1), (0, 1)], predicate="is_ready")
+    diagram = draw(graph)
+    assert len({edge.path for edge in diagram.edges}) == 5
+    labels = [edge.label for edge in diagram.edges if edge.label]
+    assert len({(label.x, label.y) for label in labels}) == 5
+
+
+def test_a_graph_of_one_step_is_drawn() -> None:
+    diagram = draw(a_graph(1, []))
+    assert len(diagram.nodes) == 1
+    assert diagram.width > diagram.nodes[0].width
+
+
+def test_a_graph_without_steps_is_empty_and_no_error() -> None:
+    assert draw({}).nodes == ()
+
+
+def test_the_same_graph_gives_the_same_drawing() -> None:
+    ends = [(n, (n * 7 + 3) % 30) for n in range(30)] + [(n, n + 1) for n in range(29)]
+    again = dict(reversed(a_graph(30, ends).items()))
+    assert draw(a_graph(30, ends)) == draw(again)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sixty_steps_are_drawn_in_time_and_without_overlap(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    ends = [(n, n + 1) for n in range(59)]
+    ends += [(chance.randrange(60), chance.randrange(60)) for _ in range(50)]
+    graph = a_graph(60, ends, predicate="is_ready", name=f"run {seed}")
+    began = time.perf_counter()
+    diagram = draw(graph)
+    assert time.perf_counter() - began < 5  # far above what it takes: 0.2 s
+    assert len(diagram.nodes) == 60
+    assert len(diagram.edges) == 109
+    assert not any(overlap(*pair) for pair in combinations(diagram.nodes, 2))
+    assert all(n.left >= 0 and n.left + n.width <= diagram.width for n in diagram.nodes)
+    assert diagram.is_wide or diagram.width <= 620
+    as_svg(diagram)
+
+
+@given(
+    st.integers(1, 12).flatmap(
+        lambda count: st.tuples(
+            st.just(count),
+            st.lists(
+                st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)),
+                max_size=25,
+            ),
+        )
+    )
+)
+def test_any_graph_is_drawn_whole_and_inside_its_frame(
+    case: tuple[int, list[tuple[int, int]]],
+) -> None:
+    count, ends = case
+    diagram = draw(a_graph(count, ends))
+    assert len(diagram.nodes) == count
+    assert len(diagram.edges) == len(ends)
+    assert not any(overlap(*pair) for pair in combinations(diagram.nodes, 2))
+    assert all(n.left >= 0 and n.left + n.width <= diagram.width for n in diagram.nodes)
+    assert all(n.top >= 0 and n.bottom <= diagram.height for n in diagram.nodes)
+
+
+def test_links_cross_only_where_they_must() -> None:
+    names = [f"step_{number}" for number in range(6)]
+    # two parents, whose children are named in the wrong order
+    ends = [(0, 1), (0, 2), (1, 4), (2, 3), (1, 5)]
+    layers = arrange(names, [Link(names[a], names[b]) for a, b in ends], names[0])
+    assert crossings(layers.rows, neighbours(layers)[1]) == 0
+
+
+def test_a_long_name_is_wrapped_then_cut_and_told_in_full_on_hover() -> None:
+    name = "compare_every_clause_with_the_library_of_approved_clauses_again"
+    graph = {"entry": name, "exits": [name], "nodes": [{"name": name}], "edges": []}
+    node = draw(graph).nodes[0]
+    assert [line.text for line in node.lines] == [
+        "Compare every clause",
+        "with the library of app…",
+    ]
+    assert node.title.startswith(name)
+
+
+def test_a_run_shows_states_visits_and_the_way_it_took() -> None:
+    diagram = draw(
+        GRAPH,
+        {"weigh": NodeState("completed", "Completed · 120 ms", visits=2)},
+        {
+            ("weigh", 0): EdgeState(rejected=2),
+            ("weigh", 1): EdgeState(taken=2),
+        },
+    )
+    weigh = node_of(diagram, "weigh")
+    assert (weigh.mark, weigh.note.text, weigh.visits) == (
+        "completed",
+        "Completed · 120 ms",
+        "×2",
+    )
+    outcomes = {edge.title: edge.outcome for edge in diagram.edges}
+    assert outcomes["weigh → publish, if is confident: not taken 2×"] == "rejected"
+    assert outcomes["weigh → review: taken 2×"] == "taken"
+    assert outcomes["review → reject"] == ""
+
+
+def test_taken_links_lie_on_top() -> None:
+    diagram = draw(GRAPH, {}, {("read_pages", 0): EdgeState(taken=1)})
+    assert diagram.edges[-1].outcome == "taken"
+
+
+def test_the_pages_tell_a_state_by_text_and_shape_too() -> None:
+    svg = as_svg(draw(GRAPH, {"weigh": NodeState("failed", "Failed", 1, "#stage-7")}))
+    link = next(e for e in svg.iter() if e.get("href") == "#stage-7")
+    assert "Failed" in "".join(link.itertext())
+    assert any(e.get("class") == "icon" for e in link.iter())
+
+
+def test_hostile_names_stay_text() -> None:
+    evil = "</text><script>alert(1)</script>\"'&"
+    graph = {
+        "entry": evil,
+        "exits": [evil],
+        "nodes": [{"name": evil, "kind": evil, "doc": evil}],
+        "edges": [{"source": evil, "target": evil, "index": 0, "predicate": evil}],
+    }
+    state = NodeState(evil, evil, 3, f"#{evil}")
+    svg = as_svg(draw(graph, {evil: state}, {(evil, 0): EdgeState(taken=2, href=evil)}))
+    assert not any(element.tag == "script" for element in svg.iter())
+    assert "<script>" in "".join(svg.itertext())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ([], []),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]),
+        ([3.0, 1.0], [2.0, 2.0]),
+        ([1.0, 5.0, 3.0, 1.0, 9.0], [1.0, 3.0, 3.0, 3.0, 9.0]),
+    ],
+)
+def test_places_never_fall_and_stay_near(
+    wanted: list[float], nearest: list[float]
+) -> None:
+    assert rising(wanted) == nearest

@@ -1,0 +1,362 @@
+"""Sessions that end under an open page: nothing typed is lost, nothing is done unasked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django import forms
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from tests.pages.test_page_access import ARGUMENTS
+from tests.support.factories import make_run
+from workflows.models import Run, Status
+from workflows.pages.forms.agents import ProviderForm
+from workflows.pages.forms.launch_form import AskingForm
+from workflows.pages.methods import page_of
+from workflows.pages.sessions.form_fill import fill
+from workflows.pages.sessions.kept_input import (
+    IN_SESSION,
+    MAX_CHARS,
+    KeptInput,
+    is_secret,
+    unsigned,
+)
+from workflows.pages.urls import urlpatterns
+
+HIDDEN = re.compile(r'name="(kept|next)" value="([^"]*)"')
+ORIGIN = "http://testserver"
+SignIn = Callable[[User], Client]
+
+
+def enter(client: Client, name: str, **more: str) -> str:
+    """Sign in as a person does; return where that leads."""
+    form = {"username": name, "password": f"{name}'s password", **more}
+    answer = client.post("/accounts/login/", form)
+    assert answer.status_code == 302, answer.content.decode()
+    return str(answer.headers["Location"])
+
+
+def hidden(page: str) -> dict[str, str]:
+    """Return what the sign-in page carries."""
+    return dict(HIDDEN.findall(page))
+
+
+@pytest.fixture
+def client(alice: User) -> Client:
+    """Give a browser in which alice had signed in, and whose session has ended."""
+    browser = Client()
+    enter(browser, "alice")
+    browser.session.flush()
+    return browser
+
+
+# Where signing in leads -----------------------------------------------------------------
+
+
+def post_only() -> list[str]:
+    """Return every address that only takes forms."""
+    found = []
+    client = Client()
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        names = pattern.pattern.converters
+        address = f"/{pattern.pattern}"
+        for name in names:
+            address = re.sub(rf"<\w+:{name}>", str(ARGUMENTS[name]), address)
+        if client.get(address).status_code == 405:
+            found.append(address)
+    return found
+
+
+def test_signing_in_never_leads_to_an_address_that_only_takes_forms(
+    alice: User,
+) -> None:
+    addresses = [*post_only(), "/accounts/logout/", "/admin/logout/"]
+    assert len(addresses) > 15
+    member = Client()
+    for address in addresses:
+        for wanted in (address, f"{address}?a=1", f"http://testserver{address}"):
+            page = enter(member, "alice", next=wanted)
+            assert page != wanted
+            assert wanted.removeprefix(ORIGIN).startswith(page)
+            assert member.get(page).status_code != 405
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("/runs/0190b6f0-0000-7000-8000-000000000000/cancel/", "/runs/{}/"),
+        ("/runs/views/3/delete/", "/runs/views/"),
+        ("/agents/3/try/", "/agents/3/"),
+        ("/runs/bulk/", "/runs/"),
+        ("/runs/?status=failed", "/runs/?status=failed"),
+        ("/admin/workflows/run/", "/admin/workflows/run/"),
+        ("/nothing/here/", "/nothing/here/"),
+    ],
+)
+def test_an_address_of_a_form_belongs_to_the_page_above_it(
+    address: str, page: str
+) -> None:
+    assert page_of(address) == page.format("0190b6f0-0000-7000-8000-000000000000")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_is_not_possible_at_an_address_is_said_on_a_page(
+    alice: User, sign_in: SignIn, method: str
+) -> None:
+    run = make_run()
+    name = "run-cancel" if method == "get" else "run"
+    address = reverse(name, args=[run.pk])
+    answer = getattr(sign_in(alice), method)(address, headers={"Accept": "text/html"})
+    assert answer.status_code == 405
+    assert answer.headers["Allow"]
+    text = answer.content.decode()
+    assert "<h1>Not possible at this address</h1>" in text
+    assert f'href="{reverse("run", args=[run.pk])}"' in text
+
+
+# A form of a browser --------------------------------------------------------------------
+
+
+def test_what_was_typed_waits_in_its_form_after_signing_in_and_nothing_was_done(
+    client: Client,
+) -> None:
+    run = make_run(status=Status.RUNNING)
+    page, cancel = (reverse(name, args=[run.pk]) for name in ("run", "run-cancel"))
+    reason = 'Wrong "file" & <b>late</b>\r\nsecond line'
+    answer = client.post(
+        cancel, {"reason": reason}, headers={"Referer": f"{ORIGIN}{page}?at=1"}
+    )
+    assert answer.status_code == 401
+    assert "Nothing was sent." in answer.content.decode()
+    carried = hidden(answer.content.decode())
+    wrong = {"username": "alice", "password": "?", **carried}
+    again = client.post("/accounts/login/", wrong).content.decode()
+    assert hidden(again) == carried, "a wrong password loses nothing"
+    assert enter(client, "alice", **hidden(again)) == f"{page}?at=1"
+    text = client.get(f"{page}?at=1").content.decode()
+    form = text[text.index(f'action="{cancel}"') :].partition("</form>")[0]
+    assert 'value="Wrong &quot;file&quot; &amp; &lt;b&gt;late&lt;/b&gt;\r\n' in form
+    assert re.search(r'<details [^>]*id="deed-cancel"[^>]* open', text)
+    assert "Nothing was sent.</strong>" in text
+    run.refresh_from_db()
+    assert run.status == Status.RUNNING
+    assert "Nothing was sent" not in client.get(page).content.decode(), "said once"
+
+
+def test_a_form_that_is_gone_by_then_still_gives_back_what_was_typed(
+    client: Client,
+) -> None:
+    run = make_run(status=Status.PENDING)
+    cancel = reverse("run-cancel", args=[run.pk])
+    carried = hidden(client.post(cancel, {"reason": "A long story"}).content.decode())
+    Run.objects.update(status=Status.COMPLETED, completed_at=run.created_at)
+    page = client.get(enter(client, "alice", **carried)).content.decode()
+    assert "The form is not on this page any more." in page
+    assert "A long story" in page
+
+
+def test_nobody_gets_what_another_account_typed(client: Client, bob: User) -> None:
+    page = reverse("run", args=[make_run().pk])
+    answer = client.post(f"{page}notes/", {"text": "alice's own words"})
+    carried = hidden(answer.content.decode())
+    enter(client, "bob", **carried)
+    assert IN_SESSION not in client.session
+    text = client.get(page).content.decode()
+    assert "alice&#x27;s own words" not in text
+    assert "was not kept" in text
+
+
+def test_secrets_and_files_are_not_kept(client: Client) -> None:
+    form = {
+        "note": "mine",
+        "file": SimpleUploadedFile("plan.pdf", b"%PDF"),
+        "token": "sk-secret",
+        "launch-token": "sk-secret",
+    }
+    answer = client.post("/workflows/classify-document/", form)
+    carried = hidden(answer.content.decode())
+    text = client.get(enter(client, "alice", **carried)).content.decode()
+    assert "mine" in text
+    assert "Choose the file again: plan.pdf." in text
+    assert "sk-secret" not in text
+    assert "sk-secret" not in str(dict(client.session))
+
+
+def test_every_password_field_has_a_name_that_is_known_as_a_secret() -> None:
+    names = {
+        name
+        for form in (ProviderForm, AskingForm)
+        for name, one in form.base_fields.items()
+        if isinstance(one.widget, forms.PasswordInput)
+    }
+    for file in Path(settings.ROOT, "templates").rglob("*.html"):
+        for tag in re.findall(r"<input[^>]*>", file.read_text()):
+            if 'type="password"' in tag:
+                names |= set(re.findall(r'name="([^"]+)"', tag))
+    assert {"token", "secret", "password"} <= names
+    assert [name for name in names if not is_secret(name)] == []
+    assert not is_secret("secretary")
+
+
+def test_a_form_too_long_to_be_kept_says_what_to_do(client: Client) -> None:
+    page = reverse("run", args=[make_run().pk])
+    answer = client.post(f"{page}notes/", {"text": "a" * (MAX_CHARS + 1)})
+    text = answer.content.decode()
+    assert "too long to be kept" in text
+    assert enter(client, "alice", **hidden(text)) == page
+    assert "Nothing was sent" not in client.get(page).content.decode()
+
+
+def test_a_form_that_says_nothing_leads_to_the_sign_in_page_and_back(
+    client: Client,
+) -> None:
+    page = reverse("run", args=[make_run().pk])
+    answer = client.post(f"{page}labels/", {"csrfmiddlewaretoken": "x"})
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/accounts/login/?next=%2Fruns%2F")
+    assert "labels" not in answer.headers["Location"]
+
+
+def test_the_forms_of_the_admin_lose_nothing_either(admin: User) -> None:
+    admin.set_password("admin's password")
+    admin.save()
+    browser = Client()
+    enter(browser, "admin")
+    browser.session.flush()
+    address = "/admin/auth/group/add/"
+    answer = browser.post(address, {"name": "Night shift"})
+    carried = hidden(answer.content.decode())
+    assert enter(browser, "admin", **carried) == address
+    assert 'value="Night shift"' in browser.get(address).content.decode()
+
+
+# A form of a page that was opened before the last sign-in -------------------------------
+
+
+def old_token(page: str) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+def test_a_page_opened_before_the_last_sign_in_loses_nothing(alice: User) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    login = browser.get("/accounts/login/").content.decode()
+    enter(browser, "alice", csrfmiddlewaretoken=old_token(login))
+    page = reverse("run", args=[make_run().pk])
+    form = {
+        "text": "typed meanwhile",
+        "csrfmiddlewaretoken": old_token(browser.get(page).content.decode()),
+    }
+    login = browser.get("/accounts/login/").content.decode()
+    enter(browser, "alice", csrfmiddlewaretoken=old_token(login))
+    refused = browser.post(f"{page}notes/", form, headers={"Origin": ORIGIN})
+    assert refused.status_code == 403
+    assert f'href="{page}">Back to the form' in refused.content.decode()
+    assert "typed meanwhile" in browser.get(page).content.decode()
+    evil = {"Origin": "https://evil.example", "Referer": f"{ORIGIN}{page}"}
+    browser.post(f"{page}notes/", {"text": "planted"}, headers=evil)
+    browser.post(f"{page}notes/", {"text": "planted"})
+    assert "planted" not in browser.get(page).content.decode()
+
+
+# A request of a script ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_live_page_is_told_in_place(client: Client, method: str) -> None:
+    page = reverse("run", args=[make_run().pk])
+    live = {"HX-Request": "true", "HX-Current-URL": f"{ORIGIN}{page}?at=2"}
+    answer = getattr(client, method)(f"{page}?at=1", headers=live)
+    if method == "post":
+        answer = client.post(f"{page}cancel/", {"reason": "Mine"}, headers=live)
+    assert answer.status_code == 401
+    text = answer.content.decode()
+    assert 'id="messages"' in text
+    assert "hx-swap-oob" in text
+    assert "Signed out." in text
+    assert f'href="{page}?at=2"' in text
+    assert "Mine" not in text
+
+
+def test_a_script_that_wants_json_gets_it(client: Client) -> None:
+    answer = client.post("/documents/", headers={"Accept": "application/json"})
+    assert answer.status_code == 401
+    assert answer.json()["errors"][0]["message"] == "Signed out. Nothing was sent."
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["https://evil.example/runs/", f"{ORIGIN}//evil.example/", "//evil.example"],
+)
+def test_the_way_back_stays_on_this_site(client: Client, named: str) -> None:
+    page = reverse("run", args=[make_run().pk])
+    live = {"HX-Request": "true", "HX-Current-URL": named}
+    text = client.post(f"{page}cancel/", {"reason": "Mine"}, headers=live)
+    assert "evil" not in text.content.decode().replace('href="/evil.example/"', "")
+
+
+# Filling in -----------------------------------------------------------------------------
+
+PAGE = """<form method="get"><input name="text" value="of another form"></form>
+<details><summary>More</summary><form method="post" action="/there/">
+<input type="hidden" name="once" value="new"><input name="text" value="old">
+<input type="password" name="code"><input type=checkbox name=tick value=a checked>
+<input type=checkbox name=tick value=b><input type="radio" name="one" value="x" checked>
+<input type="radio" name="one" value="y"><textarea name="long">old &amp; long</textarea>
+<select name="pick"><option value="1" selected>One</option><option>Two</option></select>
+<select name="gone"><option value="1" selected>One</option></select>
+</form></details><input form="far" name="out">"""
+
+
+def test_every_kind_of_field_is_filled_in_and_nothing_else_changes() -> None:
+    fields = [
+        *[("once", "old"), ("text", 'a "b"'), ("code", "1234"), ("tick", "b")],
+        *[("one", "y"), ("long", "\r\n<i>"), ("pick", "Two"), ("gone", "7")],
+        *[("lost", "kept"), ("blank", " ")],
+    ]
+    filled = fill(PAGE, "/here/", "/there/", fields)
+    assert filled.found
+    assert filled.left == [("lost", "kept")]
+    changed = {
+        "<details>": "<details open>",
+        'name="text" value="old"': 'name="text" value="a &quot;b&quot;"',
+        "<input type=checkbox name=tick value=a checked>": (
+            '<input type="checkbox" name="tick" value="a">'
+        ),
+        "<input type=checkbox name=tick value=b>": (
+            '<input type="checkbox" name="tick" value="b" checked>'
+        ),
+        'value="x" checked>': 'value="x">',
+        'value="y">': 'value="y" checked>',
+        "old &amp; long": "\n\r\n&lt;i&gt;",
+        'value="1" selected>One</option><option>Two': (
+            'value="1">One</option><option selected>Two'
+        ),
+    }
+    expected = PAGE
+    for old, new in changed.items():
+        assert old in expected
+        expected = expected.replace(old, new, 1)
+    assert filled.html == expected
+
+
+def test_a_page_without_the_form_stays_as_it_is() -> None:
+    filled = fill(PAGE, "/here/", "/elsewhere/", [("text", "mine"), ("blank", "")])
+    assert (filled.html, filled.found) == (PAGE, False)
+    assert filled.left == [("text", "mine")]
+
+
+def test_what_is_kept_comes_back_as_it_was_or_not_at_all() -> None:
+    kept = KeptInput("/runs/", "/runs/bulk/", [("do", "delete")], ["a.pdf"], account=7)
+    assert unsigned(kept.signed()) == kept
+    assert unsigned(kept.signed()[:-1] + "!") is None
+    assert unsigned("") is None

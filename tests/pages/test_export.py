@@ -1,0 +1,176 @@
+"""The runs that match as a file: whole, streamed, harmless to a spreadsheet."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import cast
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import StreamingHttpResponse
+from django.test import Client
+
+from tests.support.factories import make_run
+from workflows.models import AgentCall, CallStatus, Status
+from workflows.pages.lists import export, pagination
+from workflows.pages.lists.export import defused
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def parts(person: User, kind: str, **query: str) -> list[str]:
+    """Return the parts of a file as they come."""
+    client = Client()
+    client.force_login(person)
+    answer = client.get(f"/runs/export.{kind}", query)
+    assert answer.status_code == 200
+    assert "attachment" in answer.headers["Content-Disposition"]
+    stream = cast("StreamingHttpResponse", answer).streaming_content
+    return asyncio.run(all_of(cast("AsyncIterator[bytes]", stream)))
+
+
+async def all_of(stream: AsyncIterator[bytes]) -> list[str]:
+    return [part.decode() async for part in stream]
+
+
+def make_runs(person: User) -> None:
+    for number in range(5):
+        make_run(
+            params={"n": number},
+            result={"label": f"label {number}"},
+            launched_by=person,
+        )
+    odd = make_run(
+        status=Status.FAILED,
+        error_message='=HYPERLINK("x")\n"quoted", ü',
+        params={"n": "=1+1"},
+    )
+    system.label(odd.pk, "-to check", by=person)
+
+
+def table(person: User, **query: str) -> list[dict[str, str]]:
+    text = "".join(parts(person, "csv", **query))
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(text[1:])))
+
+
+def test_csv_has_a_row_a_run_and_the_chosen_fields(admin: User) -> None:
+    make_runs(admin)
+    rows = table(admin, fields="params.n, result.label")
+    assert len(rows) == 6
+    assert rows[1]["params.n"] == "4"
+    assert rows[1]["result.label"] == "label 4"
+    assert rows[1]["launched_by"] == "admin"
+    assert float(rows[1]["seconds"]) > 0
+    assert rows[0]["error_message"] == '\'=HYPERLINK("x")\n"quoted", ü'
+    assert rows[0]["params.n"] == "'=1+1"
+    assert rows[0]["labels"] == "'-to check"
+
+
+def test_every_file_tells_what_the_agents_of_a_run_took(admin: User) -> None:
+    make_run(profile_name="careful")
+    run = make_run()
+    for _ in range(2):
+        AgentCall.objects.create(
+            run=run,
+            kind="chat",
+            agent_name="writer",
+            provider_name="Local",
+            model="tiny",
+            tokens_in=7,
+            tokens_out=5,
+            cost=Decimal("0.25"),
+            latency_ms=10,
+            status=CallStatus.COMPLETED,
+        )
+    asked, other = table(admin)
+    assert (asked["agent_calls"], asked["tokens_in"], asked["tokens_out"]) == (
+        "2",
+        "14",
+        "10",
+    )
+    assert Decimal(asked["cost"]) == Decimal("0.5")
+    assert (other["profile"], other["agent_calls"], other["cost"]) == (
+        "careful",
+        "0",
+        "",
+    )
+    [line, _] = "".join(parts(admin, "jsonl")).splitlines()
+    assert json.loads(line)["tokens_in"] == 14
+
+
+def test_json_and_json_lines_are_whole(admin: User) -> None:
+    make_runs(admin)
+    lines = "".join(parts(admin, "jsonl")).splitlines()
+    array = json.loads("".join(parts(admin, "json")))
+    assert [json.loads(line) for line in lines] == array
+    assert [one["params"] for one in array[1:]] == [{"n": n} for n in (4, 3, 2, 1, 0)]
+    assert array[0]["error_message"].startswith("=HYPERLINK")
+
+
+def test_only_what_matches_is_in_the_file(admin: User) -> None:
+    make_runs(admin)
+    assert len(table(admin, where="params.n = 3")) == 1
+    assert len(table(admin, status="failed", text="quoted")) == 1
+    assert table(admin, where="nonsense") == []
+
+
+@pytest.mark.parametrize(("kind", "text"), [("jsonl", ""), ("json", "[\n\n]\n")])
+def test_an_empty_file_is_a_file(admin: User, kind: str, text: str) -> None:
+    assert "".join(parts(admin, kind)) == text
+
+
+def test_it_is_read_in_chunks_and_no_run_is_lost_between_them(
+    admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "CHUNK", 2)
+    make_runs(admin)
+    chunks = parts(admin, "json")
+    assert len(chunks) == 5  # the bracket, three chunks, the bracket
+    assert len(json.loads("".join(chunks))) == 6
+
+
+def test_windows_without_a_match_are_gone_through(
+    admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagination, "WINDOW", 2)
+    make_runs(admin)
+    found = json.loads("".join(parts(admin, "json", where="params.n = 0")))
+    assert [one["params"] for one in found] == [{"n": 0}]
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@A1", "\tx", "\rx"])
+def test_a_text_that_looks_like_a_formula_is_defused(text: str) -> None:
+    assert defused(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "1", "a=b", " =1"])
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert defused(text) == text
+
+
+def test_there_are_three_kinds_of_file(admin: User) -> None:
+    client = Client()
+    client.force_login(admin)
+    assert client.get("/runs/export.xls").status_code == 404
+
+
+def test_an_export_states_the_zone_of_each_moment_whoever_reads_it(admin: User) -> None:
+    made = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    make_run(created_at=made)
+    client = Client()
+    client.force_login(admin)
+    client.cookies["zone"] = "Europe/Berlin"
+    answer = client.get("/runs/export.csv")
+    assert "-UTC.csv" in answer.headers["Content-Disposition"]
+    stream = cast("StreamingHttpResponse", answer).streaming_content
+    text = "".join(asyncio.run(all_of(cast("AsyncIterator[bytes]", stream))))
+    (row,) = csv.DictReader(io.StringIO(text[1:]))
+    assert row["created_at"] == "2026-07-01T12:00:00.000+00:00"

@@ -1,0 +1,165 @@
+"""The home page: what needs me, what runs, and how it goes on the whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.factories import make_approval, make_run, make_whole_run
+from workflows.execution import tally
+from workflows.models import Status
+from workflows.pages.lists.overview import NEWEST, health_of, overview
+from workflows.pages.lists.usage import usage_of
+from workflows.pages.render.charts import LEAST, Bar, stacked
+from workflows.pages.render.text import percent
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+NAME = "classify-document"
+
+
+def test_what_ended_is_told_by_the_hour_and_the_day(alice: User) -> None:
+    now = timezone.now()
+    for status, ago in (
+        (Status.COMPLETED, dt.timedelta()),
+        (Status.FAILED, dt.timedelta()),
+        (Status.FAILED, dt.timedelta(hours=3)),
+        (Status.COMPLETED, dt.timedelta(days=5)),
+        (Status.COMPLETED, dt.timedelta(days=50)),
+    ):
+        make_run(status=status, completed_at=now - ago)
+    tally.count_all()
+    page = overview(alice)
+    assert (page.day.total, page.day.failed) == (3, 2)
+    assert (page.fortnight.total, page.fortnight.failed) == (4, 2)
+    assert page.day.failure_rate == pytest.approx(2 / 3)
+    assert len(page.day.bars.bars) == 24
+    assert len(page.fortnight.bars.bars) == 14
+    assert page.day.bars.last.endswith("1 completed, 1 failed")
+
+
+def test_the_home_page_shows_it_as_drawings_with_words(
+    alice: User, sign_in: SignIn
+) -> None:
+    make_run(status=Status.FAILED)
+    make_run(status=Status.RUNNING)
+    tally.count_all()
+    text = sign_in(alice).get("/").content.decode()
+    assert "1 runs ended, 1 of them failed, by the hour" in text
+    assert "1 failed</title>" in text
+    begin = text.index('<svg class="bars')
+    drawing = text[begin : text.index("</svg>", begin) + 6]
+    assert drawing.count("<title>") == drawing.count("</g>") == 24
+
+
+def test_a_new_service_invites_to_begin(alice: User, sign_in: SignIn) -> None:
+    text = sign_in(alice).get("/").content.decode()
+    assert "Nothing waits for you." in text
+    assert "Nothing is running." in text
+    assert "nothing ended" in text
+    assert "No runs yet." in text
+
+
+def test_what_is_most_urgent_needs_me_first(alice: User, sign_in: SignIn) -> None:
+    soon = timezone.now() + dt.timedelta(hours=1)
+    for number in range(6):
+        make_approval(question=f"Question {number}?")
+    make_approval(question="Urgent?", expires_at=soon)
+    text = sign_in(alice).get("/").content.decode()
+    assert text.index("Urgent?") < text.index("Question 0?")
+    assert "Question 5?" not in text
+    assert "All 7" in text
+
+
+def test_questions_are_listed_by_who_may_answer(alice: User, sign_in: SignIn) -> None:
+    alice.groups.add(Group.objects.create(name="records"))
+    make_approval(question="Anyone?")
+    make_approval(question="Records?", groups=["records"])
+    make_approval(question="Others?", groups=["others"])
+    text = sign_in(alice).get("/approvals/").content.decode()
+    assert text.index("For anyone") < text.index("Anyone?")
+    assert text.index("For records") < text.index("Records?")
+    assert "Others?" not in text
+
+
+def test_a_question_says_when_it_expires_and_what_follows(
+    alice: User, sign_in: SignIn
+) -> None:
+    now = timezone.now()
+    make_approval(
+        expires_at=now + dt.timedelta(hours=2), on_expiry={"outcome": "reject"}
+    )
+    make_approval(expires_at=now - dt.timedelta(seconds=1))
+    text = " ".join(sign_in(alice).get("/approvals/").content.decode().split())
+    assert "then it goes on without an answer" in text
+    assert "Time was up" in text
+    assert "then the run fails" in text
+    assert text.count('data-tone="warn"') == 2
+
+
+def test_the_health_of_a_workflow_is_that_of_its_newest_runs(alice: User) -> None:
+    for _ in range(NEWEST):
+        make_run(status=Status.FAILED)
+    now = timezone.now()
+    for seconds in (10, 20, 90):
+        begun = now - dt.timedelta(seconds=seconds)
+        make_run(started_at=begun, completed_at=now)
+    health = health_of(alice, [NAME, "another"])
+    assert (health[NAME].ended, health[NAME].completed) == (NEWEST, 3)
+    assert health[NAME].median == dt.timedelta(seconds=20)
+    assert health["another"].success_rate is None
+
+
+def test_a_workflow_shows_its_shares_and_durations(
+    alice: User, sign_in: SignIn
+) -> None:
+    run = make_whole_run()
+    for _ in range(2):
+        make_whole_run(("read_pages", "judge_pages", "weigh", "review", "publish"))
+    tally.count_all()
+    usage = usage_of(alice, NAME, run.graph)
+    counts = {edge.title: edge.count.text for edge in usage.diagram.edges if edge.count}
+    assert counts["weigh → publish, if is confident: taken 1×, not taken 2×"] == "33%"
+    assert counts["weigh → review: taken 2×, not taken 1×"] == "67%"
+    weigh = next(one for one in usage.took if one.node == "weigh")
+    assert (weigh.count, weigh.median, weigh.slow) == (3, 120.0, 120.0)
+    assert usage.diagram.nodes[0].note.text == "120 ms · p95 120 ms"
+    text = sign_in(alice).get(f"/workflows/{NAME}/").content.decode()
+    assert "Durations" in text
+
+
+def test_a_workflow_that_never_ran_shows_its_graph_alone(
+    alice: User, sign_in: SignIn
+) -> None:
+    text = sign_in(alice).get(f"/workflows/{NAME}/").content.decode()
+    assert "No runs yet." in text
+    assert "Durations" not in text
+
+
+def test_a_bar_of_one_in_many_is_seen_and_none_leaves_its_place() -> None:
+    bars = stacked([Bar("a", (100_000, 1)), Bar("b", (0, 0)), Bar("c", (50_000, 0))])
+    assert [len(bar.pieces) for bar in bars.bars] == [2, 0, 1]
+    assert bars.bars[0].pieces[1].height == LEAST
+    assert all(piece.y >= 0 for bar in bars.bars for piece in bar.pieces)
+    assert stacked([]).is_empty
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.999, ">99%"), (1, "100%")],
+)
+def test_a_percentage_is_none_or_all_only_when_it_is(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+def test_a_thumbnail_takes_no_place_in_the_order_of_keys(
+    alice: User, sign_in: SignIn
+) -> None:
+    text = sign_in(alice).get("/workflows/").content.decode()
+    begin = text.index('class="workflow-thumb"')
+    assert 'tabindex="0"' not in text[begin : text.index("</a>", begin)]

@@ -1,0 +1,421 @@
+"""Hostile texts on every page, partial, drawing and export: nothing comes out of them.
+
+Whoever adds a template has to render it here; the test fails otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.template import Template
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory, override_settings
+from django.test.signals import template_rendered
+from django.urls import URLPattern, reverse
+
+from project.env import ROOT
+from tests.support.hostile_rows import KNOWN, World, make_world
+from workflows.models import BulkJob, Run, Status
+from workflows.pages import access
+from workflows.pages.forms.agent_trial import Trial
+from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.live.consumers import draw_part, draw_words
+from workflows.pages.run.parts import parts_of
+from workflows.pages.run.view import RunView
+from workflows.pages.urls import urlpatterns
+from workflows.pages.views.failures import STUCK, unavailable
+
+HOSTILE = {
+    "out of an attribute or a text": (
+        "'\"><hostile-tag hostile-attr=1></script></title></textarea><hostile-tag>"
+    ),
+    "an address": "javascript:hostile()",
+    "a template": '\u202e{{ 6|add:36 }}{% now "Y" %}\u2066',
+    "very long": "W" * 600,
+}
+ADDRESSES = {"href", "src", "action", "formaction", "xlink:href", "hx-get", "hx-post"}
+SCHEMES = ("javascript:", "data:", "vbscript:")
+
+
+@pytest.fixture
+def rendered() -> Iterator[set[str]]:
+    """Give the names of the templates that are rendered meanwhile."""
+    names: set[str] = set()
+
+    def note(*, template: Template, **_: object) -> None:
+        names.add(str(template.name).partition("#")[0])
+
+    template_rendered.connect(note)
+    yield names
+    template_rendered.disconnect(note)
+
+
+class Elements(HTMLParser):
+    """What came out of hostile texts: elements, attributes, addresses; and the texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag.startswith("hostile"):
+            self.wrong.append(f"<{tag}>")
+        for name, value in attrs:
+            text = (value or "").strip().lower()
+            is_code = name.startswith(("on", "hx-on", "hostile")) or name == "style"
+            if is_code or (name in ADDRESSES and text.startswith(SCHEMES)):
+                self.wrong.append(f"<{tag} {name}={value!r:.60}>")
+            self.texts.append(value or "")
+        if tag == "script" and "src" not in dict(attrs):
+            self.wrong.append("<script>")
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def looked_through(html: str) -> Elements:
+    """Return what is on a page."""
+    parser = Elements()
+    parser.feed(html)
+    parser.close()
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("html", "wrong"),
+    [
+        ('<p title="\'&quot;><hostile-tag>">', 0),
+        ('<p title=""><hostile-tag hostile-attr=1>">', 2),
+        ("<p title= hostile-attr=1>", 0),
+        ("<p title='' hostile-attr=1>", 1),
+        ('<a href=" javascript:hostile()">', 1),
+        ('<a href="/runs/?q=javascript:hostile()">', 0),
+        ("<script>x</script>", 1),
+        ('<svg><a xlink:href="javascript:x"/></svg>', 1),
+        ("&lt;hostile-tag&gt;", 0),
+    ],
+)
+def test_what_comes_out_of_a_text_is_noticed(html: str, wrong: int) -> None:
+    assert len(looked_through(html).wrong) == wrong
+
+
+class Look:
+    """Looks at answers, and counts those that show the hostile text."""
+
+    def __init__(self, world: World) -> None:
+        self.evil, self.shown, self.wrong = world.evil, 0, dict[str, Any]()
+
+    def at(self, what: str, html: str) -> None:
+        """Look at some HTML."""
+        found = looked_through(html)
+        if found.wrong:
+            self.wrong[what] = found.wrong[:3]
+        if any(self.evil[:60] in text for text in found.texts):
+            self.shown += 1
+
+    def at_answer(self, what: str, answer: Any, *allowed: int) -> None:
+        """Look at an answer, which has to have one of these statuses, else a good one."""
+        status = answer.status_code
+        is_good = status in allowed if allowed else status < 400
+        if not is_good:
+            self.wrong[what] = status
+        if "html" in answer.headers.get("Content-Type", "") and not answer.streaming:
+            self.at(what, answer.content.decode())
+
+
+# Pages ------------------------------------------------------------------------------
+
+
+def pages_of(world: World) -> Iterator[str]:
+    """Yield the address of every page, for the rows of the world."""
+    arguments = world.arguments("summarize")
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        names = pattern.pattern.converters
+        if pattern.name and pattern.name != "document-page":
+            yield reverse(pattern.name, kwargs={n: arguments[n] for n in names})
+
+
+def views_of(world: World) -> Iterator[str]:
+    """Yield the addresses of pages looked at in every way, hostile ones among them."""
+    evil, ids = quote(world.evil[:200]), [*world.runs.values()]
+    for run in ids:
+        yield reverse("run", args=[run.pk])
+    for query in ("at=1", f"node={evil}", f"edge={evil}.1", f"node={evil}&at=99"):
+        yield f"{reverse('run', args=[world.rich.pk])}?{query}"
+    log = f"level=20&find={evil}"
+    yield f"{reverse('run', args=[world.rich.pk])}?{log}"
+    yield f"{reverse('run-log', args=[world.rich.pk])}?{log}"
+    yield f"{reverse('run-state', args=[world.rich.pk, 1])}?other={evil}"
+    names = (
+        *("q", "status", "where", "text", "label", "by", "workflow", "when", "from"),
+        *("to", "column", "fields", "before", "node", "edge", "outcome", "who", "run"),
+    )
+    everything = "&".join(f"{name}={evil}" for name in names)
+    for name in ("runs", "decisions", "documents", "approvals", "workers", "home"):
+        yield f"{reverse(name)}?{everything}"
+    for name in names:
+        yield f"{reverse('runs')}?{name}={evil}"
+        yield f"{reverse('decisions')}?{name}={evil}"
+    first, second = world.runs[Status.COMPLETED].pk, world.runs["timer"].pk
+    yield f"{reverse('compare')}?a={first}&b={second}"
+    yield f"{reverse('compare')}?a={first}&b={second}&a_at=1&b_at=2&at=1"
+    yield f"{reverse('compare')}?a={first}"
+    yield f"{reverse('workflow', args=[KNOWN])}?again={first}"
+    yield reverse("workflow", args=["reasoning"])
+    yield f"{reverse('profiles', args=['summarize'])}?{everything}"
+    viewer = reverse("document-viewer", args=[world.document.pk, 1])
+    yield f"{viewer}?run={world.rich.pk}&box={evil}&mark={evil}&zoom={evil}"
+    yield f"{viewer}?box=0.1,0.1,0.5,0.2&run={world.rich.pk}"
+
+
+def look_at_pages(world: World, look: Look, client: Client) -> None:
+    """Look at every page, in every way."""
+    allowed = (200, 302, 400, 404, 405)
+    for address in [*pages_of(world), *views_of(world)]:
+        look.at_answer(address, client.get(address), *allowed)
+
+
+def look_at_admin(world: World, look: Look, client: Client) -> None:
+    """Look at every page of the admin, and what it answers to deeds."""
+    evil = quote(world.evil[:200])
+    look.at_answer("index", client.get("/admin/"))
+    for model in apps.get_models():
+        if not admin.site.is_registered(model):
+            continue
+        name = f"admin:{model._meta.label_lower.replace('.', '_')}"  # noqa: SLF001
+        for query in (f"?q={evil}", f"?o=1&p=0&{evil}={evil}"):
+            address = reverse(f"{name}_changelist") + query
+            look.at_answer(address, client.get(address), 200, 302, 400)
+        for row in model._default_manager.all()[:1]:  # noqa: SLF001
+            for page in ("change", "history", "delete"):
+                address = reverse(f"{name}_{page}", args=[row.pk])
+                look.at_answer(address, client.get(address), 200, 302, 403)
+    preview = reverse("admin:workflows_retention_preview")
+    look.at_answer(preview, client.get(preview))
+    ids = [str(run.pk) for run in world.runs.values()]
+    for deed in ("cancel_selected", "resume_selected", "keep_selected"):
+        form = {"action": deed, "_selected_action": ids, "index": "0"}
+        look.at_answer(deed, client.post("/admin/workflows/run/", form))
+
+
+# What is sent over sockets ----------------------------------------------------------
+
+
+def look_at_drawings(world: World, look: Look, _client: Client) -> None:
+    """Look at everything that sockets send."""
+    for what, html in [*drawings_of(world), *lists_of(world)]:
+        look.at(what, html)
+    evil = world.evil
+    trial = Trial(evil, evil, world.person.pk, text=evil, error=evil, is_over=True)
+    for told in (trial, Trial(evil, evil, world.person.pk, text=evil)):
+        html = render_to_string("agents/agent.html#try-answer", {"trial": told})
+        look.at("try", html)
+
+
+def drawings_of(world: World) -> Iterator[tuple[str, str]]:
+    """Yield every region of every run's page; those of the richest, in several views."""
+    evil = world.evil
+    views = [RunView(), RunView(at=1, node=evil), RunView(find=evil, edge=(evil, 1))]
+    for run in Run.objects.all():
+        rights = access.rights(world.person, run)
+        parts = [
+            part
+            for view in views[: 3 if run == world.rich else 1]
+            for shown_to in (rights, access.Rights())
+            for part in parts_of(run.pk, shown_to, view)
+        ]
+        for drawing in (*map(draw_part, parts), draw_words(run.pk)):
+            for name, html in drawing.regions.items():
+                yield f"{run.status} {name}", html
+
+
+def lists_of(world: World) -> Iterator[tuple[str, str]]:
+    """Yield every region of every list that is kept up to date."""
+    for kind, live in LISTS.items():
+        job = str(BulkJob.objects.get().pk)
+        for query in ({}, {"workflow": KNOWN}, {"q": world.evil, "job": job}):
+            for name, html in live.render(query, world.person).items():
+                yield f"{kind} {name}", html
+
+
+# What is answered to forms ----------------------------------------------------------
+
+
+LIVE = {"HX-Request": "true"}
+
+
+def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield forms that are full of the text: some are taken, most are refused."""
+    evil = world.evil
+    ids = [str(pk) for pk in world.ids]
+    running, waiting = world.runs[Status.RUNNING], world.runs[Status.WAITING]
+    everything = {"reason": evil, "text": evil, "name": evil, "off": evil}
+    for deed in ("run-note", "run-label", "run-resume", "run-cancel"):
+        for run in (running, waiting, world.rich):
+            yield reverse(deed, args=[run.pk]), everything
+            yield reverse(deed, args=[run.pk]), {"name": evil[:30]}
+    yield (
+        reverse("run-answer", args=[world.asked.run_id]),
+        {"question": world.asked.sequence, "answer-outcome": evil, "reason": evil},
+    )
+    for name in (KNOWN, "summarize", "reasoning"):
+        form = {"launch-once": evil, "launch-profile": evil, "launch-token": evil}
+        yield (
+            reverse("workflow", args=[name]),
+            form | dict.fromkeys(("document", "agent", "prompt", "question"), evil),
+        )
+    for do in ("cancel", "resume", "label", "unlabel", "delete", "compare", evil):
+        asked = {"do": do, "run": ids, "query": f"q={quote(evil)}", "label": evil}
+        yield reverse("runs-bulk"), asked
+        if do != "delete":
+            yield reverse("runs-bulk"), asked | {"confirmed": "1", "reason": evil}
+    yield reverse("runs-bulk"), {"do": "cancel"}
+    yield reverse("views"), {"name": evil, "query": f"q={quote(evil)}"}
+    yield reverse("view-change", args=[world.view.pk]), {"name": evil * 3}
+    agent = {"name": evil, "model": evil, "options": evil, "provider": evil}
+    for address in ("agent-new", "provider-new"):
+        yield reverse(address), agent | {"base_url": evil, "timeout_seconds": evil}
+    yield reverse("agent", args=[world.agent.pk]), agent
+    yield reverse("provider", args=[world.provider.pk]), agent | {"kind": evil}
+    yield reverse("agent-try", args=[world.agent.pk]), {"prompt": ""}
+    yield reverse("profile-new", args=["summarize"]), {"name": evil, "weight": evil}
+    yield reverse("documents"), {"file": SimpleUploadedFile(f"{evil[:90]}.pdf", b"x")}
+    yield reverse("password"), {"old_password": evil, "new_password1": evil}
+    yield "/admin/auth/user/add/", {"username": evil, "password1": evil}
+
+
+def look_at_answers(world: World, look: Look, client: Client) -> None:
+    """Look at what is answered to forms, from pages with and without scripts."""
+    for address, form in forms_of(world):
+        is_live = address.startswith("/runs/") and "question" not in form
+        for headers in [{}, LIVE] if is_live else [{}]:
+            answer = client.post(address, form, headers=headers)
+            allowed = (200, 201, 204, 302, 403, 404, 409, 413, 422)
+            look.at_answer(address, answer, *allowed)
+
+
+def look_at_locked_door(world: World, look: Look, _client: Client) -> None:
+    """Look at what those see who guess passwords."""
+    for _ in range(6):
+        form = {"username": world.evil[:150], "password": "?", "next": world.evil}
+        answer = Client().post("/accounts/login/", form)
+        look.at_answer("signing in", answer, 429, 200)
+
+
+def look_at_ended_sessions(world: World, look: Look, _client: Client) -> None:
+    """Look at forms that come too late, and at what is filled in again."""
+    page = reverse("run", args=[world.rich.pk])
+    form = {"text": world.evil, world.evil[:50]: world.evil}
+    member, ours = Client(enforce_csrf_checks=True), {"Origin": "http://testserver"}
+    member.force_login(world.person)
+    for address in (f"{page}notes/", f"{page}answer/"):
+        late = member.post(address, form, headers=ours)
+        look.at_answer("a page before the last sign-in", late, 403)
+        look.at_answer("what was typed", member.get(page), 200)
+    named = f"http://testserver/{quote(world.evil[:500])}"
+    for headers in ({"Referer": named}, LIVE | {"HX-Current-URL": named}):
+        late = Client().post(f"{page}notes/", form, headers=headers)
+        look.at_answer("signed out", late, 401)
+
+
+# Files ------------------------------------------------------------------------------
+
+
+def look_at_files(world: World, _look: Look, client: Client) -> None:
+    """Look at exports and downloads: they are no pages, and no browser shows them."""
+    for name, arguments in (
+        ("run-result", [world.runs[Status.COMPLETED].pk]),
+        ("run-params", [world.rich.pk]),
+        ("run-state-file", [world.rich.pk, 2]),
+        ("run-log-file", [world.rich.pk]),
+        ("document-file", [world.document.pk]),
+        ("runs-export", ["csv"]),
+        ("runs-export", ["json"]),
+    ):
+        answer = client.get(reverse(name, args=arguments))
+        assert answer["Content-Disposition"].startswith("attachment;"), name
+        assert answer["X-Content-Type-Options"] == "nosniff", name
+        assert "html" not in answer["Content-Type"], name
+        assert "svg" not in answer["Content-Type"], name
+
+
+# Pages that tell of failures --------------------------------------------------------
+
+
+def look_at_failures(world: World, look: Look, client: Client) -> None:
+    """Look at the pages that tell of failures."""
+    evil = quote(world.evil[:500])
+    look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
+    look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
+    for name in ("400.html", "403.html", "500.html", "413.html", "refused.html"):
+        request = RequestFactory().get("/", {"q": world.evil})
+        request.user = world.person
+        context = {"sentence": world.evil, "message": world.evil, "back": "/"}
+        look.at(name, render_to_string(name, context, request=request))
+    for method in ("get", "post"):
+        for headers in ({}, {"HX-Request": "true"}):
+            request = getattr(RequestFactory(), method)(f"/{evil}/", headers=headers)
+            look.at_answer("503", unavailable(request, *STUCK), 503)
+    long = {"text": "W" * 3_000_000}
+    address = reverse("run-note", args=[world.rich.pk])
+    look.at_answer("413", client.post(address, long, content_type=FORM), 413)
+    client.raise_request_exception = False
+    with patch("workflows.pages.views.home.LISTS", {}):
+        look.at_answer("500", client.get("/"), 500)
+    client.raise_request_exception = True
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def look_at_empty_pages(world: World, look: Look, _client: Client) -> None:
+    """Look at what stands where there is nothing, which this world has no page of."""
+    request = RequestFactory().get("/", {"q": world.evil})
+    request.user = world.person
+    for name in ("_no_runs.html", "_no_workflows.html"):
+        look.at(name, render_to_string(name, {"q": world.evil}, request=request))
+
+
+# All of it --------------------------------------------------------------------------
+
+WALKS = (  # deeds last: they change what there is to see
+    look_at_pages,
+    look_at_admin,
+    look_at_drawings,
+    look_at_files,
+    look_at_failures,
+    look_at_empty_pages,
+    look_at_locked_door,
+    look_at_ended_sessions,
+    look_at_answers,
+)
+READ_ONLY = {"a template", "very long"}  # what these could do shows on pages
+LEAST_SHOWN = 100  # answers in which the text is seen: else nothing was tested
+
+
+@pytest.mark.django_db
+@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_nothing_comes_out_of_a_hostile_text(kind: str, rendered: set[str]) -> None:
+    world = make_world(HOSTILE[kind])
+    look = Look(world)
+    client = Client()
+    client.force_login(world.person)
+    for walk in WALKS[:1] if kind in READ_ONLY else WALKS:
+        walk(world, look, client)
+    assert look.wrong == {}
+    assert look.shown > (LEAST_SHOWN // 2 if kind in READ_ONLY else LEAST_SHOWN)
+    if kind not in READ_ONLY:
+        folder = ROOT / "templates"
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*.html")}
+        assert sorted(there - rendered) == [], "render these here, full of the text"

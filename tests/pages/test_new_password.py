@@ -1,0 +1,99 @@
+"""A member changes the password of their own account, without an administrator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+
+from tests.support.factories import make_user
+from workflows.models import Intervention
+from workflows.pages.rates import own
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+OLD, NEW = "the old pass phrase", "another pass phrase"
+ADDRESS = "/accounts/password/"
+
+
+@pytest.fixture
+def person() -> User:
+    person = make_user("dora")
+    person.set_password(OLD)
+    person.save()
+    return person
+
+
+@pytest.fixture
+def page(person: User, sign_in: SignIn) -> Client:
+    return sign_in(person)
+
+
+def given(old: str = OLD, new: str = NEW, again: str = "") -> dict[str, str]:
+    return {
+        "old_password": old,
+        "new_password1": new,
+        "new_password2": again or new,
+    }
+
+
+def test_whoever_knows_the_old_one_has_a_new_one(page: Client, person: User) -> None:
+    assert "Change password" in page.get("/").content.decode()
+    text = page.post(ADDRESS, given(), follow=True).content.decode()
+    assert "Your password was changed." in text
+    person.refresh_from_db()
+    assert person.check_password(NEW)
+    assert page.get("/").status_code == 200, "one stays signed in here"
+
+
+def test_other_sign_ins_end(page: Client, person: User, sign_in: SignIn) -> None:
+    elsewhere = sign_in(person)
+    assert elsewhere.get("/").status_code == 200
+    page.post(ADDRESS, given())
+    assert elsewhere.get("/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (given(old="a guess"), "old password was entered incorrectly"),
+        (given(again="something else"), "didn’t match"),
+        (given(new="12345678901"), "entirely numeric"),
+        (given(new="short"), "too short"),
+        ({}, "required"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_changes_nothing(
+    page: Client, person: User, form: dict[str, str], said: str
+) -> None:
+    answer = page.post(ADDRESS, form)
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+    person.refresh_from_db()
+    assert person.check_password(OLD)
+    assert not Intervention.objects.exists()
+
+
+def test_the_audit_is_told_that_and_not_what(page: Client, person: User) -> None:
+    page.post(ADDRESS, given())
+    deed = Intervention.objects.get()
+    assert (deed.actor, deed.action) == (person, "change password")
+    assert NEW not in str(Intervention.objects.values())
+
+
+def test_the_old_one_is_not_guessed_by_whoever_finds_the_page_open(
+    page: Client, person: User
+) -> None:
+    own.cache_clear()
+    with override_settings(RATES={"login": 2, "launch": 0, "upload": 0}):
+        tries = [page.post(ADDRESS, given(old="guess")).status_code for _ in range(3)]
+    assert tries == [422, 422, 429]
+
+
+def test_staff_changes_it_through_the_same_page(admin: User, sign_in: SignIn) -> None:
+    admin.set_password(OLD)
+    admin.save()
+    sign_in(admin).post("/admin/password_change/", given())
+    assert Intervention.objects.get().action == "change password"

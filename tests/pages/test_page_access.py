@@ -1,0 +1,157 @@
+"""Who gets in: every address asks for an account, and every change for a form of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from tests.support.factories import make_document, make_run
+from workflows.models import Run, Status
+from workflows.pages.urls import urlpatterns
+
+SignIn = Callable[[User], Client]
+RUN, DOCUMENT = UUID(int=1), UUID(int=2)
+ARGUMENTS = {
+    "job_id": UUID(int=3),
+    "name": "classify-document",
+    "run_id": RUN,
+    "document_id": DOCUMENT,
+    "number": 1,
+    "kind": "csv",
+    "view_id": 1,
+    "sequence": 1,
+    "agent_id": 1,
+    "provider_id": 1,
+    "profile_id": 1,
+    "budget_id": 1,
+    "price_id": 1,
+}
+OPEN = {"favicon.ico"}
+DEEDS = (
+    "run-cancel",
+    "run-resume",
+    "run-delete",
+    "run-answer",
+    "run-note",
+    "run-label",
+)
+
+
+def addresses() -> list[str]:
+    """Return an address of every page."""
+    found = []
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        route = str(pattern.pattern)
+        if route not in OPEN:
+            names = pattern.pattern.converters
+            arguments = {name: ARGUMENTS[name] for name in names}
+            assert pattern.name
+            found.append(reverse(pattern.name, kwargs=arguments))
+    return found
+
+
+@pytest.mark.parametrize("address", addresses())
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_outsider_is_led_to_the_sign_in_page(
+    db: None, client: Client, address: str, method: str
+) -> None:
+    answer = getattr(client, method)(address)
+    if answer.status_code != 405:
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith("/accounts/login/?next=")
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_what_is_not_there_gets_a_page_that_says_so(
+    alice: User, sign_in: SignIn, address: str
+) -> None:
+    answer = sign_in(alice).get(address)
+    assert answer.status_code in {200, 403, 404, 405}
+    if answer.status_code == 404:
+        assert "nothing here" in answer.content.decode()
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_deed_is_not_done_by_a_link(alice: User, sign_in: SignIn, deed: str) -> None:
+    run = make_run(status=Status.RUNNING)
+    assert sign_in(alice).get(reverse(deed, args=[run.pk])).status_code == 405
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_form_from_elsewhere_is_refused(alice: User, deed: str) -> None:
+    run = make_run(status=Status.RUNNING)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    answer = client.post(reverse(deed, args=[run.pk]))
+    assert answer.status_code == 403
+    assert "send the form again" in answer.content.decode()
+    assert Run.objects.get().status == Status.RUNNING
+
+
+def test_an_account_that_was_closed_is_out(alice: User, sign_in: SignIn) -> None:
+    client = sign_in(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert client.get("/").status_code == 302
+
+
+def test_one_signs_in_and_comes_to_where_one_wanted(
+    alice: User, client: Client
+) -> None:
+    page = client.get("/accounts/login/", {"next": "/runs/"})
+    assert 'name="next" value="/runs/"' in page.content.decode()
+    answer = client.post(
+        "/accounts/login/",
+        {"username": "alice", "password": "alice's password", "next": "/runs/"},
+    )
+    assert answer.headers["Location"] == "/runs/"
+
+
+def test_a_wrong_password_gets_a_sentence_and_keeps_the_name(
+    alice: User, client: Client
+) -> None:
+    answer = client.post("/accounts/login/", {"username": "alice", "password": "?"})
+    text = answer.content.decode()
+    assert "is not right" in text
+    assert 'value="alice"' in text
+
+
+def test_one_signs_out_by_a_form_only(alice: User, sign_in: SignIn) -> None:
+    client = sign_in(alice)
+    assert client.get("/accounts/logout/").status_code == 405
+    assert client.get("/").status_code == 200
+    client.post("/accounts/logout/")
+    assert client.get("/").status_code == 302
+
+
+def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_inline_code(
+    alice: User, sign_in: SignIn
+) -> None:
+    answer = sign_in(alice).get("/")
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    text = answer.content.decode()
+    assert " style=" not in text
+    assert "<style" not in text
+    assert " onclick=" not in text
+    assert "<script>" not in text
+
+
+def test_a_file_is_given_for_download_only(alice: User, sign_in: SignIn) -> None:
+    document = make_document('he said "x".pdf', b"%PDF-1.7 <script>")
+    answer = sign_in(alice).get(reverse("document-file", args=[document.pk]))
+    assert answer.getvalue() == b"%PDF-1.7 <script>"
+    assert answer.headers["Content-Disposition"].startswith("attachment;")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Type"] == "application/pdf"
+
+
+def test_the_error_pages_need_nothing() -> None:
+    from django.template.loader import render_to_string
+
+    for name in ("500.html", "403_csrf.html"):
+        assert "Signalbox" in render_to_string(name)

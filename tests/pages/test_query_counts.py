@@ -1,0 +1,230 @@
+"""The number of queries of a page does not grow with what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from bench.long_run import make_long_run
+from tests.support.factories import (
+    make_approval,
+    make_attempt,
+    make_checkpoint,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_line,
+    make_note,
+    make_retry,
+    make_role,
+    make_run,
+    make_stage,
+    make_user,
+    make_whole_run,
+    make_worker,
+)
+from workflows.execution import tally
+from workflows.models import ApprovalStatus, Outcome, Run, Status, WorkflowRight
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+def queries(page: Client, address: str) -> int:
+    """Return how many queries a page takes once it is warm."""
+    page.get(address)
+    with CaptureQueriesContext(connection) as captured:
+        assert page.get(address).status_code == 200
+    return len(captured)
+
+
+def fill() -> None:
+    """Make one more row of everything a list shows."""
+    person = make_user()
+    make_run(status=Status.RUNNING, launched_by=person)
+    make_run(status=Status.FAILED, launched_by=person)
+    make_whole_run(launched_by=person)
+    waiting = make_run(status=Status.WAITING, launched_by=person)
+    make_approval(waiting)
+    answered = make_run(launched_by=person)
+    make_approval(answered, status=ApprovalStatus.ANSWERED, answered_by=person)
+    make_document(uploaded_by=person)
+    make_worker(person.username)
+    lost = make_run(status=Status.RUNNING, worker=person.username)
+    make_attempt(lost, outcome=Outcome.LOST)
+    make_run(status=Status.PENDING, workflow_name="classify-document")
+    system.label(lost.pk, "audit", by=person)
+    system.save_view("one", "status=failed", by=person, shared=True)
+    tally.count_all()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/runs/",
+        "/runs/?status=failed",
+        "/runs/?label=audit&where=params.threshold+%3D+0.8&when=30d",
+        "/runs/?fields=params.threshold,result.label&column=labels,by,error",
+        "/runs/?text=document",
+        "/runs/views/",
+        "/decisions/",
+        "/decisions/?workflow=classify-document&when=30d",
+        "/decisions/?predicate=is_confident&outcome=taken",
+        "/decisions/?where=confidence+%3D+0.93&when=7d",
+        "/workers/",
+        "/workflows/",
+        "/workflows/classify-document/",
+        "/approvals/",
+        "/documents/",
+        "/admin/workflows/run/",
+        "/admin/workflows/approval/",
+        "/admin/workflows/decision/",
+        "/admin/workflows/stage/",
+    ],
+)
+def test_lists_take_the_same_queries_whatever_their_length(
+    admin: User, sign_in: SignIn, address: str
+) -> None:
+    page = sign_in(admin)
+    fill()
+    few = queries(page, address)
+    for _ in range(6):
+        fill()
+    assert queries(page, address) == few
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/runs/?fields=params.threshold&column=labels,by,error",
+        "/runs/?label=audit",
+        "/decisions/",
+        "/decisions/?predicate=is_confident",
+        "/workers/",
+        "/workflows/",
+        "/approvals/",
+        "/documents/",
+    ],
+)
+def test_narrow_rights_cost_no_query_a_row(sign_in: SignIn, address: str) -> None:
+    person = make_user("narrow")
+    person.groups.add(make_role("operator"))
+    directors, readers = make_role("directors"), make_role("readers")
+    WorkflowRight.objects.create(workflow_name="reasoning", group=directors)
+    WorkflowRight.objects.create(
+        workflow_name="classify-document", group=readers, may_see=False, may_read=True
+    )
+    page = sign_in(person)
+    fill()
+    few = queries(page, address)
+    for _ in range(6):
+        fill()
+    assert queries(page, address) == few
+
+
+def lengthen(run: Run, first: int, count: int) -> None:
+    """Add steps with all that they leave."""
+    for sequence in range(first, first + count):
+        person = make_user()
+        make_stage(run, f"step_{sequence % 7}", sequence=sequence)
+        make_decision(run, sequence=sequence, decided_by=person)
+        make_line(run, "a line", sequence=sequence)
+        make_attempt(run, number=sequence, outcome=Outcome.LOST)
+        make_intervention(run)
+        make_retry(run, sequence=sequence)
+        make_note(run)
+        make_checkpoint(run, sequence=sequence)
+        make_run(parent=run)
+
+
+@pytest.mark.parametrize(
+    "page_of",
+    ["", "?at=2", "?node=step_1", "?edge=weigh.0", "?find=line", "steps/", "log/"],
+)
+def test_a_run_takes_the_same_queries_whatever_its_length(
+    alice: User, sign_in: SignIn, page_of: str
+) -> None:
+    page = sign_in(alice)
+    run = make_run(status=Status.WAITING)
+    make_approval(run)
+    lengthen(run, 1, 2)
+    address = f"/runs/{run.pk}/{page_of}"
+    short = queries(page, address)
+    lengthen(run, 3, 20)
+    assert queries(page, address) == short
+    assert short <= 35
+
+
+def test_a_run_of_five_thousand_steps_keeps_its_page_small(
+    alice: User, sign_in: SignIn
+) -> None:
+    from workflows.models import Decision, LogLine, Stage
+
+    run = make_run(status=Status.RUNNING, sequence=5_000)
+    numbers = range(1, 5_001)
+    Stage.objects.bulk_create(
+        Stage(
+            run=run,
+            attempt=1,
+            sequence=n,
+            node_name="weigh" if n % 2 else "review",
+            iteration=n,
+            status="completed",
+            duration_ms=3.0,
+        )
+        for n in numbers
+    )
+    Decision.objects.bulk_create(
+        Decision(
+            run=run,
+            attempt=1,
+            sequence=n,
+            edge_index=0,
+            from_node="weigh",
+            to_node="review",
+            workflow_name=run.workflow_name,
+            predicate_name="is_confident",
+            predicate_result=True,
+            reason="confidence 93%, threshold 80%",
+            taken=True,
+        )
+        for n in numbers
+    )
+    LogLine.objects.bulk_create(
+        LogLine(run=run, attempt=1, number=n, sequence=n, level=20, message="a line")
+        for n in numbers
+    )
+    answer = sign_in(alice).get(f"/runs/{run.pk}/")
+    assert len(answer.content) < 300_000
+    assert "×2500" in answer.content.decode()
+
+
+def test_a_comparison_takes_the_same_queries_whatever_its_length(
+    alice: User, sign_in: SignIn
+) -> None:
+    page = sign_in(alice)
+    first, second = make_run(), make_run()
+    for run in (first, second):
+        lengthen(run, 1, 2)
+    address = f"/compare/?a={first.pk}&b={second.pk}"
+    short = queries(page, address)
+    for run in (first, second):
+        lengthen(run, 3, 20)
+    assert queries(page, address) == short
+
+
+def test_steps_within_a_wait_that_is_drawn_short_are_drawn_together(
+    alice: User, sign_in: SignIn
+) -> None:
+    # as in a run whose attempts do not tell the truth: it had no worker, and went on
+    run = make_long_run(2_000)
+    page = sign_in(alice).get(f"/runs/{run.pk}/")
+    assert len(page.content) < 300_000

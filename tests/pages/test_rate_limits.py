@@ -1,0 +1,97 @@
+"""How often one person may do what is dear: launch, ask an agent, upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from tests.support.servers import OwnRedis
+from workflows.errors import TooMany
+from workflows.models import Document, Run
+from workflows.pages import rates
+
+SignIn = Callable[[User], Client]
+LAUNCH = "/workflows/summarize/"
+
+
+def only(**most: int) -> override_settings:
+    """Allow this many a minute, and of all else what is allowed anyway."""
+    return override_settings(RATES={**settings.RATES, **most})
+
+
+@only(launch=2)
+def test_who_launches_too_often_is_told_when_to_try_again(
+    alice: User, bob: User, sign_in: SignIn
+) -> None:
+    client = sign_in(alice)
+    assert [client.post(LAUNCH, {}).status_code for _ in range(2)] == [422, 422]
+    answer = client.post(LAUNCH, {})
+    text = answer.content.decode()
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert "Too many launches: up to 2 are taken in a minute." in text
+    assert "Nothing was done; try again in" in text
+    assert client.get(LAUNCH).status_code == 200, "looking is not counted"
+    assert sign_in(bob).post(LAUNCH, {}).status_code == 422, "nor what others do"
+    assert not Run.objects.exists()
+
+
+@only(launch=0)
+def test_nought_sets_no_limit(alice: User, sign_in: SignIn) -> None:
+    client = sign_in(alice)
+    assert {client.post(LAUNCH, {}).status_code for _ in range(5)} == {422}
+
+
+@only(upload=1)
+def test_an_open_page_gets_the_sentence_among_its_messages(
+    alice: User, sign_in: SignIn
+) -> None:
+    client = sign_in(alice)
+    client.post(reverse("documents"), {})
+    file = SimpleUploadedFile("a.pdf", b"%PDF-1.7")
+    live = {"HX-Request": "true"}
+    answer = client.post(reverse("documents"), {"file": file}, headers=live)
+    assert answer.status_code == 429
+    assert "Retry-After" in answer.headers
+    assert "hx-swap-oob" in answer.content.decode()
+    assert "Too many uploads" in answer.content.decode()
+    assert not Document.objects.exists()
+
+
+@only(launch=3)
+def test_all_processes_count_together_in_redis(redis_url: str) -> None:
+    with override_settings(REDIS_URL=redis_url):
+        for _ in range(3):
+            rates.shared.cache_clear()  # as another process would
+            rates.count("launch", "person 1")
+        with pytest.raises(TooMany, match="Too many"):
+            rates.count("launch", "person 1")
+        rates.count("launch", "person 2")
+    rates.shared.cache_clear()
+
+
+@only(launch=1)
+def test_without_redis_each_process_goes_on_counting(own_redis: OwnRedis) -> None:
+    rates.shared.cache_clear()
+    with override_settings(REDIS_URL=own_redis.url):
+        own_redis.stop()
+        rates.count("launch", "person 1")
+        with pytest.raises(TooMany):
+            rates.count("launch", "person 1")
+    rates.shared.cache_clear()
+
+
+def test_a_socket_to_redis_is_understood() -> None:
+    rates.shared.cache_clear()
+    with override_settings(REDIS_URL="unix:///run/redis.sock?db=1"):
+        storage: Any = rates.shared().storage
+        kept = storage.storage.connection_pool.connection_kwargs
+        assert kept["path"] == "/run/redis.sock"
+    rates.shared.cache_clear()

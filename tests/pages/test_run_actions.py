@@ -1,0 +1,172 @@
+"""The list of runs, and what people do to one from its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.support.factories import make_run, make_whole_run
+from workflows.models import Intervention, Run, Status
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+# Deeds -----------------------------------------------------------------------------------
+
+
+def test_cancelling_stops_the_run_and_keeps_the_reason(
+    page: Client, alice: User
+) -> None:
+    run = make_run(status=Status.PENDING)
+    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": " wrong\x00 one "})
+    assert answer.headers["Location"] == f"/runs/{run.pk}/"
+    run.refresh_from_db()
+    assert run.status == Status.CANCELLED
+    row = Intervention.objects.get()
+    assert (row.actor, row.action, row.reason) == (alice, "cancel", "wrong one")
+
+
+def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> None:
+    run = make_run(status=Status.PENDING)
+    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"}, headers=HTMX)
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert '<section id="run-status"' in text
+    assert 'data-status="cancelled"' in text
+    assert text.count('hx-swap-oob="outerMorph"') == 17
+    assert "was cancelled" in text
+    assert "<html" not in text
+
+
+@pytest.mark.parametrize("deed", ["cancel", "resume", "delete"])
+def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
+    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
+    answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
+    assert answer.status_code == 422
+    assert "Say why" in answer.content.decode()
+    assert Run.objects.get(pk=run.pk).status == run.status
+    assert not Intervention.objects.exists()
+
+
+def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
+    client = Client(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})
+    client.force_login(alice)
+    run = make_run(status=Status.PENDING)
+    client.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
+    assert Intervention.objects.get().address == "192.0.2.7"
+    system.label(run.pk, "later", by=alice)
+    assert Intervention.objects.latest("pk").address == ""
+
+
+def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
+    run = make_run(status=Status.COMPLETED)
+    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
+    assert answer.status_code == 409
+    text = answer.content.decode()
+    assert "is completed and cannot be cancelled" in text
+    assert f'href="/runs/{run.pk}/"' in text
+
+
+def test_a_refused_deed_tells_why_in_the_open_page(page: Client) -> None:
+    run = make_run(status=Status.COMPLETED)
+    answer = page.post(f"/runs/{run.pk}/resume/", {"reason": "again"}, headers=HTMX)
+    assert answer.status_code == 409
+    text = answer.content.decode()
+    assert 'id="messages"' in text
+    assert 'hx-swap-oob="outerMorph"' in text
+    assert "cannot be resumed" in text
+
+
+def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
+    run = make_whole_run()
+    answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "a test"})
+    assert answer.headers["Location"] == "/runs/"
+    assert not Run.objects.exists()
+    assert Intervention.objects.get().reason == "a test"
+
+
+def test_deleting_from_a_live_page_leads_away_too(page: Client) -> None:
+    run = make_run()
+    answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "old"}, headers=HTMX)
+    assert answer.headers["HX-Redirect"] == "/runs/"
+
+
+def text_in(page: Client, status: str) -> str:
+    """Return the page of a run in this status."""
+    return page.get(f"/runs/{make_run(status=status).pk}/").content.decode()
+
+
+def test_only_what_would_be_accepted_is_offered(page: Client) -> None:
+    offered = {
+        status: {
+            deed
+            for deed in ("cancel", "resume", "delete")
+            if f"deed-{deed}" in text_in(page, status)
+        }
+        for status in Status.values
+    }
+    assert offered == {
+        "pending": {"cancel"},
+        "running": {"cancel"},
+        "waiting": {"cancel"},
+        "completed": {"delete"},
+        "failed": {"resume", "delete"},
+        "cancelled": {"resume", "delete"},
+    }
+
+
+# The list --------------------------------------------------------------------------------
+
+
+def test_the_list_shows_the_newest_first(page: Client) -> None:
+    old, new = make_run(), make_run()
+    text = page.get("/runs/").content.decode()
+    assert text.index(str(new.pk)) < text.index(str(old.pk))
+
+
+def test_the_list_can_be_narrowed(page: Client, alice: User, bob: User) -> None:
+    wanted = make_run(status=Status.FAILED, launched_by=bob)
+    make_run(status=Status.FAILED, launched_by=alice)
+    make_run(status=Status.COMPLETED, launched_by=bob)
+    make_run(status=Status.FAILED, launched_by=bob, workflow_name="other")
+    query = {"status": "failed", "who": "bob", "workflow": "classify-document"}
+    text = page.get("/runs/", query).content.decode()
+    assert text.count('id="row-') == 1
+    assert f'id="row-{wanted.pk}"' in text
+
+
+def test_the_list_goes_by_pages_that_keep_the_filter(page: Client) -> None:
+    for _ in range(55):
+        make_run(status=Status.FAILED)
+    first = page.get("/runs/", {"status": "failed"})
+    assert first.content.decode().count('id="row-') == 50
+    assert "status=failed&amp;before=" in first.content.decode()
+    before = first.context["found"].after
+    second = page.get("/runs/", {"status": "failed", "before": before})
+    assert second.content.decode().count('id="row-') == 5
+
+
+@pytest.mark.parametrize(
+    "query", [{"before": "x"}, {"status": "odd"}, {"who": "\x00"}, {"workflow": "\x00"}]
+)
+def test_an_odd_filter_is_no_error(page: Client, query: dict[str, str]) -> None:
+    make_run()
+    assert page.get("/runs/", query).status_code == 200
+
+
+def test_empty_lists_say_what_to_do_next(page: Client) -> None:
+    assert "Choose a workflow" in page.get("/runs/").content.decode()
+    filtered = page.get("/runs/", {"status": "failed"}).content.decode()
+    assert "Show all runs" in filtered

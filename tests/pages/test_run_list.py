@@ -1,0 +1,230 @@
+"""The runs page: filters, columns, pages of rows, and how far it looked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.factories import make_run
+from workflows.models import Run, Status
+from workflows.models.datetimes import run_id_at
+from workflows.pages.lists import pagination
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def shown(page: Client, **query: Any) -> list[UUID]:
+    """Return the runs on a page, in its order."""
+    answer = page.get("/runs/", query)
+    assert answer.status_code == 200
+    return [row.run.pk for row in answer.context["rows"]]
+
+
+def made_at(moment: dt.datetime, **fields: Any) -> Run:
+    """Return a run whose id says that it was made then, as ids do."""
+    return make_run(pk=run_id_at(moment), created_at=moment, **fields)
+
+
+def test_each_filter_leaves_what_matches(page: Client, alice: User, bob: User) -> None:
+    wanted = make_run(
+        workflow_name="review", status=Status.FAILED, launched_by=bob,
+        params={"limit": 3}, error_message="The Agent was away.",
+    )  # fmt: skip
+    other = make_run(launched_by=alice)
+    system.label(wanted.pk, "To check", by=alice)
+    for query in (
+        {"workflow": "review"},
+        {"status": "failed"},
+        {"who": "bob"},
+        {"label": "to check"},
+        {"where": "params.limit = 3"},
+        {"text": "agent"},
+        {"workflow": "review", "where": "params.limit = 3", "text": "AWAY"},
+    ):
+        assert shown(page, **query) == [wanted.pk], query
+    for query in ({"who": "charlie"}, {"label": "check"}, {"text": "nowhere"}):
+        assert shown(page, **query) == [], query
+    assert set(shown(page)) == {wanted.pk, other.pk}
+
+
+def test_a_period_is_kept_by_when_runs_were_launched(page: Client) -> None:
+    now = timezone.now()
+    fresh = made_at(now - dt.timedelta(minutes=10))
+    old = made_at(now - dt.timedelta(days=3))
+    assert shown(page, when="1h") == [fresh.pk]
+    assert shown(page, when="7d") == [fresh.pk, old.pk]
+    day = timezone.localtime(old.created_at).date()
+    assert shown(page, **{"from": day.isoformat(), "to": day.isoformat()}) == [old.pk]
+    assert shown(page, **{"from": "2026-02-31", "when": "a while"}) == [
+        fresh.pk,
+        old.pk,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("result.label = secret", True),
+        ('result.label = "secret"', True),
+        ("result.label=secret and params.limit = 3", True),
+        ("result.label=secret AND params.limit=4", False),
+        ("params.limit = 3.0", True),
+        ('params.limit = "3"', False),
+        ("params.number = 5", True),  # kept as text
+        ("params.urgent = true", True),
+        ("params.urgent = false", False),
+        ("params.nothing = null", True),
+        ("params.deep.er = ü", True),
+        ("params.odd__key = 1", True),
+        ("params.missing = 1", False),
+        ("result.label = secr", False),
+        ("result.label == secret", True),
+    ],
+)
+def test_runs_are_found_by_any_value(page: Client, where: str, found: bool) -> None:
+    make_run(params={"limit": 4}, result={"label": "public"})
+    wanted = make_run(
+        params={
+            "limit": 3, "number": "5", "urgent": True, "nothing": None,
+            "deep": {"er": "ü"}, "odd__key": 1,
+        },
+        result={"label": "secret"},
+    )  # fmt: skip
+    assert shown(page, where=where) == ([wanted.pk] if found else [])
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["limit", "limit = 3", "params. = 3", "x.y = 3", "a=1 and ", "=", "1" * 900],
+)
+def test_a_condition_that_cannot_be_read_shows_why_and_no_run(
+    page: Client, where: str
+) -> None:
+    make_run()
+    answer = page.get("/runs/", {"where": where})
+    assert answer.status_code == 200
+    assert answer.context["rows"] == []
+    assert answer.context["filters"].error in html.unescape(answer.content.decode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\x00", "💥", '"\\ud800"', "1e999", "NaN", "[" * 400, "{}", "9" * 300, "%"],
+)
+def test_odd_values_are_no_error(page: Client, value: str) -> None:
+    make_run()
+    for name in (
+        "workflow",
+        "status",
+        "who",
+        "label",
+        "text",
+        "before",
+        "when",
+        "from",
+    ):
+        assert page.get("/runs/", {name: value}).status_code == 200
+    assert shown(page, where=f"params.x = {value}") == []
+
+
+def test_older_runs_are_a_page_away_and_none_is_missing(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = [make_run().pk for _ in range(7)][::-1]
+    monkeypatch.setattr(pagination, "PAGE", 3)
+    seen: list[UUID] = []
+    query: dict[str, Any] = {}
+    while True:
+        answer = page.get("/runs/", query)
+        seen += [row.run.pk for row in answer.context["rows"]]
+        after = answer.context["found"].after
+        if after is None:
+            break
+        query = {"before": after}
+    assert seen == everything
+
+
+def test_a_search_that_no_index_answers_says_how_far_it_looked(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagination, "WINDOW", 3)
+    oldest = make_run(status=Status.FAILED, error_message="a needle")
+    for _ in range(6):
+        make_run(status=Status.FAILED, error_message="hay")
+    query: dict[str, Any] = {"text": "needle"}
+    looks = 0
+    while not (rows := shown(page, **query)):
+        answer = page.get("/runs/", query)
+        assert "Look further back" in answer.content.decode()
+        assert "None of the 3 newest runs" in answer.content.decode()
+        query["before"] = answer.context["found"].after
+        looks += 1
+    assert rows == [oldest.pk]
+    assert looks == 2
+
+
+def test_columns_are_chosen_and_fields_are_columns_too(page: Client) -> None:
+    make_run(
+        params={"threshold": 0.8}, result={"label": "secret", "marks": [1, {"a": 2}]}
+    )
+    answer = page.get(
+        "/runs/",
+        {
+            "column": ["ended", "labels"],
+            "fields": "params.threshold, result.label, result.marks",
+        },
+    )
+    text = answer.content.decode()
+    assert answer.context["columns"].titles == [
+        "Labels", "Ended", "params.threshold", "result.label", "result.marks",
+    ]  # fmt: skip
+    assert ">0.8<" in text
+    assert ">secret<" in text
+    assert "[1, {&quot;a&quot;: 2}]" in text
+    assert "column=labels%2Cended" in answer.context["query"]
+
+
+def test_what_is_no_column_is_left_out(page: Client) -> None:
+    make_run()
+    odd = "params, .x, result., a.b, params." + ".".join("k" * 1 for _ in range(20))
+    answer = page.get("/runs/", {"column": "password,took", "fields": odd})
+    assert answer.context["columns"].titles == ["Took"]
+
+
+def test_values_of_any_kind_stand_in_their_column(page: Client) -> None:
+    kinds: tuple[Any, ...] = (
+        None,
+        True,
+        0,
+        "",
+        "x" * 300,
+        [],
+        {"a": "<script>alert(1)</script>"},
+    )
+    for value in kinds:
+        make_run(params={"any": value})
+    answer = page.get("/runs/", {"fields": "params.any"})
+    assert answer.status_code == 200
+    assert "<script>alert" not in answer.content.decode()
+
+
+def test_empty_lists_say_what_to_do_next(page: Client) -> None:
+    assert "Choose a workflow" in page.get("/runs/").content.decode()
+    make_run()
+    assert "Show all runs" in page.get("/runs/", {"status": "failed"}).content.decode()

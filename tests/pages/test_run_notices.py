@@ -1,0 +1,173 @@
+"""Why a run is not moving: one sentence for each cause, and what helps."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.support.factories import (
+    make_approval,
+    make_run,
+    make_stage,
+    make_user,
+    make_worker,
+)
+from workflows.access.permissions import EVERYTHING
+from workflows.models import Retry, Run, StageStatus, Status, WaitKind
+from workflows.pages.run.notices import PENDING_LOOK, Notice, look_again, notice
+
+pytestmark = pytest.mark.django_db
+
+
+def told(run: Run, **options: Any) -> Notice:
+    asked = run.approvals.order_by("-sequence").first()
+    found = notice(run, asked, sight=EVERYTHING, **options)
+    assert found is not None
+    return found
+
+
+def ago(seconds: float) -> dt.datetime:
+    return timezone.now() - dt.timedelta(seconds=seconds)
+
+
+def test_no_worker_is_alive() -> None:
+    make_worker(heartbeat_at=ago(3_600))
+    found = told(make_run(status=Status.PENDING))
+    assert found.title == "No worker is running."
+    assert found.command == "make worker"
+
+
+def test_all_workers_are_busy_and_its_place_in_the_queue_is_told() -> None:
+    make_worker("one", running=8)
+    make_worker("two", running=8)
+    make_run(status=Status.PENDING)
+    found = told(make_run(status=Status.PENDING))
+    assert found.title == "All workers are busy."
+    assert "They run 16 runs. 1 is before it." in found.text
+    assert found.command == "make worker"
+
+
+def test_it_waits_for_a_person_since_when_and_for_whom() -> None:
+    run = make_run(status=Status.WAITING)
+    approval = make_approval(run, groups=["editors", "lawyers"])
+    found = told(run)
+    assert found.title == "Waits for a person."
+    assert "Members of editors or lawyers may answer." in found.text
+    assert found.at == approval.created_at
+    assert (found.href, found.link) == ("#run-approval", "Answer")
+
+
+def test_it_waits_for_the_next_try() -> None:
+    run = make_run(status=Status.RUNNING, sequence=2)
+    retry = Retry.objects.create(
+        run=run, attempt=1, sequence=3, number=2, wait_seconds=12, error_message="busy"
+    )
+    found = told(run)
+    assert found.title == "Try 2 failed: busy"
+    assert found.at == retry.created_at + dt.timedelta(seconds=12)
+    assert found.again == pytest.approx(12.5, abs=2)
+    assert "Cancel the run" in found.text
+
+
+def test_a_try_that_is_under_way_again_is_no_wait() -> None:
+    run = make_run(status=Status.RUNNING, sequence=2)
+    Retry.objects.create(
+        run=run,
+        attempt=1,
+        sequence=3,
+        number=2,
+        wait_seconds=1,
+        created_at=ago(5),
+    )
+    assert notice(run, None, sight=EVERYTHING) is None
+
+
+def test_its_worker_is_silent_and_it_is_about_to_be_recovered() -> None:
+    run = make_run(status=Status.RUNNING, lease_expires_at=ago(5))
+    found = told(run)
+    assert found.title == "Worker worker-1 has been silent for 35 s."
+    assert "takes the run over from its last step" in found.text
+    assert found.again == PENDING_LOOK
+
+
+def test_its_worker_was_lost_and_it_waits_for_another() -> None:
+    make_worker("two")
+    run = make_run(status=Status.PENDING, worker="one", recoveries=1)
+    found = told(run)
+    assert found.title == "Worker one was lost."
+    assert "goes on in a moment" in found.text
+
+
+def test_its_worker_was_lost_and_there_is_no_other() -> None:
+    run = make_run(status=Status.PENDING, worker="one", recoveries=1)
+    assert told(run).title == "Worker one was lost. No worker is running."
+
+
+def test_another_run_is_not_done_and_why() -> None:
+    run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
+    child = make_run(status=Status.PENDING, parent=run, parent_sequence=1)
+    found = told(run)
+    assert found.title == "Waits for another run."
+    assert found.text == "It is pending. No worker is running."
+    assert found.href == f"/runs/{child.pk}/"
+    assert found.command == "make worker"
+
+
+def test_another_run_waits_for_a_person() -> None:
+    run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
+    make_approval(make_run(status=Status.WAITING, parent=run, parent_sequence=1))
+    assert told(run).text == "It is waiting. Waits for a person."
+
+
+def test_it_waits_for_a_moment() -> None:
+    at = timezone.now() + dt.timedelta(hours=3)
+    run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
+    found = told(run)
+    assert (found.lead, found.at) == ("Goes on", at)
+
+
+def test_it_was_asked_to_stop_by_whom_and_why() -> None:
+    run = make_run(
+        status=Status.RUNNING,
+        cancel_requested_at=ago(3),
+        cancel_requested_by=make_user("bob"),
+        cancel_reason="wrong document",
+    )
+    found = told(run)
+    assert found.title == "Stopping."
+    assert "Asked by bob: “wrong document”." in found.text
+
+
+def test_a_step_takes_longer_than_usual() -> None:
+    run = make_run(status=Status.RUNNING)
+    make_stage(
+        run,
+        "weigh",
+        status=StageStatus.STARTED,
+        duration_ms=None,
+        created_at=ago(60),
+    )
+    found = told(run, usual={"weigh": 2_000.0})
+    assert found.title == "Weigh takes longer than usual."
+    assert "It usually takes 2.0 s." in found.text
+    assert notice(run, None, {"weigh": 50_000.0}, sight=EVERYTHING) is None
+
+
+def test_a_running_run_with_nothing_odd_needs_no_word() -> None:
+    assert notice(make_run(status=Status.RUNNING), None, sight=EVERYTHING) is None
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_an_ended_run_need_not_be_looked_at_again(status: str) -> None:
+    run = make_run(status=status)
+    assert look_again(run, notice(run, None, sight=EVERYTHING)) is None
+
+
+def test_what_may_change_by_itself_is_looked_at_again() -> None:
+    pending = make_run(status=Status.PENDING)
+    assert look_again(pending, notice(pending, None, sight=EVERYTHING)) == PENDING_LOOK
+    running = make_run(status=Status.RUNNING)
+    assert look_again(running, None) == pytest.approx(30, abs=5)

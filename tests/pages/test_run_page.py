@@ -1,0 +1,328 @@
+"""The page of one run, in every status, with all that it tells."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.factories import (
+    make_approval,
+    make_attempt,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_line,
+    make_run,
+    make_stage,
+    make_whole_run,
+    make_worker,
+)
+from workflows.models import Level, Outcome, Run, StageStatus, Status, WaitKind
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def text_of(page: Client, run: Run) -> str:
+    answer = page.get(f"/runs/{run.pk}/")
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+@pytest.mark.parametrize("status", Status.values)
+def test_a_run_in_any_status_has_its_page(page: Client, status: str) -> None:
+    text = text_of(page, make_run(status=status))
+    assert f'data-status="{status}"' in text
+    assert Status(status).label in text
+
+
+def test_a_finished_run_tells_the_whole_way(page: Client, alice: User) -> None:
+    text = text_of(page, make_whole_run(launched_by=alice))
+    assert "Judge pages" in text
+    assert "confidence 93%, threshold 80%" in text
+    assert "Taken: <b>Publish</b>" in text
+    assert "· condition met: confidence 93%, threshold 80%" in text
+    assert "is confident: true" in text
+    assert "because" not in text
+    assert "weigh done" in text
+    assert "0.93" in text  # the result
+    assert "alice" in text
+    assert "120 ms" in text
+
+
+def test_the_graph_tells_states_and_the_way(page: Client) -> None:
+    text = text_of(page, make_whole_run())
+    assert 'data-kind="approval" data-state=""' in text
+    assert text.count('data-state="completed"') == 4
+    assert 'data-outcome="taken"' in text
+    assert 'data-outcome="rejected"' in text
+
+
+def test_progress_of_a_parallel_step_is_told(page: Client) -> None:
+    run = make_run(status=Status.RUNNING)
+    make_stage(
+        run,
+        "judge_pages",
+        status=StageStatus.STARTED,
+        duration_ms=None,
+        items_total=12,
+        items_done=5,
+    )
+    text = text_of(page, run)
+    assert '<progress max="12" value="5"' in text
+    assert "Running · 5 of 12" in text
+
+
+def test_tries_and_the_error_of_a_step_are_told(page: Client) -> None:
+    run = make_run(status=Status.FAILED)
+    make_stage(run, tries=3, status=StageStatus.FAILED, error_message="It is <broken>.")
+    text = text_of(page, run)
+    assert "3 tries" in text
+    assert "It is &lt;broken&gt;." in text
+    assert "Failed at Read pages." in text
+    assert "The document could not be opened." in text
+
+
+def test_a_decision_names_the_person_and_their_reason(page: Client, bob: User) -> None:
+    run = make_whole_run()
+    make_decision(
+        run, "review", "publish", sequence=9, decided_by=bob, comment="It is <fine>."
+    )
+    text = text_of(page, run)
+    assert "Decided by <b>bob</b>" in text
+    assert "It is &lt;fine&gt;." in text
+
+
+def test_a_lost_worker_is_told_in_words(page: Client) -> None:
+    run = make_run(status=Status.RUNNING, attempt=2, worker="worker-2")
+    make_attempt(run, number=1, worker="worker-1", outcome=Outcome.LOST)
+    make_attempt(run, number=2, outcome="", ended_at=None)
+    make_stage(run, "read_pages", attempt=1)
+    make_stage(
+        run, "judge_pages", sequence=2, attempt=1, status=StageStatus.INTERRUPTED
+    )
+    make_stage(run, "judge_pages", sequence=2, status=StageStatus.STARTED)
+    text = text_of(page, run)
+    assert "Worker worker-1 was lost." in text
+    assert "The run went on from step 2 as attempt 2." in text
+
+
+def test_a_resume_names_who_and_why(page: Client) -> None:
+    run = make_run(status=Status.RUNNING, attempt=2)
+    make_attempt(run, number=1, outcome=Outcome.FAILED)
+    make_intervention(run, action="resume", actor_name="bob", reason="disk is back")
+    make_attempt(run, number=2, outcome="", ended_at=None, started_at=timezone.now())
+    make_stage(run, "read_pages", attempt=2)
+    assert "bob resumed the run: “disk is back”." in text_of(page, run)
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        ([], "No worker is running."),
+        ([{"running": 8}], "All workers are busy."),
+        ([{"running": 1}], "A worker takes it in a moment."),
+        ([{"stopped_at": timezone.now()}], "No worker is running."),
+    ],
+)
+def test_a_pending_run_tells_why_it_does_not_move(
+    page: Client, workers: list[dict[str, Any]], said: str
+) -> None:
+    for number, fields in enumerate(workers):
+        make_worker(f"worker-{number}", **fields)
+    assert said in text_of(page, make_run(status=Status.PENDING))
+
+
+def test_a_pending_run_tells_its_place_in_the_queue(page: Client) -> None:
+    make_worker(running=8)
+    make_run(status=Status.PENDING)
+    make_run(status=Status.PENDING, priority=5)
+    assert "2 are before it." in text_of(page, make_run(status=Status.PENDING))
+
+
+def test_a_run_whose_worker_is_silent_says_so(page: Client) -> None:
+    late = timezone.now() - dt.timedelta(seconds=5)
+    run = make_run(status=Status.RUNNING, lease_expires_at=late)
+    assert "Worker worker-1 has been silent for 35 s." in text_of(page, run)
+
+
+def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> None:
+    run = make_run(
+        status=Status.RUNNING,
+        cancel_requested_at=timezone.now(),
+        cancel_requested_by=bob,
+        cancel_reason="too slow",
+    )
+    text = text_of(page, run)
+    assert "Stopping." in text
+    assert "by bob: “too slow”" in text
+    assert "deed-cancel" not in text
+
+
+def test_a_run_that_waits_for_another_leads_to_it(page: Client) -> None:
+    run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
+    child = make_run(status=Status.RUNNING, parent=run, parent_sequence=1)
+    assert f'href="/runs/{child.pk}/"' in text_of(page, run)
+    assert f'href="/runs/{run.pk}/"' in text_of(page, child)
+
+
+def test_a_run_that_waits_for_a_moment_says_which(page: Client) -> None:
+    at = timezone.now() + dt.timedelta(hours=3, minutes=1)
+    run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
+    text = text_of(page, run)
+    assert "Goes on <time" in text
+    assert ">in 3 hours</time>" in text
+
+
+def test_a_long_run_shows_its_newest_steps_and_leads_to_the_rest(page: Client) -> None:
+    run = make_run(status=Status.RUNNING, sequence=130)
+    for sequence in range(1, 131):
+        make_stage(run, f"step_{sequence}", sequence=sequence)
+    text = text_of(page, run)
+    assert text.count('class="step"') == 40
+    assert "Step 130" in text
+    assert "All steps" in text
+    first = page.get(f"/runs/{run.pk}/steps/").content.decode()
+    assert first.count('class="step"') == 100
+    assert 'href="?after=100"' in first
+    rest = page.get(f"/runs/{run.pk}/steps/", {"after": "100"}).content.decode()
+    assert rest.count('class="step"') == 30
+
+
+def test_the_log_can_be_read_from_a_level_up(page: Client) -> None:
+    run = make_run()
+    make_line(run, "a <detail>", level=Level.DEBUG)
+    make_line(run, "a worry", level=Level.WARNING)
+    everything = page.get(f"/runs/{run.pk}/log/").content.decode()
+    assert "a &lt;detail&gt;" in everything
+    worries = page.get(f"/runs/{run.pk}/log/", {"level": "30"}).content.decode()
+    assert "a worry" in worries
+    assert "a &lt;detail&gt;" not in worries
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "²", "1.5"])
+def test_an_odd_page_number_is_no_error(page: Client, after: str) -> None:
+    run = make_run()
+    for name in ("steps", "log"):
+        answer = page.get(f"/runs/{run.pk}/{name}/", {"after": after, "level": after})
+        assert answer.status_code == 200
+
+
+def test_the_result_is_a_file_too(page: Client) -> None:
+    run = make_run(result={"label": "größer", "n": 2**60})
+    answer = page.get(f"/runs/{run.pk}/result.json")
+    assert answer.json() == {"label": "größer", "n": 2**60}
+    assert "attachment" in answer.headers["Content-Disposition"]
+
+
+def test_the_outcome_comes_first_and_the_whole_state_is_folded(page: Client) -> None:
+    run = make_run(result={"pages": [1], "result": {"label": "restricted"}})
+    text = text_of(page, run)
+    assert text.index("restricted") < text.index("All that the run knew at its end")
+
+
+def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
+    evil = '"><script>alert(1)</script>'
+    graph = {
+        "entry": evil,
+        "exits": [evil],
+        "nodes": [{"name": evil, "kind": evil, "doc": evil}],
+        "edges": [{"source": evil, "target": evil, "index": 0, "predicate": evil}],
+    }
+    run = make_run(
+        status=Status.WAITING,
+        workflow_name="classify-document",
+        graph=graph,
+        params={evil: [evil, {evil: evil}]},
+        waiting_node=evil,
+        worker=evil,
+        error_message=evil,
+        cancel_reason=evil,
+    )
+    make_attempt(run, worker=evil, outcome=Outcome.LOST, error_message=evil)
+    make_attempt(run, number=2, worker=evil)
+    make_stage(run, evil, error_message=evil, status=StageStatus.FAILED)
+    make_stage(run, evil, sequence=2, attempt=2)
+    make_decision(
+        run,
+        evil,
+        evil,
+        sequence=1,
+        predicate_name=evil,
+        reason=evil,
+        values={evil: evil},
+    )
+    make_decision(run, evil, evil, sequence=1, index=1, comment=evil, decided_by=alice)
+    make_line(run, evil)
+    make_intervention(run, actor_name=evil, reason=evil)
+    make_approval(
+        run,
+        question=evil,
+        form={"properties": {evil: {"title": evil, "enum": [evil]}}},
+        evidence={evil: evil},
+        groups=[],
+    )
+    assert "<script>alert" not in text_of(page, run)
+    for address in ("/", "/runs/", "/approvals/"):
+        assert "<script>alert" not in page.get(address).content.decode()
+    for name in ("steps", "log"):
+        content = page.get(f"/runs/{run.pk}/{name}/").content.decode()
+        assert "<script>alert" not in content
+
+
+# What a result rests on --------------------------------------------------------------
+
+
+def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
+    page: Client,
+) -> None:
+    document = make_document("memo.pdf")
+    box = {"left": 0.1, "top": 0.02, "right": 0.5, "bottom": 0.05}
+    shown = {"page": 2, "marks": [{"box": box, "text": "SECRET (header)"}]}
+    result = {
+        "label": "SECRET",
+        "evidence": {"document": str(document.pk), "pages": [shown]},
+        "markings": [{"label": "SECRET", "places": [{"page": 2, "box": box}]}],
+    }
+    run = make_run(
+        status="completed",
+        params={"document": str(document.pk)},
+        result={"result": result},
+    )
+    text = page.get(f"/runs/{run.pk}/").content.decode()
+    place = f'href="/documents/{document.pk}/pages/2/?box=0.1,0.02,0.5,0.05"'
+    assert "What it rests on" in text
+    assert text.count(place) == 4, "picture, mark, value, and all that was known"
+    assert "shown on page 2" in text
+    assert '<rect x="92" y="15"' in text
+
+
+def test_a_reason_that_speaks_of_a_page_leads_to_it_with_what_the_run_marked(
+    page: Client,
+) -> None:
+    document = make_document("memo.pdf")
+    run = make_run(status="waiting", params={"document": str(document.pk)})
+    make_stage(run, "weigh", sequence=1)
+    make_decision(run, sequence=1, reason="Page 2: <b> may be SECRET.")
+    box = {"left": 0.1, "top": 0.02, "right": 0.5, "bottom": 0.05}
+    shown = [{"page": 2, "marks": [{"box": box, "text": "SE RET"}]}]
+    evidence = {"document": str(document.pk), "pages": shown}
+    make_approval(run, evidence=evidence)
+    address = f"/documents/{document.pk}/pages/2/?run={run.pk}"
+    text = page.get(f"/runs/{run.pk}/").content.decode()
+    assert f'<a href="{address}">Page 2</a>: &lt;b&gt; may be SECRET.' in text
+    viewed = page.get(address).content.decode()
+    assert '<rect x="92" y="15"' in viewed
+    assert f"/pages/3/?run={run.pk}" in viewed

@@ -1,0 +1,343 @@
+"""Moments are shown and read in the reader's zone, which is named where it matters."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import QueryDict
+from django.test import Client
+from django.utils import timezone
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from tests.support.factories import make_approval, make_run
+from workflows.agents import budgets
+from workflows.models import Status, WaitKind
+from workflows.pages.forms.datetime_field import Asked, MomentInput
+from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.render.zones import (
+    BoundedZone,
+    exactly,
+    in_zone,
+    local,
+    zone_named,
+)
+from workflows.templatetags.signalbox import exact_moment
+
+SignIn = Callable[[User], Client]
+BERLIN, NEW_YORK, SAO_PAULO = "Europe/Berlin", "America/New_York", "America/Sao_Paulo"
+END = dt.datetime.max.replace(tzinfo=dt.UTC)
+BEGINNING = dt.datetime.min.replace(tzinfo=dt.UTC)
+ZONES = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"}))
+MOMENTS = st.datetimes(timezones=st.just(dt.UTC))
+
+
+class At(BaseModel):
+    """What a launch form asks for."""
+
+    at: dt.datetime | None = None
+
+
+class Several(BaseModel):
+    """Moments, one on a line."""
+
+    times: list[dt.datetime] = []
+
+
+def form(sent: dict[str, str] | None = None, **options: Any) -> SchemaForm:
+    data = None
+    if sent is not None:
+        data = QueryDict(mutable=True)
+        data.update(sent)
+    return SchemaForm(At.model_json_schema(), data=data, **options)
+
+
+INPUT = re.compile(r"<input[^>]*>")
+NAMED = re.compile(r'(name|value)="([^"]*)"')
+CHOSEN = re.compile(r'<option value="([^"]*)" selected>')
+
+
+def sent_by(html: str) -> dict[str, str]:
+    """Return what a browser sends of an untouched field."""
+    found = {}
+    for one in INPUT.findall(html):
+        attrs = dict(NAMED.findall(one))
+        found[attrs["name"]] = attrs.get("value", "")
+    if chosen := CHOSEN.search(html):
+        found["at:offset"] = chosen[1]
+    return found
+
+
+def read(sent: dict[str, str]) -> dt.datetime:
+    """Return the moment that a form understands."""
+    filled = form(sent)
+    assert filled.is_valid(), filled.errors
+    return dt.datetime.fromisoformat(filled.values()["at"])
+
+
+def refusal(sent: dict[str, str]) -> str:
+    filled = form(sent)
+    assert not filled.is_valid()
+    return " ".join(map(str, filled.errors["at"]))
+
+
+# Zones ----------------------------------------------------------------------------------
+
+
+@given(MOMENTS, ZONES)
+@example(END, "Pacific/Kiritimati")
+@example(BEGINNING, "America/Los_Angeles")
+def test_every_moment_can_be_shown_in_every_zone(
+    moment: dt.datetime, zone: str
+) -> None:
+    here = in_zone(zone, local, moment)
+    assert here == moment
+    assert in_zone(zone, timezone.localtime, moment) == moment
+    assert in_zone(zone, exactly, moment)
+
+
+def test_what_a_zone_cannot_hold_is_shown_in_utc() -> None:
+    assert in_zone(BERLIN, exactly, END) == "31 Dec 9999, 23:59 UTC"
+    assert in_zone(NEW_YORK, exactly, BEGINNING) == "1 Jan 0001, 00:00 UTC"
+    assert in_zone(BERLIN, exactly, BEGINNING).startswith("1 Jan 0001, 00:53")
+    held = END.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5)))
+    assert in_zone(BERLIN, exactly, held) == "31 Dec 9999, 23:59 UTC-05:00"
+
+
+def test_a_zone_without_a_short_name_is_named_by_its_offset() -> None:
+    moment = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    assert in_zone(SAO_PAULO, exactly, moment) == "1 Jul 2026, 09:00 UTC-03:00"
+    assert in_zone(BERLIN, exactly, moment) == "1 Jul 2026, 14:00 CEST"
+
+
+def test_a_bounded_zone_is_known_by_the_name_of_its_zone() -> None:
+    bounded = BoundedZone(ZoneInfo(BERLIN))
+    assert str(bounded) == BERLIN
+    summer = dt.datetime(2026, 7, 1, tzinfo=bounded)
+    assert summer.utcoffset() == dt.timedelta(hours=2)
+    assert (summer.tzname(), summer.dst()) == ("CEST", dt.timedelta(hours=1))
+
+
+# Pages and admin ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting_run(db: None) -> Any:
+    return make_run(
+        status=Status.WAITING,
+        waiting_for=WaitKind.WAIT,
+        waiting_node="wait_a_while",
+        wake_at=dt.datetime(2126, 7, 1, 12, tzinfo=dt.UTC),
+    )
+
+
+def text_of(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.status_code
+    return " ".join(answer.content.decode().split())
+
+
+def test_a_timer_is_told_in_the_zone_of_the_reader(
+    alice: User, sign_in: SignIn, waiting_run: Any
+) -> None:
+    client = sign_in(alice)
+    address = f"/runs/{waiting_run.pk}/"
+    assert "1 Jul 2126, 12:00 UTC" in text_of(client, address)
+    client.cookies["zone"] = BERLIN
+    text = text_of(client, address)
+    assert "1 Jul 2126, 14:00 CEST" in text
+    assert "12:00 UTC" not in text
+
+
+def test_the_deadline_of_an_approval_names_the_zone_of_the_reader(
+    alice: User, sign_in: SignIn
+) -> None:
+    due = dt.datetime(2126, 7, 1, 12, tzinfo=dt.UTC)
+    run = make_run(status=Status.WAITING, wake_at=due)
+    make_approval(run, expires_at=due)
+    client = sign_in(alice)
+    client.cookies["zone"] = BERLIN
+    for address in (f"/runs/{run.pk}/", "/approvals/", "/"):
+        text = text_of(client, address)
+        assert "1 Jul 2126, 14:00 CEST" in text, address
+        assert "12:00 UTC" not in text, address
+
+
+def test_admin_shows_moments_in_the_zone_of_the_reader_and_names_it(
+    admin: User, sign_in: SignIn, waiting_run: Any
+) -> None:
+    client = sign_in(admin)
+    client.cookies["zone"] = BERLIN
+    text = text_of(client, f"/admin/workflows/run/{waiting_run.pk}/change/")
+    assert "July 1, 2126, 2 p.m." in text
+    assert f"Times are in {BERLIN}." in text
+
+
+@pytest.mark.parametrize("moment", [END, BEGINNING])
+@pytest.mark.parametrize("zone", [BERLIN, NEW_YORK, "Pacific/Kiritimati", ""])
+def test_no_page_fails_at_the_ends_of_time(
+    moment: dt.datetime, zone: str, admin: User, sign_in: SignIn
+) -> None:
+    timer = make_run(
+        status=Status.WAITING,
+        waiting_for=WaitKind.WAIT,
+        waiting_node="wait",
+        wake_at=moment,
+    )
+    asked = make_run(status=Status.WAITING, wake_at=moment)
+    make_approval(asked, expires_at=moment)
+    client = sign_in(admin)
+    client.cookies["zone"] = zone
+    for address in (
+        f"/runs/{timer.pk}/",
+        f"/runs/{asked.pk}/",
+        "/approvals/",
+        "/",
+        "/runs/",
+        f"/admin/workflows/run/{timer.pk}/change/",
+        "/admin/workflows/run/",
+        "/admin/workflows/approval/",
+        f"/admin/workflows/approval/{asked.approvals.get().pk}/change/",
+    ):
+        assert client.get(address).status_code == 200, address
+
+
+def test_a_day_of_a_budget_is_the_servers_whoever_asks() -> None:
+    there = in_zone("Pacific/Kiritimati", budgets.midnight)
+    assert there == in_zone("Pacific/Pago_Pago", budgets.midnight) == budgets.midnight()
+    assert in_zone("Pacific/Kiritimati", budgets.server_day) == budgets.server_day()
+
+
+# Forms ----------------------------------------------------------------------------------
+
+
+@given(MOMENTS, ZONES)
+@example(END, "Pacific/Kiritimati")
+@example(BEGINNING, "America/Los_Angeles")
+@example(dt.datetime(2026, 10, 25, 0, 30, tzinfo=dt.UTC), BERLIN)
+@example(dt.datetime(2026, 10, 25, 1, 30, 0, 7, tzinfo=dt.UTC), BERLIN)
+def test_an_untouched_moment_comes_back_equal(moment: dt.datetime, zone: str) -> None:
+    shown = in_zone(zone, str, form(initial={"at": moment.isoformat()})["at"])
+    assert in_zone("Asia/Tokyo", read, sent_by(shown)) == moment
+
+
+def test_a_form_says_in_which_zone_its_moments_are() -> None:
+    shown = in_zone(BERLIN, str, form(initial={"at": "2026-07-01T12:00:00Z"})["at"])
+    assert 'value="2026-07-01T14:00:00"' in shown
+    assert f"Time zone: {BERLIN}" in shown
+    empty = in_zone(SAO_PAULO, str, form()["at"])
+    assert f"Time zone: {SAO_PAULO}" in empty
+
+
+def test_what_is_typed_is_read_in_the_zone_that_the_form_named() -> None:
+    sent = {"at": "2026-07-01T14:00", "at:zone": BERLIN}
+    noon = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    assert in_zone(NEW_YORK, read, sent) == noon
+    assert in_zone(BERLIN, read, {"at": "2026-07-01T14:00"}) == noon
+    assert in_zone(BERLIN, read, {**sent, "at:zone": "Nowhere/Else"}) == noon
+    assert in_zone(NEW_YORK, read, {"at": "2026-07-01T14:00+02:00"}) == noon
+
+
+def test_a_changed_moment_is_not_the_old_one() -> None:
+    sent = {"at": "2026-07-01T15:00", "at:zone": BERLIN}
+    sent["at:exact"] = "2026-07-01T12:00:00+00:00"
+    assert read(sent) == dt.datetime(2026, 7, 1, 13, tzinfo=dt.UTC)
+
+
+def test_a_local_time_that_comes_twice_is_asked_about() -> None:
+    sent = {"at": "2026-10-25T02:30", "at:zone": BERLIN}
+    said = refusal(sent)
+    assert said.startswith("02:30 on 25 October 2026 comes twice in Europe/Berlin")
+    assert "+02:00 or +01:00" in said
+    again = str(form(sent)["at"])
+    assert "The first, CEST" in again
+    assert "The second, CET" in again
+    assert read({**sent, "at:offset": "+02:00"}).hour == 0
+    assert read({**sent, "at:offset": "+01:00"}).hour == 1
+    assert "comes twice" in refusal({**sent, "at:offset": "+05:00"})
+
+
+def test_the_other_of_two_equal_times_can_be_chosen_instead() -> None:
+    shown = str(Asked.of("2026-10-25T00:30:00+00:00").text)
+    assert shown == "2026-10-25T00:30:00"  # in UTC it comes once
+    html = in_zone(BERLIN, str, form(initial={"at": "2026-10-25T00:30:00Z"})["at"])
+    sent = sent_by(html)
+    assert sent["at:offset"] == "+02:00"
+    assert read({**sent, "at:offset": "+01:00"}).hour == 1
+
+
+def test_a_local_time_that_does_not_exist_is_refused_with_a_sentence() -> None:
+    said = refusal({"at": "2026-03-29T02:30", "at:zone": BERLIN})
+    assert said.startswith("02:30 on 29 March 2026 does not exist in Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("9999-12-31T23:00", NEW_YORK),
+        ("0001-01-01T00:00", BERLIN),
+        ("9999-12-31T23:00-05:00", BERLIN),
+    ],
+)
+def test_a_moment_beyond_the_calendar_is_refused_with_a_sentence(
+    text: str, zone: str
+) -> None:
+    said = refusal({"at": text, "at:zone": zone})
+    assert said == "Enter a moment between the years 1 and 9999 in UTC."
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-02-30T10:00", "14:00", "\x00"])
+def test_what_is_no_moment_is_refused_and_shown_again(text: str) -> None:
+    sent = {"at": text, "at:zone": BERLIN, "at:exact": "x", "at:offset": "y"}
+    assert "valid date" in refusal(sent)
+    assert f'value="{BERLIN}"' in str(form(sent)["at"])
+
+
+def test_moments_on_lines_say_their_zone_and_take_an_offset() -> None:
+    def lines() -> tuple[str, Any]:
+        data = QueryDict(mutable=True)
+        data.update({"times": "2026-07-01T14:00\n2026-07-01T14:00-03:00"})
+        made = SchemaForm(Several.model_json_schema(), data=data)
+        assert made.is_valid(), made.errors
+        return str(made.fields["times"].help_text), made.values()["times"]
+
+    said, found = in_zone(BERLIN, lines)
+    assert f"is read in {BERLIN}" in said
+    assert found == ["2026-07-01T12:00:00+00:00", "2026-07-01T17:00:00+00:00"]
+
+
+def with_subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from with_subclasses(inner)
+
+
+def test_no_other_widget_of_ours_takes_a_moment() -> None:
+    from django import forms
+
+    import workflows.pages.urls  # noqa: F401 - so that all forms are known
+
+    ours = {
+        one
+        for one in with_subclasses(forms.DateTimeInput)
+        if one.__module__.startswith("workflows")
+    }
+    assert ours == {MomentInput}
+
+
+def test_the_servers_zone_is_the_one_without_a_name() -> None:
+    assert zone_named("") is timezone.get_default_timezone()
+
+
+@pytest.mark.django_db
+def test_the_script_is_told_for_which_zone_a_deadline_was_written() -> None:
+    shown = in_zone(BERLIN, exact_moment, END)
+    assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
+    assert ">31 Dec 9999, 23:59 UTC<" in shown

@@ -1,0 +1,90 @@
+"""The page of workers and queue."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.factories import make_attempt, make_run, make_worker
+from workflows.models import Outcome, Status
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def page(admin: User, sign_in: SignIn) -> Client:
+    """Return the operator's browser."""
+    return sign_in(admin)
+
+
+def text_of(page: Client) -> str:
+    answer = page.get("/workers/")
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_each_worker_is_shown_with_what_it_runs(page: Client) -> None:
+    make_worker("worker-1", capacity=2)
+    make_worker("worker-2", capacity=8)
+    mine = make_run(status=Status.RUNNING, worker="worker-1")
+    other = make_run(status=Status.RUNNING, worker="worker-9")
+    text = text_of(page)
+    assert "1 of 10 places taken" in text
+    assert "1 of 2" in text
+    assert "Waits for work." in text
+    assert mine.short_id in text
+    assert other.short_id not in text
+
+
+def test_a_worker_that_fell_silent_is_no_worker_at_work(page: Client) -> None:
+    long_ago = timezone.now() - dt.timedelta(minutes=5)
+    make_worker("silent-1", heartbeat_at=long_ago)
+    make_worker("stopped-1", heartbeat_at=long_ago, stopped_at=long_ago)
+    make_worker("ancient-1", heartbeat_at=timezone.now() - dt.timedelta(days=9))
+    text = text_of(page)
+    assert "No worker is alive." in text
+    assert "silent-1" in text
+    assert "it said no goodbye" in text
+    assert "stopped-1" in text
+    assert "ancient-1" not in text
+
+
+def test_the_queue_tells_depth_and_age_by_workflow(page: Client) -> None:
+    old = timezone.now() - dt.timedelta(minutes=7, seconds=3)
+    make_run(status=Status.PENDING, updated_at=old)
+    make_run(status=Status.PENDING)
+    make_run(status=Status.PENDING, workflow_name="another-one")
+    text = text_of(page)
+    assert "3 pending" in text
+    assert "7 m 3 s" in text
+    assert "Another one" in text
+    assert "/runs/?workflow=another-one&amp;status=pending" in text
+
+
+def test_leases_lost_lately_lead_to_their_runs(page: Client) -> None:
+    run = make_run()
+    make_attempt(run, worker="worker-7", outcome=Outcome.LOST)
+    make_attempt(run, number=2)
+    text = text_of(page)
+    assert "Attempt 1: worker worker-7 was lost." in text
+    assert f'href="/runs/{run.pk}/"' in text
+
+
+def test_an_idle_service_says_so(page: Client) -> None:
+    text = text_of(page)
+    assert "Nothing waits for a worker." in text
+    assert "No worker has lost a run." in text
+
+
+def test_it_is_for_those_who_keep_the_service_going(
+    alice: User, sign_in: SignIn
+) -> None:
+    page = sign_in(alice)
+    assert page.get("/workers/").status_code == 403
+    assert "/workers/" not in page.get("/").content.decode()

@@ -1,0 +1,186 @@
+"""The pages of workflows: the catalog, and one workflow with its launch form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pydantic import BaseModel, Field
+
+from tests.pages.test_forms import ONE_PAGE
+from tests.support.factories import make_run
+from workflows.engine import State, Workflow, node
+from workflows.engine.errors import DefinitionError
+from workflows.models import Document, Run, Status
+from workflows.registry import Registry, registry
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+ADDRESS = "/workflows/say-hello/"
+
+
+class Params(BaseModel):
+    """Whom to greet, and how often."""
+
+    name: str = Field(title="Whom to greet")
+    times: int = Field(1, ge=1, le=9, description="How often.")
+    odd: int = Field(1, title="An odd number")
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse an even number, which no form field can."""
+        if self.odd % 2 == 0:
+            raise ValueError("must be odd")
+
+
+class Greeting(State):
+    """What the greeting knows."""
+
+    params: Params
+
+
+@node
+def greet(state: Greeting, _runtime: object) -> Greeting:
+    """Say hello."""
+    return state
+
+
+@pytest.fixture(autouse=True)
+def hello() -> Iterator[None]:
+    """Have a workflow to launch."""
+    registry.register(
+        Workflow(
+            "say-hello",
+            state=Greeting,
+            start=greet,
+            routes={},
+            title="Say <hello>",
+            description="Greets & goes.",
+        )
+    )
+    yield
+    registry.unregister("say-hello")
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def test_the_catalog_shows_each_workflow_with_its_graph_and_last_runs(
+    page: Client,
+) -> None:
+    make_run(workflow_name="say-hello", status=Status.FAILED)
+    text = page.get("/workflows/").content.decode()
+    assert "Say &lt;hello&gt;" in text
+    assert "Greets &amp; goes." in text
+    assert 'aria-label="Graph of say-hello"' in text
+    assert 'data-status="failed"' in text
+    assert "Classify a document" in text
+
+
+def test_a_workflow_shows_its_graph_and_form_before_any_run(page: Client) -> None:
+    text = page.get(ADDRESS).content.decode()
+    assert 'class="node-title"' in text
+    assert "Greet" in text
+    assert "Whom to greet" in text
+    assert "How often." in text
+    assert "No runs yet." in text
+
+
+def test_launching_queues_a_run_with_the_params_and_leads_to_it(
+    page: Client, alice: User
+) -> None:
+    answer = page.post(ADDRESS, {"name": "Ada", "times": "3", "odd": "1"})
+    run = Run.objects.get()
+    assert answer.headers["Location"] == f"/runs/{run.pk}/"
+    assert run.params == {"name": "Ada", "times": 3, "odd": 1}
+    assert run.launched_by == alice
+    assert run.status == Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": "", "times": "3", "odd": "1"}, "This field is required."),
+        ({"name": "Ada", "times": "10", "odd": "1"}, "less than or equal to 9"),
+        ({"name": "Ada", "times": "3", "odd": "2"}, "must be odd"),
+    ],
+)
+def test_wrong_input_is_told_and_nothing_is_queued(
+    page: Client, given: dict[str, str], said: str
+) -> None:
+    answer = page.post(ADDRESS, given)
+    text = answer.content.decode()
+    assert answer.status_code == 422
+    assert said in text
+    assert 'role="alert"' in text
+    assert f'value="{given["times"]}"' in text
+    assert not Run.objects.exists()
+
+
+def test_a_run_fills_the_form_again(page: Client) -> None:
+    run = make_run(workflow_name="say-hello", params={"name": "Bo", "times": 4})
+    text = page.get(ADDRESS, {"again": str(run.pk)}).content.decode()
+    assert 'value="Bo"' in text
+    assert 'value="4"' in text
+
+
+def test_an_upload_launches_the_classifier_with_it(page: Client) -> None:
+    answer = page.post(
+        "/workflows/classify-document/",
+        {
+            "threshold": "0.8",
+            "document:file": SimpleUploadedFile("mine.pdf", ONE_PAGE),
+        },
+    )
+    assert answer.status_code == 302
+    assert Run.objects.get().params["document"] == str(Document.objects.get().pk)
+
+
+def test_a_workflow_without_types_takes_json(page: Client) -> None:
+    def factory(graph: Any, _runtime: object, _params: object) -> State:
+        graph.add_node("greet", lambda state: state)
+        graph.set_entry_point("greet")
+        graph.set_exit_point("greet")
+        return State()
+
+    registry.register_factory("free", factory)
+    try:
+        assert "As JSON." in page.get("/workflows/free/").content.decode()
+        refused = page.post("/workflows/free/", {"params": "[1]"})
+        assert "Write an object" in refused.content.decode()
+        assert page.post("/workflows/free/", {"params": '{"a": 1}'}).status_code == 302
+        assert Run.objects.get().params == {"a": 1}
+    finally:
+        registry.unregister("free")
+
+
+def test_an_unknown_workflow_is_a_page_that_names_what_there_is(page: Client) -> None:
+    answer = page.get("/workflows/nothing/")
+    assert answer.status_code == 404
+    text = answer.content.decode()
+    assert "No workflow is called “nothing”." in text
+    assert "say-hello" in text
+
+
+def never(*_: Any) -> State:
+    """Build nothing: it is not asked to."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "..", "a\x00", "a\n", "-", "a" * 101])
+def test_a_name_that_no_address_or_row_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="cannot be called"):
+        Registry().register_factory(name, never)
+
+
+@pytest.mark.parametrize("name", ["classify-document", "Größe 2", "a" * 100])
+def test_any_other_name_is_taken(name: str) -> None:
+    registry = Registry()
+    registry.register_factory(name, never)
+    assert registry.get(name).name == name

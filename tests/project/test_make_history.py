@@ -1,0 +1,35 @@
+"""A made-up history fills the database as it is now, and its pages can be looked at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from tests.support.factories import make_run
+from workflows.models import Decision, Run, Stage
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_history_has_the_runs_and_decisions_that_were_asked_for(
+    alice: User, sign_in: Callable[[User], Client]
+) -> None:
+    call_command("make_history", runs=40, decisions=300, days=3, stdout=io.StringIO())
+    assert (Run.objects.count(), Decision.objects.count()) == (40, 300)
+    assert Stage.objects.exists()
+    page = sign_in(alice)
+    newest = Run.objects.first()
+    assert newest is not None
+    for path in ("/", "/runs/", "/decisions/", f"/runs/{newest.pk}/"):
+        assert page.get(path).status_code == 200, path
+
+
+@pytest.mark.django_db
+def test_a_history_is_made_in_an_empty_database_only() -> None:
+    make_run()
+    with pytest.raises(CommandError, match="empty"):
+        call_command("make_history", stdout=io.StringIO())

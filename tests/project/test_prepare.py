@@ -1,0 +1,113 @@
+"""`manage.py prepare`: what a new installation gets, once."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from pytest_django.fixtures import Settings
+
+from tests.support.servers import ADMIN_PASSWORD, manage
+from workflows.models import Document
+
+
+def prepare() -> str:
+    """Prepare once more; return what it says."""
+    out = StringIO()
+    call_command("prepare", stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def empty_library(db: None, settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+def test_the_password_of_the_admin_is_shown_once() -> None:
+    shown = re.search(r"Sign in as admin with the password (\S+)", prepare())
+    assert shown is not None
+    admin = User.objects.get()
+    assert admin.is_superuser
+    assert admin.check_password(shown[1])
+    assert prepare() == ""
+    assert User.objects.get().password == admin.password
+
+
+def test_a_password_that_was_given_is_not_shown(settings: Settings) -> None:
+    settings.ADMIN_PASSWORD = ADMIN_PASSWORD
+    assert ADMIN_PASSWORD not in prepare()
+    assert User.objects.get().check_password(ADMIN_PASSWORD)
+
+
+def test_nobody_is_added_where_somebody_is() -> None:
+    User.objects.create_user("alice")
+    assert prepare() == ""
+    assert User.objects.get().username == "alice"
+    assert not Document.objects.exists()
+
+
+def test_there_are_documents_to_try_the_workflows_on() -> None:
+    prepare()
+    documents = Document.objects.all()
+    assert len(documents) >= 2
+    assert all(document.page_count for document in documents)
+    assert {document.uploaded_by for document in documents} == {User.objects.get()}
+
+
+def test_documents_that_were_deleted_stay_away() -> None:
+    prepare()
+    Document.objects.all().delete()
+    prepare()
+    assert not Document.objects.exists()
+
+
+def test_a_first_start_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workflows.management.commands.prepare.store_document", fail)
+        with pytest.raises(OSError, match="No space"):
+            prepare()
+    assert not User.objects.exists()
+    assert "Sign in as admin" in prepare()
+
+
+@pytest.mark.slow
+def test_production_collects_its_static_files(tmp_path: Path) -> None:
+    team = {
+        "PRODUCTION": "1",
+        "SECRET_KEY": "k" * 60,
+        "ALLOWED_HOSTS": "runs.example.org",
+    }
+    refused = manage("serve", data_dir=tmp_path, **team)
+    assert refused.returncode == 1
+    assert "run `manage.py prepare`" in refused.stderr
+    prepared = manage("prepare", data_dir=tmp_path, **team)
+    assert prepared.returncode == 0, prepared.stderr
+    assert (tmp_path / "static" / "staticfiles.json").exists()
+    assert ADMIN_PASSWORD not in prepared.stdout
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_processes_that_prepare_together_wait_for_each_other(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    settings = {"ADMIN_PASSWORD": ""}
+    if database == "postgres":
+        settings["DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    with ThreadPoolExecutor() as threads:
+        together = [
+            threads.submit(manage, "prepare", data_dir=tmp_path, **settings)
+            for _ in range(3)
+        ]
+    done = [process.result() for process in together]
+    assert [process.stderr for process in done] == ["", "", ""]
+    assert [process.returncode for process in done] == [0, 0, 0]
+    told = "".join(process.stdout for process in done)
+    assert told.count("Sign in as admin") == told.count("up to date now") == 1

@@ -1,0 +1,174 @@
+"""`manage.py serve`: a real server, from its greeting to its end."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.servers import RunningServer, free_port, manage, running_server
+
+pytestmark = pytest.mark.crash
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Give a server without a worker, for tests that leave it as it is."""
+    data_dir = tmp_path_factory.mktemp("served")
+    limit = str(MEGABYTE)
+    with running_server(data_dir, "--no-worker", MAX_UPLOAD_BYTES=limit) as running:
+        yield running
+
+
+def connect(server: RunningServer) -> http.client.HTTPConnection:
+    place = urlsplit(server.url)
+    assert place.hostname is not None
+    return http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+
+
+def ask(
+    server: RunningServer, method: str, path: str, body: bytes | None = None
+) -> tuple[http.client.HTTPResponse, str]:
+    """Return the answer of a server, and its text."""
+    connection = connect(server)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_it_listens_when_it_says_so(server: RunningServer) -> None:
+    answer, text = ask(server, "GET", "/health/live")
+    assert answer.status == 200
+    assert text == '{"status": "ok"}'
+    assert answer.headers["Server"] == "signalbox"
+
+
+def test_it_serves_static_files(server: RunningServer) -> None:
+    answer, text = ask(server, "GET", "/static/admin/css/base.css")
+    assert answer.status == 200
+    assert "DJANGO" in text
+
+
+def test_a_body_that_is_too_large_gets_a_sentence(server: RunningServer) -> None:
+    answer, text = ask(server, "POST", "/accounts/login/", b"x" * 3 * MEGABYTE)
+    assert answer.status == 413
+    assert "Files may have up to 1 MB, and this one is larger." in text
+    assert "css/app.css" in text, "it is a page like the others"
+    assert answer.headers["Content-Security-Policy"]
+
+
+def test_a_script_whose_body_is_too_large_gets_the_sentence_alone(
+    server: RunningServer,
+) -> None:
+    for header, value in (("HX-Request", "true"), ("Accept", "application/json")):
+        connection = connect(server)
+        body = b"x" * 3 * MEGABYTE
+        connection.request("POST", "/documents/", body, {header: value})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        assert answer.status == 413
+        assert "Files may have up to 1 MB" in text
+        assert "<html" not in text
+
+
+def test_a_body_cannot_hide_its_size(server: RunningServer) -> None:
+    connection = connect(server)
+    pieces = (b"x" * 100_000 for _ in range(30))
+    connection.request("POST", "/accounts/login/", pieces, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_taken_port_is_one_clear_sentence(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    manage("prepare", data_dir=tmp_path)
+    port = str(urlsplit(server.url).port)
+    refused = manage("serve", "--port", port, "--no-worker", data_dir=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"127.0.0.1:{port} is already in use: stop what listens there, or set PORT.\n"
+    )
+
+
+def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> None:
+    manage("prepare", data_dir=tmp_path)
+    refused = manage("serve", "--host", "192.0.2.1", "--no-worker", data_dir=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("192.0.2.1:8000 cannot be listened on (")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) -> None:
+    port = str(urlsplit(server.url).port)  # taken: it ends after preparing
+    ended = manage("serve", "--prepare", "--port", port, data_dir=tmp_path)
+    assert "The database is up to date now." in ended.stdout
+    assert "is already in use" in ended.stderr
+    assert manage("serve", "--port", port, data_dir=tmp_path).stderr == ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "prepare", "migrate"])
+def test_a_database_that_is_away_is_one_clear_sentence(
+    tmp_path: Path, command: str
+) -> None:
+    url = f"postgres://nobody@127.0.0.1:{free_port()}/none"
+    done = manage(command, data_dir=tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database cannot be reached: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unprepared_database_is_one_clear_sentence(tmp_path: Path) -> None:
+    refused = manage("serve", "--no-worker", data_dir=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "The database is not up to date: run `manage.py prepare`.\n"
+    )
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_asked(tmp_path: Path, asked: signal.Signals) -> None:
+    with running_server(tmp_path) as running:
+        running.process.send_signal(asked)
+        assert running.process.wait(20) == 0, running.log.read_text()
+        assert "Traceback" not in running.log.read_text()
+
+
+def test_it_is_ready_when_the_embedded_worker_is(tmp_path: Path) -> None:
+    with running_server(tmp_path) as running:
+        for _ in range(200):
+            answer, text = ask(running, "GET", "/health/ready")
+            if answer.status == 200:
+                break
+        assert "Workers alive: 1." in text
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [("/ws/nowhere/", "http://localhost"), ("/", "http://evil.example")],
+)
+def test_a_socket_that_leads_nowhere_is_refused_without_a_fuss(
+    server: RunningServer, path: str, origin: str
+) -> None:
+    connection = connect(server)
+    handshake = {
+        "Host": "localhost",
+        "Origin": origin,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    connection.request("GET", path, headers=handshake)
+    assert connection.getresponse().status == 403
+    connection.close()
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,187 @@
+"""`project.server` with an application and a worker made for the test: how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from project.env import ROOT
+from tests.support.servers import PATIENCE
+
+pytestmark = pytest.mark.crash
+
+# Answers in two halves, half a second apart; echoes on websockets; the worker takes a
+# moment to drain, or fails when told to.
+SCRIPT = """
+import asyncio, sys
+from project.server import Server
+
+async def application(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        print("open", flush=True)
+        if "talk" in sys.argv:
+            await send({"type": "websocket.send", "text": 5000 * "."})
+        print("closed", (await receive())["code"], flush=True)
+        return
+    start = {"type": "http.response.start", "status": 200, "headers": []}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"first ", "more_body": True})
+    print("half", flush=True)
+    await asyncio.sleep(0.5)
+    await send({"type": "http.response.body", "body": b"second"})
+
+class Worker:
+    def __init__(self):
+        self.stopped = asyncio.Event()
+    async def run(self):
+        if "fail" in sys.argv:
+            raise RuntimeError("out of order")
+        await self.stopped.wait()
+        print("drained", flush=True)
+    async def drain(self):
+        if "hang" in sys.argv:
+            await asyncio.sleep(3600)
+        await asyncio.sleep(0.2)
+        self.stopped.set()
+
+server = Server(
+    application, host="127.0.0.1", port=0, max_upload_bytes=1000, max_socket_bytes=1000,
+    behind_proxy=False, worker=Worker, tell=lambda line: print(line, flush=True),
+)
+server.run()
+sys.exit(server.failure or 0)
+"""
+UPGRADE = (
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+GOING_AWAY = b"\x88\x02\x03\xe9"  # a close frame with code 1001
+LIKEWISE = b"\x88\x82\x00\x00\x00\x00\x03\xe9"  # the same from a client: masked
+
+
+class Running:
+    """The script above, and what it prints."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.lines = (line.strip() for line in process.stdout)
+        greeting = next(self.lines)
+        self.port = int(greeting.split(":")[2].split("/")[0])
+
+    def connect(self, request: str) -> socket.socket:
+        """Send a request and return the connection."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        client.sendall(request.encode())
+        return client
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Give a function that starts the script with arguments."""
+    processes: list[subprocess.Popen[str]] = []
+    log = (tmp_path / "stderr").open("w")
+
+    def begin(*arguments: str) -> Running:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        processes.append(process)
+        return Running(process)
+
+    yield begin
+    for process in processes:
+        with process:
+            process.kill()
+    log.close()
+
+
+def test_a_request_in_progress_is_answered_before_the_end(
+    start: Callable[..., Running],
+) -> None:
+    server = start()
+    with server.connect("GET / HTTP/1.0\r\n\r\n") as client:
+        assert next(server.lines) == "half"
+        server.process.terminate()
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    assert answer.endswith(b"first second")
+    assert server.process.wait(PATIENCE) == 0
+
+
+def test_nobody_new_is_let_in_at_the_end(start: Callable[..., Running]) -> None:
+    server = start()
+    with server.connect("GET / HTTP/1.0\r\n\r\n"):
+        assert next(server.lines) == "half"
+        server.process.terminate()
+        assert next(server.lines).startswith("Stopping")
+        with pytest.raises(ConnectionRefusedError):
+            server.connect("")
+
+
+def test_the_worker_drains_before_the_end(start: Callable[..., Running]) -> None:
+    server = start()
+    server.process.terminate()
+    assert next(server.lines).startswith("Stopping: work in hand may finish")
+    assert next(server.lines) == "drained"
+    assert server.process.wait(PATIENCE) == 0
+
+
+def test_sockets_are_told_that_the_server_goes(start: Callable[..., Running]) -> None:
+    server = start()
+    with server.connect(UPGRADE) as client:
+        assert next(server.lines) == "open"
+        server.process.terminate()
+        received = b""
+        while not received.endswith(GOING_AWAY):
+            more = client.recv(1000)
+            assert more, received
+            received += more
+        client.sendall(LIKEWISE)
+        assert "closed 1001" in server.lines
+    assert server.process.wait(PATIENCE) == 0
+
+
+def test_sockets_limit_what_comes_in_and_not_what_goes_out(
+    start: Callable[..., Running],
+) -> None:
+    server = start("talk")
+    with server.connect(UPGRADE) as client:
+        assert next(server.lines) == "open"
+        received = b""
+        while received.count(b".") < 5000:
+            more = client.recv(10_000)
+            assert more, received
+            received += more
+        client.sendall(b"\x81\xfe\x07\xd0" + bytes(4) + 2000 * b"x")  # masked, too long
+        assert next(server.lines).startswith("closed")
+
+
+def test_a_second_interrupt_ends_it_at_once(start: Callable[..., Running]) -> None:
+    server = start("hang")
+    server.process.send_signal(signal.SIGINT)
+    assert next(server.lines).startswith("Stopping")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(PATIENCE) == -signal.SIGINT
+
+
+def test_a_worker_that_fails_ends_the_server(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    server = start("fail")
+    assert server.process.wait(PATIENCE) == 1
+    assert "The embedded worker failed" in (tmp_path / "stderr").read_text()

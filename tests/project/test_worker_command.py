@@ -1,0 +1,52 @@
+"""`manage.py worker`: what it takes, what it refuses in a sentence, what it tells."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.crash.processes import Installation, wait_for
+from tests.support.servers import free_port, manage
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--capacity", "0", "'0' is no number of runs: give a whole number from 1"),
+        ("--capacity", "-3", "'-3' is no number of runs"),
+        ("--capacity", "many", "'many' is no number of runs"),
+        ("--capacity", "10001", "from 1 to 10,000"),
+        ("--name", "", "'' is no name: up to 200 letters"),
+        ("--name", "two words", "'two words' is no name"),
+        ("--name", "x" * 201, "is no name"),
+    ],
+)
+def test_odd_values_are_refused_in_a_sentence(
+    tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    done = manage("worker", f"{option}={value}", data_dir=tmp_path)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_says_its_name_and_tells_its_figures(tmp_path: Path) -> None:
+    port = free_port()
+    installation = Installation(tmp_path, METRICS_PORT=str(port))
+    with installation.worker("worker@host-1", capacity=3) as worker:
+        wait_for(
+            lambda: "Worker worker@host-1 takes up to 3 runs." in installation.logs(),
+            what="the worker to say who it is",
+        )
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert b"signalbox_claims_total" in answer.read()
+        taken = manage("worker", data_dir=installation.data_dir, METRICS_PORT=str(port))
+        assert taken.returncode == 1
+        assert "each worker of a machine needs its own" in taken.stderr
+        assert "Traceback" not in taken.stderr
+        worker.terminate()
+        assert worker.wait(30) == 0

@@ -1,0 +1,151 @@
+"""One deed on many runs: asked for first, done to each by itself, told of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.support.factories import make_run
+from workflows.access import permissions
+from workflows.models import Intervention, Run, Status
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return Alice's browser."""
+    return sign_in(alice)
+
+
+def do(page: Client, deed: str, *runs: Run, status: int = 200, **fields: Any) -> str:
+    """Confirm a deed on runs; return the page that tells what became of each."""
+    sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1"}
+    sent |= {"reason": "a test", **fields}
+    answer = page.post("/runs/bulk/", sent, follow=True)
+    assert answer.status_code == status
+    return " ".join(answer.content.decode().split())
+
+
+def test_it_asks_before_it_does_anything(page: Client) -> None:
+    pending, done = make_run(status=Status.PENDING), make_run()
+    answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
+    text = " ".join(answer.content.decode().split())
+    assert "Cancel 1 run?" in text
+    assert "1 of the 2 chosen is in no status for that" in text
+    assert Run.objects.get(pk=pending.pk).status == Status.PENDING
+
+
+def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
+    pending, done = make_run(status=Status.PENDING), make_run()
+    text = do(page, "cancel", pending, done, reason="wrong batch")
+    assert "1 done, 1 refused" in text
+    assert "Cancelled, or told to stop." in text
+    assert f"Run {done.short_id} is completed and cannot be cancelled." in text
+    assert Run.objects.get(pk=pending.pk).status == Status.CANCELLED
+    row = Intervention.objects.get(run=pending)
+    assert (row.action, row.actor, row.reason) == ("cancel", alice, "wrong batch")
+
+
+def test_failed_runs_are_resumed_and_changed_workflows_refuse(page: Client) -> None:
+    failed = make_run(status=Status.FAILED, workflow_name="not-here")
+    text = do(page, "resume", failed)
+    assert "0 done, 1 refused" in text
+    assert "No workflow is called" in text
+
+
+def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
+    done, running = make_run(), make_run(status=Status.RUNNING)
+    text = do(page, "delete", done, running, reason="too old")
+    assert "1 done, 1 refused" in text
+    assert list(Run.objects.values_list("pk", flat=True)) == [running.pk]
+    assert Intervention.objects.get(action="delete").reason == "too old"
+
+
+def test_labels_are_put_on_and_taken_off(page: Client) -> None:
+    runs = [make_run(), make_run()]
+    do(page, "label", *runs, label="Audit")
+    assert Run.objects.filter(labels__name="audit").count() == 2
+    do(page, "unlabel", runs[0], label="audit")
+    assert Run.objects.filter(labels__name="audit").count() == 1
+
+
+@pytest.mark.parametrize("deed", ["cancel", "delete"])
+def test_nothing_is_done_without_a_reason(page: Client, deed: str) -> None:
+    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
+    text = do(page, deed, run, reason=" ", status=422)
+    assert "Say why" in text
+    assert Run.objects.get(pk=run.pk).status == run.status
+
+
+def test_a_bad_label_comes_back_with_its_message(page: Client) -> None:
+    text = do(page, "label", make_run(), label="a,b", status=422)
+    assert "is no label" in text
+    assert 'value="a,b"' in text
+
+
+def test_all_that_match_are_taken_by_their_filters(page: Client) -> None:
+    failed = [make_run(status=Status.FAILED) for _ in range(3)]
+    make_run()
+    answer = page.post(
+        "/runs/bulk/", {"do": "delete", "scope": "all", "query": "status=failed"}
+    )
+    assert [run.pk for run, _ in answer.context["found"].rows] == [
+        run.pk for run in failed[::-1]
+    ]
+
+
+def test_an_unreadable_filter_takes_no_run(page: Client) -> None:
+    make_run()
+    answer = page.post(
+        "/runs/bulk/", {"do": "delete", "scope": "all", "query": "where=nonsense"}
+    )
+    assert answer.status_code == 422
+    assert "Choose at least one run." in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"do": "explode"}, {"do": "cancel"}, {"do": "cancel", "run": "x"}]
+)
+def test_nothing_chosen_is_said_so(page: Client, sent: dict[str, str]) -> None:
+    assert page.post("/runs/bulk/", sent).status_code == 422
+
+
+def test_two_runs_are_compared_and_three_are_not(page: Client) -> None:
+    a, b, c = make_run(), make_run(), make_run()
+    answer = page.post("/runs/bulk/", {"do": "compare", "run": [b.pk, a.pk]})
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == f"/compare/?a={a.pk}&b={b.pk}"
+    answer = page.post("/runs/bulk/", {"do": "compare", "run": [a.pk, b.pk, c.pk]})
+    assert answer.status_code == 422
+    assert "Choose two runs to compare, not 3." in answer.content.decode()
+
+
+def test_who_may_not_changes_nothing(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(permissions, "may_operate_run", lambda _person, _run: False)
+    run = make_run(status=Status.PENDING)
+    assert "You may not change this run." in do(page, "cancel", run)
+    assert Run.objects.get(pk=run.pk).status == Status.PENDING
+
+
+def test_it_is_for_members(client: Client) -> None:
+    run = make_run()
+    answer = client.post(
+        "/runs/bulk/", {"do": "delete", "run": run.pk, "confirmed": "1"}
+    )
+    assert answer.status_code == 401
+    assert Run.objects.exists()
+
+
+def test_what_fits_no_run_is_not_offered(page: Client) -> None:
+    answer = page.post("/runs/bulk/", {"do": "cancel", "run": make_run().pk})
+    text = answer.content.decode()
+    assert "None of the chosen runs is in a status for that." in text
+    assert "bulk-reason" not in text

@@ -1,0 +1,320 @@
+"""Jobs: a deed on many runs that workers do, which survives them, and can be stopped."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client, override_settings
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.support.factories import make_role, make_run, make_worker
+from tests.support.workers import working
+from workflows import bulk
+from workflows.audit import trail
+from workflows.engine import State, Workflow, node
+from workflows.errors import JobNotFound, NotAllowed, NothingChosen
+from workflows.infra import outages
+from workflows.infra.database_threads import in_database
+from workflows.models import BulkItem, BulkJob, Intervention, Run, Status
+from workflows.pages.lists import bulk_jobs
+from workflows.registry import registry
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+CANCEL, DELETE = bulk.DEEDS["cancel"], bulk.DEEDS["delete"]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave also small jobs to workers, two runs between two looks."""
+    monkeypatch.setattr(bulk, "AT_ONCE", 0)
+    monkeypatch.setattr(bulk, "BATCH", 2)
+
+
+def pending(count: int) -> list[Run]:
+    """Return so many runs that can be cancelled."""
+    return [make_run(status=Status.PENDING) for _ in range(count)]
+
+
+def cancelled() -> int:
+    return Run.objects.filter(status=Status.CANCELLED).count()
+
+
+def asked(by: User, count: int = 5, **options: Any) -> BulkJob:
+    """Return a job of somebody who wants runs cancelled."""
+    return bulk.start(CANCEL, pending(count), by=by, reason="too many", **options)
+
+
+# Asking for it --------------------------------------------------------------------------
+
+
+def test_a_few_are_done_while_one_waits(alice: User) -> None:
+    job = asked(alice, 3)
+    assert (job.total, job.done, job.refused) == (3, 3, 0)
+    assert job.ended_at is not None
+    assert cancelled() == 3
+
+
+def test_many_wait_for_a_worker(alice: User) -> None:
+    runs = Run.objects.bulk_create(
+        Run(workflow_name="summarize", status=Status.PENDING)
+        for _ in range(bulk.AT_ONCE + 1)
+    )
+    job = bulk.start(CANCEL, runs, by=alice, reason="too many")
+    assert (job.total, job.looked_at, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
+    assert cancelled() == 0
+    while bulk.go_on("worker-1"):
+        pass
+    job.refresh_from_db()
+    assert job.done == job.total == cancelled()
+    assert job.ended_at is not None
+
+
+def test_nothing_chosen_leaves_nothing(alice: User) -> None:
+    with pytest.raises(NothingChosen):
+        bulk.start(CANCEL, [], by=alice, reason="none")
+    assert not BulkJob.objects.exists()
+
+
+def test_no_more_are_taken_than_one_job_takes(
+    alice: User, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST", 3)
+    assert asked(alice, 5).total == 3
+
+
+def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> None:
+    with trail.coming_from("192.0.2.1"):
+        asked(alice, 2)
+    rows = Intervention.objects.filter(action="cancel")
+    told = {(row.actor, row.reason, row.address) for row in rows}
+    assert told == {(alice, "too many", "192.0.2.1")}
+    assert rows.count() == 2
+
+
+# Doing it -------------------------------------------------------------------------------
+
+
+def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> None:
+    job = asked(alice, 5)
+    taken = bulk._take("worker-1")  # noqa: SLF001 - a worker that dies at once
+    assert taken == job
+    assert not bulk.go_on("worker-2"), "it is held"
+    long_ago = timezone.now() - dt.timedelta(hours=1)
+    BulkJob.objects.update(lease_expires_at=long_ago)
+    while bulk.go_on("worker-2"):
+        pass
+    job.refresh_from_db()
+    assert (job.done, job.refused, cancelled()) == (5, 0, 5)
+
+
+def test_a_deed_is_taken_back_when_its_word_is_lost(
+    alice: User, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = asked(alice, 2)
+
+    def away(*_: Any) -> None:
+        raise OperationalError("the connection was closed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "_settle", away)
+        patched.setattr(outages, "of", lambda _error: outages.database)
+        with pytest.raises(OperationalError):
+            bulk.go_on("worker-1")
+    assert cancelled() == 0
+    assert not Intervention.objects.filter(action="cancel").exists()
+    while bulk.go_on("worker-1"):
+        pass
+    job.refresh_from_db()
+    assert (job.done, cancelled()) == (2, 2)
+
+
+def test_a_run_that_another_came_to_is_left_to_it(alice: User, small: None) -> None:
+    job = asked(alice, 1)
+    item = job.items.get()
+    BulkItem.objects.update(result="refused", text="elsewhere")
+    bulk._do(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
+    assert cancelled() == 0
+    assert job.items.get().text == "elsewhere"
+
+
+def test_a_failure_of_ours_is_told_and_the_others_are_done(
+    alice: User, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = asked(alice, 3)
+    first = job.items.first()
+    assert first is not None
+    cancel = system.cancel
+
+    def fails(run_id: Any, **more: Any) -> Any:
+        if run_id == first.run_id:
+            raise ZeroDivisionError
+        return cancel(run_id, **more)
+
+    monkeypatch.setattr(system, "cancel", fails)
+    while bulk.go_on("worker-1"):
+        pass
+    job.refresh_from_db()
+    assert (job.done, job.refused) == (2, 1)
+    first.refresh_from_db()
+    assert first.text == bulk.FAILED
+
+
+def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
+    job = asked(alice, 2)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    while bulk.go_on("worker-1"):
+        pass
+    job.refresh_from_db()
+    assert (job.done, job.refused, cancelled()) == (0, 2, 0)
+
+
+def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> None:
+    job = asked(alice, 2)
+    with override_settings(DEFAULT_RIGHTS="closed"):
+        while bulk.go_on("worker-1"):
+            pass
+    job.refresh_from_db()
+    assert (job.done, job.refused, cancelled()) == (0, 2, 0)
+
+
+def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None:
+    job = asked(alice, 5)
+    taken = bulk._take("worker-1")  # noqa: SLF001
+    assert taken is not None
+    for item in job.items.all()[:2]:
+        bulk._do(taken, item)  # noqa: SLF001
+    stopped = bulk.stop(job.pk, by=alice)
+    assert (stopped.done, stopped.left) == (2, 3)
+    assert not bulk.go_on("worker-1")
+    assert cancelled() == 2
+
+
+def test_only_who_asked_or_an_administrator_stops_it(
+    alice: User, bob: User, admin: User, small: None
+) -> None:
+    job = asked(alice)
+    with pytest.raises(JobNotFound):
+        bulk.stop(job.pk, by=bob)
+    bob.groups.add(make_role("auditor"))
+    with pytest.raises(NotAllowed):
+        bulk.stop(job.pk, by=User.objects.get(pk=bob.pk))
+    assert bulk.stop(job.pk, by=admin).stopped_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_worker_does_it_beside_its_runs(
+    alice: User, small: None, settings: Any
+) -> None:
+    settings.SWEEP_SECONDS = 0.02
+    job = await in_database(asked, alice, 5)
+
+    def is_over() -> bool:
+        return BulkJob.objects.filter(pk=job.pk, ended_at__isnull=False).exists()
+
+    async with working():
+        for _ in range(2_000):
+            if await in_database(is_over):
+                break
+    await in_database(job.refresh_from_db)
+    assert job.ended_at is not None
+    assert job.looked_at == 5
+
+
+# The deeds that are new -----------------------------------------------------------------
+
+
+@node
+def begin(state: State) -> State:
+    """Do nothing."""
+    return state
+
+
+def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
+    registry.register(Workflow("once-more", state=State, start=begin, routes={}))
+    try:
+        old = make_run(workflow_name="once-more", params={"limit": 3})
+        job = bulk.start(bulk.DEEDS["again"], [old], by=alice, reason="once more")
+    finally:
+        registry.unregister("once-more")
+    assert job.done == 1
+    new = Run.objects.exclude(pk=old.pk).get()
+    assert (new.params, new.launched_by, new.status) == ({"limit": 3}, alice, "pending")
+    assert Intervention.objects.filter(run=old, action="run again").exists()
+    assert Intervention.objects.filter(run=new, action="launch").exists()
+
+
+def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
+    gone, held = (make_run(status=Status.RUNNING, worker=w) for w in ("gone", "here"))
+    make_worker("here")
+    job = bulk.start(bulk.DEEDS["release"], [gone, held], by=alice, reason="it hangs")
+    told = {item.run_id: item for item in job.items.all()}
+    assert told[gone.pk].result == "done"
+    gone.refresh_from_db()
+    assert gone.lease_expires_at is not None
+    assert gone.lease_expires_at < timezone.now()
+    assert told[held.pk].result == "refused"
+    assert "Worker here has run" in told[held.pk].text
+
+
+# Its page -------------------------------------------------------------------------------
+
+
+def test_the_page_tells_how_far_it_is(
+    alice: User, bob: User, sign_in: SignIn, small: None
+) -> None:
+    job = asked(alice, 5)
+    address = reverse("bulk-job", args=[job.pk])
+    text = " ".join(sign_in(alice).get(address).content.decode().split())
+    assert "0 of 5 so far" in text
+    assert "Waits for a worker" in text
+    assert "Stop it" in text
+    assert sign_in(bob).get(address).status_code == 404
+    while bulk.go_on("worker-1"):
+        pass
+    text = " ".join(sign_in(alice).get(address).content.decode().split())
+    assert "5 done, 0 refused" in text
+    assert "Stop it" not in text
+    refused = sign_in(alice).get(address, {"only": "refused"}).content.decode()
+    assert "None of these." in refused
+
+
+def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) -> None:
+    job = asked(alice, 5)
+    stop = reverse("bulk-job-stop", args=[job.pk])
+    text = sign_in(alice).post(stop, follow=True).content.decode()
+    assert "Stopped: 5 runs were left as they are." in text
+    assert "Left as it was" in text
+
+
+def test_results_are_shown_a_page_at_a_time(
+    alice: User, sign_in: SignIn, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_jobs, "SHOWN", 2)
+    job = asked(alice, 5)
+    address = reverse("bulk-job", args=[job.pk])
+    page = sign_in(alice).get(address)
+    assert page.context["next"] == 2
+    page = sign_in(alice).get(address, {"after": "4"})
+    assert [item.position for item in page.context["items"]] == [5]
+
+
+def test_what_is_made_after_the_question_is_not_part_of_it(
+    alice: User, sign_in: SignIn
+) -> None:
+    old, client = pending(2), sign_in(alice)
+    sent = {"do": "cancel", "scope": "all", "query": "status=pending"}
+    found = client.post("/runs/bulk/", sent).context["found"]
+    late = make_run(status=Status.PENDING)
+    sent |= {"newest": str(found.newest), "confirmed": "1", "reason": "these"}
+    client.post("/runs/bulk/", sent)
+    late.refresh_from_db()
+    assert late.status == Status.PENDING
+    assert cancelled() == len(old)

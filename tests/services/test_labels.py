@@ -1,0 +1,67 @@
+"""Labels on runs."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.support.factories import make_run
+from workflows.errors import InvalidLabel, RunNotFound
+from workflows.models import Intervention
+from workflows.services.labels import MOST
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+
+
+def labels_of(run: object) -> list[str]:
+    return list(run.labels.values_list("name", flat=True))  # type: ignore[attr-defined]
+
+
+def test_a_label_is_put_on_once_with_who_and_why(alice: User) -> None:
+    run = make_run()
+    assert (
+        system.label(run.pk, "  To   Check ", by=alice, reason="odd page") == "to check"
+    )
+    system.label(run.pk, "TO CHECK", by=alice)
+    assert labels_of(run) == ["to check"]
+    row = Intervention.objects.get(run=run)
+    assert (row.action, row.actor, row.reason) == ("label", alice, "to check: odd page")
+
+
+def test_a_label_is_taken_off_where_it_is(alice: User) -> None:
+    run = make_run()
+    system.label(run.pk, "audit", by=alice)
+    system.unlabel(run.pk, "Audit", by=alice)
+    system.unlabel(run.pk, "audit", by=alice)
+    assert labels_of(run) == []
+    assert list(Intervention.objects.order_by("pk").values_list("action", flat=True)) == [
+        "label", "unlabel",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a,b", "x" * 41, "a\x00b"])
+def test_what_is_no_label_is_refused_and_leaves_no_trace(
+    alice: User, name: str
+) -> None:
+    run = make_run()
+    with pytest.raises(InvalidLabel):
+        system.label(run.pk, name, by=alice)
+    assert labels_of(run) == []
+    assert not Intervention.objects.exists()
+
+
+def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
+    run = make_run()
+    for number in range(MOST):
+        system.label(run.pk, f"label {number}", by=alice)
+    with pytest.raises(InvalidLabel, match="20 labels already"):
+        system.label(run.pk, "one more", by=alice)
+
+
+def test_labels_go_with_their_run(alice: User) -> None:
+    run = make_run()
+    system.label(run.pk, "audit", by=alice)
+    system.delete_run(run.pk, by=alice, reason="a test")
+    with pytest.raises(RunNotFound):
+        system.label(run.pk, "audit", by=alice)

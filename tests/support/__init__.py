@@ -1,0 +1,1 @@
+"""Builders, servers and rows that tests share."""

@@ -1,0 +1,293 @@
+"""Two workflows, one of which the person who looks may have no right to; and the cast.
+
+Everything that was computed, written or said about its runs is one word, so that a page
+that tells some of it is caught.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from tests.support.factories import (
+    make_approval,
+    make_attempt,
+    make_checkpoint,
+    make_decision,
+    make_document,
+    make_intervention,
+    make_line,
+    make_note,
+    make_retry,
+    make_role,
+    make_run,
+    make_stage,
+    make_user,
+    make_worker,
+)
+from workflows.access import roles
+from workflows.models import (
+    Agent,
+    AgentCall,
+    Approval,
+    Budget,
+    BudgetRaise,
+    BulkItem,
+    BulkJob,
+    CallStatus,
+    Checkpoint,
+    Document,
+    DocumentUse,
+    EdgeTally,
+    LiveText,
+    Outcome,
+    Price,
+    Profile,
+    Provider,
+    RemovedRun,
+    Retention,
+    Run,
+    RunLabel,
+    RunTally,
+    SavedView,
+    Scope,
+    StageStatus,
+    Status,
+    WorkflowRight,
+)
+from workflows.models.runs import new_run_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+OURS, THEIRS = "classify-document", "summarize"  # may be seen by roles; by a team only
+DIRECTORS = "reasoning"  # nobody's but theirs, whatever the role
+WORD = "xylophone"  # what nobody may read who may not read values
+ROLES = (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR, roles.AUDITOR, roles.ADMIN)
+STAFF = {roles.AUDITOR, roles.ADMIN, "superuser"}
+COLUMNS = ("anonymous", "member", *ROLES, "superuser", "no values", "open")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is to be seen, and who looks."""
+
+    runs: dict[str, Run]  # of OURS, by status
+    child: Run
+    of_directors: Run
+    asked: Approval
+    document: Document
+    profile: Profile
+    agent: Agent
+    provider: Provider
+    budget: Budget
+    price: Price
+    view: SavedView
+    job: BulkJob
+    owner: User
+
+    @property
+    def run(self) -> Run:
+        """The run that has everything."""
+        return self.runs[Status.FAILED]
+
+
+def person_of(column: str) -> User | None:
+    """Return somebody as a column of the table means them; None for nobody."""
+    if column == "anonymous":
+        return None
+    person = make_user(f"the {column}", is_staff=column in STAFF)
+    if column == "superuser":
+        person.is_superuser = True
+        person.save()
+    if column in ROLES:
+        person.groups.add(make_role(column))
+    if column == "no values":
+        person.groups.add(make_role(roles.OPERATOR))
+        others = Group.objects.create(name="readers")
+        WorkflowRight.objects.create(
+            workflow_name=OURS, group=others, may_see=False, may_read=True
+        )
+    if column == "member":
+        _let_into_theirs(person)
+    return person
+
+
+def _let_into_theirs(person: User) -> None:
+    """Let somebody do everything with the other workflow, and nothing with ours."""
+    team = Group.objects.create(name="team")
+    person.groups.add(team)
+    ticks = {f"may_{verb}": True for verb in ("launch", "operate", "approve")}
+    WorkflowRight.objects.create(workflow_name=THEIRS, group=team, **ticks)
+    make_run(workflow_name=THEIRS)
+    make_decision(make_run(workflow_name=THEIRS), reason="of theirs")
+
+
+def make_world() -> World:
+    """Return runs of our workflow with all that belongs to them."""
+    owner = make_user("the owner")
+    document = make_document(f"{WORD}.pdf", uploaded_by=owner)
+    DocumentUse.objects.create(document=document, workflow_name=OURS)
+    runs = {status: _run(status, owner, document) for status in Status.values}
+    child = make_run(parent=runs[Status.WAITING], workflow_name=OURS)
+    for run in runs.values():
+        _history(run, owner)
+    asked = _questions(runs, owner)
+    provider, agent = _agents(runs)
+    profile = Profile.objects.create(workflow_name=OURS, name="p", stages={})
+    _tallies()
+    directors = Group.objects.create(name="directors")
+    WorkflowRight.objects.create(workflow_name=DIRECTORS, group=directors)
+    of_directors = make_run(workflow_name=DIRECTORS, status=Status.PENDING)
+    make_decision(of_directors, "decide", "act")
+    view = SavedView.objects.create(
+        owner=owner, name=WORD, query=f"workflow={OURS}&label={WORD}", shared=True
+    )
+    make_worker()
+    Retention.objects.create(workflow_name=OURS, payload_days=36_500)
+    RemovedRun.objects.create(
+        id=new_run_id(),
+        workflow_name=OURS,
+        status=Status.FAILED,
+        created_at=timezone.now(),
+        removed_by_name="the owner",
+    )
+    job = BulkJob.objects.create(
+        deed="label", label=WORD, person=owner, person_name=owner.username, total=1
+    )
+    failed = runs[Status.FAILED]
+    BulkItem.objects.create(
+        job=job, position=1, run_id=failed.pk, workflow_name=OURS, was="failed"
+    )
+    budget, price = Budget.objects.get(), Price.objects.get()
+    return World(
+        runs,
+        child,
+        of_directors,
+        asked,
+        document,
+        profile,
+        agent,
+        provider,
+        budget,
+        price,
+        view,
+        job,
+        owner,
+    )
+
+
+def _run(status: str, owner: User, document: Document) -> Run:
+    values: dict[str, Any] = {
+        "params": {"document": str(document.pk), "word": WORD},
+        "launched_by": owner,
+        "sequence": 2,
+        "cancel_reason": WORD,
+    }
+    if status == Status.FAILED:
+        values["error_message"] = WORD
+    if status == Status.COMPLETED:
+        evidence = {"document": str(document.pk), "pages": [{"page": 1, "text": WORD}]}
+        values["result"] = {"result": {WORD: WORD, "evidence": evidence}, WORD: WORD}
+    return make_run(status=status, workflow_name=OURS, **values)
+
+
+def _history(run: Run, owner: User) -> None:
+    make_attempt(run, outcome=Outcome.FAILED, error_message=WORD, traceback=WORD)
+    make_stage(run, "read_pages", sequence=1)
+    make_stage(run, "weigh", sequence=2, status=StageStatus.FAILED, error_message=WORD)
+    make_decision(
+        run,
+        sequence=1,
+        reason=WORD,
+        values={WORD: WORD},
+        comment=WORD,
+        decided_by=owner,
+    )
+    make_retry(run, sequence=2, error_message=WORD, wait_seconds=100_000)
+    make_line(run, WORD)
+    make_note(run, WORD)
+    make_intervention(run, reason=WORD)
+    RunLabel.objects.create(run=run, name=WORD)
+    for sequence in (0, 1, 2):
+        text = json.dumps({WORD: f"{WORD} {sequence}"})
+        make_checkpoint(
+            run,
+            sequence=sequence,
+            kind=Checkpoint.Kind.FULL,
+            data=text,
+            bytes=len(text),
+            node_name="weigh",
+        )
+
+
+def _questions(runs: dict[str, Run], owner: User) -> Approval:
+    form = {
+        "type": "object",
+        "properties": {"outcome": {"enum": [WORD], "type": "string", "title": WORD}},
+    }
+    words = {"question": WORD, "form": form, "evidence": {WORD: WORD}}
+    make_approval(
+        runs[Status.COMPLETED],
+        status="answered",
+        answered_by=owner,
+        answered_at=timezone.now(),
+        comment=WORD,
+        answer={"outcome": WORD},
+        **words,
+    )
+    return make_approval(runs[Status.WAITING], node_name="ask_reviewer", **words)
+
+
+def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
+    provider = Provider.objects.create(name="p", base_url="http://localhost/v1")
+    spare = Provider.objects.create(name="spare", base_url="http://localhost/v1")
+    agent = Agent.objects.create(name="a", provider=provider, model="m")
+    Price.objects.create(model="m", per_million_in=1, per_million_out=1)
+    run = runs[Status.RUNNING]
+    call = AgentCall.objects.create(
+        run=run,
+        workflow_name=OURS,
+        attempt=1,
+        sequence=2,
+        kind="chat",
+        agent_name="a",
+        provider_name="p",
+        model="m",
+        latency_ms=1,
+        status=CallStatus.values[0],
+    )
+    LiveText.objects.create(
+        id=call.pk, run=run, attempt=1, sequence=2, agent_name="a", text=WORD
+    )
+    budget = Budget.objects.create(name="b", scope=Scope.RUN, tokens=1)
+    BudgetRaise.objects.create(
+        budget=budget,
+        run=run,
+        workflow_name=OURS,
+        by_name="x",
+        day=dt.date(2026, 1, 1),
+    )
+    return spare, agent
+
+
+def _tallies() -> None:
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    RunTally.objects.create(
+        hour=hour, workflow_name=OURS, status=Status.FAILED, count=4711
+    )
+    EdgeTally.objects.create(
+        hour=hour,
+        workflow_name=OURS,
+        from_node="weigh",
+        to_node="publish",
+        edge_index=0,
+        predicate_name="is_confident",
+        taken=4711,
+        rejected=1,
+    )

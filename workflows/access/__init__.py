@@ -1,0 +1,1 @@
+"""Permissions: who may see and do what, by workflow, role and group."""

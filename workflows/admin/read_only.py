@@ -1,0 +1,155 @@
+"""What all our admin pages have in common: they are read, and they stay fast."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from workflows.access import permissions
+from workflows.pages.lists.pagination import WINDOW
+from workflows.pages.lists.run_filters import id_in
+from workflows.registry import registry
+
+if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+    from workflows.models import Run
+
+MOST_COUNTED = 10_000  # rows; a longer list is counted no further
+ROWS = 50  # on one page
+BY_ID = {"=id", "=run__id"}  # searched by a whole id
+NO_ROWS = "Nothing was done: what was chosen is no longer there."
+
+
+class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type checkers only
+    """A paginator that does not count a million rows to show fifty."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of rows, up to a limit."""
+        rows: Any = self.object_list
+        return len(rows.order_by().values("pk")[:MOST_COUNTED])
+
+
+class WorkflowFilter(admin.SimpleListFilter):
+    """By workflow: those that are known here, which no table has to be read for."""
+
+    title = "workflow"
+    parameter_name = "workflow_name"
+
+    def lookups(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        model_admin: Any,  # noqa: ARG002
+    ) -> list[tuple[str, str]]:
+        """Return the names."""
+        return [(one.name, one.name) for one in registry.list()]
+
+    def queryset(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Any],
+    ) -> QuerySet[Any]:
+        """Return the rows of the chosen workflow."""
+        return queryset.filter(workflow_name=self.value()) if self.value() else queryset
+
+
+class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+    """Rows to be read by those who may view them.
+
+    Rows of runs are left out for who may not read the values of their workflow: admin
+    shows rows as they are. The shape of such runs is on their pages.
+    """
+
+    workflow = (
+        ""  # the way to the name of the workflow whose values a row has; "": none
+    )
+
+    list_per_page = ROWS
+    show_facets = admin.ShowFacets.NEVER  # each would count all rows
+    paginator = ShortPaginator
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows that this person may read."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if not self.workflow:
+            return rows
+        return permissions.those_seen(request.user, rows, self.workflow, read=True)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that match: a whole id by its index, else among the newest."""
+        field = next((f for f in self.search_fields if f in BY_ID), "")
+        if field and (found := id_in(search_term.strip())):
+            return queryset.filter(**{field.lstrip("="): found}), False
+        if search_term:
+            keys = queryset.order_by("-pk").values_list("pk", flat=True)
+            if edge := list(keys[WINDOW : WINDOW + 1]):
+                queryset = queryset.filter(pk__gt=edge[0])
+                told = f"Only the newest {WINDOW:,} rows were looked through."
+                self.message_user(request, told, messages.INFO)
+        return super().get_search_results(request, queryset, search_term)
+
+    def has_view_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        """Tell whether this person may look: auditors may, at whatever is added later."""
+        may = super().has_view_permission(request, obj)
+        return may or permissions.may_audit(request.user)
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
+        """Refuse: rows come from what people and workers do."""
+        return False
+
+    def has_change_permission(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Model | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Refuse: history is not edited."""
+        return False
+
+    def has_delete_permission(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Model | None = None,  # noqa: ARG002
+    ) -> bool:
+        """Refuse: runs are deleted on their page, with a reason."""
+        return False
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *where: Any, **more: Any
+    ) -> HttpResponse | None:
+        """Do what was chosen; ids that are none are nobody's."""
+        try:
+            return super().response_action(request, queryset, *where, **more)
+        except (ValidationError, ValueError, OverflowError):
+            self.message_user(request, NO_ROWS, messages.WARNING)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+def run_link(run: Run | None) -> SafeString | str:
+    """Return a link to the page of a run."""
+    if run is None:
+        return "—"
+    return format_html(
+        '<a href="{}">{}</a>', reverse("run", args=[run.pk]), run.short_id
+    )
+
+
+def as_json(value: object) -> SafeString:
+    """Return a JSON value, indented."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    return format_html("<pre>{}</pre>", text)

@@ -1,0 +1,1 @@
+"""Language models: providers, calls, profiles, budgets and usage."""

@@ -1,0 +1,148 @@
+"""Agents as rows, as what can be asked; and a call as a row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cryptography.fernet import InvalidToken
+from django.utils import timezone
+
+from workflows.agents.upstream import Service
+from workflows.agents.upstream.clients import Endpoint
+from workflows.infra.text import clean
+from workflows.models import Agent, AgentCall, Capability, Price, Provider
+from workflows.runtime.errors import NotFound, Unavailable, Unsupported
+from workflows.runtime.null_agents import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from workflows.agents.provider import Call
+
+MILLION = Decimal(1_000_000)
+
+
+def find_service(name: str) -> Service:
+    """Return how an agent is asked, the default one for "".
+
+    Raises NotFound, and Unavailable where nothing is set up or it is switched off.
+    """
+    import_module("openai")  # here, on a thread, and not where the loop would wait
+    return service_of(find_agent(name))
+
+
+def find_agent(name: str) -> Agent:
+    """Return an agent that may be asked, the default one for ""."""
+    rows = Agent.objects.select_related("provider")
+    agent = rows.filter(name=name).first() if name else default_agent()
+    if agent is None:
+        known = list(rows.values_list("name", flat=True))
+        if not known:
+            refuse(name or "default")
+        raise NotFound(_nobody(name, known))
+    if not agent.is_enabled:
+        raise Unavailable(f"The agent “{agent.name}” is switched off.")
+    if not agent.provider.is_enabled:
+        raise Unavailable(
+            f"The agent “{agent.name}” cannot be asked: its provider"
+            f" “{agent.provider.name}” is switched off."
+        )
+    return agent
+
+
+def must_be_able(agent: str, abilities: Collection[str], needed: str) -> None:
+    """Raise Unsupported for an agent that is not set up for what it is asked."""
+    if needed not in abilities:
+        raise Unsupported(
+            f"The agent “{agent}” is not set up for this:"
+            f" {Capability(needed).label.lower()}. Tick it on the agent's page if its"
+            " model can, or choose another agent."
+        )
+
+
+def default_agent() -> Agent | None:
+    """Return the agent that is asked where none is named: the marked or only one."""
+    rows = Agent.objects.select_related("provider").order_by("-is_default", "name")
+    first = list(rows[:2])
+    if first and (first[0].is_default or len(first) == 1):
+        return first[0]
+    return None
+
+
+def _nobody(name: str, known: Sequence[str]) -> str:
+    there_is = f"There is {', '.join(known)}."
+    if name:
+        return f"There is no agent “{name}”. {there_is}"
+    return (
+        f"No agent was chosen, and none is marked as the default. {there_is} Choose one,"
+        " or mark the default on the Agents page."
+    )
+
+
+def endpoint_of(provider: Provider) -> Endpoint:
+    """Return where a provider listens."""
+    return Endpoint(
+        kind=provider.kind,
+        base_url=provider.base_url,
+        api_version=provider.api_version,
+        timeout_seconds=provider.timeout_seconds,
+    )
+
+
+def service_of(agent: Agent) -> Service:
+    """Return how an agent is asked. Raises Unavailable: its key cannot be read."""
+    provider = agent.provider
+    try:
+        key = provider.open_key()
+    except InvalidToken:
+        raise Unavailable(
+            f"The key of the provider “{provider.name}” was stored under another"
+            " SECRET_KEY and cannot be read: enter it again."
+        ) from None
+    return Service(
+        agent=agent.name,
+        provider=provider.name,
+        model=agent.model,
+        endpoint=endpoint_of(provider),
+        key=key,
+        tries=provider.tries,
+        system_prompt=agent.system_prompt,
+        options=agent.options,
+        capabilities=frozenset(agent.capabilities),
+        price=Price.objects.filter(model=agent.model).first(),
+    )
+
+
+def row_of(call: Call) -> AgentCall:
+    """Return a call as a row, not yet stored; the run is for the caller to name."""
+    spent, error = call.spent, call.error
+    lasted = dt.timedelta(milliseconds=spent.milliseconds)
+    return AgentCall(
+        sequence=call.context.sequence if call.context else 0,
+        item=getattr(call.context, "item", None),
+        kind=call.kind,
+        agent_name=call.service.agent,
+        provider_name=call.service.provider,
+        model=call.service.model,
+        tokens_in=spent.tokens_in,
+        tokens_out=spent.tokens_out,
+        is_estimated=spent.is_estimated,
+        cost=cost_of(call.service.price, spent.tokens_in, spent.tokens_out),
+        latency_ms=spent.milliseconds,
+        tries=max(spent.tries, 1),
+        status=call.status,
+        error_code=error.code if error else "",
+        error_message=clean(str(error)) if error else "",
+        created_at=timezone.now() - lasted,
+    )
+
+
+def cost_of(price: Price | None, tokens_in: int, tokens_out: int) -> Decimal | None:
+    """Return what so many tokens cost, None where the model has no price."""
+    if price is None:
+        return None
+    cost = tokens_in * price.per_million_in + tokens_out * price.per_million_out
+    return Decimal(cost) / MILLION

@@ -1,0 +1,171 @@
+"""What is said to a model, as OpenAI's language has it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflows.agents.upstream.schemas import must_be_schema, must_fit
+from workflows.runtime.errors import BadAnswer, Invalid
+from workflows.runtime.records import Message, Prompt, Tool, ToolCall
+
+Said = dict[str, Any]
+
+# First bytes of the kinds of images that models take
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+# What a call is made of; as options they would change what was asked
+RESERVED = frozenset({"model", "messages", "stream", "tools", "input"})
+
+
+def conversation(prompt: Prompt, system: str) -> list[Said]:
+    """Return the messages; the agent's own system prompt begins one that has none.
+
+    Raises Invalid for an empty prompt.
+    """
+    turns = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+    if not any(turn.content.strip() or turn.tool_calls for turn in turns):
+        raise Invalid("The prompt is empty: there is nothing to ask.")
+    if system and not any(turn.role == "system" for turn in turns):
+        turns.insert(0, Message("system", system))
+    return [_turn(turn) for turn in turns]
+
+
+def _turn(message: Message) -> Said:
+    said: Said = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        said["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": json.dumps(dict(call.arguments)),
+                },
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        said["tool_call_id"] = message.tool_call_id
+    return said
+
+
+def with_images(
+    messages: list[Said], images: Sequence[bytes | str], agent: str
+) -> list[Said]:
+    """Return the messages with the images in the last one of the user.
+
+    Raises Invalid: there is no image, or one that is none.
+    """
+    if not images:
+        raise Invalid(f"The agent “{agent}” was asked about images, but given none.")
+    parts = [
+        {"type": "image_url", "image_url": {"url": _data_uri(image, number)}}
+        for number, image in enumerate(images, 1)
+    ]
+    last = max(
+        (at for at, said in enumerate(messages) if said["role"] == "user"), default=None
+    )
+    if last is None:
+        raise Invalid("Images belong to a message of the user, and there is none.")
+    text = {"type": "text", "text": messages[last]["content"]}
+    seen = {**messages[last], "content": [text, *parts]}
+    return [*messages[:last], seen, *messages[last + 1 :]]
+
+
+def _data_uri(image: bytes | str, number: int) -> str:
+    if isinstance(image, str):
+        if not image.startswith("data:image/") or "," not in image:
+            raise Invalid(
+                f"Image {number} is no data URI of an image: give its bytes, or a text"
+                " that begins with “data:image/”."
+            )
+        return image
+    kind = _kind_of(image)
+    if not kind:
+        raise Invalid(
+            f"Image {number} is not a PNG, JPEG, GIF or WebP, which models can look at."
+        )
+    return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def _kind_of(image: bytes) -> str:
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    for signature, kind in SIGNATURES.items():
+        if image.startswith(signature):
+            return kind
+    return ""
+
+
+def functions(tools: Sequence[Tool]) -> list[Said]:
+    """Return tools as function schemas. Raises Invalid without any, or for one of none."""
+    if not tools:
+        raise Invalid("No tool was given to choose from.")
+    for tool in tools:
+        must_be_schema(tool)
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": dict(tool.parameters),
+            },
+        }
+        for tool in tools
+    ]
+
+
+def tool_calls(message: Any, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
+    """Return the functions a message asks for, with arguments that fit their schema.
+
+    Raises BadAnswer for what is no such call.
+    """
+    known = {tool.name: tool for tool in tools}
+    return tuple(_tool_call(call, known) for call in message.tool_calls or ())
+
+
+def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
+    function = getattr(call, "function", None)
+    name = getattr(function, "name", None) or ""
+    if name not in known:
+        raise BadAnswer(f"The model asked for the function “{name}”, which is none.")
+    text = getattr(function, "arguments", None) or "{}"
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadAnswer(
+            f"The model asked for “{name}” with arguments that are no object: {text[:200]}"
+        )
+    must_fit(known[name], arguments)
+    return ToolCall(str(call.id or ""), name, arguments)
+
+
+def body_of(*options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, later ones laid over earlier ones. Raises Invalid."""
+    body = {name: value for given in options for name, value in given.items()}
+    if wrong := sorted(RESERVED & body.keys()):
+        raise Invalid(
+            f"“{wrong[0]}” is no option: it is what the call itself is made of."
+        )
+    return body
+
+
+def length_of(messages: Sequence[Said]) -> int:
+    """Return how many characters of text were said."""
+    return sum(
+        len(part.get("text", "")) if isinstance(part, Mapping) else len(str(part))
+        for said in messages
+        for part in (
+            said["content"] if isinstance(said["content"], list) else [said["content"]]
+        )
+    )

@@ -1,0 +1,243 @@
+"""One agent at its provider: a chat, a stream, a list of vectors, each with its retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workflows.agents.upstream.clients import Endpoint
+from workflows.agents.upstream.messages import Said, length_of
+from workflows.runtime.errors import BadAnswer, ProviderError
+
+if TYPE_CHECKING:
+    from workflows.agents.upstream.clients import Clients
+    from workflows.agents.upstream.spent import Spent
+
+Result = TypeVar("Result")
+
+FIRST_WAIT_SECONDS = 0.5  # doubled with each try, up to the longest
+LONGEST_WAIT_SECONDS = 20.0
+JITTER_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A model, where it is served, and what identifies us there."""
+
+    agent: str
+    provider: str
+    model: str
+    endpoint: Endpoint
+    key: str = field(repr=False, default="")
+    other_keys: tuple[str, ...] = field(repr=False, default=())  # never to be told
+    tries: int = 4
+    system_prompt: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset({"chat"})
+    price: Any = None  # of its model, if it has one
+
+    def with_key(self, key: str) -> Service:
+        """Return it with another key; with none, as it is."""
+        if not key:
+            return self
+        return replace(self, key=key, other_keys=(*self.other_keys, self.key))
+
+    # -- requests ---------------------------------------------------------------------
+
+    async def chat(
+        self,
+        clients: Clients,
+        messages: Sequence[Said],
+        body: Mapping[str, Any],
+        spent: Spent,
+    ) -> Any:
+        """Return the message of the answer. Raises ProviderError."""
+
+        async def ask() -> Any:
+            async with asyncio.timeout(self.endpoint.timeout_seconds):
+                return await clients.get(self.endpoint).chat.completions.create(
+                    model=self.model,
+                    messages=_plain(messages),
+                    extra_headers=self.endpoint.headers(self.key),
+                    extra_body=dict(body),
+                )
+
+        completion = await self._tried(ask, spent)
+        message = self._message_of(completion)
+        answered = len(message.content or "")
+        spent.count(
+            getattr(completion, "usage", None),
+            asked=length_of(messages),
+            answered=answered,
+        )
+        return message
+
+    async def stream(
+        self,
+        clients: Clients,
+        messages: Sequence[Said],
+        body: Mapping[str, Any],
+        spent: Spent,
+    ) -> AsyncGenerator[str, None]:
+        """Yield the answer as it arrives; only what has not begun is tried again.
+
+        The connection is closed when the reader stops, for whatever reason.
+        Raises ProviderError.
+        """
+        asked, answered, usage = length_of(messages), 0, None
+        opened = await self._tried(lambda: self._opened(clients, messages, body), spent)
+        spent.count(None, asked=asked, answered=0)
+        async with aclosing(_chunks(*opened)) as chunks:
+            try:
+                async for chunk in chunks:
+                    usage = getattr(chunk, "usage", None) or usage
+                    text = _piece(chunk)
+                    answered += len(text)
+                    spent.count(usage, asked=asked, answered=answered)
+                    if text:
+                        yield text
+            except _failures() as error:
+                raise self._in_our_words(error, spent) from None  # it may echo the key
+
+    async def _opened(
+        self, clients: Clients, messages: Sequence[Said], body: Mapping[str, Any]
+    ) -> tuple[Any, Any]:
+        """Return the stream and its first chunk: from there on there is no second try."""
+        stream = await clients.get(self.endpoint).chat.completions.create(
+            model=self.model,
+            messages=_plain(messages),
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_headers=self.endpoint.headers(self.key),
+            extra_body=dict(body),
+        )
+        try:
+            first = await anext(aiter(stream), None)
+        except BaseException:
+            await stream.close()
+            raise
+        if first is None:
+            await stream.close()
+            raise BadAnswer(f"“{self.provider}” answered with nothing at all.")
+        return stream, first
+
+    async def embed(
+        self,
+        clients: Clients,
+        texts: Sequence[str],
+        body: Mapping[str, Any],
+        spent: Spent,
+    ) -> tuple[tuple[float, ...], ...]:
+        """Return one vector for each text. Raises ProviderError."""
+
+        async def ask() -> Any:
+            async with asyncio.timeout(self.endpoint.timeout_seconds):
+                return await clients.get(self.endpoint).embeddings.create(
+                    model=self.model,
+                    input=list(texts),
+                    encoding_format="float",
+                    extra_headers=self.endpoint.headers(self.key),
+                    extra_body=dict(body),
+                )
+
+        answer = await self._tried(ask, spent)
+        rows = getattr(answer, "data", None) or []
+        spent.count(
+            getattr(answer, "usage", None), asked=sum(map(len, texts)), answered=0
+        )
+        try:
+            order = sorted(rows, key=lambda row: row.index)
+            vectors = tuple(tuple(map(float, row.embedding)) for row in order)
+        except (AttributeError, TypeError, ValueError):
+            vectors = ()
+        if len(vectors) != len(texts):
+            raise BadAnswer(
+                f"“{self.provider}” gave {len(vectors)} vectors for {len(texts)} texts."
+            )
+        return vectors
+
+    # -- inside -----------------------------------------------------------------------
+
+    async def _tried(
+        self, ask: Callable[[], Awaitable[Result]], spent: Spent
+    ) -> Result:
+        """Return what a request gives, at the latest after its last try.
+
+        Raises ProviderError in words that hold no key.
+        """
+        import stamina  # noqa: PLC0415 - see `_failures`
+
+        attempts = stamina.retry_context(
+            on=_wait_after,
+            attempts=self.tries,
+            timeout=None,
+            wait_initial=FIRST_WAIT_SECONDS,
+            wait_max=LONGEST_WAIT_SECONDS,
+            wait_jitter=JITTER_SECONDS,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    spent.tries = attempt.num
+                    return await ask()
+        except _failures() as error:
+            raise self._in_our_words(error, spent) from None  # it may echo the key
+        raise AssertionError("stamina tries at least once")
+
+    def _message_of(self, completion: Any) -> Any:
+        choices = getattr(completion, "choices", None) or []
+        message = getattr(choices[0], "message", None) if choices else None
+        if message is None:
+            raise BadAnswer(
+                f"“{self.provider}”, asked for the agent “{self.agent}”, answered"
+                " without a message: is its address that of an OpenAI-style service?"
+            )
+        return message
+
+    def _in_our_words(self, error: Exception, spent: Spent) -> ProviderError:
+        from workflows.agents.upstream import failures  # noqa: PLC0415
+
+        return failures.in_our_words(
+            error,
+            agent=self.agent,
+            provider=self.provider,
+            tries=spent.tries,
+            secrets=(self.key, *self.other_keys),
+        )
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a request may raise: looked up late, for it takes a second to import."""
+    from workflows.agents.upstream import failures  # noqa: PLC0415
+
+    return failures.FAILURES
+
+
+def _wait_after(error: Exception) -> float | bool:
+    from workflows.agents.upstream import failures  # noqa: PLC0415
+
+    return failures.wait_after(error)
+
+
+def _plain(messages: Sequence[Said]) -> Any:
+    """Return the messages as they are: the package has a type for each of their kinds."""
+    return list(messages)
+
+
+async def _chunks(stream: Any, first: Any) -> AsyncGenerator[Any, None]:
+    """Yield the first chunk and the others; close the connection at the end."""
+    try:
+        yield first
+        async for chunk in stream:
+            yield chunk
+    finally:
+        await stream.close()
+
+
+def _piece(chunk: Any) -> str:
+    choices = getattr(chunk, "choices", None) or []
+    delta = getattr(choices[0], "delta", None) if choices else None
+    return getattr(delta, "content", None) or ""

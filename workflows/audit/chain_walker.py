@@ -1,0 +1,170 @@
+"""One chain, walked from its start to its head: what does not fit on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+from workflows.audit import seals
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the history that is not as it was recorded."""
+
+    run_id: UUID | None
+    kind: str  # stage, decision, intervention; run; history
+    what: str  # changed, missing, added, …: a sentence
+    id: int | None = None  # of the row, if it is there
+    sequence: int | None = None  # of its step
+
+    def __str__(self) -> str:
+        """Return where it is and what."""
+        run = f"run {self.run_id}: " if self.run_id else ""
+        row = f" {self.id}" if self.id is not None else ""
+        step = f" of step {self.sequence}" if self.sequence is not None else ""
+        return f"{run}{self.kind}{row}{step}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A row as a link of a chain."""
+
+    kind: str
+    id: int
+    sequence: int | None
+    seal: bytes | None
+    created_at: dt.datetime
+    facts: Sequence[Any]
+    others: Callable[[], Iterator[Sequence[Any]]] | None = (
+        None  # what it may say instead
+    )
+    note: str = ""  # what is wrong with it beside its seal
+    is_open: bool = False  # under way: sealed when it ends
+    is_pruned: bool = False  # its values were let go; their digest stands for them
+    action: str = ""  # of an intervention
+
+    @property
+    def name(self) -> str:
+        """Return what to call it in a sentence."""
+        step = f" of step {self.sequence}" if self.sequence is not None else ""
+        return f"{self.kind} {self.id}{step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Which rows a chain holds."""
+
+    start: bytes  # its head without any
+    one: str  # what one of its rows is called
+    all: str
+
+
+def steps_of(run_id: UUID) -> Chain:
+    """Return the chain of a run's stages and decisions."""
+    start = seals.start(seals.steps_of(run_id))
+    return Chain(start, "stage or decision", "stages and decisions")
+
+
+def deeds_of(run_id: UUID | None) -> Chain:
+    """Return the chain of what people did to a run, or to none."""
+    start = seals.start(seals.deeds_of(run_id))
+    return Chain(start, "intervention", "interventions")
+
+
+class Walk:
+    """Takes the sealed rows of one chain in order; says what does not fit."""
+
+    def __init__(
+        self, run_id: UUID | None, chain: Chain, keys: Sequence[bytes]
+    ) -> None:
+        """Take whose chain it is, and the keys that may have sealed it."""
+        self._run_id = run_id
+        self._chain = chain
+        self._keys = list(keys)
+        self._head = chain.start
+        self._last = ""  # the row before
+        self._is_sound = True  # nothing was found that the head cannot agree with
+        self.length = 0
+
+    def step(self, link: Link) -> Iterator[Finding]:
+        """Take the next row, in the order of seals."""
+        sealed = link.seal or b""
+        place = seals.place_of(sealed)
+        is_good = len(sealed) == seals.SEAL_BYTES and self._fits(link)
+        self._is_sound &= is_good
+        if not is_good:
+            yield _about(
+                self._run_id, link, "it, or its place, is not what was recorded"
+            )
+            if place != self.length + 1:
+                return  # the place is not to be believed either
+        elif link.note:
+            yield _about(self._run_id, link, link.note)
+        if place <= self.length:
+            self._is_sound = False
+            yield _about(self._run_id, link, f"added: place {place} is another row's")
+            return
+        yield from self._missing(place)
+        self.length, self._last = place, link.name
+        self._head = seals.follow(self._keys[0], self._head, sealed)
+
+    def end(self, stored: bytes | None, *, is_needed: bool) -> Iterator[Finding]:
+        """Compare with the head that is stored, if one is there or has to be."""
+        if stored is None:
+            if self.length or is_needed:
+                yield self._about_head("is missing")
+            return
+        count = seals.place_of(stored)
+        if len(stored) != seals.SEAL_BYTES:
+            yield self._about_head("was changed")
+        elif count > self.length:
+            yield from self._missing(count + 1)
+        elif count < self.length:
+            told = f"knows {count} rows and {self.length} are there"
+            yield self._about_head(f"{told}: it was put back, or rows were added")
+        elif self._is_sound and not compare_digest(stored, self._head):
+            yield self._about_head("was changed")
+
+    def _missing(self, place: int) -> Iterator[Finding]:
+        """Say which places before this one are empty."""
+        first, number = self.length + 1, place - 1 - self.length
+        if number < 1:
+            return
+        self._is_sound = False
+        where = f"after {self._last}" if self._last else "at the beginning"
+        what = f"missing: the row at place {first}, {where}"
+        if number > 1:
+            what = f"missing: {number} rows, places {first} to {place - 1}, {where}"
+        yield Finding(self._run_id, self._chain.one, what)
+
+    def _about_head(self, what: str) -> Finding:
+        kind = "run" if self._run_id else "history"
+        text = f"the head of the chain of its {self._chain.all} {what}"
+        return Finding(self._run_id, kind, text)
+
+    def _fits(self, link: Link) -> bool:
+        """Tell whether a seal is good; the key that made it is tried first from now on."""
+        for facts in _versions(link):
+            for key in self._keys:
+                if seals.fits(key, link.seal or b"", facts):
+                    self._keys.remove(key)
+                    self._keys.insert(0, key)
+                    return True
+        return False
+
+
+def _versions(link: Link) -> Iterator[Sequence[Any]]:
+    yield link.facts
+    if link.others is not None:
+        yield from link.others()
+
+
+def _about(run_id: UUID | None, link: Link, what: str) -> Finding:
+    return Finding(run_id, link.kind, what, link.id, link.sequence)

@@ -1,0 +1,49 @@
+"""Rows of the database by the names that a step record has for their columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.audit.records import DecisionRow, StageRow
+
+if TYPE_CHECKING:
+    from workflows.models import Decision, Stage
+
+
+def as_bytes(value: bytes | memoryview | None) -> bytes | None:
+    """Return what a column of bytes holds, whatever the driver gives it as."""
+    return None if value is None else bytes(value)
+
+
+def stage_row(stage: Stage) -> StageRow:
+    """Return a stage as its recorder had it."""
+    return StageRow(
+        sequence=stage.sequence,
+        node=stage.node_name,
+        iteration=stage.iteration,
+        status=stage.status,
+        created_at=stage.created_at,
+        tries=stage.tries,
+        duration_ms=stage.duration_ms,
+        items_done=stage.items_done,
+        items_total=stage.items_total,
+        error=stage.error_message,
+    )
+
+
+def decision_row(decision: Decision) -> DecisionRow:
+    """Return a decision as its recorder had it, without the values that it read."""
+    return DecisionRow(
+        sequence=decision.sequence,
+        edge_index=decision.edge_index,
+        from_node=decision.from_node,
+        to_node=decision.to_node,
+        predicate=decision.predicate_name,
+        result=decision.predicate_result,
+        reason=decision.reason,
+        values="",
+        created_at=decision.created_at,
+        taken=decision.taken,
+        decided_by_id=decision.decided_by_id,
+        comment=decision.comment,
+    )

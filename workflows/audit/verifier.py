@@ -1,0 +1,252 @@
+"""Is the history what was recorded? Every chain is walked; what does not fit is named.
+
+Rows are read as they come, by ranges of runs: memory does not grow with the history. A
+run that is under way may change between two reads, so whatever seems not to fit is looked
+at again while the run's row is locked, and only then reported.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from workflows.audit import chain_walker, keys, sealed_since, seals
+from workflows.audit.chain_walker import Finding, Link, Walk
+from workflows.audit.links import IN_ORDER, OfRun, deed_link, links
+from workflows.audit.row_adapters import as_bytes
+from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+RUNS_AT_ONCE: Final = 200
+CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
+EARLIEST: Final = sealed_since.UPGRADE + CLOCKS_DIFFER  # a seal before it is due
+# deeds after which a run is gone: with its history, or without
+REMOVED_WITHOUT: Final = frozenset({"delete", "remove history"})
+REMOVED_WITH: Final = frozenset({"remove run"})
+FIRST: Final = UUID(int=0)
+LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
+UNSEALED: Final = "it has no seal: it was added, or its seal was taken away"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much was looked at."""
+
+    runs: int = 0
+    rows: int = 0
+    unsealed: int = 0  # rows from before the history was sealed
+    since: dt.datetime | None = None
+    oldest: dt.datetime | None = None  # of the sealed rows
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a run's own row, or what is left of it, says about its history."""
+
+    id: UUID
+    chain: bytes | None = None
+    deeds: bytes | None = None
+    sequence: int = 0
+    status: str = ""
+    is_there: bool = False
+    is_removed: bool = False
+    keeps_history: bool = False
+
+    @property
+    def has_history(self) -> bool:
+        """Tell whether there are stages and decisions of it."""
+        return self.is_there or self.keeps_history
+
+
+@dataclass(slots=True)
+class Checker:
+    """Looks through the history; `tally` says afterwards how much of it there was."""
+
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        """Learn since when the history is sealed."""
+        self.tally.since = sealed_since.known()
+
+    def everything(self) -> Iterator[Finding]:
+        """Yield what does not fit, of all runs and of deeds that no run is about."""
+        after: UUID | None = FIRST
+        while after is not None:
+            after, among, subjects = _range(after)
+            for run_id, found in self._runs(among, subjects):
+                if found:
+                    yield from self.run(run_id)
+        yield from self._deeds_of_no_run()
+        yield from self._beginning()
+
+    def run(self, run_id: UUID) -> list[Finding]:
+        """Return what does not fit of one run, which cannot change meanwhile."""
+        with transaction.atomic():
+            Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
+            subjects = _subjects(Q(pk=run_id))
+            among = Q(run_id=run_id)
+            return [one for _, found in self._runs(among, subjects) for one in found]
+
+    def _runs(
+        self, among: Q, subjects: dict[UUID, Subject]
+    ) -> Iterator[tuple[UUID, list[Finding]]]:
+        """Yield each run that has a row or a history, with what does not fit."""
+        unseen = set(subjects)
+        for run_id, rows in groupby(links(among), key=lambda row: row.run_id):
+            unseen.discard(run_id)
+            subject = subjects.get(run_id, Subject(run_id))
+            yield run_id, list(self._history(subject, rows))
+        for run_id in sorted(unseen):
+            yield run_id, list(self._history(subjects[run_id], ()))
+
+    def _history(self, subject: Subject, rows: Iterable[OfRun]) -> Iterator[Finding]:
+        """Walk both chains of a run; its steps come before its deeds."""
+        self.tally.runs += 1
+        steps = Walk(subject.id, chain_walker.steps_of(subject.id), keys.verifying())
+        deeds = Walk(subject.id, chain_walker.deeds_of(subject.id), keys.verifying())
+        opened, pruned, is_known = 0, False, False
+        did: set[str] = set()
+        for row in rows:
+            link = row.link
+            self.tally.rows += 1
+            is_known = is_known or link.seal is not None or not self._is_old(link)
+            did.add(link.action)
+            pruned = pruned or link.is_pruned
+            if not row.is_deed and not subject.has_history:
+                yield _about(subject, link, "added: there is no such run")
+            elif link.seal is not None:
+                yield from (deeds if row.is_deed else steps).step(link)
+                self._remember(link)
+            elif self._is_old(link):
+                self.tally.unsealed += 1
+            elif link.is_open:
+                opened += 1
+                yield from _open(subject, link, opened)
+            else:
+                yield _about(subject, link, UNSEALED)
+        yield from self._ends(subject, steps, deeds)
+        yield from _removal(subject, did, is_known)
+        if pruned and "remove payload" not in did:
+            what = "values of its decisions are gone, and no intervention says why"
+            yield Finding(subject.id, "run", what)
+
+    def _ends(self, subject: Subject, steps: Walk, deeds: Walk) -> Iterator[Finding]:
+        """Compare both chains with their heads."""
+        is_new = self._is_new(subject.id)
+        if subject.has_history:
+            yield from steps.end(subject.chain, is_needed=is_new)
+        if subject.is_there or subject.is_removed:
+            yield from deeds.end(subject.deeds, is_needed=is_new)
+
+    def _deeds_of_no_run(self) -> Iterator[Finding]:
+        with transaction.atomic():
+            heads = HistoryHead.objects.select_for_update().filter(name="deeds")
+            head = heads.values_list("head", flat=True).first()
+            walk = Walk(None, chain_walker.deeds_of(None), keys.verifying())
+            rows = Intervention.objects.filter(run=None).order_by(*IN_ORDER)
+            for link in map(deed_link, rows.iterator(chunk_size=2_000)):
+                self.tally.rows += 1
+                if link.seal is not None:
+                    yield from walk.step(link)
+                    self._remember(link)
+                elif self._is_old(link):
+                    self.tally.unsealed += 1
+                else:
+                    yield _about(Subject(FIRST), link, UNSEALED)
+            yield from walk.end(as_bytes(head), is_needed=False)
+
+    def _beginning(self) -> Iterator[Finding]:
+        """Say so if the moment since which everything is sealed cannot be believed."""
+        since, oldest = self.tally.since, self.tally.oldest
+        if since is None:
+            yield Finding(
+                None,
+                "history",
+                "the row that says since when it is sealed is missing, was changed, or"
+                " its key is not among HISTORY_KEYS, SECRET_KEY and its fallbacks",
+            )
+        elif oldest is not None and oldest < since - EARLIEST:
+            what = f"it is said to be sealed since {since}, and was so on {oldest}"
+            yield Finding(None, "history", f"{what}: the row that says so was changed")
+
+    def _is_old(self, link: Link) -> bool:
+        """Tell whether a row may be without a seal: it is from before there were any."""
+        since = self.tally.since
+        return since is None or link.created_at < since
+
+    def _is_new(self, run_id: UUID) -> bool:
+        """Tell whether a run was launched when all was sealed: its id tells the time."""
+        since = self.tally.since
+        return since is not None and _made_at(run_id) >= since
+
+    def _remember(self, link: Link) -> None:
+        if self.tally.oldest is None or link.created_at < self.tally.oldest:
+            self.tally.oldest = link.created_at
+
+
+def _range(after: UUID) -> tuple[UUID | None, Q, dict[UUID, Subject]]:
+    """Return where the next range of runs ends, a condition on it, and its runs."""
+    ends = []
+    for model in (Run, RemovedRun):
+        later = model.objects.filter(pk__gt=after).order_by("pk")
+        ids = list(later.values_list("pk", flat=True)[:RUNS_AT_ONCE])
+        if len(ids) == RUNS_AT_ONCE:
+            ends.append(ids[-1])
+    if not ends:  # the last range reaches to the end
+        return None, Q(run_id__gt=after), _subjects(Q(pk__gt=after))
+    until = min(ends)
+    among = Q(run_id__gt=after, run_id__lte=until)
+    return until, among, _subjects(Q(pk__gt=after, pk__lte=until))
+
+
+def _subjects(condition: Q) -> dict[UUID, Subject]:
+    """Return the runs that are there and those that were removed, by id."""
+    found = {}
+    removed = RemovedRun.objects.filter(condition)
+    left = ("pk", "chain", "deeds", "keeps_history")
+    for pk, chain, deeds, keeps in removed.values_list(*left):
+        heads = as_bytes(chain), as_bytes(deeds)
+        found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
+    there = Run.objects.filter(condition)
+    columns = ("pk", "chain", "deeds", "sequence", "status")
+    for pk, chain, deeds, sequence, status in there.values_list(*columns):
+        heads = as_bytes(chain), as_bytes(deeds)
+        found[pk] = Subject(pk, *heads, sequence, status, is_there=True)
+    return found
+
+
+def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
+    """Say so if a stage cannot be under way."""
+    is_next = link.sequence == subject.sequence + 1
+    if opened > 1 or not is_next or subject.status == Status.COMPLETED:
+        yield _about(subject, link, "added or changed: this step cannot be under way")
+
+
+def _removal(subject: Subject, did: set[str], is_known: bool) -> Iterator[Finding]:
+    """Say so if a run is gone and no deed tells who removed it."""
+    with_history = subject.is_removed and subject.keeps_history
+    if subject.is_there or did & (REMOVED_WITH if with_history else REMOVED_WITHOUT):
+        return
+    if subject.is_removed or is_known:
+        yield Finding(subject.id, "run", "it is gone, and no intervention says by whom")
+
+
+def _about(subject: Subject, link: Link, what: str) -> Finding:
+    run_id = None if subject.id == FIRST else subject.id
+    return Finding(run_id, link.kind, what, link.id, link.sequence)
+
+
+def _made_at(run_id: UUID) -> dt.datetime:
+    """Return the moment that a UUIDv7 begins with."""
+    milliseconds = min(
+        run_id.int >> 80, LAST_MILLISECOND
+    )  # of ids that are none of ours
+    return seals.EPOCH + dt.timedelta(milliseconds=milliseconds)

@@ -1,0 +1,286 @@
+"""Markings that speak for the whole page: banners, stamps, and what only looks so."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from workflows.definitions.markings import grammar
+from workflows.definitions.markings.finding import LONGEST, Finding, Kind
+from workflows.definitions.markings.grammar import Marking
+from workflows.definitions.markings.levels import ORDINARY_WORDS, Level
+from workflows.definitions.markings.segments import Segment, stacks
+from workflows.runtime.records import Box
+
+HEAD, FOOT = 0.12, 0.88  # a banner's middle lies above or below
+_DEEPER = 0.13  # how much further in it may lie when nothing stands beyond it
+_CENTRED = 0.06  # how far from the middle of the page a stamp may be
+_TALL = 1.3  # times the usual height of a line
+_MOST_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+
+How = Literal["announced", "alone", "piece", "among"]
+Wording = Literal["capitals", "title", "small"]
+
+_AT_THE_EDGE: dict[tuple[How, Wording], float] = {  # how sure a banner is, 0..1
+    ("announced", "capitals"): 0.9,
+    ("announced", "title"): 0.85,
+    ("announced", "small"): 0.8,
+    ("alone", "capitals"): 0.9,
+    ("alone", "title"): 0.8,
+    ("alone", "small"): 0.5,
+    ("piece", "capitals"): 0.8,
+    ("piece", "title"): 0.65,
+    ("piece", "small"): 0.3,
+    ("among", "capitals"): 0.6,
+    ("among", "title"): 0.5,
+}
+_ORDINARY = 0.75  # times that for "Public" or "Internal", unless in capitals
+_ANNOUNCED = 0.85  # "Classification: SECRET", wherever it stands
+_PROMINENT, _PLAIN = 0.7, 0.4  # a stamp that catches the eye, and one that does not
+_RELEASE = 0.8
+_SAID_LOUD, _SAID = 0.15, 0.05  # in running text, in capitals or not
+
+_CONDITION = re.compile(
+    r"\b(?:when|upon|after|once|if)\b[^.]{0,40}"
+    r"\b(?:separated|removed|removal|detached|detachment|enclosures?|attachments?)\b",
+    re.IGNORECASE,
+)
+_RELEASED_LOUD = re.compile(r"\bDE-?CLASSIFIED\b(?!\s+(?:AND|OR)\b)")
+_RELEASED = re.compile(
+    r"^\W*(?:de-?classified\s+(?:by|on|per|under|in\s+(?:full|part))\b"
+    r"|approved\s+for\s+release\s*:?\s*\d|(?:re|down)-?graded\s+to\b"
+    r"|classification\s+(?:cancell?ed|removed)\b)",
+    re.IGNORECASE,
+)
+_LOUD = re.compile(
+    r"(?<![\w-])(TOP SECRET|STRICTLY CONFIDENTIAL|SECRET|CONFIDENTIAL|UNCLASSIFIED)"
+    r"(?![\w-])"
+)
+_QUIET = re.compile(r"(?<![\w-])(top secret|unclassified)(?![\w-])", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s+-+\s+|\s*[|•·]\s*")
+_NAME_AND_MARKING = 2  # words: "ACME INTERNAL", but not "ANY NOTARY PUBLIC"
+_NOT = {"NOT", "NON", "NON-", "NO"}
+_BROKEN = re.compile(r"(?<=[A-Za-z])- (?=[A-Za-z])")  # CONFI- DENTIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A marking within a segment: alone, one of its pieces, or among other words."""
+
+    marking: Marking
+    how: How
+    wording: Wording
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where on a page its text begins and ends, and how tall it usually is."""
+
+    top: float
+    bottom: float
+    height: float
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment]) -> Layout | None:
+        """Return the layout of a page; None when it has no segment."""
+        if not segments:
+            return None
+        boxes = [segment.box for segment in segments]
+        return cls(
+            min(box.middle for box in boxes),
+            max(box.middle for box in boxes),
+            statistics.median(box.height for box in boxes),
+        )
+
+    def place(self, box: Box) -> Kind:
+        """Return whether it stands at the head, at the foot or between."""
+        head = min(HEAD + _DEEPER, max(HEAD, self.top + box.height))
+        foot = max(FOOT - _DEEPER, min(FOOT, self.bottom - box.height))
+        if box.middle <= head:
+            return "header"
+        return "footer" if box.middle >= foot else "stamp"
+
+    def is_prominent(self, box: Box) -> bool:
+        """Tell whether it catches the eye: taller than the rest, or in the middle."""
+        is_centred = abs((box.left + box.right) / 2 - 0.5) <= _CENTRED
+        return is_centred or box.height > _TALL * self.height
+
+
+Judged = tuple[Kind, Marking, float]  # the last: the weight
+
+
+def banners(
+    page: int, segments: Sequence[Segment], layout: Layout | None = None
+) -> Iterator[Finding]:
+    """Yield the markings of the page as a whole, and levels its text mentions."""
+    layout = layout or Layout.of(segments)
+    at = 0
+    while layout is not None and at < len(segments):
+        joined = stacks(segments, at)
+        at += 1
+        if not grammar.may_speak_of_markings(joined[-1].text):
+            continue
+        for more, stack in reversed(list(enumerate(joined))):
+            judged = _together(stack, layout) if more else _judged(stack, layout)
+            if judged is not None:
+                yield _finding(page, stack, judged)
+                at += more
+                break
+
+
+def _finding(page: int, segment: Segment, judged: Judged) -> Finding:
+    kind, marking, weight = judged
+    return Finding(
+        page=page,
+        kind=kind,
+        text=segment.text[:LONGEST],
+        level=marking.level,
+        caveats=marking.caveats,
+        weight=round(weight, 2),
+        box=segment.box,
+    )
+
+
+def _together(stack: Segment, layout: Layout) -> Judged | None:
+    """Return what lines below each other say when they are one marking."""
+    text = stack.text
+    level = _LOUD.match(text.upper())
+    if level is not None and _CONDITION.match(text, level.end() + 1):
+        return _condition(level)
+    return _banner(stack, layout)
+
+
+def _judged(segment: Segment, layout: Layout) -> Judged | None:
+    """Return what a line alone says of its page, or mentions."""
+    text = segment.text
+    return _aside(text) or _banner(segment, layout) or _mention(text)
+
+
+def _aside(text: str) -> Judged | None:
+    """Return a marking that is not true of the page, or no longer."""
+    level = _LOUD.search(text.upper())
+    if level is not None and _CONDITION.search(text, level.end()):
+        return _condition(level)
+    if _RELEASED_LOUD.search(text) or _RELEASED.match(text):
+        new = Level(level[1]) if level is not None else Level.UNCLASSIFIED
+        return "release", Marking(new), _RELEASE
+    return None
+
+
+def _condition(level: re.Match[str]) -> Judged:
+    return "condition", Marking(Level(level[1])), 0.0
+
+
+def _banner(segment: Segment, layout: Layout) -> Judged | None:
+    """Return the banner or stamp that a segment is or holds."""
+    text = segment.text
+    reading = read_marking(text) if len(text) <= LONGEST else None
+    if reading is None:
+        return None
+    kind = layout.place(segment.box)
+    weight = _at_the_edge(reading)
+    if kind == "stamp":
+        weight = _as_stamp(reading, prominent=layout.is_prominent(segment.box))
+    return (kind, reading.marking, weight) if weight else None
+
+
+def weight_at(kind: Kind) -> float:
+    """Return what a marking in capitals that stands alone weighs at its place."""
+    return _PROMINENT if kind == "stamp" else _AT_THE_EDGE["alone", "capitals"]
+
+
+def announced_weight(kind: Kind, text: str) -> float:
+    """Return what a marking after a label weighs at its place, written as in `text`."""
+    return _ANNOUNCED if kind == "stamp" else _AT_THE_EDGE["announced", _wording(text)]
+
+
+def _at_the_edge(reading: Reading) -> float:
+    """Return the weight of a marking at the head or foot; 0: it is none."""
+    is_loud = reading.wording == "capitals"
+    if reading.marking.level is None and not (is_loud and reading.how == "alone"):
+        return 0.0
+    weight = _AT_THE_EDGE.get((reading.how, reading.wording), 0.0)
+    is_ordinary = reading.marking.level in ORDINARY_WORDS and not is_loud
+    return weight * (_ORDINARY if is_ordinary else 1)
+
+
+def _as_stamp(reading: Reading, *, prominent: bool) -> float:
+    """Return the weight of a marking in the middle of the page; 0: it is none."""
+    is_stamp = reading.how == "alone" and reading.wording == "capitals"
+    if reading.marking.level is None or not (is_stamp or reading.how == "announced"):
+        return 0.0
+    if reading.how == "announced":
+        return _ANNOUNCED
+    weight = _PROMINENT if prominent else _PLAIN
+    return weight - (_PLAIN if reading.marking.level in ORDINARY_WORDS else 0)
+
+
+def read_marking(text: str) -> Reading | None:
+    """Return the marking that a line is, or that stands in it apart from the rest."""
+    core = grammar.without_furniture(text)
+    marking = grammar.banner(core) or grammar.banner(_BROKEN.sub("", core))
+    if marking is not None:
+        how: How = "announced" if grammar.is_announced(text) else "alone"
+        return Reading(marking, how, _wording(core))
+    return _piece(text) or _among(text)
+
+
+def _piece(text: str) -> Reading | None:
+    """Return the highest marking that signs part from the rest of the line."""
+    readings = []
+    for piece in _BETWEEN.split(text):
+        core = grammar.without_furniture(piece)
+        marking = grammar.banner(core)
+        if marking is not None and marking.level is not None:
+            readings.append(
+                (marking.level.rank, Reading(marking, "piece", _wording(core)))
+            )
+    return max(readings, key=lambda reading: reading[0])[1] if readings else None
+
+
+def _among(text: str) -> Reading | None:
+    """Return the marking in capitals that a short line of names begins or ends with."""
+    words = grammar.without_furniture(text).split()
+    if not 1 < len(words) <= _MOST_WORDS or any(word[0].islower() for word in words):
+        return None
+    wording: Wording = "capitals" if text.isupper() else "title"
+    for at in range(1, len(words)):
+        marking = _in_capitals(words[at:], len(words))
+        if marking is not None and words[at - 1].upper() not in _NOT:
+            return Reading(marking, "among", wording)
+    for at in range(len(words) - 1, 0, -1):
+        marking = _in_capitals(words[:at], len(words))
+        if marking is not None and marking.level not in ORDINARY_WORDS:
+            return Reading(marking, "among", wording)
+    return None
+
+
+def _in_capitals(words: list[str], among: int) -> Marking | None:
+    """Return the marking some words are; ordinary ones may stand by one name only."""
+    text = " ".join(words)
+    marking = grammar.banner(text) if text.isupper() else None
+    if marking is None or marking.level is None:
+        return None
+    is_ordinary = marking.level in ORDINARY_WORDS
+    return None if is_ordinary and among != _NAME_AND_MARKING else marking
+
+
+def _wording(text: str) -> Wording:
+    if text.isupper():
+        return "capitals"
+    letters = [word[0] for word in text.split() if word[0].isalpha()]
+    return "title" if letters and letters[0].isupper() else "small"
+
+
+def _mention(text: str) -> Judged | None:
+    """Return a level named in running text: told, but worth little."""
+    loud = _LOUD.search(text)
+    said = loud or _QUIET.search(text)
+    if said is None:
+        return None
+    is_loud = loud is not None and not text.isupper()
+    level = Level(said[1].upper())
+    return "mention", Marking(level), _SAID_LOUD if is_loud else _SAID

@@ -1,0 +1,208 @@
+"""What a line that was read from a picture may have been: letters missing or mistaken.
+
+A worn stamp loses letters, a reader of pictures takes one for another. A line is compared
+with what markings say, letter by letter: a letter that looks like another costs little,
+one that is missing more, one that is quite another most.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from workflows.definitions.markings.grammar import normal
+from workflows.definitions.markings.levels import Level, rank_of
+
+EXACT = 0.97  # from here on every letter is there
+LIKELY = 0.62  # from here on it is taken for what it resembles
+_LEAST_LETTERS = 3  # that stand where they should
+_LONGEST = 48
+
+_LOOK_ALIKE, _MISSING, _OTHER, _MORE, _SPECK = 0.2, 0.75, 1.0, 0.7, 0.1
+_GROUPS = (
+    "O0QDC",
+    "I1L|!TJ",
+    "S5$Z2",
+    "B8R3",
+    "EFCG",
+    "NMHW",
+    "UVY",
+    "PRF",
+    "A4",
+    "G6C",
+)
+_ALIKE = {(a, b) for group in _GROUPS for a in group for b in group}
+_SEPARATORS = set("/\\|I1L!:;.,-")
+_MOST_SEPARATORS = 4
+
+_LEVELS = {
+    "TOPSECRET": Level.TOP_SECRET,
+    "SECRET": Level.SECRET,
+    "STRICTLYCONFIDENTIAL": Level.STRICTLY_CONFIDENTIAL,
+    "CONFIDENTIAL": Level.CONFIDENTIAL,
+    "RESTRICTED": Level.RESTRICTED,
+    "OFFICIAL-SENSITIVE": Level.OFFICIAL_SENSITIVE,
+    "UNCLASSIFIED": Level.UNCLASSIFIED,
+}
+_CAVEATS = {
+    "NOFORN": "NOFORN",
+    "ORCON": "ORCON",
+    "LIMDIS": "LIMDIS",
+    "NODIS": "NODIS",
+    "EXDIS": "EXDIS",
+    "PROPIN": "PROPIN",
+    "WNINTEL": "WNINTEL",
+    "NOCONTRACT": "NOCONTRACT",
+    "IMCON": "IMCON",
+    "RELIDO": "RELIDO",
+    "RELTO": "REL",
+    "CRYPTO": "CRYPTO",
+    "ATOMAL": "ATOMAL",
+    "FOUO": "FOUO",
+    "EYESONLY": "EYES ONLY",
+    "SI": "SI",
+    "TK": "TK",
+    "HCS": "HCS",
+}
+_MOST_CAVEATS = 4
+_BAD = 1 - LIKELY  # the share of letters that may be wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What a line resembles, and how much."""
+
+    level: Level | None
+    caveats: tuple[str, ...]
+    score: float  # 0..1
+    is_clear: bool  # nothing stands beside it that could not be told
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether it may count as read."""
+        return self.score >= EXACT and self.is_clear
+
+
+@functools.lru_cache(maxsize=4096)
+def resembles(text: str) -> tuple[Likeness, ...]:
+    """Return what a line may say: the likeliest for each level, best first."""
+    signs = "".join(normal(text).upper().split())[:_LONGEST]
+    if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", signs):
+        return ()
+    found: list[Likeness] = []
+    for word, level in _LEVELS.items():
+        best = max(_readings(signs, word, level), key=_worth, default=None)
+        if best is not None and best.score >= LIKELY:
+            found.append(best)
+    return tuple(sorted(found, key=_worth, reverse=True))
+
+
+def _worth(likeness: Likeness) -> tuple[float, int]:
+    score = round(likeness.score - 0.04 * (not likeness.is_clear), 3)
+    return score, rank_of(likeness.level)
+
+
+def _readings(signs: str, word: str, level: Level) -> Iterator[Likeness]:
+    for end, cost, right in _beginnings(signs, word):
+        if cost > _BAD * len(word) or right < _LEAST_LETTERS:
+            continue
+        tail = _tail(signs[end:], _MOST_CAVEATS)
+        total = cost + tail.cost
+        score = 1 - total / (len(word) + tail.length)
+        yield Likeness(level, tail.caveats, round(max(score, 0.0), 3), tail.is_clear)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    cost: float
+    length: int  # letters of the caveats
+    caveats: tuple[str, ...]
+    is_clear: bool
+
+
+@functools.lru_cache(maxsize=8192)
+def _tail(signs: str, most: int) -> _Tail:
+    """Return the likeliest caveats that some signs are."""
+    letters = sum(sign.isalnum() for sign in signs)
+    strangers = letters - sum(sign in "I1L" for sign in signs[:_MOST_SEPARATORS])
+    if strangers <= 1 or not most:
+        # one stray letter is dirt; more of them may have been a word
+        return _Tail(0.4 * letters if strangers > 0 else 0.0, 0, (), strangers <= 1)
+    best = _Tail(0.5 * letters, 0, (), False)
+    for skipped in range(_MOST_SEPARATORS + 1):
+        if not set(signs[:skipped]) <= _SEPARATORS:
+            break
+        for step in _caveats_at(signs[skipped:], most):
+            if _price(step) < _price(best):
+                best = step
+    return best
+
+
+def _price(tail: _Tail) -> float:
+    return tail.cost + (0.5 if not tail.is_clear else 0.0) - 0.3 * tail.length
+
+
+def _caveats_at(signs: str, most: int) -> Iterator[_Tail]:
+    for word, name in _CAVEATS.items():
+        for end, cost, right in _beginnings(signs, word):
+            if cost > _BAD * len(word) or right < min(_LEAST_LETTERS, len(word)):
+                continue
+            if name == "REL":  # whom to, no likeness can tell
+                yield _Tail(cost, len(word), (name,), False)
+                continue
+            rest = _tail(signs[end:], most - 1)
+            yield _Tail(
+                cost + rest.cost,
+                len(word) + rest.length,
+                (name, *rest.caveats),
+                rest.is_clear,
+            )
+
+
+def _beginnings(signs: str, word: str) -> Iterator[tuple[int, float, int]]:
+    """Yield how a line may begin with a word: up to where, at what cost, letters right.
+
+    The columns of an edit distance: what stands before the word costs as any other sign
+    too many.
+    """
+    column = [(at * _MISSING, 0) for at in range(len(word) + 1)]
+    yield 0, *column[-1]
+    for end, sign in enumerate(signs, start=1):
+        price = _MORE if sign.isalnum() else _SPECK
+        new = [(column[0][0] + price, 0)]
+        for at, letter in enumerate(word, start=1):
+            same, right = column[at - 1]
+            options = (
+                (same + _difference(sign, letter), right + (sign == letter)),
+                (new[at - 1][0] + _missing(letter), new[at - 1][1]),
+                (column[at][0] + price, column[at][1]),
+            )
+            new.append(min(options, key=lambda option: (option[0], -option[1])))
+        column = new
+        yield end, *column[-1]
+
+
+def distance(signs: str, word: str) -> float:
+    """Return how many letters of a word are wrong in some signs; look-alikes count less."""
+    return list(_beginnings(signs, word))[-1][1]
+
+
+def caveats_like(text: str) -> tuple[str, ...]:
+    """Return the caveats that a text without a level resembles: "N0FORM/ORC0N"."""
+    signs = "".join(normal(text).upper().split())[:_LONGEST]
+    tail = _tail(signs, _MOST_CAVEATS) if signs else None
+    return tail.caveats if tail else ()
+
+
+def _missing(letter: str) -> float:
+    return _MISSING if letter.isalnum() else _SPECK
+
+
+def _difference(sign: str, letter: str) -> float:
+    if sign == letter:
+        return 0.0
+    if (sign, letter) in _ALIKE:
+        return _LOOK_ALIKE
+    return _OTHER if sign.isalnum() else _MISSING

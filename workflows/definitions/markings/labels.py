@@ -1,0 +1,299 @@
+"""The labels that announce a marking: "Classification:", "CAVEATS -", "Handling ....".
+
+A label is found in the signs of a cell without their spaces, so that "C A V E A T S:" and
+"OVERALLCLASSIFICATION:" are labels too. How firmly a label speaks of security decides
+what is made of a value that is not understood: after "Security classification" it is
+asked about, after "Terms" only where other labels of markings are near.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from workflows.definitions.markings.cells import Cell
+from workflows.definitions.markings.fuzzy_match import distance, resembles
+
+Subject = Literal["level", "caveats", "release"]
+Place = Literal["start", "after", "qualified", "inline"]
+
+
+class Firmness(enum.IntEnum):
+    """How surely a label is one of markings and of nothing else."""
+
+    VAGUE = 0  # "Distribution", "Level"
+    LOOSE = 1  # "Handling", "Terms"
+    PLAIN = 2  # "Classification", "Caveats"
+    FIRM = 3  # "Security classification", "Dissemination controls"
+
+
+class Separator(enum.IntEnum):
+    """What stands between a label and its value."""
+
+    NONE = 0
+    WEAK = 1  # a dash, a full stop, a wide gap
+    STRONG = 2  # a colon, an equals sign, dotted leaders, a rule
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label within a cell."""
+
+    name: str  # its capitals without spaces
+    subject: Subject
+    firmness: Firmness
+    place: Place
+    separator: Separator
+    start: int  # its first sign in the cell
+    end: int  # after its last sign
+    value: int  # where its value begins, after the separator
+
+
+_QUALIFIERS = (
+    "(?:OVERALL|SECURITY|DOCUMENT|PAGE|INFORMATION|DATA|HIGHEST|TOTAL|MESSAGE|FILE|"
+    "REPORT|NATIONAL|MAXIMUM|SUBJECT|TITLE)"
+)
+_PATTERNS: tuple[tuple[str, Subject, Firmness], ...] = (
+    (
+        (
+            f"{_QUALIFIERS}+(?:CLASSIFICATION|MARKING|GRADING)S?(?:LEVEL)?"
+            f"|{_QUALIFIERS}*CLASSIFICATION(?:LEVEL|MARKING|GRADE|CATEGORY|STATUS)S?"
+            "|LEVELOFCLASSIFICATION"
+            f"|{_QUALIFIERS}*CLASSIFICATIONOF(?:THIS|THE)?"
+            "(?:DOCUMENT|PAGE|FILE|REPORT|MESSAGE|CONTENTS?|ATTACHMENTS?)"
+            "|PROTECTIVEMARKINGS?|SECURITYLEVEL|SENSITIVITYLEVEL|SECRECY(?:LEVEL)?"
+        ),
+        "level",
+        Firmness.FIRM,
+    ),
+    (
+        (
+            "(?:HANDLING|SECURITY|DISSEMINATION|DISSEM|CONTROL|NATIONAL|SPECIAL)CAVEATS?"
+            "|(?:DISSEMINATION|DISSEM|DISTRIBUTION)"
+            "(?:CONTROL|RESTRICTION|LIMITATION|LIMIT|MARKING|TERM)S?"
+            "|(?:SPECIAL)?HANDLING"
+            "(?:INSTRUCTION|RESTRICTION|CONTROL|MARKING|REQUIREMENT|TERM)S?"
+            "|SPECIALHANDLING|(?:DISSEMINATION)?CONTROLMARKINGS?|(?:SCI)?CONTROLSYSTEMS?"
+            "|COMPARTMENTS?|CODEWORDS?|CAVEATMARKINGS?|EYESONLY"
+            "|WARNING(?:TERM|NOTICE)S?|SPECIALACCESS(?:PROGRAM(?:ME)?S?)?|NEEDTOKNOW"
+        ),
+        "caveats",
+        Firmness.FIRM,
+    ),
+    (
+        (
+            "RELEASABILITY|RELEAS(?:E)?ABLETO|FOREIGN(?:DISCLOSURE|RELEASE)|RELTO"
+            "|RELEASABILITY(?:CAVEAT|MARKING|RESTRICTION|TERM|STATEMENT)S?"
+        ),
+        "release",
+        Firmness.FIRM,
+    ),
+    ("CLASSIFICATIONS?|CLASSIFIED(?:AS)?|CLASSIF|CLASSN", "level", Firmness.PLAIN),
+    ("CAVEATS?|DISSEMINATION|DISSEM", "caveats", Firmness.PLAIN),
+    ("SENSITIVITY|MARKINGS?", "level", Firmness.LOOSE),
+    ("SAP|ACCM|SCI|SAR|DISTRIBUTIONSTATEMENT", "caveats", Firmness.LOOSE),
+    ("HANDLING|TERMS?|RESTRICTIONS?|CONTROLS?", "caveats", Firmness.LOOSE),
+    ("LEVEL|CLASS|GRADING|GRADE", "level", Firmness.VAGUE),
+    ("DISTRIBUTION|RELEASE|ACCESS|SHARING|CIRCULATION", "caveats", Firmness.VAGUE),
+)
+_ONE = [
+    (re.compile(rf"(?:{pattern})(?:\(S\))?"), subject, firmness)
+    for pattern, subject, firmness in _PATTERNS
+]
+_ANY = re.compile("(?=" + "|".join(pattern for pattern, _, _ in _PATTERNS) + ")")
+_JOINT = re.compile(r"(?:AND|[/&,+])(?=[A-Z])")  # "CLASSIFICATION/CAVEATS:"
+_STRONG = re.compile(
+    r"(?:\((?:OVERALL|IFANY|LEVEL|HIGHEST|OPTIONAL|REQUIRED|ASAPPLICABLE|OFTHISDOCUMENT"
+    r"|ANDCAVEATS|CAVEATS)\))?"
+    r"[^A-Z0-9]*?(?:[:=|>\u2192\u2026_]|\.{2,}|-{2,})[:=|>\u2192\u2026_.*-]*"
+)
+_VERB = re.compile(r"IS|ARE")  # "The classification is SECRET"
+_WEAK = re.compile(r"[-.;,~*]+")
+_NUMBERING = re.compile(r"\W*(?:\(?[0-9A-Z]{1,2}[.)])?(?:\([A-Z/-]{1,16}\))?\W*")
+_LONGEST_NUMBERING = 24  # signs before a label: "1. (S//NF)"
+_MOST_QUALIFIERS = 3  # words before a label that may belong to it
+_ROOTS = re.compile(
+    "CLASS|CAVEAT|DISSEM|HANDLING|RELEAS|RELTO|TERM|MARKING|SENSITIV|RESTRICTION|SAP|ACCM|SCI|SAR|EYES|WARNING|NEEDTO"
+    "|CONTROL|COMPARTMENT|CODEWORD|SECRECY|SECURITY|FOREIGN|LEVEL|GRAD|DISTRIBUTION"
+    "|ACCESS|SHARING|CIRCULATION"
+)
+
+
+def may_hold_labels(text: str) -> bool:
+    """Return quickly whether a text may hold a label, rightly spelled, at all."""
+    return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
+
+
+def labels_in(cell: Cell) -> list[Label]:
+    """Return the labels of a cell from the left; none lies within another."""
+    if not _ROOTS.search(cell.signs):
+        return []
+    found: list[Label] = []
+    for match in _ANY.finditer(cell.signs):
+        at, free_from = match.start(), found[-1].end if found else 0
+        if at < free_from or not _begins_word(cell, at):
+            continue
+        label = _label_at(cell, at, found)
+        if label is not None:
+            found.append(label)
+    return found
+
+
+def _begins_word(cell: Cell, at: int) -> bool:
+    """Return whether the letters of a word begin here, also in "**Caveats:**"."""
+    if cell.is_word_start(at) or not cell.signs[at - 1].isalnum():
+        return cell.signs[at].isalnum()
+    before, here = cell.written[at - 1 : at + 1]
+    following = "".join(cell.written[at + 1 : at + 2])
+    if here.isupper():  # "NoneCaveats:", "NONECaveats:"
+        return before.islower() or (before.isupper() and following.islower())
+    return here.islower() and "".join(cell.written[max(at - 2, 0) : at]).isupper()
+
+
+def _label_at(cell: Cell, at: int, found: list[Label]) -> Label | None:
+    named = _named_at(cell.signs, at)
+    if named is None:
+        return None
+    end, subject, firmness = named
+    if cell.signs[end - 1] == "S" and _begins_word(cell, end - 1):
+        end -= 1  # "CLASSIFICATION SECRET" has no plural
+    strong = _STRONG.match(cell.signs, end) or _verb_at(cell, end)
+    weak = _WEAK.match(cell.signs, end)
+    separator = Separator.NONE
+    if strong or weak:
+        separator = Separator.STRONG if strong else Separator.WEAK
+    between = strong or weak
+    place = _place(cell, at, found)
+    least = Separator.STRONG
+    if place == "start":
+        least = Separator.NONE
+    elif found:  # "CLASSIFICATION - SECRET CAVEATS - NOFORN"
+        least = max(found[-1].separator, Separator.WEAK)
+    is_rule = strong is not None and set(strong[0]) <= set("|>_-\u2192\u2026*")
+    if separator < least or (is_rule and place != "start"):
+        return None  # "LIMITED DISTRIBUTION | Date: ..."
+    name, value = cell.signs[at:end], between.end() if between else end
+    if name == "RELTO" and separator < Separator.STRONG:
+        return None  # a caveat by itself
+    return Label(name, subject, firmness, place, separator, at, end, value)
+
+
+def _verb_at(cell: Cell, at: int) -> re.Match[str] | None:
+    """Return the verb that follows a label as a word of its own."""
+    found = _VERB.match(cell.signs, at)
+    if found is None or found.end() == len(cell.signs):
+        return None
+    is_word = cell.is_word_start(at) and cell.is_word_start(found.end())
+    return found if is_word else None
+
+
+def _named_at(signs: str, at: int) -> tuple[int, Subject, Firmness] | None:
+    """Return where the longest label that begins here ends, and what it is about."""
+    best = _longest(signs, at)
+    while best is not None:
+        joint = _JOINT.match(signs, best[0])
+        other = _longest(signs, joint.end()) if joint else None
+        if other is None:
+            return best
+        best = other[0], best[1], max(best[2], other[2])
+    return None
+
+
+def _longest(signs: str, at: int) -> tuple[int, Subject, Firmness] | None:
+    ends = [
+        (match.end(), subject, firmness)
+        for pattern, subject, firmness in _ONE
+        if (match := pattern.match(signs, at))
+    ]
+    return max(ends, key=lambda end: end[0]) if ends else None
+
+
+def _place(cell: Cell, at: int, found: list[Label]) -> Place:
+    """Return how a label stands in its cell."""
+    before = cell.signs[:at]
+    if len(before) <= _LONGEST_NUMBERING and _NUMBERING.fullmatch(before):
+        return "start"
+    if found or before[-1] in ";|,/" or ":" in before:
+        return "after"
+    words = cell.text(0, at).split()
+    is_name = len(words) <= _MOST_QUALIFIERS and words[0][0].isupper()
+    return "qualified" if is_name and before.isalnum() else "inline"
+
+
+# Spelling ----------------------------------------------------------------------------
+
+_SPELLED = (
+    "CLASSIFICATION",
+    "CAVEATS",
+    "CAVEAT",
+    "DISSEMINATION",
+    "HANDLING",
+    "RELEASABILITY",
+    "RELEASABLE",
+    "INSTRUCTIONS",
+    "CONTROLS",
+    "RESTRICTIONS",
+    "MARKING",
+    "MARKINGS",
+    "TERMS",
+    "OVERALL",
+    "SECURITY",
+    "DOCUMENT",
+    "SENSITIVITY",
+    "COMPARTMENTS",
+    "DISTRIBUTION",
+)
+_VALUE = re.compile(r"[:=]|\.{2,}")  # what follows is no label
+_LETTERS = re.compile(r"[A-Z0-9|!$]{4,18}")
+_WRONG = 0.2  # of its letters that may be wrong
+_MOST_WORDS_READ = 4  # of a cell, from its left, that are corrected
+
+
+def corrected(cell: Cell) -> Cell:
+    """Return the cell with words of labels spelled right: "CLASSIF1CATI0N", "CAVEAT5".
+
+    A label that was misread or mistyped must not hide its value. Only the first words of
+    a cell are corrected; the words themselves stay as they are on the page.
+    """
+    signs, written, owners = list(cell.signs), list(cell.written), list(cell.owners)
+    if not cell.signs:
+        return cell
+    first = _VALUE.search(cell.signs)
+    last = cell.owners[first.start() if first else -1] + 1
+    for owner in range(min(_MOST_WORDS_READ, last) - 1, -1, -1):
+        start = cell.owners.index(owner) if owner in cell.owners else -1
+        found = _LETTERS.match(cell.signs, start) if start >= 0 else None
+        if found is None or cell.owners[found.end() - 1] != owner:
+            continue
+        right = _spelled(found[0])
+        if right != found[0]:
+            signs[start : found.end()] = right
+            written[start : found.end()] = right
+            owners[start : found.end()] = [owner] * len(right)
+    if len(signs) == len(cell.signs) and "".join(signs) == cell.signs:
+        return cell
+    return replace(
+        cell, signs="".join(signs), written=tuple(written), owners=tuple(owners)
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _spelled(word: str) -> str:
+    """Return the word of a label that a word is, but for a few letters, or itself."""
+    as_value = max((1 - alike.score for alike in resembles(word)[:1]), default=_WRONG)
+    best, cost = word, min(_WRONG, as_value)  # "UNCLASSIFIED" is a value
+    for known in _near(word):
+        share = distance(word, known) / len(known)
+        if share < cost:
+            best, cost = known, share
+    return best
+
+
+def _near(word: str) -> Iterator[str]:
+    for known in _SPELLED:
+        if abs(len(known) - len(word)) <= 2:  # noqa: PLR2004 - letters lost or added
+            yield known

@@ -1,0 +1,118 @@
+"""One page, read in every way that there is: its text, its picture, an agent's eye."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from workflows.definitions.markings.answers import (
+    Detection,
+    Filters,
+    UnreadableAnswer,
+    parsed,
+)
+from workflows.definitions.markings.reading import (
+    PageReading,
+    both,
+    read,
+    together,
+    unreadable,
+)
+from workflows.definitions.markings.scanned import read_scan
+from workflows.definitions.markings.vision import read_detection
+from workflows.runtime import (
+    SCREEN,
+    Invalid,
+    ProviderError,
+    Runtime,
+    StageProfile,
+    Unavailable,
+)
+
+VISION_DPI = 150
+ENHANCED = Filters(brightness=110, contrast=60, saturation=0)
+QUESTION = """\
+You see one page of a document. Find its security markings: classification banners and
+stamps (such as TOP SECRET, SECRET, CONFIDENTIAL, UNCLASSIFIED) with their caveats (such
+as NOFORN, ORCON, REL TO USA, GBR), typed, stamped or handwritten, also faded, slanted or
+partly missing ones. Report a marking that follows a label with its label, as in
+"CAVEATS: NOFORN" or "TERMS: NONE". Do not report words of the running text.
+
+Answer with JSON only:
+{"clarity_score": 0..1, how well the page can be read,
+ "markings_found": [{"text": as it stands there, completed only where you are sure,
+                     "location": "header" or "footer" or "body",
+                     "legibility": 0..1, "faded": true or false}],
+ "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
+                                "saturation": 0..200} if that would help you}
+"""
+STAGES = {"read_page": StageProfile(prompt=QUESTION, needs="vision", is_optional=True)}
+
+
+class PageToRead(BaseModel):
+    """One page, to be read on its own."""
+
+    document: UUID
+    page: int  # from 1
+    agent: str = ""  # that looks at it as well
+    filters: Filters = Filters()  # with which it is drawn for the agent
+
+
+async def reading_of(item: PageToRead, runtime: Runtime, *, again: bool) -> PageReading:
+    """Return what the text of a page, its picture and an agent say together."""
+    try:
+        page = await runtime.documents.page(item.document, item.page)
+        reading = await asyncio.to_thread(read, page)
+        if page.is_picture or not (page.lines or page.is_blank):
+            reading = await with_picture(item, reading, runtime, again=again)
+        return await with_agent(item, reading, runtime, again=again)
+    except Invalid as damaged:
+        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
+        return unreadable(item.page, str(damaged))
+
+
+async def with_picture(
+    item: PageToRead, text: PageReading, runtime: Runtime, *, again: bool
+) -> PageReading:
+    """Return what the text of a page and its picture say.
+
+    Where scans cannot be read it is the text alone, with that reason.
+    """
+    try:
+        looks = await runtime.documents.scan(item.document, item.page, again=again)
+    except Unavailable as unable:
+        runtime.logger.warning("Page %d: %s", item.page, unable)
+        return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
+    scan = await asyncio.to_thread(read_scan, looks)
+    return together(text, scan) if text.legibility else scan
+
+
+async def with_agent(
+    item: PageToRead, reading: PageReading, runtime: Runtime, *, again: bool
+) -> PageReading:
+    """Return what a page says, and what an agent sees on it, if one was chosen.
+
+    An agent that fails to answer leaves a doubt: somebody wanted it to look.
+    """
+    asked = runtime.profiles.stage("read_page", STAGES["read_page"])
+    agent = asked.agent or item.agent
+    if not agent:
+        return reading
+    look = replace(
+        SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
+    )
+    (image,) = await runtime.images.render(item.document, look)
+    try:
+        reply = await runtime.agents.vision(
+            agent, asked.prompt, [image.data], **asked.options
+        )
+        detection = parsed(reply.text, Detection)
+    except (ProviderError, UnreadableAnswer) as failed:
+        runtime.logger.warning("Page %d: %s", item.page, failed)
+        doubt = f"The agent “{agent}” could not be asked: {failed}"
+        return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
+    seen = read_detection(item.page, detection, again=again)
+    return both(reading, seen)

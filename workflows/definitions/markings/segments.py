@@ -1,0 +1,116 @@
+"""Pieces of a page's lines that belong together, with their places.
+
+A line of text at the head of a page may hold three things: a marking, a title, a page
+number, with wide gaps between them. A marking may also be spread over two or three
+lines. Segments part the former and join the latter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workflows.definitions.markings.grammar import (
+    banner,
+    may_speak_of_markings,
+    normal,
+    without_furniture,
+)
+from workflows.runtime.records import Box, Page, Word
+
+_WIDE = 2.5  # a gap this many times as wide as the letters are high parts two segments
+_NEAR = 1.6  # lines closer than this many line heights may be one marking
+MAX_STACK = 3  # lines
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words side by side that belong together; or several such, one below the other."""
+
+    words: tuple[Word, ...]  # their text in plain signs
+
+    @property
+    def text(self) -> str:
+        """Return the words with one space between them."""
+        return _text(self.words)
+
+    @property
+    def box(self) -> Box:
+        """Return the smallest box that holds all words."""
+        return Box.around([word.box for word in self.words])
+
+    def box_of(self, start: int, end: int) -> Box:
+        """Return the box of the words that a stretch of `text` touches."""
+        touched, at = [], 0
+        for word in self.words:
+            if at < end and at + len(word.text) > start:
+                touched.append(word.box)
+            at += len(word.text) + 1
+        return Box.around(touched) if touched else self.box
+
+
+def segments_of(page: Page) -> list[Segment]:
+    """Return the page's lines, parted at wide gaps, in reading order."""
+    aspect = page.width / page.height if page.height else 1.0
+    return [
+        Segment(tuple(words))
+        for line in page.lines
+        for words in _pieces([_plain(word) for word in line.words], aspect)
+    ]
+
+
+def stacks(segments: Sequence[Segment], start: int) -> list[Segment]:
+    """Return what begins with a segment: it alone, with the next, with the next two.
+
+    Only segments that stand close below each other are joined; longest last.
+    """
+    found = [segments[start]]
+    following = segments[start + 1 : start + MAX_STACK]
+    for above, below in itertools.pairwise([segments[start], *following]):
+        if not _is_below(above.box, below.box):
+            break
+        found.append(Segment((*found[-1].words, *below.words)))
+    return found
+
+
+def _text(words: Sequence[Word]) -> str:
+    return " ".join(word.text for word in words)
+
+
+def _plain(word: Word) -> Word:
+    return Word(normal(word.text), word.box)
+
+
+def _pieces(words: list[Word], aspect: float) -> list[list[Word]]:
+    """Return a line's words parted at wide gaps, unless one marking spans a gap."""
+    parts = _parted(words, aspect)
+    if len(parts) == 1 or not may_speak_of_markings(_text(words)):
+        return parts
+    if banner(without_furniture(_text(words))):
+        return [words]
+    joined = parts[:1]
+    for part in parts[1:]:
+        if banner(_text([*joined[-1], *part])):
+            joined[-1] = [*joined[-1], *part]
+        else:
+            joined.append(part)
+    return joined
+
+
+def _parted(words: list[Word], aspect: float) -> list[list[Word]]:
+    parts = [words[:1]]
+    for left, right in itertools.pairwise(words):
+        gap = (right.box.left - left.box.right) * aspect
+        height = max(left.box.height, right.box.height)
+        is_spread = len(left.text) == 1 and len(right.text) == 1
+        if gap > _WIDE * height * (2 if is_spread else 1):
+            parts.append([])
+        parts[-1].append(right)
+    return [part for part in parts if part]
+
+
+def _is_below(above: Box, below: Box) -> bool:
+    height = max(above.height, below.height)
+    overlaps = above.left < below.right and below.left < above.right
+    return overlaps and 0 <= below.middle - above.middle <= (1 + _NEAR) * height

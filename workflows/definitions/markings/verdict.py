@@ -1,0 +1,373 @@
+"""From what the pages say of themselves to one classification of the document.
+
+1. The level is the highest that any banner or trusted portion mark gives: a document is
+   never labelled lower than one of its pages.
+2. The confidence is how surely that level stands where it was found, lowered by each
+   consideration that speaks against it: pages that cannot be read, or disagree, or
+   carry no banner, portion marks above the banners, a stamp that declassifies.
+3. What contradicts the label, rather than merely weakening it, is told apart: it is for
+   a person to resolve, however high the confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workflows.definitions.markings.answers import Factor
+from workflows.definitions.markings.finding import (
+    SURE,
+    UNMARKED,
+    Finding,
+    highest,
+    label_of,
+)
+from workflows.definitions.markings.levels import UNCLASSIFIED_ONLY, Level, in_order
+from workflows.definitions.markings.reading import PageReading
+from workflows.definitions.markings.text import listed, pages_in_words
+
+_NOTHING_FOUND = 0.5  # how sure we are that there is no marking when we found none
+_FAINT = 0.8  # the legibility below which a page weakens the verdict
+_SUREST = 0.99
+_MOST_ALTERNATIVES = 3
+
+
+class Alternative(BaseModel):
+    """Another classification that something speaks for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class Verdict(BaseModel):
+    """The classification of a document, and all that speaks for and against it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: Level | None = None  # None: no marking was found
+    caveats: tuple[str, ...] = ()
+    confidence: float = Field(0.0, ge=0, le=1)
+    alternatives: tuple[Alternative, ...] = ()  # likeliest first
+    why: tuple[str, ...] = ()  # sentences: what it rests on, then what weakens it
+    factors: tuple[Factor, ...] = ()  # what the confidence is the product of
+    contradictions: tuple[str, ...] = ()  # sentences; for a person to resolve
+    unread: tuple[int, ...] = ()  # pages of which no text could be read
+
+    @property
+    def label(self) -> str:
+        """Return the level with its caveats, as in SECRET//NOFORN."""
+        return label_of(self.level, self.caveats)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing that weakens a verdict."""
+
+    sentence: str
+    factor: float  # what it leaves of the confidence, 0..1
+    contradicts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the pages say, and the level and caveats that follow from it."""
+
+    readings: Sequence[PageReading]
+    level: Level | None
+    caveats: tuple[str, ...]
+
+    @property
+    def readable(self) -> list[PageReading]:
+        """Return the pages of which some text could be read, and the blank ones."""
+        return [reading for reading in self.readings if reading.legibility > 0]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return all that was found, page by page."""
+        return [finding for reading in self.readings for finding in reading.findings]
+
+
+def weigh(readings: Sequence[PageReading]) -> Verdict:
+    """Return the one classification that all pages together give."""
+    evidence = _evidence(readings)
+    considered = {name: list(ask(evidence)) for name, ask in CONSIDERED.items()}
+    remarks = [remark for found in considered.values() for remark in found]
+    start = _strength(evidence) if evidence.readable else 0.0
+    factors = (
+        Factor(name="strength", score=start, description=_ground(evidence)),
+        *(_factor(name, found) for name, found in considered.items()),
+    )
+    confidence = round(math.prod(f.score**f.weight for f in factors), 2)
+    return Verdict(
+        level=evidence.level,
+        caveats=evidence.caveats,
+        confidence=confidence,
+        alternatives=_alternatives(evidence, confidence),
+        why=(_ground(evidence), *(remark.sentence for remark in remarks)),
+        factors=factors,
+        contradictions=tuple(r.sentence for r in remarks if r.contradicts),
+        unread=tuple(r.page for r in readings if r.legibility == 0),
+    )
+
+
+def _factor(name: str, remarks: Sequence[Remark]) -> Factor:
+    """Return what one consideration leaves of the confidence: 1 when it found nothing."""
+    return Factor(
+        name=name,
+        score=math.prod(remark.factor for remark in remarks),
+        description=" ".join(remark.sentence for remark in remarks),
+    )
+
+
+def _evidence(readings: Sequence[PageReading]) -> Evidence:
+    findings = [finding for reading in readings for finding in reading.findings]
+    trusted = [f for f in findings if _is_trusted(f)]
+    level = highest(f.level for f in trusted)
+    if level is None:
+        level = highest(f.level for f in findings if f.kind in ("stamp", "portion"))
+    return Evidence(readings, level, _carried(level, trusted) if level else ())
+
+
+def _carried(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return the caveats that the whole document inherits from its parts."""
+    if level.rank < Level.RESTRICTED.rank:
+        return in_order(c for finding in findings for c in finding.caveats)
+    return in_order(
+        caveat
+        for finding in findings
+        for caveat in finding.caveats
+        if caveat not in UNCLASSIFIED_ONLY or not _is_unclassified(finding)
+    )
+
+
+def _is_unclassified(finding: Finding) -> bool:
+    """Return whether a part is unclassified, as (U//FOUO) is; SECRET//FOUO is not."""
+    return finding.level is not None and finding.level.rank < Level.RESTRICTED.rank
+
+
+def _is_trusted(finding: Finding) -> bool:
+    """Tell whether a finding alone may set the level: a banner or a sure mark."""
+    return finding.is_banner or (finding.kind == "portion" and finding.weight >= SURE)
+
+
+def _supporting(evidence: Evidence) -> list[Finding]:
+    """Return the findings that give the label's level, the weak ones too."""
+    kinds = ("header", "footer", "stamp", "portion")
+    return [
+        finding
+        for finding in evidence.findings
+        if finding.level is evidence.level and finding.kind in kinds
+    ]
+
+
+def _strength(evidence: Evidence) -> float:
+    """Return how surely the level stands on the page that shows it best, 0..1."""
+    if evidence.level is None:
+        return _NOTHING_FOUND
+    doubt: dict[int, float] = {}
+    for finding in _supporting(evidence):
+        doubt[finding.page] = doubt.get(finding.page, 1.0) * (1 - finding.weight)
+    return min(_SUREST, 1 - min(doubt.values()))
+
+
+def _ground(evidence: Evidence) -> str:
+    """Return what the verdict rests on."""
+    if evidence.level is None:
+        return "No marking was found on any page that could be read."
+    pages: dict[str, set[int]] = {}
+    for finding in _supporting(evidence):
+        pages.setdefault(_PLACES[finding.kind], set()).add(finding.page)
+    places: dict[str, list[str]] = {}
+    for place, found in pages.items():
+        places.setdefault(pages_in_words(sorted(found)), []).append(place)
+    told = [f"{listed(where)} of {words}" for words, where in places.items()]
+    return f"{evidence.level} stands {'; '.join(told)}."
+
+
+_PLACES = {
+    "header": "at the head",
+    "footer": "at the foot",
+    "stamp": "by itself",
+    "portion": "in portion marks",
+}
+
+
+def unread_pages(evidence: Evidence) -> Iterator[Remark]:
+    """Pages of which nothing could be read may say anything."""
+    unread = [reading.page for reading in evidence.readings if reading.legibility == 0]
+    if unread:
+        share = len(evidence.readable) / len(evidence.readings)
+        yield Remark(f"Nothing could be read on {pages_in_words(unread)}.", share)
+
+
+def faint_pages(evidence: Evidence) -> Iterator[Remark]:
+    """A text layer of noise, or of hardly a word, may hide a marking."""
+    faint = [r for r in evidence.readable if r.legibility < _FAINT and not r.banner]
+    if faint:
+        share = 1 - len(faint) / len(evidence.readings)
+        pages = pages_in_words([reading.page for reading in faint])
+        yield Remark(f"Little could be read on {pages}.", 0.7 + 0.3 * share)
+
+
+def other_banners(evidence: Evidence) -> Iterator[Remark]:
+    """Pages whose banners give another level contradict the label."""
+    marked = [reading for reading in evidence.readings if reading.banner]
+    levels: dict[Level, list[int]] = {}
+    for reading in marked:
+        for level in _banner_levels(reading):
+            levels.setdefault(level, []).append(reading.page)
+    if len(levels) > 1:
+        told = [
+            f"{pages_in_words(levels[level])} {_say(levels[level])} {level}"
+            for level in sorted(levels, key=lambda level: levels[level])
+        ]
+        agreeing = len(levels.get(evidence.level, ())) if evidence.level else 0
+        yield Remark(
+            f"The banners disagree: {listed(told)}.",
+            0.5 + 0.3 * agreeing / len(marked),
+            contradicts=True,
+        )
+
+
+def _say(pages: Sequence[int]) -> str:
+    return "says" if len(set(pages)) == 1 else "say"
+
+
+def _banner_levels(reading: PageReading) -> set[Level]:
+    return {f.level for f in reading.findings if f.is_banner and f.level}
+
+
+def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
+    """Readable pages without a banner weaken the label of those that have one."""
+    if not any(reading.banner for reading in evidence.readings):
+        if evidence.level:
+            yield Remark("No page carries a banner.", 0.6)
+        return
+    full = [reading for reading in evidence.readable if not reading.is_blank]
+    bare = [reading.page for reading in full if not reading.banner]
+    if bare:
+        share = 1 - len(bare) / len(full)
+        yield Remark(f"No banner on {pages_in_words(bare)}.", 0.4 + 0.6 * share)
+
+
+def higher_portions(evidence: Evidence) -> Iterator[Remark]:
+    """A portion mark above every banner contradicts them."""
+    banner = highest(reading.banner for reading in evidence.readings)
+    if banner is None:
+        return
+    higher = [
+        finding
+        for finding in evidence.findings
+        if finding.kind == "portion"
+        and finding.level
+        and finding.level.rank > banner.rank
+    ]
+    if higher:
+        marks = listed(sorted({finding.text for finding in higher}))
+        pages = pages_in_words([finding.page for finding in higher])
+        yield Remark(
+            f"{marks} on {pages} is higher than every banner ({banner}).",
+            0.75,
+            contradicts=True,
+        )
+
+
+def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
+    """Caveats that only some banners name, or only portion marks, need a look."""
+    named = [set(f.caveats) for f in evidence.findings if f.is_banner and f.level]
+    alone = [f.caveats for f in evidence.findings if f.is_banner and not f.level]
+    in_banners = set().union(*named, *alone)
+    portions = [f for f in evidence.findings if f.kind == "portion"]
+    in_portions = {caveat for finding in portions for caveat in finding.caveats}
+    only_there = in_order((in_portions - in_banners) & set(evidence.caveats))
+    if only_there and named:
+        told = listed(only_there)
+        yield Remark(f"{told} stands in portion marks only.", 0.85, contradicts=True)
+    if any(caveats != set().union(*named) for caveats in named):
+        yield Remark("Not every banner names the same caveats.", 0.9)
+    yield from _releases_apart(in_banners)
+
+
+def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
+    """Yield what is wrong with caveats that say to whom a document may be released."""
+    releases = in_order(caveat for caveat in caveats if caveat.startswith("REL"))
+    if "NOFORN" in caveats and releases:
+        yield Remark(
+            "NOFORN and a release to others contradict each other.",
+            0.7,
+            contradicts=True,
+        )
+    lists = [release for release in releases if release.startswith("REL TO ")]
+    if len(lists) > 1:
+        yield Remark(f"{listed(lists)} contradict each other.", 0.7, contradicts=True)
+
+
+def none_stated(evidence: Evidence) -> Iterator[Remark]:
+    """A label that says that there are no caveats contradicts those found elsewhere."""
+    stated = [f for f in evidence.findings if f.says_none]
+    if stated and evidence.caveats:
+        pages = pages_in_words([finding.page for finding in stated])
+        caveats = listed(evidence.caveats)
+        yield Remark(
+            f"“{stated[0].text}” on {pages} contradicts {caveats}.",
+            0.7,
+            contradicts=True,
+        )
+
+
+def releases(evidence: Evidence) -> Iterator[Remark]:
+    """A stamp that lowers or lifts the classification contradicts its banners."""
+    stamps = [f for f in evidence.findings if f.kind == "release"]
+    if stamps:
+        pages = pages_in_words([finding.page for finding in stamps])
+        yield Remark(
+            f"“{stamps[0].text}” on {pages} says that it is no longer so.",
+            0.5,
+            contradicts=True,
+        )
+
+
+def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
+    """What could not be made out on a scan may be anything."""
+    for reading in evidence.readings:
+        for doubt in reading.doubts:
+            yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
+
+
+CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
+    "pages read": unread_pages,
+    "legibility": faint_pages,
+    "banners agree": other_banners,
+    "every page marked": unmarked_pages,
+    "portions within banners": higher_portions,
+    "caveats agree": caveats_apart,
+    "no caveats where none are stated": none_stated,
+    "still in force": releases,
+    "nothing in doubt": doubtful_pages,
+}
+"""Everything that is held against a label, each a factor of the confidence."""
+
+
+def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, ...]:
+    """Return what else something speaks for; they share what confidence is left."""
+    masses: dict[str, float] = {}
+    for finding in evidence.findings:
+        if finding.level is not evidence.level and finding.level is not None:
+            label = finding.level.value
+            masses[label] = max(masses.get(label, 0.0), finding.weight)
+    if evidence.level is not None and confidence < _SUREST:
+        masses.setdefault(UNMARKED, 0.1)
+    total = max(1.0, sum(masses.values()))
+    likeliest = sorted(masses, key=lambda label: -masses[label])[:_MOST_ALTERNATIVES]
+    found = [
+        Alternative(
+            label=label, confidence=round((1 - confidence) * masses[label] / total, 2)
+        )
+        for label in likeliest
+    ]
+    return tuple(alternative for alternative in found if alternative.confidence > 0)

@@ -1,0 +1,1 @@
+"""Uploaded documents: storage, text, page images and their readers."""

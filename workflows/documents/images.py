@@ -1,0 +1,188 @@
+"""Pictures of pages, made real: each rendering is made once, kept, and found again.
+
+The key of a picture is its document, its page and every option that makes a difference
+to it; the database holds it unique. Whoever asks for one that is being drawn just now, in
+this process, waits for it instead of drawing it as well; two processes that draw the same
+one keep the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from django.core.files.base import ContentFile
+from django.db import IntegrityError, transaction
+
+from workflows.documents import readers
+from workflows.documents.local_files import at_hand, soon_at_hand
+from workflows.documents.provider import find_document, page_count_of
+from workflows.documents.storage import let_go, storage_asked
+from workflows.infra.database_threads import when_there
+from workflows.models import PageImage
+from workflows.runtime.errors import NotFound
+from workflows.runtime.page_ranges import chosen_pages
+from workflows.runtime.records import ImageInfo
+from workflows.runtime.renderings import RenderOptions
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.db.models.fields.files import FieldFile
+
+    from workflows.documents.pdf import Look, Picture
+    from workflows.models import Document
+
+Key = tuple["UUID", int, str]
+Found = tuple[PageImage, bytes]
+
+_lock = threading.Lock()
+_under_way: dict[Key, Future[None]] = {}
+
+
+class StoredImages:
+    """Pages of stored documents, drawn."""
+
+    async def render(
+        self, document: UUID, options: RenderOptions | None = None
+    ) -> tuple[ImageInfo, ...]:
+        """Return the pages that the options name, as pictures, in page order.
+
+        Raises NotFound, Unsupported, InvalidPageRange, PageOutOfRange, PdfError
+        and StorageFailed.
+        """
+        options = options or RenderOptions()
+        row = await when_there(find_document, document)
+        pages = chosen_pages(options.pages, page_count_of(row))
+        return tuple([await _rendered(row, page, options) for page in pages])
+
+
+async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageInfo:
+    look = options.look
+    found = None if options.force else await _soon_kept(row, page, look)
+    while found is None:
+        with _turn(row, page, look) as other:
+            if other is not None:
+                await asyncio.shield(asyncio.wrap_future(other))
+                found = await _soon_kept(row, page, look)
+                continue
+            async with soon_at_hand(row) as path:
+                picture = await readers.soon_drawn(path, page, look)
+            file = await asyncio.to_thread(_put, row, page, look, picture)
+            image, useless = await when_there(_note, row, page, look, picture, file)
+            await asyncio.to_thread(let_go, useless)
+            found = _known(row, image), picture.data
+    image, data = found
+    return ImageInfo(image.pk, page, image.width, image.height, image.mime, data)
+
+
+def page_image(
+    row: Document, page: int, options: RenderOptions
+) -> tuple[PageImage, bytes]:
+    """Return the kept picture of a page, drawing it if there is none, and its bytes.
+
+    Raises PdfError, NotFound, StorageFailed.
+    """
+    look = options.look
+    found = None if options.force else _kept(row, page, look)
+    while found is None:
+        with _turn(row, page, look) as other:
+            if other is not None:
+                other.result()
+                found = _kept(row, page, look)
+                continue
+            with at_hand(row) as path:
+                picture = readers.drawn(path, page, look)
+            file = _put(row, page, look, picture)
+            image, useless = _note(row, page, look, picture, file)
+            let_go(useless)
+            found = _known(row, image), picture.data
+    return found
+
+
+@contextmanager
+def _turn(row: Document, page: int, look: Look) -> Iterator[Future[None] | None]:
+    """Give None to whoever may draw the picture, to others what ends when it is drawn."""
+    key = (row.pk, page, look.key)
+    with _lock:
+        other = _under_way.get(key)
+        if other is None:
+            mine = _under_way[key] = Future()
+    if other is not None:
+        yield other
+        return
+    try:
+        yield None
+    finally:
+        with _lock:
+            del _under_way[key]
+        mine.set_result(None)  # drawn or not: those who wait look, and may try
+
+
+# Rows are read on threads of the database, files on others: a storage that answers late
+# must not hold up those who need the database.
+
+
+def _kept(row: Document, page: int, look: Look) -> Found | None:
+    image = _row(row, page, look)
+    return _with_content(image) if image else None
+
+
+async def _soon_kept(row: Document, page: int, look: Look) -> Found | None:
+    image = await when_there(_row, row, page, look)
+    return await asyncio.to_thread(_with_content, image) if image else None
+
+
+def _row(row: Document, page: int, look: Look) -> PageImage | None:
+    rows = PageImage.objects.filter(document=row, page=page, options=look.key)
+    return rows.first()
+
+
+def _with_content(image: PageImage) -> Found | None:
+    """Return a picture and its bytes, None if its file is gone."""
+    try:
+        with storage_asked(), image.file.storage.open(str(image.file.name)) as file:
+            return image, file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _put(row: Document, page: int, look: Look, picture: Picture) -> FieldFile:
+    """Store a picture, under a name that no other one ever has."""
+    file: FieldFile = PageImage(document=row).file
+    name = f"{row.pk}/{page}-{look.dpi}-{uuid4().hex}.{look.format}"
+    with storage_asked():
+        file.save(name, ContentFile(picture.data), save=False)
+    return file
+
+
+def _note(
+    row: Document, page: int, look: Look, picture: Picture, file: FieldFile
+) -> tuple[PageImage | None, list[FieldFile]]:
+    """Keep the row of a picture, in place of an older one.
+
+    Returns the row, None where the document is gone, and the files of no use any more.
+    """
+    image = _row(row, page, look)
+    older = [image.file] if image and image.file.name != file.name else []
+    if image is None:
+        image = PageImage(document=row, page=page, options=look.key)
+    image.width, image.height, image.mime = picture.width, picture.height, look.mime
+    image.file = file.name
+    try:
+        with transaction.atomic():
+            image.save()
+    except IntegrityError:  # another process drew it, or the document is gone
+        return _row(row, page, look), [file]
+    return image, older
+
+
+def _known(row: Document, image: PageImage | None) -> PageImage:
+    if image is None:
+        raise NotFound(f"“{row.name}” was deleted meanwhile.")
+    return image

@@ -1,0 +1,155 @@
+"""Documents as files on this machine, wherever their storage keeps them.
+
+Storage with paths is read where it is. Of other storage, such as S3, a copy is made when
+it is first needed and kept while there is room: the content of a document never changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workflows.documents.storage import storage_asked
+from workflows.runtime.errors import NotFound
+
+if TYPE_CHECKING:
+    from workflows.models import Document
+
+KEPT_BYTES = 1_000_000_000  # of copies that nobody reads just now
+
+
+@dataclass(slots=True)
+class _Copy:
+    path: Path
+    size: int = 0  # until it is whole
+    readers: int = 0  # those who wait for it count too
+    whole: Future[None] = field(default_factory=Future)
+
+
+class Copies:
+    """Copies of documents whose storage has no paths, the lately read ones kept."""
+
+    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+        """Begin without a directory: it is made when the first copy is."""
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._copies: dict[str, _Copy] = {}  # by hash, the longest unread first
+        self._place: Path | None = None
+
+    @contextmanager
+    def of(self, row: Document) -> Iterator[str]:
+        """Give the path of a copy, which stays until the end.
+
+        Whoever comes first makes it, others of the same document wait for that one.
+        Raises NotFound, StorageFailed: all of them, and the next one tries again.
+        """
+        copy, is_first = self._one(row.sha256)
+        try:
+            if is_first:
+                self._make(row, copy)
+            copy.whole.result()
+            yield str(copy.path)
+        finally:
+            with self._lock:
+                copy.readers -= 1
+                self._make_room()
+
+    def _one(self, sha256: str) -> tuple[_Copy, bool]:
+        """Return the copy of a content, and whether it is yet to be made."""
+        with self._lock:
+            if self._place is None:
+                self._place = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
+                atexit.register(shutil.rmtree, self._place, ignore_errors=True)
+            known = self._copies.pop(sha256, None)
+            copy = self._copies[sha256] = known or _Copy(self._place / sha256)
+            copy.readers += 1
+        return copy, known is None
+
+    def _make(self, row: Document, copy: _Copy) -> None:
+        try:
+            _fetch(row, copy.path)
+            copy.size = copy.path.stat().st_size
+        except BaseException as error:
+            copy.path.unlink(missing_ok=True)
+            with self._lock:
+                del self._copies[row.sha256]
+            copy.whole.set_exception(error)
+        else:
+            copy.whole.set_result(None)
+
+    def _make_room(self) -> None:
+        taken = sum(copy.size for copy in self._copies.values())
+        for sha256, copy in list(self._copies.items()):
+            if taken <= self._most:
+                return
+            if not copy.readers:
+                copy.path.unlink(missing_ok=True)
+                del self._copies[sha256]
+                taken -= copy.size
+
+
+_copies = Copies()
+
+
+def _fetch(row: Document, path: Path) -> None:
+    """Write the file of a document to a path. Raises NotFound, StorageFailed."""
+    try:
+        with (
+            storage_asked(),
+            row.file.storage.open(str(row.file.name), "rb") as source,
+            path.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+    except FileNotFoundError as error:
+        raise gone(row) from error
+
+
+@contextmanager
+def at_hand(row: Document) -> Iterator[str]:
+    """Give the path of a document's file, or of a copy.
+
+    Raises NotFound: it is gone; StorageFailed.
+    """
+    try:
+        path = row.file.path
+    except NotImplementedError:  # storage without paths
+        with _copies.of(row) as copied:
+            yield copied
+        return
+    if not Path(path).exists():
+        raise gone(row)
+    yield path
+
+
+@asynccontextmanager
+async def soon_at_hand(row: Document) -> AsyncIterator[str]:
+    """Do the same without holding up the event loop meanwhile."""
+    held = at_hand(row)
+    coming = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
+    try:
+        path = await asyncio.shield(coming)
+    except asyncio.CancelledError:  # the thread goes on, and what it holds is let go
+        coming.add_done_callback(
+            lambda come: (
+                come.cancelled() or come.exception() or held.__exit__(None, None, None)
+            )
+        )
+        raise
+    try:
+        yield path
+    finally:
+        held.__exit__(None, None, None)
+
+
+def gone(row: Document) -> NotFound:
+    """Return the error that says that a document's file is not there."""
+    return NotFound(f"The file of “{row.name}” is gone from storage.")

@@ -1,0 +1,59 @@
+"""PDFs people upload, read safely: pages, their text layer, their pictures.
+
+Pure functions over pypdfium2 and Pillow. All are synchronous and may take long, and
+PDFium is native code: servers and workers call them in child processes only, through
+`workflows.documents.reader`. PDFium is not thread-safe, so one lock of the process, in
+`files.py`, is held around every call into it. Whatever is wrong with a file is a
+`PdfError` with a sentence for the person who uploaded it.
+"""
+
+from workflows.documents.pdf.files import MAX_PAGES, Source, count_pages, is_pdf
+from workflows.documents.pdf.rendering import Picture, draw_page, render_page
+from workflows.documents.pdf.text import read_from, read_page, read_pages
+from workflows.runtime.page_style import (
+    MAX_DPI,
+    MIN_DPI,
+    InvalidRenderOption,
+    Look,
+    image_format,
+)
+from workflows.runtime.pdf_errors import (
+    DamagedPage,
+    DamagedPdf,
+    EmptyFile,
+    EncryptedPdf,
+    NoPages,
+    NotAPdf,
+    PageOutOfRange,
+    PageTooComplex,
+    PdfError,
+    TooManyPages,
+)
+
+__all__ = [
+    "MAX_DPI",
+    "MAX_PAGES",
+    "MIN_DPI",
+    "DamagedPage",
+    "DamagedPdf",
+    "EmptyFile",
+    "EncryptedPdf",
+    "InvalidRenderOption",
+    "Look",
+    "NoPages",
+    "NotAPdf",
+    "PageOutOfRange",
+    "PageTooComplex",
+    "PdfError",
+    "Picture",
+    "Source",
+    "TooManyPages",
+    "count_pages",
+    "draw_page",
+    "image_format",
+    "is_pdf",
+    "read_from",
+    "read_page",
+    "read_pages",
+    "render_page",
+]

@@ -1,0 +1,158 @@
+"""Pages of a PDF as pictures, with a bound on how large a picture may get."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from dataclasses import dataclass, field
+
+from PIL import ImageEnhance
+from PIL.Image import Image, Resampling, Transpose
+from pypdfium2 import PdfBitmap, PdfDocument, PdfPage
+from pypdfium2.raw import (
+    FPDF_ANNOT,
+    FPDF_RENDER_TOBECONTINUED,
+    IFSDK_PAUSE,
+    FPDF_FFLDraw,
+    FPDF_RenderPage_Close,
+    FPDF_RenderPageBitmap_Start,
+    FPDFBitmap_BGR,
+)
+
+from workflows.documents.pdf.files import Source, opened, page_of
+from workflows.documents.pdf.limits import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    SECONDS_TO_DRAW,
+    refuse_bombs,
+)
+from workflows.runtime.page_style import Look, colour_of
+from workflows.runtime.pdf_errors import PageTooComplex
+
+_COMPRESSION = 4  # of 9: half the time of the default, a tenth larger
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A rendered page."""
+
+    data: bytes = field(repr=False)  # PNG or JPEG
+    width: int  # pixels
+    height: int
+    dpi: float  # less than was asked for, where the page is too large for it
+
+
+def render_page(
+    source: Source, number: int, *, dpi: int = 150, seconds: float = SECONDS_TO_DRAW
+) -> Picture:
+    """Return one page, counted from 1, as a PNG. Raises as `draw_page` does."""
+    look = Look(dpi=dpi)
+    with opened(source, forms=True) as document:
+        return draw_page(document, number, look, seconds=seconds)
+
+
+def draw_page(
+    document: PdfDocument, number: int, look: Look, *, seconds: float = SECONDS_TO_DRAW
+) -> Picture:
+    """Return one page of an opened document as a picture.
+
+    A very large page is drawn at fewer dots per inch, so that no picture has more than
+    MAX_PIXELS before it is turned; one that takes longer than `seconds` is refused.
+    Raises PdfError.
+    """
+    with page_of(document, number) as page:
+        refuse_bombs(page, number)
+        scale = min(look.dpi / 72, _largest_scale(page))
+        bitmap = _blank(page, scale, look)
+        try:
+            if not _draw(document, page, bitmap, seconds):
+                raise PageTooComplex(
+                    f"Page {number} takes longer than {seconds:g} s to draw."
+                )
+            image = _copy(bitmap)
+        finally:
+            bitmap.close()
+    image = adjusted(image, look)
+    return Picture(
+        _encoded(image, look), image.width, image.height, round(scale * 72, 2)
+    )
+
+
+def _largest_scale(page: PdfPage) -> float:
+    """Return how many pixels a point may have, for the picture to keep its bounds."""
+    width, height = page.get_size()
+    by_area = math.sqrt(MAX_PIXELS / (width * height))
+    return float(min(by_area, MAX_SIDE / max(width, height)))
+
+
+def _blank(page: PdfPage, scale: float, look: Look) -> PdfBitmap:
+    width, height = page.get_size()
+    bitmap = PdfBitmap.new_native(
+        max(1, round(width * scale)), max(1, round(height * scale)), FPDFBitmap_BGR
+    )
+    paper = (*colour_of(look.background), 255)
+    bitmap.fill_rect(paper, 0, 0, bitmap.width, bitmap.height)
+    return bitmap
+
+
+def _draw(
+    document: PdfDocument, page: PdfPage, bitmap: PdfBitmap, seconds: float
+) -> bool:
+    """Draw the page with its notes and form fields; False when time ran out."""
+    ends = time.monotonic() + seconds
+    pause = IFSDK_PAUSE(version=1)
+    pause.NeedToPauseNow = type(pause.NeedToPauseNow)(
+        lambda _: int(time.monotonic() > ends)
+    )
+    place = (0, 0, bitmap.width, bitmap.height, 0, FPDF_ANNOT)
+    try:
+        status = FPDF_RenderPageBitmap_Start(bitmap, page, *place, pause)
+    finally:
+        FPDF_RenderPage_Close(page)
+    if status == FPDF_RENDER_TOBECONTINUED:
+        return False
+    if document.formenv:
+        FPDF_FFLDraw(document.formenv, bitmap, page, *place)
+    return True
+
+
+def _copy(bitmap: PdfBitmap) -> Image:
+    """Return the picture in memory of our own, so that PDFium's can be freed."""
+    image: Image = bitmap.to_pil()
+    return image.copy()
+
+
+def adjusted(image: Image, look: Look) -> Image:
+    """Return the picture brighter, sharper in contrast, greyer or turned, as asked."""
+    steps = (
+        (ImageEnhance.Brightness, look.get("brightness") / 100),
+        (ImageEnhance.Contrast, 1 + look.get("contrast") / 100),
+        (ImageEnhance.Color, look.get("saturation") / 100),
+    )
+    for enhance, factor in steps:
+        if factor != 1:
+            image = enhance(image).enhance(factor)
+    turn = look.get("rotation") % 360
+    if turn in _QUARTERS:
+        return image.transpose(_QUARTERS[turn])
+    if turn:
+        paper = colour_of(look.background)
+        return image.rotate(-turn, Resampling.BICUBIC, expand=True, fillcolor=paper)
+    return image
+
+
+_QUARTERS = {  # clockwise, where Pillow counts the other way
+    90: Transpose.ROTATE_270,
+    180: Transpose.ROTATE_180,
+    270: Transpose.ROTATE_90,
+}
+
+
+def _encoded(image: Image, look: Look) -> bytes:
+    target = io.BytesIO()
+    if look.format == "jpg":
+        image.save(target, format="JPEG", quality=look.get("quality"))
+    else:
+        image.save(target, format="PNG", compress_level=_COMPRESSION)
+    return target.getvalue()

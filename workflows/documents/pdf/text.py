@@ -1,0 +1,222 @@
+"""The text layer of a PDF's pages: words, lines, and where on the page they stand."""
+
+from __future__ import annotations
+
+import ctypes
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
+from pypdfium2.raw import (
+    FLAT_NORMALDISPLAY,
+    FPDF_PAGEOBJ_IMAGE,
+    FS_RECTF,
+    FPDF_PageToDevice,
+    FPDFPage_CountObjects,
+    FPDFPage_Flatten,
+    FPDFPage_GetAnnotCount,
+    FPDFPage_GetObject,
+    FPDFPageObj_GetBounds,
+    FPDFPageObj_GetType,
+    FPDFText_CountChars,
+    FPDFText_GetCharBox,
+    FPDFText_GetLooseCharBox,
+    FPDFText_GetUnicode,
+)
+
+from workflows.documents.pdf.files import Source, opened, page_of, pdfium
+from workflows.documents.pdf.limits import MAX_CHARACTERS, refuse_bombs
+from workflows.runtime.pdf_errors import PageTooComplex
+from workflows.runtime.records import Box, Line, Page, Word
+
+_GRID = 1_000_000  # steps across a page, in which PDFium tells places
+_UNSEEN = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
+_LINE_BREAKS = "\r\n\f\v\u2028\u2029"
+_MOST = 0.5  # of the page
+_OBJECTS_LOOKED_AT = 2_000
+_HYPHENS = {0x02, 0xFFFE}  # how PDFium tells a hyphen at the end of a line
+
+Rectangle = tuple[float, float, float, float]  # left, bottom, right, top; in points
+
+
+def read_page(source: Source, number: int) -> Page:
+    """Return the text layer of one page, counted from 1. Raises PdfError."""
+    with opened(source, forms=True) as document:
+        return read_from(document, number)
+
+
+def read_pages(source: Source) -> tuple[Page, ...]:
+    """Return the text layer of every page. Raises PdfError."""
+    with opened(source, forms=True) as document:
+        with pdfium:
+            count = len(document)
+        return tuple(read_from(document, number) for number in range(1, count + 1))
+
+
+def read_from(document: PdfDocument, number: int) -> Page:
+    """Return the text layer of one page of an opened document. Raises PdfError."""
+    with _shown_page(document, number) as page:
+        return _read(page, number)
+
+
+@contextmanager
+def _shown_page(document: PdfDocument, number: int) -> Iterator[PdfPage]:
+    """Give the page with its stamps, notes and form fields made part of its text."""
+    with page_of(document, number) as page:
+        if FPDFPage_GetAnnotCount(page):
+            # in memory only, and seen once the page is loaded anew
+            FPDFPage_Flatten(page, FLAT_NORMALDISPLAY)
+    with page_of(document, number) as page:
+        yield page
+
+
+def _read(page: PdfPage, number: int) -> Page:
+    refuse_bombs(page, number)
+    width, height = page.get_size()
+    textpage = page.get_textpage()
+    try:
+        count = FPDFText_CountChars(textpage)
+        if count > MAX_CHARACTERS:
+            raise PageTooComplex(
+                f"Page {number} holds {count:,} characters; "
+                f"we read at most {MAX_CHARACTERS:,} of one page."
+            )
+        gatherer = _Gatherer(page, textpage)
+        for index in range(count):
+            gatherer.take(index)
+        is_blank = not FPDFPage_CountObjects(page)
+        lines = gatherer.finished()
+        return Page(number, width, height, lines, is_blank, _is_picture(page))
+    finally:
+        textpage.close()
+
+
+def _is_picture(page: PdfPage) -> bool:
+    """Tell whether a picture covers most of the page, as on a scan."""
+    width, height = page.get_size()
+    sides = tuple(ctypes.c_float() for _ in range(4))
+    for index in range(min(FPDFPage_CountObjects(page), _OBJECTS_LOOKED_AT)):
+        thing = FPDFPage_GetObject(page, index)
+        if FPDFPageObj_GetType(thing) != FPDF_PAGEOBJ_IMAGE:
+            continue
+        if FPDFPageObj_GetBounds(thing, *(ctypes.byref(side) for side in sides)):
+            left, bottom, right, top = (side.value for side in sides)
+            if (right - left) * (top - bottom) > _MOST * width * height:
+                return True
+    return False
+
+
+class _Places:
+    """Asks PDFium for rectangles, in numbers that are made once and used again."""
+
+    def __init__(self, textpage: PdfTextPage) -> None:
+        self._textpage = textpage
+        self._sides = tuple(ctypes.c_double() for _ in range(4))
+        self._arguments = tuple(ctypes.byref(side) for side in self._sides)
+        self._loose = FS_RECTF()
+
+    def of(self, index: int) -> Rectangle | None:
+        """Return the character's outline, else the room its font gives it, if any."""
+        if FPDFText_GetCharBox(self._textpage, index, *self._arguments):
+            left, right, bottom, top = (side.value for side in self._sides)
+            if right > left and top > bottom:
+                return left, bottom, right, top
+        if not FPDFText_GetLooseCharBox(self._textpage, index, self._loose):
+            return None
+        loose = self._loose
+        return loose.left, loose.bottom, loose.right, loose.top
+
+
+class _Gatherer:
+    """Makes words of characters and lines of words."""
+
+    def __init__(self, page: PdfPage, textpage: PdfTextPage) -> None:
+        self._page = page
+        self._textpage = textpage
+        self._places = _Places(textpage)
+        self._letters: list[str] = []
+        self._place: Rectangle | None = None
+        self._words: list[Word] = []
+        self._lines: list[Line] = []
+
+    def take(self, index: int) -> None:
+        """Take the next character; white space ends a word, a line break a line."""
+        code = FPDFText_GetUnicode(self._textpage, index)
+        character = "-" if code in _HYPHENS else chr(code)
+        if not character.isspace():
+            self._letters.append(character)
+            self._place = _joined(self._place, self._places.of(index))
+            return
+        self._end_word()
+        if character in _LINE_BREAKS:
+            self._end_line()
+
+    def finished(self) -> tuple[Line, ...]:
+        """Return all lines; one that stands outside the visible page is none."""
+        self._end_word()
+        self._end_line()
+        return tuple(self._lines)
+
+    def _end_word(self) -> None:
+        text = _clean("".join(self._letters))
+        box = _box(self._page, self._place) if text and self._place else None
+        if box is not None:
+            self._words.append(Word(text, box))
+        self._letters, self._place = [], None
+
+    def _end_line(self) -> None:
+        if self._words:
+            self._lines.append(Line(tuple(self._words)))
+        self._words = []
+
+
+def _clean(text: str) -> str:
+    """Return a word without what cannot be shown or kept: NUL, lone surrogates.
+
+    PDFium tells characters outside the basic plane in two halves; they are joined.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+    return "".join(c for c in whole if unicodedata.category(c) not in _UNSEEN)
+
+
+def _joined(one: Rectangle | None, other: Rectangle | None) -> Rectangle | None:
+    if one is None or other is None:
+        return one or other
+    return (
+        min(one[0], other[0]),
+        min(one[1], other[1]),
+        max(one[2], other[2]),
+        max(one[3], other[3]),
+    )
+
+
+def _box(page: PdfPage, place: Rectangle) -> Box | None:
+    """Return a place as fractions of the page as it is shown: turned and cropped.
+
+    None: its middle is not on the page.
+    """
+    left, bottom, right, top = place
+    one, other = _shown(page, left, top), _shown(page, right, bottom)
+    across, down = sorted((one[0], other[0])), sorted((one[1], other[1]))
+    if not (0 <= sum(across) / 2 <= 1 and 0 <= sum(down) / 2 <= 1):
+        return None
+    return Box(
+        _fraction(across[0]),
+        _fraction(down[0]),
+        _fraction(across[1]),
+        _fraction(down[1]),
+    )
+
+
+def _shown(page: PdfPage, right: float, up: float) -> tuple[float, float]:
+    """Return a point of the page's own coordinates as fractions of what is shown."""
+    x, y = ctypes.c_int(), ctypes.c_int()
+    FPDF_PageToDevice(page, 0, 0, _GRID, _GRID, 0, right, up, x, y)
+    return x.value / _GRID, y.value / _GRID
+
+
+def _fraction(value: float) -> float:
+    return round(min(1.0, max(0.0, value)), 4)

@@ -1,0 +1,88 @@
+"""Documents, made real: rows of the library, opened and read by child processes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from workflows.documents import readers
+from workflows.documents.local_files import gone, soon_at_hand
+from workflows.documents.storage import storage_asked
+from workflows.infra.database_threads import when_there
+from workflows.models import Document
+from workflows.runtime.errors import NotFound, Unsupported
+from workflows.runtime.records import DocumentInfo
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from workflows.runtime.records import Page
+
+
+class StoredDocuments:
+    """The documents people have uploaded."""
+
+    async def get(self, document: UUID) -> DocumentInfo:
+        """Return its name, kind and size. Raises NotFound."""
+        row = await when_there(find_document, document)
+        return DocumentInfo(
+            id=row.pk,
+            name=row.name,
+            page_count=row.page_count,
+            content_type=row.content_type,
+            size=row.size,
+        )
+
+    async def read(self, document: UUID) -> bytes:
+        """Return its bytes. Raises NotFound."""
+        row = await when_there(find_document, document)
+        return await asyncio.to_thread(_read, row)
+
+    async def pages(self, document: UUID) -> tuple[Page, ...]:
+        """Return the text layer of every page. Raises NotFound, Unsupported, PdfError."""
+        row = await when_there(find_document, document)
+        count = page_count_of(row)
+        async with soon_at_hand(row) as path:
+            return tuple(
+                [await readers.text_of(path, page) for page in range(1, count + 1)]
+            )
+
+    async def page(self, document: UUID, number: int) -> Page:
+        """Return the text layer of one page, from 1. Raises NotFound, PdfError."""
+        row = await when_there(find_document, document)
+        page_count_of(row)
+        async with soon_at_hand(row) as path:
+            return await readers.text_of(path, number)
+
+    async def scan(
+        self, document: UUID, number: int, *, again: bool = False
+    ) -> tuple[Page, ...]:
+        """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
+        row = await when_there(find_document, document)
+        page_count_of(row)
+        async with soon_at_hand(row) as path:
+            return await readers.looks_at(path, number, again=again)
+
+
+def find_document(document: UUID) -> Document:
+    """Return the row of a document. Raises NotFound."""
+    row = Document.objects.filter(pk=document).first()
+    if row is None:
+        raise NotFound(f"There is no document {document}. It may have been deleted.")
+    return row
+
+
+def page_count_of(row: Document) -> int:
+    """Return how many pages it has. Raises Unsupported for one without pages."""
+    if row.page_count is None:
+        raise Unsupported(f"“{row.name}” has no pages that could be read.")
+    return row.page_count
+
+
+def _read(row: Document) -> bytes:
+    try:
+        with storage_asked(), row.file.storage.open(str(row.file.name)) as file:
+            content: bytes = file.read()
+    except FileNotFoundError as error:
+        raise gone(row) from error
+    return content

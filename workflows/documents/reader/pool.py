@@ -1,0 +1,321 @@
+"""A few supervised child processes that do one thing at a time each.
+
+Guarantee: `run` returns what the child answered, or raises a ProviderError that says in a
+sentence why there is no answer; a child that crashed, hung or grew too large is gone by
+then, and the next one starts afresh. Whoever waits can be cancelled at any moment: a
+child that works for nobody is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from workflows.documents.reader import frames
+from workflows.documents.reader.frames import Head
+from workflows.runtime import pdf_errors
+from workflows.runtime.errors import ProviderError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[3]
+KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+TRIES = 2  # a crash may be of the machine's making; two are of the file's
+START_SECONDS = 60.0  # on a machine with much to do
+RESTING = 0  # exit code of a child that had nothing to do
+_MEMORY_EXCUSES = ("MemoryError", "bad_alloc", "cannot allocate", "Cannot allocate")
+
+Result = TypeVar("Result")
+
+
+class ReaderCrashed(pdf_errors.PdfError):
+    """The program that reads the file crashed over it."""
+
+    code = "pdf.reader_crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one child may take."""
+
+    seconds: float  # for one task
+    memory_bytes: int
+    idle_seconds: float  # then it ends
+    niceness: int = 5  # pages and workers go first
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a child is asked to do."""
+
+    name: str  # one of tasks.TASKS
+    arguments: Head
+    body: bytes = field(default=b"", repr=False)
+    near: str = ""  # what a child may have open already, and is then asked first
+    seconds: float = 0.0  # 0: as long as the pool's limits say
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a child answered."""
+
+    head: Head
+    body: bytes = field(repr=False)
+
+
+class Job:
+    """One task on its way, which may be called off from any thread."""
+
+    def __init__(self) -> None:
+        """Begin without a child."""
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Call it off: the child that works on it is ended."""
+        with self._lock:
+            self.cancelled = True
+            if self._child is not None:
+                self._child.kill()
+
+    @contextmanager
+    def in_hands_of(self, child: _Child) -> Iterator[None]:
+        """Let the child be ended with the job. Raises Cancelled when it is too late."""
+        with self._lock:
+            if self.cancelled:
+                raise Cancelled
+            self._child = child
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._child = None
+
+
+class Cancelled(Exception):
+    """Nobody waits for it any more."""
+
+
+class _Child:
+    """One process, which does one task at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start it: without our environment, our terminal and our open files."""
+        kept = {
+            name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ
+        }
+        self.lately: list[str] = []  # what it has open, newest last
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                sys.executable,
+                "-m",
+                "workflows.documents.reader",
+                str(limits.memory_bytes),
+                str(limits.idle_seconds),
+                str(limits.niceness),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**kept, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "2"},
+            start_new_session=True,
+        )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise Unavailable("The program that reads files has no pipes.")
+        self._in = self._process.stdin.fileno()
+        self._out = self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """Return how it ended, as `Popen.returncode`; None while it lives."""
+        return self._process.poll()
+
+    def ask(self, head: Head, body: bytes, seconds: float) -> Told:
+        """Return its answer. Raises frames.Gone, frames.TooLate."""
+        by = time.monotonic() + seconds
+        frames.send(self._in, head, body, by=by)
+        return Told(*frames.receive(self._out, by=by))
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def bury(self) -> int:
+        """End it if it lives, and return how it ended."""
+        try:
+            code = self._process.wait(0.2)  # it may be about to end by itself
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+
+class Pool:
+    """At most `size` children of one kind; started when needed, ended when idle."""
+
+    def __init__(self, name: str, size: int, limits: Limits) -> None:
+        """Take what it is called in the log, how many there may be, and their limits."""
+        self.limits = limits
+        self._name = name
+        self._places = threading.BoundedSemaphore(size)
+        self._lock = threading.Lock()
+        self._idle: list[_Child] = []
+        # For callers on an event loop. What waits here takes no child from a page's view.
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"{name}-reader")
+
+    def run(self, task: Task, job: Job | None = None) -> Told:
+        """Return what a child answers to a task.
+
+        1. Take a child, best one that has what is `near` open already, or start one.
+        2. One that ended because it had nothing to do is replaced; one that crashed is
+           too, once.
+        3. What it says is wrong is raised here as the same error.
+
+        Raises ProviderError of any kind, and Cancelled when `job` was called off.
+        """
+        job = job or Job()
+        crashes = 0
+        while crashes < TRIES:
+            if job.cancelled:
+                raise Cancelled
+            with self._places:
+                told = self._ask(self._take(task.near), task, job)
+            if isinstance(told, Told):
+                return _answer(told)
+            if told != RESTING:
+                crashes += 1
+                logger.warning("A %s reader ended over %s: %s", self._name, task, told)
+        raise ReaderCrashed(
+            "The program that reads files crashed over this one, twice: it is damaged, "
+            "or made to do harm. Save or print it as a new PDF."
+        )
+
+    async def arun(self, task: Task) -> Told:
+        """Return what a child answers; when the caller is cancelled, so is the child."""
+        job = Job()
+        return await self.call(partial(self.run, task, job), job)
+
+    async def call(self, call: Callable[[], Result], job: Job) -> Result:
+        """Return what a function returns that runs one job after another on a thread."""
+        work = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            job.cancel()
+            work.cancel()
+            work.add_done_callback(_forget)
+            raise
+
+    def close(self) -> None:
+        """End the children that have nothing to do."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.kill()
+            child.bury()
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the process ids of the children that have nothing to do."""
+        with self._lock:
+            return [child.pid for child in self._idle if child.ended is None]
+
+    def _take(self, near: str) -> _Child:
+        with self._lock:
+            for child in self._idle:
+                if child.ended is not None:
+                    child.bury()
+            living = [child for child in self._idle if child.ended is None]
+            if not living:
+                self._idle = []
+                return _Child(self.limits)
+            close = [child for child in living if near and near in child.lately]
+            taken = (close or living)[-1]
+            self._idle = [child for child in living if child is not taken]
+            return taken
+
+    def _ask(self, child: _Child, task: Task, job: Job) -> Told | int:
+        """Return the answer, or the exit code of a child that gave none."""
+        limit = task.seconds or self.limits.seconds
+        try:
+            with job.in_hands_of(child):
+                told = child.ask(
+                    {"task": task.name, **task.arguments}, task.body, limit
+                )
+        except (frames.Gone, ValueError):
+            code = child.bury()
+            if job.cancelled:
+                raise Cancelled from None
+            return code
+        except BaseException as error:
+            child.kill()
+            child.bury()
+            if not isinstance(error, frames.TooLate):
+                raise
+            raise pdf_errors.PageTooComplex(
+                f"It takes longer than {limit:g} s to read, which no ordinary page does."
+            ) from None
+        others = [one for one in child.lately if one != task.near]
+        child.lately = [*others, task.near][-3:]
+        with self._lock:
+            self._idle.append(child)
+        return told
+
+
+def _answer(told: Told) -> Told:
+    """Return the answer. Raises the error it tells of."""
+    kind = told.head.get("error")
+    if kind is None:
+        return told
+    message = str(told.head.get("message", ""))
+    known = _errors().get(str(kind))
+    if known is not None:
+        raise known(message)
+    if any(excuse in message for excuse in _MEMORY_EXCUSES):
+        raise pdf_errors.PageTooComplex(
+            "It asks for more memory than we give one file, as no ordinary page does."
+        )
+    raise ReaderFault(f"The program that reads files made a mistake: {message}")
+
+
+class ReaderFault(RuntimeError):
+    """A mistake of our own in a child; the message has its traceback."""
+
+
+def _errors() -> dict[str, type[ProviderError]]:
+    """Return every kind of error a child may tell of, by name."""
+    found: dict[str, type[ProviderError]] = {}
+    waiting: list[type[ProviderError]] = [ProviderError]
+    while waiting:
+        kind = waiting.pop()
+        found[kind.__name__] = kind
+        waiting.extend(kind.__subclasses__())
+    return found
+
+
+def _forget(work: asyncio.Future[Result]) -> None:
+    """Take note of how it ended, lest it is called forgotten."""
+    if not work.cancelled():
+        work.exception()

@@ -1,0 +1,308 @@
+"""Pages read from their pictures: typed, stamped or written, faint, turned or slanted.
+
+Runs in a child of the pool only. The models are files of the rapidocr package; nothing is
+fetched, and a package without its models is refused when this is imported.
+
+    picture  →  upright  →  plain look          what a page says, and where ink is unread
+                        →  looks again          head and foot, each enhanced in other ways
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import rapidocr
+from PIL import Image
+
+from workflows.documents.reader import enhancing
+from workflows.documents.reader.enhancing import Grey
+from workflows.documents.reader.frames import Head
+from workflows.documents.reader.pages import packed_page
+from workflows.runtime.records import Box, Line, Page, Word
+
+MODELS = Path(rapidocr.__file__).parent / "models"
+DETECTOR, RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
+if missing := [m for m in (DETECTOR, RECOGNISER) if not (MODELS / m).is_file()]:
+    raise ImportError(f"rapidocr has come without {' and '.join(missing)}")
+
+MOST_PIXELS = 30_000_000
+MOST_THREADS = 4  # of one child
+BAND = 0.15  # of the page, at head and foot, that is looked at again
+_DETECTED_AT = 1280  # pixels of the longer side: enough to find lines, not to read them
+_LEAST_SURE = 0.3  # of a line; what is less sure counts as unread
+_TALL = 1.5  # a box so many times as high as wide holds a line that runs up or down
+_TESTED = 8  # lines by which is judged how the page lies
+_BETTER = 1.15  # how much better another way up must read
+_LEAST_LETTERS = 3  # by which their distance is measured
+_UNSURE = 0.8  # below it, a line is tried upside down as well
+
+Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top left
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A line on a picture."""
+
+    text: str
+    sure: float  # 0..1
+    quad: Quad  # pixels
+    letters: tuple[float, float, float] = (0, 1, 0)  # middles of the first and the last
+    # letter, and how far apart they stand, in shares of the line's length
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a line says, by itself."""
+
+    text: str
+    sure: float  # 0..1
+    letters: tuple[float, float, float] = (0, 1, 0)
+
+    def upside_down(self) -> Text:
+        """Return the same, as it stands on a line that was turned to be read."""
+        first, last, pitch = self.letters
+        return Text(self.text, self.sure, (1 - last, 1 - first, pitch))
+
+
+def look(data: bytes, *, page: int, again: bool) -> Head:
+    """Return what can be read on a picture: one page for each way of looking."""
+    grey, turned, plain = _first_look(data)
+    found = {"plain": plain, **(_looks_again(grey) if again else {})}
+    pages = [_page(page, name, grey, turned, seen) for name, seen in found.items()]
+    return {"looks": [packed_page(one) for one in pages]}
+
+
+@functools.lru_cache(maxsize=3)  # a page that is looked at again was just looked at
+def _first_look(data: bytes) -> tuple[Grey, int, list[Seen]]:
+    picture = Image.open(io.BytesIO(data))
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"{picture.width} by {picture.height} pixels are too many")
+    grey, turned = _upright(np.asarray(picture.convert("L")))
+    return grey, turned, _plain(grey)
+
+
+def _page(number: int, name: str, grey: Grey, turned: int, seen: list[Seen]) -> Page:
+    height, width = grey.shape
+    lines = [_line(one, width, height) for one in seen]
+    unread: tuple[Box, ...] = ()
+    if name == "plain":
+        ink = enhancing.ink_at_the_edges(grey)
+        lines = [
+            _with_ink(line, ink, one, seen) if _at_edge(line) else line
+            for line, one in zip(lines, seen, strict=True)
+        ]
+        unread = tuple(
+            Box(left / width, top / height, right / width, bottom / height)
+            for left, top, right, bottom in enhancing.unread_ink(
+                ink, [line.box for line in lines]
+            )
+        )
+    return Page(
+        number=number,
+        width=float(width),
+        height=float(height),
+        lines=tuple(lines),
+        is_picture=True,
+        is_blank=not lines and not unread,
+        look=name,
+        turned=turned,
+        unread=unread,
+    )
+
+
+def _at_edge(line: Line) -> bool:
+    return not enhancing.EDGES < line.box.middle < 1 - enhancing.EDGES
+
+
+def _with_ink(line: Line, ink: Grey, one: Seen, seen: list[Seen]) -> Line:
+    """Return the line with how much ink stands beside it."""
+    others = [other.quad for other in seen if other is not one]
+    before, after = enhancing.ink_beside(ink, one.quad, others, one.letters)
+    return replace(line, before=before, after=after)
+
+
+def _line(seen: Seen, width: int, height: int) -> Line:
+    """Return the line with a place for every word, by the share of its letters."""
+    across = seen.quad[:, 0] / width
+    down = seen.quad[:, 1] / height
+    left, right = _bounded(across)
+    top, bottom = _bounded(down)
+    step, at, words = (right - left) / len(seen.text), 0, []
+    for part in seen.text.split(" "):
+        if part:
+            place = Box(left + step * at, top, left + step * (at + len(part)), bottom)
+            words.append(Word(part, place, round(seen.sure, 3)))
+        at += len(part) + 1
+    return Line(tuple(words))
+
+
+def _bounded(values: npt.NDArray[Any]) -> tuple[float, float]:
+    least, most = np.clip((values.min(), values.max()), 0, 1)
+    return float(least), float(most)
+
+
+# Looking -----------------------------------------------------------------------------
+
+
+def _plain(grey: Grey) -> list[Seen]:
+    return _read(grey, _find(grey))
+
+
+def _looks_again(grey: Grey) -> dict[str, list[Seen]]:
+    """Return what head and foot show, enhanced in each way that we know."""
+    height = grey.shape[0]
+    edge = round(height * BAND)
+    bands = np.vstack((grey[:edge], grey[height - edge :]))
+    looks: dict[str, list[Seen]] = {}
+    for name, enhance in _WAYS.items():
+        looks[name] = seen = []
+        for one in _plain(enhance(bands)):
+            is_foot = float(one.quad[:, 1].mean()) > edge
+            down = _floats((0, height - 2 * edge if is_foot else 0))
+            seen.append(Seen(one.text, one.sure, one.quad + down))
+    return looks
+
+
+_WAYS: dict[str, Callable[[Grey], Grey]] = {
+    "contrast": enhancing.contrasted,
+    "faint": enhancing.faint_ink,
+    "mended": enhancing.mended,
+    "smooth": enhancing.smoothed,
+}
+
+
+def _upright(grey: Grey) -> tuple[Grey, int]:
+    """Return the page the right way up, and by how many degrees it was turned for it."""
+    quads = _find(grey)
+    sides = [_sides(quad) for quad in quads]
+    longest = sorted(range(len(quads)), key=lambda at: -max(sides[at]))[:_TESTED]
+    if not longest:
+        return grey, 0
+    tall = sum(sides[at][1] > _TALL * sides[at][0] for at in longest)
+    lies = tall * 2 > len(longest)
+    crops = [_cropped(grey, quads[at]) for at in longest]  # tall ones lie on their left
+    one = _worth(crops)
+    other = _worth([np.rot90(crop, 2) for crop in crops])
+    flipped = other > one * _BETTER
+    turned = {(0, 0): 0, (0, 1): 180, (1, 0): 270, (1, 1): 90}[int(lies), int(flipped)]
+    return np.ascontiguousarray(np.rot90(grey, -turned // 90)), turned
+
+
+def _worth(crops: list[Grey]) -> float:
+    return sum(
+        one.sure * sum(sign.isalnum() for sign in one.text) for one in _texts(crops)
+    )
+
+
+# The models --------------------------------------------------------------------------
+
+
+@functools.cache
+def _engine() -> Any:
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    return rapidocr.RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.text_score": 0.0,
+            "Global.return_word_box": True,
+            "Det.limit_side_len": 320,  # small pictures are not made larger
+            "Det.model_path": str(MODELS / DETECTOR),
+            "Rec.model_path": str(MODELS / RECOGNISER),
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+        }
+    )
+
+
+def _find(grey: Grey) -> list[Quad]:
+    """Return where lines stand, from the top."""
+    scale = min(1.0, _DETECTED_AT / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    colour = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
+    found = _engine()(colour, use_det=True, use_cls=False, use_rec=False)
+    if found.boxes is None:
+        return []
+    return [_floats(box) / np.float32(scale) for box in found.boxes]
+
+
+def _floats(values: Any) -> Quad:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _read(grey: Grey, quads: list[Quad]) -> list[Seen]:
+    crops = [_cropped(grey, quad) for quad in quads]
+    found = _texts(crops)
+    unsure = [at for at, one in enumerate(found) if one.sure < _UNSURE]
+    others = _texts([np.rot90(crops[at], 2) for at in unsure])
+    for at, other in zip(unsure, others, strict=True):
+        if other.sure > max(found[at].sure, _UNSURE):
+            found[at] = other.upside_down()  # a stamp put on upside down
+    return [
+        Seen(one.text, one.sure, quad, one.letters)
+        for one, quad in zip(found, quads, strict=True)
+        if one.text and one.sure >= _LEAST_SURE
+    ]
+
+
+def _texts(crops: list[Grey]) -> list[Text]:
+    if not crops:
+        return []
+    pictures = [
+        cv2.cvtColor(np.ascontiguousarray(c), cv2.COLOR_GRAY2BGR) for c in crops
+    ]
+    found = _engine().recognize_txt(pictures)
+    return [
+        Text(" ".join(text.split()), float(sure), _letters(text, info))
+        for text, sure, info in zip(
+            found.txts, found.scores, found.word_results, strict=True
+        )
+    ]
+
+
+def _letters(text: str, info: Any) -> tuple[float, float, float]:
+    """Return where the first and the last letter stand, and how far apart letters do."""
+    places = [
+        (column + 0.5) / info.line_txt_len
+        for columns in info.word_cols
+        for column in columns
+    ]
+    signs = [sign for sign in text if not sign.isspace()]
+    letters = [
+        place for place, sign in zip(places, signs, strict=False) if sign.isalnum()
+    ]
+    if len(letters) < _LEAST_LETTERS or len(places) != len(signs):
+        return 0, 1, 0
+    return letters[0], letters[-1], float(np.median(np.diff(letters)))
+
+
+def _sides(quad: Quad) -> tuple[float, float]:
+    """Return how wide and how high a line's place is."""
+    return (
+        float(np.linalg.norm(quad[1] - quad[0])),
+        float(np.linalg.norm(quad[3] - quad[0])),
+    )
+
+
+def _cropped(grey: Grey, quad: Quad) -> Grey:
+    """Return a line by itself, straight; one that runs up or down is laid on its side."""
+    width, height = (max(4, round(side)) for side in _sides(quad))
+    target = _floats([[0, 0], [width, 0], [width, height], [0, height]])
+    turn = cv2.getPerspectiveTransform(quad, target)
+    crop = cv2.warpPerspective(
+        grey,
+        turn,
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if height > _TALL * width:
+        crop = np.rot90(crop)
+    return np.asarray(crop, dtype=np.uint8)

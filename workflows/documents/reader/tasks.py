@@ -1,0 +1,82 @@
+"""What a child can do: each task takes bytes and arguments, and gives a head and bytes.
+
+Documents stay open between tasks, so that those who read page after page, one task
+each, open them once.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pypdfium2 import PdfDocument
+
+from workflows.documents.pdf import Look, count_pages, draw_page, read_from
+from workflows.documents.pdf.files import opened
+from workflows.documents.reader.frames import Head
+from workflows.documents.reader.pages import packed_page
+
+KEPT_OPEN = 3  # documents
+
+Answer = tuple[Head, bytes]
+_open: collections.OrderedDict[tuple[str, int, int], contextlib.ExitStack] = (
+    collections.OrderedDict()
+)
+_documents: dict[tuple[str, int, int], PdfDocument] = {}
+
+
+def document_at(path: str) -> PdfDocument:
+    """Return a document, opened if it is not. Raises PdfError."""
+    facts = Path(path).stat()
+    key = (path, facts.st_mtime_ns, facts.st_size)
+    if key not in _open:
+        while len(_open) >= KEPT_OPEN:
+            oldest, stack = _open.popitem(last=False)
+            del _documents[oldest]
+            stack.close()
+        stack = contextlib.ExitStack()
+        _documents[key] = stack.enter_context(opened(Path(path), forms=True))
+        _open[key] = stack
+    _open.move_to_end(key)
+    return _documents[key]
+
+
+def count(_: bytes, *, path: str) -> Answer:
+    """Return how many pages a file has, closing it again: it may not stay there."""
+    return {"pages": count_pages(Path(path))}, b""
+
+
+def text(_: bytes, *, path: str, page: int) -> Answer:
+    """Return the text layer of a page."""
+    return packed_page(read_from(document_at(path), page)), b""
+
+
+def draw(_: bytes, *, path: str, page: int, look: dict[str, Any]) -> Answer:
+    """Return a picture of a page."""
+    picture = draw_page(document_at(path), page, Look(**look))
+    head = {"width": picture.width, "height": picture.height, "dpi": picture.dpi}
+    return head, picture.data
+
+
+def scan(image: bytes, **how: Any) -> Answer:
+    """Return the lines that stand on a picture of a page."""
+    from workflows.documents.reader import scans  # noqa: PLC0415 - takes a second to load
+
+    return scans.look(image, **how), b""
+
+
+def can_scan(_: bytes) -> Answer:
+    """Return whether scans can be read, and why not."""
+    try:
+        from workflows.documents.reader import scans  # noqa: F401, PLC0415
+    except ImportError as error:
+        return {"able": False, "why": str(error)}, b""
+    return {"able": True}, b""
+
+
+TASKS: dict[str, Callable[..., Answer]] = {
+    task.__name__: task for task in (count, text, draw, scan, can_scan)
+}

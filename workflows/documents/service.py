@@ -1,0 +1,206 @@
+"""The library of documents: what is stored, under which name, and what is refused.
+
+A file is stored once, however often it is uploaded: its SHA-256 is its identity.
+Nothing is half-written: the row is made when the file is whole, and a file whose row
+lost a race is removed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from functools import partial
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import IO, TYPE_CHECKING
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from workflows.access import permissions
+from workflows.audit import trail
+from workflows.documents import readers
+from workflows.documents.pdf import is_pdf
+from workflows.documents.storage import let_go, storage_asked
+from workflows.documents.uploads import Received
+from workflows.models import Document, Run, Status
+from workflows.runtime.errors import Duplicate, Invalid, StorageFailed, Unsupported
+from workflows.runtime.pdf_errors import EmptyFile
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.core.files import File
+    from django.db.models import QuerySet
+    from django.db.models.fields.files import FieldFile
+
+CHUNK_BYTES = 1 << 20
+NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
+MOST_NAMED = 3  # runs in a refusal
+MAX_NAME_CHARS = 200
+PDF = "application/pdf"
+
+
+class TooLarge(Invalid):
+    """The file is larger than is accepted."""
+
+    code = "too_large"
+
+
+def store_document(
+    name: str, file: IO[bytes] | File[bytes], *, by: AbstractBaseUser | None = None
+) -> Document:
+    """Return the document of this file's content, storing it if it is new.
+
+    1. An upload was written to disk and hashed while it arrived; what comes from
+       elsewhere is now, and too much of it stops that.
+    2. Look at the bytes, not at the name: only a PDF that opens is taken.
+    3. Store the file and its row; known content gives the row that is there, with
+       `already_stored` set on it.
+
+    Raises EmptyFile, TooLarge, Unsupported, PdfError, StorageFailed: each a sentence for
+    a person.
+    """
+    received = file if isinstance(file, Received) else _received(name, file)
+    try:
+        if received.is_too_large:
+            raise too_large()
+        if not received.size:
+            raise EmptyFile(EmptyFile.__doc__)
+        known = Document.objects.filter(sha256=received.sha256).first()
+        if known is not None:
+            return _known(known, by)
+        return _store(_safe_name(name), received, by)
+    finally:
+        if received is not file:
+            received.close()
+
+
+def too_large() -> TooLarge:
+    """Return the error that says how large a file may be."""
+    limit = f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
+    return TooLarge(f"The file is larger than {limit}, the most we accept.")
+
+
+def _received(name: str, file: IO[bytes] | File[bytes]) -> Received:
+    """Return a file as if it had been uploaded."""
+    copy = Received(name, PDF, 0, None)
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK_BYTES):
+        size += len(chunk)
+        if size > settings.MAX_UPLOAD_BYTES:
+            copy.is_too_large = True
+            break
+        digest.update(chunk)
+        copy.write(chunk)
+    copy.seek(0)
+    copy.size, copy.sha256 = size, digest.hexdigest()
+    return copy
+
+
+def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
+    file.seek(0)
+    if not is_pdf(file.read(CHUNK_BYTES)):
+        raise Unsupported(
+            f"“{name}” is not a PDF, whatever its name says. Save or print it as a"
+            " PDF first."
+        )
+    file.seek(0)
+    document = Document(
+        name=name,
+        content_type=PDF,
+        size=file.size or 0,
+        sha256=file.sha256,
+        page_count=readers.count_pages(file.temporary_file_path()),
+        uploaded_by_id=by.pk if by else None,
+    )
+    # A name of its own: whoever removes a file never removes that of another row.
+    with storage_asked():
+        name = f"{file.sha256[:2]}/{file.sha256}-{document.pk.hex}.pdf"
+        document.file.save(name, file, save=False)
+    try:
+        with trail.changing(trail.ADD_DOCUMENT, document, by=by):
+            document.save(force_insert=True)
+    except IntegrityError:
+        let_go([document.file])  # someone stored the same content meanwhile
+        return _known(Document.objects.get(sha256=file.sha256), by)
+    return document
+
+
+def _known(document: Document, by: AbstractBaseUser | None) -> Document:
+    """Return a document that was there: whoever has the file may see it from here on.
+
+    That somebody else had stored it is told to those only who could see it before.
+    """
+    seen = Document.objects.all() if by is None else permissions.documents_seen(by)
+    document.already_stored = seen.filter(pk=document.pk).exists()
+    if by is None or document.uploaded_by_id == by.pk:
+        return document
+    if not document.holders.filter(pk=by.pk).exists():
+        with trail.changing(trail.ADD_DOCUMENT, document, by=by):
+            document.holders.add(by.pk)
+    return document
+
+
+def _safe_name(name: str) -> str:
+    """Return a name to show: no path, no control characters, not too long."""
+    name = PureWindowsPath(PurePosixPath(name.replace("\x00", "")).name).name
+    shown = "".join(c for c in name if unicodedata.category(c)[0] != "C").strip()
+    return shown[-MAX_NAME_CHARS:] or "document.pdf"
+
+
+# Deleting ----------------------------------------------------------------------------
+
+
+class StillNeeded(Duplicate):
+    """A run that has not ended needs the document."""
+
+    code = "still_needed"
+
+
+class FilesLeft(StorageFailed):
+    """A document is deleted, and storage still has files of it."""
+
+    def __init__(self, name: str, count: int) -> None:
+        """Say what is left, and how it goes."""
+        super().__init__(
+            f"“{name}” was deleted, but {count} of its files could not be removed from "
+            "storage. `manage.py prune_media` removes them; tell an administrator."
+        )
+
+
+def runs_with(document: Document) -> QuerySet[Run]:
+    """Return the runs that were given a document, ended or not."""
+    told = Run.objects.annotate(told=Cast("params", TextField()))
+    return told.filter(told__contains=str(document.pk))
+
+
+def delete_document(
+    document: Document, *, by: AbstractBaseUser | None, reason: str
+) -> None:
+    """Remove a document with its file and the pictures of its pages.
+
+    Files go when their rows are gone for good. Raises ReasonMissing for a person who
+    does not say why; StillNeeded while a run that has not ended was given the document;
+    FilesLeft where storage keeps some of them.
+    """
+    trail.require_reason(reason, by=by)
+    named = f"{document.name}: {reason}"
+    with trail.changing(trail.DELETE_DOCUMENT, document, by=by, reason=named):
+        runs = runs_with(document).filter(status__in=NEEDING)
+        waiting = list(runs.order_by("id")[:MOST_NAMED])
+        if waiting:
+            told = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
+            raise StillNeeded(
+                f"“{document.name}” is needed by a run that has not ended ({told}). "
+                "Cancel the run, or wait for its end."
+            )
+        files = [document.file, *(image.file for image in document.images.all())]
+        document.delete()
+        transaction.on_commit(partial(_remove, document.name, files))
+
+
+def _remove(name: str, files: list[FieldFile]) -> None:
+    left = let_go(files)
+    if left:
+        raise FilesLeft(name, left)

@@ -1,0 +1,70 @@
+"""The storage of documents, wherever it is: what it fails of is told in a sentence.
+
+Which errors a storage raises is its own affair: the operating system's, botocore's,
+another library's. So whatever it raises counts, and nothing but calls to it is asked
+within `storage_asked`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.core import checks
+from django.core.files.storage import storages
+
+from workflows.infra import outages
+from workflows.runtime.errors import ProviderError, StorageFailed
+
+if TYPE_CHECKING:
+    from django.db.models.fields.files import FieldFile
+
+logger = logging.getLogger(__name__)
+
+FAILED = (
+    "The storage of documents does not work just now: it cannot be reached, refuses us, "
+    "or is full. Try again in a minute; if it stays so, an administrator finds the reason "
+    "in the server's log."
+)
+
+
+@contextmanager
+def storage_asked() -> Iterator[None]:
+    """Raise StorageFailed for what storage raises, but for a file that is not there."""
+    try:
+        yield
+    except (FileNotFoundError, ProviderError):
+        raise
+    except Exception as error:
+        outages.storage.met(error)
+        raise StorageFailed(FAILED) from error
+    outages.storage.over()
+
+
+def let_go(files: Sequence[FieldFile]) -> int:
+    """Remove files; return how many could not be: `prune_media` removes those."""
+    for place, file in enumerate(files):
+        try:
+            with storage_asked():
+                file.storage.delete(str(file.name))
+        except StorageFailed:  # the others would only be waited for as long
+            left = len(files) - place
+            logger.warning(
+                "%d files that nothing needs are left in storage, beginning with %s: "
+                "`manage.py prune_media` removes them.",
+                *(left, file.name),
+            )
+            return left
+    return 0
+
+
+def check_storage(**_: Any) -> list[checks.CheckMessage]:
+    """Tell, before anything is served, whether its options make a storage."""
+    try:
+        _storage = storages["default"]
+    except Exception as error:
+        said = f"MEDIA_STORAGE cannot be used with MEDIA_STORAGE_OPTIONS: {error}"
+        return [checks.Error(said, id="workflows.E001")]
+    return []

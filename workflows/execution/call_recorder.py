@@ -1,0 +1,60 @@
+"""The books of a run: what its agents were asked, kept with the step that asked them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import transaction
+
+from workflows.agents.budgets import reached
+from workflows.agents.lookup import row_of
+from workflows.execution.stream_preview import LiveWords
+from workflows.infra.database_threads import when_there
+from workflows.models import AgentCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workflows.agents.provider import Call
+    from workflows.models import Run
+    from workflows.runtime.protocols import NodeContext
+
+
+class RunLedger:
+    """Records the calls of one attempt of a run, each with the record of its step.
+
+    A long step does not hold them back: they become durable within a moment.
+    """
+
+    def __init__(self, run: Run, beside: Callable[[Callable[[], None]], None]) -> None:
+        """Take the run and what writes something together with its next record."""
+        self._run = run
+        self._beside = beside
+        self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet durable
+
+    async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002
+        """Return when the next call may be made. Raises BudgetReached."""
+        unsaved = list(self._unsaved.values())
+        if pause := await when_there(reached, self._run, unsaved):
+            raise pause
+
+    def enter(self, call: Call) -> None:
+        """Record a call that has ended."""
+        row = row_of(call)
+        row.run_id = self._run.pk
+        row.attempt = self._run.attempt
+        row.workflow_name = self._run.workflow_name
+        self._unsaved[row.pk] = row
+        self._beside(partial(self._store, row))
+
+    def _store(self, row: AgentCall) -> None:
+        # again, when nobody knows whether the commit arrived: the id makes it harmless
+        AgentCall.objects.bulk_create([row], ignore_conflicts=True)
+        transaction.on_commit(lambda: self._unsaved.pop(row.pk, None))
+
+    def words(self, call: Call) -> LiveWords:
+        """Return where the words of a streamed answer are shown as they arrive."""
+        sequence = call.context.sequence if call.context else 0
+        return LiveWords(self._run, AgentCall().pk, sequence, call.service.agent)

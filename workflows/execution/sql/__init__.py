@@ -1,0 +1,1 @@
+"""Statements of the execution layer, by database."""

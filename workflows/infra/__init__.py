@@ -1,0 +1,1 @@
+"""Shared infrastructure: database threads, outages, clock, notifications, encryption."""

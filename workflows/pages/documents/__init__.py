@@ -1,0 +1,1 @@
+"""Document pages: viewer, downloads and evidence."""

@@ -1,0 +1,376 @@
+"""One form field from one property of a JSON schema.
+
+The schema is what pydantic makes of a model, so that a launch form (from a type) and an
+answer form (from the schema stored with the question) are built by the same code. A
+field's cleaned value is JSON; what the schema cannot say, pydantic checks afterwards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.urls import reverse
+
+from workflows.engine.errors import NotSerialisable
+from workflows.engine.frozen import freeze
+from workflows.models import Agent
+from workflows.pages.forms.datetime_field import MomentField
+from workflows.pages.render.text import in_words
+from workflows.pages.render.zones import current_zone
+
+Schema = Mapping[str, Any]
+PAGE_TIME = re.compile(
+    r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?"
+)  # what a page's control can show
+LONG_TEXT = 200  # characters; a text that may be longer gets several lines
+FEW_CHOICES = 5  # shown at once; more become a drop-down
+ROWS = 4  # lines of a text area
+NOTHING = "—"
+
+
+class JsonField(forms.JSONField):
+    """Any JSON, as text: for shapes that have no field of their own."""
+
+    widget = forms.Textarea(
+        attrs={"rows": ROWS, "spellcheck": "false", "class": "code"}
+    )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a value as text; nothing where there is none."""
+        return "" if value is None else super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value. Raises ValidationError, also for what no row can hold."""
+        try:
+            found = super().to_python(value)
+            freeze(found)
+        except RecursionError as error:
+            raise ValidationError("This is nested too deeply.") from error
+        except NotSerialisable as error:
+            raise ValidationError(str(error)) from error
+        except ValueError as error:  # a number of too many digits
+            raise ValidationError("Enter a valid JSON.") from error
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what the form shows again: what cannot be read, as it was sent."""
+        try:
+            found = super().bound_data(data, initial)
+            if not isinstance(found, InvalidJSONInput):
+                freeze(found)
+        except (ValueError, RecursionError, NotSerialisable):
+            return InvalidJSONInput(data)
+        return found
+
+
+class ExactTextField(forms.CharField):
+    """Text as it is in the page: nothing is trimmed, and a line ends as it did before.
+
+    Browsers send a line's end as two characters, which a limit would count twice.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of a text field."""
+        super().__init__(**{"strip": False, **options})
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text."""
+        return super().to_python(one_line_end(value))
+
+
+def one_line_end(value: Any) -> Any:
+    """Return a text with one character at the end of each line; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class LinesField(ExactTextField):
+    """A list of simple values, one on a line; empty lines are none."""
+
+    widget = forms.Textarea(attrs={"rows": ROWS})
+
+    def __init__(self, *, item: forms.Field, **options: Any) -> None:
+        """Take the field that each line is cleaned by."""
+        super().__init__(**options)
+        self.item = item
+
+    @staticmethod
+    def can_show(values: Any) -> bool:
+        """Tell whether each of these values is one line."""
+        return not isinstance(values, list | tuple) or all(
+            str(one) and one_line_end(str(one)).count("\n") == 0 for one in values
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return a list as lines."""
+        return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> list[Any]:
+        """Return the values. Raises ValidationError that names the line."""
+        lines = (super().clean(value) or "").split("\n")
+        if not isinstance(self.item, ExactTextField):  # spaces are part of a text only
+            lines = [line.strip() for line in lines]
+        cleaned, problems = [], []
+        for number, line in enumerate(filter(None, lines), 1):
+            try:
+                cleaned.append(self.item.clean(line))
+            except ValidationError as error:
+                problems += [f"Line {number}: {text}" for text in error.messages]
+        if problems:
+            raise ValidationError(problems)
+        return cleaned
+
+
+class IsoField(forms.Field):
+    """A field whose cleaned value has an ISO form: dates, times, ids."""
+
+    def __init__(self, *, inner: forms.Field, **options: Any) -> None:
+        """Take the field that does the work."""
+        super().__init__(**options, widget=inner.widget)
+        self.inner = inner
+
+    def clean(self, value: Any) -> str | None:
+        """Return the value as text. Raises ValidationError."""
+        found = self.inner.clean(super().clean(value))
+        if found in (None, ""):
+            return None
+        return found.isoformat() if isinstance(found, dt.date | dt.time) else str(found)
+
+
+class ChosenField(forms.TypedChoiceField):
+    """One of some JSON values, each with its type kept."""
+
+    def __init__(self, *, values: list[Any], **options: Any) -> None:
+        """Offer these values; few of them are shown at once."""
+        few = len(values) <= FEW_CHOICES
+        choices = [(key_of(value), label_of(value)) for value in values]
+        self.known = {key_of(value): value for value in values}
+        if not few or not options["required"]:
+            choices.insert(0, ("", NOTHING))
+        super().__init__(
+            choices=choices,
+            coerce=self.known.__getitem__,
+            empty_value=None,
+            widget=forms.RadioSelect if few else forms.Select,
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the key of a value, and a key as it is."""
+        if isinstance(value, str) and value in self.known:
+            return value
+        key = key_of(value)
+        return key if value is not None or key in self.known else ""
+
+
+class SeveralField(forms.TypedMultipleChoiceField):
+    """Some of some JSON values."""
+
+    def __init__(self, *, values: list[Any], **options: Any) -> None:
+        """Offer these values as boxes to tick."""
+        self.known = {key_of(value): value for value in values}
+        super().__init__(
+            choices=[(key_of(value), label_of(value)) for value in values],
+            coerce=self.known.__getitem__,
+            empty_value=[],
+            widget=forms.CheckboxSelectMultiple,
+            **options,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the keys of values."""
+        return [
+            item if isinstance(item, str) and item in self.known else key_of(item)
+            for item in value or ()
+        ]
+
+
+class UploadInput(forms.FileInput):
+    """A choice of PDFs to upload; scripts learn from it how large a file may be."""
+
+    def __init__(self, *, several: bool = False) -> None:
+        """Take one file, or several at once."""
+        super().__init__()
+        self.allow_multiple_selected = several
+
+    @property
+    def limit(self) -> str:
+        """Return how large a file may be, for people."""
+        return f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
+
+    def build_attrs(
+        self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Add what the file has to be, and where scripts send it."""
+        told = {
+            "accept": "application/pdf,.pdf",
+            "data-limit": settings.MAX_UPLOAD_BYTES,
+            "data-limit-text": self.limit,
+            "data-address": reverse("documents"),
+            "multiple": self.allow_multiple_selected,
+        }
+        return super().build_attrs({**base_attrs, **told}, extra_attrs)
+
+
+class DocumentField(forms.ChoiceField):
+    """A document of the library; the form offers an upload beside it."""
+
+
+class DocumentsField(forms.MultipleChoiceField):
+    """Some documents of the library, with an upload beside them."""
+
+
+class AgentField(forms.ChoiceField):
+    """An agent by its name, or none."""
+
+    def __init__(self, **options: Any) -> None:
+        """Offer the agents there are when the form is drawn."""
+        super().__init__(choices=agent_choices, **{**options, "required": False})
+
+
+def agent_choices() -> list[tuple[str, str]]:
+    """Return the agents that may be asked, and none of them."""
+    rows = Agent.objects.filter(is_enabled=True).select_related("provider")
+    named = [(one.name, f"{one.name} · {one.model}") for one in rows]
+    return [("", NOTHING), *named]
+
+
+def key_of(value: Any) -> str:
+    """Return what stands for a value in the page."""
+    is_key = isinstance(value, str) and value and not value.startswith("json:")
+    return value if is_key else f"json:{json.dumps(value)}"
+
+
+def label_of(value: Any) -> str:
+    """Return how a value is shown as a choice."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if value is None:
+        return NOTHING
+    return in_words(value) if isinstance(value, str) else json.dumps(value)
+
+
+# From a schema --------------------------------------------------------------------------
+
+
+def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    """Return the field of a property, its references and `null` already resolved."""
+    if refers := REFERENCES.get(str(schema.get("reference", ""))):
+        return refers(**options)
+    if "const" in schema:
+        return ChosenField(values=[schema["const"]], **options)
+    if "enum" in schema:
+        return ChosenField(values=list(schema["enum"]), **options)
+    build = BUILDERS.get(str(schema.get("type", "")), _json)
+    return build(schema, options)
+
+
+def _json(schema: Schema, options: dict[str, Any]) -> forms.Field:  # noqa: ARG001 - a builder
+    options["help_text"] = " ".join(filter(None, [options["help_text"], "As JSON."]))
+    return JsonField(**options)
+
+
+def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    build = FORMATS.get(schema.get("format", ""))
+    shown = schema.get("default")
+    is_time = schema.get("format") == "time" and isinstance(shown, str)
+    if build is not None and not (is_time and not PAGE_TIME.fullmatch(str(shown))):
+        return build(options)
+    longest = schema.get("maxLength")
+    has_lines = isinstance(shown, str) and "\n" in one_line_end(shown)
+    is_multiline = schema.get("format") == "multiline" or has_lines
+    is_long = is_multiline or (longest or 0) > LONG_TEXT
+    attrs: dict[str, Any] = {"rows": ROWS} if is_long else {}
+    if examples := schema.get("examples"):
+        attrs["placeholder"] = str(examples[0])
+    return ExactTextField(
+        min_length=schema.get("minLength"),
+        max_length=longest,
+        widget=(forms.Textarea if is_long else forms.TextInput)(attrs=attrs),
+        **options,
+    )
+
+
+def _iso(inner: forms.Field, options: dict[str, Any], kind: str = "") -> forms.Field:
+    inner.required = False
+    field = IsoField(inner=inner, **options)
+    if kind:
+        field.widget.input_type = kind
+    return field
+
+
+FORMATS: dict[str, Callable[[dict[str, Any]], forms.Field]] = {
+    "date": lambda o: _iso(forms.DateField(), o, "date"),
+    "time": lambda o: _iso(forms.TimeField(), o, "time"),
+    "uuid": lambda o: _iso(forms.UUIDField(), o),
+    "date-time": lambda o: MomentField(**o),
+    "email": lambda o: forms.EmailField(**o),
+    "uri": lambda o: forms.URLField(assume_scheme="https", **o),
+}
+
+
+def _number(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    is_whole = schema.get("type") == "integer"
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    step = schema.get("multipleOf")
+    attrs = {} if is_whole or step else {"step": "any"}
+    kind = forms.IntegerField if is_whole else forms.FloatField
+    return kind(
+        min_value=low,
+        max_value=high,
+        step_size=step,
+        widget=forms.NumberInput(attrs=attrs),
+        **options,
+    )
+
+
+def _truth(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    if schema.get("nullable"):
+        return ChosenField(values=[True, False], **options)
+    return forms.BooleanField(**{**options, "required": False})
+
+
+def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
+    item = schema.get("items") or {}
+    if item.get("reference") == "document":
+        return DocumentsField(**options)
+    if "enum" in item:
+        return SeveralField(values=list(item["enum"]), **options)
+    is_simple = item.get("type") in SIMPLE and LinesField.can_show(
+        schema.get("default")
+    )
+    if "prefixItems" in schema or not is_simple:
+        return _json(schema, options)
+    options["help_text"] = " ".join(
+        filter(None, [options["help_text"], "One on a line."])
+    )
+    inner = field_for(item, {"required": True, "help_text": ""})
+    if isinstance(inner, MomentField):
+        options["help_text"] += (
+            f" Without an offset such as +02:00, a line is read in {current_zone()}."
+        )
+    return LinesField(item=inner, **options)
+
+
+REFERENCES: dict[str, Callable[..., forms.Field]] = {
+    "document": DocumentField,
+    "agent": AgentField,
+}
+SIMPLE = frozenset({"string", "integer", "number"})
+BUILDERS: dict[str, Callable[[Schema, dict[str, Any]], forms.Field]] = {
+    "string": _text,
+    "integer": _number,
+    "number": _number,
+    "boolean": _truth,
+    "array": _list,
+}

@@ -1,0 +1,100 @@
+"""What a launch form asks beside the workflow's own values: whom it may ask, and with what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+
+from workflows.agents import profiles
+from workflows.agents.lookup import find_agent
+from workflows.engine.adapters import schema
+from workflows.models import Agent
+from workflows.runtime.errors import ProviderError
+
+if TYPE_CHECKING:
+    from workflows.registry import Known
+
+PREFIX = "launch"
+BY_WEIGHT, OWN = "by weight", "own"
+NAMED = "profile:"  # before the name of a profile, so that none is taken for these
+MOST_TOKEN = 8_000  # characters
+
+
+class AskingForm(forms.Form):
+    """The profile of a run, and a token in place of the stored keys."""
+
+    profile = forms.ChoiceField(label="Profile", widget=forms.Select)
+    token = forms.CharField(
+        label="Token",
+        required=False,
+        max_length=MOST_TOKEN,
+        strip=True,
+        help_text="Used by this run in place of the stored keys of providers. It is kept "
+        "encrypted, and forgotten when the run ends.",
+        widget=forms.PasswordInput(
+            attrs={"autocomplete": "off", "spellcheck": "false"}
+        ),
+    )
+
+    def __init__(self, workflow: Known, **options: Any) -> None:
+        """Offer the profiles of a workflow that asks agents."""
+        super().__init__(
+            **{"prefix": PREFIX, "label_suffix": "", "auto_id": "%s", **options}
+        )
+        found = profiles.of_workflow(workflow)
+        weighted = any(one.weight for one in found)
+        choices = [(NAMED + one.name, one.name) for one in found]
+        choices.insert(0, (OWN, "The workflow’s own settings"))
+        if weighted:
+            choices.insert(0, (BY_WEIGHT, "As the weights assign it"))
+        field = self.fields["profile"]
+        field.choices = choices  # type: ignore[attr-defined]
+        field.required = bool(found)
+        if not found:
+            field.widget = forms.HiddenInput()
+        field.initial = choices[0][0]
+
+    @property
+    def is_shown(self) -> bool:
+        """Tell whether there is a profile to choose."""
+        return not self["profile"].is_hidden
+
+    def launch_options(self) -> dict[str, Any]:
+        """Return what `System.execute` is told of it."""
+        chosen = self.cleaned_data.get("profile") or BY_WEIGHT
+        named = chosen.removeprefix(NAMED) if chosen.startswith(NAMED) else profiles.OWN
+        profile = None if chosen == BY_WEIGHT else named
+        return {"profile": profile, "token": self.cleaned_data.get("token", "")}
+
+
+def initial_of(profile_name: str) -> dict[str, str]:
+    """Return the choice that a run had, for a form that launches it again."""
+    return {"profile": NAMED + profile_name if profile_name else OWN}
+
+
+def asking_form(workflow: Known, **options: Any) -> AskingForm | None:
+    """Return the form for a workflow that may ask agents, None for any other."""
+    return AskingForm(workflow, **options) if may_ask(workflow) else None
+
+
+def may_ask(workflow: Known) -> bool:
+    """Tell whether a workflow may ask agents: by its stages, or by one of its values."""
+    if workflow.stages:
+        return True
+    kind = workflow.params_type
+    described = schema(kind) if kind is not None else {}
+    parts = described.get("properties", {}).values()
+    return any(part.get("reference") == "agent" for part in parts)
+
+
+def lack_of_agents() -> str:
+    """Return why no workflow that asks agents can be launched, "" if some can."""
+    usable = Agent.objects.filter(is_enabled=True, provider__is_enabled=True)
+    if usable.exists():
+        return ""
+    try:
+        find_agent("")
+    except ProviderError as lacking:
+        return str(lacking)
+    return ""

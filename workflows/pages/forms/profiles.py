@@ -1,0 +1,116 @@
+"""The form of a profile: its name and weight, and for each stage what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+
+from workflows.models import Agent, Profile
+from workflows.pages.forms.agents import TAKEN, problem_of
+from workflows.pages.forms.fields import ExactTextField, JsonField
+from workflows.pages.forms.schema_form import Group, Row
+from workflows.pages.render.text import in_words
+
+if TYPE_CHECKING:
+    from workflows.registry import Known
+
+
+class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
+    """A profile of one workflow; a field that stays empty is the workflow's."""
+
+    class Meta:
+        """The fields beside those of the stages."""
+
+        model = Profile
+        fields = ("name", "description", "weight")
+        widgets = {"description": forms.Textarea(attrs={"rows": 2})}  # noqa: RUF012 - Django's
+        help_texts = {  # noqa: RUF012
+            "weight": "Its share of the runs that are launched without choosing a "
+            "profile: with 1 and 3, a quarter and three quarters. 0 gives it none.",
+        }
+
+    def __init__(self, workflow: Known, *args: Any, **kwargs: Any) -> None:
+        """Add three fields for each stage of the workflow."""
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        self.workflow = workflow
+        self.instance.workflow_name = workflow.name
+        self.fields["description"].required = False
+        for name in workflow.stages:
+            self._add_stage(name)
+
+    def _add_stage(self, name: str) -> None:
+        given = self.instance.stages.get(name, {})
+        default = self.workflow.stages[name]
+        otherwise = "none" if default.is_optional else "the default"
+        own = default.agent or f"The one chosen at launch, or {otherwise}"
+        agents = [
+            (one.name, f"{one.name} · {one.model}")
+            for one in Agent.objects.all()
+            if default.needs in one.capabilities or one.name == given.get("agent")
+        ]
+        self.fields[f"{name}.agent"] = forms.ChoiceField(
+            label="Agent",
+            required=False,
+            choices=[("", own), *agents],
+            initial=given.get("agent") or "",
+        )
+        self.fields[f"{name}.prompt"] = ExactTextField(
+            label="Prompt",
+            required=False,
+            initial=given.get("prompt") or "",
+            help_text=f"Instead of: “{default.prompt}”" if default.prompt else "",
+            widget=forms.Textarea(attrs={"rows": 4}),
+        )
+        self.fields[f"{name}.options"] = JsonField(
+            label="Options",
+            required=False,
+            initial=given.get("options") or None,
+            help_text='As JSON, as in {"temperature": 0.9}.',
+        )
+
+    @property
+    def groups(self) -> Group:
+        """Return the fields as drawn: one group for each stage."""
+        own = [Row(self[name]) for name in ("name", "description", "weight")]
+        stages = [
+            Group(
+                title=f"Stage “{in_words(name)}”",
+                parts=[
+                    Row(self[f"{name}.{field}"], is_optional=True)
+                    for field in ("agent", "prompt", "options")
+                ],
+            )
+            for name in self.workflow.stages
+        ]
+        return Group(parts=[*own, *stages])
+
+    def clean_name(self) -> str:
+        """Return the name. Raises ValidationError: the workflow has one of this name."""
+        name = str(self.cleaned_data["name"])
+        others = Profile.objects.filter(workflow_name=self.workflow.name, name=name)
+        if others.exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(TAKEN)
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        """Look at the options of each stage."""
+        values = super().clean() or {}
+        for name in self.workflow.stages:
+            options = values.get(f"{name}.options")
+            if problem := problem_of(options):
+                self.add_error(f"{name}.options", problem)
+        return values
+
+    def save(self, commit: bool = True) -> Profile:
+        """Keep the fields that were filled in."""
+        kept = dict(self.instance.stages)
+        for name in self.workflow.stages:
+            fields = {
+                field: self.cleaned_data.get(f"{name}.{field}")
+                for field in ("agent", "prompt", "options")
+            }
+            kept[name] = {field: value for field, value in fields.items() if value}
+        self.instance.stages = {name: given for name, given in kept.items() if given}
+        saved: Profile = super().save(commit)
+        return saved

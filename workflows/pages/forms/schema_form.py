@@ -1,0 +1,403 @@
+"""Forms from JSON schemas: to launch a run, and to answer the question of one.
+
+The page's own checks come first, then those of the workflow's types; every message
+stands at its field, what was typed stays, and nothing is queued until all is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.forms.boundfield import BoundField
+
+from workflows.access.permissions import documents_seen
+from workflows.documents.service import store_document
+from workflows.models import Document
+from workflows.pages.forms import json_schema as schemas
+from workflows.pages.forms.fields import (
+    NOTHING,
+    DocumentField,
+    DocumentsField,
+    UploadInput,
+    field_for,
+    one_line_end,
+)
+from workflows.runtime.errors import ProviderError
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+    from django.http import QueryDict
+
+    from workflows.errors import InvalidParams
+
+DOCUMENTS = (DocumentField, DocumentsField)
+GIVEN = ":given"  # suffix of the box that says that an optional group is filled in
+UPLOAD = ":file"  # suffix of the upload beside a choice of documents
+FREE = "values"  # the one field of a type whose objects have any names
+CSRF, OWN, VALUE = (
+    "csrfmiddlewaretoken",
+    "launch-",
+    "value-",
+)  # names in the launch page
+BOTH_GIVEN = (
+    "A document was chosen and a file was uploaded. “{name}” is chosen now: send the form"
+    " to use it, or choose another."
+)
+RECENT = 200  # documents offered in a drop-down, newest first
+
+
+@dataclass(slots=True)
+class Row:
+    """One field of a form as drawn, with its upload if it has one."""
+
+    bound: BoundField
+    upload: BoundField | None = None
+    is_optional: bool = False  # may be left empty: those with a default need no word
+
+
+@dataclass(slots=True)
+class Group:
+    """The fields of one model; groups nest as models do."""
+
+    title: str = ""
+    description: str = ""
+    given: BoundField | None = None  # of an optional group: whether it is filled in
+    parts: list[Row | Group] = field(default_factory=list)
+
+    @property
+    def is_group(self) -> bool:
+        """Tell a template that this is no row."""
+        return True
+
+
+class SchemaForm(forms.Form):
+    """A form for the values of a model, known by its JSON schema."""
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any],
+        *,
+        by: AbstractBaseUser | None = None,
+        **options: Any,
+    ) -> None:
+        """Build the fields; `initial` takes params as a run keeps them."""
+        initial = options.get("initial") or {}
+        self._is_free = schemas.is_free(schema)
+        if self._is_free:
+            schema = {"properties": {FREE: {"type": "object", "title": "Values"}}}
+            initial = {FREE: initial} if initial else {}
+        options["initial"] = flat(initial)
+        super().__init__(label_suffix="", **options)
+        self.schema = schema
+        self._by = by
+        self._found: dict[str, schemas.Property] = {}
+        self.group = Group()
+        self._tree: list[tuple[Group, str]] = []
+        self._add(schemas.properties(schema), self.group)
+        self._offer_documents()
+
+    # -- building ------------------------------------------------------------------------
+
+    def _add(self, found: Iterator[schemas.Property], group: Group) -> None:
+        for one in found:
+            if schemas.is_group(self.schema, one):
+                inner = Group(one.title, one.description, self._given(one))
+                group.parts.append(inner)
+                self._found[one.path] = one
+                below = schemas.properties(
+                    self.schema, one.schema, one.path, one.default
+                )
+                self._add(below, inner)
+            else:
+                self._add_field(one)
+                group.parts.append(self._row(one.path))
+
+    def _given(self, one: schemas.Property) -> BoundField | None:
+        """Return the box that tells whether a group that may be null is filled in."""
+        if not one.is_nullable:
+            return None
+        name = one.path + GIVEN
+        self.fields[name] = forms.BooleanField(label="Fill this in", required=False)
+        self.fields[name].initial = self._shown(one) is not None
+        return self[name]
+
+    def _add_field(self, one: schemas.Property) -> None:
+        options = {
+            "label": one.title,
+            "help_text": one.description,
+            "required": self._must_be_chosen(one) and not one.is_nullable,
+        }
+        if not (one.is_required or one.has_default):
+            words = [one.description, "Left empty, it is filled in at launch."]
+            options["help_text"] = " ".join(filter(None, words))
+        made = field_for({**one.schema, "default": self._shown(one)}, options)
+        if one.default is not None:
+            made.initial = one.default
+        self._found[one.path] = one
+        self.fields[one.path] = made
+        if isinstance(made, DOCUMENTS):
+            # either the choice or the upload is enough: `clean` looks at both
+            made.required = False
+            self.fields[one.path + UPLOAD] = forms.FileField(
+                required=False,
+                label=f"Upload for {one.title}",
+                widget=UploadInput(),
+            )
+
+    def _shown(self, one: schemas.Property) -> Any:
+        """Return the value that a form shows which nobody touched: of a run, or the default."""
+        return self.initial.get(one.path, one.default)
+
+    def _is_shown(self, one: schemas.Property) -> bool:
+        """Tell whether there is a value that a form shows which nobody touched."""
+        is_known = one.has_default or one.path in self.initial
+        return is_known and (one.is_nullable or self._shown(one) is not None)
+
+    def add_prefix(self, field_name: str) -> str:
+        """Return the name of a field in the page, which none of the page's own fields has."""
+        if self.prefix:
+            return super().add_prefix(field_name)
+        is_taken = field_name == CSRF or field_name.startswith((OWN, VALUE))
+        return f"{VALUE}{field_name}" if is_taken else field_name
+
+    def _must_be_chosen(self, one: schemas.Property) -> bool:
+        """Tell whether empty is no answer: required, or a choice with a default."""
+        return one.is_required or ("enum" in one.schema and one.default is not None)
+
+    def _row(self, path: str) -> Row:
+        upload = path + UPLOAD
+        one = self._found[path]
+        return Row(
+            self[path],
+            self[upload] if upload in self.fields else None,
+            is_optional=not one.is_required and one.default in (None, "", [], {}),
+        )
+
+    def _offer_documents(self) -> None:
+        names = self._document_names()
+        if not names:
+            return
+        choices = document_choices(
+            {one for name in names for one in self._chosen(name)}, self._by
+        )
+        for name in names:
+            one = self.fields[name]
+            if isinstance(one, DocumentsField):
+                one.choices = choices
+            elif isinstance(one, DocumentField):
+                one.choices = [("", NOTHING), *choices]
+
+    def _chosen(self, name: str) -> list[str]:
+        value = self[name].value() or []
+        several = value if isinstance(value, list | tuple) else [value]
+        return [str(one) for one in several]
+
+    def _document_names(self) -> list[str]:
+        return [name for name, f in self.fields.items() if isinstance(f, DOCUMENTS)]
+
+    # -- cleaning ------------------------------------------------------------------------
+
+    def clean(self) -> dict[str, Any]:
+        """Store what was uploaded, and ask for what is missing."""
+        for name in self._document_names():
+            given = self.cleaned_data.get(name + UPLOAD)
+            if isinstance(given, UploadedFile):
+                self._store(name, given)
+            elif self._is_missing(name):
+                self.add_error(name, "Choose a document, or upload one.")
+        for name in list(self.errors):
+            if self._is_below(name, self._left_out()) or self._is_untouched(name):
+                self.errors.pop(name)
+        for path in self._emptied():
+            self.add_error(path, "This can’t be empty.")
+        return self.cleaned_data
+
+    def _emptied(self) -> list[str]:
+        """Return the fields that show nothing any more, where the type needs a value."""
+        left_out = self._left_out()
+        return [
+            path
+            for path, one in self._found.items()
+            if path in self.fields
+            and path not in self.errors
+            and not (one.is_nullable or one.is_required or one.default is None)
+            and self.cleaned_data.get(path) is None
+            and not (self._is_below(path, left_out) or self._is_untouched(path))
+        ]
+
+    def _is_untouched(self, path: str) -> bool:
+        """Tell whether a field was sent as it was shown; then its value is what was shown.
+
+        So a value survives that its control shows in part only, such as a moment's
+        microseconds. A field that was not sent at all, as by a script, is untouched as well.
+        """
+        one = self._found.get(path)
+        if one is None or path not in self.fields or not self._is_shown(one):
+            return False
+        field, bound = self.fields[path], self[path]
+        is_omitted = field.widget.value_omitted_from_data(
+            self.data, self.files, bound.html_name
+        )
+        shown = field.prepare_value(self._shown(one))
+        if isinstance(field, forms.BooleanField):
+            return bool(bound.data) == bool(shown)
+        shown = field.widget.format_value(shown)
+        return is_omitted or _as_sent(bound.data) == _as_sent(shown)
+
+    @staticmethod
+    def _is_below(path: str, groups: list[str]) -> bool:
+        return any(path == one or path.startswith(f"{one}.") for one in groups)
+
+    def _left_out(self) -> list[str]:
+        """Return the optional groups that are not filled in."""
+        return [
+            name.removesuffix(GIVEN)
+            for name in self.fields
+            if name.endswith(GIVEN) and not self.cleaned_data.get(name)
+        ]
+
+    def _is_missing(self, name: str) -> bool:
+        told = name in self.errors or name + UPLOAD in self.errors
+        is_wanted = self._found[name].is_required and not self._found[name].is_nullable
+        return is_wanted and not told and not self.cleaned_data.get(name)
+
+    def _store(self, name: str, given: UploadedFile[Any]) -> None:
+        """Keep an uploaded file and choose it, so that it need not be sent again."""
+        try:
+            document = store_document(
+                given.name or "", cast("IO[bytes]", given), by=self._by
+            )
+        except ProviderError as problem:
+            self.add_error(name, str(problem))
+            return
+        chosen = str(document.pk)
+        data = cast("QueryDict", self.data).copy()
+        if isinstance(self.fields[name], DocumentsField):
+            several = [*self.cleaned_data.get(name, ()), chosen]
+            self.cleaned_data[name] = list(dict.fromkeys(several))
+            data.setlist(self.add_prefix(name), self.cleaned_data[name])
+        else:
+            other = self.cleaned_data.get(name)
+            self.cleaned_data[name] = chosen
+            data[self.add_prefix(name)] = chosen
+            if (
+                other and other != chosen
+            ):  # without scripts nobody knows which was later
+                self.add_error(name, BOTH_GIVEN.format(name=document.name))
+        self.data = data
+        self._offer_documents()
+
+    def values(self) -> dict[str, Any]:
+        """Return what was filled in as nested JSON, without what was left to defaults."""
+        values: dict[str, Any] = {}
+        left_out = self._left_out()
+        for path, one in self._found.items():
+            if self._is_below(path, left_out):
+                if not self._is_below(path.rpartition(".")[0], left_out):
+                    put(values, path, None)
+            elif path not in self.fields:
+                put(values, path, {})
+            elif self._is_untouched(path):
+                put(values, path, self._shown(one))
+            else:
+                self._put_filled(values, one)
+        return values[FREE] if self._is_free else values
+
+    def _put_filled(self, values: dict[str, Any], one: schemas.Property) -> None:
+        """Put what a person filled in; nothing where the type fills it in itself."""
+        value = self.cleaned_data.get(one.path)
+        is_document = isinstance(self.fields[one.path], DocumentField)
+        if value == "" and (one.is_nullable or is_document):
+            value = None
+        is_known = one.is_required or one.has_default
+        if not is_known and value in (None, "", []):
+            return
+        if value is not None or one.is_nullable:
+            put(values, one.path, value)
+
+    def take_errors(self, refused: InvalidParams) -> None:
+        """Put the messages of the workflow's own checks at the fields they are about."""
+        for name, messages in refused.errors.items():
+            for message in messages:
+                path, text = self._place(name, message)
+                self.add_error(path, text)
+
+    def _place(self, name: str, message: str) -> tuple[str | None, str]:
+        """Return the field a message is about, and the rest of the message."""
+        inner, separator, rest = message.partition(": ")
+        name = schemas.escaped(name)
+        parts = [name, *inner.split(".")] if separator else [name]
+        for count in range(len(parts), 0, -1):
+            path = ".".join(parts[:count])
+            if path in self.fields:
+                if count == len(parts) and separator:
+                    return path, rest
+                return path, _item(parts[count:], rest) if separator else message
+        return None, f"{name}: {message}" if name else message
+
+
+def _item(place: list[str], text: str) -> str:
+    """Return a message about something inside a field's value."""
+    if place and place[0].isdigit():
+        place = [f"item {int(place[0]) + 1}", *place[1:]]
+    where = ", ".join(place)
+    return f"{where[:1].upper()}{where[1:]}: {text}" if where else text
+
+
+def _as_sent(value: Any) -> list[str]:
+    """Return what a control shows, or sends, as comparable texts."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return [str(one_line_end(one)) for one in several if one not in (None, "", False)]
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path, making the objects on the way."""
+    *way, last = map(schemas.unescaped, path.split("."))
+    for name in way:
+        inner = values.get(name)
+        if not isinstance(inner, dict):
+            inner = values[name] = {}
+        values = inner
+    values[last] = value
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return nested values by dotted path; objects are there too, as they are."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        part = schemas.escaped(name)
+        here = f"{path}.{part}" if path else part
+        found[here] = value
+        if isinstance(value, Mapping):
+            found |= flat(value, here)
+    return found
+
+
+def document_choices(
+    wanted: set[str], by: AbstractBaseUser | None
+) -> list[tuple[str, str]]:
+    """Return the newest documents, and the wanted ones, that `by` may see, as choices."""
+    columns = ("pk", "name", "page_count")
+    seen = Document.objects.all() if by is None else documents_seen(by)
+    rows = list(seen.values_list(*columns)[:RECENT])
+    missing = wanted - {str(pk) for pk, _, _ in rows}
+    if missing and len(rows) == RECENT:
+        ids = [one for one in missing if _is_uuid(one)]
+        rows += seen.filter(pk__in=ids).values_list(*columns)
+    return [(str(pk), f"{name} · {_pages(pages)}") for pk, name, pages in rows]
+
+
+def _pages(count: int | None) -> str:
+    return f"{count or 0} page{'' if count == 1 else 's'}"
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        forms.UUIDField().clean(text)
+    except forms.ValidationError:
+        return False
+    return True

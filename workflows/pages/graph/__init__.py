@@ -1,0 +1,1 @@
+"""Drawing a workflow graph as SVG."""

@@ -1,0 +1,368 @@
+"""A workflow's graph as a drawing: positions, texts and, for a run, what happened.
+
+The layout depends on the graph alone and is kept; a run only adds states and counts.
+`templates/workflows/_graph.html` turns the drawing into SVG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from workflows.pages.graph.layers import Link
+from workflows.pages.graph.layout import (
+    ASIDE,
+    COUNT_ROOM,
+    Layout,
+    Point,
+    Route,
+    Size,
+    lay_out,
+)
+from workflows.pages.graph.text_width import text_width
+from workflows.pages.render.text import in_words, wrap
+
+TITLE_CHARS = 24  # in one line of a step
+LABEL_CHARS = 26  # on a link
+TITLE_SIZE = 13.0
+LABEL_SIZE = 11.5  # pixels: the font sizes of app.css
+MOST_COUNT = 10_000  # from which on counts are told in thousands
+TEXT_LEFT, TEXT_RIGHT = (
+    40.0,
+    12.0,
+)  # of a step: before its texts, for the icon, and after
+VISITS_ROOM = 51.0  # kept free for "×9999" after a step's title
+LONGEST_NOTE = "Completed · 120 ms"
+LINE = 16.0  # between two lines of a title
+WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
+
+KINDS = {
+    "parallel": "items in parallel",
+    "chain": "items in order",
+    "conditional": "chooses a handler",
+    "approval": "asks a person",
+    "wait": "waits",
+    "subworkflow": "runs another workflow",
+}
+ORDER = {"": 0, "rejected": 1, "taken": 2}  # which lines lie on top
+UNCONDITIONAL = frozenset({"", "always", "otherwise"})
+
+
+def times(count: int) -> str:
+    """Return a number of times as a drawing has room for: `×12`, `×34k`; "" for one."""
+    if count < 2:  # noqa: PLR2004 - once needs no telling
+        return ""
+    return f"×{count}" if count < MOST_COUNT else f"×{count // 1000}k"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What happened to a step in a run."""
+
+    state: str = ""  # a StageStatus; "" = not reached
+    text: str = ""  # the same in words, with progress or the time it was active
+    visits: int = 0
+    href: str = ""
+    full: str = ""  # the text where there is room for all durations
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeState:
+    """How often a link was taken and rejected in a run."""
+
+    taken: int = 0
+    rejected: int = 0
+    href: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Return taken, rejected or nothing yet; drawings of several runs say more."""
+        if self.taken:
+            return "taken"
+        return "rejected" if self.rejected else ""
+
+    @property
+    def count(self) -> str:
+        """Return what is written beside it."""
+        return times(self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A line of text and where it stands."""
+
+    text: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step as drawn."""
+
+    number: int  # in the graph
+    name: str
+    kind: str
+    title: str  # the whole of it, on hover and for screen readers
+    lines: tuple[Text, ...]
+    note: Text
+    state: NodeState
+    left: float
+    top: float
+    width: float
+    height: float
+    is_entry: bool
+    is_exit: bool
+
+    @property
+    def middle(self) -> float:
+        """Return the y of its middle."""
+        return self.top + self.height / 2
+
+    @property
+    def center(self) -> float:
+        """Return the x of its middle."""
+        return self.left + self.width / 2
+
+    @property
+    def mark(self) -> str:
+        """Return its icon: how it stands, else of what kind it is."""
+        return self.state.state or ("" if self.kind == "node" else self.kind)
+
+    @property
+    def icon_x(self) -> float:
+        """Return the x of its icon."""
+        return self.left + 15
+
+    @property
+    def icon_y(self) -> float:
+        """Return the y of its icon."""
+        return self.middle - 8
+
+    @property
+    def visits(self) -> str:
+        """Return how often the run came by, if more than once."""
+        return times(self.state.visits)
+
+    @property
+    def visits_x(self) -> float:
+        """Return the x where their number ends."""
+        return self.left + self.width - TEXT_RIGHT
+
+    @property
+    def visits_y(self) -> float:
+        """Return the y of their number: that of the title."""
+        return self.lines[0].y
+
+    @property
+    def bottom(self) -> float:
+        """Return the y of its lower side."""
+        return self.top + self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link as drawn."""
+
+    number: int  # in the graph
+    path: str
+    arrow: str  # points of a polygon
+    title: str
+    label: Text | None
+    anchor: str  # of the label: middle, or start beside a link around the side
+    mask: tuple[float, float, float]  # x, y, width of what hides the line behind it
+    count: Text | None  # follows the label in the same line, else stands by itself
+    is_conditional: bool
+    state: EdgeState
+
+    @property
+    def outcome(self) -> str:
+        """Return what came of it."""
+        return self.state.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A drawing, ready for a template."""
+
+    width: float
+    height: float
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]  # those taken last, so that they lie on top
+
+    @property
+    def is_wide(self) -> bool:
+        """Tell whether it must be scrolled rather than shrunk."""
+        return self.width > WIDE
+
+
+def draw(
+    graph: Mapping[str, Any],
+    nodes: Mapping[str, NodeState] | None = None,
+    edges: Mapping[tuple[str, int], EdgeState] | None = None,
+    *,
+    count_room: float = COUNT_ROOM,
+) -> Diagram:
+    """Return the drawing of a graph, with what happened in a run if it is given.
+
+    `graph` is a GraphShape as a dict, as stored on a run; `edges` are told apart by
+    source and place among the source's edges. `count_room` is what is kept free, in
+    pixels, for the count of an edge.
+    """
+    plan = _plan(json.dumps(graph, sort_keys=True), count_room)
+    drawn = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
+    return Diagram(
+        width=plan.layout.width,
+        height=plan.layout.height,
+        nodes=tuple(
+            _node(place, plan, nodes or {}) for place in range(len(plan.nodes))
+        ),
+        edges=tuple(sorted(drawn, key=lambda edge: ORDER.get(edge.outcome, 3))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A graph with its layout."""
+
+    entry: str
+    exits: frozenset[str]
+    nodes: tuple[Mapping[str, Any], ...]
+    edges: tuple[Mapping[str, Any], ...]
+    sizes: Mapping[str, Size]
+    links: tuple[Link, ...]
+    layout: Layout
+
+
+@lru_cache(maxsize=256)
+def _plan(text: str, count_room: float) -> _Plan:
+    graph = json.loads(text)
+    nodes = tuple(graph.get("nodes") or ())
+    names = {node["name"] for node in nodes}
+    edges = tuple(
+        edge
+        for edge in graph.get("edges") or ()
+        if edge["source"] in names and edge["target"] in names
+    )
+    sizes = {node["name"]: _size(node) for node in nodes}
+    links = tuple(
+        Link(edge["source"], edge["target"], _label_width(edge, count_room))
+        for edge in edges
+    )
+    entry = graph.get("entry") or next(iter(sizes), "")
+    layout = lay_out(sizes, links, entry, count_room) if sizes else Layout(0, 0, {}, ())
+    exits = frozenset(graph.get("exits") or ())
+    return _Plan(entry, exits, nodes, edges, sizes, links, layout)
+
+
+def _size(node: Mapping[str, Any]) -> Size:
+    lines = wrap(in_words(node["name"]), TITLE_CHARS)
+    title = max(text_width(line, TITLE_SIZE) for line in lines) + VISITS_ROOM
+    width = TEXT_LEFT + max(title, text_width(LONGEST_NOTE, LABEL_SIZE)) + TEXT_RIGHT
+    return Size(width, 50 + LINE * (len(lines) - 1))
+
+
+def _label(edge: Mapping[str, Any]) -> str:
+    """Return what is written on a link: its own name, else that of its condition."""
+    named = edge.get("name") or edge.get("predicate") or ""
+    return "" if named in UNCONDITIONAL else in_words(named, capital=False)
+
+
+def _label_width(edge: Mapping[str, Any], count_room: float) -> float:
+    text = _label(edge)
+    if not text:
+        return 0.0
+    return text_width(wrap(text, LABEL_CHARS, lines=1)[0], LABEL_SIZE) + count_room
+
+
+def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
+    shape = plan.nodes[number]
+    name, kind = shape["name"], shape.get("kind") or "node"
+    size, place = plan.sizes[name], plan.layout.nodes[name]
+    state = states.get(name, NodeState())
+    left = place.x - size.width / 2
+    lines = wrap(in_words(name), TITLE_CHARS)
+    texts = tuple(
+        Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
+        for row, line in enumerate(lines)
+    )
+    note = state.text or KINDS.get(kind, "")
+    return Node(
+        number=number,
+        name=name,
+        kind=kind,
+        title=_title(shape, state, kind),
+        lines=texts if note else (*(Text(t.text, t.x, t.y + 8) for t in texts),),
+        note=Text(note, left + TEXT_LEFT, place.y + size.height - 12),
+        state=state,
+        left=round(left, 1),
+        top=place.y,
+        width=round(size.width, 1),
+        height=size.height,
+        is_entry=name == plan.entry,
+        is_exit=name in plan.exits,
+    )
+
+
+def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
+    """Return a step's name, what it does and how it stands, as one sentence each."""
+    visits = f"{state.visits} visits" if state.visits > 1 else ""
+    told = (
+        shape["name"],
+        shape.get("doc"),
+        KINDS.get(kind),
+        state.full or state.text,
+        visits,
+    )
+    return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
+
+
+def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) -> Edge:
+    shape, link = plan.edges[place], plan.links[place]
+    route = plan.layout.routes[place]
+    state = states.get((shape["source"], shape.get("index") or 0), EdgeState())
+    text = wrap(_label(shape), LABEL_CHARS, lines=1)[0]
+    aside = route.is_back or route.is_loop
+    count = state.count
+    at = route.label
+    x = at.x + ASIDE if aside else at.x
+    return Edge(
+        number=place,
+        path=route.path,
+        arrow=_arrow(route),
+        title=_edge_title(shape, state),
+        label=Text(text, round(x, 1), at.y + 4) if text else None,
+        anchor="start" if aside else "middle",
+        mask=_mask(at, link.label_width, aside=aside),
+        count=Text(count, round(at.x + ASIDE, 1), at.y + 4) if count else None,
+        is_conditional=bool(_label(shape)),
+        state=state,
+    )
+
+
+def _arrow(route: Route) -> str:
+    x, y = route.tip.x, route.tip.y
+    if route.is_loop:
+        return f"{x + 8:g},{y - 6:g} {x + 8:g},{y + 3:g} {x:g},{y:g}"
+    return f"{x - 4.5:g},{y - 8:g} {x + 4.5:g},{y - 8:g} {x:g},{y:g}"
+
+
+def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]:
+    if not width or aside:
+        return (0.0, 0.0, 0.0)
+    shown = width - 6
+    return (round(at.x - shown / 2, 1), at.y - 9, round(shown, 1))
+
+
+def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
+    when = _label(shape)
+    words = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
+    told = [
+        f"{verb} {count}×"
+        for verb, count in (("taken", state.taken), ("not taken", state.rejected))
+        if count
+    ]
+    return f"{words}: {', '.join(told)}" if told else words

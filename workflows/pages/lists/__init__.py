@@ -1,0 +1,1 @@
+"""Lists of runs, decisions, approvals and more: filters, columns, pagination."""

@@ -1,0 +1,187 @@
+"""The runs that match, as a file: CSV, JSON Lines or JSON, written as they are read.
+
+Rows are read in chunks by their key, one chunk after another as the reader takes them,
+so that a million of them take no more memory than five hundred. A text that a
+spreadsheet would take for a formula is written with an apostrophe before it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workflows.agents import usage
+from workflows.agents.usage import Usage
+from workflows.infra.database_threads import in_database
+from workflows.models import Status
+from workflows.pages.lists.columns import as_text, labels_of
+from workflows.pages.lists.pagination import all_of
+from workflows.pages.redaction import HIDDEN, by_workflow, is_concealed
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from django.db.models import Q, QuerySet
+
+    from workflows.access.permissions import Names
+    from workflows.models import Run
+    from workflows.pages.lists.columns import Columns
+
+KINDS = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+}
+SEPARATORS = {"csv": "", "jsonl": "", "json": ",\n"}
+CHUNK = 500  # rows read at once
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+HEAD = (
+    "id",
+    "workflow",
+    "status",
+    "launched_by",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "seconds",
+    "labels",
+    "error_code",
+    "error_node",
+    "error_message",
+    "cancel_reason",
+    "profile",
+    *Usage().columns(),
+)
+
+
+def defused(text: str) -> str:
+    """Return a text that a spreadsheet shows and does not calculate."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is written of which runs."""
+
+    runs: QuerySet[Run]
+    condition: Q
+    columns: Columns
+    kind: str  # one of KINDS
+    read: Names  # the workflows whose values the reader may have
+
+    async def parts(self) -> AsyncIterator[str]:
+        """Yield the file, part by part."""
+        chunks = all_of(self._filled(), self.condition, size=CHUNK)
+        yield self._head()
+        separator = ""
+        while (part := await in_database(self._next, chunks, separator)) is not None:
+            if part:
+                yield part
+                separator = SEPARATORS[self.kind]
+        if self.kind == "json":
+            yield "\n]\n"
+
+    def _next(self, chunks: Iterator[list[Run]], separator: str) -> str | None:
+        """Return the next chunk as text, None after the last one."""
+        runs = next(chunks, None)
+        if runs:
+            runs = by_workflow(self.read, runs)
+        if not runs:
+            return None if runs is None else ""
+        return separator + (
+            self._rows(runs) if self.kind == "csv" else self._objects(runs)
+        )
+
+    def _filled(self) -> QuerySet[Run]:
+        runs = self.columns.fill(self.runs).defer(None).select_related("launched_by")
+        unused = ("graph", "secrets")
+        return runs.defer(
+            *unused, *(("params", "result") if self.kind == "csv" else ())
+        )
+
+    # -- texts --------------------------------------------------------------------------
+
+    def _head(self) -> str:
+        if self.kind == "csv":  # the mark tells spreadsheets that this is UTF-8
+            names = [defused(one.name) for one in self.columns.fields]
+            return "\ufeff" + _lines([[*HEAD, *names]])
+        return "[\n" if self.kind == "json" else ""
+
+    def _rows(self, runs: Sequence[Run]) -> str:
+        used = usage.of_runs(run.pk for run in runs)
+        return _lines(
+            [
+                _cell(value)
+                for value in (
+                    *told(run, used.get(run.pk)).values(),
+                    *(f.of(run) for f in self.columns.fields),
+                )
+            ]
+            for run in runs
+        )
+
+    def _objects(self, runs: Sequence[Run]) -> str:
+        used = usage.of_runs(run.pk for run in runs)
+        objects = [_object(run, used.get(run.pk)) for run in runs]
+        if self.kind == "json":
+            return ",\n".join(objects)
+        return "".join(f"{one}\n" for one in objects)
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue()
+
+
+def told(run: Run, used: Usage | None) -> dict[str, Any]:
+    """Return what every kind of file tells of a run, with what its agents took."""
+    elapsed = run.elapsed if run.is_ended else None
+    is_failed = run.status == Status.FAILED
+    values = (
+        str(run.pk),
+        run.workflow_name,
+        run.status,
+        run.launched_by.get_username() if run.launched_by else "",
+        _moment(run.created_at),
+        _moment(run.started_at),
+        _moment(run.completed_at),
+        round(elapsed.total_seconds(), 3) if elapsed is not None else None,
+        labels_of(run),
+        run.error_code if is_failed else "",
+        run.error_node if is_failed else "",
+        run.error_text,
+        "" if is_failed else run.cancel_reason,
+        run.profile_name,
+        *(used or Usage()).columns().values(),
+    )
+    return dict(zip(HEAD, values, strict=True))
+
+
+def _object(run: Run, used: Usage | None) -> str:
+    values = {"params": run.params, "result": run.result}
+    if is_concealed(run):
+        values = dict.fromkeys(values, HIDDEN)
+    return json.dumps(
+        {**told(run, used), **values},
+        ensure_ascii=False,
+    )
+
+
+def _moment(value: dt.datetime | None) -> str | None:
+    return value.isoformat(timespec="milliseconds") if value else None
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell: numbers as numbers, texts defused."""
+    if value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool)
+    ):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = ", ".join(value)
+    return defused(as_text(value))

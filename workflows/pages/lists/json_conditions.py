@@ -1,0 +1,235 @@
+"""Looking for rows by a value inside their JSON, as people write it.
+
+    params.threshold >= 0.8
+    result.label ~ secret and params.limit in (3, 4) and params.due < 2026-07-01
+
+A path goes from object to object by their keys. Operators are = and != for one value,
+`in (…)` for one of several, > >= < <= for numbers and dates, ~ for a text that contains
+another, or a list that has such a text. Text in quotes is text, even if it looks like a
+number; without quotes either will do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, Q
+from django.db.models.fields.json import KeyTransform
+
+from workflows.models.exact_json import AsJson
+from workflows.pages.lists.json_matching import LOWER, Test, instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models.expressions import Combinable
+
+EXACT = frozenset({"params", "result"})  # columns of JSON text
+LONGEST = 500  # characters
+MOST = 5  # conditions
+MOST_VALUES = 20  # of one `in`
+FURTHEST = 1_000_000  # place in a list
+DEEPEST = 8  # keys of a path
+LARGEST_EXPONENT = 1_000  # of a number that is compared
+AND = re.compile(r"\s+and(\s+|$)", re.IGNORECASE)
+OPERATOR = re.compile(r"\s*(==|!=|>=|<=|=|>|<|~|\s(?:in|IN)\s*(?=\())\s*")
+PATH = re.compile(r"[^=!<>~]*?(?=\s*(?:[=!<>~]|\s(?:in|IN)\s*\())")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
+OPERATORS = "=, !=, >, >=, <, <=, ~ (contains) and in (…)"
+COMPARED = frozenset({">", ">=", "<", "<="})
+
+
+class BadCondition(ValueError):
+    """The text is no condition on values: what is wrong, and at which character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is asked of a value inside a column."""
+
+    column: str
+    test: Test
+
+    @property
+    def is_indexed(self) -> bool:
+        """Tell whether PostgreSQL's index of values answers it."""
+        return self.test.is_indexed
+
+    def q(self) -> Q:
+        """Return it as a condition on rows."""
+        return self.test.q(at(self.column, ()))
+
+
+def at(column: str, path: Sequence[str]) -> Combinable:
+    """Return the value at a path inside a JSON column."""
+    inner: Any = AsJson(F(column)) if column in EXACT else F(column)
+    for key in path:
+        inner = KeyTransform(key, inner)
+    return inner  # type: ignore[no-any-return]
+
+
+def is_key(text: str) -> bool:
+    """Tell whether databases take a text as the name of a value, or its place in a list."""
+    try:
+        place = int(text)
+    except ValueError:
+        return bool(text)
+    return text.isascii() and text.isdigit() and place < FURTHEST
+
+
+def read(text: str, columns: Sequence[str], *, column: str = "") -> list[Condition]:
+    """Return the conditions of a text. Raises BadCondition with a sentence.
+
+    Paths begin with one of `columns`; with `column`, it goes without saying.
+    """
+    text = text.replace("\x00", "").strip()
+    if not text:
+        return []
+    if len(text) > LONGEST:
+        raise BadCondition(f"The filter is longer than {LONGEST} characters.")
+    return _Reader(text, columns, column).read()
+
+
+class _Reader:
+    """Reads a text from left to right."""
+
+    def __init__(self, text: str, columns: Sequence[str], column: str) -> None:
+        """Begin at the first character."""
+        self._text, self._columns, self._column = text, columns, column
+        self._place = 0
+        self._example = "name = value" if column else f"{columns[0]}.name = value"
+
+    def read(self) -> list[Condition]:
+        """Return the conditions, at most so many."""
+        found = [self._condition()]
+        while self._place < len(self._text):
+            joint = AND.match(self._text, self._place)
+            if joint is None:
+                raise self._error("Join conditions by “and”.")
+            if len(found) == MOST:
+                raise self._error(f"At most {MOST} conditions fit.")
+            self._place = joint.end()
+            found.append(self._condition())
+        return found
+
+    def _error(self, why: str, place: int | None = None) -> BadCondition:
+        found = self._place if place is None else place
+        return BadCondition(f"At character {found + 1}: {why}")
+
+    def _condition(self) -> Condition:
+        path = self._path()
+        operator = OPERATOR.match(self._text, self._place)
+        if operator is None:
+            self._skip_space()
+            raise self._error(f"“!” is no operator. There are {OPERATORS}.")
+        sign = operator[1].strip().lower().replace("==", "=")
+        self._place = operator.end()
+        if sign == "in":
+            return Condition(path[0], Test(path[1:], "=", self._values()))
+        begin = self._place
+        value, is_quoted = self._value(until=AND)
+        if not value and not is_quoted:
+            raise self._error(
+                f'A value is missing after “{sign}”. Write "" for an empty text.',
+            )
+        operands = self._operands(sign, value, is_quoted, begin)
+        return Condition(path[0], Test(path[1:], sign, operands))
+
+    def _path(self) -> tuple[str, ...]:
+        """Read where the value is: a column, then keys."""
+        begin = self._place
+        written = PATH.match(self._text, begin)
+        if written is None:
+            rest = AND.split(self._text[begin:])[0] or "nothing"
+            raise self._error(
+                f"“{rest}” compares nothing. Write it as “{self._example}”; operators"
+                f" are {OPERATORS}."
+            )
+        keys = [key.strip() for key in written[0].strip().split(".")]
+        path = [self._column] * bool(self._column) + keys
+        if path[0] not in self._columns:
+            named = " or ".join(self._columns)
+            raise self._error(f"Begin with {named}, as in “{self._example}”.", begin)
+        if not all(map(is_key, path)) or len(path) < 2:  # noqa: PLR2004 - column and key
+            raise self._error(f"Name a value, as in “{self._example}”.", begin)
+        if len(path) > DEEPEST:
+            raise self._error(f"A path has at most {DEEPEST} names.", begin)
+        self._place = written.end()
+        return tuple(path)
+
+    def _value(self, until: re.Pattern[str]) -> tuple[str, bool]:
+        """Read a value up to what follows; tell whether it was in quotes."""
+        if self._text.startswith('"', self._place):
+            return self._quoted(), True
+        end = until.search(self._text, self._place)
+        stop = end.start() if end else len(self._text)
+        value = self._text[self._place : stop].strip()
+        self._place = stop
+        return value, False
+
+    def _quoted(self) -> str:
+        try:
+            value, self._place = json.JSONDecoder().raw_decode(self._text, self._place)
+        except ValueError as error:
+            raise self._error("The quotes that begin here are not closed.") from error
+        return str(value).encode(errors="replace").decode().replace("\x00", "")
+
+    def _values(self) -> tuple[str, ...]:
+        """Read the values of `in (…)`: any of them will do."""
+        begin = self._place
+        found: list[str] = []
+        for _ in range(MOST_VALUES):
+            self._place += 1  # past the bracket or comma
+            self._skip_space()
+            place = self._place
+            value, is_quoted = self._value(until=re.compile(r"[,)]"))
+            if not value and not is_quoted:
+                raise self._error("A value is missing. Write it as “in (1, 2)”.", place)
+            found += self._operands("=", value, is_quoted, place)
+            self._skip_space()
+            if self._text.startswith(")", self._place):
+                self._place += 1
+                return tuple(found)
+            if not self._text.startswith(",", self._place):
+                raise self._error("A “,” or the closing “)” is missing.")
+        raise self._error(f"At most {MOST_VALUES} values fit.", begin)
+
+    def _skip_space(self) -> None:
+        while self._text[self._place : self._place + 1].isspace():
+            self._place += 1
+
+    def _operands(
+        self, sign: str, value: str, is_quoted: bool, place: int
+    ) -> tuple[str, ...]:
+        if sign == "~":
+            return (json.dumps(value.translate(LOWER)),)
+        if sign not in COMPARED:
+            return (json.dumps(value),) if is_quoted else _meant(value)
+        if not is_quoted and _is_number(value):
+            return (value,)
+        if instant(value) is not None:
+            return (json.dumps(value),)
+        raise self._error(
+            f"“{sign}” compares numbers and dates such as 2026-07-01, and “{value}” is"
+            " neither.",
+            place,
+        )
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a number as JSON writes it, of a size that can be compared."""
+    if not NUMBER.fullmatch(text):
+        return False
+    return abs(Decimal(text).adjusted()) <= LARGEST_EXPONENT
+
+
+def _meant(text: str) -> tuple[str, ...]:
+    """Return what a text may stand for, as JSON: itself, and what it looks like."""
+    itself = json.dumps(text.encode(errors="replace").decode())
+    if text in {"true", "false", "null"} or _is_number(text):
+        return (text, itself)
+    return (itself,)

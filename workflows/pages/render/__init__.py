@@ -1,0 +1,1 @@
+"""Rendering of values, text, icons and times."""

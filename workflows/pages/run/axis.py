@@ -1,0 +1,188 @@
+"""The axis of a timeline: time as it is drawn, with long waits drawn short.
+
+A run that works for seconds and waits for a person over night would show nothing but the
+wait. Where it stood still for much longer than all the rest took, the axis has a break;
+lengths are told in words as they were, and a link shows the true scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from workflows.pages.graph.text_width import text_width
+from workflows.pages.render.text import span
+
+LEAST_MS = 60_000.0  # no shorter wait is drawn short
+TIMES = 2.0  # longer than so many times all the rest
+LEAST_REST_MS = 1_000.0  # as which the rest counts
+SHARE, MOST_SHARE = (
+    0.12,
+    0.4,
+)  # of the rest, as which one break and all of them are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A span in which a run stood still, in milliseconds since its launch."""
+
+    start: float
+    end: float
+    lasts: bool = False
+
+    @property
+    def length(self) -> float:
+        """Return how long it is."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where moments stand; `drawn` is the length of each break, in milliseconds of it."""
+
+    breaks: Sequence[Idle] = ()
+    drawn: float = 0.0
+
+    def at(self, ms: float) -> float:
+        """Return where a moment stands."""
+        saved = 0.0
+        for one in self.breaks:
+            if ms <= one.start:
+                break
+            if ms < one.end:
+                part = (ms - one.start) / one.length
+                return one.start - saved + part * self.drawn
+            saved += one.length - self.drawn
+        return ms - saved
+
+    @property
+    def saved(self) -> float:
+        """Return by how much it is shorter than the time it shows."""
+        return sum(one.length - self.drawn for one in self.breaks)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether its end is a break: nothing on it grows."""
+        return bool(self.breaks) and self.breaks[-1].lasts
+
+
+def axis_of(idle: Iterable[Idle], now_ms: float) -> Axis:
+    """Return the axis of a run that stood still in these spans, in their order."""
+    long = [one for one in idle if one.length >= LEAST_MS]
+    rest = now_ms - sum(one.length for one in long)
+    if rest <= 0:
+        return Axis()  # there is nothing that the waits could hide
+    rest = max(rest, LEAST_REST_MS)
+    breaks = [one for one in long if one.length > TIMES * rest]
+    if not breaks:
+        return Axis()
+    return Axis(breaks, rest * min(SHARE, MOST_SHARE / len(breaks)))
+
+
+# Marks ---------------------------------------------------------------------------------
+
+TICKS = 6
+STEPS_MS = (
+    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000,
+    120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000,
+    28_800_000, 43_200_000, 86_400_000, 172_800_000, 432_000_000, 864_000_000,
+)  # fmt: skip
+TICK_SIZE = 11.0  # pixels: the font size of app.css
+TICK_GAP = 8.0  # pixels between two texts
+WIDTHS = (0, 120, 160, 200, 240, 320, 400, 480, 560, 640, 800, 960)
+"""Widths of an axis in pixels at which app.css shows more of its texts."""
+ROOM_PERCENT = 6.0  # of the width: what words keep from those of a break
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on the axis."""
+
+    percent: float
+    text: str
+    anchor: str
+    is_break: bool = False  # it tells the length of what is drawn short
+    width: int = 0  # of the axis, in pixels, from which on there is room for it
+
+    def span_at(self, width: float) -> tuple[float, float]:
+        """Return where its text begins and ends on an axis of a width, in pixels."""
+        x, wide = self.percent / 100 * width, text_width(self.text, TICK_SIZE)
+        shift = {"start": 0.0, "end": wide}.get(self.anchor, wide / 2)
+        return x - shift, x - shift + wide
+
+
+def ticks_of(axis: Axis, end_ms: float) -> list[Tick]:
+    """Return the marks, each with the width of an axis that has room for it."""
+    return _with_room(list(_every_tick(axis, end_ms)))
+
+
+def _with_room(ticks: Sequence[Tick]) -> list[Tick]:
+    """Give each mark the least width at which it touches no mark of more weight.
+
+    Lengths of breaks come first, then the first mark, then every fourth, every second.
+    One without room at any width is left out.
+    """
+    order = sorted(range(len(ticks)), key=lambda place: _weight(ticks[place], place))
+    kept: dict[int, Tick] = {}
+    for place in order:
+        tick = ticks[place]
+        fitting = (w for w in WIDTHS if _fits(tick, kept.values(), w))
+        width = next(fitting, None)
+        if width is not None:
+            kept[place] = replace(tick, width=width)
+    return [kept[place] for place in sorted(kept)]
+
+
+def _weight(tick: Tick, place: int) -> tuple[int, int]:
+    if tick.is_break:
+        return (0, place)
+    if not tick.percent:
+        return (1, place)
+    return (2 if place % 4 == 0 else 3 if place % 2 == 0 else 4), place
+
+
+def _fits(tick: Tick, others: Iterable[Tick], width: int) -> bool:
+    """Tell whether a text touches none of those shown at this width and at any larger."""
+    for wide in (one for one in (*WIDTHS, WIDTHS[-1] * 2) if one >= width):
+        left, right = tick.span_at(wide)
+        for other in others:
+            begins, ends = other.span_at(wide)
+            shown = wide >= other.width
+            if shown and left < ends + TICK_GAP and begins < right + TICK_GAP:
+                return False
+    return True
+
+
+def _every_tick(axis: Axis, end_ms: float) -> Iterator[Tick]:
+    """Yield the marks: time since the launch; the length of a break; time since that."""
+    step = next((one for one in STEPS_MS if end_ms / one <= TICKS), 0)
+    step, begin = step or int(end_ms / TICKS), 0.0
+
+    def percent(ms: float) -> float:
+        return round(100 * axis.at(ms) / end_ms, 2)
+
+    for one in axis.breaks:
+        yield from _marks(begin, percent(one.start) - ROOM_PERCENT, step, percent)
+        middle = percent((one.start + one.end) / 2)
+        yield Tick(middle, span(one.length / 1000), _anchor(middle), is_break=True)
+        begin = one.end
+    yield from _marks(begin, 100.0, step, percent)
+
+
+def _marks(
+    begin: float, last: float, step: int, percent: Callable[[float], float]
+) -> Iterator[Tick]:
+    """Yield the marks between two breaks, up to a place in percent."""
+    first = percent(begin) + ROOM_PERCENT if begin else 0.0
+    ms = step if begin else 0
+    while (place := percent(begin + ms)) <= last:
+        if place >= first:
+            told = span(ms / 1000) if ms else "0"
+            yield Tick(place, f"+{told}" if begin else told, _anchor(place))
+        ms += step
+
+
+def _anchor(percent: float) -> str:
+    if not percent:
+        return "start"
+    return "end" if percent > 97 else "middle"  # noqa: PLR2004

@@ -1,0 +1,137 @@
+"""The log of a run: newest lines at a moment, from a level up, with a text in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from workflows.models import Level, LogLine
+from workflows.pages.redaction import is_concealed
+from workflows.pages.render.times import clock
+from workflows.pages.render.zones import current_zone
+from workflows.pages.run.point_in_time import Moment
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from django.db.models import QuerySet
+
+    from workflows.models import Run
+    from workflows.pages.run.view import RunView
+
+SHOWN = 200  # newest lines on the page of the run
+KEPT = 20_000  # drawn lines
+
+
+class RunLog:
+    """What the page of a run shows of its log."""
+
+    levels = Level.choices
+
+    def __init__(self, run: Run, view: RunView, moment: Moment) -> None:
+        """Take the run, what is looked for, and the moment."""
+        self.run, self.view, self.moment = run, view, moment
+
+    @cached_property
+    def _newest(self) -> list[LogLine]:
+        if self.is_concealed:
+            return []
+        rows = lines(self.run, self.view, self.moment)
+        return list(rows.order_by("-attempt", "-number")[: SHOWN + 1])
+
+    @property
+    def lines(self) -> list[LogLine]:
+        """The newest lines, oldest first."""
+        return self._newest[:SHOWN][::-1]
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether there are earlier lines."""
+        return len(self._newest) > SHOWN
+
+    @property
+    def is_concealed(self) -> bool:
+        """Tell whether the lines are for others."""
+        return is_concealed(self.run)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Tell whether some lines are left out."""
+        return bool(self.view.level or self.view.find)
+
+    @cached_property
+    def items(self) -> list[tuple[str, str]]:
+        """The id and HTML of each line."""
+        return [(f"line-{line.pk}", line_html(line)) for line in self.lines]
+
+
+def lines(run: Run, view: RunView, moment: Moment | None = None) -> QuerySet[LogLine]:
+    """Return the lines that a view asks for, in no order."""
+    rows = (moment or Moment()).rows(run.log_lines.all())
+    if view.level:
+        rows = rows.filter(level__gte=view.level)
+    return rows.filter(message__icontains=view.find) if view.find else rows
+
+
+def line_html(line: LogLine) -> SafeString:
+    """Return a line of the log as it stands on a page; it never changes."""
+    return _html(
+        line.pk,
+        line.created_at,
+        line.level,
+        line.sequence,
+        line.message,
+        zone=current_zone(),
+    )
+
+
+@lru_cache(maxsize=KEPT)
+def _html(  # noqa: PLR0913 - the fields of a line
+    pk: int,
+    moment: dt.datetime,
+    level: int,
+    sequence: int,
+    message: str,
+    *,
+    zone: str,  # noqa: ARG001 - the same line reads differently in each zone
+) -> SafeString:
+    name = Level(level).label if level in Level.values else str(level)
+    return format_html(
+        '<li class="log-line" id="line-{}" data-level="{}">{}'
+        ' <span class="log-level">{}</span> <span class="log-step"'
+        ' title="written by step {}">{}</span> <span class="log-message">{}</span></li>',
+        pk,
+        name.lower(),
+        clock(moment),
+        name,
+        sequence,
+        sequence or "",
+        message,
+    )
+
+
+def as_text(rows: QuerySet[LogLine], batch: int) -> Iterator[str]:
+    """Yield all lines as text, a batch at a time: time, level, step, message."""
+    last: tuple[int, int] | None = None
+    while True:
+        following = rows.order_by("attempt", "number")
+        if last is not None:
+            attempt, number = last
+            later = following.filter(attempt=attempt, number__gt=number)
+            following = later | following.filter(attempt__gt=attempt)
+        found = list(following[:batch])
+        if not found:
+            return
+        last = (found[-1].attempt, found[-1].number)
+        yield "".join(map(_as_text, found))
+
+
+def _as_text(line: LogLine) -> str:
+    moment = line.created_at.isoformat(timespec="milliseconds")
+    level = Level(line.level).name if line.level in Level.values else str(line.level)
+    message = line.message.replace("\n", "\n    ")
+    return f"{moment} {level:<7} step {line.sequence} {message}\n"

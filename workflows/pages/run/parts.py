@@ -1,0 +1,90 @@
+"""The live regions of a run's page, in parts that many viewers have in common.
+
+    frame    what depends on all the viewer's rights, at a moment of the run: status, notice,
+             question, facts
+    moment   graph, timeline and steps at a moment of the run
+    panel    the step or link that was chosen
+    log      the lines of a filter
+
+Each part is drawn once for a version of the run, however many look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workflows.pages.access import Rights
+from workflows.pages.render.regions import drawn
+from workflows.pages.run.view import RunView
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from workflows.pages.run.page import RunPage
+
+TEMPLATE = "runs/detail.html"
+FRAME = (
+    "run-title",
+    "run-status",
+    "run-notice",
+    "run-approval",
+    "run-error",
+    "run-result",
+    "run-notes",
+    "run-facts",
+    "nav-waiting",
+)
+MOMENT = (
+    "run-moment",
+    "run-graph",
+    "run-timeline",
+    "run-totals",
+    "run-path",
+    "run-said",
+)
+PANEL = ("run-panel",)
+LOG = ("run-log",)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some regions of a run's page, and what they depend on beside the run."""
+
+    run_id: UUID
+    regions: tuple[str, ...]
+    view: RunView
+    rights: Rights
+
+
+def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
+    """Yield the parts of the page; parts that look the same are equal."""
+    story = rights.of_the_story
+    yield Part(run_id, FRAME, RunView(at=view.at), rights)
+    yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), story)
+    chosen = RunView(at=view.at, node=view.node, edge=view.edge)
+    yield Part(run_id, PANEL, chosen, story)
+    yield Part(
+        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), story
+    )
+
+
+def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
+    """Return these regions as HTML to be swapped in out of band."""
+    context = {"page": page, "run": page.run}
+    if "nav-waiting" in names:
+        context["waiting"] = page.waiting
+    items = {}
+    if "run-path" in names:
+        items["run-path"] = (page.step_items, "run-steps", "")
+        items["run-timeline"] = (page.lane_items, "run-lanes", "")
+        items["run-graph"] = (page.graph_items, "", "svg")
+    if "run-log" in names:
+        items["run-log"] = (page.log.items, "run-log-lines", "")
+    return drawn(TEMPLATE, names, context, items)
+
+
+def render_regions(page: RunPage) -> dict[str, str]:
+    """Return every live region as HTML to be swapped in out of band."""
+    return render_part(page, (*FRAME, *MOMENT, *PANEL, *LOG))

@@ -1,0 +1,81 @@
+"""A run's stages as light rows: what the graph's story, steps and timeline are made of."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, NamedTuple
+
+from workflows.models import StageStatus
+from workflows.pages.run.stage_status import cancel_reasons, shown_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.models import Run
+    from workflows.pages.run.point_in_time import Moment
+
+MOST = 5_000  # newest stages that are looked at
+
+
+class Row(NamedTuple):
+    """What is known of a stage without its texts."""
+
+    pk: int
+    attempt: int
+    sequence: int
+    node: str
+    status: str
+    tries: int
+    began: dt.datetime
+    duration_ms: float | None
+    waits_for_thread: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether it went as it should, at the first try."""
+        return self.status == StageStatus.COMPLETED and self.tries == 1
+
+    @property
+    def is_without_thread(self) -> bool:
+        """Tell whether it waits for a thread now."""
+        return self.waits_for_thread and self.status == StageStatus.STARTED
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether it waits, or waited until its run was cancelled."""
+        return self.status == StageStatus.WAITING or (
+            self.status == StageStatus.CANCELLED and self.duration_ms is None
+        )
+
+    @property
+    def went_wrong(self) -> bool:
+        """Tell whether it failed or was cut short."""
+        return self.status in {StageStatus.FAILED, StageStatus.INTERRUPTED}
+
+
+def rows_of(run: Run, moment: Moment) -> list[Row]:
+    """Return the newest stages that were there at a moment, oldest first."""
+    newest = moment.rows(run.stages.order_by("-attempt", "-sequence"))
+    found = newest.values_list(
+        "pk",
+        "attempt",
+        "sequence",
+        "node_name",
+        "status",
+        "tries",
+        "created_at",
+        "duration_ms",
+        "waits_for_thread",
+    )[:MOST]
+    rows = [Row(*values) for values in found][::-1]
+    cancelled = cancel_reasons(run, {row.status for row in rows})
+    return [_as_shown(run, row, cancelled) for row in rows]
+
+
+def _as_shown(run: Run, row: Row, cancelled: Mapping[int, str]) -> Row:
+    status = shown_status(run, row.status, row.attempt, cancelled)
+    if status == row.status:
+        return row
+    # the duration of a stage that waited ends with its pause, not with the cancel
+    waited = row.status == StageStatus.WAITING
+    return row._replace(status=status, duration_ms=None if waited else row.duration_ms)

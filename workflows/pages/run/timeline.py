@@ -1,0 +1,420 @@
+"""When a run worked, queued and waited: one lane a step, beside what it usually takes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+
+from workflows.models import Retry, Run
+from workflows.pages.render.regions import tight
+from workflows.pages.render.text import in_words, span
+from workflows.pages.run.axis import Axis, Idle, Tick, axis_of, ticks_of
+from workflows.pages.run.durations import Spent
+from workflows.pages.run.idle_spans import (
+    CHILD,
+    MOMENT,
+    PERSON,
+    QUEUE,
+    STOPPED,
+    Events,
+    Gap,
+    gaps_of,
+)
+
+if TYPE_CHECKING:
+    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.stage_rows import Row
+
+WORK, RETRY = "work", "retry"
+WORDS = {
+    WORK: "active",
+    QUEUE: "queued",
+    PERSON: "waited for a person",
+    CHILD: "waited for another run",
+    MOMENT: "waited for a moment",
+    RETRY: "waited between tries",
+}
+NEAR = 0.002  # of the whole, below which bars of one kind become one
+LEAST_PERCENT = 0.25  # of the width, so that a short step can be seen
+FULL = 1.03  # what an axis is longer than what it shows
+ROOM = 1.25  # the axis of a live run grows by such steps, not with every drawing
+LEAST_MS = 1000.0
+REST_SECONDS = (
+    60.0  # after which the words of a wait that is drawn short are told again
+)
+SLOW, SLOW_MS = 2.0, 1000.0  # times the usual, and by so much: worth a word
+
+
+@dataclass(slots=True)
+class Bar:
+    """A span in a lane, in milliseconds since the run was launched."""
+
+    kind: str
+    start: float
+    end: float | None  # None: it lasts
+    status: str = ""  # of the stage
+    sequence: int = 0
+    count: int = 1  # of bars that became this one
+    x: float = 0.0  # percent of the axis
+    width: float = 0.0
+    left: float = 0.0  # in milliseconds of the axis
+    right: float = 0.0
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One step of the graph over time, or the queue."""
+
+    name: str
+    title: str
+    bars: list[Bar] = field(default_factory=list)
+    visits: int = 0
+    took_ms: float = 0.0  # work of the newest visit
+    elapsed_ms: float = 0.0  # of the newest visit, waits included
+    usual_ms: float | None = None
+    is_under_way: bool = False
+    ghost: Bar | None = None  # what the visit under way would usually take
+
+    @property
+    def spent(self) -> Spent:
+        """Return how long the newest visit was active, and lasted."""
+        return Spent(self.took_ms, max(self.elapsed_ms, self.took_ms))
+
+    @property
+    def took(self) -> str:
+        """Return how long the newest visit was active, in words."""
+        return self.spent.short if self.name else ""
+
+    @property
+    def usually(self) -> str:
+        """Return how long a visit usually takes, in words.
+
+        It counts waits: it says nothing beside the active time of a visit that waited.
+        """
+        if self.usual_ms is None or self.spent.has_waits:
+            return ""
+        return span(self.usual_ms / 1000)
+
+    @property
+    def words(self) -> str:
+        """Return the whole lane in words."""
+        if not self.name:
+            return f"{self.title}: {', '.join(bar.words for bar in self.bars[:10])}"
+        visits = f"{self.visits} visits, the newest" if self.visits > 1 else ""
+        usually = f", usually {self.usually}" if self.usually else ""
+        return f"{self.title}: {visits} {self.spent.words}{usually}"
+
+    @property
+    def is_slow(self) -> bool:
+        """Tell whether the newest visit takes or took notably longer than usual."""
+        if self.usual_ms is None:
+            return False
+        return self.took_ms > max(self.usual_ms * SLOW, self.usual_ms + SLOW_MS)
+
+
+@dataclass
+class Timeline:
+    """All lanes on one axis."""
+
+    origin: dt.datetime
+    now_ms: float
+    end_ms: float  # of the axis
+    is_live: bool
+    lanes: list[Lane]
+    axis: Axis
+    is_to_scale: bool = False  # somebody asked for it, and it makes a difference
+    spent: dict[int, Spent] = field(default_factory=dict)  # by the key of a stage
+
+    @cached_property
+    def items(self) -> list[tuple[str, str]]:
+        """Return the id and HTML of each lane."""
+        return [
+            (
+                f"lane-{number}",
+                tight(
+                    render_to_string(
+                        "runs/_lane.html",
+                        {
+                            "lane": lane,
+                            "number": number,
+                            "words": lane.words,
+                            "breaks": self.breaks,
+                        },
+                    )
+                ),
+            )
+            for number, lane in enumerate(self.lanes)
+        ]
+
+    @property
+    def lanes_html(self) -> SafeString:
+        """Return the lanes as HTML."""
+        return mark_safe("".join(html for _, html in self.items))  # noqa: S308 - a template's
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """Return the marks of the axis."""
+        return ticks_of(self.axis, self.end_ms)
+
+    @property
+    def breaks(self) -> list[float]:
+        """Return the middles of the breaks, in percent."""
+        return [self.percent((one.start + one.end) / 2) for one in self.axis.breaks]
+
+    @property
+    def grows(self) -> bool:
+        """Tell whether bars go on growing on it: not while it ends in a break."""
+        return self.is_live and not self.axis.is_at_rest
+
+    @property
+    def seconds_left(self) -> float:
+        """Return how long the axis is long enough, and the words beside it are true."""
+        if self.axis.is_at_rest:
+            return REST_SECONDS
+        return max(self.end_ms / FULL - self.axis.at(self.now_ms), 0.0) / 1000 + 0.1
+
+    def percent(self, ms: float) -> float:
+        """Return the place of a moment on the axis."""
+        return round(100 * self.axis.at(ms) / self.end_ms, 2)
+
+    @property
+    def totals(self) -> list[tuple[str, str, str]]:
+        """Return kind, words and length of what the time went into."""
+        sums: dict[str, float] = defaultdict(float)
+        for lane in self.lanes:
+            for bar in lane.bars:
+                sums[bar.kind] += (
+                    self.now_ms if bar.end is None else bar.end
+                ) - bar.start
+        return [
+            (kind, words, span(sums[kind] / 1000))
+            for kind, words in WORDS.items()
+            if kind in sums
+        ]
+
+
+def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
+    run: Run,
+    moment: Moment,
+    rows: Sequence[Row],
+    events: Events,
+    retries: Iterable[Retry],
+    usual: Mapping[str, float],
+    *,
+    to_scale: bool = False,
+) -> Timeline:
+    """Return the timeline of a run up to a moment; long waits short, or to scale."""
+    clock = _Clock(run, moment)
+    gaps = [gap for gap in gaps_of(run, events) if gap.start <= clock.now]
+    starts = [gap.start for gap in gaps]
+    lanes = {"": Lane("", "Queue")}
+    lanes[""].bars = [clock.bar(gap.kind, gap.start, gap.end) for gap in gaps
+                      if gap.kind == QUEUE]  # fmt: skip
+    ends = {attempt.number: attempt.ended_at for attempt in events.attempts}
+    waits = defaultdict(list)
+    for retry in retries:
+        waits[retry.attempt, retry.sequence].append(retry)
+    spent: dict[int, Spent] = {}
+    for row in rows:
+        lane = lanes.get(row.node)
+        if lane is None:
+            lane = lanes[row.node] = Lane(row.node, in_words(row.node))
+            lane.usual_ms = usual.get(row.node)
+        tries = waits.get((row.attempt, row.sequence), ())
+        is_plain = row.is_without_thread or not tries
+        bars = clock.plain(row, starts) if is_plain else None
+        if bars is None:
+            bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
+        spent[row.pk] = clock.spent(row, bars)
+        _add_bars(lane, bars, spent[row.pk])
+    axis = axis_of(clock.idle(gaps), clock.now_ms)
+    shown = [lane for lane in lanes.values() if lane.bars]
+    timeline = clock.timeline(shown, Axis() if to_scale else axis)
+    timeline.spent = spent
+    timeline.is_to_scale = to_scale and bool(axis.breaks)
+    for lane in timeline.lanes:
+        _place(lane, timeline)
+    return timeline
+
+
+def _add_bars(lane: Lane, bars: list[Bar], spent: Spent) -> None:
+    """Add one execution of a step to its lane, which shows the durations of the last one."""
+    lane.bars += bars
+    lane.visits += 1
+    lane.took_ms, lane.elapsed_ms = spent.active_ms, spent.elapsed_ms
+    lane.is_under_way = any(bar.end is None for bar in bars)
+
+
+def _place(lane: Lane, timeline: Timeline) -> None:
+    """Give the bars of a lane their places on the axis, and their words."""
+    if lane.is_under_way and lane.usual_ms and lane.bars[-1].kind == WORK:
+        start = lane.bars[-1].start
+        lane.ghost = Bar(WORK, start, start + lane.usual_ms)
+        lane.ghost.words = f"usually {lane.usually}"
+        _set(lane.ghost, timeline)
+    lane.bars = list(_joined(lane.bars, NEAR * timeline.end_ms, timeline.axis))
+    for bar in lane.bars:
+        _set(bar, timeline)
+        length = (timeline.now_ms if bar.end is None else bar.end) - bar.start
+        times = f" in {bar.count} visits" if bar.count > 1 else ""
+        going = " so far" if bar.end is None else ""
+        bar.words = f"{WORDS[bar.kind]} {span(length / 1000)}{going}{times}"
+
+
+def _set(bar: Bar, timeline: Timeline) -> None:
+    end = timeline.now_ms if bar.end is None else bar.end
+    bar.left = timeline.axis.at(bar.start)
+    bar.right = min(timeline.axis.at(end), timeline.end_ms)
+    bar.x = timeline.percent(bar.start)
+    width = max(round(100 * bar.right / timeline.end_ms, 2) - bar.x, LEAST_PERCENT)
+    bar.width = round(min(width, 100 - bar.x), 2)
+
+
+class _Clock:
+    """Moments of a run as milliseconds since it was launched, up to now or its end."""
+
+    def __init__(self, run: Run, moment: Moment) -> None:
+        self.origin = run.created_at
+        self.now = moment.time or run.completed_at or timezone.now()
+        self.is_live = moment.is_now and not run.is_ended
+        self.now_ms = max(self.ms(self.now), 0.0)
+
+    def ms(self, moment: dt.datetime) -> float:
+        return round((moment - self.origin).total_seconds() * 1000, 1)
+
+    def bar(
+        self,
+        kind: str,
+        start: dt.datetime,
+        end: dt.datetime | None,
+        row: Row | None = None,
+    ) -> Bar:
+        """Return a span as a bar; what goes beyond now ends there, or lasts."""
+        if end is None or end > self.now:
+            end = None if self.is_live else self.now
+        bar = Bar(kind, self.ms(start), None if end is None else self.ms(end))
+        if row is not None:
+            bar.status, bar.sequence = row.status, row.sequence
+        return bar
+
+    def length(self, bar: Bar) -> float:
+        return max((self.now_ms if bar.end is None else bar.end) - bar.start, 0.0)
+
+    def spent(self, row: Row, bars: Sequence[Bar]) -> Spent:
+        """Return how long an execution of a step was active, and lasted."""
+        if row.duration_ms is not None and all(bar.kind == WORK for bar in bars):
+            return Spent(row.duration_ms, row.duration_ms)
+        active = sum(self.length(bar) for bar in bars if bar.kind == WORK)
+        if not bars:
+            return Spent(0.0, 0.0)
+        ends = (self.now_ms if bar.end is None else bar.end for bar in bars)
+        return Spent(active, max(ends) - min(bar.start for bar in bars))
+
+    def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
+        """Return the one bar of a stage that ended and waited for nothing, else None.
+
+        One that waits for a thread has one bar too.
+        """
+        if row.is_without_thread:
+            return [self.bar(QUEUE, row.began, None, row)]
+        if row.duration_ms is None or row.is_paused:
+            return None
+        end = row.began + dt.timedelta(milliseconds=row.duration_ms)
+        following = bisect_left(starts, row.began)
+        if end > self.now or (following < len(starts) and starts[following] < end):
+            return None
+        start = self.ms(row.began)
+        return [Bar(WORK, start, start + row.duration_ms, row.status, row.sequence)]
+
+    def bars_of(
+        self,
+        row: Row,
+        gaps: Sequence[Gap],
+        retries: Sequence[Retry],
+        attempt_ended: dt.datetime | None,
+    ) -> Iterator[Bar]:
+        """Yield the bars of a stage: its work, cut by what it waited for."""
+        end = self._end(row, attempt_ended)
+        pauses = [
+            (gap.kind, gap.start, gap.end)
+            for gap in gaps
+            if gap.start >= row.began and (end is None or gap.start < end)
+        ]
+        pauses += [
+            (RETRY, retry.created_at,
+             retry.created_at + dt.timedelta(seconds=retry.wait_seconds))
+            for retry in retries
+            if retry.created_at <= self.now
+        ]  # fmt: skip
+        at: dt.datetime | None = row.began
+        for kind, start, over in sorted(pauses, key=lambda pause: pause[1]):
+            if at is None or start > self.now:
+                break
+            if start > at:
+                yield self.bar(WORK, at, start, row)
+            if kind not in {QUEUE, STOPPED}:  # these are not the step's
+                cut = min(over, end) if over and end else over or end
+                yield self.bar(kind, start, cut, row)
+            at = over
+        if at is None or at > self.now:
+            return
+        if row.is_paused and at != row.began:
+            return
+        if end is None or at < end or at == row.began:
+            yield self.bar(WORK, at, end, row)
+
+    def _end(self, row: Row, attempt_ended: dt.datetime | None) -> dt.datetime | None:
+        if row.is_paused:
+            return None
+        if row.duration_ms is not None:
+            return row.began + dt.timedelta(milliseconds=row.duration_ms)
+        return attempt_ended
+
+    def idle(self, gaps: Sequence[Gap]) -> Iterator[Idle]:
+        """Yield the spans in which the run stood still, up to now."""
+        for gap in gaps:
+            bar = self.bar(gap.kind, gap.start, gap.end)
+            end = self.now_ms if bar.end is None else bar.end
+            if end > bar.start:
+                yield Idle(bar.start, end, lasts=bar.end is None)
+
+    def timeline(self, lanes: list[Lane], axis: Axis) -> Timeline:
+        end = max(axis.at(self.now_ms), LEAST_MS if self.is_live else 1.0)
+        if self.is_live and not axis.is_at_rest:
+            grown = LEAST_MS
+            while grown < end * FULL:
+                grown *= ROOM
+            end = round(grown)
+        return Timeline(self.origin, self.now_ms, end, self.is_live, lanes, axis)
+
+
+def _joined(bars: Sequence[Bar], near: float, axis: Axis) -> Iterator[Bar]:
+    """Yield bars in their order; those that would merge on the axis are one."""
+    ordered = sorted(bars, key=lambda bar: bar.start)
+    if not ordered:
+        return
+    last = ordered[0]
+    for _, bar in pairwise(ordered):
+        alike = (last.kind, last.status) == (bar.kind, bar.status)
+        if (
+            alike
+            and last.end is not None
+            and axis.at(bar.start) - axis.at(last.end) < near
+        ):
+            last.count += 1
+            last.end = bar.end if bar.end is None else max(bar.end, last.end)
+        else:
+            yield last
+            last = bar
+    yield last

@@ -1,0 +1,1 @@
+"""Sessions that ended: what was typed is kept until the next sign-in."""

@@ -1,0 +1,27 @@
+"""Golden runs: whatever a rule says, they and all that belongs to them stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflows.audit import trail
+from workflows.errors import InvalidStatus
+from workflows.infra import notifications
+from workflows.models import Run
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+def keep(run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str) -> None:
+    """Make a run golden, or no longer; call it within a transaction.
+
+    Raises InvalidStatus where it is so already.
+    """
+    rows = Run.objects.filter(pk=run.pk, is_golden=not golden)
+    if not rows.update(is_golden=golden):
+        raise InvalidStatus(run, wanted="kept twice" if golden else "let go twice")
+    changed = {"golden": not golden}, {"golden": golden}
+    action = "keep" if golden else "keep no longer"
+    trail.record(run, action, by=by, reason=reason, after=run.status, changed=changed)
+    notifications.changed_on_commit(run.pk)

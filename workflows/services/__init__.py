@@ -1,0 +1,1 @@
+"""Operations on rows that System, pages and admin share."""

@@ -1,0 +1,47 @@
+"""Which actions a run allows, and which of them a person is offered.
+
+Run pages, bulk operations and admin all ask here, so that they offer the same for the same
+run. System still decides: the run may have changed since it was asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from workflows.models import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from workflows.access.permissions import Sight
+    from workflows.models import Run
+
+POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
+    "cancel": lambda run: run.is_cancellable,
+    "resume": lambda run: run.is_resumable,
+    "again": lambda run: run.payload_removed_at is None,  # in any status
+    "release": lambda run: run.status == Status.RUNNING,
+    "keep": lambda run: not run.is_golden,
+    "unkeep": lambda run: run.is_golden,
+    "label": lambda _run: True,
+    "unlabel": lambda _run: True,
+    "delete": lambda run: run.is_ended,
+}
+NEEDED: Final = ("status", "is_golden", "cancel_requested_at", "payload_removed_at")
+"""The columns of a run that the conditions read."""
+
+
+def possible(run: Run, action: str) -> bool:
+    """Tell whether a run, as it stands, allows an action."""
+    return POSSIBLE[action](run)
+
+
+def offered(run: Run, sight: Sight) -> frozenset[str]:
+    """Return the actions that a run allows and its viewer has the permission for."""
+    name = run.workflow_name
+    may_operate, may_launch = name in sight.operate, name in sight.launch
+    return frozenset(
+        action
+        for action in POSSIBLE
+        if (may_launch if action == "again" else may_operate) and possible(run, action)
+    )

@@ -1,0 +1,74 @@
+"""Cancelling a run with all that is under way below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+
+from workflows.audit import chain, trail
+from workflows.errors import InvalidStatus
+from workflows.execution import run_tree
+from workflows.infra import notifications
+from workflows.models import CANCELLABLE, Approval, ApprovalStatus, Run, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+MAX_RUNS: Final = 200  # that one transaction cancels, so that it holds no row for long
+
+
+def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
+    """Stop a run, then the runs it waits for, from the top down.
+
+    The run and the first of those below it are cancelled in one transaction; what is
+    deeper follows in transactions of MAX_RUNS each. A parent is cancelled before its
+    child, so that it is not woken by the end of that. Raises InvalidStatus.
+    """
+    left: Sequence[UUID] = [run.pk]
+    is_first = True
+    while left:
+        with transaction.atomic():
+            count = 0
+            while left and count < MAX_RUNS:
+                stopped = _cancel_some(left, by=by, reason=reason)
+                if is_first and not stopped:
+                    raise InvalidStatus(Run.objects.get(pk=run.pk), wanted="cancelled")
+                is_first = False
+                count += len(left)
+                left = run_tree.under_way_below(left, MAX_RUNS)
+
+
+def _cancel_some(
+    run_ids: Sequence[UUID], *, by: AbstractBaseUser | None, reason: str
+) -> int:
+    """Cancel those of some runs that can be; return how many these were."""
+    rows = Run.objects.filter(
+        pk__in=run_ids, status__in=CANCELLABLE, cancel_requested_at=None
+    )
+    # in the order of the writer and of the leases, or each might wait for the other
+    runs = list(rows.select_for_update().order_by("pk"))
+    running = [run.pk for run in runs if run.status == Status.RUNNING]
+    idle = [run.pk for run in runs if run.status != Status.RUNNING]
+    person = by.pk if by else None
+    Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
+    Run.objects.filter(pk__in=idle).cancel(by_id=person, reason=reason)
+    Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
+    chain.cancel_waiting(runs, reason)
+    trail.record_each(
+        trail.entry(
+            run,
+            "cancel",
+            by=by,
+            reason=reason,
+            after=Status.RUNNING if run.pk in running else Status.CANCELLED,
+        )
+        for run in runs
+    )
+    for run_id in running:
+        notifications.cancel_on_commit(run_id)
+    notifications.changed_on_commit(*(run.pk for run in runs))
+    return len(runs)

@@ -1,0 +1,31 @@
+"""Notes on runs: what somebody wants others to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from workflows.audit import trail
+from workflows.errors import InvalidParams
+from workflows.infra import notifications
+from workflows.models import Note, Run
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+MOST = 4_000  # characters
+
+
+def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
+    """Append a note to a run. Raises InvalidParams for one that says nothing."""
+    text = text.replace("\x00", "").strip()[:MOST]
+    if not text:
+        raise InvalidParams({"": ["Write the note, then add it."]})
+    with transaction.atomic():
+        note = Note.objects.create(
+            run=run, author_id=by.pk, author_name=by.get_username(), text=text
+        )
+        trail.record(run, "note", by=by, after=run.status)
+        notifications.changed_on_commit(run.pk)
+    return note

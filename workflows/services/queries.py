@@ -1,0 +1,142 @@
+"""Questions: what System tells of workflows and runs, to whom their rights allow it.
+
+Whoever asks is named by `by`; without a name it is the system itself, or somebody at the
+server's shell, who may see everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from workflows.access import permissions
+from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
+from workflows.execution import changes, queue_position
+from workflows.models import Approval, Decision, RemovedRun, Run, Stage
+from workflows.registry import Known, Registry, registry
+from workflows.services import run_order, state_diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from workflows.access.permissions import Person
+    from workflows.execution.changes import Changes
+
+
+class Questions:
+    """Workflows and runs, as people and programs see them."""
+
+    def __init__(self, workflows: Registry = registry) -> None:
+        """Take the registry whose workflows can be launched."""
+        self._registry = workflows
+
+    def list_workflows(self, *, by: Person | None = None) -> Sequence[Known]:
+        """Return every workflow that is installed, by name: those that `by` may see."""
+        known = self._registry.list()
+        if by is None:
+            return known
+        seen = permissions.sight_of(by).see
+        return [workflow for workflow in known if workflow.name in seen]
+
+    def find_workflow(self, name: str, *, by: Person | None = None) -> Known:
+        """Return one workflow. Raises WorkflowNotFound, also if `by` may not see it."""
+        seen = {workflow.name: workflow for workflow in self.list_workflows(by=by)}
+        if name not in seen:
+            raise WorkflowNotFound(name, list(seen))
+        return seen[name]
+
+    def list_runs(
+        self,
+        *,
+        workflow: str = "",
+        status: str = "",
+        launched_by: int | None = None,
+        search: str = "",
+        sort: str = "",
+    ) -> QuerySet[Run]:
+        """Return the runs that match, newest first or as `sort` says.
+
+        `sort` names fields of listing.SORTABLE, such as "status,-started_at"; ties go by id.
+        `search` looks into the id, the names of workflow and launcher and the error.
+        Raises InvalidSort.
+        """
+        runs: QuerySet[Run] = Run.objects.select_related("launched_by")
+        runs = runs.order_by(*run_order.order(sort))
+        if search:
+            runs = runs.filter(run_order.mentions(search))
+        if workflow:
+            runs = runs.filter(workflow_name=workflow)
+        if status:
+            runs = runs.filter(status=status)
+        if launched_by is not None:
+            runs = runs.filter(launched_by=launched_by)
+        return runs.defer("params", "result", "graph", "secrets", "profile_stages")
+
+    def find_run(self, run_id: UUID | str, *, by: Person | None = None) -> Run:
+        """Return one run. Raises RunNotFound, also if `by` may not see it."""
+        try:
+            run: Run = Run.objects.select_related("launched_by", "parent").get(
+                pk=run_id
+            )
+        except Run.DoesNotExist as error:
+            raise self._not_found(run_id, by) from error
+        except (ValidationError, ValueError) as error:
+            raise RunNotFound(run_id) from error
+        if by is not None and not permissions.may_view_run(by, run):
+            raise RunNotFound(run_id)
+        return run
+
+    @staticmethod
+    def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:
+        """Return what is said of a run that is not there: that it was, to who might know."""
+        removed = RemovedRun.objects.filter(pk=run_id).first()
+        if removed and (by is None or permissions.may_see(by, removed.workflow_name)):
+            return RunRemoved(removed)
+        return RunNotFound(run_id)
+
+    def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
+        """Return the stages of a run in order. Raises RunNotFound."""
+        return self.find_run(run_id).stages.all()
+
+    def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
+        """Return every edge a run evaluated, in order. Raises RunNotFound."""
+        return self.find_run(run_id).decisions.select_related("decided_by")
+
+    def compare_states(
+        self, first: tuple[UUID, int], second: tuple[UUID, int]
+    ) -> list[state_diff.Difference]:
+        """Return how the states of two runs differ, each after one of its steps.
+
+        Raises CheckpointMismatch.
+        """
+        return state_diff.states_of(first, second)
+
+    def get_changes(
+        self, run_id: UUID, sequences: Iterable[int]
+    ) -> Mapping[int, Changes]:
+        """Return what these steps of a run changed in its state, as far as is known."""
+        return changes.changes_of(run_id, sequences)
+
+    def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
+        """Return the states before and after a step, and what lies between.
+
+        A state that there is not is None. Raises CheckpointMismatch.
+        """
+        return changes.between(run_id, sequence)
+
+    def runs_before(self, run: Run) -> int:
+        """Return how many pending runs a worker would take before this one."""
+        return queue_position.runs_before(run)
+
+    def find_approval(self, run_id: UUID | str) -> Approval:
+        """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""
+        run = self.find_run(run_id)
+        approval = (
+            run.approvals.select_related("answered_by").order_by("-sequence").first()
+        )
+        if approval is None:
+            raise ApprovalNotFound(run_id)
+        return approval
