@@ -52,9 +52,9 @@ def prepare(home: Path, kind: str, **settings: str) -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    from project.garbage import spare_what_is_loaded  # noqa: PLC0415
+    from project.garbage import freeze_loaded_objects  # noqa: PLC0415
 
-    spare_what_is_loaded()  # as a worker's process does
+    freeze_loaded_objects()  # as a worker's process does
 
 
 def postgres(home: Path) -> str:

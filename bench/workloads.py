@@ -27,7 +27,7 @@ from django.db import connection
 from bench.gauges import server_cpu
 from workflows.engine import Node, State, Workflow, node
 from workflows.execution.worker import Worker
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Checkpoint, Run, Status
 from workflows.registry import Registry
 from workflows.system import System
@@ -119,7 +119,7 @@ class Bench:
     async def _warm(self) -> None:
         await asyncio.gather(*[self._from_outside() for _ in range(20)])
         await self._all_done()
-        await in_database(Run.objects.all().delete)
+        await run_in_db(Run.objects.all().delete)
         self.started.clear()
         self.at.clear()
 
@@ -138,7 +138,7 @@ class Bench:
             "steps_per_s": round(steps / wall, 1),
             "cpu_s_per_1000_steps": round(used / steps * 1_000, 3),
             "server_cpu_s_per_1000_steps": round(server / steps * 1_000, 3),
-            "stored_bytes": await in_database(_stored),
+            "stored_bytes": await run_in_db(_stored),
             **self._flatness(),
         }
 
@@ -180,7 +180,7 @@ class Bench:
 
     async def _all_done(self) -> None:
         """Return when all runs completed; looks at the database now and then."""
-        while await in_database(_not_completed):  # noqa: ASYNC110 - what it waits for happens in another process or thread
+        while await run_in_db(_not_completed):  # noqa: ASYNC110 - what it waits for happens in another process or thread
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -25,10 +25,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from project.history import LEAST_KEY_LENGTH, Keeping
+from project.history import MIN_KEY_LENGTH, RetentionSettings
 from project.limits import Limits
 from project.lists import Keys, Names
-from project.refused import SettingsRefused
+from project.refused import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
 DATABASE_SCHEMES = ("postgres://", "postgresql://", "sqlite:///")
@@ -284,8 +284,8 @@ class Installation(BaseSettings):
     ) -> SecretStr | None:
         if value is None and info.data.get("production"):
             raise ValueError("must be set in production")
-        if value is not None and len(value.get_secret_value()) < LEAST_KEY_LENGTH:
-            raise ValueError(f"must have at least {LEAST_KEY_LENGTH} characters")
+        if value is not None and len(value.get_secret_value()) < MIN_KEY_LENGTH:
+            raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
         return value
 
     @field_validator("allowed_hosts")
@@ -384,17 +384,17 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(Keeping, Limits, Installation):
+class Environment(RetentionSettings, Limits, Installation):
     """The settings of one process."""
 
 
 def load() -> Environment:
     """Return the settings.
 
-    Raises SettingsRefused, which ends the process, with a sentence for each mistake.
+    Raises SettingsError, which ends the process, with a sentence for each mistake.
     """
     try:
         return Environment()
     except ValidationError as error:
         mistakes = error.errors()
-    raise SettingsRefused(mistakes)
+    raise SettingsError(mistakes)

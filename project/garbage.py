@@ -11,7 +11,7 @@ import gc
 YOUNG = 10_000  # objects made before the youngest are looked at; Python's own is 700
 
 
-def spare_what_is_loaded() -> None:
+def freeze_loaded_objects() -> None:
     """Never look again at what is there now; call it once, when all is loaded."""
     gc.collect()
     gc.freeze()

@@ -9,10 +9,10 @@ from pydantic_settings import BaseSettings
 
 from project.lists import Keys
 
-LEAST_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
+MIN_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
 
 
-class Keeping(BaseSettings):
+class RetentionSettings(BaseSettings):
     """How the history is kept."""
 
     history_keys: Keys = Field(
@@ -30,6 +30,6 @@ class Keeping(BaseSettings):
     @field_validator("history_keys")
     @classmethod
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(key.get_secret_value()) < LEAST_KEY_LENGTH for key in value):
-            raise ValueError(f"must have at least {LEAST_KEY_LENGTH} characters each")
+        if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in value):
+            raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters each")
         return value

@@ -43,7 +43,7 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-class Whereabouts(logging.Filter):
+class RunContextFilter(logging.Filter):
     """Adds the run and the node that a line was logged in: of a node's own lines, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-class SettingsRefused(SystemExit):
+class SettingsError(SystemExit):
     """The environment holds settings that cannot be used; the text names them all."""
 
     def __init__(self, mistakes: Sequence[ErrorDetails]) -> None:

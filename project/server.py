@@ -127,7 +127,7 @@ Channel: Any = HTTPChannel  # Twisted types its arguments only here and there
 class Connection(Channel):  # type: ignore[misc]
     """A connection that can be asked to end with the answer it is waiting for."""
 
-    was_heard = False
+    request_received = False
 
     def note_upgrade(self) -> None:
         """Count no longer, if this has become a websocket: Daphne counts those."""
@@ -141,7 +141,7 @@ class Connection(Channel):  # type: ignore[misc]
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Note that somebody said something."""
-        self.was_heard = True
+        self.request_received = True
         super().dataReceived(data)
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802
@@ -196,7 +196,7 @@ class Requests(HTTPFactory):  # type: ignore[misc] # Daphne publishes no types
                 return
             for connection in [*self.open]:
                 if not connection.requests and (
-                    connection.was_heard or spent >= SILENCE_SECONDS
+                    connection.request_received or spent >= SILENCE_SECONDS
                 ):
                     connection.loseConnection()
             until = SILENCE_SECONDS if spent < SILENCE_SECONDS else FAREWELL_SECONDS

@@ -122,7 +122,7 @@ POSTGRES_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds for what was sent to be acknowledged
 }
-LONGEST_THOUGHT_SECONDS = 60.0  # of ours, inside a transaction
+MAX_IDLE_TRANSACTION_SECONDS = 60.0  # of ours, inside a transaction
 SQLITE: Final = "django.db.backends.sqlite3"
 OURS: Final = "project.sqlite"  # the same, with turns at writing
 
@@ -144,7 +144,7 @@ def _database() -> dict[str, Any]:
     if ENV.database_pool_size and database["ENGINE"] != OURS:
         # A process that is stopped inside a transaction keeps rows locked for others,
         # until the server ends it. Poolers refuse such options at the start.
-        idle_seconds = max(ENV.lease_seconds, LONGEST_THOUGHT_SECONDS)
+        idle_seconds = max(ENV.lease_seconds, MAX_IDLE_TRANSACTION_SECONDS)
         idle = f"-c idle_in_transaction_session_timeout={idle_seconds * 1000:.0f}"
         options["options"] = f"{options.get('options', '')} {idle}".strip()
         options["pool"] = {
@@ -320,13 +320,13 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"()": "project.log.LineFormatter"}},
     "filters": {
         "outages": {"()": "project.log.OutagesInALine"},
-        "whereabouts": {"()": "project.log.Whereabouts"},
+        "run_context": {"()": "project.log.RunContextFilter"},
     },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["outages", "whereabouts"],
+            "filters": ["outages", "run_context"],
         }
     },
     "root": {"handlers": ["stderr"], "level": ENV.log_level},

@@ -16,9 +16,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.txt", "requirements-ocr.txt", "requirements-s3.txt")
-SEEN = Path(sys.prefix) / ".vulnerable"  # what was looked up, and when
+CACHE = Path(sys.prefix) / ".vulnerable"  # what was looked up, and when
 FRESH_SECONDS = 86_400
-PATIENCE_SECONDS = 60  # for all of it
+TIMEOUT_SECONDS = 60  # for all of it
 COMMAND = (
     *(sys.executable, "-m", "pip_audit", "--disable-pip", "--format", "json"),
     *("--progress-spinner", "off", "--timeout", "5"),
@@ -29,15 +29,15 @@ def main() -> int:
     """Say what is known. Returns the exit code: 1 for a vulnerability."""
     locks = [ROOT / name for name in LOCKS]
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
-    if _was_seen(digest):
+    if _is_cached(digest):
         return _say("Vulnerabilities: none was known when this was looked up today.")
-    found = _look_up(locks)
+    found = _query(locks)
     if isinstance(found, str):
         return _say(f"Vulnerabilities: skipped, {found}")
-    return _told(found, digest)
+    return _report(found, digest)
 
 
-def _told(found: list[dict[str, Any]], digest: str) -> int:
+def _report(found: list[dict[str, Any]], digest: str) -> int:
     """Say what pip-audit found, and remember it. Returns the exit code."""
     looked_up = [one for one in found if "vulns" in one]
     known = [
@@ -52,12 +52,12 @@ def _told(found: list[dict[str, Any]], digest: str) -> int:
         return _say(
             "Vulnerabilities: skipped, the list here knows none of our packages."
         )
-    SEEN.write_text(json.dumps({"digest": digest, "at": time.time()}))
+    CACHE.write_text(json.dumps({"digest": digest, "at": time.time()}))
     counted = f"{len(looked_up)} of {len(found)} packages"
     return _say(f"Vulnerabilities: none is known of {counted}.")
 
 
-def _look_up(locks: list[Path]) -> list[dict[str, Any]] | str:
+def _query(locks: list[Path]) -> list[dict[str, Any]] | str:
     """Return what pip-audit says of each package, or why it says nothing."""
     wanted = [part for lock in locks for part in ("--requirement", str(lock))]
     try:
@@ -66,10 +66,10 @@ def _look_up(locks: list[Path]) -> list[dict[str, Any]] | str:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"no list of them answered within {PATIENCE_SECONDS} seconds."
+        return f"no list of them answered within {TIMEOUT_SECONDS} seconds."
     try:
         told: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
@@ -77,9 +77,9 @@ def _look_up(locks: list[Path]) -> list[dict[str, Any]] | str:
     return told
 
 
-def _was_seen(digest: str) -> bool:
+def _is_cached(digest: str) -> bool:
     try:
-        seen = json.loads(SEEN.read_text())
+        seen = json.loads(CACHE.read_text())
         return bool(
             seen["digest"] == digest and time.time() - seen["at"] < FRESH_SECONDS
         )

@@ -27,6 +27,6 @@ class WorkflowsConfig(AppConfig):
         checks.register(check_storage)
         signals.listen()
         json_matching.listen()
-        background.add(bulk.go_on)
+        background.add(bulk.continue_jobs)
         background.add(schedule.take_turn)
         post_migrate.connect(sealed_since.remember, sender=self)

@@ -23,7 +23,7 @@ from django.utils import timezone
 from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.errors import RequestError
-from workflows.errors import JobNotFound, NotAllowed, NothingChosen
+from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import clock, notifications, outages
 from workflows.models import BulkItem, BulkJob, ItemResult
 from workflows.system import system
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST = 20_000  # runs of one job
+MAX_RUNS = 20_000  # runs of one job
 AT_ONCE = 50  # runs: so few are done while who asked for it waits
 CHUNK = 1_000  # rows written at once
 BATCH = 20  # runs between two looks whether it is still wanted
@@ -46,7 +46,7 @@ FAILED = "That failed on our side; the server's log tells why."
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class BulkAction:
     """Something that can be done to many runs at once."""
 
     name: str
@@ -58,10 +58,10 @@ class Deed:
     needs_label: bool = False
 
 
-DEEDS = {
+BULK_ACTIONS = {
     deed.name: deed
     for deed in (
-        Deed(
+        BulkAction(
             "cancel",
             "Cancel",
             "Each stops where it next waits, or before its next step. It can be resumed.",
@@ -69,21 +69,21 @@ DEEDS = {
             "cancel",
             is_danger=True,
         ),
-        Deed(
+        BulkAction(
             "resume",
             "Resume",
             "Each goes on from its last step.",
             "Goes on from its last step",
             "resume",
         ),
-        Deed(
+        BulkAction(
             "again",
             "Run again",
             "For each, a new run is launched with the same values. The old one stays.",
             "Launched once more",
             "run_again",
         ),
-        Deed(
+        BulkAction(
             "release",
             "Release",
             "Runs whose worker is gone are given back to the queue at once, instead of"
@@ -91,14 +91,14 @@ DEEDS = {
             "Given back to the queue",
             "release",
         ),
-        Deed(
+        BulkAction(
             "keep",
             "Keep",
             "No rule of retention lets go of anything of these runs.",
             "Kept for good",
             "keep",
         ),
-        Deed(
+        BulkAction(
             "label",
             "Label",
             "Labels are words by which a team finds its runs again. Everyone sees them.",
@@ -106,7 +106,7 @@ DEEDS = {
             "label",
             needs_label=True,
         ),
-        Deed(
+        BulkAction(
             "unlabel",
             "Remove a label from",
             "The label is taken off where it is.",
@@ -114,7 +114,7 @@ DEEDS = {
             "unlabel",
             needs_label=True,
         ),
-        Deed(
+        BulkAction(
             "delete",
             "Delete",
             "Each is gone for good, with its steps, decisions, states and log. What people"
@@ -131,12 +131,12 @@ DEEDS = {
 
 
 def start(
-    deed: Deed, runs: Iterable[Run], *, by: User, reason: str, label: str = ""
+    deed: BulkAction, runs: Iterable[Run], *, by: User, reason: str, label: str = ""
 ) -> BulkJob:
     """Write down a deed on these runs; workers do it. A few are done before this returns.
 
     The runs need no more than their id, status and the name of their workflow.
-    Raises NothingChosen.
+    Raises EmptySelection.
     """
     with transaction.atomic():
         job = BulkJob.objects.create(
@@ -155,13 +155,13 @@ def start(
                 workflow_name=run.workflow_name,
                 was=run.status,
             )
-            for position, run in enumerate(islice(runs, MOST), 1)
+            for position, run in enumerate(islice(runs, MAX_RUNS), 1)
         )
         while chunk := list(islice(items, CHUNK)):
             BulkItem.objects.bulk_create(chunk)
             job.total += len(chunk)
         if not job.total:
-            raise NothingChosen
+            raise EmptySelection
         job.save(update_fields=["total"])
     if job.total <= AT_ONCE:
         go_through(job)
@@ -187,7 +187,7 @@ def may_stop(person: User, job: BulkJob) -> bool:
     return job.person_id == person.pk or person.has_perm("workflows.administer_run")
 
 
-def seen_by(person: User) -> QuerySet[BulkJob]:
+def visible_jobs(person: User) -> QuerySet[BulkJob]:
     """Return the jobs that a person may see: their own, and all to those who audit."""
     jobs = BulkJob.objects.select_related("person")
     return jobs if permissions.may_audit(person) else jobs.filter(person=person)
@@ -195,7 +195,7 @@ def seen_by(person: User) -> QuerySet[BulkJob]:
 
 def find(job_id: UUID, *, by: User) -> BulkJob:
     """Return a job that a person may see. Raises JobNotFound."""
-    job: BulkJob | None = seen_by(by).filter(pk=job_id).first()
+    job: BulkJob | None = visible_jobs(by).filter(pk=job_id).first()
     if job is None:
         raise JobNotFound(job_id)
     return job
@@ -204,7 +204,7 @@ def find(job_id: UUID, *, by: User) -> BulkJob:
 # Doing it -------------------------------------------------------------------------------
 
 
-def go_on(worker: str) -> bool:
+def continue_jobs(worker: str) -> bool:
     """Do some more of what was asked for; tell whether there is more to do now."""
     job = _take(worker)
     return job is not None and _some_of(job, worker, TURN_SECONDS)
@@ -274,7 +274,7 @@ def _do(job: BulkJob, item: BulkItem) -> None:
     2. A refusal is written down; so is a failure of ours, for which the log has the cause.
     3. An outage is raised: the job goes on when it is over.
     """
-    deed, person = DEEDS[job.deed], job.person
+    deed, person = BULK_ACTIONS[job.deed], job.person
     try:
         if person is None or not person.is_active:
             raise NotAllowed("Who asked for it has no account any more.")  # noqa: TRY301 - said as all refusals are

@@ -4,13 +4,13 @@ RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound
 ├─ InvalidStatus      409   the run is in no status for that
-├─ NothingChosen      422   a deed on several runs is on none
-├─ StillHeld          409   a worker that is alive has the run
+├─ EmptySelection      422   a deed on several runs is on none
+├─ WorkerAlive          409   a worker that is alive has the run
 ├─ StillNeeded        409   something else needs what was to be deleted
 ├─ NobodyToAsk        409   a workflow asks agents, and one of them is not there
 ├─ FingerprintChanged 409   the workflow changed since the run was made
 ├─ NotAllowed         403   this person may not
-├─ TooMany            429   too much of it within a minute
+├─ RateLimited            429   too much of it within a minute
 ├─ InvalidSort        400   a list cannot be sorted by that
 ├─ InvalidLabel       422   that is no label
 ├─ InvalidView        422   a view cannot be kept like that
@@ -100,13 +100,13 @@ class JobNotFound(NotFound):
         super().__init__(f"There is no job {job_id}, or it is not yours to see.")
 
 
-class NothingChosen(RequestError):
+class EmptySelection(RequestError):
     """Choose at least one run."""
 
     status = 422
 
 
-class StillHeld(RequestError):
+class WorkerAlive(RequestError):
     """A worker that is alive has the run."""
 
     status = 409
@@ -176,7 +176,7 @@ class NotAllowed(RequestError):
     status = 403
 
 
-class TooMany(RequestError):
+class RateLimited(RequestError):
     """Too much was asked for within a minute."""
 
     status = 429

@@ -24,7 +24,7 @@ from workflows.engine import Workflow
 from workflows.engine.compare import difference
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
-from workflows.engine.factory import Factory, FromFactory
+from workflows.engine.factory import Factory, FactoryWorkflow
 from workflows.engine.frozen import freeze
 from workflows.errors import WorkflowNotFound
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-Known = Workflow[Any] | FromFactory
+AnyWorkflow = Workflow[Any] | FactoryWorkflow
 """What can be launched."""
 
 
@@ -54,7 +54,7 @@ class ModuleRefused(SystemExit):
         )
 
 
-def _must_have_options(workflow: Known) -> None:
+def _must_have_options(workflow: AnyWorkflow) -> None:
     """Refuse options of a stage that a run would read in another form than they have here.
 
     They are stored with each run as JSON. Raises DefinitionError.
@@ -80,10 +80,10 @@ class Registry:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._workflows: dict[str, Known] = {}
+        self._workflows: dict[str, AnyWorkflow] = {}
         self._lock = threading.RLock()
 
-    def register(self, workflow: Known) -> Known:
+    def register(self, workflow: AnyWorkflow) -> AnyWorkflow:
         """Add a workflow. Raises DefinitionError for a name that is taken, or cannot be."""
         if not NAME.fullmatch(workflow.name):
             raise DefinitionError(
@@ -100,9 +100,9 @@ class Registry:
             )
         return workflow
 
-    def register_factory(self, name: str, factory: Factory) -> FromFactory:
+    def register_factory(self, name: str, factory: Factory) -> FactoryWorkflow:
         """Add a plain factory under a name. Raises DefinitionError when it is taken."""
-        workflow = FromFactory(name, factory)
+        workflow = FactoryWorkflow(name, factory)
         self.register(workflow)
         return workflow
 
@@ -111,7 +111,7 @@ class Registry:
         with self._lock:
             self._workflows.pop(name, None)
 
-    def get(self, name: str) -> Known:
+    def get(self, name: str) -> AnyWorkflow:
         """Return the workflow of this name. Raises WorkflowNotFound."""
         with self._lock:
             workflow = self._workflows.get(name)
@@ -119,12 +119,12 @@ class Registry:
             raise WorkflowNotFound(name, known=[known.name for known in self.list()])
         return workflow
 
-    def find(self, name: str) -> Known | None:
+    def find(self, name: str) -> AnyWorkflow | None:
         """Return the workflow of this name, None when it is not registered here."""
         with self._lock:
             return self._workflows.get(name)
 
-    def list(self) -> builtins.list[Known]:
+    def list(self) -> builtins.list[AnyWorkflow]:
         """Return all workflows, by name."""
         with self._lock:
             return sorted(self._workflows.values(), key=lambda known: known.name)

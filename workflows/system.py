@@ -23,7 +23,7 @@ from workflows.errors import (
     InvalidStatus,
     NotAllowed,
     PayloadRemoved,
-    StillHeld,
+    WorkerAlive,
 )
 from workflows.execution import launching, queue, workers
 from workflows.execution.params import check_params
@@ -39,7 +39,7 @@ from workflows.services import (
     resumption,
     saved_views,
 )
-from workflows.services.queries import Questions
+from workflows.services.queries import Queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from workflows.models import Note, SavedView
 
 
-class System(Questions):
+class System(Queries):
     """Workflows and runs, as people and programs see and change them."""
 
     def execute(  # noqa: PLR0913 - what a launch may say
@@ -158,7 +158,7 @@ class System(Questions):
     ) -> Run:
         """End the lease of a worker that is gone, so that another goes on at once.
 
-        Raises RunNotFound, NotAllowed, InvalidStatus, StillHeld, ReasonMissing.
+        Raises RunNotFound, NotAllowed, InvalidStatus, WorkerAlive, ReasonMissing.
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
@@ -166,7 +166,7 @@ class System(Questions):
             if run.status != Status.RUNNING:
                 raise InvalidStatus(run, wanted="released: no worker has it")
             if workers.alive().filter(name=run.worker).exists():
-                raise StillHeld(run)
+                raise WorkerAlive(run)
             same = Run.objects.filter(pk=run.pk, attempt=run.attempt, worker=run.worker)
             if not same.expire():
                 raise InvalidStatus(self.find_run(run_id), wanted="released")

@@ -41,13 +41,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             return super()._commit()  # type: ignore[misc] # not in the stubs
         finally:
-            self._give_way()
+            self._release_turn()
 
     def _rollback(self) -> Any:
         try:
             return super()._rollback()  # type: ignore[misc]
         finally:
-            self._give_way()
+            self._release_turn()
 
     def _close(self) -> Any:
         try:
@@ -55,7 +55,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self._pass_on()
 
-    def _give_way(self) -> None:
+    def _release_turn(self) -> None:
         """Let the next thread write, unless a refused commit left the transaction open."""
         if self.connection is None or not self.connection.in_transaction:
             self._pass_on()

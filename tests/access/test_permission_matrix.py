@@ -36,7 +36,7 @@ from tests.support.permission_fixtures import (
     person_of,
 )
 from tests.support.permission_table import Entry, entries
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, WorkflowRight
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.live import consumers
@@ -300,8 +300,8 @@ async def looked_at(path: str, person: Any) -> tuple[str, str]:
 
 @pytest.mark.django_db(transaction=True)
 async def test_every_socket_does_what_the_table_says(column: str) -> None:
-    world = await in_database(make_world)
-    person = await in_database(person_of, column)
+    world = await run_in_db(make_world)
+    person = await run_in_db(person_of, column)
     wrong = []
     for entry in TABLE:
         if entry.verb != "socket":
@@ -318,8 +318,8 @@ async def test_every_socket_does_what_the_table_says(column: str) -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_a_hidden_run_closes_as_one_that_is_not_there(settings: Settings) -> None:
     settings.DEFAULT_RIGHTS = "closed"
-    world = await in_database(make_world)
-    person = await in_database(person_of, "member")
+    world = await run_in_db(make_world)
+    person = await run_in_db(person_of, "member")
     for run_id in (world.run.pk, uuid4()):
         async with opened(f"/ws/runs/{run_id}/", person) as page:
             assert await page.closed_with() == 4404
@@ -449,11 +449,11 @@ async def test_a_right_that_is_taken_closes_the_page_at_once(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_RIGHTS = "closed"
-    world = await in_database(make_world)
-    person = await in_database(person_of, "viewer")
+    world = await run_in_db(make_world)
+    person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.look()
-        await in_database(cast("User", person).groups.clear)
+        await run_in_db(cast("User", person).groups.clear)
         assert await page.closed_with() == 4404
 
 
@@ -464,12 +464,12 @@ async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
     """Nothing happens to the run, and nothing tells that rights have changed."""
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
     settings.DEFAULT_RIGHTS = "closed"
-    world = await in_database(make_world)
-    person = cast("User", await in_database(person_of, "viewer"))
+    world = await run_in_db(make_world)
+    person = cast("User", await run_in_db(person_of, "viewer"))
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.look()
         theirs = User.groups.through.objects.filter(user_id=person.pk)
-        await in_database(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
+        await run_in_db(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
         assert await page.closed_with() == 4404
 
 
@@ -478,23 +478,23 @@ async def test_a_list_forgets_what_may_not_be_seen_any_more(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_RIGHTS = "closed"
-    world = await in_database(make_world)
-    person = await in_database(person_of, "viewer")
+    world = await run_in_db(make_world)
+    person = await run_in_db(person_of, "viewer")
     async with opened("/ws/lists/runs/", person) as page:
         assert world.run.short_id in await page.look()
-        await in_database(cast("User", person).groups.clear)
+        await run_in_db(cast("User", person).groups.clear)
         assert world.run.short_id not in await page.look()
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) -> None:
     settings.DEFAULT_RIGHTS = "closed"
-    world = await in_database(make_world)
-    person = await in_database(person_of, "viewer")
+    world = await run_in_db(make_world)
+    person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         assert WORD in await page.look()
-        group = await in_database(Group.objects.create, name="readers")
-        await in_database(
+        group = await run_in_db(Group.objects.create, name="readers")
+        await run_in_db(
             WorkflowRight.objects.create,
             workflow_name=OURS,
             group=group,

@@ -25,7 +25,14 @@ from tests.support.factories import (
     make_user,
 )
 from workflows.access import permissions, roles
-from workflows.access.permissions import ALL, EVERYTHING, NONE, NOTHING, Names, Sight
+from workflows.access.permissions import (
+    ALL,
+    EVERYTHING,
+    NONE,
+    NOTHING,
+    Permissions,
+    WorkflowSet,
+)
 from workflows.documents.service import store_document
 from workflows.engine.errors import Paused
 from workflows.errors import InvalidParams, NotAllowed, RunNotFound, WorkflowNotFound
@@ -69,7 +76,7 @@ def give(workflow: str, group: Group | None, *verbs: str) -> WorkflowRight:
 def may(user: User, workflow: str = OURS) -> set[str]:
     """Return what somebody may do with a workflow."""
     user.__dict__.pop(permissions.KEPT, None)
-    sight = permissions.sight_of(user)
+    sight = permissions.permissions_for(user)
     return {verb for verb in VERBS if workflow in getattr(sight, verb)}
 
 
@@ -77,12 +84,24 @@ def may(user: User, workflow: str = OURS) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "one", [ALL, NONE, Names(frozenset("ab")), Names(frozenset("b"), all_but=True)]
+    "one",
+    [
+        ALL,
+        NONE,
+        WorkflowSet(frozenset("ab")),
+        WorkflowSet(frozenset("b"), all_but=True),
+    ],
 )
 @pytest.mark.parametrize(
-    "other", [ALL, NONE, Names(frozenset("bc")), Names(frozenset("bc"), all_but=True)]
+    "other",
+    [
+        ALL,
+        NONE,
+        WorkflowSet(frozenset("bc")),
+        WorkflowSet(frozenset("bc"), all_but=True),
+    ],
 )
-def test_what_is_among_both_is_among_each(one: Names, other: Names) -> None:
+def test_what_is_among_both_is_among_each(one: WorkflowSet, other: WorkflowSet) -> None:
     for name in "abcd":
         assert (name in (one & other)) == (name in one and name in other)
 
@@ -91,11 +110,14 @@ def test_what_is_among_both_is_among_each(one: Names, other: Names) -> None:
 
 
 def test_nobody_without_an_account_may_do_anything(charlie: AnonymousUser) -> None:
-    assert permissions.sight_of(charlie) is NOTHING
+    assert permissions.permissions_for(charlie) is NOTHING
 
 
 def test_a_closed_account_may_do_nothing() -> None:
-    assert permissions.sight_of(person(is_active=False, is_superuser=True)) is NOTHING
+    assert (
+        permissions.permissions_for(person(is_active=False, is_superuser=True))
+        is NOTHING
+    )
 
 
 def test_open_rights_are_everybodys() -> None:
@@ -170,33 +192,35 @@ def test_reading_alone_lets_nobody_see(closed: None) -> None:
 
 def test_a_superuser_may_do_everything(closed: None) -> None:
     give(OURS, team(), "see", "read")
-    assert permissions.sight_of(person(is_superuser=True)) is EVERYTHING
+    assert permissions.permissions_for(person(is_superuser=True)) is EVERYTHING
 
 
 def test_people_of_the_same_rights_see_the_same() -> None:
     give(OURS, team(), "see")
     one, other = person(team()), person(team())
-    assert permissions.sight_of(one) == permissions.sight_of(other)
-    assert permissions.sight_of(one) != permissions.sight_of(person())
-    assert hash(permissions.sight_of(one)) == hash(permissions.sight_of(other))
-    assert isinstance(permissions.sight_of(one), Sight)
+    assert permissions.permissions_for(one) == permissions.permissions_for(other)
+    assert permissions.permissions_for(one) != permissions.permissions_for(person())
+    assert hash(permissions.permissions_for(one)) == hash(
+        permissions.permissions_for(other)
+    )
+    assert isinstance(permissions.permissions_for(one), Permissions)
 
 
 def test_rights_are_looked_up_once(django_assert_max_num_queries: object) -> None:
     user = person(team())
-    permissions.sight_of(user)
+    permissions.permissions_for(user)
     with django_assert_max_num_queries(0):  # type: ignore[operator] # a fixture
-        permissions.sight_of(user)
+        permissions.permissions_for(user)
 
 
 def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None:
     give(THEIRS, team(), "see")
     ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
-    seen = permissions.those_seen(person(), Run.objects.all())
+    seen = permissions.visible(person(), Run.objects.all())
     assert set(seen) == {ours}
     assert " IN (" in str(seen.query)
     assert "NOT" not in str(seen.query).partition("WHERE")[2]
-    everything = permissions.those_seen(person(is_superuser=True), Run.objects.all())
+    everything = permissions.visible(person(is_superuser=True), Run.objects.all())
     assert set(everything) == {ours, theirs}
     assert "WHERE" not in str(everything.query)
 
@@ -360,19 +384,19 @@ def test_a_document_is_as_open_as_the_runs_that_it_was_given_to(closed: None) ->
     owner, reader = person(roles.LAUNCHER), person(team())
     document = make_document(uploaded_by=owner)
     give(OURS, team(), "see")
-    assert document not in permissions.documents_seen(reader)
+    assert document not in permissions.visible_documents(reader)
     DocumentUse.objects.create(document=document, workflow_name=OURS)
-    assert document in permissions.documents_seen(reader)
-    assert document in permissions.documents_seen(owner)
-    assert document not in permissions.documents_seen(person(roles.LAUNCHER))
+    assert document in permissions.visible_documents(reader)
+    assert document in permissions.visible_documents(owner)
+    assert document not in permissions.visible_documents(person(roles.LAUNCHER))
 
 
 def test_a_document_without_runs_is_for_those_who_may_see_documents(
     closed: None,
 ) -> None:
     document = make_document()
-    assert document in permissions.documents_seen(person(roles.LAUNCHER))
-    assert document not in permissions.documents_seen(person(roles.VIEWER))
+    assert document in permissions.visible_documents(person(roles.LAUNCHER))
+    assert document not in permissions.visible_documents(person(roles.VIEWER))
 
 
 def test_nobody_launches_with_a_document_they_may_not_see() -> None:
@@ -386,7 +410,7 @@ def test_nobody_launches_with_a_document_they_may_not_see() -> None:
     run = system.execute(OURS, {"document": str(other_document.pk)}, by=other)
     assert DocumentUse.objects.filter(document=other_document).count() == 2
     assert run.launched_by == other
-    assert other_document in permissions.documents_seen(mine)
+    assert other_document in permissions.visible_documents(mine)
 
 
 def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_first(
@@ -397,11 +421,11 @@ def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_firs
     DocumentUse.objects.create(document=first, workflow_name=THEIRS)
     give(THEIRS, team("nobody"), "see")
     later = person(roles.LAUNCHER)
-    assert first not in permissions.documents_seen(later)
+    assert first not in permissions.visible_documents(later)
     again = store_document("mine.pdf", BytesIO(content), by=later)
     assert again.pk == first.pk
     assert not again.already_stored
-    assert first in permissions.documents_seen(later)
+    assert first in permissions.visible_documents(later)
     assert store_document("mine.pdf", BytesIO(content), by=later).already_stored
 
 

@@ -233,7 +233,7 @@ def test_every_deed_is_offered(page: Client, name: str) -> None:
     make_run()
     text = page.get(RUNS).content.decode()
     assert f'value="{name}_selected"' in text
-    assert f"{bulk.DEEDS[name].verb} the selected runs" in text
+    assert f"{bulk.BULK_ACTIONS[name].verb} the selected runs" in text
 
 
 def test_who_may_only_look_is_offered_no_deeds(

@@ -15,7 +15,7 @@ from tests.support.workers import ended, until, working
 from workflows.agents import usage
 from workflows.agents.upstream import service
 from workflows.engine import Retry, State, Workflow, node, parallel
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, LiveText, Price, Run
 from workflows.registry import Registry
 from workflows.runtime import Runtime, UpstreamFailed
@@ -74,7 +74,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
 
 
 async def launch(name: str, **given: Any) -> Run:
-    return await in_database(system.execute, name, **given)
+    return await run_in_db(system.execute, name, **given)
 
 
 async def test_calls_are_recorded_on_their_stages_and_summed(
@@ -85,20 +85,20 @@ async def test_calls_are_recorded_on_their_stages_and_summed(
         run = await ended((await launch("greeting")).pk)
     assert run.result is not None
     assert run.result["result"] == "Once upon a time. "
-    first, second = await in_database(list, AgentCall.objects.all())
+    first, second = await run_in_db(list, AgentCall.objects.all())
     assert (first.run_id, first.attempt, first.sequence) == (run.pk, 1, 1)
     assert (first.kind, first.agent_name, first.model) == ("chat", "writer", "tiny")
     assert (first.tokens_in, first.tokens_out, first.tries) == (7, 5, 1)
     assert first.cost == Decimal("0.017")
     assert (second.kind, second.sequence, second.tries) == ("chat_stream", 2, 2)
-    stages = await in_database(usage.of_stages, run.pk)
+    stages = await run_in_db(usage.of_stages, run.pk)
     assert {place: one.tokens for place, one in stages.items()} == {
         (1, 1): 12,
         (1, 2): 12,
     }
-    whole = await in_database(usage.of_run, run.pk)
+    whole = await run_in_db(usage.of_run, run.pk)
     assert (whole.calls, whole.tokens, whole.cost) == (2, 24, Decimal("0.034"))
-    assert await in_database(usage.of_runs, [run.pk]) == {run.pk: whole}
+    assert await run_in_db(usage.of_runs, [run.pk]) == {run.pk: whole}
     assert whole.columns()["tokens_out"] == 10
 
 
@@ -107,8 +107,8 @@ async def test_what_was_spent_stays_spent_when_the_run_is_deleted(
 ) -> None:
     async with working(registry):
         run = await ended((await launch("greeting")).pk)
-    await in_database(system.delete_run, run.pk, by=None)
-    assert (await in_database(usage.of_workflow, "greeting")).calls == 2
+    await run_in_db(system.delete_run, run.pk, by=None)
+    assert (await run_in_db(usage.of_workflow, "greeting")).calls == 2
 
 
 async def test_a_call_that_fails_is_recorded_with_the_reason_and_the_node_retries(
@@ -118,7 +118,7 @@ async def test_a_call_that_fails_is_recorded_with_the_reason_and_the_node_retrie
     async with working(registry):
         run = await ended((await launch("telling")).pk)
     assert run.status == "completed"
-    first, second = await in_database(list, AgentCall.objects.all())
+    first, second = await run_in_db(list, AgentCall.objects.all())
     assert (first.status, first.error_code) == ("failed", "upstream_failed")
     assert "failed (500): Broken." in first.error_message
     assert (second.status, second.sequence) == ("completed", 1)
@@ -127,7 +127,7 @@ async def test_a_call_that_fails_is_recorded_with_the_reason_and_the_node_retrie
 async def test_each_item_of_a_parallel_node_has_its_calls(server: ModelServer) -> None:
     async with working(registry):
         run = await ended((await launch("answering")).pk)
-    calls = await in_database(list, AgentCall.objects.filter(run=run.pk))
+    calls = await run_in_db(list, AgentCall.objects.filter(run=run.pk))
     assert [call.item for call in calls] == [0, 1, 2]
 
 
@@ -164,7 +164,7 @@ async def test_words_are_shown_while_they_arrive_and_gone_afterwards(
         )
         gate.let(1)
         await until(run.pk, lambda run: run.status == "failed" or run.is_ended)
-    assert not await in_database(LiveText.objects.exists)
+    assert not await run_in_db(LiveText.objects.exists)
 
 
 async def test_cancelling_a_run_in_mid_stream_closes_the_connection_within_a_second(
@@ -176,13 +176,13 @@ async def test_cancelling_a_run_in_mid_stream_closes_the_connection_within_a_sec
         run = await launch("telling")
         gate.let(1)
         await until(run.pk, lambda run: run.live_texts.exists())
-        await in_database(system.cancel, run.pk, by=None, reason="enough")
+        await run_in_db(system.cancel, run.pk, by=None, reason="enough")
         await asyncio.to_thread(server.wait_closed, 1.0)
         run = await ended(run.pk)
     assert run.status == "cancelled"
-    call = await in_database(AgentCall.objects.get)
+    call = await run_in_db(AgentCall.objects.get)
     assert (call.status, call.is_estimated, call.run_id) == ("cancelled", True, run.pk)
-    assert not await in_database(LiveText.objects.exists)
+    assert not await run_in_db(LiveText.objects.exists)
 
 
 async def test_words_that_a_lost_worker_heard_are_forgotten(
@@ -190,8 +190,8 @@ async def test_words_that_a_lost_worker_heard_are_forgotten(
 ) -> None:
     run = await launch("telling")
     left = LiveText(id=run.pk, run=run, attempt=1, sequence=1, agent_name="writer")
-    await in_database(left.save, force_insert=True)
-    await in_database(Run.objects.filter(pk=run.pk).update, attempt=1)
+    await run_in_db(left.save, force_insert=True)
+    await run_in_db(Run.objects.filter(pk=run.pk).update, attempt=1)
     async with working(registry):
         await ended(run.pk)
-    assert not await in_database(LiveText.objects.exists)
+    assert not await run_in_db(LiveText.objects.exists)

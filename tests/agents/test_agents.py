@@ -15,13 +15,13 @@ from tests.support.agent_rows import KEY, Asking, asking, make_agent, make_provi
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.agents.lookup import cost_of
 from workflows.agents.upstream import service
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, Kind, Price
 from workflows.runtime import (
+    AuthenticationFailed,
     BadAnswer,
     Invalid,
     Message,
-    NotAccepted,
     NotFound,
     ProviderError,
     TimedOut,
@@ -82,7 +82,7 @@ async def test_a_chat_gives_the_answer_and_what_it_took(
 async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them(
     server: ModelServer, here: Asking
 ) -> None:
-    await in_database(
+    await run_in_db(
         make_agent,
         server,
         system_prompt="Be brief.",
@@ -98,7 +98,7 @@ async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them
 async def test_a_conversation_with_a_system_prompt_keeps_its_own(
     server: ModelServer, here: Asking
 ) -> None:
-    await in_database(make_agent, server, system_prompt="Be brief.")
+    await run_in_db(make_agent, server, system_prompt="Be brief.")
     turns = [
         Message("system", "Be long."),
         Message("assistant", "", tool_calls=(ToolCall("c1", "weather", {"at": "X"}),)),
@@ -137,14 +137,14 @@ async def test_connections_are_kept_for_the_next_calls(
 async def test_azure_is_asked_by_deployment_with_its_own_header(
     server: ModelServer, here: Asking
 ) -> None:
-    provider = await in_database(
+    provider = await run_in_db(
         make_provider,
         server,
         kind=Kind.AZURE,
         base_url=server.url.removesuffix("/v1"),
         api_version="2025-01-01",
     )
-    await in_database(make_agent, server, provider=provider, model="gpt-x")
+    await run_in_db(make_agent, server, provider=provider, model="gpt-x")
     await here.agents.chat("writer", "Hello?")
     [request] = server.requests
     assert request.path == (
@@ -167,7 +167,7 @@ async def test_without_a_name_the_default_agent_is_asked(
     server: ModelServer, writer: Agent, here: Asking
 ) -> None:
     await here.agents.chat("", "the only one")
-    await in_database(make_agent, server, "judge", is_default=True, model="large")
+    await run_in_db(make_agent, server, "judge", is_default=True, model="large")
     await here.agents.chat("", "the marked one")
     assert [request.body["model"] for request in server.requests] == ["tiny", "large"]
 
@@ -394,8 +394,8 @@ async def test_the_last_try_tells_how_often_it_was_tried(
     ("status", "kind", "says"),
     [
         (400, Invalid, "refused the request"),
-        (401, NotAccepted, "did not accept the key"),
-        (403, NotAccepted, "did not accept the key"),
+        (401, AuthenticationFailed, "did not accept the key"),
+        (403, AuthenticationFailed, "did not accept the key"),
         (404, NotFound, "no such model or address"),
         (500, UpstreamFailed, "failed (500)"),
     ],
@@ -443,8 +443,8 @@ async def test_a_stream_of_rubbish_fails_with_a_sentence(
 async def test_who_does_not_answer_in_time_is_not_asked_again(
     server: ModelServer, here: Asking
 ) -> None:
-    provider = await in_database(make_provider, server, timeout_seconds=0.2)
-    await in_database(make_agent, server, provider=provider)
+    provider = await run_in_db(make_provider, server, timeout_seconds=0.2)
+    await run_in_db(make_agent, server, provider=provider)
     server.script(Answer("late", gate=Gate()))
     with pytest.raises(TimedOut, match="did not answer in time"):
         await here.agents.chat("writer", "Hello?")
@@ -454,10 +454,10 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
 async def test_a_server_that_is_not_there_is_tried_and_told(
     server: ModelServer, here: Asking
 ) -> None:
-    provider = await in_database(
+    provider = await run_in_db(
         make_provider, server, base_url="http://127.0.0.1:9/v1", tries=2
     )
-    await in_database(make_agent, server, provider=provider)
+    await run_in_db(make_agent, server, provider=provider)
     with pytest.raises(UpstreamFailed, match="could not be reached in 2 tries"):
         await here.agents.chat("writer", "Hello?")
 
@@ -467,7 +467,7 @@ async def test_each_lack_has_a_sentence_of_its_own(
 ) -> None:
     with pytest.raises(Unavailable, match="no provider of agents is set up"):
         await here.agents.chat("writer", "Hello?")
-    agent = await in_database(make_agent, server, capabilities=["chat"])
+    agent = await run_in_db(make_agent, server, capabilities=["chat"])
     with pytest.raises(NotFound, match=r"no agent “judge”\. There is writer"):
         await here.agents.chat("judge", "Hello?")
     with pytest.raises(Unsupported, match="not set up for this: look at images"):
@@ -476,11 +476,11 @@ async def test_each_lack_has_a_sentence_of_its_own(
         await here.agents.chat("writer", "  ")
     with pytest.raises(Invalid, match="“model” is no option"):
         await here.agents.chat("writer", "Hello?", model="other")
-    await in_database(make_agent, server, "judge")
+    await run_in_db(make_agent, server, "judge")
     with pytest.raises(NotFound, match="none is marked as the default"):
         await here.agents.chat("", "Hello?")
     agent.is_enabled = False
-    await in_database(agent.save)
+    await run_in_db(agent.save)
     with pytest.raises(Unavailable, match="switched off"):
         await here.agents.chat("writer", "Hello?")
     assert server.requests == []

@@ -20,7 +20,7 @@ from tests.support.workers import ended, reaches, until, working
 from workflows.agents import budgets
 from workflows.engine import State, Workflow, node, parallel
 from workflows.errors import AlreadyAnswered, InvalidParams, NotAllowed
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     AgentCall,
     Approval,
@@ -110,93 +110,93 @@ def make_budget(**fields: Any) -> Budget:
 async def test_a_run_that_used_its_budget_up_waits_and_goes_on_with_more(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget)
+    await run_in_db(make_budget)
     async with working(ours):
-        run = await in_database(our_system.execute, "talking")
+        run = await run_in_db(our_system.execute, "talking")
         run = await reaches(run.pk, Status.WAITING)
         assert len(server.requests) == 1  # the second call was not made
-        asked = await in_database(our_system.find_approval, run.pk)
+        asked = await run_in_db(our_system.find_approval, run.pk)
         assert asked.question == (
             "The budget “small” is used up: 12 of 12 tokens were used in this run."
             " Allow more?"
         )
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="Fine")
+        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="Fine")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert len(server.requests) == 3  # the node ran again from its start
-    more = await in_database(BudgetRaise.objects.get)
+    more = await run_in_db(BudgetRaise.objects.get)
     assert (more.run_id, more.tokens, more.by_name) == (run.pk, 100, "alice")
-    said = await in_database(Intervention.objects.get, action="raise budget")
+    said = await run_in_db(Intervention.objects.get, action="raise budget")
     assert (said.actor_name, said.reason) == ("alice", "allowed 100 tokens more. Fine")
     # she allowed more tokens; the way the run went was not her decision
-    assert not await in_database(Decision.objects.filter(decided_by=alice).exists)
-    stages = await in_database(list, run.stages.values_list("node_name", "status"))
+    assert not await run_in_db(Decision.objects.filter(decided_by=alice).exists)
+    stages = await run_in_db(list, run.stages.values_list("node_name", "status"))
     assert stages == [("talk", "completed"), ("finish", "completed")]
 
 
 async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget, tokens=1)
+    await run_in_db(make_budget, tokens=1)
     async with working(ours):
-        run = await in_database(our_system.execute, "talking")
+        run = await run_in_db(our_system.execute, "talking")
         run = await reaches(run.pk, Status.WAITING)
         with pytest.raises(InvalidParams, match="at least 12 tokens"):
-            await in_database(
+            await run_in_db(
                 our_system.answer,
                 run.pk,
                 {"outcome": "go on", "tokens": 11},
                 by=alice,
             )
         enough = {"outcome": "go on", "tokens": 12}
-        await in_database(our_system.answer, run.pk, enough, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, enough, by=alice, comment="a test")
         await until(
             run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
         )
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
-    assert await in_database(BudgetRaise.objects.count) == 2
+    assert await run_in_db(BudgetRaise.objects.count) == 2
 
 
 async def test_who_does_not_allow_more_stops_the_run(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget)
+    await run_in_db(make_budget)
     async with working(ours):
-        run = await in_database(our_system.execute, "talking")
+        run = await run_in_db(our_system.execute, "talking")
         await reaches(run.pk, Status.WAITING)
-        await in_database(our_system.answer, run.pk, STOP, by=alice, comment="Too dear")
-    run = await in_database(our_system.find_run, run.pk)
+        await run_in_db(our_system.answer, run.pk, STOP, by=alice, comment="Too dear")
+    run = await run_in_db(our_system.find_run, run.pk)
     assert (run.status, run.cancel_reason) == (Status.CANCELLED, "Too dear")
     assert run.cancel_requested_by_id == alice.pk
-    assert not await in_database(BudgetRaise.objects.exists)
+    assert not await run_in_db(BudgetRaise.objects.exists)
 
 
 async def test_a_stopped_run_that_is_resumed_is_asked_again(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget)
+    await run_in_db(make_budget)
     async with working(ours):
-        run = await in_database(our_system.execute, "talking")
+        run = await run_in_db(our_system.execute, "talking")
         await reaches(run.pk, Status.WAITING)
-        await in_database(our_system.cancel, run.pk, by=alice, reason="a test")
-        await in_database(our_system.resume, run.pk, by=alice, reason="a test")
+        await run_in_db(our_system.cancel, run.pk, by=alice, reason="a test")
+        await run_in_db(our_system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, Status.WAITING)
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
 async def test_items_that_finished_are_kept_over_the_pause(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget, tokens=24)
+    await run_in_db(make_budget, tokens=24)
     async with working(ours):
-        run = await in_database(our_system.execute, "answering")
+        run = await run_in_db(our_system.execute, "answering")
         run = await reaches(run.pk, Status.WAITING)
         made = len(server.requests)
         assert 2 <= made <= 3  # two at once: one may begin before the other is counted
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["answers"] == [
@@ -208,13 +208,13 @@ async def test_items_that_finished_are_kept_over_the_pause(
 async def test_a_pause_comes_through_a_group_of_tasks(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_budget)
-    run = await in_database(our_system.execute, "gathering")
-    await in_database(make_call, run)
+    await run_in_db(make_budget)
+    run = await run_in_db(our_system.execute, "gathering")
+    await run_in_db(make_call, run)
     async with working(ours):
         await reaches(run.pk, Status.WAITING)
         assert server.requests == []
-        await in_database(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
 
@@ -355,8 +355,8 @@ async def test_words_of_an_answer_do_not_outlive_a_pause(
     server: ModelServer, alice: User
 ) -> None:
     server.script(Answer("Good day."))
-    await in_database(make_budget)
+    await run_in_db(make_budget)
     async with working(ours):
-        run = await in_database(our_system.execute, "talking")
+        run = await run_in_db(our_system.execute, "talking")
         run = await reaches(run.pk, Status.WAITING)
-    assert not await in_database(run.live_texts.exists)
+    assert not await run_in_db(run.live_texts.exists)

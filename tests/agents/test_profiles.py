@@ -23,10 +23,10 @@ from workflows.agents.lookup import find_service
 from workflows.engine import State, Workflow, approval, node
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.infra import encryption
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, CallStatus, Profile, Run, Status
 from workflows.registry import Registry, registry
-from workflows.runtime import ChosenProfile, NotFound, Runtime, StageProfile
+from workflows.runtime import ChosenProfile, NotFound, PromptProfile, Runtime
 from workflows.runtime.profiles import as_json, merged
 from workflows.system import System, system
 
@@ -44,7 +44,7 @@ def server() -> Iterator[ModelServer]:
 
 MERGE = TABLES["profile_merge"]
 DEFAULTS = {
-    name: StageProfile(prompt=prompt)
+    name: PromptProfile(prompt=prompt)
     for name, _, prompt in (one.partition(":") for one in MERGE["default"])
 }
 
@@ -92,15 +92,15 @@ def _as_named(agent_id: str) -> str:
 
 
 def test_only_the_fields_that_are_given_differ() -> None:
-    below = StageProfile("writer", "Be brief.", {"temperature": 0, "seed": 1})
+    below = PromptProfile("writer", "Be brief.", {"temperature": 0, "seed": 1})
     chosen = ChosenProfile({"sum": {"agent": "judge", "options": {"temperature": 1}}})
-    assert chosen.stage("sum", below) == StageProfile(
+    assert chosen.stage("sum", below) == PromptProfile(
         "judge", "Be brief.", {"temperature": 1, "seed": 1}
     )
     assert chosen.stage("other", below) == below
     assert ChosenProfile({"sum": {"prompt": None}}).stage("sum", below).prompt == ""
     kept = as_json({"sum": below})
-    assert ChosenProfile(kept).stage("sum", StageProfile("other", "Changed.")) == below
+    assert ChosenProfile(kept).stage("sum", PromptProfile("other", "Changed.")) == below
 
 
 # Choosing ----------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Asked(State):
     result: str = ""
 
 
-TELLING = {"tell": StageProfile("writer", "Be brief.", {"temperature": 0})}
+TELLING = {"tell": PromptProfile("writer", "Be brief.", {"temperature": 0})}
 
 
 @node
@@ -197,21 +197,21 @@ our_system = System(ours)
 async def test_a_run_keeps_the_settings_it_was_launched_with(
     server: ModelServer, alice: User
 ) -> None:
-    await in_database(make_agent, server)
-    await in_database(make_agent, server, "judge", model="large")
-    profile = await in_database(
+    await run_in_db(make_agent, server)
+    await run_in_db(make_agent, server, "judge", model="large")
+    profile = await run_in_db(
         make_profile,
         workflow_name="telling",
         stages={"tell": {"agent": "judge", "options": {"seed": 1}}},
     )
     server.script(Answer("Fine."))
     async with working(ours):
-        run = await in_database(our_system.execute, "telling", profile="careful")
+        run = await run_in_db(our_system.execute, "telling", profile="careful")
         await reaches(run.pk, Status.WAITING)
         profile.stages = {"tell": {"agent": "writer"}}
-        await in_database(profile.save)
-        await in_database(profile.delete)
-        await in_database(
+        await run_in_db(profile.save)
+        await run_in_db(profile.delete)
+        await run_in_db(
             our_system.answer, run.pk, {"go_on": True}, by=alice, comment="a test"
         )
         run = await ended(run.pk)

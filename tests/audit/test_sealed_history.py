@@ -207,7 +207,7 @@ def test_whoever_recomputes_without_the_key_is_caught(run: Run) -> None:
     row.reason = "it was told so"
     assert row.seal
     place = seals.place_of(bytes(row.seal))
-    facts = seals.decision_facts(
+    facts = seals.decision_fields(
         run.pk,
         row.workflow_name,
         1,

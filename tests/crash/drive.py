@@ -102,7 +102,7 @@ def delete_many(count: int) -> int:
     boss = User.objects.create_superuser("boss")
     for run_id in launch(count, "count", {"trace": os.devnull}):
         system.cancel(run_id, by=None)
-    deed = bulk.DEEDS["delete"]
+    deed = bulk.BULK_ACTIONS["delete"]
     return bulk.start(deed, Run.objects.order_by("id"), by=boss, reason="too old").total
 
 

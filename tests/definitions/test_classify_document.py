@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from workflows.definitions.classify_document import (
-    MOST_SHOWN,
+    MAX_SHOWN_PAGES,
     Classification,
     Params,
     Review,
@@ -35,8 +35,8 @@ from workflows.runtime import (
     FakeRuntime,
     ImageInfo,
     Page,
+    PromptProfile,
     RenderOptions,
-    StageProfile,
     UpstreamFailed,
 )
 from workflows.samples import samples
@@ -198,7 +198,7 @@ def test_the_threshold_decides_what_is_sure_enough(
 
 def test_a_reviewer_is_never_shown_more_pages_than_fit() -> None:
     outcome = run(*[""] * 50)
-    assert len(outcome.state.shown) == MOST_SHOWN
+    assert len(outcome.state.shown) == MAX_SHOWN_PAGES
 
 
 # What the person decides -------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
     outcome = run("", runtime=scanned(marked("SECRET//NOFORN")))
     assert outcome.status == "completed"
     assert outcome.state.label == "SECRET//NOFORN"
-    assert "look_at_pages_again" not in outcome.path
+    assert "read_pages_again" not in outcome.path
 
 
 def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
@@ -488,7 +488,7 @@ def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() ->
     )
     runtime = vision(unclear, sees("SECRET", clarity=0.9))
     outcome = asked(runtime, marked("SECRET"))
-    assert "look_at_pages_again" in outcome.path
+    assert "read_pages_again" in outcome.path
     first, second = (look for _, _, look in runtime.images.rendered[:2])
     assert (first.contrast, first.brightness) == (None, None)
     assert (second.contrast, second.brightness) == (70, 120)
@@ -506,7 +506,7 @@ def test_an_agent_that_does_not_answer_leaves_a_question(answer: Any) -> None:
 def test_a_profile_may_choose_the_agent() -> None:
     runtime = FakeRuntime(
         agents=FakeAgents(eye=[sees("SECRET")]),
-        profiles=FakeProfiles(read_page=StageProfile(agent="eye")),
+        profiles=FakeProfiles(read_page=PromptProfile(agent="eye")),
     )
     run(marked("SECRET"), runtime=runtime)
     assert len(runtime.agents.calls) == 1

@@ -14,12 +14,12 @@ from workflows.definitions.markings import (
     Verdict,
     gather,
     label_of,
-    pages_in_words,
+    page_numbers_text,
+    pages_to_review,
     read,
     summarize,
     unreadable,
     weigh,
-    worth_a_look,
 )
 from workflows.definitions.markings.grammar import banner, portion
 from workflows.runtime import Box, Line, Page, Word, page_of
@@ -536,8 +536,8 @@ def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> Non
         else PageReading(page=page, legibility=1)
         for page in range(1, 11)
     ]
-    assert worth_a_look(readings, [9], most=8) == (1, 2, 7, 9)
-    assert worth_a_look(readings, [9], most=2) == (2, 9)
+    assert pages_to_review(readings, [9], most=8) == (1, 2, 7, 9)
+    assert pages_to_review(readings, [9], most=2) == (2, 9)
 
 
 @pytest.mark.parametrize(
@@ -550,4 +550,4 @@ def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> Non
     ],
 )
 def test_pages_are_told_in_few_words(pages: list[int], words: str) -> None:
-    assert pages_in_words(pages) == words
+    assert page_numbers_text(pages) == words

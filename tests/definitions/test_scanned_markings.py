@@ -140,7 +140,7 @@ def test_a_caveat_that_one_look_shows_is_kept() -> None:
 LOOKS = ("plain", "contrast", "faint", "mended", "smooth")
 
 
-def looks_at(*heads: str) -> list[Page]:
+def read_page_image(*heads: str) -> list[Page]:
     """Return what each look shows at the head of a page."""
     return [scan(head, look=look) for head, look in zip(heads, LOOKS, strict=False)]
 
@@ -149,21 +149,23 @@ OF_CONFIDENTIAL = ("CONF.DE.T.AL", "CON FI ENT AL", "C.NFDENTAL")
 
 
 def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> None:
-    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "CECRE"))])
+    verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "CECRE"))])
     assert verdict.level is Level.CONFIDENTIAL
     (doubt,) = verdict.contradictions
     assert "may be CONFIDENTIAL or SECRET: letters are missing" in doubt
 
 
 def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
-    verdict = weigh([read_scan(looks_at(*OF_CONFIDENTIAL, "SECR", "ECRET"))])
+    verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "SECR", "ECRET"))])
     assert verdict.level is Level.SECRET
     assert verdict.contradictions
 
 
 @pytest.mark.parametrize("one", ["OP SECR", "TO. SECRE", "P SECRE"])
 def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -> None:
-    verdict = weigh([read_scan(looks_at("SECRE", "SE RET", "ECRET", "SECR T", one))])
+    verdict = weigh(
+        [read_scan(read_page_image("SECRE", "SE RET", "ECRET", "SECR T", one))]
+    )
     assert verdict.level is Level.TOP_SECRET
     assert verdict.contradictions
 
@@ -179,7 +181,7 @@ def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -
 def test_what_one_look_shows_beyond_what_another_reads_in_full_is_asked_about(
     one: str, label: str
 ) -> None:
-    verdict = weigh([read_scan(looks_at("SECRET", one))])
+    verdict = weigh([read_scan(read_page_image("SECRET", one))])
     assert verdict.label == label
     assert any(f"“{one}” may be {label}" in told for told in verdict.contradictions)
 

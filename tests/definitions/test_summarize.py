@@ -15,9 +15,9 @@ from tests.support.workers import ended, working
 from workflows.agents import usage
 from workflows.definitions.reasoning import STAGES as REASONING_STAGES
 from workflows.definitions.reasoning import reasoning
-from workflows.definitions.summarize import MOST_CHARACTERS, STAGES, cut, summarize
+from workflows.definitions.summarize import MAX_CHARACTERS, STAGES, cut, summarize
 from workflows.engine.testing import run_in_memory
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Profile
 from workflows.runtime import (
     AgentCall,
@@ -26,7 +26,7 @@ from workflows.runtime import (
     FakeProfiles,
     FakeRuntime,
     Message,
-    StageProfile,
+    PromptProfile,
 )
 from workflows.system import system
 
@@ -101,7 +101,7 @@ def test_either_a_text_or_a_document_is_needed(params: dict[str, Any]) -> None:
 def test_a_profile_says_whom_a_stage_asks_and_how() -> None:
     agents = FakeAgents(judge=["Fine."])
     profiles = FakeProfiles(
-        summary=StageProfile("judge", "Rhyme.", {"temperature": 0.9})
+        summary=PromptProfile("judge", "Rhyme.", {"temperature": 0.9})
     )
     run_in_memory(
         summarize,
@@ -114,12 +114,12 @@ def test_a_profile_says_whom_a_stage_asks_and_how() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "short", LONG, "x" * (3 * MOST_CHARACTERS), "a b " * MOST_CHARACTERS]
+    "text", ["", "short", LONG, "x" * (3 * MAX_CHARACTERS), "a b " * MAX_CHARACTERS]
 )
 def test_cutting_loses_nothing_but_white_space(text: str) -> None:
     parts = cut(text.strip())
     assert "".join("".join(parts).split()) == "".join(text.split())
-    assert all(0 < len(part) <= MOST_CHARACTERS for part in parts)
+    assert all(0 < len(part) <= MAX_CHARACTERS for part in parts)
 
 
 # Reasoning ---------------------------------------------------------------------------
@@ -174,14 +174,14 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.mark.django_db(transaction=True)
 async def test_summarize_runs_whole_with_a_profile(server: ModelServer) -> None:
-    await in_database(
+    await run_in_db(
         Profile.objects.create,
         workflow_name="summarize",
         name="two agents",
         stages={"part": {"agent": "judge"}},
     )
     async with working():
-        run = await in_database(
+        run = await run_in_db(
             system.execute,
             "summarize",
             {"text": LONG, "agent": "writer"},
@@ -193,7 +193,7 @@ async def test_summarize_runs_whole_with_a_profile(server: ModelServer) -> None:
     assert asked == [*["large"] * (len(asked) - 1), "tiny"]
     assert run.result is not None
     assert run.result["result"]["summary"].startswith("You said: Summarize this")
-    stages = await in_database(usage.of_stages, run.pk)
+    stages = await run_in_db(usage.of_stages, run.pk)
     assert [stages[1, place].calls for place in (2, 3)] == [len(asked) - 1, 1]
 
 
@@ -205,7 +205,7 @@ async def test_reasoning_runs_whole(server: ModelServer) -> None:
         Answer(f"```json\n{json.dumps(concluded(0.9))}\n```"),
     )
     async with working():
-        run = await in_database(
+        run = await run_in_db(
             system.execute, "reasoning", {"question": "Is it so?", "agent": "judge"}
         )
         run = await ended(run.pk)

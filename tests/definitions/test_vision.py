@@ -18,7 +18,7 @@ from tests.support.openai_server import Answer, ModelServer, Request
 from tests.support.workers import ended, reaches, working
 from workflows.agents import usage
 from workflows.definitions.markings.page_reading import ENHANCED, QUESTION
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage, Profile, Run, Status
 from workflows.samples.writer import HEIGHT, Sheet, write_pdf
 from workflows.system import system
@@ -55,7 +55,7 @@ def sees(*markings: str, clarity: float = 0.95, **more: Any) -> Answer:
 
 async def launch(document: Document, **options: Any) -> Run:
     params = {"document": str(document.pk), **options.pop("params", {"agent": "eye"})}
-    run: Run = await in_database(system.execute, "classify-document", params, **options)
+    run: Run = await run_in_db(system.execute, "classify-document", params, **options)
     return run
 
 
@@ -88,13 +88,13 @@ def outcome(run: Run) -> dict[str, Any]:
 async def test_a_page_hard_to_see_is_drawn_as_the_agent_likes_and_accepted(
     server: ModelServer,
 ) -> None:
-    document = await in_database(a_memo, "SECRET//NOFORN")
+    document = await run_in_db(a_memo, "SECRET//NOFORN")
     liked = {"brightness": 120, "contrast": 70, "saturation": 0}
     server.script(sees(clarity=0.3, filter_suggestion=liked), sees("SECRET//NOFORN"))
     async with working():
         run = await ended((await launch(document)).pk)
-    assert await in_database(way, run) == [
-        "open_document", "read_pages", "look_at_pages_again", "weigh_markings",
+    assert await run_in_db(way, run) == [
+        "open_document", "read_pages", "read_pages_again", "weigh_markings",
         "publish",
     ]  # fmt: skip
     result = outcome(run)
@@ -107,19 +107,19 @@ async def test_a_page_hard_to_see_is_drawn_as_the_agent_likes_and_accepted(
     plain, better = picture_in(first), picture_in(second)
     assert plain.size == better.size
     assert plain.tobytes() != better.tobytes()
-    rows = await in_database(usage.of_stages, run.pk)
+    rows = await run_in_db(usage.of_stages, run.pk)
     assert [rows[1, place].calls for place in (2, 3)] == [1, 1]
 
 
 async def test_without_a_wish_the_second_look_is_at_a_page_enhanced(
     server: ModelServer,
 ) -> None:
-    document = await in_database(a_memo, "SECRET")
+    document = await run_in_db(a_memo, "SECRET")
     server.script(sees("SECRET", clarity=0.5), sees("SECRET"))
     async with working():
         run = await ended((await launch(document)).pk)
     assert outcome(run)["label"] == "SECRET"
-    drawn = await in_database(
+    drawn = await run_in_db(
         lambda: list(PageImage.objects.filter(document=document).values("options"))
     )
     assert len(drawn) == 2
@@ -129,14 +129,14 @@ async def test_without_a_wish_the_second_look_is_at_a_page_enhanced(
 async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
     server: ModelServer, alice: User
 ) -> None:
-    document = await in_database(a_memo, "SECRET")
+    document = await run_in_db(a_memo, "SECRET")
     server.script(sees("TOP SECRET"))
     async with working():
         run = await reaches((await launch(document)).pk, Status.WAITING)
-        asked = await in_database(run.approvals.get)
+        asked = await run_in_db(run.approvals.get)
         answer = {"outcome": "publish", "level": "TOP SECRET", "caveats": "NOFORN"}
         why = "The stamp says so."
-        await in_database(system.answer, run.pk, answer, by=alice, comment=why)
+        await run_in_db(system.answer, run.pk, answer, by=alice, comment=why)
         run = await ended(run.pk)
     assert asked.evidence["recommendation"] == "REVIEW"
     assert "looks TOP SECRET" in asked.question
@@ -145,7 +145,7 @@ async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
         "TOP SECRET//NOFORN",
         "a reviewer",
     )
-    decisions = await in_database(
+    decisions = await run_in_db(
         lambda: list(run.decisions.filter(taken=True, decided_by=alice))
     )
     assert [one.to_node for one in decisions] == ["publish"]
@@ -154,7 +154,7 @@ async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
 async def test_what_is_too_unsure_is_rejected_without_a_question(
     server: ModelServer,
 ) -> None:
-    document = await in_database(a_memo, "SECRET", "Page 1 of 1")
+    document = await run_in_db(a_memo, "SECRET", "Page 1 of 1")
     server.script(sees("SECRET", clarity=0.75))
     bounds = {"agent": "eye", "threshold": 1.0, "reject_below": 1.0}
     async with working():
@@ -162,17 +162,17 @@ async def test_what_is_too_unsure_is_rejected_without_a_question(
     result = outcome(run)
     assert (result["outcome"], result["label"]) == ("rejected", None)
     assert result["score"]["recommendation"] == "REJECT"
-    assert (await in_database(way, run))[-2:] == ["weigh_markings", "reject"]
+    assert (await run_in_db(way, run))[-2:] == ["weigh_markings", "reject"]
 
 
 async def test_a_model_that_fails_leaves_a_question_and_no_lower_label(
     server: ModelServer,
 ) -> None:
-    document = await in_database(a_memo, "SECRET")
+    document = await run_in_db(a_memo, "SECRET")
     server.script(Answer("I see a page."))
     async with working():
         run = await reaches((await launch(document)).pk, Status.WAITING)
-    asked = await in_database(run.approvals.get)
+    asked = await run_in_db(run.approvals.get)
     assert "looks SECRET" in asked.question
     assert "The agent “eye” could not be asked" in json.dumps(
         asked.evidence, ensure_ascii=False
@@ -182,16 +182,16 @@ async def test_a_model_that_fails_leaves_a_question_and_no_lower_label(
 async def test_a_profile_brings_the_agent_its_prompt_and_its_options(
     server: ModelServer,
 ) -> None:
-    await in_database(make_agent, server, "other eye", model="sharper")
+    await run_in_db(make_agent, server, "other eye", model="sharper")
     settings = {"agent": "other eye", "prompt": "Look.", "options": {"seed": 7}}
-    await in_database(
+    await run_in_db(
         Profile.objects.create,
         workflow_name="classify-document",
         name="sharp",
         weight=1,
         stages={"read_page": settings},
     )
-    document = await in_database(a_memo, "SECRET")
+    document = await run_in_db(a_memo, "SECRET")
     server.script(sees("SECRET"))
     async with working():
         run = await ended((await launch(document, params={})).pk)  # by weight

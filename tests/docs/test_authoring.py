@@ -43,7 +43,7 @@ CONTROLS = {  # a field of the form with its widget, in words
     ("LinesField", "Textarea"): "several lines of text, one value on each",
     ("IsoField", "DateInput"): "a date",
     ("IsoField", "TimeInput"): "a time",
-    ("MomentField", "MomentInput"): "a date with a time",
+    ("UtcDateTimeField", "MomentInput"): "a date with a time",
     ("DocumentField", "Select"): "a drop-down of documents",
     ("AgentField", "Select"): "a drop-down of agents",
     ("DocumentsField", "SelectMultiple"): "a list of documents",

@@ -17,7 +17,7 @@ from tests.support.factories import make_document
 from workflows.documents import pdf, readers
 from workflows.documents.images import StoredImages, page_image
 from workflows.documents.pdf import PageOutOfRange
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import Invalid, NotFound, RenderOptions, Unsupported
 from workflows.runtime.page_ranges import InvalidPageRange
@@ -72,7 +72,7 @@ async def test_of_many_who_ask_at_once_one_draws(
     )
     assert len({image.id for (image,) in found}) == 1
     assert drawings == [2]
-    assert await in_database(PageImage.objects.count) == 1
+    assert await run_in_db(PageImage.objects.count) == 1
 
 
 async def test_every_option_that_matters_makes_another_picture(memo: Document) -> None:
@@ -101,9 +101,9 @@ async def test_force_draws_again_in_place_of_what_was_kept(
 ) -> None:
     images = StoredImages()
     await images.render(memo.pk, RenderOptions("1", dpi=72))
-    before = await in_database(PageImage.objects.get)
+    before = await run_in_db(PageImage.objects.get)
     await images.render(memo.pk, RenderOptions("1", dpi=72, force=True))
-    after = await in_database(PageImage.objects.get)
+    after = await run_in_db(PageImage.objects.get)
     assert drawings == [1, 1]
     assert after.pk == before.pk
     assert after.file.storage.exists(str(after.file.name))
@@ -115,7 +115,7 @@ async def test_a_picture_whose_file_is_gone_is_drawn_again(
     memo: Document, drawings: list[int]
 ) -> None:
     await StoredImages().render(memo.pk, RenderOptions("1", dpi=72))
-    image = await in_database(PageImage.objects.get)
+    image = await run_in_db(PageImage.objects.get)
     image.file.storage.delete(str(image.file.name))
     (found,) = await StoredImages().render(memo.pk, RenderOptions("1", dpi=72))
     assert found.data.startswith(b"\x89PNG")
@@ -134,15 +134,15 @@ async def test_pages_that_are_not_there_are_refused_before_anything_is_drawn(
 
 
 async def test_what_cannot_be_drawn_is_an_error_each_time(memo: Document) -> None:
-    broken = await in_database(make_document, "x.pdf", b"%PDF-1.7 broken")
+    broken = await run_in_db(make_document, "x.pdf", b"%PDF-1.7 broken")
     for _ in range(2):
         with pytest.raises(pdf.DamagedPdf):
             await StoredImages().render(broken.pk, SMALL)
-    assert await in_database(PageImage.objects.count) == 0
+    assert await run_in_db(PageImage.objects.count) == 0
 
 
 async def test_a_file_without_pages_is_not_drawn() -> None:
-    notes = await in_database(make_document, "notes.txt", b"notes", page_count=None)
+    notes = await run_in_db(make_document, "notes.txt", b"notes", page_count=None)
     with pytest.raises(Unsupported, match="has no pages"):
         await StoredImages().render(notes.pk)
 
@@ -159,7 +159,7 @@ async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
 
     monkeypatch.setattr(readers, "drawn", then_deleted)
     with pytest.raises(NotFound, match="deleted meanwhile"):
-        await in_database(page_image, memo, 1, SMALL)
+        await run_in_db(page_image, memo, 1, SMALL)
     storage = memo.file.storage
     folder = Path("pages") / str(memo.pk)
     assert not storage.exists(str(folder)) or storage.listdir(str(folder))[1] == []
@@ -175,7 +175,7 @@ async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
         return draw(*given)
 
     monkeypatch.setattr(readers, "drawn", begin)
-    endless = await in_database(
+    endless = await run_in_db(
         make_document, "endless.pdf", one_page(b"0 0 600 700 re f " * 300_000)
     )
     task = asyncio.create_task(
@@ -185,5 +185,5 @@ async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    other = await in_database(make_document, "y.pdf", one_page(BODY), page_count=1)
+    other = await run_in_db(make_document, "y.pdf", one_page(BODY), page_count=1)
     assert len(await StoredImages().render(other.pk, SMALL)) == 1

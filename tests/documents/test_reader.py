@@ -16,7 +16,7 @@ import pytest
 from tests.support import crafted_pdfs as crafted
 from tests.support.crafted_pdfs import BODY, one_page, written
 from workflows.documents import pdf
-from workflows.documents.pdf import Look, PageTooComplex
+from workflows.documents.pdf import PageStyle, PageTooComplex
 from workflows.documents.reader import Job, Limits, Pool, Task
 from workflows.documents.reader.pages import packed_page, unpacked_page
 from workflows.documents.reader.pool import Cancelled, ReaderCrashed
@@ -24,7 +24,7 @@ from workflows.runtime.errors import ProviderError
 from workflows.runtime.records import Box, Line, Page, Word
 
 LIMITS = Limits(seconds=30, memory_bytes=1_000_000_000, idle_seconds=60)
-LOOK = {name: getattr(Look(), name) for name in Look.__slots__}
+LOOK = {name: getattr(PageStyle(), name) for name in PageStyle.__slots__}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from workflows.documents.images import page_image
 from workflows.documents.local_files import Copies
 from workflows.documents.service import store_document
 from workflows.documents.storage import check_storage, let_go
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.management.commands import prune_media
 from workflows.models import Document, PageImage, Status
 from workflows.runtime import RenderOptions
@@ -348,16 +348,16 @@ async def test_a_run_fails_with_the_sentence_and_can_be_resumed_when_storage_is_
     bucket: S3Server, use: Use
 ) -> None:
     report = samples()[0]
-    document = await in_database(make_document, report.name, report.data)
+    document = await run_in_db(make_document, report.name, report.data)
     use(**QUICK, endpoint_url=f"http://127.0.0.1:{free_port()}")
     params = {"document": str(document.pk)}
-    run = await in_database(system.execute, "classify-document", params)
+    run = await run_in_db(system.execute, "classify-document", params)
     async with working():
         failed = await ended(run.pk)
         assert failed.status == Status.FAILED
         assert FAILS in failed.error_message
         use()
-        await in_database(system.resume, run.pk, by=None)
+        await run_in_db(system.resume, run.pk, by=None)
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 

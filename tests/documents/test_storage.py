@@ -20,8 +20,8 @@ from tests.support.factories import make_document
 from tests.support.remote_storage import RemoteStorage
 from workflows.documents import local_files
 from workflows.documents.images import StoredImages
-from workflows.documents.local_files import Copies, soon_at_hand
-from workflows.infra.database_threads import in_database
+from workflows.documents.local_files import Copies, local_path_async
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import RenderOptions, StorageFailed
 
@@ -116,7 +116,7 @@ def test_a_copy_that_failed_is_told_to_all_who_wait_and_tried_again_by_the_next(
 async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = await in_database(make_document, "memo.pdf", b"%PDF 1")
+    document = await run_in_db(make_document, "memo.pdf", b"%PDF 1")
     door, copies = Door(), Copies(most_bytes=0)
     monkeypatch.setattr(local_files, "_copies", copies)
     monkeypatch.setattr(remote, "before_opening", [door.hold])
@@ -130,7 +130,7 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
     monkeypatch.setattr(copies, "_make_room", then_tell)
 
     async def read() -> None:
-        async with soon_at_hand(document):
+        async with local_path_async(document):
             raise AssertionError("it was called off")
 
     reading = asyncio.create_task(read())
@@ -147,7 +147,7 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
 async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_database(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = await in_database(make_document, "memo.pdf", many_pages(3))
+    document = await run_in_db(make_document, "memo.pdf", many_pages(3))
     look = RenderOptions("1", dpi=72)
     await StoredImages().render(document.pk, look)
     door = Door()
@@ -156,7 +156,7 @@ async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_dat
         asyncio.create_task(StoredImages().render(document.pk, look)) for _ in range(6)
     ]
     assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
-    assert await in_database(PageImage.objects.count) == 1
+    assert await run_in_db(PageImage.objects.count) == 1
     door.opened.set()
     assert len({found.id for (found,) in await asyncio.gather(*asking)}) == 1
 

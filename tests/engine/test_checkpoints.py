@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from workflows.engine.checkpoints import (
     CheckpointNotFound,
     CheckpointStore,
-    KeepsItems,
+    FlushingStore,
+    ItemStore,
     MemoryStore,
-    Settles,
     stores,
 )
 from workflows.engine.errors import ConfigurationError, NotSerialisable
@@ -125,10 +125,10 @@ def test_what_a_store_can_do_is_asked_by_its_methods() -> None:
     class Later(Plain):
         async def settle(self) -> None: ...
 
-    assert isinstance(MemoryStore(), KeepsItems)
-    assert not isinstance(MemoryStore(), Settles)
-    assert not isinstance(Plain(), KeepsItems)
-    assert isinstance(Later(), Settles)
+    assert isinstance(MemoryStore(), ItemStore)
+    assert not isinstance(MemoryStore(), FlushingStore)
+    assert not isinstance(Plain(), ItemStore)
+    assert isinstance(Later(), FlushingStore)
 
 
 def test_many_threads_may_use_one_store() -> None:

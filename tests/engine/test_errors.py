@@ -31,7 +31,7 @@ from workflows.engine.errors import (
     Paused,
     PredicateFailed,
     RequestError,
-    ResumeRefused,
+    ResumeError,
     RunError,
     Signal,
     Superseded,
@@ -92,7 +92,7 @@ def test_three_kinds_of_people_make_three_kinds_of_errors() -> None:
     assert issubclass(ConfigurationError, DefinitionError)
     roots: list[type] = [DefinitionError, RequestError, RunError]
     assert {root.__base__ for root in roots} == {WorkflowError}
-    ends: list[type] = [ExecutionError, ResumeRefused, CheckpointMismatch, PatternError]
+    ends: list[type] = [ExecutionError, ResumeError, CheckpointMismatch, PatternError]
     assert all(issubclass(end, RunError) for end in ends)
 
 
@@ -142,11 +142,11 @@ SENTENCES: dict[str, WorkflowError] = {
     "At “a”: nothing leads on from the node, and it is no exit. Give it an edge, or make it an"
     " exit.": ExecutionError("dead_end", node="a"),
     "At “a”: the run was cancelled.": ExecutionError("cancelled", node="a"),
-    "Run r1 cannot be resumed: it has no checkpoint.": ResumeRefused(
+    "Run r1 cannot be resumed: it has no checkpoint.": ResumeError(
         "resume.not_found", "r1"
     ),
     "Run r1 cannot be resumed at “a”: nothing leads on from the node it stopped at.": (
-        ResumeRefused("resume.dead_end", "r1", node="a")
+        ResumeError("resume.dead_end", "r1", node="a")
     ),
     "The object at “pages.3.author” cannot be stored: a state holds JSON values, and this is"
     " none.": NotSerialisable("pages.3.author", object),
@@ -161,7 +161,7 @@ def test_messages_are_sentences(sentence: str) -> None:
 
 
 def test_a_refused_resume_tells_its_cause() -> None:
-    error = caused(ResumeRefused("resume.load_failed", "r1"), OSError("disk gone"))
+    error = caused(ResumeError("resume.load_failed", "r1"), OSError("disk gone"))
     assert (
         str(error)
         == "Run r1 cannot be resumed: its checkpoint cannot be read. disk gone"
@@ -248,7 +248,7 @@ def test_a_pause_has_what_a_person_needs_to_answer() -> None:
     [
         ExecutionError("dead_end", node="a", path=("a",), state=State(a=1)),
         NotSerialisable("a.b", dict),
-        ResumeRefused("resume.not_found", "r"),
+        ResumeError("resume.not_found", "r"),
         DefinitionError("x", code="build.nil_node"),
         ChainError("chain.processor", step=1, item="y", state=[]),
         CheckpointNotFound("r"),

@@ -63,7 +63,7 @@ def a_workflow(**changes: Any) -> Workflow[Any]:
 def test_the_same_declaration_has_the_same_fingerprint() -> None:
     assert (
         a_workflow().fingerprint
-        == a_workflow(title="Other", description="Words").fingerprint
+        == a_workflow(title="Other", description="StreamPreview").fingerprint
     )
     assert len(a_workflow().fingerprint) == 16
 

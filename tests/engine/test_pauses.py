@@ -23,8 +23,8 @@ from workflows.engine import (
 )
 from workflows.engine.errors import (
     AnswerInvalid,
+    ApprovalExpired,
     DefinitionError,
-    NobodyAnswered,
     SubworkflowFailed,
 )
 
@@ -149,7 +149,7 @@ async def test_an_expired_question_without_one_fails_the_run() -> None:
         await graph.resume(
             "r1", enter="review", answer=Answer(expired=True), state_type=Letter
         )
-    assert isinstance(caught.value.__cause__, NobodyAnswered)
+    assert isinstance(caught.value.__cause__, ApprovalExpired)
 
 
 def test_an_answer_declared_for_expiry_must_fit_its_form() -> None:

@@ -388,12 +388,12 @@ def test_an_edge_asks_its_predicate_and_names_itself_when_that_fails() -> None:
 def test_a_predicate_sees_the_types_that_nodes_see() -> None:
     who = UUID(int=1)
 
-    class Known(State):
+    class AnyWorkflow(State):
         who: UUID
 
-    assert Predicate.of(lambda state: state.who == who)(Known(who=who))
+    assert Predicate.of(lambda state: state.who == who)(AnyWorkflow(who=who))
     assert (
         Predicate.of(lambda state: state["who"].int == 1)
-        .evaluate(Known(who=who))
+        .evaluate(AnyWorkflow(who=who))
         .result
     )

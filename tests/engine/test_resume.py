@@ -14,7 +14,7 @@ from workflows.engine import (
     Graph,
     MemoryStore,
     NodeContext,
-    ResumeRefused,
+    ResumeError,
     State,
     Superseded,
     key,
@@ -29,8 +29,8 @@ async def fail(graph: Graph) -> None:
         await graph.execute(start())
 
 
-async def refusal(graph: Graph, run_id: str = "r1", **options: Any) -> ResumeRefused:
-    with pytest.raises(ResumeRefused) as caught:
+async def refusal(graph: Graph, run_id: str = "r1", **options: Any) -> ResumeError:
+    with pytest.raises(ResumeError) as caught:
         await graph.resume(run_id, **options)
     assert run_id in str(caught.value)
     return caught.value

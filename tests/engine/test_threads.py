@@ -188,7 +188,7 @@ async def test_a_try_begins_when_the_thread_of_the_one_before_has_ended(
         tries.append(1)
         if len(tries) == 1:
             held(1)
-        return state.set(tries=len(tries), at_once=held.running)
+        return state.set(tries=len(tries), run_in_db_priority=held.running)
 
     run = asyncio.create_task(runs.line(late).execute(start()))
     await waits_for_thread(runs)
@@ -196,7 +196,7 @@ async def test_a_try_begins_when_the_thread_of_the_one_before_has_ended(
     assert len(tries) == 1
     held.release.set()
     after = await run
-    assert (after["tries"], after["at_once"]) == (2, 0)
+    assert (after["tries"], after["run_in_db_priority"]) == (2, 0)
 
 
 async def test_waiting_for_the_thread_of_an_earlier_try_can_be_cancelled(

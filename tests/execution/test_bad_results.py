@@ -16,7 +16,7 @@ from tests.support.bad_values import DEEP
 from tests.support.workers import ended, until, working
 from workflows.engine import State, Workflow, approval, node, otherwise, predicate, when
 from workflows.errors import InvalidParams
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Decision, LogLine, Run, Status
 from workflows.registry import Registry
 from workflows.system import System
@@ -72,7 +72,7 @@ def only(workflow: Workflow[Any]) -> Registry:
 async def run_of(workflow: Workflow[Any], by: User) -> Run:
     """Return a run of it that has ended."""
     registry = only(workflow)
-    run = await in_database(System(registry).execute, workflow.name, by=by)
+    run = await run_in_db(System(registry).execute, workflow.name, by=by)
     async with working(registry):
         return await ended(run.pk)
 
@@ -149,11 +149,11 @@ async def test_what_is_logged_and_raised_is_kept_as_far_as_a_row_holds_it(
     run = await run_of(Workflow("shout", state=State, start=shout, routes={}), alice)
     assert run.status == Status.FAILED
     assert "characters in all)" in run.error_message
-    lines = await in_database(lambda: list(LogLine.objects.filter(run=run)))
+    lines = await run_in_db(lambda: list(LogLine.objects.filter(run=run)))
     assert len(lines) >= 2
     assert all(line.message.startswith("a\ufffdb ?") for line in lines[:2])
-    client = await in_database(sign_in, alice)
-    answer = await in_database(client.get, f"/runs/{run.pk}/")
+    client = await run_in_db(sign_in, alice)
+    answer = await run_in_db(client.get, f"/runs/{run.pk}/")
     assert answer.status_code == 200
 
 
@@ -194,7 +194,7 @@ async def test_a_reason_is_kept_as_far_as_a_row_holds_it(alice: User) -> None:
         routes={begin: [when(is_odd, end), otherwise(begin)]},
     )
     run = await run_of(flow, alice)
-    reason = await in_database(lambda: Decision.objects.get(run=run, taken=True).reason)
+    reason = await run_in_db(lambda: Decision.objects.get(run=run, taken=True).reason)
     assert run.status == Status.COMPLETED
     assert reason.startswith("a\ufffdb ?")
 
@@ -242,15 +242,15 @@ async def test_a_question_that_no_row_holds_ends_its_run_or_is_asked(
     )
     flow = Workflow("asking", state=State, start=ask, routes={})
     registry = only(flow)
-    run = await in_database(System(registry).execute, "asking", by=alice)
+    run = await run_in_db(System(registry).execute, "asking", by=alice)
     async with working(registry):
         found = await until_still(run)
     assert found.status in {Status.WAITING, Status.FAILED}
     if found.status == Status.FAILED:
         assert found.error_message
-    client = await in_database(sign_in, alice)
+    client = await run_in_db(sign_in, alice)
     for address in (f"/runs/{run.pk}/", "/approvals/", "/"):
-        answer = await in_database(client.get, address)
+        answer = await run_in_db(client.get, address)
         assert answer.status_code == 200
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from tests.execution.test_execution import PUBLISH, Gate, launch, rows, summing
 from tests.support.workers import ended, reaches, until, working
 from workflows.audit.verifier import Checker
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Stage
 from workflows.registry import Registry
 from workflows.system import System
@@ -34,7 +34,7 @@ async def steps(run: Run) -> list[tuple[int, str, str, str]]:
 
 async def findings(run: Run) -> list[str]:
     """Return what does not fit in the sealed history of a run."""
-    return await in_database(lambda: [str(one) for one in Checker().run(run.pk)])
+    return await run_in_db(lambda: [str(one) for one in Checker().run(run.pk)])
 
 
 async def test_a_node_that_is_interrupted_by_a_cancel_is_cancelled_with_the_reason(
@@ -44,9 +44,7 @@ async def test_a_node_that_is_interrupted_by_a_cancel_is_cancelled_with_the_reas
     run = await launch(registry, summing(gate))
     async with working(registry):
         await gate.entered.wait()
-        await in_database(
-            System(registry).cancel, run.pk, by=alice, reason="wrong file"
-        )
+        await run_in_db(System(registry).cancel, run.pk, by=alice, reason="wrong file")
         await ended(run.pk)
     assert await steps(run) == [
         (1, "doubles", "completed", ""),
@@ -63,13 +61,13 @@ async def test_a_step_that_waits_is_cancelled_and_waits_anew_after_a_resume(
     run, system = await launch(registry, summing(), numbers=[1]), System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await in_database(system.cancel, run.pk, by=alice, reason="a test")
+        await run_in_db(system.cancel, run.pk, by=alice, reason="a test")
         *_, (_, node, status, error) = await steps(run)
         assert (status, error) == ("cancelled", "a test")
         assert await findings(run) == []
-        await in_database(system.resume, run.pk, by=alice, reason="a test")
+        await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await in_database(system.answer, run.pk, PUBLISH, by=alice, comment="x")
+        await run_in_db(system.answer, run.pk, PUBLISH, by=alice, comment="x")
         await ended(run.pk)
     asked = [one for one in await steps(run) if one[1] == node]
     assert [one[2] for one in asked] == ["cancelled", "completed"]

@@ -79,8 +79,8 @@ def test_items_added_to_one_list_count_together() -> None:
 def test_many_changes_are_counted_and_long_values_cut() -> None:
     patch = [{"op": "add", "path": f"/k{n}", "value": "x" * 9_000} for n in range(40)]
     found = told(patch)
-    assert len(found.told) == changes.MOST_CHANGES
-    assert found.hidden == 40 - changes.MOST_CHANGES
+    assert len(found.told) == changes.MAX_CHANGES
+    assert found.hidden == 40 - changes.MAX_CHANGES
     assert found.told[0].after is not None
     assert "more characters" in found.told[0].after
     assert len(found.told[0].after) < 2_100

@@ -11,7 +11,7 @@ import pytest
 from tests.support.workers import PATIENCE_SECONDS, ended, working
 from workflows.engine import Graph, State
 from workflows.execution import queue
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
 from workflows.registry import Registry
 from workflows.system import System
@@ -50,14 +50,14 @@ async def test_a_run_claimed_while_its_worker_drains_is_given_back(
     monkeypatch.setattr(queue, "claim", slow_claim)
     registry = Registry()
     registry.register_factory("one-node", one_node)
-    launched = await in_database(System(registry).execute, "one-node", {})
+    launched = await run_in_db(System(registry).execute, "one-node", {})
     async with working(registry, name="first") as first:
         await claimed.wait()
         drained = asyncio.create_task(first.drain(grace_seconds=0))
         await asyncio.sleep(0)
         go_on.set()
         await drained
-        run = await in_database(Run.objects.get, pk=launched.pk)
+        run = await run_in_db(Run.objects.get, pk=launched.pk)
         assert run.status in {"pending", "completed"}, "it waits for its lease to end"
     async with working(registry, name="second"):
         assert (await ended(launched.pk)).status == "completed"

@@ -26,11 +26,11 @@ from workflows.engine import (
     subworkflow,
 )
 from workflows.errors import InvalidParams
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Approval, Profile, Run, Status
 from workflows.pages.lists.json_conditions import read
 from workflows.registry import Registry
-from workflows.runtime import StageProfile
+from workflows.runtime import PromptProfile
 from workflows.system import System
 
 __all__ = ["at_the_newest"]
@@ -77,16 +77,14 @@ async def test_params_answers_and_results_are_exact(
     registry.register(Workflow("child", state=State, start=same, routes={}))
     registry.register(Workflow("parent", state=State, start=call, routes={call: ask}))
     system = System(registry)
-    run = await in_database(system.execute, "parent", {"given": VALUES})
+    run = await run_in_db(system.execute, "parent", {"given": VALUES})
     async with working(registry):
         await until(run.pk, lambda run: run.waiting_for == "approval")
         answer = {"class": VALUES, "limit": 7}
-        await in_database(
-            lambda: system.answer(run.pk, answer, by=alice, comment="Yes.")
-        )
+        await run_in_db(lambda: system.answer(run.pk, answer, by=alice, comment="Yes."))
         run = await ended(run.pk)
-    asked = await in_database(Approval.objects.get, run=run)
-    child = await in_database(Run.objects.get, parent=run)
+    asked = await run_in_db(Approval.objects.get, run=run)
+    child = await run_in_db(Run.objects.get, parent=run)
     assert run.status == Status.COMPLETED, run.error_message
     assert exactly(run.params) == exactly({"given": VALUES})
     assert exactly(child.params) == exactly(child.result) == exactly(VALUES)
@@ -114,13 +112,13 @@ async def test_a_child_that_cannot_start_is_not_queued_and_the_node_fails(
     child = Workflow("child", state=State, params=Answered, start=same, routes={})
     registry.register(child)
     registry.register(Workflow("parent", state=State, start=call, routes={}))
-    run = await in_database(System(registry).execute, "parent", {})
+    run = await run_in_db(System(registry).execute, "parent", {})
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.error_node) == (Status.FAILED, "call")
     assert said in run.error_message
     assert "pydantic" not in run.error_message
-    assert not await in_database(Run.objects.filter(parent=run).exists)
+    assert not await run_in_db(Run.objects.filter(parent=run).exists)
 
 
 def test_an_answer_that_would_be_read_as_another_is_refused(
@@ -151,7 +149,7 @@ def test_an_answer_that_would_be_read_as_another_is_refused(
 def test_options_of_a_stage_that_no_run_could_read_are_refused(
     registry: Registry, options: dict[str, Any], said: str
 ) -> None:
-    stages = {"say": StageProfile(options=options)}
+    stages = {"say": PromptProfile(options=options)}
     flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
     with pytest.raises(DefinitionError, match=f"(?i){said}"):
         registry.register(flow)
@@ -159,7 +157,7 @@ def test_options_of_a_stage_that_no_run_could_read_are_refused(
 
 @pytest.mark.django_db
 def test_options_of_a_stage_are_kept_exactly(registry: Registry) -> None:
-    stages = {"say": StageProfile(options=VALUES)}
+    stages = {"say": PromptProfile(options=VALUES)}
     flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
     registry.register(flow)
     Profile.objects.create(

@@ -27,7 +27,7 @@ from workflows.engine import (
 )
 from workflows.errors import AlreadyAnswered, InvalidParams, InvalidStatus
 from workflows.execution.checkpoints import rebuild, replay
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
     Attempt,
@@ -153,7 +153,7 @@ def registry() -> Registry:
 async def launch(registry: Registry, workflow: Workflow[Any], **params: Any) -> Run:
     """Register and launch a workflow."""
     registry.register(workflow)
-    return await in_database(System(registry).execute, workflow.name, params)
+    return await run_in_db(System(registry).execute, workflow.name, params)
 
 
 def result_of(run: Run) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def result_of(run: Run) -> dict[str, Any]:
 
 async def rows(queryset: Any) -> list[Any]:
     """Return the rows of a query set, read off the event loop."""
-    return await in_database(lambda: list(queryset))
+    return await run_in_db(lambda: list(queryset))
 
 
 async def test_a_run_completes_with_a_row_for_all_that_happened(
@@ -202,9 +202,9 @@ async def test_every_state_of_a_run_can_be_rebuilt(registry: Registry) -> None:
     run = await launch(registry, summing())
     async with working(registry):
         await ended(run.pk)
-    states = await in_database(lambda: [s.data["total"] for s in replay(run.pk)])
+    states = await run_in_db(lambda: [s.data["total"] for s in replay(run.pk)])
     assert states == [0, 0, 12, 12]
-    before = await in_database(rebuild, run.pk, 1)
+    before = await run_in_db(rebuild, run.pk, 1)
     assert before is not None
     assert (before.node, before.data["doubled"], before.data["total"]) == (
         "doubles",
@@ -233,9 +233,9 @@ async def test_an_answer_lets_a_waiting_run_go_on_as_one_step(
     async with working(registry):
         run = await reaches(run.pk, "waiting")
         assert run.waiting_for == "approval"
-        approval_row = await in_database(Approval.objects.get, run=run)
+        approval_row = await run_in_db(Approval.objects.get, run=run)
         assert approval_row.question == "Is 2 right?"
-        await in_database(
+        await run_in_db(
             System(registry).answer,
             run.pk,
             {"outcome": "publish"},
@@ -266,9 +266,9 @@ async def test_a_second_answer_is_told_who_was_faster(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await in_database(system.answer, run.pk, REJECT, by=alice, comment="x")
+        await run_in_db(system.answer, run.pk, REJECT, by=alice, comment="x")
         with pytest.raises(AlreadyAnswered, match=alice.username):
-            await in_database(system.answer, run.pk, PUBLISH, by=bob, comment="x")
+            await run_in_db(system.answer, run.pk, PUBLISH, by=bob, comment="x")
         assert result_of(await ended(run.pk))["total"] == 0
 
 
@@ -279,11 +279,11 @@ async def test_an_answer_that_does_not_fit_changes_nothing(
     async with working(registry):
         await reaches(run.pk, "waiting")
         with pytest.raises(InvalidParams) as refused:
-            await in_database(
+            await run_in_db(
                 System(registry).answer, run.pk, {"outcome": "eat"}, by=alice
             )
     assert list(refused.value.errors) == ["outcome"]
-    assert (await in_database(Approval.objects.get, run=run)).status == "open"
+    assert (await run_in_db(Approval.objects.get, run=run)).status == "open"
 
 
 async def test_params_that_do_not_fit_make_no_run(registry: Registry) -> None:
@@ -306,7 +306,7 @@ async def test_a_failed_run_resumes_where_it_failed(
             "add",
         )
         assert "the adder is out of order" in run.error_message
-        await in_database(System(registry).resume, run.pk, by=alice, reason="fixed")
+        await run_in_db(System(registry).resume, run.pk, by=alice, reason="fixed")
         run = await until(run.pk, lambda r: r.status == "completed")
     stages = await rows(Stage.objects.filter(run=run).order_by("id"))
     assert [(s.attempt, s.sequence, s.node_name, s.status) for s in stages] == [
@@ -328,9 +328,7 @@ async def test_cancel_interrupts_a_running_node_with_its_reason(
     run = await launch(registry, summing(gate))
     async with working(registry):
         await gate.entered.wait()
-        await in_database(
-            System(registry).cancel, run.pk, by=alice, reason="wrong file"
-        )
+        await run_in_db(System(registry).cancel, run.pk, by=alice, reason="wrong file")
         run = await ended(run.pk)
     assert (run.status, run.error_message, run.cancel_reason) == (
         "cancelled",
@@ -347,10 +345,10 @@ async def test_cancel_of_a_pending_run_needs_no_worker(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing())
-    run = await in_database(System(registry).cancel, run.pk, by=alice, reason="no")
+    run = await run_in_db(System(registry).cancel, run.pk, by=alice, reason="no")
     assert run.status == "cancelled"
     with pytest.raises(InvalidStatus, match="is cancelled and cannot be cancelled"):
-        await in_database(System(registry).cancel, run.pk, by=alice, reason="no")
+        await run_in_db(System(registry).cancel, run.pk, by=alice, reason="no")
 
 
 async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
@@ -360,11 +358,11 @@ async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await in_database(system.cancel, run.pk, by=alice, reason="a test")
-        assert (await in_database(Approval.objects.get, run=run)).status == "withdrawn"
-        await in_database(system.resume, run.pk, by=alice, reason="a test")
+        await run_in_db(system.cancel, run.pk, by=alice, reason="a test")
+        assert (await run_in_db(Approval.objects.get, run=run)).status == "withdrawn"
+        await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await in_database(system.answer, run.pk, PUBLISH, by=alice, comment="x")
+        await run_in_db(system.answer, run.pk, PUBLISH, by=alice, comment="x")
         assert (await ended(run.pk)).status == "completed"
 
 
@@ -376,7 +374,7 @@ async def test_a_drained_worker_gives_its_run_back_and_another_goes_on(
     async with working(registry, name="first") as first:
         await gate.entered.wait()
         await first.drain(grace_seconds=0)
-        run = await in_database(Run.objects.get, pk=run.pk)
+        run = await run_in_db(Run.objects.get, pk=run.pk)
         assert (run.status, run.recoveries) == ("pending", 0)
     gate.open.set()
     async with working(registry, name="second"):
@@ -405,7 +403,7 @@ async def test_a_draining_worker_stops_runs_between_nodes(registry: Registry) ->
         await asyncio.sleep(0)
         gate.open.set()
         await drained
-    run = await in_database(Run.objects.get, pk=run.pk)
+    run = await run_in_db(Run.objects.get, pk=run.pk)
     assert (run.status, run.sequence) == ("pending", 2)
     stages = await rows(Stage.objects.filter(run=run))
     assert [(s.node_name, s.status) for s in stages] == [
@@ -439,7 +437,7 @@ async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) ->
         assert run.status == "failed"
         assert len(await rows(StageItem.objects.filter(run=run))) == 2
         broken[0] = False
-        await in_database(System(registry).resume, run.pk, by=None)
+        await run_in_db(System(registry).resume, run.pk, by=None)
         run = await until(run.pk, lambda r: r.status == "completed")
     assert ran == [1, 2, 3, 3, 4]
     assert result_of(run)["doubled"] == [10, 20, 30, 40]
@@ -516,11 +514,11 @@ async def test_cancelling_a_parent_cancels_its_child(
     )
     async with working(registry):
         await gate.entered.wait()
-        await in_database(System(registry).cancel, run.pk, by=alice, reason="enough")
+        await run_in_db(System(registry).cancel, run.pk, by=alice, reason="enough")
         (child,) = await rows(Run.objects.filter(parent=run))
         child = await ended(child.pk)
     assert child.status == "cancelled"
-    assert (await in_database(Run.objects.get, pk=run.pk)).status == "cancelled"
+    assert (await run_in_db(Run.objects.get, pk=run.pk)).status == "cancelled"
 
 
 async def test_retries_are_counted_and_told(registry: Registry) -> None:
@@ -590,7 +588,7 @@ async def test_storage_grows_with_what_changed(registry: Registry) -> None:
         return State()
 
     registry.register_factory("grow", build)
-    run = await in_database(System(registry).execute, "grow", {})
+    run = await run_in_db(System(registry).execute, "grow", {})
     async with working(registry):
         run = await ended(run.pk)
     assert run.status == "completed"

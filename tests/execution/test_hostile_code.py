@@ -14,7 +14,7 @@ from tests.engine.hostile_code import EXITS, PLACES, Case, end
 from tests.support.servers import manage
 from tests.support.workers import ended, working
 from workflows.engine import Graph, State, Workflow, node
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Attempt, Run
 from workflows.registry import ModuleRefused, Registry, _imported
 from workflows.system import System
@@ -37,7 +37,7 @@ def registry() -> Registry:
 
 async def launch(registry: Registry, name: str, **params: Any) -> Run:
     """Launch a registered workflow."""
-    return await in_database(System(registry).execute, name, params)
+    return await run_in_db(System(registry).execute, name, params)
 
 
 def innocent(gate: asyncio.Event) -> Workflow[Case]:
@@ -112,7 +112,7 @@ async def test_a_factory_that_raises_fails_its_run(registry: Registry) -> None:
             assert (failed.status, failed.attempt) == ("failed", 1), name
             assert failed.error_code == "not_started", name
             assert EXITS[name][1] in failed.error_message, failed.error_message
-    tracebacks = await in_database(
+    tracebacks = await run_in_db(
         lambda: list(Attempt.objects.values_list("traceback", flat=True))
     )
     assert all(tracebacks)
@@ -144,7 +144,7 @@ async def test_a_migration_that_raises_fails_its_run(
         migrations={older.fingerprint: lambda _data: sys.exit(3)},
     )
     registry.register(newer)
-    await in_database(System(registry).resume, run.pk, by=alice, reason="migrated")
+    await run_in_db(System(registry).resume, run.pk, by=alice, reason="migrated")
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.error_code, run.attempt) == ("failed", "not_started", 2)
@@ -203,7 +203,7 @@ async def test_a_release_that_nobody_requested_is_a_recovery_and_ends(
     assert "3 times in a row" in run.error_message
     assert "in “culprit”" in run.error_message
     assert steps == ["first", *["culprit"] * 3]
-    attempts = await in_database(lambda: list(Attempt.objects.filter(run=run)))
+    attempts = await run_in_db(lambda: list(Attempt.objects.filter(run=run)))
     assert [attempt.outcome for attempt in attempts] == ["released"] * 2 + ["failed"]
     assert all("nobody requested" in attempt.error_message for attempt in attempts)
 

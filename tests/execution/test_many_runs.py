@@ -15,7 +15,7 @@ from tests.support.workers import until, working
 from workflows.engine import Graph, State
 from workflows.execution import worker as worker_module
 from workflows.infra import notifications
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Attempt, Checkpoint, Run, Stage
 from workflows.registry import Registry
 from workflows.system import System
@@ -56,8 +56,8 @@ def all_completed() -> bool:
 
 async def until_all_completed() -> None:
     """Return when every run has; look again at each nudge to the lists."""
-    async with notifications.listening(notifications.PAGES) as ear:
-        while not await in_database(all_completed):
+    async with notifications.subscribe(notifications.PAGES) as ear:
+        while not await run_in_db(all_completed):
             await ear.next()
 
 
@@ -68,11 +68,11 @@ async def until_all_completed() -> None:
 async def test_many_runs_wait_in_their_nodes_at_once(count: int) -> None:
     everybody, here = asyncio.Event(), set[str]()
     registry = meeting(everybody, here, count)
-    await in_database(launch, registry, count)
+    await run_in_db(launch, registry, count)
     async with working(registry, capacity=count):
         await until_all_completed()
     assert len(here) == count
-    assert await in_database(_steps) == {"stages": count, "states": 2 * count}
+    assert await run_in_db(_steps) == {"stages": count, "states": 2 * count}
 
 
 def _steps() -> dict[str, int]:
@@ -86,11 +86,11 @@ def _steps() -> dict[str, int]:
 )
 async def test_many_pending_runs_are_all_done_once(count: int) -> None:
     registry = meeting(asyncio.Event(), set(), 1)  # nobody waits for anybody
-    await in_database(launch, registry, count)
+    await run_in_db(launch, registry, count)
     async with working(registry, capacity=50):
         await until_all_completed()
-    assert await in_database(Attempt.objects.count) == count
-    assert await in_database(_steps) == {"stages": count, "states": 2 * count}
+    assert await run_in_db(Attempt.objects.count) == count
+    assert await run_in_db(_steps) == {"stages": count, "states": 2 * count}
 
 
 async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
@@ -101,7 +101,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
     monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
     async with working(registry) as worker:
         await worker._known.wait()  # noqa: SLF001 - it has looked at the empty queue
-        run = await in_database(System(registry).execute, "meeting", {})
+        run = await run_in_db(System(registry).execute, "meeting", {})
         await until(run.pk, lambda found: found.status == "completed")
 
 
@@ -126,7 +126,7 @@ async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
         layer.groups.clear()
         joined.clear()
         await joined.wait()
-        run = await in_database(System(registry).execute, "meeting", {})
+        run = await run_in_db(System(registry).execute, "meeting", {})
         await until(run.pk, lambda found: found.status == "completed")
 
 
@@ -136,13 +136,13 @@ async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
     settings.SWEEP_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
     everybody, here = asyncio.Event(), set[str]()
     registry = meeting(everybody, here, 2)
-    run = await in_database(System(registry).execute, "meeting", {})
+    run = await run_in_db(System(registry).execute, "meeting", {})
     right = timezone.now
     async with working(registry):
         await until(run.pk, lambda found: found.status == "running")
         monkeypatch.setattr(timezone, "now", lambda: right() + dt.timedelta(days=1))
         # another one waits and is woken by a sweep: then one has been since the jump
-        due = await in_database(
+        due = await run_in_db(
             make_run,
             status="waiting",
             waiting_for="wait",
@@ -152,5 +152,5 @@ async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
         await until(due.pk, lambda found: found.status != "waiting")
         everybody.set()
         await until(run.pk, lambda found: found.status == "completed")
-    found = await in_database(Run.objects.get, pk=run.pk)
+    found = await run_in_db(Run.objects.get, pk=run.pk)
     assert (found.attempt, found.recoveries) == (1, 0)

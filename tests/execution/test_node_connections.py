@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.greedy.workflows import every_kind, left_open
 from tests.support.workers import ended, working
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -19,7 +19,7 @@ async def test_a_transaction_that_a_node_leaves_open_is_rolled_back_and_said(
     registry = Registry()
     registry.register(left_open)
     async with working(registry):
-        launched = await in_database(System(registry).execute, "left-open", {})
+        launched = await run_in_db(System(registry).execute, "left-open", {})
         run = await ended(launched.pk)
     assert run.status == "completed", run.error_message
     assert run.result is not None
@@ -31,7 +31,7 @@ async def test_nodes_of_every_kind_may_ask_the_database() -> None:
     registry = Registry()
     registry.register(every_kind)
     async with working(registry):
-        launched = await in_database(System(registry).execute, "every-kind", {})
+        launched = await run_in_db(System(registry).execute, "every-kind", {})
         run = await ended(launched.pk)
     assert run.status == "completed", run.error_message
     assert run.result is not None

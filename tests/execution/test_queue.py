@@ -36,8 +36,8 @@ def test_runs_of_one_workflow_go_by_age() -> None:
 def test_a_higher_priority_goes_first_whatever_its_age_and_workflow() -> None:
     pending("mail", 2)
     (urgent,) = pending("mail", priority=5)
-    (most_urgent,) = pending("print", priority=9)
-    assert [run.pk for run in queue.claim("worker", 2)] == [most_urgent.pk, urgent.pk]
+    (by_urgency,) = pending("print", priority=9)
+    assert [run.pk for run in queue.claim("worker", 2)] == [by_urgency.pk, urgent.pk]
 
 
 def test_one_claim_shares_its_places_between_workflows() -> None:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CROWDS = [2, 10]
 
 
-def at_once(count: int, deed: Callable[[int], Any]) -> list[Any]:
+def run_in_db_priority(count: int, deed: Callable[[int], Any]) -> list[Any]:
     """Return what came of one deed done by many threads that start together."""
     start = threading.Barrier(count)
     came: list[Any] = [None] * count
@@ -69,7 +69,9 @@ def failed_run() -> Run:
 @pytest.mark.parametrize("count", CROWDS)
 def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
     run = failed_run()
-    came = at_once(count, lambda _: System().resume(run.pk, by=alice, reason="again"))
+    came = run_in_db_priority(
+        count, lambda _: System().resume(run.pk, by=alice, reason="again")
+    )
     assert [type(c) for c in came].count(Run) == 1
     assert [type(c) for c in came].count(InvalidStatus) == count - 1
     assert Intervention.objects.filter(run=run, action="resume").count() == 1
@@ -79,7 +81,9 @@ def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
 @pytest.mark.parametrize("count", CROWDS)
 def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
     run = make_run(status="pending")
-    came = at_once(count, lambda n: System().cancel(run.pk, by=alice, reason=str(n)))
+    came = run_in_db_priority(
+        count, lambda n: System().cancel(run.pk, by=alice, reason=str(n))
+    )
     assert [type(c) for c in came].count(Run) == 1
     assert [type(c) for c in came].count(InvalidStatus) == count - 1
     (said,) = Intervention.objects.filter(run=run, action="cancel")
@@ -93,7 +97,7 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
     run = make_run(workflow_name="classify-document", status="waiting")
     make_approval(run=run, node_name="ask_reviewer")
     people = [alice, bob]
-    came = at_once(
+    came = run_in_db_priority(
         count,
         lambda n: System().answer(
             run.pk, {"outcome": "publish"}, by=people[n % 2], comment=str(n)
@@ -127,7 +131,7 @@ def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
             name = f"label {number}"
             System().label(run.pk, name, by=people[number % 2], reason="a race")
 
-    came = at_once(count, act)
+    came = run_in_db_priority(count, act)
     assert not any(came)
     assert run.interventions.count() == count
     assert run.stages.count() == 5
@@ -152,7 +156,7 @@ def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
             return let_go().payloads
         return System().resume(run.pk, by=alice, reason="a race")
 
-    came = at_once(count, act)
+    came = run_in_db_priority(count, act)
     run.refresh_from_db()
     resumed = [type(one) for one in came].count(Run)
     let = sum(one for one in came if isinstance(one, int))
@@ -165,7 +169,7 @@ def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
 @pytest.mark.parametrize("count", CROWDS)
 def test_a_run_is_claimed_by_one_worker(count: int) -> None:
     runs = [make_run(status="pending") for _ in range(5)]
-    came = at_once(count, lambda n: queue.claim(f"worker-{n}", 5))
+    came = run_in_db_priority(count, lambda n: queue.claim(f"worker-{n}", 5))
     claimed = [run.pk for mine in came for run in mine]
     assert sorted(claimed) == sorted(run.pk for run in runs)
     assert Attempt.objects.count() == 5
@@ -174,7 +178,7 @@ def test_a_run_is_claimed_by_one_worker(count: int) -> None:
 @pytest.mark.parametrize("count", CROWDS)
 def test_an_idempotency_key_makes_one_run(count: int, alice: User) -> None:
     workflow = _free_workflow()
-    came = at_once(
+    came = run_in_db_priority(
         count,
         lambda _: System().execute(workflow, {}, by=alice, idempotency_key="order 7"),
     )

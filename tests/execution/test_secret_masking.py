@@ -24,7 +24,7 @@ from workflows.engine import (
     when,
 )
 from workflows.execution.masking import MASK, Masker
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Checkpoint, Run
 from workflows.registry import Registry
 from workflows.runtime import Runtime
@@ -104,24 +104,22 @@ async def test_what_a_run_spills_of_its_token_is_recorded_masked(admin: User) ->
     logging.getLogger().addHandler(handler)
     try:
         async with working(registry):
-            launched = await in_database(system.execute, "spilling", token=TOKEN)
+            launched = await run_in_db(system.execute, "spilling", token=TOKEN)
             await reaches(launched.pk, "waiting")
-            await in_database(
-                system.answer, launched.pk, {}, by=admin, comment="It is."
-            )
+            await run_in_db(system.answer, launched.pk, {}, by=admin, comment="It is.")
             run = await ended(launched.pk)
     finally:
         logging.getLogger().removeHandler(handler)
     assert run.status == "failed"
     assert run.error_message.endswith(f"refused: {MASK}")
-    stored = await in_database(everything_stored)
+    stored = await run_in_db(everything_stored)
     for text in (stored, printed.getvalue()):
         assert MASK in text
         for secret in (TOKEN, "token+of", "token%2Bof", r"l\u00e4unch"):
             assert secret not in text
-    checkpoints = await in_database(list, Checkpoint.objects.filter(run=run))
+    checkpoints = await run_in_db(list, Checkpoint.objects.filter(run=run))
     assert any(r"\u2022\u2022\u2022" in row.data for row in checkpoints)
-    assert await in_database(Run.objects.filter(secrets=None).count) == 1
+    assert await run_in_db(Run.objects.filter(secrets=None).count) == 1
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])

@@ -12,7 +12,7 @@ from tests.support.workers import ended, reaches, until, working
 from workflows.engine import State, Workflow, approval, node
 from workflows.errors import FingerprintChanged
 from workflows.execution.checkpoints import replay
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
 from workflows.registry import Registry
 from workflows.system import System
@@ -99,7 +99,7 @@ def renamed(data: dict[str, Any]) -> dict[str, Any]:
 async def failed_under_the_older(registry: Registry) -> Run:
     """Return a run that failed in its second node."""
     registry.register(older())
-    run = await in_database(System(registry).execute, "grows", {})
+    run = await run_in_db(System(registry).execute, "grows", {})
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.sequence) == ("failed", 1)
@@ -114,8 +114,8 @@ async def test_without_a_migration_a_resume_is_refused_with_the_differences(
     run = await failed_under_the_older(registry)
     registry.register(newer({}))
     with pytest.raises(FingerprintChanged, match="total"):
-        await in_database(System(registry).resume, run.pk, by=alice, reason="x")
-    assert (await in_database(Run.objects.get, pk=run.pk)).status == "failed"
+        await run_in_db(System(registry).resume, run.pk, by=alice, reason="x")
+    assert (await run_in_db(Run.objects.get, pk=run.pk)).status == "failed"
 
 
 async def test_a_migrated_run_goes_on_pauses_and_ends_as_one_of_the_new_workflow(
@@ -127,16 +127,16 @@ async def test_a_migrated_run_goes_on_pauses_and_ends_as_one_of_the_new_workflow
     registry.register(workflow)
     system = System(registry)
     async with working(registry):
-        await in_database(system.resume, run.pk, by=alice, reason="a test")
+        await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, "waiting")
-        await in_database(
+        await run_in_db(
             system.answer, run.pk, {"outcome": "yes"}, by=alice, comment="a test"
         )
         run = await until(run.pk, lambda r: r.status == "completed")
     assert run.result == {"total": 9, "review": {"outcome": "yes"}}
     assert run.fingerprint == workflow.fingerprint
     assert run.graph == workflow.shape.to_json()
-    states = await in_database(lambda: [s.data for s in replay(run.pk)])
+    states = await run_in_db(lambda: [s.data for s in replay(run.pk)])
     assert [state["total"] for state in states] == [8, 8, 9]
-    before = await in_database(lambda: [s.data["sum"] for s in replay(run.pk, 1)])
+    before = await run_in_db(lambda: [s.data["sum"] for s in replay(run.pk, 1)])
     assert before == [0, 7]

@@ -19,7 +19,7 @@ from workflows.engine import State, Workflow, approval, node, sleep, subworkflow
 from workflows.engine.testing import run_in_memory
 from workflows.errors import InvalidStatus, StillNeeded
 from workflows.execution import queue
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -99,7 +99,7 @@ def calling(child: str, name: str) -> Workflow[Any]:
 
 
 async def rows(query: Any) -> list[Any]:
-    return await in_database(lambda: list(query))
+    return await run_in_db(lambda: list(query))
 
 
 async def child_of(run: Run) -> Run:
@@ -126,8 +126,8 @@ async def test_a_child_run_has_all_that_a_launched_run_has(
     registry.register(leaf(switch))
     registry.register(calling("leaf", "top"))
     system = System(registry)
-    launched = await in_database(system.execute, "leaf", {}, by=person)
-    top = await in_database(system.execute, "top", {}, by=person, priority=3)
+    launched = await run_in_db(system.execute, "leaf", {}, by=person)
+    top = await run_in_db(system.execute, "top", {}, by=person, priority=3)
     async with working(registry):
         launched = await ended(launched.pk)
         await ended(top.pk)
@@ -153,14 +153,14 @@ async def test_a_child_whose_workflow_changed_while_it_waited_is_refused(
     pause = sleep(timedelta(hours=1), name="pause")
     registry.register(Workflow("leaf", state=Out, start=pause, routes={}))
     registry.register(calling("leaf", "top"))
-    top = await in_database(System(registry).execute, "top", {}, by=person)
+    top = await run_in_db(System(registry).execute, "top", {}, by=person)
     async with working(registry):
         await reaches(top.pk, Status.WAITING)
         child = await child_of(top)
         await reaches(child.pk, Status.WAITING)
         registry.unregister("leaf")
         registry.register(leaf(Switch()))
-        await in_database(lambda: Run.objects.filter(pk=child.pk).wake())
+        await run_in_db(lambda: Run.objects.filter(pk=child.pk).wake())
         child = await ended(child.pk)
         top = await ended(top.pk)
     assert child.status == top.status == Status.FAILED
@@ -178,12 +178,12 @@ async def tree(
     registry.register(calling("leaf", "middle"))
     registry.register(calling("middle", "top"))
     system = System(registry)
-    top = await in_database(system.execute, "top", {}, by=person)
+    top = await run_in_db(system.execute, "top", {}, by=person)
     async with working(registry):
         await ended(top.pk)
     middle = await child_of(top)
     inner = await child_of(middle)
-    top = await in_database(system.find_run, top.pk)
+    top = await run_in_db(system.find_run, top.pk)
     assert {top.status, middle.status, inner.status} == {Status.FAILED}
     return system, top, middle, inner
 
@@ -195,7 +195,7 @@ async def test_resuming_a_parent_resumes_the_children_that_failed(
     switch = Switch()
     system, top, middle, inner = await tree(registry, person, switch)
     switch.broken = False
-    await in_database(system.resume, top.pk, by=person, reason="repaired")
+    await run_in_db(system.resume, top.pk, by=person, reason="repaired")
     async with working(registry):
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
@@ -214,9 +214,9 @@ async def test_a_parent_goes_on_with_a_child_that_was_resumed_by_itself(
     system, top, middle, inner = await tree(registry, person, switch)
     switch.broken = False
     async with working(registry):
-        await in_database(system.resume, inner.pk, by=person, reason="repaired")
+        await run_in_db(system.resume, inner.pk, by=person, reason="repaired")
         await ended(inner.pk)
-        await in_database(system.resume, top.pk, by=person, reason="go on")
+        await run_in_db(system.resume, top.pk, by=person, reason="go on")
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
     assert switch.calls == 1
@@ -230,16 +230,16 @@ async def test_a_child_that_fails_again_fails_its_parent_with_what_it_says_now(
 ) -> None:
     switch = Switch()
     system, top, _, inner = await tree(registry, person, switch)
-    await in_database(
+    await run_in_db(
         lambda: Run.objects.filter(pk=inner.pk).update(error_message="an old sentence")
     )
-    await in_database(system.resume, top.pk, by=person, reason="again")
+    await run_in_db(system.resume, top.pk, by=person, reason="again")
     async with working(registry):
         top = await ended(top.pk)
     assert top.status == Status.FAILED
     assert "the second step is broken" in top.error_message
     assert "an old sentence" not in top.error_message
-    assert (await in_database(system.find_run, inner.pk)).attempt == 2
+    assert (await run_in_db(system.find_run, inner.pk)).attempt == 2
 
 
 async def test_a_waiting_parent_cancelled_by_mistake_goes_on(
@@ -255,18 +255,16 @@ async def test_a_waiting_parent_cancelled_by_mistake_goes_on(
     registry.register(Workflow("leaf", state=Asked, start=ask, routes={}))
     registry.register(calling("leaf", "top"))
     system = System(registry)
-    top = await in_database(system.execute, "top", {}, by=person)
+    top = await run_in_db(system.execute, "top", {}, by=person)
     async with working(registry):
         await reaches(top.pk, Status.WAITING)
         child = await child_of(top)
         await reaches(child.pk, Status.WAITING)
-        await in_database(system.cancel, top.pk, by=person, reason="by mistake")
+        await run_in_db(system.cancel, top.pk, by=person, reason="by mistake")
         assert (await ended(child.pk)).status == Status.CANCELLED
-        await in_database(system.resume, top.pk, by=person, reason="it was a mistake")
+        await run_in_db(system.resume, top.pk, by=person, reason="it was a mistake")
         await reaches(child.pk, Status.WAITING)
-        await in_database(
-            system.answer, child.pk, {"fine": True}, by=person, comment="y"
-        )
+        await run_in_db(system.answer, child.pk, {"fine": True}, by=person, comment="y")
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
     assert await child_of(top) == child
@@ -285,7 +283,7 @@ async def test_a_child_that_cannot_go_on_is_replaced_when_its_parent_is_resumed(
 
     registry.unregister("leaf")
     registry.register(Workflow("leaf", state=Out, start=only, routes={}))
-    await in_database(system.resume, top.pk, by=person, reason="put right")
+    await run_in_db(system.resume, top.pk, by=person, reason="put right")
     async with working(registry):
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
@@ -305,7 +303,7 @@ async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
 
     async def resume(run: Run) -> None:
         try:
-            await in_database(system.resume, run.pk, by=person, reason="together")
+            await run_in_db(system.resume, run.pk, by=person, reason="together")
         except InvalidStatus:
             refused.append(run)
 
@@ -314,7 +312,7 @@ async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
             together.create_task(resume(run))
     async with working(registry):
         with suppress(InvalidStatus):  # the parent may have read the failure once more
-            await in_database(system.resume, top.pk, by=person, reason="go on")
+            await run_in_db(system.resume, top.pk, by=person, reason="go on")
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
     assert refused.count(top) >= 1
@@ -330,8 +328,8 @@ async def test_a_child_that_ended_before_its_parent_waits_for_it_is_not_launched
     registry.register(leaf(Switch()))
     registry.register(calling("leaf", "top"))
     system = System(registry)
-    top = await in_database(system.execute, "top", {}, by=person)
-    child = await in_database(
+    top = await run_in_db(system.execute, "top", {}, by=person)
+    child = await run_in_db(
         lambda: make_run(
             workflow_name="leaf",
             status=Status.COMPLETED,
@@ -352,10 +350,10 @@ async def test_a_parent_is_not_resumed_while_its_child_still_stops(
     registry.register(leaf(Switch()))
     registry.register(calling("leaf", "top"))
     system = System(registry)
-    parent, child = await in_database(stopping_child)
+    parent, child = await run_in_db(stopping_child)
     with pytest.raises(InvalidStatus, match=f"{child.short_id}.*is still stopping"):
-        await in_database(system.resume, parent.pk, by=person, reason="too early")
-    parent = await in_database(system.find_run, parent.pk)
+        await run_in_db(system.resume, parent.pk, by=person, reason="too early")
+    parent = await run_in_db(system.find_run, parent.pk)
     assert parent.status == Status.CANCELLED
 
 
@@ -381,11 +379,11 @@ async def test_a_run_from_before_children_had_a_graph_can_be_resumed(
     switch = Switch()
     system, _, _, inner = await tree(registry, person, switch)
     switch.broken = False
-    await in_database(
+    await run_in_db(
         lambda: Run.objects.filter(pk=inner.pk).update(graph={}, fingerprint="")
     )
     async with working(registry):
-        await in_database(system.resume, inner.pk, by=person, reason="repaired")
+        await run_in_db(system.resume, inner.pk, by=person, reason="repaired")
         assert (await ended(inner.pk)).status == Status.COMPLETED
 
 
@@ -400,7 +398,7 @@ async def test_a_child_stays_while_its_parent_may_read_it(
         Run.objects.filter(pk=parent.pk).update(sequence=1)  # it has read it
         System(registry).delete_run(child.pk, by=person, reason="tidy")
 
-    await in_database(delete)
+    await run_in_db(delete)
 
 
 # How deep it goes ---------------------------------------------------------------------
@@ -417,7 +415,7 @@ async def test_a_workflow_that_starts_itself_fails_at_the_limit_of_depth(
 ) -> None:
     settings.MAX_SUBWORKFLOW_DEPTH = 3
     registry.register(endless())
-    run = await in_database(System(registry).execute, "endless", {}, by=person)
+    run = await run_in_db(System(registry).execute, "endless", {}, by=person)
     async with working(registry):
         run = await ended(run.pk)
     assert run.status == Status.FAILED
@@ -508,7 +506,7 @@ async def test_a_run_that_pauses_after_its_cancel_was_asked_for_starts_no_child(
     registry.register(leaf(Switch()))
     registry.register(Workflow("top", state=Out, start=before, routes={before: call}))
     system = System(registry)
-    top = await in_database(system.execute, "top", {}, by=person)
+    top = await run_in_db(system.execute, "top", {}, by=person)
 
     def ask_unheard() -> None:
         Run.objects.filter(pk=top.pk).request_cancel(by_id=person.pk, reason="stop")
@@ -516,7 +514,7 @@ async def test_a_run_that_pauses_after_its_cancel_was_asked_for_starts_no_child(
     async with working(registry) as worker:
         await entered.wait()
         worker.cancel = lambda *_: None  # type: ignore[method-assign]  # the message is lost
-        await in_database(ask_unheard)
+        await run_in_db(ask_unheard)
         go_on.set()
         top = await ended(top.pk)
     assert top.status == Status.CANCELLED

@@ -14,7 +14,7 @@ from django.urls import reverse
 from tests.support.workers import PATIENCE_SECONDS, ended, until, working
 from workflows.engine import Retry, State, Workflow, node, threads
 from workflows.execution.thread_waits import ThreadWaits
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import LogLine, Run, Stage
 from workflows.registry import Registry
 from workflows.system import System
@@ -73,20 +73,20 @@ async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
         return page.get(reverse("run", args=[run.pk])).content.decode()
 
     async with working(registry):
-        first = await in_database(system.execute, "hold")
+        first = await run_in_db(system.execute, "hold")
         await until(first.pk, lambda run: run.stages.exists())
-        second = await in_database(system.execute, "quick")
+        second = await run_in_db(system.execute, "quick")
         run = await until(second.pk, waits)
         began = time.monotonic()
-        html = await in_database(step_of, run)
+        html = await run_in_db(step_of, run)
         assert "Waiting for a thread" in html
         assert 'data-kind="work"' not in html
-        assert "Waiting for a thread" not in await in_database(step_of, first)
+        assert "Waiting for a thread" not in await run_in_db(step_of, first)
         waited = time.monotonic() - began
         release.set()
         run = await ended(second.pk)
         assert (await ended(first.pk)).status == run.status == "completed"
-    stage = await in_database(run.stages.get)
+    stage = await run_in_db(run.stages.get)
     assert not stage.waits_for_thread
     assert stage.duration_ms is not None
     assert stage.duration_ms < waited * 1_000
@@ -97,13 +97,13 @@ async def test_a_try_that_waits_for_the_thread_of_the_last_one_says_so_and_can_b
     admin: User,
 ) -> None:
     async with working(registry):
-        run = await in_database(system.execute, "late")
+        run = await run_in_db(system.execute, "late")
         await until(run.pk, waits)
-        await in_database(system.cancel, run.pk, by=admin, reason="it hangs")
+        await run_in_db(system.cancel, run.pk, by=admin, reason="it hangs")
         run = await ended(run.pk)
     assert (run.status, len(tries)) == ("cancelled", 1)
-    assert await in_database(Stage.objects.filter(waits_for_thread=True).count) == 0
-    lines = await in_database(list, LogLine.objects.values_list("message", flat=True))
+    assert await run_in_db(Stage.objects.filter(waits_for_thread=True).count) == 0
+    lines = await run_in_db(list, LogLine.objects.values_list("message", flat=True))
     assert "late waits until the thread of an earlier try has ended" in str(lines)
 
 

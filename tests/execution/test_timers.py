@@ -26,7 +26,7 @@ from workflows.engine import (
     when,
 )
 from workflows.execution import queue
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Level, LogLine, Run, Stage, Status, WaitKind
 from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
@@ -75,7 +75,7 @@ def naps(times: int, *, limit: int | None = None) -> Workflow[Any]:
 async def launched(workflow: Workflow[Any]) -> tuple[Registry, Run]:
     registry = Registry()
     registry.register(workflow)
-    return registry, await in_database(System(registry).execute, workflow.name, {})
+    return registry, await run_in_db(System(registry).execute, workflow.name, {})
 
 
 async def test_a_worker_wakes_its_runs_when_they_are_due_not_at_the_next_sweep() -> (
@@ -103,7 +103,7 @@ async def test_a_worker_wakes_what_another_left_waiting() -> None:
             wake_at=timezone.now() + timedelta(milliseconds=300),
         )
 
-    await in_database(left_waiting)
+    await run_in_db(left_waiting)
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.result) == (Status.COMPLETED, {"n": 2}), run.error_message
@@ -133,7 +133,7 @@ async def test_a_loop_that_waits_may_pass_the_limit_of_steps_and_says_so() -> No
     assert run.status == Status.COMPLETED, run.error_message
     assert run.sequence == 12
     warnings = LogLine.objects.filter(run=run, level=Level.WARNING)
-    told = await in_database(lambda: [(one.sequence, one.message) for one in warnings])
+    told = await run_in_db(lambda: [(one.sequence, one.message) for one in warnings])
     assert [sequence for sequence, _ in told] == [4, 8, 12]
     assert "4 steps in all" in told[0][1]
     assert "at most 4 in one attempt" in told[0][1]
@@ -208,14 +208,14 @@ async def test_tries_go_on_counting_after_a_restart_and_begin_anew_after_a_resum
             await until(run.pk, partial(_exists, tries))
         assert len(calls) == number, "the wait before the next try goes on"
         passed = timezone.now() - timedelta(seconds=30)
-        await in_database(tries.update, created_at=passed)
+        await run_in_db(tries.update, created_at=passed)
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.error_node, len(calls)) == ("failed", "broken", 3)
-    stage = await in_database(Stage.objects.filter(run=run).latest, "attempt")
+    stage = await run_in_db(Stage.objects.filter(run=run).latest, "attempt")
     assert (stage.attempt, stage.tries) == (3, 3)
     system = System(registry)
-    await in_database(system.resume, run.pk, by=alice, reason="once more")
+    await run_in_db(system.resume, run.pk, by=alice, reason="once more")
     first = RetryRow.objects.filter(run=run, attempt=4, number=1)
     async with working(registry):
         await until(run.pk, partial(_exists, first))

@@ -8,10 +8,10 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from project.log import LineFormatter, OutagesInALine, Whereabouts
+from project.log import LineFormatter, OutagesInALine, RunContextFilter
 from tests.support.workers import ended, working
 from workflows.engine import State, Workflow, node, parallel
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -25,7 +25,7 @@ class Lines(logging.Handler):
         super().__init__()
         self.lines: list[str] = []
         self.addFilter(OutagesInALine())
-        self.addFilter(Whereabouts())
+        self.addFilter(RunContextFilter())
         self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -70,7 +70,7 @@ async def test_a_nodes_own_lines_carry_run_and_node(lines: Lines) -> None:
     registry.register(talk)
     library.addHandler(lines)
     try:
-        run = await in_database(System(registry).execute, "talk", {})
+        run = await run_in_db(System(registry).execute, "talk", {})
         async with working(registry):
             await ended(run.pk)
         library.warning("elsewhere")

@@ -24,7 +24,7 @@ from tests.support.openai_server import Answer, ModelServer, failing
 from tests.support.workers import ended, working
 from workflows.agents.upstream import service
 from workflows.infra import notifications
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, Run
 from workflows.pages.urls import urlpatterns
 
@@ -159,14 +159,14 @@ async def test_secrets_appear_nowhere(
             (TOKEN, [Answer("Fine."), failing(400, echo)]),
         ):
             server.script(*answers)
-            run = await in_database(system.execute, "greeting", token=token)
+            run = await run_in_db(system.execute, "greeting", token=token)
             runs.append(await ended(run.pk))
     assert {run.status for run in runs} == {"completed", "failed"}
     used = {request.headers["authorization"] for request in server.requests}
     assert used == {f"Bearer {KEY}", f"Bearer {TOKEN}"}
     seen = {
-        "rows": await in_database(everything_stored),
-        "pages": await in_database(everything_shown, admin, runs),
+        "rows": await run_in_db(everything_stored),
+        "pages": await run_in_db(everything_shown, admin, runs),
         "events": await heard(channel),
         "log": caplog.text,
     }

@@ -11,7 +11,7 @@ from tests.lifecycle.graphs import TOKEN_SEEN, operations
 from tests.lifecycle.requests import OUTCOMES, Listed, is_sortable, wanted_page
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Row
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Status
 from workflows.services.run_order import SORTABLE
 
@@ -266,7 +266,7 @@ async def assert_list(wanted: Wanted, answer: Answer, where: str) -> None:
     if "sql" not in wanted:
         assert listed.status in {200, 400}, where
     elif is_sortable(wanted["sql"]):
-        page = await in_database(wanted_page, answer.action["path"], wanted["sql"])
+        page = await run_in_db(wanted_page, answer.action["path"], wanted["sql"])
         assert listed == Listed(200, page), where
     else:
         assert listed.status == 400, where

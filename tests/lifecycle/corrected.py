@@ -15,7 +15,7 @@ from tests.lifecycle.cases import Case, text_of
 from tests.lifecycle.compare import ALL, answers, assert_list, assert_same
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Story
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Attempt, Run
 
 Handler = Callable[[Case, Script], Awaitable[None]]
@@ -98,7 +98,7 @@ async def stops_an_orphan(_case: Case, script: Script) -> None:
     (cancel,), (resume,) = of(script, "cancel"), of(script, "resume")
     assert (cancel.error, resume.error) == (None, "invalid_status")
     (run_id,) = script.run_ids
-    await in_database(forced.let_lease_end, run_id)
+    await run_in_db(forced.let_lease_end, run_id)
     await script.ends(run_id)
     assert (await script.read(run_id)).status == "cancelled"
     again = await script.act({"do": "resume"}, {})
@@ -134,10 +134,10 @@ async def shows_no_end_while_it_goes_on(_case: Case, script: Script) -> None:
         )
         assert (run["result"], run["error_message"]) == (None, None)
     assert done.after.status == "completed"
-    first = await in_database(Attempt.objects.get, run=done.run_id, number=1)
+    first = await run_in_db(Attempt.objects.get, run=done.run_id, number=1)
     assert (first.outcome, first.error_code) == ("failed", "node_failed")
     assert "first" in first.error_message
-    run_row = await in_database(Run.objects.get, pk=done.run_id)
+    run_row = await run_in_db(Run.objects.get, pk=done.run_id)
     assert run_row.started_at is not None
     assert run_row.started_at <= first.started_at
 

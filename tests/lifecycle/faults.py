@@ -20,7 +20,7 @@ from tests.lifecycle.cases import Case, recorded_script
 from tests.lifecycle.script import Script
 from tests.lifecycle.story import Row, Story
 from tests.lifecycle.truth import walk
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Checkpoint, Decision, Run, Stage
 
 MODELS = {
@@ -61,11 +61,11 @@ async def refusing(verb: str, table: str) -> AsyncIterator[None]:
     """Within, the database itself refuses to change rows so, on every connection."""
     # what the reference updates in its history, we may just as well insert
     verbs = {verb} if verb == "DELETE" or table == "runs" else {verb, "INSERT"}
-    await in_database(_run, SET_UP, verbs, table)
+    await run_in_db(_run, SET_UP, verbs, table)
     try:
         yield
     finally:
-        await in_database(_run, TAKE_DOWN, verbs, table)
+        await run_in_db(_run, TAKE_DOWN, verbs, table)
 
 
 def _run(statements: dict[str, tuple[str, ...]], verbs: set[str], table: str) -> None:

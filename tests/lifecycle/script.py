@@ -22,7 +22,7 @@ from tests.lifecycle.story import Row, Story, read_story, run_row
 from tests.support.workers import ended, until
 from workflows.engine.errors import RequestError
 from workflows.errors import InvalidStatus, RunNotFound, WorkflowNotFound
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Run, Stage, Status
 from workflows.registry import registry
 
@@ -96,14 +96,14 @@ class Script:
         self._forced.clear()
         for run_id in self.run_ids:
             if (await self.read(run_id)).run is not None:
-                await in_database(forced.let_lease_end, run_id)
+                await run_in_db(forced.let_lease_end, run_id)
                 await self.processes[0].start()
                 await self.ends(run_id)
         return {run_id: await self.read(run_id) for run_id in self.run_ids}
 
     async def read(self, run_id: UUID) -> Story:
         """What the rows of a run tell."""
-        return await in_database(read_story, run_id)
+        return await run_in_db(read_story, run_id)
 
     def process(self, action: Action) -> Process:
         """The process an action is done in."""
@@ -120,7 +120,7 @@ class Script:
     ) -> Result | None:
         """Ask System; a refusal is noted, also one by the database."""
         try:
-            result = await in_database(ask, *args, **kwargs)
+            result = await run_in_db(ask, *args, **kwargs)
         except (RequestError, DatabaseError) as error:
             code = next(code for kind, code in CODES if isinstance(error, kind))
             answer.errors.append(code)
@@ -130,7 +130,7 @@ class Script:
 
     async def _settled(self, run_id: UUID) -> None:
         """Wait until a run has ended; not for one that nobody executes."""
-        run = await in_database(Run.objects.filter(pk=run_id).first)
+        run = await run_in_db(Run.objects.filter(pk=run_id).first)
         stays = run is None or forced.is_orphan(run) or run_id in self._forced
         if not stays and self.processes.are_working:
             await self.ends(run_id)
@@ -143,7 +143,7 @@ class Script:
                 with self.pace.passing():
                     await ended(run_id)
             except TimeoutError:
-                run = await in_database(Run.objects.get, pk=run_id)
+                run = await run_in_db(Run.objects.get, pk=run_id)
                 if run.version == version:
                     raise
                 version = run.version
@@ -190,7 +190,7 @@ class Script:
         starts = wanted.get("status", "started") == "started"
         with self.pace.passing(held=wanted.get("node_name", "") if starts else ""):
             await until(run_id, lambda run: stages.exists() or run.status in ENDED)
-        return await in_database(stages.exists)
+        return await run_in_db(stages.exists)
 
     async def cancel(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
         """Cancel; of several callers the first one counts, and the others are told."""
@@ -236,7 +236,7 @@ class Script:
             answer.accepted.append(run_row(run))
 
     async def _is_released(self, run_id: UUID) -> bool:
-        run = await in_database(Run.objects.filter(pk=run_id).first)
+        run = await run_in_db(Run.objects.filter(pk=run_id).first)
         waits = run is not None and run.status == Status.PENDING
         return waits and run_id not in self._forced and not self.processes.are_working
 
@@ -271,10 +271,10 @@ class Script:
         if answer.action["status"] == Status.PENDING:
             await self.processes.shut_down()
             self._forced.add(answer.run_id)
-        await in_database(forced.force_status, answer.run_id, answer.action["status"])
+        await run_in_db(forced.force_status, answer.run_id, answer.action["status"])
 
     async def force_workflow(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
-        await in_database(forced.force_workflow, answer.run_id, answer.action["name"])
+        await run_in_db(forced.force_workflow, answer.run_id, answer.action["name"])
 
     async def sleep(self, answer: Answer, wanted: Mapping[str, Any]) -> None:
         """Sleep; then wait if the reference was done by then and we are slower."""
@@ -291,7 +291,7 @@ class Script:
         path = re.sub(r"<run>|\{(run|id|run_id)\}", str(answer.run_id), action["path"])
         path = re.sub(r"\bunknown\b", str(self._unknown), path)
         method = action.get("method", "GET").upper()
-        answer.response = await in_database(
+        answer.response = await run_in_db(
             requests.ask, method, path, action.get("body")
         )
         if answer.response.launched:
@@ -300,9 +300,9 @@ class Script:
             await self._settled(self._run_of(action))
 
     async def list_sql(self, answer: Answer, wanted: Mapping[str, Any]) -> None:
-        if not await in_database(Run.objects.filter(workflow_name="w").exists):
-            await in_database(requests.fill_list)
-        answer.listed = await in_database(
+        if not await run_in_db(Run.objects.filter(workflow_name="w").exists):
+            await run_in_db(requests.fill_list)
+        answer.listed = await run_in_db(
             requests.list_page,
             self.process(answer.action).system,
             answer.action["path"],

@@ -32,9 +32,9 @@ from workflows.engine import (
     GraphConfig,
     MemoryStore,
     NoOpObserver,
-    ResumeRefused,
+    ResumeError,
 )
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import CANCELLABLE, ENDED, RESUMABLE
 
 # what decides, beside the graph, how a run ends
@@ -154,7 +154,7 @@ def _assert_visits(case: Case, script: Script, stories: Mapping[UUID, Story]) ->
 async def _assert_no_token(case: Case) -> None:
     """A token is in no row."""
     tokens = {action.get("token") for action in case["script"]} - {None, ""}
-    rows = await in_database(_all_rows)
+    rows = await run_in_db(_all_rows)
     for token in tokens:
         assert str(token) not in rows
 
@@ -216,7 +216,7 @@ async def walk(case: Case, script: Script, attempts: int) -> Walked:
                 for name, value in secrets.items():
                     state = state.set_secret(name, value)
                 state = await graph.execute(state)
-        except (ExecutionError, DefinitionError, ResumeRefused, FactoryFailed):
+        except (ExecutionError, DefinitionError, ResumeError, FactoryFailed):
             continue
         walked.completed, walked.data = True, plain(state.data)
     walked.visits = dict(world.visits)

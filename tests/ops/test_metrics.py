@@ -16,7 +16,7 @@ from tests.support.factories import make_run
 from tests.support.workers import ended, working
 from workflows.engine import Graph, State
 from workflows.execution import queue
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Worker
 from workflows.registry import Registry
 from workflows.system import System
@@ -117,11 +117,11 @@ def one_node(graph: Graph, _runtime: object, _params: object) -> State:
 async def test_a_process_counts_what_it_does(client: Client, token: str) -> None:
     registry = Registry()
     registry.register_factory("one-node", one_node)
-    before = await in_database(figures, client, token)
-    run = await in_database(System(registry).execute, "one-node", {})
+    before = await run_in_db(figures, client, token)
+    run = await run_in_db(System(registry).execute, "one-node", {})
     async with working(registry):
         await ended(run.pk)
-    after = await in_database(figures, client, token)
+    after = await run_in_db(figures, client, token)
 
     def grew(name: str) -> float:
         return after[name,] - before[name,]

@@ -16,7 +16,7 @@ from django.test import Client
 
 from tests.support.agent_rows import KEY, make_agent, make_provider
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, AgentCall, Intervention, Price, Provider
 from workflows.pages.live import agent_consumer
 from workflows.pages.live.routing import websocket_urlpatterns
@@ -255,7 +255,7 @@ async def socket_of(user: User, path: str) -> WebsocketCommunicator:
 async def test_with_scripts_the_answer_grows_on_the_page(
     admin: User, server: ModelServer
 ) -> None:
-    agent = await in_database(make_agent, server)
+    agent = await run_in_db(make_agent, server)
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
@@ -275,7 +275,7 @@ async def test_with_scripts_the_answer_grows_on_the_page(
 async def test_leaving_the_page_ends_the_answer(
     admin: User, server: ModelServer
 ) -> None:
-    agent = await in_database(make_agent, server)
+    agent = await run_in_db(make_agent, server)
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
@@ -292,13 +292,13 @@ async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
     admin: User, server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_consumer, "RECHECK_SECONDS", 0)
-    agent = await in_database(make_agent, server)
+    agent = await run_in_db(make_agent, server)
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
     await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
     assert "Answering…" in await socket.receive_from(10)
-    await in_database(User.objects.filter(pk=admin.pk).update, is_active=False)
+    await run_in_db(User.objects.filter(pk=admin.pk).update, is_active=False)
     gate.let(2)
     closed = await socket.receive_output(10)
     assert closed == {"type": "websocket.close", "code": 4403}
@@ -308,7 +308,7 @@ async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
 async def test_others_are_refused_at_the_socket(
     alice: User, server: ModelServer
 ) -> None:
-    agent = await in_database(make_agent, server)
+    agent = await run_in_db(make_agent, server)
     socket = await socket_of(alice, f"/ws/agents/{agent.pk}/try/")
     assert (await socket.receive_output(10))["code"] == 4403
     await socket.send_json_to({"body": {"prompt": "Hello?"}})

@@ -17,7 +17,7 @@ from django.test import Client
 import workflows
 from tests.support.factories import make_intervention, make_run, make_user
 from tests.support.sealed_runs import found
-from workflows.admin.audited import ToldAdmin
+from workflows.admin.audited import AuditedAdmin
 from workflows.audit import trail
 from workflows.models import Intervention, Price, Status, WorkflowRight
 from workflows.pages.lists import pagination
@@ -217,7 +217,7 @@ def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
 
 def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
     pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
-    telling = [one for one in pages if isinstance(one, ToldAdmin)]
+    telling = [one for one in pages if isinstance(one, AuditedAdmin)]
     longest: Any = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
     assert len(telling) > 5
     for one in telling:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from project.asgi import application
 from tests.support.bad_values import BAD, DEEP, LONG, NUMBERS, TEXTS, texts
 from tests.support.hostile_rows import KNOWN, World, make_world
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, Intervention, Run
 from workflows.pages.urls import urlpatterns
 
@@ -320,7 +320,7 @@ FIRST_SECONDS = 10
 
 async def opened(person: User, path: str, query: bytes) -> WebsocketCommunicator:
     """Return a socket that somebody opened with a query of these bytes."""
-    session = await in_database(_session_of, person)
+    session = await run_in_db(_session_of, person)
     headers = [
         (b"host", b"localhost"),
         (b"origin", b"http://localhost"),
@@ -369,7 +369,7 @@ MESSAGES: list[str | bytes] = [
 @pytest.mark.django_db(transaction=True)
 async def test_no_message_fails_a_socket() -> None:
     with override_settings(RATES=UNLIMITED):
-        world = await in_database(make_world, "ordinary")
+        world = await run_in_db(make_world, "ordinary")
         for path in (
             f"/ws/runs/{world.rich.pk}/",
             "/ws/lists/runs/",

@@ -31,7 +31,7 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows.infra import notifications, outages
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Status
 from workflows.pages.live import broadcast, consumers
 from workflows.pages.live.render_cache import Drawing, drawings
@@ -104,7 +104,7 @@ def of_run(run: Run | UUID) -> str:
 async def change(run: Run, **fields: Any) -> None:
     """Change a run as the recorder does: a new version, then the nudge."""
     fields = {"version": run.version + 1, **fields}
-    await in_database(Run.objects.filter(pk=run.pk).update, **fields)
+    await run_in_db(Run.objects.filter(pk=run.pk).update, **fields)
     run.version = fields["version"]
     await nudge(run, version=run.version)
 
@@ -142,7 +142,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("path", ["/ws/runs/{}/", "/ws/lists/runs/"])
 async def test_an_outsider_is_turned_away_with_a_code(path: str) -> None:
-    run = await in_database(make_run)
+    run = await run_in_db(make_run)
     async with opened(path.format(run.pk), AnonymousUser()) as page:
         assert await page.closed_with() == 4403
 
@@ -198,12 +198,12 @@ async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.05)
-    run = await in_database(make_run, status=Status.RUNNING)
-    session = await in_database(saved_session, alice)
+    run = await run_in_db(make_run, status=Status.RUNNING)
+    session = await run_in_db(saved_session, alice)
     async with opened(path.format(run.pk), alice, session) as page:
         await page.look()
         assert await page.is_quiet(), "a session that goes on is not interrupted"
-        await in_database(end, session)
+        await run_in_db(end, session)
         assert await page.closed_with() == 4403, "also when nothing else happens"
 
 
@@ -211,10 +211,10 @@ async def test_who_loses_the_account_is_sent_nothing_more(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
-    run = await in_database(make_run, status=Status.RUNNING)
+    run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
         await page.look()
-        await in_database(User.objects.filter(pk=alice.pk).update, is_active=False)
+        await run_in_db(User.objects.filter(pk=alice.pk).update, is_active=False)
         await change(run)
         assert await page.closed_with() == 4403
 
@@ -229,7 +229,7 @@ def saved_session(person: User) -> SessionStore:
 
 
 async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
-    run = await in_database(make_run, status=Status.RUNNING)
+    run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
         text = await page.look()
         assert 'data-status="running"' in text
@@ -238,10 +238,10 @@ async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
 
 
 async def test_a_change_is_sent_and_only_what_changed(alice: User) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.look()
-        await in_database(make_stage, run, "read_pages")
+        await run_in_db(make_stage, run, "read_pages")
         await change(run)
         text = await page.look()
         assert "Read pages" in text
@@ -251,7 +251,7 @@ async def test_a_change_is_sent_and_only_what_changed(alice: User) -> None:
 
 
 async def test_a_nudge_without_news_sends_nothing(alice: User) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.look()
         await nudge(run, version=run.version)
@@ -263,13 +263,13 @@ async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "REJOIN_SECONDS", 0.01)
-    run = await in_database(make_run, status=Status.RUNNING)
+    run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
         await page.look()
         layer = get_channel_layer()
         assert isinstance(layer, InMemoryChannelLayer)
         layer.groups.clear()
-        await in_database(make_stage, run, "read_pages")
+        await run_in_db(make_stage, run, "read_pages")
         await change(run)
         assert "Read pages" in await page.look()
 
@@ -285,7 +285,7 @@ async def test_a_page_is_told_to_come_again_when_something_is_away(
         raise error
 
     monkeypatch.setattr(consumers, "draw_part", fail)
-    run = await in_database(make_run)
+    run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4503
 
@@ -293,7 +293,7 @@ async def test_a_page_is_told_to_come_again_when_something_is_away(
 async def test_a_page_that_may_show_something_older_is_sent_everything_again(
     alice: User,
 ) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.look()
         await page.socket.send_to(text_data=consumers.STALE)
@@ -305,11 +305,11 @@ async def test_a_page_that_may_show_something_older_is_sent_everything_again(
 async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
     alice: User,
 ) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.next()  # and says nothing: it is slow
         for number in range(5):
-            await in_database(make_stage, run, f"step_{number}", sequence=number + 1)
+            await run_in_db(make_stage, run, f"step_{number}", sequence=number + 1)
             await change(run)
         assert await page.is_quiet()
         await page.shown()
@@ -322,28 +322,28 @@ async def test_a_page_that_says_nothing_is_sent_the_next_after_a_while(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "PATIENCE_SECONDS", 0.01)
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.next()
-        await in_database(make_stage, run)
+        await run_in_db(make_stage, run)
         await change(run)
         assert "Read pages" in await page.next()
 
 
 async def test_the_end_is_told(alice: User) -> None:
-    run = await in_database(make_run, status=Status.PENDING)
+    run = await run_in_db(make_run, status=Status.PENDING)
     async with opened(of_run(run), alice) as page:
         assert 'data-ended="false"' in await page.look()
-        ended = await in_database(make_run, status=Status.CANCELLED)
+        ended = await run_in_db(make_run, status=Status.CANCELLED)
         await change(run, status=Status.CANCELLED, completed_at=ended.completed_at)
         assert 'data-ended="true"' in await page.look()
 
 
 async def test_a_deleted_run_ends_its_pages(alice: User) -> None:
-    run = await in_database(make_run)
+    run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         await page.look()
-        await in_database(Run.objects.all().delete)
+        await run_in_db(Run.objects.all().delete)
         await nudge(run)
         assert await page.closed_with() == 4404
 
@@ -355,7 +355,7 @@ async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) 
         make_approval(run, groups=["reviewers"])
         return run
 
-    run = await in_database(prepare)
+    run = await run_in_db(prepare)
     async with opened(of_run(run), alice) as hers, opened(of_run(run), bob) as his:
         assert "answer-form" not in await hers.look()
         assert "answer-form" in await his.look()
@@ -368,7 +368,7 @@ async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
         raise RuntimeError("the database is away")
 
     monkeypatch.setattr(consumers, "draw_part", broken)
-    run = await in_database(make_run)
+    run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4500
     assert "could not be drawn" in caplog.text
@@ -383,10 +383,10 @@ async def test_a_list_shows_new_runs_that_match_its_filter(
     monkeypatch.setattr(consumers.ListSocket, "pause_seconds", 0)
     async with opened("/ws/lists/runs/?status=failed", alice) as page:
         assert "No run matches" in await page.look()
-        await in_database(make_run, status=Status.COMPLETED)
+        await run_in_db(make_run, status=Status.COMPLETED)
         await nudge_lists()
         assert await page.is_quiet()
-        failed = await in_database(make_run, status=Status.FAILED)
+        failed = await run_in_db(make_run, status=Status.FAILED)
         await nudge_lists()
         assert failed.short_id in await page.look()
 
@@ -409,7 +409,7 @@ async def test_an_odd_query_is_no_error(alice: User) -> None:
 async def test_many_viewers_of_a_version_share_one_drawing(
     alice: User, counted: list[tuple[str, int]]
 ) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as first:
         await first.look()
         others = [opened(of_run(run), alice) for _ in range(20)]
@@ -417,7 +417,7 @@ async def test_many_viewers_of_a_version_share_one_drawing(
         for page in pages[1:]:
             await page.look()
         counted.clear()
-        await in_database(make_stage, run)
+        await run_in_db(make_stage, run)
         await change(run)
         for page in pages:
             assert "Read pages" in await page.look()
@@ -432,7 +432,7 @@ async def test_many_viewers_of_a_version_share_one_drawing(
 async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = await in_database(make_run, status=Status.COMPLETED)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     drawn: list[int] = []
     draw = consumers.draw_part
 
@@ -470,7 +470,7 @@ class CaptureHere:
 
 
 async def test_nothing_is_kept_of_a_page_that_nobody_watches(alice: User) -> None:
-    run = await in_database(make_run)
+    run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         await page.look()
         assert str(run.pk) in str(drawings.keys())
@@ -490,7 +490,7 @@ def with_steps(status: str = Status.COMPLETED) -> Run:
 
 
 async def test_a_page_is_drawn_for_the_moment_of_its_address(alice: User) -> None:
-    run = await in_database(with_steps)
+    run = await run_in_db(with_steps)
     async with opened(f"{of_run(run)}?at=1", alice) as page:
         text = await page.look()
         assert "read_pages wrote" in text
@@ -498,7 +498,7 @@ async def test_a_page_is_drawn_for_the_moment_of_its_address(alice: User) -> Non
 
 
 async def test_who_looks_elsewhere_is_sent_what_differs(alice: User) -> None:
-    run = await in_database(with_steps)
+    run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
         await page.look()
         await page.see("?at=1")
@@ -515,7 +515,7 @@ async def test_who_looks_elsewhere_is_sent_what_differs(alice: User) -> None:
 async def test_looking_elsewhere_draws_only_what_is_new(
     alice: User, counted: list[tuple[str, int]]
 ) -> None:
-    run = await in_database(with_steps)
+    run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
         await page.look()
         counted.clear()
@@ -527,13 +527,13 @@ async def test_looking_elsewhere_draws_only_what_is_new(
 async def test_those_who_look_at_the_same_share_its_drawing(
     alice: User, bob: User, counted: list[tuple[str, int]]
 ) -> None:
-    run = await in_database(with_steps)
+    run = await run_in_db(with_steps)
     path = f"{of_run(run)}?at=1&node=weigh"
     async with opened(path, alice) as hers, opened(path, bob) as his:
         await hers.look()
         await his.look()
         counted.clear()
-        await in_database(make_note, run, "Look at this.")
+        await run_in_db(make_note, run, "Look at this.")
         await change(run)
         assert "Look at this." in await hers.look()
         assert "Look at this." in await his.look()
@@ -544,7 +544,7 @@ async def test_those_who_look_at_the_same_share_its_drawing(
     "query", ["?at=x&edge=.&node=\x00&level=z", "?" + "x" * 9_000, "%ff&&=="]
 )
 async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
-    run = await in_database(with_steps)
+    run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
         await page.look()
         await page.see(query)
@@ -555,11 +555,11 @@ async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
 async def test_what_changes_without_news_is_looked_at_again(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "PENDING_LOOK", 0.05)
-    run = await in_database(make_run, status=Status.PENDING)
+    monkeypatch.setattr(notices, "PENDING_RECHECK_SECONDS", 0.05)
+    run = await run_in_db(make_run, status=Status.PENDING)
     async with opened(of_run(run), alice) as page:
         assert "No worker is running." in await page.look()
-        await in_database(make_worker)
+        await run_in_db(make_worker)
         assert "A worker takes it in a moment." in await page.look()
 
 
@@ -567,18 +567,21 @@ async def test_a_page_hears_again_after_the_channel_layer_was_away(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(broadcast, "PAUSE_SECONDS", 0.01)
-    hear, failures = notifications.Ear.next, [outages.Unheard("away")]
+    hear, failures = (
+        notifications.Subscription.next,
+        [outages.ChannelLayerUnavailable("away")],
+    )
 
-    async def shaky(ear: notifications.Ear) -> Any:
+    async def shaky(ear: notifications.Subscription) -> Any:
         if failures:
             raise failures.pop()
         return await hear(ear)
 
-    monkeypatch.setattr(notifications.Ear, "next", shaky)
-    run = await in_database(make_run, status=Status.COMPLETED)
+    monkeypatch.setattr(notifications.Subscription, "next", shaky)
+    run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.look()
-        await in_database(make_stage, run, "read_pages")
+        await run_in_db(make_stage, run, "read_pages")
         await change(run)
         assert "Read pages" in await page.look()
     assert "away" in caplog.text

@@ -26,7 +26,7 @@ from tests.support.factories import make_document, make_run
 from workflows.documents.local_files import Copies
 from workflows.documents.service import store_document
 from workflows.documents.uploads import Received, ReceivingHandler
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import NotFound
 
@@ -342,7 +342,7 @@ def test_a_range_outside_the_file_is_refused_and_rubbish_ignored(page: Client) -
 @pytest.mark.django_db(transaction=True)
 async def test_a_server_sends_a_download_a_piece_at_a_time(alice: User) -> None:
     large = ONE_PAGE + bytes(700_000)
-    document = await in_database(make_document, "large.pdf", large)
+    document = await run_in_db(make_document, "large.pdf", large)
     client = AsyncClient()
     await client.aforce_login(alice)
     answer: Any = await client.get(f"/documents/{document.pk}/file")

@@ -18,7 +18,7 @@ from tests.pages.test_page_access import ARGUMENTS
 from tests.support.factories import make_run
 from workflows.models import Run, Status
 from workflows.pages.forms.agents import ProviderForm
-from workflows.pages.forms.launch_form import AskingForm
+from workflows.pages.forms.launch_form import AgentForm
 from workflows.pages.methods import page_of
 from workflows.pages.sessions.form_fill import fill
 from workflows.pages.sessions.kept_input import (
@@ -193,7 +193,7 @@ def test_secrets_and_files_are_not_kept(client: Client) -> None:
 def test_every_password_field_has_a_name_that_is_known_as_a_secret() -> None:
     names = {
         name
-        for form in (ProviderForm, AskingForm)
+        for form in (ProviderForm, AgentForm)
         for name, one in form.base_fields.items()
         if isinstance(one.widget, forms.PasswordInput)
     }

@@ -20,7 +20,7 @@ from workflows.errors import InvalidParams
 from workflows.execution.params import check_params
 from workflows.models import Document
 from workflows.pages.forms.schema_form import RECENT, Group, Row, SchemaForm
-from workflows.registry import Known
+from workflows.registry import AnyWorkflow
 from workflows.runtime import DocumentRef
 
 ONE_PAGE = (
@@ -117,7 +117,7 @@ def rows(group: Group) -> list[Row]:
     return found
 
 
-def workflow_of(model: type[BaseModel]) -> Known:
+def workflow_of(model: type[BaseModel]) -> AnyWorkflow:
     """Return as much of a workflow as a check of its params needs."""
 
     class Stub:

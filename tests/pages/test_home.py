@@ -15,7 +15,7 @@ from workflows.execution import tally
 from workflows.models import Status
 from workflows.pages.lists.overview import NEWEST, health_of, overview
 from workflows.pages.lists.usage import usage_of
-from workflows.pages.render.charts import LEAST, Bar, stacked
+from workflows.pages.render.charts import MIN_HEIGHT, Bar, stacked
 from workflows.pages.render.text import percent
 
 pytestmark = pytest.mark.django_db
@@ -144,7 +144,7 @@ def test_a_workflow_that_never_ran_shows_its_graph_alone(
 def test_a_bar_of_one_in_many_is_seen_and_none_leaves_its_place() -> None:
     bars = stacked([Bar("a", (100_000, 1)), Bar("b", (0, 0)), Bar("c", (50_000, 0))])
     assert [len(bar.pieces) for bar in bars.bars] == [2, 0, 1]
-    assert bars.bars[0].pieces[1].height == LEAST
+    assert bars.bars[0].pieces[1].height == MIN_HEIGHT
     assert all(piece.y >= 0 for bar in bars.bars for piece in bar.pieces)
     assert stacked([]).is_empty
 

@@ -27,7 +27,7 @@ from workflows.models import BulkJob, Run, Status
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.lists.live_lists import LISTS
-from workflows.pages.live.consumers import draw_part, draw_words
+from workflows.pages.live.consumers import draw_part, render_stream_preview
 from workflows.pages.run.parts import parts_of
 from workflows.pages.run.view import RunView
 from workflows.pages.urls import urlpatterns
@@ -178,7 +178,7 @@ def views_of(world: World) -> Iterator[str]:
     yield f"{viewer}?box=0.1,0.1,0.5,0.2&run={world.rich.pk}"
 
 
-def look_at_pages(world: World, look: Look, client: Client) -> None:
+def read_page_images(world: World, look: Look, client: Client) -> None:
     """Look at every page, in every way."""
     allowed = (200, 302, 400, 404, 405)
     for address in [*pages_of(world), *views_of(world)]:
@@ -234,7 +234,7 @@ def drawings_of(world: World) -> Iterator[tuple[str, str]]:
             for shown_to in (rights, access.Rights())
             for part in parts_of(run.pk, shown_to, view)
         ]
-        for drawing in (*map(draw_part, parts), draw_words(run.pk)):
+        for drawing in (*map(draw_part, parts), render_stream_preview(run.pk)):
             for name, html in drawing.regions.items():
                 yield f"{run.status} {name}", html
 
@@ -389,7 +389,7 @@ def look_at_empty_pages(world: World, look: Look, _client: Client) -> None:
 # All of it --------------------------------------------------------------------------
 
 WALKS = (  # deeds last: they change what there is to see
-    look_at_pages,
+    read_page_images,
     look_at_admin,
     look_at_drawings,
     look_at_files,

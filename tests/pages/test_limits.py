@@ -21,7 +21,7 @@ from tests.support.factories import make_run
 from tests.support.workers import ended, working
 from workflows.engine import State, Workflow, node
 from workflows.errors import InvalidParams
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.infra.text import clean
 from workflows.models import LogLine, Run, Status
 from workflows.registry import Registry
@@ -140,7 +140,7 @@ async def test_a_step_that_makes_the_state_too_large_ends_the_run(
         return state.set(more="a" * 6_000)
 
     registry = free(small, large, name="growing")
-    launched = await in_database(System(registry).execute, "growing", by=alice)
+    launched = await run_in_db(System(registry).execute, "growing", by=alice)
     async with working(registry):
         run = await ended(launched.pk)
     assert run.status == Status.FAILED
@@ -148,7 +148,7 @@ async def test_a_step_that_makes_the_state_too_large_ends_the_run(
     assert run.error_node == "large"
     assert "up to 10,000 are kept (MAX_STATE_BYTES)" in run.error_message
     assert run.sequence == 1, "what was stored before is there to go on from"
-    assert await in_database(LogLine.objects.filter(run=run).count) == 1
+    assert await run_in_db(LogLine.objects.filter(run=run).count) == 1
 
 
 # Messages of pages ------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from tests.support.servers import OwnRedis
-from workflows.errors import TooMany
+from workflows.errors import RateLimited
 from workflows.models import Document, Run
 from workflows.pages import rates
 
@@ -71,7 +71,7 @@ def test_all_processes_count_together_in_redis(redis_url: str) -> None:
         for _ in range(3):
             rates.shared.cache_clear()  # as another process would
             rates.count("launch", "person 1")
-        with pytest.raises(TooMany, match="Too many"):
+        with pytest.raises(RateLimited, match="Too many"):
             rates.count("launch", "person 1")
         rates.count("launch", "person 2")
     rates.shared.cache_clear()
@@ -83,7 +83,7 @@ def test_without_redis_each_process_goes_on_counting(own_redis: OwnRedis) -> Non
     with override_settings(REDIS_URL=own_redis.url):
         own_redis.stop()
         rates.count("launch", "person 1")
-        with pytest.raises(TooMany):
+        with pytest.raises(RateLimited):
             rates.count("launch", "person 1")
     rates.shared.cache_clear()
 

@@ -17,7 +17,12 @@ from tests.support.factories import (
 )
 from workflows.access.permissions import EVERYTHING
 from workflows.models import Retry, Run, StageStatus, Status, WaitKind
-from workflows.pages.run.notices import PENDING_LOOK, Notice, look_again, notice
+from workflows.pages.run.notices import (
+    PENDING_RECHECK_SECONDS,
+    Notice,
+    notice,
+    recheck_after,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +95,7 @@ def test_its_worker_is_silent_and_it_is_about_to_be_recovered() -> None:
     found = told(run)
     assert found.title == "Worker worker-1 has been silent for 35 s."
     assert "takes the run over from its last step" in found.text
-    assert found.again == PENDING_LOOK
+    assert found.again == PENDING_RECHECK_SECONDS
 
 
 def test_its_worker_was_lost_and_it_waits_for_another() -> None:
@@ -163,11 +168,12 @@ def test_a_running_run_with_nothing_odd_needs_no_word() -> None:
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_an_ended_run_need_not_be_looked_at_again(status: str) -> None:
     run = make_run(status=status)
-    assert look_again(run, notice(run, None, sight=EVERYTHING)) is None
+    assert recheck_after(run, notice(run, None, sight=EVERYTHING)) is None
 
 
 def test_what_may_change_by_itself_is_looked_at_again() -> None:
     pending = make_run(status=Status.PENDING)
-    assert look_again(pending, notice(pending, None, sight=EVERYTHING)) == PENDING_LOOK
+    shown = notice(pending, None, sight=EVERYTHING)
+    assert recheck_after(pending, shown) == PENDING_RECHECK_SECONDS
     running = make_run(status=Status.RUNNING)
-    assert look_again(running, None) == pytest.approx(30, abs=5)
+    assert recheck_after(running, None) == pytest.approx(30, abs=5)

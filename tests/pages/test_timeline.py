@@ -106,7 +106,7 @@ def test_a_running_step_lasts_and_the_queue_before_it_is_told() -> None:
     timeline = timeline_of(run)
     assert told(lane(timeline, "").bars) == [("queue", 0, 3)]
     assert told(lane(timeline, "weigh").bars) == [("work", 3.5, None)]
-    assert lane(timeline, "weigh").is_under_way
+    assert lane(timeline, "weigh").is_active
     assert timeline.end_ms > timeline.now_ms
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from project import env
-from project.history import LEAST_KEY_LENGTH
-from project.refused import SettingsRefused
+from project.history import MIN_KEY_LENGTH
+from project.refused import SettingsError
 
-KEY = "k" * LEAST_KEY_LENGTH
+KEY = "k" * MIN_KEY_LENGTH
 TEAM = {
     "PRODUCTION": "1",
     "SECRET_KEY": KEY,
@@ -29,7 +29,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
     """Return what a start with these variables is told."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsRefused) as refused:
+    with pytest.raises(SettingsError) as refused:
         env.load()
     return str(refused.value)
 

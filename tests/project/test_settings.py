@@ -19,7 +19,7 @@ from django.test import Client, override_settings
 from project.env import ROOT, Environment, load
 from project.keys import KEY_FILE, keep_secret_key
 from project.log import LineFormatter
-from project.refused import SettingsRefused
+from project.refused import SettingsError
 from project.security import HEADER, POLICY
 
 TEAM = {
@@ -302,5 +302,5 @@ def test_a_storage_that_cannot_be_is_refused_at_the_start(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsRefused, match=said):
+    with pytest.raises(SettingsError, match=said):
         load()

@@ -32,12 +32,12 @@ from workflows.runtime import (
     NoProfiles,
     NotFound,
     Profiles,
+    PromptProfile,
     ProviderError,
     Reference,
     RenderOptions,
     Reply,
     Runtime,
-    StageProfile,
     Tool,
     ToolCall,
     Unavailable,
@@ -285,9 +285,9 @@ async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised(
 
 
 def test_a_profile_is_laid_over_the_defaults_field_by_field() -> None:
-    default = StageProfile(agent="clerk", prompt="Judge.", options={"a": 1, "b": 1})
-    profiles = FakeProfiles(judge=StageProfile(agent="expert", options={"b": 2}))
-    assert profiles.stage("judge", default) == StageProfile(
+    default = PromptProfile(agent="clerk", prompt="Judge.", options={"a": 1, "b": 1})
+    profiles = FakeProfiles(judge=PromptProfile(agent="expert", options={"b": 2}))
+    assert profiles.stage("judge", default) == PromptProfile(
         "expert", "Judge.", {"a": 1, "b": 2}
     )
     assert profiles.stage("other", default) == default

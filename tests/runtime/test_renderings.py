@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.documents.pdf import InvalidRenderOption, Look, PageOutOfRange
+from workflows.documents.pdf import InvalidRenderOption, PageOutOfRange, PageStyle
 from workflows.runtime.errors import Invalid, ProviderError
 from workflows.runtime.page_ranges import InvalidPageRange, chosen_pages, pages_of
 from workflows.runtime.page_style import image_format
@@ -135,22 +135,22 @@ def test_an_option_that_cannot_be_is_named(given_: dict[str, Any], said: str) ->
 
 
 def test_what_makes_no_difference_is_the_same_picture() -> None:
-    plain = Look(dpi=150).key
-    assert Look(dpi=150, format=" PNG ", brightness=100, rotation=0).key == plain
-    assert Look(dpi=150, quality=40).key == plain, "a PNG has no quality"
-    assert Look(dpi=150, background="#ffffff").key == plain
+    plain = PageStyle(dpi=150).key
+    assert PageStyle(dpi=150, format=" PNG ", brightness=100, rotation=0).key == plain
+    assert PageStyle(dpi=150, quality=40).key == plain, "a PNG has no quality"
+    assert PageStyle(dpi=150, background="#ffffff").key == plain
 
 
 def test_what_makes_a_difference_is_another() -> None:
     looks = [
-        Look(),
-        Look(dpi=150),
-        Look(format="jpg"),
-        Look(format="jpg", quality=40),
-        Look(brightness=0),
-        Look(contrast=-100),
-        Look(saturation=0),
-        Look(rotation=90),
-        Look(background="black"),
+        PageStyle(),
+        PageStyle(dpi=150),
+        PageStyle(format="jpg"),
+        PageStyle(format="jpg", quality=40),
+        PageStyle(brightness=0),
+        PageStyle(contrast=-100),
+        PageStyle(saturation=0),
+        PageStyle(rotation=90),
+        PageStyle(background="black"),
     ]
     assert len({look.key for look in looks}) == len(looks)

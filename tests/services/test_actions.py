@@ -49,12 +49,12 @@ def test_page_bulk_and_admin_offer_the_same_for_the_same_run(
 ) -> None:
     client = sign_in(admin)
     for run in runs():
-        offered = actions.offered(run, permissions.sight_of(admin))
+        offered = actions.offered(run, permissions.permissions_for(admin))
         page = client.get(f"/runs/{run.pk}/").content.decode()
         for name, link in LINKS.items():
             is_on_page = link.format(run.pk) in page
             assert is_on_page is (name in offered), (run.status, name)
-        for name in bulk.DEEDS:
+        for name in bulk.BULK_ACTIONS:
             sent = {"do": name, "run": str(run.pk)}
             found = client.post("/runs/bulk/", sent).context["found"]
             assert bool(found.fitting) is (name in offered), (run.status, name)
@@ -69,7 +69,7 @@ def test_page_bulk_and_admin_offer_the_same_for_the_same_run(
 def test_system_accepts_what_is_offered_and_refuses_the_rest(
     admin: User, action: str
 ) -> None:
-    method = getattr(system, bulk.DEEDS[action].method)
+    method = getattr(system, bulk.BULK_ACTIONS[action].method)
     for run in runs():
         if actions.possible(run, action):
             method(run.pk, by=admin, reason="a test")

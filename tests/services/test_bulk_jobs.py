@@ -18,9 +18,9 @@ from tests.support.workers import working
 from workflows import bulk
 from workflows.audit import trail
 from workflows.engine import State, Workflow, node
-from workflows.errors import JobNotFound, NotAllowed, NothingChosen
+from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import outages
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import BulkItem, BulkJob, Intervention, Run, Status
 from workflows.pages.lists import bulk_jobs
 from workflows.registry import registry
@@ -28,7 +28,7 @@ from workflows.system import system
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
-CANCEL, DELETE = bulk.DEEDS["cancel"], bulk.DEEDS["delete"]
+CANCEL, DELETE = bulk.BULK_ACTIONS["cancel"], bulk.BULK_ACTIONS["delete"]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_many_wait_for_a_worker(alice: User) -> None:
     job = bulk.start(CANCEL, runs, by=alice, reason="too many")
     assert (job.total, job.looked_at, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
     assert cancelled() == 0
-    while bulk.go_on("worker-1"):
+    while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
     assert job.done == job.total == cancelled()
@@ -78,7 +78,7 @@ def test_many_wait_for_a_worker(alice: User) -> None:
 
 
 def test_nothing_chosen_leaves_nothing(alice: User) -> None:
-    with pytest.raises(NothingChosen):
+    with pytest.raises(EmptySelection):
         bulk.start(CANCEL, [], by=alice, reason="none")
     assert not BulkJob.objects.exists()
 
@@ -106,10 +106,10 @@ def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> No
     job = asked(alice, 5)
     taken = bulk._take("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
-    assert not bulk.go_on("worker-2"), "it is held"
+    assert not bulk.continue_jobs("worker-2"), "it is held"
     long_ago = timezone.now() - dt.timedelta(hours=1)
     BulkJob.objects.update(lease_expires_at=long_ago)
-    while bulk.go_on("worker-2"):
+    while bulk.continue_jobs("worker-2"):
         pass
     job.refresh_from_db()
     assert (job.done, job.refused, cancelled()) == (5, 0, 5)
@@ -127,10 +127,10 @@ def test_a_deed_is_taken_back_when_its_word_is_lost(
         patched.setattr(bulk, "_settle", away)
         patched.setattr(outages, "of", lambda _error: outages.database)
         with pytest.raises(OperationalError):
-            bulk.go_on("worker-1")
+            bulk.continue_jobs("worker-1")
     assert cancelled() == 0
     assert not Intervention.objects.filter(action="cancel").exists()
-    while bulk.go_on("worker-1"):
+    while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
     assert (job.done, cancelled()) == (2, 2)
@@ -159,7 +159,7 @@ def test_a_failure_of_ours_is_told_and_the_others_are_done(
         return cancel(run_id, **more)
 
     monkeypatch.setattr(system, "cancel", fails)
-    while bulk.go_on("worker-1"):
+    while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
     assert (job.done, job.refused) == (2, 1)
@@ -170,7 +170,7 @@ def test_a_failure_of_ours_is_told_and_the_others_are_done(
 def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
     job = asked(alice, 2)
     User.objects.filter(pk=alice.pk).update(is_active=False)
-    while bulk.go_on("worker-1"):
+    while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
     assert (job.done, job.refused, cancelled()) == (0, 2, 0)
@@ -179,7 +179,7 @@ def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
 def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> None:
     job = asked(alice, 2)
     with override_settings(DEFAULT_RIGHTS="closed"):
-        while bulk.go_on("worker-1"):
+        while bulk.continue_jobs("worker-1"):
             pass
     job.refresh_from_db()
     assert (job.done, job.refused, cancelled()) == (0, 2, 0)
@@ -193,7 +193,7 @@ def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None
         bulk._do(taken, item)  # noqa: SLF001
     stopped = bulk.stop(job.pk, by=alice)
     assert (stopped.done, stopped.left) == (2, 3)
-    assert not bulk.go_on("worker-1")
+    assert not bulk.continue_jobs("worker-1")
     assert cancelled() == 2
 
 
@@ -214,16 +214,16 @@ async def test_a_worker_does_it_beside_its_runs(
     alice: User, small: None, settings: Any
 ) -> None:
     settings.SWEEP_SECONDS = 0.02
-    job = await in_database(asked, alice, 5)
+    job = await run_in_db(asked, alice, 5)
 
     def is_over() -> bool:
         return BulkJob.objects.filter(pk=job.pk, ended_at__isnull=False).exists()
 
     async with working():
         for _ in range(2_000):
-            if await in_database(is_over):
+            if await run_in_db(is_over):
                 break
-    await in_database(job.refresh_from_db)
+    await run_in_db(job.refresh_from_db)
     assert job.ended_at is not None
     assert job.looked_at == 5
 
@@ -241,7 +241,9 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
     registry.register(Workflow("once-more", state=State, start=begin, routes={}))
     try:
         old = make_run(workflow_name="once-more", params={"limit": 3})
-        job = bulk.start(bulk.DEEDS["again"], [old], by=alice, reason="once more")
+        job = bulk.start(
+            bulk.BULK_ACTIONS["again"], [old], by=alice, reason="once more"
+        )
     finally:
         registry.unregister("once-more")
     assert job.done == 1
@@ -254,7 +256,9 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
 def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
     gone, held = (make_run(status=Status.RUNNING, worker=w) for w in ("gone", "here"))
     make_worker("here")
-    job = bulk.start(bulk.DEEDS["release"], [gone, held], by=alice, reason="it hangs")
+    job = bulk.start(
+        bulk.BULK_ACTIONS["release"], [gone, held], by=alice, reason="it hangs"
+    )
     told = {item.run_id: item for item in job.items.all()}
     assert told[gone.pk].result == "done"
     gone.refresh_from_db()
@@ -277,7 +281,7 @@ def test_the_page_tells_how_far_it_is(
     assert "Waits for a worker" in text
     assert "Stop it" in text
     assert sign_in(bob).get(address).status_code == 404
-    while bulk.go_on("worker-1"):
+    while bulk.continue_jobs("worker-1"):
         pass
     text = " ".join(sign_in(alice).get(address).content.decode().split())
     assert "5 done, 0 refused" in text

@@ -342,7 +342,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
 def old_job(by: User, days: int, *names: str) -> BulkJob:
     """Return a job that ended so many days ago, on a run of each of these workflows."""
     runs = [launch(by, name) for name in names]
-    job = bulk.start(bulk.DEEDS["cancel"], runs, by=by, reason="too many")
+    job = bulk.start(bulk.BULK_ACTIONS["cancel"], runs, by=by, reason="too many")
     BulkJob.objects.filter(pk=job.pk).update(ended_at=timezone.now() - days * DAY)
     return job
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.openai_server import ModelServer
-from workflows.agents.provider import Call, StoredAgents
+from workflows.agents.provider import Call, DatabaseAgents
 from workflows.agents.upstream import Clients
 from workflows.models import Agent, AgentCall, CallStatus, Kind, Provider, Run
 from workflows.runtime.protocols import NodeContext
@@ -98,7 +98,7 @@ class Books:
 class Asking:
     """Agents with their books and clients, for one test."""
 
-    agents: StoredAgents
+    agents: DatabaseAgents
     books: Books
     clients: Clients
 
@@ -106,4 +106,4 @@ class Asking:
 def asking(token: str = "") -> Asking:
     """Return agents with clients of their own; close them in the end."""
     books, clients = Books(), Clients()
-    return Asking(StoredAgents(books, token, lambda: clients), books, clients)
+    return Asking(DatabaseAgents(books, token, lambda: clients), books, clients)

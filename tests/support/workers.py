@@ -10,7 +10,7 @@ from uuid import UUID
 
 from workflows.execution.worker import Worker
 from workflows.infra import notifications
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Run
 from workflows.registry import Registry
 
@@ -36,11 +36,11 @@ async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
     """Return the run as soon as something holds of it; look again at every nudge."""
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
-        notifications.listening(notifications.PAGES) as ear,
+        notifications.subscribe(notifications.PAGES) as ear,
     ):
         while True:
-            run = await in_database(Run.objects.get, pk=run_id)
-            if await in_database(holds, run):
+            run = await run_in_db(Run.objects.get, pk=run_id)
+            if await run_in_db(holds, run):
                 return run
             await ear.next()
 

@@ -3,7 +3,7 @@
 Rights are given by workflow, to groups, or by a role: docs/rights.md has the rules and a
 table of all that follows from them. What a person may do is read once a request, as
 sets of workflow names, so that lists filter by them. `System` asks here before each
-deed; pages, sockets and admin read rows of many runs through `those_seen`.
+deed; pages, sockets and admin read rows of many runs through `visible`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ KEPT = (
     "_signalbox_sight"  # what was found is kept on the person, as Django keeps theirs
 )
 OPEN = "open"
-LOOK_SECONDS = 60  # for which it is taken as known which workflows have ever run
+EVER_RAN_CACHE_SECONDS = (
+    60  # for which it is taken as known which workflows have ever run
+)
 
 
 # Sets of workflows ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class WorkflowSet:
     """Some workflows: these, or all but these."""
 
     names: frozenset[str] = frozenset()
@@ -54,14 +56,14 @@ class Names:
         """Tell whether a workflow is among them."""
         return (name in self.names) != self.all_but
 
-    def __and__(self, other: Names) -> Names:
+    def __and__(self, other: WorkflowSet) -> WorkflowSet:
         """Return those that are among both."""
         if self.all_but and other.all_but:
-            return Names(self.names | other.names, all_but=True)
+            return WorkflowSet(self.names | other.names, all_but=True)
         if self.all_but:
-            return Names(other.names - self.names)
+            return WorkflowSet(other.names - self.names)
         kept = (name for name in self.names if name in other)
-        return Names(frozenset(kept))
+        return WorkflowSet(frozenset(kept))
 
     @property
     def are_all(self) -> bool:
@@ -79,18 +81,18 @@ class Names:
         return ~among if self.all_but else among
 
 
-ALL, NONE = Names(all_but=True), Names()
+ALL, NONE = WorkflowSet(all_but=True), WorkflowSet()
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Permissions:
     """What a person may do: equal for all to whom the same pages are shown."""
 
-    see: Names = NONE
-    launch: Names = NONE
-    operate: Names = NONE
-    approve: Names = NONE
-    read: Names = NONE  # params, results, states, reasons, errors, logs
+    see: WorkflowSet = NONE
+    launch: WorkflowSet = NONE
+    operate: WorkflowSet = NONE
+    approve: WorkflowSet = NONE
+    read: WorkflowSet = NONE  # params, results, states, reasons, errors, logs
     groups: frozenset[str] | None = frozenset()  # theirs by name; None: as if in each
     documents: bool = False  # those that no run was given
     workers: bool = False  # who does the work, and the queue
@@ -100,8 +102,8 @@ class Sight:
         return any(name in one for one in (self.launch, self.operate, self.approve))
 
 
-NOTHING = Sight()
-EVERYTHING = Sight(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=True)
+NOTHING = Permissions()
+EVERYTHING = Permissions(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=True)
 
 
 def are_open() -> bool:
@@ -117,23 +119,23 @@ def is_member(person: Person) -> bool:
     return bool(person.is_authenticated and person.is_active)
 
 
-def sight_of(person: Person) -> Sight:
+def permissions_for(person: Person) -> Permissions:
     """Return what a person may do; it is looked up once for each request."""
     if not is_member(person):
         return NOTHING
-    known: Sight | None = getattr(person, KEPT, None)
+    known: Permissions | None = getattr(person, KEPT, None)
     if known is None:
-        known = _sight(cast("User", person))
+        known = _permissions(cast("User", person))
         setattr(person, KEPT, known)
     return known
 
 
-def _sight(person: User) -> Sight:
+def _permissions(person: User) -> Permissions:
     if person.is_superuser:
         return EVERYTHING
     rules = _Rules(person)
     see = rules.to("see", role="view_run")
-    return Sight(
+    return Permissions(
         see=see,
         launch=see & rules.to("launch", role="launch_run"),
         operate=see & rules.to("operate", role="operate_run"),
@@ -160,7 +162,7 @@ class _Rules:
             if row.group_id is None or row.group_id in self.groups
         ]
 
-    def to(self, verb: str, *, role: str) -> Names:
+    def to(self, verb: str, *, role: str) -> WorkflowSet:
         """Return the workflows with which the person may do this.
 
         1. Whoever administers all, or has to see all as an auditor: every one.
@@ -171,14 +173,14 @@ class _Rules:
             return ALL
         given = _named(self._mine, f"may_{verb}")
         if not (self.is_open or self._has(role)):
-            return Names(given)
-        return Names(_restricted(self._rows) - given, all_but=True)
+            return WorkflowSet(given)
+        return WorkflowSet(_restricted(self._rows) - given, all_but=True)
 
     @property
-    def to_read(self) -> Names:
+    def to_read(self) -> WorkflowSet:
         """The workflows whose values are not kept for others."""
         kept, mine = (_named(rows, "may_read") for rows in (self._rows, self._mine))
-        return Names(kept - mine, all_but=True)
+        return WorkflowSet(kept - mine, all_but=True)
 
     def _has(self, permission: str) -> bool:
         return self._person.has_perm(f"workflows.{permission}")
@@ -193,7 +195,7 @@ def _restricted(rows: Iterable[WorkflowRight]) -> frozenset[str]:
     return frozenset(row.workflow_name for row in rows if row.restricts)
 
 
-def afresh(person: User, session: SessionBase | None) -> User | None:
+def reload_user(person: User, session: SessionBase | None) -> User | None:
     """Return a person who came in earlier as they are now: rights may have changed.
 
     None once the session has ended, in whichever way: signed out, expired, deleted, taken
@@ -213,7 +215,7 @@ def afresh(person: User, session: SessionBase | None) -> User | None:
 # Rows -----------------------------------------------------------------------------------
 
 
-def those_seen(
+def visible(
     person: Person, rows: Rows, field: str = "workflow_name", *, read: bool = False
 ) -> Rows:
     """Return those rows that a person may see: of runs, decisions, tallies, questions.
@@ -221,12 +223,12 @@ def those_seen(
     Every page that reads rows of many runs reads them through here. `field` leads to
     the name of their workflow; with `read`, only those whose values are open to them.
     """
-    sight = sight_of(person)
+    sight = permissions_for(person)
     names = sight.read if read else sight.see
     if names.are_all:
         return rows
     if names.all_but:  # an index answers which it is, and not which it is not
-        names = Names(known_names() - names.names)
+        names = WorkflowSet(known_names() - names.names)
     return rows.filter(names.q(field))
 
 
@@ -238,7 +240,7 @@ def known_names() -> frozenset[str]:
     now = time.monotonic()
     if now >= _ever_ran.until:
         _ever_ran.names = _names_that_ran()
-        _ever_ran.until = now + LOOK_SECONDS
+        _ever_ran.until = now + EVER_RAN_CACHE_SECONDS
     return _ever_ran.names | _installed()
 
 
@@ -264,7 +266,7 @@ class _EverRan:
 _ever_ran = _EverRan()
 
 
-def documents_seen(person: Person) -> QuerySet[Document]:
+def visible_documents(person: Person) -> QuerySet[Document]:
     """Return the documents that a person may see.
 
     Their own; those given to runs whose values they may read; and those that no run was
@@ -277,10 +279,10 @@ def documents_seen(person: Person) -> QuerySet[Document]:
             )
         )
     )
-    return documents_for(sight_of(person), mine)
+    return documents_for(permissions_for(person), mine)
 
 
-def documents_for(sight: Sight, also: Q | None = None) -> QuerySet[Document]:
+def documents_for(sight: Permissions, also: Q | None = None) -> QuerySet[Document]:
     """Return the documents that anyone with these rights may see, and some beside."""
     rows = Document.objects.all()
     if sight.read.are_all and sight.documents:
@@ -297,12 +299,12 @@ def documents_for(sight: Sight, also: Q | None = None) -> QuerySet[Document]:
 
 def may_see(person: Person, name: str) -> bool:
     """Tell whether a person may see the runs of a workflow."""
-    return name in sight_of(person).see
+    return name in permissions_for(person).see
 
 
 def may_read(person: Person, name: str) -> bool:
     """Tell whether a person may see what the runs of a workflow are about."""
-    return name in sight_of(person).read
+    return name in permissions_for(person).read
 
 
 def may_view_run(person: Person, run: Run) -> bool:
@@ -312,28 +314,28 @@ def may_view_run(person: Person, run: Run) -> bool:
 
 def may_operate_run(person: Person, run: Run) -> bool:
     """Tell whether this person may cancel, resume, label or delete the run."""
-    return run.workflow_name in sight_of(person).operate
+    return run.workflow_name in permissions_for(person).operate
 
 
 def may_note_run(person: Person, run: Run) -> bool:
     """Tell whether this person may write notes about the run."""
-    return sight_of(person).may_note(run.workflow_name)
+    return permissions_for(person).may_note(run.workflow_name)
 
 
 def may_approve_run(person: Person, run: Run) -> bool:
     """Tell whether this person may answer questions of the run: as it may be shown them."""
-    sight = sight_of(person)
+    sight = permissions_for(person)
     return run.workflow_name in sight.approve and run.workflow_name in sight.read
 
 
 def may_launch(person: Person, name: str) -> bool:
     """Tell whether this person may start runs of the workflow."""
-    return name in sight_of(person).launch
+    return name in permissions_for(person).launch
 
 
 def may_launch_any(person: Person) -> bool:
     """Tell whether there is a workflow that this person may launch."""
-    launch = sight_of(person).launch
+    launch = permissions_for(person).launch
     return any(name in launch for name in _installed())
 
 
@@ -347,12 +349,12 @@ def are_workflows_installed() -> bool:
 
 def may_see_workers(person: Person) -> bool:
     """Tell whether this person may see who does the work, and the queue."""
-    return sight_of(person).workers
+    return permissions_for(person).workers
 
 
-def may_see_figures(person: Person) -> bool:
+def may_see_totals(person: Person) -> bool:
     """Tell whether this person may see what is counted over all runs."""
-    sight = sight_of(person)
+    sight = permissions_for(person)
     return sight.workers and sight.see.are_all
 
 
@@ -370,7 +372,7 @@ def may_upload(person: Person) -> bool:
     """Tell whether this person may add documents: whoever may launch anything."""
     if not is_member(person):
         return False
-    sight = sight_of(person)
+    sight = permissions_for(person)
     if sight.launch.is_any:
         return True
     return cast("User", person).has_perm("workflows.add_document")

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.db.models import JSONField
 from django.utils.safestring import SafeString
 
-from workflows.admin.audited import ToldAdmin
-from workflows.admin.read_only import ReadingAdmin, run_link
+from workflows.admin.audited import AuditedAdmin
+from workflows.admin.read_only import ReadOnlyAdmin, run_link
 from workflows.models import (
     Agent,
     AgentCall,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class SetUpAdmin(ToldAdmin):
+class SetUpAdmin(AuditedAdmin):
     """What is set up by a form of its own, which those who may only look do not get."""
 
     def get_form(
@@ -69,7 +69,7 @@ class AgentAdmin(SetUpAdmin):
 
 
 @admin.register(Price)
-class PriceAdmin(ToldAdmin):
+class PriceAdmin(AuditedAdmin):
     """What a million tokens of a model cost; calls made before keep their cost."""
 
     list_display = ("model", "per_million_in", "per_million_out")
@@ -78,7 +78,7 @@ class PriceAdmin(ToldAdmin):
 
 
 @admin.register(Profile)
-class ProfileAdmin(ReadingAdmin):
+class ProfileAdmin(ReadOnlyAdmin):
     """Profiles; they are edited on their workflow's page, which knows its stages."""
 
     workflow = "workflow_name"
@@ -88,7 +88,7 @@ class ProfileAdmin(ReadingAdmin):
 
 
 @admin.register(Budget)
-class BudgetAdmin(ToldAdmin):
+class BudgetAdmin(AuditedAdmin):
     """How much may be spent before a person is asked."""
 
     list_display = ("name", "scope", "workflow_name", "tokens", "cost", "is_enabled")
@@ -98,7 +98,7 @@ class BudgetAdmin(ToldAdmin):
 
 
 @admin.register(BudgetRaise)
-class BudgetRaiseAdmin(ReadingAdmin):
+class BudgetRaiseAdmin(ReadOnlyAdmin):
     """Every time a person allowed more."""
 
     workflow = "workflow_name"
@@ -108,7 +108,7 @@ class BudgetRaiseAdmin(ReadingAdmin):
 
 
 @admin.register(AgentCall)
-class AgentCallAdmin(ReadingAdmin):
+class AgentCallAdmin(ReadOnlyAdmin):
     """Every call: what it took, not what was said."""
 
     workflow = "workflow_name"

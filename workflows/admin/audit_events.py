@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from workflows import bulk
-from workflows.errors import NothingChosen
+from workflows.errors import EmptySelection
 from workflows.pages.lists import bulk_jobs
 from workflows.pages.requests import reason_of
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from workflows.models import Run
 
 ACTIONS = ("cancel", "resume", "again", "release", "keep", "delete")
-"""What admin offers: names of bulk.DEEDS."""
+"""What admin offers: names of bulk.BULK_ACTIONS."""
 
 
 def answer(
     request: HttpRequest,
     runs: QuerySet[Run],
-    deed: bulk.Deed,
+    deed: bulk.BulkAction,
     context: Mapping[str, Any],
 ) -> HttpResponse:
     """Return the page that tells what would happen and asks for the reason.
@@ -51,12 +51,12 @@ def answer(
             "across": across,
             "name": ACTION_CHECKBOX_NAME,
             "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
-            "most": bulk.MOST,
+            "most": bulk.MAX_RUNS,
         }
         return TemplateResponse(request, "admin/workflows/run/deed.html", page)
     try:
         job = bulk.start(deed, _lean(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
-    except NothingChosen as refused:
+    except EmptySelection as refused:
         messages.warning(request, str(refused))
         return redirect("admin:workflows_run_changelist")
     return redirect("bulk-job", job_id=job.pk)
@@ -65,4 +65,4 @@ def answer(
 def _lean(runs: QuerySet[Run]) -> Iterator[Run]:
     """Yield the chosen runs, newest first, up to as many as one job takes."""
     rows = runs.select_related(None).defer(None).only(*bulk_jobs.NEEDED)
-    yield from rows.order_by("-pk")[: bulk.MOST].iterator(bulk_jobs.READ)
+    yield from rows.order_by("-pk")[: bulk.MAX_RUNS].iterator(bulk_jobs.READ)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from django.forms import ModelForm
     from django.http import HttpRequest
 
-LONGEST_ACTION: Final = 30  # characters
+MAX_ACTION_LENGTH: Final = 30  # characters
 VERBS: Final = ("add", "change", "delete")
 WAS: Final = "_signalbox_was"  # what a row said before it was saved
 
 
-class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
     """Each addition, change and deletion is an intervention, in the same transaction.
 
     It says what the row was and is.
@@ -36,7 +36,7 @@ class ToldAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type 
         return tuple(self._action(verb) for verb in VERBS)
 
     def _action(self, verb: str) -> str:
-        return f"{verb} {self.opts.verbose_name}"[:LONGEST_ACTION]
+        return f"{verb} {self.opts.verbose_name}"[:MAX_ACTION_LENGTH]
 
     def save_model(
         self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool

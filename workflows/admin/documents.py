@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.access import permissions
-from workflows.admin.read_only import ReadingAdmin
+from workflows.admin.read_only import ReadOnlyAdmin
 from workflows.models import Document
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(Document)
-class DocumentAdmin(ReadingAdmin):
+class DocumentAdmin(ReadOnlyAdmin):
     """Every document; its file is given out by its own page only."""
 
     list_display = (
@@ -39,7 +39,7 @@ class DocumentAdmin(ReadingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         """Return the documents that this person may see."""
-        seen = permissions.documents_seen(request.user).values("pk")
+        seen = permissions.visible_documents(request.user).values("pk")
         rows: QuerySet[Document] = super().get_queryset(request)
         return rows.filter(pk__in=seen)
 

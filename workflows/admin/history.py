@@ -7,13 +7,13 @@ from typing import ClassVar
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from workflows.admin.read_only import ReadingAdmin, as_json, run_link
+from workflows.admin.read_only import ReadOnlyAdmin, as_json, run_link
 from workflows.models import Attempt, Checkpoint, Decision, Stage
 
-MOST_SHOWN = 20_000  # characters of a checkpoint
+MAX_SHOWN_CHARS = 20_000  # characters of a checkpoint
 
 
-class OfRunAdmin(ReadingAdmin):
+class OfRunAdmin(ReadOnlyAdmin):
     """Rows that belong to a run."""
 
     workflow = "run__workflow_name"
@@ -90,4 +90,4 @@ class CheckpointAdmin(OfRunAdmin):
     @admin.display(description="Data")
     def data_shown(self, checkpoint: Checkpoint) -> str:
         """Return the beginning of the data."""
-        return checkpoint.data[:MOST_SHOWN]
+        return checkpoint.data[:MAX_SHOWN_CHARS]

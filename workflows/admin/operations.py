@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.access import permissions
-from workflows.admin.read_only import ReadingAdmin, run_link
+from workflows.admin.read_only import ReadOnlyAdmin, run_link
 from workflows.audit import trail
 from workflows.models import BulkJob, Intervention, Run, Worker
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(Worker)
-class WorkerAdmin(ReadingAdmin):
+class WorkerAdmin(ReadOnlyAdmin):
     """Every worker that ever registered."""
 
     list_display = (
@@ -37,7 +37,7 @@ class WorkerAdmin(ReadingAdmin):
 
 
 @admin.register(BulkJob)
-class BulkJobAdmin(ReadingAdmin):
+class BulkJobAdmin(ReadOnlyAdmin):
     """Every deed on several runs; what became of each is on its page."""
 
     list_display = (
@@ -86,7 +86,7 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(Intervention)
-class InterventionAdmin(ReadingAdmin):
+class InterventionAdmin(ReadOnlyAdmin):
     """Every human action; it outlives its run."""
 
     list_display = (
@@ -125,10 +125,10 @@ class InterventionAdmin(ReadingAdmin):
         done to documents, which names them, for those who may read all values.
         """
         rows: QuerySet[Intervention] = super().get_queryset(request)
-        rows = permissions.those_seen(request.user, rows, read=True)
-        if not permissions.sight_of(request.user).see.are_all:
+        rows = permissions.visible(request.user, rows, read=True)
+        if not permissions.permissions_for(request.user).see.are_all:
             rows = rows.exclude(workflow_name="")
-        if not permissions.sight_of(request.user).read.are_all:
+        if not permissions.permissions_for(request.user).read.are_all:
             rows = rows.exclude(action__in=trail.ON_DOCUMENTS)
         return rows.prefetch_related("run")
 

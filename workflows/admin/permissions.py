@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.access import permissions
 from workflows.access.roles import ADDS_NOTHING_WHEN_OPEN
-from workflows.admin.audited import ToldAdmin
+from workflows.admin.audited import AuditedAdmin
 from workflows.models import WorkflowRight
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class WorkflowRightForm(forms.ModelForm):  # type: ignore[type-arg] # generic fo
 
 
 @admin.register(WorkflowRight)
-class WorkflowRightAdmin(ToldAdmin):
+class WorkflowRightAdmin(AuditedAdmin):
     """Who may do what with the runs of which workflow."""
 
     form = WorkflowRightForm
@@ -90,7 +90,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(Group)
-class RoleAdmin(ToldAdmin, GroupAdmin):
+class RoleAdmin(AuditedAdmin, GroupAdmin):
     """Groups: roles, and those that rights are given to."""
 
     list_display = ("name", "effect")
@@ -127,7 +127,7 @@ class RoleAdmin(ToldAdmin, GroupAdmin):
 
 
 @admin.register(User)
-class AccountAdmin(ToldAdmin, UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class AccountAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
     """Accounts. Only superusers make superusers, change them, or give single permissions.
 
     Django's own page lets whoever may change accounts rise to a superuser by it.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-MOST_COUNTED = 10_000  # rows; a longer list is counted no further
+MAX_COUNTED_ROWS = 10_000  # rows; a longer list is counted no further
 ROWS = 50  # on one page
 BY_ID = {"=id", "=run__id"}  # searched by a whole id
 NO_ROWS = "Nothing was done: what was chosen is no longer there."
@@ -38,7 +38,7 @@ class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type ch
     def count(self) -> int:
         """Return the number of rows, up to a limit."""
         rows: Any = self.object_list
-        return len(rows.order_by().values("pk")[:MOST_COUNTED])
+        return len(rows.order_by().values("pk")[:MAX_COUNTED_ROWS])
 
 
 class WorkflowFilter(admin.SimpleListFilter):
@@ -64,7 +64,7 @@ class WorkflowFilter(admin.SimpleListFilter):
         return queryset.filter(workflow_name=self.value()) if self.value() else queryset
 
 
-class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
     """Rows to be read by those who may view them.
 
     Rows of runs are left out for who may not read the values of their workflow: admin
@@ -85,7 +85,7 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
         rows: QuerySet[Any] = super().get_queryset(request)
         if not self.workflow:
             return rows
-        return permissions.those_seen(request.user, rows, self.workflow, read=True)
+        return permissions.visible(request.user, rows, self.workflow, read=True)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

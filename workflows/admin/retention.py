@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from workflows.access import permissions
-from workflows.admin.audited import ToldAdmin
-from workflows.admin.read_only import ReadingAdmin
+from workflows.admin.audited import AuditedAdmin
+from workflows.admin.read_only import ReadOnlyAdmin
 from workflows.models import RemovedRun, Retention
 from workflows.retention.preview import MOST, preview
 from workflows.retention.rules import jobs_due
@@ -44,7 +44,7 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for ty
 
 
 @admin.register(Retention)
-class RetentionAdmin(ToldAdmin):
+class RetentionAdmin(AuditedAdmin):
     """How long what runs leave behind is kept."""
 
     form = RetentionForm
@@ -75,7 +75,7 @@ class RetentionAdmin(ToldAdmin):
 
 
 @admin.register(RemovedRun)
-class RemovedRunAdmin(ReadingAdmin):
+class RemovedRunAdmin(ReadOnlyAdmin):
     """Every run that was removed: what it was, by whom, and why."""
 
     list_display = (

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from workflows import bulk
 from workflows.access import permissions
 from workflows.admin.audit_events import ACTIONS, answer
-from workflows.admin.read_only import ReadingAdmin, WorkflowFilter, as_json, run_link
+from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json, run_link
 from workflows.models import Approval, Intervention, Run
 from workflows.pages.lists.run_filters import id_in
 from workflows.pages.render.text import span
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-MOST_DEEDS = 500  # shown in the history of one run
+MAX_BULK_RUNS = 500  # shown in the history of one run
 
 
 @admin.register(Run)
-class RunAdmin(ReadingAdmin):
+class RunAdmin(ReadOnlyAdmin):
     """Every run, with what operators do to several of them at once."""
 
     workflow = "workflow_name"
@@ -87,8 +87,8 @@ class RunAdmin(ReadingAdmin):
     ) -> HttpResponse:
         """Show what people did to the run: nothing of it is Django admin's alone."""
         deeds = Intervention.objects.filter(run=id_in(object_id)).order_by("-id")
-        read = permissions.sight_of(request.user).read
-        told = [(deed, deed.workflow_name in read) for deed in deeds[:MOST_DEEDS]]
+        read = permissions.permissions_for(request.user).read
+        told = [(deed, deed.workflow_name in read) for deed in deeds[:MAX_BULK_RUNS]]
         context = {"deeds": told, **(extra_context or {})}
         return super().history_view(request, object_id, context)
 
@@ -120,7 +120,7 @@ class RunAdmin(ReadingAdmin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Tell whether this person may cancel and resume runs, of some workflow."""
-        return permissions.sight_of(request.user).operate.is_any
+        return permissions.permissions_for(request.user).operate.is_any
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Return what can be done to the chosen runs, to those who may operate some."""
@@ -128,9 +128,9 @@ class RunAdmin(ReadingAdmin):
             return {}
         return {
             f"{name}_selected": (
-                _action(bulk.DEEDS[name]),
+                _action(bulk.BULK_ACTIONS[name]),
                 f"{name}_selected",
-                f"{bulk.DEEDS[name].verb} the selected runs",
+                f"{bulk.BULK_ACTIONS[name].verb} the selected runs",
             )
             for name in ACTIONS
         }
@@ -139,7 +139,7 @@ class RunAdmin(ReadingAdmin):
 Action = Callable[[RunAdmin, "HttpRequest", "QuerySet[Run]"], "HttpResponse | None"]
 
 
-def _action(deed: bulk.Deed) -> Action:
+def _action(deed: bulk.BulkAction) -> Action:
     """Return the admin's action for a deed."""
 
     def act(
@@ -152,7 +152,7 @@ def _action(deed: bulk.Deed) -> Action:
 
 
 @admin.register(Approval)
-class ApprovalAdmin(ReadingAdmin):
+class ApprovalAdmin(ReadOnlyAdmin):
     """Every question and its answer."""
 
     workflow = "run__workflow_name"

@@ -13,7 +13,7 @@ from workflows.runtime.errors import BadAnswer
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-MOST_PROBLEMS = 8  # told to an agent that is asked to put them right
+MAX_PROBLEMS = 8  # told to an agent that is asked to put them right
 _FENCED = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _decoder = json.JSONDecoder()
 
@@ -51,10 +51,10 @@ def problems_of(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
     told = [
         f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
-        for problem in problems[:MOST_PROBLEMS]
+        for problem in problems[:MAX_PROBLEMS]
     ]
-    if len(problems) > MOST_PROBLEMS:
-        told.append(f"and {len(problems) - MOST_PROBLEMS} more")
+    if len(problems) > MAX_PROBLEMS:
+        told.append(f"and {len(problems) - MAX_PROBLEMS} more")
     return "; ".join(told)
 
 

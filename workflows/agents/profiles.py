@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 OWN = ""  # stands for the workflow's own settings where a profile can be named
 
 Stages = dict[str, dict[str, Any]]
 
 
-def of_workflow(workflow: Known) -> Sequence[Profile]:
+def of_workflow(workflow: AnyWorkflow) -> Sequence[Profile]:
     """Return the profiles of a workflow, by name."""
     return list(Profile.objects.filter(workflow_name=workflow.name))
 
 
-def choose(workflow: Known, name: str | None, run_id: UUID) -> tuple[str, Stages]:
+def choose(workflow: AnyWorkflow, name: str | None, run_id: UUID) -> tuple[str, Stages]:
     """Return the profile of a run and the settings of all stages, to be kept with it.
 
     `None` leaves it to the weights, "" is the workflow's own. Raises InvalidParams for a
@@ -38,7 +38,7 @@ def choose(workflow: Known, name: str | None, run_id: UUID) -> tuple[str, Stages
     return profile.name if profile else OWN, as_json(merged(workflow.stages, given))
 
 
-def find(workflow: Known, name: str) -> Profile | None:
+def find(workflow: AnyWorkflow, name: str) -> Profile | None:
     """Return the profile of that name, None for the workflow's own settings."""
     if name == OWN:
         return None
@@ -51,7 +51,7 @@ def find(workflow: Known, name: str) -> Profile | None:
     return found
 
 
-def assigned(workflow: Known, run_id: UUID) -> Profile | None:
+def assigned(workflow: AnyWorkflow, run_id: UUID) -> Profile | None:
     """Return the profile that the weights give to this run, None where none has weight.
 
     The id decides, whose end is random: the same run always gets the same.
@@ -66,7 +66,9 @@ def assigned(workflow: Known, run_id: UUID) -> Profile | None:
     return next(one for one, end in zip(weighted, ends, strict=True) if place < end)
 
 
-def check_agents(workflow: Known, stages: Stages, params: Mapping[str, Any]) -> None:
+def check_agents(
+    workflow: AnyWorkflow, stages: Stages, params: Mapping[str, Any]
+) -> None:
     """Return if each stage of the workflow has an agent that can do what it needs.
 
     A stage whose profile names none is asked of the one chosen at launch, then of the

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from workflows.agents.json_answers import answer_in
 from workflows.agents.lookup import find_service, must_be_able
-from workflows.agents.upstream import Spent, pooled
+from workflows.agents.upstream import CallUsage, pooled
 from workflows.agents.upstream.messages import (
     body_of,
     conversation,
@@ -23,7 +23,7 @@ from workflows.agents.upstream.messages import (
     tool_calls,
     with_images,
 )
-from workflows.infra.database_threads import when_there
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import CallStatus, Capability
 from workflows.runtime.errors import BadAnswer, Invalid, ProviderError
 from workflows.runtime.protocols import Answer, NodeContext
@@ -41,13 +41,13 @@ class Call:
 
     kind: str
     service: Service
-    spent: Spent
+    spent: CallUsage
     context: NodeContext | None
     status: str = CallStatus.COMPLETED
     error: ProviderError | None = None
 
 
-class Ledger(Protocol):
+class CallRecorder(Protocol):
     """Who is asked before a call, and told of it: the run's books."""
 
     async def allow(self, context: NodeContext | None) -> None:
@@ -56,11 +56,11 @@ class Ledger(Protocol):
     def enter(self, call: Call) -> None:
         """Record a call that has ended."""
 
-    def words(self, call: Call) -> Words:
+    def words(self, call: Call) -> StreamPreview:
         """Return where the words of a streamed answer are shown as they arrive."""
 
 
-class Words(Protocol):
+class StreamPreview(Protocol):
     """A text that grows while people watch."""
 
     def add(self, piece: str) -> None:
@@ -71,15 +71,15 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True)
-class StoredAgents:
+class DatabaseAgents:
     """The agents that administrators have set up."""
 
-    ledger: Ledger
+    ledger: CallRecorder
     token: str = ""  # given at launch: used in place of the stored keys
     clients: Callable[[], Clients] = pooled
     context: NodeContext | None = None
 
-    def at(self, context: NodeContext) -> StoredAgents:
+    def at(self, context: NodeContext) -> DatabaseAgents:
         """Return these agents for one node: what it asks is recorded on its stage."""
         return replace(self, context=context)
 
@@ -203,7 +203,7 @@ class StoredAgents:
         self, agent: str, capability: Capability, token: str | None
     ) -> Service:
         """Return how an agent is asked. Raises NotFound, Unavailable, Unsupported."""
-        service = await when_there(find_service, agent)
+        service = await run_in_db_retrying(find_service, agent)
         must_be_able(service.agent, service.capabilities, capability)
         return service.with_key(token or self.token)
 
@@ -213,7 +213,7 @@ class StoredAgents:
     ) -> AsyncGenerator[Call, None]:
         """Give a call when it may be made; whatever comes of it is recorded."""
         await self.ledger.allow(self.context)
-        call = Call(kind, service, Spent(), self.context)
+        call = Call(kind, service, CallUsage(), self.context)
         call.status = CallStatus.CANCELLED  # unless it comes to its end
         try:
             yield call

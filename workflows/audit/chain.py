@@ -46,11 +46,11 @@ def seal_record(record: StepRecord, head: bytes) -> bytes:
     key, run, attempt = keys.sealing(), record.run_id, record.attempt
     for stage in record.stages:
         if stage.status in CLOSED:
-            facts = seals.stage_facts(run, attempt, stage)
+            facts = seals.stage_fields(run, attempt, stage)
             stage.seal, head = seals.add(key, head, facts)
     for row in record.decisions:
         values = seals.payload_digest_of_text(row.values)
-        facts = seals.decision_facts(run, record.workflow, attempt, row, values)
+        facts = seals.decision_fields(run, record.workflow, attempt, row, values)
         row.seal, head = seals.add(key, head, facts)
     return head
 
@@ -63,7 +63,7 @@ def head_of(chain: bytes | memoryview | None, run_id: UUID) -> bytes:
 def begin(run: Run) -> None:
     """Give a run that is about to be inserted the heads of chains without seals."""
     run.chain = seals.start(seals.steps_of(run.pk))
-    run.deeds = seals.start(seals.deeds_of(run.pk))
+    run.deeds = seals.start(seals.audit_chain_of(run.pk))
 
 
 def interrupt(run_id: UUID) -> None:
@@ -111,13 +111,13 @@ def _close(stage: Stage, key: bytes, head: bytes) -> bytes:
 
 def _sealed_stage(stage: Stage, key: bytes, head: bytes) -> tuple[bytes, bytes]:
     """Return the seal of a stage that has its last status, and the head after it."""
-    facts = seals.stage_facts(stage.run_id, stage.attempt, stage_row(stage))
+    facts = seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage))
     return seals.add(key, head, facts)
 
 
 def seal_first(run: Run, deed: Intervention) -> None:
     """Seal the deed that launches a run, which is about to be inserted with it."""
-    run.deeds = _sealed(deed, seals.start(seals.deeds_of(run.pk)))
+    run.deeds = _sealed(deed, seals.start(seals.audit_chain_of(run.pk)))
 
 
 def append(deed: Intervention) -> None:
@@ -125,7 +125,8 @@ def append(deed: Intervention) -> None:
     with transaction.atomic(savepoint=False):
         if deed.run_id is None:
             HistoryHead.objects.get_or_create(
-                name=OF_NO_RUN, defaults={"head": seals.start(seals.deeds_of(None))}
+                name=OF_NO_RUN,
+                defaults={"head": seals.start(seals.audit_chain_of(None))},
             )
             heads = HistoryHead.objects.filter(name=OF_NO_RUN)
             head = heads.select_for_update().values_list("head", flat=True).get()
@@ -147,7 +148,9 @@ def append_to_runs(deeds: Sequence[Intervention]) -> None:
         if deed.run_id is None or deed.run_id not in runs:
             raise Run.DoesNotExist(f"There is no run {deed.run_id} to append to.")
         run = runs[deed.run_id]
-        head = bytes(run.deeds) if run.deeds else seals.start(seals.deeds_of(run.pk))
+        head = (
+            bytes(run.deeds) if run.deeds else seals.start(seals.audit_chain_of(run.pk))
+        )
         run.deeds = _sealed(deed, head)
     Run.objects.bulk_update(runs.values(), ["deeds"])
     Intervention.objects.bulk_create(deeds)
@@ -158,7 +161,7 @@ def _append_to_run(deed: Intervention, run_id: UUID) -> None:
         rows = model.objects.filter(pk=run_id)
         found = rows.select_for_update().values_list("deeds").first()
         if found is not None:
-            start = seals.start(seals.deeds_of(run_id))
+            start = seals.start(seals.audit_chain_of(run_id))
             head = bytes(found[0]) if found[0] else start
             rows.update(deeds=_sealed(deed, head))
             return
@@ -167,5 +170,5 @@ def _append_to_run(deed: Intervention, run_id: UUID) -> None:
 
 def _sealed(deed: Intervention, head: bytes) -> bytes:
     """Seal a deed after this head; return the head after it."""
-    deed.seal, head = seals.add(keys.sealing(), head, seals.deed_facts(deed))
+    deed.seal, head = seals.add(keys.sealing(), head, seals.audit_event_fields(deed))
     return head

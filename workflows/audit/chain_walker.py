@@ -72,13 +72,13 @@ def steps_of(run_id: UUID) -> Chain:
     return Chain(start, "stage or decision", "stages and decisions")
 
 
-def deeds_of(run_id: UUID | None) -> Chain:
+def audit_chain_of(run_id: UUID | None) -> Chain:
     """Return the chain of what people did to a run, or to none."""
-    start = seals.start(seals.deeds_of(run_id))
+    start = seals.start(seals.audit_chain_of(run_id))
     return Chain(start, "intervention", "interventions")
 
 
-class Walk:
+class Runner:
     """Takes the sealed rows of one chain in order; says what does not fit."""
 
     def __init__(

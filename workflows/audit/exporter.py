@@ -42,7 +42,10 @@ def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
     parts: dict[str, tuple[QuerySet[Any], Callable[[Any], dict[str, Any]]]] = {
         "stages": (run.stages.all(), _stage),
         "decisions": (run.decisions.select_related("decided_by"), _decision),
-        "interventions": (run.interventions.all(), partial(_deed, with_addresses)),
+        "interventions": (
+            run.interventions.all(),
+            partial(_audit_event, with_addresses),
+        ),
     }
     for name, (rows, told) in parts.items():
         yield f',\n"{name}": ['
@@ -137,7 +140,7 @@ def _decision(row: Decision) -> dict[str, Any]:
     }
 
 
-def _deed(with_addresses: bool, row: Intervention) -> dict[str, Any]:
+def _audit_event(with_addresses: bool, row: Intervention) -> dict[str, Any]:
     return {
         "id": row.pk,
         "actor": row.actor_name,

@@ -32,7 +32,7 @@ class OfRun:
     """A link, whose it is, and in which of the run's chains."""
 
     run_id: UUID
-    is_deed: bool
+    is_audit_event: bool
     link: Link
 
 
@@ -44,13 +44,13 @@ def links(among: Q) -> Iterator[OfRun]:
     streams = (
         _of(Stage.objects.filter(among), stage_link),
         _of(Decision.objects.filter(among), decision_link),
-        _of(Intervention.objects.filter(among), deed_link),
+        _of(Intervention.objects.filter(among), audit_event_link),
     )
     yield from heapq.merge(*streams, key=_order)
 
 
 def _order(row: OfRun) -> tuple[UUID, bool, bytes]:
-    return row.run_id, row.is_deed, row.link.seal or _LAST
+    return row.run_id, row.is_audit_event, row.link.seal or _LAST
 
 
 def _of(rows: QuerySet[Any], as_link: Any) -> Iterator[OfRun]:
@@ -67,7 +67,7 @@ def stage_link(stage: Stage) -> Link:
         stage.sequence,
         as_bytes(stage.seal),
         stage.created_at,
-        seals.stage_facts(stage.run_id, stage.attempt, stage_row(stage)),
+        seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage)),
         is_open=stage.status not in CLOSED,
     )
 
@@ -83,7 +83,7 @@ def decision_link(decision: Decision) -> Link:
     def by_those_gone() -> Iterator[Sequence[Any]]:
         if decision.decided_by_id is None:
             for row.decided_by_id in accounts_gone(run_id):
-                yield seals.decision_facts(run_id, name, attempt, row, values)
+                yield seals.decision_fields(run_id, name, attempt, row, values)
 
     return Link(
         "decision",
@@ -91,14 +91,14 @@ def decision_link(decision: Decision) -> Link:
         decision.sequence,
         as_bytes(decision.seal),
         decision.created_at,
-        seals.decision_facts(run_id, name, attempt, row, values),
+        seals.decision_fields(run_id, name, attempt, row, values),
         by_those_gone,
         note=note,
         is_pruned=digest is not None,
     )
 
 
-def deed_link(deed: Intervention) -> Link:
+def audit_event_link(deed: Intervention) -> Link:
     """Return what somebody did as a link."""
     return Link(
         "intervention",
@@ -106,7 +106,7 @@ def deed_link(deed: Intervention) -> Link:
         None,
         as_bytes(deed.seal),
         deed.created_at,
-        seals.deed_facts(deed),
+        seals.audit_event_fields(deed),
         note=_actor_note(deed),
         action=deed.action,
     )

@@ -150,7 +150,7 @@ class StepRecord:
     retries: list[RetryRow] = field(default_factory=list)
     ending: Ending | None = None
     # rare companions (an approval, a child run), written through the ORM
-    companions: list[Callable[[], None]] = field(default_factory=list)
+    extra_writes: list[Callable[[], None]] = field(default_factory=list)
     # told when the record is durable, or why it never will be
     durable: asyncio.Future[int] | None = None
 
@@ -164,6 +164,6 @@ class StepRecord:
             or self.logs
             or self.items
             or self.retries
-            or self.companions
+            or self.extra_writes
             or self.ending
         )

@@ -119,12 +119,12 @@ def steps_of(run_id: UUID) -> str:
     return f"steps {run_id.hex}"
 
 
-def deeds_of(run_id: UUID | None) -> str:
+def audit_chain_of(run_id: UUID | None) -> str:
     """Return the name of the chain of what people did to a run, or to no run."""
     return f"deeds {run_id.hex}" if run_id else "deeds"
 
 
-def stage_facts(run_id: UUID, attempt: int, row: Any) -> list[Any]:
+def stage_fields(run_id: UUID, attempt: int, row: Any) -> list[Any]:
     """Return what a stage says that has ended. `row` names its columns as a record does."""
     return [
         "stage", run_id.hex, attempt, row.sequence, row.node, row.iteration, row.tries,
@@ -133,7 +133,7 @@ def stage_facts(run_id: UUID, attempt: int, row: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def decision_facts(
+def decision_fields(
     run_id: UUID, workflow: str, attempt: int, row: Any, values: bytes
 ) -> list[Any]:
     """Return what a decision says; `values` is the digest of those it read."""
@@ -144,7 +144,7 @@ def decision_facts(
     ]  # fmt: skip
 
 
-def deed_facts(row: Any) -> list[Any]:
+def audit_event_fields(row: Any) -> list[Any]:
     """Return what an intervention says."""
     return [
         "deed", row.run_id.hex if row.run_id else "", row.workflow_name, row.actor_key,

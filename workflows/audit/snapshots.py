@@ -64,12 +64,12 @@ def difference(
         for name in {**before, **after}
         if name not in before or name not in after or before[name] != after[name]
     ]
-    was = {name: _told(before[name], "kept") for name in names if name in before}
+    was = {name: _to_json(before[name], "kept") for name in names if name in before}
     known = "another" if before else "kept"
-    return was, {name: _told(after[name], known) for name in names if name in after}
+    return was, {name: _to_json(after[name], known) for name in names if name in after}
 
 
-def _told(value: Any, secret: str) -> Any:
+def _to_json(value: Any, secret: str) -> Any:
     if isinstance(value, Secret):
         return secret if value.value else "none"
     return value

@@ -51,7 +51,7 @@ SUBJECTS = {  # what an action is about, where its last word does not say so
     "group": "role",
     "job": "bulk job",
 }
-MOST_ADDRESS = 45  # characters: the longest IPv6 address as text
+MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
 
@@ -59,7 +59,7 @@ _address: ContextVar[str] = ContextVar("address", default="")
 @contextmanager
 def coming_from(address: str) -> Iterator[None]:
     """Let what is done in this block be done from an address; "" outside of any."""
-    token = _address.set(address[:MOST_ADDRESS])
+    token = _address.set(address[:MAX_ADDRESS_LENGTH])
     try:
         yield
     finally:
@@ -111,7 +111,7 @@ def entry(  # noqa: PLR0913 - what a deed may say
 
     `after` is the status it has now, `changed` what else was and is, by name.
     """
-    row = _deed(action, by=by, reason=reason, changed=changed)
+    row = _new_event(action, by=by, reason=reason, changed=changed)
     row.run, row.workflow_name = run, run.workflow_name
     row.status_before = run.status if action != "launch" else ""
     row.status_after = after
@@ -137,7 +137,7 @@ def record_removed(
     removed: RemovedRun, action: str, *, by: AbstractBaseUser | None, reason: str
 ) -> Intervention:
     """Append what was done to what is left of a run that was removed."""
-    row = _deed(action, by=by, reason=reason, changed=None)
+    row = _new_event(action, by=by, reason=reason, changed=None)
     row.run_id, row.workflow_name = removed.pk, removed.workflow_name
     chain.append(row)
     return row
@@ -167,12 +167,12 @@ def note(
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
 ) -> Intervention:
     """Append what someone did to what all runs share: an agent, a profile, a budget."""
-    row = _deed(action, by=by, reason=reason, changed=changed)
+    row = _new_event(action, by=by, reason=reason, changed=changed)
     chain.append(row)
     return row
 
 
-def _deed(
+def _new_event(
     action: str,
     *,
     by: AbstractBaseUser | None,

@@ -17,8 +17,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from workflows.audit import chain_walker, keys, sealed_since, seals
-from workflows.audit.chain_walker import Finding, Link, Walk
-from workflows.audit.links import IN_ORDER, OfRun, deed_link, links
+from workflows.audit.chain_walker import Finding, Link, Runner
+from workflows.audit.links import IN_ORDER, OfRun, audit_event_link, links
 from workflows.audit.row_adapters import as_bytes
 from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Status
 
@@ -84,7 +84,7 @@ class Checker:
             for run_id, found in self._runs(among, subjects):
                 if found:
                     yield from self.run(run_id)
-        yield from self._deeds_of_no_run()
+        yield from self._check_events_without_run()
         yield from self._beginning()
 
     def run(self, run_id: UUID) -> list[Finding]:
@@ -110,8 +110,10 @@ class Checker:
     def _history(self, subject: Subject, rows: Iterable[OfRun]) -> Iterator[Finding]:
         """Walk both chains of a run; its steps come before its deeds."""
         self.tally.runs += 1
-        steps = Walk(subject.id, chain_walker.steps_of(subject.id), keys.verifying())
-        deeds = Walk(subject.id, chain_walker.deeds_of(subject.id), keys.verifying())
+        steps = Runner(subject.id, chain_walker.steps_of(subject.id), keys.verifying())
+        deeds = Runner(
+            subject.id, chain_walker.audit_chain_of(subject.id), keys.verifying()
+        )
         opened, pruned, is_known = 0, False, False
         did: set[str] = set()
         for row in rows:
@@ -120,10 +122,10 @@ class Checker:
             is_known = is_known or link.seal is not None or not self._is_old(link)
             did.add(link.action)
             pruned = pruned or link.is_pruned
-            if not row.is_deed and not subject.has_history:
+            if not row.is_audit_event and not subject.has_history:
                 yield _about(subject, link, "added: there is no such run")
             elif link.seal is not None:
-                yield from (deeds if row.is_deed else steps).step(link)
+                yield from (deeds if row.is_audit_event else steps).step(link)
                 self._remember(link)
             elif self._is_old(link):
                 self.tally.unsealed += 1
@@ -138,7 +140,9 @@ class Checker:
             what = "values of its decisions are gone, and no intervention says why"
             yield Finding(subject.id, "run", what)
 
-    def _ends(self, subject: Subject, steps: Walk, deeds: Walk) -> Iterator[Finding]:
+    def _ends(
+        self, subject: Subject, steps: Runner, deeds: Runner
+    ) -> Iterator[Finding]:
         """Compare both chains with their heads."""
         is_new = self._is_new(subject.id)
         if subject.has_history:
@@ -146,13 +150,13 @@ class Checker:
         if subject.is_there or subject.is_removed:
             yield from deeds.end(subject.deeds, is_needed=is_new)
 
-    def _deeds_of_no_run(self) -> Iterator[Finding]:
+    def _check_events_without_run(self) -> Iterator[Finding]:
         with transaction.atomic():
             heads = HistoryHead.objects.select_for_update().filter(name="deeds")
             head = heads.values_list("head", flat=True).first()
-            walk = Walk(None, chain_walker.deeds_of(None), keys.verifying())
+            walk = Runner(None, chain_walker.audit_chain_of(None), keys.verifying())
             rows = Intervention.objects.filter(run=None).order_by(*IN_ORDER)
-            for link in map(deed_link, rows.iterator(chunk_size=2_000)):
+            for link in map(audit_event_link, rows.iterator(chunk_size=2_000)):
                 self.tally.rows += 1
                 if link.seal is not None:
                     yield from walk.step(link)

@@ -19,11 +19,11 @@ from workflows.definitions.markings import (
     Shown,
     gather,
     label_of,
-    pages_in_words,
+    page_numbers_text,
+    pages_to_review,
     shown,
     summarize,
     weigh,
-    worth_a_look,
 )
 from workflows.definitions.markings.page_reading import (
     ENHANCED,
@@ -50,7 +50,7 @@ from workflows.runtime import (
     Unsupported,
 )
 
-MOST_SHOWN = 8  # pages that a reviewer is shown at once
+MAX_SHOWN_PAGES = 8  # pages that a reviewer is shown at once
 SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
 
 
@@ -151,21 +151,21 @@ class Classification(State):
         return tuple(reading.page for reading in self.readings if reading.again)
 
     @property
-    def faintness_in_words(self) -> str:
+    def faint_pages_text(self) -> str:
         """Return which pages a second look may settle."""
         if not self.hard_to_read:
             return "no page needs a second look"
-        return f"a second look may settle {pages_in_words(self.hard_to_read)}"
+        return f"a second look may settle {page_numbers_text(self.hard_to_read)}"
 
     @property
-    def reading_in_words(self) -> str:
+    def unread_pages_text(self) -> str:
         """Return which pages could not be read."""
         if not self.unread:
             return "every page could be read"
-        return f"nothing could be read on {pages_in_words(self.unread)}"
+        return f"nothing could be read on {page_numbers_text(self.unread)}"
 
     @property
-    def contradictions_in_words(self) -> str:
+    def contradictions_text(self) -> str:
         """Return what contradicts the label."""
         return " ".join(self.contradictions) or "nothing contradicts the label"
 
@@ -179,7 +179,7 @@ class Classification(State):
         return "REJECT" if self.confidence < self.params.reject_below else "REVIEW"
 
     @property
-    def confidence_in_words(self) -> str:
+    def confidence_text(self) -> str:
         """Return how sure the label is, and how sure it has to be."""
         if self.level is None:
             return "no marking was found"
@@ -188,7 +188,7 @@ class Classification(State):
         )
 
     @property
-    def finding_in_words(self) -> str:
+    def finding_text(self) -> str:
         """Return what the reviewer is asked, after the document's name."""
         if self.level is None:
             return "shows no marking that could be read. Does it bear one?"
@@ -223,7 +223,7 @@ async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
 
 
 @node(timeout=SECONDS_FOR_A_PAGE)
-async def look_again(item: PageToRead, runtime: Runtime) -> PageReading:
+async def read_page_again(item: PageToRead, runtime: Runtime) -> PageReading:
     """Look at a page longer: enhanced in several ways, for what is faint or missing."""
     reading = await reading_of(item, runtime, again=True)
     runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
@@ -259,14 +259,14 @@ def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
 @node(timeout=300)
 async def draw_pages(state: Classification, runtime: Runtime) -> Classification:
     """Draw the pages that settle the doubt, for the reviewer to look at."""
-    pages = worth_a_look(state.readings, state.unread, MOST_SHOWN)
+    pages = pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES)
     for page in pages:
         try:
             look = replace(SCREEN, pages=str(page))
             await runtime.images.render(state.params.document, look)
         except Invalid as undrawable:
             runtime.logger.warning("Page %d has no picture: %s", page, undrawable)
-    runtime.logger.info("A reviewer should look at %s.", pages_in_words(pages))
+    runtime.logger.info("A reviewer should look at %s.", page_numbers_text(pages))
     return state.set(shown=pages)
 
 
@@ -306,7 +306,7 @@ def conclusion(
         evidence=shown(
             state.params.document,
             state.readings,
-            worth_a_look(state.readings, state.unread, MOST_SHOWN),
+            pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES),
         ),
         why=state.why,
         alternatives=state.alternatives,
@@ -325,31 +325,31 @@ def evidence(state: Classification) -> dict[str, Any]:
     }
 
 
-@predicate("{s.faintness_in_words}")
+@predicate("{s.faint_pages_text}")
 def is_hard_to_read(state: Classification) -> bool:
     """Tell whether a page is worth a second look."""
     return bool(state.hard_to_read)
 
 
-@predicate("{s.reading_in_words}")
+@predicate("{s.unread_pages_text}")
 def has_unread_pages(state: Classification) -> bool:
     """Tell whether a page may hold a marking that we could not read."""
     return bool(state.unread)
 
 
-@predicate("{s.contradictions_in_words}")
+@predicate("{s.contradictions_text}")
 def is_contradictory(state: Classification) -> bool:
     """Tell whether the document says two things about itself."""
     return bool(state.contradictions)
 
 
-@predicate("{s.confidence_in_words}")
+@predicate("{s.confidence_text}")
 def is_confident(state: Classification) -> bool:
     """Tell whether the label may be published without a question."""
     return state.level is not None and state.confidence >= state.params.threshold
 
 
-@predicate("{s.confidence_in_words}, rejected below {s.params.reject_below:.0%}")
+@predicate("{s.confidence_text}, rejected below {s.params.reject_below:.0%}")
 def is_hopeless(state: Classification) -> bool:
     """Tell whether the label is too unsure to ask about."""
     return state.recommendation == "REJECT"
@@ -362,9 +362,9 @@ def was_approved(state: Classification) -> bool:
 
 
 read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
-look_at_pages_again = parallel(look_again, over=faint_pages, into="second", limit=4)
+read_pages_again = parallel(read_page_again, over=faint_pages, into="second", limit=4)
 ask_reviewer = approval(
-    "“{s.name}” {s.finding_in_words}",
+    "“{s.name}” {s.finding_text}",
     answer=Review,
     into="review",
     show=evidence,
@@ -380,10 +380,10 @@ classify_document = Workflow(
     routes={
         open_document: read_pages,
         read_pages: [
-            when(is_hard_to_read, look_at_pages_again),
+            when(is_hard_to_read, read_pages_again),
             otherwise(weigh_markings),
         ],
-        look_at_pages_again: weigh_markings,
+        read_pages_again: weigh_markings,
         weigh_markings: [
             when(has_unread_pages, draw_pages),
             when(is_contradictory, draw_pages),

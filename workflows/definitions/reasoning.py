@@ -5,19 +5,19 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from workflows.engine import State, Workflow, all_of, node, otherwise, predicate, when
-from workflows.runtime import AgentRef, Runtime, StageProfile
+from workflows.runtime import AgentRef, PromptProfile, Runtime
 
-MOST_CHARACTERS = 50_000
+MAX_CHARACTERS = 50_000
 STAGES = {
-    "analyze": StageProfile(
+    "analyze": PromptProfile(
         prompt="You take a question apart before anyone answers it. List what is asked, "
         "what is known, what is assumed and what is missing. Do not answer it."
     ),
-    "reason": StageProfile(
+    "reason": PromptProfile(
         prompt="You reason step by step from an analysis. Number the steps, say what each "
         "rests on, and look for what speaks against it. Do not conclude yet."
     ),
-    "conclude": StageProfile(
+    "conclude": PromptProfile(
         prompt="You draw the conclusion that the reasoning supports, and no more. Be "
         "honest about how sure it is."
     ),
@@ -29,13 +29,13 @@ class Params(BaseModel):
 
     question: str = Field(
         min_length=1,
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         title="Question",
         json_schema_extra={"format": "multiline"},
     )
     facts: str = Field(
         "",
-        max_length=MOST_CHARACTERS,
+        max_length=MAX_CHARACTERS,
         title="Facts",
         description="What is known and has to be taken into account.",
         json_schema_extra={"format": "multiline"},
@@ -84,7 +84,7 @@ class Reasoning(State):
     result: Conclusion | None = None
 
     @property
-    def confidence_in_words(self) -> str:
+    def confidence_text(self) -> str:
         """Return how sure the conclusion is, and how sure it has to be."""
         sure = self.conclusion.confidence if self.conclusion else 0
         return f"confidence {sure:.0%}, wanted {self.params.confidence:.0%}"
@@ -131,7 +131,7 @@ def finish(state: Reasoning) -> Reasoning:
     return state.set(result=state.conclusion)
 
 
-@predicate("{s.confidence_in_words}")
+@predicate("{s.confidence_text}")
 def is_unsure(state: Reasoning) -> bool:
     """Tell whether the conclusion is less sure than it has to be."""
     conclusion = state.conclusion

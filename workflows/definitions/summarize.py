@@ -7,22 +7,22 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from workflows.engine import State, Workflow, node, otherwise, parallel, predicate, when
-from workflows.runtime import AgentRef, DocumentRef, Runtime, StageProfile, Unsupported
+from workflows.runtime import AgentRef, DocumentRef, PromptProfile, Runtime, Unsupported
 
-MOST_CHARACTERS = 12_000  # of a text that is summarized in one go, and of one part
-MOST_TEXT = 2_000_000  # characters; more is not read
+MAX_CHARACTERS = 12_000  # of a text that is summarized in one go, and of one part
+MAX_TEXT_CHARS = 2_000_000  # characters; more is not read
 LENGTHS = {
     "a sentence": "one sentence",
     "a paragraph": "one paragraph of at most 120 words",
     "a page": "at most 400 words, with a heading for each topic",
 }
 STAGES = {
-    "part": StageProfile(
+    "part": PromptProfile(
         prompt="You summarize one part of a longer text. Keep names, numbers, dates and "
         "decisions; leave out repetition. Write plain sentences, at most 150 words. "
         "Say only what the part says."
     ),
-    "summary": StageProfile(
+    "summary": PromptProfile(
         prompt="You summarize texts for busy colleagues. Say first what matters most. "
         "Keep names, numbers and dates exact. Say only what the text says, and nothing "
         "about yourself."
@@ -35,7 +35,7 @@ class Params(BaseModel):
 
     text: str = Field(
         "",
-        max_length=MOST_TEXT,
+        max_length=MAX_TEXT_CHARS,
         title="Text",
         description="What to summarize; or choose a document below.",
         json_schema_extra={"format": "multiline"},
@@ -86,9 +86,9 @@ class Summarizing(State):
     result: Result | None = None
 
     @property
-    def length_in_words(self) -> str:
+    def length_text(self) -> str:
         """Return how long the text is, and how long one may be."""
-        return f"{self.characters:,} characters, {MOST_CHARACTERS:,} go in one part"
+        return f"{self.characters:,} characters, {MAX_CHARACTERS:,} go in one part"
 
 
 @node(timeout=120)
@@ -103,13 +103,13 @@ async def read_text(state: Summarizing, runtime: Runtime) -> Summarizing:
             raise Unsupported(
                 f"“{source}” has no text layer to summarize: it may be a scan."
             )
-    text = text.strip()[:MOST_TEXT]
+    text = text.strip()[:MAX_TEXT_CHARS]
     parts = cut(text)
     runtime.logger.info("%s: %d characters.", source, len(text))
     return state.set(source=source, characters=len(text), parts=parts)
 
 
-def cut(text: str, most: int = MOST_CHARACTERS) -> tuple[str, ...]:
+def cut(text: str, most: int = MAX_CHARACTERS) -> tuple[str, ...]:
     """Return a text in parts of at most so many characters, cut between paragraphs.
 
     A paragraph that is too long is cut between words, a word only if it has to be.
@@ -124,7 +124,7 @@ def cut(text: str, most: int = MOST_CHARACTERS) -> tuple[str, ...]:
     return tuple(filter(None, [*parts, text]))
 
 
-@predicate("{s.length_in_words}")
+@predicate("{s.length_text}")
 def is_long(state: Summarizing) -> bool:
     """Tell whether the text is read part by part."""
     return len(state.parts) > 1

@@ -20,10 +20,10 @@ from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 
 from workflows.documents import readers
-from workflows.documents.local_files import at_hand, soon_at_hand
+from workflows.documents.local_files import local_path, local_path_async
 from workflows.documents.provider import find_document, page_count_of
-from workflows.documents.storage import let_go, storage_asked
-from workflows.infra.database_threads import when_there
+from workflows.documents.storage import let_go, storage_errors
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import PageImage
 from workflows.runtime.errors import NotFound
 from workflows.runtime.page_ranges import chosen_pages
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from django.db.models.fields.files import FieldFile
 
-    from workflows.documents.pdf import Look, Picture
+    from workflows.documents.pdf import PageStyle, Picture
     from workflows.models import Document
 
 Key = tuple["UUID", int, str]
@@ -57,24 +57,26 @@ class StoredImages:
         and StorageFailed.
         """
         options = options or RenderOptions()
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         pages = chosen_pages(options.pages, page_count_of(row))
         return tuple([await _rendered(row, page, options) for page in pages])
 
 
 async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageInfo:
     look = options.look
-    found = None if options.force else await _soon_kept(row, page, look)
+    found = None if options.force else await _store_async(row, page, look)
     while found is None:
         with _turn(row, page, look) as other:
             if other is not None:
                 await asyncio.shield(asyncio.wrap_future(other))
-                found = await _soon_kept(row, page, look)
+                found = await _store_async(row, page, look)
                 continue
-            async with soon_at_hand(row) as path:
-                picture = await readers.soon_drawn(path, page, look)
+            async with local_path_async(row) as path:
+                picture = await readers.render_page_async(path, page, look)
             file = await asyncio.to_thread(_put, row, page, look, picture)
-            image, useless = await when_there(_note, row, page, look, picture, file)
+            image, useless = await run_in_db_retrying(
+                _note, row, page, look, picture, file
+            )
             await asyncio.to_thread(let_go, useless)
             found = _known(row, image), picture.data
     image, data = found
@@ -96,7 +98,7 @@ def page_image(
                 other.result()
                 found = _kept(row, page, look)
                 continue
-            with at_hand(row) as path:
+            with local_path(row) as path:
                 picture = readers.drawn(path, page, look)
             file = _put(row, page, look, picture)
             image, useless = _note(row, page, look, picture, file)
@@ -106,7 +108,7 @@ def page_image(
 
 
 @contextmanager
-def _turn(row: Document, page: int, look: Look) -> Iterator[Future[None] | None]:
+def _turn(row: Document, page: int, look: PageStyle) -> Iterator[Future[None] | None]:
     """Give None to whoever may draw the picture, to others what ends when it is drawn."""
     key = (row.pk, page, look.key)
     with _lock:
@@ -128,17 +130,17 @@ def _turn(row: Document, page: int, look: Look) -> Iterator[Future[None] | None]
 # must not hold up those who need the database.
 
 
-def _kept(row: Document, page: int, look: Look) -> Found | None:
+def _kept(row: Document, page: int, look: PageStyle) -> Found | None:
     image = _row(row, page, look)
     return _with_content(image) if image else None
 
 
-async def _soon_kept(row: Document, page: int, look: Look) -> Found | None:
-    image = await when_there(_row, row, page, look)
+async def _store_async(row: Document, page: int, look: PageStyle) -> Found | None:
+    image = await run_in_db_retrying(_row, row, page, look)
     return await asyncio.to_thread(_with_content, image) if image else None
 
 
-def _row(row: Document, page: int, look: Look) -> PageImage | None:
+def _row(row: Document, page: int, look: PageStyle) -> PageImage | None:
     rows = PageImage.objects.filter(document=row, page=page, options=look.key)
     return rows.first()
 
@@ -146,23 +148,23 @@ def _row(row: Document, page: int, look: Look) -> PageImage | None:
 def _with_content(image: PageImage) -> Found | None:
     """Return a picture and its bytes, None if its file is gone."""
     try:
-        with storage_asked(), image.file.storage.open(str(image.file.name)) as file:
+        with storage_errors(), image.file.storage.open(str(image.file.name)) as file:
             return image, file.read()
     except FileNotFoundError:
         return None
 
 
-def _put(row: Document, page: int, look: Look, picture: Picture) -> FieldFile:
+def _put(row: Document, page: int, look: PageStyle, picture: Picture) -> FieldFile:
     """Store a picture, under a name that no other one ever has."""
     file: FieldFile = PageImage(document=row).file
     name = f"{row.pk}/{page}-{look.dpi}-{uuid4().hex}.{look.format}"
-    with storage_asked():
+    with storage_errors():
         file.save(name, ContentFile(picture.data), save=False)
     return file
 
 
 def _note(
-    row: Document, page: int, look: Look, picture: Picture, file: FieldFile
+    row: Document, page: int, look: PageStyle, picture: Picture, file: FieldFile
 ) -> tuple[PageImage | None, list[FieldFile]]:
     """Keep the row of a picture, in place of an older one.
 

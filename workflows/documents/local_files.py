@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflows.documents.storage import storage_asked
+from workflows.documents.storage import storage_errors
 from workflows.runtime.errors import NotFound
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _fetch(row: Document, path: Path) -> None:
     """Write the file of a document to a path. Raises NotFound, StorageFailed."""
     try:
         with (
-            storage_asked(),
+            storage_errors(),
             row.file.storage.open(str(row.file.name), "rb") as source,
             path.open("wb") as target,
         ):
@@ -114,7 +114,7 @@ def _fetch(row: Document, path: Path) -> None:
 
 
 @contextmanager
-def at_hand(row: Document) -> Iterator[str]:
+def local_path(row: Document) -> Iterator[str]:
     """Give the path of a document's file, or of a copy.
 
     Raises NotFound: it is gone; StorageFailed.
@@ -131,9 +131,9 @@ def at_hand(row: Document) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def soon_at_hand(row: Document) -> AsyncIterator[str]:
+async def local_path_async(row: Document) -> AsyncIterator[str]:
     """Do the same without holding up the event loop meanwhile."""
-    held = at_hand(row)
+    held = local_path(row)
     coming = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
     try:
         path = await asyncio.shield(coming)

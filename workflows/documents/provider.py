@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from workflows.documents import readers
-from workflows.documents.local_files import gone, soon_at_hand
-from workflows.documents.storage import storage_asked
-from workflows.infra.database_threads import when_there
+from workflows.documents.local_files import gone, local_path_async
+from workflows.documents.storage import storage_errors
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import Document
 from workflows.runtime.errors import NotFound, Unsupported
 from workflows.runtime.records import DocumentInfo
@@ -24,7 +24,7 @@ class StoredDocuments:
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return its name, kind and size. Raises NotFound."""
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         return DocumentInfo(
             id=row.pk,
             name=row.name,
@@ -35,33 +35,33 @@ class StoredDocuments:
 
     async def read(self, document: UUID) -> bytes:
         """Return its bytes. Raises NotFound."""
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         return await asyncio.to_thread(_read, row)
 
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return the text layer of every page. Raises NotFound, Unsupported, PdfError."""
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         count = page_count_of(row)
-        async with soon_at_hand(row) as path:
+        async with local_path_async(row) as path:
             return tuple(
                 [await readers.text_of(path, page) for page in range(1, count + 1)]
             )
 
     async def page(self, document: UUID, number: int) -> Page:
         """Return the text layer of one page, from 1. Raises NotFound, PdfError."""
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
-        async with soon_at_hand(row) as path:
+        async with local_path_async(row) as path:
             return await readers.text_of(path, number)
 
     async def scan(
         self, document: UUID, number: int, *, again: bool = False
     ) -> tuple[Page, ...]:
         """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
-        row = await when_there(find_document, document)
+        row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
-        async with soon_at_hand(row) as path:
-            return await readers.looks_at(path, number, again=again)
+        async with local_path_async(row) as path:
+            return await readers.read_page_image(path, number, again=again)
 
 
 def find_document(document: UUID) -> Document:
@@ -81,7 +81,7 @@ def page_count_of(row: Document) -> int:
 
 def _read(row: Document) -> bytes:
     try:
-        with storage_asked(), row.file.storage.open(str(row.file.name)) as file:
+        with storage_errors(), row.file.storage.open(str(row.file.name)) as file:
             content: bytes = file.read()
     except FileNotFoundError as error:
         raise gone(row) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.documents.pdf import Look, Picture
+from workflows.documents.pdf import PageStyle, Picture
 from workflows.documents.reader import Job, Limits, Pool, Task
 from workflows.documents.reader.pages import unpacked_page
 from workflows.runtime.errors import Unavailable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGES = Limits(seconds=60, memory_bytes=1_500_000_000, idle_seconds=60)
 SCANS = Limits(seconds=180, memory_bytes=4_000_000_000, idle_seconds=300)
-LOOK_DPI = 200  # at which a page is looked at: fax machines send 204 lines to the inch
+OCR_DPI = 200  # at which a page is looked at: fax machines send 204 lines to the inch
 NO_SCANS = (
     "Scans cannot be read here: the extra packages for it are not installed. "
     "`make serve` installs them, or: pip install -r requirements-ocr.txt"
@@ -54,7 +54,7 @@ async def text_of(path: str, number: int) -> Page:
     return unpacked_page(told.head)
 
 
-def drawn(path: str, number: int, look: Look, job: Job | None = None) -> Picture:
+def drawn(path: str, number: int, look: PageStyle, job: Job | None = None) -> Picture:
     """Return a page as a picture. Raises PdfError."""
     options = {name: getattr(look, name) for name in look.__slots__}
     asked = {"path": path, "page": number, "look": options}
@@ -65,20 +65,22 @@ def drawn(path: str, number: int, look: Look, job: Job | None = None) -> Picture
     )
 
 
-async def soon_drawn(path: str, number: int, look: Look) -> Picture:
+async def render_page_async(path: str, number: int, look: PageStyle) -> Picture:
     """Do the same for callers on an event loop: cancelled, its child is ended."""
     job = Job()
     return await pages().call(lambda: drawn(path, number, look, job), job)
 
 
-async def looks_at(path: str, number: int, *, again: bool) -> tuple[Page, ...]:
+async def read_page_image(path: str, number: int, *, again: bool) -> tuple[Page, ...]:
     """Return the text on a page's picture; `again` looks longer, in several ways.
 
     Raises PdfError, and Unavailable where scans cannot be read.
     """
     if not await can_scan():
         raise Unavailable(NO_SCANS)
-    picture = await soon_drawn(path, number, Look(dpi=LOOK_DPI, saturation=0))
+    picture = await render_page_async(
+        path, number, PageStyle(dpi=OCR_DPI, saturation=0)
+    )
     asked = {"page": number, "again": again}
     told = await scans().arun(Task("scan", asked, picture.data))
     return tuple(unpacked_page(page) for page in told.head["looks"])

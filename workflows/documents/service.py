@@ -22,7 +22,7 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.documents import readers
 from workflows.documents.pdf import is_pdf
-from workflows.documents.storage import let_go, storage_asked
+from workflows.documents.storage import let_go, storage_errors
 from workflows.documents.uploads import Received
 from workflows.models import Document, Run, Status
 from workflows.runtime.errors import Duplicate, Invalid, StorageFailed, Unsupported
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
-MOST_NAMED = 3  # runs in a refusal
+MAX_NAMED = 3  # runs in a refusal
 MAX_NAME_CHARS = 200
 PDF = "application/pdf"
 
@@ -115,7 +115,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         uploaded_by_id=by.pk if by else None,
     )
     # A name of its own: whoever removes a file never removes that of another row.
-    with storage_asked():
+    with storage_errors():
         name = f"{file.sha256[:2]}/{file.sha256}-{document.pk.hex}.pdf"
         document.file.save(name, file, save=False)
     try:
@@ -132,7 +132,7 @@ def _known(document: Document, by: AbstractBaseUser | None) -> Document:
 
     That somebody else had stored it is told to those only who could see it before.
     """
-    seen = Document.objects.all() if by is None else permissions.documents_seen(by)
+    seen = Document.objects.all() if by is None else permissions.visible_documents(by)
     document.already_stored = seen.filter(pk=document.pk).exists()
     if by is None or document.uploaded_by_id == by.pk:
         return document
@@ -188,7 +188,7 @@ def delete_document(
     named = f"{document.name}: {reason}"
     with trail.changing(trail.DELETE_DOCUMENT, document, by=by, reason=named):
         runs = runs_with(document).filter(status__in=NEEDING)
-        waiting = list(runs.order_by("id")[:MOST_NAMED])
+        waiting = list(runs.order_by("id")[:MAX_NAMED])
         if waiting:
             told = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
             raise StillNeeded(

@@ -2,7 +2,7 @@
 
 Which errors a storage raises is its own affair: the operating system's, botocore's,
 another library's. So whatever it raises counts, and nothing but calls to it is asked
-within `storage_asked`.
+within `storage_errors`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FAILED = (
 
 
 @contextmanager
-def storage_asked() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
     """Raise StorageFailed for what storage raises, but for a file that is not there."""
     try:
         yield
@@ -47,7 +47,7 @@ def let_go(files: Sequence[FieldFile]) -> int:
     """Remove files; return how many could not be: `prune_media` removes those."""
     for place, file in enumerate(files):
         try:
-            with storage_asked():
+            with storage_errors():
                 file.storage.delete(str(file.name))
         except StorageFailed:  # the others would only be waited for as long
             left = len(files) - place

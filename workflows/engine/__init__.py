@@ -30,7 +30,7 @@ from .errors import (
     NodeTimedOut,
     NotSerialisable,
     Paused,
-    ResumeRefused,
+    ResumeError,
     Superseded,
     WorkflowError,
 )
@@ -91,7 +91,7 @@ __all__ = [
     "ParallelConfig",
     "Paused",
     "Predicate",
-    "ResumeRefused",
+    "ResumeError",
     "Retry",
     "State",
     "Superseded",

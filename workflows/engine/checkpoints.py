@@ -18,10 +18,10 @@ __all__ = [
     "CheckpointNotFound",
     "CheckpointStore",
     "ChecksPauses",
-    "KeepsItems",
+    "FlushingStore",
+    "ItemStore",
     "KeepsTries",
     "MemoryStore",
-    "Settles",
     "stores",
 ]
 
@@ -43,7 +43,7 @@ class CheckpointStore(Protocol):
 
 
 @runtime_checkable
-class Settles(Protocol):
+class FlushingStore(Protocol):
     """A store or observer that writes later, and says when."""
 
     async def settle(self) -> None:
@@ -51,7 +51,7 @@ class Settles(Protocol):
 
 
 @runtime_checkable
-class KeepsItems(Protocol):
+class ItemStore(Protocol):
     """A store that keeps each finished item of a parallel node."""
 
     def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:

@@ -17,7 +17,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "dead_end": "nothing leads on from the node, and it is no exit",
         "no_transition": "none of the edges that leave the node holds",
         "predicate_failed": "a predicate failed",
-        # ResumeRefused
+        # ResumeError
         "resume.disabled": "its graph keeps no checkpoints",
         "resume.not_found": "it has no checkpoint",
         "resume.load_failed": "its checkpoint cannot be read",

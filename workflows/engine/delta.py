@@ -19,7 +19,7 @@ Operation: TypeAlias = dict[str, Any]
 
 OPERATION_BYTES = 30  # about what an operation takes beside its path and value
 _NOTHING = object()
-MAX_TOLD = 200  # characters of an operation in a message
+MAX_SHOWN_CHARS = 200  # characters of an operation in a message
 MANY = 16  # operations within one container, from which on it may be cheaper as a whole
 
 
@@ -238,4 +238,4 @@ def _text(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TOLD else f"{text[: MAX_TOLD - 1]}…"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 1]}…"

@@ -9,7 +9,7 @@ Codes are in codes.py. Each message says what happened, where, and, if it is not
     │  └─ InputInvalid          values that a workflow does not take: messages by field
     └─ RunError                 the run's trouble, kept with the run
        ├─ ExecutionError        one attempt ended: code, node, path, state
-       ├─ ResumeRefused         a run cannot be resumed: code, run id
+       ├─ ResumeError         a run cannot be resumed: code, run id
        ├─ NotSerialisable       a value no checkpoint can hold: path, type
        ├─ CheckpointNotFound    no checkpoint of that run
        ├─ CheckpointMismatch    a stored state does not fit the State class
@@ -18,7 +18,7 @@ Codes are in codes.py. Each message says what happened, where, and, if it is not
        ├─ NodeTimedOut          a try took too long; a TimeoutError as well
        ├─ ExitRaised            author code raised what is no Exception
        ├─ AnswerInvalid         an answer does not fit its form
-       ├─ NobodyAnswered        a question expired and no answer was declared for that
+       ├─ ApprovalExpired        a question expired and no answer was declared for that
        ├─ SubworkflowFailed     the child run did not complete
        └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
 
@@ -144,7 +144,7 @@ class ExecutionError(RunError):
         return self.code == "deadline" or caused_by(self, DeadlinePassed)
 
 
-class ResumeRefused(RunError):
+class ResumeError(RunError):
     """The run cannot be resumed."""
 
     def __init__(
@@ -242,7 +242,7 @@ class AnswerInvalid(RunError):
         )
 
 
-class NobodyAnswered(RunError):
+class ApprovalExpired(RunError):
     """A question expired and no answer was declared for that."""
 
     def __init__(self, node: str, within: timedelta | None) -> None:

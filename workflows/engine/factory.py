@@ -24,7 +24,7 @@ Factory = Callable[[Graph, Any, Any], State]
 NO_SHAPE = GraphShape(entry="", exits=(), nodes=(), edges=())
 
 
-class FromFactory:
+class FactoryWorkflow:
     """What a declared workflow offers, for a factory."""
 
     params_type: type | None = None

@@ -21,7 +21,7 @@ from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, Predicate
 from .resume import How, resume
 from .retries import Retry
-from .runner import Walk
+from .runner import Runner
 from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
 
@@ -263,7 +263,7 @@ class Graph:
         Raises ExecutionError when the run fails, DefinitionError when the graph cannot be walked,
         Paused when it waits for something.
         """
-        return await Walk(self, runtime, cancellation, deadline).start(state)
+        return await Runner(self, runtime, cancellation, deadline).start(state)
 
     @overload
     async def resume(
@@ -306,9 +306,9 @@ class Graph:
 
         With `enter`, the node that had paused runs at once and finds `answer` in its context.
         `secrets` are those of this attempt: none is ever stored.
-        Raises ResumeRefused when it cannot go on, else as `execute`.
+        Raises ResumeError when it cannot go on, else as `execute`.
         """
-        walk = Walk(self, runtime, cancellation, deadline)
+        walk = Runner(self, runtime, cancellation, deadline)
         how = How(enter, answer, secrets or {})
         return await resume(walk, run_id, state_type, how)
 

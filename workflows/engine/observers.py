@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from .checkpoints import Settles
+from .checkpoints import FlushingStore
 from .events import Event, EventType
 from .names import Names
 
@@ -80,7 +80,7 @@ def is_durable(observer: Observer) -> bool:
     """Tell whether an observer makes the run durable, or a member of it does."""
     if isinstance(observer, MultiObserver):
         return any(map(is_durable, observer.members))
-    return isinstance(observer, Settles)
+    return isinstance(observer, FlushingStore)
 
 
 observers: Names[Observer] = Names("observer")

@@ -19,8 +19,8 @@ from .adapters import codec, schema
 from .context import Answer, NodeContext
 from .errors import (
     AnswerInvalid,
+    ApprovalExpired,
     DefinitionError,
-    NobodyAnswered,
     NotSerialisable,
     Paused,
     RequestError,
@@ -89,7 +89,7 @@ class Approval(Node[Any, Any]):
         if not answer.expired:
             return self.check(answer.value, node)
         if self.on_expiry is None:
-            raise NobodyAnswered(node, self.within)
+            raise ApprovalExpired(node, self.within)
         return self.on_expiry
 
     def _pause(self, state: S, context: NodeContext) -> Paused:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .checkpoints import CheckpointNotFound
 from .context import Answer
-from .errors import DefinitionError, PredicateFailed, ResumeRefused
+from .errors import DefinitionError, PredicateFailed, ResumeError
 from .events import EventType
 from .routing import choose
 from .state import State
 
 if TYPE_CHECKING:
-    from .runner import Walk
+    from .runner import Runner
 
 S = TypeVar("S", bound=State)
 
@@ -28,10 +28,10 @@ class How:
     secrets: Mapping[str, str]
 
 
-async def resume(walk: Walk, run_id: str, state_type: type[S], how: How) -> S:
+async def resume(walk: Runner, run_id: str, state_type: type[S], how: How) -> S:
     """The state at the exit, walked to from the last checkpoint of a run.
 
-    1. No store, no checkpoint, or one that does not fit: ResumeRefused, and nothing changes.
+    1. No store, no checkpoint, or one that does not fit: ResumeError, and nothing changes.
        Once the checkpoint is loaded, each refusal has its state.
     2. A checkpoint at an exit: the run had finished; its state, and nothing runs.
     3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
@@ -54,24 +54,24 @@ async def resume(walk: Walk, run_id: str, state_type: type[S], how: How) -> S:
     return await walk.go_on(node, state, how.answer)
 
 
-def _must_be_valid(walk: Walk, state: State) -> None:
-    """Raises ResumeRefused, with the state, for a graph that nobody could walk."""
+def _must_be_valid(walk: Runner, state: State) -> None:
+    """Raises ResumeError, with the state, for a graph that nobody could walk."""
     try:
         walk.graph.validate()
     except DefinitionError as error:
-        raise ResumeRefused(error.code, state.run_id, state=state) from error
+        raise ResumeError(error.code, state.run_id, state=state) from error
 
 
-def _load(walk: Walk, run_id: str, state_type: type[S]) -> S:
+def _load(walk: Runner, run_id: str, state_type: type[S]) -> S:
     store = walk.graph.checkpoints
     if store is None:
-        raise ResumeRefused("resume.disabled", run_id)
+        raise ResumeError("resume.disabled", run_id)
     try:
         state = store.load(run_id)
     except CheckpointNotFound as error:
-        raise ResumeRefused("resume.not_found", run_id) from error
+        raise ResumeError("resume.not_found", run_id) from error
     except Exception as error:
-        raise ResumeRefused("resume.load_failed", run_id) from error
+        raise ResumeError("resume.load_failed", run_id) from error
     return _typed(state, run_id, state_type)
 
 
@@ -88,33 +88,29 @@ def _typed(state: State, run_id: str, state_type: type[S]) -> S:
             secrets=state.secrets,
         )
     except Exception as error:
-        raise ResumeRefused("resume.mismatch", run_id) from error
+        raise ResumeError("resume.mismatch", run_id) from error
 
 
-def _next(walk: Walk, state: State) -> str:
+def _next(walk: Runner, state: State) -> str:
     """Where the stored state goes, told like any decision."""
     node = state.checkpoint_node
     if not node:
         return walk.graph.entry
     edges = walk.graph.edges_from(node)
     if not edges:
-        raise ResumeRefused("resume.dead_end", state.run_id, node=node, state=state)
+        raise ResumeError("resume.dead_end", state.run_id, node=node, state=state)
     try:
         edge = choose(edges, state, walk.emit)
     except PredicateFailed as error:
-        raise ResumeRefused(
+        raise ResumeError(
             "resume.predicate_failed", state.run_id, node=node, state=state
         ) from error
     if edge is None:
-        raise ResumeRefused(
-            "resume.no_transition", state.run_id, node=node, state=state
-        )
+        raise ResumeError("resume.no_transition", state.run_id, node=node, state=state)
     return edge.target
 
 
-def _entered(walk: Walk, state: State, enter: str) -> str:
+def _entered(walk: Runner, state: State, enter: str) -> str:
     if enter not in walk.graph.nodes:
-        raise ResumeRefused(
-            "resume.unknown_node", state.run_id, node=enter, state=state
-        )
+        raise ResumeError("resume.unknown_node", state.run_id, node=enter, state=state)
     return enter

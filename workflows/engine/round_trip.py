@@ -24,7 +24,7 @@ from .compare import difference
 from .errors import NotSerialisable
 from .frozen import Json, freeze
 
-MAX_TOLD = 60  # characters of a wrong value in a message
+MAX_SHOWN_CHARS = 60  # characters of a wrong value in a message
 _BY_EITHER = {"by_alias": True, "by_name": True}
 _UNWALKED = frozenset({"metadata", "serialization", "default", "cls", "function"})
 
@@ -327,4 +327,4 @@ def error_text(error: Exception) -> str:
 def told(value: Any) -> str:
     """Return a value as it is shown in a message, shortened."""
     text = repr(value)
-    return text if len(text) <= MAX_TOLD else f"{text[: MAX_TOLD - 1]}…"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 1]}…"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from .cancellation import Cancellation, Interruption
-from .checkpoints import ChecksPauses, KeepsItems, KeepsTries, Settles
+from .checkpoints import ChecksPauses, FlushingStore, ItemStore, KeepsTries
 from .containment import call_contained
 from .context import Answer, Emit, NodeContext
 from .errors import (
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 NODE_ERRORS = (Exception, Cancelled, DeadlinePassed)
 
 
-class Walk:
+class Runner:
     """One attempt: its counters, its path, and the places where everything is told."""
 
     def __init__(
@@ -65,11 +65,11 @@ class Walk:
         self._interval = graph.config.checkpoint.interval
         store: Any = self._store
         able = _abilities(type(store))
-        self._settles: Settles | None = store if Settles in able else None
+        self._settles: FlushingStore | None = store if FlushingStore in able else None
         self._checks: ChecksPauses | None = store if ChecksPauses in able else None
         self._tries: KeepsTries | None = store if KeepsTries in able else None
-        keeps = KeepsItems in able and self._interval
-        self._keeps: KeepsItems | None = store if keeps else None
+        keeps = ItemStore in able and self._interval
+        self._keeps: ItemStore | None = store if keeps else None
         self._saved = -1  # sequence of the newest checkpoint of this attempt
         self._iterations = 0
         self._visits: dict[str, int] = {}
@@ -103,7 +103,7 @@ class Walk:
             try:
                 return await self._steps(node, state, answer)
             except ExecutionError as error:
-                await self._tell_failure(error, state)
+                await self._emit_failure(error, state)
                 raise
 
     async def _steps(self, node: str, state: S, answer: Answer | None) -> S:
@@ -116,7 +116,7 @@ class Walk:
         if self._interval and self._saved < 0:
             self._save(node, state)
         while True:
-            self._stop_if_asked(node, state)
+            self._raise_if_cancelled(node, state)
             self._count(node, state)
             state = await self._step(node, state, answer)
             answer = None
@@ -127,7 +127,7 @@ class Walk:
                 return await self._complete(node, state)
             node = self._leave(node, state)
 
-    def _stop_if_asked(self, node: str, state: State) -> None:
+    def _raise_if_cancelled(self, node: str, state: State) -> None:
         if self._interruption.stopped_from_outside:
             raise asyncio.CancelledError  # a node swallowed it, but it was meant for the task
         if self._due is not None and self.graph.clock.monotonic() >= self._due:
@@ -154,7 +154,7 @@ class Walk:
 
     async def _step(self, name: str, before: S, answer: Answer | None) -> S:
         context = self._context(name, before, answer)
-        self._tell_node(EventType.NODE_START, context, input_snapshot=before.data)
+        self._emit_node(EventType.NODE_START, context, input_snapshot=before.data)
         if self._settles is not None:
             await self._settle(name, before)
         try:
@@ -163,12 +163,12 @@ class Walk:
             await self._pause(pause, context, before)
             raise
         except NODE_ERRORS as error:
-            self._tell_node(
+            self._emit_node(
                 EventType.NODE_COMPLETE, context, error=True, **_trace(error, before)
             )
             # a copy: what the node changed in place in values it read is not in it
             self._fail("node_failed", name, before.clone(), error)
-        self._tell_node(
+        self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
         return self._stamped(after, before, context)
@@ -284,7 +284,7 @@ class Walk:
         if self._interval and self._saved != before.sequence:
             self._save(context.node, before)
         pause.state = before.clone()
-        self._tell_node(
+        self._emit_node(
             EventType.GRAPH_PAUSE, context, kind=pause.kind, question=pause.question
         )
         await self._settle(context.node, before)
@@ -306,7 +306,7 @@ class Walk:
                 )
         return state
 
-    async def _tell_failure(self, error: ExecutionError, state: State) -> None:
+    async def _emit_failure(self, error: ExecutionError, state: State) -> None:
         self.tell(
             EventType.GRAPH_ERROR,
             node=error.node,
@@ -348,7 +348,7 @@ class Walk:
         finally:
             timer.cancel()
 
-    def _tell_node(self, event: str, context: NodeContext, **data: Any) -> None:
+    def _emit_node(self, event: str, context: NodeContext, **data: Any) -> None:
         if self.emit is not None:
             place = {"node": context.node, "iteration": context.iteration}
             self.emit(event, place | data | {"sequence": context.sequence})
@@ -368,7 +368,7 @@ def _abilities(store: type) -> frozenset[type]:
     Remembered by type: to look through a protocol takes longer than a step.
     """
     if store not in _ABILITIES:
-        known = (Settles, KeepsItems, KeepsTries, ChecksPauses)
+        known = (FlushingStore, ItemStore, KeepsTries, ChecksPauses)
         _ABILITIES[store] = frozenset(one for one in known if issubclass(store, one))
     return _ABILITIES[store]
 

@@ -120,7 +120,9 @@ class TypedField:
             schema = self._adapter.json_schema(mode="serialization")
         except PydanticUserError:  # some custom types have none
             return repr(self.info.annotation)
-        return json.dumps(_without_words(schema), sort_keys=True, separators=(",", ":"))
+        return json.dumps(
+            _without_descriptions(schema), sort_keys=True, separators=(",", ":")
+        )
 
     def _misfit(self, value: Any, error: ValidationError) -> str:
         return (
@@ -137,14 +139,16 @@ def _plain_types(info: FieldInfo) -> frozenset[type]:
     return PLAIN_TYPES.intersection(parts)
 
 
-def _without_words(schema: Any, *, names: bool = False) -> Any:
+def _without_descriptions(schema: Any, *, names: bool = False) -> Any:
     """Return a JSON schema without titles, descriptions, examples and defaults."""
     if isinstance(schema, list):
-        return [_without_words(part) for part in schema]
+        return [_without_descriptions(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        key: _without_words(part, names=not names and key in {"properties", "$defs"})
+        key: _without_descriptions(
+            part, names=not names and key in {"properties", "$defs"}
+        )
         for key, part in schema.items()
         if names or key not in {"title", "description", "examples", "default"}
     }

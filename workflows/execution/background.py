@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Chore = Callable[[str], bool]
+BackgroundTask = Callable[[str], bool]
 """Does some of it in the name of a worker; tells whether there is more to do now."""
 
-_chores: list[Chore] = []
+_tasks: list[BackgroundTask] = []
 
 
-def add(chore: Chore) -> None:
+def add(chore: BackgroundTask) -> None:
     """Let workers do this; a second time is fine."""
-    if chore not in _chores:
-        _chores.append(chore)
+    if chore not in _tasks:
+        _tasks.append(chore)
 
 
 def do_some(worker: str) -> bool:
     """Do some of all there is; tell whether there is more to do now."""
-    left = [chore(worker) for chore in _chores]  # all of them have a turn
+    left = [chore(worker) for chore in _tasks]  # all of them have a turn
     return any(left)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from workflows.agents.provider import StoredAgents
+from workflows.agents.provider import DatabaseAgents
 from workflows.documents.images import StoredImages
 from workflows.documents.provider import StoredDocuments
 from workflows.models import Level
@@ -16,7 +16,7 @@ from workflows.runtime.profiles import ChosenProfile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from workflows.agents.provider import Ledger
+    from workflows.agents.provider import CallRecorder
 
 NO_STAGES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
@@ -54,7 +54,7 @@ def _filled(message: str, args: tuple[object, ...]) -> str:
 
 def provide(
     log: Callable[[int, str], None],
-    ledger: Ledger,
+    ledger: CallRecorder,
     *,
     token: str = "",
     stages: Mapping[str, Mapping[str, Any]] = NO_STAGES,
@@ -65,7 +65,7 @@ def provide(
     place of the keys of providers, `stages` is the profile kept with the run.
     """
     return Runtime(
-        agents=StoredAgents(ledger, token),
+        agents=DatabaseAgents(ledger, token),
         documents=StoredDocuments(),
         images=StoredImages(),
         profiles=ChosenProfile(stages),

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from workflows.agents.budgets import reached
 from workflows.agents.lookup import row_of
-from workflows.execution.stream_preview import LiveWords
-from workflows.infra.database_threads import when_there
+from workflows.execution.stream_preview import LiveStreamPreview
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import AgentCall
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workflows.runtime.protocols import NodeContext
 
 
-class RunLedger:
+class RunCallRecorder:
     """Records the calls of one attempt of a run, each with the record of its step.
 
     A long step does not hold them back: they become durable within a moment.
@@ -37,7 +37,7 @@ class RunLedger:
     async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002
         """Return when the next call may be made. Raises BudgetReached."""
         unsaved = list(self._unsaved.values())
-        if pause := await when_there(reached, self._run, unsaved):
+        if pause := await run_in_db_retrying(reached, self._run, unsaved):
             raise pause
 
     def enter(self, call: Call) -> None:
@@ -54,7 +54,9 @@ class RunLedger:
         AgentCall.objects.bulk_create([row], ignore_conflicts=True)
         transaction.on_commit(lambda: self._unsaved.pop(row.pk, None))
 
-    def words(self, call: Call) -> LiveWords:
+    def words(self, call: Call) -> LiveStreamPreview:
         """Return where the words of a streamed answer are shown as they arrive."""
         sequence = call.context.sequence if call.context else 0
-        return LiveWords(self._run, AgentCall().pk, sequence, call.service.agent)
+        return LiveStreamPreview(
+            self._run, AgentCall().pk, sequence, call.service.agent
+        )

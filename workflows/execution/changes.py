@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from workflows.engine.delta import Operation
 
-MOST_BYTES = 1_000_000  # of checkpoints that are laid over each other for one page
-MOST_CHANGES = 12  # told of one step; the rest is counted
-MOST_TEXT = 2_000  # characters of one value
-MOST_KEPT = 5_000  # steps
+MAX_BYTES = 1_000_000  # of checkpoints that are laid over each other for one page
+MAX_CHANGES = 12  # told of one step; the rest is counted
+MAX_TEXT_CHARS = 2_000  # characters of one value
+MAX_CACHED = 5_000  # steps
 NOTHING: Final = object()  # there was no value, or it is not known here
 
 
@@ -78,14 +78,14 @@ def _work_out(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
     start = keyframes.order_by("-sequence").values_list("sequence", flat=True).first()
     rows = rows.filter(sequence__gte=first if start is None else start)
     weight = rows.aggregate(bytes=Sum("bytes"))["bytes"] or 0
-    if weight > MOST_BYTES or start is None:
+    if weight > MAX_BYTES or start is None:
         told = _by_patches(rows.filter(sequence__in=wanted))
     else:
         told = _by_states(list(rows.order_by("sequence")))
     for step, changes in told.items():
         if step in wanted:
             _kept[run_id, step] = changes
-    while len(_kept) > MOST_KEPT:
+    while len(_kept) > MAX_CACHED:
         _kept.popitem(last=False)
 
 
@@ -128,14 +128,14 @@ def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
     if before is None or after is None:
         return before, after, Changes()
     patch: list[Operation] = diff(before, after)
-    return before, after, told(patch, before, most=10 * MOST_CHANGES)
+    return before, after, told(patch, before, most=10 * MAX_CHANGES)
 
 
 # A patch in words ------------------------------------------------------------------------
 
 
 def told(
-    patch: Sequence[Operation], before: Any = NOTHING, most: int = MOST_CHANGES
+    patch: Sequence[Operation], before: Any = NOTHING, most: int = MAX_CHANGES
 ) -> Changes:
     """Return a patch as changes; items added to the end of one list count together."""
     found: list[Change] = []
@@ -185,8 +185,8 @@ def _path(keys: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) and len(value) <= MOST_TEXT:
+    if isinstance(value, str) and len(value) <= MAX_TEXT_CHARS:
         return json.dumps(value, ensure_ascii=False)
     text = json.dumps(value, ensure_ascii=False, default=str)
-    cut = len(text) - MOST_TEXT
-    return text if cut <= 0 else f"{text[:MOST_TEXT]}… ({cut:,} more characters)"
+    cut = len(text) - MAX_TEXT_CHARS
+    return text if cut <= 0 else f"{text[:MAX_TEXT_CHARS]}… ({cut:,} more characters)"

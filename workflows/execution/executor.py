@@ -40,15 +40,15 @@ from workflows.execution import (
     stream_preview,
 )
 from workflows.execution.build_runtime import provide
-from workflows.execution.call_recorder import RunLedger
+from workflows.execution.call_recorder import RunCallRecorder
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
 from workflows.execution.recorder import Recorder
 from workflows.execution.tries import NO_TRIES, Tries, tries_of
 from workflows.infra import encryption, log_context
-from workflows.infra.database_threads import when_there
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import Level, StageItem, Status
-from workflows.registry import Known, Registry, registry
+from workflows.registry import AnyWorkflow, Registry, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ class Executor:
             if self._recorders.get(run.pk) is recorder:
                 del self._recorders[run.pk]
         if run.parent_id is not None:
-            await when_there(queue.wake_parent, run.pk)
+            await run_in_db_retrying(queue.wake_parent, run.pk)
 
     async def release(self, run: Run) -> None:
         """Give a run back to the queue whose task does not end when it is cancelled."""
@@ -163,7 +163,7 @@ class Executor:
     async def _read_history(self, run: Run) -> History:
         if run.attempt == 1 and not run.waiting_node:
             return History()
-        return await when_there(read_history, run)
+        return await run_in_db_retrying(read_history, run)
 
     async def _walk(
         self, run: Run, recorder: Recorder, cancellation: Cancellation
@@ -177,7 +177,7 @@ class Executor:
             workflow = self._workflow_of(run)
             runtime = provide(
                 recorder.log,
-                RunLedger(run, recorder.beside),
+                RunCallRecorder(run, recorder.beside),
                 token=_token(run),
                 stages=run.profile_stages,
             )
@@ -207,7 +207,7 @@ class Executor:
             result = checkpoints.dumps(state.data)
             await recorder.end(Status.COMPLETED, result=result)
 
-    def _workflow_of(self, run: Run) -> Known:
+    def _workflow_of(self, run: Run) -> AnyWorkflow:
         """Return the run's workflow. Raises WorkflowNotFound, CheckpointMismatch."""
         workflow = self._registry.get(run.workflow_name)
         if run.fingerprint and not workflow.accepts(run.fingerprint):
@@ -224,7 +224,7 @@ class Executor:
         Raises WorkflowNotFound, InvalidParams.
         """
         workflow = self._registry.get(name)
-        return await when_there(check_params, workflow, given)
+        return await run_in_db_retrying(check_params, workflow, given)
 
     async def _advance(  # noqa: PLR0913, PLR0917 - the whole of one start
         self,
@@ -232,7 +232,7 @@ class Executor:
         recorder: Recorder,
         history: History,
         cancellation: Cancellation,
-        workflow: Known,
+        workflow: AnyWorkflow,
         runtime: Runtime,
     ) -> State:
         """Cold start: a graph with its first state, or its last one; then walk it."""
@@ -277,7 +277,7 @@ class Executor:
         )
 
 
-def _initial(workflow: Known, graph: Graph, runtime: Runtime, run: Run) -> State:
+def _initial(workflow: AnyWorkflow, graph: Graph, runtime: Runtime, run: Run) -> State:
     """Build the graph by the author's factory; return the state that it starts with."""
     state: object = workflow.factory(graph, runtime, workflow.params_of(run.params))
     if isinstance(state, State):
@@ -331,7 +331,7 @@ async def _record_failure(
 
 async def _fail_plainly(run: Run, recorder: Recorder, error: Exception) -> None:
     try:
-        await recorder.fail_plainly(error)
+        await recorder.fail_without_record(error)
     except Superseded:
         logger.info("Run %s had left this worker before it failed.", run.pk)
     except Exception:

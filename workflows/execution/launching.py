@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.engine import Paused
-    from workflows.registry import Known, Registry
+    from workflows.registry import AnyWorkflow, Registry
 
 
 def new_run(
-    workflow: Known,
+    workflow: AnyWorkflow,
     params: Mapping[str, Any],
     *,
     profile: str | None = profiles.OWN,

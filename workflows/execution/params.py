@@ -17,11 +17,11 @@ from workflows.models import Agent, Document
 
 if TYPE_CHECKING:
     from workflows.access.permissions import Person
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 
 def check_params(
-    workflow: Known, given: Mapping[str, Any], *, by: Person | None = None
+    workflow: AnyWorkflow, given: Mapping[str, Any], *, by: Person | None = None
 ) -> dict[str, Any]:
     """Return the params as JSON with their defaults filled in, as the run will read them.
 
@@ -42,7 +42,7 @@ def check_params(
 
 
 def check_answer(
-    workflow: Known, node_name: str, given: Mapping[str, Any]
+    workflow: AnyWorkflow, node_name: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return an answer as JSON. Raises InvalidParams, ApprovalNotFound."""
     node = workflow.graph.nodes.get(node_name)
@@ -66,7 +66,9 @@ def _refuse_missing_documents(
             continue
         value = params[name]
         wanted = set(value) if isinstance(value, list) else {value}
-        seen = Document.objects.all() if by is None else permissions.documents_seen(by)
+        seen = (
+            Document.objects.all() if by is None else permissions.visible_documents(by)
+        )
         found = seen.filter(pk__in=wanted).values_list("pk", flat=True)
         if missing := wanted - {str(pk) for pk in found}:
             raise InvalidParams(

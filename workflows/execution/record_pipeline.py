@@ -28,7 +28,7 @@ class Drained(Superseded):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunCursor:
     """Where a run stands after a record."""
 
     sequence: int
@@ -38,15 +38,15 @@ class Standing:
     stage: StageRow | None = None  # the one that is under way
 
 
-class Sender:
+class RecordPipeline:
     """Sends the records of one run, one at a time; knows where the last one left it."""
 
     def __init__(
         self,
         run: Run,
         writer: Writer,
-        take: Callable[[], tuple[StepRecord, Standing]],
-        durable: Standing,
+        take: Callable[[], tuple[StepRecord, RunCursor]],
+        durable: RunCursor,
     ) -> None:
         """Take what gives the record that has gathered, and where the run stands now."""
         self.durable = durable
@@ -54,7 +54,7 @@ class Sender:
         self._writer = writer
         self._take = take
         self._timer: asyncio.TimerHandle | None = None
-        self._sent: tuple[asyncio.Future[int], Standing] | None = None
+        self._sent: tuple[asyncio.Future[int], RunCursor] | None = None
 
     def soon(self) -> None:
         """Send what gathers in the next moment, without anyone waiting for it."""

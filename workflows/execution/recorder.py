@@ -32,13 +32,13 @@ from workflows.engine.events import EventType
 from workflows.execution import launching, pauses
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.masking import Masker
-from workflows.execution.record_pipeline import Drained, Sender, Standing
+from workflows.execution.record_pipeline import Drained, RecordPipeline, RunCursor
 from workflows.execution.routing_records import decision_of
 from workflows.execution.state_migration import adopt
 from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.execution.tries import Tries, retry_of, told
 from workflows.infra import log_context
-from workflows.infra.database_threads import when_there
+from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
 from workflows.registry import Registry, registry
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from workflows.execution.pauses import Reply
     from workflows.execution.writer import Writer
     from workflows.models import Run
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 NOT_REQUESTED = (
     "The task of the run was cancelled by code that runs in its worker, which nobody"
     " requested."
 )
-TOLD_PARTS = 10  # of a parallel node's items: a log line at each tenth
+PROGRESS_LOG_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
 
 class Recorder:
@@ -93,7 +93,7 @@ class Recorder:
         self._stage_began = 0.0
         self._waits = ThreadWaits()
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
-        self._migrated_to: Known | None = None
+        self._migrated_to: AnyWorkflow | None = None
         # of the pause that this attempt continues from
         self._waiting_node, self._wake_at = run.waiting_node, run.wake_at
         self._sequence = run.sequence
@@ -105,7 +105,7 @@ class Recorder:
         self._log_number = 0
         self._has_progressed = False  # whether this attempt finished a step
         self._record = self._new_record()
-        self._sender = Sender(run, writer, self._take_record, self._standing)
+        self._sender = RecordPipeline(run, writer, self._take_record, self._standing)
 
     # -- the engine's checkpoint store ------------------------------------------------
 
@@ -121,7 +121,7 @@ class Recorder:
         self._reply, self._waiting_since = reply, waiting_since
         self._tries = tries
 
-    def migrate(self, workflow: Known) -> None:
+    def migrate(self, workflow: AnyWorkflow) -> None:
         """Store the next state whole, as this workflow's: no change fits the old ones."""
         self._migrated_to = workflow
 
@@ -129,7 +129,7 @@ class Recorder:
         """Add the state after a step to the record."""
         if self._migrated_to is not None:
             self._encoder.before = None
-            self._record.companions.append(
+            self._record.extra_writes.append(
                 partial(adopt, self.run.pk, self._migrated_to)
             )
             self._migrated_to = None
@@ -194,7 +194,7 @@ class Recorder:
         Raises what `launching.new_child` raises: the node fails with it.
         """
         if pause.kind == WaitKind.SUBWORKFLOW:
-            self._child = await when_there(
+            self._child = await run_in_db_retrying(
                 launching.new_child, self.run, pause, self._workflows
             )
 
@@ -282,7 +282,7 @@ class Recorder:
         stage.status = _ended_as(data)
         if stage.status != StageStatus.CANCELLED:  # its reason is a person's: see `end`
             stage.error = clean(data.get("error_message") or "")
-        stage.duration_ms = self._spent_ms(stage)
+        stage.duration_ms = self._elapsed_ms(stage)
         self._write_stage()
         self._stage = None
 
@@ -317,8 +317,11 @@ class Recorder:
         stage.items_done += 1
         self._write_stage()
         done, total = stage.items_done, stage.items_total
-        told = done * TOLD_PARTS // total > (done - 1) * TOLD_PARTS // total
-        if told and total >= TOLD_PARTS:  # fewer can be counted on the page
+        told = (
+            done * PROGRESS_LOG_PARTS // total
+            > (done - 1) * PROGRESS_LOG_PARTS // total
+        )
+        if told and total >= PROGRESS_LOG_PARTS:  # fewer can be counted on the page
             text = f"{stage.node}: {done} of {total} items"
             self._add_log(Level.DEBUG, text, timezone.now())
 
@@ -355,7 +358,7 @@ class Recorder:
 
     def beside(self, add: Callable[[], None]) -> None:
         """Let this write through the ORM with the record, perhaps more than once."""
-        self._record.companions.append(add)
+        self._record.extra_writes.append(add)
         self._sender.soon()
 
     async def end(  # noqa: PLR0913 - one argument a column
@@ -396,7 +399,7 @@ class Recorder:
         record.wake_at = paused.until
         record.ending = Ending(Outcome.WAITING)
         self._close_stage(StageStatus.WAITING)
-        record.companions.append(pauses.companion(self.run, paused, self._child))
+        record.extra_writes.append(pauses.companion(self.run, paused, self._child))
         await self._flush()
 
     async def release(self, *, requested: bool = True) -> None:
@@ -430,7 +433,7 @@ class Recorder:
         self._close_stage(StageStatus.INTERRUPTED)
         await self._flush()
 
-    async def fail_plainly(self, error: Exception) -> None:
+    async def fail_without_record(self, error: Exception) -> None:
         """Fail the run without the rows that could not be written."""
         self._fall_back()
         await self.end(
@@ -454,12 +457,12 @@ class Recorder:
         )
 
     @property
-    def _standing(self) -> Standing:
-        return Standing(
+    def _standing(self) -> RunCursor:
+        return RunCursor(
             self._sequence, self._waiting_node, self._wake_at, self._chain, self._stage
         )
 
-    def _take_record(self) -> tuple[StepRecord, Standing]:
+    def _take_record(self) -> tuple[StepRecord, RunCursor]:
         """Give the record that has gathered; the stage under way goes on as a copy."""
         self._add_notes()
         self.masker.record(self._record)
@@ -494,7 +497,7 @@ class Recorder:
         if stage is None:
             return
         stage.status = status
-        stage.duration_ms = self._spent_ms(stage)
+        stage.duration_ms = self._elapsed_ms(stage)
         self._write_stage()
         self._stage = None
 
@@ -504,7 +507,7 @@ class Recorder:
         if not rows or rows[-1] is not stage:
             rows.append(stage)
 
-    def _spent_ms(self, stage: StageRow) -> float:
+    def _elapsed_ms(self, stage: StageRow) -> float:
         """Return how long the stage took; one that had paused counts from its start.
 
         Waiting for a thread is no time of the stage.

@@ -9,10 +9,10 @@ from workflows.models import Run
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 
-def adopt(run_id: UUID, workflow: Known) -> None:
+def adopt(run_id: UUID, workflow: AnyWorkflow) -> None:
     """Give a run the fingerprint and the graph that its state now fits.
 
     Call it in the transaction that stores the first migrated state: until then the

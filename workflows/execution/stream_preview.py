@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from workflows.infra import notifications
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.infra.text import RESERVED
 from workflows.models import LiveText
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2  # between two writings
-MOST_CHARACTERS = 4_000  # of the end of a text: more is not read while it grows
+MAX_CHARACTERS = 4_000  # of the end of a text: more is not read while it grows
 
 
-class LiveWords:
+class LiveStreamPreview:
     """The words of one streamed answer."""
 
     def __init__(self, run: Run, call_id: UUID, sequence: int, agent: str) -> None:
@@ -71,7 +71,7 @@ class LiveWords:
         while True:
             await self._more.wait()
             self._more.clear()
-            self._pieces = ["".join(self._pieces)[-MOST_CHARACTERS:]]
+            self._pieces = ["".join(self._pieces)[-MAX_CHARACTERS:]]
             self._row.text = self._pieces[0].replace(RESERVED, "\ufffd")
             self._row.updated_at = timezone.now()
             self._writing = asyncio.create_task(self._try(self._write))
@@ -90,7 +90,7 @@ class LiveWords:
     async def _try(self, write: object) -> None:
         """Write; a database that refuses costs the sight of the words, not the run."""
         try:
-            await in_database(write)  # type: ignore[arg-type]
+            await run_in_db(write)  # type: ignore[arg-type]
         except DatabaseError:
             logger.warning(
                 "The words of run %s are not shown.", self._run.pk, exc_info=True
@@ -98,7 +98,8 @@ class LiveWords:
 
     async def _tell(self) -> None:
         await notifications.send(
-            notifications.PAGES, {"type": notifications.WORDS, "run": str(self._run.pk)}
+            notifications.PAGES,
+            {"type": notifications.STREAM_PREVIEW, "run": str(self._run.pk)},
         )
 
 

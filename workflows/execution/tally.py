@@ -29,7 +29,7 @@ HISTORY = "history"
 HOUR = dt.timedelta(hours=1)
 SPAN = 24 * HOUR  # counted in one transaction
 CLOSED_AFTER = HOUR  # that a row may be written late
-LEAST_PAUSE_SECONDS = 2.0
+MIN_PAUSE_SECONDS = 2.0
 SHARE = 20  # a count is followed by a pause of so many times its length
 TURN_SECONDS = 2.0  # that a worker counts on while it is behind
 
@@ -46,7 +46,7 @@ def count_due() -> bool:
         return False  # another worker counts
     began = time.monotonic()
     until, behind = _count_from(row.counted_until, now)
-    pause = max(LEAST_PAUSE_SECONDS, SHARE * (time.monotonic() - began))
+    pause = max(MIN_PAUSE_SECONDS, SHARE * (time.monotonic() - began))
     Tally.objects.filter(pk=HISTORY).update(
         counted_until=until,
         counted_at=timezone.now(),

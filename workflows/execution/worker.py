@@ -37,7 +37,7 @@ from workflows.execution.leases import Overdue
 from workflows.execution.node_connections import CleaningThreads
 from workflows.execution.writer import Writer
 from workflows.infra import clock, metrics, notifications, outages
-from workflows.infra.database_threads import close_connections, in_database
+from workflows.infra.database_threads import close_connections, run_in_db
 from workflows.models import Run
 from workflows.models import Worker as WorkerRow
 from workflows.registry import Registry, registry
@@ -110,7 +110,7 @@ class Worker:
         heartbeat.start()
         watch.start()
         loops = [
-            asyncio.create_task(self._forever(step), name=step.__name__)
+            asyncio.create_task(self._supervise(step), name=step.__name__)
             for step in (
                 self._register,
                 self._listen,
@@ -189,7 +189,7 @@ class Worker:
 
     # -- loops ------------------------------------------------------------------------
 
-    async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _supervise(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step; what fails is tried again, ever more slowly up to a limit."""
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -214,14 +214,14 @@ class Worker:
             )
 
     async def _register(self) -> None:
-        await in_database(self._say_hello)
+        await run_in_db(self._register_row)
         self._known.set()
         await asyncio.Event().wait()  # once is enough: the heartbeat keeps it fresh
 
     async def _listen(self) -> None:
         """Hear nudges on a channel of our own."""
-        nudges = Nudges(self)
-        async with notifications.listening(
+        nudges = WorkerMessages(self)
+        async with notifications.subscribe(
             notifications.WORKERS, silence=REJOIN_SECONDS
         ) as ear:
             self.look()  # at what was announced while we did not hear
@@ -236,7 +236,7 @@ class Worker:
         async with self._claiming:
             free = self.capacity - len(self._held)
             if free > 0 and not self.draining:
-                runs = await in_database(queue.claim, self.name, free)
+                runs = await run_in_db(queue.claim, self.name, free)
                 metrics.CLAIMS.inc(len(runs))
                 for run in runs:
                     self._start(run)
@@ -285,7 +285,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.SWEEP_SECONDS)
-        await in_database(queue.sweep, self._lost)
+        await run_in_db(queue.sweep, self._lost)
         self.look()
 
     async def _wake(self) -> None:
@@ -294,7 +294,7 @@ class Worker:
         What another worker's runs wait for is looked up as often as the sweep comes.
         """
         self._waits.clear()
-        seconds = await in_database(queue.wake_due)
+        seconds = await run_in_db(queue.wake_due)
         self.look()
         until = settings.SWEEP_SECONDS if seconds is None else seconds
         until = min(max(until, FIRST_WAKE_SECONDS), settings.SWEEP_SECONDS)
@@ -304,11 +304,11 @@ class Worker:
     async def _count(self) -> None:
         """Count the runs that ended, in turns with the other workers."""
         await asyncio.sleep(settings.SWEEP_SECONDS)
-        await in_database(tally.count_due)
+        await run_in_db(tally.count_due)
 
     async def _help(self) -> None:
         """Do some of what was asked for beside runs: a deed on many of them."""
-        if self.draining or not await in_database(background.do_some, self.name):
+        if self.draining or not await run_in_db(background.do_some, self.name):
             await asyncio.sleep(settings.SWEEP_SECONDS)
 
     # -- runs -------------------------------------------------------------------------
@@ -342,7 +342,7 @@ class Worker:
     async def _leave(self) -> None:
         """Say goodbye; a heartbeat that stops says it too, if the database is away."""
         try:
-            await in_database(self._say_goodbye)
+            await run_in_db(self._deregister_row)
         except Exception as error:
             if not outages.is_away(error):
                 raise
@@ -356,7 +356,7 @@ class Worker:
         others = (run for run in expired if (run.pk, run.attempt) not in held)
         return self._overdue.lost(others)
 
-    def _say_hello(self) -> None:
+    def _register_row(self) -> None:
         gone = [self.name, *workers.gone_from_this_host()]
         Run.objects.filter(worker__in=gone).expire()
         WorkerRow.objects.filter(name__in=gone).update(stopped_at=timezone.now())
@@ -379,13 +379,13 @@ class Worker:
         )
         return queue.renew(self.name, held) if held else {}
 
-    def _say_goodbye(self) -> None:
+    def _deregister_row(self) -> None:
         WorkerRow.objects.filter(name=self.name).update(
             stopped_at=timezone.now(), running=0
         )
 
 
-class Nudges:
+class WorkerMessages:
     """The worker's ear: a message's type names the method. Each returns at once.
 
     A consumer of Channels would look for old database connections before each message,
@@ -410,7 +410,7 @@ class Nudges:
     async def run_cancel(self, message: Mapping[str, str]) -> None:
         """Stop a run, if it is here; the reason is on its row."""
         run_id = UUID(message["run"])
-        self._worker.cancel(run_id, await in_database(_cancel_reason, run_id))
+        self._worker.cancel(run_id, await run_in_db(_cancel_reason, run_id))
 
 
 def _cancel_reason(run_id: UUID) -> str:

@@ -130,7 +130,7 @@ class Writer:
         self._tell(batch, versions, None)
 
     def _commit_when_possible(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
-        patience = outages.Patience()
+        patience = outages.Backoff()
         while True:
             try:
                 versions = self._commit(batch)
@@ -149,15 +149,15 @@ class Writer:
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
         started = time.monotonic()
         rows = rows_of(batch)
-        companions = any(record.companions for record in batch)
-        if connection.vendor == "postgresql" and not companions:
+        extra_writes = any(record.extra_writes for record in batch)
+        if connection.vendor == "postgresql" and not extra_writes:
             versions = records.write(connection, rows)  # one statement, atomic
         else:
             with transaction.atomic():
                 versions = records.write(connection, rows)
                 for record in batch:
                     if record.run_id in versions:
-                        for add in record.companions:
+                        for add in record.extra_writes:
                             add()
         metrics.BATCH_RECORDS.observe(len(batch))
         metrics.COMMIT_SECONDS.observe(time.monotonic() - started)

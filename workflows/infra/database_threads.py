@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
-PATIENCE_SECONDS = 5.0  # that the end of a worker waits for calls under way
+RETRY_SECONDS = 5.0  # that the end of a worker waits for calls under way
 THREADS = 4  # one connection each, beside the writer's and the heartbeat's
 
 _here = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 
 
-async def in_database(
+async def run_in_db(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result:
     """Return what a synchronous function returns that uses the ORM."""
@@ -64,17 +64,17 @@ async def _on(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Re
     return await loop.run_in_executor(threads, call)
 
 
-async def when_there(
+async def run_in_db_retrying(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result:
-    """Return what `in_database` returns, however long the database is away.
+    """Return what `run_in_db` returns, however long the database is away.
 
     For what may be done twice: nobody knows whether a call that was cut off was done.
     """
-    patience = outages.Patience()
+    patience = outages.Backoff()
     while True:
         try:
-            return await in_database(function, *args, **kwargs)
+            return await run_in_db(function, *args, **kwargs)
         except Exception as error:
             pause = patience.after(error)
             if pause is None:
@@ -83,7 +83,7 @@ async def when_there(
 
 
 def calling_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that waits for this thread, None outside of `in_database`."""
+    """Return the event loop that waits for this thread, None outside of `run_in_db`."""
     return getattr(_here, "loop", None)
 
 
@@ -111,8 +111,8 @@ def close_connections() -> None:
 
     def close() -> None:
         with suppress(threading.BrokenBarrierError):  # one thread is stuck in a call
-            together.wait(PATIENCE_SECONDS)
+            together.wait(RETRY_SECONDS)
         connection.close()
 
     closing = [_threads.submit(close) for _ in range(THREADS)]
-    wait(closing, 2 * PATIENCE_SECONDS)
+    wait(closing, 2 * RETRY_SECONDS)

@@ -22,7 +22,7 @@ from django.db import transaction
 
 from workflows.infra import outages
 from workflows.infra.database_threads import calling_loop
-from workflows.infra.outages import Unheard
+from workflows.infra.outages import ChannelLayerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 WORKERS = "workers"
 PAGES = "pages"
-WORDS = "run.words"  # the type of a nudge: an agent's answer has grown
+STREAM_PREVIEW = "run.words"  # the type of a nudge: an agent's answer has grown
 SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
 TRIES = 3
 REST_SECONDS = 1.0  # without nudges after one that did not go out
@@ -62,24 +62,24 @@ async def send(to: str, message: Mapping[str, object]) -> bool:
     if layer is None or _resting():
         return False
     try:
-        await _insist(lambda: layer.group_send(to, dict(message)))
-    except Unheard as error:
-        _rest.until = time.monotonic() + REST_SECONDS
+        await _with_retries(lambda: layer.group_send(to, dict(message)))
+    except ChannelLayerUnavailable as error:
+        _cooldown.until = time.monotonic() + REST_SECONDS
         outages.messages.met(error)
         return False
     outages.messages.over()
     return True
 
 
-class _Rest:
+class _Cooldown:
     until = 0.0  # on the monotonic clock; no nudge is sent before
 
 
-_rest = _Rest()
+_cooldown = _Cooldown()
 
 
 def _resting() -> bool:
-    return time.monotonic() < _rest.until
+    return time.monotonic() < _cooldown.until
 
 
 async def join(to: str, channel: str) -> None:
@@ -87,11 +87,11 @@ async def join(to: str, channel: str) -> None:
     layer = get_channel_layer()
     if layer is None:
         return
-    await _insist(lambda: layer.group_add(to, channel))
+    await _with_retries(lambda: layer.group_add(to, channel))
     outages.messages.over()
 
 
-async def _insist(deed: Callable[[], Awaitable[object]]) -> None:
+async def _with_retries(deed: Callable[[], Awaitable[object]]) -> None:
     """Do something with the channel layer. Raises Unheard when that is in vain.
 
     Connections kept from before the layer was started again fail at their next use, so
@@ -107,12 +107,12 @@ async def _insist(deed: Callable[[], Awaitable[object]]) -> None:
                 else:
                     return
     except TimeoutError as error:
-        raise Unheard(f"no answer within {SEND_SECONDS:g} s") from error
-    raise Unheard(str(failed)) from failed
+        raise ChannelLayerUnavailable(f"no answer within {SEND_SECONDS:g} s") from error
+    raise ChannelLayerUnavailable(str(failed)) from failed
 
 
 @dataclass(frozen=True, slots=True)
-class Ear:
+class Subscription:
     """A channel that hears a group."""
 
     layer: BaseChannelLayer
@@ -132,21 +132,23 @@ class Ear:
                 return await self.layer.receive(self.channel)
         except Exception as error:
             if not patience.expired():
-                raise Unheard(str(error)) from error
+                raise ChannelLayerUnavailable(str(error)) from error
         await join(self.group, self.channel)
         return {}
 
 
 @asynccontextmanager
-async def listening(to: str, *, silence: float | None = None) -> AsyncIterator[Ear]:
+async def subscribe(
+    to: str, *, silence: float | None = None
+) -> AsyncIterator[Subscription]:
     """Give what hears the messages of a group. Raises Unheard."""
     layer = get_channel_layer()
     if layer is None:
-        raise Unheard("none is configured")
+        raise ChannelLayerUnavailable("none is configured")
     channel = await layer.new_channel()
     await join(to, channel)
     try:
-        yield Ear(layer, channel, to, silence)
+        yield Subscription(layer, channel, to, silence)
     finally:
         await leave(to, channel)
 
@@ -223,7 +225,7 @@ async def _drained(tell: Callable[[], Coroutine[Any, Any, object]]) -> None:
     await announcer().drain()
 
 
-class Paced:
+class Throttle:
     """Does something when asked, at once; asked again within a pause, once at its end.
 
     What is asked for last is therefore never left undone, and asking costs nothing. What
@@ -271,8 +273,8 @@ class Announcer:
     def __init__(self) -> None:
         """Start with nothing to tell."""
         self._untold: dict[UUID, int | None] = {}
-        self._changes = Paced(self._tell_changes, PAUSE_SECONDS)
-        self._pending = Paced(self._tell_pending, PENDING_PAUSE_SECONDS)
+        self._changes = Throttle(self._send_changes, PAUSE_SECONDS)
+        self._pending = Throttle(self._send_pending, PENDING_PAUSE_SECONDS)
 
     def committed(self, versions: Mapping[UUID, int | None]) -> None:
         """Announce new versions of runs, to lists if there are none."""
@@ -283,14 +285,14 @@ class Announcer:
         """Announce that a run waits for a worker."""
         self._pending.ask()
 
-    async def _tell_changes(self) -> bool:
+    async def _send_changes(self) -> bool:
         versions, self._untold = self._untold, {}
         if await send(PAGES, changed(versions)):
             return True
         self._untold = versions | self._untold
         return False
 
-    async def _tell_pending(self) -> bool:
+    async def _send_pending(self) -> bool:
         return await send(WORKERS, {"type": "runs.pending"})
 
     async def drain(self) -> None:

@@ -27,7 +27,7 @@ _ENDED = {"25P03", "57P01", "57P02", "57P03"}
 _CROSSED = {"40001", "40P01"}  # a serialization failure, a deadlock
 _STUCK_STATES = {"53100", "25006"}  # the disk is full, the transaction read-only
 # what SQLite says, and what an operating system says through either
-_STUCK_WORDS = (
+_DISK_FULL_MESSAGES = (
     "disk is full",
     "disk i/o error",
     "no space left",
@@ -65,14 +65,16 @@ def is_stuck(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError):
         return False
     text = describe(error).lower()
-    return _state(error) in _STUCK_STATES or any(word in text for word in _STUCK_WORDS)
+    return _state(error) in _STUCK_STATES or any(
+        word in text for word in _DISK_FULL_MESSAGES
+    )
 
 
 def _state(error: BaseException) -> str | None:
     return getattr(error.__cause__, "sqlstate", None)
 
 
-class Unheard(Exception):
+class ChannelLayerUnavailable(Exception):
     """The channel layer could not be reached."""
 
 
@@ -125,7 +127,7 @@ class Outage:
         return self._ended is not None and time.monotonic() < self._ended + seconds
 
 
-class Patience:
+class Backoff:
     """How long to wait before the next try: ever longer while the database is away."""
 
     def __init__(self) -> None:
@@ -177,4 +179,4 @@ def of(error: BaseException) -> Outage | None:
         return database
     if is_stuck(error):
         return changes
-    return messages if isinstance(error, Unheard | RedisError) else None
+    return messages if isinstance(error, ChannelLayerUnavailable | RedisError) else None

@@ -39,7 +39,7 @@ def decisions_between(
     return _between(Decision, since, until)
 
 
-def deeds_between(
+def audit_events_between(
     since: dt.datetime | None, until: dt.datetime | None
 ) -> QuerySet[Intervention]:
     """Return what people did from a moment on and before another one."""

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from workflows.models.runs import Run
 
-LONGEST_LABEL = 40  # characters
-LONGEST_NAME = 60  # characters of a view's name
+MAX_LABEL_LENGTH = 40  # characters
+MAX_NAME_LENGTH = 60  # characters of a view's name
 
 
 class RunLabel(models.Model):
@@ -23,7 +23,7 @@ class RunLabel(models.Model):
         related_name="labels",
         db_index=False,  # label_once begins with it
     )
-    name = models.CharField(max_length=LONGEST_LABEL)
+    name = models.CharField(max_length=MAX_LABEL_LENGTH)
     added_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -50,7 +50,7 @@ class SavedView(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
     )
-    name = models.CharField(max_length=LONGEST_NAME)
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
     query = models.TextField(blank=True, default="")  # as in the list's address
     shared = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)

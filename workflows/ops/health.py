@@ -29,8 +29,8 @@ from workflows.models import Worker
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 8.0  # for one part to answer; more than a connection may take
-LEAST_FREE_BYTES = 100_000_000  # below that an upload or a checkpoint may not fit
+CHECK_TIMEOUT_SECONDS = 8.0  # for one part to answer; more than a connection may take
+MIN_FREE_BYTES = 100_000_000  # below that an upload or a checkpoint may not fit
 NEED_DATABASE = {"migrations", "workers"}
 PAGES = ("database", "migrations")  # what pages cannot do without
 
@@ -54,14 +54,14 @@ def live(_request: HttpRequest) -> JsonResponse:
 @never_cache
 async def pages(_request: HttpRequest) -> JsonResponse:
     """Say whether this process can answer pages: 200, else 503."""
-    return _answer(await _look_at(PAGES))
+    return _answer(await _run_checks(PAGES))
 
 
 @require_safe
 @never_cache
 async def ready(_request: HttpRequest) -> JsonResponse:
     """Say of each part how it is: 200 when all are well, else 503."""
-    return _answer(await _look_at(CHECKS))
+    return _answer(await _run_checks(CHECKS))
 
 
 def _answer(findings: Mapping[str, Finding]) -> JsonResponse:
@@ -76,7 +76,7 @@ def _answer(findings: Mapping[str, Finding]) -> JsonResponse:
     return JsonResponse(body, status=200 if ok else 503)
 
 
-async def _look_at(names: Iterable[str]) -> dict[str, Finding]:
+async def _run_checks(names: Iterable[str]) -> dict[str, Finding]:
     """Return what each check found; without a database some need not even try."""
     findings: dict[str, Finding] = {}
     for name in names:
@@ -84,19 +84,21 @@ async def _look_at(names: Iterable[str]) -> dict[str, Finding]:
         if known is not None and not known.ok and name in NEED_DATABASE:
             findings[name] = Finding(ok=False, sentence="Only the database knows.")
         else:
-            findings[name] = await _look(CHECKS[name])
+            findings[name] = await _run_check(CHECKS[name])
     return findings
 
 
-async def _look(check: Callable[[], Awaitable[Finding]]) -> Finding:
+async def _run_check(check: Callable[[], Awaitable[Finding]]) -> Finding:
     """Return what a check found; a part that fails or hangs is not well.
 
     The log has the error itself: whoever asks here need not be signed in.
     """
     try:
-        return await asyncio.wait_for(check(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(check(), CHECK_TIMEOUT_SECONDS)
     except TimeoutError:
-        return Finding(ok=False, sentence=f"No answer within {PATIENCE_SECONDS:g} s.")
+        return Finding(
+            ok=False, sentence=f"No answer within {CHECK_TIMEOUT_SECONDS:g} s."
+        )
     except Exception as error:
         if outage := outages.of(error):
             outage.met(error)
@@ -125,8 +127,8 @@ def _disk() -> Finding:
     """Look at the room where uploads are kept, and the database if it is SQLite."""
     free = shutil.disk_usage(settings.DATA_DIR).free
     room = f"{free / 1_000_000:,.0f} MB are free in DATA_DIR"
-    if free < LEAST_FREE_BYTES:
-        least = f"{LEAST_FREE_BYTES / 1_000_000:,.0f} MB"
+    if free < MIN_FREE_BYTES:
+        least = f"{MIN_FREE_BYTES / 1_000_000:,.0f} MB"
         sentence = f"Only {room}; at least {least} are needed. Make room."
         return Finding(ok=False, sentence=sentence)
     return Finding(ok=True, sentence=f"{room}.")

@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with all figures. Raises Http404 for whoever may not see them."""
-    if not _may_look(request):
+    if not _may_scrape(request):
         raise Http404
     text = generate_latest(_installation) + generate_latest(REGISTRY)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_look(request: HttpRequest) -> bool:
+def _may_scrape(request: HttpRequest) -> bool:
     """Tell whether this is Prometheus with its token, or one who may know of all runs."""
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         token = settings.METRICS_TOKEN.encode()
         return bool(token) and secrets.compare_digest(given.strip().encode(), token)
-    return permissions.may_see_figures(request.user)
+    return permissions.may_see_totals(request.user)
 
 
 class Installation(Collector):

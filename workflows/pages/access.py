@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth.decorators import login_required
 
 from workflows.access import permissions
-from workflows.access.permissions import NOTHING, Sight
+from workflows.access.permissions import NOTHING, Permissions
 
 if TYPE_CHECKING:
     from workflows.access.permissions import Person
@@ -33,7 +33,9 @@ class Rights:
     approve: bool = False
     note: bool = False
     trace: bool = False  # may read where in the code it failed
-    sight: Sight = NOTHING  # all that the viewer may, for what stands beside the run
+    sight: Permissions = (
+        NOTHING  # all that the viewer may, for what stands beside the run
+    )
 
     @property
     def workers(self) -> bool:
@@ -48,7 +50,7 @@ class Rights:
 
 def rights(person: Person, run: Run) -> Rights:
     """Return what a person may do with a run."""
-    sight, name = permissions.sight_of(person), run.workflow_name
+    sight, name = permissions.permissions_for(person), run.workflow_name
     return Rights(
         read=name in sight.read,
         launch=name in sight.launch,

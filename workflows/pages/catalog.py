@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Entry:
     graph: Mapping[str, Any]
 
 
-def entry(workflow: Known) -> Entry:
+def entry(workflow: AnyWorkflow) -> Entry:
     """Return a workflow as pages name it."""
     return Entry(
         name=workflow.name,
@@ -47,7 +47,7 @@ def title_of(name: str) -> str:
     return (workflow.title if workflow else "") or in_words(name)
 
 
-def known(name: str) -> Known | None:
+def known(name: str) -> AnyWorkflow | None:
     """Return a workflow of this name, None if there is none (any more)."""
     try:
         return system.find_workflow(name)

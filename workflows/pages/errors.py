@@ -11,7 +11,7 @@ from django.http import JsonResponse
 from django.shortcuts import render
 
 from workflows.engine.errors import RequestError
-from workflows.errors import TooMany
+from workflows.errors import RateLimited
 from workflows.pages.requests import HtmxRequest
 from workflows.runtime.errors import StorageFailed
 
@@ -60,7 +60,7 @@ def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
         heading = HEADINGS.get(status, "That did not work")
         context = {"heading": heading, "message": str(error), "back": _back(request)}
         answer = render(request, "refused.html", context, status=status)
-    if isinstance(error, TooMany):
+    if isinstance(error, RateLimited):
         answer["Retry-After"] = str(error.seconds)
     return answer
 
@@ -69,7 +69,7 @@ def _back(request: HtmxRequest) -> str:
     """Return the page a refused post came from, the start page if that is unclear."""
     path = request.path.rstrip("/")
     last = path.rsplit("/", 1)[-1]
-    is_deed = last in {
+    is_audit_event = last in {
         "cancel",
         "resume",
         "delete",
@@ -78,4 +78,4 @@ def _back(request: HtmxRequest) -> str:
         "notes",
         "labels",
     }
-    return path.rsplit("/", 1)[0] + "/" if is_deed else "/"
+    return path.rsplit("/", 1)[0] + "/" if is_audit_event else "/"

@@ -18,7 +18,7 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from workflows.errors import TooMany
+from workflows.errors import RateLimited
 from workflows.pages.requests import HtmxRequest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ WHAT = {
 
 
 def limited(what: str) -> Callable[[View[Given]], View[Given]]:
-    """Return a decorator: posts of members count, and too many raise TooMany."""
+    """Return a decorator: posts of members count, and too many raise RateLimited."""
 
     def decorate(view: View[Given]) -> View[Given]:
         def respond(
@@ -58,7 +58,7 @@ def limited(what: str) -> Callable[[View[Given]], View[Given]]:
 
 
 def count(what: str, who: str) -> None:
-    """Count one more. Raises TooMany when that is more than a minute allows."""
+    """Count one more. Raises RateLimited when that is more than a minute allows."""
     most = settings.RATES[what]
     if not most:
         return
@@ -69,7 +69,7 @@ def count(what: str, who: str) -> None:
         logger.warning("Redis does not count, each process does: %s", error)
         left = _hit(own(), rate, what, who)
     if left is not None:
-        raise TooMany(WHAT[what], most, seconds=left)
+        raise RateLimited(WHAT[what], most, seconds=left)
 
 
 def _hit(

@@ -23,7 +23,7 @@ from workflows.models import (
 if TYPE_CHECKING:
     from django.db.models import Model
 
-    from workflows.access.permissions import Names
+    from workflows.access.permissions import WorkflowSet
 
 HIDDEN: Final = "hidden"
 TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
@@ -42,12 +42,12 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("form", "evidence", "answer"),
     Intervention: ("before", "after"),
 }
-MARK: Final = "is_concealed"
+MARK: Final = "is_redacted"
 
 Row = TypeVar("Row", bound="Model")
 
 
-def conceal(row: Row) -> Row:
+def redact(row: Row) -> Row:
     """Take off a row what is for some groups only; return it."""
     kind: Any = type(row)
     known = row.__dict__  # what was not read stays unread
@@ -62,17 +62,17 @@ def conceal(row: Row) -> Row:
     return row
 
 
-def is_concealed(row: object) -> bool:
+def is_redacted(row: object) -> bool:
     """Tell whether something was taken off a row."""
     return bool(getattr(row, MARK, False))
 
 
-def of_run(run: Run, rows: Iterable[Row]) -> list[Row]:
+def redact_rows(run: Run, rows: Iterable[Row]) -> list[Row]:
     """Return rows of a run as they may be shown where the run may be."""
-    return [conceal(row) for row in rows] if is_concealed(run) else list(rows)
+    return [redact(row) for row in rows] if is_redacted(run) else list(rows)
 
 
-def by_workflow(names: Names, rows: Iterable[Row]) -> list[Row]:
+def by_workflow(names: WorkflowSet, rows: Iterable[Row]) -> list[Row]:
     """Return rows of many workflows, of which the values of some may be read."""
     told: list[Any] = list(rows)
-    return [row if row.workflow_name in names else conceal(row) for row in told]
+    return [row if row.workflow_name in names else redact(row) for row in told]

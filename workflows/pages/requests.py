@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 INVALID = 422  # of a form that was sent and could not be accepted
-MOST_REASON = 2_000  # characters
+MAX_REASON_LENGTH = 2_000  # characters
 
 
 class HtmxRequest(HttpRequest):
@@ -29,4 +29,6 @@ def status_of_form(request: HttpRequest) -> int:
 
 def reason_of(request: HttpRequest) -> str:
     """Return why, in the person's words."""
-    return request.POST.get("reason", "").replace("\x00", "").strip()[:MOST_REASON]
+    return (
+        request.POST.get("reason", "").replace("\x00", "").strip()[:MAX_REASON_LENGTH]
+    )

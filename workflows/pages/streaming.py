@@ -9,7 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -34,5 +34,5 @@ def streamed(
 
 async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
     """Yield what an iterator that reads the database yields, without blocking others."""
-    while (chunk := await in_database(next, chunks, None)) is not None:
+    while (chunk := await run_in_db(next, chunks, None)) is not None:
         yield chunk

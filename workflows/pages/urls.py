@@ -77,7 +77,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # workers/
     path("workers/", workers.list_workers, name="workers"),
     # audit/
-    path("audit/", audit.list_deeds, name="audit"),
+    path("audit/", audit.list_audit_events, name="audit"),
     # documents/
     path("documents/", documents.list_documents, name="documents"),
     path("documents/<uuid:document_id>/", documents.document, name="document"),

@@ -6,7 +6,7 @@
     ├─ Invalid             what was given cannot be used: an empty file, a bad option
     ├─ Unsupported         understood, but not something this provider does
     ├─ Unavailable         nothing is set up that could do it
-    ├─ NotAccepted         another service refused our key
+    ├─ AuthenticationFailed         another service refused our key
     └─ UpstreamFailed      another service was asked and failed
        ├─ StorageFailed    the storage of documents did not do it
        ├─ TimedOut         it did not answer in time
@@ -56,7 +56,7 @@ class Unavailable(ProviderError):
     code = "unavailable"
 
 
-class NotAccepted(ProviderError):
+class AuthenticationFailed(ProviderError):
     """Another service refused the key it was asked with."""
 
     code = "not_accepted"

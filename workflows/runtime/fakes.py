@@ -31,8 +31,8 @@ from workflows.runtime.records import (
     Line,
     Page,
     Prompt,
+    PromptProfile,
     Reply,
-    StageProfile,
     Tool,
     ToolCall,
     Word,
@@ -41,7 +41,7 @@ from workflows.runtime.renderings import RenderOptions
 
 _LETTER_POINTS = (612.0, 792.0)
 _LINES_ON_A_PAGE = 60
-MOST_FAKE_PAGES = 10_000
+MAX_FAKE_PAGES = 10_000
 
 
 def page_of(text: str, number: int = 1) -> Page:
@@ -163,7 +163,7 @@ class FakeImages:
     ) -> tuple[ImageInfo, ...]:
         """Return a white dot for each page."""
         options = options or RenderOptions()
-        pages = pages_of(options.pages or "1", MOST_FAKE_PAGES)
+        pages = pages_of(options.pages or "1", MAX_FAKE_PAGES)
         return tuple([self.draw(document, page, options) for page in pages])
 
     def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
@@ -320,13 +320,15 @@ def _reply(given: Any) -> Reply:
 class FakeProfiles:
     """A profile given as stage → settings; the rest keeps its defaults."""
 
-    def __init__(self, **stages: StageProfile) -> None:
+    def __init__(self, **stages: PromptProfile) -> None:
         self._stages = stages
 
-    def stage(self, name: str, /, default: StageProfile | None = None) -> StageProfile:
+    def stage(
+        self, name: str, /, default: PromptProfile | None = None
+    ) -> PromptProfile:
         """Return the settings of a stage laid over the workflow's, field by field."""
-        below = default or StageProfile()
-        above = self._stages.get(name, StageProfile())
+        below = default or PromptProfile()
+        above = self._stages.get(name, PromptProfile())
         return replace(
             below,
             agent=above.agent or below.agent,

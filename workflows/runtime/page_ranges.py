@@ -11,7 +11,7 @@ import re
 from workflows.runtime.errors import Invalid
 from workflows.runtime.pdf_errors import PageOutOfRange
 
-LONGEST = 2_000  # characters
+MAX_EXPRESSION_LENGTH = 2_000  # characters
 _NUMBER = re.compile(r"\+?[0-9]{1,9}")
 
 
@@ -26,8 +26,10 @@ def pages_of(expression: str, count: int) -> tuple[int, ...]:
 
     Raises InvalidPageRange or PageOutOfRange, with the part that is wrong.
     """
-    if len(expression) > LONGEST:
-        raise InvalidPageRange(f"Pages are told in at most {LONGEST:,} characters.")
+    if len(expression) > MAX_EXPRESSION_LENGTH:
+        raise InvalidPageRange(
+            f"Pages are told in at most {MAX_EXPRESSION_LENGTH:,} characters."
+        )
     parts = [part.strip() for part in expression.split(",")]
     spans = [_span(part, count) for part in parts if part]
     if not spans:

@@ -14,7 +14,7 @@ MIN_DPI, MAX_DPI, DPI = 72, 1200, 300
 FORMATS = {"": "png", "png": "png", "jpg": "jpg", "jpeg": "jpg"}
 MIME = {"png": "image/png", "jpg": "image/jpeg"}
 BACKGROUND = "white"
-MOST_BACKGROUND = 40  # characters of a colour's name
+MAX_BACKGROUND_LENGTH = 40  # characters of a colour's name
 
 # name: least, most, and what leaves the picture as it is
 RANGES = {
@@ -41,7 +41,7 @@ def image_format(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PageStyle:
     """What one page is drawn like; nothing given leaves it as the PDF says.
 
     Raises InvalidRenderOption or Unsupported, naming the option, when it is made.
@@ -103,12 +103,12 @@ def _within(name: str, value: Any, least: int, most: int) -> None:
 
 def colour_of(name: str) -> tuple[int, int, int]:
     """Return the parts of a colour, 0..255. Raises InvalidRenderOption."""
-    if len(name) <= MOST_BACKGROUND and not re.search(r"[^\w#(),.% -]", name):
+    if len(name) <= MAX_BACKGROUND_LENGTH and not re.search(r"[^\w#(),.% -]", name):
         try:
             return ImageColor.getrgb(name)[:3]
         except ValueError:
             pass
     raise InvalidRenderOption(
-        f"background cannot be “{name[:MOST_BACKGROUND]}”: use the name of a colour, "
+        f"background cannot be “{name[:MAX_BACKGROUND_LENGTH]}”: use the name of a colour, "
         "or one such as #f4f1e8."
     )

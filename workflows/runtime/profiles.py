@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from workflows.runtime.records import StageProfile
+from workflows.runtime.records import PromptProfile
 
 
 class NoProfiles:
     """The profile of a run that was launched without one."""
 
-    def stage(self, _name: str, /, default: StageProfile | None = None) -> StageProfile:
+    def stage(
+        self, _name: str, /, default: PromptProfile | None = None
+    ) -> PromptProfile:
         """Return the workflow's own settings of that stage."""
-        return default or StageProfile()
+        return default or PromptProfile()
 
 
 class ChosenProfile:
@@ -28,12 +30,14 @@ class ChosenProfile:
         """Take the fields given, by stage."""
         self._stages = stages
 
-    def stage(self, name: str, /, default: StageProfile | None = None) -> StageProfile:
+    def stage(
+        self, name: str, /, default: PromptProfile | None = None
+    ) -> PromptProfile:
         """Return the kept settings of a stage laid over the workflow's."""
-        return laid_over(default or StageProfile(), self._stages.get(name, {}))
+        return laid_over(default or PromptProfile(), self._stages.get(name, {}))
 
 
-def laid_over(below: StageProfile, given: Mapping[str, Any]) -> StageProfile:
+def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     """Return a stage's settings with the given fields in place of its own.
 
     Options are laid over each other one by one.
@@ -48,20 +52,20 @@ def laid_over(below: StageProfile, given: Mapping[str, Any]) -> StageProfile:
 
 
 def merged(
-    defaults: Mapping[str, StageProfile], given: Mapping[str, Mapping[str, Any]]
-) -> dict[str, StageProfile]:
+    defaults: Mapping[str, PromptProfile], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, PromptProfile]:
     """Return every stage of a workflow with the given fields laid over its defaults.
 
     A stage that the workflow does not have comes after its own: a node may ask for it.
     """
     names = dict.fromkeys([*defaults, *given])
     return {
-        name: laid_over(defaults.get(name, StageProfile()), given.get(name, {}))
+        name: laid_over(defaults.get(name, PromptProfile()), given.get(name, {}))
         for name in names
     }
 
 
-def as_json(stages: Mapping[str, StageProfile]) -> dict[str, dict[str, Any]]:
+def as_json(stages: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
     """Return stages as they are kept with a run: every field is given."""
     return {
         name: {

@@ -22,8 +22,8 @@ from workflows.runtime.records import (
     ImageInfo,
     Page,
     Prompt,
+    PromptProfile,
     Reply,
-    StageProfile,
     Tool,
     ToolCall,
 )
@@ -199,7 +199,9 @@ class Agents(Protocol):
 class Profiles(Protocol):
     """The profile chosen for this run: which agent each stage talks to, and how."""
 
-    def stage(self, name: str, /, default: StageProfile | None = None) -> StageProfile:
+    def stage(
+        self, name: str, /, default: PromptProfile | None = None
+    ) -> PromptProfile:
         """Return the chosen settings of a stage laid over the workflow's defaults."""
 
 

@@ -166,7 +166,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class StageProfile:
+class PromptProfile:
     """Which agent a stage talks to, and how."""
 
     agent: str = ""  # "" leaves it to the workflow

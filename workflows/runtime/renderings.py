@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from workflows.runtime.page_style import BACKGROUND, DPI, Look
+from workflows.runtime.page_style import BACKGROUND, DPI, PageStyle
 
 SCREEN_DPI = 110  # of a page on a screen
 
@@ -35,9 +35,9 @@ class RenderOptions:
             object.__setattr__(self, name, getattr(look, name))
 
     @property
-    def look(self) -> Look:
+    def look(self) -> PageStyle:
         """Return how each page is drawn."""
-        return Look(**{f.name: getattr(self, f.name) for f in fields(Look)})
+        return PageStyle(**{f.name: getattr(self, f.name) for f in fields(PageStyle)})
 
     def told(self) -> dict[str, Any]:
         """Return all that was given, in plain values."""

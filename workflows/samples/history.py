@@ -27,9 +27,9 @@ ERRORS = (
 STATUSES = ("completed", "failed", "cancelled")
 OUTCOMES = (92, 6, 2)  # percent of the runs that end in each
 HOLDS = 0.4  # chance of a condition
-ASKED = 0.05  # share of reviews that a person answers
+APPROVAL_SHARE = 0.05  # share of reviews that a person answers
 LABELLED = 0.02  # share of runs that somebody labelled
-WORDS = ("to check", "audit", "customer b")
+LABEL_TEXTS = ("to check", "audit", "customer b")
 NODES = ("read", "judge", "review", "publish")
 EDGES = (  # source, target, place among the source's edges, condition
     ("read", "judge", 0, "always"),
@@ -117,7 +117,7 @@ def _run(made: random.Random, at: dt.datetime, people: int) -> MadeRun:
         created_at=at,
         completed_at=at + took,
         person=made.randrange(people),
-        label=made.choice(WORDS) if made.random() < LABELLED else "",
+        label=made.choice(LABEL_TEXTS) if made.random() < LABELLED else "",
     )
 
 
@@ -160,7 +160,7 @@ class _Walk:
     def _decide(self, edge: tuple[str, str, int, str], at: dt.datetime) -> MadeDecision:
         always, confidence = edge[3] == "always", round(self.made.random(), 3)
         holds = always or self.made.random() < HOLDS
-        asked = edge[0] == "review" and holds and self.made.random() < ASKED
+        asked = edge[0] == "review" and holds and self.made.random() < APPROVAL_SHARE
         reason = f"confidence {confidence:.0%}, threshold 80%"
         return MadeDecision(
             len(self.run.steps),

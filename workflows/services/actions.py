@@ -13,7 +13,7 @@ from workflows.models import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from workflows.access.permissions import Sight
+    from workflows.access.permissions import Permissions
     from workflows.models import Run
 
 POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
@@ -36,7 +36,7 @@ def possible(run: Run, action: str) -> bool:
     return POSSIBLE[action](run)
 
 
-def offered(run: Run, sight: Sight) -> frozenset[str]:
+def offered(run: Run, sight: Permissions) -> frozenset[str]:
     """Return the actions that a run allows and its viewer has the permission for."""
     name = run.workflow_name
     may_operate, may_launch = name in sight.operate, name in sight.launch

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
     """Tell whether this person is among those the question is for."""
-    return is_for(approval.groups, permissions.sight_of(user).groups)
+    return is_for(approval.groups, permissions.permissions_for(user).groups)
 
 
 def is_for(asked: Collection[str], groups: frozenset[str] | None) -> bool:

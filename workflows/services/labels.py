@@ -10,7 +10,7 @@ from workflows.audit import trail
 from workflows.errors import InvalidLabel
 from workflows.infra import notifications
 from workflows.models import Run, RunLabel
-from workflows.models.labels import LONGEST_LABEL
+from workflows.models.labels import MAX_LABEL_LENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -21,7 +21,7 @@ MOST = 20  # labels on one run
 def clean(name: str) -> str:
     """Return a label as it is kept: in small letters, spaces single. Raises InvalidLabel."""
     label = " ".join(name.split()).lower()
-    if not label or len(label) > LONGEST_LABEL or "," in label or "\x00" in label:
+    if not label or len(label) > MAX_LABEL_LENGTH or "," in label or "\x00" in label:
         raise InvalidLabel(name)
     return label
 

@@ -16,7 +16,7 @@ from workflows.access import permissions
 from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
 from workflows.execution import changes, queue_position
 from workflows.models import Approval, Decision, RemovedRun, Run, Stage
-from workflows.registry import Known, Registry, registry
+from workflows.registry import AnyWorkflow, Registry, registry
 from workflows.services import run_order, state_diff
 
 if TYPE_CHECKING:
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from workflows.execution.changes import Changes
 
 
-class Questions:
+class Queries:
     """Workflows and runs, as people and programs see them."""
 
     def __init__(self, workflows: Registry = registry) -> None:
         """Take the registry whose workflows can be launched."""
         self._registry = workflows
 
-    def list_workflows(self, *, by: Person | None = None) -> Sequence[Known]:
+    def list_workflows(self, *, by: Person | None = None) -> Sequence[AnyWorkflow]:
         """Return every workflow that is installed, by name: those that `by` may see."""
         known = self._registry.list()
         if by is None:
             return known
-        seen = permissions.sight_of(by).see
+        seen = permissions.permissions_for(by).see
         return [workflow for workflow in known if workflow.name in seen]
 
-    def find_workflow(self, name: str, *, by: Person | None = None) -> Known:
+    def find_workflow(self, name: str, *, by: Person | None = None) -> AnyWorkflow:
         """Return one workflow. Raises WorkflowNotFound, also if `by` may not see it."""
         seen = {workflow.name: workflow for workflow in self.list_workflows(by=by)}
         if name not in seen:

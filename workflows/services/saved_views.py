@@ -12,22 +12,22 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.errors import InvalidView, NotAllowed, ViewNotFound
 from workflows.models import SavedView
-from workflows.models.labels import LONGEST_NAME
+from workflows.models.labels import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from workflows.access.permissions import Sight
+    from workflows.access.permissions import Permissions
 
-LONGEST_QUERY = 4_000  # characters
-MOST = 50  # views of one person
+MAX_QUERY_LENGTH = 4_000  # characters
+MAX_VIEWS = 50  # views of one person
 OF_VALUES = ("where", "text", "label", "fields")  # of a query
 
 
-def seen_by(person: User) -> list[SavedView]:
+def visible_views(person: User) -> list[SavedView]:
     """Return a person's own views, and those that others share with such as them."""
     views = SavedView.objects.filter(Q(owner=person) | Q(shared=True))
-    sight = permissions.sight_of(person)
+    sight = permissions.permissions_for(person)
     return [
         view
         for view in views.select_related("owner").order_by("name", "id")
@@ -35,7 +35,7 @@ def seen_by(person: User) -> list[SavedView]:
     ]
 
 
-def _is_for(view: SavedView, sight: Sight) -> bool:
+def _is_for(view: SavedView, sight: Permissions) -> bool:
     """Tell whether a view names nothing that is beyond these rights.
 
     One that looks for values is for those who may read them: of its workflow, or of all.
@@ -54,10 +54,10 @@ def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
     Raises InvalidView.
     """
     name = _clean(name)
-    if len(query) > LONGEST_QUERY:
+    if len(query) > MAX_QUERY_LENGTH:
         raise InvalidView("These filters are too long to be kept.")
-    if by.saved_views.exclude(name=name).count() >= MOST:
-        raise InvalidView(f"You have {MOST} views. Delete one to save another.")
+    if by.saved_views.exclude(name=name).count() >= MAX_VIEWS:
+        raise InvalidView(f"You have {MAX_VIEWS} views. Delete one to save another.")
     with transaction.atomic():
         view, _ = SavedView.objects.get_or_create(owner=by, name=name)
         with trail.changing("save view", view, by=by):
@@ -92,7 +92,7 @@ def delete(view_id: int, *, by: User) -> SavedView:
 
 def _own(view_id: int, person: User) -> SavedView:
     """Return a view that a person may change: their own, and for admins every shared one."""
-    view = next((one for one in seen_by(person) if one.pk == view_id), None)
+    view = next((one for one in visible_views(person) if one.pk == view_id), None)
     if view is None:
         raise ViewNotFound
     if view.owner_id != person.pk and not person.is_superuser:
@@ -102,6 +102,8 @@ def _own(view_id: int, person: User) -> SavedView:
 
 def _clean(name: str) -> str:
     cleaned = " ".join(name.replace("\x00", "").split())
-    if not cleaned or len(cleaned) > LONGEST_NAME:
-        raise InvalidView(f"Give the view a name of up to {LONGEST_NAME} characters.")
+    if not cleaned or len(cleaned) > MAX_NAME_LENGTH:
+        raise InvalidView(
+            f"Give the view a name of up to {MAX_NAME_LENGTH} characters."
+        )
     return cleaned

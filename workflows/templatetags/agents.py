@@ -8,7 +8,7 @@ from django import template
 
 from workflows.agents import usage
 from workflows.models import LiveText
-from workflows.pages.redaction import is_concealed
+from workflows.pages.redaction import is_redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def percent(share: float | None) -> str:
 @register.simple_tag
 def live_texts(run: Run) -> Sequence[LiveText]:
     """Return what agents are answering at this moment, oldest first."""
-    if run.is_ended or is_concealed(run):
+    if run.is_ended or is_redacted(run):
         return []
     return list(LiveText.objects.filter(run=run, attempt=run.attempt))
 

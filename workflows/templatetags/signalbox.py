@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.access import permissions
-from workflows.access.permissions import sight_of
+from workflows.access.permissions import permissions_for
 from workflows.pages import catalog
 from workflows.pages.graph import diagram as drawing
 from workflows.pages.graph import svg
@@ -65,7 +65,7 @@ def workflow_title(name: str) -> str:
 
 
 @register.filter
-def lower_words(name: str) -> str:
+def lower_label(name: str) -> str:
     """Return a name from code as words, as it stands within a sentence."""
     return words.in_words(name, capital=False)
 
@@ -188,7 +188,7 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 @register.simple_tag
 def open_approvals(user: User) -> int:
     """Return how many questions wait for this person."""
-    return count_open(sight_of(user))
+    return count_open(permissions_for(user))
 
 
 @register.filter

@@ -16,7 +16,7 @@ from workflows.engine import (
     ExecutionError,
     Graph,
     GraphConfig,
-    ResumeRefused,
+    ResumeError,
     State,
 )
 
@@ -169,12 +169,12 @@ async def _run(
     except ExecutionError as error:
         step.error, step.code = error, error.code
         step.state = content(error.state or result.initial)
-    except (DefinitionError, ResumeRefused) as error:
+    except (DefinitionError, ResumeError) as error:
         step.error, step.code = error, error.code
         step.state = content(result.initial) if executes else _returned(error)
 
 
-def _returned(error: DefinitionError | ResumeRefused) -> Mapping[str, Any]:
+def _returned(error: DefinitionError | ResumeError) -> Mapping[str, Any]:
     """The state the reference returns with a refused resume.
 
     That is the loaded one when the graph is not valid, and the zero state otherwise; our
@@ -203,7 +203,7 @@ async def _walk(
     state: State = await graph.resume(run_id, **limits)
     if all(event.type != EventType.GRAPH_START for event in recorder.events):
         # The run had finished: we return its state, where the reference refuses.
-        raise ResumeRefused("resume.complete", run_id, node=state.checkpoint_node)
+        raise ResumeError("resume.complete", run_id, node=state.checkpoint_node)
     return state
 
 

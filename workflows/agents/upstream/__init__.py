@@ -6,6 +6,6 @@ is read.
 
 from workflows.agents.upstream.clients import Clients, pooled
 from workflows.agents.upstream.service import Service
-from workflows.agents.upstream.spent import Spent
+from workflows.agents.upstream.spent import CallUsage
 
-__all__ = ["Clients", "Service", "Spent", "pooled"]
+__all__ = ["CallUsage", "Clients", "Service", "pooled"]

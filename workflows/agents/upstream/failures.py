@@ -9,9 +9,9 @@ import httpx
 import openai
 
 from workflows.runtime.errors import (
+    AuthenticationFailed,
     BadAnswer,
     Invalid,
-    NotAccepted,
     NotFound,
     ProviderError,
     TimedOut,
@@ -20,13 +20,13 @@ from workflows.runtime.errors import (
 
 FAILURES = (openai.OpenAIError, httpx.HTTPError, ValueError, TypeError, OSError)
 WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
-MOST_WAIT_SECONDS = 60.0  # that a server may ask us to wait; beyond it we give up
-MOST_SAID = 500  # characters of what a server says of its failure
+MAX_WAIT_SECONDS = 60.0  # that a server may ask us to wait; beyond it we give up
+MAX_MESSAGE_CHARS = 500  # characters of what a server says of its failure
 
 REFUSED = (401, 403)
 UNKNOWN = 404
 TOO_MANY = 429
-LEAST_FAILURE = 500  # what is below is our own mistake
+MIN_ERROR_STATUS = 500  # what is below is our own mistake
 
 
 def wait_after(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
@@ -42,7 +42,7 @@ def wait_after(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
     asked = retry_after(error.response.headers)
     if asked is None:
         return True
-    return max(asked, 0.001) if asked <= MOST_WAIT_SECONDS else False
+    return max(asked, 0.001) if asked <= MAX_WAIT_SECONDS else False
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
@@ -60,7 +60,7 @@ def retry_after(headers: httpx.Headers) -> float | None:
     return max(email.utils.mktime_tz(moment) - dt.datetime.now(dt.UTC).timestamp(), 0.0)
 
 
-def in_our_words(  # noqa: PLR0911 - a kind of error each
+def translate_error(  # noqa: PLR0911 - a kind of error each
     error: Exception, *, agent: str, provider: str, tries: int, secrets: tuple[str, ...]
 ) -> ProviderError:
     """Return an error of ours for one of the package's, without any of the secrets."""
@@ -68,7 +68,7 @@ def in_our_words(  # noqa: PLR0911 - a kind of error each
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, openai.APIStatusError):
-        said = without(_said(error), secrets)
+        said = without(_server_message(error), secrets)
         return _of_status(error, who, said, _times(tries))
     if isinstance(
         error, openai.APITimeoutError | TimeoutError | httpx.TimeoutException
@@ -98,7 +98,7 @@ def _of_status(  # noqa: PLR0911 - a kind of status each
 ) -> ProviderError:
     status = error.status_code
     if status in REFUSED:
-        return NotAccepted(
+        return AuthenticationFailed(
             f"{who} did not accept the key ({status}): {said} Check the key of the"
             " provider, or the token given at launch."
         )
@@ -111,12 +111,12 @@ def _of_status(  # noqa: PLR0911 - a kind of status each
         asked = retry_after(error.response.headers)
         wait = f" It asks to wait {asked:,.0f} s." if asked else ""
         return UpstreamFailed(f"{who} gets too many requests{times}: {said}{wait}")
-    if status < LEAST_FAILURE:
+    if status < MIN_ERROR_STATUS:
         return Invalid(f"{who} refused the request ({status}): {said}")
     return UpstreamFailed(f"{who} failed ({status}){times}: {said}")
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _server_message(error: openai.APIStatusError) -> str:
     """Return what the server says, as a sentence."""
     body = error.body
     told = body.get("message") if isinstance(body, dict) else None
@@ -130,7 +130,7 @@ def _times(tries: int) -> str:
 
 def _cut(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"
 
 
 def without(text: str, secrets: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from workflows.runtime.records import Tool
 
-MOST_PROBLEMS, MOST_CHARACTERS = 4, 200  # told of arguments that do not fit
+MAX_PROBLEMS, MAX_CHARACTERS = 4, 200  # told of arguments that do not fit
 NOTHING_ELSE: Registry[Any] = Registry()  # a `$ref` to another host fetches nothing
 
 
@@ -38,7 +38,7 @@ def must_fit(tool: Tool, arguments: Mapping[str, Any]) -> None:
     schema = dict(tool.parameters)
     validator = validator_for(schema)(schema, registry=NOTHING_ELSE)
     try:
-        problems = list(islice(validator.iter_errors(dict(arguments)), MOST_PROBLEMS))
+        problems = list(islice(validator.iter_errors(dict(arguments)), MAX_PROBLEMS))
     except Unresolvable as missing:
         raise Invalid(
             f"The parameters of the tool “{tool.name}” speak of a schema that is not"
@@ -55,6 +55,4 @@ def must_fit(tool: Tool, arguments: Mapping[str, Any]) -> None:
 
 
 def _told(message: str) -> str:
-    return (
-        message if len(message) <= MOST_CHARACTERS else f"{message[:MOST_CHARACTERS]}…"
-    )
+    return message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"

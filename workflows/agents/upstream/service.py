@@ -14,12 +14,12 @@ from workflows.runtime.errors import BadAnswer, ProviderError
 
 if TYPE_CHECKING:
     from workflows.agents.upstream.clients import Clients
-    from workflows.agents.upstream.spent import Spent
+    from workflows.agents.upstream.spent import CallUsage
 
 Result = TypeVar("Result")
 
 FIRST_WAIT_SECONDS = 0.5  # doubled with each try, up to the longest
-LONGEST_WAIT_SECONDS = 20.0
+MAX_WAIT_SECONDS = 20.0
 JITTER_SECONDS = 0.5
 
 
@@ -52,7 +52,7 @@ class Service:
         clients: Clients,
         messages: Sequence[Said],
         body: Mapping[str, Any],
-        spent: Spent,
+        spent: CallUsage,
     ) -> Any:
         """Return the message of the answer. Raises ProviderError."""
 
@@ -80,7 +80,7 @@ class Service:
         clients: Clients,
         messages: Sequence[Said],
         body: Mapping[str, Any],
-        spent: Spent,
+        spent: CallUsage,
     ) -> AsyncGenerator[str, None]:
         """Yield the answer as it arrives; only what has not begun is tried again.
 
@@ -100,7 +100,9 @@ class Service:
                     if text:
                         yield text
             except _failures() as error:
-                raise self._in_our_words(error, spent) from None  # it may echo the key
+                raise self._translate_error(
+                    error, spent
+                ) from None  # it may echo the key
 
     async def _opened(
         self, clients: Clients, messages: Sequence[Said], body: Mapping[str, Any]
@@ -129,7 +131,7 @@ class Service:
         clients: Clients,
         texts: Sequence[str],
         body: Mapping[str, Any],
-        spent: Spent,
+        spent: CallUsage,
     ) -> tuple[tuple[float, ...], ...]:
         """Return one vector for each text. Raises ProviderError."""
 
@@ -162,7 +164,7 @@ class Service:
     # -- inside -----------------------------------------------------------------------
 
     async def _tried(
-        self, ask: Callable[[], Awaitable[Result]], spent: Spent
+        self, ask: Callable[[], Awaitable[Result]], spent: CallUsage
     ) -> Result:
         """Return what a request gives, at the latest after its last try.
 
@@ -175,7 +177,7 @@ class Service:
             attempts=self.tries,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
-            wait_max=LONGEST_WAIT_SECONDS,
+            wait_max=MAX_WAIT_SECONDS,
             wait_jitter=JITTER_SECONDS,
         )
         try:
@@ -184,7 +186,7 @@ class Service:
                     spent.tries = attempt.num
                     return await ask()
         except _failures() as error:
-            raise self._in_our_words(error, spent) from None  # it may echo the key
+            raise self._translate_error(error, spent) from None  # it may echo the key
         raise AssertionError("stamina tries at least once")
 
     def _message_of(self, completion: Any) -> Any:
@@ -197,10 +199,10 @@ class Service:
             )
         return message
 
-    def _in_our_words(self, error: Exception, spent: Spent) -> ProviderError:
+    def _translate_error(self, error: Exception, spent: CallUsage) -> ProviderError:
         from workflows.agents.upstream import failures  # noqa: PLC0415
 
-        return failures.in_our_words(
+        return failures.translate_error(
             error,
             agent=self.agent,
             provider=self.provider,

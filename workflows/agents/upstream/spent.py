@@ -10,7 +10,7 @@ CHARACTERS_A_TOKEN = 4  # of an average English text, when we have to guess
 
 
 @dataclass(slots=True)
-class Spent:
+class CallUsage:
     """The meter of one call; read it whether the call succeeded or not."""
 
     tokens_in: int = 0

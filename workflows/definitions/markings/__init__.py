@@ -30,12 +30,12 @@ from workflows.definitions.markings.report import (
     Place,
     Shown,
     gather,
+    pages_to_review,
     shown,
     summarize,
-    worth_a_look,
 )
 from workflows.definitions.markings.scanned import read_scan
-from workflows.definitions.markings.text import listed, pages_in_words
+from workflows.definitions.markings.text import listed, page_numbers_text
 from workflows.definitions.markings.verdict import Alternative, Verdict, weigh
 from workflows.definitions.markings.vision import read_detection
 
@@ -61,7 +61,8 @@ __all__ = [
     "gather",
     "label_of",
     "listed",
-    "pages_in_words",
+    "page_numbers_text",
+    "pages_to_review",
     "parsed",
     "read",
     "read_detection",
@@ -71,5 +72,4 @@ __all__ = [
     "together",
     "unreadable",
     "weigh",
-    "worth_a_look",
 ]

@@ -45,7 +45,7 @@ Share = Annotated[float, _within(0, 1)]
 Weight = Annotated[float, _within(0, float("inf"))]
 
 
-class SeenMarking(BaseModel):
+class VisionMarking(BaseModel):
     """A marking that a model sees on a page."""
 
     model_config = ConfigDict(frozen=True)
@@ -72,7 +72,7 @@ class Detection(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     clarity_score: Share
-    markings_found: tuple[SeenMarking, ...] = ()
+    markings_found: tuple[VisionMarking, ...] = ()
     filter_suggestion: Filters | None = None
 
     @property

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workflows.definitions.markings import grammar
-from workflows.definitions.markings.finding import LONGEST, Finding, Kind
+from workflows.definitions.markings.finding import MAX_LINE_LENGTH, Finding, Kind
 from workflows.definitions.markings.grammar import Marking
-from workflows.definitions.markings.levels import ORDINARY_WORDS, Level
+from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level
 from workflows.definitions.markings.segments import Segment, stacks
 from workflows.runtime.records import Box
 
@@ -19,7 +19,7 @@ HEAD, FOOT = 0.12, 0.88  # a banner's middle lies above or below
 _DEEPER = 0.13  # how much further in it may lie when nothing stands beyond it
 _CENTRED = 0.06  # how far from the middle of the page a stamp may be
 _TALL = 1.3  # times the usual height of a line
-_MOST_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+_MAX_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
 
 How = Literal["announced", "alone", "piece", "among"]
 Wording = Literal["capitals", "title", "small"]
@@ -136,7 +136,7 @@ def _finding(page: int, segment: Segment, judged: Judged) -> Finding:
     return Finding(
         page=page,
         kind=kind,
-        text=segment.text[:LONGEST],
+        text=segment.text[:MAX_LINE_LENGTH],
         level=marking.level,
         caveats=marking.caveats,
         weight=round(weight, 2),
@@ -177,7 +177,7 @@ def _condition(level: re.Match[str]) -> Judged:
 def _banner(segment: Segment, layout: Layout) -> Judged | None:
     """Return the banner or stamp that a segment is or holds."""
     text = segment.text
-    reading = read_marking(text) if len(text) <= LONGEST else None
+    reading = read_marking(text) if len(text) <= MAX_LINE_LENGTH else None
     if reading is None:
         return None
     kind = layout.place(segment.box)
@@ -203,7 +203,7 @@ def _at_the_edge(reading: Reading) -> float:
     if reading.marking.level is None and not (is_loud and reading.how == "alone"):
         return 0.0
     weight = _AT_THE_EDGE.get((reading.how, reading.wording), 0.0)
-    is_ordinary = reading.marking.level in ORDINARY_WORDS and not is_loud
+    is_ordinary = reading.marking.level in COMMON_WORD_LEVELS and not is_loud
     return weight * (_ORDINARY if is_ordinary else 1)
 
 
@@ -215,7 +215,7 @@ def _as_stamp(reading: Reading, *, prominent: bool) -> float:
     if reading.how == "announced":
         return _ANNOUNCED
     weight = _PROMINENT if prominent else _PLAIN
-    return weight - (_PLAIN if reading.marking.level in ORDINARY_WORDS else 0)
+    return weight - (_PLAIN if reading.marking.level in COMMON_WORD_LEVELS else 0)
 
 
 def read_marking(text: str) -> Reading | None:
@@ -244,7 +244,7 @@ def _piece(text: str) -> Reading | None:
 def _among(text: str) -> Reading | None:
     """Return the marking in capitals that a short line of names begins or ends with."""
     words = grammar.without_furniture(text).split()
-    if not 1 < len(words) <= _MOST_WORDS or any(word[0].islower() for word in words):
+    if not 1 < len(words) <= _MAX_WORDS or any(word[0].islower() for word in words):
         return None
     wording: Wording = "capitals" if text.isupper() else "title"
     for at in range(1, len(words)):
@@ -253,7 +253,7 @@ def _among(text: str) -> Reading | None:
             return Reading(marking, "among", wording)
     for at in range(len(words) - 1, 0, -1):
         marking = _in_capitals(words[:at], len(words))
-        if marking is not None and marking.level not in ORDINARY_WORDS:
+        if marking is not None and marking.level not in COMMON_WORD_LEVELS:
             return Reading(marking, "among", wording)
     return None
 
@@ -264,7 +264,7 @@ def _in_capitals(words: list[str], among: int) -> Marking | None:
     marking = grammar.banner(text) if text.isupper() else None
     if marking is None or marking.level is None:
         return None
-    is_ordinary = marking.level in ORDINARY_WORDS
+    is_ordinary = marking.level in COMMON_WORD_LEVELS
     return None if is_ordinary and among != _NAME_AND_MARKING else marking
 
 

@@ -14,13 +14,13 @@ SURE = 0.9  # of a line, from which it needs no second look
 _FAINT = 0.8  # what missing letters leave of a marking's weight, at best
 _CLOSE = 0.06  # likenesses that lie closer together cannot be told apart
 _OUTVOTED = 2.0  # times as much must speak for another word
-_BESIDE = 0.6  # line heights by which places of one marking may differ
+_SAME_PLACE_OVERLAP = 0.6  # line heights by which places of one marking may differ
 _INK = 0.5  # letters of ink beside a marking, from which there is more to read
 _WORD = 1.0  # and from which there may be a word
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Sighting:
     """What one look shows at one place."""
 
     look: str
@@ -39,9 +39,9 @@ class Seen:
         return self.before > _INK or self.after > _INK
 
 
-def places(seen: Iterable[Seen]) -> list[list[Seen]]:
+def places(seen: Iterable[Sighting]) -> list[list[Sighting]]:
     """Return what all looks show, place by place."""
-    found: list[list[Seen]] = []
+    found: list[list[Sighting]] = []
     for one in seen:
         place = next(
             (p for p in found if any(overlap(o.box, one.box) for o in p)), None
@@ -57,13 +57,13 @@ def overlap(one: Box, other: Box) -> bool:
     """Tell whether two boxes are of one marking: side by side, about as high up."""
     height = max(one.height, other.height)
     beside = one.left < other.right and other.left < one.right
-    return beside and abs(one.middle - other.middle) <= _BESIDE * height
+    return beside and abs(one.middle - other.middle) <= _SAME_PLACE_OVERLAP * height
 
 
-def resolved(places: Sequence[list[Seen]]) -> tuple[list[Finding], list[str]]:
+def resolved(places: Sequence[list[Sighting]]) -> tuple[list[Finding], list[str]]:
     """Return the markings that all places show, and the doubts about them."""
     clear, faint, doubts = [], [], []
-    told: list[tuple[list[Seen], Finding | None]] = []
+    told: list[tuple[list[Sighting], Finding | None]] = []
     for place in places:
         exact = [one for one in place if one.likeness.is_exact]
         finding, doubt = _agreed(exact) if exact else (None, "")
@@ -79,7 +79,7 @@ def resolved(places: Sequence[list[Seen]]) -> tuple[list[Finding], list[str]]:
     return [*clear, *faint], [doubt for doubt in doubts if doubt]
 
 
-def _crowd(place: Sequence[Seen], finding: Finding) -> str:
+def _crowd(place: Sequence[Sighting], finding: Finding) -> str:
     """Return the doubt about ink beside a marking, unless some look could read it."""
     crowded = next((one for one in place if one.is_crowded), None)
     if crowded is None or _says_more(finding, crowded):
@@ -87,12 +87,12 @@ def _crowd(place: Sequence[Seen], finding: Finding) -> str:
     return f"{_where(crowded)}, something beside “{finding.text}” could not be read."
 
 
-def _says_more(finding: Finding, one: Seen) -> bool:
+def _says_more(finding: Finding, one: Sighting) -> bool:
     is_higher = rank_of(finding.level) > _rank(one)
     return is_higher or set(finding.caveats) > set(one.likeness.caveats)
 
 
-def _worn_off(place: Sequence[Seen], finding: Finding) -> list[Finding]:
+def _worn_off(place: Sequence[Sighting], finding: Finding) -> list[Finding]:
     """Return what a marking may be with a word before it that wore off: TOP SECRET."""
     before = max(one.before for one in place)
     if finding.level is not Level.SECRET or before < _WORD:
@@ -111,7 +111,7 @@ def _is_borne_out(faint: Finding, clear: Sequence[Finding]) -> bool:
     )
 
 
-def _agreed(exact: Sequence[Seen]) -> tuple[Finding, str]:
+def _agreed(exact: Sequence[Sighting]) -> tuple[Finding, str]:
     """Return what looks agree on; where they differ, the higher, with a doubt."""
     best = max(exact, key=lambda one: (_rank(one), one.sure * one.weight))
     level = best.likeness.level
@@ -129,12 +129,12 @@ def _agreed(exact: Sequence[Seen]) -> tuple[Finding, str]:
     return finding, doubt
 
 
-def _rank(one: Seen) -> int:
+def _rank(one: Sighting) -> int:
     return rank_of(one.likeness.level)
 
 
 def _with_missing_letters(
-    place: Sequence[Seen], found: Finding | None, clear: Sequence[Finding]
+    place: Sequence[Sighting], found: Finding | None, clear: Sequence[Finding]
 ) -> tuple[list[Finding], str]:
     """Return what a place is taken for with letters missing, and the doubt about it.
 
@@ -158,13 +158,13 @@ def _with_missing_letters(
     return [finding], f"{_where(believed[0])}, {doubt}"
 
 
-def _adds(one: Seen, found: Finding) -> bool:
+def _adds(one: Sighting, found: Finding) -> bool:
     """Tell whether a look shows more than what was found."""
     is_higher = _rank(one) > rank_of(found.level)
     return is_higher or not set(one.likeness.caveats) <= set(found.caveats)
 
 
-def _close(place: Sequence[Seen]) -> list[Seen]:
+def _close(place: Sequence[Sighting]) -> list[Sighting]:
     """Return what each look resembles best, and what it can hardly be told from."""
     most: dict[str, float] = {}
     for one in place:
@@ -172,7 +172,7 @@ def _close(place: Sequence[Seen]) -> list[Seen]:
     return [one for one in place if one.likeness.score >= most[one.look] - _CLOSE]
 
 
-def _not_outvoted(close: Sequence[Seen]) -> list[Seen]:
+def _not_outvoted(close: Sequence[Sighting]) -> list[Sighting]:
     """Return what looks show, without words for which far more looks show another.
 
     Ink wears off and does not appear: so a TOP before SECRET is believed if a single
@@ -190,13 +190,13 @@ def _not_outvoted(close: Sequence[Seen]) -> list[Seen]:
     return [one for one in close if sums[_word(one)] * _OUTVOTED > most]
 
 
-def _word(one: Seen) -> str:
+def _word(one: Sighting) -> str:
     """Return the word that tells a level, without what raises it: TOP, STRICTLY."""
     return one.likeness.level.split()[-1] if one.likeness.level else ""
 
 
 def _taken_for(
-    looks: Sequence[Seen], more: Sequence[Seen], found: Finding | None
+    looks: Sequence[Sighting], more: Sequence[Sighting], found: Finding | None
 ) -> Finding:
     """Return the highest that looks show, with every caveat that any look shows."""
     rank = max(_rank(one) for one in looks)
@@ -210,7 +210,7 @@ def _taken_for(
 
 
 def _finding(
-    one: Seen,
+    one: Sighting,
     weight: float,
     *,
     level: Level | None,
@@ -229,7 +229,7 @@ def _finding(
     )
 
 
-def _where(one: Seen) -> str:
+def _where(one: Sighting) -> str:
     return {"header": "At the head", "footer": "At the foot"}.get(
         one.kind, "On the page"
     )

@@ -22,7 +22,7 @@ Kind = Literal[
 
 UNMARKED = "NOT MARKED"
 NO_CAVEATS = "NO CAVEATS"
-LONGEST = 200  # characters of a banner, and of a finding that are kept
+MAX_LINE_LENGTH = 200  # characters of a banner, and of a finding that are kept
 SURE = 0.6  # a stamp of this weight marks its page as a banner does
 
 

@@ -17,8 +17,8 @@ from workflows.definitions.markings.levels import Level, rank_of
 
 EXACT = 0.97  # from here on every letter is there
 LIKELY = 0.62  # from here on it is taken for what it resembles
-_LEAST_LETTERS = 3  # that stand where they should
-_LONGEST = 48
+_MIN_LETTERS = 3  # that stand where they should
+_MAX_LENGTH = 48
 
 _LOOK_ALIKE, _MISSING, _OTHER, _MORE, _SPECK = 0.2, 0.75, 1.0, 0.7, 0.1
 _GROUPS = (
@@ -35,7 +35,7 @@ _GROUPS = (
 )
 _ALIKE = {(a, b) for group in _GROUPS for a in group for b in group}
 _SEPARATORS = set("/\\|I1L!:;.,-")
-_MOST_SEPARATORS = 4
+_MAX_SEPARATORS = 4
 
 _LEVELS = {
     "TOPSECRET": Level.TOP_SECRET,
@@ -66,7 +66,7 @@ _CAVEATS = {
     "TK": "TK",
     "HCS": "HCS",
 }
-_MOST_CAVEATS = 4
+_MAX_CAVEATS = 4
 _BAD = 1 - LIKELY  # the share of letters that may be wrong
 
 
@@ -88,7 +88,7 @@ class Likeness:
 @functools.lru_cache(maxsize=4096)
 def resembles(text: str) -> tuple[Likeness, ...]:
     """Return what a line may say: the likeliest for each level, best first."""
-    signs = "".join(normal(text).upper().split())[:_LONGEST]
+    signs = "".join(normal(text).upper().split())[:_MAX_LENGTH]
     if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", signs):
         return ()
     found: list[Likeness] = []
@@ -106,9 +106,9 @@ def _worth(likeness: Likeness) -> tuple[float, int]:
 
 def _readings(signs: str, word: str, level: Level) -> Iterator[Likeness]:
     for end, cost, right in _beginnings(signs, word):
-        if cost > _BAD * len(word) or right < _LEAST_LETTERS:
+        if cost > _BAD * len(word) or right < _MIN_LETTERS:
             continue
-        tail = _tail(signs[end:], _MOST_CAVEATS)
+        tail = _tail(signs[end:], _MAX_CAVEATS)
         total = cost + tail.cost
         score = 1 - total / (len(word) + tail.length)
         yield Likeness(level, tail.caveats, round(max(score, 0.0), 3), tail.is_clear)
@@ -126,12 +126,12 @@ class _Tail:
 def _tail(signs: str, most: int) -> _Tail:
     """Return the likeliest caveats that some signs are."""
     letters = sum(sign.isalnum() for sign in signs)
-    strangers = letters - sum(sign in "I1L" for sign in signs[:_MOST_SEPARATORS])
+    strangers = letters - sum(sign in "I1L" for sign in signs[:_MAX_SEPARATORS])
     if strangers <= 1 or not most:
         # one stray letter is dirt; more of them may have been a word
         return _Tail(0.4 * letters if strangers > 0 else 0.0, 0, (), strangers <= 1)
     best = _Tail(0.5 * letters, 0, (), False)
-    for skipped in range(_MOST_SEPARATORS + 1):
+    for skipped in range(_MAX_SEPARATORS + 1):
         if not set(signs[:skipped]) <= _SEPARATORS:
             break
         for step in _caveats_at(signs[skipped:], most):
@@ -147,7 +147,7 @@ def _price(tail: _Tail) -> float:
 def _caveats_at(signs: str, most: int) -> Iterator[_Tail]:
     for word, name in _CAVEATS.items():
         for end, cost, right in _beginnings(signs, word):
-            if cost > _BAD * len(word) or right < min(_LEAST_LETTERS, len(word)):
+            if cost > _BAD * len(word) or right < min(_MIN_LETTERS, len(word)):
                 continue
             if name == "REL":  # whom to, no likeness can tell
                 yield _Tail(cost, len(word), (name,), False)
@@ -191,8 +191,8 @@ def distance(signs: str, word: str) -> float:
 
 def caveats_like(text: str) -> tuple[str, ...]:
     """Return the caveats that a text without a level resembles: "N0FORM/ORC0N"."""
-    signs = "".join(normal(text).upper().split())[:_LONGEST]
-    tail = _tail(signs, _MOST_CAVEATS) if signs else None
+    signs = "".join(normal(text).upper().split())[:_MAX_LENGTH]
+    tail = _tail(signs, _MAX_CAVEATS) if signs else None
     return tail.caveats if tail else ()
 
 

@@ -109,7 +109,7 @@ def _compiled(forms: tuple[Form, ...]) -> list[tuple[re.Pattern[str], Form]]:
 
 _BANNER_FORMS = _compiled(BANNERS)
 _PORTION_FORMS = _compiled(PORTIONS)
-_CAVEAT_WORDS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
+_CAVEAT_PATTERNS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
 _CAVEAT_LETTERS = [
     (re.compile(rf"(?:{c.letters})(?![A-Z])"), c.name) for c in CAVEATS if c.letters
 ]
@@ -199,7 +199,7 @@ def _eyes_only(compact: str, start: int) -> tuple[str, int] | None:
 
 
 def _by_word(compact: str, start: int) -> tuple[str, int] | None:
-    for pattern, name in _CAVEAT_WORDS:
+    for pattern, name in _CAVEAT_PATTERNS:
         found = pattern.match(compact, start)
         if found is not None:
             return name, found.end()

@@ -20,13 +20,13 @@ from workflows.definitions.markings.acceptance import accepted, blocks
 from workflows.definitions.markings.banners import Layout, announced_weight
 from workflows.definitions.markings.cells import rows_of, usual_height
 from workflows.definitions.markings.fields import Field, Reader
-from workflows.definitions.markings.finding import LONGEST, Finding, highest
+from workflows.definitions.markings.finding import MAX_LINE_LENGTH, Finding, highest
 from workflows.definitions.markings.labels import Firmness, may_hold_labels
 from workflows.definitions.markings.levels import Level, in_order
 from workflows.definitions.markings.text import listed
 from workflows.runtime.records import Box, Line, Page, Word
 
-_MOST_WORDS, _MOST_LINES = 40, 20  # of a text whose places are not known
+_MAX_WORDS, _MOST_LINES = 40, 20  # of a text whose places are not known
 _SAME_PLACE = 0.6  # line heights by which views of one line may differ
 _SURE = 0.8  # of words on a scan, below which a value is asked about
 
@@ -62,7 +62,7 @@ def labelled_text(text: str) -> Labelled:
         Line(
             tuple(
                 Word(word, Box(0.1 + at / 100, top, 0.109 + at / 100, top + height))
-                for at, word in enumerate(line.split()[:_MOST_WORDS])
+                for at, word in enumerate(line.split()[:_MAX_WORDS])
             )
         )
         for top, line in _with_tops(text, height)
@@ -176,7 +176,7 @@ def _finding(
     return Finding(
         page=page,
         kind=kind,
-        text="; ".join(field.text for field in fields)[:LONGEST],
+        text="; ".join(field.text for field in fields)[:MAX_LINE_LENGTH],
         level=level,
         caveats=caveats,
         weight=round(weight * sum(field.sure for field in fields) / len(fields), 2),
@@ -199,7 +199,7 @@ def _doubts(block: Sequence[Field]) -> Iterator[str]:
 
 def _doubt(field: Field) -> Iterator[str]:
     """Yield why a person has to look at a field, at most one reason."""
-    value, text = field.value, field.text[:LONGEST]
+    value, text = field.value, field.text[:MAX_LINE_LENGTH]
     if value.is_blank:
         yield f"No value could be read after the label “{text}”."
     elif not value.is_understood:
@@ -219,4 +219,4 @@ def _contradictions(fields: Sequence[Field]) -> Iterator[str]:
             other.label.name == field.label.name and not other.value.is_none
             for other in fields
         ):
-            yield f"“{field.text[:LONGEST]}” and another label of that name disagree."
+            yield f"“{field.text[:MAX_LINE_LENGTH]}” and another label of that name disagree."

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from workflows.runtime.records import Page
 
-_ENOUGH_WORDS = 12
-_FEW = 0.5  # the figure of a page with a single perfect word
-_LONGEST_WORD = 90  # characters: some addresses are long
+_MIN_WORDS = 12
+_MIN_LEGIBLE_SHARE = 0.5  # the figure of a page with a single perfect word
+_MAX_WORD_LENGTH = 90  # characters: some addresses are long
 _SHORT = 4  # letters: abbreviations need no vowel
 _VOWELS = re.compile(r"[aeiouyàâäáãåæçèéêëíìîïóòôöõøúùûüÿœ]", re.IGNORECASE)
 _WRITING = {"L", "M", "N", "P", "Z"}  # letters, accents, numbers, punctuation, spaces
@@ -31,8 +31,10 @@ def legibility(page: Page) -> tuple[float, tuple[str, ...]]:
     if not words:
         return 0.0, ("there is no text layer: the page is a picture",)
     written = _share(_is_writing(character) for word in words for character in word)
-    wordlike = _share(_looks_like_a_word(word) for word in words)
-    told = _FEW + (1 - _FEW) * min(1.0, len(words) / _ENOUGH_WORDS)
+    wordlike = _share(_may_be_word(word) for word in words)
+    told = _MIN_LEGIBLE_SHARE + (1 - _MIN_LEGIBLE_SHARE) * min(
+        1.0, len(words) / _MIN_WORDS
+    )
     reasons = []
     if written < _GOOD:
         reasons.append(f"{1 - written:.0%} of the characters belong to no writing")
@@ -53,13 +55,13 @@ def _is_writing(character: str) -> bool:
     return character in _SIGNS or unicodedata.category(character)[0] in _WRITING
 
 
-def _looks_like_a_word(word: str) -> bool:
+def _may_be_word(word: str) -> bool:
     """Tell whether it may be a word, a number or an abbreviation, not noise."""
     core = word.strip("\"'“”‘’«»()[]{}<>*.,;:!?…-–—/\\|_=+&%#@$€£")
     if not core:
         return len(word) < _SHORT or len(set(word)) == 1  # a dash, an ellipsis, a rule
     strange = sum(not (c.isalnum() or c in "'’-–./,:@_&+()%°") for c in core)
-    if strange > len(core) / 4 or len(core) > _LONGEST_WORD:
+    if strange > len(core) / 4 or len(core) > _MAX_WORD_LENGTH:
         return False
     letters = [c for c in core if c.isalpha()]
     if not letters or not all(c.isascii() for c in letters) or len(letters) <= _SHORT:

@@ -54,7 +54,7 @@ class Level(StrEnum):
 
 _RANKS = {level: rank for rank, level in enumerate(Level)}
 
-ORDINARY_WORDS = frozenset(
+COMMON_WORD_LEVELS = frozenset(
     {
         Level.PUBLIC,
         Level.INTERNAL,
@@ -170,7 +170,7 @@ CAVEATS = (  # in the order in which a banner names them
 UNCLASSIFIED_ONLY = frozenset({"FOUO", "SBU", "LES"})
 """Caveats of unclassified parts, which a classified document does not take over."""
 
-_PLACES = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
+_CAVEAT_ORDER = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
 
 
 _NAMED = re.compile(r"REL TO [A-Z, ]+|(?:[A-Z/&,]+ )?EYES ONLY|SP-[A-Z]+|SI-[A-Z]+")
@@ -183,7 +183,7 @@ def rank_of(level: Level | None) -> int:
 
 def is_known(caveat: str) -> bool:
     """Tell whether it is a caveat of the table, or one of a known form."""
-    return caveat in _PLACES or _NAMED.fullmatch(caveat) is not None
+    return caveat in _CAVEAT_ORDER or _NAMED.fullmatch(caveat) is not None
 
 
 def in_order(caveats: Iterable[str]) -> tuple[str, ...]:
@@ -191,6 +191,6 @@ def in_order(caveats: Iterable[str]) -> tuple[str, ...]:
 
     def place(caveat: str) -> tuple[int, str]:
         name = "REL" if caveat.startswith("REL TO ") else caveat
-        return _PLACES.get(name, len(_PLACES)), caveat
+        return _CAVEAT_ORDER.get(name, len(_CAVEAT_ORDER)), caveat
 
     return tuple(sorted(set(caveats), key=place))

@@ -26,9 +26,9 @@ from workflows.definitions.markings.vision import read_detection
 from workflows.runtime import (
     SCREEN,
     Invalid,
+    PromptProfile,
     ProviderError,
     Runtime,
-    StageProfile,
     Unavailable,
 )
 
@@ -49,7 +49,7 @@ Answer with JSON only:
  "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
                                 "saturation": 0..200} if that would help you}
 """
-STAGES = {"read_page": StageProfile(prompt=QUESTION, needs="vision", is_optional=True)}
+STAGES = {"read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)}
 
 
 class PageToRead(BaseModel):

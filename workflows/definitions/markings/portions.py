@@ -23,7 +23,7 @@ _COPYRIGHT = re.compile(r"^\s*(?:\d{4}|copyright|all rights)", re.IGNORECASE)
 
 _SPELLED_OUT = 0.8  # with caveats: nothing else looks like it
 _ONE_OF_SEVERAL, _ONLY_ONE = 0.6, 0.4
-_TITLE_WORDS = 16  # of a line that a mark may close
+_MAX_TITLE_WORDS = 16  # of a line that a mark may close
 
 
 def portions(page: int, segments: Sequence[Segment]) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _may_be_mark(text: str, found: re.Match[str], single_letters: bool) -> bool:
     if len(inner) == 1 and not single_letters:
         return False
     opens = _NUMBERING.match(before) or _SENTENCE_END.search(before)
-    closes_title = not after.strip() and len(text.split()) <= _TITLE_WORDS
+    closes_title = not after.strip() and len(text.split()) <= _MAX_TITLE_WORDS
     return bool(opens or closes_title)
 
 

@@ -75,7 +75,7 @@ def summarize(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
     )
 
 
-def worth_a_look(
+def pages_to_review(
     readings: Sequence[PageReading], unread: Sequence[int], most: int
 ) -> tuple[int, ...]:
     """Return the pages that settle a doubt, at most so many, in page order.

@@ -20,7 +20,7 @@ from workflows.definitions.markings.banners import Layout, banners, weight_at
 from workflows.definitions.markings.cells import usual_height
 from workflows.definitions.markings.consensus import (
     SURE,
-    Seen,
+    Sighting,
     overlap,
     places,
     resolved,
@@ -44,7 +44,7 @@ from workflows.runtime.records import Box, Line, Page
 UNSURE = 0.6  # of a line, below which it counts as not read
 _NEXT = 1.2  # line heights between words of one line, at most
 _CAPITALS = 0.6  # of the letters of a stamp, at least
-_MOST_WORDS = 8
+_MAX_WORDS = 8
 _LETTERS = 3  # from here on, something was read
 _EDGE = 0.14  # of the page, where markings stand
 _STRAY = re.compile(r"\W*(?!TOP|UK|EU|US)[A-Z0-9]{1,3}\W*SECRET\b")
@@ -90,7 +90,7 @@ def read_scan(looks: Sequence[Page]) -> PageReading:
 
 
 def _is_settled(
-    findings: Sequence[Finding], doubts: Sequence[str], seen: Sequence[Seen]
+    findings: Sequence[Finding], doubts: Sequence[str], seen: Sequence[Sighting]
 ) -> bool:
     """Tell whether head and foot say the same, so clearly that one look is enough."""
     edges = [f for f in findings if f.kind in ("header", "footer")]
@@ -117,7 +117,7 @@ def _lines(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield lines from the top, with what stands beside each other in one of them."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.box.middle):
-        row = next((row for row in rows if _is_beside(row, line)), None)
+        row = next((row for row in rows if _is_same_row(row, line)), None)
         if row is None:
             rows.append([line])
         else:
@@ -127,7 +127,7 @@ def _lines(lines: Iterable[Line]) -> Iterator[Line]:
         yield Line(tuple(word for part in parts for word in part.words))
 
 
-def _is_beside(row: Sequence[Line], line: Line) -> bool:
+def _is_same_row(row: Sequence[Line], line: Line) -> bool:
     """Tell whether a line goes on a row; one that is slanted looks taller than it is."""
     box = line.box
     for other in (part.box for part in row):
@@ -141,7 +141,7 @@ def _is_beside(row: Sequence[Line], line: Line) -> bool:
     return False
 
 
-def _seen(page: Page, layout: Layout | None) -> Iterator[Seen]:
+def _seen(page: Page, layout: Layout | None) -> Iterator[Sighting]:
     """Yield every place of a look that is, or may be, a marking of the page."""
     if layout is None:
         return
@@ -157,7 +157,7 @@ def _seen(page: Page, layout: Layout | None) -> Iterator[Seen]:
             continue  # "P SECRET" may have been TOP SECRET: likewise
         taken.append(finding.box)
         likeness = Likeness(finding.level, finding.caveats, 1.0, is_clear=True)
-        yield Seen(
+        yield Sighting(
             page.look,
             finding.kind,
             finding.text,
@@ -172,9 +172,9 @@ def _seen(page: Page, layout: Layout | None) -> Iterator[Seen]:
             yield from _may_be(page, segment, layout)
 
 
-def _may_be(page: Page, segment: Segment, layout: Layout) -> Iterator[Seen]:
+def _may_be(page: Page, segment: Segment, layout: Layout) -> Iterator[Sighting]:
     kind = layout.place(segment.box)
-    if not _looks_like_a_stamp(segment.text):
+    if not _may_be_stamp(segment.text):
         return
     if kind == "stamp" and not layout.is_prominent(segment.box):
         return
@@ -182,16 +182,16 @@ def _may_be(page: Page, segment: Segment, layout: Layout) -> Iterator[Seen]:
     for likeness in resembles(text):
         weight = weight_at(kind) * likeness.score
         beside = _beside(page, box)
-        yield Seen(page.look, kind, text, box, sure, likeness, weight, *beside)
+        yield Sighting(page.look, kind, text, box, sure, likeness, weight, *beside)
 
 
-def _looks_like_a_stamp(text: str) -> bool:
+def _may_be_stamp(text: str) -> bool:
     letters = [sign for sign in text if sign.isalpha()]
     capitals = sum(sign.isupper() for sign in letters)
     return (
         len(letters) >= _LETTERS
         and capitals >= _CAPITALS * len(letters)
-        and len(text.split()) <= _MOST_WORDS
+        and len(text.split()) <= _MAX_WORDS
     )
 
 

@@ -11,7 +11,7 @@ def listed(parts: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def pages_in_words(pages: Sequence[int]) -> str:
+def page_numbers_text(pages: Sequence[int]) -> str:
     """Return "page 3", "pages 1 and 3" or "pages 1-4, 7 and 9"."""
     runs: list[list[int]] = []
     for page in sorted(set(pages)):

@@ -9,7 +9,7 @@ from workflows.definitions.markings import grammar
 from workflows.definitions.markings.finding import highest
 from workflows.definitions.markings.fuzzy_match import caveats_like, resembles
 from workflows.definitions.markings.labels import Subject
-from workflows.definitions.markings.levels import ORDINARY_WORDS, Level, in_order
+from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level, in_order
 
 _NONE = re.compile(
     r"(?:NONE|NIL|N/?A|NOTAPPLICABLE|NOCAVEATS?|NORESTRICTIONS?|NONE(?:APPLY|APPLICABLE))"
@@ -53,7 +53,7 @@ _SENSITIVE = re.compile(
     r"|\bmark(?:ed|ing)|protect|handl|recipient|addressee|\bonly\b|(?:must|shall|may)\s+not|secre|classif|confiden|restrict|sensitiv",
     re.IGNORECASE,
 )
-_LONGEST = 400  # signs of a value that are considered
+_MAX_LENGTH = 400  # signs of a value that are considered
 _LIKELY = 0.75  # from here on a misspelt value is taken for what it resembles
 
 
@@ -77,7 +77,7 @@ class Value:
     @property
     def is_ordinary(self) -> bool:
         """Return whether it only names a level whose word has other uses as well."""
-        return self.level in ORDINARY_WORDS and not self.caveats
+        return self.level in COMMON_WORD_LEVELS and not self.caveats
 
     @property
     def is_capital(self) -> bool:
@@ -113,7 +113,7 @@ def value_of(text: str, subject: Subject) -> Value:
     """Return what a value says after a label about that subject."""
     other = _OTHER_FIELD.search(text)  # "NOFORN Date: 12 May"
     text = text[: other.start()] if other else text
-    core = grammar.without_furniture(grammar.normal(text[:_LONGEST])).strip(
+    core = grammar.without_furniture(grammar.normal(text[:_MAX_LENGTH])).strip(
         " ;|,/-_.\u2026*"
     )
     signs = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
@@ -121,7 +121,7 @@ def value_of(text: str, subject: Subject) -> Value:
         return Value(text, is_blank=True)
     if _NONE.fullmatch(signs):
         return Value(text, is_none=True, is_understood=True)
-    exact = _exact(text, core, subject) if len(text) <= _LONGEST else None
+    exact = _exact(text, core, subject) if len(text) <= _MAX_LENGTH else None
     return exact or _partial(text, core, subject)
 
 

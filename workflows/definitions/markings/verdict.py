@@ -27,12 +27,12 @@ from workflows.definitions.markings.finding import (
 )
 from workflows.definitions.markings.levels import UNCLASSIFIED_ONLY, Level, in_order
 from workflows.definitions.markings.reading import PageReading
-from workflows.definitions.markings.text import listed, pages_in_words
+from workflows.definitions.markings.text import listed, page_numbers_text
 
 _NOTHING_FOUND = 0.5  # how sure we are that there is no marking when we found none
 _FAINT = 0.8  # the legibility below which a page weakens the verdict
 _SUREST = 0.99
-_MOST_ALTERNATIVES = 3
+_MAX_ALTERNATIVES = 3
 
 
 class Alternative(BaseModel):
@@ -181,15 +181,15 @@ def _ground(evidence: Evidence) -> str:
         return "No marking was found on any page that could be read."
     pages: dict[str, set[int]] = {}
     for finding in _supporting(evidence):
-        pages.setdefault(_PLACES[finding.kind], set()).add(finding.page)
+        pages.setdefault(_POSITION_LABELS[finding.kind], set()).add(finding.page)
     places: dict[str, list[str]] = {}
     for place, found in pages.items():
-        places.setdefault(pages_in_words(sorted(found)), []).append(place)
+        places.setdefault(page_numbers_text(sorted(found)), []).append(place)
     told = [f"{listed(where)} of {words}" for words, where in places.items()]
     return f"{evidence.level} stands {'; '.join(told)}."
 
 
-_PLACES = {
+_POSITION_LABELS = {
     "header": "at the head",
     "footer": "at the foot",
     "stamp": "by itself",
@@ -202,7 +202,7 @@ def unread_pages(evidence: Evidence) -> Iterator[Remark]:
     unread = [reading.page for reading in evidence.readings if reading.legibility == 0]
     if unread:
         share = len(evidence.readable) / len(evidence.readings)
-        yield Remark(f"Nothing could be read on {pages_in_words(unread)}.", share)
+        yield Remark(f"Nothing could be read on {page_numbers_text(unread)}.", share)
 
 
 def faint_pages(evidence: Evidence) -> Iterator[Remark]:
@@ -210,7 +210,7 @@ def faint_pages(evidence: Evidence) -> Iterator[Remark]:
     faint = [r for r in evidence.readable if r.legibility < _FAINT and not r.banner]
     if faint:
         share = 1 - len(faint) / len(evidence.readings)
-        pages = pages_in_words([reading.page for reading in faint])
+        pages = page_numbers_text([reading.page for reading in faint])
         yield Remark(f"Little could be read on {pages}.", 0.7 + 0.3 * share)
 
 
@@ -223,7 +223,7 @@ def other_banners(evidence: Evidence) -> Iterator[Remark]:
             levels.setdefault(level, []).append(reading.page)
     if len(levels) > 1:
         told = [
-            f"{pages_in_words(levels[level])} {_say(levels[level])} {level}"
+            f"{page_numbers_text(levels[level])} {_say(levels[level])} {level}"
             for level in sorted(levels, key=lambda level: levels[level])
         ]
         agreeing = len(levels.get(evidence.level, ())) if evidence.level else 0
@@ -252,7 +252,7 @@ def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
     bare = [reading.page for reading in full if not reading.banner]
     if bare:
         share = 1 - len(bare) / len(full)
-        yield Remark(f"No banner on {pages_in_words(bare)}.", 0.4 + 0.6 * share)
+        yield Remark(f"No banner on {page_numbers_text(bare)}.", 0.4 + 0.6 * share)
 
 
 def higher_portions(evidence: Evidence) -> Iterator[Remark]:
@@ -269,7 +269,7 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
     ]
     if higher:
         marks = listed(sorted({finding.text for finding in higher}))
-        pages = pages_in_words([finding.page for finding in higher])
+        pages = page_numbers_text([finding.page for finding in higher])
         yield Remark(
             f"{marks} on {pages} is higher than every banner ({banner}).",
             0.75,
@@ -311,7 +311,7 @@ def none_stated(evidence: Evidence) -> Iterator[Remark]:
     """A label that says that there are no caveats contradicts those found elsewhere."""
     stated = [f for f in evidence.findings if f.says_none]
     if stated and evidence.caveats:
-        pages = pages_in_words([finding.page for finding in stated])
+        pages = page_numbers_text([finding.page for finding in stated])
         caveats = listed(evidence.caveats)
         yield Remark(
             f"“{stated[0].text}” on {pages} contradicts {caveats}.",
@@ -324,7 +324,7 @@ def releases(evidence: Evidence) -> Iterator[Remark]:
     """A stamp that lowers or lifts the classification contradicts its banners."""
     stamps = [f for f in evidence.findings if f.kind == "release"]
     if stamps:
-        pages = pages_in_words([finding.page for finding in stamps])
+        pages = page_numbers_text([finding.page for finding in stamps])
         yield Remark(
             f"“{stamps[0].text}” on {pages} says that it is no longer so.",
             0.5,
@@ -363,7 +363,7 @@ def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, .
     if evidence.level is not None and confidence < _SUREST:
         masses.setdefault(UNMARKED, 0.1)
     total = max(1.0, sum(masses.values()))
-    likeliest = sorted(masses, key=lambda label: -masses[label])[:_MOST_ALTERNATIVES]
+    likeliest = sorted(masses, key=lambda label: -masses[label])[:_MAX_ALTERNATIVES]
     found = [
         Alternative(
             label=label, confidence=round((1 - confidence) * masses[label] / total, 2)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from workflows.definitions.markings import grammar
-from workflows.definitions.markings.answers import Detection, SeenMarking
+from workflows.definitions.markings.answers import Detection, VisionMarking
 from workflows.definitions.markings.banners import weight_at
-from workflows.definitions.markings.finding import LONGEST, Finding, Kind, label_of
+from workflows.definitions.markings.finding import (
+    MAX_LINE_LENGTH,
+    Finding,
+    Kind,
+    label_of,
+)
 from workflows.definitions.markings.fuzzy_match import resembles
 from workflows.definitions.markings.labelled_lines import labelled_text
 from workflows.definitions.markings.reading import PageReading, merged
@@ -51,7 +56,7 @@ def read_detection(page: int, detection: Detection, *, again: bool) -> PageReadi
     )
 
 
-def _placed(finding: Finding, page: int, marking: SeenMarking) -> Finding:
+def _placed(finding: Finding, page: int, marking: VisionMarking) -> Finding:
     """Return what labelled lines say, as a marking where the model saw them."""
     kind = _kind(marking.location)
     return finding.model_copy(
@@ -65,9 +70,9 @@ def _placed(finding: Finding, page: int, marking: SeenMarking) -> Finding:
     )
 
 
-def _finding(page: int, marking: SeenMarking) -> Finding | None:
+def _finding(page: int, marking: VisionMarking) -> Finding | None:
     """Return a marking that a model saw; None: it is no marking that we know."""
-    text = " ".join(marking.text.split())[:LONGEST]
+    text = " ".join(marking.text.split())[:MAX_LINE_LENGTH]
     read = grammar.banner(grammar.without_furniture(text))
     kind = _kind(marking.location)
     if read is not None:

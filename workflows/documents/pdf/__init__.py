@@ -14,7 +14,7 @@ from workflows.runtime.page_style import (
     MAX_DPI,
     MIN_DPI,
     InvalidRenderOption,
-    Look,
+    PageStyle,
     image_format,
 )
 from workflows.runtime.pdf_errors import (
@@ -39,10 +39,10 @@ __all__ = [
     "EmptyFile",
     "EncryptedPdf",
     "InvalidRenderOption",
-    "Look",
     "NoPages",
     "NotAPdf",
     "PageOutOfRange",
+    "PageStyle",
     "PageTooComplex",
     "PdfError",
     "Picture",

@@ -27,7 +27,7 @@ from workflows.documents.pdf.limits import (
     SECONDS_TO_DRAW,
     refuse_bombs,
 )
-from workflows.runtime.page_style import Look, colour_of
+from workflows.runtime.page_style import PageStyle, colour_of
 from workflows.runtime.pdf_errors import PageTooComplex
 
 _COMPRESSION = 4  # of 9: half the time of the default, a tenth larger
@@ -47,13 +47,17 @@ def render_page(
     source: Source, number: int, *, dpi: int = 150, seconds: float = SECONDS_TO_DRAW
 ) -> Picture:
     """Return one page, counted from 1, as a PNG. Raises as `draw_page` does."""
-    look = Look(dpi=dpi)
+    look = PageStyle(dpi=dpi)
     with opened(source, forms=True) as document:
         return draw_page(document, number, look, seconds=seconds)
 
 
 def draw_page(
-    document: PdfDocument, number: int, look: Look, *, seconds: float = SECONDS_TO_DRAW
+    document: PdfDocument,
+    number: int,
+    look: PageStyle,
+    *,
+    seconds: float = SECONDS_TO_DRAW,
 ) -> Picture:
     """Return one page of an opened document as a picture.
 
@@ -86,7 +90,7 @@ def _largest_scale(page: PdfPage) -> float:
     return float(min(by_area, MAX_SIDE / max(width, height)))
 
 
-def _blank(page: PdfPage, scale: float, look: Look) -> PdfBitmap:
+def _blank(page: PdfPage, scale: float, look: PageStyle) -> PdfBitmap:
     width, height = page.get_size()
     bitmap = PdfBitmap.new_native(
         max(1, round(width * scale)), max(1, round(height * scale)), FPDFBitmap_BGR
@@ -123,7 +127,7 @@ def _copy(bitmap: PdfBitmap) -> Image:
     return image.copy()
 
 
-def adjusted(image: Image, look: Look) -> Image:
+def adjusted(image: Image, look: PageStyle) -> Image:
     """Return the picture brighter, sharper in contrast, greyer or turned, as asked."""
     steps = (
         (ImageEnhance.Brightness, look.get("brightness") / 100),
@@ -149,7 +153,7 @@ _QUARTERS = {  # clockwise, where Pillow counts the other way
 }
 
 
-def _encoded(image: Image, look: Look) -> bytes:
+def _encoded(image: Image, look: PageStyle) -> bytes:
     target = io.BytesIO()
     if look.format == "jpg":
         image.save(target, format="JPEG", quality=look.get("quality"))

@@ -34,7 +34,7 @@ _GRID = 1_000_000  # steps across a page, in which PDFium tells places
 _UNSEEN = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
 _LINE_BREAKS = "\r\n\f\v\u2028\u2029"
 _MOST = 0.5  # of the page
-_OBJECTS_LOOKED_AT = 2_000
+_MAX_OBJECTS = 2_000
 _HYPHENS = {0x02, 0xFFFE}  # how PDFium tells a hyphen at the end of a line
 
 Rectangle = tuple[float, float, float, float]  # left, bottom, right, top; in points
@@ -96,7 +96,7 @@ def _is_picture(page: PdfPage) -> bool:
     """Tell whether a picture covers most of the page, as on a scan."""
     width, height = page.get_size()
     sides = tuple(ctypes.c_float() for _ in range(4))
-    for index in range(min(FPDFPage_CountObjects(page), _OBJECTS_LOOKED_AT)):
+    for index in range(min(FPDFPage_CountObjects(page), _MAX_OBJECTS)):
         thing = FPDFPage_GetObject(page, index)
         if FPDFPageObj_GetType(thing) != FPDF_PAGEOBJ_IMAGE:
             continue
@@ -107,7 +107,7 @@ def _is_picture(page: PdfPage) -> bool:
     return False
 
 
-class _Places:
+class _TextRectangles:
     """Asks PDFium for rectangles, in numbers that are made once and used again."""
 
     def __init__(self, textpage: PdfTextPage) -> None:
@@ -134,7 +134,7 @@ class _Gatherer:
     def __init__(self, page: PdfPage, textpage: PdfTextPage) -> None:
         self._page = page
         self._textpage = textpage
-        self._places = _Places(textpage)
+        self._places = _TextRectangles(textpage)
         self._letters: list[str] = []
         self._place: Rectangle | None = None
         self._words: list[Word] = []

@@ -12,6 +12,6 @@ A child knows no Django, no database and no secret. One that crashes, hangs or a
 too much memory is ended, and the caller told so in a sentence; one without work ends.
 """
 
-from workflows.documents.reader.pool import Job, Limits, Pool, Task, Told
+from workflows.documents.reader.pool import Job, Limits, Pool, Reply, Task
 
-__all__ = ["Job", "Limits", "Pool", "Task", "Told"]
+__all__ = ["Job", "Limits", "Pool", "Reply", "Task"]

@@ -18,13 +18,13 @@ Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 EDGES = 0.13  # of the page, at head and foot: where markings stand
 _PAPER = 41  # pixels: paper is what is lightest within so many
 _NOISE = 4.0  # times the noise is ink
-_LEAST_DARK = 14  # of 255, darker than paper
+_MIN_DARKNESS = 14  # of 255, darker than paper
 _JOIN = (23, 5)  # pixels between letters of one word, across and down
 _LEAST_WIDE, _LEAST_HIGH, _MOST_HIGH = 0.04, 0.006, 0.07  # of the page
-_LEAST_INK = 0.08  # of a place
+_MIN_INK = 0.08  # of a place
 _BORDER = 0.012  # of the page: shadows of the glass lie there
 _ROOM = 0.008  # around what was read
-_LEAST_LETTERS = 2
+_MIN_LETTERS = 2
 _BEYOND = 5.0  # line heights that are looked at before and after a line
 _COLUMN = 2  # pixels of ink
 _HALF = 0.9  # letters from the middle of one to where the next would begin
@@ -36,7 +36,7 @@ _THROUGH, _THIN = 0.9, 0.3  # of a line's height
 def contrasted(grey: Grey) -> Grey:
     """Return ink as black and paper as white, whatever the copier made of them."""
     dark = _darkness(grey)
-    most = max(float(np.percentile(dark, 99.7)), _LEAST_DARK)
+    most = max(float(np.percentile(dark, 99.7)), _MIN_DARKNESS)
     return _grey(255 - np.clip(dark / most, 0, 1) * 255)
 
 
@@ -52,7 +52,7 @@ def mended(grey: Grey) -> Grey:
     """Return black on white, with small gaps in letters closed and specks gone."""
     dark = cv2.medianBlur(_grey(_darkness(grey)), 3)
     limit, _ = cv2.threshold(dark, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    ink = np.where(dark > max(limit * 0.6, _LEAST_DARK), 255, 0).astype(np.uint8)
+    ink = np.where(dark > max(limit * 0.6, _MIN_DARKNESS), 255, 0).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     closed = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, kernel)
     return _grey(255 - cv2.GaussianBlur(closed, (0, 0), 0.8))
@@ -80,7 +80,7 @@ def _noise(dark: Dark) -> float:
     """Return how dark the grain of the paper is."""
     middle = float(np.median(dark))
     spread = float(np.median(np.abs(dark - middle))) * 1.48
-    return max(middle + _NOISE * spread, _LEAST_DARK)
+    return max(middle + _NOISE * spread, _MIN_DARKNESS)
 
 
 def _grey(values: npt.NDArray[np.generic]) -> Grey:
@@ -118,7 +118,7 @@ def unread_ink(ink: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
             yield int(left), int(top), int(left + wide), int(top + high)
 
 
-def ink_beside(
+def ink_around(
     ink: Grey,
     quad: Corners,
     others: Iterable[Corners],
@@ -206,8 +206,8 @@ def _is_writing(place: Grey, width: int, height: int) -> bool:
         _LEAST_HIGH * height <= high <= _MOST_HIGH * height
     ):
         return False
-    if float((place > 0).mean()) < _LEAST_INK:
+    if float((place > 0).mean()) < _MIN_INK:
         return False
     count, _, facts, _ = cv2.connectedComponentsWithStats(place)
     letters = sum(tall >= _LEAST_HIGH * height for _, _, _, tall, _ in facts[1:count])
-    return bool(letters >= _LEAST_LETTERS)
+    return bool(letters >= _MIN_LETTERS)

@@ -68,7 +68,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """What a child answered."""
 
     head: Head
@@ -149,11 +149,11 @@ class _Child:
         """Return how it ended, as `Popen.returncode`; None while it lives."""
         return self._process.poll()
 
-    def ask(self, head: Head, body: bytes, seconds: float) -> Told:
+    def ask(self, head: Head, body: bytes, seconds: float) -> Reply:
         """Return its answer. Raises frames.Gone, frames.TooLate."""
         by = time.monotonic() + seconds
         frames.send(self._in, head, body, by=by)
-        return Told(*frames.receive(self._out, by=by))
+        return Reply(*frames.receive(self._out, by=by))
 
     def kill(self) -> None:
         """End it at once."""
@@ -185,7 +185,7 @@ class Pool:
         # For callers on an event loop. What waits here takes no child from a page's view.
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"{name}-reader")
 
-    def run(self, task: Task, job: Job | None = None) -> Told:
+    def run(self, task: Task, job: Job | None = None) -> Reply:
         """Return what a child answers to a task.
 
         1. Take a child, best one that has what is `near` open already, or start one.
@@ -202,7 +202,7 @@ class Pool:
                 raise Cancelled
             with self._places:
                 told = self._ask(self._take(task.near), task, job)
-            if isinstance(told, Told):
+            if isinstance(told, Reply):
                 return _answer(told)
             if told != RESTING:
                 crashes += 1
@@ -212,7 +212,7 @@ class Pool:
             "or made to do harm. Save or print it as a new PDF."
         )
 
-    async def arun(self, task: Task) -> Told:
+    async def arun(self, task: Task) -> Reply:
         """Return what a child answers; when the caller is cancelled, so is the child."""
         job = Job()
         return await self.call(partial(self.run, task, job), job)
@@ -256,7 +256,7 @@ class Pool:
             self._idle = [child for child in living if child is not taken]
             return taken
 
-    def _ask(self, child: _Child, task: Task, job: Job) -> Told | int:
+    def _ask(self, child: _Child, task: Task, job: Job) -> Reply | int:
         """Return the answer, or the exit code of a child that gave none."""
         limit = task.seconds or self.limits.seconds
         try:
@@ -284,7 +284,7 @@ class Pool:
         return told
 
 
-def _answer(told: Told) -> Told:
+def _answer(told: Reply) -> Reply:
     """Return the answer. Raises the error it tells of."""
     kind = told.head.get("error")
     if kind is None:

@@ -34,22 +34,22 @@ DETECTOR, RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 if missing := [m for m in (DETECTOR, RECOGNISER) if not (MODELS / m).is_file()]:
     raise ImportError(f"rapidocr has come without {' and '.join(missing)}")
 
-MOST_PIXELS = 30_000_000
-MOST_THREADS = 4  # of one child
+MAX_PIXELS = 30_000_000
+MAX_THREADS = 4  # of one child
 BAND = 0.15  # of the page, at head and foot, that is looked at again
 _DETECTED_AT = 1280  # pixels of the longer side: enough to find lines, not to read them
-_LEAST_SURE = 0.3  # of a line; what is less sure counts as unread
+_MIN_CONFIDENCE = 0.3  # of a line; what is less sure counts as unread
 _TALL = 1.5  # a box so many times as high as wide holds a line that runs up or down
 _TESTED = 8  # lines by which is judged how the page lies
 _BETTER = 1.15  # how much better another way up must read
-_LEAST_LETTERS = 3  # by which their distance is measured
+_MIN_LETTERS = 3  # by which their distance is measured
 _UNSURE = 0.8  # below it, a line is tried upside down as well
 
 Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top left
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TextLine:
     """A line on a picture."""
 
     text: str
@@ -75,22 +75,24 @@ class Text:
 
 def look(data: bytes, *, page: int, again: bool) -> Head:
     """Return what can be read on a picture: one page for each way of looking."""
-    grey, turned, plain = _first_look(data)
-    found = {"plain": plain, **(_looks_again(grey) if again else {})}
+    grey, turned, plain = _first_reading(data)
+    found = {"plain": plain, **(_enhanced_readings(grey) if again else {})}
     pages = [_page(page, name, grey, turned, seen) for name, seen in found.items()]
     return {"looks": [packed_page(one) for one in pages]}
 
 
 @functools.lru_cache(maxsize=3)  # a page that is looked at again was just looked at
-def _first_look(data: bytes) -> tuple[Grey, int, list[Seen]]:
+def _first_reading(data: bytes) -> tuple[Grey, int, list[TextLine]]:
     picture = Image.open(io.BytesIO(data))
-    if picture.width * picture.height > MOST_PIXELS:
+    if picture.width * picture.height > MAX_PIXELS:
         raise ValueError(f"{picture.width} by {picture.height} pixels are too many")
     grey, turned = _upright(np.asarray(picture.convert("L")))
     return grey, turned, _plain(grey)
 
 
-def _page(number: int, name: str, grey: Grey, turned: int, seen: list[Seen]) -> Page:
+def _page(
+    number: int, name: str, grey: Grey, turned: int, seen: list[TextLine]
+) -> Page:
     height, width = grey.shape
     lines = [_line(one, width, height) for one in seen]
     unread: tuple[Box, ...] = ()
@@ -123,14 +125,14 @@ def _at_edge(line: Line) -> bool:
     return not enhancing.EDGES < line.box.middle < 1 - enhancing.EDGES
 
 
-def _with_ink(line: Line, ink: Grey, one: Seen, seen: list[Seen]) -> Line:
+def _with_ink(line: Line, ink: Grey, one: TextLine, seen: list[TextLine]) -> Line:
     """Return the line with how much ink stands beside it."""
     others = [other.quad for other in seen if other is not one]
-    before, after = enhancing.ink_beside(ink, one.quad, others, one.letters)
+    before, after = enhancing.ink_around(ink, one.quad, others, one.letters)
     return replace(line, before=before, after=after)
 
 
-def _line(seen: Seen, width: int, height: int) -> Line:
+def _line(seen: TextLine, width: int, height: int) -> Line:
     """Return the line with a place for every word, by the share of its letters."""
     across = seen.quad[:, 0] / width
     down = seen.quad[:, 1] / height
@@ -153,22 +155,22 @@ def _bounded(values: npt.NDArray[Any]) -> tuple[float, float]:
 # Looking -----------------------------------------------------------------------------
 
 
-def _plain(grey: Grey) -> list[Seen]:
+def _plain(grey: Grey) -> list[TextLine]:
     return _read(grey, _find(grey))
 
 
-def _looks_again(grey: Grey) -> dict[str, list[Seen]]:
+def _enhanced_readings(grey: Grey) -> dict[str, list[TextLine]]:
     """Return what head and foot show, enhanced in each way that we know."""
     height = grey.shape[0]
     edge = round(height * BAND)
     bands = np.vstack((grey[:edge], grey[height - edge :]))
-    looks: dict[str, list[Seen]] = {}
+    looks: dict[str, list[TextLine]] = {}
     for name, enhance in _WAYS.items():
         looks[name] = seen = []
         for one in _plain(enhance(bands)):
             is_foot = float(one.quad[:, 1].mean()) > edge
             down = _floats((0, height - 2 * edge if is_foot else 0))
-            seen.append(Seen(one.text, one.sure, one.quad + down))
+            seen.append(TextLine(one.text, one.sure, one.quad + down))
     return looks
 
 
@@ -208,7 +210,7 @@ def _worth(crops: list[Grey]) -> float:
 
 @functools.cache
 def _engine() -> Any:
-    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
     return rapidocr.RapidOCR(
         params={
             "Global.log_level": "error",
@@ -237,7 +239,7 @@ def _floats(values: Any) -> Quad:
     return np.asarray(values, dtype=np.float32)
 
 
-def _read(grey: Grey, quads: list[Quad]) -> list[Seen]:
+def _read(grey: Grey, quads: list[Quad]) -> list[TextLine]:
     crops = [_cropped(grey, quad) for quad in quads]
     found = _texts(crops)
     unsure = [at for at, one in enumerate(found) if one.sure < _UNSURE]
@@ -246,9 +248,9 @@ def _read(grey: Grey, quads: list[Quad]) -> list[Seen]:
         if other.sure > max(found[at].sure, _UNSURE):
             found[at] = other.upside_down()  # a stamp put on upside down
     return [
-        Seen(one.text, one.sure, quad, one.letters)
+        TextLine(one.text, one.sure, quad, one.letters)
         for one, quad in zip(found, quads, strict=True)
-        if one.text and one.sure >= _LEAST_SURE
+        if one.text and one.sure >= _MIN_CONFIDENCE
     ]
 
 
@@ -278,7 +280,7 @@ def _letters(text: str, info: Any) -> tuple[float, float, float]:
     letters = [
         place for place, sign in zip(places, signs, strict=False) if sign.isalnum()
     ]
-    if len(letters) < _LEAST_LETTERS or len(places) != len(signs):
+    if len(letters) < _MIN_LETTERS or len(places) != len(signs):
         return 0, 1, 0
     return letters[0], letters[-1], float(np.median(np.diff(letters)))
 

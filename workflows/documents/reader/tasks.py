@@ -14,7 +14,7 @@ from typing import Any
 
 from pypdfium2 import PdfDocument
 
-from workflows.documents.pdf import Look, count_pages, draw_page, read_from
+from workflows.documents.pdf import PageStyle, count_pages, draw_page, read_from
 from workflows.documents.pdf.files import opened
 from workflows.documents.reader.frames import Head
 from workflows.documents.reader.pages import packed_page
@@ -56,7 +56,7 @@ def text(_: bytes, *, path: str, page: int) -> Answer:
 
 def draw(_: bytes, *, path: str, page: int, look: dict[str, Any]) -> Answer:
     """Return a picture of a page."""
-    picture = draw_page(document_at(path), page, Look(**look))
+    picture = draw_page(document_at(path), page, PageStyle(**look))
     head = {"width": picture.width, "height": picture.height, "dpi": picture.dpi}
     return head, picture.data
 

@@ -64,7 +64,7 @@ class _Route(Generic[Value]):
     runtime: object
 
     async def run(self) -> Value:
-        self._stop_if_asked("")
+        self._raise_if_cancelled("")
         self.context.tell(EventType.ROUTE_EVALUATE, {"route_count": len(self.handlers)})
         chosen = await self._chosen()
         name, handler = self._handler(chosen)
@@ -72,7 +72,7 @@ class _Route(Generic[Value]):
             EventType.ROUTE_SELECT,
             {"route": name, "has_default": self.default is not None},
         )
-        self._stop_if_asked(name)
+        self._raise_if_cancelled(name)
         try:
             state: Value = await run_with_tries(
                 as_node(handler), self.state, self.runtime, self.context
@@ -100,7 +100,7 @@ class _Route(Generic[Value]):
             "conditional.unknown_route", route=chosen, state=self.state
         )
 
-    def _stop_if_asked(self, name: str) -> None:
+    def _raise_if_cancelled(self, name: str) -> None:
         if self.context.cancellation.cancelled:
             cause = self.context.cancellation.error()
             raise ConditionalError(

@@ -47,7 +47,7 @@ class ParallelResult(Generic[Result]):
 
 
 @dataclass(slots=True)
-class Keeping(Generic[Result]):
+class StoredItems(Generic[Result]):
     """Results that are there already, and where new ones go."""
 
     kept: Mapping[int, Result]
@@ -64,7 +64,7 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
     cancellation: Cancellation | None = None,
     context: NodeContext | None = None,
     runtime: object = None,
-    keeping: Keeping[Any] | None = None,
+    keeping: StoredItems[Any] | None = None,
     cpus: int | None = None,
 ) -> ParallelResult[Any]:
     """`processor(item)` for every item, by several workers that take them in order.
@@ -123,7 +123,7 @@ class _Map(Generic[Item, Result]):
     fail_fast: bool
     context: NodeContext
     runtime: object
-    keeping: Keeping[Result] | None
+    keeping: StoredItems[Result] | None
     results: dict[int, Result] = field(default_factory=dict)
     errors: dict[int, ItemError] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -139,16 +139,16 @@ class _Map(Generic[Item, Result]):
         self.waiting = iter([index for index in indices if index not in kept])
 
     async def run(self, workers: int) -> ParallelResult[Result]:
-        self._tell_start(workers)
+        self._emit_start(workers)
         try:
             with self.context.cancellation.child() as self.stop:
                 if workers:
                     await self._work(workers)
         except BaseException:
-            self._tell_complete(error=True)
+            self._emit_complete(error=True)
             raise
         error = self._outcome() or self.pause
-        self._tell_complete(error=error is not None)
+        self._emit_complete(error=error is not None)
         if error is not None:
             raise error
         return self.result
@@ -275,7 +275,7 @@ class _Map(Generic[Item, Result]):
         result = self.result
         return ParallelError(code, errors=result.errors, results=result.results)
 
-    def _tell_start(self, workers: int) -> None:
+    def _emit_start(self, workers: int) -> None:
         data = {
             "item_count": len(self.items),
             "worker_count": workers,
@@ -286,7 +286,7 @@ class _Map(Generic[Item, Result]):
             data["kept"] = len(self.results)
         self.context.tell(EventType.PARALLEL_START, data)
 
-    def _tell_complete(self, *, error: bool) -> None:
+    def _emit_complete(self, *, error: bool) -> None:
         self.context.tell(
             EventType.PARALLEL_COMPLETE,
             {

@@ -12,7 +12,7 @@ from workflows.engine.nodes import AnyStep, Node, as_node, called, takes
 from workflows.engine.state import State
 
 from .items import Keeper, Over, items_of
-from .parallel import Keeping, ParallelResult
+from .parallel import ParallelResult, StoredItems
 from .parallel import map as map_items
 
 S = TypeVar("S", bound=State)
@@ -54,12 +54,12 @@ class ParallelNode(Node[Any, Any]):
             config=self.config,
             context=context,
             runtime=runtime,
-            keeping=self._keeping(context),
+            keeping=self._stored_items(context),
             cpus=self.cpus,
         )
         return await self._gathered(value, outcome, context)
 
-    def _keeping(self, context: NodeContext) -> Keeping[Any]:
+    def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
         read = self._keeper.read
         kept = {index: read(item) for index, item in context.kept_items().items()}
 
@@ -69,7 +69,7 @@ class ParallelNode(Node[Any, Any]):
                 context.keep_item(index, written)
             return read(written)
 
-        return Keeping(kept, keep)
+        return StoredItems(kept, keep)
 
     async def _gathered(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
-DEEDS = table_of(Intervention, all_columns(Intervention))
+AUDIT_EVENTS = table_of(Intervention, all_columns(Intervention))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
 UNREAD = {"graph", "result"}  # columns of a run that its worker has no use for
 
@@ -84,7 +84,10 @@ def insert_run(connection: BaseDatabaseWrapper, run: Run, deed: Intervention) ->
     False when a run of this workflow with this idempotency key is there already. On
     SQLite, call it within a transaction.
     """
-    of_run, of_deed = _values(connection, RUNS, run), _values(connection, DEEDS, deed)
+    of_run, of_deed = (
+        _values(connection, RUNS, run),
+        _values(connection, AUDIT_EVENTS, deed),
+    )
     if connection.vendor == "postgresql":
         with prepared(connection) as cursor:
             cursor.execute(_launch_at_once(), of_run + of_deed, prepare=True)
@@ -95,7 +98,7 @@ def insert_run(connection: BaseDatabaseWrapper, run: Run, deed: Intervention) ->
         )
         if cursor.fetchone() is None:
             return False
-        cursor.execute(_insert(DEEDS, _marks(DEEDS)), of_deed)
+        cursor.execute(_insert(AUDIT_EVENTS, _marks(AUDIT_EVENTS)), of_deed)
     return True
 
 
@@ -120,11 +123,11 @@ def _launch_at_once() -> str:
     places = count(1)
     run, deed = (
         ", ".join(f"${next(places)}::{column.kind}" for column in into.columns)
-        for into in (RUNS, DEEDS)
+        for into in (RUNS, AUDIT_EVENTS)
     )
     return (
         f"WITH launched AS ({_insert(RUNS, run)} {RUNS.conflict} RETURNING id),"  # noqa: S608
-        f" told AS (INSERT INTO {DEEDS.name} ({DEEDS.names})"
+        f" told AS (INSERT INTO {AUDIT_EVENTS.name} ({AUDIT_EVENTS.names})"
         f" SELECT {deed} FROM launched)"
         " SELECT id FROM launched"
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-FEW = 2  # rows that are sent value by value: an array costs more than it saves
+SMALL_BATCH = 2  # rows that are sent value by value: an array costs more than it saves
 MANY = -1
 
 # PostgreSQL's type for each kind of column we write in bulk; others are text
@@ -131,7 +131,7 @@ def all_columns(model: type[models.Model]) -> str:
 
 def form(rows: Sequence[Sequence[Any]]) -> int:
     """Return how many rows a statement has places for: their number, or MANY."""
-    return len(rows) if len(rows) <= FEW else MANY
+    return len(rows) if len(rows) <= SMALL_BATCH else MANY
 
 
 def sent(rows: Sequence[Sequence[Any]]) -> list[Any]:

@@ -120,7 +120,7 @@ def _write(
 
 
 def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
-    rest = _rest(model)
+    rest = _cooldown(model)
     names = ", ".join([COLUMNS[model], *rest])
     table, same = model._meta.db_table, tuple(rest.values())  # noqa: SLF001 - Django's documented model API
     with connection.cursor() as cursor:
@@ -134,7 +134,7 @@ def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
         cursor.executemany(statement, [(*_for_sqlite(row), *same) for row in rows])
 
 
-def _rest(model: type[Model]) -> dict[str, Any]:
+def _cooldown(model: type[Model]) -> dict[str, Any]:
     """Return the columns that are not given but must have a value, with their defaults."""
     given = {name.strip(' "') for name in COLUMNS[model].split(",")}
     return {

@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
-from workflows.documents.storage import storage_asked
+from workflows.documents.storage import storage_errors
 from workflows.models import Document, PageImage
 from workflows.pages.render.text import size
 from workflows.runtime.errors import StorageFailed
@@ -37,18 +37,18 @@ class Command(BaseCommand):
         """Sweep both ways, and say how much it was."""
         will = "would be removed" if dry_run else "removed"
         try:
-            with storage_asked():
+            with storage_errors():
                 stored = set(_files())
             self._remove_orphans(stored - _known(), will, dry_run=dry_run)
             self._drop_pictures(stored, will, dry_run=dry_run)
-            self._tell_of_lost_documents(stored)
+            self._report_missing_documents(stored)
         except StorageFailed as failed:
             raise CommandError(f"{failed} ({failed.__cause__})") from failed
 
     def _remove_orphans(self, orphans: set[str], will: str, *, dry_run: bool) -> None:
         count = total = 0
         for name in sorted(orphans):
-            with storage_asked():
+            with storage_errors():
                 if _is_young(name):
                     continue
                 count, total = count + 1, total + default_storage.size(name)
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         if gone:
             self.stdout.write(f"{len(gone)} pictures without their file {will}.")
 
-    def _tell_of_lost_documents(self, stored: set[str]) -> None:
+    def _report_missing_documents(self, stored: set[str]) -> None:
         """Say which documents have lost their file; a person has to decide."""
         for document in Document.objects.iterator():
             if _is_gone(str(document.file.name), stored):
@@ -99,7 +99,7 @@ def _is_gone(name: str, stored: set[str]) -> bool:
     """Tell whether there is no such file; what is new since the list was made is asked."""
     if name in stored:
         return False
-    with storage_asked():
+    with storage_errors():
         return not default_storage.exists(name)
 
 

@@ -16,7 +16,7 @@ from workflows.documents.service import store_document
 from workflows.engine.errors import RequestError
 from workflows.execution import workers
 from workflows.execution.worker import Worker
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, Run, Status
 from workflows.runtime.errors import ProviderError
 from workflows.system import system
@@ -32,7 +32,7 @@ EXIT_CODES = {
     Status.WAITING: 3,  # for a person
     Status.CANCELLED: 4,
 }
-LOOK_SECONDS = 0.2  # between two looks at the run: another process may be running it
+POLL_SECONDS = 0.2  # between two looks at the run: another process may be running it
 
 
 class Command(BaseCommand):
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         When no worker is alive, one is embedded for as long as the command runs.
         """
         worker, working = None, None
-        if not await in_database(workers.any_alive):
+        if not await run_in_db(workers.any_alive):
             worker = Worker(capacity=1)
             working = asyncio.create_task(worker.run())
         try:
@@ -100,9 +100,9 @@ class Command(BaseCommand):
     async def _watch(self, run_id: UUID, *, quiet: bool) -> Run:
         told: set[str] = set()
         while True:
-            run = await in_database(system.find_run, run_id)
+            run = await run_in_db(system.find_run, run_id)
             if not quiet:
-                for line in await in_database(_progress, run):
+                for line in await run_in_db(_progress, run):
                     if line not in told:
                         told.add(line)
                         self.stderr.write(line)
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                 run.status == Status.WAITING and run.waiting_for == "approval"
             ):
                 return run
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _report(self, run: Run, *, as_json: bool) -> None:
         if as_json:

@@ -12,7 +12,7 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from project.garbage import spare_what_is_loaded
+from project.garbage import freeze_loaded_objects
 from project.server import Server, Works
 from project.shutdown import end_within
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             tell=self._say,
             too_large=too_large,
         )
-        spare_what_is_loaded()
+        freeze_loaded_objects()
         server.run()
         end_within(code=1 if server.failure else 0)
         if server.failure:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
-from project.garbage import spare_what_is_loaded
+from project.garbage import freeze_loaded_objects
 from project.shutdown import end_within
 from workflows.engine.loop import LastingLoop
 from workflows.execution.worker import Worker
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterator
 
-MOST_RUNS = 10_000
-LONGEST_NAME = 200  # characters, as its row has room for
+MAX_CONCURRENCY = 10_000
+MAX_NAME_LENGTH = 200  # characters, as its row has room for
 NAME = re.compile(r"[\w.@:-]+")
 
 
@@ -48,8 +48,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Work on an event loop of its own."""
-        spare_what_is_loaded()
-        with _figures():
+        freeze_loaded_objects()
+        with _serve_metrics():
             worker = Worker(options["name"], options["capacity"])
             # what code of a run's raises to end the process ends nothing else
             with asyncio.Runner(loop_factory=LastingLoop) as runner:
@@ -70,24 +70,24 @@ class Command(BaseCommand):
 
 def capacity(text: str) -> int:
     """Return a number of runs. Raises ArgumentTypeError."""
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_CONCURRENCY:
         raise ArgumentTypeError(
-            f"{text!r} is no number of runs: give a whole number from 1 to {MOST_RUNS:,}"
+            f"{text!r} is no number of runs: give a whole number from 1 to {MAX_CONCURRENCY:,}"
         )
     return int(text)
 
 
 def name(text: str) -> str:
     """Return a worker's name. Raises ArgumentTypeError."""
-    if len(text) > LONGEST_NAME or not NAME.fullmatch(text):
+    if len(text) > MAX_NAME_LENGTH or not NAME.fullmatch(text):
         raise ArgumentTypeError(
-            f"{text!r} is no name: up to {LONGEST_NAME} letters, digits and . _ @ : -"
+            f"{text!r} is no name: up to {MAX_NAME_LENGTH} letters, digits and . _ @ : -"
         )
     return text
 
 
 @contextmanager
-def _figures() -> Iterator[None]:
+def _serve_metrics() -> Iterator[None]:
     """Tell this process's figures at METRICS_PORT meanwhile, if it is set."""
     if settings.METRICS_PORT is None:
         yield

@@ -14,7 +14,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
-from workflows.documents.local_files import at_hand
+from workflows.documents.local_files import local_path
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -40,7 +40,7 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
         return refused
     first, last = span
     length = last - first + 1
-    with at_hand(document) as path:
+    with local_path(document) as path:
         file = Path(path).open("rb")  # noqa: SIM115 - closed with the answer
     kind = _Apart if isinstance(request, ASGIRequest) else _Pieces
     response = StreamingHttpResponse(

@@ -21,7 +21,7 @@ from workflows.pages.render.page_marks import (
     sides_of,
 )
 
-MOST_PAGES = 20  # drawn beside one question; the document's own page has them all
+MAX_PAGES = 20  # drawn beside one question; the document's own page has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def read(shown: object) -> Evidence:
         return Evidence(None, (), values)
     listed = values.get("pages")
     pages = [_page(one, document) for one in listed] if isinstance(listed, list) else []
-    found = tuple(page for page in pages if page is not None)[:MOST_PAGES]
+    found = tuple(page for page in pages if page is not None)[:MAX_PAGES]
     rest = {k: v for k, v in values.items() if k not in {"document", "pages"}}
     return Evidence(document, found, rest)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ZOOMS = ("1", "1.5", "2", "3")  # times the width of the page's place
 SHARPNESS = {"1": SCREEN_DPI, "1.5": 160, "2": 220, "3": 300}  # dpi
-MOST_BOXES = 100
+MAX_BOXES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PageView:
     ) -> PageView:
         """Take what an address says; what means nothing is left out."""
         boxes = [
-            box for box in query.getlist("box")[:MOST_BOXES] if from_address(box, 1)
+            box for box in query.getlist("box")[:MAX_BOXES] if from_address(box, 1)
         ]
         zoom = query.get("zoom", "")
         return cls(

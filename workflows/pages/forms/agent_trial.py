@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workflows.agents.lookup import row_of
-from workflows.agents.provider import StoredAgents
+from workflows.agents.provider import DatabaseAgents
 from workflows.agents.upstream import Clients
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall
 from workflows.runtime.errors import ProviderError
 
@@ -34,7 +34,7 @@ class Unseen:
 
 
 @dataclass
-class TryLedger:
+class TrialCallRecorder:
     """Keeps the one call, to be stored with the name of who tried."""
 
     person_id: int
@@ -70,8 +70,8 @@ class Trial:
 
         What goes wrong is in `error`, as a sentence.
         """
-        ledger, clients = TryLedger(self.person_id), Clients()
-        agents = StoredAgents(ledger, clients=lambda: clients)
+        ledger, clients = TrialCallRecorder(self.person_id), Clients()
+        agents = DatabaseAgents(ledger, clients=lambda: clients)
         stream = agents.chat_stream(self.agent, self.prompt)
         try:
             async with aclosing(stream):
@@ -85,7 +85,7 @@ class Trial:
             await clients.close()
             if ledger.row is not None:
                 self.call = ledger.row
-                await in_database(ledger.row.save, force_insert=True)
+                await run_in_db(ledger.row.save, force_insert=True)
 
     async def finish(self) -> None:
         """Read the whole answer: for pages without scripts."""

@@ -122,7 +122,7 @@ class MomentInput(forms.DateTimeInput):
         )
 
 
-class MomentField(forms.DateTimeField):
+class UtcDateTimeField(forms.DateTimeField):
     """A date and time. Cleaned: ISO text, None where none was given.
 
     The text is in UTC, but for a moment that was there before and was not changed: that one

@@ -22,7 +22,7 @@ from django.urls import reverse
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.models import Agent
-from workflows.pages.forms.datetime_field import MomentField
+from workflows.pages.forms.datetime_field import UtcDateTimeField
 from workflows.pages.render.text import in_words
 from workflows.pages.render.zones import current_zone
 
@@ -31,7 +31,7 @@ PAGE_TIME = re.compile(
     r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?"
 )  # what a page's control can show
 LONG_TEXT = 200  # characters; a text that may be longer gets several lines
-FEW_CHOICES = 5  # shown at once; more become a drop-down
+MAX_RADIO_CHOICES = 5  # shown at once; more become a drop-down
 ROWS = 4  # lines of a text area
 NOTHING = "—"
 
@@ -151,7 +151,7 @@ class ChosenField(forms.TypedChoiceField):
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
         """Offer these values; few of them are shown at once."""
-        few = len(values) <= FEW_CHOICES
+        few = len(values) <= MAX_RADIO_CHOICES
         choices = [(key_of(value), label_of(value)) for value in values]
         self.known = {key_of(value): value for value in values}
         if not few or not options["required"]:
@@ -312,7 +312,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], forms.Field]] = {
     "date": lambda o: _iso(forms.DateField(), o, "date"),
     "time": lambda o: _iso(forms.TimeField(), o, "time"),
     "uuid": lambda o: _iso(forms.UUIDField(), o),
-    "date-time": lambda o: MomentField(**o),
+    "date-time": lambda o: UtcDateTimeField(**o),
     "email": lambda o: forms.EmailField(**o),
     "uri": lambda o: forms.URLField(assume_scheme="https", **o),
 }
@@ -355,7 +355,7 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
         filter(None, [options["help_text"], "One on a line."])
     )
     inner = field_for(item, {"required": True, "help_text": ""})
-    if isinstance(inner, MomentField):
+    if isinstance(inner, UtcDateTimeField):
         options["help_text"] += (
             f" Without an offset such as +02:00, a line is read in {current_zone()}."
         )

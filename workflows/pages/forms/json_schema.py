@@ -8,7 +8,7 @@ from typing import Any
 
 from workflows.pages.render.text import in_words
 
-DEEPEST = 3  # nested models become fieldsets up to here, JSON below
+MAX_DEPTH = 3  # nested models become fieldsets up to here, JSON below
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def properties(
 def is_group(root: Mapping[str, Any], found: Property) -> bool:
     """Tell whether a property is a nested model that is drawn as a group of fields."""
     depth = found.path.count(".")
-    return bool(found.schema.get("properties")) and depth < DEEPEST and bool(root)
+    return bool(found.schema.get("properties")) and depth < MAX_DEPTH and bool(root)
 
 
 def resolved(root: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

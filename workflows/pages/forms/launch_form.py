@@ -13,22 +13,22 @@ from workflows.models import Agent
 from workflows.runtime.errors import ProviderError
 
 if TYPE_CHECKING:
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 PREFIX = "launch"
 BY_WEIGHT, OWN = "by weight", "own"
 NAMED = "profile:"  # before the name of a profile, so that none is taken for these
-MOST_TOKEN = 8_000  # characters
+MAX_TOKEN_LENGTH = 8_000  # characters
 
 
-class AskingForm(forms.Form):
+class AgentForm(forms.Form):
     """The profile of a run, and a token in place of the stored keys."""
 
     profile = forms.ChoiceField(label="Profile", widget=forms.Select)
     token = forms.CharField(
         label="Token",
         required=False,
-        max_length=MOST_TOKEN,
+        max_length=MAX_TOKEN_LENGTH,
         strip=True,
         help_text="Used by this run in place of the stored keys of providers. It is kept "
         "encrypted, and forgotten when the run ends.",
@@ -37,7 +37,7 @@ class AskingForm(forms.Form):
         ),
     )
 
-    def __init__(self, workflow: Known, **options: Any) -> None:
+    def __init__(self, workflow: AnyWorkflow, **options: Any) -> None:
         """Offer the profiles of a workflow that asks agents."""
         super().__init__(
             **{"prefix": PREFIX, "label_suffix": "", "auto_id": "%s", **options}
@@ -73,12 +73,12 @@ def initial_of(profile_name: str) -> dict[str, str]:
     return {"profile": NAMED + profile_name if profile_name else OWN}
 
 
-def asking_form(workflow: Known, **options: Any) -> AskingForm | None:
+def agent_form(workflow: AnyWorkflow, **options: Any) -> AgentForm | None:
     """Return the form for a workflow that may ask agents, None for any other."""
-    return AskingForm(workflow, **options) if may_ask(workflow) else None
+    return AgentForm(workflow, **options) if may_ask(workflow) else None
 
 
-def may_ask(workflow: Known) -> bool:
+def may_ask(workflow: AnyWorkflow) -> bool:
     """Tell whether a workflow may ask agents: by its stages, or by one of its values."""
     if workflow.stages:
         return True

@@ -13,7 +13,7 @@ from workflows.pages.forms.schema_form import Group, Row
 from workflows.pages.render.text import in_words
 
 if TYPE_CHECKING:
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
@@ -30,7 +30,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
             "profile: with 1 and 3, a quarter and three quarters. 0 gives it none.",
         }
 
-    def __init__(self, workflow: Known, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, workflow: AnyWorkflow, *args: Any, **kwargs: Any) -> None:
         """Add three fields for each stage of the workflow."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.workflow = workflow

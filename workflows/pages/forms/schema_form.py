@@ -14,7 +14,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.forms.boundfield import BoundField
 
-from workflows.access.permissions import documents_seen
+from workflows.access.permissions import visible_documents
 from workflows.documents.service import store_document
 from workflows.models import Document
 from workflows.pages.forms import json_schema as schemas
@@ -382,7 +382,7 @@ def document_choices(
 ) -> list[tuple[str, str]]:
     """Return the newest documents, and the wanted ones, that `by` may see, as choices."""
     columns = ("pk", "name", "page_count")
-    seen = Document.objects.all() if by is None else documents_seen(by)
+    seen = Document.objects.all() if by is None else visible_documents(by)
     rows = list(seen.values_list(*columns)[:RECENT])
     missing = wanted - {str(pk) for pk, _, _ in rows}
     if missing and len(rows) == RECENT:

@@ -10,9 +10,9 @@ from django.db.models import Q
 
 from workflows.access import permissions
 from workflows.audit import trail
-from workflows.models.datetimes import deeds_between
+from workflows.models.datetimes import audit_events_between
 from workflows.pages.lists.filters import Filters, text_in
-from workflows.pages.lists.pagination import Found, page_of
+from workflows.pages.lists.pagination import Page, page_of
 from workflows.pages.lists.period import ANY_TIME, Period
 from workflows.pages.lists.run_filters import id_in
 
@@ -70,13 +70,13 @@ class AuditFilters(Filters):
         days = self.period.first or self.period.last
         return bool(self.run or self.address or self.text or days)
 
-    def page(self, person: User, before: int | None) -> Found[Intervention]:
+    def page(self, person: User, before: int | None) -> Page[Intervention]:
         """Return one page of the deeds that match, newest first."""
         return page_of(self._rows(person), self._condition(person), before=before)
 
     def _rows(self, person: User) -> QuerySet[Intervention]:
-        rows = deeds_between(self.period.since, self.period.until)
-        rows = permissions.those_seen(person, rows)
+        rows = audit_events_between(self.period.since, self.period.until)
+        rows = permissions.visible(person, rows)
         given = {
             "workflow_name": self.workflow,
             "actor_name": self.who,
@@ -100,7 +100,7 @@ def may_read(person: User, deed: Intervention) -> bool:
 
     A document is as open as the runs it was given to, of any workflow, also later.
     """
-    read = permissions.sight_of(person).read
+    read = permissions.permissions_for(person).read
     if deed.action in trail.ON_DOCUMENTS:
         return read.are_all
     return deed.workflow_name in read
@@ -108,6 +108,6 @@ def may_read(person: User, deed: Intervention) -> bool:
 
 def _readable(person: User) -> Q:
     """Return `may_read` as a condition."""
-    read = permissions.sight_of(person).read
+    read = permissions.permissions_for(person).read
     on_documents = Q(action__in=trail.ON_DOCUMENTS)
     return Q() if read.are_all else read.q() & ~on_documents

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-MOST = 3  # workflows or runs of one budget, those that took most
+MAX_LISTED = 3  # workflows or runs of one budget, those that took most
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Entry:
 
 def entries_for(person: User) -> list[Entry]:
     """Return the budgets of what a person may see, and how far they are used up."""
-    seen = permissions.sight_of(person).see
+    seen = permissions.permissions_for(person).see
     return [
         Entry(one, list(_uses(one, person)))
         for one in Budget.objects.all()
@@ -67,10 +67,10 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
     if budget.workflow_name:
         calls = calls.filter(workflow_name=budget.workflow_name)
     if budget.scope == Scope.RUN:
-        yield from _of_runs(budget, permissions.those_seen(person, calls))
+        yield from _of_runs(budget, permissions.visible(person, calls))
     elif budget.scope == Scope.WORKFLOW and not budget.workflow_name:
-        yield from _of_workflows(budget, permissions.those_seen(person, calls))
-    elif budget.workflow_name or permissions.sight_of(person).see.are_all:
+        yield from _of_workflows(budget, permissions.visible(person, calls))
+    elif budget.workflow_name or permissions.permissions_for(person).see.are_all:
         whole = Run(workflow_name=budget.workflow_name)
         yield Use("", "", budgets.standing_of(budget, whole))
 
@@ -93,7 +93,7 @@ def _of_workflows(budget: Budget, calls: QuerySet[AgentCall]) -> Iterator[Use]:
 
 def _most(calls: QuerySet[AgentCall], by: str) -> Sequence[tuple[Any, int]]:
     sums = calls.values_list(by).annotate(took=Sum(F("tokens_in") + F("tokens_out")))
-    return list(sums.order_by("-took")[:MOST])
+    return list(sums.order_by("-took")[:MAX_LISTED])
 
 
 def models_without_price() -> list[str]:

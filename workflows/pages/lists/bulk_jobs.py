@@ -52,9 +52,9 @@ class Preview:
         return self.total - len(self.rows)
 
 
-def preview(deed: bulk.Deed, runs: Iterator[Run], person: User) -> Preview:
+def preview(deed: bulk.BulkAction, runs: Iterator[Run], person: User) -> Preview:
     """Look through the runs that were chosen: to which can this person do it?"""
-    sight = permissions.sight_of(person)
+    sight = permissions.permissions_for(person)
     rows: list[tuple[Run, bool]] = []
     total = fitting = 0
     newest = None
@@ -70,19 +70,19 @@ def preview(deed: bulk.Deed, runs: Iterator[Run], person: User) -> Preview:
 
 def ticked(person: User, ids: Sequence[UUID]) -> Iterator[Run]:
     """Yield the runs with these ids that a person may see, newest first."""
-    runs = permissions.those_seen(person, system.list_runs()).filter(
-        pk__in=ids[: bulk.MOST]
+    runs = permissions.visible(person, system.list_runs()).filter(
+        pk__in=ids[: bulk.MAX_RUNS]
     )
     yield from runs.select_related(None).defer(None).only(*NEEDED)
 
 
 def matching(person: User, query: str, newest: UUID | None) -> Iterator[Run]:
-    """Yield the runs that match the filters of a list, newest first, up to bulk.MOST."""
+    """Yield the runs that match the filters of a list, newest first, up to bulk.MAX_RUNS."""
     filters = RunFilters.read(read_query(query))
     runs = filters.by_index(person).select_related(None).defer(None).only(*NEEDED)
     if newest is not None:
         runs = runs.filter(pk__lte=newest)
-    left = bulk.MOST
+    left = bulk.MAX_RUNS
     for chunk in all_of(runs, filters.by_value(), size=READ):
         yield from chunk[:left]
         left -= len(chunk)
@@ -110,14 +110,14 @@ def _told(job: BulkJob, query: Mapping[str, str], person: User) -> dict[str, Any
         else 0
     )
     items: QuerySet[BulkItem] = job.items.filter(position__gt=first)
-    items = permissions.those_seen(person, items)
+    items = permissions.visible(person, items)
     if only:
         items = items.filter(result=only)
     found = list(items[: SHOWN + 1])
     shown = found[:SHOWN]
     return {
         "job": job,
-        "deed": bulk.DEEDS[job.deed],
+        "deed": bulk.BULK_ACTIONS[job.deed],
         "items": shown,
         "only": only,
         "after": first,

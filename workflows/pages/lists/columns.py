@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workflows.errors import WorkflowNotFound
-from workflows.pages.lists.json_conditions import DEEPEST, at, is_key
-from workflows.pages.redaction import HIDDEN, is_concealed
+from workflows.pages.lists.json_conditions import MAX_PATH_KEYS, at, is_key
+from workflows.pages.redaction import HIDDEN, is_redacted
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ OURS = {
     "error": "Error",
 }
 USUAL = ("workflow", "launched", "by", "took")
-MOST_FIELDS = 6
-LONGEST_FIELD = 120  # characters
+MAX_FIELDS = 6
+MAX_FIELD_LENGTH = 120  # characters
 SHOWN = 80  # characters of a value in a cell
 
 
@@ -53,7 +53,7 @@ class Field:
 
     def of(self, run: Run) -> Any:
         """Return the run's value, or that it is hidden."""
-        if is_concealed(run):
+        if is_redacted(run):
             return HIDDEN
         return getattr(run, self.key, None)
 
@@ -110,15 +110,15 @@ class Columns:
 
 def _fields(text: str) -> Iterator[Field]:
     seen: set[str] = set()
-    for part in text.replace("\x00", "")[: MOST_FIELDS * LONGEST_FIELD].split(","):
+    for part in text.replace("\x00", "")[: MAX_FIELDS * MAX_FIELD_LENGTH].split(","):
         name = part.strip()
         column, *path = (key.strip() for key in name.split("."))
-        fits = column in {"params", "result"} and 0 < len(path) < DEEPEST
+        fits = column in {"params", "result"} and 0 < len(path) < MAX_PATH_KEYS
         if (
             fits
             and all(map(is_key, path))
             and name not in seen
-            and len(seen) < MOST_FIELDS
+            and len(seen) < MAX_FIELDS
         ):
             seen.add(name)
             yield Field(name, column, tuple(path))
@@ -152,7 +152,7 @@ class Row:
 
 def labels_of(run: Run) -> list[str]:
     """Return the words on a run, or that there are none to be shown."""
-    return [] if is_concealed(run) else [label.name for label in run.labels.all()]
+    return [] if is_redacted(run) else [label.name for label in run.labels.all()]
 
 
 def known_fields(workflow: str, person: User) -> list[str]:

@@ -13,7 +13,7 @@ from workflows.models.datetimes import decisions_between
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.edges import edges_with
 from workflows.pages.lists.filters import Filters, id_of_person, text_in
-from workflows.pages.lists.pagination import Found, page_of, page_of_several
+from workflows.pages.lists.pagination import Page, page_of, page_of_several
 from workflows.pages.lists.period import ANY_TIME, Period
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class DecisionFilters(Filters):
         source, _, target = self.edge.partition(ARROW)
         return source, target
 
-    def page(self, person: User, before: int | None) -> Found[Decision]:
+    def page(self, person: User, before: int | None) -> Page[Decision]:
         """Return one page of the decisions that match, newest first.
 
         1. With a value: the rest in the order of the newest, then by value.
@@ -104,7 +104,7 @@ class DecisionFilters(Filters):
         3. Else in the order of the newest, of a workflow or a person from their index.
         """
         if self.error:
-            return Found()
+            return Page()
         rows = self._rows(person)
         # what was read is never empty where it has a value: so says the index, too
         condition = ~Q(values={}) if self.conditions else Q()
@@ -118,7 +118,7 @@ class DecisionFilters(Filters):
 
     def _rows(self, person: User) -> QuerySet[Decision]:
         rows = decisions_between(self.period.since, self.period.until)
-        rows = permissions.those_seen(person, rows, read=bool(self.where))
+        rows = permissions.visible(person, rows, read=bool(self.where))
         rows = rows.select_related("decided_by")
         rows = rows.only(*SHOWN)
         if self.workflow:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from workflows.access import permissions
 from workflows.models import EdgeTally
-from workflows.pages.lists.edges import Way
+from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.render.charts import Bar, Bars, stacked
 from workflows.pages.render.text import in_words, percent
 from workflows.pages.render.zones import zone_named
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from workflows.pages.lists.period import Period
 
 DAYS = 30  # when no period is chosen
-MOST_BARS = 92
+MAX_BARS = 92
 SHORT = dt.timedelta(days=3)  # such periods are told by the hour
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
@@ -40,7 +40,7 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 class Share:
     """One edge out of a node."""
 
-    way: Way
+    way: EdgeRef
     place: int  # among the node's edges: its colour
     taken: int
     rejected: int
@@ -94,12 +94,12 @@ def shares_of(
     """
     there = zone_named(period.zone or zone)
     slots = _slots(period, there)
-    rows = permissions.those_seen(person, EdgeTally.objects.order_by())
+    rows = permissions.visible(person, EdgeTally.objects.order_by())
     rows = rows.filter(workflow_name=workflow, hour__gte=slots[0], hour__lt=slots[-1])
-    sums: dict[str, dict[Way, _Sum]] = defaultdict(dict)
+    sums: dict[str, dict[EdgeRef, _Sum]] = defaultdict(dict)
     for row in _by_slot(rows, None if _is_hourly(slots) else there):
         source = row["from_node"]
-        way = Way(workflow, source, row["to_node"], row["predicate_name"])
+        way = EdgeRef(workflow, source, row["to_node"], row["predicate_name"])
         edge = sums[source].setdefault(way, _Sum([0] * (len(slots) - 1)))
         edge.over_time[_place(slots, row["slot"])] += row["t"]
         edge.rejected += row["r"]
@@ -122,7 +122,7 @@ def _by_slot(
 
 def _leaving(
     source: str,
-    edges: Mapping[Way, _Sum],
+    edges: Mapping[EdgeRef, _Sum],
     slots: Sequence[dt.datetime],
     zone: dt.tzinfo,
 ) -> Leaving:
@@ -174,7 +174,7 @@ def _slots(period: Period, zone: dt.tzinfo) -> list[dt.datetime]:
     else:
         start, step = since.replace(hour=0, minute=0, second=0, microsecond=0), DAY
     count = max(int((until - start) / step) + 1, 1)
-    while count > MOST_BARS:
+    while count > MAX_BARS:
         step, count = step * 2, (count + 1) // 2
     return [start + step * place for place in range(count + 1)]
 

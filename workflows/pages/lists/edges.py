@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-MOST = 24  # edges that are laid together for one predicate
+MAX_EDGES = 24  # edges that are laid together for one predicate
 ALWAYS = frozenset({"", "always", "otherwise"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Way:
+class EdgeRef:
     """An edge of a workflow: from where to where, and if what."""
 
     workflow: str
@@ -44,7 +44,7 @@ class Way:
         return f"{in_words(self.source)} → {in_words(self.target)}"
 
 
-def known(person: User, workflow: str = "") -> list[Way]:
+def known(person: User, workflow: str = "") -> list[EdgeRef]:
     """Return the edges that a person may see, of a workflow or of all."""
     return sorted({*_installed(person, workflow), *_counted(person, workflow)})
 
@@ -61,23 +61,23 @@ def edges_with(
     }
     if workflow and ends[0] and not predicate:
         fitting.add((workflow, *ends))  # also one that nobody has counted yet
-    return sorted(fitting)[:MOST]
+    return sorted(fitting)[:MAX_EDGES]
 
 
-def _installed(person: User, workflow: str) -> Iterator[Way]:
+def _installed(person: User, workflow: str) -> Iterator[EdgeRef]:
     for found in system.list_workflows(by=person):
         if workflow and found.name != workflow:
             continue
         for edge in found.shape.to_json()["edges"]:
-            yield Way(
+            yield EdgeRef(
                 found.name, edge["source"], edge["target"], edge.get("predicate") or ""
             )
 
 
-def _counted(person: User, workflow: str) -> Iterator[Way]:
-    rows = permissions.those_seen(person, EdgeTally.objects.order_by())
+def _counted(person: User, workflow: str) -> Iterator[EdgeRef]:
+    rows = permissions.visible(person, EdgeTally.objects.order_by())
     if workflow:
         rows = rows.filter(workflow_name=workflow)
     names = rows.values_list("workflow_name", "from_node", "to_node", "predicate_name")
     for row in names.distinct():
-        yield Way(*row)
+        yield EdgeRef(*row)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.agents import usage
 from workflows.agents.usage import Usage
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Status
 from workflows.pages.lists.columns import as_text, labels_of
 from workflows.pages.lists.pagination import all_of
-from workflows.pages.redaction import HIDDEN, by_workflow, is_concealed
+from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Q, QuerySet
 
-    from workflows.access.permissions import Names
+    from workflows.access.permissions import WorkflowSet
     from workflows.models import Run
     from workflows.pages.lists.columns import Columns
 
@@ -71,14 +71,14 @@ class Export:
     condition: Q
     columns: Columns
     kind: str  # one of KINDS
-    read: Names  # the workflows whose values the reader may have
+    read: WorkflowSet  # the workflows whose values the reader may have
 
     async def parts(self) -> AsyncIterator[str]:
         """Yield the file, part by part."""
         chunks = all_of(self._filled(), self.condition, size=CHUNK)
         yield self._head()
         separator = ""
-        while (part := await in_database(self._next, chunks, separator)) is not None:
+        while (part := await run_in_db(self._next, chunks, separator)) is not None:
             if part:
                 yield part
                 separator = SEPARATORS[self.kind]
@@ -164,7 +164,7 @@ def told(run: Run, used: Usage | None) -> dict[str, Any]:
 
 def _object(run: Run, used: Usage | None) -> str:
     values = {"params": run.params, "result": run.result}
-    if is_concealed(run):
+    if is_redacted(run):
         values = dict.fromkeys(values, HIDDEN)
     return json.dumps(
         {**told(run, used), **values},

@@ -49,5 +49,7 @@ def text_in(query: Mapping[str, str], name: str) -> str:
     tell: conditions that were cut would ask for something else.
     """
     return (
-        query.get(name, "").replace("\x00", "").strip()[: json_conditions.LONGEST + 1]
+        query.get(name, "")
+        .replace("\x00", "")
+        .strip()[: json_conditions.MAX_LENGTH + 1]
     )

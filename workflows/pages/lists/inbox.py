@@ -12,7 +12,7 @@ from workflows.models import Approval, ApprovalStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from workflows.access.permissions import Names, Sight
+    from workflows.access.permissions import Permissions, WorkflowSet
     from workflows.models.approvals import ApprovalQuerySet
 
 PAGE = 50  # questions on one page
@@ -70,7 +70,7 @@ class Inbox:
     after: int | None  # key the next page comes after; None = there is no more
 
 
-def open_for(sight: Sight) -> ApprovalQuerySet:
+def open_for(sight: Permissions) -> ApprovalQuerySet:
     """Return the open questions that someone with these rights may answer."""
     waiting = Approval.objects.open()
     if not _mine(sight).are_all:
@@ -81,7 +81,7 @@ def open_for(sight: Sight) -> ApprovalQuerySet:
     return waiting
 
 
-def page_of_open(sight: Sight, after: int | None = None) -> Inbox:
+def page_of_open(sight: Permissions, after: int | None = None) -> Inbox:
     """Return a page of the questions that someone with these rights may answer."""
     rows = _with_runs(open_for(sight)).order_by("id")
     if after is not None:
@@ -91,13 +91,13 @@ def page_of_open(sight: Sight, after: int | None = None) -> Inbox:
     return Inbox(found[:PAGE], found[PAGE - 1].pk if more else None)
 
 
-def most_urgent(sight: Sight, count: int) -> list[Approval]:
+def by_urgency(sight: Permissions, count: int) -> list[Approval]:
     """Return the questions that expire first; those that never do, oldest first, last."""
     by_expiry = (F("expires_at").asc(nulls_last=True), "id")
     return list(_with_runs(open_for(sight)).order_by(*by_expiry)[:count])
 
 
-def count_open(sight: Sight) -> int:
+def count_open(sight: Permissions) -> int:
     """Return how many questions wait for someone with these rights, up to a bound."""
     return open_for(sight).order_by().values("pk")[: MOST_COUNTED + 1].count()
 
@@ -106,12 +106,12 @@ def _with_runs(rows: ApprovalQuerySet) -> ApprovalQuerySet:
     return rows.select_related("run", "run__launched_by").defer(*UNUSED)
 
 
-def _mine(sight: Sight) -> Names:
+def _mine(sight: Permissions) -> WorkflowSet:
     """Return the workflows whose questions they may answer, and be shown."""
     return sight.approve & sight.read
 
 
-def list_answered(sight: Sight, count: int) -> list[Approval]:
+def list_answered(sight: Permissions, count: int) -> list[Approval]:
     """Return the questions that were closed last, newest first."""
     closed = Approval.objects.exclude(status=ApprovalStatus.OPEN).select_related(
         "run", "answered_by"

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
 EXACT = frozenset({"params", "result"})  # columns of JSON text
-LONGEST = 500  # characters
+MAX_LENGTH = 500  # characters
 MOST = 5  # conditions
 MOST_VALUES = 20  # of one `in`
 FURTHEST = 1_000_000  # place in a list
-DEEPEST = 8  # keys of a path
+MAX_PATH_KEYS = 8  # keys of a path
 LARGEST_EXPONENT = 1_000  # of a number that is compared
 AND = re.compile(r"\s+and(\s+|$)", re.IGNORECASE)
 OPERATOR = re.compile(r"\s*(==|!=|>=|<=|=|>|<|~|\s(?:in|IN)\s*(?=\())\s*")
@@ -89,8 +89,8 @@ def read(text: str, columns: Sequence[str], *, column: str = "") -> list[Conditi
     text = text.replace("\x00", "").strip()
     if not text:
         return []
-    if len(text) > LONGEST:
-        raise BadCondition(f"The filter is longer than {LONGEST} characters.")
+    if len(text) > MAX_LENGTH:
+        raise BadCondition(f"The filter is longer than {MAX_LENGTH} characters.")
     return _Reader(text, columns, column).read()
 
 
@@ -156,8 +156,8 @@ class _Reader:
             raise self._error(f"Begin with {named}, as in “{self._example}”.", begin)
         if not all(map(is_key, path)) or len(path) < 2:  # noqa: PLR2004 - column and key
             raise self._error(f"Name a value, as in “{self._example}”.", begin)
-        if len(path) > DEEPEST:
-            raise self._error(f"A path has at most {DEEPEST} names.", begin)
+        if len(path) > MAX_PATH_KEYS:
+            raise self._error(f"A path has at most {MAX_PATH_KEYS} names.", begin)
         self._place = written.end()
         return tuple(path)
 

@@ -59,7 +59,7 @@ class LiveList:
 
 def seen(person: User, **wanted: Any) -> QuerySet[Run]:
     """Return the runs that a person may see, newest first."""
-    return permissions.those_seen(person, system.list_runs(**wanted))
+    return permissions.visible(person, system.list_runs(**wanted))
 
 
 def rows_of(runs: Iterable[Run], columns: Columns, person: User) -> list[Row]:
@@ -69,7 +69,7 @@ def rows_of(runs: Iterable[Run], columns: Columns, person: User) -> list[Row]:
 
 def as_read(rows: Iterable[Shown], person: User) -> list[Shown]:
     """Return rows of runs, without what the person may not read of them."""
-    return by_workflow(permissions.sight_of(person).read, rows)
+    return by_workflow(permissions.permissions_for(person).read, rows)
 
 
 def runs_context(query: Mapping[str, str], person: User) -> Context:
@@ -101,13 +101,13 @@ def with_query(filters: RunFilters, columns: Columns) -> str:
 
 def views_of(person: User) -> list[SavedView]:
     """Return the saved views that a person is offered."""
-    return saved_views.seen_by(person)
+    return saved_views.visible_views(person)
 
 
 def known_labels(person: User) -> list[str]:
     """Return labels that were used lately on what a person may read, to be offered."""
     rows = RunLabel.objects.order_by("-pk")
-    rows = permissions.those_seen(person, rows, "run__workflow_name", read=True)
+    rows = permissions.visible(person, rows, "run__workflow_name", read=True)
     names = rows.values_list("name", flat=True)
     return sorted(set(names[:LATELY]))[:OFFERED]
 
@@ -115,10 +115,10 @@ def known_labels(person: User) -> list[str]:
 def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return what needs this person, what runs, what failed lately and how much ended."""
     live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
-    sight = permissions.sight_of(person)
+    sight = permissions.permissions_for(person)
     waiting = inbox.count_open(sight)
     return {
-        "approvals": inbox.most_urgent(sight, FEWEST),
+        "approvals": inbox.by_urgency(sight, FEWEST),
         "more": waiting > FEWEST,
         "waiting": waiting,
         "running": as_read(live[:FEW], person),
@@ -177,7 +177,7 @@ def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa:
 
 def approvals_context(query: Mapping[str, str], person: User) -> Context:
     """Return a page of the questions for this person, and those answered lately."""
-    sight = permissions.sight_of(person)
+    sight = permissions.permissions_for(person)
     after = _number_in(query, "after")
     found = inbox.page_of_open(sight, after)
     return {

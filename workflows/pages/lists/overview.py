@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NEWEST = 100  # runs that a workflow's rate and durations are of
 HOURS, DAYS = 24, 14  # bars
-MOST_COUNTED = 10_000  # runs under way; more are told as "10,000+"
+MAX_COUNTED_RUNS = 10_000  # runs under way; more are told as "10,000+"
 HOUR = dt.timedelta(hours=1)
 PARTS = (Status.COMPLETED, Status.CANCELLED, Status.FAILED)  # of a bar, from below
 
@@ -83,8 +83,8 @@ def overview(person: User, zone: str = "") -> Overview:
 
 def _count(person: User, status: str) -> int:
     """Return how many runs have a status, up to a bound."""
-    rows = permissions.those_seen(person, Run.objects.filter(status=status)).order_by()
-    return rows.values("pk")[: MOST_COUNTED + 1].count()
+    rows = permissions.visible(person, Run.objects.filter(status=status)).order_by()
+    return rows.values("pk")[: MAX_COUNTED_RUNS + 1].count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _midnight(day: dt.date, zone: dt.tzinfo) -> dt.datetime:
 
 
 def _ended(person: User, slots: Sequence[Slot], unit: str) -> Ended:
-    rows = permissions.those_seen(person, RunTally.objects.order_by())
+    rows = permissions.visible(person, RunTally.objects.order_by())
     rows = rows.filter(hour__gte=slots[0].since, hour__lt=slots[-1].until)
     counted = rows.values("hour", "status").annotate(runs=Sum("count"))
     counts = [dict.fromkeys(PARTS, 0) for _ in slots]
@@ -195,7 +195,7 @@ def health_of(person: User, names: Iterable[str]) -> dict[str, Health]:
 
 
 def _health(person: User, name: str) -> Health:
-    runs = permissions.those_seen(person, Run.objects.filter(workflow_name=name))
+    runs = permissions.visible(person, Run.objects.filter(workflow_name=name))
     ended = runs.filter(status__in=ENDED).order_by("-pk")
     rows = list(ended.values_list("status", "started_at", "completed_at")[:NEWEST])
     took = [

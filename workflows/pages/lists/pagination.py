@@ -28,7 +28,7 @@ Row = TypeVar("Row", bound="Model")
 
 
 @dataclass(slots=True)
-class Found(Generic[Row]):
+class Page(Generic[Row]):
     """One page of rows, and where the next one begins."""
 
     rows: list[Row] = field(default_factory=list)
@@ -44,7 +44,7 @@ def page_of(
     before: Any = None,
     size: int | None = None,
     indexed: bool = False,
-) -> Found[Row]:
+) -> Page[Row]:
     """Return the newest rows that match, from a key on.
 
     `rows` are those an index gives newest first. `condition` is what no index gives in
@@ -73,7 +73,7 @@ def page_of(
 
 def page_of_several(
     parts: Sequence[QuerySet[Row]], *, before: Any = None, size: int | None = None
-) -> Found[Row]:
+) -> Page[Row]:
     """Return the newest rows of several query sets that share none, laid together."""
     size = size or PAGE
     rows: list[Row] = []
@@ -88,10 +88,10 @@ def _unordered(rows: QuerySet[Row]) -> QuerySet[Row]:
     return rows.order_by(Coalesce("pk", "pk").desc())
 
 
-def _cut(rows: list[Row], size: int) -> Found[Row]:
+def _cut(rows: list[Row], size: int) -> Page[Row]:
     more = len(rows) > size
     rows = rows[:size]
-    return Found(rows, rows[-1].pk if more else None)
+    return Page(rows, rows[-1].pk if more else None)
 
 
 def all_of(

@@ -98,7 +98,7 @@ class RunFilters(Filters):
         """Return the runs that match what an index answers, newest first."""
         runs = system.list_runs(workflow=self.workflow, status=self.status)
         asks_values = bool(self.label or self.where or self.text)
-        runs = permissions.those_seen(person, runs, read=asks_values)
+        runs = permissions.visible(person, runs, read=asks_values)
         if self.error:
             return runs.none()
         if self.who:

@@ -16,7 +16,7 @@ from workflows.access import permissions
 from workflows.models import ENDED, Attempt, Outcome, Run, Stage, StageStatus
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.lists.edge_shares import Leaving, shares_of
-from workflows.pages.lists.edges import Way
+from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.lists.period import Period
 from workflows.pages.render.text import percent, span
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 NEWEST = 100  # runs that durations are of
-MOST_STAGES = 20_000  # of these runs
+MAX_STAGES = 20_000  # of these runs
 THICKNESSES = 4
 SLOW = 0.95  # the share of stages that are faster than the p95
 WHEN = Period(span="30d")
@@ -89,7 +89,7 @@ class Usage:
 
 def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
     """Return how a workflow is used, drawn on its graph."""
-    runs = permissions.those_seen(person, Run.objects.filter(workflow_name=name))
+    runs = permissions.visible(person, Run.objects.filter(workflow_name=name))
     ended = runs.filter(status__in=ENDED).order_by("-pk")
     ids = list(ended.values_list("pk", flat=True)[:NEWEST])
     took = _took(ids, [node["name"] for node in graph.get("nodes", ())])
@@ -106,7 +106,7 @@ def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
     attempts = Attempt.objects.filter(run__in=ids, outcome=Outcome.CANCELLED)
     cancelled = set(attempts.values_list("run_id", "number"))
     rows = stages.values_list("node_name", "status", "duration_ms", "run_id", "attempt")
-    for node, status, duration, run_id, attempt in rows[:MOST_STAGES]:
+    for node, status, duration, run_id, attempt in rows[:MAX_STAGES]:
         if status == StageStatus.COMPLETED and duration is not None:
             durations[node].append(duration)
         is_failed = status == StageStatus.FAILED and (run_id, attempt) not in cancelled
@@ -142,7 +142,7 @@ def _edges(
     }
     found: dict[tuple[str, int], EdgeState] = {}
     for edge in graph.get("edges", ()):
-        way = Way(name, edge["source"], edge["target"], edge.get("predicate") or "")
+        way = EdgeRef(name, edge["source"], edge["target"], edge.get("predicate") or "")
         if share := known.get((way.source, way.target, way.condition)):
             found[edge["source"], edge.get("index") or 0] = EdgeShare(
                 taken=share.taken, rejected=share.rejected, share=share.share

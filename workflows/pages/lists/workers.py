@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-MOST_RUNS = 500  # running ones that are told apart by worker
+MAX_RUNS = 500  # running ones that are told apart by worker
 SHOWN = 8  # runs of one worker
 LOST = 10  # leases lost lately
 RECENTLY = dt.timedelta(days=1)  # a worker that went is still told of
-MOST_GONE = 10
+MAX_GONE_WORKERS = 10
 
 
 @dataclass(slots=True)
@@ -89,10 +89,10 @@ def workers_for(person: User) -> Workers:
     """Return what a person may see of workers and queue."""
     now = timezone.now()
     alive = {row.name: AtWork(row) for row in workers.alive()}
-    running = permissions.those_seen(person, Run.objects.filter(status=Status.RUNNING))
+    running = permissions.visible(person, Run.objects.filter(status=Status.RUNNING))
     light = running.order_by("pk").defer("params", "result", "graph", "secrets")
-    read = permissions.sight_of(person).read
-    for run in by_workflow(read, light[:MOST_RUNS]):
+    read = permissions.permissions_for(person).read
+    for run in by_workflow(read, light[:MAX_RUNS]):
         if run.worker in alive:
             alive[run.worker].runs.append(run)
     lately = Worker.objects.filter(heartbeat_at__gte=now - RECENTLY)
@@ -101,15 +101,15 @@ def workers_for(person: User) -> Workers:
     stopped = lately.exclude(stopped_at=None).order_by("-stopped_at")
     return Workers(
         alive=list(alive.values()),
-        silent=list(silent[:MOST_GONE]),
-        stopped=list(stopped[:MOST_GONE]),
+        silent=list(silent[:MAX_GONE_WORKERS]),
+        stopped=list(stopped[:MAX_GONE_WORKERS]),
         queue=_queue(person),
         lost=_lost(person),
     )
 
 
 def _queue(person: User) -> list[Queued]:
-    pending = permissions.those_seen(person, Run.objects.filter(status=Status.PENDING))
+    pending = permissions.visible(person, Run.objects.filter(status=Status.PENDING))
     rows = pending.order_by().values("workflow_name")
     counted = rows.annotate(count=Count("pk"), since=Min("updated_at"))
     return [Queued(**row) for row in counted.order_by("since")]
@@ -124,5 +124,5 @@ def _lost(person: User) -> list[Attempt]:
         )[:LOST]
     )
     runs = Run.objects.filter(pk__in=[one.run_id for one in found])
-    seen = set(permissions.those_seen(person, runs).values_list("pk", flat=True))
+    seen = set(permissions.visible(person, runs).values_list("pk", flat=True))
     return [one for one in found if one.run_id in seen]

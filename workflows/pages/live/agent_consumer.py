@@ -14,8 +14,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.template.loader import render_to_string
 
 from workflows.access import permissions
-from workflows.errors import TooMany
-from workflows.infra.database_threads import in_database
+from workflows.errors import RateLimited
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.forms.agents import TryForm
@@ -38,7 +38,7 @@ class TrySocket(AsyncWebsocketConsumer):
         self._task: asyncio.Task[None] | None = None
         person = cast("User", self.scope["user"])
         await self.accept()
-        if not await in_database(permissions.may_manage_agents, person):
+        if not await run_in_db(permissions.may_manage_agents, person):
             await self.close(REFUSED)
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
@@ -69,11 +69,11 @@ class TrySocket(AsyncWebsocketConsumer):
         form = TryForm({"prompt": prompt})
         agent_id = self.scope["url_route"]["kwargs"]["agent_id"]
         person = cast("User", self.scope["user"])
-        agent = await in_database(Agent.objects.filter(pk=agent_id).first)
+        agent = await run_in_db(Agent.objects.filter(pk=agent_id).first)
         trial = Trial(agent.name if agent else "", prompt, person.pk)
         try:
             await sync_to_async(count)("launch", f"person {person.pk}")
-        except TooMany as refused:
+        except RateLimited as refused:
             trial.error, trial.is_over = str(refused), True
         if agent is None or not form.is_valid():
             trial.error = "Ask it something, in at most 20,000 characters."
@@ -111,8 +111,10 @@ class TrySocket(AsyncWebsocketConsumer):
     async def _may_still_ask(self) -> bool:
         """Tell whether this person may set up agents now: the page may be open for long."""
         known = cast("User", self.scope["user"])
-        person = await in_database(permissions.afresh, known, self.scope.get("session"))
-        return person is not None and await in_database(
+        person = await run_in_db(
+            permissions.reload_user, known, self.scope.get("session")
+        )
+        return person is not None and await run_in_db(
             permissions.may_manage_agents, person
         )
 

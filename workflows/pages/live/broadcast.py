@@ -27,7 +27,7 @@ class Listener(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class _Ear:
+class _LoopSubscriber:
     """What listens on one event loop."""
 
     ready: asyncio.Future[None]
@@ -38,16 +38,16 @@ class _Ear:
         """Tell the pages whom it concerns; a message that says nothing concerns all."""
         if "versions" in message:
             for run, version in message["versions"].items():
-                self._tell_those(run, {"version": version})
-            self._tell_those(LISTS, {})
+                self._notify_pages(run, {"version": version})
+            self._notify_pages(LISTS, {})
         elif "run" in message:
-            self._tell_those(message["run"], message)
+            self._notify_pages(message["run"], message)
         else:
             # rights have changed, or something was missed, which may have been that
             for showing in tuple(self.pages):
-                self._tell_those(showing, {"rights": True})
+                self._notify_pages(showing, {"rights": True})
 
-    def _tell_those(self, showing: str, message: Mapping[str, Any]) -> None:
+    def _notify_pages(self, showing: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self.pages.get(showing, ())):
             page.note(message)
 
@@ -57,7 +57,7 @@ class Hub:
 
     def __init__(self) -> None:
         """Start with nobody listening."""
-        self._ears: dict[asyncio.AbstractEventLoop, _Ear] = {}
+        self._ears: dict[asyncio.AbstractEventLoop, _LoopSubscriber] = {}
 
     async def join(self, showing: str, page: Listener) -> None:
         """Tell a page of every nudge from now on that concerns what it shows.
@@ -67,7 +67,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         ear = self._ears.get(loop)
         if ear is None:
-            ear = self._ears[loop] = _Ear(loop.create_future())
+            ear = self._ears[loop] = _LoopSubscriber(loop.create_future())
             ear.task = asyncio.create_task(_listen(ear))
         ear.pages.setdefault(showing, set()).add(page)
         try:
@@ -94,11 +94,11 @@ class Hub:
                     await ear.task
 
 
-async def _listen(ear: _Ear) -> None:
+async def _listen(ear: _LoopSubscriber) -> None:
     """Listen until cancelled; after a failure again, and then all pages look."""
     while True:
         try:
-            async with notifications.listening(
+            async with notifications.subscribe(
                 notifications.PAGES, silence=REJOIN_SECONDS
             ) as heard:
                 if ear.ready.done():
@@ -107,7 +107,7 @@ async def _listen(ear: _Ear) -> None:
                     ear.ready.set_result(None)
                 while True:
                     ear.tell(await heard.next())
-        except outages.Unheard as error:
+        except outages.ChannelLayerUnavailable as error:
             outages.messages.met(error)
             if not ear.ready.done():
                 ear.ready.set_exception(error)  # whoever waits comes again later

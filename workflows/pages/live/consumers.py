@@ -30,7 +30,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from workflows.access import permissions
 from workflows.errors import RunNotFound
 from workflows.infra import notifications, outages
-from workflows.infra.database_threads import in_database
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
 from workflows.pages.access import Rights, rights
 from workflows.pages.lists.live_lists import LISTS
@@ -57,7 +57,7 @@ REFUSED, GONE = 4403, 4404  # close codes; the page does not come back after the
 SHOWN = "shown"  # what a page sends when it has swapped a drawing in
 STALE = "stale"  # and when an answer to a form may have put something older there
 SEE = "see "  # and when its reader looks elsewhere: the query of the new address
-MOST_SEEN = 2_000  # characters of such a query
+MAX_TRACKED_PARTS = 2_000  # characters of such a query
 PATIENCE_SECONDS = 15  # for that word; then it gets the next drawing anyway
 RECHECK_SECONDS = 20  # at most between two looks whether the viewer may still watch
 LIST_PAUSE_SECONDS = 0.5  # between two drawings of a list
@@ -146,7 +146,7 @@ class LivePage(AsyncWebsocketConsumer):
             self._sent.clear()
             self.note({})
         elif text_data and text_data.startswith(SEE):
-            query = text_data[len(SEE) :][:MOST_SEEN].lstrip("?")
+            query = text_data[len(SEE) :][:MAX_TRACKED_PARTS].lstrip("?")
             self.see(read_query(query))
             self._watch()
             self._again.set()
@@ -205,7 +205,7 @@ class LivePage(AsyncWebsocketConsumer):
     async def _keep_true(self) -> None:
         try:
             while True:
-                await self._until_news()
+                await self._wait_for_change()
                 await self._until_shown()
                 self._again.clear()
                 await self._look()
@@ -230,7 +230,7 @@ class LivePage(AsyncWebsocketConsumer):
             logger.exception("A live page could not be drawn: %r", self._keys)
             await self.close(BROKEN)
 
-    async def _until_news(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Return when something changed, or may have by itself: rights as well."""
         moments = [one.again_at for one in self._have.values() if one.again_at]
         left = min([*moments, self._checked + RECHECK_SECONDS]) - time.monotonic()
@@ -292,7 +292,7 @@ class LivePage(AsyncWebsocketConsumer):
             return None
         self._checked = time.monotonic()
         session = self.scope.get("session")
-        person = await in_database(permissions.afresh, self.person, session)
+        person = await run_in_db(permissions.reload_user, self.person, session)
         if person is None:
             return REFUSED
         self.person = person
@@ -319,7 +319,7 @@ class RunSocket(LivePage):
     async def prepare(self) -> bool:
         """Look up what this person may do with the run."""
         try:
-            self.rights = await in_database(rights_of, self.run_id, self.person)
+            self.rights = await run_in_db(rights_of, self.run_id, self.person)
         except RunNotFound:
             return False
         self._words = ("words", self.run_id, self.rights.read)
@@ -333,13 +333,13 @@ class RunSocket(LivePage):
         """Yield the parts of the page: each depends on as little as it can."""
         for part in parts_of(self.run_id, self.rights, self.view):
             draw = partial(in_zone, self._zone, draw_part, part)
-            yield (self._zone, part), partial(in_database, draw)
+            yield (self._zone, part), partial(run_in_db, draw)
         if self.rights.read:
-            yield self._words, partial(in_database, draw_words, self.run_id)
+            yield self._words, partial(run_in_db, render_stream_preview, self.run_id)
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Look again at all of it, or only at what agents are answering."""
-        if message.get("type") == notifications.WORDS:
+        if message.get("type") == notifications.STREAM_PREVIEW:
             self._have.pop(self._words, None)
             self._again.set()
         else:
@@ -356,7 +356,7 @@ class ListSocket(LivePage):
         """Read which list with which filters, and what the person may do."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = read_query(self.scope["query_string"])
-        self.sight = await in_database(permissions.sight_of, self.person)
+        self.sight = await run_in_db(permissions.permissions_for, self.person)
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:
@@ -368,7 +368,7 @@ class ListSocket(LivePage):
         """Return the list's regions."""
         render = LISTS[self.kind].render
         draw = partial(in_zone, self._zone, render, self.query, self.person)
-        return Drawing(await in_database(draw))
+        return Drawing(await run_in_db(draw))
 
 
 def rights_of(run_id: UUID, person: User) -> Rights:
@@ -386,14 +386,14 @@ def draw_part(part: Part) -> Drawing:
     regions = render_part(page, part.regions)
     left = None
     if part.regions == FRAME:
-        left = page.look_again
+        left = page.recheck_after
     elif part.regions == MOMENT:
         left = page.grow_again
     again_at = None if left is None else time.monotonic() + left
     return Drawing(regions, version=run.version, again_at=again_at)
 
 
-def draw_words(run_id: UUID) -> Drawing:
+def render_stream_preview(run_id: UUID) -> Drawing:
     """Return what agents are answering in a run, nothing once it is deleted."""
     run = Run.objects.filter(pk=run_id).only("status", "attempt").first()
     if run is None:

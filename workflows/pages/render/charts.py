@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 100.0  # units; the drawing is stretched to its place
 STEP, GAP = 10.0, 2.0  # units from bar to bar, and what is free of it
-LEAST = 3.0  # units: one of many is still seen
+MIN_HEIGHT = 3.0  # units: one of many is still seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _pieces(bar: Bar, x: float, full: float) -> list[Piece]:
     for place, part in enumerate(bar.parts):
         if not part:
             continue
-        height = max(part / full * HEIGHT, LEAST)
+        height = max(part / full * HEIGHT, MIN_HEIGHT)
         top = max(top - height, 0.0)
         piece = Piece(place, x + GAP / 2, round(top, 2), STEP - GAP, round(height, 2))
         pieces.append(piece)

@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.pages.render.page_marks import address_of, in_address, sides_of
 
 OPEN_LEVELS = 2  # deeper ones are folded
-MOST_CHILDREN = 100  # of one list or object; the rest is counted
+MAX_CHILDREN = 100  # of one list or object; the rest is counted
 SHORT_TEXT = 240  # characters; a longer text is folded
-MOST_TEXT = 20_000  # characters of one text that are shown at all
-DEEPEST = 40
+MAX_TEXT_CHARS = 20_000  # characters of one text that are shown at all
+MAX_DEPTH = 40
 PREVIEWED, PREVIEW = 4, 90  # values and characters that tell of a folded object
 
 Links = Mapping[
@@ -90,17 +90,17 @@ def _row(values: Sequence[object], links: Links) -> SafeString:
 def _branch(
     pairs: Iterable[tuple[str, Any]], count: int, links: Links, depth: int
 ) -> SafeString:
-    if depth >= DEEPEST:
+    if depth >= MAX_DEPTH:
         return format_html('<span class="json-more">{} more inside</span>', count)
     rows = format_html_join(
         "",
         "{}",
         (
             (_pair(name, item, links, depth),)
-            for _, (name, item) in zip(range(MOST_CHILDREN), pairs, strict=False)
+            for _, (name, item) in zip(range(MAX_CHILDREN), pairs, strict=False)
         ),
     )
-    hidden = count - MOST_CHILDREN
+    hidden = count - MAX_CHILDREN
     more = (
         format_html('<li class="json-more">… and {} more</li>', hidden)
         if hidden > 0
@@ -167,7 +167,7 @@ def _text(value: str, links: Links) -> SafeString:
         return mark_safe('<span class="json-none">empty text</span>')
     if len(value) <= SHORT_TEXT:
         return format_html('<span class="json-text">{}</span>', value)
-    shown = value[:MOST_TEXT]
+    shown = value[:MAX_TEXT_CHARS]
     cut = len(value) - len(shown)
     more = f"\n… and {cut:,} more characters" if cut else ""
     return format_html(

@@ -18,7 +18,7 @@ LEAST_UNITS = 2  # of a unit; less is told in the next smaller one, so 47 hours
 NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes up
 TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
 JUST_NOW = 10  # seconds
-MOST_PLACES = 9  # after the point; what is less is nothing
+MAX_DIGITS = 9  # after the point; what is less is nothing
 THOUSAND = 1000
 ONE_PERCENT = 0.01
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -101,5 +101,5 @@ def money(amount: Decimal | float, currency: str) -> str:
     value = Decimal(amount)
     if not value or abs(value) >= 1:
         return f"{value:,.2f} {currency}"
-    places = min(2 - value.adjusted(), MOST_PLACES)
+    places = min(2 - value.adjusted(), MAX_DIGITS)
     return f"{value:.{places}f} {currency}"

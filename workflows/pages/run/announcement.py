@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflows.pages.redaction import is_concealed
+from workflows.pages.redaction import is_redacted
 from workflows.pages.render.text import in_words
 from workflows.pages.run.loop_folding import Fold
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workflows.pages.run.steps import Step, Story
 
 
-def said_of(run: Run, moment: Moment, story: Story) -> str:
+def announcement_of(run: Run, moment: Moment, story: Story) -> str:
     """Return the newest step with how it went, then where the run stands."""
     told = []
     last = story.entries[-1] if story.entries else None
@@ -39,6 +39,6 @@ def _of_step(step: Step) -> str:
 
 
 def _of_decision(decision: Decision) -> str:
-    concealed = is_concealed(decision)
+    concealed = is_redacted(decision)
     why = decision.condition_label if concealed else decision.explanation
     return f"Taken: {in_words(decision.to_node)}{f' · {why}' if why else ''}."

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from workflows.pages.graph.text_width import text_width
 from workflows.pages.render.text import span
 
-LEAST_MS = 60_000.0  # no shorter wait is drawn short
+MIN_MS = 60_000.0  # no shorter wait is drawn short
 TIMES = 2.0  # longer than so many times all the rest
-LEAST_REST_MS = 1_000.0  # as which the rest counts
+MIN_REST_MS = 1_000.0  # as which the rest counts
 SHARE, MOST_SHARE = (
     0.12,
     0.4,
@@ -68,11 +68,11 @@ class Axis:
 
 def axis_of(idle: Iterable[Idle], now_ms: float) -> Axis:
     """Return the axis of a run that stood still in these spans, in their order."""
-    long = [one for one in idle if one.length >= LEAST_MS]
+    long = [one for one in idle if one.length >= MIN_MS]
     rest = now_ms - sum(one.length for one in long)
     if rest <= 0:
         return Axis()  # there is nothing that the waits could hide
-    rest = max(rest, LEAST_REST_MS)
+    rest = max(rest, MIN_REST_MS)
     breaks = [one for one in long if one.length > TIMES * rest]
     if not breaks:
         return Axis()

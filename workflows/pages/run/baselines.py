@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RUNS = 20  # newest completed ones that are looked at
-LOOKED_THROUGH = 200  # newest runs among which these are sought
-MOST_STAGES = 5_000
-LEAST = 3  # visits of a step, below which nothing is usual
+SCANNED_RUNS = 200  # newest runs among which these are sought
+MAX_STAGES = 5_000
+MIN_RUNS = 3  # visits of a step, below which nothing is usual
 
 
 def usual_ms(run: Run) -> Mapping[str, float]:
@@ -26,7 +26,7 @@ def usual_ms(run: Run) -> Mapping[str, float]:
     """
     newest = Run.objects.filter(workflow_name=run.workflow_name).order_by("-pk")
     newest = newest.exclude(pk=run.pk)
-    rows = newest.values_list("pk", "status")[:LOOKED_THROUGH]
+    rows = newest.values_list("pk", "status")[:SCANNED_RUNS]
     completed = [pk for pk, status in rows if status == Status.COMPLETED]
     return _medians(tuple(completed[:RUNS])) if completed else {}
 
@@ -35,8 +35,8 @@ def usual_ms(run: Run) -> Mapping[str, float]:
 def _medians(runs: tuple[UUID, ...]) -> Mapping[str, float]:
     stages = Stage.objects.filter(run__in=runs, status=StageStatus.COMPLETED)
     took: dict[str, list[float]] = defaultdict(list)
-    found = stages.order_by().values_list("node_name", "duration_ms")[:MOST_STAGES]
+    found = stages.order_by().values_list("node_name", "duration_ms")[:MAX_STAGES]
     for name, duration in found:
         if duration is not None:
             took[name].append(duration)
-    return {name: median(ms) for name, ms in took.items() if len(ms) >= LEAST}
+    return {name: median(ms) for name, ms in took.items() if len(ms) >= MIN_RUNS}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
-from workflows.pages.redaction import is_concealed, of_run
+from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.text import in_words, span
 from workflows.pages.run.stage_status import as_shown
 from workflows.system import system
@@ -62,7 +62,7 @@ def _whose(first: float, second: float) -> str:
 
 
 @dataclass(slots=True)
-class Way:
+class RunPath:
     """The way one run went: its steps in order, each as its last attempt left it."""
 
     run: Run
@@ -71,17 +71,17 @@ class Way:
     decisions: Mapping[int, Sequence[Decision]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: Run, letter: str) -> Way:
+    def of(cls, run: Run, letter: str) -> RunPath:
         """Read the way of a run."""
         steps: dict[int, Stage] = {}
         stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MOST])
-        for stage in of_run(run, stages):
+        for stage in redact_rows(run, stages):
             steps[stage.sequence] = stage
         decided: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(
             "sequence", "attempt"
         )
-        for decision in of_run(run, rows[: MOST * 10]):
+        for decision in redact_rows(run, rows[: MOST * 10]):
             decided[decision.sequence][decision.edge_index] = decision
         decisions = {at: list(edges.values()) for at, edges in decided.items()}
         return cls(run, letter, list(steps.values()), decisions)
@@ -155,10 +155,10 @@ class Comparison:
 
     def __init__(self, first: Run, second: Run) -> None:
         """Take both runs."""
-        self.first, self.second = Way.of(first, "A"), Way.of(second, "B")
+        self.first, self.second = RunPath.of(first, "A"), RunPath.of(second, "B")
 
     @property
-    def ways(self) -> tuple[Way, Way]:
+    def ways(self) -> tuple[RunPath, RunPath]:
         """Return both."""
         return self.first, self.second
 
@@ -168,9 +168,9 @@ class Comparison:
         return self.first.run.workflow_name == self.second.run.workflow_name
 
     @property
-    def is_concealed(self) -> bool:
+    def is_redacted(self) -> bool:
         """Tell whether the values of one of them are for others."""
-        return any(is_concealed(way.run) for way in self.ways)
+        return any(is_redacted(way.run) for way in self.ways)
 
     @property
     def is_one_graph(self) -> bool:
@@ -253,7 +253,7 @@ class Comparison:
     @cached_property
     def differences(self) -> list[Difference]:
         """What their states had not in common where they parted, or at their ends."""
-        if self.is_concealed:
+        if self.is_redacted:
             return []
         try:
             return system.compare_states(
@@ -265,7 +265,7 @@ class Comparison:
 
     damage: str = ""  # why the states cannot be compared
 
-    def _state(self, way: Way) -> tuple[Any, int]:
+    def _state(self, way: RunPath) -> tuple[Any, int]:
         place = min(self.parting.place, len(way.steps))
         return way.run.pk, way.steps[place - 1].sequence if place else 0
 

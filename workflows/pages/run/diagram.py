@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.models import Run
-    from workflows.pages.run.durations import Spent
+    from workflows.pages.run.durations import CallUsage
     from workflows.pages.run.point_in_time import Moment
 
 
 def draw_run(
-    run: Run, moment: Moment, spent: Mapping[int, Spent] = MappingProxyType({})
+    run: Run, moment: Moment, spent: Mapping[int, CallUsage] = MappingProxyType({})
 ) -> Diagram:
     """Return a run's graph with the state of every step and link, in three queries.
 
@@ -32,7 +32,7 @@ def draw_run(
 
 
 def _nodes(
-    run: Run, moment: Moment, spent: Mapping[int, Spent]
+    run: Run, moment: Moment, spent: Mapping[int, CallUsage]
 ) -> dict[str, NodeState]:
     """Return the newest state of each step and how often the run came by."""
     visited = moment.rows(run.stages.order_by()).values("node_name")
@@ -53,7 +53,7 @@ def _node_state(
     moment: Moment,
     newest: Mapping[int, Stage],
     visits: Mapping[str, tuple[int, int]],
-    spent: Mapping[int, Spent],
+    spent: Mapping[int, CallUsage],
 ) -> NodeState:
     href = f"{RunView(at=moment.at, node=name).query}#run-panel"
     count, pk = visits.get(name, (0, 0))
@@ -65,7 +65,7 @@ def _node_state(
     return NodeState(stage.status, _in_words(stage, took), count, href, full)
 
 
-def _in_words(stage: Stage, took: Spent | None) -> str:
+def _in_words(stage: Stage, took: CallUsage | None) -> str:
     """Return how a step stands: `Completed · 1.2 s`, `Running · 3 of 8`."""
     if stage.waits_for_thread:
         return stage.status_text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class CallUsage:
     """The time that an execution of a step took, in milliseconds."""
 
     active_ms: float
@@ -51,8 +51,8 @@ class Spent:
         return span(self.elapsed_ms / 1000)
 
 
-def spent_of(stage: Stage, known: Mapping[int, Spent]) -> Spent | None:
+def spent_of(stage: Stage, known: Mapping[int, CallUsage]) -> CallUsage | None:
     """Return what a stage took; None while it is under way."""
     if stage.duration_ms is None:
         return None
-    return known.get(stage.pk) or Spent(stage.duration_ms, stage.duration_ms)
+    return known.get(stage.pk) or CallUsage(stage.duration_ms, stage.duration_ms)

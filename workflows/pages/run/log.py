@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.models import Level, LogLine
-from workflows.pages.redaction import is_concealed
+from workflows.pages.redaction import is_redacted
 from workflows.pages.render.times import clock
 from workflows.pages.render.zones import current_zone
 from workflows.pages.run.point_in_time import Moment
@@ -38,7 +38,7 @@ class RunLog:
 
     @cached_property
     def _newest(self) -> list[LogLine]:
-        if self.is_concealed:
+        if self.is_redacted:
             return []
         rows = lines(self.run, self.view, self.moment)
         return list(rows.order_by("-attempt", "-number")[: SHOWN + 1])
@@ -54,9 +54,9 @@ class RunLog:
         return len(self._newest) > SHOWN
 
     @property
-    def is_concealed(self) -> bool:
+    def is_redacted(self) -> bool:
         """Tell whether the lines are for others."""
-        return is_concealed(self.run)
+        return is_redacted(self.run)
 
     @property
     def is_filtered(self) -> bool:

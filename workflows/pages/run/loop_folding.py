@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from workflows.pages.run.stage_rows import Row
 
-LONGEST = 8  # steps in one round
-LEAST = 4  # rounds, below which nothing is folded
+MAX_LOOP_LENGTH = 8  # steps in one round
+MIN_ROUNDS = 4  # rounds, below which nothing is folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def folded(rows: Sequence[Row]) -> Iterator[Row | Fold]:
     place = 0
     while place < len(rows):
         period, rounds = _loop_at(tokens, place)
-        if rounds < LEAST:
+        if rounds < MIN_ROUNDS:
             yield rows[place]
             place += 1
             continue
@@ -78,7 +78,9 @@ def folded(rows: Sequence[Row]) -> Iterator[Row | Fold]:
 def _loop_at(tokens: Sequence[str | None], place: int) -> tuple[int, int]:
     """Return the length and number of the rounds that begin here and cover most."""
     best = (0, 0)
-    for period in range(1, min(LONGEST, (len(tokens) - place) // LEAST) + 1):
+    for period in range(
+        1, min(MAX_LOOP_LENGTH, (len(tokens) - place) // MIN_ROUNDS) + 1
+    ):
         one = tokens[place : place + period]
         if None in one:
             break
@@ -87,6 +89,6 @@ def _loop_at(tokens: Sequence[str | None], place: int) -> tuple[int, int]:
         while tokens[at : at + period] == one:
             rounds += 1
             at += period
-        if rounds >= LEAST and period * rounds > best[0] * best[1]:
+        if rounds >= MIN_ROUNDS and period * rounds > best[0] * best[1]:
             best = (period, rounds)
     return best

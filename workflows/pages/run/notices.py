@@ -12,17 +12,19 @@ from django.utils import timezone
 
 from workflows.models import Run, Stage, StageStatus, Status, WaitKind, Worker
 from workflows.models.status import CANCEL_AGAIN
-from workflows.pages.redaction import conceal, is_concealed
+from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import in_words, span
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.access.permissions import Sight
+    from workflows.access.permissions import Permissions
     from workflows.models import Approval, Retry
 
-PENDING_LOOK = 3.0  # seconds after which a place in the queue is looked up again
+PENDING_RECHECK_SECONDS = (
+    3.0  # seconds after which a place in the queue is looked up again
+)
 WAITS_FOR_A_RUN = "Waits for another run."
 LATE = 0.5  # seconds after a lease has ended
 SLOW, SLOW_SECONDS = 2.0, 5.0  # times the usual, and by so much: worth a word
@@ -50,7 +52,7 @@ def notice(
     approval: Approval | None,
     usual: Mapping[str, float] | None = None,
     *,
-    sight: Sight,
+    sight: Permissions,
 ) -> Notice | None:
     """Return what a watcher with these rights should know first; None: all goes well."""
     if run.status == Status.WAITING:
@@ -66,19 +68,19 @@ def notice(
     return tell(run) if tell else None
 
 
-def look_again(run: Run, told: Notice | None) -> float | None:
+def recheck_after(run: Run, told: Notice | None) -> float | None:
     """Return after how many seconds a run may stand otherwise without any news of it."""
     if told is not None and told.again is not None:
         return told.again
     if run.status == Status.PENDING:
-        return PENDING_LOOK
+        return PENDING_RECHECK_SECONDS
     if run.status == Status.RUNNING and run.lease_expires_at:
         left = (run.lease_expires_at - timezone.now()).total_seconds()
         return max(left, 0.0) + LATE
     return None
 
 
-def _pending(run: Run, sight: Sight) -> Notice:
+def _pending(run: Run, sight: Permissions) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
     workers = list(alive.values_list("running", "capacity"))
@@ -98,7 +100,7 @@ def _pending(run: Run, sight: Sight) -> Notice:
     return Notice("quiet", "A worker takes it in a moment.")
 
 
-def _busy(run: Run, lost: str, running: int, sight: Sight) -> Notice:
+def _busy(run: Run, lost: str, running: int, sight: Permissions) -> Notice:
     title = f"{lost}All workers are busy."
     if not sight.see.are_all:  # how many others there are is not for everyone
         return Notice("quiet", title, "It starts when its turn has come.")
@@ -139,12 +141,12 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
             "Another worker takes the run over from its last step in a moment. If none"
             " does, start one:",
             command="make worker",
-            again=PENDING_LOOK,
+            again=PENDING_RECHECK_SECONDS,
         )
     step = run.sequence + 1
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
-    if retry is not None and is_concealed(run):
-        conceal(retry)
+    if retry is not None and is_redacted(run):
+        redact(retry)
     return _retrying(retry, now) or _slow(run, usual, now)
 
 
@@ -183,7 +185,7 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
     )
 
 
-def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
+def _waiting(run: Run, approval: Approval | None, sight: Permissions) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
         may = run.workflow_name in (sight.approve & sight.read)
         who = "Anyone here may answer. " if may else "It is for others to answer. "
@@ -217,7 +219,7 @@ def _waiting(run: Run, approval: Approval | None, sight: Sight) -> Notice:
     return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
 
 
-def _child_seen(run: Run, sight: Sight) -> Run | None:
+def _child_seen(run: Run, sight: Permissions) -> Run | None:
     """Return the run that this one waits for, None if that may not be seen."""
     if run.status != Status.WAITING or run.waiting_for != WaitKind.SUBWORKFLOW:
         return None
@@ -225,7 +227,7 @@ def _child_seen(run: Run, sight: Sight) -> Run | None:
     return child if child and child.workflow_name in sight.see else None
 
 
-def _waits_for(child: Run, sight: Sight) -> Notice:
+def _waits_for(child: Run, sight: Permissions) -> Notice:
     """Return what a parent waits for, and why that does not move, if it does not.
 
     Why is asked of the innermost run that may be seen, as far as the limit of depth: by
@@ -252,12 +254,12 @@ def _waits_for(child: Run, sight: Sight) -> Notice:
     )
 
 
-def _why(run: Run, sight: Sight) -> Notice | None:
+def _why(run: Run, sight: Permissions) -> Notice | None:
     """Return why a run stands where it stands, None below the limit of depth."""
     if _child_seen(run, sight):
         return None
     if run.workflow_name not in sight.read:
-        conceal(run)
+        redact(run)
     return notice(run, run.approvals.order_by("-sequence").first(), sight=sight)
 
 

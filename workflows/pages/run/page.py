@@ -40,13 +40,13 @@ from workflows.pages.graph.diagram import Diagram
 from workflows.pages.lists.inbox import count_open
 from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run import steps as run_steps
-from workflows.pages.run.announcement import said_of
+from workflows.pages.run.announcement import announcement_of
 from workflows.pages.run.attempt_notices import how_it_went_on
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.diagram import draw_run
 from workflows.pages.run.idle_spans import Events
 from workflows.pages.run.log import RunLog
-from workflows.pages.run.notices import Notice, look_again, notice
+from workflows.pages.run.notices import Notice, notice, recheck_after
 from workflows.pages.run.panel import Panel
 from workflows.pages.run.point_in_time import Moment, moment_of
 from workflows.pages.run.stage_rows import Row, rows_of
@@ -58,7 +58,7 @@ from workflows.services import actions
 from workflows.services.approvals import is_for
 
 ANSWER = "answer"  # prefix of the fields of an answer
-MOST_ROWS = 500  # of attempts, deeds, notes, children and tries
+MAX_ROWS = 500  # of attempts, deeds, notes, children and tries
 
 
 class RunPage:
@@ -72,7 +72,7 @@ class RunPage:
         view: RunView | None = None,
     ) -> None:
         """Take the run and, after a refused answer, the form that was filled in."""
-        self.run = run if rights.read else redaction.conceal(run)
+        self.run = run if rights.read else redaction.redact(run)
         self.rights = rights
         self.view = view or RunView()
         self._form = form
@@ -154,8 +154,8 @@ class RunPage:
     @cached_property
     def timeline(self) -> Timeline:
         """When it worked, queued and waited."""
-        tried = self.moment.rows(self.run.retries.all())[:MOST_ROWS]
-        retries = redaction.of_run(self.run, tried)
+        tried = self.moment.rows(self.run.retries.all())[:MAX_ROWS]
+        retries = redaction.redact_rows(self.run, tried)
         return timeline_of(
             self.run,
             self.moment,
@@ -181,13 +181,13 @@ class RunPage:
         approvals = self.run.approvals.order_by("sequence")
         light = approvals.only("sequence", "created_at", "answered_at", "run_id")
         return Events(
-            attempts, list(light[:MOST_ROWS]), self.children, self.interventions
+            attempts, list(light[:MAX_ROWS]), self.children, self.interventions
         )
 
     @cached_property
     def said(self) -> str:
         """What changed last, in a sentence for those who listen."""
-        return said_of(self.run, self.moment, self.story)
+        return announcement_of(self.run, self.moment, self.story)
 
     # -- what was chosen ------------------------------------------------------------------
 
@@ -212,11 +212,11 @@ class RunPage:
     def approval(self) -> Approval | None:
         """The newest question."""
         asked = self.run.approvals.select_related("answered_by")
-        newest = redaction.of_run(self.run, asked.order_by("-sequence")[:1])
+        newest = redaction.redact_rows(self.run, asked.order_by("-sequence")[:1])
         return newest[0] if newest else None
 
     @property
-    def is_asking(self) -> bool:
+    def has_open_approval(self) -> bool:
         """Tell whether a question is open; it is asked now, at no earlier moment."""
         is_open = self.approval and self.approval.status == ApprovalStatus.OPEN
         return bool(is_open) and self.moment.is_now
@@ -239,7 +239,7 @@ class RunPage:
     @cached_property
     def form(self) -> SchemaForm | None:
         """The form of the answer, for those who may answer."""
-        if self._form is not None or not self.is_asking or not self.may_answer:
+        if self._form is not None or not self.has_open_approval or not self.may_answer:
             return self._form
         return answer_form(self.approval) if self.approval else None
 
@@ -300,9 +300,9 @@ class RunPage:
         )
 
     @property
-    def look_again(self) -> float | None:
+    def recheck_after(self) -> float | None:
         """Seconds after which it may stand otherwise without any news."""
-        return look_again(self.run, self.notice)
+        return recheck_after(self.run, self.notice)
 
     @property
     def grow_again(self) -> float | None:
@@ -321,7 +321,7 @@ class RunPage:
     def attempts(self) -> Sequence[Attempt]:
         """The attempts, oldest first."""
         newest = self.run.attempts.order_by("-number").defer("traceback")
-        return redaction.of_run(self.run, newest[:MOST_ROWS])[::-1]
+        return redaction.redact_rows(self.run, newest[:MAX_ROWS])[::-1]
 
     @property
     def attempts_then(self) -> Sequence[Attempt]:
@@ -347,14 +347,14 @@ class RunPage:
     @cached_property
     def interventions(self) -> Sequence[Intervention]:
         """What people did, oldest first."""
-        newest = self.run.interventions.order_by("-id")[:MOST_ROWS]
-        return redaction.of_run(self.run, newest)[::-1]
+        newest = self.run.interventions.order_by("-id")[:MAX_ROWS]
+        return redaction.redact_rows(self.run, newest)[::-1]
 
     @cached_property
     def notes(self) -> Sequence[Note]:
         """What people wrote, oldest first."""
-        newest = self.run.notes.order_by("-id")[:MOST_ROWS]
-        return redaction.of_run(self.run, newest)[::-1]
+        newest = self.run.notes.order_by("-id")[:MAX_ROWS]
+        return redaction.redact_rows(self.run, newest)[::-1]
 
     @cached_property
     def labels(self) -> Sequence[str]:
@@ -367,10 +367,10 @@ class RunPage:
     def children(self) -> Sequence[Run]:
         """The runs this one started: what is drawn of the times when it waited."""
         children = self.run.children.order_by("-id").defer("params", "result", "graph")
-        return list(children[:MOST_ROWS])[::-1]
+        return list(children[:MAX_ROWS])[::-1]
 
     @property
-    def children_seen(self) -> Sequence[Run]:
+    def visible_children(self) -> Sequence[Run]:
         """The runs this one started that the viewer may see."""
         see = self.rights.sight.see
         return [child for child in self.children if child.workflow_name in see]

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.models import Decision, StageStatus
 from workflows.pages.graph.diagram import KINDS
-from workflows.pages.redaction import of_run
+from workflows.pages.redaction import redact_rows
 from workflows.pages.render.text import in_words
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.steps import Step, add_durations, together
 
 if TYPE_CHECKING:
     from workflows.models import Run
-    from workflows.pages.run.durations import Spent
+    from workflows.pages.run.durations import CallUsage
     from workflows.pages.run.point_in_time import Moment
     from workflows.pages.run.view import RunView
 
 VISITS = 10  # newest ones that are told of a step
 DECISIONS = 15  # newest ones that are told of a link
-LOOKED_AT = 1_000  # newest visits of which durations are told
+MAX_DURATIONS = 1_000  # newest visits of which durations are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Panel:
         run: Run,
         view: RunView,
         moment: Moment,
-        spent: Callable[[], Mapping[int, Spent]] = dict,
+        spent: Callable[[], Mapping[int, CallUsage]] = dict,
     ) -> None:
         """Take the run and what was chosen; `spent` gives the durations of its stages."""
         self.run, self.view, self.moment, self._spent = run, view, moment, spent
@@ -105,7 +105,7 @@ class Panel:
         count = stages.values("sequence").distinct().count()
         completed = stages.filter(status=StageStatus.COMPLETED, duration_ms__gte=0)
         newest = completed.order_by("-pk").values_list("duration_ms", flat=True)
-        return count, [ms for ms in newest[:LOOKED_AT] if ms is not None]
+        return count, [ms for ms in newest[:MAX_DURATIONS] if ms is not None]
 
     @property
     def count(self) -> int:
@@ -156,7 +156,7 @@ class Panel:
         rows = self.run.decisions.filter(from_node=source, edge_index=place)
         made = self.moment.rows(rows).select_related("decided_by")
         newest = made.order_by("-attempt", "-sequence")[: DECISIONS + 1]
-        return of_run(self.run, newest)
+        return redact_rows(self.run, newest)
 
     @property
     def decisions(self) -> list[Decision]:

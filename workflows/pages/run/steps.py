@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
-from workflows.pages.redaction import is_concealed, of_run
+from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.regions import tight
-from workflows.pages.run.durations import Spent, spent_of
+from workflows.pages.run.durations import CallUsage, spent_of
 from workflows.pages.run.loop_folding import Fold, folded
 from workflows.pages.run.stage_rows import Row
 from workflows.pages.run.stage_status import as_shown
@@ -31,7 +31,7 @@ FAILED = 5  # newest failed steps that are named first
 LONG = 12  # steps, from which on the failed ones are named first
 DECISIONS = 20  # of one step, on the average
 KEPT = 4_000  # drawn steps
-UNDER_WAY = frozenset({StageStatus.STARTED, StageStatus.WAITING})
+ACTIVE_STATUSES = frozenset({StageStatus.STARTED, StageStatus.WAITING})
 
 
 @dataclass(slots=True)
@@ -45,8 +45,8 @@ class Step:
     retries: list[Retry] = field(default_factory=list)
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
-    is_concealed: bool = False  # what it was about is for some groups only
-    spent: Spent | None = None  # None while it is under way
+    is_redacted: bool = False  # what it was about is for some groups only
+    spent: CallUsage | None = None  # None while it is under way
 
     @property
     def answered(self) -> Decision | None:
@@ -81,7 +81,7 @@ def story_of(run: Run, moment: Moment, rows: Sequence[Row]) -> Story:
         wrong = []
     found = Stage.objects.in_bulk([*(row.pk for row in stages), *wrong])
     story = Story(
-        failed=of_run(run, (found[pk] for pk in reversed(wrong) if pk in found)),
+        failed=redact_rows(run, (found[pk] for pk in reversed(wrong) if pk in found)),
         is_cut=len(told) > SHOWN or bool(rows and rows[0].sequence > 1),
     )
     steps = _steps(run, moment, [found[row.pk] for row in stages if row.pk in found])
@@ -110,9 +110,9 @@ def together(
     retries: Iterable[Retry] = (),
 ) -> list[Step]:
     """Return stages of a run with the decisions made after them, as they happened."""
-    stages = of_run(run, as_shown(run, stages))
-    decisions = of_run(run, decisions)
-    retries = of_run(run, retries)
+    stages = redact_rows(run, as_shown(run, stages))
+    decisions = redact_rows(run, decisions)
+    retries = redact_rows(run, retries)
     steps: dict[tuple[int, int], Step] = {}
     for stage in stages:
         place = (stage.attempt, stage.sequence)
@@ -126,11 +126,11 @@ def together(
     for place, step in steps.items():
         step.retries = sorted(tries[place], key=lambda one: one.number)
     for step in steps.values():
-        step.is_concealed = is_concealed(run)
+        step.is_redacted = is_redacted(run)
     return [steps[place] for place in sorted(steps)]
 
 
-def add_durations(steps: Iterable[Step], known: Mapping[int, Spent]) -> None:
+def add_durations(steps: Iterable[Step], known: Mapping[int, CallUsage]) -> None:
     """Add how long each step took; `known` has those of the run's timeline."""
     for step in steps:
         if step.stage is not None:
@@ -139,7 +139,7 @@ def add_durations(steps: Iterable[Step], known: Mapping[int, Spent]) -> None:
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Add what each step changed; return why that cannot be told, if it cannot."""
-    if is_concealed(run) or run.payload_removed_at is not None:
+    if is_redacted(run) or run.payload_removed_at is not None:
         return ""
     done = [
         step
@@ -195,7 +195,7 @@ def _key(run: Run, step: Step) -> Hashable:
     while numbers of rows are, where a database is put back.
     """
     stage = step.stage
-    if stage is not None and stage.status in UNDER_WAY:
+    if stage is not None and stage.status in ACTIVE_STATUSES:
         return None
     decided = tuple(
         (one.pk, one.taken, one.decided_by and one.decided_by.get_username())
@@ -205,7 +205,7 @@ def _key(run: Run, step: Step) -> Hashable:
         step.spent,
         step.notice,
         step.changes,
-        step.is_concealed,
+        step.is_redacted,
         tuple(one.pk for one in step.retries),
     )
     if stage is None:

@@ -19,7 +19,7 @@ from workflows.models import Retry, Run
 from workflows.pages.render.regions import tight
 from workflows.pages.render.text import in_words, span
 from workflows.pages.run.axis import Axis, Idle, Tick, axis_of, ticks_of
-from workflows.pages.run.durations import Spent
+from workflows.pages.run.durations import CallUsage
 from workflows.pages.run.idle_spans import (
     CHILD,
     MOMENT,
@@ -45,10 +45,10 @@ WORDS = {
     RETRY: "waited between tries",
 }
 NEAR = 0.002  # of the whole, below which bars of one kind become one
-LEAST_PERCENT = 0.25  # of the width, so that a short step can be seen
+MIN_PERCENT = 0.25  # of the width, so that a short step can be seen
 FULL = 1.03  # what an axis is longer than what it shows
 ROOM = 1.25  # the axis of a live run grows by such steps, not with every drawing
-LEAST_MS = 1000.0
+MIN_MS = 1000.0
 REST_SECONDS = (
     60.0  # after which the words of a wait that is drawn short are told again
 )
@@ -83,13 +83,13 @@ class Lane:
     took_ms: float = 0.0  # work of the newest visit
     elapsed_ms: float = 0.0  # of the newest visit, waits included
     usual_ms: float | None = None
-    is_under_way: bool = False
+    is_active: bool = False
     ghost: Bar | None = None  # what the visit under way would usually take
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> CallUsage:
         """Return how long the newest visit was active, and lasted."""
-        return Spent(self.took_ms, max(self.elapsed_ms, self.took_ms))
+        return CallUsage(self.took_ms, max(self.elapsed_ms, self.took_ms))
 
     @property
     def took(self) -> str:
@@ -134,7 +134,7 @@ class Timeline:
     lanes: list[Lane]
     axis: Axis
     is_to_scale: bool = False  # somebody asked for it, and it makes a difference
-    spent: dict[int, Spent] = field(default_factory=dict)  # by the key of a stage
+    spent: dict[int, CallUsage] = field(default_factory=dict)  # by the key of a stage
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -225,7 +225,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     waits = defaultdict(list)
     for retry in retries:
         waits[retry.attempt, retry.sequence].append(retry)
-    spent: dict[int, Spent] = {}
+    spent: dict[int, CallUsage] = {}
     for row in rows:
         lane = lanes.get(row.node)
         if lane is None:
@@ -248,17 +248,17 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     return timeline
 
 
-def _add_bars(lane: Lane, bars: list[Bar], spent: Spent) -> None:
+def _add_bars(lane: Lane, bars: list[Bar], spent: CallUsage) -> None:
     """Add one execution of a step to its lane, which shows the durations of the last one."""
     lane.bars += bars
     lane.visits += 1
     lane.took_ms, lane.elapsed_ms = spent.active_ms, spent.elapsed_ms
-    lane.is_under_way = any(bar.end is None for bar in bars)
+    lane.is_active = any(bar.end is None for bar in bars)
 
 
 def _place(lane: Lane, timeline: Timeline) -> None:
     """Give the bars of a lane their places on the axis, and their words."""
-    if lane.is_under_way and lane.usual_ms and lane.bars[-1].kind == WORK:
+    if lane.is_active and lane.usual_ms and lane.bars[-1].kind == WORK:
         start = lane.bars[-1].start
         lane.ghost = Bar(WORK, start, start + lane.usual_ms)
         lane.ghost.words = f"usually {lane.usually}"
@@ -277,7 +277,7 @@ def _set(bar: Bar, timeline: Timeline) -> None:
     bar.left = timeline.axis.at(bar.start)
     bar.right = min(timeline.axis.at(end), timeline.end_ms)
     bar.x = timeline.percent(bar.start)
-    width = max(round(100 * bar.right / timeline.end_ms, 2) - bar.x, LEAST_PERCENT)
+    width = max(round(100 * bar.right / timeline.end_ms, 2) - bar.x, MIN_PERCENT)
     bar.width = round(min(width, 100 - bar.x), 2)
 
 
@@ -311,15 +311,15 @@ class _Clock:
     def length(self, bar: Bar) -> float:
         return max((self.now_ms if bar.end is None else bar.end) - bar.start, 0.0)
 
-    def spent(self, row: Row, bars: Sequence[Bar]) -> Spent:
+    def spent(self, row: Row, bars: Sequence[Bar]) -> CallUsage:
         """Return how long an execution of a step was active, and lasted."""
         if row.duration_ms is not None and all(bar.kind == WORK for bar in bars):
-            return Spent(row.duration_ms, row.duration_ms)
+            return CallUsage(row.duration_ms, row.duration_ms)
         active = sum(self.length(bar) for bar in bars if bar.kind == WORK)
         if not bars:
-            return Spent(0.0, 0.0)
+            return CallUsage(0.0, 0.0)
         ends = (self.now_ms if bar.end is None else bar.end for bar in bars)
-        return Spent(active, max(ends) - min(bar.start for bar in bars))
+        return CallUsage(active, max(ends) - min(bar.start for bar in bars))
 
     def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
         """Return the one bar of a stage that ended and waited for nothing, else None.
@@ -390,9 +390,9 @@ class _Clock:
                 yield Idle(bar.start, end, lasts=bar.end is None)
 
     def timeline(self, lanes: list[Lane], axis: Axis) -> Timeline:
-        end = max(axis.at(self.now_ms), LEAST_MS if self.is_live else 1.0)
+        end = max(axis.at(self.now_ms), MIN_MS if self.is_live else 1.0)
         if self.is_live and not axis.is_at_rest:
-            grown = LEAST_MS
+            grown = MIN_MS
             while grown < end * FULL:
                 grown *= ROOM
             end = round(grown)

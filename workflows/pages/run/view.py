@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 from workflows.models import Level
 
-MOST_DIGITS = 9
-MOST_NAME = 200  # characters of a node's name
+MAX_DIGITS = 9
+MAX_NAME_LENGTH = 200  # characters of a node's name
 TRUE = "true"
-MOST_FIND = 200  # characters looked for in the log
+MAX_SEARCH_LENGTH = 200  # characters looked for in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class RunView:
         level = _number(query.get("level", "")) or 0
         return cls(
             at=_number(query.get("at", "")),
-            node=_clean(query.get("node", ""), MOST_NAME),
+            node=_clean(query.get("node", ""), MAX_NAME_LENGTH),
             edge=_edge(query.get("edge", "")),
             level=level if level in Level.values else 0,
-            find=_clean(query.get("find", ""), MOST_FIND).strip(),
+            find=_clean(query.get("find", ""), MAX_SEARCH_LENGTH).strip(),
             scale=query.get("scale", "") == TRUE,
         )
 
@@ -77,7 +77,7 @@ class RunView:
 
 
 def _number(text: str) -> int | None:
-    is_number = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    is_number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
     return int(text) if is_number else None
 
 
@@ -88,6 +88,6 @@ def _clean(text: str, most: int) -> str:
 
 def _edge(text: str) -> tuple[str, int] | None:
     """Return the source of a link, and its place among those that leave there."""
-    source, _, place = _clean(text, MOST_NAME + MOST_DIGITS).rpartition(".")
+    source, _, place = _clean(text, MAX_NAME_LENGTH + MAX_DIGITS).rpartition(".")
     number = _number(place)
     return (source, number) if source and number is not None else None

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from workflows.access import permissions
 from workflows.audit import trail
-from workflows.errors import TooMany
+from workflows.errors import RateLimited
 from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -35,7 +35,7 @@ TOO_MANY = 429
 NOT_YOURS = (
     "What was typed before was not kept: another account than yours had been signed in."
 )
-MOST_NAME = 150  # characters; of a longer name there is no account
+MAX_NAME_LENGTH = 150  # characters; of a longer name there is no account
 
 
 class SignIn(LoginView):
@@ -45,7 +45,7 @@ class SignIn(LoginView):
         """Let in whoever knows the password, unless this address tried too often."""
         try:
             count("login", address_of(request))
-        except TooMany as refused:
+        except RateLimited as refused:
             return turned_away(request, refused.seconds)
         return super().post(request, *args, **kwargs)
 
@@ -123,7 +123,7 @@ def locked_out(
 
     It says the same of names that nobody has: nobody learns here which there are.
     """
-    name = (request.POST.get("username") or "")[:MOST_NAME].replace("\x00", "")
+    name = (request.POST.get("username") or "")[:MAX_NAME_LENGTH].replace("\x00", "")
     tried = AccessAttempt.objects.filter(username=name, ip_address=address_of(request))
     last = tried.order_by("-attempt_time").values_list("attempt_time", flat=True)
     pause: dt.timedelta = settings.AXES_COOLOFF_TIME

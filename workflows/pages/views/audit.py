@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-MOST_CHANGES = 40  # told of one deed
+MAX_CHANGES = 40  # told of one deed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Told:
         was, now = self.deed.before, self.deed.after
         if not (self.may_read and was and now):
             return Changes()
-        return told(diff(was, now), was, most=MOST_CHANGES)
+        return told(diff(was, now), was, most=MAX_CHANGES)
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Told:
 @require_safe
 @members_only
 @answers_request_errors
-def list_deeds(request: HtmxRequest) -> HttpResponse:
+def list_audit_events(request: HtmxRequest) -> HttpResponse:
     """Show what people did that matches, newest first."""
     permissions.require(permissions.may_audit(request.user), "see what everybody did")
     filters = AuditFilters.read(request.GET.dict())

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from workflows import bulk
 from workflows.access import permissions
-from workflows.errors import InvalidLabel, NothingChosen, ReasonMissing
+from workflows.errors import EmptySelection, InvalidLabel, ReasonMissing
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_jobs
@@ -44,7 +44,7 @@ def many(request: HtmxRequest) -> HttpResponse:
     ids, back = _ids(request), _back(request)
     if request.POST.get("do") == "compare":
         return _compare(request, ids, back)
-    deed = bulk.DEEDS.get(request.POST.get("do", ""))
+    deed = bulk.BULK_ACTIONS.get(request.POST.get("do", ""))
     if deed is None:
         return _refused(request, back, "Choose what to do.")
     label, error = _label(request, deed)
@@ -60,14 +60,14 @@ def many(request: HtmxRequest) -> HttpResponse:
 
 def _asked(
     request: HtmxRequest,
-    deed: bulk.Deed,
+    deed: bulk.BulkAction,
     found: bulk_jobs.Preview,
     said: dict[str, str],
 ) -> HttpResponse:
     """Show what would happen, and ask whether it is meant."""
     back = _back(request)
     if not found.total:
-        return _refused(request, back, str(NothingChosen()), deed)
+        return _refused(request, back, str(EmptySelection()), deed)
     context = {
         "deed": deed,
         "back": back,
@@ -110,7 +110,7 @@ def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
 
 
 def _refused(
-    request: HtmxRequest, back: str, said: str, deed: bulk.Deed | None = None
+    request: HtmxRequest, back: str, said: str, deed: bulk.BulkAction | None = None
 ) -> HttpResponse:
     context = {"back": back, "error": said, "deed": deed}
     return render(request, "runs/bulk.html", context, status=INVALID)
@@ -128,7 +128,7 @@ def _runs(request: HtmxRequest, ids: list[UUID]) -> Iterator[Run]:
     return bulk_jobs.matching(request.user, request.POST.get("query", ""), newest)
 
 
-def _label(request: HtmxRequest, deed: bulk.Deed) -> tuple[str, str]:
+def _label(request: HtmxRequest, deed: bulk.BulkAction) -> tuple[str, str]:
     """Return the label and, if one was given that cannot be one, why."""
     label = request.POST.get("label", "")
     if not deed.needs_label or not request.POST.get("confirmed"):
@@ -139,7 +139,7 @@ def _label(request: HtmxRequest, deed: bulk.Deed) -> tuple[str, str]:
         return label, str(refused)
 
 
-def _missing_reason(request: HtmxRequest, deed: bulk.Deed) -> str:
+def _missing_reason(request: HtmxRequest, deed: bulk.BulkAction) -> str:
     """Return what is said where a reason is needed and none was given."""
     needs_none = deed.needs_label or not request.POST.get("confirmed")
     return "" if needs_none or reason_of(request) else str(ReasonMissing())
@@ -167,7 +167,7 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     query = as_sent(request)
     filters, columns = RunFilters.read(query), Columns.read(query)
     runs = filters.by_index(request.user)
-    read = permissions.sight_of(request.user).read
+    read = permissions.permissions_for(request.user).read
     file = Export(runs, filters.by_value(), columns, kind, read)
     response = StreamingHttpResponse(file.parts(), content_type=KINDS[kind])
     name = f"runs-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}"

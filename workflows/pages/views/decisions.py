@@ -36,7 +36,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     ways = edges.known(request.user, filters.workflow)
     context |= {
         "workflows": workflow_names(ways, request.user),
-        "edges": ways_to_choose(ways) if filters.workflow else [],
+        "edges": edge_choices(ways) if filters.workflow else [],
         "predicates": sorted({way.predicate for way in ways} - edges.ALWAYS),
         "people": deciders(request.user),
         "spans": period.CHOICES,
@@ -53,7 +53,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     return render(request, "decisions/list.html", context)
 
 
-def workflow_names(ways: list[edges.Way], person: User) -> list[tuple[str, str]]:
+def workflow_names(ways: list[edges.EdgeRef], person: User) -> list[tuple[str, str]]:
     """Return names and titles of the workflows that were ever decided in, by title."""
     names = {way.workflow for way in ways} | {
         one.name for one in system.list_workflows(by=person)
@@ -61,7 +61,7 @@ def workflow_names(ways: list[edges.Way], person: User) -> list[tuple[str, str]]
     return sorted(((name, title_of(name)) for name in names), key=lambda one: one[1])
 
 
-def ways_to_choose(ways: list[edges.Way]) -> list[edges.Way]:
+def edge_choices(ways: list[edges.EdgeRef]) -> list[edges.EdgeRef]:
     """Return one way for each pair of nodes."""
     return sorted({way.value: way for way in ways}.values())
 
@@ -69,5 +69,5 @@ def ways_to_choose(ways: list[edges.Way]) -> list[edges.Way]:
 def deciders(person: User) -> list[User]:
     """Return the people who have decided something that a person may see, by name."""
     theirs = Decision.objects.filter(decided_by=OuterRef("pk")).order_by()
-    theirs = permissions.those_seen(person, theirs)
+    theirs = permissions.visible(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

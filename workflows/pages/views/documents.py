@@ -172,7 +172,7 @@ def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
 def library(query: Mapping[str, str], me: User) -> dict[str, object]:
     """Return one page of the documents that match, newest first."""
     search, who = _text(query, "q"), _text(query, "who")
-    seen = permissions.documents_seen(me)
+    seen = permissions.visible_documents(me)
     rows = seen.select_related("uploaded_by")
     if search:
         rows = rows.filter(name__icontains=search)
@@ -212,7 +212,7 @@ def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
 def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
     """Return a document's page."""
     count = found.page_count or 0
-    runs = permissions.those_seen(request.user, runs_with(found))
+    runs = permissions.visible(request.user, runs_with(found))
     context = {
         "document": found,
         "may_delete": may_delete(request, found),
@@ -251,7 +251,7 @@ def may_delete(request: HtmxRequest, found: Document) -> bool:
     Their own, or as one who operates whatever used it; in no case one that was given to
     runs they may not see: a refusal that named no other reason would tell of those.
     """
-    sight = permissions.sight_of(request.user)
+    sight = permissions.permissions_for(request.user)
     used = list(found.uses.values_list("workflow_name", flat=True))
     if not all(name in sight.see for name in used):
         return False
@@ -315,5 +315,5 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
 
 def guarded(request: HtmxRequest, document_id: UUID) -> Document:
     """Return a document this person may see. Raises Http404."""
-    seen = permissions.documents_seen(request.user)
+    seen = permissions.visible_documents(request.user)
     return get_object_or_404(seen.select_related("uploaded_by"), pk=document_id)

@@ -15,7 +15,7 @@ from workflows.audit.exporter import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, rights
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.redaction import conceal
+from workflows.pages.redaction import redact
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.steps import add_changes, add_durations, together
@@ -51,7 +51,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     last = stages[:STEPS][-1].sequence if stages else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
     if not permissions.may_read(request.user, run.workflow_name):
-        conceal(run)
+        redact(run)
     steps = together(
         run,
         (stage for stage in stages if stage.sequence <= last),

@@ -31,9 +31,9 @@ def home(request: HtmxRequest) -> HttpResponse:
     how = health_of(request.user, [one.name for one in workflows])
     context |= {
         "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
-        "may_launch": permissions.sight_of(request.user).launch,
+        "may_launch": permissions.permissions_for(request.user).launch,
         "invites_upload": permissions.may_upload(request.user)
-        and not permissions.documents_seen(request.user).exists(),
+        and not permissions.visible_documents(request.user).exists(),
         "is_warned": permissions.are_open()
         and permissions.may_give_roles(request.user)
         and User.objects.filter(is_active=True).exclude(pk=request.user.pk).exists(),

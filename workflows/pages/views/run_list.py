@@ -39,8 +39,8 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
         "labels": known_labels(request.user),
         "fields": known_fields(context["filters"].workflow, request.user),
         "views": views_of(request.user),
-        "most": bulk.MOST,
-        "may_operate": permissions.sight_of(request.user).operate.is_any,
+        "most": bulk.MAX_RUNS,
+        "may_operate": permissions.permissions_for(request.user).operate.is_any,
     }
     return render(request, "runs/list.html", context)
 
@@ -54,5 +54,5 @@ def as_sent(request: HtmxRequest) -> dict[str, str]:
 def launchers(person: User) -> list[User]:
     """Return the people who have launched a run that a person may see, by name."""
     theirs = Run.objects.filter(launched_by=OuterRef("pk")).order_by()
-    theirs = permissions.those_seen(person, theirs)
+    theirs = permissions.visible(person, theirs)
     return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])

@@ -18,7 +18,7 @@ from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.forms.launch_form import MOST_TOKEN
+from workflows.pages.forms.launch_form import MAX_TOKEN_LENGTH
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of
 from workflows.pages.run.page import RunPage
@@ -55,7 +55,7 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Queue a failed or cancelled run again, from its last step."""
-    token = request.POST.get("token", "").strip()[:MOST_TOKEN]
+    token = request.POST.get("token", "").strip()[:MAX_TOKEN_LENGTH]
     found = system.resume(
         run_id, by=request.user, reason=reason_of(request), token=token
     )

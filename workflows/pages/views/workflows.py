@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.access import permissions
 from workflows.engine.adapters import schema
-from workflows.engine.factory import FromFactory
+from workflows.engine.factory import FactoryWorkflow
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.models import Run
 from workflows.pages.access import members_only
@@ -21,8 +21,8 @@ from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import (
     PREFIX,
-    AskingForm,
-    asking_form,
+    AgentForm,
+    agent_form,
     initial_of,
     lack_of_agents,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
-    from workflows.registry import Known
+    from workflows.registry import AnyWorkflow
 
 FREE = "params"  # the one field of a workflow that names no types
 FREE_SCHEMA = {"properties": {FREE: {"type": "object", "title": "Values"}}}
@@ -71,7 +71,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
     found = system.find_workflow(name, by=request.user)
     may_launch = permissions.may_launch(request.user, name)
-    form, asking = launch_form(request, found), launch_asking(request, found)
+    form, asking = launch_form(request, found), launch_agent_form(request, found)
     if request.method == "POST":
         permissions.require(may_launch, "launch this workflow")
         run = launched(request, found, form, asking)
@@ -90,7 +90,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     return render(request, "workflows/detail.html", context, status=status)
 
 
-def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
+def launch_form(request: HtmxRequest, found: AnyWorkflow) -> SchemaForm:
     """Return the form of a workflow's params: as sent, as a run had them, or fresh."""
     options: dict[str, Any] = {"by": request.user}
     if request.method == "POST":
@@ -100,13 +100,13 @@ def launch_form(request: HtmxRequest, found: Known) -> SchemaForm:
     return SchemaForm(params_schema(found), **options)
 
 
-def launch_asking(request: HtmxRequest, found: Known) -> AskingForm | None:
+def launch_agent_form(request: HtmxRequest, found: AnyWorkflow) -> AgentForm | None:
     """Return the form of whom a run asks; None for a workflow that asks nobody."""
     if request.method == "POST":
-        return asking_form(found, data=request.POST)
+        return agent_form(found, data=request.POST)
     if run := launched_before(request):
-        return asking_form(found, initial=initial_of(run.profile_name))
-    return asking_form(found)
+        return agent_form(found, initial=initial_of(run.profile_name))
+    return agent_form(found)
 
 
 def launched_before(request: HtmxRequest) -> Run | None:
@@ -122,7 +122,7 @@ def launched_before(request: HtmxRequest) -> Run | None:
 
 
 def launched(
-    request: HtmxRequest, found: Known, form: SchemaForm, asking: AskingForm | None
+    request: HtmxRequest, found: AnyWorkflow, form: SchemaForm, asking: AgentForm | None
 ) -> Run | None:
     """Return the run that was queued; None, with its messages in the form, if none was."""
     valid = [one.is_valid() for one in (form, asking) if one is not None]
@@ -160,17 +160,17 @@ def once_key(request: HtmxRequest, params: Any) -> str | None:
     return sha256(f"{request.user.pk} {once} {sent}".encode()).hexdigest()
 
 
-def params_schema(found: Known) -> dict[str, Any]:
+def params_schema(found: AnyWorkflow) -> dict[str, Any]:
     """Return the JSON schema of a workflow's params; without types, of any object."""
     if found.params_type is not None:
         return dict(schema(found.params_type))
-    return FREE_SCHEMA if isinstance(found, FromFactory) else {}
+    return FREE_SCHEMA if isinstance(found, FactoryWorkflow) else {}
 
 
-def given(found: Known, form: SchemaForm) -> dict[str, Any]:
+def given(found: AnyWorkflow, form: SchemaForm) -> dict[str, Any]:
     """Return the params that were filled in. Raises InvalidParams."""
     values = form.values()
-    if not isinstance(found, FromFactory):
+    if not isinstance(found, FactoryWorkflow):
         return values
     params = values.get(FREE) or {}
     if not isinstance(params, dict):
@@ -180,5 +180,5 @@ def given(found: Known, form: SchemaForm) -> dict[str, Any]:
 
 def last_runs(request: HtmxRequest, name: str) -> list[Run]:
     """Return the last runs of a workflow, oldest first."""
-    runs = permissions.those_seen(request.user, system.list_runs(workflow=name))
+    runs = permissions.visible(request.user, system.list_runs(workflow=name))
     return list(runs[:LAST_RUNS])[::-1]
