@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as home, redis(home) as url:
-        prepare(Path(home), "pg", REDIS_URL=url, APPS="bench.watched")
+        prepare(Path(home), "pg", REDIS_URL=url, WORKFLOW_APPS="bench.watched")
         with worker():
             waits = asyncio.run(latencies(given.runs + WARM_UP))[WARM_UP:]
     figures = percentiles(waits)

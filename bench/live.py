@@ -90,7 +90,7 @@ def served(home: str) -> Iterator[Site]:
     environment = {
         **{name: text for name, text in os.environ.items() if name != "DATABASE_URL"},
         "DATA_DIR": home,
-        "APPS": "bench.watched",
+        "WORKFLOW_APPS": "bench.watched",
         "ADMIN_PASSWORD": PASSWORD,
         "LOG_LEVEL": "WARNING",
     }

@@ -154,7 +154,7 @@ def narrow(workflow: str) -> User:
 
     from workflows.models import WorkflowRight  # noqa: PLC0415
 
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     person, _ = User.objects.get_or_create(username="bench-narrow")
     group, _ = Group.objects.get_or_create(name="bench-narrow")
     WorkflowRight.objects.get_or_create(

@@ -126,12 +126,12 @@ class Installation(BaseSettings):
         description="Seconds for which browsers insist on HTTPS; 0 leaves it out. "
         "Only with HTTPS.",
     )
-    apps: Names = Field(
+    workflow_apps: Names = Field(
         (),
         description="Python packages with a `workflows.py` of your own, with commas "
         "between; they become Django apps.",
     )
-    default_rights: Literal["open", "closed"] = Field(
+    default_access: Literal["open", "closed"] = Field(
         "open",
         description="What may be done with a workflow that no group was given rights "
         "for: `open` anything by whoever is signed in, `closed` what their roles allow.",
@@ -145,7 +145,7 @@ class Installation(BaseSettings):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)
     ] = Field("INFO", description="Least level that is logged.")
-    worker_capacity: int = Field(
+    worker_concurrency: int = Field(
         8, ge=1, le=10_000, description="Runs that one worker runs at once."
     )
     lease_seconds: float = Field(
@@ -162,7 +162,7 @@ class Installation(BaseSettings):
         description="Seconds between a worker's signs of life; at most half of "
         "LEASE_SECONDS.",
     )
-    sweep_seconds: float = Field(
+    poll_interval_seconds: float = Field(
         2,
         gt=0,
         le=3600,
@@ -190,14 +190,14 @@ class Installation(BaseSettings):
         description="Seconds that nodes get to finish in after SIGTERM; then their "
         "runs are released from the last checkpoint.",
     )
-    page_readers: int = Field(
+    pdf_processes: int = Field(
         2,
         ge=1,
         le=64,
         description="Child processes of a server or worker that open PDFs at once; "
         "each takes up to 1.5 GB of memory over a page made to exhaust it.",
     )
-    scan_readers: int = Field(
+    ocr_processes: int = Field(
         1,
         ge=1,
         le=64,

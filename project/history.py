@@ -15,19 +15,19 @@ MIN_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
 class RetentionSettings(BaseSettings):
     """How the history is kept."""
 
-    history_keys: Keys = Field(
+    audit_keys: Keys = Field(
         (),
         description="Secrets that seal the history, at least 50 characters each, the "
         "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",
     )
 
-    retention_runs: bool = Field(
+    retention_enabled: bool = Field(
         True,
         description="Workers let go of what the rules of retention say, one worker at a "
         "time, each hour. Off: only `manage.py prune` does.",
     )
 
-    @field_validator("history_keys")
+    @field_validator("audit_keys")
     @classmethod
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in value):

@@ -53,9 +53,9 @@ class Limits(BaseSettings):
         ge=1,
         le=1_000,
         description="Wrong passwords for one user name from one address, after which it "
-        "has to wait for LOGIN_PAUSE_MINUTES.",
+        "has to wait for LOGIN_LOCKOUT_MINUTES.",
     )
-    login_pause_minutes: int = Field(
+    login_lockout_minutes: int = Field(
         15, ge=1, le=10_080, description="Minutes until it may be tried again."
     )
     logins_per_minute: int = Field(

@@ -24,8 +24,8 @@ SECRET_KEY = (
 )
 
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
-RETENTION_RUNS = ENV.retention_runs
-HISTORY_KEYS = [key.get_secret_value() for key in ENV.history_keys]
+RETENTION_ENABLED = ENV.retention_enabled
+AUDIT_KEYS = [key.get_secret_value() for key in ENV.audit_keys]
 
 # Where to listen, and who may be asked for ------------------------------------------
 
@@ -60,7 +60,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "axes",
-    *ENV.apps,
+    *ENV.workflow_apps,
 ]
 
 MIDDLEWARE = [
@@ -217,14 +217,14 @@ AUTHENTICATION_BACKENDS = [
 ]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = ENV.login_failures
-AXES_COOLOFF_TIME = dt.timedelta(minutes=ENV.login_pause_minutes)
+AXES_COOLOFF_TIME = dt.timedelta(minutes=ENV.login_lockout_minutes)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_CLIENT_IP_CALLABLE = "workflows.infra.client_ip.address_of"
 AXES_LOCKOUT_CALLABLE = "workflows.pages.views.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
-DEFAULT_RIGHTS: Final = ENV.default_rights
+DEFAULT_ACCESS: Final = ENV.default_access
 LOGIN_URL = "login"
 CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
@@ -289,15 +289,15 @@ MAX_PARAMS_BYTES: Final = ENV.max_params_bytes
 MAX_STATE_BYTES: Final = ENV.max_state_bytes
 MAX_LINE_CHARS: Final = ENV.max_line_chars
 MAX_SOCKET_BYTES: Final = ENV.max_socket_bytes
-PAGE_READERS: Final = ENV.page_readers
-SCAN_READERS: Final = ENV.scan_readers
+PDF_PROCESSES: Final = ENV.pdf_processes
+OCR_PROCESSES: Final = ENV.ocr_processes
 
 # Running ----------------------------------------------------------------------------
 
-WORKER_CAPACITY: Final = ENV.worker_capacity
+WORKER_CONCURRENCY: Final = ENV.worker_concurrency
 LEASE_SECONDS: Final = ENV.lease_seconds
 HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
-SWEEP_SECONDS: Final = ENV.sweep_seconds
+POLL_INTERVAL_SECONDS: Final = ENV.poll_interval_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
 MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds

@@ -51,7 +51,7 @@ def member_of(*roles: str) -> User:
 
 @pytest.fixture
 def closed(settings: Settings) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
 
 
 @pytest.mark.usefixtures("closed")
@@ -152,7 +152,7 @@ def test_admin_says_what_effect_a_group_has(
     assert found["operator"] == "While permissions are open, only: can view worker."
     assert "more." in found["auditor"]
     assert found["lawyers"] == f"Rights of its own for {NAME}."
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     assert effects(client)["viewer"] == "By its permissions."
 
 
@@ -163,5 +163,5 @@ def test_everyone_can_read_what_their_access_is(
     text = main_of(client, "/accounts/password/")
     assert "Your group: <b>viewer</b>." in text
     assert "Permissions are open" in text
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     assert "Permissions are open" not in main_of(client, "/accounts/password/")

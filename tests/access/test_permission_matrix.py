@@ -189,7 +189,7 @@ def outcome_of(answer: Any) -> str:
 def column(request: pytest.FixtureRequest, settings: Settings) -> str:
     """Look as each of the columns; rights are closed but for the last one."""
     name = str(request.param)
-    settings.DEFAULT_RIGHTS = "open" if name == "open" else "closed"
+    settings.DEFAULT_ACCESS = "open" if name == "open" else "closed"
     return name
 
 
@@ -261,7 +261,7 @@ def told_too_much(column: str, world: World, asked: str, text: str) -> list[str]
 def test_a_file_of_runs_tells_no_more_than_the_list(
     settings: Settings, kind: str, looking: str
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world, person = make_world(), person_of(looking)
     assert person is not None
     client = Client()
@@ -317,7 +317,7 @@ async def test_every_socket_does_what_the_table_says(column: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_hidden_run_closes_as_one_that_is_not_there(settings: Settings) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "member")
     for run_id in (world.run.pk, uuid4()):
@@ -363,7 +363,7 @@ def test_a_hidden_run_is_answered_like_one_that_is_not_there(
     settings: Settings,
 ) -> None:
     """Of every address with a run: the same status, and the same page but for the id."""
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world, person = make_world(), person_of("member")
     assert person is not None
     client = Client()
@@ -384,7 +384,7 @@ def test_a_hidden_run_is_answered_like_one_that_is_not_there(
 def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_is_not_there(
     settings: Settings,
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world, person = make_world(), person_of("member")
     assert person is not None
     client = Client()
@@ -419,7 +419,7 @@ def _plain(answer: Any, name: str) -> str:
 @pytest.mark.django_db
 def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> None:
     """Of a parent that one may see, the child is named to those only who may see it."""
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     person, boss = person_of("member"), person_of("superuser")
     assert person is not None
     assert boss is not None
@@ -448,7 +448,7 @@ def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> Non
 async def test_a_right_that_is_taken_closes_the_page_at_once(
     settings: Settings,
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
@@ -463,7 +463,7 @@ async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
 ) -> None:
     """Nothing happens to the run, and nothing tells that rights have changed."""
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = cast("User", await run_in_db(person_of, "viewer"))
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
@@ -477,7 +477,7 @@ async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
 async def test_a_list_forgets_what_may_not_be_seen_any_more(
     settings: Settings,
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened("/ws/lists/runs/", person) as page:
@@ -488,7 +488,7 @@ async def test_a_list_forgets_what_may_not_be_seen_any_more(
 
 @pytest.mark.django_db(transaction=True)
 async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
@@ -510,7 +510,7 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
 def test_values_for_others_are_called_hidden_wherever_they_would_stand(
     settings: Settings,
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     world, person = make_world(), person_of("no values")
     assert person is not None
     client = Client()

@@ -52,7 +52,7 @@ VERBS = ("see", "launch", "operate", "approve", "read")
 @pytest.fixture
 def closed(settings: Settings) -> None:
     """Give nothing to anybody by default."""
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
 
 
 def person(*groups: str | Group, **fields: Any) -> User:
@@ -146,7 +146,7 @@ def test_a_role_opens_what_is_closed(closed: None, role: str, verbs: set[str]) -
 def test_a_workflow_with_rows_is_for_those_they_name(
     settings: Settings, default: str
 ) -> None:
-    settings.DEFAULT_RIGHTS = default
+    settings.DEFAULT_ACCESS = default
     give(OURS, team(), "see", "launch")
     assert may(person(team())) == {"see", "launch", "read"}
     assert may(person()) == set()

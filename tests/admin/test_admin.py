@@ -239,7 +239,7 @@ def test_every_deed_is_offered(page: Client, name: str) -> None:
 def test_who_may_only_look_is_offered_no_deeds(
     sign_in: SignIn, settings: Settings
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     watcher = make_user("watcher", is_staff=True)
     watcher.user_permissions.add(Permission.objects.get(codename="view_run"))
     run = make_run(status=Status.PENDING)

@@ -134,7 +134,7 @@ def test_whatever_is_done_to_it_is_found(run: Run, change: str) -> None:
 
 def test_whoever_signs_it_anew_has_another_key(run: Run, settings: Any) -> None:
     ours = public_key()
-    settings.HISTORY_KEYS = ["x" * 50]
+    settings.AUDIT_KEYS = ["x" * 50]
     forged = bundle(run)
     assert list(not_as_signed(forged, public_key())) == []
     assert list(not_as_signed(forged, ours)) != []

@@ -308,13 +308,13 @@ def test_a_key_may_be_replaced_while_the_old_one_is_kept(
     alice: User, settings: Any
 ) -> None:
     run = sealed_run(by=alice)
-    settings.HISTORY_KEYS = ["x" * 50]
+    settings.AUDIT_KEYS = ["x" * 50]
     deeds(run, alice)
     sealed_run(by=alice)
     assert found() == []
-    settings.HISTORY_KEYS = ["y" * 50, "x" * 50]
+    settings.AUDIT_KEYS = ["y" * 50, "x" * 50]
     assert found() == []
-    settings.HISTORY_KEYS = []
+    settings.AUDIT_KEYS = []
     assert found() != []
 
 

@@ -50,7 +50,7 @@ LONG_NAME = """() => {
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Give a server with workflows that have loops, retries and questions."""
     home = tmp_path_factory.mktemp("overlaps")
-    with running_server(home, APPS="tests.browser.shown") as running:
+    with running_server(home, WORKFLOW_APPS="tests.browser.shown") as running:
         yield running
 
 

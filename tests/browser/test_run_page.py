@@ -22,7 +22,7 @@ expect.set_options(timeout=PATIENCE_MS)
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Give a server with workflows that show everything, and two places for runs."""
     home = tmp_path_factory.mktemp("shown")
-    shown = {"APPS": "tests.browser.shown", "WORKER_CAPACITY": "2"}
+    shown = {"WORKFLOW_APPS": "tests.browser.shown", "WORKER_CONCURRENCY": "2"}
     with running_server(home, **shown) as running:
         yield running
 

@@ -19,7 +19,7 @@ expect.set_options(timeout=PATIENCE_MS)
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Give a server with workflows that wait for people."""
     home = tmp_path_factory.mktemp("sessions")
-    with running_server(home, APPS="tests.browser.shown") as running:
+    with running_server(home, WORKFLOW_APPS="tests.browser.shown") as running:
         yield running
 
 

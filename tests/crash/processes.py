@@ -35,11 +35,11 @@ class Installation:
         self.home = home
         self.trace = home / "trace"
         self.settings = {
-            "APPS": "tests.crash.app",
+            "WORKFLOW_APPS": "tests.crash.app",
             "SECRET_KEY": SECRET_KEY,
             "LEASE_SECONDS": "2",
             "HEARTBEAT_SECONDS": "0.5",
-            "SWEEP_SECONDS": "0.3",
+            "POLL_INTERVAL_SECONDS": "0.3",
             **({"DATABASE_URL": database} if database else {}),
             **({"REDIS_URL": redis} if redis else {}),
             **settings,

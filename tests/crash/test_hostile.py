@@ -40,7 +40,7 @@ def must_have_ended_well(installation: Installation) -> None:
 
 
 def test_a_worker_outlasts_runs_that_would_end_it(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, APPS="tests.crash.hostile")
+    installation = Installation(tmp_path, WORKFLOW_APPS="tests.crash.hostile")
     launch_all(installation)
     with installation.worker("one") as worker:
         wait_for(installation.are_ended, what="the end of all runs")
@@ -52,7 +52,7 @@ def test_a_worker_outlasts_runs_that_would_end_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_outlasts_runs_that_would_end_it(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, APPS="tests.crash.hostile")
+    installation = Installation(tmp_path, WORKFLOW_APPS="tests.crash.hostile")
     launch_all(installation)
     with installation.process("serve", "--port", "0") as server:
         wait_for(installation.are_ended, what="the end of all runs")

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def greedy(home: Path, **settings: Any) -> Installation:
-    return Installation(home, APPS="tests.crash.greedy", **settings)
+    return Installation(home, WORKFLOW_APPS="tests.crash.greedy", **settings)
 
 
 @pytest.fixture

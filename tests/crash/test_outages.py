@@ -217,7 +217,7 @@ def test_a_worker_hears_again_after_redis_lost_everything(
         tmp_path,
         database=migrated_url,
         redis=own_redis.url,
-        SWEEP_SECONDS="3000",
+        POLL_INTERVAL_SECONDS="3000",
     )
     with installation.worker("only"):
         installation.launch(rounds=ROUNDS)

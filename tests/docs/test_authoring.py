@@ -131,7 +131,7 @@ def test_the_first_workflow_of_each_page_runs_in_an_app(tmp_path: Path) -> None:
         (app / "__init__.py").touch()
         (app / "workflows.py").write_text(blocks(page)[0].code)
     here = {
-        "APPS": ",".join(sorted(path.name for path in tmp_path.iterdir())),
+        "WORKFLOW_APPS": ",".join(sorted(path.name for path in tmp_path.iterdir())),
         "DATA_DIR": str(tmp_path / "var"),
         "DATABASE_URL": "",
         "PYTHONPATH": str(tmp_path),

@@ -59,7 +59,7 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
     """Let sweeps come quickly; nothing here waits for them to pass."""
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
 
 
 def only(workflow: Workflow[Any]) -> Registry:

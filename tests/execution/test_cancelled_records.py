@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("sealed")
 @pytest.fixture
 def registry(settings: Any) -> Registry:
     """Give the workflows of this test alone; sweeps and heartbeats come quickly."""
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
     return Registry()
 

@@ -32,7 +32,7 @@ def one_node(graph: Graph, _runtime: object, _params: object) -> State:
 async def test_a_run_claimed_while_its_worker_drains_is_given_back(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     loop, claimed, go_on = (
         asyncio.get_running_loop(),
         asyncio.Event(),

@@ -25,7 +25,7 @@ WITH_A_WORKER = ("sync", "async", "item sync", "item async", "predicate", "show"
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
     """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
 
 
@@ -312,7 +312,7 @@ def test_the_process_ends_with_a_sentence_where_a_module_ends_it(
     (tmp_path / "team" / "__init__.py").write_text("")
     (tmp_path / "team" / "workflows.py").write_text("import sys\nsys.exit(0)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    done = manage("check", data_dir=tmp_path, APPS="team")
+    done = manage("check", data_dir=tmp_path, WORKFLOW_APPS="team")
     assert done.returncode == 1
     assert "the module team.workflows raised SystemExit: 0 while it was" in done.stderr
     assert "workflows.py, line 2" in done.stderr

@@ -96,7 +96,7 @@ async def test_many_pending_runs_are_all_done_once(count: int) -> None:
 async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     registry = meeting(asyncio.Event(), set(), 1)
     monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
     async with working(registry) as worker:
@@ -108,7 +108,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
 async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SWEEP_SECONDS = 3000  # only a nudge can help
+    settings.POLL_INTERVAL_SECONDS = 3000  # only a nudge can help
     monkeypatch.setattr(worker_module, "REJOIN_SECONDS", 0.01)
     joined = asyncio.Event()
     join = notifications.join
@@ -133,7 +133,7 @@ async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
 async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SWEEP_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
     everybody, here = asyncio.Event(), set[str]()
     registry = meeting(everybody, here, 2)
     run = await run_in_db(System(registry).execute, "meeting", {})

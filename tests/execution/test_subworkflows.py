@@ -43,7 +43,7 @@ LEVELS = 1_000  # far more than Python recurses
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
     """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
 
 

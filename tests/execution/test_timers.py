@@ -40,7 +40,7 @@ FOREVER = 3_000  # seconds between sweeps: what is found is not found by one
 @pytest.fixture(autouse=True)
 def no_sweep(settings: Any) -> None:
     """Let nothing be found by a sweep."""
-    settings.SWEEP_SECONDS = FOREVER
+    settings.POLL_INTERVAL_SECONDS = FOREVER
 
 
 class Count(State):

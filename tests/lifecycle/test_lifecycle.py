@@ -36,7 +36,7 @@ NO_API = pytest.mark.xfail(
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
     """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
 
 

@@ -192,7 +192,7 @@ def test_budgets_of_workflows_and_days_tell_of_all_that_they_count(
 def test_a_person_sees_only_what_their_workflows_took(
     alice: User, sign_in: SignIn, settings: Any
 ) -> None:
-    settings.DEFAULT_RIGHTS = "closed"
+    settings.DEFAULT_ACCESS = "closed"
     make_budget(name="flows", scope=Scope.WORKFLOW)
     make_budget(name="of letters", scope=Scope.DAY, workflow_name="letters")
     made_call(make_run(workflow_name="letters", status=Status.RUNNING))

@@ -128,7 +128,7 @@ async def test_a_step_that_makes_the_state_too_large_ends_the_run(
     alice: User, settings: Any
 ) -> None:
     settings.MAX_STATE_BYTES = 10_000
-    settings.SWEEP_SECONDS = 0.05
+    settings.POLL_INTERVAL_SECONDS = 0.05
 
     @node
     def small(state: State) -> State:

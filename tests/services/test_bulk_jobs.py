@@ -178,7 +178,7 @@ def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
 
 def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> None:
     job = asked(alice, 2)
-    with override_settings(DEFAULT_RIGHTS="closed"):
+    with override_settings(DEFAULT_ACCESS="closed"):
         while bulk.continue_jobs("worker-1"):
             pass
     job.refresh_from_db()
@@ -213,7 +213,7 @@ def test_only_who_asked_or_an_administrator_stops_it(
 async def test_a_worker_does_it_beside_its_runs(
     alice: User, small: None, settings: Any
 ) -> None:
-    settings.SWEEP_SECONDS = 0.02
+    settings.POLL_INTERVAL_SECONDS = 0.02
     job = await run_in_db(asked, alice, 5)
 
     def is_over() -> bool:

@@ -209,9 +209,9 @@ def test_workers_take_turns(settings: Any) -> None:
     old_run()
     assert not schedule.take_turn(), "there is no rule"
     rule(payload_days=30)
-    settings.RETENTION_RUNS = False
+    settings.RETENTION_ENABLED = False
     assert not schedule.take_turn()
-    settings.RETENTION_RUNS = True
+    settings.RETENTION_ENABLED = True
     assert schedule.take_turn()
     assert Run.objects.get().payload_removed_at is not None
     assert not schedule.take_turn(), "it was done just now"

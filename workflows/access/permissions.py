@@ -108,7 +108,7 @@ EVERYTHING = Permissions(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=
 
 def are_open() -> bool:
     """Tell whether roles restrict nobody: workflows without rows are open to all."""
-    return bool(settings.DEFAULT_RIGHTS == OPEN)
+    return bool(settings.DEFAULT_ACCESS == OPEN)
 
 
 # Finding out ----------------------------------------------------------------------------

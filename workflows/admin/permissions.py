@@ -60,7 +60,7 @@ class WorkflowRightAdmin(AuditedAdmin):
                 "fields": ("workflow_name", "group"),
                 "description": mark_safe(
                     "A workflow that nobody was given rights for is as open as the"
-                    " setting <code>DEFAULT_RIGHTS</code> and the roles make it. As soon"
+                    " setting <code>DEFAULT_ACCESS</code> and the roles make it. As soon"
                     " as somebody may see it by a row here, it is for those who are named"
                     " in such rows, for auditors, who see all, and for administrators."
                 ),

@@ -1,6 +1,6 @@
 """The keys that seal the history, derived from the settings.
 
-The first of HISTORY_KEYS seals, or SECRET_KEY where there are none; all others still
+The first of AUDIT_KEYS seals, or SECRET_KEY where there are none; all others still
 verify, so that a key can be replaced. They are derived once a process and never stored.
 """
 
@@ -27,12 +27,12 @@ def _derived(secret: str | bytes, purpose: bytes) -> bytes:
 def secrets() -> list[str]:
     """Return the secrets from which keys come, that of new seals first."""
     general = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return [*settings.HISTORY_KEYS, *general]
+    return [*settings.AUDIT_KEYS, *general]
 
 
 def sealing() -> bytes:
     """Return the key of new seals."""
-    secret = settings.HISTORY_KEYS[0] if settings.HISTORY_KEYS else settings.SECRET_KEY
+    secret = settings.AUDIT_KEYS[0] if settings.AUDIT_KEYS else settings.SECRET_KEY
     return _derived(secret, b"signalbox history seals")
 
 

@@ -175,7 +175,7 @@ class Checker:
                 None,
                 "history",
                 "the row that says since when it is sealed is missing, was changed, or"
-                " its key is not among HISTORY_KEYS, SECRET_KEY and its fallbacks",
+                " its key is not among AUDIT_KEYS, SECRET_KEY and its fallbacks",
             )
         elif oldest is not None and oldest < since - EARLIEST:
             what = f"it is said to be sealed since {since}, and was so on {oldest}"

@@ -28,13 +28,13 @@ NO_SCANS = (
 @cache
 def pages() -> Pool:
     """Return the children that open PDFs: they count, read and draw pages."""
-    return _closed_at_exit(Pool("page", settings.PAGE_READERS, PAGES))
+    return _closed_at_exit(Pool("page", settings.PDF_PROCESSES, PAGES))
 
 
 @cache
 def scans() -> Pool:
     """Return the children that read pictures of pages."""
-    return _closed_at_exit(Pool("scan", settings.SCAN_READERS, SCANS))
+    return _closed_at_exit(Pool("scan", settings.OCR_PROCESSES, SCANS))
 
 
 def _closed_at_exit(pool: Pool) -> Pool:

@@ -77,7 +77,7 @@ class Worker:
         """Take a name that no other living worker has (default: host and process)."""
         # a process id comes again after a restart; a name must not
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(2)}"
-        self.capacity = capacity or settings.WORKER_CAPACITY
+        self.capacity = capacity or settings.WORKER_CONCURRENCY
         self.draining = False
         self._workflows = workflows
         self._held: dict[UUID, Held] = {}
@@ -284,7 +284,7 @@ class Worker:
         self._executor.note_blocked(self.name, blocked)
 
     async def _sweep(self) -> None:
-        await asyncio.sleep(settings.SWEEP_SECONDS)
+        await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
         await run_in_db(queue.sweep, self._lost)
         self.look()
 
@@ -296,20 +296,20 @@ class Worker:
         self._waits.clear()
         seconds = await run_in_db(queue.wake_due)
         self.look()
-        until = settings.SWEEP_SECONDS if seconds is None else seconds
-        until = min(max(until, FIRST_WAKE_SECONDS), settings.SWEEP_SECONDS)
+        until = settings.POLL_INTERVAL_SECONDS if seconds is None else seconds
+        until = min(max(until, FIRST_WAKE_SECONDS), settings.POLL_INTERVAL_SECONDS)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._waits.wait(), until)
 
     async def _count(self) -> None:
         """Count the runs that ended, in turns with the other workers."""
-        await asyncio.sleep(settings.SWEEP_SECONDS)
+        await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
         await run_in_db(tally.count_due)
 
     async def _help(self) -> None:
         """Do some of what was asked for beside runs: a deed on many of them."""
         if self.draining or not await run_in_db(background.do_some, self.name):
-            await asyncio.sleep(settings.SWEEP_SECONDS)
+            await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
 
     # -- runs -------------------------------------------------------------------------
 

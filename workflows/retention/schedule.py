@@ -24,7 +24,7 @@ PAUSE: Final = dt.timedelta(minutes=2)  # between two turns while more is due
 
 def take_turn(_worker: str = "") -> bool:
     """Purge for a while if it is due and no other worker does; return whether it did."""
-    if not settings.RETENTION_RUNS or not Retention.objects.exists():
+    if not settings.RETENTION_ENABLED or not Retention.objects.exists():
         return False
     now = timezone.now()
     row, _ = Tally.objects.get_or_create(name=NAME, defaults={"next_at": now})

@@ -37,8 +37,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--capacity",
             type=capacity,
-            default=settings.WORKER_CAPACITY,
-            help="runs at once (default: WORKER_CAPACITY)",
+            default=settings.WORKER_CONCURRENCY,
+            help="runs at once (default: WORKER_CONCURRENCY)",
         )
         parser.add_argument(
             "--name",
