@@ -1,0 +1,97 @@
+"""Names use the terms of docs/glossary.md: the words it forbids stand in no name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from project.env import ROOT, Environment
+
+BANNED = frozenset(
+    "told tell tells look looks seen whence whereabouts facts chores figures letting"
+    " asking sight afresh beside soon patience forever hello goodbye deed deeds ear hear"
+    " unheard spare keeping words nudge nudges".split()
+)
+BANNED_PREFIXES = ("MOST_", "LONGEST_", "LEAST_", "FEW")
+BANNED_IN_TEMPLATES = frozenset(
+    "told whence whereabouts deed deeds nudge afresh goodbye unheard chores".split()
+)
+CODE = ("workflows", "project", "bench", "tests")
+PARTS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+def modules() -> list[Path]:
+    found = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    return [path for path in found if "migrations" not in path.parts]
+
+
+def banned_in(name: str) -> set[str]:
+    return BANNED & {part.lower() for part in PARTS.findall(name)}
+
+
+def names_in(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the classes, functions and constants that a module defines, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    yield target.id, node.lineno
+
+
+def is_test(name: str) -> bool:
+    return name.startswith("test_")  # a sentence, not a name
+
+
+def test_no_name_has_a_banned_word() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in modules()
+        for name, line in names_in(path)
+        if not is_test(name)
+        and (banned_in(name) or name.lstrip("_").startswith(BANNED_PREFIXES))
+    ]
+    assert found == []
+
+
+def test_no_file_has_a_banned_word_in_its_name() -> None:
+    files = [*modules(), *(ROOT / "templates").rglob("*"), *(ROOT / "docs").iterdir()]
+    assert [str(path) for path in files if banned_in(path.stem)] == []
+
+
+def test_no_setting_has_a_banned_word() -> None:
+    names = [name.upper() for name in Environment.model_fields]
+    assert [
+        name
+        for name in names
+        if banned_in(name.lower()) or name.startswith(BANNED_PREFIXES)
+    ] == []
+
+
+def test_no_template_has_a_banned_word() -> None:
+    found = {
+        str(path.relative_to(ROOT)): words
+        for path in (ROOT / "templates").rglob("*.html")
+        if (words := BANNED_IN_TEMPLATES & set(re.findall(r"[a-z]+", path.read_text())))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "banned"),
+    [
+        ("told_by", {"told"}),
+        ("LookAgain", {"look"}),
+        ("MOST_SEEN", {"seen"}),
+        ("outlook", set()),
+        ("keep_alive", set()),
+    ],
+)
+def test_words_are_told_apart_in_names(name: str, banned: set[str]) -> None:
+    assert banned_in(name) == banned
