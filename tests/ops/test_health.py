@@ -112,7 +112,7 @@ def test_not_ready_when_messages_do_not_arrive(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_worker()
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(
         "channels.layers.InMemoryChannelLayer.send", _lose, raising=True
     )

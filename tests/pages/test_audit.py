@@ -176,17 +176,17 @@ ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
 def recorded_in(path: Path) -> Iterator[str]:
     """Yield the actions that a module names where it records."""
     text = path.read_text()
-    for node in ast.walk(ast.parse(text if "audit." in text else "")):
+    for node in ast.walk(ast.parse(text if "trail." in text else "")):
         if not isinstance(node, ast.Call):
             continue
         called = node.func
-        by_audit = (
+        by_trail = (
             isinstance(called, ast.Attribute)
             and isinstance(called.value, ast.Name)
-            and called.value.id == "audit"
+            and called.value.id == "trail"
             and called.attr in RECORDING
         )
-        if by_audit or (isinstance(called, ast.Name) and called.id in HELPERS):
+        if by_trail or (isinstance(called, ast.Name) and called.id in HELPERS):
             for given in node.args[:2]:
                 if isinstance(given, ast.Constant) and isinstance(given.value, str):
                     yield given.value

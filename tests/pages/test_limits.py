@@ -171,7 +171,7 @@ def test_a_message_that_is_too_long_closes_its_socket(
 
 def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
     """Return what looking up vulnerabilities gives when pip-audit says this."""
-    monkeypatch.setattr(vulnerable, "SEEN", tmp_path / "seen")
+    monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
     say = f"import sys; sys.stdout.write({output!r})"
     monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", say))
     return vulnerable.main()

@@ -86,7 +86,7 @@ def test_nothing_chosen_leaves_nothing(alice: User) -> None:
 def test_no_more_are_taken_than_one_job_takes(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MOST", 3)
+    monkeypatch.setattr(bulk, "MAX_RUNS", 3)
     assert asked(alice, 5).total == 3
 
 
