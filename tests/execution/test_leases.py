@@ -15,10 +15,9 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from workflows.audit.records import StepRecord
-from workflows.execution import queue
+from workflows.execution import queue, sql
 from workflows.execution.leases import Overdue
 from workflows.execution.rows import rows_of
-from workflows.execution.sql import records as statements
 from workflows.execution.worker import Worker
 from workflows.infra.outages import Outage
 from workflows.models import Run
@@ -213,7 +212,7 @@ def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever
             )
             for run_id in order
         ]
-        return statements.write(connection, rows_of(records))
+        return sql.driver().write_records(rows_of(records))
 
     with ThreadPoolExecutor(2) as threads:
         renewing = threads.submit(

@@ -6,16 +6,15 @@ two workers never hold the same run and a lost message loses nothing.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.execution.sql import queue
+from workflows.execution import sql
 from workflows.infra import clock, metrics, notifications
 from workflows.models import (
     ENDED,
@@ -33,50 +32,42 @@ from workflows.models import (
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
     from uuid import UUID
 
     from workflows.models import Intervention
     from workflows.models.transitions import RunQuerySet
 
 
-def enqueue(run: Run, deed: Intervention) -> bool:
-    """Put a new run into the queue, with the deed that launched it.
+def enqueue(run: Run, event: Intervention) -> bool:
+    """Insert a pending run and the audit event of its launch.
 
-    False when its idempotency key has made a run already; nothing is written then.
+    False if its idempotency key is that of an earlier run; nothing is written then.
     """
     chain.begin(run)
-    chain.seal_first(run, deed)
-    with _together():
-        made = queue.insert_run(connection, run, deed)
-    run._state.adding = not made  # noqa: SLF001 - as `save` would
-    return made
+    chain.seal_first(run, event)
+    inserted = sql.driver().insert_run(run, event)
+    run._state.adding = not inserted  # noqa: SLF001 - as `save` would
+    return inserted
 
 
 def claim(worker: str, limit: int) -> list[Run]:
-    """Take up to `limit` pending runs for this worker, and open an attempt of each.
+    """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
-    By priority, then fair between workflows, then by age. One conditional update: a
-    rival may have been faster, then fewer move.
+    By priority, then fair between workflows, then by age. One conditional update: fewer
+    runs are returned if another worker was faster.
     """
-    with _together():
-        runs = queue.take_pending(connection, worker, limit, timezone.now())
+    runs = sql.driver().claim_pending(worker, limit, timezone.now())
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
 def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None]]:
     """Extend the leases of the runs held; return attempt and cancel reason of each.
 
-    A run that is missing from the answer is no longer this worker's. The reason is
-    None unless someone asked for the run to be cancelled.
+    A run that is missing from the result is no longer this worker's. The reason is None
+    unless a cancel was requested.
     """
-    rows = queue.renew_leases(connection, worker, list(held))
+    rows = sql.driver().renew_leases(worker, list(held))
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
-
-
-def _together() -> AbstractContextManager[Any]:
-    """Give what makes a change of two tables one: a statement is one by itself."""
-    return nullcontext() if connection.vendor == "postgresql" else transaction.atomic()
 
 
 def sweep(

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
+from workflows.execution import sql
 from workflows.execution.rows import rows_of
-from workflows.execution.sql import records
 from workflows.infra import metrics, outages
 
 if TYPE_CHECKING:
@@ -149,16 +149,14 @@ class Writer:
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
         started = time.monotonic()
         rows = rows_of(batch)
-        extra_writes = any(record.extra_writes for record in batch)
-        if connection.vendor == "postgresql" and not extra_writes:
-            versions = records.write(connection, rows)  # one statement, atomic
-        else:
-            with transaction.atomic():
-                versions = records.write(connection, rows)
-                for record in batch:
-                    if record.run_id in versions:
-                        for add in record.extra_writes:
-                            add()
+        driver = sql.driver()
+        has_extra_writes = any(record.extra_writes for record in batch)
+        with transaction.atomic() if has_extra_writes else driver.transaction():
+            versions = driver.write_records(rows)
+            for record in batch:
+                if record.run_id in versions:
+                    for write in record.extra_writes:
+                        write()
         metrics.BATCH_RECORDS.observe(len(batch))
         metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         return versions
