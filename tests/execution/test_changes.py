@@ -89,7 +89,7 @@ def test_many_changes_are_counted_and_long_values_cut() -> None:
 def test_states_too_large_to_compare_are_told_by_their_patches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(changes, "MOST_BYTES", 10)
+    monkeypatch.setattr(changes, "MAX_BYTES", 10)
     run = a_run(
         {"label": "a long one"},
         [{"op": "replace", "path": "/label", "value": "b"}],

@@ -175,7 +175,8 @@ async def test_a_worker_does_not_take_what_it_holds_itself(
     worker = Worker("only", 1)
     run = Run(attempt=3, lease_expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
     assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
-    monkeypatch.setattr(worker, "_held", {run.pk: type("Held", (), {"run": run})()})
+    held = {run.pk: type("HeldRun", (), {"run": run})()}
+    monkeypatch.setattr(worker._held, "_runs", held)  # noqa: SLF001
     assert [*worker._lost([run])] == []  # noqa: SLF001
 
 

@@ -22,12 +22,12 @@ class ThreadWaits:
         """Tell whether nothing of the step has a thread."""
         return self._since is not None
 
-    def item_began(self, item: int) -> None:
+    def start_item(self, item: int) -> None:
         """Note that an item is under way."""
         self._items.add(item)
         self._update()
 
-    def item_ended(self, item: int) -> None:
+    def end_item(self, item: int) -> None:
         """Note that an item has ended."""
         self._items.discard(item)
         self._update()
@@ -37,7 +37,7 @@ class ThreadWaits:
         self._waiting.add(item)
         self._update()
 
-    def go_on(self, item: int = ALL) -> None:
+    def end_wait(self, item: int = ALL) -> None:
         """Note that it waits no longer."""
         self._waiting.discard(item)
         self._update()

@@ -71,12 +71,12 @@ async def run_in_db_retrying(
 
     For what may be done twice: nobody knows whether a call that was cut off was done.
     """
-    patience = outages.Backoff()
+    backoff = outages.Backoff()
     while True:
         try:
             return await run_in_db(function, *args, **kwargs)
         except Exception as error:
-            pause = patience.after(error)
+            pause = backoff.next_delay(error)
             if pause is None:
                 raise
         await asyncio.sleep(pause)

@@ -120,7 +120,7 @@ class Outage:
         """Be as if nothing had ever been amiss."""
         self._since = self._ended = None
 
-    def within(self, seconds: float) -> bool:
+    def is_recent(self, seconds: float) -> bool:
         """Tell whether it is amiss, or was within so many seconds."""
         if self._since is not None:
             return True
@@ -134,7 +134,7 @@ class Backoff:
         """Begin with a short wait."""
         self._pause = FIRST_PAUSE_SECONDS
 
-    def after(self, error: BaseException) -> float | None:
+    def next_delay(self, error: BaseException) -> float | None:
         """Return the seconds to wait after a failure, None if waiting does not help.
 
         0 stands for at once: another transaction was in the way.
