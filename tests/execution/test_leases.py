@@ -94,7 +94,7 @@ def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
     queue.sweep(overdue.lost)
     stopwatch.seconds = 1000
     assert queue.sweep(overdue.lost) == [], "who holds it cannot renew it either"
-    outage.over()
+    outage.report_success()
     assert queue.sweep(overdue.lost) == [], "who holds it may come back a little later"
     settings.LEASE_SECONDS = 0
     assert queue.sweep(overdue.lost) == []

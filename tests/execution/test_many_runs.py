@@ -31,7 +31,7 @@ def meeting(everybody: asyncio.Event, here: set[str], count: int) -> Registry:
         if len(here) == count:
             everybody.set()
         await everybody.wait()
-        return state.set(met=len(here))
+        return state.set(present=len(here))
 
     def build(graph: Graph, _runtime: object, _params: object) -> State:
         graph.add_node("wait", wait)

@@ -186,7 +186,7 @@ class Worker:
 
     def _log_failure(self, name: str, error: Exception) -> None:
         """Log an outage once, when it begins, and any other error each time."""
-        if outages.is_crossed(error):
+        if outages.is_conflict(error):
             logger.info(
                 "Worker %s: %s conflicted with another transaction.", self.name, name
             )
@@ -272,7 +272,7 @@ class Worker:
         held = self._held.snapshot()
         workers.record_heartbeat(self.name, len(held))
         renewed = queue.renew(self.name, held) if held else {}
-        outages.changes.over()
+        outages.changes.report_success()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._held.apply_renewal, held, renewed)
 

@@ -141,7 +141,7 @@ class Writer:
                     if self._no_retries.wait(pause):
                         raise
             else:
-                outages.database.over()
+                outages.database.report_success()
                 return versions
 
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:

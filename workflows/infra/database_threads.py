@@ -47,7 +47,7 @@ def in_this_thread(function: Callable[[], Result]) -> Result:
         result = function()
     finally:
         connection.close_if_unusable_or_obsolete()
-    outages.database.over()
+    outages.database.report_success()
     return result
 
 

@@ -67,7 +67,7 @@ async def send(to: str, message: Mapping[str, object]) -> bool:
         _cooldown.until = time.monotonic() + REST_SECONDS
         outages.messages.met(error)
         return False
-    outages.messages.over()
+    outages.messages.report_success()
     return True
 
 
@@ -88,7 +88,7 @@ async def join(to: str, channel: str) -> None:
     if layer is None:
         return
     await _with_retries(lambda: layer.group_add(to, channel))
-    outages.messages.over()
+    outages.messages.report_success()
 
 
 async def _with_retries(deed: Callable[[], Awaitable[object]]) -> None:

@@ -119,7 +119,7 @@ def _database() -> Finding:
             "It answers, but takes no changes: it is read-only, or its disk is full."
         )
         return Finding(ok=False, sentence=sentence)
-    outages.database.over()
+    outages.database.report_success()
     return Finding(ok=True, sentence="The database answers.")
 
 
@@ -151,7 +151,7 @@ async def _messages() -> Finding:
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health.check"})
     await layer.receive(channel)
-    outages.messages.over()
+    outages.messages.report_success()
     return Finding(ok=True, sentence="Messages arrive.")
 
 
