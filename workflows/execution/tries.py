@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The tries of a step that failed in earlier attempts, and when the next is due."""
+    """The failed tries of a step in earlier attempts, and the wait until the next."""
 
     sequence: int = 0
     made: int = 0
@@ -58,7 +58,7 @@ def tries_of(run: Run) -> Tries:
 
 
 def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:
-    """Return the row of a `node.retry` event of this step."""
+    """Return the row of a `node.retry` event."""
     return RetryRow(
         sequence=sequence,
         number=data["try"],

@@ -38,7 +38,10 @@ _DISK_FULL_MESSAGES = (
 
 def is_away(error: BaseException) -> bool:
     """Return True if waiting may help: the server is gone or the file is locked."""
-    if isinstance(error, DatabaseError | InterfaceError) and _state(error) in _CLOSED_STATES:
+    if (
+        isinstance(error, DatabaseError | InterfaceError)
+        and _state(error) in _CLOSED_STATES
+    ):
         return True
     return (
         isinstance(error, OperationalError | InterfaceError)

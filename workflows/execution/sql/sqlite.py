@@ -60,7 +60,7 @@ class SQLiteDriver(Driver):
 
     def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
         """Claim runs, then insert an attempt of each."""
-        values = {
+        values: dict[str, Any] = {
             "worker": worker,
             "limit": limit,
             "lookahead": limit * LOOKAHEAD,
