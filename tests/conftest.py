@@ -184,7 +184,7 @@ def no_outage_is_remembered() -> None:
             outages.messages,
             outages.storage,
         ):
-            outage.forget()
+            outage.reset()
 
 
 @pytest.fixture(autouse=True)

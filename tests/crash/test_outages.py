@@ -167,7 +167,7 @@ def test_a_worker_told_to_stop_while_postgresql_is_away_ends_all_the_same(
         own_postgres.stop()
         first.terminate()
         assert first.wait(30) == 0
-    assert "its lease will end" in installation.logs()
+    assert "its lease will expire" in installation.logs()
     assert "Traceback" not in installation.logs()
     own_postgres.start()
     hold.touch()

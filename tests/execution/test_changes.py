@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
     """Let each test work its changes out."""
-    changes.forget()
+    changes.clear_cache()
 
 
 def a_run(*states: dict[str, Any] | list[dict[str, Any]]) -> Run:
@@ -41,13 +41,13 @@ def test_a_change_tells_what_was_there_before() -> None:
         [{"op": "add", "path": "/pages/-", "value": 1}],
     )
     found = changes_of(run.pk, [1, 2])
-    assert found[1].told == (Change("label", "replaced", '"a"', '"b"'),)
-    assert found[2].told == (Change("pages", "appended", None, "[1]"),)
+    assert found[1].listed == (Change("label", "replaced", '"a"', '"b"'),)
+    assert found[2].listed == (Change("pages", "appended", None, "[1]"),)
 
 
 def test_a_whole_state_on_the_way_is_compared_too() -> None:
     run = a_run({"n": 1, "kept": [1, 2]}, {"n": 2, "kept": [1, 2], "new": None})
-    assert set(changes_of(run.pk, [1])[1].told) == {
+    assert set(changes_of(run.pk, [1])[1].listed) == {
         Change("new", "added", None, "null"),
         Change("n", "replaced", "1", "2"),
     }
@@ -60,30 +60,30 @@ def test_steps_from_the_middle_are_read_from_the_nearest_whole_state() -> None:
         {"n": 2},
         [{"op": "replace", "path": "/n", "value": 3}],
     )
-    assert changes_of(run.pk, [3])[3].told == (Change("n", "replaced", "2", "3"),)
+    assert changes_of(run.pk, [3])[3].listed == (Change("n", "replaced", "2", "3"),)
 
 
 def test_places_in_lists_are_counted_from_one() -> None:
     (change,) = told(
         [{"op": "remove", "path": "/rows/0/a~1b"}], {"rows": [{"a/b": 5}]}
-    ).told
+    ).listed
     assert change == Change("rows / 1 / a/b", "removed", "5", None)
 
 
 def test_items_added_to_one_list_count_together() -> None:
     patch = [{"op": "add", "path": "/texts/-", "value": n} for n in range(3)]
-    (change,) = told(patch).told
+    (change,) = told(patch).listed
     assert (change.kind, change.count, change.after) == ("appended", 3, "[0, 1, 2]")
 
 
 def test_many_changes_are_counted_and_long_values_cut() -> None:
     patch = [{"op": "add", "path": f"/k{n}", "value": "x" * 9_000} for n in range(40)]
     found = told(patch)
-    assert len(found.told) == changes.MAX_CHANGES
+    assert len(found.listed) == changes.MAX_CHANGES
     assert found.hidden == 40 - changes.MAX_CHANGES
-    assert found.told[0].after is not None
-    assert "more characters" in found.told[0].after
-    assert len(found.told[0].after) < 2_100
+    assert found.listed[0].after is not None
+    assert "more characters" in found.listed[0].after
+    assert len(found.listed[0].after) < 2_100
 
 
 def test_states_too_large_to_compare_are_told_by_their_patches(
@@ -96,7 +96,7 @@ def test_states_too_large_to_compare_are_told_by_their_patches(
         {"label": "c"},
     )
     found = changes_of(run.pk, [1, 2])
-    assert found[1].told == (Change("label", "replaced", None, '"b"'),)
+    assert found[1].listed == (Change("label", "replaced", None, '"b"'),)
     assert not found[2].is_known
 
 

@@ -15,10 +15,9 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from workflows.audit.records import StepRecord
-from workflows.execution import queue
+from workflows.execution import queue, sql
 from workflows.execution.leases import Overdue
 from workflows.execution.rows import rows_of
-from workflows.execution.sql import records as statements
 from workflows.execution.worker import Worker
 from workflows.infra.outages import Outage
 from workflows.models import Run
@@ -95,7 +94,7 @@ def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
     queue.sweep(overdue.lost)
     stopwatch.seconds = 1000
     assert queue.sweep(overdue.lost) == [], "who holds it cannot renew it either"
-    outage.over()
+    outage.report_success()
     assert queue.sweep(overdue.lost) == [], "who holds it may come back a little later"
     settings.LEASE_SECONDS = 0
     assert queue.sweep(overdue.lost) == []
@@ -176,7 +175,8 @@ async def test_a_worker_does_not_take_what_it_holds_itself(
     worker = Worker("only", 1)
     run = Run(attempt=3, lease_expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
     assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
-    monkeypatch.setattr(worker, "_held", {run.pk: type("Held", (), {"run": run})()})
+    held = {run.pk: type("HeldRun", (), {"run": run})()}
+    monkeypatch.setattr(worker._held, "_runs", held)  # noqa: SLF001
     assert [*worker._lost([run])] == []  # noqa: SLF001
 
 
@@ -213,7 +213,7 @@ def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever
             )
             for run_id in order
         ]
-        return statements.write(connection, rows_of(records))
+        return sql.driver().write_records(rows_of(records))
 
     with ThreadPoolExecutor(2) as threads:
         renewing = threads.submit(

@@ -31,7 +31,7 @@ def meeting(everybody: asyncio.Event, here: set[str], count: int) -> Registry:
         if len(here) == count:
             everybody.set()
         await everybody.wait()
-        return state.set(met=len(here))
+        return state.set(present=len(here))
 
     def build(graph: Graph, _runtime: object, _params: object) -> State:
         graph.add_node("wait", wait)
@@ -100,7 +100,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
     registry = meeting(asyncio.Event(), set(), 1)
     monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
     async with working(registry) as worker:
-        await worker._known.wait()  # noqa: SLF001 - it has looked at the empty queue
+        await worker._registered.wait()  # noqa: SLF001 - it has looked at the empty queue
         run = await run_in_db(System(registry).execute, "meeting", {})
         await until(run.pk, lambda found: found.status == "completed")
 

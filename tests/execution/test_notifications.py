@@ -26,7 +26,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return True
 
     monkeypatch.setattr(notifications, "send", send)
-    monkeypatch.setattr(notifications, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(notifications, "COOLDOWN_SECONDS", 0.01)
     return messages
 
 
@@ -78,7 +78,7 @@ async def test_whoever_ends_tries_once_more_and_does_not_wait_for_ever(
         return False
 
     monkeypatch.setattr(notifications, "send", send)
-    monkeypatch.setattr(notifications, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(notifications, "COOLDOWN_SECONDS", 0.01)
     announcer = notifications.Announcer()
     announcer.committed({A: 1})
     announcer.pending()

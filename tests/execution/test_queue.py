@@ -84,7 +84,7 @@ def test_a_claimed_run_is_the_row_as_it_is_and_has_an_attempt() -> None:
 def test_a_run_that_is_claimed_again_keeps_its_first_start() -> None:
     (waiting,) = pending("mail")
     (first,) = queue.claim("worker", 1)
-    Run.objects.filter(pk=waiting.pk).release()
+    Run.objects.filter(pk=waiting.pk).recover()
     (second,) = queue.claim("other", 1)
     assert second.started_at == first.started_at
     assert list(Attempt.objects.values_list("number", "worker")) == [
@@ -97,7 +97,7 @@ def test_only_leases_that_are_held_are_renewed() -> None:
     held, asked, other = pending("mail", 3)
     queue.claim("worker", 3)
     Run.objects.filter(pk=asked.pk).request_cancel(by_id=None, reason="too late")
-    Run.objects.filter(pk=other.pk).release()
+    Run.objects.filter(pk=other.pk).recover()
     before = Run.objects.get(pk=held.pk).lease_expires_at
     ours = queue.renew("worker", [held.pk, asked.pk, other.pk])
     assert ours == {held.pk: (1, None), asked.pk: (1, "too late")}

@@ -107,7 +107,7 @@ def test_a_row_that_is_written_late_is_still_counted(
 def test_a_long_history_is_caught_up_with_in_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tally, "TURN_SECONDS", -1.0)
+    monkeypatch.setattr(tally, "SLICE_SECONDS", -1.0)
     for days in range(5):
         ended(ago=days * 24 * HOUR)
     turns = 0

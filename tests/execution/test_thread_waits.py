@@ -116,15 +116,15 @@ def test_a_parallel_step_waits_when_none_of_its_items_has_a_thread(
     )
     step = ThreadWaits()
     for item in (1, 2):
-        step.item_began(item)
+        step.start_item(item)
         step.wait(item)
     assert step.is_waiting
     now[0] = 3.0
-    step.go_on(1)
+    step.end_wait(1)
     assert (step.is_waiting, step.seconds) == (False, 3.0)
     now[0] = 5.0
-    step.item_ended(1)
+    step.end_item(1)
     assert (step.is_waiting, step.seconds) == (True, 3.0)
     now[0] = 6.0
-    step.go_on(2)
+    step.end_wait(2)
     assert (step.is_waiting, step.seconds) == (False, 4.0)

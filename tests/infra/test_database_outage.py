@@ -102,7 +102,7 @@ def test_a_deadlock_is_neither_an_outage_nor_a_fault() -> None:
 
     error = OperationalError("deadlock detected")
     error.__cause__ = DeadlockDetected("deadlock detected")
-    assert outages.is_crossed(error)
+    assert outages.is_conflict(error)
     assert outages.of(error) is None
 
 
@@ -115,10 +115,10 @@ def test_an_outage_with_successes_in_between_is_still_one(
     for _ in range(3):
         outage.met(AWAY)
         now[0] += 4
-        outage.over()  # as on a disk that is full for some rows and not for others
+        outage.report_success()  # as on a disk that is full for some rows and not for others
     assert len(caplog.records) == 1
     now[0] += 1
-    outage.over()
+    outage.report_success()
     assert caplog.records[-1].getMessage() == "It is back after 13.0 s."
 
 
@@ -126,11 +126,11 @@ def test_an_outage_is_told_once_and_told_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outage = outages.Outage("pigeon", "The pigeon is away", "The pigeon is back")
-    outage.over()
+    outage.report_success()
     for _ in range(3):
         outage.met(AWAY)
-    outage.over()
-    outage.over()
+    outage.report_success()
+    outage.report_success()
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "The pigeon is away (connection refused); trying again."
     assert len(said) == 2

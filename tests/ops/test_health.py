@@ -127,7 +127,7 @@ def test_a_failure_is_logged_and_not_shown(
 ) -> None:
     a_worker()
 
-    async def fail() -> health.Finding:
+    async def fail() -> health.CheckResult:
         raise ConnectionError("redis at 10.0.0.7 said no")
 
     monkeypatch.setitem(health.CHECKS, "messages", fail)
@@ -152,5 +152,5 @@ async def test_threads_of_nodes_that_never_return_are_said_when_others_wait_for_
     pool.abandon(call)
     finding = await health.CHECKS["threads"]()
     assert not finding.ok
-    assert finding.sentence.startswith("1 threads of nodes that timed out still work")
+    assert finding.message.startswith("1 threads of nodes that timed out still work")
     release.set()

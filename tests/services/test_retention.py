@@ -194,7 +194,7 @@ def test_a_rule_in_which_decisions_go_before_payloads_is_refused(
 def test_it_goes_batch_by_batch_and_can_be_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(purge, "BATCH", 2)
+    monkeypatch.setattr(purge, "BATCH_SIZE", 2)
     for _ in range(5):
         old_run()
     rule(payload_days=30)

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from workflows.audit import trail
 from workflows.audit.chain import head_of, seal_record
 from workflows.audit.records import DecisionRow, StageRow, StepRecord
 from workflows.audit.verifier import Checker
-from workflows.execution import queue
+from workflows.execution import queue, sql
 from workflows.execution.rows import rows_of
-from workflows.execution.sql import records
 from workflows.models import Run, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def write(record: StepRecord, head: bytes) -> bytes:
     """Seal a record and write it, as the writer does; return the head after it."""
     head = record.chain = seal_record(record, head)
     with transaction.atomic():
-        assert records.write(connection, rows_of([record]))
+        assert sql.driver().write_records(rows_of([record]))
     return head
 
 

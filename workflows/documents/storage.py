@@ -40,7 +40,7 @@ def storage_errors() -> Iterator[None]:
     except Exception as error:
         outages.storage.met(error)
         raise StorageFailed(FAILED) from error
-    outages.storage.over()
+    outages.storage.report_success()
 
 
 def let_go(files: Sequence[FieldFile]) -> int:

@@ -1,7 +1,7 @@
-"""What workers do beside runs, a little at a time, for whoever asked for it.
+"""Background tasks: work of other packages that workers do in small parts between runs.
 
-Those who have such work put it here when the application is loaded: the worker need not
-know them.
+A package adds its task when the application is loaded, so that the worker need not
+import it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 BackgroundTask = Callable[[str], bool]
-"""Does some of it in the name of a worker; tells whether there is more to do now."""
+"""Does a part of the work for the named worker; returns True if more is due now."""
 
 _tasks: list[BackgroundTask] = []
 
 
-def add(chore: BackgroundTask) -> None:
-    """Let workers do this; a second time is fine."""
-    if chore not in _tasks:
-        _tasks.append(chore)
+def add(task: BackgroundTask) -> None:
+    """Let workers run this task; adding it twice has no effect."""
+    if task not in _tasks:
+        _tasks.append(task)
 
 
-def do_some(worker: str) -> bool:
-    """Do some of all there is; tell whether there is more to do now."""
-    left = [chore(worker) for chore in _tasks]  # all of them have a turn
-    return any(left)
+def run_tasks(worker: str) -> bool:
+    """Run a part of each task; return True if more is due now."""
+    has_more = [task(worker) for task in _tasks]  # a list: each task gets its part
+    return any(has_more)

@@ -1,24 +1,35 @@
-"""The real Runtime of a run: providers on the ORM, a logger that writes log lines."""
+"""The Runtime of a run: providers on the ORM, a logger that writes log lines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Protocol
 
 from workflows.agents.provider import DatabaseAgents
 from workflows.documents.images import StoredImages
 from workflows.documents.provider import StoredDocuments
+from workflows.execution.call_recorder import RunCallRecorder
 from workflows.models import Level
 from workflows.runtime import Runtime
 from workflows.runtime.profiles import ChosenProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from workflows.agents.provider import CallRecorder
+    from workflows.models import Run
 
-NO_STAGES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+
+class RecordHandle(Protocol):
+    """The part of a run's record that its services write to."""
+
+    def log(self, level: int, message: str) -> None:
+        """Add a log line; safe to call from any thread."""
+
+    def attach_write(self, write: Callable[[], None]) -> None:
+        """Call this in the transaction of the next record, perhaps more than once."""
+
+    async def flush(self) -> None:
+        """Return once everything is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +39,39 @@ class RunLogger:
     write: Callable[[int, str], None]
 
     def debug(self, message: str, *args: object) -> None:
-        """Note a detail."""
-        self.write(Level.DEBUG, _filled(message, args))
+        """Log a detail."""
+        self.write(Level.DEBUG, _formatted(message, args))
 
     def info(self, message: str, *args: object) -> None:
-        """Say what goes on."""
-        self.write(Level.INFO, _filled(message, args))
+        """Log progress."""
+        self.write(Level.INFO, _formatted(message, args))
 
     def warning(self, message: str, *args: object) -> None:
-        """Say what someone should look at."""
-        self.write(Level.WARNING, _filled(message, args))
+        """Log what someone should check."""
+        self.write(Level.WARNING, _formatted(message, args))
 
     def error(self, message: str, *args: object) -> None:
-        """Say what went wrong."""
-        self.write(Level.ERROR, _filled(message, args))
+        """Log a failure."""
+        self.write(Level.ERROR, _formatted(message, args))
 
 
-def _filled(message: str, args: tuple[object, ...]) -> str:
-    """Fill the places in; a message that does not fit its values loses neither."""
+def _formatted(message: str, args: tuple[object, ...]) -> str:
+    """Format a message; append the values to one that they do not fit."""
     try:
         return message % args if args else message
     except (TypeError, ValueError):
         return f"{message} {args!r}"
 
 
-def provide(
-    log: Callable[[int, str], None],
-    ledger: CallRecorder,
-    *,
-    token: str = "",
-    stages: Mapping[str, Mapping[str, Any]] = NO_STAGES,
-) -> Runtime:
-    """Return what the nodes of one run may reach.
+def build_runtime(run: Run, handle: RecordHandle, token: str = "") -> Runtime:
+    """Return the services for the nodes of one run.
 
-    `log` takes a level and a line, `ledger` each call of an agent; `token` is used in
-    place of the keys of providers, `stages` is the profile kept with the run.
+    `token` is used instead of the keys of providers.
     """
     return Runtime(
-        agents=DatabaseAgents(ledger, token),
+        agents=DatabaseAgents(RunCallRecorder(run, handle.attach_write), token),
         documents=StoredDocuments(),
         images=StoredImages(),
-        profiles=ChosenProfile(stages),
-        logger=RunLogger(log),
+        profiles=ChosenProfile(run.profile_stages),
+        logger=RunLogger(handle.log),
     )

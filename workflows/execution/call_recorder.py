@@ -1,4 +1,4 @@
-"""The books of a run: what its agents were asked, kept with the step that asked them."""
+"""The calls of agents in a run, stored with the record of the step that made them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 class RunCallRecorder:
     """Records the calls of one attempt of a run, each with the record of its step.
 
-    A long step does not hold them back: they become durable within a moment.
+    A long step does not delay them: they are committed within a moment.
     """
 
-    def __init__(self, run: Run, beside: Callable[[Callable[[], None]], None]) -> None:
-        """Take the run and what writes something together with its next record."""
+    def __init__(
+        self, run: Run, attach_write: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """`attach_write` adds a write to the transaction of the run's next record."""
         self._run = run
-        self._beside = beside
-        self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet durable
+        self._attach_write = attach_write
+        self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet committed
 
-    async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002
+    async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Return when the next call may be made. Raises BudgetReached."""
         unsaved = list(self._unsaved.values())
         if pause := await run_in_db_retrying(reached, self._run, unsaved):
@@ -47,15 +49,15 @@ class RunCallRecorder:
         row.attempt = self._run.attempt
         row.workflow_name = self._run.workflow_name
         self._unsaved[row.pk] = row
-        self._beside(partial(self._store, row))
+        self._attach_write(partial(self._store, row))
 
     def _store(self, row: AgentCall) -> None:
-        # again, when nobody knows whether the commit arrived: the id makes it harmless
+        # repeated when a COMMIT was lost on the way: the id makes that harmless
         AgentCall.objects.bulk_create([row], ignore_conflicts=True)
         transaction.on_commit(lambda: self._unsaved.pop(row.pk, None))
 
     def words(self, call: Call) -> LiveStreamPreview:
-        """Return where the words of a streamed answer are shown as they arrive."""
+        """Return the preview of a streamed response."""
         sequence = call.context.sequence if call.context else 0
         return LiveStreamPreview(
             self._run, AgentCall().pk, sequence, call.service.agent

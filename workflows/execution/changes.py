@@ -1,8 +1,8 @@
-"""What each step changed in the state, read from the checkpoints.
+"""The changes of each step to the state, read from the checkpoints.
 
-A checkpoint never changes once it is stored, so what was worked out of one is kept, cut
-to what a page shows. States too large to be compared on the way are told by their
-stored patches alone, without the values before.
+A stored checkpoint never changes, so the result is cached, cut to what a page shows. States
+too large to be compared are described by their stored patches alone, without the values
+before.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     from workflows.engine.delta import Operation
 
-MAX_BYTES = 1_000_000  # of checkpoints that are laid over each other for one page
-MAX_CHANGES = 12  # told of one step; the rest is counted
+MAX_BYTES = 1_000_000  # of checkpoints that are replayed for one page
+MAX_CHANGES = 12  # listed per step; the rest is counted
 MAX_TEXT_CHARS = 2_000  # characters of one value
 MAX_CACHED = 5_000  # steps
-NOTHING: Final = object()  # there was no value, or it is not known here
+NOTHING: Final = object()  # there was no value, or it is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that a step changed, as JSON text; None where there is none."""
+    """One changed value, before and after as JSON text, None where there is none."""
 
     path: str  # `verdicts / 3 / label`
     kind: str  # added, appended, replaced or removed
@@ -45,48 +45,48 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one step changed."""
+    """The changes of one step."""
 
-    told: tuple[Change, ...] = ()
-    hidden: int = 0  # more than these
-    is_known: bool = True  # False: too large to be compared on the way
+    listed: tuple[Change, ...] = ()
+    hidden: int = 0  # changes beyond the listed ones
+    is_known: bool = True  # False: too large to be compared
 
 
-_kept: OrderedDict[tuple[UUID, int], Changes] = OrderedDict()
+_cache: OrderedDict[tuple[UUID, int], Changes] = OrderedDict()
 
 
 def changes_of(run_id: UUID, sequences: Iterable[int]) -> Mapping[int, Changes]:
-    """Return what these steps of a run changed; steps without checkpoints are left out.
+    """Return the changes by step; steps without checkpoints are left out.
 
-    Raises CheckpointMismatch when a row on the way is missing or damaged.
+    Raises CheckpointMismatch when a row is missing or damaged.
     """
     wanted = [sequence for sequence in sequences if sequence > 0]
-    missing = [step for step in wanted if (run_id, step) not in _kept]
+    missing = [step for step in wanted if (run_id, step) not in _cache]
     if missing:
-        _work_out(run_id, min(missing), max(missing), set(missing))
-    return {step: _kept[run_id, step] for step in wanted if (run_id, step) in _kept}
+        _fill_cache(run_id, min(missing), max(missing), set(missing))
+    return {step: _cache[run_id, step] for step in wanted if (run_id, step) in _cache}
 
 
-def forget() -> None:
-    """Forget what was worked out."""
-    _kept.clear()
+def clear_cache() -> None:
+    """Clear the cache."""
+    _cache.clear()
 
 
-def _work_out(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
+def _fill_cache(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
     rows = Checkpoint.objects.filter(run_id=run_id, sequence__lte=last)
     keyframes = rows.filter(kind=Checkpoint.Kind.FULL, sequence__lt=first)
     start = keyframes.order_by("-sequence").values_list("sequence", flat=True).first()
     rows = rows.filter(sequence__gte=first if start is None else start)
     weight = rows.aggregate(bytes=Sum("bytes"))["bytes"] or 0
     if weight > MAX_BYTES or start is None:
-        told = _by_patches(rows.filter(sequence__in=wanted))
+        found = _by_patches(rows.filter(sequence__in=wanted))
     else:
-        told = _by_states(list(rows.order_by("sequence")))
-    for step, changes in told.items():
+        found = _by_states(list(rows.order_by("sequence")))
+    for step, changes in found.items():
         if step in wanted:
-            _kept[run_id, step] = changes
-    while len(_kept) > MAX_CACHED:
-        _kept.popitem(last=False)
+            _cache[run_id, step] = changes
+    while len(_cache) > MAX_CACHED:
+        _cache.popitem(last=False)
 
 
 def _by_patches(rows: Iterable[Checkpoint]) -> dict[int, Changes]:
@@ -116,9 +116,9 @@ def _pairs(rows: Sequence[Checkpoint]) -> Iterable[tuple[Any, Any]]:
 
 
 def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
-    """Return the states before and after a step, and all that lies between them.
+    """Return the states before and after a step, and the changes between them.
 
-    A state that there is not is None. Raises CheckpointMismatch.
+    A state that does not exist is None. Raises CheckpointMismatch.
     """
     before = after = None
     for snapshot in replay(run_id, sequence - 1) if sequence else ():
@@ -128,16 +128,16 @@ def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
     if before is None or after is None:
         return before, after, Changes()
     patch: list[Operation] = diff(before, after)
-    return before, after, told(patch, before, most=10 * MAX_CHANGES)
+    return before, after, told(patch, before, limit=10 * MAX_CHANGES)
 
 
-# A patch in words ------------------------------------------------------------------------
+# A patch as changes -----------------------------------------------------------------------
 
 
 def told(
-    patch: Sequence[Operation], before: Any = NOTHING, most: int = MAX_CHANGES
+    patch: Sequence[Operation], before: Any = NOTHING, limit: int = MAX_CHANGES
 ) -> Changes:
-    """Return a patch as changes; items added to the end of one list count together."""
+    """Return a patch as changes; items appended to the same list are one change."""
     found: list[Change] = []
     appended: dict[str, list[Any]] = {}
     hidden = 0
@@ -145,7 +145,7 @@ def told(
         keys = [unescaped(token) for token in operation["path"].split("/")[1:]]
         if operation["op"] == "add" and keys[-1:] == ["-"]:
             appended.setdefault(_path(keys[:-1]), []).append(operation["value"])
-        elif len(found) < most:
+        elif len(found) < limit:
             found.append(_change(operation, keys, before))
         else:
             hidden += 1
@@ -180,7 +180,7 @@ def _at(value: Any, keys: list[str]) -> Any:
 
 
 def _path(keys: Sequence[str]) -> str:
-    """Return a way into a state for people: places in lists are counted from 1."""
+    """Return a path for people: list positions are counted from 1."""
     return " / ".join(str(int(k) + 1) if k.isdigit() else k for k in keys) or "state"
 
 

@@ -1,8 +1,8 @@
-"""States as rows: a keyframe now and then, changes in between, any step rebuilt.
+"""States as rows: keyframes and the patches in between, from which any step is rebuilt.
 
-A checkpoint is the JSON Patch from the state before, unless the patches since the last
-keyframe would outweigh a new one. Rebuilding a state therefore reads at most about twice
-its size, and storage grows with what changed.
+A checkpoint is the JSON Patch from the previous state, unless the patches since the last
+keyframe would be larger than a new one. Rebuilding a state therefore reads at most about
+twice its size, and storage grows with the changes.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 
     from workflows.engine.frozen import FrozenDict
 
-FREE_BYTES = 2_000  # patches may always reach this before a keyframe is due
+MIN_PATCH_BYTES = 2_000  # that patches may always take before a keyframe is due
 
 
 class StateTooLarge(RunError):
-    """A state is larger than the installation keeps."""
+    """A state is larger than MAX_STATE_BYTES."""
 
-    def __init__(self, size: int, most: int) -> None:
-        """Say how large it is and may be, and what to do."""
+    def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"the state takes {size:,} bytes, and up to {most:,} are kept"
+            f"the state takes {size:,} bytes, and up to {limit:,} are kept"
             " (MAX_STATE_BYTES): keep what is large in documents"
         )
 
@@ -49,26 +48,28 @@ class Encoder:
     patch_bytes: int = 0  # since the keyframe
 
     def encode(self, data: FrozenDict) -> tuple[str, str]:
-        """Return the kind and the JSON text that lead to this state.
+        """Return the kind and the JSON text of the checkpoint of this state.
 
         Raises StateTooLarge.
         """
         before, self.before = self.before, data
         if before is not None:
             patch = dumps(diff(before, data))
-            if self.patch_bytes + len(patch) <= max(self.keyframe_bytes, FREE_BYTES):
+            if self.patch_bytes + len(patch) <= max(
+                self.keyframe_bytes, MIN_PATCH_BYTES
+            ):
                 self.patch_bytes += len(patch)
-                # a state is at most its keyframe and what came to it
+                # a state is at most as large as its keyframe and the patches since
                 if self.keyframe_bytes + self.patch_bytes > settings.MAX_STATE_BYTES:
-                    _must_not_be_large(dumps(data))
+                    _check_size(dumps(data))
                 return Checkpoint.Kind.DELTA, patch
         text = dumps(data)
-        _must_not_be_large(text)
+        _check_size(text)
         self.keyframe_bytes, self.patch_bytes = len(text), 0
         return Checkpoint.Kind.FULL, text
 
 
-def _must_not_be_large(text: str) -> None:
+def _check_size(text: str) -> None:
     if len(text) > settings.MAX_STATE_BYTES:
         raise StateTooLarge(len(text), settings.MAX_STATE_BYTES)
 
@@ -83,7 +84,7 @@ def dumps(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A rebuilt state and the step it stands after."""
+    """A rebuilt state, and the step after which it was stored."""
 
     sequence: int
     node: str
@@ -93,7 +94,7 @@ class Snapshot:
 def rebuild(run_id: UUID, at: int | None = None) -> Snapshot | None:
     """Return the state after step `at` (the last one by default), None if there is none.
 
-    Raises CheckpointMismatch when a row on the way is missing or damaged.
+    Raises CheckpointMismatch when a row is missing or damaged.
     """
     last = None
     for snapshot in replay(run_id, at):
@@ -104,7 +105,7 @@ def rebuild(run_id: UUID, at: int | None = None) -> Snapshot | None:
 def replay(run_id: UUID, at: int | None = None) -> Iterator[Snapshot]:
     """Yield the states that lead from the nearest keyframe to step `at`, in order.
 
-    One query, so that a run which is being written is seen as it was at one moment.
+    One query, so that the rows of a run that is being written are consistent.
     """
     rows = Checkpoint.objects.filter(run_id=run_id)
     if at is not None:

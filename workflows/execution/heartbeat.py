@@ -1,8 +1,8 @@
-"""What a worker does on threads that nodes cannot hold up: heartbeats, and a watch.
+"""Threads of a worker that nodes cannot block: its heartbeat, and a watch on its loop.
 
-A node that blocks the event loop holds up every run of its worker. Their leases are
-renewed all the same, so that no other worker takes over runs that are in good hands, and
-the log of each run says what held it up.
+A node that blocks the event loop blocks every run of its worker. Their leases are renewed
+all the same, so that no other worker recovers them, and the log of each run names the node
+that blocked it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = (
-    0.2  # after a heartbeat that failed; doubled up to the usual pause
+FIRST_PAUSE_SECONDS = 0.2  # after a failed heartbeat; doubled up to the usual pause
+JOIN_SECONDS = 5.0  # for a thread that is inside a call at the end of the worker
+CHECK_SECONDS = 1.0  # between two checks of the event loop
+BLOCKED_SECONDS = (
+    3.0  # without a response, after which the event loop counts as blocked
 )
-JOIN_SECONDS = 5.0  # for a thread that is inside a call at the end
-LOOK_SECONDS = 1.0  # between two looks at the event loop
-BLOCKED_SECONDS = 3.0  # without an answer, after which the event loop is called blocked
 GRACE_SECONDS = 0.5  # for the loop of a process that was itself suspended
 
 
@@ -40,22 +40,22 @@ class Heartbeat:
     """A thread that renews the leases of what a worker holds."""
 
     def __init__(
-        self, beat: Callable[[], None], failed: Callable[[Exception], None]
+        self, renew: Callable[[], None], on_failure: Callable[[Exception], None]
     ) -> None:
-        """Take what one heartbeat does, and what is told of one that failed."""
-        self._beat = beat
-        self._failed = failed
+        """`renew` is one heartbeat, `on_failure` gets its error; both in the thread."""
+        self._renew = renew
+        self._on_failure = on_failure
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._serve, name="heartbeat", daemon=True
         )
 
     def start(self) -> None:
-        """Begin at once, then beat every HEARTBEAT_SECONDS."""
+        """Send the first heartbeat at once, then one every HEARTBEAT_SECONDS."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more; call it from a thread, since a heartbeat may be under way."""
+        """Send no more; call it from a thread: it waits for a heartbeat in progress."""
         self._ended.set()
         self._thread.join(JOIN_SECONDS)
 
@@ -64,9 +64,9 @@ class Heartbeat:
         try:
             while not self._ended.is_set():
                 try:
-                    in_this_thread(self._beat)
+                    in_this_thread(self._renew)
                 except Exception as error:
-                    self._failed(error)
+                    self._on_failure(error)
                     self._ended.wait(pause)
                     pause = min(pause * 2, settings.HEARTBEAT_SECONDS)
                 else:
@@ -78,15 +78,15 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """An event loop that is blocked, or was."""
+    """A period in which the event loop was or is blocked."""
 
     since: float  # on the monotonic clock
-    run_id: str = ""  # whose node blocks it; "" for code that is no node's
+    run_id: str = ""  # of the node that blocks it; "" for code outside of nodes
     node: str = ""
 
     @property
     def seconds(self) -> float:
-        """How long it has been so by now."""
+        """The seconds until now."""
         return time.monotonic() - self.since
 
 
@@ -96,7 +96,7 @@ class LoopWatch:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_blocked: Callable[[Blocked], None]
     ) -> None:
-        """Take the loop; `on_blocked` is called in the thread while it is blocked."""
+        """`on_blocked` is called in the thread while the loop is blocked."""
         self._loop = loop
         self._on_blocked = on_blocked
         self._ended = threading.Event()
@@ -105,35 +105,33 @@ class LoopWatch:
         )
 
     def start(self) -> None:
-        """Watch from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer."""
         self._ended.set()
 
     def _serve(self) -> None:
         with suppress(RuntimeError):  # the loop was closed
-            while not self._ended.wait(LOOK_SECONDS):
-                self._look()
+            while not self._ended.wait(CHECK_SECONDS):
+                self._check()
 
-    def _look(self) -> None:
-        answered = threading.Event()
+    def _check(self) -> None:
+        responded = threading.Event()
         since = time.monotonic()
-        self._loop.call_soon_threadsafe(answered.set)
-        if answered.wait(BLOCKED_SECONDS) or answered.wait(GRACE_SECONDS):
+        self._loop.call_soon_threadsafe(responded.set)
+        if responded.wait(BLOCKED_SECONDS) or responded.wait(GRACE_SECONDS):
             return
-        blocked = self._what_blocks(since)
+        blocked = self._blocked_since(since)
         metrics.BLOCKED_LOOPS.inc()
         self._on_blocked(blocked)
-        while not answered.wait(LOOK_SECONDS) and not self._ended.is_set():
+        while not responded.wait(CHECK_SECONDS) and not self._ended.is_set():
             pass
-        if answered.is_set():
+        if responded.is_set():
             logger.warning(
-                "The event loop answers again, after %.0f s.", blocked.seconds
+                "The event loop responds again, after %.0f s.", blocked.seconds
             )
 
-    def _what_blocks(self, since: float) -> Blocked:
+    def _blocked_since(self, since: float) -> Blocked:
         task: asyncio.Task[Any] | None = asyncio.current_task(self._loop)
         place = place_of(task) if task is not None else None
         if place is None:

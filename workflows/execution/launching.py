@@ -1,7 +1,7 @@
-"""How a run comes to be, whoever launches it: a person, a program or another run.
+"""Creates runs, launched by a person, a program or another run.
 
-There is one function that makes a run's row, so that a child run has its graph, its
-fingerprint and its settings as any other has.
+A single function makes the row of a run, so that a child run has a graph, a fingerprint
+and a profile like any other.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def new_run(
     token: str = "",
     **columns: Any,
 ) -> Run:
-    """Return a pending run that is not inserted yet; `columns` are set as they are.
+    """Return a pending run that is not inserted yet; `columns` are set unchanged.
 
-    `params` have been checked. `profile` names one of the workflow's, "" its own
-    settings, None leaves it to the weights. Raises NobodyToAsk, InvalidParams.
+    `params` have been checked. `profile` is the name of a profile of the workflow, "" for
+    its own settings, None for a choice by weight. Raises AgentUnavailable, InvalidParams.
     """
     run = Run(
         workflow_name=workflow.name,
@@ -52,10 +52,10 @@ def new_run(
 
 
 def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
-    """Return the child that this step of a run is to wait for, None if it has one.
+    """Return a child run for this step to wait for, None if the step has one.
 
     It gets neither the token nor the profile of its parent. Raises WorkflowNotFound,
-    NobodyToAsk, and SubworkflowFailed at the limit of depth.
+    AgentUnavailable, and SubworkflowFailed at the limit of depth.
     """
     if run_tree.child_at(run, paused.sequence) is not None:
         return None
@@ -77,9 +77,9 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
 
 
 def insert_child(child: Run) -> None:
-    """Queue a child in the transaction that lets its parent wait, once for that step.
+    """Insert a child in the transaction of its parent's pause, once per step.
 
-    That transaction holds the parent's row, so that no other can do the same.
+    That transaction locks the parent's row, so that no other can do the same.
     """
     if Run.objects.filter(
         parent=child.parent_id, parent_sequence=child.parent_sequence

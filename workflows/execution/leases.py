@@ -1,10 +1,10 @@
-"""When a worker is believed to be lost: its lease ran out, and it does not come back.
+"""Which runs have lost their worker: the lease expired and was not renewed afterwards.
 
-A lease may also run out because the database was away, or because a clock jumped; then
-every worker's leases run out at once, and each renews its own at its next heartbeat. So
-whoever finds a lease that ran out looks again after two heartbeats, measured on its own
-monotonic clock. Only one that nobody has renewed until then is taken over. For as long as
-a lease lasts after an outage nobody is believed lost: some are slow to come back.
+A lease may also expire because the database was away, or because a clock jumped. Then the
+leases of all workers expire at once, and each worker renews its own at its next heartbeat.
+An expired lease is therefore checked again after two heartbeats, measured on the monotonic
+clock of the worker that checks, and only one that is still not renewed counts as lost. For
+the duration of a lease after an outage none does: some workers are slow to reconnect.
 """
 
 from __future__ import annotations
@@ -30,27 +30,29 @@ Lease = tuple["UUID", int, "dt.datetime | None"]
 
 
 class Overdue:
-    """Remembers which leases had run out at an earlier look."""
+    """Remembers which leases had expired at an earlier check."""
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         outage: outages.Outage = outages.database,
     ) -> None:
-        """Take what measures the time between two looks, and what may have been away."""
+        """`clock` measures the time between checks, `outage` is that of the database."""
         self._clock = clock
         self._outage = outage
-        self._seen: dict[Lease, float] = {}
+        self._expired_since: dict[Lease, float] = {}
 
     def lost(self, expired: Iterable[Run]) -> Iterator[Run]:
-        """Return those of the runs whose lease ran out that nobody holds any more."""
-        if self._outage.within(settings.LEASE_SECONDS):
-            self._seen = {}
+        """Yield those of the expired runs that no worker holds any more."""
+        if self._outage.is_recent(settings.LEASE_SECONDS):
+            self._expired_since = {}
             return
         now = self._clock()
-        patience = settings.HEARTBEAT_SECONDS * HEARTBEATS
+        grace = settings.HEARTBEAT_SECONDS * HEARTBEATS
         leases = {(run.pk, run.attempt, run.lease_expires_at): run for run in expired}
-        self._seen = {lease: self._seen.get(lease, now) for lease in leases}
-        for lease, since in self._seen.items():
-            if lease[2] == GIVEN_UP or now - since >= patience:
+        self._expired_since = {
+            lease: self._expired_since.get(lease, now) for lease in leases
+        }
+        for lease, since in self._expired_since.items():
+            if lease[2] == GIVEN_UP or now - since >= grace:
                 yield leases[lease]

@@ -1,4 +1,4 @@
-"""A run's secrets, kept out of what is recorded: wherever one appears, it reads “•••”."""
+"""Masks a run's secrets in everything that is recorded: each is replaced by “•••”."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from workflows.engine import Paused
 
 MASK: Final = "•••"
-MIN_CHARS: Final = 4  # a shorter secret is no secret: masked, it would garble all texts
+MIN_CHARS: Final = 4  # a shorter secret is not masked: that would garble all texts
 
 
 class Masker:
-    """Replaces the secrets of one run, as they are, in URLs and in JSON texts."""
+    """Replaces the secrets of one run, verbatim, URL-quoted and in JSON texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """Take the values; those of fewer than MIN_CHARS characters are left as they are."""
+        """Ignore values of fewer than MIN_CHARS characters."""
         values = {value for value in secrets if len(value) >= MIN_CHARS}
         plain = values | {
             form(value) for value in values for form in (quote, quote_plus)
@@ -46,7 +46,7 @@ class Masker:
         return json.loads(self.json_text(json.dumps(value)))
 
     def record(self, record: StepRecord) -> None:
-        """Take the secrets out of everything that a record writes."""
+        """Mask the secrets in all rows of a record."""
         if not self._plain:
             return
         _replace(self.text, record.stages, "error")
@@ -63,7 +63,7 @@ class Masker:
         _replace(self.text, ending, "traceback")
 
     def pause(self, paused: Paused) -> None:
-        """Take the secrets out of what people are asked and shown."""
+        """Mask the secrets in the question and the evidence of an approval."""
         if not self._plain:
             return
         paused.question = self.text(paused.question)
@@ -83,5 +83,5 @@ def _longest_first(secrets: Iterable[str]) -> list[str]:
 
 _MASK_IN_JSON: Final = json.dumps(MASK)[1:-1]
 
-# That of the run whose code is running, for the lines that it logs.
+# The masker of the run whose code is running, for its log lines.
 OF_RUN: Final[ContextVar[Masker | None]] = ContextVar("masker", default=None)

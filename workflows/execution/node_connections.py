@@ -1,10 +1,9 @@
-"""Database connections of nodes' own code: closed after each node, and apart from ours.
+"""Database connections of nodes: closed after each node, and separate from the worker's.
 
-Nodes may use the ORM. Their connections come from a pool of their own, half as large as
-that of the process, in which a node waits long for its turn: code that holds a connection
-while it works can keep neither pages nor the worker from theirs. After a node each
-connection that its thread opened is closed, with whatever it left behind: a transaction,
-a setting, a connection that the server has ended.
+Nodes may use the ORM. Their connections come from a separate pool, half as large as that
+of the process, with a long timeout: code that holds a connection while it works cannot
+block pages or the worker. After a node each connection that its thread opened is closed,
+with anything left behind: a transaction, a setting, a connection that the server closed.
 """
 
 from __future__ import annotations
@@ -25,22 +24,26 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
-WAIT_SECONDS = 60.0  # that a node waits for a connection while others hold all of them
+WAIT_SECONDS = 60.0  # for a connection, while other nodes hold all of them
 
 
 def prepare() -> None:
-    """Let this thread take its connections from the nodes' pool, where there are pools."""
+    """Use the pool of the nodes in this thread, if the database has pools."""
     for alias, settings in connections.settings.items():
         if settings["OPTIONS"].get("pool"):
-            connections[alias] = _of_nodes(alias)
+            connections[alias] = _node_connection(alias)
 
 
 def clean_up() -> None:
-    """Close all connections of this thread, and forget what their wrappers remember.
+    """Close all connections of this thread, and drop their wrappers with their state.
 
-    A transaction that is open is rolled back, and said to have been left open.
+    An open transaction is rolled back and logged.
     """
-    used = [one for one in connections.all(initialized_only=True) if _is_used(one)]
+    used = [
+        connection
+        for connection in connections.all(initialized_only=True)
+        if _is_used(connection)
+    ]
     for connection in used:
         try:
             _close(connection)
@@ -63,20 +66,22 @@ def _close(connection: BaseDatabaseWrapper) -> None:
     connection.close()
 
 
-def _of_nodes(alias: str) -> BaseDatabaseWrapper:
+def _node_connection(alias: str) -> BaseDatabaseWrapper:
     kind: Any = type(connections.create_connection(alias))
     settings = connections.settings[alias]
     options = settings["OPTIONS"]
     size = options["pool"]["max_size"]
     pool = {"min_size": 0, "max_size": max(1, size // 2), "timeout": WAIT_SECONDS}
-    given = {**options, "pool": {**options["pool"], **pool}}
-    wrapper: BaseDatabaseWrapper = _apart(kind)({**settings, "OPTIONS": given}, alias)
+    node_options = {**options, "pool": {**options["pool"], **pool}}
+    wrapper: BaseDatabaseWrapper = _with_own_pools(kind)(
+        {**settings, "OPTIONS": node_options}, alias
+    )
     return wrapper
 
 
 @functools.cache
-def _apart(kind: Any) -> Any:  # a class
-    """Return the same kind of connection, whose class keeps pools of its own."""
+def _with_own_pools(kind: Any) -> Any:  # a class
+    """Return a subclass of a connection class that has separate pools."""
     return type("NodeDatabaseWrapper", (kind,), {"_connection_pools": {}})
 
 
@@ -84,17 +89,18 @@ class CleaningThreads(ThreadPoolExecutor):
     """Threads whose connections are closed after each call: for `asyncio.to_thread`."""
 
     def __init__(self, max_workers: int | None = None) -> None:
-        """Take how many threads there are at most."""
         super().__init__(max_workers, "worker", initializer=prepare)
 
     def submit(
         self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
     ) -> Future[Result]:
-        """Call the function in a thread."""
-        return super().submit(_cleanly, functools.partial(function, *args, **kwargs))
+        """Call the function in a thread, then close its connections."""
+        return super().submit(
+            _call_and_clean_up, functools.partial(function, *args, **kwargs)
+        )
 
 
-def _cleanly(function: Callable[[], Result]) -> Result:
+def _call_and_clean_up(function: Callable[[], Result]) -> Result:
     try:
         return function()
     finally:
@@ -104,29 +110,28 @@ def _cleanly(function: Callable[[], Result]) -> Result:
 class RunThread(Executor):
     """The thread in which one run's async nodes call sync code: `sync_to_async`, the ORM.
 
-    It is started when it is first needed. Its connections are closed between two nodes and
-    not between two calls: a query set is read by several of them.
+    It is started at its first use. Its connections are closed between two nodes and not
+    between two calls: a query set is read by several calls.
     """
 
     def __init__(self) -> None:
-        """Begin without a thread."""
         self._threads: ThreadPoolExecutor | None = None
 
     def submit(
         self, function: Callable[..., Result], /, *args: Any, **kwargs: Any
     ) -> Future[Result]:
-        """Call the function in the run's thread, after what was called before."""
+        """Call the function in the run's thread, after all earlier calls."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(1, "run", initializer=prepare)
         return self._threads.submit(function, *args, **kwargs)
 
     def after_node(self) -> None:
-        """Close its connections, before the next call in it; nobody waits for that."""
+        """Close its connections before its next call, without waiting for that."""
         if self._threads is not None:
             self._threads.submit(clean_up).add_done_callback(_log_error)
 
     def end(self) -> None:
-        """Let the thread end when it has done what it was given."""
+        """End the thread after all calls that were submitted."""
         if self._threads is not None:
             self.after_node()
             self._threads.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""What people and programs give to a run, checked before anything is queued."""
+"""Checks of launch params and approval responses before anything is queued."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def check_params(
 ) -> dict[str, Any]:
     """Return the params as JSON with their defaults filled in, as the run will read them.
 
-    Raises InvalidParams, also for a name the workflow does not know, which is most often
-    a slip of the pen that a default would hide, for a document that is not there, or
-    that `by` may not see, and for a value that would not be read back as it is.
+    Raises InvalidParams, also for an unknown name, which is usually a typing error that a
+    default would hide, for a document that does not exist or that `by` may not see, and
+    for a value that would not be read back unchanged.
     """
     kind = workflow.params_type
     try:
-        params = _sized(check_launch(workflow, given))
+        params = _with_size_checked(check_launch(workflow, given))
     except InputInvalid as error:
         raise InvalidParams(error.errors) from error
     if kind is not None:
         described = schema(kind)
-        _refuse_missing_documents(described, params, by)
-        _refuse_missing_agents(described, params)
+        _check_documents(described, params, by)
+        _check_agents(described, params)
     return params
 
 
 def check_answer(
     workflow: AnyWorkflow, node_name: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return an answer as JSON. Raises InvalidParams, ApprovalNotFound."""
+    """Return an approval's response as JSON. Raises InvalidParams, ApprovalNotFound."""
     node = workflow.graph.nodes.get(node_name)
     if node is None:
         raise ApprovalNotFound(node_name)
@@ -52,34 +52,32 @@ def check_answer(
         answer = check_input(
             getattr(node, "answer_type", None), given, what="field", of="The answer"
         )
-        return _sized(answer)
+        return _with_size_checked(answer)
     except InputInvalid as error:
         raise InvalidParams(error.errors) from error
 
 
-def _refuse_missing_documents(
+def _check_documents(
     described: Mapping[str, Any], params: Mapping[str, Any], by: Person | None
 ) -> None:
-    """Look up every document that is named at the top level of the params."""
+    """Check that the documents at the top level of the params exist and are visible."""
     for name, part in described.get("properties", {}).items():
         if "'reference': 'document'" not in str(part) or params.get(name) is None:
             continue
         value = params[name]
         wanted = set(value) if isinstance(value, list) else {value}
-        seen = (
+        visible = (
             Document.objects.all() if by is None else permissions.visible_documents(by)
         )
-        found = seen.filter(pk__in=wanted).values_list("pk", flat=True)
+        found = visible.filter(pk__in=wanted).values_list("pk", flat=True)
         if missing := wanted - {str(pk) for pk in found}:
             raise InvalidParams(
-                {name: [f"There is no document {one}." for one in sorted(missing)]}
+                {name: [f"There is no document {pk}." for pk in sorted(missing)]}
             )
 
 
-def _refuse_missing_agents(
-    schema: Mapping[str, Any], params: Mapping[str, Any]
-) -> None:
-    """Look up every agent that is named at the top level of the params."""
+def _check_agents(schema: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Check that the agents at the top level of the params exist."""
     for name, part in schema.get("properties", {}).items():
         chosen = params.get(name)
         if part.get("reference") != "agent" or not chosen:
@@ -88,13 +86,13 @@ def _refuse_missing_agents(
             raise InvalidParams({name: [f"There is no agent “{chosen}”."]})
 
 
-def _sized(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values. Raises InvalidParams for more than a row should hold."""
-    size, most = len(json.dumps(values)), settings.MAX_PARAMS_BYTES
-    if size > most:
-        sentence = (
-            f"The values take {size:,} bytes, and up to {most:,} are taken. Put what is"
+def _with_size_checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values. Raises InvalidParams above MAX_PARAMS_BYTES."""
+    size, limit = len(json.dumps(values)), settings.MAX_PARAMS_BYTES
+    if size > limit:
+        message = (
+            f"The values take {size:,} bytes, and up to {limit:,} are taken. Put what is"
             " long into a document."
         )
-        raise InvalidParams({"": [sentence]})
+        raise InvalidParams({"": [message]})
     return dict(values)

@@ -1,4 +1,4 @@
-"""What a paused run waits for, as rows: the question to a person, the child run."""
+"""What a paused run waits for, as rows: an approval or a child run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from workflows.engine import Paused
 
 
-def companion(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]:
-    """Return what writes the rows beside a pause, in the transaction of its record.
+def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]:
+    """Return the write of a pause's rows, for the transaction of its record.
 
-    A run whose cancel was asked for meanwhile waits for nothing: it goes back to the
-    queue, and whoever claims it stops it. A child is found by the worker that wrote it,
-    which looks at the queue whenever a run leaves it.
+    A run whose cancel was requested in between does not wait: it goes back to the queue,
+    and the worker that claims it cancels it. A child is found by the worker that inserted
+    it, which checks the queue whenever one of its runs ends or pauses.
     """
 
     def write() -> None:
@@ -40,15 +40,15 @@ def companion(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]
         if mine.exclude(cancel_requested_at=None).wake():
             return
         if paused.kind == WaitKind.APPROVAL:
-            ask(run, paused)
+            _open_approval(run, paused)
         elif child is not None:
             launching.insert_child(child)
 
     return write
 
 
-def ask(run: Run, paused: Paused) -> None:
-    """Put the question; one that was withdrawn by a cancel is put again."""
+def _open_approval(run: Run, paused: Paused) -> None:
+    """Open the approval; one that was withdrawn by a cancel is opened again."""
     budget_id = paused.budget_id if isinstance(paused, BudgetReached) else None
     Approval.objects.update_or_create(
         run=run,
@@ -73,9 +73,9 @@ def ask(run: Run, paused: Paused) -> None:
 
 
 def waiting_since(run: Run) -> dt.datetime | None:
-    """Move the stage that paused to this attempt; return when it began.
+    """Move the stage that paused to this attempt; return its start.
 
-    A pause is one step however many workers it spans: its row is carried over.
+    A pause is one step even if several workers execute it: its row is carried over.
     """
     stages = Stage.objects.filter(
         run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
@@ -89,18 +89,18 @@ def waiting_since(run: Run) -> dt.datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What ended a pause, and the person behind it, if one answered."""
+    """The result that ended a pause, and the person who responded, if one did."""
 
     answer: Answer
     person_id: int | None = None
 
 
 def reply_to(run: Run) -> Reply | None:
-    """Return what ended the pause of this run, None when nothing has yet."""
+    """Return the result that ended the pause of this run, None if it has not ended."""
     step = run.sequence + 1
     approval = Approval.objects.filter(run=run, sequence=step).first()
     if approval is not None:
-        return _answered(approval)
+        return _response_of(approval)
     child = run_tree.child_at(run, step)
     if child is not None:
         return Reply(_outcome_of(child)) if child.is_ended else None
@@ -109,11 +109,11 @@ def reply_to(run: Run) -> Reply | None:
     return None
 
 
-def _answered(approval: Approval) -> Reply | None:
+def _response_of(approval: Approval) -> Reply | None:
     if approval.status not in (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED):
         return None
     if approval.kind == ApprovalKind.BUDGET:
-        return None  # it raised the budget; the node has no use for it
+        return None  # it raised the budget; the node does not read it
     person = approval.answered_by
     return Reply(
         Answer(
@@ -133,7 +133,7 @@ def _outcome_of(child: Run) -> Answer:
     why = f"run {child.pk} of {child.workflow_name} {child.status}"
     innermost = run_tree.innermost_failed(child)
     if innermost != child:
-        # not what each level says of the next: that grows with every level
+        # not the message of each level about the next: that grows with every level
         why += (
             f", as run {innermost.pk} of {innermost.workflow_name} {innermost.status}"
         )

@@ -1,21 +1,20 @@
-"""The row is the queue: enqueue, claim, keep, and find what was left behind.
+"""The queue is the runs table: enqueue, claim, renew, recover and wake.
 
-Messages only say "look". What makes a run someone's is a conditional UPDATE here, so
-two workers never hold the same run and a lost message loses nothing.
+A run is claimed by a conditional UPDATE, so that two workers never hold the same run.
+Messages only trigger a check, so that a lost message loses nothing.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.execution.sql import queue
+from workflows.execution import sql
 from workflows.infra import clock, metrics, notifications
 from workflows.models import (
     ENDED,
@@ -33,61 +32,53 @@ from workflows.models import (
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
     from uuid import UUID
 
     from workflows.models import Intervention
     from workflows.models.transitions import RunQuerySet
 
 
-def enqueue(run: Run, deed: Intervention) -> bool:
-    """Put a new run into the queue, with the deed that launched it.
+def enqueue(run: Run, event: Intervention) -> bool:
+    """Insert a pending run and the audit event of its launch.
 
-    False when its idempotency key has made a run already; nothing is written then.
+    False if its idempotency key is that of an earlier run; nothing is written then.
     """
     chain.begin(run)
-    chain.seal_first(run, deed)
-    with _together():
-        made = queue.insert_run(connection, run, deed)
-    run._state.adding = not made  # noqa: SLF001 - as `save` would
-    return made
+    chain.seal_first(run, event)
+    inserted = sql.driver().insert_run(run, event)
+    run._state.adding = not inserted  # noqa: SLF001 - as `save` would
+    return inserted
 
 
 def claim(worker: str, limit: int) -> list[Run]:
-    """Take up to `limit` pending runs for this worker, and open an attempt of each.
+    """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
-    By priority, then fair between workflows, then by age. One conditional update: a
-    rival may have been faster, then fewer move.
+    By priority, then fair between workflows, then by age. One conditional update: fewer
+    runs are returned if another worker was faster.
     """
-    with _together():
-        runs = queue.take_pending(connection, worker, limit, timezone.now())
+    runs = sql.driver().claim_pending(worker, limit, timezone.now())
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
 def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None]]:
     """Extend the leases of the runs held; return attempt and cancel reason of each.
 
-    A run that is missing from the answer is no longer this worker's. The reason is
-    None unless someone asked for the run to be cancelled.
+    A run that is missing from the result is no longer this worker's. The reason is None
+    unless a cancel was requested.
     """
-    rows = queue.renew_leases(connection, worker, list(held))
+    rows = sql.driver().renew_leases(worker, list(held))
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
-
-
-def _together() -> AbstractContextManager[Any]:
-    """Give what makes a change of two tables one: a statement is one by itself."""
-    return nullcontext() if connection.vendor == "postgresql" else transaction.atomic()
 
 
 def sweep(
     lost: Callable[[Iterable[Run]], Iterable[Run]] = lambda expired: expired,
 ) -> list[UUID]:
-    """Find what was left behind and put it right; return the runs that changed.
+    """Recover and wake runs that no message announced; return the runs that changed.
 
-    1. Runs whose worker was lost: back to the queue, or to their end. `lost` tells them
-       from those whose lease ran out for another reason.
-    2. Pauses that are over: a moment that came, a question that expired, a child
-       run that ended while nobody looked.
+    1. Runs whose worker was lost go back to the queue, or are ended. `lost` selects them
+       from the runs whose lease has expired.
+    2. Runs whose wait is over are woken: a time that has come, an approval that expired,
+       a child run whose end was missed.
     """
     now = clock.now()
     changed = [*_recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
@@ -97,9 +88,9 @@ def sweep(
 
 
 def wake_due() -> float | None:
-    """Wake the runs whose time has come; return the seconds until the next is due.
+    """Wake the runs that are due; return the seconds until the next is.
 
-    None when none waits for a moment. The time is the database's.
+    None when no run waits for a time. The time is the database's.
     """
     for run_id in _wake_due(clock.now()):
         notifications.changed_on_commit(run_id)
@@ -114,7 +105,7 @@ def _recover_lost(
 ) -> Iterable[UUID]:
     for run in lost(Run.objects.expired(now)):
         with transaction.atomic():
-            # the same attempt and still expired: its worker may have come back
+            # the same attempt and still expired: its worker may have renewed the lease
             same = Run.objects.expired(now).filter(
                 pk=run.pk,
                 attempt=run.attempt,
@@ -150,7 +141,7 @@ def _running_node(run: Run) -> str:
 
 
 def _close_attempt(run: Run) -> None:
-    """Write into the history that the worker was lost."""
+    """Record in the history that the worker was lost."""
     Attempt.objects.filter(run=run, number=run.attempt).update(
         ended_at=timezone.now(),
         outcome=Outcome.LOST,
@@ -174,7 +165,7 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
 
 
 def _wake_parents() -> Iterable[UUID]:
-    """Wake parents whose child ended: the net below `wake_parent`."""
+    """Wake parents whose child ended, in case `wake_parent` was not reached."""
     child = Run.objects.filter(
         parent=OuterRef("pk"), parent_sequence=OuterRef("sequence") + 1
     ).order_by("-id")
@@ -187,7 +178,7 @@ def _wake_parents() -> Iterable[UUID]:
 
 
 def wake_parent(child_id: UUID) -> None:
-    """Let the run that waits for this one go on, if this one has ended."""
+    """Wake the run that waits for this child run, if the child has ended."""
     parent = Run.objects.filter(
         children__in=Run.objects.filter(pk=child_id, status__in=ENDED),
         status=Status.WAITING,

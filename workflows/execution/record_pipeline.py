@@ -1,8 +1,4 @@
-"""The way of one run's records to the writer: in order, and which of them are durable.
-
-A record is either waited for, or goes out by itself a moment after something came that
-needs no waiting.
-"""
+"""Hands one run's records to the writer, one at a time, and knows which are committed."""
 
 from __future__ import annotations
 
@@ -20,84 +16,84 @@ if TYPE_CHECKING:
     from workflows.execution.writer import Writer
     from workflows.models import Run
 
-DRIP_SECONDS = 0.2  # log lines of a node that takes long appear after this
+FLUSH_DELAY_SECONDS = 0.2  # after which log lines of a long node appear
 
 
 class Drained(Superseded):
-    """The worker is being stopped: the run was released and goes on elsewhere."""
+    """The worker is being stopped: the run was released, another worker continues it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunCursor:
-    """Where a run stands after a record."""
+    """The position of a run after a record."""
 
     sequence: int
     waiting_node: str
     wake_at: dt.datetime | None
     chain: bytes  # the head of its history
-    stage: StageRow | None = None  # the one that is under way
+    stage: StageRow | None = None  # the one that is being executed
 
 
 class RecordPipeline:
-    """Sends the records of one run, one at a time; knows where the last one left it."""
+    """Submits the records of one run, one at a time."""
 
     def __init__(
         self,
         run: Run,
         writer: Writer,
         take: Callable[[], tuple[StepRecord, RunCursor]],
-        durable: RunCursor,
+        committed: RunCursor,
     ) -> None:
-        """Take what gives the record that has gathered, and where the run stands now."""
-        self.durable = durable
+        """`take` returns the gathered record; `committed` is the position stored now."""
+        self.committed = committed
         self._run = run
         self._writer = writer
         self._take = take
         self._timer: asyncio.TimerHandle | None = None
-        self._sent: tuple[asyncio.Future[int], RunCursor] | None = None
+        self._submitted: tuple[asyncio.Future[int], RunCursor] | None = None
 
-    def soon(self) -> None:
-        """Send what gathers in the next moment, without anyone waiting for it."""
+    def schedule_flush(self) -> None:
+        """Submit the gathered record after a delay, without anyone waiting for it."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(DRIP_SECONDS, self._drip)
+            self._timer = loop.call_later(FLUSH_DELAY_SECONDS, self._flush_pending)
 
     async def flush(self) -> None:
-        """Send what has gathered and return once it and all before it is durable.
+        """Submit the gathered record; return once it and all before it are committed.
 
-        Raises what the writer says of a record that it could not write.
+        Raises the writer's error for a record that it could not write.
         """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._arrival()
-        self._send()
-        await self._arrival()
+        await self._wait()
+        self._submit()
+        await self._wait()
 
-    def _drip(self) -> None:
+    def _flush_pending(self) -> None:
         self._timer = None
-        if self._sent is not None:
-            future, standing = self._sent
+        if self._submitted is not None:
+            future, cursor = self._submitted
             if not future.done():
-                self.soon()
+                self.schedule_flush()
                 return
             if future.exception() is not None:
                 return  # flush will raise it
-            self.durable = standing
-        self._send()
+            self.committed = cursor
+        self._submit()
 
-    def _send(self) -> None:
-        record, standing = self._take()
+    def _submit(self) -> None:
+        record, cursor = self._take()
         if not record.is_empty:
-            self._sent = (self._writer.submit(record), standing)
+            self._submitted = (self._writer.submit(record), cursor)
 
-    async def _arrival(self) -> None:
-        if self._sent is None:
+    async def _wait(self) -> None:
+        if self._submitted is None:
             return
-        future, standing = self._sent
+        future, cursor = self._submitted
         try:
             self._run.version = await asyncio.shield(future)
-            self.durable = standing
+            self.committed = cursor
         finally:
-            if future.done():  # else this task was stopped, and the next flush waits
-                self._sent = None
+            if future.done():  # else this task was cancelled, and the next flush waits
+                self._submitted = None

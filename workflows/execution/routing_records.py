@@ -1,4 +1,4 @@
-"""An evaluated edge, as the row of a decision."""
+"""The row of a decision for an evaluated edge."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from workflows.execution.pauses import Reply
 
-MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and says so
+MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and marked
 
 
 def decision_of(data: Mapping[str, Any], reply: Reply | None) -> DecisionRow:
-    """Return the row of an `edge.evaluate` event, with the person whose answer it follows."""
+    """Return the row of an `edge.evaluate` event, with the person whose response it follows."""
     return DecisionRow(
         sequence=data["sequence"],
         edge_index=data["edge_index"],
@@ -36,7 +36,7 @@ def decision_of(data: Mapping[str, Any], reply: Reply | None) -> DecisionRow:
 
 
 def shortened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values a predicate read, with long ones cut to a beginning."""
+    """Return the values that a predicate read, long ones cut to MAX_VALUE_CHARS."""
     short = {}
     for name, value in values.items():
         text = dumps(value)

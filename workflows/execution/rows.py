@@ -1,4 +1,4 @@
-"""Step records as the rows of each table, in the order of `statements.TABLES`."""
+"""Step records as rows per table, in the order of the columns in `sql.statements`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = list[Any]
 
 
 class Recoveries(IntEnum):
-    """What a record makes of a run's count of recoveries; see `statements`."""
+    """How a record changes a run's count of recoveries; see `RUN_ASSIGNMENTS`."""
 
     NONE = 0
     AS_BEFORE = 1
@@ -31,7 +31,7 @@ class Recoveries(IntEnum):
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one batch, by table; the first column of each is the run."""
+    """The rows of one batch by table; the first column of each is the run."""
 
     runs: list[Row] = field(default_factory=list)
     stages: list[Row] = field(default_factory=list)
@@ -46,8 +46,8 @@ class Rows:
 def rows_of(records: Iterable[StepRecord]) -> Rows:
     """Return the rows of a batch.
 
-    No row is given twice, which PostgreSQL refuses: of several records of a run the last
-    says where the run stands, of several rows of a stage the last says how it went.
+    No row occurs twice, which PostgreSQL refuses: of several records of a run the last
+    has its position, of several rows of a stage the last has its status.
     """
     rows, now = Rows(), timezone.now()
     runs: dict[Any, Row] = {}
@@ -62,7 +62,7 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
                 stage.waits_for_thread, stage.seal,
             ]  # fmt: skip
         _add_history(rows, record, now)
-    # Always in the same order: their rows are locked in it, also by who renews leases.
+    # Always in the same order: the rows are locked in it, also by `renew_leases`.
     rows.runs = [runs[run_id] for run_id in sorted(runs, key=attrgetter("int"))]
     rows.stages = list(stages.values())
     return rows

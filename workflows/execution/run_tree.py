@@ -1,8 +1,8 @@
-"""Runs and the runs they started: upwards, downwards, without recursion in Python.
+"""Parent and child runs, read by recursive SQL.
 
-Only a run that waits has a child under way, and it waits for one at a time. What is under
-way below a run is therefore a chain, as long as the limit of depth allows; a tree from
-before there was a limit may be much deeper.
+Only a waiting run has a child that has not ended, and it waits for one at a time. The
+unfinished runs below a run are therefore a chain, at most as long as the depth limit; a
+tree from before the limit existed may be much deeper.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _ABOVE = f"""
 _BELOW = f"""
     WITH RECURSIVE below(id, depth) AS (
         SELECT run.id, 1 FROM {_RUNS} AS run
-        WHERE run.parent_id IN ({{parents}}) AND {{stoppable}}
+        WHERE run.parent_id IN ({{parents}}) AND {{cancellable}}
         UNION ALL
         SELECT run.id, below.depth + 1
         FROM below JOIN {_RUNS} AS run ON run.parent_id = below.id
-        WHERE {{stoppable}}
+        WHERE {{cancellable}}
     )
     SELECT id FROM below ORDER BY depth, id LIMIT %s
 """  # noqa: S608 - names are ours
-_STOPPABLE = "run.cancel_requested_at IS NULL AND run.status IN ({statuses})"
+_CANCELLABLE = "run.cancel_requested_at IS NULL AND run.status IN ({statuses})"
 
 
 def depth_of(run_id: UUID, limit: int) -> int:
-    """Return how many runs are above this one, counted up to `limit`."""
+    """Return the number of runs above this one, counted up to `limit`."""
     with connection.cursor() as cursor:
         cursor.execute(_ABOVE, [_key(run_id), limit])
         row = cursor.fetchone()
@@ -52,28 +52,28 @@ def depth_of(run_id: UUID, limit: int) -> int:
 
 
 def under_way_below(run_ids: Sequence[UUID], limit: int) -> Sequence[UUID]:
-    """Return what has not ended below some runs, from the top down, at most `limit`.
+    """Return the unfinished runs below some runs, from the top down, at most `limit`.
 
-    Without those whose cancel was asked for, and what is below them.
+    Without those whose cancel was requested, and the runs below them.
     """
     statuses = [status.value for status in CANCELLABLE]
-    stoppable = _STOPPABLE.format(statuses=_marks(statuses))
-    query = _BELOW.format(parents=_marks(run_ids), stoppable=stoppable)
-    given = [*map(_key, run_ids), *statuses, *statuses, limit]
+    cancellable = _CANCELLABLE.format(statuses=_marks(statuses))
+    query = _BELOW.format(parents=_marks(run_ids), cancellable=cancellable)
+    values = [*map(_key, run_ids), *statuses, *statuses, limit]
     with connection.cursor() as cursor:
-        cursor.execute(query, given)
+        cursor.execute(query, values)
         found = [row[0] for row in cursor.fetchall()]
-    return [Run._meta.pk.to_python(one) for one in found]  # noqa: SLF001 - likewise
+    return [Run._meta.pk.to_python(pk) for pk in found]  # noqa: SLF001 - likewise
 
 
 def child_at(run: Run, sequence: int) -> Run | None:
-    """Return the child run of a step, None if it has none."""
+    """Return the newest child run of a step, None if it has none."""
     children = Run.objects.filter(parent=run.pk, parent_sequence=sequence)
     return children.order_by("-id").first()
 
 
 def innermost_failed(run: Run) -> Run:
-    """Return the run below a failed or cancelled one that it failed with, or itself."""
+    """Return the deepest failed or cancelled run that caused the failure of this one."""
     for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
         child = child_at(run, run.sequence + 1)
         if child is None or child.status not in RESUMABLE:

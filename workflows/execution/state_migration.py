@@ -1,4 +1,4 @@
-"""A run whose state was migrated belongs to the workflow as it is now."""
+"""Assigns a run whose state was migrated to the current version of its workflow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def adopt(run_id: UUID, workflow: AnyWorkflow) -> None:
-    """Give a run the fingerprint and the graph that its state now fits.
+    """Set the fingerprint and the graph that fit the migrated state.
 
-    Call it in the transaction that stores the first migrated state: until then the
-    stored state is the old one, and would have to be migrated again.
+    Call it in the transaction that stores the first migrated state: until then the stored
+    state is the old one, and would have to be migrated again.
     """
     Run.objects.filter(pk=run_id).update(
         fingerprint=workflow.fingerprint, graph=workflow.drawn

@@ -1,8 +1,8 @@
-"""An answer that is still being given, for those who watch: its text so far, in a row.
+"""The text so far of a response that is still being streamed, in a row for open pages.
 
-The row is written a few times a second however fast the words come, and after each time
-the open pages of the run are told to look at it. Nothing waits for it: what is lost here
-is only the sight of words that the answer brings anyway.
+The row is written a few times a second however fast the text arrives, and each time the
+open pages of the run are notified. Nothing waits for it: what is lost here is only a
+preview of text that the complete response contains anyway.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.2  # between two writings
-MAX_CHARACTERS = 4_000  # of the end of a text: more is not read while it grows
+PAUSE_SECONDS = 0.2  # between two writes
+MAX_CHARACTERS = 4_000  # of the end of the text: more is not read while it grows
 
 
 class LiveStreamPreview:
-    """The words of one streamed answer."""
+    """The text of one streamed response."""
 
     def __init__(self, run: Run, call_id: UUID, sequence: int, agent: str) -> None:
-        """Take what the words belong to; nothing is written before the first."""
+        """Write nothing before the first piece of text."""
         self._run = run
         self._row = LiveText(
             id=call_id,
@@ -46,37 +46,37 @@ class LiveStreamPreview:
         self._pieces: list[str] = []
         self._task: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None  # outlives the end of `_task`
-        self._more = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def add(self, piece: str) -> None:
-        """Show a piece more, in a moment."""
+        """Append a piece of text; it is shown in a moment."""
         self._pieces.append(piece)
-        self._more.set()
+        self._changed.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._keep_shown())
+            self._task = asyncio.create_task(self._write_periodically())
 
     async def end(self) -> None:
-        """Show it no longer."""
+        """Remove the row."""
         if self._task is None:
             return
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
         if self._writing is not None:
-            await self._writing  # else it would put back what is removed here
+            await self._writing  # else it would insert the row again
         await self._try(LiveText.objects.filter(pk=self._row.pk).delete)
-        await self._tell()
+        await self._notify()
 
-    async def _keep_shown(self) -> None:
+    async def _write_periodically(self) -> None:
         while True:
-            await self._more.wait()
-            self._more.clear()
+            await self._changed.wait()
+            self._changed.clear()
             self._pieces = ["".join(self._pieces)[-MAX_CHARACTERS:]]
             self._row.text = self._pieces[0].replace(RESERVED, "\ufffd")
             self._row.updated_at = timezone.now()
             self._writing = asyncio.create_task(self._try(self._write))
             await asyncio.shield(self._writing)
-            await self._tell()
+            await self._notify()
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _write(self) -> None:
@@ -88,21 +88,21 @@ class LiveStreamPreview:
         )
 
     async def _try(self, write: object) -> None:
-        """Write; a database that refuses costs the sight of the words, not the run."""
+        """Write; an error costs the preview, not the run."""
         try:
             await run_in_db(write)  # type: ignore[arg-type]
         except DatabaseError:
             logger.warning(
-                "The words of run %s are not shown.", self._run.pk, exc_info=True
+                "The preview of run %s is not shown.", self._run.pk, exc_info=True
             )
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         await notifications.send(
             notifications.PAGES,
             {"type": notifications.STREAM_PREVIEW, "run": str(self._run.pk)},
         )
 
 
-def forget(run_id: UUID) -> None:
-    """Remove what a worker that is gone left of answers that will never end."""
+def delete_rows(run_id: UUID) -> None:
+    """Delete the previews that a lost worker left behind."""
     LiveText.objects.filter(run=run_id).delete()

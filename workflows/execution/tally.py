@@ -1,9 +1,9 @@
-"""Counting what ended and which edges were taken, hour by hour, as history grows.
+"""Counts of ended runs and taken edges per hour, kept up to date by the workers.
 
 One worker at a time counts: it moves the due time first, by one conditional UPDATE. An
-hour is counted again until it is closed, and each count replaces the one before, so that
-a worker that dies half-way leaves nothing wrong behind. How often it counts follows from
-what a count costs: a twentieth of one worker's time at most.
+hour is counted again until it is closed, and each count replaces the earlier one, so that
+a worker that dies half-way leaves no wrong count behind. The interval follows from the
+cost of a count: at most a twentieth of one worker's time.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 HISTORY = "history"
 HOUR = dt.timedelta(hours=1)
 SPAN = 24 * HOUR  # counted in one transaction
-CLOSED_AFTER = HOUR  # that a row may be written late
+CLOSED_AFTER = HOUR  # by which a row may be written late
 MIN_PAUSE_SECONDS = 2.0
-SHARE = 20  # a count is followed by a pause of so many times its length
-TURN_SECONDS = 2.0  # that a worker counts on while it is behind
+PAUSE_FACTOR = 20  # pause after a count, in multiples of its duration
+SLICE_SECONDS = 2.0  # after which a worker that is behind makes a break
 
 
 def count_due() -> bool:
-    """Count what is new, if something is and nobody does so already; tell whether."""
+    """Count new history; return False if there is none or another worker counts."""
     now = timezone.now()
     row, _ = Tally.objects.get_or_create(name=HISTORY, defaults={"next_at": now})
     seen = _newest()
@@ -46,7 +46,7 @@ def count_due() -> bool:
         return False  # another worker counts
     began = time.monotonic()
     until, behind = _count_from(row.counted_until, now)
-    pause = max(MIN_PAUSE_SECONDS, SHARE * (time.monotonic() - began))
+    pause = max(MIN_PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))
     Tally.objects.filter(pk=HISTORY).update(
         counted_until=until,
         counted_at=timezone.now(),
@@ -57,7 +57,7 @@ def count_due() -> bool:
 
 
 def count_all() -> None:
-    """Count the whole history, however long that takes: after a load of old rows."""
+    """Count the whole history, however long it takes: for use after a bulk load."""
     EdgeTally.objects.all().delete()
     RunTally.objects.all().delete()
     Tally.objects.update_or_create(
@@ -69,23 +69,23 @@ def count_all() -> None:
 
 
 def _newest() -> str:
-    """Return what changes whenever there is something to count."""
+    """Return a mark that changes whenever there is new history."""
     decision = Decision.objects.aggregate(newest=Max("pk"))["newest"]
     ended = _ended().aggregate(newest=Max("completed_at"))["newest"]
     return f"{decision} {ended.isoformat() if ended else ''}"
 
 
 def _ended() -> QuerySet[Run]:
-    """Return the runs that are in the index of ends; SQLite wants to be told so."""
+    """Return the ended runs, with the condition that makes SQLite use their index."""
     return Run.objects.filter(completed_at__isnull=False)
 
 
 def _count_from(
     since: dt.datetime | None, now: dt.datetime
 ) -> tuple[dt.datetime, bool]:
-    """Count from a moment to now; return which hours are closed, and if there is more."""
+    """Count from `since` to now; return the end of the closed hours, and True if behind."""
     closed = _hour(now - CLOSED_AFTER)
-    deadline = time.monotonic() + TURN_SECONDS
+    deadline = time.monotonic() + SLICE_SECONDS
     for start, end in _spans(since or _beginning(now), now):
         _count(start, end)
         if end < closed and time.monotonic() > deadline:
@@ -103,7 +103,7 @@ def _spans(
 
 
 def _beginning(now: dt.datetime) -> dt.datetime:
-    """Return the hour with which history begins."""
+    """Return the first hour of the history."""
     ended = _ended().aggregate(oldest=Min("completed_at"))["oldest"]
     decided = Decision.objects.order_by("pk").values_list("created_at", flat=True)
     return _hour(min(filter(None, (ended, decided.first(), now))))
@@ -114,7 +114,7 @@ def _hour(moment: dt.datetime) -> dt.datetime:
 
 
 def _count(start: dt.datetime, end: dt.datetime) -> None:
-    """Count the hours from `start` to `end` anew."""
+    """Replace the counts of the hours from `start` to `end`."""
     with transaction.atomic():
         within = {"hour__gte": start, "hour__lt": end}
         RunTally.objects.filter(**within).delete()
@@ -144,5 +144,5 @@ def _edge_tallies(start: dt.datetime, end: dt.datetime) -> Iterator[EdgeTally]:
         by_people=Count("pk", filter=Q(taken=True, decided_by__isnull=False)),
     )
     for row in counted:
-        given: dict[str, Any] = dict(row)
-        yield EdgeTally(taken=given.pop("taken_count"), **given)
+        values: dict[str, Any] = dict(row)
+        yield EdgeTally(taken=values.pop("taken_count"), **values)

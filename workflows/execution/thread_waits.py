@@ -1,44 +1,42 @@
-"""Whether a step waits for a thread, and for how long it has in all."""
+"""The time for which a step waits for a thread."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 
-ALL = -1  # stands for a step that is no item of a parallel one
+ALL = -1  # stands for the step itself, which has no items
 
 
 @dataclass(slots=True)
 class ThreadWaits:
-    """The waits of one step: it waits while all of its items that have begun do."""
+    """The waits of one step: it waits while all of its started items wait."""
 
-    seconds: float = 0.0  # waited so far, without the wait under way
-    _items: set[int] = field(default_factory=set)  # of a parallel step, under way
+    seconds: float = 0.0  # waited so far, without the current wait
+    _items: set[int] = field(default_factory=set)  # started, of a parallel step
     _waiting: set[int] = field(default_factory=set)
     _since: float | None = None  # on the monotonic clock, while it waits
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether nothing of the step has a thread."""
+        """True while no part of the step has a thread."""
         return self._since is not None
 
-    def item_began(self, item: int) -> None:
-        """Note that an item is under way."""
+    def start_item(self, item: int) -> None:
         self._items.add(item)
         self._update()
 
-    def item_ended(self, item: int) -> None:
-        """Note that an item has ended."""
+    def end_item(self, item: int) -> None:
         self._items.discard(item)
         self._update()
 
     def wait(self, item: int = ALL) -> None:
-        """Note that the step, or an item of it, waits for a thread."""
+        """Record that the step, or an item of it, waits for a thread."""
         self._waiting.add(item)
         self._update()
 
-    def go_on(self, item: int = ALL) -> None:
-        """Note that it waits no longer."""
+    def end_wait(self, item: int = ALL) -> None:
+        """Record that the step, or an item of it, has a thread."""
         self._waiting.discard(item)
         self._update()
 

@@ -1,4 +1,4 @@
-"""A try that failed and is followed by another, as a row and as a log line."""
+"""Failed tries that are followed by another, as rows and as log lines."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The tries of a step that failed in earlier attempts, and when the next is due."""
+    """The failed tries of a step in earlier attempts, and the wait until the next."""
 
     sequence: int = 0
     made: int = 0
     wait_seconds: float = 0.0
 
     def of(self, sequence: int) -> tuple[int, float]:
-        """Return how many a step has behind it, and the seconds until its next."""
+        """Return the number of failed tries of a step, and the seconds until the next."""
         if sequence != self.sequence:
             return 0, 0.0
         return self.made, self.wait_seconds
@@ -36,9 +36,9 @@ NO_TRIES: Final = Tries()
 
 
 def tries_of(run: Run) -> Tries:
-    """Return the tries of the step that is next, from attempts that did not finish it.
+    """Return the tries of the next step, from attempts that did not finish it.
 
-    After a resume the count begins again: whoever resumes wants all of them.
+    A resume resets the count: the person who resumes wants all tries again.
     """
     sequence = run.sequence + 1
     rows = Retry.objects.filter(
@@ -58,7 +58,7 @@ def tries_of(run: Run) -> Tries:
 
 
 def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:
-    """Return the row of a `node.retry` event of this step."""
+    """Return the row of a `node.retry` event."""
     return RetryRow(
         sequence=sequence,
         number=data["try"],
@@ -68,8 +68,8 @@ def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:
     )
 
 
-def told(data: Mapping[str, Any]) -> str:
-    """Return what the log says of a `node.retry` event."""
+def retry_message(data: Mapping[str, Any]) -> str:
+    """Return the log line of a `node.retry` event."""
     return (
         f"Try {data['try']} of {data['of']} of {data['node']} failed:"
         f" {data['error']}. Next try in {data['wait_seconds']:.1f} s."

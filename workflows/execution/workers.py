@@ -1,4 +1,4 @@
-"""Which workers are alive: those whose heartbeat is fresh."""
+"""The rows of workers: registration, heartbeat, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -7,12 +7,48 @@ import socket
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.utils import timezone
 
 from workflows.infra import clock
-from workflows.models import Worker
+from workflows.models import Run, Worker
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
+
+
+def register(name: str, capacity: int) -> None:
+    """Insert the row of a worker; expire the leases of workers known to be gone.
+
+    These are an earlier process of this name, and those whose process on this machine has
+    ended: nobody continues their runs, so no other worker needs to wait for the leases.
+    """
+    gone = [name, *_gone_from_this_host()]
+    Run.objects.filter(worker__in=gone).expire()
+    Worker.objects.filter(name__in=gone).update(stopped_at=timezone.now())
+    Worker.objects.update_or_create(
+        name=name,
+        defaults={
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "capacity": capacity,
+            "running": 0,
+            "started_at": timezone.now(),
+            "heartbeat_at": clock.in_seconds(0),
+            "stopped_at": None,
+        },
+    )
+
+
+def record_heartbeat(name: str, running: int) -> None:
+    """Store that the worker is alive and how many runs it holds."""
+    Worker.objects.filter(name=name).update(
+        heartbeat_at=clock.in_seconds(0), running=running
+    )
+
+
+def deregister(name: str) -> None:
+    """Store that the worker has stopped."""
+    Worker.objects.filter(name=name).update(stopped_at=timezone.now(), running=0)
 
 
 def alive() -> QuerySet[Worker]:
@@ -21,15 +57,19 @@ def alive() -> QuerySet[Worker]:
     return Worker.objects.filter(stopped_at=None, heartbeat_at__gte=since)
 
 
-def gone_from_this_host() -> list[str]:
-    """Return workers of this machine whose process has ended without a goodbye.
+def any_alive() -> bool:
+    """Return True if a worker is alive that could claim a pending run."""
+    return alive().exists()
 
-    Their runs need not wait for their leases: nobody is left to go on with them. A
-    process of another container with this host's name may seem gone; its runs are then
-    taken over, and the fence keeps it from writing.
+
+def _gone_from_this_host() -> list[str]:
+    """Return workers of this machine whose process has ended without deregistering.
+
+    A process of another container with this host's name may seem gone; its runs are then
+    recovered, and the fence keeps it from writing.
     """
-    silent = Worker.objects.filter(host=socket.gethostname(), stopped_at=None)
-    return [row.name for row in silent if not _is_running(row.pid)]
+    rows = Worker.objects.filter(host=socket.gethostname(), stopped_at=None)
+    return [row.name for row in rows if not _is_running(row.pid)]
 
 
 def _is_running(pid: int) -> bool:
@@ -37,11 +77,6 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's process
+    except PermissionError:  # another user's process
         return True
     return True
-
-
-def any_alive() -> bool:
-    """Tell whether anyone would take a pending run."""
-    return alive().exists()

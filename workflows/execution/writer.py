@@ -1,12 +1,12 @@
-"""Group commit: one thread makes the step records of all runs of a process durable.
+"""Group commit: one thread commits the step records of all runs of a process.
 
 Guarantee: a record's future resolves only after the transaction that holds it has been
-committed; a record that the database refuses, or whose lease another worker took, fails
-alone and its neighbours are written. While the database is away the writer waits and
-tries again; nothing is dropped and, because every insert is an upsert, nothing doubled.
+committed. A record that the database refuses, or whose lease another worker took, fails
+alone and the others of its batch are written. While the database is away the writer waits
+and retries: nothing is dropped and, because every insert is an upsert, nothing doubled.
 
-The first record that waits starts the next batch at once: there is no delay to tune. One
-run alone pays one commit a step; a thousand runs share one.
+The first record that waits starts the next batch at once: there is no delay to tune. A
+single run pays one commit per step; a thousand runs share one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
+from workflows.execution import sql
 from workflows.execution.rows import rows_of
-from workflows.execution.sql import records
 from workflows.infra import metrics, outages
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class LeaseLost(Superseded):
     """Another worker holds the run, or it has ended: this attempt writes nothing more."""
 
     def __init__(self, record: StepRecord) -> None:
-        """Say whose lease it was."""
         super().__init__(
             f"worker {record.worker} lost its lease on run {record.run_id};"
             f" attempt {record.attempt} writes nothing more"
@@ -55,36 +54,35 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         on_committed: Callable[[dict[UUID, int]], None],
     ) -> None:
-        """Take the loop whose runs it serves; `on_committed` is called there."""
+        """`loop` is that of the runs; `on_committed` is called there with new versions."""
         self._loop = loop
         self._on_committed = on_committed
-        self._gathered: list[StepRecord] = []  # on the loop, in this turn
+        self._gathered: list[StepRecord] = []  # in this iteration of the loop
         self._waiting: deque[StepRecord] = deque()
         self._wake = threading.Condition()
         self._stopping = False
-        self._given_up = threading.Event()
+        self._no_retries = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, then end the thread."""
+        """Write the records that wait, then end the thread; blocks until then."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
 
-    def give_up(self) -> None:
-        """Wait for a database that is away no longer: what it does not take now fails."""
-        self._given_up.set()
+    def stop_retrying(self) -> None:
+        """Wait no longer for a database that is away: a failed commit is final from now on."""
+        self._no_retries.set()
 
     def submit(self, record: StepRecord) -> asyncio.Future[int]:
-        """Queue a record; the future gives the run's version once it is durable.
+        """Queue a record; the future gives the run's version once it is committed.
 
-        What is submitted within one turn of the loop is handed over at its end: runs that
-        went on together after a commit come together to the next.
+        Records submitted within one iteration of the loop are handed over at its end:
+        runs that continued together after a commit are together in the next.
         """
         record.durable = self._loop.create_future()
         if not self._gathered:
@@ -106,7 +104,7 @@ class Writer:
             connection.close()
 
     def _take(self) -> list[StepRecord]:
-        """Wait for records; return a batch, or nothing once stopped and drained."""
+        """Wait for records; return a batch, an empty one once stopped and drained."""
         with self._wake:
             while not self._waiting and not self._stopping:
                 self._wake.wait()
@@ -114,7 +112,7 @@ class Writer:
             return [self._waiting.popleft() for _ in range(size)]
 
     def _write(self, batch: Sequence[StepRecord]) -> None:
-        """Write a batch; halve it where the database refuses, until one is left."""
+        """Write a batch; halve one that the database refuses, until a single run is left."""
         try:
             versions = self._commit_when_possible(batch)
         except Exception as error:
@@ -124,46 +122,44 @@ class Writer:
                 self._write([r for r in batch if r.run_id in first])
                 self._write([r for r in batch if r.run_id not in first])
                 return
-            logger.exception("The database refused what run %s recorded.", runs[0])
-            self._tell(batch, {}, error)
+            logger.exception("The database refused the records of run %s.", runs[0])
+            self._report(batch, {}, error)
             return
-        self._tell(batch, versions, None)
+        self._report(batch, versions, None)
 
     def _commit_when_possible(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
-        patience = outages.Backoff()
+        backoff = outages.Backoff()
         while True:
             try:
                 versions = self._commit(batch)
             except Exception as error:
-                pause = patience.after(error)
+                pause = backoff.next_delay(error)
                 if pause is None:
                     raise
                 if pause:
                     connection.close()
-                    if self._given_up.wait(pause):
+                    if self._no_retries.wait(pause):
                         raise
             else:
-                outages.database.over()
+                outages.database.report_success()
                 return versions
 
     def _commit(self, batch: Sequence[StepRecord]) -> dict[UUID, int]:
         started = time.monotonic()
         rows = rows_of(batch)
-        extra_writes = any(record.extra_writes for record in batch)
-        if connection.vendor == "postgresql" and not extra_writes:
-            versions = records.write(connection, rows)  # one statement, atomic
-        else:
-            with transaction.atomic():
-                versions = records.write(connection, rows)
-                for record in batch:
-                    if record.run_id in versions:
-                        for add in record.extra_writes:
-                            add()
+        driver = sql.driver()
+        has_extra_writes = any(record.extra_writes for record in batch)
+        with transaction.atomic() if has_extra_writes else driver.transaction():
+            versions = driver.write_records(rows)
+            for record in batch:
+                if record.run_id in versions:
+                    for write in record.extra_writes:
+                        write()
         metrics.BATCH_RECORDS.observe(len(batch))
         metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         return versions
 
-    def _tell(
+    def _report(
         self,
         batch: Sequence[StepRecord],
         versions: dict[UUID, int],
@@ -172,8 +168,10 @@ class Writer:
         """Resolve the futures on the loop: one wake-up for the whole batch."""
         try:
             self._loop.call_soon_threadsafe(self._resolve, batch, versions, error)
-        except RuntimeError:  # the loop was closed under us: nobody waits any more
-            logger.info("The event loop ended before %d records were told.", len(batch))
+        except RuntimeError:  # the loop was closed under us: no run waits any more
+            logger.info(
+                "The event loop ended before %d records were reported.", len(batch)
+            )
 
     def _resolve(
         self,

@@ -1,1 +1,1 @@
-"""Shared infrastructure: database threads, outages, clock, notifications, encryption."""
+"""Infrastructure: database threads, outages, clock, notifications, encryption, metrics."""

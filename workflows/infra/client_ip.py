@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as it can be believed."""
+"""The client address of a request, for limits per client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-NOBODY: Final = "0.0.0.0"  # noqa: S104 - an address that nobody has; nothing listens
-HOUSEHOLD: Final = 64  # bits of an IPv6 address; who has one has all behind these
+NOBODY: Final = "0.0.0.0"  # noqa: S104 - no client has it; nothing listens
+IPV6_PREFIX_BITS: Final = 64  # of a network that one client controls as a whole
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return the address of whoever asks, NOBODY if it is none.
+    """Return the client's address, NOBODY if REMOTE_ADDR is none.
 
-    The server has put the one that a trusted proxy tells into REMOTE_ADDR. What belongs
-    to one IPv6 household counts as one: it could take another address for each request.
+    The server has set REMOTE_ADDR to the address that a trusted proxy forwards. An IPv6
+    network counts as one client: it could use another address for each request.
     """
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
@@ -26,4 +26,4 @@ def address_of(request: HttpRequest) -> str:
         return str(address)
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), HOUSEHOLD), strict=False)[0])
+    return str(ipaddress.ip_network((int(address), IPV6_PREFIX_BITS), strict=False)[0])

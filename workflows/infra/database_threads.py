@@ -1,7 +1,7 @@
-"""Crossing from the event loop to the ORM and back, on threads of our own.
+"""Calls the ORM from the event loop, on a few threads with persistent connections.
 
-`sync_to_async` would run everything one after another on one thread; these few threads
-keep their connections between calls and drop one that broke.
+`sync_to_async` would run all calls one after another on one thread. These threads keep
+their connections between calls and drop one that broke.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
-RETRY_SECONDS = 5.0  # that the end of a worker waits for calls under way
-THREADS = 4  # one connection each, beside the writer's and the heartbeat's
+JOIN_SECONDS = 5.0  # that the end of a worker waits for calls in progress
+THREADS = 4  # one connection each, in addition to the writer's and the heartbeat's
 
-_here = threading.local()
+_local = threading.local()
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 
 
 async def run_in_db(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result:
-    """Return what a synchronous function returns that uses the ORM."""
+    """Call a synchronous function that uses the ORM in a thread; return its result."""
     return await _on(_threads, partial(function, *args, **kwargs))
 
 
 def in_this_thread(function: Callable[[], Result]) -> Result:
-    """Return what a function returns that uses the ORM, on a kept connection.
+    """Call a function that uses the ORM in this thread, on its persistent connection.
 
-    For a thread that is not of a pool: it closes its connection itself at its end.
+    A thread outside of the pool has to close its connection at its end.
     """
-    _keep_connection()
+    _ensure_connection()
     try:
         result = function()
     finally:
         connection.close_if_unusable_or_obsolete()
-    outages.database.over()
+    outages.database.report_success()
     return result
 
 
@@ -55,11 +55,11 @@ async def _on(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Re
     loop = asyncio.get_running_loop()
 
     def call() -> Result:
-        _here.loop = loop
+        _local.loop = loop
         try:
             return in_this_thread(function)
         finally:
-            _here.loop = None
+            _local.loop = None
 
     return await loop.run_in_executor(threads, call)
 
@@ -67,52 +67,52 @@ async def _on(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Re
 async def run_in_db_retrying(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result:
-    """Return what `run_in_db` returns, however long the database is away.
+    """Call `run_in_db`, and again for as long as the database is away.
 
-    For what may be done twice: nobody knows whether a call that was cut off was done.
+    For idempotent functions: a call that was cut off may have been committed.
     """
-    patience = outages.Backoff()
+    backoff = outages.Backoff()
     while True:
         try:
             return await run_in_db(function, *args, **kwargs)
         except Exception as error:
-            pause = patience.after(error)
+            pause = backoff.next_delay(error)
             if pause is None:
                 raise
         await asyncio.sleep(pause)
 
 
 def calling_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that waits for this thread, None outside of `run_in_db`."""
-    return getattr(_here, "loop", None)
+    """Return the event loop that awaits this thread, None outside of `run_in_db`."""
+    return getattr(_local, "loop", None)
 
 
-def _keep_connection() -> None:
-    """Open this thread's connection, to be kept until it breaks or all are closed.
+def _ensure_connection() -> None:
+    """Open this thread's connection and keep it until it breaks or all are closed.
 
-    One from before an outage that somebody met is not worth trying.
+    A connection from before an outage is replaced without trying it.
     """
     outage = outages.database.count
-    if getattr(_here, "outage", outage) != outage:
+    if getattr(_local, "outage", outage) != outage:
         connection.close()
-    _here.outage = outage
+    _local.outage = outage
     connection.ensure_connection()
-    connection.close_at = None  # whatever CONN_MAX_AGE says of requests
+    connection.close_at = None  # CONN_MAX_AGE is for requests
     connection.health_check_enabled = False  # type: ignore[attr-defined] # a broken one is found when used
 
 
 def close_connections() -> None:
-    """Close the connections the threads kept, each in its own thread, between calls.
+    """Close the connections of all threads, each in its own thread, between calls.
 
-    A call outlives the task that awaited it, and a connection closed beneath one takes
-    the whole process down.
+    A call outlives the task that awaited it, and closing a connection during a call
+    crashes the process.
     """
-    together = threading.Barrier(THREADS)  # so that every thread gets just one
+    barrier = threading.Barrier(THREADS)  # so that every thread gets exactly one
 
     def close() -> None:
         with suppress(threading.BrokenBarrierError):  # one thread is stuck in a call
-            together.wait(RETRY_SECONDS)
+            barrier.wait(JOIN_SECONDS)
         connection.close()
 
     closing = [_threads.submit(close) for _ in range(THREADS)]
-    wait(closing, 2 * RETRY_SECONDS)
+    wait(closing, 2 * JOIN_SECONDS)

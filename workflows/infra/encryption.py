@@ -1,6 +1,6 @@
-"""Secrets at rest: encrypted under keys derived from SECRET_KEY.
+"""Encryption of secrets at rest, with keys derived from SECRET_KEY.
 
-The first key encrypts; SECRET_KEY_FALLBACKS still decrypt, so a key can be rotated.
+SECRET_KEY encrypts; SECRET_KEY_FALLBACKS still decrypt, so that the key can be rotated.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def _keys() -> MultiFernet:
 
 
 def encrypt(values: Mapping[str, str]) -> bytes:
-    """Return the values as an opaque token."""
+    """Return the values as an encrypted token."""
     return _keys().encrypt(json.dumps(dict(values)).encode())
 
 
 def decrypt(token: bytes | memoryview | None) -> dict[str, str]:
-    """Return the values of a token, nothing for None.
+    """Return the values of a token, no values for None.
 
     Raises cryptography.fernet.InvalidToken when no key fits.
     """
@@ -46,7 +46,7 @@ def decrypt(token: bytes | memoryview | None) -> dict[str, str]:
 
 
 def renewed(token: bytes | memoryview) -> bytes:
-    """Return a token encrypted under the newest key; as it is when no key fits."""
+    """Return a token encrypted again with the newest key; unchanged if no key fits."""
     try:
         return _keys().rotate(bytes(token))
     except InvalidToken:

@@ -1,7 +1,7 @@
-"""Which run and node the running code belongs to, for the lines that it logs.
+"""The run and node of the running code, for its log lines.
 
-Context variables follow a task and the threads it hands work to, so a node's own
-`logging` lines carry them too, wherever in a library they were written.
+Context variables follow a task and the threads it calls, so that the `logging` lines of a
+node carry them too, also those of libraries.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ NODE: Final[ContextVar[str]] = ContextVar("node", default="")
 
 
 def here() -> str:
-    """Return the run and the node, as a log line shows them; empty outside of runs."""
+    """Return the run and the node for a log line; empty outside of runs."""
     return " ".join(filter(None, (RUN.get(), NODE.get())))

@@ -1,4 +1,4 @@
-"""What a process that works counts, as Prometheus wants it; `/metrics` shows it."""
+"""Prometheus metrics of this process; `/metrics` exports them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Nudges: tiny messages that say "look again". Losing one costs a moment, never truth.
+"""Notifications: small messages without content. Losing one costs a moment, never data.
 
-workers          a run is pending            → a worker looks at the queue
-workers          a run shall stop            → its worker cancels it
-pages            these runs have new versions → their open pages and the lists render again
-pages            rights have changed         → every open page looks whether it may go on
-pages            an agent's answer has grown  → the run's open pages render it again
+workers          a run is pending              → a worker checks the queue
+workers          a run shall be cancelled      → its worker cancels it
+pages            runs have new versions        → their open pages and the lists render again
+pages            permissions have changed      → every open page checks them again
+pages            an agent's response has grown → the run's open pages render it again
 """
 
 from __future__ import annotations
@@ -38,100 +38,108 @@ if TYPE_CHECKING:
 
 WORKERS = "workers"
 PAGES = "pages"
-STREAM_PREVIEW = "run.words"  # the type of a nudge: an agent's answer has grown
-SEND_SECONDS = 2.0  # that the channel layer gets for one nudge
-TRIES = 3
-REST_SECONDS = 1.0  # without nudges after one that did not go out
-PAUSE_SECONDS = 0.1  # between two nudges of pages: about ten a second
-PENDING_PAUSE_SECONDS = 0.01  # between two nudges of workers, while runs are launched
+STREAM_PREVIEW = "run.words"  # the type of the message that a response has grown
+SEND_TIMEOUT_SECONDS = 2.0  # of the channel layer, for one message
+MAX_TRIES = 3
+COOLDOWN_SECONDS = 1.0  # without messages after one that could not be sent
+PAUSE_SECONDS = 0.1  # between two messages to pages: about ten a second
+PENDING_PAUSE_SECONDS = 0.01  # between two messages to workers, while runs are launched
 
 
 def changed(versions: Mapping[UUID, int | None]) -> dict[str, object]:
-    """Return the message that these runs have changed; None: to whatever version."""
-    told = {str(run_id): version for run_id, version in versions.items()}
-    return {"type": "runs.changed", "versions": told}
+    """Return the message that these runs have changed; None stands for any version."""
+    by_id = {str(run_id): version for run_id, version in versions.items()}
+    return {"type": "runs.changed", "versions": by_id}
 
 
 async def send(to: str, message: Mapping[str, object]) -> bool:
-    """Send a nudge, unless the channel layer is away: the sweep is the net.
+    """Send a message to a group; return False if the channel layer is away.
 
-    Tells whether it went out. After a failure nothing is sent for a moment, so that a
-    layer that does not answer holds up nobody who has many nudges to send.
+    A lost message is made up for by the sweep. After a failure nothing is sent for
+    COOLDOWN_SECONDS, so that a layer that does not respond delays no sender of many
+    messages.
     """
     layer = get_channel_layer()
-    if layer is None or _resting():
+    if layer is None or _is_cooling_down():
         return False
     try:
         await _with_retries(lambda: layer.group_send(to, dict(message)))
     except ChannelLayerUnavailable as error:
-        _cooldown.until = time.monotonic() + REST_SECONDS
+        _cooldown.until = time.monotonic() + COOLDOWN_SECONDS
         outages.messages.met(error)
         return False
-    outages.messages.over()
+    outages.messages.report_success()
     return True
 
 
 class _Cooldown:
-    until = 0.0  # on the monotonic clock; no nudge is sent before
+    until = 0.0  # on the monotonic clock; nothing is sent before
 
 
 _cooldown = _Cooldown()
 
 
-def _resting() -> bool:
+def _is_cooling_down() -> bool:
     return time.monotonic() < _cooldown.until
 
 
 async def join(to: str, channel: str) -> None:
-    """Let a channel hear a group, once more if it did before. Raises Unheard."""
+    """Add a channel to a group, of which it may be a member already.
+
+    Raises ChannelLayerUnavailable.
+    """
     layer = get_channel_layer()
     if layer is None:
         return
     await _with_retries(lambda: layer.group_add(to, channel))
-    outages.messages.over()
+    outages.messages.report_success()
 
 
-async def _with_retries(deed: Callable[[], Awaitable[object]]) -> None:
-    """Do something with the channel layer. Raises Unheard when that is in vain.
+async def _with_retries(call: Callable[[], Awaitable[object]]) -> None:
+    """Call the channel layer. Raises ChannelLayerUnavailable if all tries fail.
 
-    Connections kept from before the layer was started again fail at their next use, so
-    that one failure means nothing yet.
+    Connections from before a restart of the layer fail at their next use, so that a single
+    failure is no sign of an outage.
     """
     try:
-        async with asyncio.timeout(SEND_SECONDS):
-            for _ in range(TRIES):
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            for _ in range(MAX_TRIES):
                 try:
-                    await deed()
+                    await call()
                 except Exception as error:
                     failed = error
                 else:
                     return
     except TimeoutError as error:
-        raise ChannelLayerUnavailable(f"no answer within {SEND_SECONDS:g} s") from error
+        raise ChannelLayerUnavailable(
+            f"no answer within {SEND_TIMEOUT_SECONDS:g} s"
+        ) from error
     raise ChannelLayerUnavailable(str(failed)) from failed
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A channel that hears a group."""
+    """A channel that is a member of a group."""
 
     layer: BaseChannelLayer
     channel: str
     group: str
-    silence: float | None = None  # seconds, after which it joins once more
+    silence: float | None = (
+        None  # seconds without a message, after which it joins again
+    )
 
     async def next(self) -> dict[str, Any]:
-        """Return the next message, an empty one after a silence.
+        """Return the next message, an empty one after `silence` seconds without any.
 
-        A layer that was emptied forgot who listens, and what it had to say: so the group
-        is joined again. Raises Unheard when the layer is lost.
+        A layer that was emptied has lost its groups and messages: the channel then joins
+        the group again. Raises ChannelLayerUnavailable.
         """
-        patience = asyncio.timeout(self.silence)
+        timeout = asyncio.timeout(self.silence)
         try:
-            async with patience:
+            async with timeout:
                 return await self.layer.receive(self.channel)
         except Exception as error:
-            if not patience.expired():
+            if not timeout.expired():
                 raise ChannelLayerUnavailable(str(error)) from error
         await join(self.group, self.channel)
         return {}
@@ -141,7 +149,7 @@ class Subscription:
 async def subscribe(
     to: str, *, silence: float | None = None
 ) -> AsyncIterator[Subscription]:
-    """Give what hears the messages of a group. Raises Unheard."""
+    """Give a subscription to a group. Raises ChannelLayerUnavailable."""
     layer = get_channel_layer()
     if layer is None:
         raise ChannelLayerUnavailable("none is configured")
@@ -154,149 +162,150 @@ async def subscribe(
 
 
 async def leave(to: str, channel: str) -> None:
-    """Let a channel hear a group no longer; a layer that is away forgets it by itself."""
+    """Remove a channel from a group; an unavailable layer expires it on its own."""
     layer = get_channel_layer()
     if layer is None:
         return
-    with suppress(Exception):  # each layer raises something else
-        async with asyncio.timeout(SEND_SECONDS):
+    with suppress(Exception):  # each layer has its own exceptions
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
             await layer.group_discard(to, channel)
 
 
-# Each of these tells once the current transaction is committed; at once outside of one.
+# Each of these sends after the commit of the current transaction, at once outside of one.
 
 
 def pending_on_commit() -> None:
-    """Tell the workers that a run is waiting."""
+    """Notify the workers that a run is pending."""
     _on_commit(lambda: announcer().pending())
 
 
 def launched_on_commit() -> None:
-    """Tell the workers of a new run, and the lists; nobody has its page open yet."""
+    """Notify the workers and the lists of a new run; its page is not open anywhere yet."""
     pending_on_commit()
     lists_changed_on_commit()
 
 
 def lists_changed_on_commit() -> None:
-    """Tell the lists to look again."""
+    """Notify the lists that they have changed."""
     _on_commit(lambda: announcer().committed({}))
 
 
 def changed_on_commit(*run_ids: UUID) -> None:
-    """Tell the pages of these runs, and the lists, to look again."""
+    """Notify the pages of these runs, and the lists."""
     _on_commit(lambda: announcer().committed(dict.fromkeys(run_ids)))
 
 
 def cancel_on_commit(run_id: UUID) -> None:
-    """Tell the worker that has this run to stop it."""
+    """Notify the worker that holds this run to cancel it."""
     _send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
 
 
 def rights_changed_on_commit() -> None:
-    """Tell all open pages to look whether their viewers may still see them."""
+    """Notify all open pages to check the permissions of their viewers again."""
     _send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
 
 
-def _on_commit(tell: Callable[[], None]) -> None:
-    async def ask() -> None:
-        tell()
+def _on_commit(announce: Callable[[], None]) -> None:
+    async def on_loop() -> None:
+        announce()
 
-    transaction.on_commit(lambda: _from_thread(ask))
+    transaction.on_commit(lambda: _from_thread(on_loop))
 
 
 def _send_on_commit(to: str, message: Mapping[str, object]) -> None:
     transaction.on_commit(lambda: _from_thread(lambda: send(to, message)))
 
 
-def _from_thread(tell: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    """Tell on the event loop this thread works for: channels belong to their loop.
+def _from_thread(notify: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Notify on the event loop that called this thread: channels belong to their loop.
 
-    Nobody waits for it there: what a message says is in the database already.
+    Nothing waits for the result: the data is committed already.
     """
     loop = calling_loop() or getattr(SyncToAsync.threadlocal, "main_event_loop", None)
     if loop is None or not loop.is_running():
-        async_to_sync(_drained)(tell)  # a command, which has none
+        async_to_sync(_notify_and_drain)(notify)  # in a command, which has no loop
     else:
-        asyncio.run_coroutine_threadsafe(tell(), loop)
+        asyncio.run_coroutine_threadsafe(notify(), loop)
 
 
-async def _drained(tell: Callable[[], Coroutine[Any, Any, object]]) -> None:
-    await tell()
+async def _notify_and_drain(
+    notify: Callable[[], Coroutine[Any, Any, object]],
+) -> None:
+    await notify()
     await announcer().drain()
 
 
 class Throttle:
-    """Does something when asked, at once; asked again within a pause, once at its end.
+    """Performs an action at once when requested; once more at the end of the pause.
 
-    What is asked for last is therefore never left undone, and asking costs nothing. What
-    came to nothing is done again a little later.
+    The last request is therefore always followed by the action, and requests are cheap.
+    A failed action is repeated after COOLDOWN_SECONDS.
     """
 
-    def __init__(self, deed: Callable[[], Awaitable[bool]], pause: float) -> None:
-        """Take what it does, which tells whether it was done, and the seconds after it."""
-        self._deed = deed
+    def __init__(self, action: Callable[[], Awaitable[bool]], pause: float) -> None:
+        """`action` returns False if it failed; `pause` is in seconds."""
+        self._action = action
         self._pause = pause
-        self._is_asked = False
-        self._is_last = False  # what comes to nothing now is left undone
-        self._going: asyncio.Task[None] | None = None
+        self._is_requested = False
+        self._is_draining = False  # a failed action is not repeated
+        self._task: asyncio.Task[None] | None = None
 
-    def ask(self) -> None:
-        """See to it that it is done from now on; called on the event loop."""
-        self._is_asked = True
-        if self._going is None or self._going.done():
-            self._going = asyncio.get_running_loop().create_task(self._go())
+    def request(self) -> None:
+        """Request the action; call it on the event loop."""
+        self._is_requested = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._perform())
 
-    async def _go(self) -> None:
-        while self._is_asked:
-            self._is_asked = False
-            if await self._deed():
+    async def _perform(self) -> None:
+        while self._is_requested:
+            self._is_requested = False
+            if await self._action():
                 await asyncio.sleep(self._pause)
-            elif not self._is_last:
-                self._is_asked = True
-                await asyncio.sleep(REST_SECONDS)
+            elif not self._is_draining:
+                self._is_requested = True
+                await asyncio.sleep(COOLDOWN_SECONDS)
 
     async def drain(self) -> None:
-        """Wait until all that was asked for is done, or came to nothing once more."""
-        self._is_last = True
-        if self._going is not None:
-            await self._going
-        self._is_last = False
+        """Wait until all requests were served, or failed once more."""
+        self._is_draining = True
+        if self._task is not None:
+            await self._task
+        self._is_draining = False
 
 
 class Announcer:
-    """Announces what was committed, so that many runs cost no more messages than one.
+    """Announces committed changes; many runs cost no more messages than one.
 
-    Pages hear of changes at most about ten times a second, of all runs in one message;
-    workers of what is pending at most a hundred times.
+    Pages are notified at most about ten times a second, of all runs in one message;
+    workers at most a hundred times a second.
     """
 
     def __init__(self) -> None:
-        """Start with nothing to tell."""
-        self._untold: dict[UUID, int | None] = {}
+        self._unsent: dict[UUID, int | None] = {}
         self._changes = Throttle(self._send_changes, PAUSE_SECONDS)
         self._pending = Throttle(self._send_pending, PENDING_PAUSE_SECONDS)
 
     def committed(self, versions: Mapping[UUID, int | None]) -> None:
-        """Announce new versions of runs, to lists if there are none."""
-        self._untold.update(versions)
-        self._changes.ask()
+        """Announce new versions of runs; without any, notify only the lists."""
+        self._unsent.update(versions)
+        self._changes.request()
 
     def pending(self) -> None:
-        """Announce that a run waits for a worker."""
-        self._pending.ask()
+        """Announce that a run is pending."""
+        self._pending.request()
 
     async def _send_changes(self) -> bool:
-        versions, self._untold = self._untold, {}
+        versions, self._unsent = self._unsent, {}
         if await send(PAGES, changed(versions)):
             return True
-        self._untold = versions | self._untold
+        self._unsent = versions | self._unsent
         return False
 
     async def _send_pending(self) -> bool:
         return await send(WORKERS, {"type": "runs.pending"})
 
     async def drain(self) -> None:
-        """Wait until everything was told."""
+        """Wait until everything was sent, or failed once more."""
         await self._changes.drain()
         await self._pending.drain()
 
@@ -307,5 +316,5 @@ _announcers: WeakKeyDictionary[asyncio.AbstractEventLoop, Announcer] = (
 
 
 def announcer() -> Announcer:
-    """Return the announcer of the running event loop: there is one a process."""
+    """Return the announcer of the running event loop; a process has one loop."""
     return _announcers.setdefault(asyncio.get_running_loop(), Announcer())

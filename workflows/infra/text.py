@@ -1,4 +1,4 @@
-"""Text as every database can store it, and of a bounded length."""
+"""Text that every database can store, of limited length."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ RESERVED = "\x00"  # PostgreSQL's text cannot hold it
 
 
 def clean(text: str) -> str:
-    """Return text that every database can hold, cut where it is absurdly long."""
+    """Return text without NUL and lone surrogates, cut at MAX_LINE_CHARS."""
     text = text.replace(RESERVED, "\ufffd").encode(errors="replace").decode()
-    if len(text) > (most := settings.MAX_LINE_CHARS):
-        return f"{text[:most]}… ({len(text):,} characters in all)"
+    if len(text) > (limit := settings.MAX_LINE_CHARS):
+        return f"{text[:limit]}… ({len(text):,} characters in all)"
     return text

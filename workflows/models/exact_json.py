@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models.fields.json import KeyTransform
 
+from workflows.infra.database import is_postgresql
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -21,7 +23,7 @@ class ExactJSONField(models.JSONField):
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
         """Return the type of the column."""
-        if connection.vendor == "postgresql":
+        if is_postgresql(connection):
             return "text"
         return super().db_type(connection)
 

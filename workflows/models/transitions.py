@@ -7,8 +7,7 @@ its attempt, so that a worker whose lease was taken over changes nothing.
     pending → running                       queue.claim, many at once
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
-    running → pending                       release (drained), recover (lease ran out)
-    running → failed                        give_up (took its workers down too often)
+    running → pending                       the recorder (drained), recover (lease expired)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
     failed, cancelled → pending             resume
@@ -40,10 +39,6 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Return the runs that have not ended."""
         return self.exclude(status__in=ENDED)
 
-    def owned(self, *, worker: str, attempt: int) -> RunQuerySet:
-        """Return the run if this worker still holds it in this attempt: the fence."""
-        return self.filter(status=Status.RUNNING, worker=worker, attempt=attempt)
-
     def expired(self, now: dt.datetime) -> RunQuerySet:
         """Return running runs whose worker did not renew its lease in time."""
         return self.filter(status=Status.RUNNING, lease_expires_at__lt=now)
@@ -67,7 +62,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         code: str = "",
         node: str = "",
     ) -> int:
-        """running → ended. Call it on `owned` or `expired` runs only."""
+        """running → ended. Call it on `expired` runs only."""
         return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
             status=status,
             result=result,
@@ -79,12 +74,6 @@ class RunQuerySet(models.QuerySet["Run"]):
             waiting_for="",
             waiting_node="",
             secrets=None,
-        )
-
-    def release(self) -> int:
-        """running → pending: the worker drains, any worker may go on."""
-        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
-            status=Status.PENDING, lease_expires_at=None
         )
 
     def recover(self) -> int:

@@ -1,8 +1,8 @@
-"""Whether this process is up, and whether the service can do its work.
+"""Health checks of this process and of the services it needs.
 
-`/health/live` asks nothing of anybody: a process that does not answer it wants a restart.
-`/health/pages` looks at what pages need: a balancer asks it of each web process.
-`/health/ready` looks at everything a run needs, and says of each part how it is.
+`/health/live` checks nothing: a process that does not respond needs a restart.
+`/health/pages` checks what pages need: for a load balancer in front of the web processes.
+`/health/ready` checks everything that a run needs, and reports the state of each part.
 """
 
 from __future__ import annotations
@@ -29,153 +29,155 @@ from workflows.models import Worker
 
 logger = logging.getLogger(__name__)
 
-CHECK_TIMEOUT_SECONDS = 8.0  # for one part to answer; more than a connection may take
+CHECK_TIMEOUT_SECONDS = 8.0  # of one check; longer than the timeout of a connection
 MIN_FREE_BYTES = 100_000_000  # below that an upload or a checkpoint may not fit
 NEED_DATABASE = {"migrations", "workers"}
-PAGES = ("database", "migrations")  # what pages cannot do without
+PAGE_CHECKS = ("database", "migrations")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """How one part is, in a sentence."""
+class CheckResult:
+    """The state of one part, with a message."""
 
     ok: bool
-    sentence: str
+    message: str
 
 
 @require_safe
 @never_cache
 def live(_request: HttpRequest) -> JsonResponse:
-    """Say that the process answers."""
+    """Respond with 200."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 @never_cache
 async def pages(_request: HttpRequest) -> JsonResponse:
-    """Say whether this process can answer pages: 200, else 503."""
-    return _answer(await _run_checks(PAGES))
+    """Respond with 200 if this process can serve pages, else 503."""
+    return _to_response(await _run_checks(PAGE_CHECKS))
 
 
 @require_safe
 @never_cache
 async def ready(_request: HttpRequest) -> JsonResponse:
-    """Say of each part how it is: 200 when all are well, else 503."""
-    return _answer(await _run_checks(CHECKS))
+    """Respond with the state of each part: 200 if all are well, else 503."""
+    return _to_response(await _run_checks(CHECKS))
 
 
-def _answer(findings: Mapping[str, Finding]) -> JsonResponse:
-    ok = all(finding.ok for finding in findings.values())
+def _to_response(results: Mapping[str, CheckResult]) -> JsonResponse:
+    ok = all(result.ok for result in results.values())
     body = {
         "status": "ready" if ok else "not ready",
         "checks": {
-            name: {"ok": finding.ok, "message": finding.sentence}
-            for name, finding in findings.items()
+            name: {"ok": result.ok, "message": result.message}
+            for name, result in results.items()
         },
     }
     return JsonResponse(body, status=200 if ok else 503)
 
 
-async def _run_checks(names: Iterable[str]) -> dict[str, Finding]:
-    """Return what each check found; without a database some need not even try."""
-    findings: dict[str, Finding] = {}
+async def _run_checks(names: Iterable[str]) -> dict[str, CheckResult]:
+    """Run the checks; skip those that need the database if it is away."""
+    results: dict[str, CheckResult] = {}
     for name in names:
-        known = findings.get("database")
-        if known is not None and not known.ok and name in NEED_DATABASE:
-            findings[name] = Finding(ok=False, sentence="Only the database knows.")
+        database = results.get("database")
+        if database is not None and not database.ok and name in NEED_DATABASE:
+            results[name] = CheckResult(
+                ok=False, message="Not checked without the database."
+            )
         else:
-            findings[name] = await _run_check(CHECKS[name])
-    return findings
+            results[name] = await _run_check(CHECKS[name])
+    return results
 
 
-async def _run_check(check: Callable[[], Awaitable[Finding]]) -> Finding:
-    """Return what a check found; a part that fails or hangs is not well.
+async def _run_check(check: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
+    """Run a check; an exception or a timeout is a failure.
 
-    The log has the error itself: whoever asks here need not be signed in.
+    The error itself is only logged: the endpoint needs no login.
     """
     try:
         return await asyncio.wait_for(check(), CHECK_TIMEOUT_SECONDS)
     except TimeoutError:
-        return Finding(
-            ok=False, sentence=f"No answer within {CHECK_TIMEOUT_SECONDS:g} s."
+        return CheckResult(
+            ok=False, message=f"No answer within {CHECK_TIMEOUT_SECONDS:g} s."
         )
     except Exception as error:
         if outage := outages.of(error):
             outage.met(error)
         else:
             logger.exception("A health check failed.")
-        return Finding(ok=False, sentence="It cannot be reached; the log says why.")
+        return CheckResult(ok=False, message="It cannot be reached; the log says why.")
 
 
-def _database() -> Finding:
-    """Ask it for a change that changes nothing: it has to be writable."""
+def _database() -> CheckResult:
+    """Update no row: the database has to be writable."""
     try:
         Worker.objects.filter(name="").update(running=0)
     except DatabaseError as error:
         if not outages.is_stuck(error):
             raise
         logger.error("The database takes no changes: %s", error)  # noqa: TRY400 - an outage
-        sentence = (
+        message = (
             "It answers, but takes no changes: it is read-only, or its disk is full."
         )
-        return Finding(ok=False, sentence=sentence)
-    outages.database.over()
-    return Finding(ok=True, sentence="The database answers.")
+        return CheckResult(ok=False, message=message)
+    outages.database.report_success()
+    return CheckResult(ok=True, message="The database answers.")
 
 
-def _disk() -> Finding:
-    """Look at the room where uploads are kept, and the database if it is SQLite."""
+def _disk() -> CheckResult:
+    """Check the free space for uploads, and for the database if it is SQLite."""
     free = shutil.disk_usage(settings.DATA_DIR).free
     room = f"{free / 1_000_000:,.0f} MB are free in DATA_DIR"
     if free < MIN_FREE_BYTES:
         least = f"{MIN_FREE_BYTES / 1_000_000:,.0f} MB"
-        sentence = f"Only {room}; at least {least} are needed. Make room."
-        return Finding(ok=False, sentence=sentence)
-    return Finding(ok=True, sentence=f"{room}.")
+        message = f"Only {room}; at least {least} are needed. Make room."
+        return CheckResult(ok=False, message=message)
+    return CheckResult(ok=True, message=f"{room}.")
 
 
-def _migrations() -> Finding:
+def _migrations() -> CheckResult:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        sentence = f"{len(missing)} are missing: run `manage.py prepare`."
-        return Finding(ok=False, sentence=sentence)
-    return Finding(ok=True, sentence="All are applied.")
+        message = f"{len(missing)} are missing: run `manage.py prepare`."
+        return CheckResult(ok=False, message=message)
+    return CheckResult(ok=True, message="All are applied.")
 
 
-async def _messages() -> Finding:
-    """Send a message to ourselves and wait for it."""
+async def _messages() -> CheckResult:
+    """Send a message to an own channel and wait for it."""
     layer = get_channel_layer()
     if layer is None:
-        return Finding(ok=False, sentence="No channel layer is configured.")
+        return CheckResult(ok=False, message="No channel layer is configured.")
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health.check"})
     await layer.receive(channel)
-    outages.messages.over()
-    return Finding(ok=True, sentence="Messages arrive.")
+    outages.messages.report_success()
+    return CheckResult(ok=True, message="Messages arrive.")
 
 
-def _workers() -> Finding:
+def _workers() -> CheckResult:
     if alive := workers.alive().count():
-        return Finding(ok=True, sentence=f"Workers alive: {alive}.")
-    sentence = "None is alive: runs wait until `manage.py worker` is started."
-    return Finding(ok=False, sentence=sentence)
+        return CheckResult(ok=True, message=f"Workers alive: {alive}.")
+    message = "None is alive: runs wait until `manage.py worker` is started."
+    return CheckResult(ok=False, message=message)
 
 
-async def _threads() -> Finding:
-    """Look whether sync nodes of this process find threads."""
+async def _threads() -> CheckResult:
+    """Check that sync nodes of this process find threads."""
     counts = threads.pool.counts
     if threads.pool.is_exhausted:
-        sentence = (
+        message = (
             f"{counts.abandoned} threads of nodes that timed out still work, and sync"
             " nodes wait for them. Restart the process."
         )
-        return Finding(ok=False, sentence=sentence)
-    sentence = f"Sync nodes running: {counts.running}, waiting: {counts.waiting}."
-    return Finding(ok=True, sentence=sentence)
+        return CheckResult(ok=False, message=message)
+    message = f"Sync nodes running: {counts.running}, waiting: {counts.waiting}."
+    return CheckResult(ok=True, message=message)
 
 
-CHECKS: dict[str, Callable[[], Awaitable[Finding]]] = {
+CHECKS: dict[str, Callable[[], Awaitable[CheckResult]]] = {
     "database": sync_to_async(_database),
     "migrations": sync_to_async(_migrations),
     "disk": sync_to_async(_disk),

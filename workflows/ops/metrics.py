@@ -1,8 +1,8 @@
-"""`/metrics`: how much work there is, who does it, and how it goes, for Prometheus.
+"""`/metrics`: Prometheus metrics of the installation and of this process.
 
-What is true of the whole installation is read from the database; what a process counts
-itself (commits, claims) is told by that process. A worker of its own tells its counts at
-METRICS_PORT. Whoever may not look gets the answer of an address that leads nowhere.
+Metrics of the whole installation are read from the database; each process exports its own
+counters (commits, claims). A separate worker process exports them at METRICS_PORT. Without
+permission the response is 404.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with all figures. Raises Http404 for whoever may not see them."""
+    """Respond with all metrics. Raises Http404 without permission."""
     if not _may_scrape(request):
         raise Http404
     text = generate_latest(_installation) + generate_latest(REGISTRY)
@@ -41,19 +41,21 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _may_scrape(request: HttpRequest) -> bool:
-    """Tell whether this is Prometheus with its token, or one who may know of all runs."""
-    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    """Return True for Prometheus with its token and for users who may see totals."""
+    kind, _, token_sent = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         token = settings.METRICS_TOKEN.encode()
-        return bool(token) and secrets.compare_digest(given.strip().encode(), token)
+        return bool(token) and secrets.compare_digest(
+            token_sent.strip().encode(), token
+        )
     return permissions.may_see_totals(request.user)
 
 
-class Installation(Collector):
-    """The figures that the database knows, read when they are asked for."""
+class InstallationCollector(Collector):
+    """Metrics that are read from the database at each scrape."""
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Yield the gauges, all as of one moment."""
+        """Yield the gauges, all for the same time."""
         now = clock.now()
         yield from _workers(now)
         yield from _queue(now)
@@ -64,7 +66,7 @@ def _workers(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
     alive = list(workers.alive())
     yield GaugeMetricFamily(
         "signalbox_workers_alive",
-        "Workers whose last sign of life is younger than a lease.",
+        "Workers whose last heartbeat is younger than a lease.",
         value=len(alive),
     )
     running = GaugeMetricFamily(
@@ -75,7 +77,7 @@ def _workers(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
     )
     heartbeat = GaugeMetricFamily(
         "signalbox_worker_heartbeat_age_seconds",
-        "Seconds since a worker's last sign of life.",
+        "Seconds since a worker's last heartbeat.",
         labels=["worker"],
     )
     for worker in alive:
@@ -108,12 +110,12 @@ def _runs() -> Iterator[GaugeMetricFamily]:
     runs = GaugeMetricFamily(
         "signalbox_runs", "Runs there are, by status.", labels=["status"]
     )
-    counted = dict(Run.objects.order_by().values_list("status").annotate(Count("pk")))
+    counts = dict(Run.objects.order_by().values_list("status").annotate(Count("pk")))
     for status in Status:
-        runs.add_metric([status.value], counted.get(status.value, 0))
+        runs.add_metric([status.value], counts.get(status.value, 0))
     yield runs
 
 
-# A registry of its own: workers show theirs without asking the database.
+# A separate registry: workers export their own metrics without a database query.
 _installation = CollectorRegistry(auto_describe=False)
-_installation.register(Installation())
+_installation.register(InstallationCollector())

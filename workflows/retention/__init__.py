@@ -1,8 +1,8 @@
-"""Retention: how long what runs leave behind is kept, and letting it go.
+"""Retention: deletes old data of runs by rule.
 
-rules.py      which rule a workflow has, and which runs are due
-letting_go.py removing payloads, runs and histories, a batch at a time
-preview.py    how many rows and bytes would go
-golden.py     runs that are kept whatever a rule says
-turns.py      doing it by itself, one worker at a time
+rules.py      the rule of each workflow, and the runs that are due
+purge.py      deletes payloads, runs and histories, a batch at a time
+preview.py    numbers of rows and bytes that would be deleted
+pin.py        runs that are exempt from all rules
+schedule.py   periodic purge by the workers, one at a time
 """

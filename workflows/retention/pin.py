@@ -1,4 +1,4 @@
-"""Golden runs: whatever a rule says, they and all that belongs to them stay."""
+"""Pinned (golden) runs: they and all their data are exempt from retention."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def keep(run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str) -> None:
-    """Make a run golden, or no longer; call it within a transaction.
+    """Pin or unpin a run; call it within a transaction.
 
-    Raises InvalidStatus where it is so already.
+    Raises InvalidStatus if that changes nothing.
     """
     rows = Run.objects.filter(pk=run.pk, is_golden=not golden)
     if not rows.update(is_golden=golden):

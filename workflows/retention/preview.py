@@ -1,4 +1,4 @@
-"""How many rows and bytes a rule would let go now, without letting anything go."""
+"""Numbers of rows and bytes that a purge would delete now; deletes nothing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from workflows.retention.rules import Rule
 
-MOST: Final = 10_000  # runs that are looked at for one number
+MOST: Final = 10_000  # that are counted for one number
 
-# what goes, and which column holds most of its bytes
+# tables that are deleted from, and the column with most of their bytes
 PAYLOAD: tuple[tuple[type[Model], str], ...] = (
     (Checkpoint, "data"),
     (StageItem, "data"),
@@ -43,17 +43,17 @@ HISTORY: tuple[tuple[type[Model], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What would go of some runs."""
+    """The amount of data of some runs that would be deleted."""
 
     runs: int = 0
     rows: int = 0
-    bytes: int = 0  # about: of texts and values, without indexes
-    is_cut: bool = False  # there are more runs than were looked at
+    bytes: int = 0  # approximate: of texts and values, without indexes
+    is_cut: bool = False  # there are more runs than were counted
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would go of one workflow."""
+    """The data of one workflow that would be deleted."""
 
     rule: Rule
     payloads: Part
@@ -62,7 +62,7 @@ class Preview:
 
     @property
     def told(self) -> list[tuple[str, int | None, Part]]:
-        """Return each part with what it is and after how many days it goes."""
+        """The parts, each with its label and the days after which it is deleted."""
         rule = self.rule
         return [
             ("params, results, states, logs", rule.payload_days, self.payloads),
@@ -72,7 +72,7 @@ class Preview:
 
 
 def preview(only: str = "", *, most: int = MOST) -> list[Preview]:
-    """Return what is due of each workflow; of at most so many runs each."""
+    """Return the data that is due, per workflow; counts at most `most` runs each."""
     return [_of(rule, most) for rule in rules.rules(only)]
 
 
@@ -98,16 +98,16 @@ def _part(
     tables: Sequence[tuple[type[Model], str]],
     uncounted: set[type[Model]] | None = None,
 ) -> Part:
-    """Add up the rows of these runs; of what only loses a column, the bytes alone."""
-    looked = ids[:most]
+    """Sum up the rows of these runs; of `uncounted` tables only the bytes."""
+    counted = ids[:most]
     rows = size = 0
-    for at in range(0, len(looked), 500):
-        some = looked[at : at + 500]
+    for at in range(0, len(counted), 500):
+        some = counted[at : at + 500]
         for model, column in tables:
             key = "pk__in" if model is Run else "run_id__in"
             found = model._default_manager.filter(**{key: some})  # noqa: SLF001 - Django's documented model API
             text = Length(Cast(column, TextField()))
-            told = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(text), 0))
-            size += told["size"]
-            rows += 0 if uncounted and model in uncounted else told["rows"]
-    return Part(len(looked), rows, size, is_cut=len(ids) > most)
+            sums = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(text), 0))
+            size += sums["size"]
+            rows += 0 if uncounted and model in uncounted else sums["rows"]
+    return Part(len(counted), rows, size, is_cut=len(ids) > most)

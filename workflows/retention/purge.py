@@ -1,9 +1,9 @@
-"""Letting go of what a rule lets go: payloads first, runs later, their history last.
+"""Deletes what is due by rule: payloads first, runs later, their history last.
 
-Each batch is a transaction of its own, so that it may be interrupted at any moment and
-goes on where it was. Rows that somebody else holds are passed over until the next time:
-a worker or a person never waits for it longer than one batch takes. Each run has a deed
-that says what went and why, sealed like any other.
+Each batch is a separate transaction, so that a purge can be interrupted at any time and
+continues later. Locked rows are skipped until the next purge: a worker or a person never
+waits longer than one batch takes. Each run gets a sealed audit event with what was deleted
+and why.
 """
 
 from __future__ import annotations
@@ -41,77 +41,81 @@ if TYPE_CHECKING:
 
     from workflows.retention.rules import Rule
 
-BATCH: Final = 50  # runs in one transaction
-VALUES_AT_ONCE: Final = 500  # decisions whose values go in one statement
+BATCH_SIZE: Final = 50  # runs in one transaction
+VALUES_BATCH_SIZE: Final = 500  # decisions whose values are deleted in one statement
 
 
 @dataclass(slots=True)
-class Gone:
-    """How much went."""
+class PurgeCounts:
+    """The numbers of items that were deleted."""
 
-    payloads: int = 0  # of so many runs
+    payloads: int = 0  # runs
     runs: int = 0
     histories: int = 0
-    jobs: int = 0  # deeds on many runs
+    jobs: int = 0  # bulk operations
 
     @property
     def total(self) -> int:
-        """Return of how many runs and jobs something went."""
+        """The number of runs and jobs of which something was deleted."""
         return self.payloads + self.runs + self.histories + self.jobs
 
 
-def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> Gone:
-    """Let go of all that is due, of one workflow or all; stop when `more` says no."""
-    gone = Gone()
+def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> PurgeCounts:
+    """Delete all that is due, of one workflow or all, for as long as `more` returns True."""
+    counts = PurgeCounts()
     for rule in rules.rules(only):
-        gone.payloads += _all(more, rules.payloads_due(rule), rule, _payload)
-        gone.runs += _all(more, rules.runs_due(rule), rule, _run)
-        gone.histories += _all(more, rules.histories_due(rule), rule, _history)
+        counts.payloads += _in_batches(
+            more, rules.payloads_due(rule), rule, _delete_payloads
+        )
+        counts.runs += _in_batches(more, rules.runs_due(rule), rule, _delete_runs)
+        counts.histories += _in_batches(
+            more, rules.histories_due(rule), rule, _delete_histories
+        )
     if not only:
-        gone.jobs = _jobs(more)
-    return gone
+        counts.jobs = _delete_jobs(more)
+    return counts
 
 
-def _jobs(more: Callable[[], bool]) -> int:
-    """Let go of jobs, each with what is told of its runs; what was done to them stays."""
-    due, went = rules.jobs_due(), 0
+def _delete_jobs(more: Callable[[], bool]) -> int:
+    """Delete bulk jobs with their items; the audit events of their runs stay."""
+    due, count = rules.jobs_due(), 0
     while (job := due.first()) and more():
         job.delete()
-        went += 1
-    return went
+        count += 1
+    return count
 
 
-def _all(
+def _in_batches(
     more: Callable[[], bool],
     due: QuerySet[Any],
     rule: Rule,
-    let_go_of: Callable[[Sequence[Any], Rule], None],
+    delete: Callable[[Sequence[Any], Rule], None],
 ) -> int:
-    """Go through all that is due, batch by batch; return how many went."""
-    went = 0
+    """Delete all that is due, batch by batch; return the number of rows."""
+    count = 0
     while more():
         with transaction.atomic():
-            batch = list(_locked(due)[:BATCH])
-            let_go_of(batch, rule)
-        went += len(batch)
-        if len(batch) < BATCH:
+            batch = list(_locked(due)[:BATCH_SIZE])
+            delete(batch, rule)
+        count += len(batch)
+        if len(batch) < BATCH_SIZE:
             break
-    return went
+    return count
 
 
 def _locked(due: QuerySet[Any]) -> QuerySet[Any]:
-    """Return the rows that nobody else holds, held until the end of the transaction."""
+    """Return the rows that are not locked, locked until the end of the transaction."""
     if connection.features.has_select_for_update_skip_locked:
         return due.select_for_update(skip_locked=True, of=("self",))
-    return due  # the transaction has the whole file
+    return due  # the transaction has locked the whole file
 
 
-def _payload(runs: Sequence[Run], rule: Rule) -> None:
-    """Take away what runs were given, knew, wrote and gave; leave which way they went."""
+def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
+    """Delete params, states, logs and results of runs; keep their stages and decisions."""
     ids = [run.pk for run in runs]
     for model in (Checkpoint, StageItem, LogLine):
         model._default_manager.filter(run__in=ids).delete()  # noqa: SLF001 - Django's documented model API
-    for values in _values(ids):
+    for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])
     Attempt.objects.filter(run__in=ids).exclude(traceback="").update(traceback="")
     Approval.objects.filter(run__in=ids).update(evidence={}, answer=None)
@@ -123,43 +127,43 @@ def _payload(runs: Sequence[Run], rule: Rule) -> None:
     )
     for run in runs:
         trail.record(
-            run, "remove payload", by=None, reason=rule.told(rule.payload_days)
+            run, "remove payload", by=None, reason=rule.reason(rule.payload_days)
         )
     notifications.changed_on_commit(*(run.pk for run in runs))
 
 
-def _values(ids: Sequence[UUID]) -> Iterator[list[Decision]]:
-    """Yield the decisions that read something, with its digest in its place."""
+def _decisions_without_values(ids: Sequence[UUID]) -> Iterator[list[Decision]]:
+    """Yield decisions whose values are replaced by their digest, in batches."""
     rows = Decision.objects.filter(run__in=ids, values_digest=None).exclude(values={})
     some: list[Decision] = []
-    for row in rows.only("values").iterator(chunk_size=VALUES_AT_ONCE):
+    for row in rows.only("values").iterator(chunk_size=VALUES_BATCH_SIZE):
         row.values_digest, row.values = seals.payload_digest(row.values), {}
         some.append(row)
-        if len(some) == VALUES_AT_ONCE:
+        if len(some) == VALUES_BATCH_SIZE:
             yield some
             some = []
     if some:
         yield some
 
 
-def _run(runs: Sequence[Run], rule: Rule) -> None:
-    """Remove runs; their stages and decisions stay, with what people did."""
-    reason = rule.told(rule.run_days)
+def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
+    """Delete runs; their stages, decisions and audit events stay."""
+    reason = rule.reason(rule.run_days)
     for run in runs:
-        deed = trail.record(run, "remove run", by=None, reason=reason)
+        event = trail.record(run, "remove run", by=None, reason=reason)
         deletion.keep_what_is_left(
-            run, by_name=deed.actor_name, reason=reason, keeps_history=True
+            run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
     notifications.changed_on_commit(*(run.pk for run in runs))
     Run.objects.filter(pk__in=[run.pk for run in runs]).delete()
 
 
-def _history(removed: Sequence[RemovedRun], rule: Rule) -> None:
-    """Remove stages and decisions of runs that are gone; what people did stays."""
+def _delete_histories(removed: Sequence[RemovedRun], rule: Rule) -> None:
+    """Delete stages and decisions of deleted runs; their audit events stay."""
     ids = [row.pk for row in removed]
     for model in (Decision, Stage):
         model._default_manager.filter(run_id__in=ids).delete()  # noqa: SLF001 - Django's documented model API
     RemovedRun.objects.filter(pk__in=ids).update(keeps_history=False)
     for row in removed:
-        reason = rule.told(rule.decision_days)
+        reason = rule.reason(rule.decision_days)
         trail.record_removed(row, "remove history", by=None, reason=reason)

@@ -1,7 +1,7 @@
-"""Which rule a workflow has, and which of its runs are due for what.
+"""The rule of each workflow, and the runs that are due by it.
 
-Never due are runs that have not ended, golden ones, and those whose parent has not ended:
-it may yet read what they gave.
+Runs that have not ended, pinned runs, and runs whose parent has not ended are never due: the
+parent may still read their result.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How long the runs of a workflow are kept after their end; None = for ever."""
+    """Days for which the runs of a workflow are kept after their end; None = no limit."""
 
     workflow_name: str
     payload_days: int | None = None
     run_days: int | None = None
     decision_days: int | None = None
 
-    def told(self, days: int | None) -> str:
-        """Return why something goes, in words."""
+    def reason(self, days: int | None) -> str:
+        """Return the reason for a deletion, for the audit event."""
         plural = "" if days == 1 else "s"
         return f"{days} day{plural} after its end, as the rule for this workflow says"
 
 
 def rules(only: str = "") -> list[Rule]:
-    """Return a rule for each workflow that has runs or what is left of them, by name.
+    """Return a rule for each workflow that has runs or remains of them, by name.
 
-    Workflows without a rule of their own have that without a name, if there is one.
+    Workflows without an own rule have the rule without a name, if there is one.
     """
     rows = {row.workflow_name: row for row in Retention.objects.all()}
     names = [only] if only else sorted(_names())
@@ -53,7 +53,7 @@ def rules(only: str = "") -> list[Rule]:
 
 
 def _names() -> Iterable[str]:
-    """Return the names of all workflows that ever ran, each found by an index."""
+    """Return the names of all workflows that ever ran, by one index lookup each."""
     names: set[str] = set()
     for model in (Run, RemovedRun):
         last = ""
@@ -68,7 +68,7 @@ def _names() -> Iterable[str]:
 
 
 def payloads_due(rule: Rule) -> QuerySet[Run]:
-    """Return the runs whose payload is to go."""
+    """Return the runs whose payload is due."""
     if rule.payload_days is None:
         return Run.objects.none()
     due = _ended_before(rule, rule.payload_days)
@@ -76,14 +76,14 @@ def payloads_due(rule: Rule) -> QuerySet[Run]:
 
 
 def runs_due(rule: Rule) -> QuerySet[Run]:
-    """Return the runs that are to go."""
+    """Return the runs that are due."""
     if rule.run_days is None:
         return Run.objects.none()
     return _ended_before(rule, rule.run_days)
 
 
 def histories_due(rule: Rule) -> QuerySet[RemovedRun]:
-    """Return what is left of runs whose stages and decisions are to go."""
+    """Return the removed runs whose stages and decisions are due."""
     if rule.decision_days is None:
         return RemovedRun.objects.none()
     return RemovedRun.objects.filter(
@@ -94,17 +94,17 @@ def histories_due(rule: Rule) -> QuerySet[RemovedRun]:
 
 
 def jobs_due() -> QuerySet[BulkJob]:
-    """Return the jobs that ended as long ago as runs go, by the rule of each of theirs."""
+    """Return the bulk jobs that are due by the run rules of all their workflows."""
     by_days: dict[int, list[str]] = {}
     for rule in rules():
         if rule.run_days is not None:
             by_days.setdefault(rule.run_days, []).append(rule.workflow_name)
     if not by_days:
         return BulkJob.objects.none()
-    let_go = Q()
+    is_due = Q()
     for days, names in by_days.items():
-        let_go |= Q(workflow_name__in=names, job__ended_at__lt=_days_ago(days))
-    kept = BulkItem.objects.filter(job=OuterRef("pk")).exclude(let_go)
+        is_due |= Q(workflow_name__in=names, job__ended_at__lt=_days_ago(days))
+    kept = BulkItem.objects.filter(job=OuterRef("pk")).exclude(is_due)
     ended = BulkJob.objects.filter(ended_at__lt=_days_ago(min(by_days)))
     return ended.exclude(Exists(kept)).order_by("id")
 

@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 TRIES = 2  # a crash may be of the machine's making; two are of the file's
-START_SECONDS = 60.0  # on a machine with much to do
 RESTING = 0  # exit code of a child that had nothing to do
 _MEMORY_EXCUSES = ("MemoryError", "bad_alloc", "cannot allocate", "Cannot allocate")
 

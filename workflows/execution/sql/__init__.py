@@ -1,1 +1,26 @@
-"""Statements of the execution layer, by database."""
+"""SQL of the queue and of the step records: one driver class per database.
+
+tables.py      columns of the tables written in bulk, and the parts of a statement
+statements.py  texts that both databases share
+driver.py      what a driver does
+postgresql.py  one statement, one round trip, per method
+sqlite.py      several statements in one transaction
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from workflows.execution.sql.postgresql import PostgreSQLDriver
+from workflows.execution.sql.sqlite import SQLiteDriver
+from workflows.infra.database import is_postgresql
+
+if TYPE_CHECKING:
+    from workflows.execution.sql.driver import Driver
+
+
+def driver() -> Driver:
+    """Return the driver for this thread's connection."""
+    return (PostgreSQLDriver if is_postgresql() else SQLiteDriver)(connection)

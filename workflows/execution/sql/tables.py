@@ -1,8 +1,7 @@
-"""Tables as our own statements see them: columns with PostgreSQL's types, and a cursor."""
+"""Tables that are written by SQL of this package, and the fragments of its statements."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,11 @@ from workflows.models.exact_json import ExactJSONField
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import psycopg
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
-SMALL_BATCH = 2  # rows that are sent value by value: an array costs more than it saves
-MANY = -1
+SMALL_BATCH = 2  # rows sent value by value: an array costs more than it saves
+MANY = -1  # stands for any number of rows, sent as one array per column
 
-# PostgreSQL's type for each kind of column we write in bulk; others are text
+# PostgreSQL's type for each kind of field written here; others are text
 _TYPES = {
     "UUIDField": "uuid",
     "ForeignKey": "bigint",
@@ -29,7 +26,7 @@ _TYPES = {
     "FloatField": "double precision",
     "BooleanField": "boolean",
     "DateTimeField": "timestamptz",
-    "JSONField": "jsonb",  # travels as JSON text
+    "JSONField": "jsonb",  # sent as JSON text
     "BinaryField": "bytea",
     "SmallIntegerField": "smallint",
 }
@@ -37,25 +34,25 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, its type in PostgreSQL, and how its values get there."""
+    """A column with its type in PostgreSQL."""
 
     name: str
     kind: str
 
     @property
-    def given(self) -> str:
-        """The type in which a value is sent: JSON goes as text."""
+    def sent_kind(self) -> str:
+        """The type in which a value is sent: JSON as text."""
         return "text" if self.kind == "jsonb" else self.kind
 
     @property
     def cast(self) -> str:
-        """What turns the sent value into the column's."""
+        """The cast from the sent type to the column's."""
         return "::jsonb" if self.kind == "jsonb" else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and the columns we write, in the order the rows give them."""
+    """A table and the columns written, in the order of the values in a row."""
 
     name: str
     columns: tuple[Column, ...]
@@ -63,45 +60,53 @@ class Table:
     updated: tuple[str, ...] = ()  # overwritten on conflict; () = leave the row
 
     @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
     def names(self) -> str:
-        """The columns, quoted, with commas."""
-        return ", ".join(f'"{column.name}"' for column in self.columns)
+        """The column names, quoted, separated by commas."""
+        return ", ".join(f'"{name}"' for name in self.column_names)
+
+    def insert(self, marks: str) -> str:
+        """Return the INSERT of one row with these placeholders."""
+        return f"INSERT INTO {self.name} ({self.names}) VALUES ({marks})"  # noqa: S608 - names are ours
 
     @property
     def conflict(self) -> str:
-        """What happens when the row is there already."""
+        """The clause for a row that exists already."""
         keys = ", ".join(f'"{name}"' for name in self.unique)
         if not self.updated:
             return f"ON CONFLICT ({keys}) DO NOTHING"
         sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in self.updated)
         return f"ON CONFLICT ({keys}) DO UPDATE SET {sets}"
 
-    def given(self, rows: int, places: Iterator[int]) -> str:
-        """Return the sent rows as `given`: a few one by one, else one array a column.
+    def parameter_rows(self, rows: int, numbers: Iterator[int]) -> str:
+        """Return a FROM item `sent`: a few rows one by one, else one array per column.
 
-        `rows` is what `form` says of them; `places` numbers the parameters.
+        `rows` is the result of `row_count`; `numbers` numbers the parameters.
         """
         if rows == MANY:
-            arrays = ", ".join(f"${next(places)}::{c.given}[]" for c in self.columns)
-            return f"unnest({arrays}) AS given({self.names})"
+            arrays = ", ".join(
+                f"${next(numbers)}::{c.sent_kind}[]" for c in self.columns
+            )
+            return f"unnest({arrays}) AS sent({self.names})"
         listed = ", ".join(
-            f"({', '.join(f'${next(places)}::{c.given}' for c in self.columns)})"
+            f"({', '.join(f'${next(numbers)}::{c.sent_kind}' for c in self.columns)})"
             for _ in range(rows)
         )
-        return f"(VALUES {listed}) AS given({self.names})"
+        return f"(VALUES {listed}) AS sent({self.names})"
 
     @property
-    def values(self) -> str:
-        """The columns of `given`, each in its type."""
-        return ", ".join(
-            f'given."{c.name}"{c.cast} AS "{c.name}"' for c in self.columns
-        )
+    def typed_columns(self) -> str:
+        """The columns of `sent`, each cast to its type."""
+        return ", ".join(f'sent."{c.name}"{c.cast} AS "{c.name}"' for c in self.columns)
 
 
 def table_of(
     model: type[models.Model], names: str, unique: str = "", updated: str = ""
 ) -> Table:
-    """Return the table of a model with these columns; words stand apart by spaces."""
+    """Return the table of a model; the arguments are field names separated by spaces."""
     fields = {field.attname: field for field in model._meta.concrete_fields}  # noqa: SLF001 - Django's documented model API
     columns = []
     for name in names.split():
@@ -122,43 +127,20 @@ def table_of(
 
 
 def all_columns(model: type[models.Model]) -> str:
-    """Return the columns a new row is given: all but a key the database counts up."""
+    """Return the columns that an insert sets: all except an automatic key."""
     fields = model._meta.concrete_fields  # noqa: SLF001
     return " ".join(
         field.attname for field in fields if not isinstance(field, models.AutoField)
     )
 
 
-def form(rows: Sequence[Sequence[Any]]) -> int:
-    """Return how many rows a statement has places for: their number, or MANY."""
+def row_count(rows: Sequence[Sequence[Any]]) -> int:
+    """Return the number of rows that a statement has parameters for, or MANY."""
     return len(rows) if len(rows) <= SMALL_BATCH else MANY
 
 
-def sent(rows: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the parameters that give these rows to a statement of their form."""
-    if form(rows) == MANY:
+def parameters(rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the parameters for these rows, in the order of `Table.parameter_rows`."""
+    if row_count(rows) == MANY:
         return [list(column) for column in zip(*rows, strict=True)]
     return [value for row in rows for value in row]
-
-
-@contextmanager
-def prepared(connection: BaseDatabaseWrapper) -> Iterator[psycopg.RawCursor[Any]]:
-    """Give a cursor whose statements the server can prepare, on Django's connection.
-
-    Django's own binds on the client. There are few forms of our statements and they run
-    often, so they are worth preparing: each takes longer to plan than to run. Places are
-    `$1`, `$2`, …: the driver would take a long text with others apart at each call.
-    Every integer is sent as a bigint: its size would otherwise make another form.
-    """
-    import psycopg  # noqa: PLC0415 - only there when PostgreSQL is
-    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415
-    from psycopg.types.numeric import Int8BinaryDumper  # noqa: PLC0415
-
-    connection.ensure_connection()
-    with (
-        connection.wrap_database_errors,
-        psycopg.RawCursor(connection.connection) as cursor,
-    ):
-        cursor.adapters.register_dumper(int, Int8BinaryDumper)
-        cursor.adapters.register_dumper(list, ListBinaryDumper)
-        yield cursor

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from workflows.execution import tally
+from workflows.infra.database import is_postgresql
 from workflows.models import Attempt, Decision, Outcome, Run, RunLabel, Stage
 from workflows.samples import history
 
@@ -86,13 +87,9 @@ class Command(BaseCommand):
             written += len(chunk)
             self.stdout.write(f"{written} of {options['runs']} runs")
         with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE" if _is_postgres() else "ANALYZE")
+            cursor.execute("VACUUM ANALYZE" if is_postgresql() else "ANALYZE")
         tally.count_all()
         self.stdout.write("The history is there, and counted.")
-
-
-def _is_postgres() -> bool:
-    return connection.vendor == "postgresql"
 
 
 def _people() -> list[int]:
@@ -124,7 +121,7 @@ def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
     names = ", ".join([COLUMNS[model], *rest])
     table, same = model._meta.db_table, tuple(rest.values())  # noqa: SLF001 - Django's documented model API
     with connection.cursor() as cursor:
-        if _is_postgres():
+        if is_postgresql():
             with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row((*row, *same))

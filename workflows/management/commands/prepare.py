@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from workflows.documents.service import store_document
+from workflows.infra.database import is_postgresql
 from workflows.infra.encryption import renewed
 from workflows.models import Provider
 from workflows.runtime.errors import StorageFailed
@@ -100,7 +101,7 @@ def _renew_keys() -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Wait until no other process prepares: two at once would both migrate."""
-    if connection.vendor == "postgresql":
+    if is_postgresql():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_NUMBER])
             yield

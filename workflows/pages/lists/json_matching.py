@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.backends.signals import connection_created
 from django.db.models import BooleanField, Func, Q
 
+from workflows.infra.database import is_postgresql
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -275,6 +277,6 @@ def listen() -> None:
 
 
 def _add_function(connection: Any, **_: Any) -> None:
-    if connection.vendor == "sqlite":
+    if not is_postgresql(connection):
         raw: sqlite3.Connection = connection.connection
         raw.create_function(FUNCTION, 2, holds, deterministic=True)

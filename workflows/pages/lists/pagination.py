@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db import connection
 from django.db.models.functions import Coalesce
+
+from workflows.infra.database import is_postgresql
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -56,7 +57,7 @@ def page_of(
     rows = rows.order_by("-pk")
     if not condition:
         return _cut(list(rows[: size + 1]), size)
-    by_index = indexed and connection.vendor == "postgresql"
+    by_index = indexed and is_postgresql()
     window = PROBE if by_index else WINDOW
     ends = list(rows.values_list("pk", "created_at")[window - 1 : window + 1])
     edge = ends[0] if len(ends) > 1 else None  # the last row of the window

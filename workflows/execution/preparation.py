@@ -1,0 +1,146 @@
+"""Cold start: everything a run needs is read and built before a node runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
+from workflows.engine.containment import call_contained
+from workflows.engine.errors import CheckpointMismatch
+from workflows.execution import masking
+from workflows.execution.build_runtime import build_runtime
+from workflows.execution.history import history_of
+from workflows.execution.masking import Masker
+from workflows.execution.params import check_params
+from workflows.infra import encryption
+from workflows.infra.database_threads import run_in_db_retrying
+
+if TYPE_CHECKING:
+    from workflows.engine import Cancellation
+    from workflows.execution.checkpoints import Snapshot
+    from workflows.execution.history import History
+    from workflows.execution.recorder import Recorder
+    from workflows.models import Run
+    from workflows.registry import AnyWorkflow, Registry
+    from workflows.runtime import Runtime
+
+_EVERY_STEP = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run that is ready to be executed."""
+
+    run: Run
+    graph: Graph
+    runtime: Runtime
+    initial: State
+    history: History
+
+    async def execute(self, cancellation: Cancellation) -> State:
+        """Run the graph from its start or from the last checkpoint; return the final state.
+
+        Raises Paused, ExecutionError.
+        """
+        if self.history.snapshot is None:
+            return await self.graph.execute(
+                self.initial, runtime=self.runtime, cancellation=cancellation
+            )
+        reply = self.history.reply
+        return await self.graph.resume(
+            str(self.run.pk),
+            runtime=self.runtime,
+            cancellation=cancellation,
+            enter=self.run.waiting_node or None,
+            answer=reply.answer if reply else None,
+            state_type=type(self.initial),
+        )
+
+
+async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> PreparedRun:
+    """Return a claimed run with its graph, runtime and state.
+
+    Raises WorkflowNotFound, CheckpointMismatch, InvalidToken, and any error of the
+    author's factory, migration or validators.
+    """
+    secrets = encryption.decrypt(run.secrets)
+    recorder.buffer.masker = Masker(secrets.values())
+    masking.OF_RUN.set(recorder.buffer.masker)
+    history = await history_of(run)
+    recorder.continue_from(history)
+    workflow = _workflow_of(run, workflows)
+    token = secrets.get("token", "")
+    runtime = build_runtime(run, recorder.buffer, token)
+    graph = _build_graph(workflow, recorder, workflows)
+    recorder.step_limit = graph.config.max_iterations
+    initial = call_contained(partial(_initial_state, workflow, graph, runtime, run))
+    if token:
+        initial = initial.set_secret("token", token)
+    prepared = PreparedRun(run, graph, runtime, initial, history)
+    if history.snapshot is not None:
+        _restore(prepared, history.snapshot, recorder, workflow)
+    return prepared
+
+
+def _workflow_of(run: Run, workflows: Registry) -> AnyWorkflow:
+    """Return the run's workflow. Raises WorkflowNotFound, CheckpointMismatch."""
+    workflow = workflows.get(run.workflow_name)
+    if run.fingerprint and not workflow.accepts(run.fingerprint):
+        raise CheckpointMismatch(
+            f"{run.workflow_name} has changed since this run started. Launch a new"
+            " run, or declare the old version compatible in the workflow and resume"
+            " this one."
+        )
+    return workflow
+
+
+def _build_graph(
+    workflow: AnyWorkflow, recorder: Recorder, workflows: Registry
+) -> Graph:
+    """Return a graph without nodes that stores a checkpoint after every step."""
+
+    async def check_child(_context: object, name: str, params: Any) -> Any:
+        """Return params of a child run as stored. Raises WorkflowNotFound, InvalidParams."""
+        return await run_in_db_retrying(check_params, workflows.get(name), params)
+
+    config = workflow.config.merge(_EVERY_STEP) if workflow.config else _EVERY_STEP
+    return Graph(
+        recorder.run.workflow_name,
+        config,
+        observer=recorder,
+        checkpoints=recorder,
+        check_child=check_child,
+    )
+
+
+def _initial_state(
+    workflow: AnyWorkflow, graph: Graph, runtime: Runtime, run: Run
+) -> State:
+    """Build the graph with the author's factory; return the state that it starts with."""
+    state: object = workflow.factory(graph, runtime, workflow.params_of(run.params))
+    if isinstance(state, State):
+        return state.stamped(run_id=str(run.pk))
+    raise TypeError(
+        f"The factory of {workflow.name} returned {type(state).__name__}: return the"
+        " state that a run starts with."
+    )
+
+
+def _restore(
+    prepared: PreparedRun, snapshot: Snapshot, recorder: Recorder, workflow: AnyWorkflow
+) -> None:
+    """Give the recorder the last state, migrated if the workflow has changed."""
+    run, initial = prepared.run, prepared.initial
+    data = call_contained(partial(workflow.migrated, snapshot.data, run.fingerprint))
+    read = partial(  # by the author's validators
+        type(initial).from_data,
+        data,
+        run_id=str(run.pk),
+        checkpoint_node=snapshot.node,
+        sequence=snapshot.sequence,
+        secrets=initial.secrets,
+    )
+    is_migrated = data is not snapshot.data
+    recorder.restore(call_contained(read), workflow if is_migrated else None)

@@ -1,0 +1,161 @@
+"""The rows of one run's next record, and their commit.
+
+Rows gather in a `StepRecord` until it is flushed: by someone who waits for the commit, or a
+moment after rows came that nobody waits for (log lines, items). A record that the database
+refused is dropped, and the buffer falls back to the state after the last committed one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from django.utils import timezone
+
+from workflows.audit.chain import head_of, seal_record
+from workflows.audit.records import LogRow, StepRecord
+from workflows.engine.errors import Superseded
+from workflows.execution.masking import Masker
+from workflows.execution.record_pipeline import RecordPipeline, RunCursor
+from workflows.infra.text import clean
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from workflows.audit.records import StageRow
+    from workflows.execution.writer import Writer
+    from workflows.models import Run
+
+
+class RecordBuffer:
+    """Gathers what one attempt of one run writes, and flushes it.
+
+    It is also the handle that the services of a run get: `log`, `attach_write`, `flush`.
+    """
+
+    def __init__(self, run: Run, writer: Writer) -> None:
+        """Start at the stored position of the run; call it on the event loop."""
+        self.run = run
+        self.masker = Masker(())  # of the run's secrets, once they are known
+        self.sequence = run.sequence
+        # of the pause that this attempt continues from
+        self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
+        self.stage: StageRow | None = None  # the one that is being executed
+        self._chain = head_of(run.chain, run.pk)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._log_number = 0
+        self._thread_lines: deque[tuple[int, Callable[[], str]]] = deque()
+        self._is_closed = False  # the last record was taken: nothing more is written
+        self.record = self._new_record()
+        self._pipeline = RecordPipeline(run, writer, self._take, self._cursor())
+
+    # -- the handle -------------------------------------------------------------------
+
+    def log(self, level: int, message: str) -> None:
+        """Add a log line of the current stage; safe to call from any thread."""
+        add = partial(self.add_line, level, clean(message), timezone.now())
+        if threading.get_ident() == self._thread:
+            add()
+        else:  # in order: the loop learns of the end of the node's thread later
+            self._loop.call_soon_threadsafe(add)
+
+    def attach_write(self, write: Callable[[], None]) -> None:
+        """Call this in the transaction of the next record, perhaps more than once."""
+        self.record.extra_writes.append(write)
+        self.schedule_flush()
+
+    async def flush(self) -> None:
+        """Return once everything is committed.
+
+        Raises LeaseLost, and the database's error if it refused the record: its rows
+        are dropped then.
+        """
+        try:
+            await self._pipeline.flush()
+        except Superseded:
+            raise
+        except Exception:
+            self.fall_back()
+            raise
+
+    # -- for the recorder -------------------------------------------------------------
+
+    def schedule_flush(self) -> None:
+        """Flush in a moment, without anyone waiting for it."""
+        self._pipeline.schedule_flush()
+
+    def add_line(self, level: int, message: str, now: dt.datetime) -> None:
+        """Add a log line whose text has been cleaned."""
+        self._log_number += 1
+        sequence = self.stage.sequence if self.stage else self.sequence
+        line = LogRow(self._log_number, sequence, level, message, now)
+        self.record.logs.append(line)
+        self.schedule_flush()
+
+    def log_from_thread(self, level: int, message: Callable[[], str]) -> None:
+        """Add a log line from another thread while the event loop may be blocked.
+
+        The text is made when the loop continues. The line is in the next record, even if
+        the node returns and the run ends before the loop does anything else.
+        """
+        self._thread_lines.append((level, message))
+        self._loop.call_soon_threadsafe(self._add_thread_lines)
+
+    def _add_thread_lines(self) -> None:
+        while self._thread_lines and not self._is_closed:
+            level, message = self._thread_lines.popleft()
+            self.add_line(level, clean(message()), timezone.now())
+
+    def write_stage(self) -> None:
+        """Include the current stage, as it will be when the record is flushed."""
+        stage, rows = cast("StageRow", self.stage), self.record.stages
+        if not rows or rows[-1] is not stage:
+            rows.append(stage)
+
+    def complete_step(self, sequence: int) -> None:
+        """Move to the position after a step: a pause before it is over."""
+        self.sequence = self.record.sequence = sequence
+        self.record.progressed = True
+        self.waiting_node = self.record.waiting_node = ""
+        self.wake_at = self.record.wake_at = None
+
+    def fall_back(self) -> None:
+        """Drop the rows that are not committed, as if they had never been added."""
+        committed = self._pipeline.committed
+        self.sequence, stage = committed.sequence, committed.stage
+        self.stage = stage.copy() if stage else None
+        self.waiting_node, self.wake_at = committed.waiting_node, committed.wake_at
+        self._chain = committed.chain
+        self.record = self._new_record()
+
+    def _new_record(self) -> StepRecord:
+        return StepRecord(
+            run_id=self.run.pk,
+            worker=self.run.worker,
+            attempt=self.run.attempt,
+            workflow=self.run.workflow_name,
+            sequence=self.sequence,
+            waiting_node=self.waiting_node,
+            wake_at=self.wake_at,
+        )
+
+    def _cursor(self) -> RunCursor:
+        return RunCursor(
+            self.sequence, self.waiting_node, self.wake_at, self._chain, self.stage
+        )
+
+    def _take(self) -> tuple[StepRecord, RunCursor]:
+        """Return the gathered record; the current stage continues as a copy."""
+        self._add_thread_lines()
+        self.masker.record(self.record)
+        self._is_closed = self.record.ending is not None
+        self._chain = self.record.chain = seal_record(self.record, self._chain)
+        taken = self.record, self._cursor()
+        self.record = self._new_record()
+        self.stage = self.stage.copy() if self.stage else None
+        return taken

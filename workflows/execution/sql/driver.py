@@ -1,0 +1,93 @@
+"""What a driver does: insert a run, claim pending ones, renew leases, write records."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from workflows.execution.sql.statements import CLAIMED_FIELDS, RUNS
+from workflows.models import Run
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import Model
+
+    from workflows.execution.rows import Rows
+    from workflows.execution.sql.tables import Table
+    from workflows.models import Intervention
+
+    Renewed = tuple[UUID, int, dt.datetime | None, str]
+
+
+class Driver(ABC):
+    """The named statements, on one connection."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Return the transaction in which `write_records` has to be called."""
+
+    @abstractmethod
+    def insert_run(self, run: Run, event: Intervention) -> bool:
+        """Insert a run and the audit event of its launch, or neither.
+
+        False if a run of this workflow has this idempotency key already.
+        """
+
+    @abstractmethod
+    def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
+        """Move pending runs to this worker and open an attempt of each.
+
+        Returns the runs with their new values, without the columns of UNREAD.
+        """
+
+    @abstractmethod
+    def renew_leases(self, worker: str, run_ids: Sequence[UUID]) -> list[Renewed]:
+        """Extend the leases of these runs as far as this worker still holds them.
+
+        Returns id, attempt, and time and reason of a requested cancel, of those.
+        """
+
+    @abstractmethod
+    def write_records(self, rows: Rows) -> dict[UUID, int]:
+        """Write a batch; return the new version of each run that this worker still holds.
+
+        This is the fence: a run that is missing from the result has another owner,
+        another attempt or has ended, and none of its rows was written.
+
+        Every insert is an upsert: a batch whose COMMIT was lost on the way can be sent
+        again and changes nothing that is already there.
+        """
+
+    def _values(self, table: Table, row: Model) -> list[Any]:
+        """Return a row's values as they are stored, in the order of the columns."""
+        fields = {field.attname: field for field in row._meta.concrete_fields}  # noqa: SLF001
+        return [
+            fields[name].get_db_prep_save(getattr(row, name), self.connection)
+            for name in table.column_names
+        ]
+
+    def _to_runs(self, rows: Sequence[Sequence[Any]]) -> list[Run]:
+        """Return rows of `CLAIMED_COLUMNS` as the ORM would."""
+        return [
+            Run.from_db(self.connection.alias, [*CLAIMED_FIELDS], values)
+            for values in self._converted([*CLAIMED_FIELDS], rows)
+        ]
+
+    def _converted(
+        self, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Iterable[Sequence[Any]]:
+        """Return rows of these columns of runs with the values the ORM would give."""
+        compiler = Run.objects.all().query.get_compiler(connection=self.connection)
+        columns = [CLAIMED_FIELDS[name].get_col(RUNS.name) for name in names]
+        converted: Iterable[Sequence[Any]] = compiler.apply_converters(
+            rows, compiler.get_converters(columns)
+        )
+        return converted

@@ -1,0 +1,171 @@
+"""SQLite: one statement per table, several in one transaction; round trips cost nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from workflows.execution.sql.driver import Driver
+from workflows.execution.sql.statements import (
+    AUDIT_EVENTS,
+    CLAIM_SELECTED,
+    CLAIMED_COLUMNS,
+    LOOKAHEAD,
+    RECORD_RUNS,
+    RECORD_TABLES,
+    RENEWED_COLUMNS,
+    RUN_ASSIGNMENTS,
+    RUNS,
+    SELECT_PENDING,
+)
+from workflows.models import Attempt, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from workflows.execution.rows import Rows
+    from workflows.execution.sql.driver import Renewed
+    from workflows.execution.sql.tables import Table
+    from workflows.models import Intervention
+
+
+class SQLiteDriver(Driver):
+    """Statements for a database in the same process."""
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Return a transaction for the statements of one batch."""
+        return transaction.atomic(self.connection.alias)
+
+    def insert_run(self, run: Run, event: Intervention) -> bool:
+        """Insert the run, then the event unless the run had a conflict."""
+        with self.transaction(), self.connection.cursor() as cursor:
+            cursor.execute(
+                f"{RUNS.insert(_marks(RUNS))} {RUNS.conflict} RETURNING id",
+                self._values(RUNS, run),
+            )
+            if cursor.fetchone() is None:
+                return False
+            cursor.execute(
+                AUDIT_EVENTS.insert(_marks(AUDIT_EVENTS)),
+                self._values(AUDIT_EVENTS, event),
+            )
+        return True
+
+    def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
+        """Claim runs, then insert an attempt of each."""
+        values: dict[str, Any] = {
+            "worker": worker,
+            "limit": limit,
+            "lookahead": limit * LOOKAHEAD,
+            "now": self.connection.ops.adapt_datetimefield_value(now),
+            "lease": self._lease_end(),
+        }
+        with self.transaction():
+            with self.connection.cursor() as cursor:
+                cursor.execute(_claim_pending(), values)
+                runs = self._to_runs(cursor.fetchall())
+            Attempt.objects.bulk_create(
+                Attempt(run=run, number=run.attempt, worker=worker, started_at=now)
+                for run in runs
+            )
+        return runs
+
+    def renew_leases(self, worker: str, run_ids: Sequence[UUID]) -> list[Renewed]:
+        """Update the rows in one statement."""
+        marks = ", ".join(["%s"] * len(run_ids))
+        key = Run._meta.pk  # noqa: SLF001 - Django's documented model API
+        keys = [key.get_db_prep_value(pk, self.connection) for pk in run_ids]
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {RUNS.name} SET lease_expires_at = %s"  # noqa: S608 - names are ours
+                f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
+                f" RETURNING {', '.join(RENEWED_COLUMNS)}",
+                [self._lease_end(), worker, *keys],
+            )
+            rows = self._converted(RENEWED_COLUMNS, cursor.fetchall())
+            return [tuple(row) for row in rows]
+
+    def write_records(self, rows: Rows) -> dict[UUID, int]:
+        """Move the runs one by one, then insert the rows of those that were moved."""
+        moved = self._move(rows.runs)
+        for name, table in RECORD_TABLES.items():
+            self._insert(table, [row for row in getattr(rows, name) if row[0] in moved])
+        return moved
+
+    # Straight to the driver: Django would rewrite the text of each statement at each call.
+
+    def _move(self, rows: Sequence[Sequence[Any]]) -> dict[UUID, int]:
+        moved: dict[UUID, int] = {}
+        with self.connection.wrap_database_errors:
+            for row in rows:
+                result = self.connection.connection.execute(_MOVE_RUN, _stored(row))
+                if version := result.fetchone():
+                    moved[row[0]] = version[0]
+        return moved
+
+    def _insert(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        with self.connection.wrap_database_errors:
+            self.connection.connection.executemany(
+                _upsert(table), [_stored(row) for row in rows]
+            )
+
+    def _lease_end(self) -> str:
+        end = timezone.now() + dt.timedelta(seconds=settings.LEASE_SECONDS)
+        return str(self.connection.ops.adapt_datetimefield_value(end))
+
+
+def _marks(table: Table) -> str:
+    return ", ".join(["%s"] * len(table.columns))
+
+
+@functools.cache
+def _claim_pending() -> str:
+    names = ("worker", "limit", "lookahead", "now", "lease")
+    places = {name: f"%({name})s" for name in names}
+    return SELECT_PENDING.format(
+        runs=RUNS.name, among="IN", close="", lock="", **places
+    ) + CLAIM_SELECTED.format(
+        runs=RUNS.name, columns=CLAIMED_COLUMNS, until=places["lease"], **places
+    )
+
+
+_MOVE_RUN: Final = (
+    f"WITH new({RECORD_RUNS.names})"  # noqa: S608 - names are ours
+    f" AS (VALUES ({', '.join('?' * len(RECORD_RUNS.columns))}))"
+    f" UPDATE {RECORD_RUNS.name}"
+    f" SET {RUN_ASSIGNMENTS.format(run=f'{RECORD_RUNS.name}.', new='new.')} FROM new"
+    f" WHERE {RECORD_RUNS.name}.id = new.id"
+    f" AND {RECORD_RUNS.name}.attempt = new.attempt"
+    f" AND {RECORD_RUNS.name}.worker = new.worker"
+    f" AND {RECORD_RUNS.name}.status = 'running'"
+    " RETURNING version"
+)
+
+
+@functools.cache
+def _upsert(table: Table) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    return f"{table.insert(marks)} {table.conflict}"
+
+
+def _stored(row: Sequence[Any]) -> list[Any]:
+    """Return the values of a row as Django stores them in SQLite."""
+    return [
+        _CONVERTERS[kind](value) if (kind := type(value)) in _CONVERTERS else value
+        for value in row
+    ]
+
+
+_CONVERTERS: Mapping[type, Callable[[Any], Any]] = {
+    UUID: lambda value: value.hex,
+    dt.datetime: lambda value: str(value.astimezone(dt.UTC).replace(tzinfo=None)),
+}

@@ -1,0 +1,152 @@
+"""Statement texts that both databases share, and the tables they write.
+
+The places in braces are filled in by the driver: parameters, locks, casts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from workflows.execution.sql.tables import Table, all_columns, table_of
+from workflows.models import (
+    Attempt,
+    Checkpoint,
+    Decision,
+    Intervention,
+    LogLine,
+    Retry,
+    Run,
+    Stage,
+    StageItem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The queue ------------------------------------------------------------------------------
+
+RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
+AUDIT_EVENTS = table_of(Intervention, all_columns(Intervention))
+ATTEMPTS = table_of(Attempt, all_columns(Attempt))
+UNREAD: Final = {"graph", "result"}  # columns of a run that a worker does not use
+CLAIMED_FIELDS = {
+    field.attname: field
+    for field in Run._meta.concrete_fields  # noqa: SLF001 - Django's documented model API
+    if field.attname not in UNREAD
+}
+CLAIMED_COLUMNS = ", ".join(f'"{name}"' for name in CLAIMED_FIELDS)
+RENEWED_COLUMNS = ("id", "attempt", "cancel_requested_at", "cancel_reason")
+LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals lock
+
+# The next runs to claim: by priority, then fair between workflows, then by age. Fair
+# means: of two workflows the one with fewer running runs goes first, however many each has
+# pending. `names` walks the index from one workflow to the next, so that ten thousand
+# pending runs of one of them cost no more than ten. `selected` checks the status of each
+# row once more, under its lock; CASE keeps the planner from doing that through the index of
+# all pending runs, which it believes to be nearly empty.
+SELECT_PENDING = """
+    WITH RECURSIVE names(name) AS (
+        SELECT MIN(workflow_name) FROM {runs} WHERE status = 'pending'
+        UNION ALL
+        SELECT (SELECT MIN(workflow_name) FROM {runs}
+                WHERE status = 'pending' AND workflow_name > names.name)
+        FROM names WHERE names.name IS NOT NULL
+    ),
+    running AS (
+        SELECT workflow_name AS name, COUNT(*) AS number
+        FROM {runs} WHERE status = 'running' GROUP BY workflow_name
+    ),
+    candidates AS (
+        SELECT run.id, run.workflow_name, run.priority
+        FROM names JOIN {runs} AS run ON run.id {among} (
+            SELECT id FROM {runs}
+            WHERE status = 'pending' AND workflow_name = names.name
+            ORDER BY priority DESC, id LIMIT {lookahead}
+        ){close}
+    ),
+    ranked AS (
+        SELECT candidates.id, candidates.priority,
+            COALESCE(running.number, 0) + ROW_NUMBER() OVER (
+                PARTITION BY candidates.workflow_name, candidates.priority ORDER BY candidates.id
+            ) AS slot
+        FROM candidates LEFT JOIN running ON running.name = candidates.workflow_name
+    ),
+    selected AS MATERIALIZED (
+        SELECT run.id FROM ranked JOIN {runs} AS run ON run.id = ranked.id
+        WHERE CASE WHEN run.status = 'pending' THEN 1 ELSE 0 END = 1
+        ORDER BY ranked.priority DESC, ranked.slot, run.id
+        LIMIT {limit} {lock}
+    )
+"""
+CLAIM_SELECTED = """
+    UPDATE {runs} AS claimed SET
+        status = 'running', worker = {worker}, lease_expires_at = {until},
+        attempt = claimed.attempt + 1, version = claimed.version + 1,
+        started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
+    WHERE claimed.id IN (SELECT id FROM selected)
+    RETURNING {columns}
+"""
+
+# Step records ---------------------------------------------------------------------------
+
+RECORD_RUNS = table_of(
+    Run,
+    "id attempt worker sequence status waiting_for waiting_node wake_at result"
+    " error_message error_code error_node completed_at updated_at chain recoveries",
+)
+RECORD_TABLES: Mapping[str, Table] = {
+    "stages": table_of(
+        Stage,
+        "run_id attempt sequence node_name iteration tries status duration_ms"
+        " items_done items_total error_message created_at waits_for_thread seal",
+        "run_id attempt sequence",
+        "iteration tries status duration_ms items_done items_total error_message"
+        " waits_for_thread seal",
+    ),
+    "decisions": table_of(
+        Decision,
+        "run_id attempt sequence edge_index from_node to_node predicate_name"
+        " predicate_result reason values taken decided_by_id comment created_at"
+        " workflow_name seal",
+        "run_id attempt sequence edge_index",
+    ),
+    "checkpoints": table_of(
+        Checkpoint,
+        "run_id attempt sequence node_name kind data bytes created_at",
+        "run_id sequence",
+    ),
+    "logs": table_of(
+        LogLine,
+        "run_id attempt number sequence level message created_at",
+        "run_id attempt number",
+    ),
+    "retries": table_of(
+        Retry,
+        "run_id attempt sequence number wait_seconds error_message created_at",
+        "run_id attempt sequence number",
+    ),
+    "items": table_of(StageItem, "run_id sequence index data", "run_id sequence index"),
+    "endings": table_of(
+        Attempt,
+        "run_id number worker started_at ended_at outcome error_message error_code"
+        " traceback",
+        "run_id number",
+        "ended_at outcome error_message error_code traceback",
+    ),
+}
+
+# Assignments to a run's row; {run} and {new} are the aliases of the row and of its new
+# values. `recoveries` is a code, see `rows.Recoveries`.
+RUN_ASSIGNMENTS = """
+    version = {run}version + 1, sequence = {new}sequence, status = {new}status,
+    waiting_for = {new}waiting_for, waiting_node = {new}waiting_node,
+    wake_at = {new}wake_at, result = {new}result,
+    error_message = {new}error_message, error_code = {new}error_code,
+    error_node = {new}error_node, completed_at = {new}completed_at,
+    updated_at = {new}updated_at, chain = {new}chain,
+    recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
+        WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
+    lease_expires_at =
+        CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,
+    secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END
+"""
