@@ -34,7 +34,7 @@ from workflows.infra import notifications, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Status
 from workflows.pages.live import broadcast, consumers
-from workflows.pages.live.render_cache import Drawing, drawings
+from workflows.pages.live.render_cache import RenderedRegions, render_cache
 from workflows.pages.live.routing import websocket_urlpatterns
 from workflows.pages.run import notices
 from workflows.pages.run.parts import Part
@@ -62,7 +62,7 @@ class Page:
 
     async def see(self, query: str) -> None:
         """Look elsewhere."""
-        await self.socket.send_to(text_data=consumers.SEE + query)
+        await self.socket.send_to(text_data=consumers.VIEW_PREFIX + query)
 
     async def look(self) -> str:
         """Return the next drawing, and say that it was shown."""
@@ -126,9 +126,9 @@ async def nudge_lists() -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Return what is drawn of runs: the first region of each part, and the version."""
     made: list[tuple[str, int]] = []
-    draw: Callable[[Part], Drawing] = consumers.draw_part
+    draw: Callable[[Part], RenderedRegions] = consumers.draw_part
 
-    def counting(part: Part) -> Drawing:
+    def counting(part: Part) -> RenderedRegions:
         drawing = draw(part)
         made.append((part.regions[0], drawing.version))
         return drawing
@@ -281,7 +281,7 @@ async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
 async def test_a_page_is_told_to_come_again_when_something_is_away(
     error: Exception, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_part: Part) -> Drawing:
+    def fail(_part: Part) -> RenderedRegions:
         raise error
 
     monkeypatch.setattr(consumers, "draw_part", fail)
@@ -321,7 +321,7 @@ async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
 async def test_a_page_that_says_nothing_is_sent_the_next_after_a_while(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(consumers, "SHOWN_TIMEOUT_SECONDS", 0.01)
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.next()
@@ -364,14 +364,14 @@ async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) 
 async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_part: Part) -> Drawing:
+    def broken(_part: Part) -> RenderedRegions:
         raise RuntimeError("the database is away")
 
     monkeypatch.setattr(consumers, "draw_part", broken)
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4500
-    assert "could not be drawn" in caplog.text
+    assert "Rendering a live page failed" in caplog.text
 
 
 # Lists -----------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
 async def test_a_list_shows_new_runs_that_match_its_filter(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers.ListSocket, "pause_seconds", 0)
+    monkeypatch.setattr(consumers.ListConsumer, "pause_seconds", 0)
     async with opened("/ws/lists/runs/?status=failed", alice) as page:
         assert "No run matches" in await page.look()
         await run_in_db(make_run, status=Status.COMPLETED)
@@ -436,7 +436,7 @@ async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
     drawn: list[int] = []
     draw = consumers.draw_part
 
-    def counting(part: Part) -> Drawing:
+    def counting(part: Part) -> RenderedRegions:
         with CaptureHere() as captured:
             drawing = draw(part)
         drawn.append(captured.count)
@@ -473,8 +473,8 @@ async def test_nothing_is_kept_of_a_page_that_nobody_watches(alice: User) -> Non
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         await page.look()
-        assert str(run.pk) in str(drawings.keys())
-    assert str(run.pk) not in str(drawings.keys())
+        assert str(run.pk) in str(render_cache.keys())
+    assert str(run.pk) not in str(render_cache.keys())
 
 
 # Looking elsewhere -----------------------------------------------------------------------
@@ -560,13 +560,13 @@ async def test_what_changes_without_news_is_looked_at_again(
     async with opened(of_run(run), alice) as page:
         assert "No worker is running." in await page.look()
         await run_in_db(make_worker)
-        assert "A worker takes it in a moment." in await page.look()
+        assert "A worker will start the run shortly." in await page.look()
 
 
 async def test_a_page_hears_again_after_the_channel_layer_was_away(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(broadcast, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(broadcast, "RETRY_SECONDS", 0.01)
     hear, failures = (
         notifications.Subscription.next,
         [outages.ChannelLayerUnavailable("away")],

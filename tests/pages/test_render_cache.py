@@ -1,4 +1,4 @@
-"""Drawings are shared: who asks, who waits, and when one is made anew."""
+"""RenderCache are shared: who asks, who waits, and when one is made anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from workflows.pages.live.render_cache import Drawing, Drawings
+from workflows.pages.live.render_cache import RenderCache, RenderedRegions
 
 
 class Studio:
@@ -19,17 +19,17 @@ class Studio:
         self.version = 1
         self.gate = asyncio.Event()
 
-    async def draw(self) -> Drawing:
+    async def draw(self) -> RenderedRegions:
         """Return the version that stands when the drawing begins."""
         self.begun += 1
         self.at_work.set()
         version = self.version
         await self.gate.wait()
-        return Drawing({"a": str(version)}, version=version)
+        return RenderedRegions({"a": str(version)}, version=version)
 
 
 async def test_who_asks_during_a_drawing_gets_the_next_one_and_all_the_same() -> None:
-    studio, shared = Studio(), Drawings()
+    studio, shared = Studio(), RenderCache()
     shared.watch("key")
     first = asyncio.create_task(shared.get("key", studio.draw))
     await studio.at_work.wait()
@@ -43,7 +43,7 @@ async def test_who_asks_during_a_drawing_gets_the_next_one_and_all_the_same() ->
 
 
 async def test_who_waits_for_a_version_takes_the_drawing_that_has_it() -> None:
-    studio, shared = Studio(), Drawings()
+    studio, shared = Studio(), RenderCache()
     studio.gate.set()
     shared.watch("key")
     await shared.get("key", studio.draw)
@@ -55,11 +55,11 @@ async def test_who_waits_for_a_version_takes_the_drawing_that_has_it() -> None:
 
 
 async def test_a_drawing_that_fails_is_tried_again_by_the_next() -> None:
-    studio, shared = Studio(), Drawings()
+    studio, shared = Studio(), RenderCache()
     studio.gate.set()
     shared.watch("key")
 
-    async def broken() -> Drawing:
+    async def broken() -> RenderedRegions:
         raise RuntimeError("away")
 
     with pytest.raises(RuntimeError):
