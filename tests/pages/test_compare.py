@@ -42,9 +42,7 @@ def test_the_first_parting_is_named_with_the_decision_behind_it(page: Client) ->
     straight, asked = make_whole_run(), make_whole_run(LONG)
     both = Comparison(straight, asked)
     assert both.parting.place == 3
-    assert both.parting.title == (
-        "After step 3, Weigh: A went on to Publish, B to Review."
-    )
+    assert both.parting.title == ("After step 3, Weigh: A → Publish, B → Review.")
     judged = [
         (
             edge.target,
@@ -96,22 +94,19 @@ def test_a_damaged_state_is_named(page: Client) -> None:
 
 def test_the_same_way_is_called_the_same() -> None:
     both = Comparison(make_whole_run(), make_whole_run())
-    assert both.parting.title == "Both went the same way, step by step."
+    assert both.parting.title == "None: both runs took the same path."
 
 
 def test_a_run_that_stopped_on_the_same_way_is_named() -> None:
     both = Comparison(make_whole_run(LONG[:3]), make_whole_run())
-    assert (
-        both.parting.title
-        == "Both went the same way for 3 steps; then A went no further."
-    )
+    assert both.parting.title == "Same path for 3 steps, where A ends."
 
 
 def test_a_step_that_failed_in_one_of_them_parts_them() -> None:
     first, second = make_whole_run(), make_run()
     make_stage(second, status=StageStatus.FAILED)
     both = Comparison(first, second)
-    assert both.parting.title == "At step 1, Read pages: A completed, B failed."
+    assert both.parting.title == "Step 1, Read pages: A completed, B failed."
 
 
 @pytest.mark.parametrize("steps", [(), ("weigh",)])

@@ -354,7 +354,7 @@ def test_a_wait_much_longer_than_all_the_rest_is_drawn_short() -> None:
     (work,) = lane(timeline, "publish").bars
     assert wait.width < 15
     assert work.width > 50
-    assert wait.words == "waited for a person 3 h"  # as long as it was
+    assert wait.text == "waiting for approval 3 h"  # as long as it was
     assert {kind: length for kind, _, length in timeline.totals}["person"] == "3 h"
     assert len(timeline.breaks) == 1
     told = [(tick.text, tick.is_break) for tick in timeline.ticks]
@@ -464,9 +464,9 @@ def test_timeline_steps_and_graph_name_the_same_durations(
             created_at=at(began),
         )
     timeline = timeline_of(run)
-    spent = timeline.spent[stage.pk]
-    assert (spent.active_ms, spent.elapsed_ms) == (3_000, 9_000)
-    assert spent.words == "3.0 s active, 9.0 s with waits"
+    duration = timeline.durations[stage.pk]
+    assert (duration.active_ms, duration.elapsed_ms) == (3_000, 9_000)
+    assert duration.text == "3.0 s active, 9.0 s with waits"
     assert lane(timeline, "weigh").took == "3.0 s active"
     client.force_login(alice)
     for query in ("", "?node=weigh"):
@@ -482,4 +482,4 @@ def test_a_step_that_did_not_wait_has_one_duration() -> None:
     run = a_run(Status.COMPLETED, ended=9)
     an_attempt(run, 0, 9)
     stage = a_stage(run, "weigh", 1, 3)
-    assert timeline_of(run).spent[stage.pk].words == "3.0 s"
+    assert timeline_of(run).durations[stage.pk].text == "3.0 s"
