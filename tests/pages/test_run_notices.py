@@ -1,4 +1,4 @@
-"""Why a run is not moving: one sentence for each cause, and what helps."""
+"""The notice of a run: one for each cause that keeps it from progressing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_all_workers_are_busy_and_its_place_in_the_queue_is_shown_notice() -> No
     assert found.command == "make worker"
 
 
-def test_it_waits_for_a_person_since_when_and_for_whom() -> None:
+def test_a_wait_for_approval_names_its_start_and_the_approvers() -> None:
     run = make_run(status=Status.WAITING)
     approval = make_approval(run, groups=["editors", "lawyers"])
     found = shown_notice(run)
@@ -66,7 +66,7 @@ def test_it_waits_for_a_person_since_when_and_for_whom() -> None:
     assert (found.href, found.link) == ("#run-approval", "Respond")
 
 
-def test_it_waits_for_the_next_try() -> None:
+def test_a_retry_backoff_names_the_next_try() -> None:
     run = make_run(status=Status.RUNNING, sequence=2)
     retry = Retry.objects.create(
         run=run, attempt=1, sequence=3, number=2, wait_seconds=12, error_message="busy"
@@ -78,7 +78,7 @@ def test_it_waits_for_the_next_try() -> None:
     assert found.lead == "Retrying"
 
 
-def test_a_try_that_is_under_way_again_is_no_wait() -> None:
+def test_a_running_retry_has_no_notice() -> None:
     run = make_run(status=Status.RUNNING, sequence=2)
     Retry.objects.create(
         run=run,
@@ -91,7 +91,7 @@ def test_a_try_that_is_under_way_again_is_no_wait() -> None:
     assert notice(run, None, permissions=EVERYTHING) is None
 
 
-def test_its_worker_is_silent_and_it_is_about_to_be_recovered() -> None:
+def test_an_unresponsive_worker_is_named() -> None:
     run = make_run(status=Status.RUNNING, lease_expires_at=ago(5))
     found = shown_notice(run)
     assert found.title == "Worker worker-1 has not responded for 35 s."
@@ -106,14 +106,14 @@ def requeued(outcome: str, error_message: str = "") -> Run:
     return run
 
 
-def test_its_worker_was_lost_and_it_waits_for_another() -> None:
+def test_a_recovered_run_names_the_unresponsive_worker() -> None:
     make_worker("two")
     found = shown_notice(requeued(Outcome.LOST))
     assert found.title == "Worker one stopped responding."
     assert found.text == "Another worker will resume the run shortly."
 
 
-def test_its_worker_was_lost_and_there_is_no_other() -> None:
+def test_a_recovered_run_without_workers_names_both_causes() -> None:
     title = shown_notice(requeued(Outcome.LOST)).title
     assert title == "Worker one stopped responding. No worker is running."
 
@@ -135,7 +135,7 @@ def test_a_worker_that_shut_down_or_a_wait_is_no_recovery() -> None:
     assert shown_notice(requeued(Outcome.WAITING)).title == "Queued."
 
 
-def test_another_run_is_not_done_and_why() -> None:
+def test_a_wait_for_a_sub_workflow_names_why_it_does_not_progress() -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     child = make_run(status=Status.PENDING, parent=run, parent_sequence=1)
     found = shown_notice(run)
@@ -145,20 +145,20 @@ def test_another_run_is_not_done_and_why() -> None:
     assert found.command == "make worker"
 
 
-def test_another_run_waits_for_a_person() -> None:
+def test_a_sub_workflow_that_waits_for_approval() -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     make_approval(make_run(status=Status.WAITING, parent=run, parent_sequence=1))
     assert shown_notice(run).text == "Child run: waiting. Waiting for approval."
 
 
-def test_it_waits_for_a_moment() -> None:
+def test_a_wait_for_a_timer_names_its_end() -> None:
     at = timezone.now() + dt.timedelta(hours=3)
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
     found = shown_notice(run)
     assert (found.lead, found.at) == ("Resumes", at)
 
 
-def test_it_was_asked_to_stop_by_whom_and_why() -> None:
+def test_a_cancellation_names_the_person_and_the_reason() -> None:
     run = make_run(
         status=Status.RUNNING,
         cancel_requested_at=ago(3),
@@ -186,17 +186,17 @@ def test_a_step_takes_longer_than_usual() -> None:
     assert notice(run, None, {"weigh": 50_000.0}, permissions=EVERYTHING) is None
 
 
-def test_a_running_run_with_nothing_odd_needs_no_word() -> None:
+def test_a_running_run_without_a_problem_has_no_notice() -> None:
     assert notice(make_run(status=Status.RUNNING), None, permissions=EVERYTHING) is None
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-def test_an_ended_run_need_not_be_looked_at_again(status: str) -> None:
+def test_an_ended_run_is_not_checked_again(status: str) -> None:
     run = make_run(status=status)
     assert recheck_after(run, notice(run, None, permissions=EVERYTHING)) is None
 
 
-def test_what_may_change_by_itself_is_looked_at_again() -> None:
+def test_a_notice_that_can_change_without_a_message_is_checked_again() -> None:
     pending = make_run(status=Status.PENDING)
     shown = notice(pending, None, permissions=EVERYTHING)
     assert recheck_after(pending, shown) == PENDING_RECHECK_SECONDS

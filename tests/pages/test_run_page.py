@@ -85,7 +85,7 @@ def test_progress_of_a_parallel_step_is_told(page: Client) -> None:
     assert "Running · 5 of 12" in text
 
 
-def test_tries_and_the_error_of_a_step_are_told(page: Client) -> None:
+def test_tries_and_the_error_of_a_step_are_shown(page: Client) -> None:
     run = make_run(status=Status.FAILED)
     make_stage(run, tries=3, status=StageStatus.FAILED, error_message="It is <broken>.")
     text = text_of(page, run)
@@ -105,7 +105,7 @@ def test_a_decision_names_the_person_and_their_reason(page: Client, bob: User) -
     assert "It is &lt;fine&gt;." in text
 
 
-def test_a_lost_worker_is_told_in_words(page: Client) -> None:
+def test_a_recovery_names_the_worker_and_the_step(page: Client) -> None:
     run = make_run(status=Status.RUNNING, attempt=2, worker="worker-2")
     make_attempt(run, number=1, worker="worker-1", outcome=Outcome.LOST)
     make_attempt(run, number=2, outcome="", ended_at=None)
@@ -166,7 +166,7 @@ def test_a_resume_names_who_and_why(page: Client) -> None:
         ([{"stopped_at": timezone.now()}], "No worker is running."),
     ],
 )
-def test_a_pending_run_tells_why_it_does_not_move(
+def test_a_pending_run_names_why_it_does_not_start(
     page: Client, workers: list[dict[str, Any]], notice: str
 ) -> None:
     for number, fields in enumerate(workers):
@@ -174,7 +174,7 @@ def test_a_pending_run_tells_why_it_does_not_move(
     assert notice in text_of(page, make_run(status=Status.PENDING))
 
 
-def test_a_pending_run_tells_its_place_in_the_queue(page: Client) -> None:
+def test_a_pending_run_shows_its_queue_position(page: Client) -> None:
     make_worker(running=8)
     make_run(status=Status.PENDING)
     make_run(status=Status.PENDING, priority=5)
@@ -183,13 +183,13 @@ def test_a_pending_run_tells_its_place_in_the_queue(page: Client) -> None:
     )
 
 
-def test_a_run_whose_worker_is_silent_says_so(page: Client) -> None:
+def test_an_unresponsive_worker_is_named(page: Client) -> None:
     late = timezone.now() - dt.timedelta(seconds=5)
     run = make_run(status=Status.RUNNING, lease_expires_at=late)
     assert "Worker worker-1 has not responded for 35 s." in text_of(page, run)
 
 
-def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> None:
+def test_a_cancellation_names_who_requested_it(page: Client, bob: User) -> None:
     run = make_run(
         status=Status.RUNNING,
         cancel_requested_at=timezone.now(),
@@ -203,14 +203,14 @@ def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> 
     assert "deed-cancel" not in text
 
 
-def test_a_run_that_waits_for_another_leads_to_it(page: Client) -> None:
+def test_a_wait_for_a_sub_workflow_links_to_its_run(page: Client) -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     child = make_run(status=Status.RUNNING, parent=run, parent_sequence=1)
     assert f'href="/runs/{child.pk}/"' in text_of(page, run)
     assert f'href="/runs/{run.pk}/"' in text_of(page, child)
 
 
-def test_a_run_that_waits_for_a_moment_says_which(page: Client) -> None:
+def test_a_wait_for_a_timer_shows_its_end(page: Client) -> None:
     at = timezone.now() + dt.timedelta(hours=3, minutes=1)
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
     text = text_of(page, run)
