@@ -314,4 +314,4 @@ def test_what_changed_is_said_to_those_who_listen(
     says = page.locator("#run-says")
     expect(says).to_have_attribute("aria-live", "polite")
     do(page, "cancel", "Nobody needs it any more.")
-    expect(says).to_contain_text("The run is cancelled.")
+    expect(says).to_contain_text("Run status: Cancelled.")

@@ -36,4 +36,4 @@ def test_a_killed_server_goes_on_with_its_runs_and_its_page_says_so(
     assert sorted(completed) == [1, 2, 3, 4]
     assert [a["outcome"] for a in report["attempts"]] == ["lost", "completed"]
     lost = report["attempts"][0]["worker"]
-    assert f"Worker {lost} was lost" in page
+    assert f"Worker {lost} stopped responding." in page

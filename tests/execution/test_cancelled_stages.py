@@ -92,7 +92,7 @@ def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
     (_, row) = rows_of(run, Moment())
     assert (row.status, row.went_wrong) == ("cancelled", False)
     title = Comparison(run, other).parting.title
-    assert title == "At step 2, Judge pages: A was cancelled, B failed."
+    assert title == "Step 2, Judge pages: A was cancelled, B failed."
 
 
 def test_it_stays_cancelled_after_a_resume(admin: User, sign_in: SignIn) -> None:

@@ -468,7 +468,7 @@ def test_a_deep_tree_can_be_shown_cancelled_compared_and_deleted(
     for run in (runs[0], runs[LEVELS // 2], runs[-1]):
         assert client.get(f"/runs/{run.pk}/").status_code == 200
     page = client.get(f"/runs/{runs[0].pk}/").content.decode()
-    assert "Waits for another run." in page
+    assert "Waiting for a sub-workflow." in page
     with django_assert_max_num_queries(LEVELS // 4):
         System(installed).cancel(runs[0].pk, by=person, reason="it started itself")
     ends = Run.objects.order_by().values_list("status", "cancel_reason").distinct()

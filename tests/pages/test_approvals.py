@@ -73,7 +73,7 @@ def test_a_waiting_run_shows_the_question_and_a_form_for_the_answer(
 ) -> None:
     asked = ask()
     text = page.get(f"/runs/{asked.run_id}/").content.decode()
-    assert "Waits for a person." in text
+    assert "Waiting for approval." in text
     assert "Is “restricted” right?" in text
     assert 'name="answer-outcome" value="publish"' in text
     assert "Why?" in text

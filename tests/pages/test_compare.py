@@ -38,13 +38,11 @@ def text_of(page: Client, first: Run, second: Run) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_the_first_parting_is_named_with_the_decision_behind_it(page: Client) -> None:
+def test_the_first_difference_is_shown_with_its_decision(page: Client) -> None:
     straight, asked = make_whole_run(), make_whole_run(LONG)
     both = Comparison(straight, asked)
     assert both.parting.place == 3
-    assert both.parting.title == (
-        "After step 3, Weigh: A went on to Publish, B to Review."
-    )
+    assert both.parting.title == ("After step 3, Weigh: A → Publish, B → Review.")
     judged = [
         (
             edge.target,
@@ -60,7 +58,7 @@ def test_the_first_parting_is_named_with_the_decision_behind_it(page: Client) ->
     assert "confidence 93%, threshold 80%" in text
 
 
-def test_both_ways_are_on_one_graph(page: Client) -> None:
+def test_both_paths_are_on_one_graph(page: Client) -> None:
     text = text_of(page, make_whole_run(), make_whole_run(LONG))
     assert text.count('data-outcome="both"') >= 2
     assert 'data-outcome="only-a"' in text
@@ -69,7 +67,7 @@ def test_both_ways_are_on_one_graph(page: Client) -> None:
     assert "A 120 ms · B 120 ms" in text
 
 
-def test_the_states_where_they_parted_are_compared(page: Client) -> None:
+def test_the_states_at_the_first_difference_are_compared(page: Client) -> None:
     first, second = make_whole_run(), make_whole_run(LONG)
     states = {
         first: '{"label": "secret", "n": 1}',
@@ -94,24 +92,21 @@ def test_a_damaged_state_is_named(page: Client) -> None:
     assert "cannot be read" in text_of(page, first, second)
 
 
-def test_the_same_way_is_called_the_same() -> None:
+def test_equal_paths_have_no_difference() -> None:
     both = Comparison(make_whole_run(), make_whole_run())
-    assert both.parting.title == "Both went the same way, step by step."
+    assert both.parting.title == "None: both runs took the same path."
 
 
-def test_a_run_that_stopped_on_the_same_way_is_named() -> None:
+def test_a_run_that_ended_on_the_common_path_is_named() -> None:
     both = Comparison(make_whole_run(LONG[:3]), make_whole_run())
-    assert (
-        both.parting.title
-        == "Both went the same way for 3 steps; then A went no further."
-    )
+    assert both.parting.title == "Same path for 3 steps, where A ends."
 
 
-def test_a_step_that_failed_in_one_of_them_parts_them() -> None:
+def test_a_step_that_failed_in_one_run_is_the_first_difference() -> None:
     first, second = make_whole_run(), make_run()
     make_stage(second, status=StageStatus.FAILED)
     both = Comparison(first, second)
-    assert both.parting.title == "At step 1, Read pages: A completed, B failed."
+    assert both.parting.title == "Step 1, Read pages: A completed, B failed."
 
 
 @pytest.mark.parametrize("steps", [(), ("weigh",)])
@@ -148,7 +143,7 @@ def test_runs_of_two_versions_share_a_graph_with_all_their_steps(page: Client) -
     assert "runs of different workflows" in text_of(page, make_whole_run(), other)
 
 
-def test_one_run_asks_for_another(page: Client) -> None:
+def test_one_run_offers_others_for_comparison(page: Client) -> None:
     run, other = make_run(), make_run()
     text = page.get("/compare/", {"a": str(run.pk)}).content.decode()
     assert f"?a={run.pk}&amp;b={other.pk}" in text
@@ -157,7 +152,7 @@ def test_one_run_asks_for_another(page: Client) -> None:
     assert page.get("/compare/", {"a": str(run.pk), "b": "\x00"}).status_code == 404
 
 
-def test_a_run_that_may_not_be_seen_is_not_compared(
+def test_a_run_without_permission_is_not_compared(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = make_run(), make_run()

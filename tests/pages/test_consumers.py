@@ -1,4 +1,4 @@
-"""The sockets of open pages: who gets in, what they are sent, how often it is drawn."""
+"""The websockets of open pages: access, what is sent, how often it is rendered."""
 
 from __future__ import annotations
 
@@ -34,50 +34,49 @@ from workflows.infra import notifications, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Status
 from workflows.pages.live import broadcast, consumers
-from workflows.pages.live.render_cache import Drawing, drawings
+from workflows.pages.live.render_cache import RenderedRegions, render_cache
 from workflows.pages.live.routing import websocket_urlpatterns
 from workflows.pages.run import notices
 from workflows.pages.run.parts import Part
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PATIENCE_SECONDS = 10
-QUIET_SECONDS = 0.3  # in which nothing may come
+TIMEOUT_SECONDS = 10
+QUIET_SECONDS = 0.3  # without a message
 
 
 class Page:
-    """An open page, as its socket sees it."""
+    """An open page, from the side of the browser."""
 
     def __init__(self, socket: Any) -> None:
-        """Take a connected socket."""
         self.socket = socket
 
     async def next(self) -> str:
-        """Return the next drawing without saying that it was shown."""
-        text: str = await self.socket.receive_from(timeout=PATIENCE_SECONDS)
+        """Return the next changes without acknowledging them."""
+        text: str = await self.socket.receive_from(timeout=TIMEOUT_SECONDS)
         return text
 
     async def shown(self) -> None:
-        """Say that the last drawing is on the page."""
+        """Acknowledge the last changes."""
         await self.socket.send_to(text_data=consumers.SHOWN)
 
-    async def see(self, query: str) -> None:
-        """Look elsewhere."""
-        await self.socket.send_to(text_data=consumers.SEE + query)
+    async def change_view(self, query: str) -> None:
+        """Request another view."""
+        await self.socket.send_to(text_data=consumers.VIEW_PREFIX + query)
 
-    async def look(self) -> str:
-        """Return the next drawing, and say that it was shown."""
+    async def next_shown(self) -> str:
+        """Return the next changes and acknowledge them."""
         text = await self.next()
         await self.shown()
         return text
 
     async def is_quiet(self) -> bool:
-        """Tell whether nothing comes for a while."""
+        """Return whether nothing is sent for QUIET_SECONDS."""
         quiet: bool = await self.socket.receive_nothing(timeout=QUIET_SECONDS)
         return quiet
 
     async def closed_with(self) -> int:
         """Return the code the server closed with."""
-        message = await self.socket.receive_output(timeout=PATIENCE_SECONDS)
+        message = await self.socket.receive_output(timeout=TIMEOUT_SECONDS)
         assert message["type"] == "websocket.close"
         code: int = message["code"]
         return code
@@ -85,11 +84,11 @@ class Page:
 
 @asynccontextmanager
 async def opened(path: str, person: Any, session: Any = None) -> AsyncIterator[Page]:
-    """Give a page whose socket was accepted."""
+    """Open a page; its socket must be accepted."""
     socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
     scope = cast("dict[str, Any]", socket.scope)
     scope |= {"user": person, "session": session}
-    accepted, _ = await socket.connect(timeout=PATIENCE_SECONDS)
+    accepted, _ = await socket.connect(timeout=TIMEOUT_SECONDS)
     assert accepted
     try:
         yield Page(socket)
@@ -102,21 +101,21 @@ def of_run(run: Run | UUID) -> str:
 
 
 async def change(run: Run, **fields: Any) -> None:
-    """Change a run as the recorder does: a new version, then the nudge."""
+    """Change a run as the recorder does: a new version, then the notification."""
     fields = {"version": run.version + 1, **fields}
     await run_in_db(Run.objects.filter(pk=run.pk).update, **fields)
     run.version = fields["version"]
-    await nudge(run, version=run.version)
+    await notify(run, version=run.version)
 
 
-async def nudge(run: Run, **message: Any) -> None:
+async def notify(run: Run, **message: Any) -> None:
     layer = get_channel_layer()
     assert layer is not None
     versions = {run.pk: message.get("version")}
     await layer.group_send(notifications.PAGES, notifications.changed(versions))
 
 
-async def nudge_lists() -> None:
+async def notify_lists() -> None:
     layer = get_channel_layer()
     assert layer is not None
     await layer.group_send(notifications.PAGES, notifications.changed({}))
@@ -124,11 +123,11 @@ async def nudge_lists() -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Return what is drawn of runs: the first region of each part, and the version."""
+    """Return the rendered parts of runs: first region and version of each."""
     made: list[tuple[str, int]] = []
-    draw: Callable[[Part], Drawing] = consumers.draw_part
+    draw: Callable[[Part], RenderedRegions] = consumers.draw_part
 
-    def counting(part: Part) -> Drawing:
+    def counting(part: Part) -> RenderedRegions:
         drawing = draw(part)
         made.append((part.regions[0], drawing.version))
         return drawing
@@ -137,17 +136,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return made
 
 
-# Who gets in -----------------------------------------------------------------------------
+# Access -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/ws/runs/{}/", "/ws/lists/runs/"])
-async def test_an_outsider_is_turned_away_with_a_code(path: str) -> None:
+async def test_an_anonymous_person_is_refused(path: str) -> None:
     run = await run_in_db(make_run)
     async with opened(path.format(run.pk), AnonymousUser()) as page:
         assert await page.closed_with() == 4403
 
 
-async def test_a_closed_account_is_turned_away(alice: User) -> None:
+async def test_an_inactive_account_is_refused(alice: User) -> None:
     alice.is_active = False
     async with opened("/ws/lists/runs/", alice) as page:
         assert await page.closed_with() == 4403
@@ -167,7 +166,7 @@ async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> Non
     async with opened("/ws/lists/workers/", alice) as page:
         assert await page.closed_with() == 4404
     async with opened("/ws/lists/workers/", admin) as page:
-        assert "Nothing waits for a worker." in await page.look()
+        assert "Nothing waits for a worker." in await page.next_shown()
 
 
 def expire(session: SessionStore) -> None:
@@ -201,8 +200,8 @@ async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
     run = await run_in_db(make_run, status=Status.RUNNING)
     session = await run_in_db(saved_session, alice)
     async with opened(path.format(run.pk), alice, session) as page:
-        await page.look()
-        assert await page.is_quiet(), "a session that goes on is not interrupted"
+        await page.next_shown()
+        assert await page.is_quiet(), "a valid session is not interrupted"
         await run_in_db(end, session)
         assert await page.closed_with() == 4403, "also when nothing else happens"
 
@@ -213,7 +212,7 @@ async def test_who_loses_the_account_is_sent_nothing_more(
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
     run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         await run_in_db(User.objects.filter(pk=alice.pk).update, is_active=False)
         await change(run)
         assert await page.closed_with() == 4403
@@ -231,7 +230,7 @@ def saved_session(person: User) -> SessionStore:
 async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
-        text = await page.look()
+        text = await page.next_shown()
         assert 'data-status="running"' in text
         assert text.count('hx-swap-oob="outerMorph"') == 17
         assert "<title>Running" in text
@@ -240,48 +239,48 @@ async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
 async def test_a_change_is_sent_and_only_what_changed(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         await run_in_db(make_stage, run, "read_pages")
         await change(run)
-        text = await page.look()
+        text = await page.next_shown()
         assert "Read pages" in text
         assert 'id="run-path"' in text
         assert 'id="run-log"' not in text
         assert 'id="run-facts"' not in text
 
 
-async def test_a_nudge_without_news_sends_nothing(alice: User) -> None:
+async def test_a_notification_without_changes_sends_nothing(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.look()
-        await nudge(run, version=run.version)
-        await nudge(run)
+        await page.next_shown()
+        await notify(run, version=run.version)
+        await notify(run)
         assert await page.is_quiet()
 
 
-async def test_a_page_that_the_channel_layer_forgot_looks_again_by_itself(
+async def test_a_page_that_lost_its_group_in_the_channel_layer_renders_again(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "REJOIN_SECONDS", 0.01)
     run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         layer = get_channel_layer()
         assert isinstance(layer, InMemoryChannelLayer)
         layer.groups.clear()
         await run_in_db(make_stage, run, "read_pages")
         await change(run)
-        assert "Read pages" in await page.look()
+        assert "Read pages" in await page.next_shown()
 
 
 @pytest.mark.parametrize(
     "error",
     [OperationalError("the connection was refused"), RedisConnectionError("gone")],
 )
-async def test_a_page_is_told_to_come_again_when_something_is_away(
+async def test_an_outage_closes_the_socket_so_that_the_page_reconnects(
     error: Exception, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_part: Part) -> Drawing:
+    def fail(_part: Part) -> RenderedRegions:
         raise error
 
     monkeypatch.setattr(consumers, "draw_part", fail)
@@ -295,9 +294,9 @@ async def test_a_page_that_may_show_something_older_is_sent_everything_again(
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         await page.socket.send_to(text_data=consumers.STALE)
-        text = await page.look()
+        text = await page.next_shown()
         assert 'data-status="completed"' in text
         assert 'id="run-log"' in text
 
@@ -313,15 +312,15 @@ async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
             await change(run)
         assert await page.is_quiet()
         await page.shown()
-        text = await page.look()
+        text = await page.next_shown()
         assert "Step 4" in text
         assert await page.is_quiet()
 
 
-async def test_a_page_that_says_nothing_is_sent_the_next_after_a_while(
+async def test_a_page_that_acknowledges_nothing_gets_changes_after_a_timeout(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(consumers, "SHOWN_TIMEOUT_SECONDS", 0.01)
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
         await page.next()
@@ -330,21 +329,21 @@ async def test_a_page_that_says_nothing_is_sent_the_next_after_a_while(
         assert "Read pages" in await page.next()
 
 
-async def test_the_end_is_told(alice: User) -> None:
+async def test_the_end_of_a_run_is_sent(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.PENDING)
     async with opened(of_run(run), alice) as page:
-        assert 'data-ended="false"' in await page.look()
+        assert 'data-ended="false"' in await page.next_shown()
         ended = await run_in_db(make_run, status=Status.CANCELLED)
         await change(run, status=Status.CANCELLED, completed_at=ended.completed_at)
-        assert 'data-ended="true"' in await page.look()
+        assert 'data-ended="true"' in await page.next_shown()
 
 
 async def test_a_deleted_run_ends_its_pages(alice: User) -> None:
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         await run_in_db(Run.objects.all().delete)
-        await nudge(run)
+        await notify(run)
         assert await page.closed_with() == 4404
 
 
@@ -357,21 +356,21 @@ async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) 
 
     run = await run_in_db(prepare)
     async with opened(of_run(run), alice) as hers, opened(of_run(run), bob) as his:
-        assert "answer-form" not in await hers.look()
-        assert "answer-form" in await his.look()
+        assert "answer-form" not in await hers.next_shown()
+        assert "answer-form" in await his.next_shown()
 
 
-async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
+async def test_a_rendering_error_closes_the_socket_so_that_the_page_reconnects(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_part: Part) -> Drawing:
+    def broken(_part: Part) -> RenderedRegions:
         raise RuntimeError("the database is away")
 
     monkeypatch.setattr(consumers, "draw_part", broken)
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4500
-    assert "could not be drawn" in caplog.text
+    assert "Rendering a live page failed" in caplog.text
 
 
 # Lists -----------------------------------------------------------------------------------
@@ -380,47 +379,47 @@ async def test_what_cannot_be_drawn_closes_the_page_so_that_it_comes_back(
 async def test_a_list_shows_new_runs_that_match_its_filter(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers.ListSocket, "pause_seconds", 0)
+    monkeypatch.setattr(consumers.ListConsumer, "pause_seconds", 0)
     async with opened("/ws/lists/runs/?status=failed", alice) as page:
-        assert "No run matches" in await page.look()
+        assert "No run matches" in await page.next_shown()
         await run_in_db(make_run, status=Status.COMPLETED)
-        await nudge_lists()
+        await notify_lists()
         assert await page.is_quiet()
         failed = await run_in_db(make_run, status=Status.FAILED)
-        await nudge_lists()
-        assert failed.short_id in await page.look()
+        await notify_lists()
+        assert failed.short_id in await page.next_shown()
 
 
 @pytest.mark.parametrize("kind", ["home", "runs", "workflow", "decisions", "approvals"])
 async def test_every_list_is_sent_out_of_band(alice: User, kind: str) -> None:
     path = f"/ws/lists/{kind}/?workflow=classify-document"
     async with opened(path, alice) as page:
-        assert 'hx-swap-oob="outerMorph"' in await page.look()
+        assert 'hx-swap-oob="outerMorph"' in await page.next_shown()
 
 
 async def test_an_odd_query_is_no_error(alice: User) -> None:
     async with opened("/ws/lists/runs/?before=%00&who=%ff&status=%00", alice) as page:
-        assert await page.look()
+        assert await page.next_shown()
 
 
-# How often it is drawn -------------------------------------------------------------------
+# How often it is rendered -------------------------------------------------------------------
 
 
-async def test_many_viewers_of_a_version_share_one_drawing(
+async def test_many_viewers_of_a_version_share_one_rendering(
     alice: User, counted: list[tuple[str, int]]
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as first:
-        await first.look()
+        await first.next_shown()
         others = [opened(of_run(run), alice) for _ in range(20)]
         pages = [first, *[await other.__aenter__() for other in others]]
         for page in pages[1:]:
-            await page.look()
+            await page.next_shown()
         counted.clear()
         await run_in_db(make_stage, run)
         await change(run)
         for page in pages:
-            assert "Read pages" in await page.look()
+            assert "Read pages" in await page.next_shown()
         assert sorted(counted) == [
             (first, run.version)
             for first in ("run-log", "run-moment", "run-panel", "run-title")
@@ -429,14 +428,14 @@ async def test_many_viewers_of_a_version_share_one_drawing(
             await other.__aexit__(None, None, None)
 
 
-async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
+async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     drawn: list[int] = []
     draw = consumers.draw_part
 
-    def counting(part: Part) -> Drawing:
+    def counting(part: Part) -> RenderedRegions:
         with CaptureHere() as captured:
             drawing = draw(part)
         drawn.append(captured.count)
@@ -444,7 +443,7 @@ async def test_the_queries_of_a_drawing_do_not_grow_with_the_viewers(
 
     monkeypatch.setattr(consumers, "draw_part", counting)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
     assert len(drawn) == 4
     assert sum(drawn) <= 30
 
@@ -469,15 +468,15 @@ class CaptureHere:
         return execute(*arguments)
 
 
-async def test_nothing_is_kept_of_a_page_that_nobody_watches(alice: User) -> None:
+async def test_nothing_is_cached_without_viewers(alice: User) -> None:
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
-        await page.look()
-        assert str(run.pk) in str(drawings.keys())
-    assert str(run.pk) not in str(drawings.keys())
+        await page.next_shown()
+        assert str(run.pk) in str(render_cache.keys())
+    assert str(run.pk) not in str(render_cache.keys())
 
 
-# Looking elsewhere -----------------------------------------------------------------------
+# Views -----------------------------------------------------------------------
 
 
 def with_steps(status: str = Status.COMPLETED) -> Run:
@@ -492,51 +491,51 @@ def with_steps(status: str = Status.COMPLETED) -> Run:
 async def test_a_page_is_drawn_for_the_moment_of_its_address(alice: User) -> None:
     run = await run_in_db(with_steps)
     async with opened(f"{of_run(run)}?at=1", alice) as page:
-        text = await page.look()
+        text = await page.next_shown()
         assert "read_pages wrote" in text
         assert "weigh wrote" not in text
 
 
-async def test_who_looks_elsewhere_is_sent_what_differs(alice: User) -> None:
+async def test_another_view_sends_the_difference(alice: User) -> None:
     run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
-        await page.look()
-        await page.see("?at=1")
-        text = await page.look()
+        await page.next_shown()
+        await page.change_view("?at=1")
+        text = await page.next_shown()
         assert "As it was after step 1" in text
         assert "run-facts" not in text
-        await page.see("?node=weigh")
-        assert "panel-heading" in await page.look()
-        await page.see("")
-        assert 'id="run-panel"' in await page.look()
+        await page.change_view("?node=weigh")
+        assert "panel-heading" in await page.next_shown()
+        await page.change_view("")
+        assert 'id="run-panel"' in await page.next_shown()
         assert await page.is_quiet()
 
 
-async def test_looking_elsewhere_draws_only_what_is_new(
+async def test_another_view_renders_only_new_parts(
     alice: User, counted: list[tuple[str, int]]
 ) -> None:
     run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         counted.clear()
-        await page.see("?find=wrote")
-        assert await page.look()
+        await page.change_view("?find=wrote")
+        assert await page.next_shown()
         assert [first for first, _ in counted] == ["run-log"]
 
 
-async def test_those_who_look_at_the_same_share_its_drawing(
+async def test_viewers_of_the_same_view_share_a_rendering(
     alice: User, bob: User, counted: list[tuple[str, int]]
 ) -> None:
     run = await run_in_db(with_steps)
     path = f"{of_run(run)}?at=1&node=weigh"
     async with opened(path, alice) as hers, opened(path, bob) as his:
-        await hers.look()
-        await his.look()
+        await hers.next_shown()
+        await his.next_shown()
         counted.clear()
         await run_in_db(make_note, run, "Look at this.")
         await change(run)
-        assert "Look at this." in await hers.look()
-        assert "Look at this." in await his.look()
+        assert "Look at this." in await hers.next_shown()
+        assert "Look at this." in await his.next_shown()
         assert len(counted) == 4
 
 
@@ -546,42 +545,42 @@ async def test_those_who_look_at_the_same_share_its_drawing(
 async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
     run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
-        await page.look()
-        await page.see(query)
-        await page.see("?at=1")
-        assert "As it was after step 1" in await page.look()
+        await page.next_shown()
+        await page.change_view(query)
+        await page.change_view("?at=1")
+        assert "As it was after step 1" in await page.next_shown()
 
 
-async def test_what_changes_without_news_is_looked_at_again(
+async def test_content_that_changes_without_a_message_is_rendered_again(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notices, "PENDING_RECHECK_SECONDS", 0.05)
     run = await run_in_db(make_run, status=Status.PENDING)
     async with opened(of_run(run), alice) as page:
-        assert "No worker is running." in await page.look()
+        assert "No worker is running." in await page.next_shown()
         await run_in_db(make_worker)
-        assert "A worker takes it in a moment." in await page.look()
+        assert "A worker will start the run shortly." in await page.next_shown()
 
 
-async def test_a_page_hears_again_after_the_channel_layer_was_away(
+async def test_a_page_is_notified_again_after_an_outage_of_the_channel_layer(
     alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(broadcast, "PAUSE_SECONDS", 0.01)
-    hear, failures = (
+    monkeypatch.setattr(broadcast, "RETRY_SECONDS", 0.01)
+    receive, failures = (
         notifications.Subscription.next,
         [outages.ChannelLayerUnavailable("away")],
     )
 
-    async def shaky(ear: notifications.Subscription) -> Any:
+    async def failing_once(subscription: notifications.Subscription) -> Any:
         if failures:
             raise failures.pop()
-        return await hear(ear)
+        return await receive(subscription)
 
-    monkeypatch.setattr(notifications.Subscription, "next", shaky)
+    monkeypatch.setattr(notifications.Subscription, "next", failing_once)
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.look()
+        await page.next_shown()
         await run_in_db(make_stage, run, "read_pages")
         await change(run)
-        assert "Read pages" in await page.look()
+        assert "Read pages" in await page.next_shown()
     assert "away" in caplog.text

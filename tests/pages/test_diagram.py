@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.factories import GRAPH
 from workflows.pages.graph.diagram import Diagram, EdgeState, Node, NodeState, draw
-from workflows.pages.graph.layers import Link, arrange, crossings, neighbours
+from workflows.pages.graph.layers import LayoutEdge, arrange, crossings, neighbours
 from workflows.pages.graph.layout import rising
 
 
@@ -142,7 +142,7 @@ def test_links_cross_only_where_they_must() -> None:
     names = [f"step_{number}" for number in range(6)]
     # two parents, whose children are named in the wrong order
     ends = [(0, 1), (0, 2), (1, 4), (2, 3), (1, 5)]
-    layers = arrange(names, [Link(names[a], names[b]) for a, b in ends], names[0])
+    layers = arrange(names, [LayoutEdge(names[a], names[b]) for a, b in ends], names[0])
     assert crossings(layers.rows, neighbours(layers)[1]) == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.pages.test_diagram import a_graph, as_svg
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.graph.text_width import text_width
-from workflows.pages.run.compare import TWO_COUNTS_ROOM, OfTwo
+from workflows.pages.run.compare import TWO_COUNTS_ROOM, SharedEdgeState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,7 +110,7 @@ def test_no_text_leaves_a_large_drawing(seed: int) -> None:
 @pytest.mark.parametrize("label", ["", "is_ready"])
 def test_counts_of_two_runs_have_room_too(label: str) -> None:
     graph = a_graph(2, [(0, 0), (0, 1), (1, 0)], predicate=label)
-    two = OfTwo(taken=9999, first=8888, second=1111)
+    two = SharedEdgeState(taken=9999, first=8888, second=1111)
     edges = {(edge["source"], edge["index"]): two for edge in graph["edges"]}
     diagram = draw(graph, edges=edges, count_room=TWO_COUNTS_ROOM)
     found = boxes(diagram)

@@ -35,7 +35,7 @@ def rows(names: str, wrong: int = -1) -> list[Row]:
     ]
 
 
-def told(names: str, wrong: int = -1) -> str:
+def folded_text(names: str, wrong: int = -1) -> str:
     """Return the entries in one line: letters, and folds as `[ab×3]`."""
     entries = folded(rows(names, wrong))
     return "".join(
@@ -58,7 +58,7 @@ def told(names: str, wrong: int = -1) -> str:
     ],
 )
 def test_rounds_are_folded_but_the_last(names: str, shown: str) -> None:
-    assert told(names) == shown
+    assert folded_text(names) == shown
 
 
 def test_nothing_is_lost_by_folding() -> None:
@@ -72,7 +72,7 @@ def test_nothing_is_lost_by_folding() -> None:
 
 
 def test_a_failed_step_is_never_folded_away() -> None:
-    assert told("ab" * 10, wrong=9) == "[ab×3]abab[ab×4]ab"
+    assert folded_text("ab" * 10, wrong=9) == "[ab×3]abab[ab×4]ab"
     entries = list(folded(rows("ab" * 10, wrong=9)))
     alone = [one for one in entries if isinstance(one, Row) and one.sequence == 10]
     assert alone[0].went_wrong

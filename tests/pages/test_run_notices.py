@@ -1,4 +1,4 @@
-"""Why a run is not moving: one sentence for each cause, and what helps."""
+"""The notice of a run: one for each cause that keeps it from progressing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from tests.support.factories import (
     make_approval,
+    make_attempt,
     make_run,
     make_stage,
     make_user,
     make_worker,
 )
 from workflows.access.permissions import EVERYTHING
-from workflows.models import Retry, Run, StageStatus, Status, WaitKind
+from workflows.models import Outcome, Retry, Run, StageStatus, Status, WaitKind
 from workflows.pages.run.notices import (
     PENDING_RECHECK_SECONDS,
     Notice,
@@ -27,9 +28,9 @@ from workflows.pages.run.notices import (
 pytestmark = pytest.mark.django_db
 
 
-def told(run: Run, **options: Any) -> Notice:
-    asked = run.approvals.order_by("-sequence").first()
-    found = notice(run, asked, sight=EVERYTHING, **options)
+def shown_notice(run: Run, **options: Any) -> Notice:
+    approval = run.approvals.order_by("-sequence").first()
+    found = notice(run, approval, permissions=EVERYTHING, **options)
     assert found is not None
     return found
 
@@ -40,44 +41,44 @@ def ago(seconds: float) -> dt.datetime:
 
 def test_no_worker_is_alive() -> None:
     make_worker(heartbeat_at=ago(3_600))
-    found = told(make_run(status=Status.PENDING))
+    found = shown_notice(make_run(status=Status.PENDING))
     assert found.title == "No worker is running."
     assert found.command == "make worker"
 
 
-def test_all_workers_are_busy_and_its_place_in_the_queue_is_told() -> None:
+def test_all_workers_are_busy_and_its_place_in_the_queue_is_shown_notice() -> None:
     make_worker("one", running=8)
     make_worker("two", running=8)
     make_run(status=Status.PENDING)
-    found = told(make_run(status=Status.PENDING))
+    found = shown_notice(make_run(status=Status.PENDING))
     assert found.title == "All workers are busy."
-    assert "They run 16 runs. 1 is before it." in found.text
+    assert "16 of 16 slots in use, 1 run ahead." in found.text
     assert found.command == "make worker"
 
 
-def test_it_waits_for_a_person_since_when_and_for_whom() -> None:
+def test_a_wait_for_approval_names_its_start_and_the_approvers() -> None:
     run = make_run(status=Status.WAITING)
     approval = make_approval(run, groups=["editors", "lawyers"])
-    found = told(run)
-    assert found.title == "Waits for a person."
-    assert "Members of editors or lawyers may answer." in found.text
+    found = shown_notice(run)
+    assert found.title == "Waiting for approval."
+    assert "Members of editors or lawyers can respond." in found.text
     assert found.at == approval.created_at
-    assert (found.href, found.link) == ("#run-approval", "Answer")
+    assert (found.href, found.link) == ("#run-approval", "Respond")
 
 
-def test_it_waits_for_the_next_try() -> None:
+def test_a_retry_backoff_names_the_next_try() -> None:
     run = make_run(status=Status.RUNNING, sequence=2)
     retry = Retry.objects.create(
         run=run, attempt=1, sequence=3, number=2, wait_seconds=12, error_message="busy"
     )
-    found = told(run)
+    found = shown_notice(run)
     assert found.title == "Try 2 failed: busy"
     assert found.at == retry.created_at + dt.timedelta(seconds=12)
     assert found.again == pytest.approx(12.5, abs=2)
-    assert "Cancel the run" in found.text
+    assert found.lead == "Retrying"
 
 
-def test_a_try_that_is_under_way_again_is_no_wait() -> None:
+def test_a_running_retry_has_no_notice() -> None:
     run = make_run(status=Status.RUNNING, sequence=2)
     Retry.objects.create(
         run=run,
@@ -87,63 +88,87 @@ def test_a_try_that_is_under_way_again_is_no_wait() -> None:
         wait_seconds=1,
         created_at=ago(5),
     )
-    assert notice(run, None, sight=EVERYTHING) is None
+    assert notice(run, None, permissions=EVERYTHING) is None
 
 
-def test_its_worker_is_silent_and_it_is_about_to_be_recovered() -> None:
+def test_an_unresponsive_worker_is_named() -> None:
     run = make_run(status=Status.RUNNING, lease_expires_at=ago(5))
-    found = told(run)
-    assert found.title == "Worker worker-1 has been silent for 35 s."
-    assert "takes the run over from its last step" in found.text
+    found = shown_notice(run)
+    assert found.title == "Worker worker-1 has not responded for 35 s."
+    assert "resume the run from its last step" in found.text
     assert found.again == PENDING_RECHECK_SECONDS
 
 
-def test_its_worker_was_lost_and_it_waits_for_another() -> None:
+def requeued(outcome: str, error_message: str = "") -> Run:
+    """Return a queued run whose last attempt on worker “one” ended like this."""
+    run = make_run(status=Status.PENDING, attempt=1, worker="one", recoveries=1)
+    make_attempt(run, worker="one", outcome=outcome, error_message=error_message)
+    return run
+
+
+def test_a_recovered_run_names_the_unresponsive_worker() -> None:
     make_worker("two")
-    run = make_run(status=Status.PENDING, worker="one", recoveries=1)
-    found = told(run)
-    assert found.title == "Worker one was lost."
-    assert "goes on in a moment" in found.text
+    found = shown_notice(requeued(Outcome.LOST))
+    assert found.title == "Worker one stopped responding."
+    assert found.text == "Another worker will resume the run shortly."
 
 
-def test_its_worker_was_lost_and_there_is_no_other() -> None:
-    run = make_run(status=Status.PENDING, worker="one", recoveries=1)
-    assert told(run).title == "Worker one was lost. No worker is running."
+def test_a_recovered_run_without_workers_names_both_causes() -> None:
+    title = shown_notice(requeued(Outcome.LOST)).title
+    assert title == "Worker one stopped responding. No worker is running."
 
 
-def test_another_run_is_not_done_and_why() -> None:
+def test_a_release_that_nobody_requested_does_not_blame_the_worker() -> None:
+    make_worker("two")
+    found = shown_notice(
+        requeued(Outcome.RELEASED, "The task of the run was cancelled.")
+    )
+    assert found.title == (
+        "Worker one released the run: code that nobody requested cancelled its task."
+    )
+    assert found.tone == "warn"
+
+
+def test_a_worker_that_shut_down_or_a_wait_is_no_recovery() -> None:
+    make_worker("two")
+    assert shown_notice(requeued(Outcome.RELEASED)).title == "Queued."
+    assert shown_notice(requeued(Outcome.WAITING)).title == "Queued."
+
+
+def test_a_wait_for_a_sub_workflow_names_why_it_does_not_progress() -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     child = make_run(status=Status.PENDING, parent=run, parent_sequence=1)
-    found = told(run)
-    assert found.title == "Waits for another run."
-    assert found.text == "It is pending. No worker is running."
+    found = shown_notice(run)
+    assert found.title == "Waiting for a sub-workflow."
+    assert found.text == "Child run: pending. No worker is running."
     assert found.href == f"/runs/{child.pk}/"
     assert found.command == "make worker"
 
 
-def test_another_run_waits_for_a_person() -> None:
+def test_a_sub_workflow_that_waits_for_approval() -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     make_approval(make_run(status=Status.WAITING, parent=run, parent_sequence=1))
-    assert told(run).text == "It is waiting. Waits for a person."
+    assert shown_notice(run).text == "Child run: waiting. Waiting for approval."
 
 
-def test_it_waits_for_a_moment() -> None:
+def test_a_wait_for_a_timer_names_its_end() -> None:
     at = timezone.now() + dt.timedelta(hours=3)
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
-    found = told(run)
-    assert (found.lead, found.at) == ("Goes on", at)
+    found = shown_notice(run)
+    assert (found.lead, found.at) == ("Resumes", at)
 
 
-def test_it_was_asked_to_stop_by_whom_and_why() -> None:
+def test_a_cancellation_names_the_person_and_the_reason() -> None:
     run = make_run(
         status=Status.RUNNING,
         cancel_requested_at=ago(3),
         cancel_requested_by=make_user("bob"),
         cancel_reason="wrong document",
     )
-    found = told(run)
-    assert found.title == "Stopping."
-    assert "Asked by bob: “wrong document”." in found.text
+    found = shown_notice(run)
+    assert found.title == "Cancelling…"
+    assert found.lead == "Requested by bob"
+    assert "Reason: “wrong document”." in found.text
 
 
 def test_a_step_takes_longer_than_usual() -> None:
@@ -155,25 +180,25 @@ def test_a_step_takes_longer_than_usual() -> None:
         duration_ms=None,
         created_at=ago(60),
     )
-    found = told(run, usual={"weigh": 2_000.0})
-    assert found.title == "Weigh takes longer than usual."
+    found = shown_notice(run, usual={"weigh": 2_000.0})
+    assert found.title == "Weigh is taking longer than usual."
     assert "It usually takes 2.0 s." in found.text
-    assert notice(run, None, {"weigh": 50_000.0}, sight=EVERYTHING) is None
+    assert notice(run, None, {"weigh": 50_000.0}, permissions=EVERYTHING) is None
 
 
-def test_a_running_run_with_nothing_odd_needs_no_word() -> None:
-    assert notice(make_run(status=Status.RUNNING), None, sight=EVERYTHING) is None
+def test_a_running_run_without_a_problem_has_no_notice() -> None:
+    assert notice(make_run(status=Status.RUNNING), None, permissions=EVERYTHING) is None
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-def test_an_ended_run_need_not_be_looked_at_again(status: str) -> None:
+def test_an_ended_run_is_not_checked_again(status: str) -> None:
     run = make_run(status=status)
-    assert recheck_after(run, notice(run, None, sight=EVERYTHING)) is None
+    assert recheck_after(run, notice(run, None, permissions=EVERYTHING)) is None
 
 
-def test_what_may_change_by_itself_is_looked_at_again() -> None:
+def test_a_notice_that_can_change_without_a_message_is_checked_again() -> None:
     pending = make_run(status=Status.PENDING)
-    shown = notice(pending, None, sight=EVERYTHING)
+    shown = notice(pending, None, permissions=EVERYTHING)
     assert recheck_after(pending, shown) == PENDING_RECHECK_SECONDS
     running = make_run(status=Status.RUNNING)
     assert recheck_after(running, None) == pytest.approx(30, abs=5)

@@ -85,13 +85,13 @@ def test_progress_of_a_parallel_step_is_told(page: Client) -> None:
     assert "Running · 5 of 12" in text
 
 
-def test_tries_and_the_error_of_a_step_are_told(page: Client) -> None:
+def test_tries_and_the_error_of_a_step_are_shown(page: Client) -> None:
     run = make_run(status=Status.FAILED)
     make_stage(run, tries=3, status=StageStatus.FAILED, error_message="It is <broken>.")
     text = text_of(page, run)
     assert "3 tries" in text
     assert "It is &lt;broken&gt;." in text
-    assert "Failed at Read pages." in text
+    assert "Failed in Read pages." in text
     assert "The document could not be opened." in text
 
 
@@ -105,7 +105,7 @@ def test_a_decision_names_the_person_and_their_reason(page: Client, bob: User) -
     assert "It is &lt;fine&gt;." in text
 
 
-def test_a_lost_worker_is_told_in_words(page: Client) -> None:
+def test_a_recovery_names_the_worker_and_the_step(page: Client) -> None:
     run = make_run(status=Status.RUNNING, attempt=2, worker="worker-2")
     make_attempt(run, number=1, worker="worker-1", outcome=Outcome.LOST)
     make_attempt(run, number=2, outcome="", ended_at=None)
@@ -115,8 +115,37 @@ def test_a_lost_worker_is_told_in_words(page: Client) -> None:
     )
     make_stage(run, "judge_pages", sequence=2, status=StageStatus.STARTED)
     text = text_of(page, run)
-    assert "Worker worker-1 was lost." in text
-    assert "The run went on from step 2 as attempt 2." in text
+    assert "Worker worker-1 stopped responding." in text
+    assert "Recovered as attempt 2, at step 2." in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error_message", "notice"),
+    [
+        (Outcome.RELEASED, "", "Worker worker-1 shut down.</strong> Resumed"),
+        (
+            Outcome.RELEASED,
+            "Code cancelled it.",
+            "Worker worker-1 released the run.</strong> Code cancelled it. Recovered",
+        ),
+        (Outcome.WAITING, "", "Resumed after wait, at step 2."),
+    ],
+)
+def test_a_later_attempt_names_its_cause(
+    page: Client, outcome: str, error_message: str, notice: str
+) -> None:
+    run = make_run(status=Status.RUNNING, attempt=2, worker="worker-2")
+    make_attempt(
+        run,
+        number=1,
+        worker="worker-1",
+        outcome=outcome,
+        error_message=error_message,
+    )
+    make_attempt(run, number=2, outcome="", ended_at=None)
+    make_stage(run, "read_pages", attempt=1)
+    make_stage(run, "judge_pages", sequence=2, attempt=2, status=StageStatus.STARTED)
+    assert notice in text_of(page, run)
 
 
 def test_a_resume_names_who_and_why(page: Client) -> None:
@@ -125,40 +154,42 @@ def test_a_resume_names_who_and_why(page: Client) -> None:
     make_intervention(run, action="resume", actor_name="bob", reason="disk is back")
     make_attempt(run, number=2, outcome="", ended_at=None, started_at=timezone.now())
     make_stage(run, "read_pages", attempt=2)
-    assert "bob resumed the run: “disk is back”." in text_of(page, run)
+    assert "Resumed by bob, at step 1: “disk is back”." in text_of(page, run)
 
 
 @pytest.mark.parametrize(
-    ("workers", "said"),
+    ("workers", "notice"),
     [
         ([], "No worker is running."),
         ([{"running": 8}], "All workers are busy."),
-        ([{"running": 1}], "A worker takes it in a moment."),
+        ([{"running": 1}], "A worker will start the run shortly."),
         ([{"stopped_at": timezone.now()}], "No worker is running."),
     ],
 )
-def test_a_pending_run_tells_why_it_does_not_move(
-    page: Client, workers: list[dict[str, Any]], said: str
+def test_a_pending_run_names_why_it_does_not_start(
+    page: Client, workers: list[dict[str, Any]], notice: str
 ) -> None:
     for number, fields in enumerate(workers):
         make_worker(f"worker-{number}", **fields)
-    assert said in text_of(page, make_run(status=Status.PENDING))
+    assert notice in text_of(page, make_run(status=Status.PENDING))
 
 
-def test_a_pending_run_tells_its_place_in_the_queue(page: Client) -> None:
+def test_a_pending_run_shows_its_queue_position(page: Client) -> None:
     make_worker(running=8)
     make_run(status=Status.PENDING)
     make_run(status=Status.PENDING, priority=5)
-    assert "2 are before it." in text_of(page, make_run(status=Status.PENDING))
+    assert "8 of 8 slots in use, 2 runs ahead." in text_of(
+        page, make_run(status=Status.PENDING)
+    )
 
 
-def test_a_run_whose_worker_is_silent_says_so(page: Client) -> None:
+def test_an_unresponsive_worker_is_named(page: Client) -> None:
     late = timezone.now() - dt.timedelta(seconds=5)
     run = make_run(status=Status.RUNNING, lease_expires_at=late)
-    assert "Worker worker-1 has been silent for 35 s." in text_of(page, run)
+    assert "Worker worker-1 has not responded for 35 s." in text_of(page, run)
 
 
-def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> None:
+def test_a_cancellation_names_who_requested_it(page: Client, bob: User) -> None:
     run = make_run(
         status=Status.RUNNING,
         cancel_requested_at=timezone.now(),
@@ -166,23 +197,24 @@ def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> 
         cancel_reason="too slow",
     )
     text = text_of(page, run)
-    assert "Stopping." in text
-    assert "by bob: “too slow”" in text
+    assert "Cancelling…" in text
+    assert "Requested by bob" in text
+    assert "Reason: “too slow”." in text
     assert "deed-cancel" not in text
 
 
-def test_a_run_that_waits_for_another_leads_to_it(page: Client) -> None:
+def test_a_wait_for_a_sub_workflow_links_to_its_run(page: Client) -> None:
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     child = make_run(status=Status.RUNNING, parent=run, parent_sequence=1)
     assert f'href="/runs/{child.pk}/"' in text_of(page, run)
     assert f'href="/runs/{run.pk}/"' in text_of(page, child)
 
 
-def test_a_run_that_waits_for_a_moment_says_which(page: Client) -> None:
+def test_a_wait_for_a_timer_shows_its_end(page: Client) -> None:
     at = timezone.now() + dt.timedelta(hours=3, minutes=1)
     run = make_run(status=Status.WAITING, waiting_for=WaitKind.WAIT, wake_at=at)
     text = text_of(page, run)
-    assert "Goes on <time" in text
+    assert "Resumes <time" in text
     assert ">in 3 hours</time>" in text
 
 

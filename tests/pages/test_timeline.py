@@ -1,4 +1,4 @@
-"""When a run worked, queued and waited: right in every state."""
+"""The timeline of a run in every state: active, queued and waiting times."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ START = timezone.now() - dt.timedelta(hours=1)
 
 
 def at(seconds: float) -> dt.datetime:
-    """Return a moment that long after the launch."""
+    """Return a time in seconds after the launch."""
     return START + dt.timedelta(seconds=seconds)
 
 
 def a_run(status: str, **fields: Any) -> Run:
-    """Return a run that was launched at the start."""
+    """Return a run that was launched at START."""
     values: dict[str, Any] = {"created_at": START, "updated_at": START}
     if status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}:
         values["completed_at"] = at(fields.pop("ended", 100))
@@ -84,7 +84,7 @@ def lane(timeline: Timeline, name: str) -> Lane:
     return next(one for one in timeline.lanes if one.name == name)
 
 
-def told(bars: Sequence[Bar]) -> list[tuple[str, float, float | None]]:
+def in_seconds(bars: Sequence[Bar]) -> list[tuple[str, float, float | None]]:
     """Return kind, start and end in seconds."""
     return [
         (bar.kind, round(bar.start / 1000, 1), bar.end and round(bar.end / 1000, 1))
@@ -96,16 +96,16 @@ def test_a_pending_run_queues_since_its_launch() -> None:
     timeline = timeline_of(a_run(Status.PENDING))
     assert timeline.is_live
     assert [one.title for one in timeline.lanes] == ["Queue"]
-    assert told(timeline.lanes[0].bars) == [("queue", 0, None)]
+    assert in_seconds(timeline.lanes[0].bars) == [("queue", 0, None)]
 
 
-def test_a_running_step_lasts_and_the_queue_before_it_is_told() -> None:
+def test_a_running_step_lasts_and_the_queue_before_it_is_shown() -> None:
     run = a_run(Status.RUNNING)
     an_attempt(run, 3, None)
     a_stage(run, "weigh", 3.5, None)
     timeline = timeline_of(run)
-    assert told(lane(timeline, "").bars) == [("queue", 0, 3)]
-    assert told(lane(timeline, "weigh").bars) == [("work", 3.5, None)]
+    assert in_seconds(lane(timeline, "").bars) == [("queue", 0, 3)]
+    assert in_seconds(lane(timeline, "weigh").bars) == [("work", 3.5, None)]
     assert lane(timeline, "weigh").is_active
     assert timeline.end_ms > timeline.now_ms
 
@@ -117,14 +117,14 @@ def test_a_completed_run_ends_where_it_ended() -> None:
     timeline = timeline_of(run)
     assert not timeline.is_live
     assert timeline.end_ms == 10_000
-    assert told(lane(timeline, "weigh").bars) == [("work", 1, 10)]
+    assert in_seconds(lane(timeline, "weigh").bars) == [("work", 1, 10)]
     assert {kind: length for kind, _, length in timeline.totals} == {
         "queue": "1.0 s",
         "work": "9.0 s",
     }
 
 
-def test_waits_between_tries_are_no_work() -> None:
+def test_retry_backoff_is_not_active_time() -> None:
     run = a_run(Status.COMPLETED, ended=20)
     an_attempt(run, 0, 20, Outcome.COMPLETED)
     a_stage(run, "weigh", 1, 12, tries=2)
@@ -137,7 +137,7 @@ def test_waits_between_tries_are_no_work() -> None:
         error_message="busy",
         created_at=at(3),
     )
-    assert told(lane(timeline_of(run), "weigh").bars) == [
+    assert in_seconds(lane(timeline_of(run), "weigh").bars) == [
         ("work", 1, 3),
         ("retry", 3, 8),
         ("work", 8, 13),
@@ -162,7 +162,7 @@ def test_a_try_that_has_not_begun_yet_is_not_drawn() -> None:
     assert bars[-1].end is None  # it lasts
 
 
-def test_a_wait_for_a_person_lasts_until_the_answer_and_then_it_queues() -> None:
+def test_a_wait_for_approval_lasts_until_the_response_and_then_the_run_queues() -> None:
     run = a_run(Status.COMPLETED, ended=100, attempt=2)
     an_attempt(run, 0, 10, Outcome.WAITING)
     an_attempt(run, 80, 100, Outcome.COMPLETED, number=2)
@@ -170,28 +170,28 @@ def test_a_wait_for_a_person_lasts_until_the_answer_and_then_it_queues() -> None
     approval = make_approval(run, status=ApprovalStatus.ANSWERED, answered_at=at(70))
     type(approval).objects.update(created_at=at(10))
     timeline = timeline_of(run)
-    assert told(lane(timeline, "review").bars) == [
+    assert in_seconds(lane(timeline, "review").bars) == [
         ("work", 9, 10),
         ("person", 10, 70),
         ("work", 80, 81),
     ]
-    assert told(lane(timeline, "").bars)[-1] == ("queue", 70, 80)
+    assert in_seconds(lane(timeline, "").bars)[-1] == ("queue", 70, 80)
 
 
-def test_a_run_that_waits_for_a_person_waits_until_now() -> None:
+def test_a_run_that_waits_for_approval_waits_until_now() -> None:
     run = a_run(Status.WAITING)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
     approval = make_approval(run)
     type(approval).objects.update(created_at=at(10))
     timeline = timeline_of(run)
-    assert told(lane(timeline, "review").bars) == [
+    assert in_seconds(lane(timeline, "review").bars) == [
         ("work", 9, 10),
         ("person", 10, None),
     ]
 
 
-def test_a_wait_for_another_run_is_told_apart() -> None:
+def test_a_wait_for_a_sub_workflow_has_its_own_kind() -> None:
     run = a_run(Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "refine", 9, 1, status=StageStatus.WAITING)
@@ -200,7 +200,7 @@ def test_a_wait_for_another_run_is_told_apart() -> None:
     assert kinds == ["work", "child"]
 
 
-def test_a_wait_for_a_moment_is_told_apart() -> None:
+def test_a_wait_for_a_timer_has_its_own_kind() -> None:
     run = a_run(Status.WAITING, waiting_for=WaitKind.WAIT)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "pause", 9, 1, status=StageStatus.WAITING)
@@ -215,7 +215,7 @@ def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
     approval = make_approval(run, status=ApprovalStatus.WITHDRAWN, answered_at=at(50))
     type(approval).objects.update(created_at=at(10))
     make_intervention(run, action="cancel", created_at=at(50))
-    assert told(lane(timeline_of(run), "review").bars) == [
+    assert in_seconds(lane(timeline_of(run), "review").bars) == [
         ("work", 9, 10),
         ("person", 10, 50),
     ]
@@ -226,19 +226,19 @@ def test_a_failed_step_ends_where_it_failed() -> None:
     an_attempt(run, 0, 7, Outcome.FAILED)
     a_stage(run, "weigh", 2, 5, status=StageStatus.FAILED)
     bars = lane(timeline_of(run), "weigh").bars
-    assert told(bars) == [("work", 2, 7)]
+    assert in_seconds(bars) == [("work", 2, 7)]
     assert bars[0].status == "failed"
 
 
-def test_a_recovered_run_queued_since_its_worker_was_found_lost() -> None:
+def test_a_recovered_run_queued_since_the_end_of_its_lease() -> None:
     run = a_run(Status.RUNNING, attempt=2)
     an_attempt(run, 1, 40, Outcome.LOST)
     an_attempt(run, 45, None, number=2)
     a_stage(run, "weigh", 2, None, attempt=1, status=StageStatus.INTERRUPTED)
     a_stage(run, "weigh", 46, None, attempt=2)
     timeline = timeline_of(run)
-    assert told(lane(timeline, "").bars) == [("queue", 0, 1), ("queue", 40, 45)]
-    assert told(lane(timeline, "weigh").bars) == [
+    assert in_seconds(lane(timeline, "").bars) == [("queue", 0, 1), ("queue", 40, 45)]
+    assert in_seconds(lane(timeline, "weigh").bars) == [
         ("work", 2, 40),
         ("work", 46, None),
     ]
@@ -249,7 +249,7 @@ def test_a_resumed_run_queued_since_it_was_resumed() -> None:
     an_attempt(run, 0, 10, Outcome.FAILED)
     an_attempt(run, 65, 100, Outcome.COMPLETED, number=2)
     make_intervention(run, action="resume", created_at=at(60))
-    assert told(lane(timeline_of(run), "").bars) == [
+    assert in_seconds(lane(timeline_of(run), "").bars) == [
         ("queue", 0, 0),
         ("queue", 60, 65),
     ]
@@ -313,7 +313,7 @@ def test_a_step_that_takes_far_longer_than_usual_is_marked() -> None:
     assert found.usually == "1.0 s"
 
 
-def test_what_a_running_step_usually_takes_is_drawn_beside_it() -> None:
+def test_a_running_step_shows_its_usual_duration() -> None:
     a_past_run(60_000, 60_000, 60_000)
     run = a_run(Status.RUNNING, created_at=timezone.now() - dt.timedelta(seconds=30))
     make_attempt(run, started_at=run.created_at, ended_at=None, outcome="")
@@ -348,18 +348,18 @@ def a_run_answered_after_hours(**fields: Any) -> Run:
     return run
 
 
-def test_a_wait_much_longer_than_all_the_rest_is_drawn_short() -> None:
+def test_a_wait_much_longer_than_all_the_rest_is_compressed() -> None:
     timeline = timeline_of(a_run_answered_after_hours())
     (wait,) = (one for one in lane(timeline, "review").bars if one.kind == "person")
     (work,) = lane(timeline, "publish").bars
     assert wait.width < 15
     assert work.width > 50
-    assert wait.words == "waited for a person 3 h"  # as long as it was
+    assert wait.text == "waiting for approval 3 h"  # as long as it was
     assert {kind: length for kind, _, length in timeline.totals}["person"] == "3 h"
     assert len(timeline.breaks) == 1
-    told = [(tick.text, tick.is_break) for tick in timeline.ticks]
-    assert ("3 h", True) in told
-    assert ("+10 s", False) in told
+    ticks = [(tick.text, tick.is_break) for tick in timeline.ticks]
+    assert ("3 h", True) in ticks
+    assert ("+10 s", False) in ticks
     places = [tick.percent for tick in timeline.ticks]
     assert places == sorted(places)
 
@@ -372,7 +372,7 @@ def test_bars_follow_each_other_on_an_axis_with_breaks() -> None:
     assert work.x + work.width == pytest.approx(100, abs=0.1)
 
 
-def test_the_true_scale_is_a_link_away() -> None:
+def test_a_link_shows_the_timeline_to_scale() -> None:
     run = a_run_answered_after_hours()
     timeline = timeline_of(run, scale=True)
     assert timeline.is_to_scale
@@ -394,7 +394,7 @@ def test_a_short_wait_or_one_among_long_work_is_drawn_as_it_was() -> None:
     assert timeline_of(only).breaks == []
 
 
-def test_a_wait_that_lasts_is_drawn_short_and_does_not_grow() -> None:
+def test_a_wait_that_lasts_is_compressed_and_does_not_grow() -> None:
     run = a_run(Status.WAITING)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
@@ -464,9 +464,9 @@ def test_timeline_steps_and_graph_name_the_same_durations(
             created_at=at(began),
         )
     timeline = timeline_of(run)
-    spent = timeline.spent[stage.pk]
-    assert (spent.active_ms, spent.elapsed_ms) == (3_000, 9_000)
-    assert spent.words == "3.0 s active, 9.0 s with waits"
+    duration = timeline.durations[stage.pk]
+    assert (duration.active_ms, duration.elapsed_ms) == (3_000, 9_000)
+    assert duration.text == "3.0 s active, 9.0 s with waits"
     assert lane(timeline, "weigh").took == "3.0 s active"
     client.force_login(alice)
     for query in ("", "?node=weigh"):
@@ -482,4 +482,4 @@ def test_a_step_that_did_not_wait_has_one_duration() -> None:
     run = a_run(Status.COMPLETED, ended=9)
     an_attempt(run, 0, 9)
     stage = a_stage(run, "weigh", 1, 3)
-    assert timeline_of(run).spent[stage.pk].words == "3.0 s"
+    assert timeline_of(run).durations[stage.pk].text == "3.0 s"

@@ -1,4 +1,4 @@
-"""Files on their way to a browser: a piece at a time, whole or from where it left off."""
+"""Downloads of documents, streamed in pieces, whole or as a range of bytes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from workflows.models import Document
 
 PDF = "application/pdf"
-PIECE = 256 * 1024  # bytes
+PIECE_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 PARTIAL, UNSATISFIABLE = 206, 416
 
 
 def download(request: HttpRequest, document: Document) -> HttpResponseBase:
-    """Return a document as a download, never to be opened as what it claims to be.
+    """Return a document as an attachment that no browser renders or runs.
 
-    One range of bytes is understood; anything else asked of `Range` gives all of it.
-    The file is at hand before anything is answered. Raises NotFound, StorageFailed.
+    A single range of bytes is supported; any other `Range` header returns the whole file.
+    The file is opened before the response starts. Raises NotFound, StorageFailed.
     """
     span = _span(request.headers.get("Range", ""), document.size)
     if span is None:
-        refused = HttpResponse(status=UNSATISFIABLE)
-        refused["Content-Range"] = f"bytes */{document.size}"
-        return refused
+        unsatisfiable = HttpResponse(status=UNSATISFIABLE)
+        unsatisfiable["Content-Range"] = f"bytes */{document.size}"
+        return unsatisfiable
     first, last = span
     length = last - first + 1
     with local_path(document) as path:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed with the answer
-    kind = _Apart if isinstance(request, ASGIRequest) else _Pieces
+        file = Path(path).open("rb")  # noqa: SIM115 - closed with the response
+    pieces = _AsyncPieces if isinstance(request, ASGIRequest) else _Pieces
     response = StreamingHttpResponse(
-        kind(file, first, length),
+        pieces(file, first, length),
         status=PARTIAL if length < document.size else 200,
         content_type=_kind(document.content_type),
     )
@@ -60,16 +60,16 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
 
 
 def _kind(content_type: str) -> str:
-    """Return a type that no browser shows or runs by itself."""
+    """Return a content type that no browser renders or runs."""
     return PDF if content_type == PDF else "application/octet-stream"
 
 
-def _span(asked: str, size: int) -> tuple[int, int] | None:
-    """Return the first and last byte to send; None: the range lies outside."""
-    found = _RANGE.fullmatch(asked.strip())
+def _span(header: str, size: int) -> tuple[int, int] | None:
+    """Return the first and last byte to send; None if the range is outside the file."""
+    found = _RANGE.fullmatch(header.strip())
     if found is None or not (found[1] or found[2]):
         return 0, size - 1
-    if not found[1]:  # the last so many bytes
+    if not found[1]:  # the last n bytes
         count = min(int(found[2]), size)
         return (size - count, size - 1) if count else None
     first = int(found[1])
@@ -78,37 +78,33 @@ def _span(asked: str, size: int) -> tuple[int, int] | None:
 
 
 class _Pieces:
-    """A part of an open file, a piece at a time. It stays open if its name goes away."""
+    """A part of an open file in pieces. It stays readable if the file is deleted."""
 
     def __init__(self, file: IO[bytes], first: int, length: int) -> None:
-        """Begin at the first byte."""
         self._file, self._left = file, length
-        self.close = weakref.finalize(self, file.close)  # also if nobody reads it
+        self.close = weakref.finalize(self, file.close)  # also if it is never read
         file.seek(first)
 
     def read(self) -> bytes:
-        """Return the next piece, nothing at the end."""
-        piece = self._file.read(min(PIECE, self._left))
+        """Return the next piece, b"" at the end."""
+        piece = self._file.read(min(PIECE_BYTES, self._left))
         self._left -= len(piece)
         return piece
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces."""
         return iter(self.read, b"")
 
 
-class _Apart:
-    """The same, each piece read on a thread: the server goes on meanwhile."""
+class _AsyncPieces:
+    """Pieces that are read on a thread, so that reading does not block the event loop."""
 
     def __init__(self, file: IO[bytes], first: int, length: int) -> None:
-        """Begin at the first byte."""
         self._pieces = _Pieces(file, first, length)
-        self.close = self._pieces.close  # Django's, at the end of the answer
+        self.close = self._pieces.close  # called by Django at the end of the response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces."""
         try:
             while piece := await asyncio.to_thread(self._pieces.read):
                 yield piece
         finally:
-            self.close()  # Django does not where a reader has gone away
+            self.close()  # Django does not call it after a disconnect

@@ -1,8 +1,8 @@
-"""What a person is shown beside a question: pages with places marked, and values.
+"""The evidence of an approval or result: pages with marks, and values.
 
-A workflow's `show` gives JSON. With a `document`, its `pages` are drawn, each a number or
-an object with `page` and `marks`: rectangles in fractions of the page, with what they say.
-Everything else is shown as it is.
+The `show` of a workflow returns JSON. With a `document`, its `pages` are rendered, each a
+number or an object with `page` and `marks`: rectangles in fractions of the page, with their
+text. All other values are shown as JSON.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from workflows.pages.render.page_marks import (
     sides_of,
 )
 
-MAX_PAGES = 20  # drawn beside one question; the document's own page has them all
+MAX_PAGES = 20  # rendered with one approval; the document page has all
 
 
 @dataclass(frozen=True, slots=True)
 class EvidencePage:
-    """One page to look at."""
+    """A page with its marks."""
 
     number: int
     marks: tuple[Mark, ...]
     text: str = ""
-    address: str = ""  # of the page in the viewer, with its marks
+    address: str = ""  # URL of the page in the viewer, with its marks
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a question shows."""
+    """The document pages and the other values."""
 
     document: Document | None
     pages: tuple[EvidencePage, ...]
@@ -44,7 +44,7 @@ class Evidence:
 
 
 def read(shown: object) -> Evidence:
-    """Return what an approval shows; JSON of another shape is shown as values."""
+    """Read the evidence of an approval; invalid JSON is shown as values."""
     values = dict(shown) if isinstance(shown, Mapping) else {}
     document = _document(values.get("document"))
     if document is None:
@@ -56,22 +56,22 @@ def read(shown: object) -> Evidence:
     return Evidence(document, found, rest)
 
 
-def _document(given: object) -> Document | None:
+def _document(value: object) -> Document | None:
     try:
-        return Document.objects.filter(pk=UUID(str(given))).first()
+        return Document.objects.filter(pk=UUID(str(value))).first()
     except ValueError:
         return None
 
 
-def _page(given: object, document: Document) -> EvidencePage | None:
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = {"page": given}
-    if not isinstance(given, Mapping):
+def _page(value: object, document: Document) -> EvidencePage | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = {"page": value}
+    if not isinstance(value, Mapping):
         return None
-    number = given.get("page", given.get("number"))
+    number = value.get("page", value.get("number"))
     if not isinstance(number, int) or number < 1:
         return None
-    listed = given.get("marks", given.get("boxes"))
+    listed = value.get("marks", value.get("boxes"))
     found: list[tuple[Mark, str]] = []
     for place, one in enumerate(listed or (), 1):
         mark = mark_of(one, place)
@@ -79,7 +79,7 @@ def _page(given: object, document: Document) -> EvidencePage | None:
             box = in_address(sides_of(one) or ())
             alone = address_of(document.pk, number, [box])
             found.append((replace(mark, address=alone), box))
-    text = given.get("text") or given.get("note") or ""
+    text = value.get("text") or value.get("note") or ""
     return EvidencePage(
         number,
         tuple(mark for mark, _ in found),

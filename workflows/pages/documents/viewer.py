@@ -1,4 +1,4 @@
-"""One page of a document, large, with places on it marked."""
+"""The viewer: one page of a document, with zoom and marks."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
     from workflows.models import Document, Run
 
-ZOOMS = ("1", "1.5", "2", "3")  # times the width of the page's place
+ZOOMS = ("1", "1.5", "2", "3")  # factors of the width of the viewer
 SHARPNESS = {"1": SCREEN_DPI, "1.5": 160, "2": 220, "3": 300}  # dpi
 MAX_BOXES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """What the viewer shows, and the addresses around it."""
+    """The page that the viewer shows, with the URLs of its controls."""
 
     document: Document
     number: int
     count: int
     zoom: str
-    boxes: tuple[str, ...]  # as in the address
-    run: Run | None = None  # whose markings are shown as well
+    boxes: tuple[str, ...]  # as in the URL
+    run: Run | None = None  # whose marks are shown, too
 
     @classmethod
     def read(
         cls, document: Document, number: int, query: QueryDict, run: Run | None = None
     ) -> PageView:
-        """Take what an address says; what means nothing is left out."""
+        """Read a query; invalid values are ignored."""
         boxes = [
             box for box in query.getlist("box")[:MAX_BOXES] if from_address(box, 1)
         ]
@@ -53,35 +53,35 @@ class PageView:
 
     @property
     def marks(self) -> list[Mark]:
-        """Return the rectangles to draw."""
-        found = [from_address(box, number) for number, box in enumerate(self.boxes, 1)]
-        told = marks_of(self.run, self.document, self.number) if self.run else []
-        return [mark for mark in found if mark is not None] + told
+        """Return the marks of the query and those of the run."""
+        boxes = [from_address(box, number) for number, box in enumerate(self.boxes, 1)]
+        of_run = marks_of(self.run, self.document, self.number) if self.run else []
+        return [mark for mark in boxes if mark is not None] + of_run
 
     @property
-    def picture(self) -> str:
-        """Return the address of the picture, sharp enough for the zoom."""
+    def image_url(self) -> str:
+        """Return the URL of the page image, in the resolution of the zoom."""
         address = reverse("document-page", args=[self.document.pk, self.number])
         return f"{address}?dpi={SHARPNESS[self.zoom]}"
 
     @property
-    def before(self) -> str:
-        """Return the address of the page before; "" at the first."""
+    def previous_url(self) -> str:
+        """Return the URL of the previous page; "" at the first."""
         return self._at(self.number - 1, self.zoom) if self.number > 1 else ""
 
     @property
-    def after(self) -> str:
-        """Return the address of the page after; "" at the last."""
+    def next_url(self) -> str:
+        """Return the URL of the next page; "" at the last."""
         return self._at(self.number + 1, self.zoom) if self.number < self.count else ""
 
     @property
-    def closer(self) -> str:
-        """Return the address of the page larger; "" at the largest."""
+    def zoom_in_url(self) -> str:
+        """Return the URL of the next larger zoom; "" at the largest."""
         return self._zoomed(1)
 
     @property
-    def further(self) -> str:
-        """Return the address of the page smaller; "" at the smallest."""
+    def zoom_out_url(self) -> str:
+        """Return the URL of the next smaller zoom; "" at the smallest."""
         return self._zoomed(-1)
 
     def _zoomed(self, by: int) -> str:
@@ -91,20 +91,20 @@ class PageView:
         return self._at(self.number, ZOOMS[place], self.boxes)
 
     def _at(self, number: int, zoom: str, boxes: Sequence[str] = ()) -> str:
-        told = "" if zoom == ZOOMS[0] else zoom
+        value = "" if zoom == ZOOMS[0] else zoom
         run = str(self.run.pk) if self.run else ""
-        return address_of(self.document.pk, number, boxes, zoom=told, run=run)
+        return address_of(self.document.pk, number, boxes, zoom=value, run=run)
 
 
 def marks_of(run: Run, document: Document, number: int) -> list[Mark]:
-    """Return what a run marked on a page: its result, else its newest question."""
+    """Return the marks of a run on a page: those of its result, else of its newest approval."""
     final = run.result if isinstance(run.result, Mapping) else {}
     outcome = final.get("result")
-    told = outcome.get("evidence") if isinstance(outcome, Mapping) else None
-    if told is None:
-        asked = run.approvals.order_by("-sequence").first()
-        told = asked.evidence if asked else None
-    shown = evidence.read(told)
+    value = outcome.get("evidence") if isinstance(outcome, Mapping) else None
+    if value is None:
+        approval = run.approvals.order_by("-sequence").first()
+        value = approval.evidence if approval else None
+    shown = evidence.read(value)
     if shown.document is None or shown.document.pk != document.pk:
         return []
     return [m for page in shown.pages if page.number == number for m in page.marks]

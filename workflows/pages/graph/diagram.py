@@ -1,7 +1,7 @@
-"""A workflow's graph as a drawing: positions, texts and, for a run, what happened.
+"""The diagram of a workflow's graph: positions, texts and, for a run, states and counts.
 
-The layout depends on the graph alone and is kept; a run only adds states and counts.
-`templates/workflows/_graph.html` turns the drawing into SVG.
+The layout depends on the graph alone and is cached; a run only adds states and counts.
+`templates/workflows/_graph.html` renders the diagram as SVG.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from workflows.pages.graph.layers import Link
+from workflows.pages.graph.layers import LayoutEdge
 from workflows.pages.graph.layout import (
     ASIDE,
     COUNT_ROOM,
@@ -25,53 +25,53 @@ from workflows.pages.graph.layout import (
 from workflows.pages.graph.text_width import text_width
 from workflows.pages.render.text import in_words, wrap
 
-TITLE_CHARS = 24  # in one line of a step
-LABEL_CHARS = 26  # on a link
+TITLE_CHARS = 24  # in one line of a node
+LABEL_CHARS = 26  # of an edge
 TITLE_SIZE = 13.0
-LABEL_SIZE = 11.5  # pixels: the font sizes of app.css
-MOST_COUNT = 10_000  # from which on counts are told in thousands
+LABEL_SIZE = 11.5  # pixels: the font sizes in app.css
+THOUSANDS_FROM = 10_000  # larger counts are shown in thousands
 TEXT_LEFT, TEXT_RIGHT = (
     40.0,
     12.0,
-)  # of a step: before its texts, for the icon, and after
-VISITS_ROOM = 51.0  # kept free for "×9999" after a step's title
-LONGEST_NOTE = "Completed · 120 ms"
+)  # of a node: before its texts, for the icon, and after
+COUNTER_WIDTH = 51.0  # reserved for "×9999" after the title of a node
+SAMPLE_NOTE = "Completed · 120 ms"  # nodes have room for a text of this length
 LINE = 16.0  # between two lines of a title
-WIDE = 620  # pixels; a wider drawing is scrolled, not shrunk until unreadable
+MAX_SHRUNK_WIDTH = 620  # pixels; a wider diagram is scrolled instead of shrunk
 
 KINDS = {
-    "parallel": "items in parallel",
-    "chain": "items in order",
-    "conditional": "chooses a handler",
-    "approval": "asks a person",
-    "wait": "waits",
-    "subworkflow": "runs another workflow",
+    "parallel": "parallel map",
+    "chain": "sequential chain",
+    "conditional": "conditional",
+    "approval": "approval",
+    "wait": "wait",
+    "subworkflow": "sub-workflow",
 }
-ORDER = {"": 0, "rejected": 1, "taken": 2}  # which lines lie on top
+ORDER = {"": 0, "rejected": 1, "taken": 2}  # lines with higher numbers are on top
 UNCONDITIONAL = frozenset({"", "always", "otherwise"})
 
 
 def times(count: int) -> str:
-    """Return a number of times as a drawing has room for: `×12`, `×34k`; "" for one."""
-    if count < 2:  # noqa: PLR2004 - once needs no telling
+    """Return a count as a short text: `×12`, `×34k`; "" for one."""
+    if count < 2:  # noqa: PLR2004 - a single time is not shown
         return ""
-    return f"×{count}" if count < MOST_COUNT else f"×{count // 1000}k"
+    return f"×{count}" if count < THOUSANDS_FROM else f"×{count // 1000}k"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What happened to a step in a run."""
+    """The state of a node in a run."""
 
     state: str = ""  # a StageStatus; "" = not reached
-    text: str = ""  # the same in words, with progress or the time it was active
+    text: str = ""  # status with progress or active time
     visits: int = 0
     href: str = ""
-    full: str = ""  # the text where there is room for all durations
+    full: str = ""  # status with all durations, for the tooltip
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeState:
-    """How often a link was taken and rejected in a run."""
+    """The counts of decisions on an edge in a run."""
 
     taken: int = 0
     rejected: int = 0
@@ -79,20 +79,20 @@ class EdgeState:
 
     @property
     def outcome(self) -> str:
-        """Return taken, rejected or nothing yet; drawings of several runs say more."""
+        """Return "taken", "rejected" or ""; subclasses for several runs have more values."""
         if self.taken:
             return "taken"
         return "rejected" if self.rejected else ""
 
     @property
     def count(self) -> str:
-        """Return what is written beside it."""
+        """Return the text next to the edge."""
         return times(self.taken)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A line of text and where it stands."""
+    """A line of text with its position."""
 
     text: str
     x: float
@@ -101,12 +101,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step as drawn."""
+    """A node of the diagram."""
 
     number: int  # in the graph
     name: str
     kind: str
-    title: str  # the whole of it, on hover and for screen readers
+    title: str  # full text, as tooltip and for screen readers
     lines: tuple[Text, ...]
     note: Text
     state: NodeState
@@ -129,7 +129,7 @@ class Node:
 
     @property
     def mark(self) -> str:
-        """Return its icon: how it stands, else of what kind it is."""
+        """Return the name of the icon: of the status, else of the kind."""
         return self.state.state or ("" if self.kind == "node" else self.kind)
 
     @property
@@ -144,17 +144,17 @@ class Node:
 
     @property
     def visits(self) -> str:
-        """Return how often the run came by, if more than once."""
+        """Return the number of steps as text, "" for one."""
         return times(self.state.visits)
 
     @property
     def visits_x(self) -> float:
-        """Return the x where their number ends."""
+        """Return the x of the end of the number of steps."""
         return self.left + self.width - TEXT_RIGHT
 
     @property
     def visits_y(self) -> float:
-        """Return the y of their number: that of the title."""
+        """Return the y of the number of steps: that of the title."""
         return self.lines[0].y
 
     @property
@@ -165,38 +165,37 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A link as drawn."""
+    """An edge of the diagram."""
 
     number: int  # in the graph
     path: str
     arrow: str  # points of a polygon
     title: str
     label: Text | None
-    anchor: str  # of the label: middle, or start beside a link around the side
-    mask: tuple[float, float, float]  # x, y, width of what hides the line behind it
-    count: Text | None  # follows the label in the same line, else stands by itself
+    anchor: str  # of the label: middle, or start for an edge around the side
+    mask: tuple[float, float, float]  # x, y, width of the background of the label
+    count: Text | None  # after the label in the same line, or alone
     is_conditional: bool
     state: EdgeState
 
     @property
     def outcome(self) -> str:
-        """Return what came of it."""
         return self.state.outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """A drawing, ready for a template."""
+    """The positions and texts of a graph, for a template."""
 
     width: float
     height: float
     nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]  # those taken last, so that they lie on top
+    edges: tuple[Edge, ...]  # taken ones last, so that they are on top
 
     @property
     def is_wide(self) -> bool:
-        """Tell whether it must be scrolled rather than shrunk."""
-        return self.width > WIDE
+        """Return whether it is scrolled instead of shrunk."""
+        return self.width > MAX_SHRUNK_WIDTH
 
 
 def draw(
@@ -206,21 +205,21 @@ def draw(
     *,
     count_room: float = COUNT_ROOM,
 ) -> Diagram:
-    """Return the drawing of a graph, with what happened in a run if it is given.
+    """Return the diagram of a graph, with the states of a run if given.
 
-    `graph` is a GraphShape as a dict, as stored on a run; `edges` are told apart by
-    source and place among the source's edges. `count_room` is what is kept free, in
-    pixels, for the count of an edge.
+    `graph` is a GraphShape as a dict, as stored on a run. The keys of `edges` are source
+    and index among the edges of the source. `count_room` is the width reserved for the
+    count of an edge, in pixels.
     """
     plan = _plan(json.dumps(graph, sort_keys=True), count_room)
-    drawn = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
+    shapes = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
     return Diagram(
         width=plan.layout.width,
         height=plan.layout.height,
         nodes=tuple(
             _node(place, plan, nodes or {}) for place in range(len(plan.nodes))
         ),
-        edges=tuple(sorted(drawn, key=lambda edge: ORDER.get(edge.outcome, 3))),
+        edges=tuple(sorted(shapes, key=lambda edge: ORDER.get(edge.outcome, 3))),
     )
 
 
@@ -233,7 +232,7 @@ class _Plan:
     nodes: tuple[Mapping[str, Any], ...]
     edges: tuple[Mapping[str, Any], ...]
     sizes: Mapping[str, Size]
-    links: tuple[Link, ...]
+    layout_edges: tuple[LayoutEdge, ...]
     layout: Layout
 
 
@@ -248,27 +247,31 @@ def _plan(text: str, count_room: float) -> _Plan:
         if edge["source"] in names and edge["target"] in names
     )
     sizes = {node["name"]: _size(node) for node in nodes}
-    links = tuple(
-        Link(edge["source"], edge["target"], _label_width(edge, count_room))
+    layout_edges = tuple(
+        LayoutEdge(edge["source"], edge["target"], _label_width(edge, count_room))
         for edge in edges
     )
     entry = graph.get("entry") or next(iter(sizes), "")
-    layout = lay_out(sizes, links, entry, count_room) if sizes else Layout(0, 0, {}, ())
+    layout = (
+        lay_out(sizes, layout_edges, entry, count_room)
+        if sizes
+        else Layout(0, 0, {}, ())
+    )
     exits = frozenset(graph.get("exits") or ())
-    return _Plan(entry, exits, nodes, edges, sizes, links, layout)
+    return _Plan(entry, exits, nodes, edges, sizes, layout_edges, layout)
 
 
 def _size(node: Mapping[str, Any]) -> Size:
     lines = wrap(in_words(node["name"]), TITLE_CHARS)
-    title = max(text_width(line, TITLE_SIZE) for line in lines) + VISITS_ROOM
-    width = TEXT_LEFT + max(title, text_width(LONGEST_NOTE, LABEL_SIZE)) + TEXT_RIGHT
+    title = max(text_width(line, TITLE_SIZE) for line in lines) + COUNTER_WIDTH
+    width = TEXT_LEFT + max(title, text_width(SAMPLE_NOTE, LABEL_SIZE)) + TEXT_RIGHT
     return Size(width, 50 + LINE * (len(lines) - 1))
 
 
 def _label(edge: Mapping[str, Any]) -> str:
-    """Return what is written on a link: its own name, else that of its condition."""
-    named = edge.get("name") or edge.get("predicate") or ""
-    return "" if named in UNCONDITIONAL else in_words(named, capital=False)
+    """Return the label of an edge: its name, else that of its condition."""
+    name = edge.get("name") or edge.get("predicate") or ""
+    return "" if name in UNCONDITIONAL else in_words(name, capital=False)
 
 
 def _label_width(edge: Mapping[str, Any], count_room: float) -> float:
@@ -308,20 +311,20 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
 
 
 def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
-    """Return a step's name, what it does and how it stands, as one sentence each."""
-    visits = f"{state.visits} visits" if state.visits > 1 else ""
-    told = (
+    """Return name, docstring, kind, status and count of a node, one sentence each."""
+    count = f"{state.visits} steps" if state.visits > 1 else ""
+    texts = (
         shape["name"],
         shape.get("doc"),
         KINDS.get(kind),
         state.full or state.text,
-        visits,
+        count,
     )
-    return ". ".join(str(text).strip().rstrip(".") for text in told if text) + "."
+    return ". ".join(str(text).strip().rstrip(".") for text in texts if text) + "."
 
 
 def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) -> Edge:
-    shape, link = plan.edges[place], plan.links[place]
+    shape, layout_edge = plan.edges[place], plan.layout_edges[place]
     route = plan.layout.routes[place]
     state = states.get((shape["source"], shape.get("index") or 0), EdgeState())
     text = wrap(_label(shape), LABEL_CHARS, lines=1)[0]
@@ -336,7 +339,7 @@ def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) 
         title=_edge_title(shape, state),
         label=Text(text, round(x, 1), at.y + 4) if text else None,
         anchor="start" if aside else "middle",
-        mask=_mask(at, link.label_width, aside=aside),
+        mask=_mask(at, layout_edge.label_width, aside=aside),
         count=Text(count, round(at.x + ASIDE, 1), at.y + 4) if count else None,
         is_conditional=bool(_label(shape)),
         state=state,
@@ -359,10 +362,10 @@ def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]
 
 def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
     when = _label(shape)
-    words = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
-    told = [
+    text = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
+    counts = [
         f"{verb} {count}×"
         for verb, count in (("taken", state.taken), ("not taken", state.rejected))
         if count
     ]
-    return f"{words}: {', '.join(told)}" if told else words
+    return f"{text}: {', '.join(counts)}" if counts else text

@@ -1,10 +1,9 @@
-"""Layers of a graph: which step stands below which, and side by side in what order.
+"""Layers of a graph: the layer of each node, and the order within each layer.
 
-The classic way to draw a directed graph in layers (Sugiyama, Tagawa and Toda, 1981):
-links that lead back are set aside, the others give each step its layer by the longest
-way to it; a link over several layers is cut into joints, one a layer; then the order in
-each layer is improved, by medians, until links cross each other little. The same graph
-always gives the same drawing.
+Layered drawing of a directed graph (Sugiyama, Tagawa and Toda, 1981): edges that lead back
+are set aside; the others give each node its layer by the longest path to it; an edge over
+several layers is split into joints, one per layer; then the order in each layer is improved
+by medians to reduce crossings. The result is deterministic.
 """
 
 from __future__ import annotations
@@ -15,68 +14,70 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import median
 
-SWEEPS = 24  # down and up again; crossings settle long before
+SWEEPS = 24  # down and up; crossings stop decreasing long before
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A line to draw, with the width of what is written on it."""
+class LayoutEdge:
+    """An edge with the width of its label."""
 
     source: str
     target: str
-    label_width: float = 0  # 0: nothing is written on it
+    label_width: float = 0  # 0: no label
 
 
 @dataclass(slots=True)
 class Layers:
-    """Steps and joints by layer, from left to right, and the chain of each link."""
+    """Nodes and joints by layer, from left to right, and the chain of each edge."""
 
     rows: list[list[str]]
-    chains: dict[int, list[str]]  # of links that lead down: source, joints, target
-    back: list[int]  # links that lead up or stay on their layer, to be led around
+    chains: dict[int, list[str]]  # of edges that lead down: source, joints, target
+    back: list[int]  # edges that lead up or stay on their layer
     rank: dict[str, int]
-    labels: dict[str, int] = field(default_factory=dict)  # joint → link it is named on
+    labels: dict[str, int] = field(
+        default_factory=dict
+    )  # joint → edge with its label there
 
     def is_joint(self, name: str) -> bool:
-        """Tell whether this is a place where a link passes, not a step."""
+        """Return whether a name is that of a joint, not of a node."""
         return name.startswith("\x00")
 
 
-def arrange(names: list[str], links: list[Link], entry: str) -> Layers:
-    """Return the layers of a graph; steps stand in even layers, labels between them."""
-    back = _leading_back(names, links, entry)
+def arrange(names: list[str], edges: list[LayoutEdge], entry: str) -> Layers:
+    """Return the layers of a graph: nodes in even layers, labels in odd ones."""
+    back = _leading_back(names, edges, entry)
     forward = [
         index
-        for index, link in enumerate(links)
-        if index not in back and link.source != link.target
+        for index, edge in enumerate(edges)
+        if index not in back and edge.source != edge.target
     ]
-    rank = _ranks(names, [links[index] for index in forward])
+    rank = _ranks(names, [edges[index] for index in forward])
     layers = Layers(
         rows=[[] for _ in range(max(rank.values(), default=0) + 1)],
         chains={},
         back=sorted(back),
         rank=rank,
     )
-    for name in _reading_order(names, links, entry):
+    for name in _reading_order(names, edges, entry):
         layers.rows[rank[name]].append(name)
     for index in forward:
-        _add_chain(layers, index, links[index])
+        _add_chain(layers, index, edges[index])
     _untangle(layers)
     return layers
 
 
-def _leading_back(names: list[str], links: list[Link], entry: str) -> set[int]:
-    """Return the links to a step that leads to their own source; not self loops."""
-    ways: dict[str, list[int]] = defaultdict(list)
-    for index, link in enumerate(links):
-        ways[link.source].append(index)
+def _leading_back(names: list[str], edges: list[LayoutEdge], entry: str) -> set[int]:
+    """Return the edges that close a cycle, without self loops."""
+    outgoing: dict[str, list[int]] = defaultdict(list)
+    for index, edge in enumerate(edges):
+        outgoing[edge.source].append(index)
     back: set[int] = set()
     done: set[str] = set()
     for start in [entry, *names]:
         if start in done:
             continue
         path = {start}
-        stack = [(start, iter(ways[start]))]
+        stack = [(start, iter(outgoing[start]))]
         while stack:
             name, rest = stack[-1]
             index = next(rest, -1)
@@ -85,26 +86,26 @@ def _leading_back(names: list[str], links: list[Link], entry: str) -> set[int]:
                 path.discard(name)
                 done.add(name)
                 continue
-            target = links[index].target
+            target = edges[index].target
             if target in path and target != name:
                 back.add(index)
             elif target not in path and target not in done:
                 path.add(target)
-                stack.append((target, iter(ways[target])))
+                stack.append((target, iter(outgoing[target])))
     return back
 
 
-def _ranks(names: list[str], links: list[Link]) -> dict[str, int]:
-    """Return each step's layer: two below the lowest step that leads to it."""
+def _ranks(names: list[str], edges: list[LayoutEdge]) -> dict[str, int]:
+    """Return the layer of each node: two below the lowest node that leads to it."""
     waiting = dict.fromkeys(names, 0)
-    ways: dict[str, list[str]] = defaultdict(list)
-    for link in links:
-        waiting[link.target] += 1
-        ways[link.source].append(link.target)
+    outgoing: dict[str, list[str]] = defaultdict(list)
+    for edge in edges:
+        waiting[edge.target] += 1
+        outgoing[edge.source].append(edge.target)
     rank = dict.fromkeys(names, 0)
     ready = [name for name in names if not waiting[name]]
     for name in ready:  # grows while it is read
-        for target in ways[name]:
+        for target in outgoing[name]:
             rank[target] = max(rank[target], rank[name] + 2)
             waiting[target] -= 1
             if not waiting[target]:
@@ -112,36 +113,36 @@ def _ranks(names: list[str], links: list[Link]) -> dict[str, int]:
     return rank
 
 
-def _reading_order(names: list[str], links: list[Link], entry: str) -> list[str]:
-    """Return the steps as one meets them, following links in their order."""
-    ways: dict[str, list[str]] = defaultdict(list)
-    for link in links:
-        ways[link.source].append(link.target)
+def _reading_order(names: list[str], edges: list[LayoutEdge], entry: str) -> list[str]:
+    """Return the nodes in depth-first order, following edges in their order."""
+    outgoing: dict[str, list[str]] = defaultdict(list)
+    for edge in edges:
+        outgoing[edge.source].append(edge.target)
     order: list[str] = []
-    seen: set[str] = set()
+    visited: set[str] = set()
     stack = [*reversed(names), entry]
     while stack:
         name = stack.pop()
-        if name not in seen:
-            seen.add(name)
+        if name not in visited:
+            visited.add(name)
             order.append(name)
-            stack.extend(reversed(ways[name]))
+            stack.extend(reversed(outgoing[name]))
     return order
 
 
-def _add_chain(layers: Layers, index: int, link: Link) -> None:
-    first, last = layers.rank[link.source], layers.rank[link.target]
+def _add_chain(layers: Layers, index: int, edge: LayoutEdge) -> None:
+    first, last = layers.rank[edge.source], layers.rank[edge.target]
     joints = [f"\x00{index}.{row}" for row in range(first + 1, last)]
     for row, joint in enumerate(joints, start=first + 1):
         layers.rows[row].append(joint)
         layers.rank[joint] = row
-    if link.label_width:
+    if edge.label_width:
         layers.labels[joints[0]] = index
-    layers.chains[index] = [link.source, *joints, link.target]
+    layers.chains[index] = [edge.source, *joints, edge.target]
 
 
 def _untangle(layers: Layers) -> None:
-    """Order each layer by the medians of its neighbours; keep the best order seen."""
+    """Order each layer by the medians of its neighbours; keep the best order."""
     above, below = neighbours(layers)
     best, fewest = [list(row) for row in layers.rows], crossings(layers.rows, below)
     for sweep in range(SWEEPS):
@@ -151,10 +152,10 @@ def _untangle(layers: Layers) -> None:
         if sweep % 2:
             order = range(len(layers.rows) - 2, -1, -1)
         for row in order:
-            beside = layers.rows[row + 1 if sweep % 2 else row - 1]
+            adjacent = layers.rows[row + 1 if sweep % 2 else row - 1]
             near = below if sweep % 2 else above
-            # every other round, those that tie change places: another start
-            _sort(layers.rows[row], beside, near, turned=sweep % 4 > 1)
+            # every other round, ties are reversed: a different start
+            _sort(layers.rows[row], adjacent, near, reverse_ties=sweep % 4 > 1)
         crossed = crossings(layers.rows, below)
         if crossed < fewest:
             best, fewest = [list(row) for row in layers.rows], crossed
@@ -162,7 +163,7 @@ def _untangle(layers: Layers) -> None:
 
 
 def neighbours(layers: Layers) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return what each step or joint hangs from, and what hangs from it."""
+    """Return the neighbours above and below each node or joint."""
     above: dict[str, list[str]] = defaultdict(list)
     below: dict[str, list[str]] = defaultdict(list)
     for chain in layers.chains.values():
@@ -173,27 +174,31 @@ def neighbours(layers: Layers) -> tuple[dict[str, list[str]], dict[str, list[str
 
 
 def _sort(
-    row: list[str], beside: list[str], near: dict[str, list[str]], *, turned: bool
+    row: list[str],
+    adjacent: list[str],
+    near: dict[str, list[str]],
+    *,
+    reverse_ties: bool,
 ) -> None:
-    """Sort a layer by the median place of neighbours; what has none stays put."""
-    place = {name: index for index, name in enumerate(beside)}
+    """Sort a layer by the median position of neighbours; items without any stay."""
+    place = {name: index for index, name in enumerate(adjacent)}
     wish = {
         name: median(place[other] for other in near[name])
         for name in row
         if near.get(name)
     }
     movable = [name for name in row if name in wish]
-    movable = sorted(movable[::-1] if turned else movable, key=wish.__getitem__)
+    movable = sorted(movable[::-1] if reverse_ties else movable, key=wish.__getitem__)
     moved = iter(movable)
     row[:] = [next(moved) if name in wish else name for name in row]
 
 
 def crossings(rows: list[list[str]], below: dict[str, list[str]]) -> int:
-    """Count the pairs of links that cross between neighbouring layers."""
+    """Count the pairs of edges that cross between neighbouring layers."""
     total = 0
     for upper, lower in itertools.pairwise(rows):
         place = {name: index for index, name in enumerate(lower)}
-        passed: list[int] = []  # sorted ends of the links to the left
+        passed: list[int] = []  # sorted ends of the edges to the left
         for name in upper:
             ends = sorted(place[other] for other in below.get(name, ()))
             total += sum(len(passed) - bisect_left(passed, end + 1) for end in ends)

@@ -1,4 +1,4 @@
-"""The socket that tries an agent out: a question comes in, the answer as it grows goes out."""
+"""The websocket that tries an agent: receives a prompt, streams the response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.forms.agents import TryForm
-from workflows.pages.live.consumers import RECHECK_SECONDS, REFUSED
+from workflows.pages.live.close_codes import REFUSED
+from workflows.pages.live.consumers import RECHECK_SECONDS
 from workflows.pages.rates import count
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.1  # between two drawings of a growing answer
+PAUSE_SECONDS = 0.1  # minimum interval between renderings of a response
 
 
-class TrySocket(AsyncWebsocketConsumer):
-    """One page that tries one agent; a new question ends the answer to the last one."""
+class AgentTrialConsumer(AsyncWebsocketConsumer):
+    """One page that tries one agent; a new prompt cancels the previous response."""
 
     async def connect(self) -> None:
-        """Let in who may set up agents."""
+        """Accept people who may manage agents."""
         self._task: asyncio.Task[None] | None = None
         person = cast("User", self.scope["user"])
         await self.accept()
@@ -42,7 +43,7 @@ class TrySocket(AsyncWebsocketConsumer):
             await self.close(REFUSED)
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
-        """Ask no further."""
+        """Cancel the call."""
         if self._task is not None:
             self._task.cancel()
 
@@ -51,21 +52,21 @@ class TrySocket(AsyncWebsocketConsumer):
         text_data: str | None = None,
         bytes_data: bytes | None = None,  # noqa: ARG002 - Channels' signature
     ) -> None:
-        """Take a question; whatever is none is left aside."""
+        """Start a call with the prompt of a message; other messages are ignored."""
         prompt = prompt_in(text_data or "")
         if prompt is None:
             return
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.create_task(self._take(prompt))
+        self._task = asyncio.create_task(self._handle(prompt))
 
-    async def _take(self, prompt: str) -> None:
-        if await self._may_still_ask():
-            await self._answer(prompt)
+    async def _handle(self, prompt: str) -> None:
+        if await self._may_continue():
+            await self._respond(prompt)
         else:
             await self.close(REFUSED)
 
-    async def _answer(self, prompt: str) -> None:
+    async def _respond(self, prompt: str) -> None:
         form = TryForm({"prompt": prompt})
         agent_id = self.scope["url_route"]["kwargs"]["agent_id"]
         person = cast("User", self.scope["user"])
@@ -73,10 +74,10 @@ class TrySocket(AsyncWebsocketConsumer):
         trial = Trial(agent.name if agent else "", prompt, person.pk)
         try:
             await sync_to_async(count)("launch", f"person {person.pk}")
-        except RateLimited as refused:
-            trial.error, trial.is_over = str(refused), True
+        except RateLimited as error:
+            trial.error, trial.is_over = str(error), True
         if agent is None or not form.is_valid():
-            trial.error = "Ask it something, in at most 20,000 characters."
+            trial.error = "Enter a prompt of at most 20,000 characters."
             trial.is_over = True
         if trial.is_over:
             await self._show(trial)
@@ -89,27 +90,27 @@ class TrySocket(AsyncWebsocketConsumer):
         except asyncio.CancelledError:
             raise
         except Exception:
-            logger.exception("An agent could not be tried out.")
-            trial.error = "That failed on our side; the server's log tells why."
+            logger.exception("Trying an agent failed.")
+            trial.error = "Server error. See the server log."
         await self._show(trial)
 
     async def _stream(self, trial: Trial) -> bool:
-        """Show the answer as it grows; False: whoever asked may not see more of it."""
+        """Stream the response; return False if the person lost the permission."""
         shown = checked = time.monotonic()
         async with aclosing(trial.pieces()) as pieces:
             async for _ in pieces:
                 now = time.monotonic()
                 if now - checked >= RECHECK_SECONDS:
                     checked = now
-                    if not await self._may_still_ask():
+                    if not await self._may_continue():
                         return False
                 if now - shown >= PAUSE_SECONDS:
                     await self._show(trial)
                     shown = now
         return True
 
-    async def _may_still_ask(self) -> bool:
-        """Tell whether this person may set up agents now: the page may be open for long."""
+    async def _may_continue(self) -> bool:
+        """Return whether the person may still manage agents: pages stay open for long."""
         known = cast("User", self.scope["user"])
         person = await run_in_db(
             permissions.reload_user, known, self.scope.get("session")
@@ -126,12 +127,12 @@ class TrySocket(AsyncWebsocketConsumer):
 
 
 def prompt_in(text: str) -> str | None:
-    """Return the question of a message of the page, None for anything else."""
+    """Return the prompt of a message, None for an invalid message."""
     try:
-        sent = json.loads(text)
+        message = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    body = sent.get("body") if isinstance(sent, dict) else None
+    body = message.get("body") if isinstance(message, dict) else None
     prompt = body.get("prompt") if isinstance(body, dict) else None
-    # JSON can say half a surrogate pair; nothing else can
+    # JSON can contain lone surrogates, which no other encoding accepts
     return prompt.encode(errors="replace").decode() if isinstance(prompt, str) else None

@@ -1,7 +1,8 @@
-"""One ear for all open pages of this process.
+"""One subscription for all open pages of this process.
 
-A channel a page would have every nudge copied, queued and delivered once a page. Here one
-channel hears of all runs; each page is told by a plain call, and only of what it shows.
+With a channel per page, each notification would be copied, queued and delivered once per
+page. Here one channel receives the notifications of all runs, and each page is called
+directly, only for what it shows.
 """
 
 from __future__ import annotations
@@ -14,105 +15,105 @@ from typing import Any, Protocol
 
 from workflows.infra import notifications, outages
 
-LISTS = "lists"  # what pages show that change with any run
-PAUSE_SECONDS = 1.0  # before listening again where that failed
+LISTS = "lists"  # the topic of pages that change with any run
+RETRY_SECONDS = 1.0  # before subscribing again after a failure
 REJOIN_SECONDS = 30.0  # of silence, after which a channel layer may have been emptied
 
 
-class Listener(Protocol):
-    """Who wants to be told."""
+class Subscriber(Protocol):
+    """A page that is notified."""
 
     def note(self, message: Mapping[str, Any]) -> None:
-        """Remember to look again."""
+        """Record that the page has to render again. Must not block."""
 
 
 @dataclass(eq=False, slots=True)
-class _LoopSubscriber:
-    """What listens on one event loop."""
+class _LoopSubscription:
+    """The pages of one event loop, with the task that receives their notifications."""
 
     ready: asyncio.Future[None]
-    pages: dict[str, set[Listener]] = field(default_factory=dict)  # by what they show
+    pages: dict[str, set[Subscriber]] = field(default_factory=dict)  # by topic
     task: asyncio.Task[None] | None = None
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        """Tell the pages whom it concerns; a message that says nothing concerns all."""
+    def dispatch(self, message: Mapping[str, Any]) -> None:
+        """Notify the pages of a message; one without content concerns all pages."""
         if "versions" in message:
             for run, version in message["versions"].items():
-                self._notify_pages(run, {"version": version})
-            self._notify_pages(LISTS, {})
+                self._notify(run, {"version": version})
+            self._notify(LISTS, {})
         elif "run" in message:
-            self._notify_pages(message["run"], message)
+            self._notify(message["run"], message)
         else:
-            # rights have changed, or something was missed, which may have been that
-            for showing in tuple(self.pages):
-                self._notify_pages(showing, {"rights": True})
+            # permissions changed, or messages were missed, which can include such a one
+            for topic in tuple(self.pages):
+                self._notify(topic, {"rights": True})
 
-    def _notify_pages(self, showing: str, message: Mapping[str, Any]) -> None:
-        for page in tuple(self.pages.get(showing, ())):
+    def _notify(self, topic: str, message: Mapping[str, Any]) -> None:
+        for page in tuple(self.pages.get(topic, ())):
             page.note(message)
 
 
 class Hub:
-    """The pages of this process that want to be told."""
+    """The subscribed pages of this process, by event loop."""
 
     def __init__(self) -> None:
-        """Start with nobody listening."""
-        self._ears: dict[asyncio.AbstractEventLoop, _LoopSubscriber] = {}
+        self._subscriptions: dict[asyncio.AbstractEventLoop, _LoopSubscription] = {}
 
-    async def join(self, showing: str, page: Listener) -> None:
-        """Tell a page of every nudge from now on that concerns what it shows.
+    async def join(self, topic: str, page: Subscriber) -> None:
+        """Notify a page from now on of messages about a topic: the id of a run, or LISTS.
 
-        That is the id of a run, or LISTS. Raises Unheard.
+        Raises ChannelLayerUnavailable.
         """
         loop = asyncio.get_running_loop()
-        ear = self._ears.get(loop)
-        if ear is None:
-            ear = self._ears[loop] = _LoopSubscriber(loop.create_future())
-            ear.task = asyncio.create_task(_listen(ear))
-        ear.pages.setdefault(showing, set()).add(page)
+        subscription = self._subscriptions.get(loop)
+        if subscription is None:
+            subscription = _LoopSubscription(loop.create_future())
+            self._subscriptions[loop] = subscription
+            subscription.task = asyncio.create_task(_receive(subscription))
+        subscription.pages.setdefault(topic, set()).add(page)
         try:
-            await asyncio.shield(ear.ready)
+            await asyncio.shield(subscription.ready)
         except BaseException:
-            await self.leave(showing, page)
+            await self.leave(topic, page)
             raise
 
-    async def leave(self, showing: str, page: Listener) -> None:
-        """Tell it nothing more; the last one to leave closes the ear."""
+    async def leave(self, topic: str, page: Subscriber) -> None:
+        """Stop notifying a page; after the last one, end the subscription."""
         loop = asyncio.get_running_loop()
-        ear = self._ears.get(loop)
-        if ear is None:
+        subscription = self._subscriptions.get(loop)
+        if subscription is None:
             return
-        those = ear.pages.get(showing, set())
-        those.discard(page)
-        if not those:
-            ear.pages.pop(showing, None)
-        if not ear.pages:
-            del self._ears[loop]
-            if ear.task is not None:
-                ear.task.cancel()
+        pages = subscription.pages.get(topic, set())
+        pages.discard(page)
+        if not pages:
+            subscription.pages.pop(topic, None)
+        if not subscription.pages:
+            del self._subscriptions[loop]
+            if subscription.task is not None:
+                subscription.task.cancel()
                 with suppress(asyncio.CancelledError):
-                    await ear.task
+                    await subscription.task
 
 
-async def _listen(ear: _LoopSubscriber) -> None:
-    """Listen until cancelled; after a failure again, and then all pages look."""
+async def _receive(subscription: _LoopSubscription) -> None:
+    """Receive messages until cancelled; after a failure, subscribe again and notify all."""
     while True:
         try:
             async with notifications.subscribe(
                 notifications.PAGES, silence=REJOIN_SECONDS
-            ) as heard:
-                if ear.ready.done():
-                    ear.tell({})  # something may have been missed
+            ) as messages:
+                if subscription.ready.done():
+                    subscription.dispatch({})  # messages may have been missed
                 else:
-                    ear.ready.set_result(None)
+                    subscription.ready.set_result(None)
                 while True:
-                    ear.tell(await heard.next())
+                    subscription.dispatch(await messages.next())
         except outages.ChannelLayerUnavailable as error:
             outages.messages.met(error)
-            if not ear.ready.done():
-                ear.ready.set_exception(error)  # whoever waits comes again later
+            if not subscription.ready.done():
+                subscription.ready.set_exception(error)  # clients reconnect later
                 return
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 hub = Hub()

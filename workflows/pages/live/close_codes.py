@@ -1,4 +1,4 @@
-"""Sockets while the database or Redis is away: let go with a code that says "come again"."""
+"""Close codes of websockets, and the wrapper that closes them during an outage."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
     Application = Callable[..., Awaitable[None]]
 
-# Codes for applications begin at 4000, and Daphne sends no other. Pages come back after
-# these, ever more slowly.
+# Codes of applications start at 4000; Daphne sends no others.
+# Clients reconnect after these, with increasing delay:
 TRY_AGAIN_LATER = 4503
 BROKEN = 4500
+# Clients do not reconnect after these:
+REFUSED = 4403
+GONE = 4404
 
 
 def lets_go(application: Application) -> Application:
-    """Return the application, closing sockets where it would fail of an outage.
+    """Wrap an application to close websockets with TRY_AGAIN_LATER during an outage.
 
-    Also before it knows who is there: the session is kept in the database.
+    It wraps the authentication as well, since sessions are stored in the database.
     """
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -32,7 +35,7 @@ def lets_go(application: Application) -> Application:
             if outage is None:
                 raise
             outage.met(error)
-            with suppress(Exception):  # it may have gone first
+            with suppress(Exception):  # the client may have disconnected first
                 await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
 
     return serve

@@ -1,11 +1,11 @@
-"""The sockets of open pages: they keep a page true, and say "look again" of nothing else.
+"""The websockets of open pages, which keep the pages up to date.
 
-A message tells that something changed, never what: the page is drawn from the database,
-at connect and after each message. So a lost message costs a moment, and a reconnect
-neither loses nor doubles anything. A page gets the next drawing when it has shown the
-last one: a slow one skips what came between and always gets the newest, as what differs
-from what it has. Some things change without any message, such as a lease that ends:
-a drawing says when to look again by itself.
+A message says that something changed, never what: the page is rendered from the database,
+at connect and after each message. So a lost message costs only time, and a reconnect loses
+or repeats nothing. A page receives the next changes after it has shown the last ones: a
+slow one skips intermediate states and always receives the newest, as the difference to what
+it has. Some content changes without a message, such as the notice after the end of a lease:
+a rendering says when it has to be repeated.
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Hashable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -35,11 +28,12 @@ from workflows.models import Run
 from workflows.pages.access import Rights, rights
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.run_filters import read_query
-from workflows.pages.live.broadcast import LISTS as LISTS_CHANGE
+from workflows.pages.live.broadcast import LISTS as LISTS_TOPIC
 from workflows.pages.live.broadcast import hub
-from workflows.pages.live.close_codes import BROKEN, TRY_AGAIN_LATER
-from workflows.pages.live.render_cache import Drawing, drawings
-from workflows.pages.render.regions import Region, difference, drawn
+from workflows.pages.live.close_codes import BROKEN, GONE, REFUSED, TRY_AGAIN_LATER
+from workflows.pages.live.page_state import PageState, Render
+from workflows.pages.live.render_cache import RenderedRegions
+from workflows.pages.render.regions import drawn
 from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.parts import FRAME, MOMENT, Part, parts_of, render_part
@@ -53,63 +47,52 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REFUSED, GONE = 4403, 4404  # close codes; the page does not come back after these
-SHOWN = "shown"  # what a page sends when it has swapped a drawing in
-STALE = "stale"  # and when an answer to a form may have put something older there
-SEE = "see "  # and when its reader looks elsewhere: the query of the new address
-MAX_TRACKED_PARTS = 2_000  # characters of such a query
-PATIENCE_SECONDS = 15  # for that word; then it gets the next drawing anyway
-RECHECK_SECONDS = 20  # at most between two looks whether the viewer may still watch
-LIST_PAUSE_SECONDS = 0.5  # between two drawings of a list
+# messages of a page
+SHOWN = "shown"  # it has swapped in the last changes
+STALE = "stale"  # the response to a form may have replaced a region with an older one
+VIEW_PREFIX = "see "  # followed by the query of another view
+MAX_QUERY_CHARS = 2_000
+SHOWN_TIMEOUT_SECONDS = 15  # after which a page gets the next changes without SHOWN
+RECHECK_SECONDS = 20  # maximum interval between checks of the viewer's permissions
+LIST_PAUSE_SECONDS = 0.5  # minimum interval between renderings of a list
 
 
-Draw = Callable[[], Awaitable[Drawing]]
+class LivePageConsumer(AsyncWebsocketConsumer):
+    """One open page. Handlers only record a change; a task renders and sends."""
 
-
-class LivePage(AsyncWebsocketConsumer):
-    """One open page. Handlers only note that something changed; a task does the rest."""
-
-    showing: str  # what it wants to be told of: the id of a run, or hub.LISTS
+    topic: str  # of notifications: the id of a run, or LISTS
     pause_seconds = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one page until it leaves, or is lost; nothing of it is kept then."""
+        """Serve one page until it disconnects, then release all that it holds."""
         self._task: asyncio.Task[None] | None = None
-        self._keys: Sequence[Hashable] = ()
+        self._state = PageState()
         self._has_joined = False
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self._forget()
-
-    async def _forget(self) -> None:
-        for key in self._keys:
-            drawings.leave(key)
-        if self._task is not None:
-            self._task.cancel()
-        if self._has_joined:
-            await hub.leave(self.showing, self)
+            self._state.leave()
+            if self._task is not None:
+                self._task.cancel()
+            if self._has_joined:
+                await hub.leave(self.topic, self)
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
-        """Handle a message; no connection of this thread has to be looked after for it.
+        """Handle a message without closing old database connections first.
 
-        Channels does so before each message, on a thread: two hundred pages that tell of
-        what they have shown would wait for four hundred hops.
+        Channels does so before each message, on a thread: two hundred pages that
+        acknowledge changes would wait for four hundred thread switches.
         """
         handler = getattr(self, message["type"].replace(".", "_"), None)
         if handler is None:
-            raise ValueError(
-                f"An open page was sent a message of type {message['type']}."
-            )
+            raise ValueError(f"A page received a message of type {message['type']}.")
         await handler(message)
 
     async def connect(self) -> None:
-        """Let members in, listen, then catch up with what happened meanwhile."""
-        self._sent: dict[str, Region] = {}
-        self._have: dict[Hashable, Drawing] = {}
+        """Accept members, subscribe, then render the current state."""
         self._version: int | None = None
-        self._is_news = True
-        self._again = asyncio.Event()
+        self._is_notified = True
+        self._wake = asyncio.Event()
         self._shown = asyncio.Event()
         self._shown.set()
         self._checked = time.monotonic()
@@ -119,174 +102,142 @@ class LivePage(AsyncWebsocketConsumer):
             await self._refuse(REFUSED)
             return
         self.person = cast("User", person)
-        await hub.join(self.showing, self)
+        await hub.join(self.topic, self)
         self._has_joined = True
         if not await self.prepare():
-            await hub.leave(self.showing, self)
+            await hub.leave(self.topic, self)
             await self._refuse(GONE)
             return
         self._watch()
         await self.accept()
-        self._again.set()
-        self._task = asyncio.create_task(self._keep_true())
+        self._wake.set()
+        self._task = asyncio.create_task(self._keep_current())
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
-        """Listen no longer."""
-        await hub.leave(self.showing, self)
+        """Unsubscribe."""
+        await hub.leave(self.topic, self)
 
     async def receive(
         self,
         text_data: str | None = None,
         bytes_data: bytes | None = None,  # noqa: ARG002 - Channels' signature
     ) -> None:
-        """Note that the page has shown the last drawing, or that its reader looks away."""
+        """Handle a message of the page: SHOWN, STALE, or another view."""
         if text_data == SHOWN:
             self._shown.set()
         elif text_data == STALE:
-            self._sent.clear()
+            self._state.forget_sent()
             self.note({})
-        elif text_data and text_data.startswith(SEE):
-            query = text_data[len(SEE) :][:MAX_TRACKED_PARTS].lstrip("?")
-            self.see(read_query(query))
+        elif text_data and text_data.startswith(VIEW_PREFIX):
+            query = text_data[len(VIEW_PREFIX) :][:MAX_QUERY_CHARS].lstrip("?")
+            self.change_view(read_query(query))
             self._watch()
-            self._again.set()
+            self._wake.set()
 
     def note(self, message: Mapping[str, Any]) -> None:
-        """Remember to look again, at least at this version if the message names one."""
+        """Request a new rendering, of at least the version in the message, if any."""
         if message.get("rights"):
             self._checked = float("-inf")
         version = message.get("version")
-        known = self._version if self._is_news else None
-        if version is None or (self._is_news and known is None):
+        known = self._version if self._is_notified else None
+        if version is None or (self._is_notified and known is None):
             self._version = None
         else:
             self._version = max(version, known or 0)
-        self._is_news = True
-        self._again.set()
+        self._is_notified = True
+        self._wake.set()
 
-    # -- what a kind of page says of itself -------------------------------------------
+    # -- for subclasses ---------------------------------------------------------------
 
     async def prepare(self) -> bool:
-        """Tell whether there is something to show, reading what the key needs."""
+        """Read what the key needs; return False if there is nothing to show."""
         return True
 
     def key(self) -> Hashable:
-        """Return what viewers of the same drawing have in common."""
+        """Return a key that is equal for viewers of the same content."""
         raise NotImplementedError
 
-    async def draw(self) -> Drawing:
-        """Return the regions as they are now."""
+    async def render(self) -> RenderedRegions:
+        """Render the regions."""
         raise NotImplementedError
 
-    def parts(self) -> Iterator[tuple[Hashable, Draw]]:
-        """Yield what the page is drawn of: the key of each part, and how to draw it."""
-        yield self.key(), self.draw
+    def parts(self) -> Iterator[tuple[Hashable, Render]]:
+        """Yield the key and the render function of each part of the page."""
+        yield self.key(), self.render
 
-    def see(self, query: Mapping[str, str]) -> None:
-        """Look elsewhere, as the query says; most pages have nowhere to look."""
+    def change_view(self, query: Mapping[str, str]) -> None:
+        """Show the view of a query; pages without views ignore it."""
 
-    # -- inside -----------------------------------------------------------------------
+    # -- task -------------------------------------------------------------------------
 
     async def _refuse(self, code: int) -> None:
-        """Close with a code the page can read: only an accepted socket tells it."""
+        """Close with a code that the page can read, which requires an accepted socket."""
         await self.accept()
         await self.close(code)
 
-    def _watch(self) -> None:
-        """Watch the parts of the page as it is looked at now, and no others."""
-        keys = tuple(key for key, _ in self.parts())
-        for key in keys:
-            drawings.watch(key)
-        for key in self._keys:
-            drawings.leave(key)
-        self._keys = keys
-        self._have = {key: self._have[key] for key in keys if key in self._have}
+    def _watch(self) -> bool:
+        """Watch the parts of the current view; return whether they changed."""
+        return self._state.watch(tuple(key for key, _ in self.parts()))
 
-    async def _keep_true(self) -> None:
+    async def _keep_current(self) -> None:
         try:
             while True:
                 await self._wait_for_change()
-                await self._until_shown()
-                self._again.clear()
-                await self._look()
-                # after drawing: what is sent was drawn while it might be seen
+                await self._wait_until_shown()
+                self._wake.clear()
+                notified, self._is_notified = self._is_notified, False
+                await self._state.refresh(self.parts, self._version, notified=notified)
+                # after rendering: permissions must hold for all that is sent
                 refusal = await self._refusal()
-                if any(drawing.is_gone for drawing in self._have.values()):
+                if self._state.is_gone:
                     refusal = GONE
                 if refusal is not None:
                     await self.close(refusal)
                     return
-                if not await self._send_changed():
+                if not await self._send_changes():
                     return
                 await asyncio.sleep(self.pause_seconds)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            # the page says that it reconnects, and gets the truth then
+            # the page reconnects, and then receives the current state
             if outage := outages.of(error):
                 outage.met(error)
                 await self.close(TRY_AGAIN_LATER)
                 return
-            logger.exception("A live page could not be drawn: %r", self._keys)
+            logger.exception("Rendering a live page failed: %r", self._state.keys)
             await self.close(BROKEN)
 
     async def _wait_for_change(self) -> None:
-        """Return when something changed, or may have by itself: rights as well."""
-        moments = [one.again_at for one in self._have.values() if one.again_at]
-        left = min([*moments, self._checked + RECHECK_SECONDS]) - time.monotonic()
+        """Wait for a message, or until content or permissions have to be checked again."""
+        until = min(self._state.again_at, self._checked + RECHECK_SECONDS)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._again.wait(), left)
+            await asyncio.wait_for(self._wake.wait(), until - time.monotonic())
 
-    async def _look(self) -> None:
-        """Get the parts that have news, that are new to the page, or whose time is over."""
-        news, self._is_news = self._is_news, False
-        now, wanted = time.monotonic(), self._version
-        newest = max((one.version for one in self._have.values()), default=0)
-        for key, draw in self.parts():
-            known = self._have.get(key)
-            options: dict[str, Any] = {"version": wanted}
-            if not news:
-                if known is None:
-                    options = {"version": newest or None}
-                elif known.again_at is not None and known.again_at <= now:
-                    options = {"since": known.again_at}
-                else:
-                    continue
-            drawing = await drawings.get(key, draw, **options)
-            if key in self._keys:
-                self._have[key] = drawing
-
-    async def _until_shown(self) -> None:
+    async def _wait_until_shown(self) -> None:
         try:
-            await asyncio.wait_for(self._shown.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(self._shown.wait(), SHOWN_TIMEOUT_SECONDS)
         except TimeoutError:
-            logger.debug("A live page has not shown its last drawing: %r", self._keys)
+            logger.debug("A page has not shown the last changes: %r", self._state.keys)
 
-    async def _send_changed(self) -> bool:
-        """Send what differs from what this page has; False: it went away."""
-        told = []
-        for key in self._keys:
-            drawing = self._have.get(key)
-            for name, html in drawing.regions.items() if drawing else ():
-                region = html if isinstance(html, Region) else Region(html)
-                told.append(difference(self._sent.get(name), region))
-                self._sent[name] = region
-        changed = "\n".join(filter(None, told))
-        if changed:
+    async def _send_changes(self) -> bool:
+        """Send what differs from what the page has; return False after a disconnect."""
+        changes = self._state.take_changes()
+        if changes:
             self._shown.clear()
             try:
-                await self.send(text_data=changed)
-            except Exception:  # each server raises something else here
-                logger.debug("A page left while it was being sent to.", exc_info=True)
+                await self.send(text_data=changes)
+            except Exception:  # the type of the exception depends on the server
+                logger.debug("A page disconnected during a send.", exc_info=True)
                 return False
         return True
 
     async def _refusal(self) -> int | None:
-        """Return the code to close with when the viewer may not watch any more.
+        """Return the close code for a viewer who lost access, None otherwise.
 
-        Session, account and rights are looked up when rights have changed, and now and
-        then, since they can change unheard. Whoever lost the right to what is shown is
-        told what they would be told if it had been deleted.
+        Session, account and permissions are read after a notification that they changed,
+        and every RECHECK_SECONDS, since they can change without one. Without permission to
+        see the content, the code is the same as for deleted content.
         """
         if time.monotonic() - self._checked < RECHECK_SECONDS:
             return None
@@ -298,104 +249,108 @@ class LivePage(AsyncWebsocketConsumer):
         self.person = person
         if not await self.prepare():
             return GONE
-        before = self._keys
-        self._watch()
-        if self._keys != before:
-            self._again.set()  # what is shown to such rights was not drawn yet
+        if self._watch():
+            self._wake.set()  # parts for the new permissions are not rendered yet
         return None
 
 
-class RunSocket(LivePage):
-    """The page of one run; words of an agent that arrive draw their part alone."""
+class RunConsumer(LivePageConsumer):
+    """The page of one run; a streamed response of an agent renders its own part only."""
 
     async def connect(self) -> None:
-        """Listen to what happens to the run."""
+        """Subscribe to the run."""
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
-        self._words: Hashable = ("words", self.run_id, False)
-        self.showing = str(self.run_id)
-        self.see(read_query(self.scope["query_string"]))
+        self._preview_key: Hashable = ("stream preview", self.run_id, False)
+        self.topic = str(self.run_id)
+        self.change_view(read_query(self.scope["query_string"]))
         await super().connect()
 
     async def prepare(self) -> bool:
-        """Look up what this person may do with the run."""
+        """Read the viewer's permissions on the run."""
         try:
             self.rights = await run_in_db(rights_of, self.run_id, self.person)
         except RunNotFound:
             return False
-        self._words = ("words", self.run_id, self.rights.read)
+        self._preview_key = ("stream preview", self.run_id, self.rights.read)
         return True
 
-    def see(self, query: Mapping[str, str]) -> None:
-        """Look at the moment, step, link or lines that a query names."""
+    def change_view(self, query: Mapping[str, str]) -> None:
+        """Show the point in time, selection and log filter of a query."""
         self.view = RunView.read(query)
 
-    def parts(self) -> Iterator[tuple[Hashable, Draw]]:
-        """Yield the parts of the page: each depends on as little as it can."""
+    def parts(self) -> Iterator[tuple[Hashable, Render]]:
+        """Yield the parts of the page; the key of each has only what it depends on."""
         for part in parts_of(self.run_id, self.rights, self.view):
-            draw = partial(in_zone, self._zone, draw_part, part)
-            yield (self._zone, part), partial(run_in_db, draw)
+            render = partial(in_zone, self._zone, draw_part, part)
+            yield (self._zone, part), partial(run_in_db, render)
         if self.rights.read:
-            yield self._words, partial(run_in_db, render_stream_preview, self.run_id)
+            yield (
+                self._preview_key,
+                partial(run_in_db, render_stream_preview, self.run_id),
+            )
 
     def note(self, message: Mapping[str, Any]) -> None:
-        """Look again at all of it, or only at what agents are answering."""
+        """Request a new rendering of the page, or of the stream preview only."""
         if message.get("type") == notifications.STREAM_PREVIEW:
-            self._have.pop(self._words, None)
-            self._again.set()
+            self._state.discard(self._preview_key)
+            self._wake.set()
         else:
             super().note(message)
 
 
-class ListSocket(LivePage):
-    """A page that lists runs or questions."""
+class ListConsumer(LivePageConsumer):
+    """A page with a list of runs, approvals or workers."""
 
-    showing = LISTS_CHANGE
+    topic = LISTS_TOPIC
     pause_seconds = LIST_PAUSE_SECONDS
 
     async def prepare(self) -> bool:
-        """Read which list with which filters, and what the person may do."""
+        """Read list, filters and the viewer's permissions."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = read_query(self.scope["query_string"])
-        self.sight = await run_in_db(permissions.permissions_for, self.person)
+        self.permissions = await run_in_db(permissions.permissions_for, self.person)
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:
-        """Return the list, its filters and the viewer's rights: rows differ by these."""
-        asked = tuple(sorted(self.query.items()))
-        return ("list", self.kind, asked, self.sight, self._zone)
+        """Return list, filters, permissions and zone: the rows depend on all of them."""
+        filters = tuple(sorted(self.query.items()))
+        return ("list", self.kind, filters, self.permissions, self._zone)
 
-    async def draw(self) -> Drawing:
-        """Return the list's regions."""
+    async def render(self) -> RenderedRegions:
+        """Render the list."""
         render = LISTS[self.kind].render
-        draw = partial(in_zone, self._zone, render, self.query, self.person)
-        return Drawing(await run_in_db(draw))
+        render_in_zone = partial(in_zone, self._zone, render, self.query, self.person)
+        return RenderedRegions(await run_in_db(render_in_zone))
 
 
 def rights_of(run_id: UUID, person: User) -> Rights:
-    """Return what a person may do with a run. Raises RunNotFound: not even see it."""
+    """Return the permissions of a person on a run.
+
+    Raises RunNotFound, also without permission to see the run.
+    """
     return rights(person, system.find_run(run_id, by=person))
 
 
-def draw_part(part: Part) -> Drawing:
-    """Return some regions of a run's page; a drawing of nothing once it is deleted."""
+def draw_part(part: Part) -> RenderedRegions:
+    """Render some regions of a run page; none, with `is_gone`, for a deleted run."""
     try:
         run = system.find_run(part.run_id)
     except RunNotFound:
-        return Drawing({}, is_gone=True)
+        return RenderedRegions({}, is_gone=True)
     page = RunPage(run, part.rights, view=part.view)
     regions = render_part(page, part.regions)
-    left = None
+    seconds = None
     if part.regions == FRAME:
-        left = page.recheck_after
+        seconds = page.recheck_after
     elif part.regions == MOMENT:
-        left = page.grow_again
-    again_at = None if left is None else time.monotonic() + left
-    return Drawing(regions, version=run.version, again_at=again_at)
+        seconds = page.grow_again
+    again_at = None if seconds is None else time.monotonic() + seconds
+    return RenderedRegions(regions, version=run.version, again_at=again_at)
 
 
-def render_stream_preview(run_id: UUID) -> Drawing:
-    """Return what agents are answering in a run, nothing once it is deleted."""
+def render_stream_preview(run_id: UUID) -> RenderedRegions:
+    """Render the responses that agents are streaming in a run; none for a deleted run."""
     run = Run.objects.filter(pk=run_id).only("status", "attempt").first()
     if run is None:
-        return Drawing({})
-    return Drawing(drawn("runs/_words.html", ("run-words",), {"run": run}))
+        return RenderedRegions({})
+    return RenderedRegions(drawn("runs/_words.html", ("run-words",), {"run": run}))

@@ -1,9 +1,9 @@
-"""Live regions, drawn once for everyone who watches the same thing in this process.
+"""Live regions, rendered once for all viewers of the same thing in this process.
 
-A drawing is good for whoever asked before it began, and for whoever waits for a version
-that it has reached. So a nudge to two hundred open pages reads the database once: the
-first to ask draws, the others wait for that drawing or for the one after it, never more.
-A drawing is forgotten with its last viewer.
+A rendering is valid for requests made before it began, and for requests of a version that
+it has reached. So a notification to two hundred open pages reads the database once: the
+first request renders, the others wait for that rendering or the next one, never more.
+A rendering is dropped with its last viewer.
 """
 
 from __future__ import annotations
@@ -13,89 +13,91 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
-COSTLY = 0.05  # seconds; a drawing that takes longer is followed by a rest
-RESTS, LONGEST_REST = 2, 1.0  # times as long as it took, and seconds at most
+COSTLY_SECONDS = 0.05  # a rendering that takes longer is followed by a cooldown
+COOLDOWN_FACTOR, MAX_COOLDOWN_SECONDS = 2.0, 1.0  # times the duration, and at most
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class RenderedRegions:
     """Regions by id, as HTML, at one version of what they show."""
 
     regions: Mapping[str, str]
-    version: int = 0  # 0: what is drawn has no versions
-    is_gone: bool = False  # what it showed was deleted
-    again_at: float | None = None  # monotonic; then it may differ without any news
+    version: int = 0  # 0: the content has no versions
+    is_gone: bool = False  # the content was deleted
+    again_at: float | None = None  # monotonic time after which it can differ by itself
 
 
 @dataclass(slots=True)
-class _Shared:
+class _Entry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     viewers: int = 0
     began: float = float("-inf")
-    drawing: Drawing | None = None
-    rest_until: float = float("-inf")
+    rendered: RenderedRegions | None = None
+    cooldown_until: float = float("-inf")
 
 
-class Drawings:
-    """The newest drawing of each thing that is being watched."""
+class RenderCache:
+    """The newest rendering of each watched key."""
 
     def __init__(self) -> None:
-        """Start with nothing watched."""
-        self._shared: dict[Hashable, _Shared] = {}
+        self._entries: dict[Hashable, _Entry] = {}
 
     def watch(self, key: Hashable) -> None:
-        """Count one viewer more."""
-        self._shared.setdefault(key, _Shared()).viewers += 1
+        """Add a viewer."""
+        self._entries.setdefault(key, _Entry()).viewers += 1
 
     def leave(self, key: Hashable) -> None:
-        """Count one viewer less; the last one takes the drawing along."""
-        shared = self._shared.get(key)
-        if shared is not None:
-            shared.viewers -= 1
-            if shared.viewers <= 0:
-                del self._shared[key]
+        """Remove a viewer; the last one removes the entry."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.viewers -= 1
+            if entry.viewers <= 0:
+                del self._entries[key]
 
     def keys(self) -> tuple[Hashable, ...]:
-        """Return what is being watched."""
-        return tuple(self._shared)
+        """Return the watched keys."""
+        return tuple(self._entries)
 
     async def get(
         self,
         key: Hashable,
-        draw: Callable[[], Awaitable[Drawing]],
+        render: Callable[[], Awaitable[RenderedRegions]],
         *,
         version: int | None = None,
         since: float | None = None,
-    ) -> Drawing:
-        """Return a drawing that is no older than this call, or has this version.
+    ) -> RenderedRegions:
+        """Return a rendering that began after this call, or has reached `version`.
 
-        `since` asks for one that is no older than that time (of the monotonic clock).
+        With `since`, a time of the monotonic clock, one that began after that time is
+        sufficient.
         """
-        asked = time.monotonic() if since is None else since
-        shared = self._shared.get(key) or _Shared()  # unwatched: drawn, not kept
-        async with shared.lock:
-            known = shared.drawing
-            if known is not None and _is_good(shared, known, asked, version):
-                return known
-            await asyncio.sleep(shared.rest_until - time.monotonic())
+        requested = time.monotonic() if since is None else since
+        entry = self._entries.get(key) or _Entry()  # unwatched: rendered, not cached
+        async with entry.lock:
+            cached = entry.rendered
+            if cached is not None and _is_valid(entry, cached, requested, version):
+                return cached
+            await asyncio.sleep(entry.cooldown_until - time.monotonic())
             began = time.monotonic()
-            drawing = await draw()
-            shared.began, shared.drawing = began, drawing
-            shared.rest_until = _rested(began, time.monotonic())
-            return drawing
+            rendered = await render()
+            entry.began, entry.rendered = began, rendered
+            entry.cooldown_until = _cooldown_until(began, time.monotonic())
+            return rendered
 
 
-def _rested(began: float, ended: float) -> float:
-    """Return when the next drawing may begin: what is costly is drawn less often."""
-    took = ended - began
-    return ended + min(RESTS * took, LONGEST_REST) if took > COSTLY else ended
+def _cooldown_until(began: float, ended: float) -> float:
+    """Return when the next rendering may begin: costly ones are less frequent."""
+    duration = ended - began
+    if duration <= COSTLY_SECONDS:
+        return ended
+    return ended + min(COOLDOWN_FACTOR * duration, MAX_COOLDOWN_SECONDS)
 
 
-def _is_good(
-    shared: _Shared, known: Drawing, asked: float, version: int | None
+def _is_valid(
+    entry: _Entry, cached: RenderedRegions, requested: float, version: int | None
 ) -> bool:
-    reached = version is not None and known.version >= version
-    return reached or shared.began >= asked
+    has_version = version is not None and cached.version >= version
+    return has_version or entry.began >= requested
 
 
-drawings = Drawings()
+render_cache = RenderCache()

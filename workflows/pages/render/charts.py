@@ -1,4 +1,4 @@
-"""Small charts as plain shapes: a template turns them into SVG, on the server."""
+"""Small bar charts as shapes that a template renders as SVG."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HEIGHT = 100.0  # units; the drawing is stretched to its place
-STEP, GAP = 10.0, 2.0  # units from bar to bar, and what is free of it
-MIN_HEIGHT = 3.0  # units: one of many is still seen
+HEIGHT = 100.0  # units; the SVG is stretched to its element
+STEP, GAP = 10.0, 2.0  # units from bar to bar, and between bars
+MIN_HEIGHT = 3.0  # units, so that a small part is visible
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a bar stands for, in words, and its parts from below."""
+    """The title of a bar and its parts, from bottom to top."""
 
     title: str
     parts: tuple[float, ...]
@@ -23,7 +23,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a bar as drawn; its place says which part."""
+    """The rectangle of a part of a bar; `place` is the index of the part."""
 
     place: int
     x: float
@@ -33,8 +33,8 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A bar as drawn."""
+class BarShape:
+    """The rectangles of a bar."""
 
     title: str
     x: float
@@ -47,33 +47,33 @@ class Bars:
 
     width: float
     height: float
-    bars: tuple[Drawn, ...]
+    bars: tuple[BarShape, ...]
     step: float = STEP
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether no bar has a height."""
+        """Return whether all bars are 0."""
         return not any(bar.pieces for bar in self.bars)
 
     @property
     def first(self) -> str:
-        """Return what the first bar says."""
+        """Return the title of the first bar."""
         return self.bars[0].title if self.bars else ""
 
     @property
     def last(self) -> str:
-        """Return what the last bar says."""
+        """Return the title of the last bar."""
         return self.bars[-1].title if self.bars else ""
 
 
 def stacked(bars: Sequence[Bar], *, whole: float | None = None) -> Bars:
-    """Return bars whose parts lie on each other; `whole` is a full bar, else the tallest."""
+    """Stack the parts of each bar; `whole` is the full height, by default the tallest."""
     full = whole or max((sum(bar.parts) for bar in bars), default=0) or 1
-    drawn = tuple(
-        Drawn(bar.title, place * STEP, tuple(_pieces(bar, place * STEP, full)))
+    shapes = tuple(
+        BarShape(bar.title, place * STEP, tuple(_pieces(bar, place * STEP, full)))
         for place, bar in enumerate(bars)
     )
-    return Bars(len(bars) * STEP, HEIGHT, drawn)
+    return Bars(len(bars) * STEP, HEIGHT, shapes)
 
 
 def _pieces(bar: Bar, x: float, full: float) -> list[Piece]:

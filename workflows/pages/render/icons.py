@@ -1,6 +1,6 @@
-"""Our own drawings: the mark and the icons, each 16 by 16, in the colour of the text.
+"""The icons as SVG, each 16 by 16 pixels, in the colour of the text.
 
-A status is told by shape and word, never by colour alone.
+A status is shown by shape and text, never by colour alone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ STROKE: Final = (
     ' stroke-linejoin="round"'
 )
 DISC: Final = '<circle cx="8" cy="8" r="7" fill="currentColor"/>'
-CUT: Final = STROKE.replace("currentColor", "var(--cut, #fff)")  # drawn out of a disc
+CUT: Final = STROKE.replace("currentColor", "var(--cut, #fff)")  # cut out of a disc
 
-DRAWN: Final[dict[str, str]] = {
+BASE_SHAPES: Final[dict[str, str]] = {
     # status of runs, stages and approvals
     "pending": f'<circle cx="8" cy="8" r="6" stroke-dasharray="2.4 2.3" {STROKE}/>',
     "running": f'<circle cx="8" cy="8" r="6" {STROKE}/>'
@@ -40,7 +40,7 @@ DRAWN: Final[dict[str, str]] = {
     "wait": f'<circle cx="8" cy="8" r="6" {STROKE}/><path d="M8 4.6V8l2.4 1.6" {STROKE}/>',
     "subworkflow": f'<rect x="2" y="3" width="12" height="10" rx="1.5" {STROKE}/>'
     f'<path d="M5 3v10M11 3v10" {STROKE}/>',
-    # deeds and things
+    # actions and objects
     "taken": f'<path d="M2.5 8h10M9 4.2L12.8 8 9 11.8" {STROKE}/>',
     "rejected": f'<path d="M4.6 4.6l6.8 6.8M11.4 4.6l-6.8 6.8" {STROKE}/>',
     "document": f'<path d="M3.5 1.8h6l3 3v9.4h-9z" {STROKE}/>'
@@ -55,7 +55,7 @@ DRAWN: Final[dict[str, str]] = {
     "lock": f'<rect x="3" y="7" width="10" height="7" rx="1.5" {STROKE}/>'
     f'<path d="M5 7V5a3 3 0 0 1 6 0v2" {STROKE}/>',
     "search": f'<circle cx="7" cy="7" r="4.6" {STROKE}/><path d="M10.6 10.6L14 14" {STROKE}/>',
-    # whose way it was, of two runs
+    # which of two compared runs
     "only-a": f'<path d="M3.8 13L8 3l4.2 10M5.4 9.4h5.2" {STROKE}/>',
     "only-b": f'<path d="M4.6 3v10h4a2.6 2.6 0 0 0 0-5.2h-4 3.4a2.4 2.4 0 0 0 0-4.8z" {STROKE}/>',
     "both": f'<circle cx="6" cy="8" r="4.2" {STROKE}/><circle cx="10" cy="8" r="4.2" {STROKE}/>',
@@ -63,19 +63,19 @@ DRAWN: Final[dict[str, str]] = {
     "open": f'<path d="M5.8 6a2.3 2.3 0 1 1 3.2 2.1c-.7.3-1 .8-1 1.5" {STROKE}/>'
     f'<path d="M8 12.2v.1" {STROKE}/>',
 }
-SHAPES: Final[dict[str, str]] = DRAWN | {
-    "started": DRAWN["running"],
-    "answered": DRAWN["completed"],
-    "expired": DRAWN["wait"],
-    "withdrawn": DRAWN["cancelled"],
-    "released": DRAWN["interrupted"],
-    "lost": DRAWN["interrupted"],
+SHAPES: Final[dict[str, str]] = BASE_SHAPES | {
+    "started": BASE_SHAPES["running"],
+    "answered": BASE_SHAPES["completed"],
+    "expired": BASE_SHAPES["wait"],
+    "withdrawn": BASE_SHAPES["cancelled"],
+    "released": BASE_SHAPES["interrupted"],
+    "lost": BASE_SHAPES["interrupted"],
 }
 
 
 def icon(name: str, *, x: float | None = None, y: float | None = None) -> SafeString:
-    """Return an icon as SVG; with x and y it is placed inside another drawing."""
-    shape = mark_safe(SHAPES.get(name, SHAPES[""]))  # noqa: S308 - drawn above, by us
+    """Return an icon as SVG; x and y position it inside another SVG."""
+    shape = mark_safe(SHAPES.get(name, SHAPES[""]))  # noqa: S308 - constant
     place = format_html(' x="{}" y="{}"', x, y) if x is not None else ""
     return format_html(
         '<svg class="icon" viewBox="0 0 16 16" width="16" height="16"'

@@ -1,4 +1,4 @@
-"""JSON as folding HTML that works without scripts."""
+"""JSON as collapsible HTML that works without scripts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.pages.render.page_marks import address_of, in_address, sides_of
 
-OPEN_LEVELS = 2  # deeper ones are folded
-MAX_CHILDREN = 100  # of one list or object; the rest is counted
-SHORT_TEXT = 240  # characters; a longer text is folded
-MAX_TEXT_CHARS = 20_000  # characters of one text that are shown at all
+OPEN_LEVELS = 2  # deeper ones are collapsed
+MAX_CHILDREN = 100  # of one list or object; the rest is a count
+SHORT_TEXT = 240  # characters; a longer text is collapsed
+MAX_TEXT_CHARS = 20_000  # characters of one text that are rendered
 MAX_DEPTH = 40
-PREVIEWED, PREVIEW = 4, 90  # values and characters that tell of a folded object
+MAX_PREVIEW_VALUES, MAX_PREVIEW_CHARS = 4, 90  # of a collapsed object
 
-Links = Mapping[
-    str, tuple[str, str]
-]  # a value → address and name of what it stands for
+Links = Mapping[str, tuple[str, str]]  # value → URL and name of the object with that id
 
 
-VIEWER = "#viewer"  # the link to the one document whose pages a value speaks of
+VIEWER = "#viewer"  # key in Links: the document that pages in the value belong to
 
 
 def tree(value: object, links: Links | None = None) -> SafeString:
-    """Return a JSON value as nested, folding lists; known ids become links."""
+    """Render a JSON value as nested, collapsible lists; known ids become links."""
     return _tree(value, links or {}, 0)
 
 
@@ -53,7 +51,7 @@ def _object(value: dict[str, Any], links: Links, depth: int) -> SafeString:
 
 
 def _is_place(value: dict[str, Any]) -> bool:
-    """Tell whether it is a place on a page, and nothing else."""
+    """Return whether a value is a place on a page: `page` and `box` only."""
     return (
         set(value) == {"page", "box"}
         and isinstance(value["page"], int)
@@ -63,7 +61,7 @@ def _is_place(value: dict[str, Any]) -> bool:
 
 
 def _place(value: dict[str, Any], document: str) -> SafeString:
-    """Return a link to a place: its page in the viewer, with the place marked."""
+    """Return a link to the page in the viewer, with the place marked."""
     address = address_of(document, value["page"], [in_address(sides_of(value) or ())])
     return format_html(
         '<span class="json-value"><a href="{}">shown on page {}</a></span>',
@@ -73,7 +71,7 @@ def _place(value: dict[str, Any], document: str) -> SafeString:
 
 
 def _is_plain(values: Sequence[object]) -> bool:
-    """Tell whether a list is short enough to stand in one line."""
+    """Return whether a list is short enough for one line."""
     few = 12
     return len(values) <= few and all(
         isinstance(item, int | float | bool)
@@ -132,28 +130,29 @@ def _pair(name: str, value: object, links: Links, depth: int) -> SafeString:
 
 
 def preview(value: dict[str, object] | list[object] | tuple[object, ...]) -> str:
-    """Return what a folded value holds: the beginning of an object, the size of a list."""
+    """Return the summary of a collapsed value: first values of an object, size of a list."""
     if not isinstance(value, dict):
         return f"{len(value)} item{'' if len(value) == 1 else 's'}"
-    told = [
+    values = [
         f"{name} {item if isinstance(item, str) else json.dumps(item, default=str)}"
-        for _, (name, item) in zip(range(PREVIEWED), value.items(), strict=False)
+        for _, (name, item) in zip(
+            range(MAX_PREVIEW_VALUES), value.items(), strict=False
+        )
         if not isinstance(item, dict | list | tuple)
     ]
-    text = " · ".join(told) or f"{len(value)} values"
-    return text if len(text) <= PREVIEW else f"{text[: PREVIEW - 1]}…"
+    text = " · ".join(values) or f"{len(value)} values"
+    return (
+        text if len(text) <= MAX_PREVIEW_CHARS else f"{text[: MAX_PREVIEW_CHARS - 1]}…"
+    )
 
 
 def _leaf(value: object, links: Links) -> SafeString:
     if isinstance(value, str):
         return _text(value, links)
     if value is None or value in ([], {}, ()):
-        words = "nothing" if value is None else "empty"
-        return format_html('<span class="json-none">{}</span>', words)
+        return format_html('<span class="json-none">{}</span>', json.dumps(value))
     if isinstance(value, bool):
-        return format_html(
-            '<span class="json-word">{}</span>', "yes" if value else "no"
-        )
+        return format_html('<span class="json-word">{}</span>', json.dumps(value))
     return format_html(
         '<span class="json-number">{}</span>', json.dumps(value, default=str)
     )
@@ -164,7 +163,7 @@ def _text(value: str, links: Links) -> SafeString:
         address, name = links[value]
         return format_html('<a href="{}">{}</a>', address, name)
     if not value:
-        return mark_safe('<span class="json-none">empty text</span>')
+        return mark_safe('<span class="json-none">&quot;&quot;</span>')
     if len(value) <= SHORT_TEXT:
         return format_html('<span class="json-text">{}</span>', value)
     shown = value[:MAX_TEXT_CHARS]

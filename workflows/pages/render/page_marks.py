@@ -1,4 +1,4 @@
-"""Places on pages: rectangles as they are drawn, and as they stand in an address."""
+"""Marks on pages: rectangles for rendering, and in URLs of the viewer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from django.utils.safestring import SafeString
 if TYPE_CHECKING:
     from workflows.models import Run
 
-ROOM_X, ROOM_Y = 0.008, 0.005  # between what is marked and the line around it
-SCALE = 1000  # units of the drawing laid over a page, each way
-DIGITS = 4  # of a side in an address
+PADDING_X, PADDING_Y = 0.008, 0.005  # fractions of the page, around a box
+SCALE = 1000  # units of the SVG over a page, in both directions
+DIGITS = 4  # of a side in a URL
 SIDES = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A rectangle on a page, in thousandths of it, and what stands there."""
+    """A rectangle on a page, in thousandths of it, with the text it contains."""
 
     x: float
     y: float
@@ -32,20 +32,20 @@ class Mark:
     height: float
     text: str
     number: int
-    address: str = ""  # of its page in the viewer, with this place alone marked
+    address: str = ""  # URL of the page in the viewer, with this mark only
 
 
-def mark_of(given: object, number: int) -> Mark | None:
-    """Return a rectangle from JSON; None: it makes no sense."""
-    if not isinstance(given, Mapping):
+def mark_of(value: object, number: int) -> Mark | None:
+    """Read a mark from JSON; None if it is invalid."""
+    if not isinstance(value, Mapping):
         return None
-    box = sides_of(given)
+    box = sides_of(value)
     if box is None:
         return None
     left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in box)
-    left, right = max(left - ROOM_X, 0.0), min(right + ROOM_X, 1.0)
-    top, bottom = max(top - ROOM_Y, 0.0), min(bottom + ROOM_Y, 1.0)
-    text = given.get("text") or given.get("label") or ""
+    left, right = max(left - PADDING_X, 0.0), min(right + PADDING_X, 1.0)
+    top, bottom = max(top - PADDING_Y, 0.0), min(bottom + PADDING_Y, 1.0)
+    text = value.get("text") or value.get("label") or ""
     return Mark(
         x=round(left * SCALE, 1),
         y=round(top * SCALE, 1),
@@ -56,10 +56,10 @@ def mark_of(given: object, number: int) -> Mark | None:
     )
 
 
-def sides_of(given: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """Return the sides of a box, or of what holds one; None: it has none."""
-    inner = given.get("box")
-    box = inner if isinstance(inner, Mapping) else given
+def sides_of(value: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the sides of a box, or of an object with `box`; None if they are invalid."""
+    inner = value.get("box")
+    box = inner if isinstance(inner, Mapping) else value
     sides = [box.get(side) for side in SIDES]
     if any(
         isinstance(side, bool) or not isinstance(side, int | float) for side in sides
@@ -76,12 +76,12 @@ def address_of(
     zoom: str = "",
     run: str = "",
 ) -> str:
-    """Return the address of a page in the viewer, with places on it marked.
+    """Return the URL of a page in the viewer, with marks.
 
-    Those of a `run` are what it marked there.
+    With `run`, the viewer also shows the marks of that run.
     """
     query = [("box", box) for box in boxes]
-    query += [(name, told) for name, told in (("run", run), ("zoom", zoom)) if told]
+    query += [(name, text) for name, text in (("run", run), ("zoom", zoom)) if text]
     address = reverse("document-viewer", args=[document, number])
     return f"{address}?{urlencode(query, safe=',')}" if query else address
 
@@ -90,7 +90,7 @@ _PAGE = re.compile(r"\b[Pp]age (\d{1,6})\b")
 
 
 def with_pages_linked(text: str, run: Run) -> SafeString:
-    """Return a text whose pages lead to the run's document, with what it marked there."""
+    """Link each “page N” in a text to the run's document, with the marks of the run."""
     document = run.params.get("document") if isinstance(run.params, Mapping) else None
     try:
         known = UUID(str(document))
@@ -107,12 +107,12 @@ def with_pages_linked(text: str, run: Run) -> SafeString:
 
 
 def in_address(box: Iterable[float]) -> str:
-    """Return the sides of a box as they stand in an address."""
+    """Format the sides of a box for a URL."""
     return ",".join(f"{round(side, DIGITS):g}" for side in box)
 
 
 def from_address(box: str, number: int) -> Mark | None:
-    """Return the rectangle of a box in an address; None: it makes no sense."""
+    """Parse a box of a URL; None if it is invalid."""
     try:
         left, top, right, bottom = (float(part) for part in box.split(","))
     except ValueError:

@@ -1,4 +1,4 @@
-"""How names, times and sizes read on a page."""
+"""Names, durations, sizes and amounts as text."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ AGO_UNITS = (
     (MINUTE, "minute"),
     (1, "second"),
 )
-LEAST_UNITS = 2  # of a unit; less is told in the next smaller one, so 47 hours
-NEARLY_A_SECOND, NEARLY_A_MINUTE = 0.9995, 59.95  # seconds, where rounding goes up
-TENTHS_UP_TO = 10  # seconds; longer spans need no tenths
-JUST_NOW = 10  # seconds
-MAX_DIGITS = 9  # after the point; what is less is nothing
+MIN_UNITS = 2  # of a unit; less is shown in the next smaller one, such as 47 hours
+ROUNDS_TO_SECOND, ROUNDS_TO_MINUTE = 0.9995, 59.95  # seconds, from which on
+TENTHS_LIMIT_SECONDS = 10  # longer durations have no tenths
+JUST_NOW_SECONDS = 10
+MAX_DIGITS = 9  # after the decimal point
 THOUSAND = 1000
 ONE_PERCENT = 0.01
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def in_words(name: str, *, capital: bool = True) -> str:
-    """Return a name from code as words: `read_pages` → `Read pages`."""
-    words = " ".join(name.replace("_", " ").replace("-", " ").split()) or name
-    return words[:1].upper() + words[1:] if capital else words
+    """Return an identifier as text: `read_pages` → `Read pages`."""
+    text = " ".join(name.replace("_", " ").replace("-", " ").split()) or name
+    return text[:1].upper() + text[1:] if capital else text
 
 
 def wrap(text: str, width: int, lines: int = 2) -> list[str]:
-    """Return a text as at most so many lines; what does not fit ends in “…”."""
+    """Wrap a text to at most `lines` lines; a longer line is cut with “…”."""
     rows = [""]
     for word in text.split():
         joined = f"{rows[-1]} {word}".strip()
@@ -47,11 +47,11 @@ def wrap(text: str, width: int, lines: int = 2) -> list[str]:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time for people: `340 ms`, `4.2 s`, `1 m 12 s`, `3 h 5 m`."""
-    if seconds < NEARLY_A_SECOND:
+    """Return a duration as text: `340 ms`, `4.2 s`, `1 m 12 s`, `3 h 5 m`."""
+    if seconds < ROUNDS_TO_SECOND:
         return f"{max(seconds, 0) * 1000:.0f} ms"
-    if seconds < NEARLY_A_MINUTE:
-        return f"{seconds:.{1 if seconds < TENTHS_UP_TO else 0}f} s"
+    if seconds < ROUNDS_TO_MINUTE:
+        return f"{seconds:.{1 if seconds < TENTHS_LIMIT_SECONDS else 0}f} s"
     return _in_two_units(round(seconds))
 
 
@@ -63,22 +63,22 @@ def _in_two_units(seconds: int) -> str:
 
 
 def ago(moment: dt.datetime, now: dt.datetime) -> str:
-    """Return how long before or after now a moment is: `3 minutes ago`, `in 47 hours`.
+    """Return a time relative to now: `3 minutes ago`, `in 47 hours`.
 
-    Rounded to the nearest unit, and never from one unit only: what is called two days is
-    one and a half at least. `static/js/app.js` counts on by the same rule.
+    Rounded to the nearest unit, of which there are at least two: below two days, hours.
+    `static/js/app.js` updates the text by the same rule.
     """
     seconds = (now - moment).total_seconds()
     away = int(abs(seconds) + 0.5)
-    if away < JUST_NOW:
+    if away < JUST_NOW_SECONDS:
         return "just now"
-    size, name = next(unit for unit in AGO_UNITS if away >= LEAST_UNITS * unit[0])
-    words = f"{int(away / size + 0.5):,} {name}s"
-    return f"{words} ago" if seconds > 0 else f"in {words}"
+    size, name = next(unit for unit in AGO_UNITS if away >= MIN_UNITS * unit[0])
+    length = f"{int(away / size + 0.5):,} {name}s"
+    return f"{length} ago" if seconds > 0 else f"in {length}"
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people: `312 bytes`, `4.2 MB`."""
+    """Return a number of bytes as text: `312 bytes`, `4.2 MB`."""
     amount = float(count)
     for unit in UNITS[:-1]:
         if amount < THOUSAND:
@@ -88,7 +88,7 @@ def size(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share, 0..1, as a percentage that is 0 or 100 only when it really is."""
+    """Return a share, 0..1, as a percentage; 0% and 100% only for exact values."""
     if 0 < share < ONE_PERCENT:
         return "<1%"
     if 1 - ONE_PERCENT < share < 1:
@@ -97,7 +97,7 @@ def percent(share: float) -> str:
 
 
 def money(amount: Decimal | float, currency: str) -> str:
-    """Return a sum for people: `4.20 USD`, and small ones to the digits that count."""
+    """Return an amount as text: `4.20 USD`; small ones with three significant digits."""
     value = Decimal(amount)
     if not value or abs(value) >= 1:
         return f"{value:,.2f} {currency}"

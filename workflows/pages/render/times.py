@@ -1,4 +1,4 @@
-"""Moments as `time` elements, which a script keeps up to date."""
+"""Times as `time` elements, which a script on the page updates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from workflows.pages.render import zones
 
 
 def time_element(value: dt.datetime, kind: str, text: str) -> SafeString:
-    """Return a moment as an element that the script keeps up to date by its kind.
+    """Return a time as an element that the script updates according to `kind`.
 
-    The script leaves an exact moment as it is if it was written in the reader's zone.
+    The script keeps an exact time as it is if it is already in the reader's zone.
     """
     here = zones.local(value)
     return format_html(
@@ -27,5 +27,5 @@ def time_element(value: dt.datetime, kind: str, text: str) -> SafeString:
 
 
 def clock(value: dt.datetime) -> SafeString:
-    """Return the time of day of a moment, the whole of it on hover."""
+    """Return the time of day, with date and zone as tooltip."""
     return time_element(value, "clock", f"{zones.local(value):%H:%M:%S}")

@@ -1,9 +1,8 @@
-"""The reader's time zone: moments on pages, days and bars of charts, and fields of forms.
+"""The reader's time zone, for times on pages, days of charts and fields of forms.
 
-The script of the pages leaves the name of the reader's zone in a cookie. Without it, and
-for a name that is none, the zone is the server's. `in_readers_zone` activates it for each
-request, so that Django's own pages, such as admin, use it as well; sockets do so for what
-they render.
+A script on the pages stores the name of the reader's zone in a cookie. Without it, or with
+an unknown name, the server's zone applies. `in_readers_zone` activates the zone for each
+request, including those of Django admin; websockets activate it for what they render.
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-ZONE = "zone"  # the cookie, and the word in an address
+ZONE = "zone"  # name of the cookie and of the query parameter
 
 
 class BoundedZone(dt.tzinfo):
-    """A zone that never raises: what it cannot hold stays in UTC.
+    """A zone that never raises OverflowError: times that it can't hold stay in UTC.
 
-    The first and last hours of the calendar lie outside of the years 1 to 9999 in some
-    zones. Django converts every moment that it shows, and has no answer to that.
+    In some zones, the first and last hours of the calendar are outside the years 1 to 9999.
+    Django converts each time that it renders and does not handle that error.
     """
 
     def __init__(self, zone: dt.tzinfo) -> None:
-        """Take the zone that holds all other moments."""
+        """Wrap the zone that applies to all other times."""
         self.zone = zone
 
     def utcoffset(self, moment: dt.datetime | None) -> dt.timedelta | None:
-        """Return the offset of the zone, and none where it has no answer."""
+        """Return the offset of the zone, 0 for a time that it can't hold."""
         try:
             return self.zone.utcoffset(moment)
         except OverflowError:
             return dt.timedelta()
 
     def dst(self, moment: dt.datetime | None) -> dt.timedelta | None:
-        """Return what the zone says."""
+        """Return the daylight saving time of the zone."""
         return self.zone.dst(moment)
 
     def tzname(self, moment: dt.datetime | None) -> str | None:
-        """Return what the zone says."""
+        """Return the abbreviation of the zone."""
         return self.zone.tzname(moment)
 
     def fromutc(self, moment: dt.datetime) -> dt.datetime:
-        """Return a moment in the zone, or in UTC where the zone cannot hold it."""
+        """Return a time in the zone, in UTC if the zone can't hold it."""
         try:
             return self.zone.fromutc(moment.replace(tzinfo=self.zone))
         except OverflowError:
@@ -65,38 +64,38 @@ class BoundedZone(dt.tzinfo):
         return str(self.zone)
 
 
-def zone_in(given: Mapping[str, str]) -> str:
-    """Return the name of the zone in a query or in cookies, "" for the server's."""
-    name = given.get(ZONE, "")
+def zone_in(values: Mapping[str, str]) -> str:
+    """Return the zone name in a query or in cookies, "" for the server's."""
+    name = values.get(ZONE, "")
     return name if is_zone(name) else ""
 
 
 def is_zone(name: str) -> bool:
-    """Tell whether a text is the name of a time zone."""
+    """Return whether a text is the name of a time zone."""
     return name in _known()
 
 
 def zone_named(name: str) -> dt.tzinfo:
-    """Return a zone, the server's for ""."""
+    """Return a zone by name, the server's for ""."""
     return ZoneInfo(name) if name else timezone.get_default_timezone()
 
 
 def current_zone() -> str:
-    """Return the name of the zone in which moments are shown and read just now."""
+    """Return the name of the active zone."""
     return str(timezone.get_current_timezone())
 
 
 def local(moment: dt.datetime) -> dt.datetime:
-    """Return an aware moment in the current zone; in its own where no year holds it."""
+    """Return an aware time in the active zone; unchanged if not even UTC can hold it."""
     zone = timezone.get_current_timezone()
     try:
         return moment.astimezone(BoundedZone(zone))
-    except OverflowError:  # not even UTC holds it
+    except OverflowError:
         return moment
 
 
 def zone_of(moment: dt.datetime) -> str:
-    """Return the short name of a moment's zone: `CEST`, or `UTC-03:00` where it has none."""
+    """Return the short zone name of a time: `CEST`, or `UTC-03:00` if it has none."""
     name = moment.tzname() or ""
     if name[:1] not in {"+", "-"}:
         return name
@@ -105,14 +104,14 @@ def zone_of(moment: dt.datetime) -> str:
 
 
 def exactly(moment: dt.datetime) -> str:
-    """Return a moment to the minute in the current zone, with the zone's short name."""
+    """Return a time in the active zone: `29 Mar 2026, 14:00 CEST`."""
     here = local(moment)
     # not %Y: it does not pad years before 1000
     return f"{here.day} {here:%b} {here.year:04}, {here:%H:%M} {zone_of(here)}"
 
 
 def in_zone(name: str, do: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
-    """Call a function while a zone is the current one; "" is the server's."""
+    """Call a function with a zone activated; "" is the server's."""
     with timezone.override(BoundedZone(zone_named(name))):
         return do(*args, **options)
 
@@ -120,7 +119,7 @@ def in_zone(name: str, do: Callable[P, R], *args: P.args, **options: P.kwargs) -
 def in_readers_zone(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that answers each request in the zone of its reader."""
+    """Middleware that activates the zone of the cookie for each request."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         return in_zone(zone_in(request.COOKIES), get_response, request)

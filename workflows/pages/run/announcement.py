@@ -1,4 +1,4 @@
-"""What changed last in a run, in a sentence for those who listen to the page."""
+"""The newest change of a run as a sentence for screen readers (`aria-live`)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from workflows.pages.run.loop_folding import Fold
 if TYPE_CHECKING:
     from workflows.models import Decision, Run
     from workflows.pages.run.point_in_time import Moment
-    from workflows.pages.run.steps import Step, Story
+    from workflows.pages.run.steps import Step, StepList
 
 
-def announcement_of(run: Run, moment: Moment, story: Story) -> str:
-    """Return the newest step with how it went, then where the run stands."""
-    told = []
-    last = story.entries[-1] if story.entries else None
+def announce(run: Run, moment: Moment, step_list: StepList) -> str:
+    """Return the newest step with its result, then the status of the run."""
+    sentences = []
+    last = step_list.entries[-1] if step_list.entries else None
     if last is not None and not isinstance(last, Fold):
-        told.append(_of_step(last))
+        sentences.append(_step_sentence(last))
     if moment.is_now:
-        told.append(f"The run is {run.get_status_display().lower()}.")
+        sentences.append(f"Run status: {run.get_status_display()}.")
     else:
-        told.insert(0, f"Shown as it was after step {moment.at}.")
-    return " ".join(filter(None, told))
+        sentences.insert(0, f"State after step {moment.at}.")
+    return " ".join(filter(None, sentences))
 
 
-def _of_step(step: Step) -> str:
+def _step_sentence(step: Step) -> str:
     stage = step.stage
     if stage is None:
         return ""
     name = f"Step {stage.sequence}, {in_words(stage.node_name)}"
-    took = f" after {step.spent.words}" if step.spent else ""
-    words = f"{name}: {stage.status_text.lower()}{took}."
-    taken = next((one for one in step.decisions if one.taken), None)
-    return f"{words} {_of_decision(taken)}" if taken else words
+    duration = f" after {step.duration.text}" if step.duration else ""
+    sentence = f"{name}: {stage.status_text.lower()}{duration}."
+    taken = next((decision for decision in step.decisions if decision.taken), None)
+    return f"{sentence} {_decision_sentence(taken)}" if taken else sentence
 
 
-def _of_decision(decision: Decision) -> str:
-    concealed = is_redacted(decision)
-    why = decision.condition_label if concealed else decision.explanation
-    return f"Taken: {in_words(decision.to_node)}{f' · {why}' if why else ''}."
+def _decision_sentence(decision: Decision) -> str:
+    reason = decision.condition_label if is_redacted(decision) else decision.explanation
+    return f"Taken: {in_words(decision.to_node)}{f' · {reason}' if reason else ''}."

@@ -1,4 +1,4 @@
-"""Why a run has more than one attempt: what is told before the first step of each."""
+"""Notices before the first step of each later attempt: why there is another attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from workflows.models import Outcome
-from workflows.pages.run.notices import Notice
+from workflows.pages.run.notices import Notice, is_unrequested_release, with_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,53 +14,61 @@ if TYPE_CHECKING:
     from workflows.models import Attempt, Intervention
 
 
-def how_it_went_on(
+def attempt_notices(
     attempts: Sequence[Attempt],
     interventions: Sequence[Intervention],
     first_steps: Mapping[int, int],
 ) -> dict[int, Notice]:
-    """Return, for each attempt after the first, why there was another one.
+    """Return the reason of each attempt after the first, by attempt number.
 
-    An answer needs no such word: the decision below it names the person.
+    `first_steps` has the first step of each attempt. There is no notice for an attempt
+    that follows a response to an approval: the decision below it names the person.
     """
-    told: dict[int, Notice] = {}
+    notices: dict[int, Notice] = {}
     for before, after in itertools.pairwise(attempts):
-        step = first_steps.get(after.number)
-        place = f" from step {step}" if step else ""
-        went_on = f"The run went on{place} as attempt {after.number}."
         between = _between(before, after, interventions)
-        if not any(one.action == "answer" for one in between):
-            told[after.number] = _went_on(before, between, went_on)
-    return told
+        if not any(event.action == "answer" for event in between):
+            step = first_steps.get(after.number)
+            notices[after.number] = _notice(before, after, between, step)
+    return notices
 
 
 def _between(
     before: Attempt, after: Attempt, interventions: Sequence[Intervention]
 ) -> list[Intervention]:
-    """Return what people did after one attempt and before the next."""
+    """Return the audit events after the end of one attempt and before the next."""
     ended = before.ended_at or before.started_at
-    return [one for one in interventions if ended <= one.created_at <= after.started_at]
+    return [
+        event
+        for event in interventions
+        if ended <= event.created_at <= after.started_at
+    ]
 
 
-def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> Notice:
-    for one in between:
-        if one.action == "resume":
-            who = f"{one.actor_name} resumed the run{_because(one.reason)}."
-            return Notice("busy", who, went_on)
-        if one.action == "raise budget":
-            who = f"{one.actor_name} raised the budget{_because(one.reason)}."
-            return Notice("busy", who, went_on)
-    told = {
-        Outcome.LOST: ("warn", f"Worker {before.worker} was lost."),
-        Outcome.RELEASED: ("quiet", f"Worker {before.worker} was stopped."),
-        Outcome.WAITING: ("quiet", "The wait was over."),
-    }
-    resumed = ("busy", "The run was resumed.")
-    tone, title = (
-        told.get(Outcome(before.outcome), resumed) if before.outcome else resumed
-    )
-    return Notice(tone, title, went_on)
+def _notice(
+    before: Attempt, after: Attempt, between: Sequence[Intervention], step: int | None
+) -> Notice:
+    at_step = f", at step {step}" if step else ""
+    for event in between:
+        reason = with_reason(event.reason)
+        if event.action == "resume":
+            return Notice("busy", f"Resumed by {event.actor_name}{at_step}{reason}.")
+        if event.action == "raise budget":
+            title = f"Budget raised by {event.actor_name}{reason}."
+            return Notice("busy", title, f"Run resumed{at_step}.")
+    return _without_event(before, f"as attempt {after.number}{at_step}.", at_step)
 
 
-def _because(reason: str) -> str:
-    return f": “{reason}”" if reason else ""
+def _without_event(before: Attempt, continued: str, at_step: str) -> Notice:
+    """Return the notice of an attempt that no person started."""
+    worker = f"Worker {before.worker}"
+    if before.outcome == Outcome.LOST:
+        return Notice("warn", f"{worker} stopped responding.", f"Recovered {continued}")
+    if is_unrequested_release(before):
+        text = f"{before.error_message} Recovered {continued}"
+        return Notice("warn", f"{worker} released the run.", text)
+    if before.outcome == Outcome.RELEASED:
+        return Notice("quiet", f"{worker} shut down.", f"Resumed {continued}")
+    is_wait = before.outcome == Outcome.WAITING
+    title = f"Resumed after wait{at_step}." if is_wait else f"Resumed{at_step}."
+    return Notice("quiet" if is_wait else "busy", title)

@@ -1,4 +1,4 @@
-"""Two runs beside each other: both ways on one graph, where they parted, and why."""
+"""The comparison of two runs: both paths on one graph, the first difference, durations."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
     from workflows.services.state_diff import Difference
 
-MOST = 2_000  # steps of each run that are compared
-MILLISECONDS = 1000
+MAX_STEPS = 2_000  # of each run that are compared
+MAX_DECISIONS = 10 * MAX_STEPS
 TWO_COUNTS_ROOM = 118.0  # pixels, for “A×1234 B×1234”
 FIRST, SECOND, BOTH = "only-a", "only-b", "both"
 LEGEND = ((BOTH, "both"), (FIRST, "only A"), (SECOND, "only B"), ("", "neither"))
 
 
 @dataclass(frozen=True, slots=True)
-class OfTwo(EdgeState):
-    """An edge, and how often each of two runs took it."""
+class SharedEdgeState(EdgeState):
+    """The state of an edge in two runs: how many steps of each took it."""
 
     first: int = 0
     second: int = 0
 
     @property
     def outcome(self) -> str:
-        """Return whose way it was."""
-        return _whose(self.first, self.second)
+        """Return which of the runs took it."""
+        return _which(self.first, self.second)
 
     @property
     def count(self) -> str:
-        """Return how often each came by, if it was not once."""
+        """Return the counts of both runs, "" if each took it at most once."""
         if max(self.first, self.second) < 2 or not self.outcome:  # noqa: PLR2004
             return ""
         if self.first == self.second:
@@ -53,7 +53,7 @@ def _times(count: int) -> str:
     return times(count) or f"×{count}"
 
 
-def _whose(first: float, second: float) -> str:
+def _which(first: float, second: float) -> str:
     if first and second:
         return BOTH
     if first:
@@ -63,60 +63,49 @@ def _whose(first: float, second: float) -> str:
 
 @dataclass(slots=True)
 class RunPath:
-    """The way one run went: its steps in order, each as its last attempt left it."""
+    """The path of one run: its steps in order, each with the result of its last attempt."""
 
     run: Run
     letter: str
     steps: Sequence[Stage] = ()
-    decisions: Mapping[int, Sequence[Decision]] = field(default_factory=dict)
+    decisions: Mapping[int, Sequence[Decision]] = field(default_factory=dict)  # by step
 
     @classmethod
     def of(cls, run: Run, letter: str) -> RunPath:
-        """Read the way of a run."""
+        """Read the path of a run."""
         steps: dict[int, Stage] = {}
-        stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MOST])
+        stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MAX_STEPS])
         for stage in redact_rows(run, stages):
             steps[stage.sequence] = stage
-        decided: dict[int, dict[int, Decision]] = defaultdict(dict)
+        by_edge: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(
             "sequence", "attempt"
         )
-        for decision in redact_rows(run, rows[: MOST * 10]):
-            decided[decision.sequence][decision.edge_index] = decision
-        decisions = {at: list(edges.values()) for at, edges in decided.items()}
+        for decision in redact_rows(run, rows[:MAX_DECISIONS]):
+            by_edge[decision.sequence][decision.edge_index] = decision
+        decisions = {step: list(edges.values()) for step, edges in by_edge.items()}
         return cls(run, letter, list(steps.values()), decisions)
 
     def taken(self) -> Counter[tuple[str, int]]:
-        """Return how often each edge was taken."""
+        """Return how many steps took each edge, by source and index."""
         every = (one for edges in self.decisions.values() for one in edges)
         return Counter((one.from_node, one.edge_index) for one in every if one.taken)
 
-    def spent(self) -> dict[str, float]:
-        """Return the milliseconds spent in each node."""
-        found: dict[str, float] = defaultdict(float)
+    def durations(self) -> dict[str, float]:
+        """Return the total milliseconds of each node."""
+        total: dict[str, float] = defaultdict(float)
         for stage in self.steps:
-            found[stage.node_name] += stage.duration_ms or 0.0
-        return found
+            total[stage.node_name] += stage.duration_ms or 0.0
+        return total
 
     def visits(self) -> Counter[str]:
-        """Return how often each node was visited."""
+        """Return the number of steps of each node."""
         return Counter(stage.node_name for stage in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
-    """Where two runs went different ways."""
-
-    place: int  # steps they had in common
-    title: str
-    node: str = ""  # the one whose ways out parted them
-    at: int = 0  # its step in both
-    edges: Sequence[Edge] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One way out of the node where they parted, as each run judged it."""
+class ComparedEdge:
+    """An edge of the node after which the paths differ, with the decision of each run."""
 
     target: str
     predicate: str
@@ -125,74 +114,84 @@ class Edge:
 
     @property
     def differs(self) -> bool:
-        """Tell whether the runs judged it differently."""
+        """Return whether only one of the runs took it."""
         taken = [bool(one and one.taken) for one in (self.first, self.second)]
         return taken[0] != taken[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
-    """How long both runs were in one node."""
+class Divergence:
+    """The first difference between the paths of two runs."""
+
+    place: int  # number of common steps
+    title: str
+    node: str = ""  # of the last common step, if the runs took different edges
+    at: int = 0  # the number of that step in both runs
+    edges: Sequence[ComparedEdge] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDurations:
+    """The durations of one node in both runs."""
 
     node: str
-    first: float | None  # milliseconds; None = never there
+    first: float | None  # milliseconds; None = not reached
     second: float | None
     longest: float  # of all nodes and both runs
     visits: tuple[int, int]
 
     @property
     def bars(self) -> tuple[int, int]:
-        """Return the bars' widths, 0..100."""
+        """Return the widths of the bars, 0..100."""
         first, second = (
-            round((took or 0.0) / self.longest * 100)
-            for took in (self.first, self.second)
+            round((duration or 0.0) / self.longest * 100)
+            for duration in (self.first, self.second)
         )
         return first, second
 
 
 class Comparison:
-    """Two runs of one workflow, beside each other."""
+    """Two runs, usually of one workflow, as the comparison page shows them."""
+
+    damage: str = ""  # why the states can't be compared
 
     def __init__(self, first: Run, second: Run) -> None:
-        """Take both runs."""
+        """Read the paths of both runs."""
         self.first, self.second = RunPath.of(first, "A"), RunPath.of(second, "B")
 
     @property
-    def ways(self) -> tuple[RunPath, RunPath]:
-        """Return both."""
+    def paths(self) -> tuple[RunPath, RunPath]:
         return self.first, self.second
 
     @property
     def is_one_workflow(self) -> bool:
-        """Tell whether comparing them means something."""
         return self.first.run.workflow_name == self.second.run.workflow_name
 
     @property
     def is_redacted(self) -> bool:
-        """Tell whether the values of one of them are for others."""
-        return any(is_redacted(way.run) for way in self.ways)
+        """Return whether the viewer may not read the values of one of the runs."""
+        return any(is_redacted(path.run) for path in self.paths)
 
     @property
     def is_one_graph(self) -> bool:
-        """Tell whether both ran the same version."""
         return bool(self.first.run.graph == self.second.run.graph)
 
     @cached_property
     def diagram(self) -> Diagram:
-        """Both ways on one graph."""
+        """Both paths on one graph."""
         first, second = self.first.taken(), self.second.taken()
-        spent = self.first.spent(), self.second.spent()
+        durations = self.first.durations(), self.second.durations()
         visits = self.first.visits(), self.second.visits()
         edges: dict[tuple[str, int], EdgeState] = {
-            edge: OfTwo(
+            edge: SharedEdgeState(
                 taken=first[edge] + second[edge], first=first[edge], second=second[edge]
             )
             for edge in {*first, *second}
         }
         nodes = {
             name: NodeState(
-                state=_whose(visits[0][name], visits[1][name]),
-                text=_spent(spent[0].get(name), spent[1].get(name)),
+                state=_which(visits[0][name], visits[1][name]),
+                text=_durations(durations[0].get(name), durations[1].get(name)),
             )
             for name in {*visits[0], *visits[1]}
         }
@@ -200,59 +199,56 @@ class Comparison:
         return draw(graph, nodes, edges, count_room=TWO_COUNTS_ROOM)
 
     @cached_property
-    def parting(self) -> Parting:
-        """Where they parted first."""
-        one, other = self.first.steps, self.second.steps
-        for place, (a, b) in enumerate(zip(one, other, strict=False)):
+    def parting(self) -> Divergence:
+        """The first difference between the paths."""
+        first, second = self.first.steps, self.second.steps
+        for place, (a, b) in enumerate(zip(first, second, strict=False)):
             if a.node_name != b.node_name:
-                return self._parted(place)
+                return self._different_nodes(place)
             if a.status != b.status:
-                title = (
-                    f"At step {place + 1}, {in_words(a.node_name)}: A"
-                    f" {_how(a)}, B {_how(b)}."
-                )
-                return Parting(place, title)
-        return self._to_the_end(len(one), len(other))
+                step = f"Step {place + 1}, {in_words(a.node_name)}"
+                title = f"{step}: A {_status(a)}, B {_status(b)}."
+                return Divergence(place, title)
+        return self._common_steps_only(len(first), len(second))
 
-    def _to_the_end(self, one: int, other: int) -> Parting:
-        if one == other:
-            return Parting(one, "Both went the same way, step by step.")
-        if min(one, other) and max(one, other) > min(one, other):
-            shorter = "A" if one < other else "B"
-            return Parting(
-                min(one, other),
-                f"Both went the same way for {min(one, other)} steps; then {shorter} went"
-                " no further.",
-            )
-        return Parting(0, f"{'A' if one < other else 'B'} has not begun.")
+    def _common_steps_only(self, first: int, second: int) -> Divergence:
+        common = min(first, second)
+        if first == second:
+            title = "None: both runs took the same path." if common else "No steps yet."
+            return Divergence(common, title)
+        shorter = "A" if first < second else "B"
+        if not common:
+            return Divergence(0, f"Run {shorter} has no steps yet.")
+        steps = f"{common} step{'' if common == 1 else 's'}"
+        return Divergence(common, f"Same path for {steps}, where {shorter} ends.")
 
-    def _parted(self, place: int) -> Parting:
+    def _different_nodes(self, place: int) -> Divergence:
         if not place:
-            return Parting(0, "They begin with different steps.")
+            return Divergence(0, "The first steps differ.")
         a, b = self.first.steps[place - 1], self.second.steps[place - 1]
         left = {one.edge_index: one for one in self.first.decisions.get(a.sequence, ())}
         right = {
             one.edge_index: one for one in self.second.decisions.get(b.sequence, ())
         }
         edges = [
-            Edge(
-                (left.get(at) or right[at]).to_node,
-                (left.get(at) or right[at]).predicate_name,
-                left.get(at),
-                right.get(at),
+            ComparedEdge(
+                (left.get(index) or right[index]).to_node,
+                (left.get(index) or right[index]).predicate_name,
+                left.get(index),
+                right.get(index),
             )
-            for at in sorted({*left, *right})
+            for index in sorted({*left, *right})
         ]
         title = (
-            f"After step {place}, {in_words(a.node_name)}: A went on to"
-            f" {in_words(self.first.steps[place].node_name)}, B to"
-            f" {in_words(self.second.steps[place].node_name)}."
+            f"After step {place}, {in_words(a.node_name)}:"
+            f" A → {in_words(self.first.steps[place].node_name)},"
+            f" B → {in_words(self.second.steps[place].node_name)}."
         )
-        return Parting(place, title, a.node_name, a.sequence, edges)
+        return Divergence(place, title, a.node_name, a.sequence, edges)
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """What their states had not in common where they parted, or at their ends."""
+        """The differences between the states there, or at the ends of the runs."""
         if self.is_redacted:
             return []
         try:
@@ -263,22 +259,20 @@ class Comparison:
             self.damage = str(damaged)
             return []
 
-    damage: str = ""  # why the states cannot be compared
-
-    def _state(self, way: RunPath) -> tuple[Any, int]:
-        place = min(self.parting.place, len(way.steps))
-        return way.run.pk, way.steps[place - 1].sequence if place else 0
+    def _state(self, path: RunPath) -> tuple[Any, int]:
+        place = min(self.parting.place, len(path.steps))
+        return path.run.pk, path.steps[place - 1].sequence if place else 0
 
     @cached_property
-    def durations(self) -> list[Both]:
-        """How long each was in which node, in the order of the graph."""
-        first, second = self.first.spent(), self.second.spent()
+    def durations(self) -> list[NodeDurations]:
+        """The durations of each node in both runs, in the order of the graph."""
+        first, second = self.first.durations(), self.second.durations()
         visits = self.first.visits(), self.second.visits()
         longest = max([*first.values(), *second.values()], default=0.0) or 1.0
         graph = merged(self.first.run.graph, self.second.run.graph)
         names = [node["name"] for node in graph.get("nodes") or ()]
         return [
-            Both(
+            NodeDurations(
                 name,
                 first.get(name),
                 second.get(name),
@@ -290,25 +284,25 @@ class Comparison:
         ]
 
 
-def _how(stage: Stage) -> str:
-    told = {
-        StageStatus.STARTED: "is under way",
-        StageStatus.WAITING: "waits",
+def _status(stage: Stage) -> str:
+    texts = {
+        StageStatus.STARTED: "is running",
+        StageStatus.WAITING: "is waiting",
         StageStatus.COMPLETED: "completed",
         StageStatus.FAILED: "failed",
         StageStatus.CANCELLED: "was cancelled",
         StageStatus.INTERRUPTED: "was interrupted",
     }
-    return told[StageStatus(stage.status)]
+    return texts[StageStatus(stage.status)]
 
 
-def _spent(first: float | None, second: float | None) -> str:
-    told = [
-        f"{letter} {span(took / MILLISECONDS)}"
-        for letter, took in (("A", first), ("B", second))
-        if took is not None
+def _durations(first: float | None, second: float | None) -> str:
+    texts = [
+        f"{letter} {span(milliseconds / 1000)}"
+        for letter, milliseconds in (("A", first), ("B", second))
+        if milliseconds is not None
     ]
-    return " · ".join(told)
+    return " · ".join(texts)
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -319,8 +313,8 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, 
     nodes |= {node["name"]: node for node in _parts(first, "nodes")}
     edges: dict[tuple[str, str, int], Mapping[str, Any]] = {}
     for edge in [*_parts(first, "edges"), *_parts(second, "edges")]:
-        place = (edge["source"], edge["target"], edge.get("index") or 0)
-        edges.setdefault(place, edge)
+        key = (edge["source"], edge["target"], edge.get("index") or 0)
+        edges.setdefault(key, edge)
     order = dict.fromkeys(
         node["name"] for graph in (first, second) for node in _parts(graph, "nodes")
     )

@@ -1,7 +1,7 @@
-"""How long a step took: the time it was active, and the whole time with its waits.
+"""The two durations of a step: active time, and total time including waits.
 
-Both are true and they differ for a step that waited, for a person or before it was tried
-again. Whatever shows a duration of a step says which one it is, with the words made here.
+They differ for a step that waited for an approval or between retries. Every page that
+shows the duration of a step uses the texts of this module, which name the one shown.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class CallUsage:
-    """The time that an execution of a step took, in milliseconds."""
+class StepDuration:
+    """The durations of one executed step, in milliseconds."""
 
     active_ms: float
-    elapsed_ms: float  # from its start to its end, waits included
+    elapsed_ms: float  # from start to end, including waits
 
     @property
     def has_waits(self) -> bool:
-        """Tell whether it waited so long that both durations read differently."""
+        """Return whether both durations differ as displayed."""
         return self.elapsed_ms > self.active_ms and self.active != self._elapsed
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Return `3.0 s`, or `3.0 s active, 9.0 s with waits`."""
         if not self.has_waits:
             return self.active
@@ -38,12 +38,12 @@ class CallUsage:
 
     @property
     def short(self) -> str:
-        """Return `3.0 s`, or `3.0 s active` where it waited."""
+        """Return `3.0 s`, or `3.0 s active` for a step that waited."""
         return f"{self.active} active" if self.has_waits else self.active
 
     @property
     def active(self) -> str:
-        """Return the time it was active, where a legend says that this is meant."""
+        """Return the active time, for places where a legend says so."""
         return span(self.active_ms / 1000)
 
     @property
@@ -51,8 +51,10 @@ class CallUsage:
         return span(self.elapsed_ms / 1000)
 
 
-def spent_of(stage: Stage, known: Mapping[int, CallUsage]) -> CallUsage | None:
-    """Return what a stage took; None while it is under way."""
+def step_duration(
+    stage: Stage, known: Mapping[int, StepDuration]
+) -> StepDuration | None:
+    """Return the duration of a stage, None while it runs; `known` is keyed by stage."""
     if stage.duration_ms is None:
         return None
-    return known.get(stage.pk) or CallUsage(stage.duration_ms, stage.duration_ms)
+    return known.get(stage.pk) or StepDuration(stage.duration_ms, stage.duration_ms)

@@ -1,7 +1,7 @@
-"""The times in which no worker had a run: it queued, it waited, or it had ended.
+"""The times in which no worker executed a run: queued, waiting, or ended.
 
-Nothing of this is recorded on its own. It follows from when attempts began and how they
-ended, and from what happened in between: an answer, a child's end, a cancel, a resume.
+They are not stored. They are derived from the start and outcome of attempts and from the
+events in between: response, end of a child run, cancellation, resume.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from workflows.models import Outcome
 if TYPE_CHECKING:
     from workflows.models import Approval, Attempt, Intervention, Run
 
-QUEUE, PERSON, CHILD, MOMENT = "queue", "person", "child", "moment"
-STOPPED = "stopped"  # it had ended, and was resumed later
+QUEUE, APPROVAL, CHILD, TIMER = "queue", "person", "child", "moment"
+STOPPED = "stopped"  # ended, and resumed later
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A span in which a run stood still, of one kind; `end` is None while it lasts."""
+    """An idle time of one kind; `end` is None while it lasts."""
 
     kind: str
     start: dt.datetime
@@ -31,7 +31,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What moves a run between its attempts."""
+    """Rows that end an attempt of a run or start the next one."""
 
     attempts: Sequence[Attempt]
     approvals: Sequence[Approval]
@@ -41,13 +41,13 @@ class Events:
     def first(
         self, action: str, start: dt.datetime, end: dt.datetime | None
     ) -> dt.datetime | None:
-        """Return when somebody did this within a span, first."""
-        return _first((one.created_at for one in self.interventions
-                       if one.action == action), start, end)  # fmt: skip
+        """Return the first time of an action within a span."""
+        return _first((event.created_at for event in self.interventions
+                       if event.action == action), start, end)  # fmt: skip
 
 
 def gaps_of(run: Run, events: Events) -> Iterator[Gap]:
-    """Yield the spans before, between and after the attempts of a run, in order."""
+    """Yield the idle times before, between and after the attempts of a run, in order."""
     first = events.attempts[0].started_at if events.attempts else None
     if first is None:
         yield Gap(QUEUE, run.created_at, run.completed_at)
@@ -85,22 +85,22 @@ def _after(
 def _wait(
     start: dt.datetime, end: dt.datetime | None, events: Events
 ) -> tuple[str, dt.datetime | None]:
-    """Return what was waited for, and until when: None while it lasts."""
-    asked = [one for one in events.approvals if _is_near(one.created_at, start)]
-    again = [one for one in events.approvals if one.answered_at is None]
-    answers = (one.answered_at for one in events.approvals)
-    over = _first(answers, start, end)
-    if over is not None or asked or (end is None and again):
-        return PERSON, over or end
-    begun = [one for one in events.children if _is_near(one.created_at, start)]
+    """Return the kind of a wait and its end, None while it lasts."""
+    requested = [one for one in events.approvals if _is_near(one.created_at, start)]
+    pending = [one for one in events.approvals if one.answered_at is None]
+    responses = (one.answered_at for one in events.approvals)
+    over = _first(responses, start, end)
+    if over is not None or requested or (end is None and pending):
+        return APPROVAL, over or end
+    started = [one for one in events.children if _is_near(one.created_at, start)]
     ended = _first((one.completed_at for one in events.children), start, end)
-    if begun or ended is not None:
+    if started or ended is not None:
         return CHILD, ended or end
-    return MOMENT, end
+    return TIMER, end
 
 
 def _is_near(moment: dt.datetime, other: dt.datetime) -> bool:
-    """Tell whether two moments are of one transaction."""
+    """Return whether two times are of one transaction."""
     return abs((moment - other).total_seconds()) < 1
 
 

@@ -1,4 +1,4 @@
-"""The log of a run: newest lines at a moment, from a level up, with a text in them."""
+"""The log of a run: newest lines at a point in time, by minimum level and text."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.run.view import RunView
 
-SHOWN = 200  # newest lines on the page of the run
-KEPT = 20_000  # drawn lines
+MAX_LINES = 200  # newest lines on the run page
+CACHED_LINES = 20_000  # rendered lines
 
 
 class RunLog:
-    """What the page of a run shows of its log."""
+    """The log section of a run page."""
 
     levels = Level.choices
 
     def __init__(self, run: Run, view: RunView, moment: Moment) -> None:
-        """Take the run, what is looked for, and the moment."""
         self.run, self.view, self.moment = run, view, moment
 
     @cached_property
@@ -41,26 +40,26 @@ class RunLog:
         if self.is_redacted:
             return []
         rows = lines(self.run, self.view, self.moment)
-        return list(rows.order_by("-attempt", "-number")[: SHOWN + 1])
+        return list(rows.order_by("-attempt", "-number")[: MAX_LINES + 1])
 
     @property
     def lines(self) -> list[LogLine]:
         """The newest lines, oldest first."""
-        return self._newest[:SHOWN][::-1]
+        return self._newest[:MAX_LINES][::-1]
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether there are earlier lines."""
-        return len(self._newest) > SHOWN
+        """Whether there are earlier lines."""
+        return len(self._newest) > MAX_LINES
 
     @property
     def is_redacted(self) -> bool:
-        """Tell whether the lines are for others."""
+        """Whether the viewer may not read the lines."""
         return is_redacted(self.run)
 
     @property
     def is_filtered(self) -> bool:
-        """Tell whether some lines are left out."""
+        """Whether a filter is set."""
         return bool(self.view.level or self.view.find)
 
     @cached_property
@@ -70,7 +69,7 @@ class RunLog:
 
 
 def lines(run: Run, view: RunView, moment: Moment | None = None) -> QuerySet[LogLine]:
-    """Return the lines that a view asks for, in no order."""
+    """Return the lines that match a view, unordered."""
     rows = (moment or Moment()).rows(run.log_lines.all())
     if view.level:
         rows = rows.filter(level__gte=view.level)
@@ -78,7 +77,7 @@ def lines(run: Run, view: RunView, moment: Moment | None = None) -> QuerySet[Log
 
 
 def line_html(line: LogLine) -> SafeString:
-    """Return a line of the log as it stands on a page; it never changes."""
+    """Return a log line as HTML. Lines never change, so the result is cached."""
     return _html(
         line.pk,
         line.created_at,
@@ -89,7 +88,7 @@ def line_html(line: LogLine) -> SafeString:
     )
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_LINES)
 def _html(  # noqa: PLR0913 - the fields of a line
     pk: int,
     moment: dt.datetime,
@@ -97,13 +96,13 @@ def _html(  # noqa: PLR0913 - the fields of a line
     sequence: int,
     message: str,
     *,
-    zone: str,  # noqa: ARG001 - the same line reads differently in each zone
+    zone: str,  # noqa: ARG001 - part of the cache key
 ) -> SafeString:
     name = Level(level).label if level in Level.values else str(level)
     return format_html(
         '<li class="log-line" id="line-{}" data-level="{}">{}'
         ' <span class="log-level">{}</span> <span class="log-step"'
-        ' title="written by step {}">{}</span> <span class="log-message">{}</span></li>',
+        ' title="Step {}">{}</span> <span class="log-message">{}</span></li>',
         pk,
         name.lower(),
         clock(moment),
@@ -123,11 +122,11 @@ def as_text(rows: QuerySet[LogLine], batch: int) -> Iterator[str]:
             attempt, number = last
             later = following.filter(attempt=attempt, number__gt=number)
             following = later | following.filter(attempt__gt=attempt)
-        found = list(following[:batch])
-        if not found:
+        page = list(following[:batch])
+        if not page:
             return
-        last = (found[-1].attempt, found[-1].number)
-        yield "".join(map(_as_text, found))
+        last = (page[-1].attempt, page[-1].number)
+        yield "".join(map(_as_text, page))
 
 
 def _as_text(line: LogLine) -> str:

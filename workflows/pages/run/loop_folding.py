@@ -1,7 +1,7 @@
-"""Loops told once: the same steps over and over become one line with their number.
+"""Loop folding: repeated iterations of the same steps become one entry with a count.
 
-Only what went as it should is folded, and never the last round: it shows why the loop
-was left, or where it stands.
+Only steps that completed at the first try are folded, and never the last iteration: it
+shows why the loop ended, or its current state.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 from workflows.pages.run.stage_rows import Row
 
-MAX_LOOP_LENGTH = 8  # steps in one round
-MIN_ROUNDS = 4  # rounds, below which nothing is folded
+MAX_LOOP_LENGTH = 8  # steps of one iteration
+MIN_ITERATIONS = 4  # fewer are not folded
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Rounds of a loop, one after another, that are told as one."""
+    """Consecutive iterations of a loop, shown as one entry."""
 
-    rows: tuple[Row, ...]  # all that are folded
-    nodes: tuple[str, ...]  # of one round
+    rows: tuple[Row, ...]  # all folded steps
+    nodes: tuple[str, ...]  # of one iteration
 
     @property
     def times(self) -> int:
-        """Return how many rounds are folded."""
+        """Return the number of folded iterations."""
         return len(self.rows) // len(self.nodes)
 
     @property
     def attempt(self) -> int:
-        """Return the attempt it begins in."""
+        """Return the attempt of the first step."""
         return self.rows[0].attempt
 
     @property
@@ -44,17 +44,17 @@ class Fold:
 
     @property
     def before(self) -> int:
-        """Return the number of the step before the first: where its page begins."""
+        """Return the number before the first step: the `after` of the page of all steps."""
         return self.sequence - 1
 
     @property
     def total_ms(self) -> float:
-        """Return how long all of them took together."""
+        """Return the sum of the durations."""
         return sum(row.duration_ms or 0.0 for row in self.rows)
 
     @property
     def key(self) -> str:
-        """Return what tells it from the other folds of its run; it may still grow."""
+        """Return a key unique in the run; it stays the same while the fold grows."""
         return f"{self.attempt}-{self.sequence}"
 
 
@@ -63,12 +63,12 @@ def folded(rows: Sequence[Row]) -> Iterator[Row | Fold]:
     tokens = [row.node if row.is_plain else None for row in rows]
     place = 0
     while place < len(rows):
-        period, rounds = _loop_at(tokens, place)
-        if rounds < MIN_ROUNDS:
+        period, iterations = _loop_at(tokens, place)
+        if iterations < MIN_ITERATIONS:
             yield rows[place]
             place += 1
             continue
-        end = place + period * (rounds - 1)
+        end = place + period * (iterations - 1)
         nodes = tuple(row.node for row in rows[place : place + period])
         yield Fold(tuple(rows[place:end]), nodes)
         yield from rows[end : end + period]
@@ -76,19 +76,19 @@ def folded(rows: Sequence[Row]) -> Iterator[Row | Fold]:
 
 
 def _loop_at(tokens: Sequence[str | None], place: int) -> tuple[int, int]:
-    """Return the length and number of the rounds that begin here and cover most."""
+    """Return length and number of the iterations from here that cover the most steps."""
     best = (0, 0)
     for period in range(
-        1, min(MAX_LOOP_LENGTH, (len(tokens) - place) // MIN_ROUNDS) + 1
+        1, min(MAX_LOOP_LENGTH, (len(tokens) - place) // MIN_ITERATIONS) + 1
     ):
-        one = tokens[place : place + period]
-        if None in one:
+        steps = tokens[place : place + period]
+        if None in steps:
             break
-        rounds = 1
+        iterations = 1
         at = place + period
-        while tokens[at : at + period] == one:
-            rounds += 1
+        while tokens[at : at + period] == steps:
+            iterations += 1
             at += period
-        if rounds >= MIN_ROUNDS and period * rounds > best[0] * best[1]:
-            best = (period, rounds)
+        if iterations >= MIN_ITERATIONS and period * iterations > best[0] * best[1]:
+            best = (period, iterations)
     return best

@@ -1,4 +1,4 @@
-"""Why a run stands where it stands, in a sentence, and what helps."""
+"""The notice at the top of a run page: why the run does not progress, and what helps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from workflows.models import Run, Stage, StageStatus, Status, WaitKind, Worker
+from workflows.models import Outcome, Run, Stage, StageStatus, Status, WaitKind, Worker
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import in_words, span
@@ -20,30 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.access.permissions import Permissions
-    from workflows.models import Approval, Retry
+    from workflows.models import Approval, Attempt, Retry
 
-PENDING_RECHECK_SECONDS = (
-    3.0  # seconds after which a place in the queue is looked up again
-)
-WAITS_FOR_A_RUN = "Waits for another run."
-LATE = 0.5  # seconds after a lease has ended
-SLOW, SLOW_SECONDS = 2.0, 5.0  # times the usual, and by so much: worth a word
+PENDING_RECHECK_SECONDS = 3.0  # interval at which the queue position is read again
+SUBWORKFLOW_WAIT = "Waiting for a sub-workflow."
+RECHECK_DELAY_SECONDS = 0.5  # after the end of a lease or of a retry backoff
+SLOW_FACTOR, SLOW_SECONDS = 2.0, 5.0  # a step is slow above both limits over the median
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to know about a run: how it weighs, what is so, what helps."""
+    """One notice: tone, title, text and an optional link or shell command."""
 
     tone: str  # busy, warn, bad, quiet: a colour and a shape
     title: str
     text: str = ""
     href: str = ""
     link: str = ""
-    lead: str = ""  # stands before the moment: "asked", "next try"
+    lead: str = ""  # precedes the time: "Requested", "Retrying"
     at: dt.datetime | None = None
-    command: str = ""  # to be typed into a shell
-    again: float | None = None  # seconds after which it may be otherwise by itself
-    until_lead: str = ""  # stands before the deadline, after the text: "Until"
+    command: str = ""  # shell command
+    again: float | None = None  # seconds after which it can change without a message
+    until_lead: str = ""  # precedes the deadline, after the text: "Due"
     until: dt.datetime | None = None
 
 
@@ -52,102 +50,136 @@ def notice(
     approval: Approval | None,
     usual: Mapping[str, float] | None = None,
     *,
-    sight: Permissions,
+    permissions: Permissions,
 ) -> Notice | None:
-    """Return what a watcher with these rights should know first; None: all goes well."""
+    """Return the notice for a viewer with these permissions, None if there is none.
+
+    `usual` has the median milliseconds of each step, by node.
+    """
     if run.status == Status.WAITING:
-        return _waiting(run, approval, sight)
+        return _waiting(run, approval, permissions)
     if run.status == Status.PENDING:
-        return _pending(run, sight)
+        return _pending(run, permissions)
     if run.status == Status.RUNNING:
         return _running(run, usual or {})
-    tell = {
-        Status.FAILED: _failed,
-        Status.CANCELLED: _cancelled,
-    }.get(Status(run.status))
-    return tell(run) if tell else None
+    ended = {Status.FAILED: _failed, Status.CANCELLED: _cancelled}
+    build = ended.get(Status(run.status))
+    return build(run) if build else None
 
 
-def recheck_after(run: Run, told: Notice | None) -> float | None:
-    """Return after how many seconds a run may stand otherwise without any news of it."""
-    if told is not None and told.again is not None:
-        return told.again
+def recheck_after(run: Run, shown: Notice | None) -> float | None:
+    """Return the seconds after which the notice of a run can change without a message."""
+    if shown is not None and shown.again is not None:
+        return shown.again
     if run.status == Status.PENDING:
         return PENDING_RECHECK_SECONDS
     if run.status == Status.RUNNING and run.lease_expires_at:
         left = (run.lease_expires_at - timezone.now()).total_seconds()
-        return max(left, 0.0) + LATE
+        return max(left, 0.0) + RECHECK_DELAY_SECONDS
     return None
 
 
-def _pending(run: Run, sight: Permissions) -> Notice:
+# Pending ---------------------------------------------------------------------------------
+
+
+def _pending(run: Run, permissions: Permissions) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
     workers = list(alive.values_list("running", "capacity"))
-    lost = f"Worker {run.worker} was lost. " if run.recoveries else ""
+    recovery = _recovery(run)
+    lead = f"{recovery} " if recovery else ""
     if not workers:
         return Notice(
             "warn",
-            f"{lost}No worker is running.",
-            "The run is safe and starts as soon as one is. `make serve` brings its own;"
-            " to start one more:",
+            f"{lead}No worker is running.",
+            "The run starts as soon as a worker is available. `make serve` includes a"
+            " worker; to start another one:",
             command="make worker",
         )
+    running, capacity = (sum(counts) for counts in zip(*workers, strict=True))
     if all(running >= capacity for running, capacity in workers):
-        return _busy(run, lost, sum(running for running, _ in workers), sight)
-    if lost:
-        return Notice("warn", lost.strip(), "Another worker goes on in a moment.")
-    return Notice("quiet", "A worker takes it in a moment.")
+        title = f"{lead}All workers are busy."
+        return _all_busy(run, title, f"{running} of {capacity} slots", permissions)
+    if recovery:
+        return Notice("warn", recovery, "Another worker will resume the run shortly.")
+    return Notice("quiet", "Queued.", "A worker will start the run shortly.")
 
 
-def _busy(run: Run, lost: str, running: int, sight: Permissions) -> Notice:
-    title = f"{lost}All workers are busy."
-    if not sight.see.are_all:  # how many others there are is not for everyone
-        return Notice("quiet", title, "It starts when its turn has come.")
-    count = system.runs_before(run)
-    before = (
-        "It is the next."
-        if not count
-        else f"{count} {'is' if count == 1 else 'are'} before it."
+def _recovery(run: Run) -> str:
+    """Return why the last attempt was recovered, "" if it was not.
+
+    `recoveries` alone does not say it: it also counts releases that no person and no
+    shutdown requested, and it is kept while an attempt waits.
+    """
+    if not run.recoveries:
+        return ""
+    attempt = run.attempts.filter(number=run.attempt).first()
+    if attempt is not None and attempt.outcome == Outcome.LOST:
+        return f"Worker {attempt.worker} stopped responding."
+    if attempt is not None and is_unrequested_release(attempt):
+        return (
+            f"Worker {attempt.worker} released the run: code that nobody requested"
+            " cancelled its task."
+        )
+    return ""
+
+
+def is_unrequested_release(attempt: Attempt) -> bool:
+    """Return whether code cancelled the task of an attempt that nobody asked to stop.
+
+    Such a release has a message, one by a worker that shuts down has none.
+    """
+    return attempt.outcome == Outcome.RELEASED and bool(attempt.error_message)
+
+
+def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Notice:
+    if not permissions.see.are_all:  # the number of other runs is not for every viewer
+        return Notice("quiet", title, "The run starts when a slot is free.")
+    ahead = system.runs_before(run)
+    position = (
+        f"{ahead} run{'' if ahead == 1 else 's'} ahead" if ahead else "next in line"
     )
-    more = "s" if running > 1 else ""
     return Notice(
         "quiet",
         title,
-        f"They run {running} run{more}. {before} To start one more:",
+        f"{slots} in use, {position}. To start another worker:",
         command="make worker",
     )
 
 
+# Running ---------------------------------------------------------------------------------
+
+
 def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
+    now = timezone.now()
     if run.cancel_requested_at:
+        reason = f"Reason: “{run.cancel_reason}”. " if run.cancel_reason else ""
         return Notice(
             "warn",
-            "Stopping.",
-            f"Asked{_by(run)}{_because(run.cancel_reason)}. It stops where it next waits,"
-            " or before its next step.",
-            lead="Asked",
+            "Cancelling…",
+            f"{reason}The current step is interrupted at its next wait or finishes first.",
+            lead=f"Requested{_cancelled_by(run)}",
             at=run.cancel_requested_at,
             again=CANCEL_AGAIN.total_seconds(),
         )
-    now = timezone.now()
     if run.lease_expires_at and run.lease_expires_at < now:
-        silent = span(
-            (now - run.lease_expires_at).total_seconds() + settings.LEASE_SECONDS
-        )
-        return Notice(
-            "warn",
-            f"Worker {run.worker} has been silent for {silent}.",
-            "Another worker takes the run over from its last step in a moment. If none"
-            " does, start one:",
-            command="make worker",
-            again=PENDING_RECHECK_SECONDS,
-        )
+        return _unresponsive(run, now - run.lease_expires_at)
     step = run.sequence + 1
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
     if retry is not None and is_redacted(run):
         redact(retry)
     return _retrying(retry, now) or _slow(run, usual, now)
+
+
+def _unresponsive(run: Run, since: dt.timedelta) -> Notice:
+    length = span(since.total_seconds() + settings.LEASE_SECONDS)
+    return Notice(
+        "warn",
+        f"Worker {run.worker} has not responded for {length}.",
+        "Another worker will resume the run from its last step. If none does, start one:",
+        command="make worker",
+        again=PENDING_RECHECK_SECONDS,
+    )
 
 
 def _retrying(retry: Retry | None, now: dt.datetime) -> Notice | None:
@@ -159,10 +191,9 @@ def _retrying(retry: Retry | None, now: dt.datetime) -> Notice | None:
     return Notice(
         "warn",
         f"Try {retry.number} failed: {retry.error_message}",
-        "Cancel the run if there is no point in another one.",
-        lead="The next try begins",
+        lead="Retrying",
         at=following,
-        again=(following - now).total_seconds() + LATE,
+        again=(following - now).total_seconds() + RECHECK_DELAY_SECONDS,
     )
 
 
@@ -171,103 +202,115 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
     stage = stages.only("node_name", "created_at").last()
     if stage is None or stage.node_name not in usual:
         return None
-    wanted = usual[stage.node_name] / 1000
-    limit = max(wanted * SLOW, wanted + SLOW_SECONDS)
-    spent = (now - stage.created_at).total_seconds()
-    if spent < limit:
+    expected = usual[stage.node_name] / 1000
+    limit = max(expected * SLOW_FACTOR, expected + SLOW_SECONDS)
+    elapsed = (now - stage.created_at).total_seconds()
+    if elapsed < limit:
         return None
     return Notice(
         "quiet",
-        f"{in_words(stage.node_name)} takes longer than usual.",
-        f"It usually takes {span(wanted)}. Its worker, {run.worker}, is alive.",
-        lead="It began",
+        f"{in_words(stage.node_name)} is taking longer than usual.",
+        f"It usually takes {span(expected)}. Worker {run.worker} is responding.",
+        lead="Started",
         at=stage.created_at,
     )
 
 
-def _waiting(run: Run, approval: Approval | None, sight: Permissions) -> Notice:
+# Waiting ---------------------------------------------------------------------------------
+
+
+def _waiting(run: Run, approval: Approval | None, permissions: Permissions) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
-        may = run.workflow_name in (sight.approve & sight.read)
-        who = "Anyone here may answer. " if may else "It is for others to answer. "
-        who = (
-            f"Members of {' or '.join(approval.groups)} may answer. "
-            if approval.groups
-            else who
-        )
-        return Notice(
-            "warn",
-            "Waits for a person.",
-            who.strip(),
-            "#run-approval" if may else "",
-            "Answer" if may else "",
-            lead="Asked",
-            at=approval.created_at,
-            until_lead="It can be answered until" if run.wake_at else "",
-            until=run.wake_at,
-        )
-    if child := _child_seen(run, sight):
-        return _waits_for(child, sight)
+        return _waiting_for_approval(run, approval, permissions)
+    if child := _visible_child(run, permissions):
+        return _waiting_for_child(child, permissions)
+    node = in_words(run.waiting_node)
     if run.wake_at:
         return Notice(
             "quiet",
-            f"{in_words(run.waiting_node)} waits.",
-            lead="Goes on",
+            f"{node} is waiting for a timer." if node else "Waiting for a timer.",
+            lead="Resumes",
             at=run.wake_at,
-            until_lead="Until",
+            until_lead="Timer ends",
             until=run.wake_at,
         )
-    return Notice("quiet", f"Waits at {in_words(run.waiting_node)}.")
+    return Notice("quiet", f"Waiting at {node}.")
 
 
-def _child_seen(run: Run, sight: Permissions) -> Run | None:
-    """Return the run that this one waits for, None if that may not be seen."""
-    if run.status != Status.WAITING or run.waiting_for != WaitKind.SUBWORKFLOW:
-        return None
-    child = run.children.order_by("-id").first()
-    return child if child and child.workflow_name in sight.see else None
-
-
-def _waits_for(child: Run, sight: Permissions) -> Notice:
-    """Return what a parent waits for, and why that does not move, if it does not.
-
-    Why is asked of the innermost run that may be seen, as far as the limit of depth: by
-    a loop, for what is stored may be deeper than Python recurses.
-    """
-    innermost, title = child, ""
-    for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
-        following = _child_seen(innermost, sight)
-        if following is None:
-            break
-        innermost, title = following, WAITS_FOR_A_RUN
-    why = _why(innermost, sight)
-    title = title or (why.title if why else "")
-    stands = f"It is {child.get_status_display().lower()}."
+def _waiting_for_approval(
+    run: Run, approval: Approval, permissions: Permissions
+) -> Notice:
+    may_respond = run.workflow_name in (permissions.approve & permissions.read)
+    if approval.groups:
+        approvers = f"Members of {' or '.join(approval.groups)} can respond."
+    else:
+        approvers = "Anyone can respond." if may_respond else "You are not an approver."
     return Notice(
-        why.tone if why and why.tone == "warn" else "quiet",
-        WAITS_FOR_A_RUN,
-        f"{stands} {title}" if title else stands,
-        reverse("run", args=[child.pk]),
-        f"Open {child}",
-        lead="Begun",
-        at=child.created_at,
-        command=why.command if why else "",
+        "warn",
+        "Waiting for approval.",
+        approvers,
+        "#run-approval" if may_respond else "",
+        "Respond" if may_respond else "",
+        lead="Requested",
+        at=approval.created_at,
+        until_lead="Due" if run.wake_at else "",
+        until=run.wake_at,
     )
 
 
-def _why(run: Run, sight: Permissions) -> Notice | None:
-    """Return why a run stands where it stands, None below the limit of depth."""
-    if _child_seen(run, sight):
+def _visible_child(run: Run, permissions: Permissions) -> Run | None:
+    """Return the run that this one waits for, None if the viewer can't see it."""
+    if run.status != Status.WAITING or run.waiting_for != WaitKind.SUBWORKFLOW:
         return None
-    if run.workflow_name not in sight.read:
+    child = run.children.order_by("-id").first()
+    return child if child and child.workflow_name in permissions.see else None
+
+
+def _waiting_for_child(child: Run, permissions: Permissions) -> Notice:
+    """Return the notice of a parent run, with the reason why the child does not progress.
+
+    The reason is that of the innermost visible run, up to the depth limit. A loop, since
+    stored runs can be nested deeper than Python recurses.
+    """
+    innermost, title = child, ""
+    for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
+        following = _visible_child(innermost, permissions)
+        if following is None:
+            break
+        innermost, title = following, SUBWORKFLOW_WAIT
+    reason = _reason(innermost, permissions)
+    title = title or (reason.title if reason else "")
+    status = f"Child run: {child.get_status_display().lower()}."
+    return Notice(
+        reason.tone if reason and reason.tone == "warn" else "quiet",
+        SUBWORKFLOW_WAIT,
+        f"{status} {title}" if title else status,
+        reverse("run", args=[child.pk]),
+        f"Open {child}",
+        lead="Started",
+        at=child.created_at,
+        command=reason.command if reason else "",
+    )
+
+
+def _reason(run: Run, permissions: Permissions) -> Notice | None:
+    """Return the notice of an innermost run, None below the depth limit."""
+    if _visible_child(run, permissions):
+        return None
+    if run.workflow_name not in permissions.read:
         redact(run)
-    return notice(run, run.approvals.order_by("-sequence").first(), sight=sight)
+    approval = run.approvals.order_by("-sequence").first()
+    return notice(run, approval, permissions=permissions)
+
+
+# Ended -----------------------------------------------------------------------------------
 
 
 def _failed(run: Run) -> Notice:
-    where = f" at {in_words(run.error_node)}" if run.error_node else ""
+    node = f" in {in_words(run.error_node)}" if run.error_node else ""
     return Notice(
         "bad",
-        f"Failed{where}.",
+        f"Failed{node}.",
         run.error_message,
         lead="Ended",
         at=run.completed_at,
@@ -275,14 +318,15 @@ def _failed(run: Run) -> Notice:
 
 
 def _cancelled(run: Run) -> Notice:
-    title = f"Cancelled{_by(run)}{_because(run.cancel_reason)}."
+    title = f"Cancelled{_cancelled_by(run)}{with_reason(run.cancel_reason)}."
     return Notice("quiet", title, lead="Ended", at=run.completed_at)
 
 
-def _by(run: Run) -> str:
+def _cancelled_by(run: Run) -> str:
     person = run.cancel_requested_by
     return f" by {person.get_username()}" if person else ""
 
 
-def _because(reason: str) -> str:
+def with_reason(reason: str) -> str:
+    """Return `: “reason”`, "" without a reason."""
     return f": “{reason}”" if reason else ""

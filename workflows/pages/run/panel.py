@@ -1,4 +1,4 @@
-"""What is told of the step or link that somebody chose in the graph."""
+"""The panel of the node or edge that is selected in the graph."""
 
 from __future__ import annotations
 
@@ -17,87 +17,88 @@ from workflows.pages.run.steps import Step, add_durations, together
 
 if TYPE_CHECKING:
     from workflows.models import Run
-    from workflows.pages.run.durations import CallUsage
+    from workflows.pages.run.durations import StepDuration
     from workflows.pages.run.point_in_time import Moment
     from workflows.pages.run.view import RunView
 
-VISITS = 10  # newest ones that are told of a step
-DECISIONS = 15  # newest ones that are told of a link
-MAX_DURATIONS = 1_000  # newest visits of which durations are told
+MAX_STEPS = 10  # newest steps of a node that are shown
+MAX_DECISIONS = 15  # newest decisions on an edge that are shown
+MAX_DURATIONS = 1_000  # newest steps that count for the median
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """A link that leaves the chosen step, and how often it was taken and rejected."""
+class OutgoingEdge:
+    """An edge that leaves the selected node, with the counts of its decisions."""
 
     target: str
     condition: str
-    edge: str  # as a query names it
+    edge: str  # as in a query
     taken: int
     rejected: int
 
 
 class Panel:
-    """The chosen step or link, at a moment of a run."""
+    """The selected node or edge, at a point in time of a run."""
 
     def __init__(
         self,
         run: Run,
         view: RunView,
         moment: Moment,
-        spent: Callable[[], Mapping[int, CallUsage]] = dict,
+        durations: Callable[[], Mapping[int, StepDuration]] = dict,
     ) -> None:
-        """Take the run and what was chosen; `spent` gives the durations of its stages."""
-        self.run, self.view, self.moment, self._spent = run, view, moment, spent
+        """Call `durations` for those of the timeline, by stage key, only if steps are shown."""
+        self.run, self.view, self.moment = run, view, moment
+        self._known_durations = durations
 
     @cached_property
     def node(self) -> Mapping[str, Any] | None:
-        """The chosen step of the graph."""
+        """The selected node of the graph."""
         nodes = self.run.graph.get("nodes") or ()
         return next((one for one in nodes if one["name"] == self.view.node), None)
 
     @cached_property
     def edge(self) -> Mapping[str, Any] | None:
-        """The chosen link of the graph."""
+        """The selected edge of the graph."""
         if self.view.edge is None:
             return None
         source, place = self.view.edge
         for one in self.run.graph.get("edges") or ():
             if one["source"] == source and (one.get("index") or 0) == place:
-                found: Mapping[str, Any] = one
-                return found
+                edge: Mapping[str, Any] = one
+                return edge
         return None
 
     @property
     def is_open(self) -> bool:
-        """Tell whether something was chosen that the graph has."""
+        """Whether a node or edge of the graph is selected."""
         return bool(self.node or self.edge)
 
     @property
     def kind(self) -> str:
-        """What kind of step it is, in words."""
+        """The kind of the node as text."""
         return KINDS.get((self.node or {}).get("kind", ""), "")
 
-    # -- of a step ----------------------------------------------------------------------
+    # -- node -------------------------------------------------------------------------
 
     @cached_property
     def visits(self) -> list[Step]:
-        """The newest visits of the step, newest first."""
+        """The newest steps of the node, newest first."""
         stages = self.moment.rows(self.run.stages.filter(node_name=self.view.node))
-        newest = list(stages.order_by("-attempt", "-sequence")[:VISITS])
+        newest = list(stages.order_by("-attempt", "-sequence")[:MAX_STEPS])
         sequences = [stage.sequence for stage in newest]
         decisions = self.moment.rows(self.run.decisions.filter(sequence__in=sequences))
         retries = self.moment.rows(self.run.retries.filter(sequence__in=sequences))
         steps = together(
             self.run, newest, decisions.select_related("decided_by"), retries
         )
-        add_durations(steps, self._spent())
+        add_durations(steps, self._known_durations())
         return [step for step in steps if step.stage is not None][::-1]
 
     @property
     def has_waits(self) -> bool:
-        """Tell whether a visit waited: its durations are then told with its waits."""
-        return any(step.spent and step.spent.has_waits for step in self.visits)
+        """Whether a shown step waited: durations then include waits."""
+        return any(step.duration and step.duration.has_waits for step in self.visits)
 
     @cached_property
     def _durations(self) -> tuple[int, list[float]]:
@@ -109,28 +110,28 @@ class Panel:
 
     @property
     def count(self) -> int:
-        """How often the run came by."""
+        """The number of steps of the node."""
         return self._durations[0]
 
     @property
     def middle_ms(self) -> float | None:
-        """How long a visit of this run took, in the middle."""
+        """The median milliseconds of the steps of this run."""
         return median(self._durations[1]) if self._durations[1] else None
 
     @cached_property
     def usual(self) -> float | None:
-        """How long a visit usually takes, in milliseconds."""
+        """The median milliseconds in earlier runs."""
         return usual_ms(self.run).get(self.view.node)
 
     @cached_property
-    def exits(self) -> Sequence[Exit]:
-        """The links that leave the step."""
+    def outgoing_edges(self) -> Sequence[OutgoingEdge]:
+        """The edges that leave the node."""
         rows = self.moment.rows(self.run.decisions.filter(from_node=self.view.node))
         counts: dict[tuple[int, bool], set[int]] = {}
         for index, taken, step in rows.values_list("edge_index", "taken", "sequence"):
             counts.setdefault((index, taken), set()).add(step)
         return [
-            Exit(
+            OutgoingEdge(
                 edge["target"],
                 _condition(edge),
                 f"{edge['source']}.{edge.get('index') or 0}",
@@ -141,11 +142,11 @@ class Panel:
             if edge["source"] == self.view.node
         ]
 
-    # -- of a link ----------------------------------------------------------------------
+    # -- edge -------------------------------------------------------------------------
 
     @property
     def condition(self) -> str:
-        """When the link is taken, in words."""
+        """The condition of the edge as text."""
         return _condition(self.edge or {})
 
     @cached_property
@@ -154,23 +155,23 @@ class Panel:
             return []
         source, place = self.view.edge
         rows = self.run.decisions.filter(from_node=source, edge_index=place)
-        made = self.moment.rows(rows).select_related("decided_by")
-        newest = made.order_by("-attempt", "-sequence")[: DECISIONS + 1]
+        decisions = self.moment.rows(rows).select_related("decided_by")
+        newest = decisions.order_by("-attempt", "-sequence")[: MAX_DECISIONS + 1]
         return redact_rows(self.run, newest)
 
     @property
     def decisions(self) -> list[Decision]:
-        """The newest decisions on the link, newest first."""
-        return self._decisions[:DECISIONS]
+        """The newest decisions on the edge, newest first."""
+        return self._decisions[:MAX_DECISIONS]
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether there are earlier decisions."""
-        return len(self._decisions) > DECISIONS
+        """Whether there are earlier decisions."""
+        return len(self._decisions) > MAX_DECISIONS
 
 
 def _condition(edge: Mapping[str, Any]) -> str:
-    named = edge.get("predicate") or ""
-    if named in {"", "always"}:
+    predicate = edge.get("predicate") or ""
+    if predicate in {"", "always"}:
         return ""
-    return named if named == "otherwise" else in_words(named, capital=False)
+    return predicate if predicate == "otherwise" else in_words(predicate, capital=False)

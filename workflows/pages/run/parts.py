@@ -1,12 +1,12 @@
-"""The live regions of a run's page, in parts that many viewers have in common.
+"""The live regions of a run page, in parts that many viewers share.
 
-    frame    what depends on all the viewer's rights, at a moment of the run: status, notice,
-             question, facts
-    moment   graph, timeline and steps at a moment of the run
-    panel    the step or link that was chosen
+    frame    depends on all permissions of the viewer, at a point in time: status, notice,
+             approval, details
+    moment   graph, timeline and steps at a point in time
+    panel    the selected node or edge
     log      the lines of a filter
 
-Each part is drawn once for a version of the run, however many look at it.
+Each part is rendered once for a version of the run, for all its viewers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LOG = ("run-log",)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some regions of a run's page, and what they depend on beside the run."""
+    """Some regions of a run page, with all that they depend on except the run itself."""
 
     run_id: UUID
     regions: tuple[str, ...]
@@ -59,19 +59,19 @@ class Part:
 
 
 def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
-    """Yield the parts of the page; parts that look the same are equal."""
-    story = rights.of_the_story
+    """Yield the parts of the page; parts with the same HTML are equal."""
+    shared = rights.of_the_story
     yield Part(run_id, FRAME, RunView(at=view.at), rights)
-    yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), story)
-    chosen = RunView(at=view.at, node=view.node, edge=view.edge)
-    yield Part(run_id, PANEL, chosen, story)
+    yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), shared)
+    selected = RunView(at=view.at, node=view.node, edge=view.edge)
+    yield Part(run_id, PANEL, selected, shared)
     yield Part(
-        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), story
+        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), shared
     )
 
 
 def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
-    """Return these regions as HTML to be swapped in out of band."""
+    """Return these regions as HTML for an out-of-band swap."""
     context = {"page": page, "run": page.run}
     if "nav-waiting" in names:
         context["waiting"] = page.waiting
@@ -86,5 +86,5 @@ def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def render_regions(page: RunPage) -> dict[str, str]:
-    """Return every live region as HTML to be swapped in out of band."""
+    """Return all live regions as HTML for an out-of-band swap."""
     return render_part(page, (*FRAME, *MOMENT, *PANEL, *LOG))

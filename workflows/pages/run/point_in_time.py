@@ -1,6 +1,6 @@
-"""A run as it was after one of its steps: which rows were there already.
+"""A run as it was after one of its steps: the rows that existed then.
 
-A step number comes again when the step is tried in a later attempt. So a moment also
+A later attempt repeats the number of a step that it runs again. So a point in time also
 has an attempt: the one that completed its step.
 """
 
@@ -20,30 +20,29 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """After step `at` of a run; all of it when `at` is None."""
+    """The time after step `at` of a run; the current state when `at` is None."""
 
     at: int | None = None
-    attempt: int | None = None  # None: whichever
+    attempt: int | None = None  # None: any
     time: dt.datetime | None = None
-    node: str = ""  # whose step it was
+    node: str = ""  # of that step
 
     @property
     def is_now(self) -> bool:
-        """Tell whether nothing is left out."""
         return self.at is None
 
     def rows(self, rows: QuerySet[Row]) -> QuerySet[Row]:
-        """Return the rows with `attempt` and `sequence` that were there."""
+        """Filter rows that have `attempt` and `sequence` to those that existed."""
         if self.at is None:
             return rows
-        there = Q(sequence__lte=self.at)
+        existed = Q(sequence__lte=self.at)
         if self.attempt is not None:
-            there &= Q(attempt__lte=self.attempt)
-        return rows.filter(there)
+            existed &= Q(attempt__lte=self.attempt)
+        return rows.filter(existed)
 
 
 def moment_of(run: Run, at: int | None) -> Moment:
-    """Return a moment of a run; a step that it has not made yet is now."""
+    """Return the time after a step; the current state for a step not yet completed."""
     if at is None or at > run.sequence:
         return Moment()
     rows = run.checkpoints.filter(sequence=at)

@@ -1,4 +1,4 @@
-"""A run's stages as light rows: what the graph's story, steps and timeline are made of."""
+"""The stages of a run as light rows, for loop folding, steps and timeline."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.run.point_in_time import Moment
 
-MOST = 5_000  # newest stages that are looked at
+MAX_STAGES = 5_000  # newest stages that are read
 
 
 class Row(NamedTuple):
-    """What is known of a stage without its texts."""
+    """A stage without its texts."""
 
     pk: int
     attempt: int
@@ -32,31 +32,31 @@ class Row(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether it went as it should, at the first try."""
+        """Return whether it completed at the first try."""
         return self.status == StageStatus.COMPLETED and self.tries == 1
 
     @property
     def is_without_thread(self) -> bool:
-        """Tell whether it waits for a thread now."""
+        """Return whether it waits for a thread now."""
         return self.waits_for_thread and self.status == StageStatus.STARTED
 
     @property
     def is_paused(self) -> bool:
-        """Tell whether it waits, or waited until its run was cancelled."""
+        """Return whether it waits, or waited until the run was cancelled."""
         return self.status == StageStatus.WAITING or (
             self.status == StageStatus.CANCELLED and self.duration_ms is None
         )
 
     @property
     def went_wrong(self) -> bool:
-        """Tell whether it failed or was cut short."""
+        """Return whether it failed or was interrupted."""
         return self.status in {StageStatus.FAILED, StageStatus.INTERRUPTED}
 
 
 def rows_of(run: Run, moment: Moment) -> list[Row]:
-    """Return the newest stages that were there at a moment, oldest first."""
+    """Return the newest stages at a point in time, oldest first."""
     newest = moment.rows(run.stages.order_by("-attempt", "-sequence"))
-    found = newest.values_list(
+    values = newest.values_list(
         "pk",
         "attempt",
         "sequence",
@@ -66,8 +66,8 @@ def rows_of(run: Run, moment: Moment) -> list[Row]:
         "created_at",
         "duration_ms",
         "waits_for_thread",
-    )[:MOST]
-    rows = [Row(*values) for values in found][::-1]
+    )[:MAX_STAGES]
+    rows = [Row(*fields) for fields in values][::-1]
     cancelled = cancel_reasons(run, {row.status for row in rows})
     return [_as_shown(run, row, cancelled) for row in rows]
 
@@ -76,6 +76,6 @@ def _as_shown(run: Run, row: Row, cancelled: Mapping[int, str]) -> Row:
     status = shown_status(run, row.status, row.attempt, cancelled)
     if status == row.status:
         return row
-    # the duration of a stage that waited ends with its pause, not with the cancel
+    # the duration of a stage that waited ends with the pause, not the cancellation
     waited = row.status == StageStatus.WAITING
     return row._replace(status=status, duration_ms=None if waited else row.duration_ms)

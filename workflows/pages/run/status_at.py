@@ -1,7 +1,7 @@
-"""Where a run stood at a moment: what the head of its page says.
+"""The status of a run at a point in time, for the header of its page.
 
-While somebody looks at an earlier moment, the head tells of that moment too. Its status,
-result and error are never those of the end beside steps that had not happened yet.
+The header of an earlier point in time never shows the final status, result or error next
+to steps that had not happened yet.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The status of a run at a moment, and how long it had been executing by then."""
+class StatusAt:
+    """The status, elapsed time and attempt of a run at a point in time."""
 
     status: Status
-    elapsed: dt.timedelta | None  # None before its start, or where no moment is known
+    elapsed: dt.timedelta | None  # None before the start, or if the time is unknown
     attempt: int
 
     @property
     def is_ended(self) -> bool:
-        """Tell whether it had ended."""
         return self.status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
-def standing_of(run: Run, moment: Moment) -> Standing:
-    """Return where a run stood.
+def status_at(run: Run, moment: Moment) -> StatusAt:
+    """Return the status of a run.
 
-    After a step that was not the last one it ran: a wait, a failure or a cancel belongs to
-    the step that followed. The last step of a completed run is its end.
+    After any step but the last it is Running: a wait, failure or cancellation belongs to
+    the following step. After the last step of a completed run it is Completed.
     """
     if moment.is_now:
-        return Standing(Status(run.status), run.elapsed, run.attempt)
+        return StatusAt(Status(run.status), run.elapsed, run.attempt)
     is_end = run.status == Status.COMPLETED and moment.at == run.sequence
     if is_end:
-        return Standing(Status.COMPLETED, run.elapsed, run.attempt)
+        return StatusAt(Status.COMPLETED, run.elapsed, run.attempt)
     elapsed = None
     if moment.time is not None and run.started_at is not None:
         elapsed = max(moment.time - run.started_at, dt.timedelta())
-    return Standing(Status.RUNNING, elapsed, moment.attempt or run.attempt)
+    return StatusAt(Status.RUNNING, elapsed, moment.attempt or run.attempt)

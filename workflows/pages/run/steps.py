@@ -1,4 +1,4 @@
-"""The way a run went, as its page tells it: newest steps, loops folded, failed first."""
+"""The steps of a run page: newest steps with loops folded, and newest failures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
 from workflows.pages.redaction import is_redacted, redact_rows
-from workflows.pages.render.regions import tight
-from workflows.pages.run.durations import CallUsage, spent_of
+from workflows.pages.render.regions import strip_indentation
+from workflows.pages.run.durations import StepDuration, step_duration
 from workflows.pages.run.loop_folding import Fold, folded
 from workflows.pages.run.stage_rows import Row
 from workflows.pages.run.stage_status import as_shown
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from workflows.pages.run.notices import Notice
     from workflows.pages.run.point_in_time import Moment
 
-SHOWN = 40  # newest steps and folds; the rest is a page away
-FAILED = 5  # newest failed steps that are named first
-LONG = 12  # steps, from which on the failed ones are named first
-DECISIONS = 20  # of one step, on the average
-KEPT = 4_000  # drawn steps
+MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
+MAX_FAILED = 5  # newest failed steps that are listed first
+MIN_STEPS_FOR_FAILED = 12  # runs up to this length have no list of failed steps
+DECISIONS_PER_STEP = 20  # average that bounds the rows that are read
+CACHED_STEPS = 4_000  # rendered steps
 ACTIVE_STATUSES = frozenset({StageStatus.STARTED, StageStatus.WAITING})
 
 
 @dataclass(slots=True)
 class Step:
-    """One entry of the way a run went: a stage and what was decided after it."""
+    """A stage with the decisions made after it."""
 
     attempt: int
     sequence: int
@@ -45,62 +45,62 @@ class Step:
     retries: list[Retry] = field(default_factory=list)
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
-    is_redacted: bool = False  # what it was about is for some groups only
-    spent: CallUsage | None = None  # None while it is under way
+    is_redacted: bool = False  # the viewer may not read its values
+    duration: StepDuration | None = None  # None while it runs
 
     @property
     def answered(self) -> Decision | None:
-        """Return the decision that a person made here."""
+        """Return the decision that a person made, if any."""
         return next((one for one in self.decisions if one.decided_by_id), None)
 
     @property
     def key(self) -> str:
-        """Return the id of its element."""
+        """Return the id of its HTML element."""
         if self.stage is None:
             return f"again-{self.attempt}-{self.sequence}"
         return f"stage-{self.stage.pk}"
 
 
 @dataclass(slots=True)
-class Story:
-    """What the page tells of the steps."""
+class StepList:
+    """The entries of the steps section."""
 
     entries: list[Step | Fold] = field(default_factory=list)
     failed: list[Stage] = field(default_factory=list)
-    is_cut: bool = False  # it begins before what is told
-    trouble: str = ""  # why what changed cannot be told
+    is_cut: bool = False  # there are earlier steps
+    trouble: str = ""  # why the state changes can't be read
 
 
-def story_of(run: Run, moment: Moment, rows: Sequence[Row]) -> Story:
-    """Return the way a run went up to a moment, in four queries."""
-    told = list(folded(rows))
-    shown = told[-SHOWN:]
+def list_steps(run: Run, moment: Moment, rows: Sequence[Row]) -> StepList:
+    """Return the newest steps of a run up to a point in time, in four queries."""
+    entries = list(folded(rows))
+    shown = entries[-MAX_ENTRIES:]
     stages = [row for row in shown if isinstance(row, Row)]
-    wrong = [row.pk for row in rows if row.went_wrong][-FAILED:]
-    if len(rows) <= LONG:
-        wrong = []
-    found = Stage.objects.in_bulk([*(row.pk for row in stages), *wrong])
-    story = Story(
-        failed=redact_rows(run, (found[pk] for pk in reversed(wrong) if pk in found)),
-        is_cut=len(told) > SHOWN or bool(rows and rows[0].sequence > 1),
+    failed = [row.pk for row in rows if row.went_wrong][-MAX_FAILED:]
+    if len(rows) <= MIN_STEPS_FOR_FAILED:
+        failed = []
+    found = Stage.objects.in_bulk([*(row.pk for row in stages), *failed])
+    step_list = StepList(
+        failed=redact_rows(run, (found[pk] for pk in reversed(failed) if pk in found)),
+        is_cut=len(entries) > MAX_ENTRIES or bool(rows and rows[0].sequence > 1),
     )
     steps = _steps(run, moment, [found[row.pk] for row in stages if row.pk in found])
-    story.trouble = add_changes(run, steps)
+    step_list.trouble = add_changes(run, steps)
     folds = [entry for entry in shown if isinstance(entry, Fold)]
-    story.entries = sorted(
-        [*steps, *folds], key=lambda one: (one.attempt, one.sequence)
+    step_list.entries = sorted(
+        [*steps, *folds], key=lambda entry: (entry.attempt, entry.sequence)
     )
-    return story
+    return step_list
 
 
 def _steps(run: Run, moment: Moment, stages: Sequence[Stage]) -> list[Step]:
     sequences = {stage.sequence for stage in stages}
-    there = Q(sequence__in=sequences) | Q(sequence__gt=max(sequences, default=0))
-    decisions = moment.rows(run.decisions.filter(there))
+    existed = Q(sequence__in=sequences) | Q(sequence__gt=max(sequences, default=0))
+    decisions = moment.rows(run.decisions.filter(existed))
     decisions = decisions.select_related("decided_by").order_by("-attempt", "-sequence")
     retries = moment.rows(run.retries.filter(sequence__in=sequences))
-    most = SHOWN * DECISIONS
-    return together(run, stages, decisions[:most], retries[:most])
+    limit = MAX_ENTRIES * DECISIONS_PER_STEP
+    return together(run, stages, decisions[:limit], retries[:limit])
 
 
 def together(
@@ -109,7 +109,7 @@ def together(
     decisions: Iterable[Decision],
     retries: Iterable[Retry] = (),
 ) -> list[Step]:
-    """Return stages of a run with the decisions made after them, as they happened."""
+    """Return stages of a run with the decisions made after them, in order."""
     stages = redact_rows(run, as_shown(run, stages))
     decisions = redact_rows(run, decisions)
     retries = redact_rows(run, retries)
@@ -130,42 +130,42 @@ def together(
     return [steps[place] for place in sorted(steps)]
 
 
-def add_durations(steps: Iterable[Step], known: Mapping[int, CallUsage]) -> None:
-    """Add how long each step took; `known` has those of the run's timeline."""
+def add_durations(steps: Iterable[Step], known: Mapping[int, StepDuration]) -> None:
+    """Set the duration of each step; `known` has those of the timeline, by stage key."""
     for step in steps:
         if step.stage is not None:
-            step.spent = spent_of(step.stage, known)
+            step.duration = step_duration(step.stage, known)
 
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
-    """Add what each step changed; return why that cannot be told, if it cannot."""
+    """Set the state changes of each step; return why they can't be read, "" if they can."""
     if is_redacted(run) or run.payload_removed_at is not None:
         return ""
-    done = [
+    completed = [
         step
         for step in steps
         if step.stage and step.stage.status == StageStatus.COMPLETED
     ]
     try:
-        changes = system.get_changes(run.pk, [step.sequence for step in done])
+        changes = system.get_changes(run.pk, [step.sequence for step in completed])
     except CheckpointMismatch as error:
         return str(error)
-    for step in done:
+    for step in completed:
         step.changes = changes.get(step.sequence)
     return ""
 
 
-# Drawing ---------------------------------------------------------------------------------
+# Rendering -------------------------------------------------------------------------------
 
-_drawn: OrderedDict[Hashable, SafeString] = OrderedDict()
+_rendered: OrderedDict[Hashable, SafeString] = OrderedDict()
 
 
-def items_of(run: Run, story: Story) -> list[tuple[str, str]]:
-    """Return the id and HTML of each entry; what cannot change any more is kept."""
+def items_of(run: Run, step_list: StepList) -> list[tuple[str, str]]:
+    """Return the id and HTML of each entry; the HTML of ended steps is cached."""
     items: list[tuple[str, str]] = []
-    for entry in story.entries:
+    for entry in step_list.entries:
         if isinstance(entry, Fold):
-            html = tight(
+            html = strip_indentation(
                 render_to_string("runs/_fold.html", {"fold": entry, "run": run})
             )
             items.append((f"fold-{entry.key}", html))
@@ -176,38 +176,40 @@ def items_of(run: Run, story: Story) -> list[tuple[str, str]]:
 
 def _step_html(run: Run, step: Step) -> str:
     key = _key(run, step)
-    if key is not None and key in _drawn:
-        return _drawn[key]
-    html = mark_safe(  # noqa: S308 - a template's
-        tight(render_to_string("runs/_step.html", {"step": step, "run": run}))
+    if key is not None and key in _rendered:
+        return _rendered[key]
+    html = mark_safe(  # noqa: S308 - rendered template
+        strip_indentation(
+            render_to_string("runs/_step.html", {"step": step, "run": run})
+        )
     )
     if key is not None:
-        _drawn[key] = html
-        while len(_drawn) > KEPT:
-            _drawn.popitem(last=False)
+        _rendered[key] = html
+        while len(_rendered) > CACHED_STEPS:
+            _rendered.popitem(last=False)
     return html
 
 
 def _key(run: Run, step: Step) -> Hashable:
-    """Return all that the drawing of a step says; None while it is under way.
+    """Return all that the HTML of a step depends on; None while it runs.
 
-    The run too: links lead into it and to its document. Its id is never given twice,
-    while numbers of rows are, where a database is put back.
+    It includes the run, since the HTML links to the run and its document. Ids of runs are
+    unique, while row numbers repeat after a database is restored.
     """
     stage = step.stage
     if stage is not None and stage.status in ACTIVE_STATUSES:
         return None
-    decided = tuple(
+    decisions = tuple(
         (one.pk, one.taken, one.decided_by and one.decided_by.get_username())
         for one in step.decisions
     )
-    told = (
-        step.spent,
+    rest = (
+        step.duration,
         step.notice,
         step.changes,
         step.is_redacted,
         tuple(one.pk for one in step.retries),
     )
     if stage is None:
-        return (run.pk, step.key, decided, told)
-    return (run.pk, stage.pk, stage.status, stage.duration_ms, decided, told)
+        return (run.pk, step.key, decisions, rest)
+    return (run.pk, stage.pk, stage.status, stage.duration_ms, decisions, rest)

@@ -1,4 +1,7 @@
-"""When a run worked, queued and waited: one lane a step, beside what it usually takes."""
+"""The timeline of a run: active, queued and waiting times, one lane per node.
+
+A running step is shown with its usual duration.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import Retry, Run
-from workflows.pages.render.regions import tight
+from workflows.pages.render.regions import strip_indentation
 from workflows.pages.render.text import in_words, span
 from workflows.pages.run.axis import Axis, Idle, Tick, axis_of, ticks_of
-from workflows.pages.run.durations import CallUsage
+from workflows.pages.run.durations import StepDuration
 from workflows.pages.run.idle_spans import (
+    APPROVAL,
     CHILD,
-    MOMENT,
-    PERSON,
     QUEUE,
     STOPPED,
+    TIMER,
     Events,
     Gap,
     gaps_of,
@@ -36,23 +39,21 @@ if TYPE_CHECKING:
     from workflows.pages.run.stage_rows import Row
 
 WORK, RETRY = "work", "retry"
-WORDS = {
+LABELS = {
     WORK: "active",
     QUEUE: "queued",
-    PERSON: "waited for a person",
-    CHILD: "waited for another run",
-    MOMENT: "waited for a moment",
-    RETRY: "waited between tries",
+    APPROVAL: "waiting for approval",
+    CHILD: "waiting for sub-workflow",
+    TIMER: "waiting for timer",
+    RETRY: "retry backoff",
 }
-NEAR = 0.002  # of the whole, below which bars of one kind become one
-MIN_PERCENT = 0.25  # of the width, so that a short step can be seen
-FULL = 1.03  # what an axis is longer than what it shows
-ROOM = 1.25  # the axis of a live run grows by such steps, not with every drawing
-MIN_MS = 1000.0
-REST_SECONDS = (
-    60.0  # after which the words of a wait that is drawn short are told again
-)
-SLOW, SLOW_MS = 2.0, 1000.0  # times the usual, and by so much: worth a word
+MERGE_SHARE = 0.002  # of the axis: bars of one kind with smaller gaps are merged
+MIN_PERCENT = 0.25  # of the width, so that a short step is visible
+AXIS_MARGIN = 1.03  # length of an axis relative to the time it shows
+AXIS_GROWTH = 1.25  # factor by which the axis of a live run grows
+MIN_AXIS_MS = 1000.0
+RECHECK_SECONDS = 60.0  # interval at which the text of a compressed wait is updated
+SLOW_FACTOR, SLOW_MS = 2.0, 1000.0  # a step is slow above both limits over the median
 
 
 @dataclass(slots=True)
@@ -61,66 +62,66 @@ class Bar:
 
     kind: str
     start: float
-    end: float | None  # None: it lasts
+    end: float | None  # None while it lasts
     status: str = ""  # of the stage
     sequence: int = 0
-    count: int = 1  # of bars that became this one
+    count: int = 1  # of merged bars
     x: float = 0.0  # percent of the axis
     width: float = 0.0
     left: float = 0.0  # in milliseconds of the axis
     right: float = 0.0
-    words: str = ""
+    text: str = ""
 
 
 @dataclass(slots=True)
 class Lane:
-    """One step of the graph over time, or the queue."""
+    """One node of the graph over time, or the queue."""
 
     name: str
     title: str
     bars: list[Bar] = field(default_factory=list)
     visits: int = 0
-    took_ms: float = 0.0  # work of the newest visit
-    elapsed_ms: float = 0.0  # of the newest visit, waits included
+    took_ms: float = 0.0  # active time of the newest step
+    elapsed_ms: float = 0.0  # of the newest step, including waits
     usual_ms: float | None = None
     is_active: bool = False
-    ghost: Bar | None = None  # what the visit under way would usually take
+    ghost: Bar | None = None  # the usual duration of the running step
 
     @property
-    def spent(self) -> CallUsage:
-        """Return how long the newest visit was active, and lasted."""
-        return CallUsage(self.took_ms, max(self.elapsed_ms, self.took_ms))
+    def duration(self) -> StepDuration:
+        """Return the duration of the newest step."""
+        return StepDuration(self.took_ms, max(self.elapsed_ms, self.took_ms))
 
     @property
     def took(self) -> str:
-        """Return how long the newest visit was active, in words."""
-        return self.spent.short if self.name else ""
+        """Return the active time of the newest step as text."""
+        return self.duration.short if self.name else ""
 
     @property
     def usually(self) -> str:
-        """Return how long a visit usually takes, in words.
+        """Return the median duration of a step as text.
 
-        It counts waits: it says nothing beside the active time of a visit that waited.
+        It includes waits, so there is none next to the active time of a step that waited.
         """
-        if self.usual_ms is None or self.spent.has_waits:
+        if self.usual_ms is None or self.duration.has_waits:
             return ""
         return span(self.usual_ms / 1000)
 
     @property
-    def words(self) -> str:
-        """Return the whole lane in words."""
+    def summary(self) -> str:
+        """Return the lane as text, for screen readers."""
         if not self.name:
-            return f"{self.title}: {', '.join(bar.words for bar in self.bars[:10])}"
-        visits = f"{self.visits} visits, the newest" if self.visits > 1 else ""
+            return f"{self.title}: {', '.join(bar.text for bar in self.bars[:10])}"
+        count = f"{self.visits} steps, newest " if self.visits > 1 else ""
         usually = f", usually {self.usually}" if self.usually else ""
-        return f"{self.title}: {visits} {self.spent.words}{usually}"
+        return f"{self.title}: {count}{self.duration.text}{usually}"
 
     @property
     def is_slow(self) -> bool:
-        """Tell whether the newest visit takes or took notably longer than usual."""
+        """Return whether the newest step takes or took much longer than usual."""
         if self.usual_ms is None:
             return False
-        return self.took_ms > max(self.usual_ms * SLOW, self.usual_ms + SLOW_MS)
+        return self.took_ms > max(self.usual_ms * SLOW_FACTOR, self.usual_ms + SLOW_MS)
 
 
 @dataclass
@@ -133,8 +134,8 @@ class Timeline:
     is_live: bool
     lanes: list[Lane]
     axis: Axis
-    is_to_scale: bool = False  # somebody asked for it, and it makes a difference
-    spent: dict[int, CallUsage] = field(default_factory=dict)  # by the key of a stage
+    is_to_scale: bool = False  # requested, and different from the compressed axis
+    durations: dict[int, StepDuration] = field(default_factory=dict)  # by stage key
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -142,13 +143,13 @@ class Timeline:
         return [
             (
                 f"lane-{number}",
-                tight(
+                strip_indentation(
                     render_to_string(
                         "runs/_lane.html",
                         {
                             "lane": lane,
                             "number": number,
-                            "words": lane.words,
+                            "words": lane.summary,
                             "breaks": self.breaks,
                         },
                     )
@@ -160,11 +161,11 @@ class Timeline:
     @property
     def lanes_html(self) -> SafeString:
         """Return the lanes as HTML."""
-        return mark_safe("".join(html for _, html in self.items))  # noqa: S308 - a template's
+        return mark_safe("".join(html for _, html in self.items))  # noqa: S308 - rendered template
 
     @property
     def ticks(self) -> list[Tick]:
-        """Return the marks of the axis."""
+        """Return the ticks of the axis."""
         return ticks_of(self.axis, self.end_ms)
 
     @property
@@ -174,23 +175,25 @@ class Timeline:
 
     @property
     def grows(self) -> bool:
-        """Tell whether bars go on growing on it: not while it ends in a break."""
+        """Return whether bars grow: not while the axis ends in a break."""
         return self.is_live and not self.axis.is_at_rest
 
     @property
     def seconds_left(self) -> float:
-        """Return how long the axis is long enough, and the words beside it are true."""
+        """Return the seconds until the axis is too short, or its texts are outdated."""
         if self.axis.is_at_rest:
-            return REST_SECONDS
-        return max(self.end_ms / FULL - self.axis.at(self.now_ms), 0.0) / 1000 + 0.1
+            return RECHECK_SECONDS
+        return (
+            max(self.end_ms / AXIS_MARGIN - self.axis.at(self.now_ms), 0.0) / 1000 + 0.1
+        )
 
     def percent(self, ms: float) -> float:
-        """Return the place of a moment on the axis."""
+        """Return the position of a time on the axis, in percent."""
         return round(100 * self.axis.at(ms) / self.end_ms, 2)
 
     @property
     def totals(self) -> list[tuple[str, str, str]]:
-        """Return kind, words and length of what the time went into."""
+        """Return kind, label and total length of each kind of bar."""
         sums: dict[str, float] = defaultdict(float)
         for lane in self.lanes:
             for bar in lane.bars:
@@ -198,13 +201,13 @@ class Timeline:
                     self.now_ms if bar.end is None else bar.end
                 ) - bar.start
         return [
-            (kind, words, span(sums[kind] / 1000))
-            for kind, words in WORDS.items()
+            (kind, label, span(sums[kind] / 1000))
+            for kind, label in LABELS.items()
             if kind in sums
         ]
 
 
-def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
+def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
     run: Run,
     moment: Moment,
     rows: Sequence[Row],
@@ -214,7 +217,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     *,
     to_scale: bool = False,
 ) -> Timeline:
-    """Return the timeline of a run up to a moment; long waits short, or to scale."""
+    """Return the timeline of a run up to a point in time, compressed or to scale."""
     clock = _Clock(run, moment)
     gaps = [gap for gap in gaps_of(run, events) if gap.start <= clock.now]
     starts = [gap.start for gap in gaps]
@@ -225,7 +228,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
     waits = defaultdict(list)
     for retry in retries:
         waits[retry.attempt, retry.sequence].append(retry)
-    spent: dict[int, CallUsage] = {}
+    durations: dict[int, StepDuration] = {}
     for row in rows:
         lane = lanes.get(row.node)
         if lane is None:
@@ -236,40 +239,40 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all that a drawing of time needs
         bars = clock.plain(row, starts) if is_plain else None
         if bars is None:
             bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
-        spent[row.pk] = clock.spent(row, bars)
-        _add_bars(lane, bars, spent[row.pk])
+        durations[row.pk] = clock.duration(row, bars)
+        _add_bars(lane, bars, durations[row.pk])
     axis = axis_of(clock.idle(gaps), clock.now_ms)
     shown = [lane for lane in lanes.values() if lane.bars]
     timeline = clock.timeline(shown, Axis() if to_scale else axis)
-    timeline.spent = spent
+    timeline.durations = durations
     timeline.is_to_scale = to_scale and bool(axis.breaks)
     for lane in timeline.lanes:
         _place(lane, timeline)
     return timeline
 
 
-def _add_bars(lane: Lane, bars: list[Bar], spent: CallUsage) -> None:
-    """Add one execution of a step to its lane, which shows the durations of the last one."""
+def _add_bars(lane: Lane, bars: list[Bar], duration: StepDuration) -> None:
+    """Add one step to the lane of its node, which shows the duration of the newest one."""
     lane.bars += bars
     lane.visits += 1
-    lane.took_ms, lane.elapsed_ms = spent.active_ms, spent.elapsed_ms
+    lane.took_ms, lane.elapsed_ms = duration.active_ms, duration.elapsed_ms
     lane.is_active = any(bar.end is None for bar in bars)
 
 
 def _place(lane: Lane, timeline: Timeline) -> None:
-    """Give the bars of a lane their places on the axis, and their words."""
+    """Set the positions and texts of the bars of a lane."""
     if lane.is_active and lane.usual_ms and lane.bars[-1].kind == WORK:
         start = lane.bars[-1].start
         lane.ghost = Bar(WORK, start, start + lane.usual_ms)
-        lane.ghost.words = f"usually {lane.usually}"
+        lane.ghost.text = f"usually {lane.usually}"
         _set(lane.ghost, timeline)
-    lane.bars = list(_joined(lane.bars, NEAR * timeline.end_ms, timeline.axis))
+    lane.bars = list(_joined(lane.bars, MERGE_SHARE * timeline.end_ms, timeline.axis))
     for bar in lane.bars:
         _set(bar, timeline)
         length = (timeline.now_ms if bar.end is None else bar.end) - bar.start
-        times = f" in {bar.count} visits" if bar.count > 1 else ""
-        going = " so far" if bar.end is None else ""
-        bar.words = f"{WORDS[bar.kind]} {span(length / 1000)}{going}{times}"
+        times = f" in {bar.count} steps" if bar.count > 1 else ""
+        suffix = " so far" if bar.end is None else ""
+        bar.text = f"{LABELS[bar.kind]} {span(length / 1000)}{suffix}{times}"
 
 
 def _set(bar: Bar, timeline: Timeline) -> None:
@@ -282,7 +285,7 @@ def _set(bar: Bar, timeline: Timeline) -> None:
 
 
 class _Clock:
-    """Moments of a run as milliseconds since it was launched, up to now or its end."""
+    """Converts times of a run to milliseconds since its launch, up to now or its end."""
 
     def __init__(self, run: Run, moment: Moment) -> None:
         self.origin = run.created_at
@@ -300,7 +303,7 @@ class _Clock:
         end: dt.datetime | None,
         row: Row | None = None,
     ) -> Bar:
-        """Return a span as a bar; what goes beyond now ends there, or lasts."""
+        """Return a span as a bar; one that extends beyond now ends there, or lasts."""
         if end is None or end > self.now:
             end = None if self.is_live else self.now
         bar = Bar(kind, self.ms(start), None if end is None else self.ms(end))
@@ -311,20 +314,19 @@ class _Clock:
     def length(self, bar: Bar) -> float:
         return max((self.now_ms if bar.end is None else bar.end) - bar.start, 0.0)
 
-    def spent(self, row: Row, bars: Sequence[Bar]) -> CallUsage:
-        """Return how long an execution of a step was active, and lasted."""
+    def duration(self, row: Row, bars: Sequence[Bar]) -> StepDuration:
         if row.duration_ms is not None and all(bar.kind == WORK for bar in bars):
-            return CallUsage(row.duration_ms, row.duration_ms)
+            return StepDuration(row.duration_ms, row.duration_ms)
         active = sum(self.length(bar) for bar in bars if bar.kind == WORK)
         if not bars:
-            return CallUsage(0.0, 0.0)
+            return StepDuration(0.0, 0.0)
         ends = (self.now_ms if bar.end is None else bar.end for bar in bars)
-        return CallUsage(active, max(ends) - min(bar.start for bar in bars))
+        return StepDuration(active, max(ends) - min(bar.start for bar in bars))
 
     def plain(self, row: Row, starts: Sequence[dt.datetime]) -> list[Bar] | None:
-        """Return the one bar of a stage that ended and waited for nothing, else None.
+        """Return the single bar of a stage that ended without a wait, else None.
 
-        One that waits for a thread has one bar too.
+        A stage that waits for a thread has a single bar, too.
         """
         if row.is_without_thread:
             return [self.bar(QUEUE, row.began, None, row)]
@@ -344,7 +346,7 @@ class _Clock:
         retries: Sequence[Retry],
         attempt_ended: dt.datetime | None,
     ) -> Iterator[Bar]:
-        """Yield the bars of a stage: its work, cut by what it waited for."""
+        """Yield the bars of a stage: its active time, cut by its waits."""
         end = self._end(row, attempt_ended)
         pauses = [
             (gap.kind, gap.start, gap.end)
@@ -363,7 +365,7 @@ class _Clock:
                 break
             if start > at:
                 yield self.bar(WORK, at, start, row)
-            if kind not in {QUEUE, STOPPED}:  # these are not the step's
+            if kind not in {QUEUE, STOPPED}:  # not part of the step
                 cut = min(over, end) if over and end else over or end
                 yield self.bar(kind, start, cut, row)
             at = over
@@ -382,7 +384,7 @@ class _Clock:
         return attempt_ended
 
     def idle(self, gaps: Sequence[Gap]) -> Iterator[Idle]:
-        """Yield the spans in which the run stood still, up to now."""
+        """Yield the idle times of the run, up to now."""
         for gap in gaps:
             bar = self.bar(gap.kind, gap.start, gap.end)
             end = self.now_ms if bar.end is None else bar.end
@@ -390,25 +392,25 @@ class _Clock:
                 yield Idle(bar.start, end, lasts=bar.end is None)
 
     def timeline(self, lanes: list[Lane], axis: Axis) -> Timeline:
-        end = max(axis.at(self.now_ms), MIN_MS if self.is_live else 1.0)
+        end = max(axis.at(self.now_ms), MIN_AXIS_MS if self.is_live else 1.0)
         if self.is_live and not axis.is_at_rest:
-            grown = MIN_MS
-            while grown < end * FULL:
-                grown *= ROOM
+            grown = MIN_AXIS_MS
+            while grown < end * AXIS_MARGIN:
+                grown *= AXIS_GROWTH
             end = round(grown)
         return Timeline(self.origin, self.now_ms, end, self.is_live, lanes, axis)
 
 
 def _joined(bars: Sequence[Bar], near: float, axis: Axis) -> Iterator[Bar]:
-    """Yield bars in their order; those that would merge on the axis are one."""
+    """Yield bars in order; merge those closer than `near` on the axis."""
     ordered = sorted(bars, key=lambda bar: bar.start)
     if not ordered:
         return
     last = ordered[0]
     for _, bar in pairwise(ordered):
-        alike = (last.kind, last.status) == (bar.kind, bar.status)
+        is_same_kind = (last.kind, last.status) == (bar.kind, bar.status)
         if (
-            alike
+            is_same_kind
             and last.end is not None
             and axis.at(bar.start) - axis.at(last.end) < near
         ):

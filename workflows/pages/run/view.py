@@ -1,7 +1,7 @@
-"""What of a run somebody looks at: the moment, the step or link, the log lines.
+"""The view of a run page: point in time, selected node or edge, log filter, scale.
 
-It is the query of the page's address: each way of looking has a link of its own. The
-open page asks its socket for another one, which answers with what differs.
+It is the query of the page's URL, so that each view can be linked. An open page sends the
+query of another view over its websocket and receives the regions that differ.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from workflows.models import Level
 
 MAX_DIGITS = 9
 MAX_NAME_LENGTH = 200  # characters of a node's name
+MAX_SEARCH_LENGTH = 200  # characters of the log search
 TRUE = "true"
-MAX_SEARCH_LENGTH = 200  # characters looked for in the log
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One way of looking at a run. The default is: now, all of it."""
+    """A view of a run page. The default is the current state with nothing selected."""
 
-    at: int | None = None  # after this many steps; None = now
-    node: str = ""  # its visits are shown
-    edge: tuple[str, int] | None = None  # its decisions are shown
-    level: int = 0  # least of the log lines
-    find: str = ""  # a text in them
-    scale: bool = False  # the timeline is drawn to scale, long waits are not shortened
+    at: int | None = None  # after this step; None = now
+    node: str = ""  # selected node
+    edge: tuple[str, int] | None = None  # selected edge: source, index at the source
+    level: int = 0  # minimum level of log lines
+    find: str = ""  # text in log lines
+    scale: bool = False  # show long waits to scale instead of compressed
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> RunView:
-        """Take what a query says; what means nothing is left out."""
+        """Read a query; invalid values are ignored."""
         level = _number(query.get("level", "")) or 0
         return cls(
             at=_number(query.get("at", "")),
@@ -44,7 +44,7 @@ class RunView:
 
     @property
     def query(self) -> str:
-        """Return the query that says the same, "" for the default."""
+        """Return the query with its question mark, "" for the default view."""
         values = {
             "at": "" if self.at is None else str(self.at),
             "node": self.node,
@@ -53,26 +53,22 @@ class RunView:
             "find": self.find,
             "scale": TRUE if self.scale else "",
         }
-        told = urlencode({name: text for name, text in values.items() if text})
-        return f"?{told}" if told else ""
+        encoded = urlencode({name: text for name, text in values.items() if text})
+        return f"?{encoded}" if encoded else ""
 
     @property
     def lines_query(self) -> str:
-        """Return the query of the same log lines."""
+        """Return the query with the log filter only."""
         return RunView(level=self.level, find=self.find).query
-
-    def moved(self, at: int | None) -> str:
-        """Return the query for the same at another moment; "?" for now and all of it."""
-        return replace(self, at=at).query or "?"
 
     @property
     def rescaled(self) -> str:
-        """Return the query of the other scale of the timeline."""
+        """Return the query with the other scale of the timeline."""
         return replace(self, scale=not self.scale).query or "?"
 
     @property
     def unselected(self) -> str:
-        """Return the query without the chosen step or link."""
+        """Return the query without the selected node or edge."""
         return replace(self, node="", edge=None).query or "?"
 
 
@@ -81,13 +77,13 @@ def _number(text: str) -> int | None:
     return int(text) if is_number else None
 
 
-def _clean(text: str, most: int) -> str:
-    """Return a text that any database can be asked for."""
-    return text.replace("\x00", "").encode(errors="ignore").decode()[:most]
+def _clean(text: str, max_length: int) -> str:
+    """Return a text without characters that a database refuses."""
+    return text.replace("\x00", "").encode(errors="ignore").decode()[:max_length]
 
 
 def _edge(text: str) -> tuple[str, int] | None:
-    """Return the source of a link, and its place among those that leave there."""
-    source, _, place = _clean(text, MAX_NAME_LENGTH + MAX_DIGITS).rpartition(".")
-    number = _number(place)
+    """Parse `source.index`; None if it is not of that form."""
+    source, _, index = _clean(text, MAX_NAME_LENGTH + MAX_DIGITS).rpartition(".")
+    number = _number(index)
     return (source, number) if source and number is not None else None

@@ -1,0 +1,253 @@
+"""Sections of the run page that show rows of their own: approval, result and activity.
+
+Each reads its rows at the first access: rendering some regions of the page costs the
+queries of these regions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+
+from workflows.access.permissions import documents_for
+from workflows.models import (
+    Approval,
+    ApprovalStatus,
+    Attempt,
+    Intervention,
+    Note,
+    Outcome,
+    Run,
+    Status,
+)
+from workflows.pages import redaction
+from workflows.pages.access import Rights
+from workflows.pages.documents import evidence
+from workflows.pages.documents.evidence import Evidence
+from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.render.json_tree import VIEWER
+from workflows.pages.run.point_in_time import Moment, moment_of
+from workflows.pages.run.status_at import StatusAt, status_at
+from workflows.pages.run.view import RunView
+from workflows.services.approvals import is_for
+
+ANSWER_PREFIX = "answer"  # of the form fields of a response
+MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
+MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
+MAX_ID_ITEMS = 200  # of each list or object
+
+
+class Section:
+    """A run as a viewer with these rights sees it, at the point in time of a view."""
+
+    def __init__(self, run: Run, rights: Rights, view: RunView | None = None) -> None:
+        self.run = run if rights.read else redaction.redact(run)
+        self.rights = rights
+        self.view = view or RunView()
+
+    @cached_property
+    def moment(self) -> Moment:
+        """The point in time that is shown."""
+        return moment_of(self.run, self.view.at)
+
+    @cached_property
+    def status_at(self) -> StatusAt:
+        """The status of the run at that time."""
+        return status_at(self.run, self.moment)
+
+    @cached_property
+    def attempts(self) -> Sequence[Attempt]:
+        """The newest attempts, oldest first."""
+        newest = self.run.attempts.order_by("-number").defer("traceback")
+        return redaction.redact_rows(self.run, newest[:MAX_ROWS])[::-1]
+
+
+class ApprovalSection(Section):
+    """The newest approval of a run, with the form of the response."""
+
+    _form: SchemaForm | None = None  # after a rejected response: the submitted form
+
+    @cached_property
+    def approval(self) -> Approval | None:
+        approvals = self.run.approvals.select_related("answered_by")
+        newest = redaction.redact_rows(self.run, approvals.order_by("-sequence")[:1])
+        return newest[0] if newest else None
+
+    @property
+    def has_open_approval(self) -> bool:
+        """Whether an approval is open; never at an earlier point in time."""
+        is_open = self.approval and self.approval.status == ApprovalStatus.OPEN
+        return bool(is_open) and self.moment.is_now
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the viewer may respond."""
+        approval = self.approval
+        return bool(
+            approval
+            and self.rights.approve
+            and is_for(approval.groups, self.rights.sight.groups)
+        )
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The evidence of the approval."""
+        return evidence.read(self.approval.evidence if self.approval else {})
+
+    @cached_property
+    def form(self) -> SchemaForm | None:
+        """The form of the response, None for viewers who may not respond."""
+        if self._form is not None or not self.has_open_approval or not self.may_answer:
+            return self._form
+        return answer_form(self.approval) if self.approval else None
+
+
+def answer_form(approval: Approval, **options: Any) -> SchemaForm:
+    """Return the form of a response to an approval."""
+    return SchemaForm(
+        approval.form, prefix=ANSWER_PREFIX, auto_id="answer-%s", **options
+    )
+
+
+class ResultSection(Section):
+    """The result of a run, or its error."""
+
+    @property
+    def outcome(self) -> object:
+        """The value at `result` of the final state, else the whole final state."""
+        final = self.run.result
+        result = final.get("result") if isinstance(final, Mapping) else None
+        return final if result is None else result
+
+    @property
+    def has_own_outcome(self) -> bool:
+        """Whether the final state holds more than the outcome."""
+        return self.outcome is not self.run.result
+
+    @cached_property
+    def result_evidence(self) -> Evidence:
+        """The evidence in the outcome: pages with marked places."""
+        outcome = self.outcome if isinstance(self.outcome, Mapping) else {}
+        return evidence.read(outcome.get("evidence"))
+
+    @property
+    def result_value(self) -> object:
+        """The outcome without evidence that is shown as pages."""
+        if self.result_evidence.document is None:
+            return self.outcome
+        if not isinstance(self.outcome, Mapping):
+            return self.outcome
+        return {k: v for k, v in self.outcome.items() if k != "evidence"}
+
+    @cached_property
+    def failure(self) -> Attempt | None:
+        """The failed attempt of a failed run."""
+        if self.status_at.status != Status.FAILED:
+            return None
+        failed = [one for one in self.attempts if one.outcome == Outcome.FAILED]
+        return failed[-1] if failed else None
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of the failure, "" for viewers who may not read it."""
+        return self.failure.traceback if self.failure and self.rights.trace else ""
+
+    @cached_property
+    def links(self) -> dict[str, tuple[str, str]]:
+        """URL and name of each document whose id occurs in parameters or result."""
+        ids = set(uuids_in([self.run.params, self.run.result]))
+        rows = (
+            documents_for(self.rights.sight)
+            .filter(pk__in=ids)
+            .values_list("pk", "name")
+            if ids
+            else ()
+        )
+        links = {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
+        if len(links) == 1:  # page numbers in the values then refer to this document
+            (pk,) = links
+            links[VIEWER] = (pk, links[pk][1])
+        return links
+
+
+def uuids_in(value: object, depth: int = MAX_ID_DEPTH) -> Iterator[UUID]:
+    """Yield the texts in a JSON value that are UUIDs, up to the given depth."""
+    if isinstance(value, str):
+        try:
+            yield UUID(value)
+        except ValueError:
+            return
+    elif depth and isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        for _, item in zip(range(MAX_ID_ITEMS), inner, strict=False):
+            yield from uuids_in(item, depth - 1)
+
+
+class ActivitySection(Section):
+    """Attempts, audit events, notes, labels and related runs."""
+
+    @property
+    def attempts_then(self) -> Sequence[Attempt]:
+        """The attempts at that time; one that had not ended has no outcome."""
+        last = self.moment.time
+        if last is None:
+            return self.attempts
+        started = [copy(one) for one in self.attempts if one.started_at <= last]
+        for attempt in started:
+            if self.status_at.is_ended:
+                continue
+            if attempt.ended_at is None or attempt.ended_at > last:
+                attempt.outcome = attempt.error_message = ""
+        return started
+
+    @cached_property
+    def interventions(self) -> Sequence[Intervention]:
+        """The newest audit events of the run, oldest first."""
+        newest = self.run.interventions.order_by("-id")[:MAX_ROWS]
+        return redaction.redact_rows(self.run, newest)[::-1]
+
+    @property
+    def interventions_then(self) -> Sequence[Intervention]:
+        """The audit events at that time."""
+        last = self.moment.time
+        return [
+            event
+            for event in self.interventions
+            if last is None or event.created_at <= last
+        ]
+
+    @cached_property
+    def notes(self) -> Sequence[Note]:
+        """The newest notes, oldest first."""
+        newest = self.run.notes.order_by("-id")[:MAX_ROWS]
+        return redaction.redact_rows(self.run, newest)[::-1]
+
+    @cached_property
+    def labels(self) -> Sequence[str]:
+        if not self.rights.read:
+            return ()
+        return list(self.run.labels.values_list("name", flat=True))
+
+    @cached_property
+    def children(self) -> Sequence[Run]:
+        """All child runs, oldest first: the timeline shows when the run waited for them."""
+        children = self.run.children.order_by("-id").defer("params", "result", "graph")
+        return list(children[:MAX_ROWS])[::-1]
+
+    @property
+    def visible_children(self) -> Sequence[Run]:
+        """The child runs that the viewer may see."""
+        visible = self.rights.sight.see
+        return [child for child in self.children if child.workflow_name in visible]
+
+    @property
+    def parent(self) -> Run | None:
+        """The parent run, if the viewer may see it."""
+        parent = self.run.parent
+        is_visible = parent and parent.workflow_name in self.rights.sight.see
+        return parent if is_visible else None
