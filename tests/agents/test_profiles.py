@@ -60,8 +60,8 @@ def test_stages_are_merged_as_the_golden_table_has_it(case: dict[str, Any]) -> N
         for one in case["stages"]
     }
     found = {
-        name: (stage.agent, stage.prompt)
-        for name, stage in merged(DEFAULTS, given).items()
+        name: (prompt.agent, prompt.prompt)
+        for name, prompt in merged(DEFAULTS, given).items()
     }
     assert found == expected
 
@@ -94,11 +94,11 @@ def _as_named(agent_id: str) -> str:
 def test_only_the_fields_that_are_given_differ() -> None:
     below = PromptProfile("writer", "Be brief.", {"temperature": 0, "seed": 1})
     chosen = ChosenProfile({"sum": {"agent": "judge", "options": {"temperature": 1}}})
-    assert chosen.stage("sum", below) == PromptProfile(
+    assert chosen.prompt("sum", below) == PromptProfile(
         "judge", "Be brief.", {"temperature": 1, "seed": 1}
     )
-    assert chosen.stage("other", below) == below
-    assert ChosenProfile({"sum": {"prompt": None}}).stage("sum", below).prompt == ""
+    assert chosen.prompt("other", below) == below
+    assert ChosenProfile({"sum": {"prompt": None}}).prompt("sum", below).prompt == ""
     kept = as_json({"sum": below})
     assert ChosenProfile(kept).stage("sum", PromptProfile("other", "Changed.")) == below
 
@@ -173,9 +173,9 @@ TELLING = {"tell": PromptProfile("writer", "Be brief.", {"temperature": 0})}
 
 @node
 async def tell(state: Asked, runtime: Runtime) -> Asked:
-    stage = runtime.profiles.stage("tell", TELLING["tell"])
+    prompt = runtime.profiles.prompt("tell", TELLING["tell"])
     reply = await runtime.agents.chat(
-        stage.agent, stage.turns("Well?"), **stage.options
+        prompt.agent, prompt.messages("Well?"), **prompt.options
     )
     return state.set(result=reply.text)
 
@@ -186,7 +186,7 @@ telling = Workflow(
     state=Asked,
     start=wait_for_somebody,
     routes={wait_for_somebody: tell},
-    stages=TELLING,
+    prompts=TELLING,
 )
 ours = Registry()
 ours.register(telling)

@@ -13,9 +13,9 @@ from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, ModelServer
 from tests.support.workers import ended, working
 from workflows.agents import usage
-from workflows.definitions.reasoning import STAGES as REASONING_STAGES
+from workflows.definitions.reasoning import PROMPTS as REASONING_PROMPTS
 from workflows.definitions.reasoning import reasoning
-from workflows.definitions.summarize import MAX_CHARACTERS, STAGES, cut, summarize
+from workflows.definitions.summarize import MAX_CHARACTERS, PROMPTS, cut, summarize
 from workflows.engine.testing import run_in_memory
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Profile
@@ -59,7 +59,7 @@ def test_a_short_text_is_summarized_in_one_go() -> None:
     [call] = agents.calls
     assert call.kind == "chat_stream"
     assert said(call) == [
-        STAGES["summary"].prompt,
+        PROMPTS["summary"].prompt,
         "Summarize this in one sentence in German:\n\nEverything went fine.",
     ]
 
@@ -211,5 +211,5 @@ async def test_reasoning_runs_whole(server: ModelServer) -> None:
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["result"]["answer"] == "Yes"
-    assert set(run.profile_stages) == set(REASONING_STAGES)
+    assert set(run.profile_stages) == set(REASONING_PROMPTS)
     assert len(server.requests) == 3

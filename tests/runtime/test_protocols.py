@@ -287,11 +287,11 @@ async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised(
 def test_a_profile_is_laid_over_the_defaults_field_by_field() -> None:
     default = PromptProfile(agent="clerk", prompt="Judge.", options={"a": 1, "b": 1})
     profiles = FakeProfiles(judge=PromptProfile(agent="expert", options={"b": 2}))
-    assert profiles.stage("judge", default) == PromptProfile(
+    assert profiles.prompt("judge", default) == PromptProfile(
         "expert", "Judge.", {"a": 1, "b": 2}
     )
-    assert profiles.stage("other", default) == default
-    assert NoProfiles().stage("judge", default) == default
+    assert profiles.prompt("other", default) == default
+    assert NoProfiles().prompt("judge", default) == default
 
 
 def test_each_kind_of_error_has_a_code_and_a_sentence() -> None:

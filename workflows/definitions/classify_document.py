@@ -27,7 +27,7 @@ from workflows.definitions.markings import (
 )
 from workflows.definitions.markings.page_reading import (
     ENHANCED,
-    STAGES,
+    PROMPTS,
     PageToRead,
     reading_of,
 )
@@ -394,5 +394,5 @@ classify_document = Workflow(
         draw_pages: ask_reviewer,
         ask_reviewer: [when(was_approved, publish), otherwise(reject)],
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

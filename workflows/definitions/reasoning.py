@@ -8,7 +8,7 @@ from workflows.engine import State, Workflow, all_of, node, otherwise, predicate
 from workflows.runtime import AgentRef, PromptProfile, Runtime
 
 MAX_CHARACTERS = 50_000
-STAGES = {
+PROMPTS = {
     "analyze": PromptProfile(
         prompt="You take a question apart before anyone answers it. List what is asked, "
         "what is known, what is assumed and what is missing. Do not answer it."
@@ -113,13 +113,13 @@ async def reason(state: Reasoning, runtime: Runtime) -> Reasoning:
 @node(timeout=900)
 async def conclude(state: Reasoning, runtime: Runtime) -> Reasoning:
     """Draw the conclusion, with how sure it is."""
-    stage = runtime.profiles.stage("conclude", STAGES["conclude"])
+    prompt = runtime.profiles.prompt("conclude", PROMPTS["conclude"])
     text = f"{question(state)}\n\nReasoning:\n{state.steps}"
     conclusion = await runtime.agents.ask(
-        stage.agent or state.params.agent,
-        stage.turns(text),
+        prompt.agent or state.params.agent,
+        prompt.messages(text),
         Conclusion,
-        **stage.options,
+        **prompt.options,
     )
     runtime.logger.info("Concluded with %.0f %%.", 100 * conclusion.confidence)
     return state.set(conclusion=conclusion)
@@ -146,11 +146,11 @@ def has_rounds_left(state: Reasoning) -> bool:
 
 async def told(name: str, state: Reasoning, text: str, runtime: Runtime) -> str:
     """Return what a stage answers; whoever watches the run reads along."""
-    stage = runtime.profiles.stage(name, STAGES[name])
+    prompt = runtime.profiles.prompt(name, PROMPTS[name])
     pieces = [
         piece
         async for piece in runtime.agents.chat_stream(
-            stage.agent or state.params.agent, stage.turns(text), **stage.options
+            prompt.agent or state.params.agent, prompt.messages(text), **prompt.options
         )
     ]
     return "".join(pieces).strip()
@@ -177,5 +177,5 @@ reasoning = Workflow(
             otherwise(finish),
         ],
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

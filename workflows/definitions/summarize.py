@@ -16,7 +16,7 @@ LENGTHS = {
     "a paragraph": "one paragraph of at most 120 words",
     "a page": "at most 400 words, with a heading for each topic",
 }
-STAGES = {
+PROMPTS = {
     "part": PromptProfile(
         prompt="You summarize one part of a longer text. Keep names, numbers, dates and "
         "decisions; leave out repetition. Write plain sentences, at most 150 words. "
@@ -145,9 +145,9 @@ def each_part(state: Summarizing) -> list[Part]:
 @node(timeout=600)
 async def note_part(part: Part, runtime: Runtime) -> str:
     """Summarize one part."""
-    stage = runtime.profiles.stage("part", STAGES["part"])
+    prompt = runtime.profiles.prompt("part", PROMPTS["part"])
     reply = await runtime.agents.chat(
-        stage.agent or part.agent, stage.turns(part.text), **stage.options
+        prompt.agent or part.agent, prompt.messages(part.text), **prompt.options
     )
     return reply.text.strip()
 
@@ -155,14 +155,14 @@ async def note_part(part: Part, runtime: Runtime) -> str:
 @node(timeout=900)
 async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
     """Write the summary; whoever watches the run reads along."""
-    stage = runtime.profiles.stage("summary", STAGES["summary"])
+    prompt = runtime.profiles.prompt("summary", PROMPTS["summary"])
     text = "\n\n".join(state.notes or state.parts)
     pieces = [
         piece
         async for piece in runtime.agents.chat_stream(
-            stage.agent or state.params.agent,
-            stage.turns(f"{wanted(state.params)}\n\n{text}"),
-            **stage.options,
+            prompt.agent or state.params.agent,
+            prompt.messages(f"{wanted(state.params)}\n\n{text}"),
+            **prompt.options,
         )
     ]
     result = Result(
@@ -192,5 +192,5 @@ summarize = Workflow(
         read_text: [when(is_long, note_parts), otherwise(write_summary)],
         note_parts: write_summary,
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from workflows.agents.provider import CallRecorder
 
-NO_STAGES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+NO_PROMPTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,17 @@ def provide(
     ledger: CallRecorder,
     *,
     token: str = "",
-    stages: Mapping[str, Mapping[str, Any]] = NO_STAGES,
+    prompts: Mapping[str, Mapping[str, Any]] = NO_PROMPTS,
 ) -> Runtime:
     """Return what the nodes of one run may reach.
 
     `log` takes a level and a line, `ledger` each call of an agent; `token` is used in
-    place of the keys of providers, `stages` is the profile kept with the run.
+    place of the keys of providers, `prompts` is the profile kept with the run.
     """
     return Runtime(
         agents=DatabaseAgents(ledger, token),
         documents=StoredDocuments(),
         images=StoredImages(),
-        profiles=ChosenProfile(stages),
+        profiles=ChosenProfile(prompts),
         logger=RunLogger(log),
     )

@@ -179,7 +179,7 @@ class Executor:
                 recorder.log,
                 RunCallRecorder(run, recorder.beside),
                 token=_token(run),
-                stages=run.profile_stages,
+                prompts=run.profile_stages,
             )
             state = await self._advance(
                 run, recorder, history, cancellation, workflow, runtime

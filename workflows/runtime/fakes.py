@@ -320,15 +320,15 @@ def _reply(given: Any) -> Reply:
 class FakeProfiles:
     """A profile given as stage → settings; the rest keeps its defaults."""
 
-    def __init__(self, **stages: PromptProfile) -> None:
-        self._stages = stages
+    def __init__(self, **prompts: PromptProfile) -> None:
+        self._prompts = prompts
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the settings of a stage laid over the workflow's, field by field."""
         below = default or PromptProfile()
-        above = self._stages.get(name, PromptProfile())
+        above = self._prompts.get(name, PromptProfile())
         return replace(
             below,
             agent=above.agent or below.agent,

@@ -16,7 +16,7 @@ from workflows.runtime.records import PromptProfile
 class NoProfiles:
     """The profile of a run that was launched without one."""
 
-    def stage(
+    def prompt(
         self, _name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the workflow's own settings of that stage."""
@@ -26,15 +26,15 @@ class NoProfiles:
 class ChosenProfile:
     """The settings that were kept with a run when it was launched."""
 
-    def __init__(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, prompts: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the fields given, by stage."""
-        self._stages = stages
+        self._prompts = prompts
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the kept settings of a stage laid over the workflow's."""
-        return laid_over(default or PromptProfile(), self._stages.get(name, {}))
+        return laid_over(default or PromptProfile(), self._prompts.get(name, {}))
 
 
 def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
@@ -65,13 +65,13 @@ def merged(
     }
 
 
-def as_json(stages: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
+def as_json(prompts: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
     """Return stages as they are kept with a run: every field is given."""
     return {
         name: {
-            "agent": stage.agent,
-            "prompt": stage.prompt,
-            "options": dict(stage.options),
+            "agent": prompt.agent,
+            "prompt": prompt.prompt,
+            "options": dict(prompt.options),
         }
-        for name, stage in stages.items()
+        for name, prompt in prompts.items()
     }

@@ -199,7 +199,7 @@ class Agents(Protocol):
 class Profiles(Protocol):
     """The profile chosen for this run: which agent each stage talks to, and how."""
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the chosen settings of a stage laid over the workflow's defaults."""

@@ -175,7 +175,7 @@ class PromptProfile:
     needs: Literal["chat", "vision", "tools", "embed"] = "chat"  # of its agent
     is_optional: bool = False  # nobody is asked unless an agent was chosen
 
-    def turns(self, text: str) -> list[Message]:
+    def messages(self, text: str) -> list[Message]:
         """Return what to say: the prompt as the system's, if there is one, and a text."""
         turns = [Message("user", text)]
         return [Message("system", self.prompt), *turns] if self.prompt else turns

@@ -49,7 +49,9 @@ Answer with JSON only:
  "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
                                 "saturation": 0..200} if that would help you}
 """
-STAGES = {"read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)}
+PROMPTS = {
+    "read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)
+}
 
 
 class PageToRead(BaseModel):
@@ -97,7 +99,7 @@ async def with_agent(
 
     An agent that fails to answer leaves a doubt: somebody wanted it to look.
     """
-    asked = runtime.profiles.stage("read_page", STAGES["read_page"])
+    asked = runtime.profiles.prompt("read_page", PROMPTS["read_page"])
     agent = asked.agent or item.agent
     if not agent:
         return reading
