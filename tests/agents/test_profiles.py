@@ -100,7 +100,9 @@ def test_only_the_fields_that_are_given_differ() -> None:
     assert chosen.prompt("other", below) == below
     assert ChosenProfile({"sum": {"prompt": None}}).prompt("sum", below).prompt == ""
     kept = as_json({"sum": below})
-    assert ChosenProfile(kept).stage("sum", PromptProfile("other", "Changed.")) == below
+    assert (
+        ChosenProfile(kept).prompt("sum", PromptProfile("other", "Changed.")) == below
+    )
 
 
 # Choosing ----------------------------------------------------------------------------
