@@ -140,13 +140,13 @@ def test_an_answer_that_would_be_read_as_another_is_refused(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"stop": ("a", "b")}, "the option “stop” of stage “say” would be read as"),
+        ({"stop": ("a", "b")}, "the option “stop” of prompt “say” would be read as"),
         ({"cost": Decimal(1)}, "the Decimal at “cost” cannot be stored"),
         ({"top": math.inf}, "JSON has no inf"),
     ],
     ids=["tuple", "decimal", "infinite"],
 )
-def test_options_of_a_stage_that_no_run_could_read_are_refused(
+def test_options_of_a_prompt_that_no_run_could_read_are_refused(
     registry: Registry, options: dict[str, Any], said: str
 ) -> None:
     prompts = {"say": PromptProfile(options=options)}
@@ -156,7 +156,7 @@ def test_options_of_a_stage_that_no_run_could_read_are_refused(
 
 
 @pytest.mark.django_db
-def test_options_of_a_stage_are_kept_exactly(registry: Registry) -> None:
+def test_options_of_a_prompt_are_kept_exactly(registry: Registry) -> None:
     prompts = {"say": PromptProfile(options=VALUES)}
     flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
     registry.register(flow)
