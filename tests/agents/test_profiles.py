@@ -27,7 +27,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, CallStatus, Profile, Run, Status
 from workflows.registry import Registry, registry
 from workflows.runtime import ChosenProfile, NotFound, PromptProfile, Runtime
-from workflows.runtime.profiles import as_json, merged
+from workflows.runtime.profiles import as_json, merge_prompts
 from workflows.system import System, system
 
 TABLES = json.loads((ROOT / "tests" / "golden" / "tables.json").read_text())["tables"]
@@ -61,7 +61,7 @@ def test_stages_are_merged_as_the_golden_table_has_it(case: dict[str, Any]) -> N
     }
     found = {
         name: (prompt.agent, prompt.prompt)
-        for name, prompt in merged(DEFAULTS, given).items()
+        for name, prompt in merge_prompts(DEFAULTS, given).items()
     }
     assert found == expected
 
@@ -82,9 +82,9 @@ def test_a_stage_is_asked_of_its_own_agent_then_of_the_runs(
         with pytest.raises(NotFound, match="No agent was chosen"):
             find_service(own or chosen)
     else:
-        asked = find_service(own or chosen).with_key(case["token"])
-        assert asked.agent == _as_named(case["agent_id"])
-        assert asked.key == (case["token"] or KEY)
+        name_or_default = find_service(own or chosen).with_key(case["token"])
+        assert name_or_default.agent == _as_named(case["agent_id"])
+        assert name_or_default.key == (case["token"] or KEY)
 
 
 def _as_named(agent_id: str) -> str:

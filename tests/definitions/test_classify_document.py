@@ -105,8 +105,8 @@ def test_the_result_tells_every_page_and_where_the_markings_stand() -> None:
         (2, "SECRET"),
     ]
     header, footer = result.markings
-    assert [place.page for place in header.places] == [1, 2]
-    assert header.places[0].box.bottom < 0.1 < footer.places[0].box.top
+    assert [position.page for position in header.locations] == [1, 2]
+    assert header.locations[0].box.bottom < 0.1 < footer.locations[0].box.top
 
 
 def test_the_log_tells_in_words_what_was_found() -> None:
@@ -384,12 +384,12 @@ def test_the_sample_documents_go_the_ways_they_were_drawn_for(
 # Scans and agents --------------------------------------------------------------------
 
 
-def scanned(*looks: str | Page, again: tuple[str | Page, ...] = ()) -> FakeRuntime:
+def scanned(*variants: str | Page, enhanced: tuple[str | Page, ...] = ()) -> FakeRuntime:
     """Return a runtime whose memo.pdf is a scan that looks like that."""
     runtime = FakeRuntime()
     memo = runtime.documents.add("memo.pdf", [""])
-    runtime.documents.add_scan(memo, 1, *looks)
-    runtime.documents.add_scan(memo, 1, *looks, *again, again=True)
+    runtime.documents.add_scan(memo, 1, *variants)
+    runtime.documents.add_scan(memo, 1, *variants, *enhanced, enhanced=True)
     return runtime
 
 
@@ -403,7 +403,7 @@ def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
 def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
     first = marked("SECRET").replace("SECRET", "S CRET", 1)
     outcome = run(
-        "", runtime=scanned(first[: first.rfind("SECRET")], again=(marked("SECRET"),))
+        "", runtime=scanned(first[: first.rfind("SECRET")], enhanced=(marked("SECRET"),))
     )
     assert reason_for(outcome, "read_pages", "is_hard_to_read") == (
         True,
@@ -414,7 +414,7 @@ def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() ->
 
 
 def test_what_no_look_makes_out_is_asked_about() -> None:
-    outcome = run("", runtime=scanned("SE..ET" + BODY, again=("S..RET" + BODY,)))
+    outcome = run("", runtime=scanned("SE..ET" + BODY, enhanced=("S..RET" + BODY,)))
     assert outcome.status == "waiting"
     assert outcome.state.level is Level.SECRET
     result, reason = reason_for(outcome, "weigh_markings", "is_contradictory")
@@ -425,7 +425,7 @@ def test_what_no_look_makes_out_is_asked_about() -> None:
 def test_a_higher_marking_in_any_look_holds() -> None:
     outcome = run(
         "",
-        runtime=scanned("SECRET" + BODY, again=("TOP SECRET" + BODY, "SECRET" + BODY)),
+        runtime=scanned("SECRET" + BODY, enhanced=("TOP SECRET" + BODY, "SECRET" + BODY)),
     )
     assert outcome.state.level is Level.TOP_SECRET
 
@@ -489,7 +489,7 @@ def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() ->
     runtime = vision(unclear, sees("SECRET", clarity=0.9))
     outcome = asked(runtime, marked("SECRET"))
     assert "read_pages_again" in outcome.path
-    first, second = (look for _, _, look in runtime.images.rendered[:2])
+    first, second = (variant for _, _, variant in runtime.images.rendered[:2])
     assert (first.contrast, first.brightness) == (None, None)
     assert (second.contrast, second.brightness) == (70, 120)
 

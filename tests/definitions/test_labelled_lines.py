@@ -66,7 +66,7 @@ def published(*pages: Page) -> str | None:
 # Layouts -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [page_of, on_a_page], ids=["head", "middle"])
+@pytest.mark.parametrize("position", [page_of, on_a_page], ids=["head", "middle"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,9 +92,9 @@ def published(*pages: Page) -> str | None:
     ],
 )
 def test_a_block_of_labels_is_published_with_its_level_and_caveats(
-    text: str, place: Callable[[str], Page]
+    text: str, position: Callable[[str], Page]
 ) -> None:
-    assert published(place(text + BODY)) == "SECRET//NOFORN"
+    assert published(position(text + BODY)) == "SECRET//NOFORN"
 
 
 @pytest.mark.parametrize(
@@ -269,14 +269,14 @@ def test_running_text_with_the_words_of_labels_marks_nothing(text: str) -> None:
 # Views of other readers --------------------------------------------------------------
 
 
-def scan(text: str, *, sure: float = 0.99, view: str = "plain") -> Page:
+def scan(text: str, *, confidence: float = 0.99, view: str = "plain") -> Page:
     """Return what a reader of scans gives for a page with the text in its middle."""
     page = on_a_page(text)
     lines = tuple(
-        Line(tuple(Word(word.text, word.box, sure) for word in line.words))
+        Line(tuple(Word(word.text, word.box, confidence) for word in line.words))
         for line in page.lines
     )
-    return replace(page, lines=lines, is_picture=True, look=view)
+    return replace(page, lines=lines, is_picture=True, variant=view)
 
 
 def test_labels_of_a_scan_are_read_as_those_of_a_text() -> None:
@@ -296,24 +296,29 @@ def test_a_value_that_one_view_shows_more_of_is_asked_about(other: str) -> None:
 
 
 def test_a_label_that_was_hardly_read_is_asked_about() -> None:
-    reading = read_scan([scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", sure=0.7)] * 2)
+    reading = read_scan(
+        [scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", confidence=0.7)] * 2
+    )
     assert any("could hardly be read" in doubt for doubt in reading.doubts)
 
 
 def test_what_an_agent_reads_after_a_label_counts() -> None:
-    seen = [
+    candidates = [
         {"text": "CLASSIFICATION: SECRET"},
         {"text": "CAVEATS: NOFORN\nTERMS: NONE"},
     ]
-    detection = Detection(clarity_score=1, markings_found=seen)
-    reading = read_detection(1, detection, again=True)
+    detection = Detection(clarity_score=1, markings_found=candidates)
+    reading = read_detection(1, detection, enhanced=True)
     assert (weigh([reading]).label, reading.doubts) == ("SECRET//NOFORN", ())
 
 
 def test_what_an_agent_reads_and_nobody_understands_is_asked_about() -> None:
-    seen = [{"text": "SECRET", "location": "head"}, {"text": "CAVEATS: AMBER GATE"}]
-    detection = Detection(clarity_score=1, markings_found=seen)
-    assert weigh([read_detection(1, detection, again=True)]).contradictions
+    candidates = [
+        {"text": "SECRET", "location": "head"},
+        {"text": "CAVEATS: AMBER GATE"},
+    ]
+    detection = Detection(clarity_score=1, markings_found=candidates)
+    assert weigh([read_detection(1, detection, enhanced=True)]).contradictions
 
 
 # Generated documents -----------------------------------------------------------------

@@ -12,12 +12,12 @@ from workflows.definitions.markings import (
     Level,
     PageReading,
     Verdict,
-    gather,
     label_of,
     page_numbers_text,
     pages_to_review,
     read,
-    summarize,
+    summarize_markings,
+    summarize_pages,
     unreadable,
     weigh,
 )
@@ -518,10 +518,10 @@ def test_the_same_marking_on_many_pages_is_told_once_with_its_places() -> None:
         PageReading(page=page, legibility=1, findings=(a_finding(page),))
         for page in range(1, 301)
     ]
-    (gathered,) = gather(readings)
+    (gathered,) = summarize_markings(readings)
     assert gathered.label == "SECRET"
-    assert [place.page for place in gathered.places] == list(range(1, 301))
-    assert [line.label for line in summarize(readings)] == ["SECRET"] * 300
+    assert [place.page for place in gathered.locations] == list(range(1, 301))
+    assert [line.label for line in summarize_pages(readings)] == ["SECRET"] * 300
 
 
 def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> None:
@@ -536,8 +536,8 @@ def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> Non
         else PageReading(page=page, legibility=1)
         for page in range(1, 11)
     ]
-    assert pages_to_review(readings, [9], most=8) == (1, 2, 7, 9)
-    assert pages_to_review(readings, [9], most=2) == (2, 9)
+    assert pages_to_review(readings, [9], limit=8) == (1, 2, 7, 9)
+    assert pages_to_review(readings, [9], limit=2) == (2, 9)
 
 
 @pytest.mark.parametrize(

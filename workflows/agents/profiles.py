@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from workflows.agents.lookup import find_agent, must_be_able
+from workflows.agents.lookup import find_agent, require_capability
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.models import Profile
 from workflows.runtime.errors import ProviderError
-from workflows.runtime.profiles import as_json, merged
+from workflows.runtime.profiles import as_json, merge_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,9 @@ def choose(
     """
     profile = assigned(workflow, run_id) if name is None else find(workflow, name)
     given = profile.stages if profile else {}
-    return profile.name if profile else OWN, as_json(merged(workflow.prompts, given))
+    return profile.name if profile else OWN, as_json(
+        merge_prompts(workflow.prompts, given)
+    )
 
 
 def find(workflow: AnyWorkflow, name: str) -> Profile | None:
@@ -79,11 +81,11 @@ def check_agents(
     chosen = params.get("agent")
     fallback = chosen if isinstance(chosen, str) else ""
     for name, prompt in workflow.prompts.items():
-        asked = prompts[name]["agent"] or fallback
-        if prompt.is_optional and not asked:
+        name_or_default = prompts[name]["agent"] or fallback
+        if prompt.is_optional and not name_or_default:
             continue
         try:
-            agent = find_agent(asked)
-            must_be_able(agent.name, agent.capabilities, prompt.needs)
+            agent = find_agent(name_or_default)
+            require_capability(agent.name, agent.capabilities, prompt.needs)
         except ProviderError as lacking:
             raise NobodyToAsk(name, str(lacking)) from lacking

@@ -10,26 +10,26 @@ from pydantic import BaseModel, Field
 from workflows.definitions.markings import (
     Alternative,
     Factor,
-    Gathered,
     Level,
+    MarkedPages,
+    MarkingSummary,
     PageReading,
     PageSummary,
     Recommendation,
     Score,
-    Shown,
-    gather,
     label_of,
+    marked_pages,
     page_numbers_text,
     pages_to_review,
-    shown,
-    summarize,
+    summarize_markings,
+    summarize_pages,
     weigh,
 )
 from workflows.definitions.markings.page_reading import (
     ENHANCED,
     PROMPTS,
     PageToRead,
-    reading_of,
+    read_all_sources,
 )
 from workflows.engine import (
     State,
@@ -51,7 +51,7 @@ from workflows.runtime import (
 )
 
 MAX_SHOWN_PAGES = 8  # pages that a reviewer is shown at once
-SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
+PAGE_TIMEOUT_SECONDS = 900  # most of it spent waiting for other pages to be read
 
 
 class Params(BaseModel):
@@ -113,11 +113,11 @@ class Result(BaseModel):
     label: str | None  # None: it was rejected
     confidence: float  # 0..1, of the label that was found
     decided_by: Literal["the markings", "a reviewer"]
-    evidence: Shown  # drawn on the run's page
+    evidence: MarkedPages  # drawn on the run's page
     why: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     pages: tuple[PageSummary, ...]
-    markings: tuple[Gathered, ...]
+    markings: tuple[MarkingSummary, ...]
 
 
 class Classification(State):
@@ -127,7 +127,7 @@ class Classification(State):
     name: str = ""  # of the document
     page_count: int = 0
     readings: tuple[PageReading, ...] = ()  # one per page
-    second: tuple[PageReading, ...] = ()  # of the pages that were looked at again
+    reread: tuple[PageReading, ...] = ()  # of the pages that were looked at again
     level: Level | None = None  # None: no marking was found
     caveats: tuple[str, ...] = ()
     confidence: float = 0.0  # 0..1
@@ -148,7 +148,7 @@ class Classification(State):
     @property
     def hard_to_read(self) -> tuple[int, ...]:
         """Return the pages that are worth a second look."""
-        return tuple(reading.page for reading in self.readings if reading.again)
+        return tuple(reading.page for reading in self.readings if reading.is_unclear)
 
     @property
     def faint_pages_text(self) -> str:
@@ -214,19 +214,19 @@ def each_page(state: Classification) -> list[PageToRead]:
     ]
 
 
-@node(timeout=SECONDS_FOR_A_PAGE)
+@node(timeout=PAGE_TIMEOUT_SECONDS)
 async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
     """Find the markings in the text of one page, and on its picture if it is a scan."""
-    reading = await reading_of(item, runtime, again=False)
-    runtime.logger.info("Page %d: %s.", item.page, reading.told)
+    reading = await read_all_sources(item, runtime, enhanced=False)
+    runtime.logger.info("Page %d: %s.", item.page, reading.summary)
     return reading
 
 
-@node(timeout=SECONDS_FOR_A_PAGE)
+@node(timeout=PAGE_TIMEOUT_SECONDS)
 async def read_page_again(item: PageToRead, runtime: Runtime) -> PageReading:
     """Look at a page longer: enhanced in several ways, for what is faint or missing."""
-    reading = await reading_of(item, runtime, again=True)
-    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
+    reading = await read_all_sources(item, runtime, enhanced=True)
+    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.summary)
     return reading
 
 
@@ -240,20 +240,20 @@ def faint_pages(state: Classification) -> list[PageToRead]:
             filters=reading.filters or ENHANCED,
         )
         for reading in state.readings
-        if reading.again
+        if reading.is_unclear
     ]
 
 
 @node
 def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
     """Weigh what all pages say into one label, with a confidence and alternatives."""
-    second = {reading.page: reading for reading in state.second}
-    readings = tuple(second.get(first.page, first) for first in state.readings)
+    reread = {reading.page: reading for reading in state.reread}
+    readings = tuple(reread.get(first.page, first) for first in state.readings)
     verdict = weigh(readings)
     runtime.logger.info("%s: %.0f %% sure.", verdict.label, 100 * verdict.confidence)
     for sentence in verdict.why:
         runtime.logger.info(sentence)
-    return state.merge({**dict(verdict), "readings": readings, "second": ()})
+    return state.merge({**dict(verdict), "readings": readings, "reread": ()})
 
 
 @node(timeout=300)
@@ -262,10 +262,10 @@ async def draw_pages(state: Classification, runtime: Runtime) -> Classification:
     pages = pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES)
     for page in pages:
         try:
-            look = replace(SCREEN, pages=str(page))
-            await runtime.images.render(state.params.document, look)
-        except Invalid as undrawable:
-            runtime.logger.warning("Page %d has no picture: %s", page, undrawable)
+            options = replace(SCREEN, pages=str(page))
+            await runtime.images.render(state.params.document, options)
+        except Invalid as error:
+            runtime.logger.warning("Page %d has no picture: %s", page, error)
     runtime.logger.info("A reviewer should look at %s.", page_numbers_text(pages))
     return state.set(shown=pages)
 
@@ -277,17 +277,17 @@ def publish(state: Classification, runtime: Runtime) -> Classification:
     if state.review is not None and state.review.level is not None:
         label = label_of(state.review.level, state.review.caveats.split("//"))
     runtime.logger.info("“%s” is published as %s.", state.name, label)
-    return state.set(result=conclusion(state, "published", label))
+    return state.set(result=make_result(state, "published", label))
 
 
 @node
 def reject(state: Classification, runtime: Runtime) -> Classification:
     """Record that the document gets no label."""
     runtime.logger.info("“%s” is rejected; it gets no label.", state.name)
-    return state.set(result=conclusion(state, "rejected", None))
+    return state.set(result=make_result(state, "rejected", None))
 
 
-def conclusion(
+def make_result(
     state: Classification,
     outcome: Literal["published", "rejected"],
     label: str | None,
@@ -303,15 +303,15 @@ def conclusion(
             recommendation=state.recommendation,
         ),
         decided_by="a reviewer" if state.review else "the markings",
-        evidence=shown(
+        evidence=marked_pages(
             state.params.document,
             state.readings,
             pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES),
         ),
         why=state.why,
         alternatives=state.alternatives,
-        pages=summarize(state.readings),
-        markings=gather(state.readings),
+        pages=summarize_pages(state.readings),
+        markings=summarize_markings(state.readings),
     )
 
 
@@ -321,7 +321,7 @@ def evidence(state: Classification) -> dict[str, Any]:
         "recommendation": state.recommendation,
         "why": state.why,
         "alternatives": {a.label: f"{a.confidence:.0%}" for a in state.alternatives},
-        **dict(shown(state.params.document, state.readings, state.shown)),
+        **dict(marked_pages(state.params.document, state.readings, state.shown)),
     }
 
 
@@ -350,7 +350,7 @@ def is_confident(state: Classification) -> bool:
 
 
 @predicate("{s.confidence_text}, rejected below {s.params.reject_below:.0%}")
-def is_hopeless(state: Classification) -> bool:
+def is_below_reject_threshold(state: Classification) -> bool:
     """Tell whether the label is too unsure to ask about."""
     return state.recommendation == "REJECT"
 
@@ -362,7 +362,7 @@ def was_approved(state: Classification) -> bool:
 
 
 read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
-read_pages_again = parallel(read_page_again, over=faint_pages, into="second", limit=4)
+read_pages_again = parallel(read_page_again, over=faint_pages, into="reread", limit=4)
 ask_reviewer = approval(
     "“{s.name}” {s.finding_text}",
     answer=Review,
@@ -388,7 +388,7 @@ classify_document = Workflow(
             when(has_unread_pages, draw_pages),
             when(is_contradictory, draw_pages),
             when(is_confident, publish),
-            when(is_hopeless, reject),
+            when(is_below_reject_threshold, reject),
             otherwise(draw_pages),
         ],
         draw_pages: ask_reviewer,

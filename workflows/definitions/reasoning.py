@@ -33,7 +33,7 @@ class Params(BaseModel):
         title="Question",
         json_schema_extra={"format": "multiline"},
     )
-    facts: str = Field(
+    context: str = Field(
         "",
         max_length=MAX_CHARACTERS,
         title="Facts",
@@ -67,7 +67,7 @@ class Conclusion(BaseModel):
 
     answer: str = Field(min_length=1)
     confidence: float = Field(ge=0, le=1, description="0 = a guess, 1 = certain")
-    because: list[str] = Field(
+    reasons: list[str] = Field(
         description="the reasons that carry it, most telling first"
     )
     doubts: list[str] = Field(default=[], description="what speaks against it")
@@ -86,14 +86,16 @@ class Reasoning(State):
     @property
     def confidence_text(self) -> str:
         """Return how sure the conclusion is, and how sure it has to be."""
-        sure = self.conclusion.confidence if self.conclusion else 0
-        return f"confidence {sure:.0%}, wanted {self.params.confidence:.0%}"
+        confidence = self.conclusion.confidence if self.conclusion else 0
+        return f"confidence {confidence:.0%}, wanted {self.params.confidence:.0%}"
 
 
 @node(timeout=900)
 async def analyze(state: Reasoning, runtime: Runtime) -> Reasoning:
     """Take the question apart."""
-    return state.set(analysis=await told("analyze", state, question(state), runtime))
+    return state.set(
+        analysis=await stream_answer("analyze", state, question(state), runtime)
+    )
 
 
 @node(timeout=900)
@@ -106,7 +108,7 @@ async def reason(state: Reasoning, runtime: Runtime) -> Reasoning:
             f"\n\nAn earlier round came to “{state.conclusion.answer}”, which was not"
             f" sure enough. Its doubts:\n{doubts}"
         )
-    steps = await told("reason", state, text, runtime)
+    steps = await stream_answer("reason", state, text, runtime)
     return state.set(steps=steps, round=state.round + 1)
 
 
@@ -144,7 +146,9 @@ def has_rounds_left(state: Reasoning) -> bool:
     return state.round < state.params.rounds
 
 
-async def told(name: str, state: Reasoning, text: str, runtime: Runtime) -> str:
+async def stream_answer(
+    name: str, state: Reasoning, text: str, runtime: Runtime
+) -> str:
     """Return what a stage answers; whoever watches the run reads along."""
     prompt = runtime.profiles.prompt(name, PROMPTS[name])
     pieces = [
@@ -158,8 +162,10 @@ async def told(name: str, state: Reasoning, text: str, runtime: Runtime) -> str:
 
 def question(state: Reasoning) -> str:
     """Return the question with its facts."""
-    facts = f"\n\nFacts:\n{state.params.facts}" if state.params.facts.strip() else ""
-    return f"Question:\n{state.params.question}{facts}"
+    context = (
+        f"\n\nFacts:\n{state.params.context}" if state.params.context.strip() else ""
+    )
+    return f"Question:\n{state.params.question}{context}"
 
 
 reasoning = Workflow(

@@ -104,21 +104,23 @@ async def read_text(state: Summarizing, runtime: Runtime) -> Summarizing:
                 f"“{source}” has no text layer to summarize: it may be a scan."
             )
     text = text.strip()[:MAX_TEXT_CHARS]
-    parts = cut(text)
+    parts = split_text(text)
     runtime.logger.info("%s: %d characters.", source, len(text))
     return state.set(source=source, characters=len(text), parts=parts)
 
 
-def cut(text: str, most: int = MAX_CHARACTERS) -> tuple[str, ...]:
+def split_text(text: str, limit: int = MAX_CHARACTERS) -> tuple[str, ...]:
     """Return a text in parts of at most so many characters, cut between paragraphs.
 
     A paragraph that is too long is cut between words, a word only if it has to be.
     """
     parts = []
-    while len(text) > most:
-        window = text[: most + 1]
-        places = (window.rfind("\n\n"), window.rfind("\n"), window.rfind(" "))
-        at = next((place for place in places if place > most // 2), most)
+    while len(text) > limit:
+        window = text[: limit + 1]
+        candidates = (window.rfind("\n\n"), window.rfind("\n"), window.rfind(" "))
+        at = next(
+            (candidate for candidate in candidates if candidate > limit // 2), limit
+        )
         parts.append(text[:at].strip())
         text = text[at:].strip()
     return tuple(filter(None, [*parts, text]))
@@ -143,7 +145,7 @@ def each_part(state: Summarizing) -> list[Part]:
 
 
 @node(timeout=600)
-async def note_part(part: Part, runtime: Runtime) -> str:
+async def summarize_part(part: Part, runtime: Runtime) -> str:
     """Summarize one part."""
     prompt = runtime.profiles.prompt("part", PROMPTS["part"])
     reply = await runtime.agents.chat(
@@ -161,7 +163,7 @@ async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
         piece
         async for piece in runtime.agents.chat_stream(
             prompt.agent or state.params.agent,
-            prompt.messages(f"{wanted(state.params)}\n\n{text}"),
+            prompt.messages(f"{instruction(state.params)}\n\n{text}"),
             **prompt.options,
         )
     ]
@@ -174,13 +176,13 @@ async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
     return state.set(result=result)
 
 
-def wanted(params: Params) -> str:
+def instruction(params: Params) -> str:
     """Return what is asked of the summary."""
     language = f" in {params.language}" if params.language else ""
     return f"Summarize this in {LENGTHS[params.length]}{language}:"
 
 
-note_parts = parallel(note_part, over=each_part, into="notes", limit=4)
+summarize_parts = parallel(summarize_part, over=each_part, into="notes", limit=4)
 
 summarize = Workflow(
     "summarize",
@@ -189,8 +191,8 @@ summarize = Workflow(
     state=Summarizing,
     start=read_text,
     routes={
-        read_text: [when(is_long, note_parts), otherwise(write_summary)],
-        note_parts: write_summary,
+        read_text: [when(is_long, summarize_parts), otherwise(write_summary)],
+        summarize_parts: write_summary,
     },
     prompts=PROMPTS,
 )

@@ -34,10 +34,10 @@ class ChosenProfile:
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the kept settings of a stage laid over the workflow's."""
-        return laid_over(default or PromptProfile(), self._prompts.get(name, {}))
+        return overlay(default or PromptProfile(), self._prompts.get(name, {}))
 
 
-def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
+def overlay(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     """Return a stage's settings with the given fields in place of its own.
 
     Options are laid over each other one by one.
@@ -51,7 +51,7 @@ def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     )
 
 
-def merged(
+def merge_prompts(
     defaults: Mapping[str, PromptProfile], given: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, PromptProfile]:
     """Return every stage of a workflow with the given fields laid over its defaults.
@@ -60,7 +60,7 @@ def merged(
     """
     names = dict.fromkeys([*defaults, *given])
     return {
-        name: laid_over(defaults.get(name, PromptProfile()), given.get(name, {}))
+        name: overlay(defaults.get(name, PromptProfile()), given.get(name, {}))
         for name in names
     }
 

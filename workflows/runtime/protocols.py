@@ -112,7 +112,7 @@ class Documents(Protocol):
         """Return the text layer of one page, from 1. Raises NotFound."""
 
     async def scan(
-        self, document: UUID, number: int, *, again: bool = False
+        self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
         """Return the text on the picture of one page, from 1, as it looks.
 

@@ -25,24 +25,24 @@ Recommendation = Literal["ACCEPT", "REVIEW", "REJECT"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-class UnreadableAnswer(ValueError):
+class InvalidAnswer(ValueError):
     """The answer is not what was asked for."""
 
     code = "parse_response"
 
 
-def _within(least: float, most: float) -> BeforeValidator:
+def _clamped(minimum: float, maximum: float) -> BeforeValidator:
     """Bring a number back into its range; what is no number is left to be refused."""
 
     def bound(value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return min(max(value, least), most) if is_number else value
+        return min(max(value, minimum), maximum) if is_number else value
 
     return BeforeValidator(bound)
 
 
-Share = Annotated[float, _within(0, 1)]
-Weight = Annotated[float, _within(0, float("inf"))]
+Share = Annotated[float, _clamped(0, 1)]
+Weight = Annotated[float, _clamped(0, float("inf"))]
 
 
 class VisionMarking(BaseModel):
@@ -61,9 +61,9 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    brightness: Annotated[int, _within(0, 200)] | None = None  # per cent
-    contrast: Annotated[int, _within(-100, 100)] | None = None
-    saturation: Annotated[int, _within(0, 200)] | None = None  # per cent
+    brightness: Annotated[int, _clamped(0, 200)] | None = None  # per cent
+    contrast: Annotated[int, _clamped(-100, 100)] | None = None
+    saturation: Annotated[int, _clamped(0, 200)] | None = None  # per cent
 
 
 class Detection(BaseModel):
@@ -120,16 +120,16 @@ def recommended(overall: float) -> Recommendation:
     return "REVIEW" if overall >= REVIEW_FROM else "REJECT"
 
 
-def parsed(answer: str, model: type[Answer]) -> Answer:
+def parse_answer(answer: str, model: type[Answer]) -> Answer:
     """Return an answer as that model. Raises UnreadableAnswer."""
     inside = re.search(r"\{.*\}", answer, re.DOTALL)
     if inside is None:
-        raise UnreadableAnswer("The answer holds no JSON object.")
+        raise InvalidAnswer("The answer holds no JSON object.")
     try:
         return model.model_validate(json.loads(inside[0]))
     except json.JSONDecodeError as error:
-        raise UnreadableAnswer(f"The answer holds no whole JSON: {error}.") from error
+        raise InvalidAnswer(f"The answer holds no whole JSON: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UnreadableAnswer(f"The answer's {place}: {first['msg']}.") from error
+        location = ".".join(str(part) for part in first["loc"])
+        raise InvalidAnswer(f"The answer's {location}: {first['msg']}.") from error

@@ -23,7 +23,7 @@ Kind = Literal[
 UNMARKED = "NOT MARKED"
 NO_CAVEATS = "NO CAVEATS"
 MAX_LINE_LENGTH = 200  # characters of a banner, and of a finding that are kept
-SURE = 0.6  # a stamp of this weight marks its page as a banner does
+BANNER_WEIGHT = 0.6  # a stamp of this weight marks its page as a banner does
 
 
 class Finding(BaseModel):
@@ -45,7 +45,7 @@ class Finding(BaseModel):
     def is_banner(self) -> bool:
         """Tell whether it marks the page as a whole."""
         return self.kind in ("header", "footer") or (
-            self.kind == "stamp" and self.weight >= SURE
+            self.kind == "stamp" and self.weight >= BANNER_WEIGHT
         )
 
     @property

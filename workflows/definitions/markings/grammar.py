@@ -50,7 +50,7 @@ def caveats_of(text: str) -> tuple[str, ...] | None:
     return None if marking is None else marking.caveats
 
 
-def may_speak_of_markings(text: str) -> bool:
+def may_contain_marking(text: str) -> bool:
     """Tell quickly whether a text may hold a marking, or speak of one, at all."""
     return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
 
@@ -96,7 +96,7 @@ _FURNITURE = (
 
 _SEPARATORS = re.compile(r"[/,;:.&()\[\]|-]*")
 _UNKNOWN = re.compile(r"[A-Z0-9][A-Z0-9-]{1,23}(?=$|[/,;])")
-_WHEN_IT_ENDS = re.compile(r"\d{8}|(?:25|50)?X\d{1,2}(?:-HUM)?|MR|OADR")
+_DECLASSIFICATION = re.compile(r"\d{8}|(?:25|50)?X\d{1,2}(?:-HUM)?|MR|OADR")
 _RELEASE = re.compile(r"REL(?:EASABLE)?TO([A-Z][A-Z,&]+)|REL(?=$|/)")
 _COUNTRIES = re.compile(r"FVEY|ACGU|NATO|[A-Z]{4}(?![A-Z])|[A-Z]{3}|EU(?![A-Z])")
 _EYES_ONLY = re.compile(r"((?:[A-Z]{2,4}[,/&]){0,9}[A-Z]{2,4})?EYESONLY")
@@ -109,29 +109,31 @@ def _compiled(forms: tuple[Form, ...]) -> list[tuple[re.Pattern[str], Form]]:
 
 _BANNER_FORMS = _compiled(BANNERS)
 _PORTION_FORMS = _compiled(PORTIONS)
-_CAVEAT_PATTERNS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
-_CAVEAT_LETTERS = [
-    (re.compile(rf"(?:{c.letters})(?![A-Z])"), c.name) for c in CAVEATS if c.letters
+_CAVEAT_PATTERNS = [(re.compile(c.phrase), c.name) for c in CAVEATS if c.phrase]
+_ABBREVIATION_PATTERNS = [
+    (re.compile(rf"(?:{c.abbreviation})(?![A-Z])"), c.name)
+    for c in CAVEATS
+    if c.abbreviation
 ]
 _NEXT_CAVEAT = re.compile(  # "REL TO USA, NOFORN": where the list of countries ends
     "(?:[,&]|AND)*(?:"
-    + "|".join(caveat.words for caveat in CAVEATS if caveat.words)
+    + "|".join(caveat.phrase for caveat in CAVEATS if caveat.phrase)
     + ")|(?:[,&]|AND)+(?:"
-    + "|".join(caveat.letters for caveat in CAVEATS if caveat.letters)
+    + "|".join(caveat.abbreviation for caveat in CAVEATS if caveat.abbreviation)
     + r")(?![A-Z])"
 )
 
 _ROOTS = re.compile(  # every form of a banner holds one of them
     "SECRET|CONFIDEN|CLASSIF|RESTRICT|OFFICIAL|CONTROLLED|CUI|FOUO|SBU|INTERNAL|PUBLIC"
     "|GRADED|APPROVEDFORRELEASE|EYESONLY|RELTO|RELEASABLE"
-    + "".join(f"|{caveat.words}" for caveat in CAVEATS if caveat.words)
+    + "".join(f"|{caveat.phrase}" for caveat in CAVEATS if caveat.phrase)
 )
 
 
 def _compact(text: str) -> str:
     """Return its capitals and signs without spaces and without frills at its ends."""
-    together = "".join(normal(text).upper().split())
-    return re.sub(r"^[^A-Z0-9]+|[^A-Z0-9]+$", "", together)
+    combine_with_scan = "".join(normal(text).upper().split())
+    return re.sub(r"^[^A-Z0-9]+|[^A-Z0-9]+$", "", combine_with_scan)
 
 
 def _with_level(
@@ -170,11 +172,11 @@ def _caveats(compact: str, at: int, found: set[str]) -> tuple[str, ...] | None:
 
 def _caveat(compact: str, start: int, separator: str) -> tuple[str, int] | None:
     """Return the caveat that begins here and where it ends."""
-    for known in (_release, _eyes_only, _by_word):
+    for known in (_release, _eyes_only, _by_phrase):
         step = known(compact, start)
         if step is not None:
             return step
-    return _by_letters(compact, start, separator)
+    return _by_abbreviation(compact, start, separator)
 
 
 def _release(compact: str, start: int) -> tuple[str, int] | None:
@@ -198,7 +200,7 @@ def _eyes_only(compact: str, start: int) -> tuple[str, int] | None:
     return f"{found[1] or ''} EYES ONLY".strip(), found.end()
 
 
-def _by_word(compact: str, start: int) -> tuple[str, int] | None:
+def _by_phrase(compact: str, start: int) -> tuple[str, int] | None:
     for pattern, name in _CAVEAT_PATTERNS:
         found = pattern.match(compact, start)
         if found is not None:
@@ -207,16 +209,18 @@ def _by_word(compact: str, start: int) -> tuple[str, int] | None:
     return None if found is None else (found[0], found.end())
 
 
-def _by_letters(compact: str, start: int, separator: str) -> tuple[str, int] | None:
+def _by_abbreviation(
+    compact: str, start: int, separator: str
+) -> tuple[str, int] | None:
     """Return an abbreviation, which needs a sign before it, or what it cannot tell."""
     if not set(separator) & set("/,;-"):
         return None
-    for pattern, name in _CAVEAT_LETTERS:
+    for pattern, name in _ABBREVIATION_PATTERNS:
         found = pattern.match(compact, start)
         if found is not None:
             return name, found.end()
     unknown = _UNKNOWN.match(compact, start) if "//" in separator else None
     if unknown is None:
         return None
-    name = "" if _WHEN_IT_ENDS.fullmatch(unknown[0]) else unknown[0]
+    name = "" if _DECLASSIFICATION.fullmatch(unknown[0]) else unknown[0]
     return name, unknown.end()

@@ -16,11 +16,11 @@ from workflows.runtime.records import Page
 _MIN_WORDS = 12
 _MIN_LEGIBLE_SHARE = 0.5  # the figure of a page with a single perfect word
 _MAX_WORD_LENGTH = 90  # characters: some addresses are long
-_SHORT = 4  # letters: abbreviations need no vowel
+_MAX_ABBREVIATION = 4  # letters: abbreviations need no vowel
 _VOWELS = re.compile(r"[aeiouyàâäáãåæçèéêëíìîïóòôöõøúùûüÿœ]", re.IGNORECASE)
 _WRITING = {"L", "M", "N", "P", "Z"}  # letters, accents, numbers, punctuation, spaces
 _SIGNS = set("$€£¥%+=<>^~|§©®°™→✓✔☐☑`")
-_GOOD = 0.95  # a share above is not worth a remark
+_NEGLIGIBLE_SHARE = 0.95  # a share above is not worth a remark
 
 
 def legibility(page: Page) -> tuple[float, tuple[str, ...]]:
@@ -32,17 +32,17 @@ def legibility(page: Page) -> tuple[float, tuple[str, ...]]:
         return 0.0, ("there is no text layer: the page is a picture",)
     written = _share(_is_writing(character) for word in words for character in word)
     wordlike = _share(_may_be_word(word) for word in words)
-    told = _MIN_LEGIBLE_SHARE + (1 - _MIN_LEGIBLE_SHARE) * min(
+    certainty = _MIN_LEGIBLE_SHARE + (1 - _MIN_LEGIBLE_SHARE) * min(
         1.0, len(words) / _MIN_WORDS
     )
     reasons = []
-    if written < _GOOD:
+    if written < _NEGLIGIBLE_SHARE:
         reasons.append(f"{1 - written:.0%} of the characters belong to no writing")
-    if wordlike < _GOOD:
+    if wordlike < _NEGLIGIBLE_SHARE:
         reasons.append(f"{1 - wordlike:.0%} of the words do not look like words")
-    if told < 1:
+    if certainty < 1:
         reasons.append(f"only {len(words)} {'word' if len(words) == 1 else 'words'}")
-    return round(written * wordlike * told, 2), tuple(reasons)
+    return round(written * wordlike * certainty, 2), tuple(reasons)
 
 
 def _share(answers: Iterable[bool]) -> float:
@@ -59,11 +59,17 @@ def _may_be_word(word: str) -> bool:
     """Tell whether it may be a word, a number or an abbreviation, not noise."""
     core = word.strip("\"'“”‘’«»()[]{}<>*.,;:!?…-–—/\\|_=+&%#@$€£")
     if not core:
-        return len(word) < _SHORT or len(set(word)) == 1  # a dash, an ellipsis, a rule
+        return (
+            len(word) < _MAX_ABBREVIATION or len(set(word)) == 1
+        )  # a dash, an ellipsis, a rule
     strange = sum(not (c.isalnum() or c in "'’-–./,:@_&+()%°") for c in core)
     if strange > len(core) / 4 or len(core) > _MAX_WORD_LENGTH:
         return False
     letters = [c for c in core if c.isalpha()]
-    if not letters or not all(c.isascii() for c in letters) or len(letters) <= _SHORT:
+    if (
+        not letters
+        or not all(c.isascii() for c in letters)
+        or len(letters) <= _MAX_ABBREVIATION
+    ):
         return True
     return core.isupper() or _VOWELS.search(core) is not None

@@ -129,8 +129,10 @@ class Caveat:
     """What a marking may add to its level: who may see it, how it is handled."""
 
     name: str
-    words: str = ""  # patterns that stand for it anywhere after the level
-    letters: str = ""  # abbreviations, which stand for it only after a slash or comma
+    phrase: str = ""  # patterns that stand for it anywhere after the level
+    abbreviation: str = (
+        ""  # abbreviations, which stand for it only after a slash or comma
+    )
 
 
 CAVEATS = (  # in the order in which a banner names them
@@ -170,7 +172,7 @@ CAVEATS = (  # in the order in which a banner names them
 UNCLASSIFIED_ONLY = frozenset({"FOUO", "SBU", "LES"})
 """Caveats of unclassified parts, which a classified document does not take over."""
 
-_CAVEAT_ORDER = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
+_CAVEAT_ORDER = {caveat.name: rank for rank, caveat in enumerate(CAVEATS)}
 
 
 _NAMED = re.compile(r"REL TO [A-Z, ]+|(?:[A-Z/&,]+ )?EYES ONLY|SP-[A-Z]+|SI-[A-Z]+")
@@ -189,8 +191,8 @@ def is_known(caveat: str) -> bool:
 def in_order(caveats: Iterable[str]) -> tuple[str, ...]:
     """Return the caveats, each once, as a banner orders them; unknown ones last."""
 
-    def place(caveat: str) -> tuple[int, str]:
+    def rank(caveat: str) -> tuple[int, str]:
         name = "REL" if caveat.startswith("REL TO ") else caveat
         return _CAVEAT_ORDER.get(name, len(_CAVEAT_ORDER)), caveat
 
-    return tuple(sorted(set(caveats), key=place))
+    return tuple(sorted(set(caveats), key=rank))

@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from workflows.definitions.markings.answers import Filters
 from workflows.definitions.markings.banners import Layout, banners
 from workflows.definitions.markings.finding import Finding, Kind, highest
-from workflows.definitions.markings.labelled_lines import labelled, rest
+from workflows.definitions.markings.labelled_lines import (
+    read_labelled_lines,
+    without_fields,
+)
 from workflows.definitions.markings.legibility import legibility
 from workflows.definitions.markings.levels import Level, in_order
 from workflows.definitions.markings.portions import portions
 from workflows.definitions.markings.segments import segments_of
-from workflows.definitions.markings.text import listed
+from workflows.definitions.markings.text import join_list
 from workflows.runtime.records import Page
 
 
@@ -32,7 +35,7 @@ class PageReading(BaseModel):
     is_scan: bool = False  # it was read from its picture
     turned: int = 0  # degrees, clockwise, that it was turned by to be read
     doubts: tuple[str, ...] = ()  # sentences: what a person has to look at
-    again: bool = False  # it is worth a second look
+    is_unclear: bool = False  # it is worth a second look
     filters: Filters | None = None  # how a model would like it to be drawn then
 
     @property
@@ -49,24 +52,26 @@ class PageReading(BaseModel):
         return in_order(caveat for banner in banners for caveat in banner.caveats)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return in words what was found: "SECRET as header and footer; …"."""
         if not self.findings:
             return f"no marking; {self.legibility:.0%} legible"
         labels: dict[str, list[str]] = {}
         for finding in self.findings:
             labels.setdefault(finding.label, []).append(finding.kind)
-        told = [f"{label} as {listed(kinds)}" for label, kinds in labels.items()]
-        return f"{'; '.join(told)}; {self.legibility:.0%} legible"
+        summary = [f"{label} as {join_list(kinds)}" for label, kinds in labels.items()]
+        return f"{'; '.join(summary)}; {self.legibility:.0%} legible"
 
 
 def read(page: Page) -> PageReading:
     """Return what a page says of itself."""
     segments = segments_of(page)
     layout = Layout.of(segments)
-    fields = labelled(page, layout)
+    fields = read_labelled_lines(page, layout)
     if fields.fields:
-        segments = segments_of(replace(page, lines=rest(page.lines, fields.fields)))
+        segments = segments_of(
+            replace(page, lines=without_fields(page.lines, fields.fields))
+        )
     found = [
         *fields.findings,
         *banners(page.number, segments, layout),
@@ -83,7 +88,7 @@ def read(page: Page) -> PageReading:
     )
 
 
-def together(text: PageReading, scan: PageReading) -> PageReading:
+def combine_with_scan(text: PageReading, scan: PageReading) -> PageReading:
     """Return what the text layer and the picture of one page say together."""
     return scan.model_copy(
         update={
@@ -95,19 +100,19 @@ def together(text: PageReading, scan: PageReading) -> PageReading:
     )
 
 
-def both(one: PageReading, seen: PageReading) -> PageReading:
+def combine_with_vision(one: PageReading, vision: PageReading) -> PageReading:
     """Return what a page was read as, and what a model sees on it, together.
 
     Where only one of them reads the page at all, its word stands.
     """
     return one.model_copy(
         update={
-            "legibility": max(one.legibility, seen.legibility),
-            "reasons": one.reasons + seen.reasons,
-            "findings": merged([*one.findings, *seen.findings]),
-            "doubts": one.doubts + seen.doubts,
-            "again": one.again or seen.again,
-            "filters": seen.filters,
+            "legibility": max(one.legibility, vision.legibility),
+            "reasons": one.reasons + vision.reasons,
+            "findings": merged([*one.findings, *vision.findings]),
+            "doubts": one.doubts + vision.doubts,
+            "is_unclear": one.is_unclear or vision.is_unclear,
+            "filters": vision.filters,
         }
     )
 

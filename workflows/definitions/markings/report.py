@@ -13,7 +13,7 @@ from workflows.definitions.markings.reading import PageReading
 from workflows.runtime.records import Box
 
 
-class Place(BaseModel):
+class Location(BaseModel):
     """Where on which page."""
 
     model_config = ConfigDict(frozen=True)
@@ -22,7 +22,7 @@ class Place(BaseModel):
     box: Box
 
 
-class Gathered(BaseModel):
+class MarkingSummary(BaseModel):
     """A marking of one kind, and every page it stands on."""
 
     model_config = ConfigDict(frozen=True)
@@ -31,7 +31,7 @@ class Gathered(BaseModel):
     kind: Kind
     text: str  # as it stands on the first of them
     weight: float  # 0..1, the highest
-    places: tuple[Place, ...]
+    locations: tuple[Location, ...]
 
 
 class PageSummary(BaseModel):
@@ -44,26 +44,26 @@ class PageSummary(BaseModel):
     legibility: float  # 0..1
 
 
-def gather(readings: Iterable[PageReading]) -> tuple[Gathered, ...]:
+def summarize_markings(readings: Iterable[PageReading]) -> tuple[MarkingSummary, ...]:
     """Return every marking of the document once, weightiest first."""
     groups: dict[tuple[Kind, str], list[Finding]] = {}
     for reading in readings:
         for finding in reading.findings:
             groups.setdefault((finding.kind, finding.label), []).append(finding)
     found = [
-        Gathered(
+        MarkingSummary(
             label=label,
             kind=kind,
             text=group[0].text,
             weight=max(finding.weight for finding in group),
-            places=tuple(Place(page=f.page, box=f.box) for f in group),
+            locations=tuple(Location(page=f.page, box=f.box) for f in group),
         )
         for (kind, label), group in groups.items()
     ]
-    return tuple(sorted(found, key=lambda one: -one.weight))
+    return tuple(sorted(found, key=lambda marking: -marking.weight))
 
 
-def summarize(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
+def summarize_pages(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
     """Return a line for each page."""
     return tuple(
         PageSummary(
@@ -76,7 +76,7 @@ def summarize(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
 
 
 def pages_to_review(
-    readings: Sequence[PageReading], unread: Sequence[int], most: int
+    readings: Sequence[PageReading], unread: Sequence[int], limit: int
 ) -> tuple[int, ...]:
     """Return the pages that settle a doubt, at most so many, in page order.
 
@@ -88,42 +88,42 @@ def pages_to_review(
     )
     firsts = {(f.kind, f.label): f.page for f in reversed(marked)}
     pages = dict.fromkeys([*unread, *reversed(firsts.values()), 1])
-    return tuple(sorted(list(pages)[:most]))
+    return tuple(sorted(list(pages)[:limit]))
 
 
-class ShownMark(BaseModel):
+class Mark(BaseModel):
     """A place on a page, and what stands there."""
 
     box: Box
     text: str
 
 
-class ShownPage(BaseModel):
+class MarkedPage(BaseModel):
     """A page with its markings."""
 
     page: int  # from 1
-    marks: tuple[ShownMark, ...]
+    marks: tuple[Mark, ...]
 
 
-class Shown(BaseModel):
+class MarkedPages(BaseModel):
     """Pages to look at, beside a question or a result."""
 
     document: UUID
-    pages: tuple[ShownPage, ...]
+    pages: tuple[MarkedPage, ...]
 
 
-def shown(
+def marked_pages(
     document: UUID, readings: Iterable[PageReading], pages: Sequence[int]
-) -> Shown:
+) -> MarkedPages:
     """Return some pages of a document with the places of their markings."""
     findings = {reading.page: reading.findings for reading in readings}
-    return Shown(
+    return MarkedPages(
         document=document,
         pages=tuple(
-            ShownPage(
+            MarkedPage(
                 page=page,
                 marks=tuple(
-                    ShownMark(box=mark.box, text=f"{mark.text} ({mark.kind})")
+                    Mark(box=mark.box, text=f"{mark.text} ({mark.kind})")
                     for mark in findings[page]
                 ),
             )

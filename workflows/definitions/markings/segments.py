@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 from workflows.definitions.markings.grammar import (
     banner,
-    may_speak_of_markings,
+    may_contain_marking,
     normal,
     without_furniture,
 )
 from workflows.runtime.records import Box, Page, Word
 
-_WIDE = 2.5  # a gap this many times as wide as the letters are high parts two segments
-_NEAR = 1.6  # lines closer than this many line heights may be one marking
-MAX_STACK = 3  # lines
+_SEGMENT_GAP = (
+    2.5  # a gap this many times as wide as the letters are high parts two segments
+)
+_MAX_LINE_GAP = 1.6  # lines closer than this many line heights may be one marking
+MAX_STACKED_LINES = 3  # lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def segments_of(page: Page) -> list[Segment]:
     return [
         Segment(tuple(words))
         for line in page.lines
-        for words in _pieces([_plain(word) for word in line.words], aspect)
+        for words in _pieces([_normalized(word) for word in line.words], aspect)
     ]
 
 
@@ -66,7 +68,7 @@ def stacks(segments: Sequence[Segment], start: int) -> list[Segment]:
     Only segments that stand close below each other are joined; longest last.
     """
     found = [segments[start]]
-    following = segments[start + 1 : start + MAX_STACK]
+    following = segments[start + 1 : start + MAX_STACKED_LINES]
     for above, below in itertools.pairwise([segments[start], *following]):
         if not _is_below(above.box, below.box):
             break
@@ -78,14 +80,14 @@ def _text(words: Sequence[Word]) -> str:
     return " ".join(word.text for word in words)
 
 
-def _plain(word: Word) -> Word:
+def _normalized(word: Word) -> Word:
     return Word(normal(word.text), word.box)
 
 
 def _pieces(words: list[Word], aspect: float) -> list[list[Word]]:
     """Return a line's words parted at wide gaps, unless one marking spans a gap."""
-    parts = _parted(words, aspect)
-    if len(parts) == 1 or not may_speak_of_markings(_text(words)):
+    parts = _split_at_gaps(words, aspect)
+    if len(parts) == 1 or not may_contain_marking(_text(words)):
         return parts
     if banner(without_furniture(_text(words))):
         return [words]
@@ -98,13 +100,13 @@ def _pieces(words: list[Word], aspect: float) -> list[list[Word]]:
     return joined
 
 
-def _parted(words: list[Word], aspect: float) -> list[list[Word]]:
+def _split_at_gaps(words: list[Word], aspect: float) -> list[list[Word]]:
     parts = [words[:1]]
     for left, right in itertools.pairwise(words):
         gap = (right.box.left - left.box.right) * aspect
         height = max(left.box.height, right.box.height)
         is_spread = len(left.text) == 1 and len(right.text) == 1
-        if gap > _WIDE * height * (2 if is_spread else 1):
+        if gap > _SEGMENT_GAP * height * (2 if is_spread else 1):
             parts.append([])
         parts[-1].append(right)
     return [part for part in parts if part]
@@ -113,4 +115,4 @@ def _parted(words: list[Word], aspect: float) -> list[list[Word]]:
 def _is_below(above: Box, below: Box) -> bool:
     height = max(above.height, below.height)
     overlaps = above.left < below.right and below.left < above.right
-    return overlaps and 0 <= below.middle - above.middle <= (1 + _NEAR) * height
+    return overlaps and 0 <= below.middle - above.middle <= (1 + _MAX_LINE_GAP) * height

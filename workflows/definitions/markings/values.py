@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from workflows.definitions.markings import grammar
 from workflows.definitions.markings.finding import highest
-from workflows.definitions.markings.fuzzy_match import caveats_like, resembles
+from workflows.definitions.markings.fuzzy_match import fuzzy_caveats, fuzzy_matches
 from workflows.definitions.markings.labels import Subject
 from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level, in_order
 
 _NONE = re.compile(
     r"(?:NONE|NIL|N/?A|NOTAPPLICABLE|NOCAVEATS?|NORESTRICTIONS?|NONE(?:APPLY|APPLICABLE))"
 )
-_FILLED = re.compile("X{1,3}")  # a form's place for a value
+_PLACEHOLDER = re.compile("X{1,3}")  # a form's place for a value
 _COUNTRY_LIST = re.compile(
     r"(?:TO)?(?:(?:[A-Z]{3}|FVEY|ACGU|NATO|EU|UK|US)(?:[,/&;]|AND|$))+"
 )
@@ -45,16 +45,16 @@ OTHER_FIELDS = (
 )
 _OTHER_FIELD = re.compile(rf"[\s;|,]+(?=(?:{OTHER_FIELDS})\s*[:=])", re.IGNORECASE)
 _REFERRAL = re.compile(r"(?:see|refer|as|per|cf|vide)\b", re.IGNORECASE)
-_BRIEF = 7  # words
-_PROSE_WORDS = 4  # from here on, lower-case words make a sentence
-_SENSITIVE = re.compile(
+_MAX_BRIEF_WORDS = 7  # words
+_MIN_PROSE_WORDS = 4  # from here on, lower-case words make a sentence
+_MARKING_VOCABULARY = re.compile(
     r"foreign|national|releas|distribut|disclos|disseminat|copie|copy|authori[sz]|eyes"
     r"|personnel|clear(?:ed|ance)|need.to.know|government|contractor|\bsee\b|\brefer"
     r"|\bmark(?:ed|ing)|protect|handl|recipient|addressee|\bonly\b|(?:must|shall|may)\s+not|secre|classif|confiden|restrict|sensitiv",
     re.IGNORECASE,
 )
 _MAX_LENGTH = 400  # signs of a value that are considered
-_LIKELY = 0.75  # from here on a misspelt value is taken for what it resembles
+_MIN_MATCH_SCORE = 0.75  # from here on a misspelt value is taken for what it resembles
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class Value:
     is_understood: bool = False
 
     @property
-    def says_more(self) -> bool:
+    def has_marking(self) -> bool:
         """Return whether it names a level or caveats, understood or in part."""
         return self.level is not None or bool(self.caveats)
 
     @property
-    def is_ordinary(self) -> bool:
+    def is_common_word(self) -> bool:
         """Return whether it only names a level whose word has other uses as well."""
         return self.level in COMMON_WORD_LEVELS and not self.caveats
 
@@ -87,7 +87,7 @@ class Value:
     @property
     def is_brief(self) -> bool:
         """Return whether it is too short for a line of running text."""
-        return len(self.text.split()) <= _BRIEF
+        return len(self.text.split()) <= _MAX_BRIEF_WORDS
 
     @property
     def is_referral(self) -> bool:
@@ -99,14 +99,14 @@ class Value:
         """Return whether it is the beginning of a sentence that names no marking."""
         words = [word for word in self.text.split() if word[0].isalpha()]
         lower = sum(word[0].islower() for word in words)
-        is_sentence = len(words) >= _PROSE_WORDS and lower * 2 >= len(words)
+        is_sentence = len(words) >= _MIN_PROSE_WORDS and lower * 2 >= len(words)
         is_running = not self.is_brief or self.text[:1].islower()
-        return is_sentence and is_running and not self.speaks_of_markings
+        return is_sentence and is_running and not self.mentions_markings
 
     @property
-    def speaks_of_markings(self) -> bool:
+    def mentions_markings(self) -> bool:
         """Return whether its words name a marking, or who may see a document."""
-        return self.says_more or _SENSITIVE.search(self.text) is not None
+        return self.has_marking or _MARKING_VOCABULARY.search(self.text) is not None
 
 
 def value_of(text: str, subject: Subject) -> Value:
@@ -116,10 +116,10 @@ def value_of(text: str, subject: Subject) -> Value:
     core = grammar.without_furniture(grammar.normal(text[:_MAX_LENGTH])).strip(
         " ;|,/-_.\u2026*"
     )
-    signs = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
-    if not signs or _FILLED.fullmatch(signs):
+    characters = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
+    if not characters or _PLACEHOLDER.fullmatch(characters):
         return Value(text, is_blank=True)
-    if _NONE.fullmatch(signs):
+    if _NONE.fullmatch(characters):
         return Value(text, is_none=True, is_understood=True)
     exact = _exact(text, core, subject) if len(text) <= _MAX_LENGTH else None
     return exact or _partial(text, core, subject)
@@ -127,7 +127,7 @@ def value_of(text: str, subject: Subject) -> Value:
 
 def _exact(text: str, core: str, subject: Subject) -> Value | None:
     """Return what a value says that is a marking and nothing else."""
-    if subject == "release" and _COUNTRY_LIST.fullmatch(_signs(core)):
+    if subject == "release" and _COUNTRY_LIST.fullmatch(_compact(core)):
         core = f"REL TO {re.sub(r'^TO ', '', core.upper())}"
     caveats = _caveats(core)
     marking = grammar.banner(core)
@@ -143,7 +143,7 @@ def _exact(text: str, core: str, subject: Subject) -> Value | None:
     return Value(text, marking.level, marking.caveats, is_understood=is_whole)
 
 
-def _signs(core: str) -> str:
+def _compact(core: str) -> str:
     return "".join(core.upper().split())
 
 
@@ -181,12 +181,12 @@ def _partial(text: str, core: str, subject: Subject) -> Value:
         if not found and _UNKNOWN.fullmatch(part) and _named_level(part) is None:
             unknown.append(part)
     level = _named_level(core)
-    for alike in resembles(core)[:1]:
-        if alike.score >= _LIKELY:
-            level = highest((level, alike.level))
-            caveats += alike.caveats
+    for match in fuzzy_matches(core)[:1]:
+        if match.score >= _MIN_MATCH_SCORE:
+            level = highest((level, match.level))
+            caveats += match.caveats
     if level is None and core.isupper():
-        caveats += caveats_like(core)
+        caveats += fuzzy_caveats(core)
     if subject == "level" and level is None:
         unknown = []
     return Value(text, level, in_order(caveats), tuple(unknown))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.definitions.markings.answers import Factor
 from workflows.definitions.markings.finding import (
-    SURE,
+    BANNER_WEIGHT,
     UNMARKED,
     Finding,
     highest,
@@ -27,11 +27,13 @@ from workflows.definitions.markings.finding import (
 )
 from workflows.definitions.markings.levels import UNCLASSIFIED_ONLY, Level, in_order
 from workflows.definitions.markings.reading import PageReading
-from workflows.definitions.markings.text import listed, page_numbers_text
+from workflows.definitions.markings.text import join_list, page_numbers_text
 
-_NOTHING_FOUND = 0.5  # how sure we are that there is no marking when we found none
-_FAINT = 0.8  # the legibility below which a page weakens the verdict
-_SUREST = 0.99
+_UNMARKED_CONFIDENCE = (
+    0.5  # how sure we are that there is no marking when we found none
+)
+_FAINT_LEGIBILITY = 0.8  # the legibility below which a page weakens the verdict
+_MAX_CONFIDENCE = 0.99
 _MAX_ALTERNATIVES = 3
 
 
@@ -95,11 +97,13 @@ class Evidence:
 def weigh(readings: Sequence[PageReading]) -> Verdict:
     """Return the one classification that all pages together give."""
     evidence = _evidence(readings)
-    considered = {name: list(ask(evidence)) for name, ask in CONSIDERED.items()}
+    considered = {
+        name: list(consider(evidence)) for name, consider in CONSIDERATIONS.items()
+    }
     remarks = [remark for found in considered.values() for remark in found]
     start = _strength(evidence) if evidence.readable else 0.0
     factors = (
-        Factor(name="strength", score=start, description=_ground(evidence)),
+        Factor(name="strength", score=start, description=_basis(evidence)),
         *(_factor(name, found) for name, found in considered.items()),
     )
     confidence = round(math.prod(f.score**f.weight for f in factors), 2)
@@ -108,7 +112,7 @@ def weigh(readings: Sequence[PageReading]) -> Verdict:
         caveats=evidence.caveats,
         confidence=confidence,
         alternatives=_alternatives(evidence, confidence),
-        why=(_ground(evidence), *(remark.sentence for remark in remarks)),
+        why=(_basis(evidence), *(remark.sentence for remark in remarks)),
         factors=factors,
         contradictions=tuple(r.sentence for r in remarks if r.contradicts),
         unread=tuple(r.page for r in readings if r.legibility == 0),
@@ -130,10 +134,12 @@ def _evidence(readings: Sequence[PageReading]) -> Evidence:
     level = highest(f.level for f in trusted)
     if level is None:
         level = highest(f.level for f in findings if f.kind in ("stamp", "portion"))
-    return Evidence(readings, level, _carried(level, trusted) if level else ())
+    return Evidence(
+        readings, level, _inherited_caveats(level, trusted) if level else ()
+    )
 
 
-def _carried(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
+def _inherited_caveats(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
     """Return the caveats that the whole document inherits from its parts."""
     if level.rank < Level.RESTRICTED.rank:
         return in_order(c for finding in findings for c in finding.caveats)
@@ -152,7 +158,9 @@ def _is_unclassified(finding: Finding) -> bool:
 
 def _is_trusted(finding: Finding) -> bool:
     """Tell whether a finding alone may set the level: a banner or a sure mark."""
-    return finding.is_banner or (finding.kind == "portion" and finding.weight >= SURE)
+    return finding.is_banner or (
+        finding.kind == "portion" and finding.weight >= BANNER_WEIGHT
+    )
 
 
 def _supporting(evidence: Evidence) -> list[Finding]:
@@ -168,25 +176,25 @@ def _supporting(evidence: Evidence) -> list[Finding]:
 def _strength(evidence: Evidence) -> float:
     """Return how surely the level stands on the page that shows it best, 0..1."""
     if evidence.level is None:
-        return _NOTHING_FOUND
+        return _UNMARKED_CONFIDENCE
     doubt: dict[int, float] = {}
     for finding in _supporting(evidence):
         doubt[finding.page] = doubt.get(finding.page, 1.0) * (1 - finding.weight)
-    return min(_SUREST, 1 - min(doubt.values()))
+    return min(_MAX_CONFIDENCE, 1 - min(doubt.values()))
 
 
-def _ground(evidence: Evidence) -> str:
+def _basis(evidence: Evidence) -> str:
     """Return what the verdict rests on."""
     if evidence.level is None:
         return "No marking was found on any page that could be read."
     pages: dict[str, set[int]] = {}
     for finding in _supporting(evidence):
         pages.setdefault(_POSITION_LABELS[finding.kind], set()).add(finding.page)
-    places: dict[str, list[str]] = {}
-    for place, found in pages.items():
-        places.setdefault(page_numbers_text(sorted(found)), []).append(place)
-    told = [f"{listed(where)} of {words}" for words, where in places.items()]
-    return f"{evidence.level} stands {'; '.join(told)}."
+    by_pages: dict[str, list[str]] = {}
+    for position, found in pages.items():
+        by_pages.setdefault(page_numbers_text(sorted(found)), []).append(position)
+    parts = [f"{join_list(where)} of {pages}" for pages, where in by_pages.items()]
+    return f"{evidence.level} stands {'; '.join(parts)}."
 
 
 _POSITION_LABELS = {
@@ -207,7 +215,11 @@ def unread_pages(evidence: Evidence) -> Iterator[Remark]:
 
 def faint_pages(evidence: Evidence) -> Iterator[Remark]:
     """A text layer of noise, or of hardly a word, may hide a marking."""
-    faint = [r for r in evidence.readable if r.legibility < _FAINT and not r.banner]
+    faint = [
+        r
+        for r in evidence.readable
+        if r.legibility < _FAINT_LEGIBILITY and not r.banner
+    ]
     if faint:
         share = 1 - len(faint) / len(evidence.readings)
         pages = page_numbers_text([reading.page for reading in faint])
@@ -222,19 +234,19 @@ def other_banners(evidence: Evidence) -> Iterator[Remark]:
         for level in _banner_levels(reading):
             levels.setdefault(level, []).append(reading.page)
     if len(levels) > 1:
-        told = [
-            f"{page_numbers_text(levels[level])} {_say(levels[level])} {level}"
+        parts = [
+            f"{page_numbers_text(levels[level])} {_verb(levels[level])} {level}"
             for level in sorted(levels, key=lambda level: levels[level])
         ]
         agreeing = len(levels.get(evidence.level, ())) if evidence.level else 0
         yield Remark(
-            f"The banners disagree: {listed(told)}.",
+            f"The banners disagree: {join_list(parts)}.",
             0.5 + 0.3 * agreeing / len(marked),
             contradicts=True,
         )
 
 
-def _say(pages: Sequence[int]) -> str:
+def _verb(pages: Sequence[int]) -> str:
     return "says" if len(set(pages)) == 1 else "say"
 
 
@@ -268,7 +280,7 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
         and finding.level.rank > banner.rank
     ]
     if higher:
-        marks = listed(sorted({finding.text for finding in higher}))
+        marks = join_list(sorted({finding.text for finding in higher}))
         pages = page_numbers_text([finding.page for finding in higher])
         yield Remark(
             f"{marks} on {pages} is higher than every banner ({banner}).",
@@ -277,7 +289,7 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
         )
 
 
-def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
+def caveat_mismatches(evidence: Evidence) -> Iterator[Remark]:
     """Caveats that only some banners name, or only portion marks, need a look."""
     named = [set(f.caveats) for f in evidence.findings if f.is_banner and f.level]
     alone = [f.caveats for f in evidence.findings if f.is_banner and not f.level]
@@ -286,8 +298,8 @@ def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
     in_portions = {caveat for finding in portions for caveat in finding.caveats}
     only_there = in_order((in_portions - in_banners) & set(evidence.caveats))
     if only_there and named:
-        told = listed(only_there)
-        yield Remark(f"{told} stands in portion marks only.", 0.85, contradicts=True)
+        parts = join_list(only_there)
+        yield Remark(f"{parts} stands in portion marks only.", 0.85, contradicts=True)
     if any(caveats != set().union(*named) for caveats in named):
         yield Remark("Not every banner names the same caveats.", 0.9)
     yield from _releases_apart(in_banners)
@@ -304,15 +316,17 @@ def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
         )
     lists = [release for release in releases if release.startswith("REL TO ")]
     if len(lists) > 1:
-        yield Remark(f"{listed(lists)} contradict each other.", 0.7, contradicts=True)
+        yield Remark(
+            f"{join_list(lists)} contradict each other.", 0.7, contradicts=True
+        )
 
 
-def none_stated(evidence: Evidence) -> Iterator[Remark]:
+def contradicted_none(evidence: Evidence) -> Iterator[Remark]:
     """A label that says that there are no caveats contradicts those found elsewhere."""
     stated = [f for f in evidence.findings if f.says_none]
     if stated and evidence.caveats:
         pages = page_numbers_text([finding.page for finding in stated])
-        caveats = listed(evidence.caveats)
+        caveats = join_list(evidence.caveats)
         yield Remark(
             f"“{stated[0].text}” on {pages} contradicts {caveats}.",
             0.7,
@@ -339,14 +353,14 @@ def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
             yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
 
 
-CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
+CONSIDERATIONS: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
     "pages read": unread_pages,
     "legibility": faint_pages,
     "banners agree": other_banners,
     "every page marked": unmarked_pages,
     "portions within banners": higher_portions,
-    "caveats agree": caveats_apart,
-    "no caveats where none are stated": none_stated,
+    "caveats agree": caveat_mismatches,
+    "no caveats where none are stated": contradicted_none,
     "still in force": releases,
     "nothing in doubt": doubtful_pages,
 }
@@ -355,18 +369,18 @@ CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
 
 def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, ...]:
     """Return what else something speaks for; they share what confidence is left."""
-    masses: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for finding in evidence.findings:
         if finding.level is not evidence.level and finding.level is not None:
             label = finding.level.value
-            masses[label] = max(masses.get(label, 0.0), finding.weight)
-    if evidence.level is not None and confidence < _SUREST:
-        masses.setdefault(UNMARKED, 0.1)
-    total = max(1.0, sum(masses.values()))
-    likeliest = sorted(masses, key=lambda label: -masses[label])[:_MAX_ALTERNATIVES]
+            weights[label] = max(weights.get(label, 0.0), finding.weight)
+    if evidence.level is not None and confidence < _MAX_CONFIDENCE:
+        weights.setdefault(UNMARKED, 0.1)
+    total = max(1.0, sum(weights.values()))
+    likeliest = sorted(weights, key=lambda label: -weights[label])[:_MAX_ALTERNATIVES]
     found = [
         Alternative(
-            label=label, confidence=round((1 - confidence) * masses[label] / total, 2)
+            label=label, confidence=round((1 - confidence) * weights[label] / total, 2)
         )
         for label in likeliest
     ]
