@@ -384,7 +384,9 @@ def test_the_sample_documents_go_the_ways_they_were_drawn_for(
 # Scans and agents --------------------------------------------------------------------
 
 
-def scanned(*variants: str | Page, enhanced: tuple[str | Page, ...] = ()) -> FakeRuntime:
+def scanned(
+    *variants: str | Page, enhanced: tuple[str | Page, ...] = ()
+) -> FakeRuntime:
     """Return a runtime whose memo.pdf is a scan that looks like that."""
     runtime = FakeRuntime()
     memo = runtime.documents.add("memo.pdf", [""])
@@ -403,7 +405,8 @@ def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
 def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
     first = marked("SECRET").replace("SECRET", "S CRET", 1)
     outcome = run(
-        "", runtime=scanned(first[: first.rfind("SECRET")], enhanced=(marked("SECRET"),))
+        "",
+        runtime=scanned(first[: first.rfind("SECRET")], enhanced=(marked("SECRET"),)),
     )
     assert reason_for(outcome, "read_pages", "is_hard_to_read") == (
         True,
@@ -425,7 +428,9 @@ def test_what_no_look_makes_out_is_asked_about() -> None:
 def test_a_higher_marking_in_any_look_holds() -> None:
     outcome = run(
         "",
-        runtime=scanned("SECRET" + BODY, enhanced=("TOP SECRET" + BODY, "SECRET" + BODY)),
+        runtime=scanned(
+            "SECRET" + BODY, enhanced=("TOP SECRET" + BODY, "SECRET" + BODY)
+        ),
     )
     assert outcome.state.level is Level.TOP_SECRET
 

@@ -73,7 +73,9 @@ async def render_page_async(path: str, number: int, style: PageStyle) -> Picture
     return await pages().call(lambda: render_page(path, number, style, job), job)
 
 
-async def read_page_image(path: str, number: int, *, enhanced: bool) -> tuple[Page, ...]:
+async def read_page_image(
+    path: str, number: int, *, enhanced: bool
+) -> tuple[Page, ...]:
     """Return the text on a page's picture; `again` looks longer, in several ways.
 
     Raises PdfError, and Unavailable where scans cannot be read.

@@ -86,7 +86,9 @@ async def add_scan_reading(
     Where scans cannot be read it is the text alone, with that reason.
     """
     try:
-        variants = await runtime.documents.scan(item.document, item.page, enhanced=enhanced)
+        variants = await runtime.documents.scan(
+            item.document, item.page, enhanced=enhanced
+        )
     except Unavailable as unable:
         runtime.logger.warning("Page %d: %s", item.page, unable)
         return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
