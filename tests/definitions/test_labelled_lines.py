@@ -151,16 +151,19 @@ def test_a_block_is_one_finding_at_the_place_of_its_lines() -> None:
         ("CLASSIFICATION: SECRET UNTIL 2030", "not understood"),
         ("CLASSIFICATION: SECRET / CONFIDENTIAL", "not understood"),
         ("CLASSIFICATION: SECRET\nEYES ONLY: UK", "not understood"),
-        ("CLASSIFICATION: SECRET\nSHARING RULES: NOFORN", "something else"),
-        ("PREVIOUS CLASSIFICATION: TOP SECRET", "something else"),
-        ("CLASSIFICATION: SECRET\nCAVEATS:", "No value"),
-        ("CLASSIFICATION: SECRET\nCAVEATS: -", "No value"),
-        ("Classification: ____", "No value"),
-        ("CLASSIFICATION: [    ]   CAVEATS: [    ]", "No value"),
-        ("CLASSIFICATION: NONE\nCAVEATS: NOFORN", "gives none"),
-        ("Classification: SECRET\nReleasability: NONE", "gives none"),
-        ("CLASSIFICATION: SECRET\nCLASSIFICATION: CONFIDENTIAL", "near each other"),
-        ("CAVEATS: NONE\nCLASSIFICATION: SECRET\nCAVEATS: NOFORN", "disagree"),
+        ("CLASSIFICATION: SECRET\nSHARING RULES: NOFORN", "not refer to the document"),
+        ("PREVIOUS CLASSIFICATION: TOP SECRET", "not refer to the document"),
+        ("CLASSIFICATION: SECRET\nCAVEATS:", "no readable value"),
+        ("CLASSIFICATION: SECRET\nCAVEATS: -", "no readable value"),
+        ("Classification: ____", "no readable value"),
+        ("CLASSIFICATION: [    ]   CAVEATS: [    ]", "no readable value"),
+        ("CLASSIFICATION: NONE\nCAVEATS: NOFORN", "gives no value"),
+        ("Classification: SECRET\nReleasability: NONE", "gives no value"),
+        ("CLASSIFICATION: SECRET\nCLASSIFICATION: CONFIDENTIAL", "Adjacent labels"),
+        (
+            "CAVEATS: NONE\nCLASSIFICATION: SECRET\nCAVEATS: NOFORN",
+            "contradicts another label",
+        ),
     ],
 )
 def test_what_a_label_leaves_in_doubt_is_asked_about(text: str, doubt: str) -> None:
@@ -299,7 +302,7 @@ def test_a_label_that_was_hardly_read_is_asked_about() -> None:
     reading = read_scan(
         [scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", confidence=0.7)] * 2
     )
-    assert any("could hardly be read" in doubt for doubt in reading.doubts)
+    assert any("is barely legible" in doubt for doubt in reading.doubts)
 
 
 def test_what_an_agent_reads_after_a_label_counts() -> None:

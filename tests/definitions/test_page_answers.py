@@ -68,10 +68,10 @@ def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about()
     assert read_detection(1, detection, enhanced=False).is_unclear
     second = read_detection(1, detection, enhanced=True)
     assert not second.is_unclear
-    assert second.doubts == ("The agent finds the page hard to read.",)
+    assert second.doubts == ("The agent reports that the page is hard to read.",)
 
 
 def test_a_marking_a_model_can_hardly_read_is_a_doubt() -> None:
     detection = seen({"text": "SE RET", "location": "footer", "legibility": 0.3})
     reading = read_detection(1, detection, enhanced=True)
-    assert reading.doubts == ("The agent is unsure that “SE RET” is SECRET.",)
+    assert reading.doubts == ("The agent is not sure that “SE RET” is SECRET.",)

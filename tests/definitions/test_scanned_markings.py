@@ -131,7 +131,7 @@ def test_where_an_unsure_look_is_the_higher_one_a_person_is_asked() -> None:
     higher = scan("TOP SECRET", confidence=0.7, variant="faint")
     reading = read_scan([scan("SECRET"), higher])
     assert reading.banner is Level.TOP_SECRET
-    assert "were read at one place" in reading.doubts[0]
+    assert "were read at the same position" in reading.doubts[0]
 
 
 def test_a_caveat_that_one_look_shows_is_kept() -> None:
@@ -157,7 +157,7 @@ def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> No
     verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "CECRE"))])
     assert verdict.level is Level.CONFIDENTIAL
     (doubt,) = verdict.contradictions
-    assert "may be CONFIDENTIAL or SECRET: letters are missing" in doubt
+    assert "may be CONFIDENTIAL or SECRET; letters are missing" in doubt
 
 
 def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
@@ -206,7 +206,9 @@ def test_ink_before_a_secret_may_be_a_top_that_wore_off() -> None:
     page = with_ink(scan("SECRET", "SECRET"), before=2.8)
     verdict = weigh([read_scan([page, page])])
     assert verdict.level is Level.TOP_SECRET
-    assert any("beside “SECRET” could not be read" in d for d in verdict.contradictions)
+    assert any(
+        "next to “SECRET” could not be read" in d for d in verdict.contradictions
+    )
 
 
 def test_ink_that_another_look_could_read_is_no_doubt() -> None:
@@ -224,7 +226,7 @@ def test_writing_that_no_look_could_read_is_a_doubt() -> None:
     strange = Box(0.09, 0.94, 0.2, 0.97)
     page = replace(scan("SECRET"), unread=(strange,))
     assert read_scan([page, page]).doubts == (
-        "There is writing at the foot that could not be read.",
+        "The footer contains text that could not be read.",
     )
     settled = read_scan([page, scan("SECRET", "SECRET", variant="faint")])
     assert settled.doubts == ()

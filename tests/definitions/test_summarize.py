@@ -77,7 +77,7 @@ def test_a_long_text_is_summarized_part_by_part() -> None:
         summarize, {"text": LONG, "agent": "judge"}, runtime=FakeRuntime(agents=agents)
     )
     assert outcome.path == ["read_text", "summarize_parts", "write_summary"]
-    assert "12,000 go in one part" in outcome.decisions[0].reason
+    assert "part limit 12,000" in outcome.decisions[0].reason
     assert outcome.state.notes == tuple(notes)
     assert "Note 0.\n\nNote 1." in said(agents.calls[-1])[-1]
 
@@ -163,7 +163,7 @@ def test_an_unsure_one_is_reasoned_about_again_as_often_as_asked() -> None:
     assert "it may not be" in said(agents.calls[3])[-1]
     assert "It rains." in said(agents.calls[0])[-1]
     reasons = [decision.reason for decision in outcome.decisions]
-    assert any("confidence 40%, wanted 70%" in reason for reason in reasons)
+    assert any("confidence 40%, minimum 70%" in reason for reason in reasons)
 
 
 # Whole -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reason about a question in three stages; think again where the conclusion is unsure."""
+"""Reason about a question in three steps; repeat while the confidence is too low."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMPTS = {
 
 
 class Params(BaseModel):
-    """What the person who launches it asks."""
+    """Launch parameters."""
 
     question: str = Field(
         min_length=1,
@@ -36,63 +36,59 @@ class Params(BaseModel):
     context: str = Field(
         "",
         max_length=MAX_CHARACTERS,
-        title="Facts",
-        description="What is known and has to be taken into account.",
+        title="Context",
+        description="Background information to take into account.",
         json_schema_extra={"format": "multiline"},
     )
     confidence: float = Field(
         0.7,
         ge=0,
         le=1,
-        title="Conclude from",
-        description="A conclusion less sure than this is reasoned about again.",
+        title="Minimum confidence",
+        description="Below this, another round runs.",
     )
     rounds: int = Field(
         2,
         ge=1,
         le=5,
-        title="Rounds",
-        description="How often it reasons at most.",
+        title="Maximum rounds",
+        description="Limit of reasoning rounds.",
     )
     agent: AgentRef = Field(
         "",
         title="Agent",
-        description="Asked at every stage for which the profile names no other; left "
-        "out, the default agent is.",
+        description="Used for prompts the profile doesn't override. Empty: default agent.",
     )
 
 
 class Conclusion(BaseModel):
-    """What the agent concludes."""
+    """The agent's structured response."""
 
     answer: str = Field(min_length=1)
     confidence: float = Field(ge=0, le=1, description="0 = a guess, 1 = certain")
-    reasons: list[str] = Field(
-        description="the reasons that carry it, most telling first"
-    )
-    doubts: list[str] = Field(default=[], description="what speaks against it")
+    reasons: list[str] = Field(description="the supporting reasons, strongest first")
+    doubts: list[str] = Field(default=[], description="reasons against it")
 
 
 class Reasoning(State):
-    """What has been thought so far."""
+    """State of the run."""
 
     params: Params
     analysis: str = ""
-    steps: str = ""  # the reasoning of the last round
+    steps: str = ""  # reasoning of the last round
     round: int = 0
     conclusion: Conclusion | None = None
     result: Conclusion | None = None
 
     @property
     def confidence_text(self) -> str:
-        """Return how sure the conclusion is, and how sure it has to be."""
         confidence = self.conclusion.confidence if self.conclusion else 0
-        return f"confidence {confidence:.0%}, wanted {self.params.confidence:.0%}"
+        return f"confidence {confidence:.0%}, minimum {self.params.confidence:.0%}"
 
 
 @node(timeout=900)
 async def analyze(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Take the question apart."""
+    """Analyze the question without answering it."""
     return state.set(
         analysis=await stream_answer("analyze", state, question(state), runtime)
     )
@@ -100,13 +96,13 @@ async def analyze(state: Reasoning, runtime: Runtime) -> Reasoning:
 
 @node(timeout=900)
 async def reason(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Reason from the analysis, and from what was doubtful the last time."""
+    """Reason from the analysis and from the doubts of the previous round."""
     text = f"{question(state)}\n\nAnalysis:\n{state.analysis}"
     if state.conclusion is not None:
-        doubts = "\n".join(state.conclusion.doubts) or "none was named"
+        doubts = "\n".join(state.conclusion.doubts) or "none were given"
         text += (
-            f"\n\nAn earlier round came to “{state.conclusion.answer}”, which was not"
-            f" sure enough. Its doubts:\n{doubts}"
+            f"\n\nAn earlier round concluded “{state.conclusion.answer}” with too little"
+            f" confidence. Doubts:\n{doubts}"
         )
     steps = await stream_answer("reason", state, text, runtime)
     return state.set(steps=steps, round=state.round + 1)
@@ -114,7 +110,7 @@ async def reason(state: Reasoning, runtime: Runtime) -> Reasoning:
 
 @node(timeout=900)
 async def conclude(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Draw the conclusion, with how sure it is."""
+    """Draw a conclusion with a confidence."""
     prompt = runtime.profiles.prompt("conclude", PROMPTS["conclude"])
     text = f"{question(state)}\n\nReasoning:\n{state.steps}"
     conclusion = await runtime.agents.ask(
@@ -123,33 +119,35 @@ async def conclude(state: Reasoning, runtime: Runtime) -> Reasoning:
         Conclusion,
         **prompt.options,
     )
-    runtime.logger.info("Concluded with %.0f %%.", 100 * conclusion.confidence)
+    runtime.logger.info(
+        "Confidence of the conclusion: %.0f %%.", 100 * conclusion.confidence
+    )
     return state.set(conclusion=conclusion)
 
 
 @node
 def finish(state: Reasoning) -> Reasoning:
-    """Keep the last conclusion as the result."""
+    """Use the last conclusion as the result."""
     return state.set(result=state.conclusion)
 
 
 @predicate("{s.confidence_text}")
 def is_unsure(state: Reasoning) -> bool:
-    """Tell whether the conclusion is less sure than it has to be."""
+    """Whether the confidence is below the minimum."""
     conclusion = state.conclusion
     return conclusion is None or conclusion.confidence < state.params.confidence
 
 
 @predicate("round {s.round} of {s.params.rounds}")
 def has_rounds_left(state: Reasoning) -> bool:
-    """Tell whether it may reason once more."""
+    """Whether another round is allowed."""
     return state.round < state.params.rounds
 
 
 async def stream_answer(
     name: str, state: Reasoning, text: str, runtime: Runtime
 ) -> str:
-    """Return what a stage answers; whoever watches the run reads along."""
+    """Return an agent's response to a prompt; the run's page shows it while it streams."""
     prompt = runtime.profiles.prompt(name, PROMPTS[name])
     pieces = [
         piece
@@ -161,18 +159,17 @@ async def stream_answer(
 
 
 def question(state: Reasoning) -> str:
-    """Return the question with its facts."""
-    context = (
-        f"\n\nFacts:\n{state.params.context}" if state.params.context.strip() else ""
-    )
+    """Return the question with its context."""
+    given = state.params.context
+    context = f"\n\nContext:\n{given}" if given.strip() else ""
     return f"Question:\n{state.params.question}{context}"
 
 
 reasoning = Workflow(
     "reasoning",
     title="Reason about a question",
-    description="Takes a question apart, reasons step by step and concludes; where the "
-    "conclusion is unsure, it reasons again.",
+    description="Analyzes a question, reasons step by step and concludes; repeats while "
+    "the confidence is below the minimum.",
     state=Reasoning,
     start=analyze,
     routes={

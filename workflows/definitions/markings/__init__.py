@@ -1,9 +1,9 @@
-"""Security and handling markings: found on pages, and weighed into a classification.
+"""Security and handling markings: detection on pages and classification of documents.
 
-    page of a document  →  reading of the page  →  verdict on the document
-                    read(page)            weigh(readings)
+    page of a document  →  page reading  →  verdict on the document
+                    read(page)        weigh(readings)
 
-Pure functions of text and places, without a model and without a network.
+Pure functions of text and positions, without models or network access.
 """
 
 from workflows.definitions.markings.answers import (

@@ -1,7 +1,7 @@
-"""Which labels are of markings, and which are words of running text.
+"""Distinguish labels of markings from ordinary text.
 
-It depends on how firmly a label speaks of markings, on the sign after it, on its value,
-and on whether another label of markings is near.
+Criteria: how specific the label is, the separator after it, its value, and whether
+another label of markings is nearby.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from workflows.definitions.markings.fields import MAX_BLOCK_GAP, Field
 from workflows.definitions.markings.labels import Firmness, Separator
 
-_SHORT = 3  # words of a value in capitals that is more than a heading
+_SHORT = 3  # words; longer capitalized values are more than a heading
 
 
 def blocks(fields: Iterable[Field], height: float) -> list[list[Field]]:
-    """Return the fields that stand near each other, from the top.
+    """Group the fields that are near each other, from the top.
 
-    `height` is that of a usual line, as a fraction of the page.
+    `height` is the typical line height as a fraction of the page.
     """
     found: list[list[Field]] = []
     bottom = 0.0
@@ -32,12 +32,12 @@ def blocks(fields: Iterable[Field], height: float) -> list[list[Field]]:
 
 
 def accept_fields(block: Sequence[Field]) -> list[Field]:
-    """Return the fields of a block that are of markings."""
+    """Return the fields of a block that label markings."""
     return [field for field in block if _is_accepted(field, _has_other(block, field))]
 
 
 def _has_other(block: Sequence[Field], field: Field) -> bool:
-    """Return whether another label near it is surely one of markings."""
+    """Whether another label in the block is certainly one of markings."""
     return any(other is not field and _is_anchor(other) for other in block)
 
 
@@ -62,7 +62,7 @@ def _is_accepted(field: Field, in_block: bool) -> bool:
 
 
 def _is_stated(field: Field, in_block: bool) -> bool:
-    """Return whether a value that is understood is one of this label."""
+    """Whether an understood value belongs to this label."""
     value, firmness = field.value, field.label.firmness
     is_firm = firmness >= Firmness.PLAIN
     if field.separator is Separator.NONE:  # "CLASSIFICATION SECRET"
@@ -84,7 +84,7 @@ def _is_left_blank(field: Field, in_block: bool) -> bool:
 
 
 def _needs_question(field: Field, in_block: bool) -> bool:
-    """Return whether a value that is not understood is one to ask about."""
+    """Whether a value that is not understood needs a reviewer's decision."""
     value = field.value
     if field.label.position == "qualified":
         return value.has_marking and value.is_capital

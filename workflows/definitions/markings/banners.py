@@ -1,4 +1,4 @@
-"""Markings that speak for the whole page: banners, stamps, and what only looks so."""
+"""Markings that apply to the whole page: banners and stamps; excludes lookalikes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level
 from workflows.definitions.markings.segments import Segment, stacks
 from workflows.runtime.records import Box
 
-HEAD, FOOT = 0.12, 0.88  # a banner's middle lies above or below
-_EXTRA_DEPTH = 0.13  # how much further in it may lie when nothing stands beyond it
-_MAX_OFF_CENTRE = 0.06  # how far from the middle of the page a stamp may be
-_TALL_RATIO = 1.3  # times the usual height of a line
-_MAX_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+HEAD, FOOT = 0.12, 0.88  # position of a banner's vertical middle, fraction of the page
+_EXTRA_DEPTH = 0.13  # extra tolerance if no text is further outside
+_MAX_OFF_CENTRE = 0.06  # maximum distance of a stamp from the centre of the page
+_TALL_RATIO = 1.3  # times the typical line height
+_MAX_WORDS = (
+    6  # limit for a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+)
 
 Isolation = Literal["announced", "alone", "piece", "among"]
 Capitalisation = Literal["capitals", "title", "small"]
@@ -39,14 +41,14 @@ _EDGE_WEIGHTS: dict[
     ("among", "capitals"): 0.6,
     ("among", "title"): 0.5,
 }
-_COMMON_WORD_FACTOR = 0.75  # times that for "Public" or "Internal", unless in capitals
-_ANNOUNCED = 0.85  # "Classification: SECRET", wherever it stands
+_COMMON_WORD_FACTOR = 0.75  # applied to "Public" or "Internal", unless in capitals
+_ANNOUNCED = 0.85  # "Classification: SECRET", at any position
 _PROMINENT_STAMP, _PLAIN_STAMP = (
     0.7,
     0.4,
-)  # a stamp that catches the eye, and one that does not
+)  # stamps that are prominent or not
 _RELEASE = 0.8
-_MENTION_IN_CAPITALS, _MENTION = 0.15, 0.05  # in running text, in capitals or not
+_MENTION_IN_CAPITALS, _MENTION = 0.15, 0.05  # in running text
 
 _CONDITION = re.compile(
     r"\b(?:when|upon|after|once|if)\b[^.]{0,40}"
@@ -68,14 +70,14 @@ _LEVEL_ANY_CASE = re.compile(
     r"(?<![\w-])(top secret|unclassified)(?![\w-])", re.IGNORECASE
 )
 _BETWEEN = re.compile(r"\s+-+\s+|\s*[|•·]\s*")
-_NAME_AND_MARKING = 2  # words: "ACME INTERNAL", but not "ANY NOTARY PUBLIC"
+_NAME_AND_MARKING = 2  # words: accepts "ACME INTERNAL", rejects "ANY NOTARY PUBLIC"
 _NOT = {"NOT", "NON", "NON-", "NO"}
 _BROKEN = re.compile(r"(?<=[A-Za-z])- (?=[A-Za-z])")  # CONFI- DENTIAL
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A marking within a segment: alone, one of its pieces, or among other words."""
+    """A marking within a segment and how it is separated from other words."""
 
     marking: Marking
     isolation: Isolation
@@ -84,7 +86,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where on a page its text begins and ends, and how tall it usually is."""
+    """The extent of the text on a page and its typical line height."""
 
     top: float
     bottom: float
@@ -92,7 +94,7 @@ class Layout:
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> Layout | None:
-        """Return the layout of a page; None when it has no segment."""
+        """Return the layout of a page, None without segments."""
         if not segments:
             return None
         boxes = [segment.box for segment in segments]
@@ -103,7 +105,7 @@ class Layout:
         )
 
     def position(self, box: Box) -> Kind:
-        """Return whether it stands at the head, at the foot or between."""
+        """Return whether a box is in the header, the footer or the body."""
         head = min(HEAD + _EXTRA_DEPTH, max(HEAD, self.top + box.height))
         foot = max(FOOT - _EXTRA_DEPTH, min(FOOT, self.bottom - box.height))
         if box.middle <= head:
@@ -111,18 +113,18 @@ class Layout:
         return "footer" if box.middle >= foot else "stamp"
 
     def is_prominent(self, box: Box) -> bool:
-        """Tell whether it catches the eye: taller than the rest, or in the middle."""
+        """Whether a box is centred or taller than ordinary lines."""
         is_centred = abs((box.left + box.right) / 2 - 0.5) <= _MAX_OFF_CENTRE
         return is_centred or box.height > _TALL_RATIO * self.height
 
 
-Judgement = tuple[Kind, Marking, float]  # the last: the weight
+Judgement = tuple[Kind, Marking, float]  # weight last
 
 
 def banners(
     page: int, segments: Sequence[Segment], layout: Layout | None = None
 ) -> Iterator[Finding]:
-    """Yield the markings of the page as a whole, and levels its text mentions."""
+    """Yield the page's banners and stamps, and levels mentioned in its text."""
     layout = layout or Layout.of(segments)
     at = 0
     while layout is not None and at < len(segments):
@@ -154,7 +156,7 @@ def _finding(page: int, segment: Segment, judge_fields: Judgement) -> Finding:
 
 
 def _judge_stack(stack: Segment, layout: Layout) -> Judgement | None:
-    """Return what lines below each other say when they are one marking."""
+    """Judge stacked lines as a single marking."""
     text = stack.text
     level = _LEVEL_IN_CAPITALS.match(text.upper())
     if level is not None and _CONDITION.match(text, level.end() + 1):
@@ -163,13 +165,13 @@ def _judge_stack(stack: Segment, layout: Layout) -> Judgement | None:
 
 
 def _judge_line(segment: Segment, layout: Layout) -> Judgement | None:
-    """Return what a line alone says of its page, or mentions."""
+    """Judge a single line."""
     text = segment.text
     return _inapplicable(text) or _banner(segment, layout) or _mention(text)
 
 
 def _inapplicable(text: str) -> Judgement | None:
-    """Return a marking that is not true of the page, or no longer."""
+    """Return a marking that does not apply to the page, or no longer applies."""
     level = _LEVEL_IN_CAPITALS.search(text.upper())
     if level is not None and _CONDITION.search(text, level.end()):
         return _condition(level)
@@ -184,7 +186,7 @@ def _condition(level: re.Match[str]) -> Judgement:
 
 
 def _banner(segment: Segment, layout: Layout) -> Judgement | None:
-    """Return the banner or stamp that a segment is or holds."""
+    """Return the banner or stamp in a segment."""
     text = segment.text
     reading = read_marking(text) if len(text) <= MAX_LINE_LENGTH else None
     if reading is None:
@@ -197,12 +199,12 @@ def _banner(segment: Segment, layout: Layout) -> Judgement | None:
 
 
 def weight_at(kind: Kind) -> float:
-    """Return what a marking in capitals that stands alone weighs at its place."""
+    """Return the weight of a separate marking in capitals at this position."""
     return _PROMINENT_STAMP if kind == "stamp" else _EDGE_WEIGHTS["alone", "capitals"]
 
 
 def announced_weight(kind: Kind, text: str) -> float:
-    """Return what a marking after a label weighs at its place, written as in `text`."""
+    """Return the weight of a marking after a label at this position."""
     return (
         _ANNOUNCED
         if kind == "stamp"
@@ -211,7 +213,7 @@ def announced_weight(kind: Kind, text: str) -> float:
 
 
 def _edge_weight(reading: Reading) -> float:
-    """Return the weight of a marking at the head or foot; 0: it is none."""
+    """Return the weight of a marking in the header or footer, 0 if it is none."""
     in_capitals = reading.capitalisation == "capitals"
     if reading.marking.level is None and not (
         in_capitals and reading.isolation == "alone"
@@ -223,7 +225,7 @@ def _edge_weight(reading: Reading) -> float:
 
 
 def _stamp_weight(reading: Reading, *, prominent: bool) -> float:
-    """Return the weight of a marking in the middle of the page; 0: it is none."""
+    """Return the weight of a marking in the body, 0 if it is none."""
     is_stamp = reading.isolation == "alone" and reading.capitalisation == "capitals"
     if reading.marking.level is None or not (
         is_stamp or reading.isolation == "announced"
@@ -236,7 +238,7 @@ def _stamp_weight(reading: Reading, *, prominent: bool) -> float:
 
 
 def read_marking(text: str) -> Reading | None:
-    """Return the marking that a line is, or that stands in it apart from the rest."""
+    """Return the marking in a line: the whole line, a separated part, or among names."""
     core = grammar.without_furniture(text)
     marking = grammar.banner(core) or grammar.banner(_BROKEN.sub("", core))
     if marking is not None:
@@ -246,7 +248,7 @@ def read_marking(text: str) -> Reading | None:
 
 
 def _piece(text: str) -> Reading | None:
-    """Return the highest marking that signs part from the rest of the line."""
+    """Return the highest marking that punctuation separates from the rest of the line."""
     readings = []
     for piece in _BETWEEN.split(text):
         core = grammar.without_furniture(piece)
@@ -259,7 +261,7 @@ def _piece(text: str) -> Reading | None:
 
 
 def _among(text: str) -> Reading | None:
-    """Return the marking in capitals that a short line of names begins or ends with."""
+    """Return the marking in capitals at the start or end of a short line of names."""
     words = grammar.without_furniture(text).split()
     if not 1 < len(words) <= _MAX_WORDS or any(word[0].islower() for word in words):
         return None
@@ -276,7 +278,7 @@ def _among(text: str) -> Reading | None:
 
 
 def _in_capitals(words: list[str], among: int) -> Marking | None:
-    """Return the marking some words are; ordinary ones may stand by one name only."""
+    """Return the marking in some words; common words allow only one name next to them."""
     text = " ".join(words)
     marking = grammar.banner(text) if text.isupper() else None
     if marking is None or marking.level is None:
@@ -293,7 +295,7 @@ def _capitalisation(text: str) -> Capitalisation:
 
 
 def _mention(text: str) -> Judgement | None:
-    """Return a level named in running text: told, but worth little."""
+    """Return a level mentioned in running text, with a low weight."""
     loud = _LEVEL_IN_CAPITALS.search(text)
     found = loud or _LEVEL_ANY_CASE.search(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""What all looks at one place of a page say together: a marking, or a doubt about it."""
+"""Combine the image variants of a page, position by position, into findings and doubts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from workflows.definitions.markings.fuzzy_match import FuzzyMatch
 from workflows.definitions.markings.levels import Level, in_order, rank_of
 from workflows.runtime.records import Box
 
-HIGH_CONFIDENCE = 0.9  # of a line, from which it needs no second look
-_FAINT_FACTOR = 0.8  # what missing letters leave of a marking's weight, at best
-_INDISTINGUISHABLE = 0.06  # likenesses that lie closer together cannot be told apart
-_OUTVOTE_RATIO = 2.0  # times as much must speak for another word
-_SAME_PLACE_OVERLAP = 0.6  # line heights by which places of one marking may differ
-_MIN_UNREAD_INK = (
-    0.5  # letters of ink beside a marking, from which there is more to read
+HIGH_CONFIDENCE = 0.9  # of a line; above it, no second reading is needed
+_FAINT_FACTOR = (
+    0.8  # maximum share of its weight that a marking with missing letters keeps
 )
-_MIN_WORD_INK = 1.0  # and from which there may be a word
+_INDISTINGUISHABLE = 0.06  # matches with a smaller score difference are equivalent
+_OUTVOTE_RATIO = 2.0  # required vote ratio in favour of another word
+_SAME_PLACE_OVERLAP = 0.6  # line heights; larger offsets are different markings
+_MIN_UNREAD_INK = 0.5  # letters of ink next to a marking that mean unread text
+_MIN_WORD_INK = 1.0  # letters of ink that may be a whole word
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What one look shows at one place."""
+    """A possible marking in one image variant."""
 
     variant: str
     kind: Kind
@@ -32,19 +32,19 @@ class Candidate:
     confidence: float
     match: FuzzyMatch
     weight: float
-    unread_before: float = 0.0  # letters of ink beside it that were not read
+    unread_before: float = 0.0  # letters of unread ink next to it
     unread_after: float = 0.0
 
     @property
     def has_unread_ink(self) -> bool:
-        """Tell whether something stands beside it that was not read."""
+        """Whether there is unread text next to it."""
         return (
             self.unread_before > _MIN_UNREAD_INK or self.unread_after > _MIN_UNREAD_INK
         )
 
 
 def group_by_position(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    """Return what all looks show, place by place."""
+    """Group the candidates of all variants by position."""
     found: list[list[Candidate]] = []
     for one in candidates:
         position = next(
@@ -58,7 +58,7 @@ def group_by_position(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
 
 
 def overlap(one: Box, other: Box) -> bool:
-    """Tell whether two boxes are of one marking: side by side, about as high up."""
+    """Whether two boxes belong to one marking: horizontal overlap at a similar height."""
     height = max(one.height, other.height)
     margins = one.left < other.right and other.left < one.right
     return margins and abs(one.middle - other.middle) <= _SAME_PLACE_OVERLAP * height
@@ -67,7 +67,7 @@ def overlap(one: Box, other: Box) -> bool:
 def resolve(
     group_by_position: Sequence[list[Candidate]],
 ) -> tuple[list[Finding], list[str]]:
-    """Return the markings that all places show, and the doubts about them."""
+    """Return the markings at all positions and the doubts about them."""
     clear, faint, doubts = [], [], []
     results: list[tuple[list[Candidate], Finding | None]] = []
     for position in group_by_position:
@@ -86,11 +86,11 @@ def resolve(
 
 
 def _unread_ink_doubt(position: Sequence[Candidate], finding: Finding) -> str:
-    """Return the doubt about ink beside a marking, unless some look could read it."""
+    """Return the doubt about unread ink next to a marking, unless a variant reads it."""
     crowded = next((one for one in position if one.has_unread_ink), None)
     if crowded is None or _exceeds(finding, crowded):
         return ""
-    return f"{_where(crowded)}, something beside “{finding.text}” could not be read."
+    return f"{_where(crowded)}: text next to “{finding.text}” could not be read."
 
 
 def _exceeds(finding: Finding, one: Candidate) -> bool:
@@ -99,7 +99,7 @@ def _exceeds(finding: Finding, one: Candidate) -> bool:
 
 
 def _possible_prefix(position: Sequence[Candidate], finding: Finding) -> list[Finding]:
-    """Return what a marking may be with a word before it that wore off: TOP SECRET."""
+    """Return the marking with a worn-off prefix: SECRET may have been TOP SECRET."""
     before = max(one.unread_before for one in position)
     if finding.level is not Level.SECRET or before < _MIN_WORD_INK:
         return []
@@ -112,7 +112,7 @@ def _possible_prefix(position: Sequence[Candidate], finding: Finding) -> list[Fi
 
 
 def _is_confirmed(faint: Finding, clear: Sequence[Finding]) -> bool:
-    """Tell whether a clear marking of the page says the same, and no less."""
+    """Whether a clear marking on the page has the same level and at least its caveats."""
     return any(
         one.level is faint.level and set(one.caveats) >= set(faint.caveats)
         for one in clear
@@ -120,7 +120,7 @@ def _is_confirmed(faint: Finding, clear: Sequence[Finding]) -> bool:
 
 
 def _agreed(exact: Sequence[Candidate]) -> tuple[Finding, str]:
-    """Return what looks agree on; where they differ, the higher, with a doubt."""
+    """Return what the variants agree on; if they differ, the higher level with a doubt."""
     best = max(exact, key=lambda one: (_rank(one), one.confidence * one.weight))
     level = best.match.level
     same = [one for one in exact if one.match.level is level]
@@ -131,7 +131,7 @@ def _agreed(exact: Sequence[Candidate]) -> tuple[Finding, str]:
         len(same) < len(exact) and best.confidence < HIGH_CONFIDENCE
     ):
         texts = sorted({f"“{one.text}”" for one in exact})
-        doubt = f"{_where(best)}, {' and '.join(texts)} were read at one place."
+        doubt = f"{_where(best)}: {' and '.join(texts)} were read at the same position."
     weight = best.weight * max(one.confidence for one in same)
     finding = _finding(longest, weight, level=level, caveats=caveats, faint=False)
     return finding, doubt
@@ -144,11 +144,11 @@ def _rank(one: Candidate) -> int:
 def _with_missing_letters(
     position: Sequence[Candidate], found: Finding | None, clear: Sequence[Finding]
 ) -> tuple[list[Finding], str]:
-    """Return what a place is taken for with letters missing, and the doubt about it.
+    """Return the likely marking at a position with missing letters, and the doubt about it.
 
-    1. Looks that say no more than what was found there in full are left out.
-    2. If the page says elsewhere, in full, the highest that is left, it is that.
-    3. Else it is the highest that was not outvoted, and a person is asked.
+    1. Drop candidates that add nothing to the marking read in full at this position.
+    2. If a clear marking on the page confirms the highest remaining one, use it.
+    3. Otherwise use the highest that is not outvoted, with a doubt for the reviewer.
     """
     close = _close(position)
     more = [one for one in close if found is None or _adds(one, found)]
@@ -162,18 +162,18 @@ def _with_missing_letters(
         return [], ""
     finding = _best_guess(believed, more, found)
     may_be = " or ".join(dict.fromkeys((finding.label, utmost.label)))
-    doubt = f"“{finding.text}” may be {may_be}: letters are missing."
-    return [finding], f"{_where(believed[0])}, {doubt}"
+    doubt = f"“{finding.text}” may be {may_be}; letters are missing."
+    return [finding], f"{_where(believed[0])}: {doubt}"
 
 
 def _adds(one: Candidate, found: Finding) -> bool:
-    """Tell whether a look shows more than what was found."""
+    """Whether a candidate exceeds what was found."""
     is_higher = _rank(one) > rank_of(found.level)
     return is_higher or not set(one.match.caveats) <= set(found.caveats)
 
 
 def _close(position: Sequence[Candidate]) -> list[Candidate]:
-    """Return what each look resembles best, and what it can hardly be told from."""
+    """Return each variant's best match and those that are equivalent."""
     most: dict[str, float] = {}
     for one in position:
         most[one.variant] = max(most.get(one.variant, 0.0), one.match.score)
@@ -185,12 +185,11 @@ def _close(position: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _not_outvoted(close: Sequence[Candidate]) -> list[Candidate]:
-    """Return what looks show, without words for which far more looks show another.
+    """Return the candidates without words that the variants clearly outvote.
 
-    Ink wears off and does not appear: so a TOP before SECRET is believed if a single
-    look shows it. Whether some letters are what is left of SECRET or of CONFIDENTIAL is
-    another question. The looks are of the same letters; they vote, each with how much
-    and how surely it could read.
+    Ink fades and does not appear, so TOP before SECRET is accepted from a single variant.
+    Whether remaining letters belong to SECRET or CONFIDENTIAL is decided by a vote: the
+    variants show the same letters, and each votes with its score times its confidence.
     """
     votes: dict[str, dict[str, float]] = {}
     for one in close:
@@ -203,14 +202,14 @@ def _not_outvoted(close: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _word(one: Candidate) -> str:
-    """Return the word that tells a level, without what raises it: TOP, STRICTLY."""
+    """Return the last word of a level, without prefixes such as TOP or STRICTLY."""
     return one.match.level.split()[-1] if one.match.level else ""
 
 
 def _best_guess(
     variants: Sequence[Candidate], more: Sequence[Candidate], found: Finding | None
 ) -> Finding:
-    """Return the highest that looks show, with every caveat that any look shows."""
+    """Return the highest candidate with every caveat that any variant shows."""
     rank = max(_rank(one) for one in variants)
     same = [one for one in variants if _rank(one) == rank]
     best = max(same, key=lambda one: one.match.score * one.confidence)
@@ -230,7 +229,7 @@ def _finding(
     faint: bool,
 ) -> Finding:
     return Finding(
-        page=1,  # `read_scan` knows which
+        page=1,  # set by `read_scan`
         kind=one.kind,
         text=one.text,
         level=level,
@@ -242,6 +241,4 @@ def _finding(
 
 
 def _where(one: Candidate) -> str:
-    return {"header": "At the head", "footer": "At the foot"}.get(
-        one.kind, "On the page"
-    )
+    return {"header": "Header", "footer": "Footer"}.get(one.kind, "Body")

@@ -1,7 +1,7 @@
-"""Labels and their values on a page, wherever the values stand.
+"""Labels and their values on a page, in any layout.
 
-A value is in the line of its label, in the next cell, or below; it may go on in the lines
-after that. What is found here may still be running text: `accepting` tells them apart.
+A value is on the line of its label, in the next cell or below, and may continue on
+further lines. Results may still be running text: see `acceptance`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from workflows.definitions.markings.labels import (
 from workflows.definitions.markings.values import OTHER_FIELDS, Value, value_of
 from workflows.runtime.records import Box, Word
 
-MAX_BLOCK_GAP = 4.0  # line heights between labels of one block, at most
+MAX_BLOCK_GAP = 4.0  # line heights between labels of one block
 _MAX_BELOW_DISTANCE = (
-    4.0  # line heights from the middle of a label to that of a value below it
+    4.0  # line heights between the middles of a label and a value below it
 )
-_MAX_LINE_DISTANCE = 2.6  # and from a line of a value to the next one
-_ALIGNED = 0.012  # of the page, by which lines of one value may begin apart
-_MAX_CORRECTED_CELL = 24  # words of a cell; longer ones are running text
-_OPEN = re.compile(r"(?:[,;/&]|\bTO|\bAND)\s*$", re.IGNORECASE)  # more must follow
+_MAX_LINE_DISTANCE = 2.6  # line heights between lines of a value
+_ALIGNED = 0.012  # of the page width: tolerance of left-aligned lines of one value
+_MAX_CORRECTED_CELL = 24  # words of a cell; longer cells are running text
+_OPEN = re.compile(r"(?:[,;/&]|\bTO|\bAND)\s*$", re.IGNORECASE)  # the value continues
 _UNKNOWN_LABEL = re.compile(r"[A-Z][^:=]{1,30}[:=]+(?=.)")
 _HEADING = re.compile(
     rf"(?:{OTHER_FIELDS}|memo(?:randum)?|report|note|letter|summary|minutes|agenda|telegram"
@@ -39,27 +39,27 @@ _HEADING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A label and its value, wherever that stands."""
+    """A label and its value."""
 
     label: Label
     value: Value
-    parts: tuple[Word, ...]  # of the page: those of the label, then those of the value
-    text: str  # as it is written
+    parts: tuple[Word, ...]  # of the label, then of the value
+    text: str  # as written
     is_apart: bool = False  # the value is in another cell, to the right or below
 
     @property
     def box(self) -> Box:
-        """Return the smallest box that holds label and value."""
+        """Return the bounding box of label and value."""
         return Box.around([word.box for word in self.parts])
 
     @property
     def confidence(self) -> float:
-        """Return how surely its words were read on average, 0..1."""
+        """Return the mean OCR confidence of the words, 0..1."""
         return sum(word.confidence for word in self.parts) / len(self.parts)
 
     @property
     def separator(self) -> Separator:
-        """Return what parts label and value; a cell's edge counts as a weak sign."""
+        """Return the separator of label and value; a cell border counts as a weak one."""
         weak = Separator.WEAK if self.is_apart else Separator.NONE
         return max(self.label.separator, weak)
 
@@ -93,7 +93,7 @@ class Reader:
     """Finds the values of labels on a page."""
 
     def __init__(self, rows: Sequence[Row], height: float) -> None:
-        self._height = height  # of a usual line
+        self._height = height  # typical line height
         self._rows = [tuple(_correct_word(cell) for cell in row) for row in rows]
         self._labels = [[labels_in(cell) for cell in row] for row in self._rows]
 
@@ -106,9 +106,9 @@ class Reader:
                     yield self._field(label, _Span(cell, label.value, end), across)
 
     def strays(self, block: Sequence[Field], used: Collection[Box]) -> Iterator[Field]:
-        """Yield caveats near a block that its labels do not name.
+        """Yield caveats near a block that are not among its values.
 
-        They stand by themselves, or after a label that nobody knows.
+        They are separate or follow an unknown label.
         """
         known = {c for field in block for c in field.value.caveats}
         box = Box.around([field.box for field in block])
@@ -137,7 +137,7 @@ class Reader:
     def _other_positions(
         self, label: Label, cell: Cell, across: int
     ) -> Iterator[list[_Span]]:
-        """Yield where else its value may be: in the next cell, or below."""
+        """Yield the other possible positions of a value: the next cell, or below."""
         row = self._rows[cell.row]
         if across + 1 < len(row) and self._may_be_value(cell.row, across + 1):
             right = _whole(row[across + 1])
@@ -151,7 +151,7 @@ class Reader:
             yield [below, *self._continuation(below, below.words)]
 
     def _may_be_value(self, at: int, across: int) -> bool:
-        """Return whether a cell is neither a label nor the head of another column."""
+        """Whether a cell is neither a label nor a column heading."""
         cell = self._rows[at][across]
         return not self._labels[at][across] and not _HEADING.fullmatch(cell.text())
 
@@ -164,7 +164,7 @@ class Reader:
             yield cell
 
     def _below(self, at: int, box: Box, limit: float) -> _Span | None:
-        """Return the cell that stands close below a place and is no label itself."""
+        """Return the cell closely below a box unless it is a label."""
         for number in range(at + 1, len(self._rows)):
             for cell, named in zip(
                 self._rows[number], self._labels[number], strict=True
@@ -179,7 +179,7 @@ class Reader:
         return None
 
     def _continuation(self, first: _Span, named: Sequence[Word]) -> Iterator[_Span]:
-        """Yield the lines below that go on with a value: aligned with it, in capitals."""
+        """Yield the aligned lines in capitals below that continue a value."""
         left = Box.around([word.box for word in named]).left
         is_indented = first.box.left - left > _ALIGNED
         last = first
@@ -188,7 +188,7 @@ class Reader:
             if below is None or abs(below.box.left - first.box.left) > _ALIGNED:
                 return
             if is_indented and below.cell is not self._rows[below.cell.row][0]:
-                return  # the value of another label
+                return  # value of another label
             if not _continues(last.text, below.text, is_indented=is_indented):
                 return
             yield below
@@ -203,7 +203,7 @@ class Reader:
     ) -> Field:
         value = _value(label, [line.text for line in lines])
         if lines and lines[-1].is_whole and _OPEN.search(value.text):
-            value = replace(value, is_understood=False)  # the rest of it is missing
+            value = replace(value, is_understood=False)  # the rest is missing
         words = dict.fromkeys([*named, *(w for line in lines for w in line.words)])
         text = f"{cell.text(label.start, label.value)} {value.text}".strip()
         is_apart = bool(lines) and lines[0].cell is not cell
@@ -211,7 +211,7 @@ class Reader:
 
 
 def _stray_field(cell: Cell) -> Field | None:
-    """Return a cell that is caveats, or ends in a marking after an unknown label."""
+    """Return a cell that consists of caveats, or a marking after an unknown label."""
     found = _UNKNOWN_LABEL.match(cell.characters)
     start = found.end() if found else 0
     value = value_of(cell.text(start), "caveats")
@@ -233,7 +233,7 @@ def _stray_field(cell: Cell) -> Field | None:
 
 
 def _value_rank(field: Field) -> tuple[bool, bool, bool, bool]:
-    """Return how far a value is one of its label, to choose among several."""
+    """Return the sort key that prefers the most plausible value."""
     value = field.value
     is_capital = value.is_brief and value.text.isupper()
     is_value = not value.is_blank and not value.is_prose
@@ -254,7 +254,7 @@ def _whole(cell: Cell) -> _Span:
 
 
 def _extends_value(stretch: _Span, label: Label) -> bool:
-    """Return whether a further cell belongs to a value: a caveat, or a word like one."""
+    """Whether a further cell extends a value: a caveat or a codeword."""
     value = value_of(stretch.text, label.subject)
     is_code = label.subject != "level" and bool(value.unknown)
     return is_code or (value.is_understood and not value.is_none)
@@ -271,7 +271,7 @@ def _continues(above: str, below: str, *, is_indented: bool) -> bool:
 
 
 def _value(label: Label, lines: Sequence[str]) -> Value:
-    """Return what the lines of a value say; each may be a caveat of its own."""
+    """Return the value of some lines; each line may be a separate caveat."""
     if not lines:
         return Value("", is_blank=True)
     whole = value_of(_join_lines(lines), label.subject)
@@ -281,7 +281,7 @@ def _value(label: Label, lines: Sequence[str]) -> Value:
 
 
 def _join_lines(lines: Sequence[str]) -> str:
-    """Return lines as one list: each goes on with the last one or is another entry."""
+    """Join lines into a list; a line continues an open entry or starts another one."""
     text = lines[0]
     for line in lines[1:]:
         text = f"{text} {line}" if _OPEN.search(text) else f"{text}/{line}"

@@ -1,8 +1,8 @@
-"""What a line that was read from a picture may have been: letters missing or mistaken.
+"""Fuzzy matching of OCR lines with missing or misread letters against markings.
 
-A worn stamp loses letters, a reader of pictures takes one for another. A line is compared
-with what markings say, letter by letter: a letter that looks like another costs little,
-one that is missing more, one that is quite another most.
+A worn stamp loses letters and OCR misreads some. A line is compared with known markings
+by a weighted edit distance: a similar letter costs little, a missing letter more, a
+different letter most.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from workflows.definitions.markings.grammar import normal
 from workflows.definitions.markings.levels import Level, rank_of
 
-EXACT_SCORE = 0.97  # from here on every letter is there
-MIN_SCORE = 0.62  # from here on it is taken for what it resembles
-_MIN_LETTERS = 3  # that stand where they should
+EXACT_SCORE = 0.97  # all letters are present
+MIN_SCORE = 0.62  # minimum score of a match
+_MIN_LETTERS = 3  # in the right position
 _MAX_LENGTH = 48
 
 _SIMILAR_COST, _MISSING_COST, _WRONG_COST, _EXTRA_COST, _SPECK_COST = (
@@ -73,27 +73,27 @@ _CAVEATS = {
     "HCS": "HCS",
 }
 _MAX_CAVEATS = 4
-_MAX_WRONG_SHARE = 1 - MIN_SCORE  # the share of letters that may be wrong
+_MAX_WRONG_SHARE = 1 - MIN_SCORE  # share of letters
 
 
 @dataclass(frozen=True, slots=True)
 class FuzzyMatch:
-    """What a line resembles, and how much."""
+    """A possible marking for a line, with a score."""
 
     level: Level | None
     caveats: tuple[str, ...]
     score: float  # 0..1
-    is_clear: bool  # nothing stands beside it that could not be told
+    is_clear: bool  # no unidentified text next to it
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether it may count as read."""
+        """Whether it counts as read exactly."""
         return self.score >= EXACT_SCORE and self.is_clear
 
 
 @functools.lru_cache(maxsize=4096)
 def fuzzy_matches(text: str) -> tuple[FuzzyMatch, ...]:
-    """Return what a line may say: the likeliest for each level, best first."""
+    """Return the best match per level for a line, best first."""
     characters = "".join(normal(text).upper().split())[:_MAX_LENGTH]
     if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", characters):
         return ()
@@ -123,20 +123,20 @@ def _readings(characters: str, word: str, level: Level) -> Iterator[FuzzyMatch]:
 @dataclass(frozen=True, slots=True)
 class _Tail:
     cost: float
-    length: int  # letters of the caveats
+    length: int  # of the caveats
     caveats: tuple[str, ...]
     is_clear: bool
 
 
 @functools.lru_cache(maxsize=8192)
 def _tail(characters: str, limit: int) -> _Tail:
-    """Return the likeliest caveats that some signs are."""
+    """Return the most likely caveats for some characters."""
     letters = sum(character.isalnum() for character in characters)
     unknown = letters - sum(
         character in "I1L" for character in characters[:_MAX_SEPARATORS]
     )
     if unknown <= 1 or not limit:
-        # one stray letter is dirt; more of them may have been a word
+        # one stray letter is noise; more may have been a word
         return _Tail(0.4 * letters if unknown > 0 else 0.0, 0, (), unknown <= 1)
     best = _Tail(0.5 * letters, 0, (), False)
     for skipped in range(_MAX_SEPARATORS + 1):
@@ -159,7 +159,7 @@ def _caveats_at(characters: str, limit: int) -> Iterator[_Tail]:
                 _MIN_LETTERS, len(word)
             ):
                 continue
-            if name == "REL":  # whom to, no likeness can tell
+            if name == "REL":  # the country list cannot be guessed
                 yield _Tail(cost, len(word), (name,), False)
                 continue
             rest = _tail(characters[end:], limit - 1)
@@ -172,10 +172,10 @@ def _caveats_at(characters: str, limit: int) -> Iterator[_Tail]:
 
 
 def _prefix_costs(characters: str, word: str) -> Iterator[tuple[int, float, int]]:
-    """Yield how a line may begin with a word: up to where, at what cost, letters right.
+    """Yield alignments of a word with a prefix of a line: (end, cost, correct letters).
 
-    The columns of an edit distance: what stands before the word costs as any other sign
-    too many.
+    Columns of an edit distance; characters before the word cost as much as other extra
+    characters.
     """
     column = [(at * _MISSING_COST, 0) for at in range(len(word) + 1)]
     yield 0, *column[-1]
@@ -198,7 +198,7 @@ def _prefix_costs(characters: str, word: str) -> Iterator[tuple[int, float, int]
 
 
 def distance(characters: str, word: str) -> float:
-    """Return how many letters of a word are wrong in some signs; look-alikes count less."""
+    """Return the weighted number of wrong letters; look-alikes count less."""
     return list(_prefix_costs(characters, word))[-1][1]
 
 

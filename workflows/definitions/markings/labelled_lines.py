@@ -1,14 +1,13 @@
-"""Labelled lines: what a page says of itself in the fields of a form or a letterhead.
+"""Markings in labelled lines: fields of a form or a letterhead.
 
     CLASSIFICATION: SECRET          Classification    Caveats
     CAVEATS:        NOFORN          Top Secret        NOFORN, ORCON
     TERMS:          NONE
 
-A label and its value stand in one line, or the value is in the next cell or below. Lines
-near each other are one block, which marks its page as one banner would: with its highest
-level and all its caveats. What a label names and nobody understands, a blank after a
-label, and labels that contradict each other are doubts, for a person to settle. Running text
-that merely has the words of a label is left alone.
+A value is on the line of its label, in the next cell or below. Adjacent lines form a
+block, which marks its page as one banner would: with its highest level and all its
+caveats. Unknown values, blanks after a label and contradictory labels become doubts for
+the reviewer. Running text that merely contains the words of a label is ignored.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from workflows.definitions.markings.levels import Level, in_order
 from workflows.definitions.markings.text import join_list
 from workflows.runtime.records import Box, Line, Page, Word
 
-_MAX_WORDS, _MAX_LINES = 40, 20  # of a text whose places are not known
-_SAME_POSITION = 0.6  # line heights by which views of one line may differ
-_MIN_CONFIDENCE = 0.8  # of words on a scan, below which a value is asked about
+_MAX_WORDS, _MAX_LINES = 40, 20  # for text without positions
+_SAME_POSITION = 0.6  # line heights between views of the same line
+_MIN_CONFIDENCE = 0.8  # of words on a scan; below it, a value needs review
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What the labelled lines of a page say."""
+    """Result of reading the labelled lines of a page."""
 
     fields: tuple[Field, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -41,7 +40,7 @@ class Labelled:
 
 
 def without_fields(lines: Iterable[Line], fields: Iterable[Field]) -> tuple[Line, ...]:
-    """Return lines without the words of labels and their values."""
+    """Return lines without the words of the given fields."""
     taken = {word.box for field in fields for word in field.parts}
     left = (
         replace(line, words=tuple(w for w in line.words if w.box not in taken))
@@ -51,13 +50,13 @@ def without_fields(lines: Iterable[Line], fields: Iterable[Field]) -> tuple[Line
 
 
 def read_labelled_lines(page: Page, layout: Layout | None) -> Labelled:
-    """Return what the labelled lines of a page say; `layout` is the page's own."""
+    """Return the labelled lines of a page; `layout` is the page's layout."""
     return judge_fields(page.number, fields_of(page), layout)
 
 
 def read_labelled_text(text: str) -> Labelled:
-    """Return what labelled lines say whose places are not known, each line as one."""
-    height = 0.01  # of the page; any that lets the lines follow each other
+    """Return the labelled lines of a text without positions."""
+    height = 0.01  # any value that keeps the lines adjacent
     lines = [
         Line(
             tuple(
@@ -77,7 +76,7 @@ def _lines_with_tops(text: str, height: float) -> Iterator[tuple[float, str]]:
 
 
 def fields_of(page: Page) -> tuple[Field, ...]:
-    """Return the labels of markings on a page, with their values, from the top."""
+    """Return the labels of markings on a page with their values, from the top."""
     if not page.is_picture and not may_hold_labels(page.text):
         return ()
     aspect = page.width / page.height if page.height else 1.0
@@ -91,14 +90,14 @@ def fields_of(page: Page) -> tuple[Field, ...]:
 
 
 def merge_views(views: Sequence[Sequence[Field]]) -> tuple[Field, ...]:
-    """Return what several views of one page show in its labelled lines.
+    """Merge the labelled lines of several views of one page.
 
-    Where a value differs from view to view, all that any of them shows is kept, and it
-    counts as not understood: a person is asked.
+    Where values differ, the union of them is kept and counts as not understood, so that a
+    reviewer decides.
     """
     positions: list[list[Field]] = []
     for fields in views:
-        free = list(positions)  # a view shows each place once
+        free = list(positions)  # a view contains each position once
         for field in fields:
             position = next((p for p in free if _is_same_position(p[0], field)), None)
             if position is None:
@@ -117,7 +116,7 @@ def _is_same_position(one: Field, other: Field) -> bool:
 
 
 def _merge_fields(position: Sequence[Field]) -> Field:
-    """Return the surest field of one place that is understood, if none shows more."""
+    """Return the field with the highest confidence that is understood and complete."""
     stating = [field for field in position if not field.value.is_blank] or list(
         position
     )
@@ -134,7 +133,7 @@ def _merge_fields(position: Sequence[Field]) -> Field:
 
 
 def judge_fields(page: int, fields: Sequence[Field], layout: Layout | None) -> Labelled:
-    """Return what some fields say together, block by block, and the doubts they leave."""
+    """Return the findings and doubts of some fields, block by block."""
     if layout is None or not fields:
         return Labelled()
     findings: list[Finding] = []
@@ -147,7 +146,7 @@ def judge_fields(page: int, fields: Sequence[Field], layout: Layout | None) -> L
 
 
 def _findings(page: int, block: Sequence[Field], layout: Layout) -> Iterator[Finding]:
-    """Yield what a block says: its level with all caveats, and that there are none."""
+    """Yield the findings of a block: its level with all caveats, or that there are none."""
     stating = [f for f in block if f.value.has_marking or f.value.unknown]
     level = highest(field.value.level for field in stating)
     caveats = in_order(
@@ -198,29 +197,29 @@ def _doubts(block: Sequence[Field]) -> Iterator[str]:
         {f.value.level for f in block if f.value.level}, key=lambda v: v.rank
     )
     if len(levels) > 1:
-        yield f"Labels near each other give {join_list([str(v) for v in levels])}."
+        yield f"Adjacent labels give different levels: {join_list([str(v) for v in levels])}."
 
 
 def _doubt(field: Field) -> Iterator[str]:
-    """Yield why a person has to look at a field, at most one reason."""
+    """Yield at most one reason why a field needs review."""
     value, text = field.value, field.text[:MAX_LINE_LENGTH]
     if value.is_blank:
-        yield f"No value could be read after the label “{text}”."
+        yield f"The label “{text}” has no readable value."
     elif not value.is_understood:
         yield f"The value in “{text}” is not understood."
     elif value.is_none and field.label.subject != "caveats":
-        yield f"“{text}” names a marking and gives none."
+        yield f"“{text}” names a marking but gives no value."
     elif field.label.position in ("qualified", "inline"):
-        yield f"“{text}” may be about something else than the document."
+        yield f"“{text}” may not refer to the document."
     elif field.confidence < _MIN_CONFIDENCE:
-        yield f"“{text}” could hardly be read."
+        yield f"“{text}” is barely legible."
 
 
 def _contradictions(fields: Sequence[Field]) -> Iterator[str]:
-    """Yield labels of the same name of which one says NONE and another does not."""
+    """Yield labels of the same name where only one says NONE."""
     for field in fields:
         if field.value.is_none and any(
             other.label.name == field.label.name and not other.value.is_none
             for other in fields
         ):
-            yield f"“{field.text[:MAX_LINE_LENGTH]}” and another label of that name disagree."
+            yield f"“{field.text[:MAX_LINE_LENGTH]}” contradicts another label of the same name."

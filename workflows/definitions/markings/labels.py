@@ -1,9 +1,9 @@
-"""The labels that announce a marking: "Classification:", "CAVEATS -", "Handling ....".
+"""Labels that announce a marking: "Classification:", "CAVEATS -", "Handling ....".
 
-A label is found in the signs of a cell without their spaces, so that "C A V E A T S:" and
-"OVERALLCLASSIFICATION:" are labels too. How firmly a label speaks of security decides
-what is made of a value that is not understood: after "Security classification" it is
-asked about, after "Terms" only where other labels of markings are near.
+A label is searched in the characters of a cell without spaces, so that "C A V E A T S:"
+and "OVERALLCLASSIFICATION:" match. The firmness of a label determines how an unknown
+value is handled: after "Security classification" it needs review, after "Terms" only if
+other labels of markings are nearby.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LabelPosition = Literal["start", "after", "qualified", "inline"]
 
 
 class Firmness(enum.IntEnum):
-    """How surely a label is one of markings and of nothing else."""
+    """How specific a label is to markings."""
 
     VAGUE = 0  # "Distribution", "Level"
     LOOSE = 1  # "Handling", "Terms"
@@ -32,7 +32,7 @@ class Firmness(enum.IntEnum):
 
 
 class Separator(enum.IntEnum):
-    """What stands between a label and its value."""
+    """The separator between a label and its value."""
 
     NONE = 0
     WEAK = 1  # a dash, a full stop, a wide gap
@@ -43,14 +43,14 @@ class Separator(enum.IntEnum):
 class Label:
     """A label within a cell."""
 
-    name: str  # its capitals without spaces
+    name: str  # in capitals without spaces
     subject: Subject
     firmness: Firmness
     position: LabelPosition
     separator: Separator
-    start: int  # its first sign in the cell
-    end: int  # after its last sign
-    value: int  # where its value begins, after the separator
+    start: int  # index of its first character in the cell
+    end: int  # index after its last character
+    value: int  # start of the value, after the separator
 
 
 _QUALIFIERS = (
@@ -114,7 +114,7 @@ _STRONG = re.compile(
 _VERB = re.compile(r"IS|ARE")  # "The classification is SECRET"
 _WEAK = re.compile(r"[-.;,~*]+")
 _NUMBERING = re.compile(r"\W*(?:\(?[0-9A-Z]{1,2}[.)])?(?:\([A-Z/-]{1,16}\))?\W*")
-_MAX_NUMBERING = 24  # signs before a label: "1. (S//NF)"
+_MAX_NUMBERING = 24  # characters before a label: "1. (S//NF)"
 _MAX_QUALIFIERS = 3  # words before a label that may belong to it
 _ROOTS = re.compile(
     "CLASS|CAVEAT|DISSEM|HANDLING|RELEAS|RELTO|TERM|MARKING|SENSITIV|RESTRICTION|SAP|ACCM|SCI|SAR|EYES|WARNING|NEEDTO"
@@ -124,12 +124,12 @@ _ROOTS = re.compile(
 
 
 def may_hold_labels(text: str) -> bool:
-    """Return quickly whether a text may hold a label, rightly spelled, at all."""
+    """Quick check whether a text may contain a correctly spelled label."""
     return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
 
 
 def labels_in(cell: Cell) -> list[Label]:
-    """Return the labels of a cell from the left; none lies within another."""
+    """Return the non-overlapping labels of a cell from the left."""
     if not _ROOTS.search(cell.characters):
         return []
     found: list[Label] = []
@@ -144,7 +144,7 @@ def labels_in(cell: Cell) -> list[Label]:
 
 
 def _begins_word(cell: Cell, at: int) -> bool:
-    """Return whether the letters of a word begin here, also in "**Caveats:**"."""
+    """Whether a word begins here; also handles "**Caveats:**"."""
     if cell.is_word_start(at) or not cell.characters[at - 1].isalnum():
         return cell.characters[at].isalnum()
     before, here = cell.written[at - 1 : at + 1]
@@ -175,15 +175,15 @@ def _label_at(cell: Cell, at: int, found: list[Label]) -> Label | None:
         required = max(found[-1].separator, Separator.WEAK)
     is_rule = strong is not None and set(strong[0]) <= set("|>_-\u2192\u2026*")
     if separator < required or (is_rule and position != "start"):
-        return None  # "LIMITED DISTRIBUTION | Date: ..."
+        return None  # not a label: "LIMITED DISTRIBUTION | Date: ..."
     name, value = cell.characters[at:end], between.end() if between else end
     if name == "RELTO" and separator < Separator.STRONG:
-        return None  # a caveat by itself
+        return None  # a separate caveat
     return Label(name, subject, firmness, position, separator, at, end, value)
 
 
 def _verb_at(cell: Cell, at: int) -> re.Match[str] | None:
-    """Return the verb that follows a label as a word of its own."""
+    """Return the verb after a label, if it is a separate word."""
     found = _VERB.match(cell.characters, at)
     if found is None or found.end() == len(cell.characters):
         return None
@@ -192,7 +192,7 @@ def _verb_at(cell: Cell, at: int) -> re.Match[str] | None:
 
 
 def _named_at(characters: str, at: int) -> tuple[int, Subject, Firmness] | None:
-    """Return where the longest label that begins here ends, and what it is about."""
+    """Return the end, subject and firmness of the longest label that starts here."""
     best = _longest(characters, at)
     while best is not None:
         joint = _JOINT.match(characters, best[0])
@@ -213,7 +213,7 @@ def _longest(characters: str, at: int) -> tuple[int, Subject, Firmness] | None:
 
 
 def _position(cell: Cell, at: int, found: list[Label]) -> LabelPosition:
-    """Return how a label stands in its cell."""
+    """Return the position of a label within its cell."""
     before = cell.characters[:at]
     if len(before) <= _MAX_NUMBERING and _NUMBERING.fullmatch(before):
         return "start"
@@ -247,17 +247,17 @@ _LABEL_WORDS = (
     "COMPARTMENTS",
     "DISTRIBUTION",
 )
-_VALUE = re.compile(r"[:=]|\.{2,}")  # what follows is no label
+_VALUE = re.compile(r"[:=]|\.{2,}")  # text after this is not a label
 _LETTERS = re.compile(r"[A-Z0-9|!$]{4,18}")
-_MAX_WRONG_SHARE = 0.2  # of its letters that may be wrong
-_MAX_CORRECTED_WORDS = 4  # of a cell, from its left, that are corrected
+_MAX_WRONG_SHARE = 0.2  # share of letters
+_MAX_CORRECTED_WORDS = 4  # only the first words of a cell are corrected
 
 
 def correct_spelling(cell: Cell) -> Cell:
-    """Return the cell with words of labels spelled right: "CLASSIF1CATI0N", "CAVEAT5".
+    """Return the cell with label words spelled correctly: "CLASSIF1CATI0N", "CAVEAT5".
 
-    A label that was misread or mistyped must not hide its value. Only the first words of
-    a cell are corrected; the words themselves stay as they are on the page.
+    A misread label must not hide its value. Only the first words of a cell are corrected;
+    the words of the page are unchanged.
     """
     characters, written, owners = (
         list(cell.characters),
@@ -293,11 +293,14 @@ def correct_spelling(cell: Cell) -> Cell:
 
 @functools.lru_cache(maxsize=4096)
 def _correct_word(word: str) -> str:
-    """Return the word of a label that a word is, but for a few letters, or itself."""
+    """Return the label word closest to a word, or the word itself."""
     value_cost = max(
         (1 - match.score for match in fuzzy_matches(word)[:1]), default=_MAX_WRONG_SHARE
     )
-    best, cost = word, min(_MAX_WRONG_SHARE, value_cost)  # "UNCLASSIFIED" is a value
+    best, cost = (
+        word,
+        min(_MAX_WRONG_SHARE, value_cost),
+    )  # do not correct values such as "UNCLASSIFIED"
     for known in _similar_length(word):
         share = distance(word, known) / len(known)
         if share < cost:

@@ -1,4 +1,4 @@
-"""One page, read in every way that there is: its text, its picture, an agent's eye."""
+"""Read one page from all sources: text layer, image and vision agent."""
 
 from __future__ import annotations
 
@@ -55,35 +55,35 @@ PROMPTS = {
 
 
 class PageToRead(BaseModel):
-    """One page, to be read on its own."""
+    """A page to read."""
 
     document: UUID
     page: int  # from 1
-    agent: str = ""  # that looks at it as well
-    filters: Filters = Filters()  # with which it is drawn for the agent
+    agent: str = ""  # vision agent
+    filters: Filters = Filters()  # image adjustments for the agent
 
 
 async def read_all_sources(
     item: PageToRead, runtime: Runtime, *, enhanced: bool
 ) -> PageReading:
-    """Return what the text of a page, its picture and an agent say together."""
+    """Return the combined reading of the text, the image and the agent."""
     try:
         page = await runtime.documents.page(item.document, item.page)
         reading = await asyncio.to_thread(read, page)
         if page.is_picture or not (page.lines or page.is_blank):
             reading = await add_scan_reading(item, reading, runtime, enhanced=enhanced)
         return await add_vision_reading(item, reading, runtime, enhanced=enhanced)
-    except Invalid as damaged:
-        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
-        return unreadable(item.page, str(damaged))
+    except Invalid as error:
+        runtime.logger.warning("Page %d cannot be read: %s", item.page, error)
+        return unreadable(item.page, str(error))
 
 
 async def add_scan_reading(
     item: PageToRead, text: PageReading, runtime: Runtime, *, enhanced: bool
 ) -> PageReading:
-    """Return what the text of a page and its picture say.
+    """Return the combined reading of the text and the image of a page.
 
-    Where scans cannot be read it is the text alone, with that reason.
+    If scans cannot be read, the result is the text layer with that reason.
     """
     try:
         variants = await runtime.documents.scan(
@@ -99,9 +99,9 @@ async def add_scan_reading(
 async def add_vision_reading(
     item: PageToRead, reading: PageReading, runtime: Runtime, *, enhanced: bool
 ) -> PageReading:
-    """Return what a page says, and what an agent sees on it, if one was chosen.
+    """Return the reading with that of an agent, if one was chosen.
 
-    An agent that fails to answer leaves a doubt: somebody wanted it to look.
+    A failed call adds a doubt, because a reading by the agent was requested.
     """
     prompt = runtime.profiles.prompt("read_page", PROMPTS["read_page"])
     agent = prompt.agent or item.agent
@@ -118,7 +118,7 @@ async def add_vision_reading(
         detection = parse_answer(reply.text, Detection)
     except (ProviderError, InvalidAnswer) as failed:
         runtime.logger.warning("Page %d: %s", item.page, failed)
-        doubt = f"The agent “{agent}” could not be asked: {failed}"
+        doubt = f"The call to agent “{agent}” failed: {failed}"
         return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
     vision = read_detection(item.page, detection, enhanced=enhanced)
     return combine_with_vision(reading, vision)

@@ -1,4 +1,4 @@
-"""What was found in a whole document, in few words: the same marking told once."""
+"""Summary of the markings of a document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.runtime.records import Box
 
 
 class Location(BaseModel):
-    """Where on which page."""
+    """A position in the document."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,19 +23,19 @@ class Location(BaseModel):
 
 
 class MarkingSummary(BaseModel):
-    """A marking of one kind, and every page it stands on."""
+    """A marking of one kind with all its locations."""
 
     model_config = ConfigDict(frozen=True)
 
     label: str
     kind: Kind
-    text: str  # as it stands on the first of them
-    weight: float  # 0..1, the highest
+    text: str  # as on the first page
+    weight: float  # 0..1, highest of all occurrences
     locations: tuple[Location, ...]
 
 
 class PageSummary(BaseModel):
-    """What a page is marked as, and how well it could be read."""
+    """The label and legibility of a page."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +45,7 @@ class PageSummary(BaseModel):
 
 
 def summarize_markings(readings: Iterable[PageReading]) -> tuple[MarkingSummary, ...]:
-    """Return every marking of the document once, weightiest first."""
+    """Return each marking of the document once, highest weight first."""
     groups: dict[tuple[Kind, str], list[Finding]] = {}
     for reading in readings:
         for finding in reading.findings:
@@ -64,7 +64,7 @@ def summarize_markings(readings: Iterable[PageReading]) -> tuple[MarkingSummary,
 
 
 def summarize_pages(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
-    """Return a line for each page."""
+    """Return a summary of each page."""
     return tuple(
         PageSummary(
             page=reading.page,
@@ -78,9 +78,9 @@ def summarize_pages(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
 def pages_to_review(
     readings: Sequence[PageReading], unread: Sequence[int], limit: int
 ) -> tuple[int, ...]:
-    """Return the pages that settle a doubt, at most so many, in page order.
+    """Return the pages that a reviewer needs, at most `limit`, in page order.
 
-    Those that could not be read, then the first page of each marking, highest first.
+    First the unread pages, then the first page of each marking, highest level first.
     """
     marked = sorted(
         (finding for reading in readings for finding in reading.findings),
@@ -92,7 +92,7 @@ def pages_to_review(
 
 
 class Mark(BaseModel):
-    """A place on a page, and what stands there."""
+    """A box on a page and its text."""
 
     box: Box
     text: str
@@ -106,7 +106,7 @@ class MarkedPage(BaseModel):
 
 
 class MarkedPages(BaseModel):
-    """Pages to look at, beside a question or a result."""
+    """Pages shown with an approval or a result."""
 
     document: UUID
     pages: tuple[MarkedPage, ...]
@@ -115,7 +115,7 @@ class MarkedPages(BaseModel):
 def marked_pages(
     document: UUID, readings: Iterable[PageReading], pages: Sequence[int]
 ) -> MarkedPages:
-    """Return some pages of a document with the places of their markings."""
+    """Return pages of a document with the boxes of their markings."""
     findings = {reading.page: reading.findings for reading in readings}
     return MarkedPages(
         document=document,

@@ -1,13 +1,13 @@
-"""What a page says of itself when it is read from its picture, in one look or several.
+"""Read the markings of a page from its image, in one or several variants.
 
-The rule: a marking is never taken for less than any look reads, and what no look makes
-out is told as a doubt, for a person to settle. A doubt is
+The level is never lower than what any variant of the image shows, and whatever cannot be
+read becomes a doubt for the reviewer. Doubts are
 
-- a place that may hold a marking, of which letters are missing in every look, or where
-  one look shows more than another one reads in full; unless another place on the page
-  says the same in full;
-- a place where looks differ in what cannot be told by missing letters;
-- writing at head or foot that could not be read at all.
+- a possible marking with letters missing in every variant, or of which one variant shows
+  more than another one reads in full, unless the page has the same marking in full at
+  another position;
+- a position where variants differ in more than missing letters;
+- text in the header or footer that could not be read at all.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from workflows.definitions.markings.reading import PageReading, merged
 from workflows.definitions.markings.segments import Segment, segments_of
 from workflows.runtime.records import Box, Line, Page
 
-MIN_CONFIDENCE = 0.6  # of a line, below which it counts as not read
-_NEXT = 1.2  # line heights between words of one line, at most
-_CAPITALS = 0.6  # of the letters of a stamp, at least
+MIN_CONFIDENCE = 0.6  # of a line; below it, the line counts as unread
+_NEXT = 1.2  # line heights between words of one line
+_CAPITALS = 0.6  # minimum share of capitals in a stamp
 _MAX_WORDS = 8
-_LETTERS = 3  # from here on, something was read
-_EDGE = 0.14  # of the page, where markings stand
+_LETTERS = 3  # minimum number of letters in readable text
+_EDGE = 0.14  # of the page: header and footer area
 _STRAY = re.compile(r"\W*(?!TOP|UK|EU|US)[A-Z0-9]{1,3}\W*SECRET\b")
 _BANNERS = ("header", "footer", "stamp")
 
 
 def read_scan(variants: Sequence[Page]) -> PageReading:
-    """Return what a page says of itself; the first look is the plain one."""
+    """Return the reading of a page image; the first variant is the plain one."""
     plain = variants[0]
     layout = Layout.of(
         [segment for variant in variants for segment in _segments(variant)]
@@ -83,7 +83,7 @@ def read_scan(variants: Sequence[Page]) -> PageReading:
     return PageReading(
         page=plain.number,
         legibility=figure if plain.lines or plain.is_blank else 0.0,
-        reasons=("it was read from its picture", *reasons),
+        reasons=("read from its image", *reasons),
         findings=merged(found),
         doubts=tuple(doubts),
         is_blank=plain.is_blank,
@@ -96,7 +96,7 @@ def read_scan(variants: Sequence[Page]) -> PageReading:
 def _is_settled(
     findings: Sequence[Finding], doubts: Sequence[str], candidates: Sequence[Candidate]
 ) -> bool:
-    """Tell whether head and foot say the same, so clearly that one look is enough."""
+    """Whether header and footer agree clearly enough to skip further variants."""
     edges = [f for f in findings if f.kind in ("header", "footer")]
     kinds, labels = {f.kind for f in edges}, {f.label for f in edges}
     is_sure = all(one.confidence >= HIGH_CONFIDENCE for one in candidates)
@@ -108,7 +108,7 @@ def _mean_confidence(page: Page) -> float:
     return sum(words) / len(words) if words else 1.0
 
 
-# One look ----------------------------------------------------------------------------
+# One variant ----------------------------------------------------------------------------
 
 
 def _segments(page: Page) -> list[Segment]:
@@ -118,7 +118,7 @@ def _segments(page: Page) -> list[Segment]:
 
 
 def _joined_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield lines from the top, with what stands beside each other in one of them."""
+    """Yield lines from the top; lines side by side are joined."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.box.middle):
         row = next((row for row in rows if _is_same_row(row, line)), None)
@@ -132,7 +132,7 @@ def _joined_lines(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _is_same_row(row: Sequence[Line], line: Line) -> bool:
-    """Tell whether a line goes on a row; one that is slanted looks taller than it is."""
+    """Whether a line belongs to a row; the box of a slanted line is taller than the line."""
     box = line.box
     for other in (part.box for part in row):
         height = min(box.height, other.height)
@@ -146,7 +146,7 @@ def _is_same_row(row: Sequence[Line], line: Line) -> bool:
 
 
 def _candidates(page: Page, layout: Layout | None) -> Iterator[Candidate]:
-    """Yield every place of a look that is, or may be, a marking of the page."""
+    """Yield the markings and possible markings of a variant."""
     if layout is None:
         return
     segments = _segments(page)
@@ -156,9 +156,9 @@ def _candidates(page: Page, layout: Layout | None) -> Iterator[Candidate]:
             taken.append(finding.box)
             continue
         if not all(is_known(caveat) for caveat in finding.caveats):
-            continue  # "NOFQRN": what it resembles is asked below
+            continue  # "NOFQRN": matched fuzzily below
         if _STRAY.match(finding.text.upper()):
-            continue  # "P SECRET" may have been TOP SECRET: likewise
+            continue  # "P SECRET" may have been TOP SECRET: matched fuzzily below
         taken.append(finding.box)
         match = FuzzyMatch(finding.level, finding.caveats, 1.0, is_clear=True)
         yield Candidate(
@@ -204,14 +204,14 @@ def _may_be_stamp(text: str) -> bool:
 
 
 def _confidence_at(page: Page, box: Box) -> float:
-    """Return how surely the words at a place were read."""
+    """Return the mean confidence of the words within a box."""
     words = [word for line in page.lines for word in line.words]
     here = [word.confidence for word in words if overlap(word.box, box)]
     return sum(here) / len(here) if here else 1.0
 
 
 def _unread_ink_around(page: Page, box: Box) -> tuple[float, float]:
-    """Return how much unread ink stands before and after a place, in letters."""
+    """Return the unread ink before and after a box, in letters."""
     here = [line for line in page.lines if overlap(line.box, box)]
     if not here:
         return 0.0, 0.0
@@ -221,7 +221,7 @@ def _unread_ink_around(page: Page, box: Box) -> tuple[float, float]:
 
 
 def _other_findings(plain: Page, layout: Layout | None) -> list[Finding]:
-    """Return what the plain look shows besides: portion marks, mentions, releases."""
+    """Return the other findings of the plain variant: portion marks, mentions, releases."""
     if layout is None:
         return []
     segments = _segments(plain)
@@ -230,11 +230,11 @@ def _other_findings(plain: Page, layout: Layout | None) -> list[Finding]:
     return [*asides, *portions(plain.number, segments)]
 
 
-# Writing that nobody could read ------------------------------------------------------
+# Unreadable text ------------------------------------------------------
 
 
 def _unread_doubts(variants: Sequence[Page], found: Sequence[Box]) -> Iterator[str]:
-    """Yield a doubt for writing at head or foot that no look could read."""
+    """Yield a doubt for text in the header or footer that no variant could read."""
     read = [
         line.box
         for variant in variants
@@ -252,19 +252,19 @@ def _unread_doubts(variants: Sequence[Page], found: Sequence[Box]) -> Iterator[s
     left = [
         box for box in left if not any(overlap(box, other) for other in (*read, *found))
     ]
-    for edge in ("head", "foot"):
-        if any((box.middle < 1 / 2) == (edge == "head") for box in left):
-            yield f"There is writing at the {edge} that could not be read."
+    for edge in ("header", "footer"):
+        if any((box.middle < 1 / 2) == (edge == "header") for box in left):
+            yield f"The {edge} contains text that could not be read."
 
 
 def _unsure_label_doubts(page: Page, labels: Sequence[Box]) -> Iterator[str]:
-    """Yield a doubt for a line among labelled ones that may be one of them, misread."""
+    """Yield a doubt for a barely legible line among labelled ones."""
     height = typical_height(page.lines)
     for line in page.lines:
         middle, room = line.box.middle, MAX_BLOCK_GAP / 2 * height
         is_near = any(box.top - room <= middle <= box.bottom + room for box in labels)
         if is_near and _line_confidence(line) < HIGH_CONFIDENCE:
-            yield f"Near labels of markings, “{line.text}” could hardly be read."
+            yield f"“{line.text}”, near labels of markings, is barely legible."
 
 
 def _line_confidence(line: Line) -> float:

@@ -1,8 +1,8 @@
-"""Pieces of a page's lines that belong together, with their places.
+"""Segments: parts of lines that belong together, with their boxes.
 
-A line of text at the head of a page may hold three things: a marking, a title, a page
-number, with wide gaps between them. A marking may also be spread over two or three
-lines. Segments part the former and join the latter.
+A line in the header may hold a marking, a title and a page number with wide gaps between
+them, and a marking may span two or three lines. Segments split the former and join the
+latter.
 """
 
 from __future__ import annotations
@@ -19,31 +19,29 @@ from workflows.definitions.markings.grammar import (
 )
 from workflows.runtime.records import Box, Page, Word
 
-_SEGMENT_GAP = (
-    2.5  # a gap this many times as wide as the letters are high parts two segments
-)
-_MAX_LINE_GAP = 1.6  # lines closer than this many line heights may be one marking
+_SEGMENT_GAP = 2.5  # times the letter height: a wider gap separates segments
+_MAX_LINE_GAP = 1.6  # line heights; closer lines may form one marking
 MAX_STACKED_LINES = 3  # lines
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Words side by side that belong together; or several such, one below the other."""
+    """Adjacent words that belong together, on one or several lines."""
 
-    words: tuple[Word, ...]  # their text in plain signs
+    words: tuple[Word, ...]  # normalized text
 
     @property
     def text(self) -> str:
-        """Return the words with one space between them."""
+        """Return the words separated by single spaces."""
         return _text(self.words)
 
     @property
     def box(self) -> Box:
-        """Return the smallest box that holds all words."""
+        """Return the bounding box of all words."""
         return Box.around([word.box for word in self.words])
 
     def box_of(self, start: int, end: int) -> Box:
-        """Return the box of the words that a stretch of `text` touches."""
+        """Return the bounding box of the words that overlap a range of `text`."""
         touched, at = [], 0
         for word in self.words:
             if at < end and at + len(word.text) > start:
@@ -53,7 +51,7 @@ class Segment:
 
 
 def segments_of(page: Page) -> list[Segment]:
-    """Return the page's lines, parted at wide gaps, in reading order."""
+    """Return the page's lines, split at wide gaps, in reading order."""
     aspect = page.width / page.height if page.height else 1.0
     return [
         Segment(tuple(words))
@@ -63,9 +61,9 @@ def segments_of(page: Page) -> list[Segment]:
 
 
 def stacks(segments: Sequence[Segment], start: int) -> list[Segment]:
-    """Return what begins with a segment: it alone, with the next, with the next two.
+    """Return a segment alone, with the next one and with the next two, longest last.
 
-    Only segments that stand close below each other are joined; longest last.
+    Only segments closely below each other are joined.
     """
     found = [segments[start]]
     following = segments[start + 1 : start + MAX_STACKED_LINES]
@@ -85,7 +83,7 @@ def _normalized(word: Word) -> Word:
 
 
 def _pieces(words: list[Word], aspect: float) -> list[list[Word]]:
-    """Return a line's words parted at wide gaps, unless one marking spans a gap."""
+    """Split words at wide gaps, unless one marking spans a gap."""
     parts = _split_at_gaps(words, aspect)
     if len(parts) == 1 or not may_contain_marking(_text(words)):
         return parts

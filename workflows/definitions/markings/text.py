@@ -1,4 +1,4 @@
-"""Lists and pages in words."""
+"""Text forms of lists and page numbers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""From what the pages say of themselves to one classification of the document.
+"""Combine the readings of all pages into one classification of the document.
 
-1. The level is the highest that any banner or trusted portion mark gives: a document is
-   never labelled lower than one of its pages.
-2. The confidence is how surely that level stands where it was found, lowered by each
-   consideration that speaks against it: pages that cannot be read, or disagree, or
-   carry no banner, portion marks above the banners, a stamp that declassifies.
-3. What contradicts the label, rather than merely weakening it, is told apart: it is for
-   a person to resolve, however high the confidence.
+1. The level is the highest of all banners and reliable portion marks: a document never
+   gets a lower label than one of its pages.
+2. The confidence is that of the level where it was found, reduced by each consideration:
+   pages that are unreadable, contradictory or without a banner, portion marks above the
+   banners, a declassification stamp.
+3. Contradictions are listed separately: they need a reviewer whatever the confidence.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from workflows.definitions.markings.reading import PageReading
 from workflows.definitions.markings.text import join_list, page_numbers_text
 
 _UNMARKED_CONFIDENCE = (
-    0.5  # how sure we are that there is no marking when we found none
+    0.5  # confidence that an apparently unmarked document has no marking
 )
-_FAINT_LEGIBILITY = 0.8  # the legibility below which a page weakens the verdict
+_FAINT_LEGIBILITY = 0.8  # below it, a page lowers the confidence
 _MAX_CONFIDENCE = 0.99
 _MAX_ALTERNATIVES = 3
 
 
 class Alternative(BaseModel):
-    """Another classification that something speaks for."""
+    """Another possible classification."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,37 +46,37 @@ class Alternative(BaseModel):
 
 
 class Verdict(BaseModel):
-    """The classification of a document, and all that speaks for and against it."""
+    """The classification of a document with the evidence for and against it."""
 
     model_config = ConfigDict(frozen=True)
 
-    level: Level | None = None  # None: no marking was found
+    level: Level | None = None  # None: no marking found
     caveats: tuple[str, ...] = ()
     confidence: float = Field(0.0, ge=0, le=1)
-    alternatives: tuple[Alternative, ...] = ()  # likeliest first
-    why: tuple[str, ...] = ()  # sentences: what it rests on, then what weakens it
-    factors: tuple[Factor, ...] = ()  # what the confidence is the product of
-    contradictions: tuple[str, ...] = ()  # sentences; for a person to resolve
-    unread: tuple[int, ...] = ()  # pages of which no text could be read
+    alternatives: tuple[Alternative, ...] = ()  # most likely first
+    why: tuple[str, ...] = ()  # sentences: the basis, then what lowers the confidence
+    factors: tuple[Factor, ...] = ()  # the confidence is their product
+    contradictions: tuple[str, ...] = ()  # sentences for the reviewer
+    unread: tuple[int, ...] = ()  # pages without readable text
 
     @property
     def label(self) -> str:
-        """Return the level with its caveats, as in SECRET//NOFORN."""
+        """Return the level with its caveats, for example SECRET//NOFORN."""
         return label_of(self.level, self.caveats)
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing that weakens a verdict."""
+    """A reason for a lower confidence."""
 
     sentence: str
-    factor: float  # what it leaves of the confidence, 0..1
+    factor: float  # multiplier of the confidence, 0..1
     contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the pages say, and the level and caveats that follow from it."""
+    """The readings of all pages with the resulting level and caveats."""
 
     readings: Sequence[PageReading]
     level: Level | None
@@ -85,17 +84,17 @@ class Evidence:
 
     @property
     def readable(self) -> list[PageReading]:
-        """Return the pages of which some text could be read, and the blank ones."""
+        """Return the pages with readable text, and the blank ones."""
         return [reading for reading in self.readings if reading.legibility > 0]
 
     @property
     def findings(self) -> list[Finding]:
-        """Return all that was found, page by page."""
+        """Return all findings in page order."""
         return [finding for reading in self.readings for finding in reading.findings]
 
 
 def weigh(readings: Sequence[PageReading]) -> Verdict:
-    """Return the one classification that all pages together give."""
+    """Return the classification that follows from all pages."""
     evidence = _evidence(readings)
     considered = {
         name: list(consider(evidence)) for name, consider in CONSIDERATIONS.items()
@@ -120,7 +119,7 @@ def weigh(readings: Sequence[PageReading]) -> Verdict:
 
 
 def _factor(name: str, remarks: Sequence[Remark]) -> Factor:
-    """Return what one consideration leaves of the confidence: 1 when it found nothing."""
+    """Return the factor of one consideration, 1 without remarks."""
     return Factor(
         name=name,
         score=math.prod(remark.factor for remark in remarks),
@@ -140,7 +139,7 @@ def _evidence(readings: Sequence[PageReading]) -> Evidence:
 
 
 def _inherited_caveats(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return the caveats that the whole document inherits from its parts."""
+    """Return the caveats that the document inherits from its parts."""
     if level.rank < Level.RESTRICTED.rank:
         return in_order(c for finding in findings for c in finding.caveats)
     return in_order(
@@ -152,19 +151,19 @@ def _inherited_caveats(level: Level, findings: Sequence[Finding]) -> tuple[str, 
 
 
 def _is_unclassified(finding: Finding) -> bool:
-    """Return whether a part is unclassified, as (U//FOUO) is; SECRET//FOUO is not."""
+    """Whether a part is unclassified: (U//FOUO) is, SECRET//FOUO is not."""
     return finding.level is not None and finding.level.rank < Level.RESTRICTED.rank
 
 
 def _is_trusted(finding: Finding) -> bool:
-    """Tell whether a finding alone may set the level: a banner or a sure mark."""
+    """Whether a finding alone may set the level: a banner or a portion mark of high weight."""
     return finding.is_banner or (
         finding.kind == "portion" and finding.weight >= BANNER_WEIGHT
     )
 
 
 def _supporting(evidence: Evidence) -> list[Finding]:
-    """Return the findings that give the label's level, the weak ones too."""
+    """Return the findings with the label's level, including weak ones."""
     kinds = ("header", "footer", "stamp", "portion")
     return [
         finding
@@ -174,7 +173,7 @@ def _supporting(evidence: Evidence) -> list[Finding]:
 
 
 def _strength(evidence: Evidence) -> float:
-    """Return how surely the level stands on the page that shows it best, 0..1."""
+    """Return the confidence in the level on the page that shows it best, 0..1."""
     if evidence.level is None:
         return _UNMARKED_CONFIDENCE
     doubt: dict[int, float] = {}
@@ -184,9 +183,9 @@ def _strength(evidence: Evidence) -> float:
 
 
 def _basis(evidence: Evidence) -> str:
-    """Return what the verdict rests on."""
+    """Return the basis of the verdict."""
     if evidence.level is None:
-        return "No marking was found on any page that could be read."
+        return "No marking found on any readable page."
     pages: dict[str, set[int]] = {}
     for finding in _supporting(evidence):
         pages.setdefault(_POSITION_LABELS[finding.kind], set()).add(finding.page)
@@ -194,27 +193,27 @@ def _basis(evidence: Evidence) -> str:
     for position, found in pages.items():
         by_pages.setdefault(page_numbers_text(sorted(found)), []).append(position)
     parts = [f"{join_list(where)} of {pages}" for pages, where in by_pages.items()]
-    return f"{evidence.level} stands {'; '.join(parts)}."
+    return f"{evidence.level} found {'; '.join(parts)}."
 
 
 _POSITION_LABELS = {
-    "header": "at the head",
-    "footer": "at the foot",
-    "stamp": "by itself",
+    "header": "in the header",
+    "footer": "in the footer",
+    "stamp": "as a stamp",
     "portion": "in portion marks",
 }
 
 
 def unread_pages(evidence: Evidence) -> Iterator[Remark]:
-    """Pages of which nothing could be read may say anything."""
+    """Yield a remark for pages without readable text, which may have any marking."""
     unread = [reading.page for reading in evidence.readings if reading.legibility == 0]
     if unread:
         share = len(evidence.readable) / len(evidence.readings)
-        yield Remark(f"Nothing could be read on {page_numbers_text(unread)}.", share)
+        yield Remark(f"No readable text on {page_numbers_text(unread)}.", share)
 
 
 def faint_pages(evidence: Evidence) -> Iterator[Remark]:
-    """A text layer of noise, or of hardly a word, may hide a marking."""
+    """Yield a remark for barely legible pages, which may hide a marking."""
     faint = [
         r
         for r in evidence.readable
@@ -223,11 +222,11 @@ def faint_pages(evidence: Evidence) -> Iterator[Remark]:
     if faint:
         share = 1 - len(faint) / len(evidence.readings)
         pages = page_numbers_text([reading.page for reading in faint])
-        yield Remark(f"Little could be read on {pages}.", 0.7 + 0.3 * share)
+        yield Remark(f"Little readable text on {pages}.", 0.7 + 0.3 * share)
 
 
 def other_banners(evidence: Evidence) -> Iterator[Remark]:
-    """Pages whose banners give another level contradict the label."""
+    """Yield a remark for banners of different levels: a contradiction."""
     marked = [reading for reading in evidence.readings if reading.banner]
     levels: dict[Level, list[int]] = {}
     for reading in marked:
@@ -255,7 +254,7 @@ def _banner_levels(reading: PageReading) -> set[Level]:
 
 
 def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
-    """Readable pages without a banner weaken the label of those that have one."""
+    """Yield a remark for readable pages without a banner."""
     if not any(reading.banner for reading in evidence.readings):
         if evidence.level:
             yield Remark("No page carries a banner.", 0.6)
@@ -268,7 +267,7 @@ def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
 
 
 def higher_portions(evidence: Evidence) -> Iterator[Remark]:
-    """A portion mark above every banner contradicts them."""
+    """Yield a remark for portion marks above every banner: a contradiction."""
     banner = highest(reading.banner for reading in evidence.readings)
     if banner is None:
         return
@@ -290,7 +289,7 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
 
 
 def caveat_mismatches(evidence: Evidence) -> Iterator[Remark]:
-    """Caveats that only some banners name, or only portion marks, need a look."""
+    """Yield a remark for caveats that only some banners or only portion marks name."""
     named = [set(f.caveats) for f in evidence.findings if f.is_banner and f.level]
     alone = [f.caveats for f in evidence.findings if f.is_banner and not f.level]
     in_banners = set().union(*named, *alone)
@@ -299,30 +298,30 @@ def caveat_mismatches(evidence: Evidence) -> Iterator[Remark]:
     only_there = in_order((in_portions - in_banners) & set(evidence.caveats))
     if only_there and named:
         parts = join_list(only_there)
-        yield Remark(f"{parts} stands in portion marks only.", 0.85, contradicts=True)
+        yield Remark(f"{parts} appears in portion marks only.", 0.85, contradicts=True)
     if any(caveats != set().union(*named) for caveats in named):
-        yield Remark("Not every banner names the same caveats.", 0.9)
+        yield Remark("The banners name different caveats.", 0.9)
     yield from _releases_apart(in_banners)
 
 
 def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
-    """Yield what is wrong with caveats that say to whom a document may be released."""
+    """Yield remarks for contradictory release caveats."""
     releases = in_order(caveat for caveat in caveats if caveat.startswith("REL"))
     if "NOFORN" in caveats and releases:
         yield Remark(
-            "NOFORN and a release to others contradict each other.",
+            "NOFORN contradicts a release to other countries.",
             0.7,
             contradicts=True,
         )
     lists = [release for release in releases if release.startswith("REL TO ")]
     if len(lists) > 1:
         yield Remark(
-            f"{join_list(lists)} contradict each other.", 0.7, contradicts=True
+            f"The release lists {join_list(lists)} differ.", 0.7, contradicts=True
         )
 
 
 def contradicted_none(evidence: Evidence) -> Iterator[Remark]:
-    """A label that says that there are no caveats contradicts those found elsewhere."""
+    """Yield a remark for "no caveats" labels that other caveats contradict."""
     stated = [f for f in evidence.findings if f.says_none]
     if stated and evidence.caveats:
         pages = page_numbers_text([finding.page for finding in stated])
@@ -335,19 +334,19 @@ def contradicted_none(evidence: Evidence) -> Iterator[Remark]:
 
 
 def releases(evidence: Evidence) -> Iterator[Remark]:
-    """A stamp that lowers or lifts the classification contradicts its banners."""
+    """Yield a remark for stamps that lower or cancel the classification."""
     stamps = [f for f in evidence.findings if f.kind == "release"]
     if stamps:
         pages = page_numbers_text([finding.page for finding in stamps])
         yield Remark(
-            f"“{stamps[0].text}” on {pages} says that it is no longer so.",
+            f"“{stamps[0].text}” on {pages} declares the classification no longer valid.",
             0.5,
             contradicts=True,
         )
 
 
 def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
-    """What could not be made out on a scan may be anything."""
+    """Yield a remark for each doubt about a scan."""
     for reading in evidence.readings:
         for doubt in reading.doubts:
             yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
@@ -364,11 +363,11 @@ CONSIDERATIONS: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
     "still in force": releases,
     "nothing in doubt": doubtful_pages,
 }
-"""Everything that is held against a label, each a factor of the confidence."""
+"""All considerations; each is a factor of the confidence."""
 
 
 def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, ...]:
-    """Return what else something speaks for; they share what confidence is left."""
+    """Return other possible classifications, which share the remaining confidence."""
     weights: dict[str, float] = {}
     for finding in evidence.findings:
         if finding.level is not evidence.level and finding.level is not None:

@@ -1,4 +1,4 @@
-"""What a vision model sees on a page, as the reading of it."""
+"""Convert a vision model's report into a page reading."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from workflows.definitions.markings.labelled_lines import read_labelled_text
 from workflows.definitions.markings.reading import PageReading, merged
 from workflows.runtime.records import Box
 
-MIN_CLARITY = 0.7  # below it, a page is drawn better and looked at again
-MIN_LEGIBILITY = 0.6  # of a marking's legibility, below which a person is asked
-_POSITIONS: dict[Kind, Box] = {  # a model says roughly where, not exactly
+MIN_CLARITY = 0.7  # below it, a page is read again with adjustments
+MIN_LEGIBILITY = 0.6  # of a marking; below it, a reviewer decides
+_POSITIONS: dict[Kind, Box] = {  # approximate: a model reports no exact positions
     "header": Box(0.02, 0.0, 0.98, 0.1),
     "footer": Box(0.02, 0.9, 0.98, 1.0),
     "stamp": Box(0.02, 0.1, 0.98, 0.9),
@@ -26,12 +26,12 @@ _POSITIONS: dict[Kind, Box] = {  # a model says roughly where, not exactly
 
 
 def read_detection(page: int, detection: Detection, *, enhanced: bool) -> PageReading:
-    """Return what a page says of itself to a model; `again`: it was the second look."""
+    """Return the reading of a vision report; `enhanced`: of the second reading."""
     found, doubts = [], []
     for marking in detection.markings_found:
         labels = read_labelled_text(marking.text)
         found += [_at_marking(one, page, marking) for one in labels.findings]
-        doubts += [f"The agent reads: {doubt}" for doubt in labels.doubts]
+        doubts += [f"Agent: {doubt}" for doubt in labels.doubts]
         if labels.fields:
             continue
         finding = _finding(page, marking)
@@ -40,14 +40,14 @@ def read_detection(page: int, detection: Detection, *, enhanced: bool) -> PageRe
         found.append(finding)
         if marking.legibility < MIN_LEGIBILITY or finding.is_faint:
             label = label_of(finding.level, finding.caveats)
-            doubts.append(f"The agent is unsure that “{finding.text}” is {label}.")
+            doubts.append(f"The agent is not sure that “{finding.text}” is {label}.")
     unclear = detection.clarity_score < MIN_CLARITY
     if unclear and enhanced:
-        doubts.append("The agent finds the page hard to read.")
+        doubts.append("The agent reports that the page is hard to read.")
     return PageReading(
         page=page,
         legibility=round(detection.clarity_score, 2),
-        reasons=("an agent looked at its picture",),
+        reasons=("read from its image by an agent",),
         findings=merged(found),
         doubts=tuple(doubts),
         is_scan=True,
@@ -57,7 +57,7 @@ def read_detection(page: int, detection: Detection, *, enhanced: bool) -> PageRe
 
 
 def _at_marking(finding: Finding, page: int, marking: VisionMarking) -> Finding:
-    """Return what labelled lines say, as a marking where the model saw them."""
+    """Return a labelled marking at the position that the model reported."""
     kind = _kind(marking.location)
     return finding.model_copy(
         update={
@@ -71,7 +71,7 @@ def _at_marking(finding: Finding, page: int, marking: VisionMarking) -> Finding:
 
 
 def _finding(page: int, marking: VisionMarking) -> Finding | None:
-    """Return a marking that a model saw; None: it is no marking that we know."""
+    """Return a marking that a model reported, None if it is unknown."""
     text = " ".join(marking.text.split())[:MAX_LINE_LENGTH]
     marking_text = grammar.banner(grammar.without_furniture(text))
     kind = _kind(marking.location)
