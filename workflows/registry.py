@@ -55,22 +55,22 @@ class ModuleRefused(SystemExit):
 
 
 def _must_have_options(workflow: AnyWorkflow) -> None:
-    """Refuse options of a stage that a run would read in another form than they have here.
+    """Refuse options of a prompt that a run would read in another form than they have here.
 
     They are stored with each run as JSON. Raises DefinitionError.
     """
-    for name, stage in workflow.stages.items():
-        given = dict(getattr(stage, "options", {}))
+    for name, prompt in workflow.prompts.items():
+        given = dict(getattr(prompt, "options", {}))
         try:
             found = difference(given, freeze(given))
         except NotSerialisable as error:
             raise DefinitionError(
-                f"Workflow “{workflow.name}”: the options of stage “{name}” are no JSON."
+                f"Workflow “{workflow.name}”: the options of prompt “{name}” are no JSON."
                 f" {error}"
             ) from error
         if found:
             raise DefinitionError(
-                f"Workflow “{workflow.name}”: the option “{found.path}” of stage “{name}”"
+                f"Workflow “{workflow.name}”: the option “{found.path}” of prompt “{name}”"
                 f" would be read as {found.other!r}, not as {found.one!r}."
             )
 

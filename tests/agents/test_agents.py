@@ -76,7 +76,7 @@ async def test_a_chat_gives_the_answer_and_what_it_took(
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.body["messages"] == [{"role": "user", "content": "Hello?"}]
     [call] = here.books.calls
-    assert (call.kind, call.status, call.spent.tries) == ("chat", "completed", 1)
+    assert (call.kind, call.status, call.usage.tries) == ("chat", "completed", 1)
 
 
 async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them(
@@ -99,14 +99,14 @@ async def test_a_conversation_with_a_system_prompt_keeps_its_own(
     server: ModelServer, here: Asking
 ) -> None:
     await run_in_db(make_agent, server, system_prompt="Be brief.")
-    turns = [
+    messages = [
         Message("system", "Be long."),
         Message("assistant", "", tool_calls=(ToolCall("c1", "weather", {"at": "X"}),)),
         Message("tool", "rain", tool_call_id="c1"),
     ]
-    await here.agents.chat("writer", turns)
+    await here.agents.chat("writer", messages)
     sent = server.requests[0].body["messages"]
-    assert [turn["role"] for turn in sent] == ["system", "assistant", "tool"]
+    assert [message["role"] for message in sent] == ["system", "assistant", "tool"]
     assert sent[0]["content"] == "Be long."
     assert sent[1]["tool_calls"][0]["function"] == {
         "name": "weather",
@@ -159,8 +159,8 @@ async def test_an_answer_whose_tokens_nobody_counted_is_estimated(
 ) -> None:
     server.script(Answer("x" * 40, usage=None))
     await here.agents.chat("writer", "y" * 8)
-    spent = here.books.calls[0].spent
-    assert (spent.tokens_in, spent.tokens_out, spent.is_estimated) == (2, 10, True)
+    usage = here.books.calls[0].usage
+    assert (usage.tokens_in, usage.tokens_out, usage.is_estimated) == (2, 10, True)
 
 
 async def test_without_a_name_the_default_agent_is_asked(
@@ -188,7 +188,7 @@ async def test_a_stream_gives_pieces_as_they_come_and_shows_them(
     gate.let(2)
     assert [piece async for piece in pieces] == ["day", "."]
     [call] = here.books.calls
-    assert (call.status, call.spent.tokens_in, call.spent.tokens_out) == (
+    assert (call.status, call.usage.tokens_in, call.usage.tokens_out) == (
         "completed",
         7,
         5,
@@ -206,8 +206,8 @@ async def test_a_stream_that_breaks_off_fails_and_keeps_what_it_took(
     with pytest.raises(UpstreamFailed, match="broke off"):
         await anext(pieces)
     [call] = here.books.calls
-    assert (call.status, call.spent.is_estimated) == ("failed", True)
-    assert call.spent.tokens_out == 2
+    assert (call.status, call.usage.is_estimated) == ("failed", True)
+    assert call.usage.tokens_out == 2
 
 
 async def test_a_stream_is_tried_again_before_its_first_piece(
@@ -216,7 +216,7 @@ async def test_a_stream_is_tried_again_before_its_first_piece(
     server.script(failing(503), Answer("Good day."))
     pieces = [piece async for piece in here.agents.chat_stream("writer", "Hello?")]
     assert "".join(pieces) == "Good day. "
-    assert here.books.calls[0].spent.tries == 2
+    assert here.books.calls[0].usage.tries == 2
 
 
 async def test_a_reader_that_stops_closes_the_connection(
@@ -325,12 +325,14 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
     )
     verdict = await here.agents.ask("writer", "Which label?", Verdict)
     assert verdict.confidence == 0.7
-    told = server.requests[1].body["messages"][-2:]
-    assert told[0] == {
+    messages = server.requests[1].body["messages"][-2:]
+    assert messages[0] == {
         "role": "assistant",
         "content": '{"label": "SECRET", "confidence": 7}',
     }
-    assert "confidence: Input should be less than or equal to 1" in told[1]["content"]
+    assert (
+        "confidence: Input should be less than or equal to 1" in messages[1]["content"]
+    )
     assert [call.kind for call in here.books.calls] == ["ask", "ask"]
 
 
@@ -353,7 +355,7 @@ async def test_what_may_pass_is_tried_again(
     server.script(failing(status), failing(status), Answer("At last."))
     reply = await here.agents.chat("writer", "Hello?")
     assert reply.text == "At last."
-    assert here.books.calls[0].spent.tries == 3
+    assert here.books.calls[0].usage.tries == 3
 
 
 async def test_the_server_says_how_long_to_wait(
@@ -387,7 +389,7 @@ async def test_the_last_try_tells_how_often_it_was_tried(
     ):
         await here.agents.chat("writer", "Hello?")
     [call] = here.books.calls
-    assert (call.status, call.spent.tries) == ("failed", 4)
+    assert (call.status, call.usage.tries) == ("failed", 4)
 
 
 @pytest.mark.parametrize(
@@ -448,7 +450,7 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
     server.script(Answer("late", gate=Gate()))
     with pytest.raises(TimedOut, match="did not answer in time"):
         await here.agents.chat("writer", "Hello?")
-    assert here.books.calls[0].spent.tries == 1
+    assert here.books.calls[0].usage.tries == 1
 
 
 async def test_a_server_that_is_not_there_is_tried_and_told(

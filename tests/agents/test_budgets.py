@@ -44,7 +44,7 @@ pytestmark = [
 
 
 SignIn = Callable[[User], Client]
-GO_ON, STOP = {"outcome": "go on", "tokens": 100}, {"outcome": "stop the run"}
+CONTINUE, CANCEL = {"outcome": "go on", "tokens": 100}, {"outcome": "stop the run"}
 
 
 class Talk(State):
@@ -115,19 +115,22 @@ async def test_a_run_that_used_its_budget_up_waits_and_goes_on_with_more(
         run = await run_in_db(our_system.execute, "talking")
         run = await reaches(run.pk, Status.WAITING)
         assert len(server.requests) == 1  # the second call was not made
-        asked = await run_in_db(our_system.find_approval, run.pk)
-        assert asked.question == (
+        name_or_default = await run_in_db(our_system.find_approval, run.pk)
+        assert name_or_default.question == (
             "The budget “small” is used up: 12 of 12 tokens were used in this run."
             " Allow more?"
         )
-        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="Fine")
+        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="Fine")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert len(server.requests) == 3  # the node ran again from its start
     more = await run_in_db(BudgetRaise.objects.get)
     assert (more.run_id, more.tokens, more.by_name) == (run.pk, 100, "alice")
-    said = await run_in_db(Intervention.objects.get, action="raise budget")
-    assert (said.actor_name, said.reason) == ("alice", "allowed 100 tokens more. Fine")
+    message = await run_in_db(Intervention.objects.get, action="raise budget")
+    assert (message.actor_name, message.reason) == (
+        "alice",
+        "allowed 100 tokens more. Fine",
+    )
     # she allowed more tokens; the way the run went was not her decision
     assert not await run_in_db(Decision.objects.filter(decided_by=alice).exists)
     stages = await run_in_db(list, run.stages.values_list("node_name", "status"))
@@ -153,7 +156,7 @@ async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
         await until(
             run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
         )
-        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert await run_in_db(BudgetRaise.objects.count) == 2
@@ -166,7 +169,7 @@ async def test_who_does_not_allow_more_stops_the_run(
     async with working(ours):
         run = await run_in_db(our_system.execute, "talking")
         await reaches(run.pk, Status.WAITING)
-        await run_in_db(our_system.answer, run.pk, STOP, by=alice, comment="Too dear")
+        await run_in_db(our_system.answer, run.pk, CANCEL, by=alice, comment="Too dear")
     run = await run_in_db(our_system.find_run, run.pk)
     assert (run.status, run.cancel_reason) == (Status.CANCELLED, "Too dear")
     assert run.cancel_requested_by_id == alice.pk
@@ -183,7 +186,7 @@ async def test_a_stopped_run_that_is_resumed_is_asked_again(
         await run_in_db(our_system.cancel, run.pk, by=alice, reason="a test")
         await run_in_db(our_system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, Status.WAITING)
-        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
@@ -196,7 +199,7 @@ async def test_items_that_finished_are_kept_over_the_pause(
         run = await reaches(run.pk, Status.WAITING)
         made = len(server.requests)
         assert 2 <= made <= 3  # two at once: one may begin before the other is counted
-        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["answers"] == [
@@ -214,7 +217,7 @@ async def test_a_pause_comes_through_a_group_of_tasks(
     async with working(ours):
         await reaches(run.pk, Status.WAITING)
         assert server.requests == []
-        await run_in_db(our_system.answer, run.pk, GO_ON, by=alice, comment="a test")
+        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
 
@@ -273,7 +276,7 @@ def test_more_is_allowed_to_whom_it_was_asked_for(db: None, alice: User) -> None
     approval = Approval.objects.create(
         run=run, sequence=1, node_name="talk", kind="budget", budget=budget
     )
-    budgets.allow_more(approval, GO_ON, alice)
+    budgets.allow_more(approval, CONTINUE, alice)
     assert budgets.standing_of(budget, run).tokens == 112
     assert budgets.standing_of(budget, other).tokens == 12
 
@@ -321,10 +324,10 @@ def test_only_its_groups_may_raise_a_budget_and_only_one_of_them(
     alice.groups.add(Group.objects.create(name="finance"))
     run = waiting(make_budget(groups=["finance"]))
     with pytest.raises(NotAllowed, match="finance"):
-        system.answer(run.pk, GO_ON, by=bob, comment="a test")
-    system.answer(run.pk, GO_ON, by=alice, comment="a test")
+        system.answer(run.pk, CONTINUE, by=bob, comment="a test")
+    system.answer(run.pk, CONTINUE, by=alice, comment="a test")
     with pytest.raises(AlreadyAnswered):
-        system.answer(run.pk, GO_ON, by=alice, comment="a test")
+        system.answer(run.pk, CONTINUE, by=alice, comment="a test")
     assert BudgetRaise.objects.count() == 1
 
 

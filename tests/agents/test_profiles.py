@@ -27,7 +27,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, CallStatus, Profile, Run, Status
 from workflows.registry import Registry, registry
 from workflows.runtime import ChosenProfile, NotFound, PromptProfile, Runtime
-from workflows.runtime.profiles import as_json, merged
+from workflows.runtime.profiles import as_json, merge_prompts
 from workflows.system import System, system
 
 TABLES = json.loads((ROOT / "tests" / "golden" / "tables.json").read_text())["tables"]
@@ -60,8 +60,8 @@ def test_stages_are_merged_as_the_golden_table_has_it(case: dict[str, Any]) -> N
         for one in case["stages"]
     }
     found = {
-        name: (stage.agent, stage.prompt)
-        for name, stage in merged(DEFAULTS, given).items()
+        name: (prompt.agent, prompt.prompt)
+        for name, prompt in merge_prompts(DEFAULTS, given).items()
     }
     assert found == expected
 
@@ -82,9 +82,9 @@ def test_a_stage_is_asked_of_its_own_agent_then_of_the_runs(
         with pytest.raises(NotFound, match="No agent was chosen"):
             find_service(own or chosen)
     else:
-        asked = find_service(own or chosen).with_key(case["token"])
-        assert asked.agent == _as_named(case["agent_id"])
-        assert asked.key == (case["token"] or KEY)
+        name_or_default = find_service(own or chosen).with_key(case["token"])
+        assert name_or_default.agent == _as_named(case["agent_id"])
+        assert name_or_default.key == (case["token"] or KEY)
 
 
 def _as_named(agent_id: str) -> str:
@@ -94,13 +94,15 @@ def _as_named(agent_id: str) -> str:
 def test_only_the_fields_that_are_given_differ() -> None:
     below = PromptProfile("writer", "Be brief.", {"temperature": 0, "seed": 1})
     chosen = ChosenProfile({"sum": {"agent": "judge", "options": {"temperature": 1}}})
-    assert chosen.stage("sum", below) == PromptProfile(
+    assert chosen.prompt("sum", below) == PromptProfile(
         "judge", "Be brief.", {"temperature": 1, "seed": 1}
     )
-    assert chosen.stage("other", below) == below
-    assert ChosenProfile({"sum": {"prompt": None}}).stage("sum", below).prompt == ""
+    assert chosen.prompt("other", below) == below
+    assert ChosenProfile({"sum": {"prompt": None}}).prompt("sum", below).prompt == ""
     kept = as_json({"sum": below})
-    assert ChosenProfile(kept).stage("sum", PromptProfile("other", "Changed.")) == below
+    assert (
+        ChosenProfile(kept).prompt("sum", PromptProfile("other", "Changed.")) == below
+    )
 
 
 # Choosing ----------------------------------------------------------------------------
@@ -173,9 +175,9 @@ TELLING = {"tell": PromptProfile("writer", "Be brief.", {"temperature": 0})}
 
 @node
 async def tell(state: Asked, runtime: Runtime) -> Asked:
-    stage = runtime.profiles.stage("tell", TELLING["tell"])
+    prompt = runtime.profiles.prompt("tell", TELLING["tell"])
     reply = await runtime.agents.chat(
-        stage.agent, stage.turns("Well?"), **stage.options
+        prompt.agent, prompt.messages("Well?"), **prompt.options
     )
     return state.set(result=reply.text)
 
@@ -186,7 +188,7 @@ telling = Workflow(
     state=Asked,
     start=wait_for_somebody,
     routes={wait_for_somebody: tell},
-    stages=TELLING,
+    prompts=TELLING,
 )
 ours = Registry()
 ours.register(telling)

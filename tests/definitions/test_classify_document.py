@@ -105,8 +105,8 @@ def test_the_result_tells_every_page_and_where_the_markings_stand() -> None:
         (2, "SECRET"),
     ]
     header, footer = result.markings
-    assert [place.page for place in header.places] == [1, 2]
-    assert header.places[0].box.bottom < 0.1 < footer.places[0].box.top
+    assert [position.page for position in header.locations] == [1, 2]
+    assert header.locations[0].box.bottom < 0.1 < footer.locations[0].box.top
 
 
 def test_the_log_tells_in_words_what_was_found() -> None:
@@ -114,7 +114,7 @@ def test_the_log_tells_in_words_what_was_found() -> None:
     run(marked("SECRET"), marked("SECRET"), runtime=runtime)
     assert "“memo.pdf” has 2 pages." in runtime.logger.text
     assert "Page 2: SECRET as header and footer" in runtime.logger.text
-    assert "“memo.pdf” is published as SECRET." in runtime.logger.text
+    assert "Published “memo.pdf” as SECRET." in runtime.logger.text
     assert {entry.node for entry in runtime.logger.entries} >= {"publish"}
 
 
@@ -135,7 +135,7 @@ def test_pages_that_contradict_each_other_are_shown_to_a_person() -> None:
     assert result
     assert "page 1 says SECRET and page 2 says CONFIDENTIAL" in reason
     assert outcome.pause is not None
-    assert outcome.pause.question.startswith("“memo.pdf” looks SECRET, ")
+    assert outcome.pause.question.startswith("“memo.pdf” was classified as SECRET (")
     assert [page for _, page, _ in runtime.images.rendered] == [1, 2]
 
 
@@ -162,10 +162,10 @@ def test_a_scan_is_shown_to_a_person_whatever_the_threshold() -> None:
     assert outcome.status == "waiting"
     assert reason_for(outcome, "weigh_markings", "has_unread_pages") == (
         True,
-        "nothing could be read on pages 1 and 2",
+        "no readable text on pages 1 and 2",
     )
     assert outcome.pause is not None
-    assert "no marking that could be read" in outcome.pause.question
+    assert "no readable marking" in outcome.pause.question
 
 
 def test_a_single_page_without_text_is_enough_to_ask() -> None:
@@ -179,7 +179,7 @@ def test_a_document_without_markings_is_not_published_unseen() -> None:
     assert outcome.status == "waiting"
     assert reason_for(outcome, "weigh_markings", "is_confident") == (
         False,
-        "no marking was found",
+        "no marking found",
     )
 
 
@@ -214,7 +214,7 @@ def test_an_approved_label_is_published_as_it_was_found() -> None:
     assert (result.label, result.decided_by) == ("SECRET", "a reviewer")
     assert reason_for(outcome, "ask_reviewer", "was_approved") == (
         True,
-        "the reviewer chose to publish",
+        "reviewer outcome: publish",
     )
 
 
@@ -254,7 +254,7 @@ def test_an_answer_that_does_not_fit_the_form_is_refused(
 def test_a_file_without_pages_fails_in_a_sentence() -> None:
     outcome = run(name="notes.txt")
     assert outcome.status == "failed"
-    assert "“notes.txt” has no pages to read: choose a PDF." in str(outcome.error)
+    assert "“notes.txt” has no pages to read. Choose a PDF." in str(outcome.error)
 
 
 def test_a_document_that_is_gone_fails_in_a_sentence() -> None:
@@ -289,7 +289,8 @@ def test_a_page_that_cannot_be_drawn_does_not_stop_the_question() -> None:
     outcome = run("", runtime=runtime)
     assert outcome.status == "waiting"
     assert (
-        "Page 1 has no picture: Page 1 takes longer than 30 s." in runtime.logger.text
+        "Page 1 cannot be rendered: Page 1 takes longer than 30 s."
+        in runtime.logger.text
     )
 
 
@@ -348,8 +349,8 @@ def test_an_unsure_label_goes_to_the_reviewer() -> None:
     target, decisions = classify_document.graph.next(weigh_markings, state)
     assert target is draw_pages
     assert [decision.reason for decision in decisions] == [
-        "every page could be read",
-        "nothing contradicts the label",
+        "every page is readable",
+        "no contradictions",
         "confidence 70%, threshold 80%",
         "confidence 70%, threshold 80%, rejected below 0%",
         "always",
@@ -384,12 +385,14 @@ def test_the_sample_documents_go_the_ways_they_were_drawn_for(
 # Scans and agents --------------------------------------------------------------------
 
 
-def scanned(*looks: str | Page, again: tuple[str | Page, ...] = ()) -> FakeRuntime:
+def scanned(
+    *variants: str | Page, enhanced: tuple[str | Page, ...] = ()
+) -> FakeRuntime:
     """Return a runtime whose memo.pdf is a scan that looks like that."""
     runtime = FakeRuntime()
     memo = runtime.documents.add("memo.pdf", [""])
-    runtime.documents.add_scan(memo, 1, *looks)
-    runtime.documents.add_scan(memo, 1, *looks, *again, again=True)
+    runtime.documents.add_scan(memo, 1, *variants)
+    runtime.documents.add_scan(memo, 1, *variants, *enhanced, enhanced=True)
     return runtime
 
 
@@ -403,18 +406,19 @@ def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
 def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
     first = marked("SECRET").replace("SECRET", "S CRET", 1)
     outcome = run(
-        "", runtime=scanned(first[: first.rfind("SECRET")], again=(marked("SECRET"),))
+        "",
+        runtime=scanned(first[: first.rfind("SECRET")], enhanced=(marked("SECRET"),)),
     )
     assert reason_for(outcome, "read_pages", "is_hard_to_read") == (
         True,
-        "a second look may settle page 1",
+        "second reading of page 1",
     )
     assert outcome.status == "completed"
     assert outcome.state.level is Level.SECRET
 
 
 def test_what_no_look_makes_out_is_asked_about() -> None:
-    outcome = run("", runtime=scanned("SE..ET" + BODY, again=("S..RET" + BODY,)))
+    outcome = run("", runtime=scanned("SE..ET" + BODY, enhanced=("S..RET" + BODY,)))
     assert outcome.status == "waiting"
     assert outcome.state.level is Level.SECRET
     result, reason = reason_for(outcome, "weigh_markings", "is_contradictory")
@@ -425,7 +429,9 @@ def test_what_no_look_makes_out_is_asked_about() -> None:
 def test_a_higher_marking_in_any_look_holds() -> None:
     outcome = run(
         "",
-        runtime=scanned("SECRET" + BODY, again=("TOP SECRET" + BODY, "SECRET" + BODY)),
+        runtime=scanned(
+            "SECRET" + BODY, enhanced=("TOP SECRET" + BODY, "SECRET" + BODY)
+        ),
     )
     assert outcome.state.level is Level.TOP_SECRET
 
@@ -489,7 +495,7 @@ def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() ->
     runtime = vision(unclear, sees("SECRET", clarity=0.9))
     outcome = asked(runtime, marked("SECRET"))
     assert "read_pages_again" in outcome.path
-    first, second = (look for _, _, look in runtime.images.rendered[:2])
+    first, second = (variant for _, _, variant in runtime.images.rendered[:2])
     assert (first.contrast, first.brightness) == (None, None)
     assert (second.contrast, second.brightness) == (70, 120)
 
@@ -500,7 +506,7 @@ def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() ->
 def test_an_agent_that_does_not_answer_leaves_a_question(answer: Any) -> None:
     outcome = asked(vision(answer), marked("SECRET"))
     assert outcome.status == "waiting"
-    assert "could not be asked" in outcome.state.contradictions[0]
+    assert "failed" in outcome.state.contradictions[0]
 
 
 def test_a_profile_may_choose_the_agent() -> None:

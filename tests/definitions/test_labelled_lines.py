@@ -66,7 +66,7 @@ def published(*pages: Page) -> str | None:
 # Layouts -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [page_of, on_a_page], ids=["head", "middle"])
+@pytest.mark.parametrize("position", [page_of, on_a_page], ids=["head", "middle"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,9 +92,9 @@ def published(*pages: Page) -> str | None:
     ],
 )
 def test_a_block_of_labels_is_published_with_its_level_and_caveats(
-    text: str, place: Callable[[str], Page]
+    text: str, position: Callable[[str], Page]
 ) -> None:
-    assert published(place(text + BODY)) == "SECRET//NOFORN"
+    assert published(position(text + BODY)) == "SECRET//NOFORN"
 
 
 @pytest.mark.parametrize(
@@ -151,16 +151,19 @@ def test_a_block_is_one_finding_at_the_place_of_its_lines() -> None:
         ("CLASSIFICATION: SECRET UNTIL 2030", "not understood"),
         ("CLASSIFICATION: SECRET / CONFIDENTIAL", "not understood"),
         ("CLASSIFICATION: SECRET\nEYES ONLY: UK", "not understood"),
-        ("CLASSIFICATION: SECRET\nSHARING RULES: NOFORN", "something else"),
-        ("PREVIOUS CLASSIFICATION: TOP SECRET", "something else"),
-        ("CLASSIFICATION: SECRET\nCAVEATS:", "No value"),
-        ("CLASSIFICATION: SECRET\nCAVEATS: -", "No value"),
-        ("Classification: ____", "No value"),
-        ("CLASSIFICATION: [    ]   CAVEATS: [    ]", "No value"),
-        ("CLASSIFICATION: NONE\nCAVEATS: NOFORN", "gives none"),
-        ("Classification: SECRET\nReleasability: NONE", "gives none"),
-        ("CLASSIFICATION: SECRET\nCLASSIFICATION: CONFIDENTIAL", "near each other"),
-        ("CAVEATS: NONE\nCLASSIFICATION: SECRET\nCAVEATS: NOFORN", "disagree"),
+        ("CLASSIFICATION: SECRET\nSHARING RULES: NOFORN", "not refer to the document"),
+        ("PREVIOUS CLASSIFICATION: TOP SECRET", "not refer to the document"),
+        ("CLASSIFICATION: SECRET\nCAVEATS:", "no readable value"),
+        ("CLASSIFICATION: SECRET\nCAVEATS: -", "no readable value"),
+        ("Classification: ____", "no readable value"),
+        ("CLASSIFICATION: [    ]   CAVEATS: [    ]", "no readable value"),
+        ("CLASSIFICATION: NONE\nCAVEATS: NOFORN", "gives no value"),
+        ("Classification: SECRET\nReleasability: NONE", "gives no value"),
+        ("CLASSIFICATION: SECRET\nCLASSIFICATION: CONFIDENTIAL", "Adjacent labels"),
+        (
+            "CAVEATS: NONE\nCLASSIFICATION: SECRET\nCAVEATS: NOFORN",
+            "contradicts another label",
+        ),
     ],
 )
 def test_what_a_label_leaves_in_doubt_is_asked_about(text: str, doubt: str) -> None:
@@ -269,14 +272,14 @@ def test_running_text_with_the_words_of_labels_marks_nothing(text: str) -> None:
 # Views of other readers --------------------------------------------------------------
 
 
-def scan(text: str, *, sure: float = 0.99, view: str = "plain") -> Page:
+def scan(text: str, *, confidence: float = 0.99, view: str = "plain") -> Page:
     """Return what a reader of scans gives for a page with the text in its middle."""
     page = on_a_page(text)
     lines = tuple(
-        Line(tuple(Word(word.text, word.box, sure) for word in line.words))
+        Line(tuple(Word(word.text, word.box, confidence) for word in line.words))
         for line in page.lines
     )
-    return replace(page, lines=lines, is_picture=True, look=view)
+    return replace(page, lines=lines, is_picture=True, variant=view)
 
 
 def test_labels_of_a_scan_are_read_as_those_of_a_text() -> None:
@@ -296,24 +299,29 @@ def test_a_value_that_one_view_shows_more_of_is_asked_about(other: str) -> None:
 
 
 def test_a_label_that_was_hardly_read_is_asked_about() -> None:
-    reading = read_scan([scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", sure=0.7)] * 2)
-    assert any("could hardly be read" in doubt for doubt in reading.doubts)
+    reading = read_scan(
+        [scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", confidence=0.7)] * 2
+    )
+    assert any("is barely legible" in doubt for doubt in reading.doubts)
 
 
 def test_what_an_agent_reads_after_a_label_counts() -> None:
-    seen = [
+    candidates = [
         {"text": "CLASSIFICATION: SECRET"},
         {"text": "CAVEATS: NOFORN\nTERMS: NONE"},
     ]
-    detection = Detection(clarity_score=1, markings_found=seen)
-    reading = read_detection(1, detection, again=True)
+    detection = Detection(clarity_score=1, markings_found=candidates)
+    reading = read_detection(1, detection, enhanced=True)
     assert (weigh([reading]).label, reading.doubts) == ("SECRET//NOFORN", ())
 
 
 def test_what_an_agent_reads_and_nobody_understands_is_asked_about() -> None:
-    seen = [{"text": "SECRET", "location": "head"}, {"text": "CAVEATS: AMBER GATE"}]
-    detection = Detection(clarity_score=1, markings_found=seen)
-    assert weigh([read_detection(1, detection, again=True)]).contradictions
+    candidates = [
+        {"text": "SECRET", "location": "head"},
+        {"text": "CAVEATS: AMBER GATE"},
+    ]
+    detection = Detection(clarity_score=1, markings_found=candidates)
+    assert weigh([read_detection(1, detection, enhanced=True)]).contradictions
 
 
 # Generated documents -----------------------------------------------------------------

@@ -12,12 +12,12 @@ from workflows.definitions.markings import (
     Level,
     PageReading,
     Verdict,
-    gather,
     label_of,
     page_numbers_text,
     pages_to_review,
     read,
-    summarize,
+    summarize_markings,
+    summarize_pages,
     unreadable,
     weigh,
 )
@@ -363,7 +363,7 @@ def test_a_release_contradicts_the_banners_and_never_lowers_the_label(
     verdict = verdict_of(sheet("SECRET", BODY + "\n\n" + stamp + "\n" + BODY))
     assert verdict.label == "SECRET"
     assert level in [alternative.label for alternative in verdict.alternatives]
-    assert "no longer so" in verdict.contradictions[0]
+    assert "no longer valid" in verdict.contradictions[0]
 
 
 # How well a page can be read ---------------------------------------------------------
@@ -384,8 +384,8 @@ def test_a_blank_page_is_legible() -> None:
 def test_noise_in_the_text_layer_lowers_the_figure_and_says_why() -> None:
     noise = read(page_of("\ue000\ue001\ue002 xkcdqwrtz bcdfghjk ~^#|x " * 6))
     assert noise.legibility < 0.3
-    assert any("belong to no writing" in reason for reason in noise.reasons)
-    assert any("do not look like words" in reason for reason in noise.reasons)
+    assert any("are not text" in reason for reason in noise.reasons)
+    assert any("are not recognizable" in reason for reason in noise.reasons)
 
 
 def test_a_page_with_hardly_a_word_says_so() -> None:
@@ -410,7 +410,7 @@ def test_pages_that_agree_give_a_sure_label() -> None:
     assert verdict.confidence > 0.95
     assert verdict.contradictions == ()
     assert verdict.why == (
-        "SECRET stands at the head and at the foot of pages 1 and 2.",
+        "SECRET found in the header and in the footer of pages 1 and 2.",
     )
 
 
@@ -449,7 +449,7 @@ def test_a_portion_mark_below_the_banner_contradicts_nothing() -> None:
 def test_a_caveat_that_only_a_portion_names_is_taken_over_and_asked_about() -> None:
     verdict = verdict_of(sheet("SECRET", "\n\n(C//NF) The boat.\n" + BODY))
     assert verdict.label == "SECRET//NOFORN"
-    assert verdict.contradictions == ("NOFORN stands in portion marks only.",)
+    assert verdict.contradictions == ("NOFORN appears in portion marks only.",)
 
 
 def test_a_classified_document_does_not_take_over_fouo_from_its_parts() -> None:
@@ -459,7 +459,7 @@ def test_a_classified_document_does_not_take_over_fouo_from_its_parts() -> None:
 
 def test_noforn_and_a_release_to_others_contradict_each_other() -> None:
     verdict = verdict_of(sheet("SECRET//NOFORN//REL TO USA, GBR"))
-    assert "contradict each other" in verdict.contradictions[0]
+    assert "contradict" in verdict.contradictions[0]
 
 
 def test_pages_without_a_banner_lower_the_confidence() -> None:
@@ -478,7 +478,7 @@ def test_pages_that_cannot_be_read_are_named() -> None:
     verdict = verdict_of(sheet("SECRET"), page_of(""), sheet("SECRET"))
     assert verdict.unread == (2,)
     assert verdict.confidence < 0.8
-    assert "Nothing could be read on page 2." in verdict.why
+    assert "No readable text on page 2." in verdict.why
 
 
 def test_a_document_without_any_text_is_not_guessed_at() -> None:
@@ -490,7 +490,7 @@ def test_a_document_without_markings_is_not_called_public() -> None:
     verdict = verdict_of(page_of(BODY), page_of(BODY))
     assert verdict.level is None
     assert verdict.confidence <= 0.5
-    assert verdict.why == ("No marking was found on any page that could be read.",)
+    assert verdict.why == ("No marking found on any readable page.",)
 
 
 def test_a_document_without_pages_has_no_label() -> None:
@@ -518,10 +518,10 @@ def test_the_same_marking_on_many_pages_is_told_once_with_its_places() -> None:
         PageReading(page=page, legibility=1, findings=(a_finding(page),))
         for page in range(1, 301)
     ]
-    (gathered,) = gather(readings)
+    (gathered,) = summarize_markings(readings)
     assert gathered.label == "SECRET"
-    assert [place.page for place in gathered.places] == list(range(1, 301))
-    assert [line.label for line in summarize(readings)] == ["SECRET"] * 300
+    assert [place.page for place in gathered.locations] == list(range(1, 301))
+    assert [line.label for line in summarize_pages(readings)] == ["SECRET"] * 300
 
 
 def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> None:
@@ -536,8 +536,8 @@ def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> Non
         else PageReading(page=page, legibility=1)
         for page in range(1, 11)
     ]
-    assert pages_to_review(readings, [9], most=8) == (1, 2, 7, 9)
-    assert pages_to_review(readings, [9], most=2) == (2, 9)
+    assert pages_to_review(readings, [9], limit=8) == (1, 2, 7, 9)
+    assert pages_to_review(readings, [9], limit=2) == (2, 9)
 
 
 @pytest.mark.parametrize(

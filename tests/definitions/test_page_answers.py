@@ -10,9 +10,9 @@ from tests.runtime.test_renderings import TABLES
 from workflows.definitions.markings import Level
 from workflows.definitions.markings.answers import (
     Detection,
+    InvalidAnswer,
     Score,
-    UnreadableAnswer,
-    parsed,
+    parse_answer,
 )
 from workflows.definitions.markings.vision import read_detection
 
@@ -20,18 +20,18 @@ from workflows.definitions.markings.vision import read_detection
 @pytest.mark.parametrize("row", TABLES["parse_detection"], ids=lambda row: row["input"])
 def test_detections_are_read_as_the_table_says(row: dict[str, Any]) -> None:
     if row["error"] is not None:
-        with pytest.raises(UnreadableAnswer, match=r"\.$") as raised:
-            parsed(row["input"], Detection)
+        with pytest.raises(InvalidAnswer, match=r"\.$") as raised:
+            parse_answer(row["input"], Detection)
         assert raised.value.code == row["error"]
         return
-    detection = parsed(row["input"], Detection)
+    detection = parse_answer(row["input"], Detection)
     assert detection.clarity_score == row["clarity_score"]
     assert detection.legibilities == row["legibilities"]
 
 
 @pytest.mark.parametrize("row", TABLES["parse_scoring"], ids=lambda row: row["input"])
 def test_scores_are_read_as_the_table_says(row: dict[str, Any]) -> None:
-    score = parsed(row["input"], Score).model_dump(mode="json")
+    score = parse_answer(row["input"], Score).model_dump(mode="json")
     assert score["overall_score"] == row["overall_score"]
     assert score["recommendation"] == row["recommendation"]
     assert score["factors"] == row["factors"]
@@ -39,7 +39,7 @@ def test_scores_are_read_as_the_table_says(row: dict[str, Any]) -> None:
 
 def test_words_around_an_answer_do_not_matter() -> None:
     answer = 'Here it is:\n```json\n{"clarity_score": 0.4}\n```\nI hope it helps.'
-    assert parsed(answer, Detection).clarity_score == 0.4
+    assert parse_answer(answer, Detection).clarity_score == 0.4
 
 
 def seen(*markings: dict[str, Any], clarity: float = 1.0) -> Detection:
@@ -54,24 +54,24 @@ def test_a_marking_that_a_model_sees_is_one_of_the_page() -> None:
         {"text": "Secret // Noforn", "location": "top of page", "legibility": 0.9},
         {"text": "harbour office", "location": "header"},
     )
-    reading = read_detection(3, detection, again=False)
+    reading = read_detection(3, detection, enhanced=False)
     (finding,) = reading.findings
     assert (finding.kind, finding.label) == ("header", "SECRET//NOFORN")
     assert reading.banner is Level.SECRET
-    assert not reading.again
+    assert not reading.is_unclear
 
 
 def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about() -> (
     None
 ):
     detection = seen(clarity=0.4)
-    assert read_detection(1, detection, again=False).again
-    second = read_detection(1, detection, again=True)
-    assert not second.again
-    assert second.doubts == ("The agent finds the page hard to read.",)
+    assert read_detection(1, detection, enhanced=False).is_unclear
+    second = read_detection(1, detection, enhanced=True)
+    assert not second.is_unclear
+    assert second.doubts == ("The agent reports that the page is hard to read.",)
 
 
 def test_a_marking_a_model_can_hardly_read_is_a_doubt() -> None:
     detection = seen({"text": "SE RET", "location": "footer", "legibility": 0.3})
-    reading = read_detection(1, detection, again=True)
-    assert reading.doubts == ("The agent is unsure that “SE RET” is SECRET.",)
+    reading = read_detection(1, detection, enhanced=True)
+    assert reading.doubts == ("The agent is not sure that “SE RET” is SECRET.",)

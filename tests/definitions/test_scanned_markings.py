@@ -7,26 +7,28 @@ from dataclasses import replace
 import pytest
 
 from workflows.definitions.markings import Level, PageReading, read_scan, weigh
-from workflows.definitions.markings.fuzzy_match import resembles
+from workflows.definitions.markings.fuzzy_match import fuzzy_matches
 from workflows.runtime import Box, Line, Page, Word, page_of
 
 BODY = "\n\nThe boats were counted on the morning of the ninth.\n"
 
 
-def scan(head: str, foot: str = "", *, sure: float = 0.99, look: str = "plain") -> Page:
+def scan(
+    head: str, foot: str = "", *, confidence: float = 0.99, variant: str = "plain"
+) -> Page:
     """Return a look at a page with these lines at head and foot."""
     rows = [head, *BODY.split("\n")]
     page = page_of("\n".join([*rows, *[""] * (59 - len(rows)), foot]))
     lines = tuple(
-        Line(tuple(Word(word.text, word.box, sure) for word in line.words))
+        Line(tuple(Word(word.text, word.box, confidence) for word in line.words))
         for line in page.lines
     )
-    return replace(page, lines=lines, is_picture=True, look=look)
+    return replace(page, lines=lines, is_picture=True, variant=variant)
 
 
 def with_ink(page: Page, *, before: float = 0.0, after: float = 0.0) -> Page:
     """Return a page with unread ink beside its first line."""
-    first = replace(page.lines[0], before=before, after=after)
+    first = replace(page.lines[0], unread_before=before, unread_after=after)
     return replace(page, lines=(first, *page.lines[1:]))
 
 
@@ -56,7 +58,7 @@ def levels(reading: PageReading) -> set[Level | None]:
 def test_a_line_with_faults_resembles_the_marking_it_was(
     text: str, level: Level, caveats: tuple[str, ...]
 ) -> None:
-    best = resembles(text)[0]
+    best = fuzzy_matches(text)[0]
     assert (best.level, best.caveats) == (level, caveats)
 
 
@@ -65,12 +67,12 @@ def test_a_line_with_faults_resembles_the_marking_it_was(
     ["SUBJECT:", "MEMORANDUM FOR THE RECORD", "Merriweather", "", "12.5 %", "SEC"],
 )
 def test_other_lines_resemble_nothing_well(text: str) -> None:
-    assert all(likeness.score < 0.65 for likeness in resembles(text))
+    assert all(match.score < 0.65 for match in fuzzy_matches(text))
 
 
 def test_what_stands_beside_a_level_and_is_no_caveat_makes_it_unclear() -> None:
-    assert not resembles("SECRETARY")[0].is_exact
-    assert not resembles("SECRET//JFO")[0].is_clear
+    assert not fuzzy_matches("SECRETARY")[0].is_exact
+    assert not fuzzy_matches("SECRET//JFO")[0].is_clear
 
 
 # One look ----------------------------------------------------------------------------
@@ -78,7 +80,7 @@ def test_what_stands_beside_a_level_and_is_no_caveat_makes_it_unclear() -> None:
 
 def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
     reading = read_scan([scan("SECRET//NOFORN", "SECRET//NOFORN")])
-    assert (reading.doubts, reading.again) == ((), False)
+    assert (reading.doubts, reading.is_unclear) == ((), False)
     assert reading.banner is Level.SECRET
 
 
@@ -87,7 +89,7 @@ def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
     [
         scan("SECRET"),
         scan("SECRET", "CONFIDENTIAL"),
-        scan("SECRET", "SECRET", sure=0.7),
+        scan("SECRET", "SECRET", confidence=0.7),
         scan("SECRET", "SE RET"),
         scan(""),
     ],
@@ -95,12 +97,12 @@ def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
 )
 def test_any_other_page_is_worth_a_second_look(page: Page) -> None:
     first = read_scan([page])
-    assert first.again or not first.doubts
-    assert not read_scan([page, page]).again
+    assert first.is_unclear or not first.doubts
+    assert not read_scan([page, page]).is_unclear
 
 
 def test_letters_that_are_missing_everywhere_leave_a_doubt() -> None:
-    reading = read_scan([scan("SE.RET"), scan("S.CRE", look="faint")])
+    reading = read_scan([scan("SE.RET"), scan("S.CRE", variant="faint")])
     assert levels(reading) == {Level.SECRET}
     assert "letters are missing" in reading.doubts[0]
     assert weigh([reading]).contradictions
@@ -121,28 +123,31 @@ def test_a_caveat_that_no_place_shows_in_full_is_asked_about() -> None:
 
 
 def test_where_looks_differ_the_higher_holds() -> None:
-    reading = read_scan([scan("SECRET"), scan("TOP SECRET", look="faint")])
+    reading = read_scan([scan("SECRET"), scan("TOP SECRET", variant="faint")])
     assert reading.banner is Level.TOP_SECRET
 
 
 def test_where_an_unsure_look_is_the_higher_one_a_person_is_asked() -> None:
-    higher = scan("TOP SECRET", sure=0.7, look="faint")
+    higher = scan("TOP SECRET", confidence=0.7, variant="faint")
     reading = read_scan([scan("SECRET"), higher])
     assert reading.banner is Level.TOP_SECRET
-    assert "were read at one place" in reading.doubts[0]
+    assert "were read at the same position" in reading.doubts[0]
 
 
 def test_a_caveat_that_one_look_shows_is_kept() -> None:
-    reading = read_scan([scan("SECRET"), scan("SECRET//NOFORN", look="faint")])
+    reading = read_scan([scan("SECRET"), scan("SECRET//NOFORN", variant="faint")])
     assert weigh([reading]).caveats == ("NOFORN",)
 
 
-LOOKS = ("plain", "contrast", "faint", "mended", "smooth")
+VARIANTS = ("plain", "contrast", "faint", "mended", "smooth")
 
 
 def read_page_image(*heads: str) -> list[Page]:
     """Return what each look shows at the head of a page."""
-    return [scan(head, look=look) for head, look in zip(heads, LOOKS, strict=False)]
+    return [
+        scan(head, variant=variant)
+        for head, variant in zip(heads, VARIANTS, strict=False)
+    ]
 
 
 OF_CONFIDENTIAL = ("CONF.DE.T.AL", "CON FI ENT AL", "C.NFDENTAL")
@@ -152,7 +157,7 @@ def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> No
     verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "CECRE"))])
     assert verdict.level is Level.CONFIDENTIAL
     (doubt,) = verdict.contradictions
-    assert "may be CONFIDENTIAL or SECRET: letters are missing" in doubt
+    assert "may be CONFIDENTIAL or SECRET; letters are missing" in doubt
 
 
 def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
@@ -183,13 +188,13 @@ def test_what_one_look_shows_beyond_what_another_reads_in_full_is_asked_about(
 ) -> None:
     verdict = weigh([read_scan(read_page_image("SECRET", one))])
     assert verdict.label == label
-    assert any(f"“{one}” may be {label}" in told for told in verdict.contradictions)
+    assert any(f"“{one}” may be {label}" in doubt for doubt in verdict.contradictions)
 
 
 def test_it_is_not_asked_about_where_the_page_says_it_in_full() -> None:
     foot = "SECRET//NOFORN"
-    looks = [scan("SECRET", foot), scan("SECRET//NOFO", foot, look="faint")]
-    reading = read_scan(looks)
+    variants = [scan("SECRET", foot), scan("SECRET//NOFO", foot, variant="faint")]
+    reading = read_scan(variants)
     assert reading.doubts == ()
     assert weigh([reading]).label == "SECRET//NOFORN"
 
@@ -201,12 +206,14 @@ def test_ink_before_a_secret_may_be_a_top_that_wore_off() -> None:
     page = with_ink(scan("SECRET", "SECRET"), before=2.8)
     verdict = weigh([read_scan([page, page])])
     assert verdict.level is Level.TOP_SECRET
-    assert any("beside “SECRET” could not be read" in d for d in verdict.contradictions)
+    assert any(
+        "next to “SECRET” could not be read" in d for d in verdict.contradictions
+    )
 
 
 def test_ink_that_another_look_could_read_is_no_doubt() -> None:
     page = with_ink(scan("SECRET"), before=2.8)
-    reading = read_scan([page, scan("TOP SECRET", look="faint")])
+    reading = read_scan([page, scan("TOP SECRET", variant="faint")])
     assert reading.doubts == ()
 
 
@@ -219,9 +226,9 @@ def test_writing_that_no_look_could_read_is_a_doubt() -> None:
     strange = Box(0.09, 0.94, 0.2, 0.97)
     page = replace(scan("SECRET"), unread=(strange,))
     assert read_scan([page, page]).doubts == (
-        "There is writing at the foot that could not be read.",
+        "The footer contains text that could not be read.",
     )
-    settled = read_scan([page, scan("SECRET", "SECRET", look="faint")])
+    settled = read_scan([page, scan("SECRET", "SECRET", variant="faint")])
     assert settled.doubts == ()
 
 

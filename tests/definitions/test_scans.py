@@ -17,7 +17,7 @@ from workflows.definitions.classify_document import Params, classify_document
 from workflows.definitions.markings import Level
 from workflows.documents import pdf
 from workflows.documents.reader import Limits, Pool, Task
-from workflows.documents.reader.pages import unpacked_page
+from workflows.documents.reader.pages import decode_page
 from workflows.engine.testing import run_in_memory
 from workflows.runtime import FakeDocuments, FakeRuntime, Page
 
@@ -46,13 +46,13 @@ class Scanned(FakeDocuments):
         self.id = self.add("memo.pdf", pdf.read_pages(data))
 
     async def scan(
-        self, document: UUID, number: int, *, again: bool = False
+        self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
         """Return what the reader sees."""
         self.reads.append((document, number))
-        asked = {"page": number, "again": again}
-        told = await self._pool.arun(Task("scan", asked, self._picture))
-        return tuple(unpacked_page(page) for page in told.head["looks"])
+        arguments = {"page": number, "enhanced": enhanced}
+        reply = await self._pool.run_async(Task("scan", arguments, self._picture))
+        return tuple(decode_page(page) for page in reply.head["variants"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _rank(level: Level | None) -> int:
     return level.rank if level else -1
 
 
-def judged(memo: Memo, seed: int, pool: Pool) -> Judged:
+def judge_fields(memo: Memo, seed: int, pool: Pool) -> Judged:
     """Run classify-document on a memo."""
     documents = Scanned(pool, memo.draw(seed))
     outcome = run_in_memory(
@@ -101,7 +101,7 @@ def judged(memo: Memo, seed: int, pool: Pool) -> Judged:
 @pytest.mark.parametrize("name", READ_ALWAYS)
 def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> None:
     (memo,) = [memo for memo in MEMOS if memo.name == name]
-    found = judged(replace(memo, is_short=True), SEED, reader)
+    found = judge_fields(replace(memo, is_short=True), SEED, reader)
     assert found.is_right
     assert found.is_safe
     assert found.asked == (memo.level is None)
@@ -113,7 +113,7 @@ def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> Non
 def test_every_memo_is_taken_for_what_it_is_and_none_for_less(
     seed: int, reader: Pool
 ) -> None:
-    found = [judged(memo, seed, reader) for memo in MEMOS]
+    found = [judge_fields(memo, seed, reader) for memo in MEMOS]
     right = sum(one.is_right for one in found)
     asked = sum(one.asked for one in found)
     print(f"seed {seed}: {right} of {len(found)} right, {asked} asked")  # noqa: T201

@@ -13,9 +13,14 @@ from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, ModelServer
 from tests.support.workers import ended, working
 from workflows.agents import usage
-from workflows.definitions.reasoning import STAGES as REASONING_STAGES
+from workflows.definitions.reasoning import PROMPTS as REASONING_PROMPTS
 from workflows.definitions.reasoning import reasoning
-from workflows.definitions.summarize import MAX_CHARACTERS, STAGES, cut, summarize
+from workflows.definitions.summarize import (
+    MAX_CHARACTERS,
+    PROMPTS,
+    split_text,
+    summarize,
+)
 from workflows.engine.testing import run_in_memory
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Profile
@@ -59,20 +64,20 @@ def test_a_short_text_is_summarized_in_one_go() -> None:
     [call] = agents.calls
     assert call.kind == "chat_stream"
     assert said(call) == [
-        STAGES["summary"].prompt,
+        PROMPTS["summary"].prompt,
         "Summarize this in one sentence in German:\n\nEverything went fine.",
     ]
 
 
 def test_a_long_text_is_summarized_part_by_part() -> None:
-    count = len(cut(LONG.strip()))
+    count = len(split_text(LONG.strip()))
     notes = [f"Note {number}." for number in range(count)]
     agents = FakeAgents(judge=[*notes, "In short."])
     outcome = run_in_memory(
         summarize, {"text": LONG, "agent": "judge"}, runtime=FakeRuntime(agents=agents)
     )
-    assert outcome.path == ["read_text", "note_parts", "write_summary"]
-    assert "12,000 go in one part" in outcome.decisions[0].reason
+    assert outcome.path == ["read_text", "summarize_parts", "write_summary"]
+    assert "part limit 12,000" in outcome.decisions[0].reason
     assert outcome.state.notes == tuple(notes)
     assert "Note 0.\n\nNote 1." in said(agents.calls[-1])[-1]
 
@@ -117,7 +122,7 @@ def test_a_profile_says_whom_a_stage_asks_and_how() -> None:
     "text", ["", "short", LONG, "x" * (3 * MAX_CHARACTERS), "a b " * MAX_CHARACTERS]
 )
 def test_cutting_loses_nothing_but_white_space(text: str) -> None:
-    parts = cut(text.strip())
+    parts = split_text(text.strip())
     assert "".join("".join(parts).split()) == "".join(text.split())
     assert all(0 < len(part) <= MAX_CHARACTERS for part in parts)
 
@@ -129,7 +134,7 @@ def concluded(confidence: float) -> dict[str, Any]:
     return {
         "answer": "Yes",
         "confidence": confidence,
-        "because": ["it is so"],
+        "reasons": ["it is so"],
         "doubts": ["it may not be"],
     }
 
@@ -151,14 +156,14 @@ def test_an_unsure_one_is_reasoned_about_again_as_often_as_asked() -> None:
     agents = FakeAgents(**{"": answers})
     outcome = run_in_memory(
         reasoning,
-        {"question": "Is it so?", "rounds": 2, "facts": "It rains."},
+        {"question": "Is it so?", "rounds": 2, "context": "It rains."},
         runtime=FakeRuntime(agents=agents),
     )
     assert outcome.path == ["analyze", *["reason", "conclude"] * 2, "finish"]
     assert "it may not be" in said(agents.calls[3])[-1]
     assert "It rains." in said(agents.calls[0])[-1]
     reasons = [decision.reason for decision in outcome.decisions]
-    assert any("confidence 40%, wanted 70%" in reason for reason in reasons)
+    assert any("confidence 40%, minimum 70%" in reason for reason in reasons)
 
 
 # Whole -------------------------------------------------------------------------------
@@ -211,5 +216,5 @@ async def test_reasoning_runs_whole(server: ModelServer) -> None:
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["result"]["answer"] == "Yes"
-    assert set(run.profile_stages) == set(REASONING_STAGES)
+    assert set(run.profile_stages) == set(REASONING_PROMPTS)
     assert len(server.requests) == 3

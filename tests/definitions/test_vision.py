@@ -139,7 +139,7 @@ async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
         await run_in_db(system.answer, run.pk, answer, by=alice, comment=why)
         run = await ended(run.pk)
     assert asked.evidence["recommendation"] == "REVIEW"
-    assert "looks TOP SECRET" in asked.question
+    assert "classified as TOP SECRET" in asked.question
     result = outcome(run)
     assert (result["label"], result["decided_by"]) == (
         "TOP SECRET//NOFORN",
@@ -173,8 +173,8 @@ async def test_a_model_that_fails_leaves_a_question_and_no_lower_label(
     async with working():
         run = await reaches((await launch(document)).pk, Status.WAITING)
     asked = await run_in_db(run.approvals.get)
-    assert "looks SECRET" in asked.question
-    assert "The agent “eye” could not be asked" in json.dumps(
+    assert "classified as SECRET" in asked.question
+    assert "The call to agent “eye” failed" in json.dumps(
         asked.evidence, ensure_ascii=False
     )
 

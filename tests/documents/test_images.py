@@ -36,13 +36,13 @@ def memo() -> Document:
 def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the number of each page when it is drawn."""
     drawn: list[int] = []
-    draw = readers.drawn
+    draw = readers.render_page
 
     def noted(path: str, number: int, *rest: Any) -> pdf.Picture:
         drawn.append(number)
         return draw(path, number, *rest)
 
-    monkeypatch.setattr(readers, "drawn", noted)
+    monkeypatch.setattr(readers, "render_page", noted)
     return drawn
 
 
@@ -77,7 +77,7 @@ async def test_of_many_who_ask_at_once_one_draws(
 
 async def test_every_option_that_matters_makes_another_picture(memo: Document) -> None:
     images = StoredImages()
-    looks: list[dict[str, Any]] = [
+    styles: list[dict[str, Any]] = [
         {},
         {"format": "jpg"},
         {"rotation": 90},
@@ -85,8 +85,8 @@ async def test_every_option_that_matters_makes_another_picture(memo: Document) -
         {"background": "#ffff00"},
     ]
     found = [
-        (await images.render(memo.pk, RenderOptions("1", dpi=72, **look)))[0]
-        for look in looks
+        (await images.render(memo.pk, RenderOptions("1", dpi=72, **style)))[0]
+        for style in styles
     ]
     assert len({image.data for image in found}) == len({i.id for i in found}) - 1, (
         "without colours grey is the same"
@@ -150,14 +150,14 @@ async def test_a_file_without_pages_is_not_drawn() -> None:
 async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = readers.drawn
+    draw = readers.render_page
 
     def then_deleted(*given: Any) -> pdf.Picture:
         picture = draw(*given)
         Document.objects.all().delete()
         return picture
 
-    monkeypatch.setattr(readers, "drawn", then_deleted)
+    monkeypatch.setattr(readers, "render_page", then_deleted)
     with pytest.raises(NotFound, match="deleted meanwhile"):
         await run_in_db(page_image, memo, 1, SMALL)
     storage = memo.file.storage
@@ -168,13 +168,13 @@ async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
 async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, draw = threading.Event(), readers.drawn
+    begun, draw = threading.Event(), readers.render_page
 
     def begin(*given: Any) -> pdf.Picture:
         begun.set()
         return draw(*given)
 
-    monkeypatch.setattr(readers, "drawn", begin)
+    monkeypatch.setattr(readers, "render_page", begin)
     endless = await run_in_db(
         make_document, "endless.pdf", one_page(b"0 0 600 700 re f " * 300_000)
     )

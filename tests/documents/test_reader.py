@@ -18,13 +18,13 @@ from tests.support.crafted_pdfs import BODY, one_page, written
 from workflows.documents import pdf
 from workflows.documents.pdf import PageStyle, PageTooComplex
 from workflows.documents.reader import Job, Limits, Pool, Task
-from workflows.documents.reader.pages import packed_page, unpacked_page
+from workflows.documents.reader.pages import decode_page, encode_page
 from workflows.documents.reader.pool import Cancelled, ReaderCrashed
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.records import Box, Line, Page, Word
 
 LIMITS = Limits(seconds=30, memory_bytes=1_000_000_000, idle_seconds=60)
-LOOK = {name: getattr(PageStyle(), name) for name in PageStyle.__slots__}
+STYLE = {name: getattr(PageStyle(), name) for name in PageStyle.__slots__}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def stored(place: Path, data: bytes) -> str:
 
 def drawing(path: str) -> dict[str, Any]:
     """Return what asks for the first page at a size that takes a while."""
-    return {"path": path, "page": 1, "look": {**LOOK, "dpi": 600}}
+    return {"path": path, "page": 1, "style": {**STYLE, "dpi": 600}}
 
 
 def busy_child(pool: Pool, call: threading.Thread) -> int:
@@ -93,10 +93,10 @@ async def until(is_so: Callable[[], bool]) -> None:
 def test_text_and_pictures_come_from_a_child_as_they_would_from_here(
     pool: Pool, memo: str
 ) -> None:
-    told = pool.run(Task("text", {"path": memo, "page": 2}))
-    assert unpacked_page(told.head) == pdf.read_page(Path(memo), 2)
+    reply = pool.run(Task("text", {"path": memo, "page": 2}))
+    assert decode_page(reply.head) == pdf.read_page(Path(memo), 2)
     drawn = pool.run(
-        Task("draw", {"path": memo, "page": 2, "look": {**LOOK, "dpi": 150}})
+        Task("draw", {"path": memo, "page": 2, "style": {**STYLE, "dpi": 150}})
     )
     assert drawn.body == pdf.render_page(Path(memo), 2).data
     assert pool.run(Task("count", {"path": memo})).head == {"pages": 3}
@@ -104,7 +104,7 @@ def test_text_and_pictures_come_from_a_child_as_they_would_from_here(
 
 def test_one_child_does_page_after_page(pool: Pool, memo: str) -> None:
     for page in (1, 2, 3):
-        pool.run(Task("text", {"path": memo, "page": page}, near=memo))
+        pool.run(Task("text", {"path": memo, "page": page}, affinity=memo))
     assert len(pool.pids) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_page_survives_the_way_whatever_stands_on_it() -> None:
     box = Box(0.1, 0.2, 0.3, 0.4)
     word = Word("»Ünïcode« \N{PILE OF POO}", box, 0.5)
     page = Page(7, 10, 20, (Line((word,)),), False, True, "plain", 90, (box,))
-    assert unpacked_page(packed_page(page)) == page
+    assert decode_page(encode_page(page)) == page
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_a_file_that_crashes_every_child_is_refused_in_a_sentence(
     pool: Pool, memo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crashed: list[int] = []
-    ask = pool._ask  # noqa: SLF001 - the moment between start and answer
+    ask = pool._run_on  # noqa: SLF001 - the moment between start and answer
 
     def crash(child: Any, task: Task, job: Job) -> Any:
         os.kill(child.pid, signal.SIGABRT)
         crashed.append(child.pid)
         return ask(child, task, job)
 
-    monkeypatch.setattr(pool, "_ask", crash)
+    monkeypatch.setattr(pool, "_run_on", crash)
     with pytest.raises(ReaderCrashed, match="crashed over this one, twice"):
         pool.run(Task("count", {"path": memo}))
     assert len(set(crashed)) == 2
@@ -238,7 +238,7 @@ async def test_a_task_that_is_cancelled_leaves_no_child_at_work(
     pool: Pool, endless: str
 ) -> None:
     before = set(children())
-    task = asyncio.create_task(pool.arun(Task("draw", drawing(endless))))
+    task = asyncio.create_task(pool.run_async(Task("draw", drawing(endless))))
     await until(lambda: bool(set(children()) - before))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -265,17 +265,17 @@ def test_a_child_knows_no_secret_of_ours(
     monkeypatch.setenv("SECRET_KEY", "nobody's business")
     pool.run(Task("count", {"path": memo}))
     (pid,) = pool.pids
-    told = Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"PATH=" in told
-    assert b"SECRET" not in told
-    assert b"DATA_DIR" not in told
+    reply = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"PATH=" in reply
+    assert b"SECRET" not in reply
+    assert b"DATA_DIR" not in reply
 
 
 def test_a_child_imports_no_django(pool: Pool, tmp_path: Path) -> None:
-    told = pool.run(
+    reply = pool.run(
         Task("count", {"path": stored(tmp_path, one_page(written("SECRET")))})
     )
-    assert told.head == {"pages": 1}
+    assert reply.head == {"pages": 1}
     (pid,) = pool.pids
     maps = Path(f"/proc/{pid}/maps")
     if maps.exists():

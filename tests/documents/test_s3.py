@@ -33,7 +33,7 @@ from workflows.documents import local_files
 from workflows.documents.images import page_image
 from workflows.documents.local_files import Copies
 from workflows.documents.service import store_document
-from workflows.documents.storage import check_storage, let_go
+from workflows.documents.storage import check_storage, delete_files
 from workflows.infra.database_threads import run_in_db
 from workflows.management.commands import prune_media
 from workflows.models import Document, PageImage, Status
@@ -158,7 +158,7 @@ def test_a_document_lives_in_the_bucket_from_upload_to_its_end(
     with django_capture_on_commit_callbacks(execute=True):
         page.post(f"{url}/delete/", WHY)
     assert bucket.names() == []
-    assert let_go([document.file]) == 0, "what is gone already is no mistake"
+    assert delete_files([document.file]) == 0, "what is gone already is no mistake"
 
 
 def test_a_picture_that_is_kept_is_only_read(page: Client, bucket: S3Server) -> None:

@@ -121,13 +121,13 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
     monkeypatch.setattr(local_files, "_copies", copies)
     monkeypatch.setattr(remote, "before_opening", [door.hold])
     given_back = threading.Event()
-    make_room = copies._make_room  # noqa: SLF001 - the moment in which it is let go
+    make_room = copies._evict  # noqa: SLF001 - the moment in which it is let go
 
     def then_tell() -> None:
         make_room()
         given_back.set()
 
-    monkeypatch.setattr(copies, "_make_room", then_tell)
+    monkeypatch.setattr(copies, "_evict", then_tell)
 
     async def read() -> None:
         async with local_path_async(document):
@@ -148,12 +148,12 @@ async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_dat
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await run_in_db(make_document, "memo.pdf", many_pages(3))
-    look = RenderOptions("1", dpi=72)
-    await StoredImages().render(document.pk, look)
+    style = RenderOptions("1", dpi=72)
+    await StoredImages().render(document.pk, style)
     door = Door()
     monkeypatch.setattr(remote, "before_opening", [door.hold])
     asking = [
-        asyncio.create_task(StoredImages().render(document.pk, look)) for _ in range(6)
+        asyncio.create_task(StoredImages().render(document.pk, style)) for _ in range(6)
     ]
     assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
     assert await run_in_db(PageImage.objects.count) == 1

@@ -140,25 +140,25 @@ def test_an_answer_that_would_be_read_as_another_is_refused(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"stop": ("a", "b")}, "the option “stop” of stage “say” would be read as"),
+        ({"stop": ("a", "b")}, "the option “stop” of prompt “say” would be read as"),
         ({"cost": Decimal(1)}, "the Decimal at “cost” cannot be stored"),
         ({"top": math.inf}, "JSON has no inf"),
     ],
     ids=["tuple", "decimal", "infinite"],
 )
-def test_options_of_a_stage_that_no_run_could_read_are_refused(
+def test_options_of_a_prompt_that_no_run_could_read_are_refused(
     registry: Registry, options: dict[str, Any], said: str
 ) -> None:
-    stages = {"say": PromptProfile(options=options)}
-    flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
+    prompts = {"say": PromptProfile(options=options)}
+    flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
     with pytest.raises(DefinitionError, match=f"(?i){said}"):
         registry.register(flow)
 
 
 @pytest.mark.django_db
-def test_options_of_a_stage_are_kept_exactly(registry: Registry) -> None:
-    stages = {"say": PromptProfile(options=VALUES)}
-    flow = Workflow("says", state=State, start=same, routes={}, stages=stages)
+def test_options_of_a_prompt_are_kept_exactly(registry: Registry) -> None:
+    prompts = {"say": PromptProfile(options=VALUES)}
+    flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
     registry.register(flow)
     Profile.objects.create(
         workflow_name="says", name="p", stages={"say": {"options": {"x": 1e22}}}

@@ -197,12 +197,12 @@ def test_lines_of_a_fake_page_stand_where_they_were_put() -> None:
 
 async def test_a_fake_image_is_a_picture_and_remembers_what_was_asked() -> None:
     images, document = FakeImages(), uuid4()
-    look = RenderOptions(pages="3", dpi=72)
-    (image,) = await images.render(document, look)
+    style = RenderOptions(pages="3", dpi=72)
+    (image,) = await images.render(document, style)
     assert image.data.startswith(b"\x89PNG")
     assert (image.page, image.mime) == (3, "image/png")
-    assert images.rendered == [(document, 3, look)]
-    assert (await images.render(document, look))[0].id == image.id
+    assert images.rendered == [(document, 3, style)]
+    assert (await images.render(document, style))[0].id == image.id
 
 
 async def test_a_fake_scan_shows_what_was_added_and_is_unavailable_otherwise() -> None:
@@ -211,9 +211,9 @@ async def test_a_fake_scan_shows_what_was_added_and_is_unavailable_otherwise() -
     with pytest.raises(Unavailable, match="cannot be read"):
         await documents.scan(memo, 1)
     documents.add_scan(memo, 1, "SECRET")
-    documents.add_scan(memo, 1, "SECRET", "TOP SECRET", again=True)
+    documents.add_scan(memo, 1, "SECRET", "TOP SECRET", enhanced=True)
     assert [page.text for page in await documents.scan(memo, 1)] == ["SECRET"]
-    assert len(await documents.scan(memo, 1, again=True)) == 2
+    assert len(await documents.scan(memo, 1, enhanced=True)) == 2
 
 
 # Agents ------------------------------------------------------------------------------
@@ -287,11 +287,11 @@ async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised(
 def test_a_profile_is_laid_over_the_defaults_field_by_field() -> None:
     default = PromptProfile(agent="clerk", prompt="Judge.", options={"a": 1, "b": 1})
     profiles = FakeProfiles(judge=PromptProfile(agent="expert", options={"b": 2}))
-    assert profiles.stage("judge", default) == PromptProfile(
+    assert profiles.prompt("judge", default) == PromptProfile(
         "expert", "Judge.", {"a": 1, "b": 2}
     )
-    assert profiles.stage("other", default) == default
-    assert NoProfiles().stage("judge", default) == default
+    assert profiles.prompt("other", default) == default
+    assert NoProfiles().prompt("judge", default) == default
 
 
 def test_each_kind_of_error_has_a_code_and_a_sentence() -> None:

@@ -56,7 +56,7 @@ def test_formats_are_those_of_the_table(row: dict[str, Any]) -> None:
 )
 def test_options_are_those_of_the_table(row: dict[str, Any]) -> None:
     if row["error"] is None:
-        assert RenderOptions(**row["input"]).told() == row["normalised"]
+        assert RenderOptions(**row["input"]).to_dict() == row["normalised"]
         return
     with pytest.raises(ProviderError) as raised:
         RenderOptions(**row["input"])
@@ -142,7 +142,7 @@ def test_what_makes_no_difference_is_the_same_picture() -> None:
 
 
 def test_what_makes_a_difference_is_another() -> None:
-    looks = [
+    styles = [
         PageStyle(),
         PageStyle(dpi=150),
         PageStyle(format="jpg"),
@@ -153,4 +153,4 @@ def test_what_makes_a_difference_is_another() -> None:
         PageStyle(rotation=90),
         PageStyle(background="black"),
     ]
-    assert len({look.key for look in looks}) == len(looks)
+    assert len({style.key for style in styles}) == len(styles)

@@ -79,7 +79,7 @@ class PriceAdmin(AuditedAdmin):
 
 @admin.register(Profile)
 class ProfileAdmin(ReadOnlyAdmin):
-    """Profiles; they are edited on their workflow's page, which knows its stages."""
+    """Profiles; they are edited on their workflow's page, which knows its prompts."""
 
     workflow = "workflow_name"
     list_display = ("name", "workflow_name", "weight", "updated_at")

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from workflows.agents.usage import Usage
     from workflows.models import Approval, Run
 
-GO_ON, STOP = "go on", "stop the run"
-SPOKEN = {
+CONTINUE, CANCEL = "go on", "stop the run"
+SCOPE_LABELS = {
     Scope.RUN: "in this run",
     Scope.WORKFLOW: "in all runs of this workflow",
     Scope.DAY: "today",
 }
 
 
-class More(BaseModel):
+class BudgetIncrease(BaseModel):
     """What a person answers when a budget is used up."""
 
     outcome: Literal["go on", "stop the run"]
@@ -86,7 +86,7 @@ class Standing:
         if self.tokens is not None:
             parts.append(f"{self.used.tokens:,} of {self.tokens:,} tokens")
         if self.cost is not None:
-            money = f"{_plain(self.spent)} of {_plain(self.cost)}"
+            money = f"{_format_amount(self.spent)} of {_format_amount(self.cost)}"
             parts.append(f"{money} {settings.CURRENCY}")
         return " and ".join(parts)
 
@@ -102,7 +102,7 @@ class BudgetReached(Paused):
         super().__init__(
             "approval",
             question=f"The budget “{budget.name}” is used up: {standing.in_words} were"
-            f" used {SPOKEN[Scope(budget.scope)]}. Allow more?",
+            f" used {SCOPE_LABELS[Scope(budget.scope)]}. Allow more?",
             form=form_of(budget),
             groups=budget.groups,
         )
@@ -114,9 +114,9 @@ def form_of(budget: Budget) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "outcome": {
             "type": "string",
-            "enum": [GO_ON, STOP],
+            "enum": [CONTINUE, CANCEL],
             "title": "Outcome",
-            "default": GO_ON,
+            "default": CONTINUE,
         }
     }
     if budget.tokens is not None:
@@ -155,9 +155,9 @@ def standing_of(
     budget: Budget, run: Run, unsaved: Sequence[AgentCall] = ()
 ) -> Standing:
     """Return how far a budget is used up, as a run sees it."""
-    known = counted(budget, run).exclude(pk__in=[call.pk for call in unsaved])
+    known = counted_calls(budget, run).exclude(pk__in=[call.pk for call in unsaved])
     used = usage.plus(usage.of(known), unsaved)
-    more = raises_for(budget, run).aggregate(tokens=Sum("tokens"), cost=Sum("cost"))
+    more = increases_for(budget, run).aggregate(tokens=Sum("tokens"), cost=Sum("cost"))
     return Standing(
         budget,
         used,
@@ -166,7 +166,7 @@ def standing_of(
     )
 
 
-def counted(budget: Budget, run: Run) -> QuerySet[AgentCall]:
+def counted_calls(budget: Budget, run: Run) -> QuerySet[AgentCall]:
     """Return the calls that a budget counts together with those of a run."""
     calls = AgentCall.objects.order_by()
     if budget.scope == Scope.RUN:
@@ -178,7 +178,7 @@ def counted(budget: Budget, run: Run) -> QuerySet[AgentCall]:
     return today.filter(workflow_name=named) if named else today
 
 
-def raises_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
+def increases_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
     """Return what was allowed beyond a budget for a run, its workflow or its day."""
     raises = BudgetRaise.objects.filter(budget=budget).order_by()
     if budget.scope == Scope.RUN:
@@ -201,7 +201,7 @@ def server_day() -> dt.date:
 def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return an answer as JSON. Raises InvalidParams: it cannot be, or is not enough."""
     try:
-        more = More.model_validate(dict(given))
+        more = BudgetIncrease.model_validate(dict(given))
     except ValidationError as error:
         raise InvalidParams(
             {
@@ -209,12 +209,12 @@ def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
                 for problem in error.errors(include_url=False)
             }
         ) from error
-    if more.outcome == GO_ON and approval.budget is not None:
-        _must_be_enough(standing_of(approval.budget, approval.run), more)
+    if more.outcome == CONTINUE and approval.budget is not None:
+        _require_enough(standing_of(approval.budget, approval.run), more)
     return more.model_dump(mode="json", exclude_none=True)
 
 
-def _must_be_enough(standing: Standing, more: More) -> None:
+def _require_enough(standing: Standing, more: BudgetIncrease) -> None:
     if standing.tokens is not None:
         missing = standing.used.tokens + 1 - standing.tokens
         if (more.tokens or 0) < missing:
@@ -224,14 +224,16 @@ def _must_be_enough(standing: Standing, more: More) -> None:
     if standing.cost is not None:
         beyond = standing.spent - standing.cost
         if (more.cost or 0) <= beyond:
-            raise InvalidParams({"cost": [f"Allow more than {_plain(beyond)}."]})
+            raise InvalidParams(
+                {"cost": [f"Allow more than {_format_amount(beyond)}."]}
+            )
 
 
 def allow_more(
     approval: Approval, answer: Mapping[str, Any], by: AbstractBaseUser
 ) -> bool:
     """Record what a person allowed; False when the run is to stop instead."""
-    if answer["outcome"] == STOP:
+    if answer["outcome"] == CANCEL:
         return False
     if approval.budget is not None:  # else it was deleted meanwhile: nothing limits it
         BudgetRaise.objects.create(
@@ -247,7 +249,7 @@ def allow_more(
     return True
 
 
-def _plain(amount: Decimal) -> str:
+def _format_amount(amount: Decimal) -> str:
     """Return a sum with the digits that count."""
     return f"{amount.normalize():f}"
 

@@ -14,11 +14,11 @@ from workflows.runtime.errors import BadAnswer
 Answer = TypeVar("Answer", bound=BaseModel)
 
 MAX_PROBLEMS = 8  # told to an agent that is asked to put them right
-_FENCED = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_CODE_FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _decoder = json.JSONDecoder()
 
 
-def json_in(text: str) -> Any:
+def find_json(text: str) -> Any:
     """Return the first object or list in a text. Raises BadAnswer: there is none.
 
     The text itself counts first, then what stands in a fence, then what begins with a
@@ -31,15 +31,15 @@ def json_in(text: str) -> Any:
             continue
         if isinstance(found, dict | list):
             return found
-    found = _within(text, "{", dict) or _within(text, "[", list)
+    found = _find_value(text, "{", dict) or _find_value(text, "[", list)
     if found is None:
         raise BadAnswer("The answer holds no JSON.")
     return found
 
 
-def answer_in(text: str, kind: type[Answer]) -> Answer:
+def parse_answer(text: str, kind: type[Answer]) -> Answer:
     """Return the answer in a text. Raises BadAnswer with what does not fit, in words."""
-    value = json_in(text)
+    value = find_json(text)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -49,22 +49,22 @@ def answer_in(text: str, kind: type[Answer]) -> Answer:
 def problems_of(error: ValidationError) -> str:
     """Return what does not fit, field by field."""
     problems = error.errors(include_url=False, include_input=False)
-    told = [
+    messages = [
         f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
         for problem in problems[:MAX_PROBLEMS]
     ]
     if len(problems) > MAX_PROBLEMS:
-        told.append(f"and {len(problems) - MAX_PROBLEMS} more")
-    return "; ".join(told)
+        messages.append(f"and {len(problems) - MAX_PROBLEMS} more")
+    return "; ".join(messages)
 
 
 def _candidates(text: str) -> Iterator[str]:
     yield text.strip()
-    for fenced in _FENCED.finditer(text):
+    for fenced in _CODE_FENCE.finditer(text):
         yield fenced[1].strip()
 
 
-def _within(text: str, opening: str, kind: type) -> Any:
+def _find_value(text: str, opening: str, kind: type) -> Any:
     """Return the first value of a kind that begins with this brace, None without one."""
     at = text.find(opening)
     while at >= 0:

@@ -42,7 +42,7 @@ def find_agent(name: str) -> Agent:
         known = list(rows.values_list("name", flat=True))
         if not known:
             refuse(name or "default")
-        raise NotFound(_nobody(name, known))
+        raise NotFound(_not_found_message(name, known))
     if not agent.is_enabled:
         raise Unavailable(f"The agent “{agent.name}” is switched off.")
     if not agent.provider.is_enabled:
@@ -53,7 +53,7 @@ def find_agent(name: str) -> Agent:
     return agent
 
 
-def must_be_able(agent: str, abilities: Collection[str], needed: str) -> None:
+def require_capability(agent: str, abilities: Collection[str], needed: str) -> None:
     """Raise Unsupported for an agent that is not set up for what it is asked."""
     if needed not in abilities:
         raise Unsupported(
@@ -72,7 +72,7 @@ def default_agent() -> Agent | None:
     return None
 
 
-def _nobody(name: str, known: Sequence[str]) -> str:
+def _not_found_message(name: str, known: Sequence[str]) -> str:
     there_is = f"There is {', '.join(known)}."
     if name:
         return f"There is no agent “{name}”. {there_is}"
@@ -118,8 +118,8 @@ def service_of(agent: Agent) -> Service:
 
 def row_of(call: Call) -> AgentCall:
     """Return a call as a row, not yet stored; the run is for the caller to name."""
-    spent, error = call.spent, call.error
-    lasted = dt.timedelta(milliseconds=spent.milliseconds)
+    usage, error = call.usage, call.error
+    duration = dt.timedelta(milliseconds=usage.milliseconds)
     return AgentCall(
         sequence=call.context.sequence if call.context else 0,
         item=getattr(call.context, "item", None),
@@ -127,16 +127,16 @@ def row_of(call: Call) -> AgentCall:
         agent_name=call.service.agent,
         provider_name=call.service.provider,
         model=call.service.model,
-        tokens_in=spent.tokens_in,
-        tokens_out=spent.tokens_out,
-        is_estimated=spent.is_estimated,
-        cost=cost_of(call.service.price, spent.tokens_in, spent.tokens_out),
-        latency_ms=spent.milliseconds,
-        tries=max(spent.tries, 1),
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        is_estimated=usage.is_estimated,
+        cost=cost_of(call.service.price, usage.tokens_in, usage.tokens_out),
+        latency_ms=usage.milliseconds,
+        tries=max(usage.tries, 1),
         status=call.status,
         error_code=error.code if error else "",
         error_message=clean(str(error)) if error else "",
-        created_at=timezone.now() - lasted,
+        created_at=timezone.now() - duration,
     )
 
 

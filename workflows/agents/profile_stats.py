@@ -24,7 +24,7 @@ LASTED = ExpressionWrapper(
 
 
 @dataclass(slots=True)
-class Compared:
+class ProfileStats:
     """The runs of one profile of a workflow."""
 
     name: str  # "" = the workflow's own settings
@@ -58,7 +58,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
+class EdgeShares:
     """One way out of a node that has several, and how often each profile took it."""
 
     from_node: str
@@ -66,11 +66,11 @@ class Fork:
     shares: tuple[float | None, ...]  # 0..1 in the order of the profiles
 
 
-def compare(workflow_name: str, names: list[str]) -> list[Compared]:
+def compare(workflow_name: str, names: list[str]) -> list[ProfileStats]:
     """Return the profiles of a workflow, those of `names` first, then others that ran."""
-    found = {name: Compared(name) for name in names}
+    found = {name: ProfileStats(name) for name in names}
     for row in _runs(workflow_name):
-        one = found.setdefault(row["profile_name"], Compared(row["profile_name"]))
+        one = found.setdefault(row["profile_name"], ProfileStats(row["profile_name"]))
         one.runs += row["number"]
         one.by_status[row["status"]] = row["number"]
         if row["status"] == Status.COMPLETED:
@@ -102,7 +102,7 @@ def _used(workflow_name: str) -> dict[str, Usage]:
     return usage.by(calls, "run__profile_name")
 
 
-def forks(workflow_name: str, names: list[str]) -> list[Fork]:
+def forks(workflow_name: str, names: list[str]) -> list[EdgeShares]:
     """Return every way out of a node with several, with its share for each profile."""
     decisions = Decision.objects.filter(run__workflow_name=workflow_name).order_by()
     taken = decisions.filter(taken=True).values(
@@ -114,12 +114,14 @@ def forks(workflow_name: str, names: list[str]) -> list[Fork]:
     for row in taken.annotate(number=Count("id")):
         place = (row["from_node"], row["to_node"])
         counts[place][row["run__profile_name"]] = row["number"]
-    ways: dict[str, list[str]] = defaultdict(list)
+    outgoing: dict[str, list[str]] = defaultdict(list)
     for from_node, to_node in counts:
-        ways[from_node].append(to_node)
+        outgoing[from_node].append(to_node)
     return [
-        Fork(from_node, to_node, _shares(counts, from_node, to_node, ways, names))
-        for from_node, targets in sorted(ways.items())
+        EdgeShares(
+            from_node, to_node, _shares(counts, from_node, to_node, outgoing, names)
+        )
+        for from_node, targets in sorted(outgoing.items())
         for to_node in sorted(targets)
         if len(targets) > 1
     ]
@@ -129,12 +131,14 @@ def _shares(
     counts: dict[tuple[str, str], dict[str, int]],
     from_node: str,
     to_node: str,
-    ways: dict[str, list[str]],
+    outgoing: dict[str, list[str]],
     names: list[str],
 ) -> tuple[float | None, ...]:
     shares = []
     for name in names:
-        whole = sum(counts[from_node, other].get(name, 0) for other in ways[from_node])
+        whole = sum(
+            counts[from_node, other].get(name, 0) for other in outgoing[from_node]
+        )
         mine = counts[from_node, to_node].get(name, 0)
         shares.append(mine / whole if whole else None)
     return tuple(shares)

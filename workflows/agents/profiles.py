@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from workflows.agents.lookup import find_agent, must_be_able
+from workflows.agents.lookup import find_agent, require_capability
 from workflows.errors import InvalidParams, NobodyToAsk
 from workflows.models import Profile
 from workflows.runtime.errors import ProviderError
-from workflows.runtime.profiles import as_json, merged
+from workflows.runtime.profiles import as_json, merge_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OWN = ""  # stands for the workflow's own settings where a profile can be named
 
-Stages = dict[str, dict[str, Any]]
+PromptSettings = dict[str, dict[str, Any]]
 
 
 def of_workflow(workflow: AnyWorkflow) -> Sequence[Profile]:
@@ -27,7 +27,9 @@ def of_workflow(workflow: AnyWorkflow) -> Sequence[Profile]:
     return list(Profile.objects.filter(workflow_name=workflow.name))
 
 
-def choose(workflow: AnyWorkflow, name: str | None, run_id: UUID) -> tuple[str, Stages]:
+def choose(
+    workflow: AnyWorkflow, name: str | None, run_id: UUID
+) -> tuple[str, PromptSettings]:
     """Return the profile of a run and the settings of all stages, to be kept with it.
 
     `None` leaves it to the weights, "" is the workflow's own. Raises InvalidParams for a
@@ -35,7 +37,9 @@ def choose(workflow: AnyWorkflow, name: str | None, run_id: UUID) -> tuple[str, 
     """
     profile = assigned(workflow, run_id) if name is None else find(workflow, name)
     given = profile.stages if profile else {}
-    return profile.name if profile else OWN, as_json(merged(workflow.stages, given))
+    return profile.name if profile else OWN, as_json(
+        merge_prompts(workflow.prompts, given)
+    )
 
 
 def find(workflow: AnyWorkflow, name: str) -> Profile | None:
@@ -56,7 +60,7 @@ def assigned(workflow: AnyWorkflow, run_id: UUID) -> Profile | None:
 
     The id decides, whose end is random: the same run always gets the same.
     """
-    if not workflow.stages:
+    if not workflow.prompts:
         return None  # nothing that a profile could set
     weighted = [one for one in of_workflow(workflow) if one.weight]
     if not weighted:
@@ -67,7 +71,7 @@ def assigned(workflow: AnyWorkflow, run_id: UUID) -> Profile | None:
 
 
 def check_agents(
-    workflow: AnyWorkflow, stages: Stages, params: Mapping[str, Any]
+    workflow: AnyWorkflow, prompts: PromptSettings, params: Mapping[str, Any]
 ) -> None:
     """Return if each stage of the workflow has an agent that can do what it needs.
 
@@ -76,12 +80,12 @@ def check_agents(
     """
     chosen = params.get("agent")
     fallback = chosen if isinstance(chosen, str) else ""
-    for name, stage in workflow.stages.items():
-        asked = stages[name]["agent"] or fallback
-        if stage.is_optional and not asked:
+    for name, prompt in workflow.prompts.items():
+        name_or_default = prompts[name]["agent"] or fallback
+        if prompt.is_optional and not name_or_default:
             continue
         try:
-            agent = find_agent(asked)
-            must_be_able(agent.name, agent.capabilities, stage.needs)
+            agent = find_agent(name_or_default)
+            require_capability(agent.name, agent.capabilities, prompt.needs)
         except ProviderError as lacking:
             raise NobodyToAsk(name, str(lacking)) from lacking

@@ -13,8 +13,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from workflows.agents.json_answers import answer_in
-from workflows.agents.lookup import find_service, must_be_able
+from workflows.agents.json_answers import parse_answer
+from workflows.agents.lookup import find_service, require_capability
 from workflows.agents.upstream import CallUsage, pooled
 from workflows.agents.upstream.messages import (
     body_of,
@@ -32,7 +32,7 @@ from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 if TYPE_CHECKING:
     from workflows.agents.upstream import Clients, Service
 
-REPAIRS = 1  # times an agent is asked to put right what does not fit
+MAX_REPAIRS = 1  # times an agent is asked to put right what does not fit
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Call:
 
     kind: str
     service: Service
-    spent: CallUsage
+    usage: CallUsage
     context: NodeContext | None
     status: str = CallStatus.COMPLETED
     error: ProviderError | None = None
@@ -91,7 +91,7 @@ class DatabaseAgents:
         messages = conversation(prompt, service.system_prompt)
         body = body_of(service.options, options)
         async with self._recorded("chat", service) as call:
-            message = await service.chat(self.clients(), messages, body, call.spent)
+            message = await service.chat(self.clients(), messages, body, call.usage)
         return reply_of(message, call)
 
     async def chat_stream(
@@ -103,7 +103,7 @@ class DatabaseAgents:
         body = body_of(service.options, options)
         async with self._recorded("chat_stream", service) as call:
             words = self.ledger.words(call)
-            pieces = service.stream(self.clients(), messages, body, call.spent)
+            pieces = service.stream(self.clients(), messages, body, call.usage)
             try:
                 async with aclosing(pieces):
                     async for piece in pieces:
@@ -123,11 +123,11 @@ class DatabaseAgents:
     ) -> Reply:
         """Return the answer about at least one image."""
         service = await self._service(agent, Capability.VISION, token)
-        said = conversation(prompt, service.system_prompt)
-        messages = with_images(said, images, service.agent)
+        base = conversation(prompt, service.system_prompt)
+        messages = with_images(base, images, service.agent)
         body = body_of(service.options, options)
         async with self._recorded("vision", service) as call:
-            message = await service.chat(self.clients(), messages, body, call.spent)
+            message = await service.chat(self.clients(), messages, body, call.usage)
         return reply_of(message, call)
 
     async def tools(
@@ -144,7 +144,7 @@ class DatabaseAgents:
         messages = conversation(prompt, service.system_prompt)
         body = {**body_of(service.options, options), "tools": functions(tools)}
         async with self._recorded("tools", service) as call:
-            message = await service.chat(self.clients(), messages, body, call.spent)
+            message = await service.chat(self.clients(), messages, body, call.usage)
             return tool_calls(message, tools)
 
     async def embed(
@@ -163,7 +163,7 @@ class DatabaseAgents:
             raise Invalid("An empty text has no vector: leave it out.")
         body = body_of(service.options, options)
         async with self._recorded("embed", service) as call:
-            return await service.embed(self.clients(), texts, body, call.spent)
+            return await service.embed(self.clients(), texts, body, call.usage)
 
     async def ask(
         self,
@@ -180,21 +180,21 @@ class DatabaseAgents:
         """
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
-        messages.insert(0, {"role": "system", "content": instruction(answer)})
+        messages.insert(0, {"role": "system", "content": schema_instruction(answer)})
         body = body_of(service.options, options)
-        for left in range(REPAIRS, -1, -1):
+        for left in range(MAX_REPAIRS, -1, -1):
             async with self._recorded("ask", service) as call:
-                message = await service.chat(self.clients(), messages, body, call.spent)
+                message = await service.chat(self.clients(), messages, body, call.usage)
             text = message.content or ""
             try:
-                return answer_in(text, answer)
+                return parse_answer(text, answer)
             except BadAnswer as wrong:
                 if not left:
                     raise BadAnswer(
                         f"The agent “{service.agent}” did not answer as"
                         f" {answer.__name__}, also when asked again: {wrong}"
                     ) from wrong
-                messages.extend(repair(text, wrong))
+                messages.extend(repair_messages(text, wrong))
         raise AssertionError("the last round returns or raises")
 
     # -- inside -----------------------------------------------------------------------
@@ -204,7 +204,7 @@ class DatabaseAgents:
     ) -> Service:
         """Return how an agent is asked. Raises NotFound, Unavailable, Unsupported."""
         service = await run_in_db_retrying(find_service, agent)
-        must_be_able(service.agent, service.capabilities, capability)
+        require_capability(service.agent, service.capabilities, capability)
         return service.with_key(token or self.token)
 
     @asynccontextmanager
@@ -227,13 +227,13 @@ class DatabaseAgents:
 
 def reply_of(message: Any, call: Call) -> Reply:
     """Return a message of the package as our reply."""
-    spent = call.spent
+    usage = call.usage
     return Reply(
-        message.content or "", call.service.model, spent.tokens_in, spent.tokens_out
+        message.content or "", call.service.model, usage.tokens_in, usage.tokens_out
     )
 
 
-def instruction(answer: type[Answer]) -> str:
+def schema_instruction(answer: type[Answer]) -> str:
     """Return what makes a model answer as JSON of this shape."""
     schema: Mapping[str, Any] = answer.model_json_schema()
     return (
@@ -242,7 +242,7 @@ def instruction(answer: type[Answer]) -> str:
     )
 
 
-def repair(text: str, wrong: BadAnswer) -> list[dict[str, Any]]:
+def repair_messages(text: str, wrong: BadAnswer) -> list[dict[str, Any]]:
     """Return the messages that ask for an answer that fits."""
     return [
         {"role": "assistant", "content": text},

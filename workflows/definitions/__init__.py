@@ -1,1 +1,1 @@
-"""The workflows we ship, one file each."""
+"""The shipped workflows, one file each."""

@@ -1,4 +1,4 @@
-"""Classify a document by its markings; ask a person when they leave a doubt."""
+"""Classify a document by its markings, with an approval when the result is uncertain."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pydantic import BaseModel, Field
 from workflows.definitions.markings import (
     Alternative,
     Factor,
-    Gathered,
     Level,
+    MarkedPages,
+    MarkingSummary,
     PageReading,
     PageSummary,
     Recommendation,
     Score,
-    Shown,
-    gather,
     label_of,
+    marked_pages,
     page_numbers_text,
     pages_to_review,
-    shown,
-    summarize,
+    summarize_markings,
+    summarize_pages,
     weigh,
 )
 from workflows.definitions.markings.page_reading import (
     ENHANCED,
-    STAGES,
+    PROMPTS,
     PageToRead,
-    reading_of,
+    read_all_sources,
 )
 from workflows.engine import (
     State,
@@ -50,12 +50,12 @@ from workflows.runtime import (
     Unsupported,
 )
 
-MAX_SHOWN_PAGES = 8  # pages that a reviewer is shown at once
-SECONDS_FOR_A_PAGE = 900  # most of it spent waiting for other pages to be read
+MAX_SHOWN_PAGES = 8  # shown to the reviewer at once
+PAGE_TIMEOUT_SECONDS = 900  # mostly time in the queue behind other pages
 
 
 class Params(BaseModel):
-    """What the person who launches it chooses."""
+    """Launch parameters."""
 
     document: DocumentRef = Field(
         title="Document", description="The PDF to classify; every page is read."
@@ -64,114 +64,111 @@ class Params(BaseModel):
         0.8,
         ge=0,
         le=1,
-        title="Publish from",
-        description="At or above this confidence the label is published without a "
-        "question; below it, a person is asked. With 1, always.",
+        title="Auto-publish at confidence ≥",
+        description="At or above this confidence the label is published without "
+        "approval; below it, a reviewer decides. 1: approval is always required.",
     )
 
     reject_below: float = Field(
         0.0,
         ge=0,
         le=1,
-        title="Reject below",
+        title="Auto-reject below",
         description="Below this confidence a document whose pages were all read is "
-        "rejected without a question. With 0, never.",
+        "rejected without approval. 0: never.",
     )
     agent: AgentRef = Field(
         "",
         max_length=100,
         title="Vision agent",
-        description="A model that looks at every page as well. Without one, pages are "
-        "read on this machine alone.",
+        description="A vision model that reads each page image as well. Empty: pages are "
+        "read on this server only.",
     )
 
 
 class Review(BaseModel):
-    """What the reviewer decides."""
+    """The reviewer's response."""
 
     outcome: Literal["publish", "reject"] = Field(
-        title="Outcome", description="Publish the document with a label, or reject it."
+        title="Outcome", description="Publish the document with a label or reject it."
     )
     level: Level | None = Field(
         None,
-        title="Another level",
-        description="If the label is wrong, or none was found: the level it bears.",
+        title="Correct level",
+        description="Only if the label is wrong or missing: the level of the document.",
     )
     caveats: str = Field(
         "",
         max_length=200,
-        title="Its caveats",
-        description="With another level: what it adds, as in NOFORN//REL TO USA, GBR.",
+        title="Caveats",
+        description="With a corrected level: its caveats, for example NOFORN//REL TO USA, GBR.",
     )
 
 
 class Result(BaseModel):
-    """What the run leaves behind."""
+    """Result of the run."""
 
     outcome: Literal["published", "rejected"]
     score: Score
-    label: str | None  # None: it was rejected
-    confidence: float  # 0..1, of the label that was found
+    label: str | None  # None: rejected
+    confidence: float  # 0..1, of the detected label
     decided_by: Literal["the markings", "a reviewer"]
-    evidence: Shown  # drawn on the run's page
+    evidence: MarkedPages  # shown on the run's page
     why: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     pages: tuple[PageSummary, ...]
-    markings: tuple[Gathered, ...]
+    markings: tuple[MarkingSummary, ...]
 
 
 class Classification(State):
-    """What is known of the document so far."""
+    """State of the run."""
 
     params: Params
-    name: str = ""  # of the document
+    name: str = ""  # name of the document
     page_count: int = 0
     readings: tuple[PageReading, ...] = ()  # one per page
-    second: tuple[PageReading, ...] = ()  # of the pages that were looked at again
-    level: Level | None = None  # None: no marking was found
+    reread: tuple[PageReading, ...] = ()  # pages that were read a second time
+    level: Level | None = None  # None: no marking found
     caveats: tuple[str, ...] = ()
     confidence: float = 0.0  # 0..1
     alternatives: tuple[Alternative, ...] = ()
     factors: tuple[Factor, ...] = ()
     why: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
-    unread: tuple[int, ...] = ()  # pages without a text that could be read
-    shown: tuple[int, ...] = ()  # pages that the reviewer is shown
+    unread: tuple[int, ...] = ()  # pages without readable text
+    shown: tuple[int, ...] = ()  # pages shown to the reviewer
     review: Review | None = None
     result: Result | None = None
 
     @property
     def label(self) -> str:
-        """Return the label that was found, as in SECRET//NOFORN."""
+        """Return the detected label, for example SECRET//NOFORN."""
         return label_of(self.level, self.caveats)
 
     @property
     def hard_to_read(self) -> tuple[int, ...]:
-        """Return the pages that are worth a second look."""
-        return tuple(reading.page for reading in self.readings if reading.again)
+        """Return the pages that need a second reading."""
+        return tuple(reading.page for reading in self.readings if reading.is_unclear)
 
     @property
     def faint_pages_text(self) -> str:
-        """Return which pages a second look may settle."""
         if not self.hard_to_read:
-            return "no page needs a second look"
-        return f"a second look may settle {page_numbers_text(self.hard_to_read)}"
+            return "no page needs a second reading"
+        return f"second reading of {page_numbers_text(self.hard_to_read)}"
 
     @property
     def unread_pages_text(self) -> str:
-        """Return which pages could not be read."""
         if not self.unread:
-            return "every page could be read"
-        return f"nothing could be read on {page_numbers_text(self.unread)}"
+            return "every page is readable"
+        return f"no readable text on {page_numbers_text(self.unread)}"
 
     @property
     def contradictions_text(self) -> str:
-        """Return what contradicts the label."""
-        return " ".join(self.contradictions) or "nothing contradicts the label"
+        return " ".join(self.contradictions) or "no contradictions"
 
     @property
     def recommendation(self) -> Recommendation:
-        """Return what should be done: only what leaves no doubt is accepted."""
+        """Return the recommended outcome; ACCEPT only without unread pages or contradictions."""
         if self.unread or self.contradictions or self.level is None:
             return "REVIEW"
         if self.confidence >= self.params.threshold:
@@ -180,27 +177,28 @@ class Classification(State):
 
     @property
     def confidence_text(self) -> str:
-        """Return how sure the label is, and how sure it has to be."""
         if self.level is None:
-            return "no marking was found"
+            return "no marking found"
         return (
             f"confidence {self.confidence:.0%}, threshold {self.params.threshold:.0%}"
         )
 
     @property
     def finding_text(self) -> str:
-        """Return what the reviewer is asked, after the document's name."""
+        """Return the approval question without the document's name."""
         if self.level is None:
-            return "shows no marking that could be read. Does it bear one?"
-        return f"looks {self.label}, {self.confidence:.0%} sure. Is that its label?"
+            return "has no readable marking. Does it have one?"
+        return (
+            f"was classified as {self.label} ({self.confidence:.0%}). Is this correct?"
+        )
 
 
 @node(timeout=60)
 async def open_document(state: Classification, runtime: Runtime) -> Classification:
-    """Find the document and count its pages."""
+    """Load the document and its page count."""
     document = await runtime.documents.get(state.params.document)
     if not document.page_count:
-        raise Unsupported(f"“{document.name}” has no pages to read: choose a PDF.")
+        raise Unsupported(f"“{document.name}” has no pages to read. Choose a PDF.")
     runtime.logger.info("“%s” has %d pages.", document.name, document.page_count)
     return state.set(name=document.name, page_count=document.page_count)
 
@@ -214,24 +212,24 @@ def each_page(state: Classification) -> list[PageToRead]:
     ]
 
 
-@node(timeout=SECONDS_FOR_A_PAGE)
+@node(timeout=PAGE_TIMEOUT_SECONDS)
 async def read_page(item: PageToRead, runtime: Runtime) -> PageReading:
-    """Find the markings in the text of one page, and on its picture if it is a scan."""
-    reading = await reading_of(item, runtime, again=False)
-    runtime.logger.info("Page %d: %s.", item.page, reading.told)
+    """Find the markings in the text of a page and, for a scan, in its image."""
+    reading = await read_all_sources(item, runtime, enhanced=False)
+    runtime.logger.info("Page %d: %s.", item.page, reading.summary)
     return reading
 
 
-@node(timeout=SECONDS_FOR_A_PAGE)
+@node(timeout=PAGE_TIMEOUT_SECONDS)
 async def read_page_again(item: PageToRead, runtime: Runtime) -> PageReading:
-    """Look at a page longer: enhanced in several ways, for what is faint or missing."""
-    reading = await reading_of(item, runtime, again=True)
-    runtime.logger.info("Page %d, looked at again: %s.", item.page, reading.told)
+    """Read an unclear page again from enhanced images."""
+    reading = await read_all_sources(item, runtime, enhanced=True)
+    runtime.logger.info("Page %d, second reading: %s.", item.page, reading.summary)
     return reading
 
 
 def faint_pages(state: Classification) -> list[PageToRead]:
-    """Return the pages to look at again, drawn as the agent would like them."""
+    """Return the pages to read again, with the image filters that the agent suggested."""
     return [
         PageToRead(
             document=state.params.document,
@@ -240,59 +238,61 @@ def faint_pages(state: Classification) -> list[PageToRead]:
             filters=reading.filters or ENHANCED,
         )
         for reading in state.readings
-        if reading.again
+        if reading.is_unclear
     ]
 
 
 @node
 def weigh_markings(state: Classification, runtime: Runtime) -> Classification:
-    """Weigh what all pages say into one label, with a confidence and alternatives."""
-    second = {reading.page: reading for reading in state.second}
-    readings = tuple(second.get(first.page, first) for first in state.readings)
+    """Combine the readings of all pages into one label with a confidence."""
+    reread = {reading.page: reading for reading in state.reread}
+    readings = tuple(reread.get(first.page, first) for first in state.readings)
     verdict = weigh(readings)
-    runtime.logger.info("%s: %.0f %% sure.", verdict.label, 100 * verdict.confidence)
+    runtime.logger.info(
+        "%s: confidence %.0f %%.", verdict.label, 100 * verdict.confidence
+    )
     for sentence in verdict.why:
         runtime.logger.info(sentence)
-    return state.merge({**dict(verdict), "readings": readings, "second": ()})
+    return state.merge({**dict(verdict), "readings": readings, "reread": ()})
 
 
 @node(timeout=300)
 async def draw_pages(state: Classification, runtime: Runtime) -> Classification:
-    """Draw the pages that settle the doubt, for the reviewer to look at."""
+    """Render the pages that the reviewer needs."""
     pages = pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES)
     for page in pages:
         try:
-            look = replace(SCREEN, pages=str(page))
-            await runtime.images.render(state.params.document, look)
-        except Invalid as undrawable:
-            runtime.logger.warning("Page %d has no picture: %s", page, undrawable)
-    runtime.logger.info("A reviewer should look at %s.", page_numbers_text(pages))
+            options = replace(SCREEN, pages=str(page))
+            await runtime.images.render(state.params.document, options)
+        except Invalid as error:
+            runtime.logger.warning("Page %d cannot be rendered: %s", page, error)
+    runtime.logger.info("Pages for the reviewer: %s.", page_numbers_text(pages))
     return state.set(shown=pages)
 
 
 @node
 def publish(state: Classification, runtime: Runtime) -> Classification:
-    """Publish the document with the label that was found, or the reviewer's own."""
+    """Publish the document with the detected label or the reviewer's correction."""
     label = state.label
     if state.review is not None and state.review.level is not None:
         label = label_of(state.review.level, state.review.caveats.split("//"))
-    runtime.logger.info("“%s” is published as %s.", state.name, label)
-    return state.set(result=conclusion(state, "published", label))
+    runtime.logger.info("Published “%s” as %s.", state.name, label)
+    return state.set(result=make_result(state, "published", label))
 
 
 @node
 def reject(state: Classification, runtime: Runtime) -> Classification:
-    """Record that the document gets no label."""
-    runtime.logger.info("“%s” is rejected; it gets no label.", state.name)
-    return state.set(result=conclusion(state, "rejected", None))
+    """Reject the document: it gets no label."""
+    runtime.logger.info("Rejected “%s”: no label.", state.name)
+    return state.set(result=make_result(state, "rejected", None))
 
 
-def conclusion(
+def make_result(
     state: Classification,
     outcome: Literal["published", "rejected"],
     label: str | None,
 ) -> Result:
-    """Return the result, with all that speaks for and against the label."""
+    """Return the result with the evidence for and against the label."""
     return Result(
         outcome=outcome,
         label=label,
@@ -303,66 +303,66 @@ def conclusion(
             recommendation=state.recommendation,
         ),
         decided_by="a reviewer" if state.review else "the markings",
-        evidence=shown(
+        evidence=marked_pages(
             state.params.document,
             state.readings,
             pages_to_review(state.readings, state.unread, MAX_SHOWN_PAGES),
         ),
         why=state.why,
         alternatives=state.alternatives,
-        pages=summarize(state.readings),
-        markings=gather(state.readings),
+        pages=summarize_pages(state.readings),
+        markings=summarize_markings(state.readings),
     )
 
 
 def evidence(state: Classification) -> dict[str, Any]:
-    """Return what the reviewer is shown: the reasons, and pages with their markings."""
+    """Return what the reviewer sees: reasons, alternatives and pages with their markings."""
     return {
         "recommendation": state.recommendation,
         "why": state.why,
         "alternatives": {a.label: f"{a.confidence:.0%}" for a in state.alternatives},
-        **dict(shown(state.params.document, state.readings, state.shown)),
+        **dict(marked_pages(state.params.document, state.readings, state.shown)),
     }
 
 
 @predicate("{s.faint_pages_text}")
 def is_hard_to_read(state: Classification) -> bool:
-    """Tell whether a page is worth a second look."""
+    """Whether a page needs a second reading."""
     return bool(state.hard_to_read)
 
 
 @predicate("{s.unread_pages_text}")
 def has_unread_pages(state: Classification) -> bool:
-    """Tell whether a page may hold a marking that we could not read."""
+    """Whether a page may hold a marking that could not be read."""
     return bool(state.unread)
 
 
 @predicate("{s.contradictions_text}")
 def is_contradictory(state: Classification) -> bool:
-    """Tell whether the document says two things about itself."""
+    """Whether markings of the document contradict each other."""
     return bool(state.contradictions)
 
 
 @predicate("{s.confidence_text}")
 def is_confident(state: Classification) -> bool:
-    """Tell whether the label may be published without a question."""
+    """Whether the label may be published without approval."""
     return state.level is not None and state.confidence >= state.params.threshold
 
 
 @predicate("{s.confidence_text}, rejected below {s.params.reject_below:.0%}")
-def is_hopeless(state: Classification) -> bool:
-    """Tell whether the label is too unsure to ask about."""
+def is_below_reject_threshold(state: Classification) -> bool:
+    """Whether the confidence is too low to ask for approval."""
     return state.recommendation == "REJECT"
 
 
-@predicate("the reviewer chose to {s.review.outcome}")
+@predicate("reviewer outcome: {s.review.outcome}")
 def was_approved(state: Classification) -> bool:
-    """Tell whether the reviewer wants it published."""
+    """Whether the reviewer chose to publish."""
     return state.review is not None and state.review.outcome == "publish"
 
 
 read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
-read_pages_again = parallel(read_page_again, over=faint_pages, into="second", limit=4)
+read_pages_again = parallel(read_page_again, over=faint_pages, into="reread", limit=4)
 ask_reviewer = approval(
     "“{s.name}” {s.finding_text}",
     answer=Review,
@@ -374,7 +374,7 @@ classify_document = Workflow(
     "classify-document",
     title="Classify a document",
     description="Finds the security and handling markings on every page of a PDF, "
-    "weighs them into one label, and asks a person where they leave a doubt.",
+    "combines them into one label and asks for approval if the result is uncertain.",
     state=Classification,
     start=open_document,
     routes={
@@ -388,11 +388,11 @@ classify_document = Workflow(
             when(has_unread_pages, draw_pages),
             when(is_contradictory, draw_pages),
             when(is_confident, publish),
-            when(is_hopeless, reject),
+            when(is_below_reject_threshold, reject),
             otherwise(draw_pages),
         ],
         draw_pages: ask_reviewer,
         ask_reviewer: [when(was_approved, publish), otherwise(reject)],
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

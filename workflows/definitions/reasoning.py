@@ -1,4 +1,4 @@
-"""Reason about a question in three stages; think again where the conclusion is unsure."""
+"""Reason about a question in three steps; repeat while the confidence is too low."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workflows.engine import State, Workflow, all_of, node, otherwise, predicate
 from workflows.runtime import AgentRef, PromptProfile, Runtime
 
 MAX_CHARACTERS = 50_000
-STAGES = {
+PROMPTS = {
     "analyze": PromptProfile(
         prompt="You take a question apart before anyone answers it. List what is asked, "
         "what is known, what is assumed and what is missing. Do not answer it."
@@ -25,7 +25,7 @@ STAGES = {
 
 
 class Params(BaseModel):
-    """What the person who launches it asks."""
+    """Launch parameters."""
 
     question: str = Field(
         min_length=1,
@@ -33,140 +33,143 @@ class Params(BaseModel):
         title="Question",
         json_schema_extra={"format": "multiline"},
     )
-    facts: str = Field(
+    context: str = Field(
         "",
         max_length=MAX_CHARACTERS,
-        title="Facts",
-        description="What is known and has to be taken into account.",
+        title="Context",
+        description="Background information to take into account.",
         json_schema_extra={"format": "multiline"},
     )
     confidence: float = Field(
         0.7,
         ge=0,
         le=1,
-        title="Conclude from",
-        description="A conclusion less sure than this is reasoned about again.",
+        title="Minimum confidence",
+        description="Below this, another round runs.",
     )
     rounds: int = Field(
         2,
         ge=1,
         le=5,
-        title="Rounds",
-        description="How often it reasons at most.",
+        title="Maximum rounds",
+        description="Limit of reasoning rounds.",
     )
     agent: AgentRef = Field(
         "",
         title="Agent",
-        description="Asked at every stage for which the profile names no other; left "
-        "out, the default agent is.",
+        description="Used for prompts the profile doesn't override. Empty: default agent.",
     )
 
 
 class Conclusion(BaseModel):
-    """What the agent concludes."""
+    """The agent's structured response."""
 
     answer: str = Field(min_length=1)
     confidence: float = Field(ge=0, le=1, description="0 = a guess, 1 = certain")
-    because: list[str] = Field(
-        description="the reasons that carry it, most telling first"
-    )
-    doubts: list[str] = Field(default=[], description="what speaks against it")
+    reasons: list[str] = Field(description="the supporting reasons, strongest first")
+    doubts: list[str] = Field(default=[], description="reasons against it")
 
 
 class Reasoning(State):
-    """What has been thought so far."""
+    """State of the run."""
 
     params: Params
     analysis: str = ""
-    steps: str = ""  # the reasoning of the last round
+    steps: str = ""  # reasoning of the last round
     round: int = 0
     conclusion: Conclusion | None = None
     result: Conclusion | None = None
 
     @property
     def confidence_text(self) -> str:
-        """Return how sure the conclusion is, and how sure it has to be."""
-        sure = self.conclusion.confidence if self.conclusion else 0
-        return f"confidence {sure:.0%}, wanted {self.params.confidence:.0%}"
+        confidence = self.conclusion.confidence if self.conclusion else 0
+        return f"confidence {confidence:.0%}, minimum {self.params.confidence:.0%}"
 
 
 @node(timeout=900)
 async def analyze(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Take the question apart."""
-    return state.set(analysis=await told("analyze", state, question(state), runtime))
+    """Analyze the question without answering it."""
+    return state.set(
+        analysis=await stream_answer("analyze", state, question(state), runtime)
+    )
 
 
 @node(timeout=900)
 async def reason(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Reason from the analysis, and from what was doubtful the last time."""
+    """Reason from the analysis and from the doubts of the previous round."""
     text = f"{question(state)}\n\nAnalysis:\n{state.analysis}"
     if state.conclusion is not None:
-        doubts = "\n".join(state.conclusion.doubts) or "none was named"
+        doubts = "\n".join(state.conclusion.doubts) or "none were given"
         text += (
-            f"\n\nAn earlier round came to “{state.conclusion.answer}”, which was not"
-            f" sure enough. Its doubts:\n{doubts}"
+            f"\n\nAn earlier round concluded “{state.conclusion.answer}” with too little"
+            f" confidence. Doubts:\n{doubts}"
         )
-    steps = await told("reason", state, text, runtime)
+    steps = await stream_answer("reason", state, text, runtime)
     return state.set(steps=steps, round=state.round + 1)
 
 
 @node(timeout=900)
 async def conclude(state: Reasoning, runtime: Runtime) -> Reasoning:
-    """Draw the conclusion, with how sure it is."""
-    stage = runtime.profiles.stage("conclude", STAGES["conclude"])
+    """Draw a conclusion with a confidence."""
+    prompt = runtime.profiles.prompt("conclude", PROMPTS["conclude"])
     text = f"{question(state)}\n\nReasoning:\n{state.steps}"
     conclusion = await runtime.agents.ask(
-        stage.agent or state.params.agent,
-        stage.turns(text),
+        prompt.agent or state.params.agent,
+        prompt.messages(text),
         Conclusion,
-        **stage.options,
+        **prompt.options,
     )
-    runtime.logger.info("Concluded with %.0f %%.", 100 * conclusion.confidence)
+    runtime.logger.info(
+        "Confidence of the conclusion: %.0f %%.", 100 * conclusion.confidence
+    )
     return state.set(conclusion=conclusion)
 
 
 @node
 def finish(state: Reasoning) -> Reasoning:
-    """Keep the last conclusion as the result."""
+    """Use the last conclusion as the result."""
     return state.set(result=state.conclusion)
 
 
 @predicate("{s.confidence_text}")
 def is_unsure(state: Reasoning) -> bool:
-    """Tell whether the conclusion is less sure than it has to be."""
+    """Whether the confidence is below the minimum."""
     conclusion = state.conclusion
     return conclusion is None or conclusion.confidence < state.params.confidence
 
 
 @predicate("round {s.round} of {s.params.rounds}")
 def has_rounds_left(state: Reasoning) -> bool:
-    """Tell whether it may reason once more."""
+    """Whether another round is allowed."""
     return state.round < state.params.rounds
 
 
-async def told(name: str, state: Reasoning, text: str, runtime: Runtime) -> str:
-    """Return what a stage answers; whoever watches the run reads along."""
-    stage = runtime.profiles.stage(name, STAGES[name])
+async def stream_answer(
+    name: str, state: Reasoning, text: str, runtime: Runtime
+) -> str:
+    """Return an agent's response to a prompt; the run's page shows it while it streams."""
+    prompt = runtime.profiles.prompt(name, PROMPTS[name])
     pieces = [
         piece
         async for piece in runtime.agents.chat_stream(
-            stage.agent or state.params.agent, stage.turns(text), **stage.options
+            prompt.agent or state.params.agent, prompt.messages(text), **prompt.options
         )
     ]
     return "".join(pieces).strip()
 
 
 def question(state: Reasoning) -> str:
-    """Return the question with its facts."""
-    facts = f"\n\nFacts:\n{state.params.facts}" if state.params.facts.strip() else ""
-    return f"Question:\n{state.params.question}{facts}"
+    """Return the question with its context."""
+    given = state.params.context
+    context = f"\n\nContext:\n{given}" if given.strip() else ""
+    return f"Question:\n{state.params.question}{context}"
 
 
 reasoning = Workflow(
     "reasoning",
     title="Reason about a question",
-    description="Takes a question apart, reasons step by step and concludes; where the "
-    "conclusion is unsure, it reasons again.",
+    description="Analyzes a question, reasons step by step and concludes; repeats while "
+    "the confidence is below the minimum.",
     state=Reasoning,
     start=analyze,
     routes={
@@ -177,5 +180,5 @@ reasoning = Workflow(
             otherwise(finish),
         ],
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

@@ -1,4 +1,4 @@
-"""Summarize a text or a document; a long one part by part, then all parts together."""
+"""Summarize a text or a document; long texts in parts that are then combined."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel, Field, model_validator
 from workflows.engine import State, Workflow, node, otherwise, parallel, predicate, when
 from workflows.runtime import AgentRef, DocumentRef, PromptProfile, Runtime, Unsupported
 
-MAX_CHARACTERS = 12_000  # of a text that is summarized in one go, and of one part
-MAX_TEXT_CHARS = 2_000_000  # characters; more is not read
+MAX_CHARACTERS = 12_000  # limit of a text summarized in one call, and of one part
+MAX_TEXT_CHARS = 2_000_000  # text beyond this is ignored
 LENGTHS = {
     "a sentence": "one sentence",
     "a paragraph": "one paragraph of at most 120 words",
     "a page": "at most 400 words, with a heading for each topic",
 }
-STAGES = {
+PROMPTS = {
     "part": PromptProfile(
         prompt="You summarize one part of a longer text. Keep names, numbers, dates and "
         "decisions; leave out repetition. Write plain sentences, at most 150 words. "
@@ -31,17 +31,19 @@ STAGES = {
 
 
 class Params(BaseModel):
-    """What the person who launches it gives."""
+    """Launch parameters."""
 
     text: str = Field(
         "",
         max_length=MAX_TEXT_CHARS,
         title="Text",
-        description="What to summarize; or choose a document below.",
+        description="The text to summarize. Alternatively, choose a document.",
         json_schema_extra={"format": "multiline"},
     )
     document: DocumentRef | None = Field(
-        None, title="Document", description="A PDF with text, instead of a text above."
+        None,
+        title="Document",
+        description="A PDF with a text layer, instead of a text.",
     )
     length: Literal["a sentence", "a paragraph", "a page"] = Field(
         "a paragraph", title="Length"
@@ -50,50 +52,48 @@ class Params(BaseModel):
         "",
         max_length=40,
         title="Language",
-        description="Of the summary; that of the text, if left empty.",
+        description="Language of the summary. Empty: the language of the text.",
     )
     agent: AgentRef = Field(
         "",
         title="Agent",
-        description="Asked at every stage for which the profile names no other; left "
-        "out, the default agent is.",
+        description="Used for prompts the profile doesn't override. Empty: default agent.",
     )
 
     @model_validator(mode="after")
     def _has_one_text(self) -> Params:
         if bool(self.text.strip()) == (self.document is not None):
-            raise ValueError("Give either a text or a document.")
+            raise ValueError("Enter either a text or a document.")
         return self
 
 
 class Result(BaseModel):
-    """What the run leaves behind."""
+    """Result of the run."""
 
     summary: str
     source: str  # the document's name, or "the text"
-    characters: int  # of what was summarized
-    parts: int  # in how many it was read
+    characters: int  # length of the source
+    parts: int  # number of parts
 
 
 class Summarizing(State):
-    """What is known so far."""
+    """State of the run."""
 
     params: Params
     source: str = "the text"
     characters: int = 0
     parts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # one summary for each part of a long text
+    notes: tuple[str, ...] = ()  # one summary per part of a long text
     result: Result | None = None
 
     @property
     def length_text(self) -> str:
-        """Return how long the text is, and how long one may be."""
-        return f"{self.characters:,} characters, {MAX_CHARACTERS:,} go in one part"
+        return f"{self.characters:,} characters, part limit {MAX_CHARACTERS:,}"
 
 
 @node(timeout=120)
 async def read_text(state: Summarizing, runtime: Runtime) -> Summarizing:
-    """Take the text, or read that of the document, and cut it where it is long."""
+    """Load the text and split it into parts if it is long."""
     source, text = "the text", state.params.text
     if state.params.document is not None:
         source = (await runtime.documents.get(state.params.document)).name
@@ -101,24 +101,26 @@ async def read_text(state: Summarizing, runtime: Runtime) -> Summarizing:
         text = "\n\n".join(page.text for page in pages)
         if not text.strip():
             raise Unsupported(
-                f"“{source}” has no text layer to summarize: it may be a scan."
+                f"“{source}” has no text layer to summarize. It may be a scan."
             )
     text = text.strip()[:MAX_TEXT_CHARS]
-    parts = cut(text)
+    parts = split_text(text)
     runtime.logger.info("%s: %d characters.", source, len(text))
     return state.set(source=source, characters=len(text), parts=parts)
 
 
-def cut(text: str, most: int = MAX_CHARACTERS) -> tuple[str, ...]:
-    """Return a text in parts of at most so many characters, cut between paragraphs.
+def split_text(text: str, limit: int = MAX_CHARACTERS) -> tuple[str, ...]:
+    """Return a text in parts of at most `limit` characters, split between paragraphs.
 
-    A paragraph that is too long is cut between words, a word only if it has to be.
+    A paragraph that is too long is split between words, a word only if necessary.
     """
     parts = []
-    while len(text) > most:
-        window = text[: most + 1]
-        places = (window.rfind("\n\n"), window.rfind("\n"), window.rfind(" "))
-        at = next((place for place in places if place > most // 2), most)
+    while len(text) > limit:
+        window = text[: limit + 1]
+        candidates = (window.rfind("\n\n"), window.rfind("\n"), window.rfind(" "))
+        at = next(
+            (candidate for candidate in candidates if candidate > limit // 2), limit
+        )
         parts.append(text[:at].strip())
         text = text[at:].strip()
     return tuple(filter(None, [*parts, text]))
@@ -126,12 +128,12 @@ def cut(text: str, most: int = MAX_CHARACTERS) -> tuple[str, ...]:
 
 @predicate("{s.length_text}")
 def is_long(state: Summarizing) -> bool:
-    """Tell whether the text is read part by part."""
+    """Whether the text is summarized in parts."""
     return len(state.parts) > 1
 
 
 class Part(BaseModel):
-    """One part of a long text, with whom to ask about it."""
+    """One part of a long text, with its agent."""
 
     text: str
     agent: str
@@ -143,26 +145,26 @@ def each_part(state: Summarizing) -> list[Part]:
 
 
 @node(timeout=600)
-async def note_part(part: Part, runtime: Runtime) -> str:
+async def summarize_part(part: Part, runtime: Runtime) -> str:
     """Summarize one part."""
-    stage = runtime.profiles.stage("part", STAGES["part"])
+    prompt = runtime.profiles.prompt("part", PROMPTS["part"])
     reply = await runtime.agents.chat(
-        stage.agent or part.agent, stage.turns(part.text), **stage.options
+        prompt.agent or part.agent, prompt.messages(part.text), **prompt.options
     )
     return reply.text.strip()
 
 
 @node(timeout=900)
 async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
-    """Write the summary; whoever watches the run reads along."""
-    stage = runtime.profiles.stage("summary", STAGES["summary"])
+    """Write the summary; the run's page shows it while it streams."""
+    prompt = runtime.profiles.prompt("summary", PROMPTS["summary"])
     text = "\n\n".join(state.notes or state.parts)
     pieces = [
         piece
         async for piece in runtime.agents.chat_stream(
-            stage.agent or state.params.agent,
-            stage.turns(f"{wanted(state.params)}\n\n{text}"),
-            **stage.options,
+            prompt.agent or state.params.agent,
+            prompt.messages(f"{instruction(state.params)}\n\n{text}"),
+            **prompt.options,
         )
     ]
     result = Result(
@@ -174,23 +176,23 @@ async def write_summary(state: Summarizing, runtime: Runtime) -> Summarizing:
     return state.set(result=result)
 
 
-def wanted(params: Params) -> str:
-    """Return what is asked of the summary."""
+def instruction(params: Params) -> str:
+    """Return the instruction for the summary."""
     language = f" in {params.language}" if params.language else ""
     return f"Summarize this in {LENGTHS[params.length]}{language}:"
 
 
-note_parts = parallel(note_part, over=each_part, into="notes", limit=4)
+summarize_parts = parallel(summarize_part, over=each_part, into="notes", limit=4)
 
 summarize = Workflow(
     "summarize",
     title="Summarize",
-    description="Summarizes a text or a document with an agent; a long one part by part.",
+    description="Summarizes a text or a document with an agent; long texts in parts.",
     state=Summarizing,
     start=read_text,
     routes={
-        read_text: [when(is_long, note_parts), otherwise(write_summary)],
-        note_parts: write_summary,
+        read_text: [when(is_long, summarize_parts), otherwise(write_summary)],
+        summarize_parts: write_summary,
     },
-    stages=STAGES,
+    prompts=PROMPTS,
 )

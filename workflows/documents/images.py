@@ -22,7 +22,7 @@ from django.db import IntegrityError, transaction
 from workflows.documents import readers
 from workflows.documents.local_files import local_path, local_path_async
 from workflows.documents.provider import find_document, page_count_of
-from workflows.documents.storage import let_go, storage_errors
+from workflows.documents.storage import delete_files, storage_errors
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import PageImage
 from workflows.runtime.errors import NotFound
@@ -42,7 +42,7 @@ Key = tuple["UUID", int, str]
 Found = tuple[PageImage, bytes]
 
 _lock = threading.Lock()
-_under_way: dict[Key, Future[None]] = {}
+_in_progress: dict[Key, Future[None]] = {}
 
 
 class StoredImages:
@@ -63,22 +63,22 @@ class StoredImages:
 
 
 async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageInfo:
-    look = options.look
-    found = None if options.force else await _store_async(row, page, look)
+    style = options.style
+    found = None if options.force else await _stored_async(row, page, style)
     while found is None:
-        with _turn(row, page, look) as other:
+        with _render_slot(row, page, style) as other:
             if other is not None:
                 await asyncio.shield(asyncio.wrap_future(other))
-                found = await _store_async(row, page, look)
+                found = await _stored_async(row, page, style)
                 continue
             async with local_path_async(row) as path:
-                picture = await readers.render_page_async(path, page, look)
-            file = await asyncio.to_thread(_put, row, page, look, picture)
-            image, useless = await run_in_db_retrying(
-                _note, row, page, look, picture, file
+                picture = await readers.render_page_async(path, page, style)
+            file = await asyncio.to_thread(_save_file, row, page, style, picture)
+            image, obsolete = await run_in_db_retrying(
+                _save_row, row, page, style, picture, file
             )
-            await asyncio.to_thread(let_go, useless)
-            found = _known(row, image), picture.data
+            await asyncio.to_thread(delete_files, obsolete)
+            found = _require_row(row, image), picture.data
     image, data = found
     return ImageInfo(image.pk, page, image.width, image.height, image.mime, data)
 
@@ -90,31 +90,33 @@ def page_image(
 
     Raises PdfError, NotFound, StorageFailed.
     """
-    look = options.look
-    found = None if options.force else _kept(row, page, look)
+    style = options.style
+    found = None if options.force else _stored(row, page, style)
     while found is None:
-        with _turn(row, page, look) as other:
+        with _render_slot(row, page, style) as other:
             if other is not None:
                 other.result()
-                found = _kept(row, page, look)
+                found = _stored(row, page, style)
                 continue
             with local_path(row) as path:
-                picture = readers.drawn(path, page, look)
-            file = _put(row, page, look, picture)
-            image, useless = _note(row, page, look, picture, file)
-            let_go(useless)
-            found = _known(row, image), picture.data
+                picture = readers.render_page(path, page, style)
+            file = _save_file(row, page, style, picture)
+            image, obsolete = _save_row(row, page, style, picture, file)
+            delete_files(obsolete)
+            found = _require_row(row, image), picture.data
     return found
 
 
 @contextmanager
-def _turn(row: Document, page: int, look: PageStyle) -> Iterator[Future[None] | None]:
+def _render_slot(
+    row: Document, page: int, style: PageStyle
+) -> Iterator[Future[None] | None]:
     """Give None to whoever may draw the picture, to others what ends when it is drawn."""
-    key = (row.pk, page, look.key)
+    key = (row.pk, page, style.key)
     with _lock:
-        other = _under_way.get(key)
+        other = _in_progress.get(key)
         if other is None:
-            mine = _under_way[key] = Future()
+            mine = _in_progress[key] = Future()
     if other is not None:
         yield other
         return
@@ -122,7 +124,7 @@ def _turn(row: Document, page: int, look: PageStyle) -> Iterator[Future[None] | 
         yield None
     finally:
         with _lock:
-            del _under_way[key]
+            del _in_progress[key]
         mine.set_result(None)  # drawn or not: those who wait look, and may try
 
 
@@ -130,22 +132,22 @@ def _turn(row: Document, page: int, look: PageStyle) -> Iterator[Future[None] | 
 # must not hold up those who need the database.
 
 
-def _kept(row: Document, page: int, look: PageStyle) -> Found | None:
-    image = _row(row, page, look)
-    return _with_content(image) if image else None
+def _stored(row: Document, page: int, style: PageStyle) -> Found | None:
+    image = _row(row, page, style)
+    return _read_content(image) if image else None
 
 
-async def _store_async(row: Document, page: int, look: PageStyle) -> Found | None:
-    image = await run_in_db_retrying(_row, row, page, look)
-    return await asyncio.to_thread(_with_content, image) if image else None
+async def _stored_async(row: Document, page: int, style: PageStyle) -> Found | None:
+    image = await run_in_db_retrying(_row, row, page, style)
+    return await asyncio.to_thread(_read_content, image) if image else None
 
 
-def _row(row: Document, page: int, look: PageStyle) -> PageImage | None:
-    rows = PageImage.objects.filter(document=row, page=page, options=look.key)
+def _row(row: Document, page: int, style: PageStyle) -> PageImage | None:
+    rows = PageImage.objects.filter(document=row, page=page, options=style.key)
     return rows.first()
 
 
-def _with_content(image: PageImage) -> Found | None:
+def _read_content(image: PageImage) -> Found | None:
     """Return a picture and its bytes, None if its file is gone."""
     try:
         with storage_errors(), image.file.storage.open(str(image.file.name)) as file:
@@ -154,37 +156,39 @@ def _with_content(image: PageImage) -> Found | None:
         return None
 
 
-def _put(row: Document, page: int, look: PageStyle, picture: Picture) -> FieldFile:
+def _save_file(
+    row: Document, page: int, style: PageStyle, picture: Picture
+) -> FieldFile:
     """Store a picture, under a name that no other one ever has."""
     file: FieldFile = PageImage(document=row).file
-    name = f"{row.pk}/{page}-{look.dpi}-{uuid4().hex}.{look.format}"
+    name = f"{row.pk}/{page}-{style.dpi}-{uuid4().hex}.{style.format}"
     with storage_errors():
         file.save(name, ContentFile(picture.data), save=False)
     return file
 
 
-def _note(
-    row: Document, page: int, look: PageStyle, picture: Picture, file: FieldFile
+def _save_row(
+    row: Document, page: int, style: PageStyle, picture: Picture, file: FieldFile
 ) -> tuple[PageImage | None, list[FieldFile]]:
     """Keep the row of a picture, in place of an older one.
 
     Returns the row, None where the document is gone, and the files of no use any more.
     """
-    image = _row(row, page, look)
+    image = _row(row, page, style)
     older = [image.file] if image and image.file.name != file.name else []
     if image is None:
-        image = PageImage(document=row, page=page, options=look.key)
-    image.width, image.height, image.mime = picture.width, picture.height, look.mime
+        image = PageImage(document=row, page=page, options=style.key)
+    image.width, image.height, image.mime = picture.width, picture.height, style.mime
     image.file = file.name
     try:
         with transaction.atomic():
             image.save()
     except IntegrityError:  # another process drew it, or the document is gone
-        return _row(row, page, look), [file]
+        return _row(row, page, style), [file]
     return image, older
 
 
-def _known(row: Document, image: PageImage | None) -> PageImage:
+def _require_row(row: Document, image: PageImage | None) -> PageImage:
     if image is None:
         raise NotFound(f"“{row.name}” was deleted meanwhile.")
     return image

@@ -24,7 +24,7 @@ from workflows.runtime.errors import NotFound
 if TYPE_CHECKING:
     from workflows.models import Document
 
-KEPT_BYTES = 1_000_000_000  # of copies that nobody reads just now
+MAX_CACHED_BYTES = 1_000_000_000  # of copies that nobody reads just now
 
 
 @dataclass(slots=True)
@@ -32,18 +32,18 @@ class _Copy:
     path: Path
     size: int = 0  # until it is whole
     readers: int = 0  # those who wait for it count too
-    whole: Future[None] = field(default_factory=Future)
+    done: Future[None] = field(default_factory=Future)
 
 
 class Copies:
     """Copies of documents whose storage has no paths, the lately read ones kept."""
 
-    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_CACHED_BYTES) -> None:
         """Begin without a directory: it is made when the first copy is."""
-        self._most = most_bytes
+        self._max_bytes = most_bytes
         self._lock = threading.Lock()
         self._copies: dict[str, _Copy] = {}  # by hash, the longest unread first
-        self._place: Path | None = None
+        self._directory: Path | None = None
 
     @contextmanager
     def of(self, row: Document) -> Iterator[str]:
@@ -52,29 +52,29 @@ class Copies:
         Whoever comes first makes it, others of the same document wait for that one.
         Raises NotFound, StorageFailed: all of them, and the next one tries again.
         """
-        copy, is_first = self._one(row.sha256)
+        copy, is_first = self._acquire(row.sha256)
         try:
             if is_first:
-                self._make(row, copy)
-            copy.whole.result()
+                self._fetch_copy(row, copy)
+            copy.done.result()
             yield str(copy.path)
         finally:
             with self._lock:
                 copy.readers -= 1
-                self._make_room()
+                self._evict()
 
-    def _one(self, sha256: str) -> tuple[_Copy, bool]:
+    def _acquire(self, sha256: str) -> tuple[_Copy, bool]:
         """Return the copy of a content, and whether it is yet to be made."""
         with self._lock:
-            if self._place is None:
-                self._place = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
-                atexit.register(shutil.rmtree, self._place, ignore_errors=True)
+            if self._directory is None:
+                self._directory = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
+                atexit.register(shutil.rmtree, self._directory, ignore_errors=True)
             known = self._copies.pop(sha256, None)
-            copy = self._copies[sha256] = known or _Copy(self._place / sha256)
+            copy = self._copies[sha256] = known or _Copy(self._directory / sha256)
             copy.readers += 1
         return copy, known is None
 
-    def _make(self, row: Document, copy: _Copy) -> None:
+    def _fetch_copy(self, row: Document, copy: _Copy) -> None:
         try:
             _fetch(row, copy.path)
             copy.size = copy.path.stat().st_size
@@ -82,19 +82,19 @@ class Copies:
             copy.path.unlink(missing_ok=True)
             with self._lock:
                 del self._copies[row.sha256]
-            copy.whole.set_exception(error)
+            copy.done.set_exception(error)
         else:
-            copy.whole.set_result(None)
+            copy.done.set_result(None)
 
-    def _make_room(self) -> None:
-        taken = sum(copy.size for copy in self._copies.values())
+    def _evict(self) -> None:
+        used = sum(copy.size for copy in self._copies.values())
         for sha256, copy in list(self._copies.items()):
-            if taken <= self._most:
+            if used <= self._max_bytes:
                 return
             if not copy.readers:
                 copy.path.unlink(missing_ok=True)
                 del self._copies[sha256]
-                taken -= copy.size
+                used -= copy.size
 
 
 _copies = Copies()
@@ -110,7 +110,7 @@ def _fetch(row: Document, path: Path) -> None:
         ):
             shutil.copyfileobj(source, target)
     except FileNotFoundError as error:
-        raise gone(row) from error
+        raise file_missing(row) from error
 
 
 @contextmanager
@@ -126,30 +126,32 @@ def local_path(row: Document) -> Iterator[str]:
             yield copied
         return
     if not Path(path).exists():
-        raise gone(row)
+        raise file_missing(row)
     yield path
 
 
 @asynccontextmanager
 async def local_path_async(row: Document) -> AsyncIterator[str]:
     """Do the same without holding up the event loop meanwhile."""
-    held = local_path(row)
-    coming = asyncio.ensure_future(asyncio.to_thread(held.__enter__))
+    context = local_path(row)
+    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
-        path = await asyncio.shield(coming)
+        path = await asyncio.shield(entering)
     except asyncio.CancelledError:  # the thread goes on, and what it holds is let go
-        coming.add_done_callback(
-            lambda come: (
-                come.cancelled() or come.exception() or held.__exit__(None, None, None)
+        entering.add_done_callback(
+            lambda task: (
+                task.cancelled()
+                or task.exception()
+                or context.__exit__(None, None, None)
             )
         )
         raise
     try:
         yield path
     finally:
-        held.__exit__(None, None, None)
+        context.__exit__(None, None, None)
 
 
-def gone(row: Document) -> NotFound:
+def file_missing(row: Document) -> NotFound:
     """Return the error that says that a document's file is not there."""
     return NotFound(f"The file of “{row.name}” is gone from storage.")

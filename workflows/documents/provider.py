@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from workflows.documents import readers
-from workflows.documents.local_files import gone, local_path_async
+from workflows.documents.local_files import file_missing, local_path_async
 from workflows.documents.storage import storage_errors
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import Document
@@ -55,13 +55,13 @@ class StoredDocuments:
             return await readers.text_of(path, number)
 
     async def scan(
-        self, document: UUID, number: int, *, again: bool = False
+        self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
         """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
         row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
         async with local_path_async(row) as path:
-            return await readers.read_page_image(path, number, again=again)
+            return await readers.read_page_image(path, number, enhanced=enhanced)
 
 
 def find_document(document: UUID) -> Document:
@@ -84,5 +84,5 @@ def _read(row: Document) -> bytes:
         with storage_errors(), row.file.storage.open(str(row.file.name)) as file:
             content: bytes = file.read()
     except FileNotFoundError as error:
-        raise gone(row) from error
+        raise file_missing(row) from error
     return content

@@ -22,7 +22,7 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.documents import readers
 from workflows.documents.pdf import is_pdf
-from workflows.documents.storage import let_go, storage_errors
+from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
 from workflows.models import Document, Run, Status
 from workflows.runtime.errors import Duplicate, Invalid, StorageFailed, Unsupported
@@ -69,7 +69,7 @@ def store_document(
             raise EmptyFile(EmptyFile.__doc__)
         known = Document.objects.filter(sha256=received.sha256).first()
         if known is not None:
-            return _known(known, by)
+            return _existing(known, by)
         return _store(_safe_name(name), received, by)
     finally:
         if received is not file:
@@ -122,18 +122,20 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         with trail.changing(trail.ADD_DOCUMENT, document, by=by):
             document.save(force_insert=True)
     except IntegrityError:
-        let_go([document.file])  # someone stored the same content meanwhile
-        return _known(Document.objects.get(sha256=file.sha256), by)
+        delete_files([document.file])  # someone stored the same content meanwhile
+        return _existing(Document.objects.get(sha256=file.sha256), by)
     return document
 
 
-def _known(document: Document, by: AbstractBaseUser | None) -> Document:
+def _existing(document: Document, by: AbstractBaseUser | None) -> Document:
     """Return a document that was there: whoever has the file may see it from here on.
 
     That somebody else had stored it is told to those only who could see it before.
     """
-    seen = Document.objects.all() if by is None else permissions.visible_documents(by)
-    document.already_stored = seen.filter(pk=document.pk).exists()
+    visible = (
+        Document.objects.all() if by is None else permissions.visible_documents(by)
+    )
+    document.already_stored = visible.filter(pk=document.pk).exists()
     if by is None or document.uploaded_by_id == by.pk:
         return document
     if not document.holders.filter(pk=by.pk).exists():
@@ -171,8 +173,8 @@ class FilesLeft(StorageFailed):
 
 def runs_with(document: Document) -> QuerySet[Run]:
     """Return the runs that were given a document, ended or not."""
-    told = Run.objects.annotate(told=Cast("params", TextField()))
-    return told.filter(told__contains=str(document.pk))
+    runs = Run.objects.annotate(params_text=Cast("params", TextField()))
+    return runs.filter(params_text__contains=str(document.pk))
 
 
 def delete_document(
@@ -190,9 +192,9 @@ def delete_document(
         runs = runs_with(document).filter(status__in=NEEDING)
         waiting = list(runs.order_by("id")[:MAX_NAMED])
         if waiting:
-            told = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
+            names = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
             raise StillNeeded(
-                f"“{document.name}” is needed by a run that has not ended ({told}). "
+                f"“{document.name}” is needed by a run that has not ended ({names}). "
                 "Cancel the run, or wait for its end."
             )
         files = [document.file, *(image.file for image in document.images.all())]
@@ -201,6 +203,6 @@ def delete_document(
 
 
 def _remove(name: str, files: list[FieldFile]) -> None:
-    left = let_go(files)
-    if left:
-        raise FilesLeft(name, left)
+    remaining = delete_files(files)
+    if remaining:
+        raise FilesLeft(name, remaining)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FAILED = (
+STORAGE_FAILED_MESSAGE = (
     "The storage of documents does not work just now: it cannot be reached, refuses us, "
     "or is full. Try again in a minute; if it stays so, an administrator finds the reason "
     "in the server's log."
@@ -39,24 +39,24 @@ def storage_errors() -> Iterator[None]:
         raise
     except Exception as error:
         outages.storage.met(error)
-        raise StorageFailed(FAILED) from error
+        raise StorageFailed(STORAGE_FAILED_MESSAGE) from error
     outages.storage.report_success()
 
 
-def let_go(files: Sequence[FieldFile]) -> int:
+def delete_files(files: Sequence[FieldFile]) -> int:
     """Remove files; return how many could not be: `prune_media` removes those."""
     for place, file in enumerate(files):
         try:
             with storage_errors():
                 file.storage.delete(str(file.name))
         except StorageFailed:  # the others would only be waited for as long
-            left = len(files) - place
+            remaining = len(files) - place
             logger.warning(
                 "%d files that nothing needs are left in storage, beginning with %s: "
                 "`manage.py prune_media` removes them.",
-                *(left, file.name),
+                *(remaining, file.name),
             )
-            return left
+            return remaining
     return 0
 
 
@@ -65,6 +65,6 @@ def check_storage(**_: Any) -> list[checks.CheckMessage]:
     try:
         _storage = storages["default"]
     except Exception as error:
-        said = f"MEDIA_STORAGE cannot be used with MEDIA_STORAGE_OPTIONS: {error}"
-        return [checks.Error(said, id="workflows.E001")]
+        message = f"MEDIA_STORAGE cannot be used with MEDIA_STORAGE_OPTIONS: {error}"
+        return [checks.Error(message, id="workflows.E001")]
     return []

@@ -29,7 +29,7 @@ class FactoryWorkflow:
 
     params_type: type | None = None
     config: GraphConfig | None = None
-    stages: Mapping[str, Any] = MappingProxyType({})  # it names none
+    prompts: Mapping[str, Any] = MappingProxyType({})  # it names none
 
     def __init__(self, name: str, factory: Factory, *, description: str = "") -> None:
         """Take the name it is registered under and the factory."""

@@ -92,13 +92,13 @@ class Workflow(Generic[S]):
         config: GraphConfig | None = None,
         compatible_with: Iterable[str] = (),
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
-        stages: Mapping[str, Any] | None = None,
+        prompts: Mapping[str, Any] | None = None,
     ) -> None:
         """Check the routes and name the pattern nodes after the caller's variables.
 
         - `compatible_with`: fingerprints whose runs may go on under this workflow as they are.
         - `migrations`: by fingerprint, what turns the data of such a run into today's.
-        - `stages`: by name, how it asks language models; whoever runs it may offer others.
+        - `prompts`: by name, how it asks language models; whoever runs it may offer others.
         """
         _must_have_name(name)
         self.name = name
@@ -109,7 +109,7 @@ class Workflow(Generic[S]):
         self.config = config  # None: the defaults
         self.compatible_with = frozenset(compatible_with)
         self.migrations = dict(migrations)
-        self.stages: Mapping[str, Any] = dict(stages or {})
+        self.prompts: Mapping[str, Any] = dict(prompts or {})
         self._start = start
         self._routes = {
             source: _branches(name, source, to) for source, to in routes.items()

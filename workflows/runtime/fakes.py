@@ -100,53 +100,54 @@ class FakeDocuments:
         return document
 
     def add_scan(
-        self, document: UUID, number: int, *looks: str | Page, again: bool = False
+        self, document: UUID, number: int, *variants: str | Page, enhanced: bool = False
     ) -> None:
         """Keep what a page's picture looks like; without, scans cannot be read."""
-        self._scans[document, number, again] = tuple(
-            look if isinstance(look, Page) else page_of(look, number) for look in looks
+        self._scans[document, number, enhanced] = tuple(
+            variant if isinstance(variant, Page) else page_of(variant, number)
+            for variant in variants
         )
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return its name, kind and size."""
-        return _found(self._infos, document)
+        return _lookup(self._infos, document)
 
     async def read(self, document: UUID) -> bytes:
         """Return the bytes it was added with."""
-        return _found(self._bytes, document)
+        return _lookup(self._bytes, document)
 
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return all pages."""
         self.reads.append((document, None))
-        return _found(self._pages, document)
+        return _lookup(self._pages, document)
 
     async def page(self, document: UUID, number: int) -> Page:
         """Return one page, from 1."""
         self.reads.append((document, number))
-        pages = _found(self._pages, document)
+        pages = _lookup(self._pages, document)
         if not 1 <= number <= len(pages):
             raise NotFound(f"There is no page {number}: it has {len(pages)}.")
         return pages[number - 1]
 
     async def scan(
-        self, document: UUID, number: int, *, again: bool = False
+        self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
         """Return the looks that were added. Raises Unavailable when there are none."""
-        looks = self._scans.get((document, number, again))
-        if looks is None:
+        variants = self._scans.get((document, number, enhanced))
+        if variants is None:
             raise Unavailable("Scans cannot be read here.")
-        return looks
+        return variants
 
 
-Kept = TypeVar("Kept")
+Stored = TypeVar("Stored")
 
 
-def _found(kept: Mapping[UUID, Kept], document: UUID) -> Kept:
-    if document not in kept:
+def _lookup(stored: Mapping[UUID, Stored], document: UUID) -> Stored:
+    if document not in stored:
         raise NotFound(
             f"There is no document {document}: add it to FakeDocuments first."
         )
-    return kept[document]
+    return stored[document]
 
 
 class FakeImages:
@@ -169,7 +170,7 @@ class FakeImages:
     def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
         """Return a white dot that stands for the page."""
         self.rendered.append((document, page, options))
-        image = uuid5(document, f"{page} {options.look.key}")
+        image = uuid5(document, f"{page} {options.style.key}")
         return ImageInfo(image, page, 1, 1, "image/png", _white_dot())
 
 
@@ -299,8 +300,8 @@ class FakeAgents:
         options: Mapping[str, Any],
     ) -> Any:
         """Record the call and return the next answer, or raise it."""
-        asked_with = options if token is None else {**options, "token": token}
-        self.calls.append(AgentCall(kind, agent, prompt, asked_with))
+        options_with_token = options if token is None else {**options, "token": token}
+        self.calls.append(AgentCall(kind, agent, prompt, options_with_token))
         if agent not in self._answers:
             raise NotFound(f"There is no agent “{agent}”: give FakeAgents its answers.")
         if not self._answers[agent]:
@@ -320,15 +321,15 @@ def _reply(given: Any) -> Reply:
 class FakeProfiles:
     """A profile given as stage → settings; the rest keeps its defaults."""
 
-    def __init__(self, **stages: PromptProfile) -> None:
-        self._stages = stages
+    def __init__(self, **prompts: PromptProfile) -> None:
+        self._prompts = prompts
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the settings of a stage laid over the workflow's, field by field."""
         below = default or PromptProfile()
-        above = self._stages.get(name, PromptProfile())
+        above = self._prompts.get(name, PromptProfile())
         return replace(
             below,
             agent=above.agent or below.agent,

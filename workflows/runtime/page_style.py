@@ -62,10 +62,10 @@ class PageStyle:
         object.__setattr__(self, "dpi", self.dpi or DPI)
         object.__setattr__(self, "background", self.background.strip() or BACKGROUND)
         _within("dpi", self.dpi, MIN_DPI, MAX_DPI)
-        for name, (least, most, _) in RANGES.items():
+        for name, (minimum, maximum, _) in RANGES.items():
             value = getattr(self, name)
             if value is not None:
-                _within(name, value, least, most)
+                _within(name, value, minimum, maximum)
         colour_of(self.background)
 
     @property
@@ -76,17 +76,17 @@ class PageStyle:
     @property
     def key(self) -> str:
         """Return all that makes a difference to the picture, always written alike."""
-        told = [f"format={self.format}", f"dpi={self.dpi}"]
+        parts = [f"format={self.format}", f"dpi={self.dpi}"]
         for name, (_, _, neutral) in RANGES.items():
             value = getattr(self, name)
             if name == "quality" and self.format == "png":
                 continue
             if value is not None and value != neutral:
-                told.append(f"{name}={value}")
+                parts.append(f"{name}={value}")
         red, green, blue = colour_of(self.background)
         if (red, green, blue) != (255, 255, 255):
-            told.append(f"background={red:02x}{green:02x}{blue:02x}")
-        return ";".join(told)
+            parts.append(f"background={red:02x}{green:02x}{blue:02x}")
+        return ";".join(parts)
 
     def get(self, name: str) -> int:
         """Return an option of RANGES, or what stands for not given."""
@@ -94,11 +94,13 @@ class PageStyle:
         return RANGES[name][2] if value is None else value
 
 
-def _within(name: str, value: Any, least: int, most: int) -> None:
+def _within(name: str, value: Any, minimum: int, maximum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRenderOption(f"{name} must be a whole number, not {value!r}.")
-    if not least <= value <= most:
-        raise InvalidRenderOption(f"{name} cannot be {value}: use {least} to {most}.")
+    if not minimum <= value <= maximum:
+        raise InvalidRenderOption(
+            f"{name} cannot be {value}: use {minimum} to {maximum}."
+        )
 
 
 def colour_of(name: str) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from workflows.runtime.records import PromptProfile
 class NoProfiles:
     """The profile of a run that was launched without one."""
 
-    def stage(
+    def prompt(
         self, _name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the workflow's own settings of that stage."""
@@ -26,18 +26,18 @@ class NoProfiles:
 class ChosenProfile:
     """The settings that were kept with a run when it was launched."""
 
-    def __init__(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, prompts: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the fields given, by stage."""
-        self._stages = stages
+        self._prompts = prompts
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the kept settings of a stage laid over the workflow's."""
-        return laid_over(default or PromptProfile(), self._stages.get(name, {}))
+        return overlay(default or PromptProfile(), self._prompts.get(name, {}))
 
 
-def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
+def overlay(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     """Return a stage's settings with the given fields in place of its own.
 
     Options are laid over each other one by one.
@@ -51,7 +51,7 @@ def laid_over(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     )
 
 
-def merged(
+def merge_prompts(
     defaults: Mapping[str, PromptProfile], given: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, PromptProfile]:
     """Return every stage of a workflow with the given fields laid over its defaults.
@@ -60,18 +60,18 @@ def merged(
     """
     names = dict.fromkeys([*defaults, *given])
     return {
-        name: laid_over(defaults.get(name, PromptProfile()), given.get(name, {}))
+        name: overlay(defaults.get(name, PromptProfile()), given.get(name, {}))
         for name in names
     }
 
 
-def as_json(stages: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
+def as_json(prompts: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
     """Return stages as they are kept with a run: every field is given."""
     return {
         name: {
-            "agent": stage.agent,
-            "prompt": stage.prompt,
-            "options": dict(stage.options),
+            "agent": prompt.agent,
+            "prompt": prompt.prompt,
+            "options": dict(prompt.options),
         }
-        for name, stage in stages.items()
+        for name, prompt in prompts.items()
     }

@@ -112,7 +112,7 @@ class Documents(Protocol):
         """Return the text layer of one page, from 1. Raises NotFound."""
 
     async def scan(
-        self, document: UUID, number: int, *, again: bool = False
+        self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
         """Return the text on the picture of one page, from 1, as it looks.
 
@@ -199,7 +199,7 @@ class Agents(Protocol):
 class Profiles(Protocol):
     """The profile chosen for this run: which agent each stage talks to, and how."""
 
-    def stage(
+    def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
         """Return the chosen settings of a stage laid over the workflow's defaults."""

@@ -47,7 +47,7 @@ class Word:
 
     text: str
     box: Box
-    sure: float = 1.0  # 0..1, how surely it was read; of a text layer always 1
+    confidence: float = 1.0  # 0..1, how surely it was read; of a text layer always 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Line:
     """Words that stand side by side, in the order in which they are read."""
 
     words: tuple[Word, ...]  # never empty
-    before: float = 0.0  # letters of ink that stand before it and were not read
-    after: float = 0.0  # and after it
+    unread_before: float = 0.0  # letters of ink that stand before it and were not read
+    unread_after: float = 0.0  # and after it
 
     @property
     def text(self) -> str:
@@ -83,7 +83,7 @@ class Page:
     lines: tuple[Line, ...] = ()  # empty: the page has no text layer
     is_blank: bool = False  # nothing at all is drawn on it
     is_picture: bool = False  # a picture covers most of it, as on a scan
-    look: str = ""  # how its picture was looked at; "" for a text layer
+    variant: str = ""  # how its picture was looked at; "" for a text layer
     turned: int = 0  # degrees, clockwise, that it was turned by to be read
     unread: tuple[Box, ...] = ()  # where there is ink that could not be read
 
@@ -175,7 +175,7 @@ class PromptProfile:
     needs: Literal["chat", "vision", "tools", "embed"] = "chat"  # of its agent
     is_optional: bool = False  # nobody is asked unless an agent was chosen
 
-    def turns(self, text: str) -> list[Message]:
+    def messages(self, text: str) -> list[Message]:
         """Return what to say: the prompt as the system's, if there is one, and a text."""
         turns = [Message("user", text)]
         return [Message("system", self.prompt), *turns] if self.prompt else turns

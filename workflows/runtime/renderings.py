@@ -30,16 +30,16 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         """Check every option; pages are checked against the document, later."""
-        look = self.look
+        style = self.style
         for name in ("format", "dpi", "background"):
-            object.__setattr__(self, name, getattr(look, name))
+            object.__setattr__(self, name, getattr(style, name))
 
     @property
-    def look(self) -> PageStyle:
+    def style(self) -> PageStyle:
         """Return how each page is drawn."""
         return PageStyle(**{f.name: getattr(self, f.name) for f in fields(PageStyle)})
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all that was given, in plain values."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in given.items() if value is not None}

@@ -26,9 +26,9 @@ ERRORS = (
 )
 STATUSES = ("completed", "failed", "cancelled")
 OUTCOMES = (92, 6, 2)  # percent of the runs that end in each
-HOLDS = 0.4  # chance of a condition
+CONDITION_MET_SHARE = 0.4  # chance of a condition
 APPROVAL_SHARE = 0.05  # share of reviews that a person answers
-LABELLED = 0.02  # share of runs that somebody labelled
+LABELLED_SHARE = 0.02  # share of runs that somebody labelled
 LABEL_TEXTS = ("to check", "audit", "customer b")
 NODES = ("read", "judge", "review", "publish")
 EDGES = (  # source, target, place among the source's edges, condition
@@ -86,89 +86,93 @@ def runs(  # noqa: PLR0913 - what a history is made of
     count: int, decisions: int, *, days: int, until: dt.datetime, people: int, seed: int
 ) -> Iterator[MadeRun]:
     """Yield so many runs with so many decisions in all, oldest first, evenly spread."""
-    made = random.Random(seed)  # noqa: S311 - nothing secret
+    rng = random.Random(seed)  # noqa: S311 - nothing secret
     pace = dt.timedelta(days=days) / max(count, 1)
-    begin, told = until - dt.timedelta(days=days), 0
+    begin, assigned = until - dt.timedelta(days=days), 0
     for number in range(count):
-        run = _run(made, begin + pace * number, people)
-        wanted = (number + 1) * decisions // count - told
-        _Walk(made, run, wanted).go()
-        told += wanted
+        run = _run(rng, begin + pace * number, people)
+        wanted = (number + 1) * decisions // count - assigned
+        _EdgeWalk(rng, run, wanted).run_edges()
+        assigned += wanted
         yield run
 
 
-def _run(made: random.Random, at: dt.datetime, people: int) -> MadeRun:
-    status = made.choices(STATUSES, OUTCOMES)[0]
-    took = dt.timedelta(seconds=made.lognormvariate(3, 1))
-    confidence, label = round(made.random(), 3), made.choice(LABELS)
+def _run(rng: random.Random, at: dt.datetime, people: int) -> MadeRun:
+    status = rng.choices(STATUSES, OUTCOMES)[0]
+    took = dt.timedelta(seconds=rng.lognormvariate(3, 1))
+    confidence, label = round(rng.random(), 3), rng.choice(LABELS)
     params = {
-        "document": f"doc-{made.randrange(10**6)}",
-        "threshold": made.choice((0.7, 0.8, 0.9)),
+        "document": f"doc-{rng.randrange(10**6)}",
+        "threshold": rng.choice((0.7, 0.8, 0.9)),
     }
-    result = {"label": label, "confidence": confidence, "pages": made.randrange(1, 300)}
-    error = made.choice(ERRORS).format(page=made.randrange(10**4))
+    result = {"label": label, "confidence": confidence, "pages": rng.randrange(1, 300)}
+    error = rng.choice(ERRORS).format(page=rng.randrange(10**4))
     return MadeRun(
-        id=_id(made, at),
-        workflow=made.choices(WORKFLOWS, SHARES)[0],
+        id=_id(rng, at),
+        workflow=rng.choices(WORKFLOWS, SHARES)[0],
         status=status,
         params=json.dumps(params),
         result=json.dumps(result) if status == "completed" else None,
         error=error if status == "failed" else "",
         created_at=at,
         completed_at=at + took,
-        person=made.randrange(people),
-        label=made.choice(LABEL_TEXTS) if made.random() < LABELLED else "",
+        person=rng.randrange(people),
+        label=rng.choice(LABEL_TEXTS) if rng.random() < LABELLED_SHARE else "",
     )
 
 
-def _id(made: random.Random, at: dt.datetime) -> UUID:
+def _id(rng: random.Random, at: dt.datetime) -> UUID:
     """Return a UUIDv7 of this moment."""
     milliseconds = int(at.timestamp() * 1000)
-    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | made.getrandbits(62))
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | rng.getrandbits(62))
 
 
 @dataclass(slots=True)
-class _Walk:
+class _EdgeWalk:
     """The way of a run, gone until so many edges were evaluated."""
 
-    made: random.Random
+    rng: random.Random
     run: MadeRun
-    most: int
+    limit: int
 
-    def go(self) -> None:
+    def run_edges(self) -> None:
         node, at = "read", self.run.created_at
-        pace = (self.run.completed_at - self.run.created_at) / max(self.most, 1)
-        while len(self.run.decisions) < self.most:
-            self._stay(node)
+        pace = (self.run.completed_at - self.run.created_at) / max(self.limit, 1)
+        while len(self.run.decisions) < self.limit:
+            self._record_step(node)
             at += pace
-            node = self._leave(node, at)
-        self._stay(node)
+            node = self._take_edge(node, at)
+        self._record_step(node)
 
-    def _stay(self, node: str) -> None:
-        self.run.steps.append((node, self.made.lognormvariate(5, 1)))
+    def _record_step(self, node: str) -> None:
+        self.run.steps.append((node, self.rng.lognormvariate(5, 1)))
 
-    def _leave(self, node: str, at: dt.datetime) -> str:
+    def _take_edge(self, node: str, at: dt.datetime) -> str:
         """Look at the ways out of a node, one after another; return where one leads."""
         for edge in (edge for edge in EDGES if edge[0] == node):
-            if len(self.run.decisions) < self.most:
-                decision = self._decide(edge, at)
+            if len(self.run.decisions) < self.limit:
+                decision = self._evaluate(edge, at)
                 self.run.decisions.append(decision)
                 if decision.taken:
                     return edge[1]
         return "read"  # from the last node it begins again
 
-    def _decide(self, edge: tuple[str, str, int, str], at: dt.datetime) -> MadeDecision:
-        always, confidence = edge[3] == "always", round(self.made.random(), 3)
-        holds = always or self.made.random() < HOLDS
-        asked = edge[0] == "review" and holds and self.made.random() < APPROVAL_SHARE
+    def _evaluate(
+        self, edge: tuple[str, str, int, str], at: dt.datetime
+    ) -> MadeDecision:
+        always, confidence = edge[3] == "always", round(self.rng.random(), 3)
+        is_met = always or self.rng.random() < CONDITION_MET_SHARE
+        by_person = (
+            edge[0] == "review" and is_met and self.rng.random() < APPROVAL_SHARE
+        )
         reason = f"confidence {confidence:.0%}, threshold 80%"
         return MadeDecision(
             len(self.run.steps),
             edge,
-            result=holds,
-            taken=holds,
+            result=is_met,
+            taken=is_met,
             reason="always" if always else reason,
             values="{}" if always else json.dumps({"confidence": confidence}),
-            by_person=asked,
+            by_person=by_person,
             at=at,
         )

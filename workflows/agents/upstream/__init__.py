@@ -4,8 +4,8 @@ What is said, to whom, is decided elsewhere; here nothing is recorded and no dat
 is read.
 """
 
+from workflows.agents.upstream.call_usage import CallUsage
 from workflows.agents.upstream.clients import Clients, pooled
 from workflows.agents.upstream.service import Service
-from workflows.agents.upstream.spent import CallUsage
 
 __all__ = ["CallUsage", "Clients", "Service", "pooled"]

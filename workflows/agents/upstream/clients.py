@@ -48,7 +48,7 @@ class Clients:
     def get(self, endpoint: Endpoint) -> AsyncOpenAI:
         """Return the client of an endpoint."""
         if endpoint not in self._clients:
-            self._clients[endpoint] = _made(endpoint)
+            self._clients[endpoint] = _make_client(endpoint)
         return self._clients[endpoint]
 
     async def close(self) -> None:
@@ -58,17 +58,19 @@ class Clients:
             await client.close()
 
 
-def _made(endpoint: Endpoint) -> AsyncOpenAI:
+def _make_client(endpoint: Endpoint) -> AsyncOpenAI:
     # a second of work that a process without calls is spared
     import httpx  # noqa: PLC0415
     from openai import AsyncAzureOpenAI, AsyncOpenAI  # noqa: PLC0415
 
-    patience = endpoint.timeout_seconds
+    timeout_seconds = endpoint.timeout_seconds
     http = httpx.AsyncClient(
         limits=httpx.Limits(
             max_connections=CONNECTIONS, max_keepalive_connections=IDLE_CONNECTIONS
         ),
-        timeout=httpx.Timeout(patience, connect=min(CONNECT_SECONDS, patience)),
+        timeout=httpx.Timeout(
+            timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)
+        ),
     )
     if endpoint.kind == "azure" and endpoint.api_version:
         return AsyncAzureOpenAI(

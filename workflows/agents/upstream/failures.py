@@ -19,17 +19,17 @@ from workflows.runtime.errors import (
 )
 
 FAILURES = (openai.OpenAIError, httpx.HTTPError, ValueError, TypeError, OSError)
-WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
+RETRIABLE_STATUSES = frozenset({429, 502, 503, 504})
 MAX_WAIT_SECONDS = 60.0  # that a server may ask us to wait; beyond it we give up
 MAX_MESSAGE_CHARS = 500  # characters of what a server says of its failure
 
-REFUSED = (401, 403)
-UNKNOWN = 404
-TOO_MANY = 429
+UNAUTHORIZED = (401, 403)
+NOT_FOUND = 404
+TOO_MANY_REQUESTS = 429
 MIN_ERROR_STATUS = 500  # what is below is our own mistake
 
 
-def wait_after(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
+def retry_delay(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
     """Return whether to try again, or after how many seconds: a hook for stamina."""
     if isinstance(error, openai.APITimeoutError):
         return isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -37,12 +37,15 @@ def wait_after(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
         return not isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
     if not isinstance(error, openai.APIStatusError):
         return False
-    if error.status_code not in WORTH_ANOTHER_TRY or error.code == "insufficient_quota":
+    if (
+        error.status_code not in RETRIABLE_STATUSES
+        or error.code == "insufficient_quota"
+    ):
         return False
-    asked = retry_after(error.response.headers)
-    if asked is None:
+    seconds = retry_after(error.response.headers)
+    if seconds is None:
         return True
-    return max(asked, 0.001) if asked <= MAX_WAIT_SECONDS else False
+    return max(seconds, 0.001) if seconds <= MAX_WAIT_SECONDS else False
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
@@ -68,72 +71,76 @@ def translate_error(  # noqa: PLR0911 - a kind of error each
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, openai.APIStatusError):
-        said = without(_server_message(error), secrets)
-        return _of_status(error, who, said, _times(tries))
+        message = redact(_server_message(error), secrets)
+        return _from_status(error, who, message, _attempts_text(tries))
     if isinstance(
         error, openai.APITimeoutError | TimeoutError | httpx.TimeoutException
     ):
         return TimedOut(
-            f"{who} did not answer in time{_times(tries)}. A longer timeout can be set"
+            f"{who} did not answer in time{_attempts_text(tries)}. A longer timeout can be set"
             " on the provider's page."
         )
     if isinstance(error, httpx.TransportError):
-        why = without(str(error), secrets)
-        return UpstreamFailed(f"{who} broke off while it answered: {_cut(why)}")
+        why = redact(str(error), secrets)
+        return UpstreamFailed(f"{who} broke off while it answered: {_shorten(why)}")
     if isinstance(error, openai.APIConnectionError):
-        why = without(str(error.__cause__ or error) or type(error).__name__, secrets)
-        return UpstreamFailed(f"{who} could not be reached{_times(tries)}: {_cut(why)}")
+        why = redact(str(error.__cause__ or error) or type(error).__name__, secrets)
+        return UpstreamFailed(
+            f"{who} could not be reached{_attempts_text(tries)}: {_shorten(why)}"
+        )
     if isinstance(error, openai.APIError):
         return UpstreamFailed(
-            f"{who} failed while it answered: {_cut(without(str(error), secrets))}"
+            f"{who} failed while it answered: {_shorten(redact(str(error), secrets))}"
         )
     return BadAnswer(
-        f"{who} answered what is not the JSON it should be{_times(tries)}:"
-        f" {_cut(without(str(error), secrets))}"
+        f"{who} answered what is not the JSON it should be{_attempts_text(tries)}:"
+        f" {_shorten(redact(str(error), secrets))}"
     )
 
 
-def _of_status(  # noqa: PLR0911 - a kind of status each
-    error: openai.APIStatusError, who: str, said: str, times: str
+def _from_status(  # noqa: PLR0911 - a kind of status each
+    error: openai.APIStatusError, who: str, message: str, times: str
 ) -> ProviderError:
     status = error.status_code
-    if status in REFUSED:
+    if status in UNAUTHORIZED:
         return AuthenticationFailed(
-            f"{who} did not accept the key ({status}): {said} Check the key of the"
+            f"{who} did not accept the key ({status}): {message} Check the key of the"
             " provider, or the token given at launch."
         )
-    if status == UNKNOWN:
+    if status == NOT_FOUND:
         return NotFound(
-            f"{who} knows no such model or address ({status}): {said} Check the model"
+            f"{who} knows no such model or address ({status}): {message} Check the model"
             " of the agent and the address of the provider."
         )
-    if status == TOO_MANY:
-        asked = retry_after(error.response.headers)
-        wait = f" It asks to wait {asked:,.0f} s." if asked else ""
-        return UpstreamFailed(f"{who} gets too many requests{times}: {said}{wait}")
+    if status == TOO_MANY_REQUESTS:
+        seconds = retry_after(error.response.headers)
+        wait = f" It asks to wait {seconds:,.0f} s." if seconds else ""
+        return UpstreamFailed(f"{who} gets too many requests{times}: {message}{wait}")
     if status < MIN_ERROR_STATUS:
-        return Invalid(f"{who} refused the request ({status}): {said}")
-    return UpstreamFailed(f"{who} failed ({status}){times}: {said}")
+        return Invalid(f"{who} refused the request ({status}): {message}")
+    return UpstreamFailed(f"{who} failed ({status}){times}: {message}")
 
 
 def _server_message(error: openai.APIStatusError) -> str:
     """Return what the server says, as a sentence."""
     body = error.body
-    told = body.get("message") if isinstance(body, dict) else None
-    text = _cut(str(told or error.response.reason_phrase or "no reason given"))
+    server_text = body.get("message") if isinstance(body, dict) else None
+    text = _shorten(
+        str(server_text or error.response.reason_phrase or "no reason given")
+    )
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-def _times(tries: int) -> str:
+def _attempts_text(tries: int) -> str:
     return f" in {tries} tries" if tries > 1 else ""
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"
 
 
-def without(text: str, secrets: tuple[str, ...]) -> str:
+def redact(text: str, secrets: tuple[str, ...]) -> str:
     """Return a text with every secret in it blotted out."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "•••")

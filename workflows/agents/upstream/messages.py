@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.agents.upstream.schemas import must_be_schema, must_fit
+from workflows.agents.upstream.schemas import check_arguments, check_tool_schema
 from workflows.runtime.errors import BadAnswer, Invalid
 from workflows.runtime.records import Message, Prompt, Tool, ToolCall
 
-Said = dict[str, Any]
+ChatMessage = dict[str, Any]
 
 # First bytes of the kinds of images that models take
 SIGNATURES = {
@@ -24,23 +24,23 @@ SIGNATURES = {
 RESERVED = frozenset({"model", "messages", "stream", "tools", "input"})
 
 
-def conversation(prompt: Prompt, system: str) -> list[Said]:
+def conversation(prompt: Prompt, system: str) -> list[ChatMessage]:
     """Return the messages; the agent's own system prompt begins one that has none.
 
     Raises Invalid for an empty prompt.
     """
-    turns = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
-    if not any(turn.content.strip() or turn.tool_calls for turn in turns):
+    messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+    if not any(message.content.strip() or message.tool_calls for message in messages):
         raise Invalid("The prompt is empty: there is nothing to ask.")
-    if system and not any(turn.role == "system" for turn in turns):
-        turns.insert(0, Message("system", system))
-    return [_turn(turn) for turn in turns]
+    if system and not any(message.role == "system" for message in messages):
+        messages.insert(0, Message("system", system))
+    return [_to_openai(message) for message in messages]
 
 
-def _turn(message: Message) -> Said:
-    said: Said = {"role": message.role, "content": message.content}
+def _to_openai(message: Message) -> ChatMessage:
+    row: ChatMessage = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        said["tool_calls"] = [
+        row["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -52,13 +52,13 @@ def _turn(message: Message) -> Said:
             for call in message.tool_calls
         ]
     if message.tool_call_id:
-        said["tool_call_id"] = message.tool_call_id
-    return said
+        row["tool_call_id"] = message.tool_call_id
+    return row
 
 
 def with_images(
-    messages: list[Said], images: Sequence[bytes | str], agent: str
-) -> list[Said]:
+    messages: list[ChatMessage], images: Sequence[bytes | str], agent: str
+) -> list[ChatMessage]:
     """Return the messages with the images in the last one of the user.
 
     Raises Invalid: there is no image, or one that is none.
@@ -70,13 +70,14 @@ def with_images(
         for number, image in enumerate(images, 1)
     ]
     last = max(
-        (at for at, said in enumerate(messages) if said["role"] == "user"), default=None
+        (at for at, message in enumerate(messages) if message["role"] == "user"),
+        default=None,
     )
     if last is None:
         raise Invalid("Images belong to a message of the user, and there is none.")
     text = {"type": "text", "text": messages[last]["content"]}
-    seen = {**messages[last], "content": [text, *parts]}
-    return [*messages[:last], seen, *messages[last + 1 :]]
+    extended = {**messages[last], "content": [text, *parts]}
+    return [*messages[:last], extended, *messages[last + 1 :]]
 
 
 def _data_uri(image: bytes | str, number: int) -> str:
@@ -104,12 +105,12 @@ def _kind_of(image: bytes) -> str:
     return ""
 
 
-def functions(tools: Sequence[Tool]) -> list[Said]:
+def functions(tools: Sequence[Tool]) -> list[ChatMessage]:
     """Return tools as function schemas. Raises Invalid without any, or for one of none."""
     if not tools:
         raise Invalid("No tool was given to choose from.")
     for tool in tools:
-        must_be_schema(tool)
+        check_tool_schema(tool)
     return [
         {
             "type": "function",
@@ -146,7 +147,7 @@ def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
         raise BadAnswer(
             f"The model asked for “{name}” with arguments that are no object: {text[:200]}"
         )
-    must_fit(known[name], arguments)
+    check_arguments(known[name], arguments)
     return ToolCall(str(call.id or ""), name, arguments)
 
 
@@ -160,12 +161,14 @@ def body_of(*options: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def length_of(messages: Sequence[Said]) -> int:
+def text_length(messages: Sequence[ChatMessage]) -> int:
     """Return how many characters of text were said."""
     return sum(
         len(part.get("text", "")) if isinstance(part, Mapping) else len(str(part))
-        for said in messages
+        for message in messages
         for part in (
-            said["content"] if isinstance(said["content"], list) else [said["content"]]
+            message["content"]
+            if isinstance(message["content"], list)
+            else [message["content"]]
         )
     )

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from workflows.runtime.records import Tool
 
 MAX_PROBLEMS, MAX_CHARACTERS = 4, 200  # told of arguments that do not fit
-NOTHING_ELSE: Registry[Any] = Registry()  # a `$ref` to another host fetches nothing
+EMPTY_REGISTRY: Registry[Any] = Registry()  # a `$ref` to another host fetches nothing
 
 
-def must_be_schema(tool: Tool) -> None:
+def check_tool_schema(tool: Tool) -> None:
     """Raise Invalid for a tool whose parameters are no JSON schema."""
     schema = dict(tool.parameters)
     try:
@@ -29,14 +29,14 @@ def must_be_schema(tool: Tool) -> None:
     except SchemaError as wrong:
         raise Invalid(
             f"The parameters of the tool “{tool.name}” are no JSON schema:"
-            f" {_told(wrong.message)}"
+            f" {_shorten(wrong.message)}"
         ) from wrong
 
 
-def must_fit(tool: Tool, arguments: Mapping[str, Any]) -> None:
+def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
     """Raise BadAnswer for arguments that the tool's schema does not allow."""
     schema = dict(tool.parameters)
-    validator = validator_for(schema)(schema, registry=NOTHING_ELSE)
+    validator = validator_for(schema)(schema, registry=EMPTY_REGISTRY)
     try:
         problems = list(islice(validator.iter_errors(dict(arguments)), MAX_PROBLEMS))
     except Unresolvable as missing:
@@ -45,14 +45,14 @@ def must_fit(tool: Tool, arguments: Mapping[str, Any]) -> None:
             f" there: {missing}"
         ) from missing
     if problems:
-        told = "; ".join(
-            f"{'.'.join(map(str, one.absolute_path)) or 'the whole'}: {_told(one.message)}"
+        problems_text = "; ".join(
+            f"{'.'.join(map(str, one.absolute_path)) or 'the whole'}: {_shorten(one.message)}"
             for one in problems
         )
         raise BadAnswer(
-            f"The model asked for “{tool.name}” with arguments that do not fit: {told}"
+            f"The model asked for “{tool.name}” with arguments that do not fit: {problems_text}"
         )
 
 
-def _told(message: str) -> str:
+def _shorten(message: str) -> str:
     return message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workflows.agents.upstream.clients import Endpoint
-from workflows.agents.upstream.messages import Said, length_of
+from workflows.agents.upstream.messages import ChatMessage, text_length
 from workflows.runtime.errors import BadAnswer, ProviderError
 
 if TYPE_CHECKING:
+    from workflows.agents.upstream.call_usage import CallUsage
     from workflows.agents.upstream.clients import Clients
-    from workflows.agents.upstream.spent import CallUsage
 
 Result = TypeVar("Result")
 
@@ -50,67 +50,71 @@ class Service:
     async def chat(
         self,
         clients: Clients,
-        messages: Sequence[Said],
+        messages: Sequence[ChatMessage],
         body: Mapping[str, Any],
-        spent: CallUsage,
+        usage: CallUsage,
     ) -> Any:
         """Return the message of the answer. Raises ProviderError."""
 
-        async def ask() -> Any:
+        async def send() -> Any:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
                 return await clients.get(self.endpoint).chat.completions.create(
                     model=self.model,
-                    messages=_plain(messages),
+                    messages=_as_params(messages),
                     extra_headers=self.endpoint.headers(self.key),
                     extra_body=dict(body),
                 )
 
-        completion = await self._tried(ask, spent)
+        completion = await self._with_retries(send, usage)
         message = self._message_of(completion)
-        answered = len(message.content or "")
-        spent.count(
+        output_chars = len(message.content or "")
+        usage.count(
             getattr(completion, "usage", None),
-            asked=length_of(messages),
-            answered=answered,
+            input_chars=text_length(messages),
+            output_chars=output_chars,
         )
         return message
 
     async def stream(
         self,
         clients: Clients,
-        messages: Sequence[Said],
+        messages: Sequence[ChatMessage],
         body: Mapping[str, Any],
-        spent: CallUsage,
+        usage: CallUsage,
     ) -> AsyncGenerator[str, None]:
         """Yield the answer as it arrives; only what has not begun is tried again.
 
         The connection is closed when the reader stops, for whatever reason.
         Raises ProviderError.
         """
-        asked, answered, usage = length_of(messages), 0, None
-        opened = await self._tried(lambda: self._opened(clients, messages, body), spent)
-        spent.count(None, asked=asked, answered=0)
+        input_chars, output_chars, reported = text_length(messages), 0, None
+        opened = await self._with_retries(
+            lambda: self._open_stream(clients, messages, body), usage
+        )
+        usage.count(None, input_chars=input_chars, output_chars=0)
         async with aclosing(_chunks(*opened)) as chunks:
             try:
                 async for chunk in chunks:
-                    usage = getattr(chunk, "usage", None) or usage
-                    text = _piece(chunk)
-                    answered += len(text)
-                    spent.count(usage, asked=asked, answered=answered)
+                    reported = getattr(chunk, "usage", None) or reported
+                    text = _chunk_text(chunk)
+                    output_chars += len(text)
+                    usage.count(
+                        reported, input_chars=input_chars, output_chars=output_chars
+                    )
                     if text:
                         yield text
-            except _failures() as error:
+            except _error_types() as error:
                 raise self._translate_error(
-                    error, spent
+                    error, usage
                 ) from None  # it may echo the key
 
-    async def _opened(
-        self, clients: Clients, messages: Sequence[Said], body: Mapping[str, Any]
+    async def _open_stream(
+        self, clients: Clients, messages: Sequence[ChatMessage], body: Mapping[str, Any]
     ) -> tuple[Any, Any]:
         """Return the stream and its first chunk: from there on there is no second try."""
         stream = await clients.get(self.endpoint).chat.completions.create(
             model=self.model,
-            messages=_plain(messages),
+            messages=_as_params(messages),
             stream=True,
             stream_options={"include_usage": True},
             extra_headers=self.endpoint.headers(self.key),
@@ -131,11 +135,11 @@ class Service:
         clients: Clients,
         texts: Sequence[str],
         body: Mapping[str, Any],
-        spent: CallUsage,
+        usage: CallUsage,
     ) -> tuple[tuple[float, ...], ...]:
         """Return one vector for each text. Raises ProviderError."""
 
-        async def ask() -> Any:
+        async def send() -> Any:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
                 return await clients.get(self.endpoint).embeddings.create(
                     model=self.model,
@@ -145,10 +149,12 @@ class Service:
                     extra_body=dict(body),
                 )
 
-        answer = await self._tried(ask, spent)
+        answer = await self._with_retries(send, usage)
         rows = getattr(answer, "data", None) or []
-        spent.count(
-            getattr(answer, "usage", None), asked=sum(map(len, texts)), answered=0
+        usage.count(
+            getattr(answer, "usage", None),
+            input_chars=sum(map(len, texts)),
+            output_chars=0,
         )
         try:
             order = sorted(rows, key=lambda row: row.index)
@@ -163,17 +169,17 @@ class Service:
 
     # -- inside -----------------------------------------------------------------------
 
-    async def _tried(
-        self, ask: Callable[[], Awaitable[Result]], spent: CallUsage
+    async def _with_retries(
+        self, send: Callable[[], Awaitable[Result]], usage: CallUsage
     ) -> Result:
         """Return what a request gives, at the latest after its last try.
 
         Raises ProviderError in words that hold no key.
         """
-        import stamina  # noqa: PLC0415 - see `_failures`
+        import stamina  # noqa: PLC0415 - see `_error_types`
 
         attempts = stamina.retry_context(
-            on=_wait_after,
+            on=_retry_delay,
             attempts=self.tries,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
@@ -183,10 +189,10 @@ class Service:
         try:
             async for attempt in attempts:
                 with attempt:
-                    spent.tries = attempt.num
-                    return await ask()
-        except _failures() as error:
-            raise self._translate_error(error, spent) from None  # it may echo the key
+                    usage.tries = attempt.num
+                    return await send()
+        except _error_types() as error:
+            raise self._translate_error(error, usage) from None  # it may echo the key
         raise AssertionError("stamina tries at least once")
 
     def _message_of(self, completion: Any) -> Any:
@@ -199,32 +205,32 @@ class Service:
             )
         return message
 
-    def _translate_error(self, error: Exception, spent: CallUsage) -> ProviderError:
+    def _translate_error(self, error: Exception, usage: CallUsage) -> ProviderError:
         from workflows.agents.upstream import failures  # noqa: PLC0415
 
         return failures.translate_error(
             error,
             agent=self.agent,
             provider=self.provider,
-            tries=spent.tries,
+            tries=usage.tries,
             secrets=(self.key, *self.other_keys),
         )
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def _error_types() -> tuple[type[Exception], ...]:
     """Return what a request may raise: looked up late, for it takes a second to import."""
     from workflows.agents.upstream import failures  # noqa: PLC0415
 
     return failures.FAILURES
 
 
-def _wait_after(error: Exception) -> float | bool:
+def _retry_delay(error: Exception) -> float | bool:
     from workflows.agents.upstream import failures  # noqa: PLC0415
 
-    return failures.wait_after(error)
+    return failures.retry_delay(error)
 
 
-def _plain(messages: Sequence[Said]) -> Any:
+def _as_params(messages: Sequence[ChatMessage]) -> Any:
     """Return the messages as they are: the package has a type for each of their kinds."""
     return list(messages)
 
@@ -239,7 +245,7 @@ async def _chunks(stream: Any, first: Any) -> AsyncGenerator[Any, None]:
         await stream.close()
 
 
-def _piece(chunk: Any) -> str:
+def _chunk_text(chunk: Any) -> str:
     choices = getattr(chunk, "choices", None) or []
     delta = getattr(choices[0], "delta", None) if choices else None
     return getattr(delta, "content", None) or ""

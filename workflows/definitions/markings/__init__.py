@@ -1,41 +1,41 @@
-"""Security and handling markings: found on pages, and weighed into a classification.
+"""Security and handling markings: detection on pages and classification of documents.
 
-    page of a document  →  reading of the page  →  verdict on the document
-                    read(page)            weigh(readings)
+    page of a document  →  page reading  →  verdict on the document
+                    read(page)        weigh(readings)
 
-Pure functions of text and places, without a model and without a network.
+Pure functions of text and positions, without models or network access.
 """
 
 from workflows.definitions.markings.answers import (
     Detection,
     Factor,
     Filters,
+    InvalidAnswer,
     Recommendation,
     Score,
-    UnreadableAnswer,
-    parsed,
+    parse_answer,
 )
 from workflows.definitions.markings.finding import UNMARKED, Finding, Kind, label_of
 from workflows.definitions.markings.levels import Level
 from workflows.definitions.markings.reading import (
     PageReading,
-    both,
+    combine_with_scan,
+    combine_with_vision,
     read,
-    together,
     unreadable,
 )
 from workflows.definitions.markings.report import (
-    Gathered,
+    Location,
+    MarkedPages,
+    MarkingSummary,
     PageSummary,
-    Place,
-    Shown,
-    gather,
+    marked_pages,
     pages_to_review,
-    shown,
-    summarize,
+    summarize_markings,
+    summarize_pages,
 )
 from workflows.definitions.markings.scanned import read_scan
-from workflows.definitions.markings.text import listed, page_numbers_text
+from workflows.definitions.markings.text import join_list, page_numbers_text
 from workflows.definitions.markings.verdict import Alternative, Verdict, weigh
 from workflows.definitions.markings.vision import read_detection
 
@@ -46,30 +46,30 @@ __all__ = [
     "Factor",
     "Filters",
     "Finding",
-    "Gathered",
+    "InvalidAnswer",
     "Kind",
     "Level",
+    "Location",
+    "MarkedPages",
+    "MarkingSummary",
     "PageReading",
     "PageSummary",
-    "Place",
     "Recommendation",
     "Score",
-    "Shown",
-    "UnreadableAnswer",
     "Verdict",
-    "both",
-    "gather",
+    "combine_with_scan",
+    "combine_with_vision",
+    "join_list",
     "label_of",
-    "listed",
+    "marked_pages",
     "page_numbers_text",
     "pages_to_review",
-    "parsed",
+    "parse_answer",
     "read",
     "read_detection",
     "read_scan",
-    "shown",
-    "summarize",
-    "together",
+    "summarize_markings",
+    "summarize_pages",
     "unreadable",
     "weigh",
 ]

@@ -1,7 +1,7 @@
-"""What language models answer about markings, read leniently and kept within bounds.
+"""Responses of language models about markings, parsed leniently and clamped.
 
-A model is asked for JSON and often wraps it in words or a fence. Numbers are brought
-back into their range; what is no JSON, or has words for numbers, is refused.
+A model asked for JSON often adds text or a code fence. Numbers are clamped to their
+range; missing JSON and non-numeric values are rejected.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from pydantic import (
     model_validator,
 )
 
-ACCEPT_FROM, REVIEW_FROM = 0.9, 0.7  # of a score that comes without a recommendation
+ACCEPT_FROM, REVIEW_FROM = 0.9, 0.7  # thresholds if a score has no recommendation
 
 Recommendation = Literal["ACCEPT", "REVIEW", "REJECT"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-class UnreadableAnswer(ValueError):
-    """The answer is not what was asked for."""
+class InvalidAnswer(ValueError):
+    """The response does not have the requested form."""
 
     code = "parse_response"
 
 
-def _within(least: float, most: float) -> BeforeValidator:
-    """Bring a number back into its range; what is no number is left to be refused."""
+def _clamped(minimum: float, maximum: float) -> BeforeValidator:
+    """Clamp a number to its range; other values are left for validation to reject."""
 
     def bound(value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return min(max(value, least), most) if is_number else value
+        return min(max(value, minimum), maximum) if is_number else value
 
     return BeforeValidator(bound)
 
 
-Share = Annotated[float, _within(0, 1)]
-Weight = Annotated[float, _within(0, float("inf"))]
+Share = Annotated[float, _clamped(0, 1)]
+Weight = Annotated[float, _clamped(0, float("inf"))]
 
 
 class VisionMarking(BaseModel):
-    """A marking that a model sees on a page."""
+    """A marking reported by a vision model."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,17 +57,17 @@ class VisionMarking(BaseModel):
 
 
 class Filters(BaseModel):
-    """How a page should be drawn for it to be read better."""
+    """Image adjustments that make a page easier to read."""
 
     model_config = ConfigDict(frozen=True)
 
-    brightness: Annotated[int, _within(0, 200)] | None = None  # per cent
-    contrast: Annotated[int, _within(-100, 100)] | None = None
-    saturation: Annotated[int, _within(0, 200)] | None = None  # per cent
+    brightness: Annotated[int, _clamped(0, 200)] | None = None  # per cent
+    contrast: Annotated[int, _clamped(-100, 100)] | None = None
+    saturation: Annotated[int, _clamped(0, 200)] | None = None  # per cent
 
 
 class Detection(BaseModel):
-    """What a model sees on a page, how clearly, and what would help."""
+    """A vision model's report on a page."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,12 +77,11 @@ class Detection(BaseModel):
 
     @property
     def legibilities(self) -> list[float]:
-        """Return how well each marking can be read."""
         return [marking.legibility for marking in self.markings_found]
 
 
 class Factor(BaseModel):
-    """One thing that a score rests on."""
+    """One component of a score."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +92,7 @@ class Factor(BaseModel):
 
 
 class Score(BaseModel):
-    """How far a classification can be trusted, and what to do with it."""
+    """The confidence in a classification and the recommended outcome."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -104,7 +103,7 @@ class Score(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _recommended(cls, given: Any) -> Any:
-        """Fill in the recommendation that follows from the score."""
+        """Derive a missing recommendation from the score."""
         if not isinstance(given, dict) or given.get("recommendation"):
             return given
         overall = given.get("overall_score")
@@ -114,22 +113,22 @@ class Score(BaseModel):
 
 
 def recommended(overall: float) -> Recommendation:
-    """Return what a score alone says should be done."""
+    """Return the recommendation for a score."""
     if overall >= ACCEPT_FROM:
         return "ACCEPT"
     return "REVIEW" if overall >= REVIEW_FROM else "REJECT"
 
 
-def parsed(answer: str, model: type[Answer]) -> Answer:
-    """Return an answer as that model. Raises UnreadableAnswer."""
+def parse_answer(answer: str, model: type[Answer]) -> Answer:
+    """Return the response as that model. Raises InvalidAnswer."""
     inside = re.search(r"\{.*\}", answer, re.DOTALL)
     if inside is None:
-        raise UnreadableAnswer("The answer holds no JSON object.")
+        raise InvalidAnswer("The response contains no JSON object.")
     try:
         return model.model_validate(json.loads(inside[0]))
     except json.JSONDecodeError as error:
-        raise UnreadableAnswer(f"The answer holds no whole JSON: {error}.") from error
+        raise InvalidAnswer(f"The response contains no valid JSON: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UnreadableAnswer(f"The answer's {place}: {first['msg']}.") from error
+        location = ".".join(str(part) for part in first["loc"])
+        raise InvalidAnswer(f"Response field {location}: {first['msg']}.") from error

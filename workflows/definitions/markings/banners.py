@@ -1,4 +1,4 @@
-"""Markings that speak for the whole page: banners, stamps, and what only looks so."""
+"""Markings that apply to the whole page: banners and stamps; excludes lookalikes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level
 from workflows.definitions.markings.segments import Segment, stacks
 from workflows.runtime.records import Box
 
-HEAD, FOOT = 0.12, 0.88  # a banner's middle lies above or below
-_DEEPER = 0.13  # how much further in it may lie when nothing stands beyond it
-_CENTRED = 0.06  # how far from the middle of the page a stamp may be
-_TALL = 1.3  # times the usual height of a line
-_MAX_WORDS = 6  # of a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+HEAD, FOOT = 0.12, 0.88  # position of a banner's vertical middle, fraction of the page
+_EXTRA_DEPTH = 0.13  # extra tolerance if no text is further outside
+_MAX_OFF_CENTRE = 0.06  # maximum distance of a stamp from the centre of the page
+_TALL_RATIO = 1.3  # times the typical line height
+_MAX_WORDS = (
+    6  # limit for a line in capitals that ends in a marking: "ACME LTD CONFIDENTIAL"
+)
 
-How = Literal["announced", "alone", "piece", "among"]
-Wording = Literal["capitals", "title", "small"]
+Isolation = Literal["announced", "alone", "piece", "among"]
+Capitalisation = Literal["capitals", "title", "small"]
 
-_AT_THE_EDGE: dict[tuple[How, Wording], float] = {  # how sure a banner is, 0..1
+_EDGE_WEIGHTS: dict[
+    tuple[Isolation, Capitalisation], float
+] = {  # how sure a banner is, 0..1
     ("announced", "capitals"): 0.9,
     ("announced", "title"): 0.85,
     ("announced", "small"): 0.8,
@@ -37,47 +41,52 @@ _AT_THE_EDGE: dict[tuple[How, Wording], float] = {  # how sure a banner is, 0..1
     ("among", "capitals"): 0.6,
     ("among", "title"): 0.5,
 }
-_ORDINARY = 0.75  # times that for "Public" or "Internal", unless in capitals
-_ANNOUNCED = 0.85  # "Classification: SECRET", wherever it stands
-_PROMINENT, _PLAIN = 0.7, 0.4  # a stamp that catches the eye, and one that does not
+_COMMON_WORD_FACTOR = 0.75  # applied to "Public" or "Internal", unless in capitals
+_ANNOUNCED = 0.85  # "Classification: SECRET", at any position
+_PROMINENT_STAMP, _PLAIN_STAMP = (
+    0.7,
+    0.4,
+)  # stamps that are prominent or not
 _RELEASE = 0.8
-_SAID_LOUD, _SAID = 0.15, 0.05  # in running text, in capitals or not
+_MENTION_IN_CAPITALS, _MENTION = 0.15, 0.05  # in running text
 
 _CONDITION = re.compile(
     r"\b(?:when|upon|after|once|if)\b[^.]{0,40}"
     r"\b(?:separated|removed|removal|detached|detachment|enclosures?|attachments?)\b",
     re.IGNORECASE,
 )
-_RELEASED_LOUD = re.compile(r"\bDE-?CLASSIFIED\b(?!\s+(?:AND|OR)\b)")
+_RELEASED_IN_CAPITALS = re.compile(r"\bDE-?CLASSIFIED\b(?!\s+(?:AND|OR)\b)")
 _RELEASED = re.compile(
     r"^\W*(?:de-?classified\s+(?:by|on|per|under|in\s+(?:full|part))\b"
     r"|approved\s+for\s+release\s*:?\s*\d|(?:re|down)-?graded\s+to\b"
     r"|classification\s+(?:cancell?ed|removed)\b)",
     re.IGNORECASE,
 )
-_LOUD = re.compile(
+_LEVEL_IN_CAPITALS = re.compile(
     r"(?<![\w-])(TOP SECRET|STRICTLY CONFIDENTIAL|SECRET|CONFIDENTIAL|UNCLASSIFIED)"
     r"(?![\w-])"
 )
-_QUIET = re.compile(r"(?<![\w-])(top secret|unclassified)(?![\w-])", re.IGNORECASE)
+_LEVEL_ANY_CASE = re.compile(
+    r"(?<![\w-])(top secret|unclassified)(?![\w-])", re.IGNORECASE
+)
 _BETWEEN = re.compile(r"\s+-+\s+|\s*[|•·]\s*")
-_NAME_AND_MARKING = 2  # words: "ACME INTERNAL", but not "ANY NOTARY PUBLIC"
+_NAME_AND_MARKING = 2  # words: accepts "ACME INTERNAL", rejects "ANY NOTARY PUBLIC"
 _NOT = {"NOT", "NON", "NON-", "NO"}
 _BROKEN = re.compile(r"(?<=[A-Za-z])- (?=[A-Za-z])")  # CONFI- DENTIAL
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A marking within a segment: alone, one of its pieces, or among other words."""
+    """A marking within a segment and how it is separated from other words."""
 
     marking: Marking
-    how: How
-    wording: Wording
+    isolation: Isolation
+    capitalisation: Capitalisation
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where on a page its text begins and ends, and how tall it usually is."""
+    """The extent of the text on a page and its typical line height."""
 
     top: float
     bottom: float
@@ -85,7 +94,7 @@ class Layout:
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> Layout | None:
-        """Return the layout of a page; None when it has no segment."""
+        """Return the layout of a page, None without segments."""
         if not segments:
             return None
         boxes = [segment.box for segment in segments]
@@ -95,44 +104,46 @@ class Layout:
             statistics.median(box.height for box in boxes),
         )
 
-    def place(self, box: Box) -> Kind:
-        """Return whether it stands at the head, at the foot or between."""
-        head = min(HEAD + _DEEPER, max(HEAD, self.top + box.height))
-        foot = max(FOOT - _DEEPER, min(FOOT, self.bottom - box.height))
+    def position(self, box: Box) -> Kind:
+        """Return whether a box is in the header, the footer or the body."""
+        head = min(HEAD + _EXTRA_DEPTH, max(HEAD, self.top + box.height))
+        foot = max(FOOT - _EXTRA_DEPTH, min(FOOT, self.bottom - box.height))
         if box.middle <= head:
             return "header"
         return "footer" if box.middle >= foot else "stamp"
 
     def is_prominent(self, box: Box) -> bool:
-        """Tell whether it catches the eye: taller than the rest, or in the middle."""
-        is_centred = abs((box.left + box.right) / 2 - 0.5) <= _CENTRED
-        return is_centred or box.height > _TALL * self.height
+        """Whether a box is centred or taller than ordinary lines."""
+        is_centred = abs((box.left + box.right) / 2 - 0.5) <= _MAX_OFF_CENTRE
+        return is_centred or box.height > _TALL_RATIO * self.height
 
 
-Judged = tuple[Kind, Marking, float]  # the last: the weight
+Judgement = tuple[Kind, Marking, float]  # weight last
 
 
 def banners(
     page: int, segments: Sequence[Segment], layout: Layout | None = None
 ) -> Iterator[Finding]:
-    """Yield the markings of the page as a whole, and levels its text mentions."""
+    """Yield the page's banners and stamps, and levels mentioned in its text."""
     layout = layout or Layout.of(segments)
     at = 0
     while layout is not None and at < len(segments):
         joined = stacks(segments, at)
         at += 1
-        if not grammar.may_speak_of_markings(joined[-1].text):
+        if not grammar.may_contain_marking(joined[-1].text):
             continue
         for more, stack in reversed(list(enumerate(joined))):
-            judged = _together(stack, layout) if more else _judged(stack, layout)
-            if judged is not None:
-                yield _finding(page, stack, judged)
+            judge_fields = (
+                _judge_stack(stack, layout) if more else _judge_line(stack, layout)
+            )
+            if judge_fields is not None:
+                yield _finding(page, stack, judge_fields)
                 at += more
                 break
 
 
-def _finding(page: int, segment: Segment, judged: Judged) -> Finding:
-    kind, marking, weight = judged
+def _finding(page: int, segment: Segment, judge_fields: Judgement) -> Finding:
+    kind, marking, weight = judge_fields
     return Finding(
         page=page,
         kind=kind,
@@ -144,143 +155,151 @@ def _finding(page: int, segment: Segment, judged: Judged) -> Finding:
     )
 
 
-def _together(stack: Segment, layout: Layout) -> Judged | None:
-    """Return what lines below each other say when they are one marking."""
+def _judge_stack(stack: Segment, layout: Layout) -> Judgement | None:
+    """Judge stacked lines as a single marking."""
     text = stack.text
-    level = _LOUD.match(text.upper())
+    level = _LEVEL_IN_CAPITALS.match(text.upper())
     if level is not None and _CONDITION.match(text, level.end() + 1):
         return _condition(level)
     return _banner(stack, layout)
 
 
-def _judged(segment: Segment, layout: Layout) -> Judged | None:
-    """Return what a line alone says of its page, or mentions."""
+def _judge_line(segment: Segment, layout: Layout) -> Judgement | None:
+    """Judge a single line."""
     text = segment.text
-    return _aside(text) or _banner(segment, layout) or _mention(text)
+    return _inapplicable(text) or _banner(segment, layout) or _mention(text)
 
 
-def _aside(text: str) -> Judged | None:
-    """Return a marking that is not true of the page, or no longer."""
-    level = _LOUD.search(text.upper())
+def _inapplicable(text: str) -> Judgement | None:
+    """Return a marking that does not apply to the page, or no longer applies."""
+    level = _LEVEL_IN_CAPITALS.search(text.upper())
     if level is not None and _CONDITION.search(text, level.end()):
         return _condition(level)
-    if _RELEASED_LOUD.search(text) or _RELEASED.match(text):
+    if _RELEASED_IN_CAPITALS.search(text) or _RELEASED.match(text):
         new = Level(level[1]) if level is not None else Level.UNCLASSIFIED
         return "release", Marking(new), _RELEASE
     return None
 
 
-def _condition(level: re.Match[str]) -> Judged:
+def _condition(level: re.Match[str]) -> Judgement:
     return "condition", Marking(Level(level[1])), 0.0
 
 
-def _banner(segment: Segment, layout: Layout) -> Judged | None:
-    """Return the banner or stamp that a segment is or holds."""
+def _banner(segment: Segment, layout: Layout) -> Judgement | None:
+    """Return the banner or stamp in a segment."""
     text = segment.text
     reading = read_marking(text) if len(text) <= MAX_LINE_LENGTH else None
     if reading is None:
         return None
-    kind = layout.place(segment.box)
-    weight = _at_the_edge(reading)
+    kind = layout.position(segment.box)
+    weight = _edge_weight(reading)
     if kind == "stamp":
-        weight = _as_stamp(reading, prominent=layout.is_prominent(segment.box))
+        weight = _stamp_weight(reading, prominent=layout.is_prominent(segment.box))
     return (kind, reading.marking, weight) if weight else None
 
 
 def weight_at(kind: Kind) -> float:
-    """Return what a marking in capitals that stands alone weighs at its place."""
-    return _PROMINENT if kind == "stamp" else _AT_THE_EDGE["alone", "capitals"]
+    """Return the weight of a separate marking in capitals at this position."""
+    return _PROMINENT_STAMP if kind == "stamp" else _EDGE_WEIGHTS["alone", "capitals"]
 
 
 def announced_weight(kind: Kind, text: str) -> float:
-    """Return what a marking after a label weighs at its place, written as in `text`."""
-    return _ANNOUNCED if kind == "stamp" else _AT_THE_EDGE["announced", _wording(text)]
+    """Return the weight of a marking after a label at this position."""
+    return (
+        _ANNOUNCED
+        if kind == "stamp"
+        else _EDGE_WEIGHTS["announced", _capitalisation(text)]
+    )
 
 
-def _at_the_edge(reading: Reading) -> float:
-    """Return the weight of a marking at the head or foot; 0: it is none."""
-    is_loud = reading.wording == "capitals"
-    if reading.marking.level is None and not (is_loud and reading.how == "alone"):
+def _edge_weight(reading: Reading) -> float:
+    """Return the weight of a marking in the header or footer, 0 if it is none."""
+    in_capitals = reading.capitalisation == "capitals"
+    if reading.marking.level is None and not (
+        in_capitals and reading.isolation == "alone"
+    ):
         return 0.0
-    weight = _AT_THE_EDGE.get((reading.how, reading.wording), 0.0)
-    is_ordinary = reading.marking.level in COMMON_WORD_LEVELS and not is_loud
-    return weight * (_ORDINARY if is_ordinary else 1)
+    weight = _EDGE_WEIGHTS.get((reading.isolation, reading.capitalisation), 0.0)
+    is_common_word = reading.marking.level in COMMON_WORD_LEVELS and not in_capitals
+    return weight * (_COMMON_WORD_FACTOR if is_common_word else 1)
 
 
-def _as_stamp(reading: Reading, *, prominent: bool) -> float:
-    """Return the weight of a marking in the middle of the page; 0: it is none."""
-    is_stamp = reading.how == "alone" and reading.wording == "capitals"
-    if reading.marking.level is None or not (is_stamp or reading.how == "announced"):
+def _stamp_weight(reading: Reading, *, prominent: bool) -> float:
+    """Return the weight of a marking in the body, 0 if it is none."""
+    is_stamp = reading.isolation == "alone" and reading.capitalisation == "capitals"
+    if reading.marking.level is None or not (
+        is_stamp or reading.isolation == "announced"
+    ):
         return 0.0
-    if reading.how == "announced":
+    if reading.isolation == "announced":
         return _ANNOUNCED
-    weight = _PROMINENT if prominent else _PLAIN
-    return weight - (_PLAIN if reading.marking.level in COMMON_WORD_LEVELS else 0)
+    weight = _PROMINENT_STAMP if prominent else _PLAIN_STAMP
+    return weight - (_PLAIN_STAMP if reading.marking.level in COMMON_WORD_LEVELS else 0)
 
 
 def read_marking(text: str) -> Reading | None:
-    """Return the marking that a line is, or that stands in it apart from the rest."""
+    """Return the marking in a line: the whole line, a separated part, or among names."""
     core = grammar.without_furniture(text)
     marking = grammar.banner(core) or grammar.banner(_BROKEN.sub("", core))
     if marking is not None:
-        how: How = "announced" if grammar.is_announced(text) else "alone"
-        return Reading(marking, how, _wording(core))
+        isolation: Isolation = "announced" if grammar.is_announced(text) else "alone"
+        return Reading(marking, isolation, _capitalisation(core))
     return _piece(text) or _among(text)
 
 
 def _piece(text: str) -> Reading | None:
-    """Return the highest marking that signs part from the rest of the line."""
+    """Return the highest marking that punctuation separates from the rest of the line."""
     readings = []
     for piece in _BETWEEN.split(text):
         core = grammar.without_furniture(piece)
         marking = grammar.banner(core)
         if marking is not None and marking.level is not None:
             readings.append(
-                (marking.level.rank, Reading(marking, "piece", _wording(core)))
+                (marking.level.rank, Reading(marking, "piece", _capitalisation(core)))
             )
     return max(readings, key=lambda reading: reading[0])[1] if readings else None
 
 
 def _among(text: str) -> Reading | None:
-    """Return the marking in capitals that a short line of names begins or ends with."""
+    """Return the marking in capitals at the start or end of a short line of names."""
     words = grammar.without_furniture(text).split()
     if not 1 < len(words) <= _MAX_WORDS or any(word[0].islower() for word in words):
         return None
-    wording: Wording = "capitals" if text.isupper() else "title"
+    capitalisation: Capitalisation = "capitals" if text.isupper() else "title"
     for at in range(1, len(words)):
         marking = _in_capitals(words[at:], len(words))
         if marking is not None and words[at - 1].upper() not in _NOT:
-            return Reading(marking, "among", wording)
+            return Reading(marking, "among", capitalisation)
     for at in range(len(words) - 1, 0, -1):
         marking = _in_capitals(words[:at], len(words))
         if marking is not None and marking.level not in COMMON_WORD_LEVELS:
-            return Reading(marking, "among", wording)
+            return Reading(marking, "among", capitalisation)
     return None
 
 
 def _in_capitals(words: list[str], among: int) -> Marking | None:
-    """Return the marking some words are; ordinary ones may stand by one name only."""
+    """Return the marking in some words; common words allow only one name next to them."""
     text = " ".join(words)
     marking = grammar.banner(text) if text.isupper() else None
     if marking is None or marking.level is None:
         return None
-    is_ordinary = marking.level in COMMON_WORD_LEVELS
-    return None if is_ordinary and among != _NAME_AND_MARKING else marking
+    is_common_word = marking.level in COMMON_WORD_LEVELS
+    return None if is_common_word and among != _NAME_AND_MARKING else marking
 
 
-def _wording(text: str) -> Wording:
+def _capitalisation(text: str) -> Capitalisation:
     if text.isupper():
         return "capitals"
     letters = [word[0] for word in text.split() if word[0].isalpha()]
     return "title" if letters and letters[0].isupper() else "small"
 
 
-def _mention(text: str) -> Judged | None:
-    """Return a level named in running text: told, but worth little."""
-    loud = _LOUD.search(text)
-    said = loud or _QUIET.search(text)
-    if said is None:
+def _mention(text: str) -> Judgement | None:
+    """Return a level mentioned in running text, with a low weight."""
+    loud = _LEVEL_IN_CAPITALS.search(text)
+    found = loud or _LEVEL_ANY_CASE.search(text)
+    if found is None:
         return None
-    is_loud = loud is not None and not text.isupper()
-    level = Level(said[1].upper())
-    return "mention", Marking(level), _SAID_LOUD if is_loud else _SAID
+    in_capitals = loud is not None and not text.isupper()
+    level = Level(found[1].upper())
+    return "mention", Marking(level), _MENTION_IN_CAPITALS if in_capitals else _MENTION

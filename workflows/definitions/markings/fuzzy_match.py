@@ -1,8 +1,8 @@
-"""What a line that was read from a picture may have been: letters missing or mistaken.
+"""Fuzzy matching of OCR lines with missing or misread letters against markings.
 
-A worn stamp loses letters, a reader of pictures takes one for another. A line is compared
-with what markings say, letter by letter: a letter that looks like another costs little,
-one that is missing more, one that is quite another most.
+A worn stamp loses letters and OCR misreads some. A line is compared with known markings
+by a weighted edit distance: a similar letter costs little, a missing letter more, a
+different letter most.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from workflows.definitions.markings.grammar import normal
 from workflows.definitions.markings.levels import Level, rank_of
 
-EXACT = 0.97  # from here on every letter is there
-LIKELY = 0.62  # from here on it is taken for what it resembles
-_MIN_LETTERS = 3  # that stand where they should
+EXACT_SCORE = 0.97  # all letters are present
+MIN_SCORE = 0.62  # minimum score of a match
+_MIN_LETTERS = 3  # in the right position
 _MAX_LENGTH = 48
 
-_LOOK_ALIKE, _MISSING, _OTHER, _MORE, _SPECK = 0.2, 0.75, 1.0, 0.7, 0.1
+_SIMILAR_COST, _MISSING_COST, _WRONG_COST, _EXTRA_COST, _SPECK_COST = (
+    0.2,
+    0.75,
+    1.0,
+    0.7,
+    0.1,
+)
 _GROUPS = (
     "O0QDC",
     "I1L|!TJ",
@@ -33,7 +39,7 @@ _GROUPS = (
     "A4",
     "G6C",
 )
-_ALIKE = {(a, b) for group in _GROUPS for a in group for b in group}
+_SIMILAR = {(a, b) for group in _GROUPS for a in group for b in group}
 _SEPARATORS = set("/\\|I1L!:;.,-")
 _MAX_SEPARATORS = 4
 
@@ -67,92 +73,96 @@ _CAVEATS = {
     "HCS": "HCS",
 }
 _MAX_CAVEATS = 4
-_BAD = 1 - LIKELY  # the share of letters that may be wrong
+_MAX_WRONG_SHARE = 1 - MIN_SCORE  # share of letters
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """What a line resembles, and how much."""
+class FuzzyMatch:
+    """A possible marking for a line, with a score."""
 
     level: Level | None
     caveats: tuple[str, ...]
     score: float  # 0..1
-    is_clear: bool  # nothing stands beside it that could not be told
+    is_clear: bool  # no unidentified text next to it
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether it may count as read."""
-        return self.score >= EXACT and self.is_clear
+        """Whether it counts as read exactly."""
+        return self.score >= EXACT_SCORE and self.is_clear
 
 
 @functools.lru_cache(maxsize=4096)
-def resembles(text: str) -> tuple[Likeness, ...]:
-    """Return what a line may say: the likeliest for each level, best first."""
-    signs = "".join(normal(text).upper().split())[:_MAX_LENGTH]
-    if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", signs):
+def fuzzy_matches(text: str) -> tuple[FuzzyMatch, ...]:
+    """Return the best match per level for a line, best first."""
+    characters = "".join(normal(text).upper().split())[:_MAX_LENGTH]
+    if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", characters):
         return ()
-    found: list[Likeness] = []
+    found: list[FuzzyMatch] = []
     for word, level in _LEVELS.items():
-        best = max(_readings(signs, word, level), key=_worth, default=None)
-        if best is not None and best.score >= LIKELY:
+        best = max(_readings(characters, word, level), key=_worth, default=None)
+        if best is not None and best.score >= MIN_SCORE:
             found.append(best)
     return tuple(sorted(found, key=_worth, reverse=True))
 
 
-def _worth(likeness: Likeness) -> tuple[float, int]:
+def _worth(likeness: FuzzyMatch) -> tuple[float, int]:
     score = round(likeness.score - 0.04 * (not likeness.is_clear), 3)
     return score, rank_of(likeness.level)
 
 
-def _readings(signs: str, word: str, level: Level) -> Iterator[Likeness]:
-    for end, cost, right in _beginnings(signs, word):
-        if cost > _BAD * len(word) or right < _MIN_LETTERS:
+def _readings(characters: str, word: str, level: Level) -> Iterator[FuzzyMatch]:
+    for end, cost, right in _prefix_costs(characters, word):
+        if cost > _MAX_WRONG_SHARE * len(word) or right < _MIN_LETTERS:
             continue
-        tail = _tail(signs[end:], _MAX_CAVEATS)
+        tail = _tail(characters[end:], _MAX_CAVEATS)
         total = cost + tail.cost
         score = 1 - total / (len(word) + tail.length)
-        yield Likeness(level, tail.caveats, round(max(score, 0.0), 3), tail.is_clear)
+        yield FuzzyMatch(level, tail.caveats, round(max(score, 0.0), 3), tail.is_clear)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
     cost: float
-    length: int  # letters of the caveats
+    length: int  # of the caveats
     caveats: tuple[str, ...]
     is_clear: bool
 
 
 @functools.lru_cache(maxsize=8192)
-def _tail(signs: str, most: int) -> _Tail:
-    """Return the likeliest caveats that some signs are."""
-    letters = sum(sign.isalnum() for sign in signs)
-    strangers = letters - sum(sign in "I1L" for sign in signs[:_MAX_SEPARATORS])
-    if strangers <= 1 or not most:
-        # one stray letter is dirt; more of them may have been a word
-        return _Tail(0.4 * letters if strangers > 0 else 0.0, 0, (), strangers <= 1)
+def _tail(characters: str, limit: int) -> _Tail:
+    """Return the most likely caveats for some characters."""
+    letters = sum(character.isalnum() for character in characters)
+    unknown = letters - sum(
+        character in "I1L" for character in characters[:_MAX_SEPARATORS]
+    )
+    if unknown <= 1 or not limit:
+        # one stray letter is noise; more may have been a word
+        return _Tail(0.4 * letters if unknown > 0 else 0.0, 0, (), unknown <= 1)
     best = _Tail(0.5 * letters, 0, (), False)
     for skipped in range(_MAX_SEPARATORS + 1):
-        if not set(signs[:skipped]) <= _SEPARATORS:
+        if not set(characters[:skipped]) <= _SEPARATORS:
             break
-        for step in _caveats_at(signs[skipped:], most):
-            if _price(step) < _price(best):
+        for step in _caveats_at(characters[skipped:], limit):
+            if _total_cost(step) < _total_cost(best):
                 best = step
     return best
 
 
-def _price(tail: _Tail) -> float:
+def _total_cost(tail: _Tail) -> float:
     return tail.cost + (0.5 if not tail.is_clear else 0.0) - 0.3 * tail.length
 
 
-def _caveats_at(signs: str, most: int) -> Iterator[_Tail]:
+def _caveats_at(characters: str, limit: int) -> Iterator[_Tail]:
     for word, name in _CAVEATS.items():
-        for end, cost, right in _beginnings(signs, word):
-            if cost > _BAD * len(word) or right < min(_MIN_LETTERS, len(word)):
+        for end, cost, right in _prefix_costs(characters, word):
+            if cost > _MAX_WRONG_SHARE * len(word) or right < min(
+                _MIN_LETTERS, len(word)
+            ):
                 continue
-            if name == "REL":  # whom to, no likeness can tell
+            if name == "REL":  # the country list cannot be guessed
                 yield _Tail(cost, len(word), (name,), False)
                 continue
-            rest = _tail(signs[end:], most - 1)
+            rest = _tail(characters[end:], limit - 1)
             yield _Tail(
                 cost + rest.cost,
                 len(word) + rest.length,
@@ -161,22 +171,25 @@ def _caveats_at(signs: str, most: int) -> Iterator[_Tail]:
             )
 
 
-def _beginnings(signs: str, word: str) -> Iterator[tuple[int, float, int]]:
-    """Yield how a line may begin with a word: up to where, at what cost, letters right.
+def _prefix_costs(characters: str, word: str) -> Iterator[tuple[int, float, int]]:
+    """Yield alignments of a word with a prefix of a line: (end, cost, correct letters).
 
-    The columns of an edit distance: what stands before the word costs as any other sign
-    too many.
+    Columns of an edit distance; characters before the word cost as much as other extra
+    characters.
     """
-    column = [(at * _MISSING, 0) for at in range(len(word) + 1)]
+    column = [(at * _MISSING_COST, 0) for at in range(len(word) + 1)]
     yield 0, *column[-1]
-    for end, sign in enumerate(signs, start=1):
-        price = _MORE if sign.isalnum() else _SPECK
+    for end, character in enumerate(characters, start=1):
+        price = _EXTRA_COST if character.isalnum() else _SPECK_COST
         new = [(column[0][0] + price, 0)]
         for at, letter in enumerate(word, start=1):
             same, right = column[at - 1]
             options = (
-                (same + _difference(sign, letter), right + (sign == letter)),
-                (new[at - 1][0] + _missing(letter), new[at - 1][1]),
+                (
+                    same + _substitution_cost(character, letter),
+                    right + (character == letter),
+                ),
+                (new[at - 1][0] + _missing_cost(letter), new[at - 1][1]),
                 (column[at][0] + price, column[at][1]),
             )
             new.append(min(options, key=lambda option: (option[0], -option[1])))
@@ -184,25 +197,25 @@ def _beginnings(signs: str, word: str) -> Iterator[tuple[int, float, int]]:
         yield end, *column[-1]
 
 
-def distance(signs: str, word: str) -> float:
-    """Return how many letters of a word are wrong in some signs; look-alikes count less."""
-    return list(_beginnings(signs, word))[-1][1]
+def distance(characters: str, word: str) -> float:
+    """Return the weighted number of wrong letters; look-alikes count less."""
+    return list(_prefix_costs(characters, word))[-1][1]
 
 
-def caveats_like(text: str) -> tuple[str, ...]:
+def fuzzy_caveats(text: str) -> tuple[str, ...]:
     """Return the caveats that a text without a level resembles: "N0FORM/ORC0N"."""
-    signs = "".join(normal(text).upper().split())[:_MAX_LENGTH]
-    tail = _tail(signs, _MAX_CAVEATS) if signs else None
+    characters = "".join(normal(text).upper().split())[:_MAX_LENGTH]
+    tail = _tail(characters, _MAX_CAVEATS) if characters else None
     return tail.caveats if tail else ()
 
 
-def _missing(letter: str) -> float:
-    return _MISSING if letter.isalnum() else _SPECK
+def _missing_cost(letter: str) -> float:
+    return _MISSING_COST if letter.isalnum() else _SPECK_COST
 
 
-def _difference(sign: str, letter: str) -> float:
-    if sign == letter:
+def _substitution_cost(character: str, letter: str) -> float:
+    if character == letter:
         return 0.0
-    if (sign, letter) in _ALIKE:
-        return _LOOK_ALIKE
-    return _OTHER if sign.isalnum() else _MISSING
+    if (character, letter) in _SIMILAR:
+        return _SIMILAR_COST
+    return _WRONG_COST if character.isalnum() else _MISSING_COST

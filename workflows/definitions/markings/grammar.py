@@ -1,7 +1,7 @@
-"""Whether a piece of text is a marking, and what it says.
+"""The grammar of markings: whether a text is a marking, and its level and caveats.
 
-A marking is a level and what is added to it, and nothing else: "SECRET//NOFORN",
-"T O P  S E C R E T", "Company Confidential". So "the secret" or "Secretary" is none.
+A marking is a level with its caveats and nothing else: "SECRET//NOFORN",
+"T O P  S E C R E T", "Company Confidential". "the secret" and "Secretary" are not.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from workflows.definitions.markings.levels import (
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """A level with its caveats; without a level it only adds caveats to one."""
+    """A level with its caveats; without a level, caveats only."""
 
     level: Level | None
     caveats: tuple[str, ...] = ()
 
 
 def normal(text: str) -> str:
-    """Return the text with full-width and look-alike signs as the plain ones."""
+    """Return the text with full-width and look-alike characters normalized."""
     plain = unicodedata.normalize("NFKC", text)
     return (
         re.sub("[\u2010-\u2015\u2212]", "-", plain)
@@ -39,31 +39,31 @@ def normal(text: str) -> str:
 
 
 def banner(text: str) -> Marking | None:
-    """Return what a banner says when the text is one and nothing else."""
+    """Return the marking that the whole text consists of, if any."""
     compact = _compact(text)
     return _with_level(compact, _BANNER_FORMS) or _caveats_alone(compact)
 
 
 def caveats_of(text: str) -> tuple[str, ...] | None:
-    """Return the caveats that a text consists of; None: something else is in it."""
+    """Return the caveats that the whole text consists of, None for other text."""
     marking = _caveats_alone(_compact(text))
     return None if marking is None else marking.caveats
 
 
-def may_speak_of_markings(text: str) -> bool:
-    """Tell quickly whether a text may hold a marking, or speak of one, at all."""
+def may_contain_marking(text: str) -> bool:
+    """Quick check whether a text may contain or mention a marking."""
     return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
 
 
 def portion(text: str) -> Marking | None:
-    """Return what a portion mark says; `text` is what stands in its brackets."""
+    """Return the portion mark; `text` is the content of the brackets."""
     return _with_level(_compact(text), _PORTION_FORMS)
 
 
 def without_furniture(text: str) -> str:
-    """Return a line of normal text without what markings share their line with.
+    """Return a normalized line without page furniture.
 
-    That is page and copy numbers, dates, and words that announce a marking.
+    Page furniture is page and copy numbers, dates, and words that announce a marking.
     """
     for pattern in _FURNITURE:
         text = pattern.sub(" ", text)
@@ -71,7 +71,7 @@ def without_furniture(text: str) -> str:
 
 
 def is_announced(text: str) -> bool:
-    """Tell whether a line says that a marking follows ("Classification: ...")."""
+    """Whether a line announces a marking ("Classification: ...")."""
     return _ANNOUNCEMENT.match(text) is not None
 
 
@@ -96,7 +96,7 @@ _FURNITURE = (
 
 _SEPARATORS = re.compile(r"[/,;:.&()\[\]|-]*")
 _UNKNOWN = re.compile(r"[A-Z0-9][A-Z0-9-]{1,23}(?=$|[/,;])")
-_WHEN_IT_ENDS = re.compile(r"\d{8}|(?:25|50)?X\d{1,2}(?:-HUM)?|MR|OADR")
+_DECLASSIFICATION = re.compile(r"\d{8}|(?:25|50)?X\d{1,2}(?:-HUM)?|MR|OADR")
 _RELEASE = re.compile(r"REL(?:EASABLE)?TO([A-Z][A-Z,&]+)|REL(?=$|/)")
 _COUNTRIES = re.compile(r"FVEY|ACGU|NATO|[A-Z]{4}(?![A-Z])|[A-Z]{3}|EU(?![A-Z])")
 _EYES_ONLY = re.compile(r"((?:[A-Z]{2,4}[,/&]){0,9}[A-Z]{2,4})?EYESONLY")
@@ -109,29 +109,31 @@ def _compiled(forms: tuple[Form, ...]) -> list[tuple[re.Pattern[str], Form]]:
 
 _BANNER_FORMS = _compiled(BANNERS)
 _PORTION_FORMS = _compiled(PORTIONS)
-_CAVEAT_PATTERNS = [(re.compile(c.words), c.name) for c in CAVEATS if c.words]
-_CAVEAT_LETTERS = [
-    (re.compile(rf"(?:{c.letters})(?![A-Z])"), c.name) for c in CAVEATS if c.letters
+_CAVEAT_PATTERNS = [(re.compile(c.phrase), c.name) for c in CAVEATS if c.phrase]
+_ABBREVIATION_PATTERNS = [
+    (re.compile(rf"(?:{c.abbreviation})(?![A-Z])"), c.name)
+    for c in CAVEATS
+    if c.abbreviation
 ]
-_NEXT_CAVEAT = re.compile(  # "REL TO USA, NOFORN": where the list of countries ends
+_NEXT_CAVEAT = re.compile(  # end of the country list: "REL TO USA, NOFORN"
     "(?:[,&]|AND)*(?:"
-    + "|".join(caveat.words for caveat in CAVEATS if caveat.words)
+    + "|".join(caveat.phrase for caveat in CAVEATS if caveat.phrase)
     + ")|(?:[,&]|AND)+(?:"
-    + "|".join(caveat.letters for caveat in CAVEATS if caveat.letters)
+    + "|".join(caveat.abbreviation for caveat in CAVEATS if caveat.abbreviation)
     + r")(?![A-Z])"
 )
 
-_ROOTS = re.compile(  # every form of a banner holds one of them
+_ROOTS = re.compile(  # every banner form contains one of these
     "SECRET|CONFIDEN|CLASSIF|RESTRICT|OFFICIAL|CONTROLLED|CUI|FOUO|SBU|INTERNAL|PUBLIC"
     "|GRADED|APPROVEDFORRELEASE|EYESONLY|RELTO|RELEASABLE"
-    + "".join(f"|{caveat.words}" for caveat in CAVEATS if caveat.words)
+    + "".join(f"|{caveat.phrase}" for caveat in CAVEATS if caveat.phrase)
 )
 
 
 def _compact(text: str) -> str:
-    """Return its capitals and signs without spaces and without frills at its ends."""
-    together = "".join(normal(text).upper().split())
-    return re.sub(r"^[^A-Z0-9]+|[^A-Z0-9]+$", "", together)
+    """Return the text in capitals without spaces or decoration at its ends."""
+    combine_with_scan = "".join(normal(text).upper().split())
+    return re.sub(r"^[^A-Z0-9]+|[^A-Z0-9]+$", "", combine_with_scan)
 
 
 def _with_level(
@@ -153,7 +155,7 @@ def _caveats_alone(compact: str) -> Marking | None:
 
 
 def _caveats(compact: str, at: int, found: set[str]) -> tuple[str, ...] | None:
-    """Return the caveats from a place to the end; None: something else is there."""
+    """Return the caveats from `at` to the end, None for other text."""
     while at < len(compact):
         gap = _SEPARATORS.match(compact, at)
         start = at if gap is None else gap.end()
@@ -169,16 +171,16 @@ def _caveats(compact: str, at: int, found: set[str]) -> tuple[str, ...] | None:
 
 
 def _caveat(compact: str, start: int, separator: str) -> tuple[str, int] | None:
-    """Return the caveat that begins here and where it ends."""
-    for known in (_release, _eyes_only, _by_word):
+    """Return the caveat that starts here and its end."""
+    for known in (_release, _eyes_only, _by_phrase):
         step = known(compact, start)
         if step is not None:
             return step
-    return _by_letters(compact, start, separator)
+    return _by_abbreviation(compact, start, separator)
 
 
 def _release(compact: str, start: int) -> tuple[str, int] | None:
-    """Return to whom it may be released; a caveat among the names ends them."""
+    """Return the release caveat; another caveat ends the country list."""
     found = _RELEASE.match(compact, start)
     if found is None:
         return None
@@ -198,7 +200,7 @@ def _eyes_only(compact: str, start: int) -> tuple[str, int] | None:
     return f"{found[1] or ''} EYES ONLY".strip(), found.end()
 
 
-def _by_word(compact: str, start: int) -> tuple[str, int] | None:
+def _by_phrase(compact: str, start: int) -> tuple[str, int] | None:
     for pattern, name in _CAVEAT_PATTERNS:
         found = pattern.match(compact, start)
         if found is not None:
@@ -207,16 +209,18 @@ def _by_word(compact: str, start: int) -> tuple[str, int] | None:
     return None if found is None else (found[0], found.end())
 
 
-def _by_letters(compact: str, start: int, separator: str) -> tuple[str, int] | None:
-    """Return an abbreviation, which needs a sign before it, or what it cannot tell."""
+def _by_abbreviation(
+    compact: str, start: int, separator: str
+) -> tuple[str, int] | None:
+    """Return an abbreviation, which needs a separator before it, or an unknown codeword."""
     if not set(separator) & set("/,;-"):
         return None
-    for pattern, name in _CAVEAT_LETTERS:
+    for pattern, name in _ABBREVIATION_PATTERNS:
         found = pattern.match(compact, start)
         if found is not None:
             return name, found.end()
     unknown = _UNKNOWN.match(compact, start) if "//" in separator else None
     if unknown is None:
         return None
-    name = "" if _WHEN_IT_ENDS.fullmatch(unknown[0]) else unknown[0]
+    name = "" if _DECLASSIFICATION.fullmatch(unknown[0]) else unknown[0]
     return name, unknown.end()

@@ -1,9 +1,9 @@
-"""The labels that announce a marking: "Classification:", "CAVEATS -", "Handling ....".
+"""Labels that announce a marking: "Classification:", "CAVEATS -", "Handling ....".
 
-A label is found in the signs of a cell without their spaces, so that "C A V E A T S:" and
-"OVERALLCLASSIFICATION:" are labels too. How firmly a label speaks of security decides
-what is made of a value that is not understood: after "Security classification" it is
-asked about, after "Terms" only where other labels of markings are near.
+A label is searched in the characters of a cell without spaces, so that "C A V E A T S:"
+and "OVERALLCLASSIFICATION:" match. The firmness of a label determines how an unknown
+value is handled: after "Security classification" it needs review, after "Terms" only if
+other labels of markings are nearby.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from workflows.definitions.markings.cells import Cell
-from workflows.definitions.markings.fuzzy_match import distance, resembles
+from workflows.definitions.markings.fuzzy_match import distance, fuzzy_matches
 
 Subject = Literal["level", "caveats", "release"]
-Place = Literal["start", "after", "qualified", "inline"]
+LabelPosition = Literal["start", "after", "qualified", "inline"]
 
 
 class Firmness(enum.IntEnum):
-    """How surely a label is one of markings and of nothing else."""
+    """How specific a label is to markings."""
 
     VAGUE = 0  # "Distribution", "Level"
     LOOSE = 1  # "Handling", "Terms"
@@ -32,7 +32,7 @@ class Firmness(enum.IntEnum):
 
 
 class Separator(enum.IntEnum):
-    """What stands between a label and its value."""
+    """The separator between a label and its value."""
 
     NONE = 0
     WEAK = 1  # a dash, a full stop, a wide gap
@@ -43,14 +43,14 @@ class Separator(enum.IntEnum):
 class Label:
     """A label within a cell."""
 
-    name: str  # its capitals without spaces
+    name: str  # in capitals without spaces
     subject: Subject
     firmness: Firmness
-    place: Place
+    position: LabelPosition
     separator: Separator
-    start: int  # its first sign in the cell
-    end: int  # after its last sign
-    value: int  # where its value begins, after the separator
+    start: int  # index of its first character in the cell
+    end: int  # index after its last character
+    value: int  # start of the value, after the separator
 
 
 _QUALIFIERS = (
@@ -114,8 +114,8 @@ _STRONG = re.compile(
 _VERB = re.compile(r"IS|ARE")  # "The classification is SECRET"
 _WEAK = re.compile(r"[-.;,~*]+")
 _NUMBERING = re.compile(r"\W*(?:\(?[0-9A-Z]{1,2}[.)])?(?:\([A-Z/-]{1,16}\))?\W*")
-_LONGEST_NUMBERING = 24  # signs before a label: "1. (S//NF)"
-_MOST_QUALIFIERS = 3  # words before a label that may belong to it
+_MAX_NUMBERING = 24  # characters before a label: "1. (S//NF)"
+_MAX_QUALIFIERS = 3  # words before a label that may belong to it
 _ROOTS = re.compile(
     "CLASS|CAVEAT|DISSEM|HANDLING|RELEAS|RELTO|TERM|MARKING|SENSITIV|RESTRICTION|SAP|ACCM|SCI|SAR|EYES|WARNING|NEEDTO"
     "|CONTROL|COMPARTMENT|CODEWORD|SECRECY|SECURITY|FOREIGN|LEVEL|GRAD|DISTRIBUTION"
@@ -124,16 +124,16 @@ _ROOTS = re.compile(
 
 
 def may_hold_labels(text: str) -> bool:
-    """Return quickly whether a text may hold a label, rightly spelled, at all."""
+    """Quick check whether a text may contain a correctly spelled label."""
     return _ROOTS.search(re.sub(r"[^A-Z]", "", text.upper())) is not None
 
 
 def labels_in(cell: Cell) -> list[Label]:
-    """Return the labels of a cell from the left; none lies within another."""
-    if not _ROOTS.search(cell.signs):
+    """Return the non-overlapping labels of a cell from the left."""
+    if not _ROOTS.search(cell.characters):
         return []
     found: list[Label] = []
-    for match in _ANY.finditer(cell.signs):
+    for match in _ANY.finditer(cell.characters):
         at, free_from = match.start(), found[-1].end if found else 0
         if at < free_from or not _begins_word(cell, at):
             continue
@@ -144,9 +144,9 @@ def labels_in(cell: Cell) -> list[Label]:
 
 
 def _begins_word(cell: Cell, at: int) -> bool:
-    """Return whether the letters of a word begin here, also in "**Caveats:**"."""
-    if cell.is_word_start(at) or not cell.signs[at - 1].isalnum():
-        return cell.signs[at].isalnum()
+    """Whether a word begins here; also handles "**Caveats:**"."""
+    if cell.is_word_start(at) or not cell.characters[at - 1].isalnum():
+        return cell.characters[at].isalnum()
     before, here = cell.written[at - 1 : at + 1]
     following = "".join(cell.written[at + 1 : at + 2])
     if here.isupper():  # "NoneCaveats:", "NONECaveats:"
@@ -155,78 +155,78 @@ def _begins_word(cell: Cell, at: int) -> bool:
 
 
 def _label_at(cell: Cell, at: int, found: list[Label]) -> Label | None:
-    named = _named_at(cell.signs, at)
+    named = _named_at(cell.characters, at)
     if named is None:
         return None
     end, subject, firmness = named
-    if cell.signs[end - 1] == "S" and _begins_word(cell, end - 1):
+    if cell.characters[end - 1] == "S" and _begins_word(cell, end - 1):
         end -= 1  # "CLASSIFICATION SECRET" has no plural
-    strong = _STRONG.match(cell.signs, end) or _verb_at(cell, end)
-    weak = _WEAK.match(cell.signs, end)
+    strong = _STRONG.match(cell.characters, end) or _verb_at(cell, end)
+    weak = _WEAK.match(cell.characters, end)
     separator = Separator.NONE
     if strong or weak:
         separator = Separator.STRONG if strong else Separator.WEAK
     between = strong or weak
-    place = _place(cell, at, found)
-    least = Separator.STRONG
-    if place == "start":
-        least = Separator.NONE
+    position = _position(cell, at, found)
+    required = Separator.STRONG
+    if position == "start":
+        required = Separator.NONE
     elif found:  # "CLASSIFICATION - SECRET CAVEATS - NOFORN"
-        least = max(found[-1].separator, Separator.WEAK)
+        required = max(found[-1].separator, Separator.WEAK)
     is_rule = strong is not None and set(strong[0]) <= set("|>_-\u2192\u2026*")
-    if separator < least or (is_rule and place != "start"):
-        return None  # "LIMITED DISTRIBUTION | Date: ..."
-    name, value = cell.signs[at:end], between.end() if between else end
+    if separator < required or (is_rule and position != "start"):
+        return None  # not a label: "LIMITED DISTRIBUTION | Date: ..."
+    name, value = cell.characters[at:end], between.end() if between else end
     if name == "RELTO" and separator < Separator.STRONG:
-        return None  # a caveat by itself
-    return Label(name, subject, firmness, place, separator, at, end, value)
+        return None  # a separate caveat
+    return Label(name, subject, firmness, position, separator, at, end, value)
 
 
 def _verb_at(cell: Cell, at: int) -> re.Match[str] | None:
-    """Return the verb that follows a label as a word of its own."""
-    found = _VERB.match(cell.signs, at)
-    if found is None or found.end() == len(cell.signs):
+    """Return the verb after a label, if it is a separate word."""
+    found = _VERB.match(cell.characters, at)
+    if found is None or found.end() == len(cell.characters):
         return None
     is_word = cell.is_word_start(at) and cell.is_word_start(found.end())
     return found if is_word else None
 
 
-def _named_at(signs: str, at: int) -> tuple[int, Subject, Firmness] | None:
-    """Return where the longest label that begins here ends, and what it is about."""
-    best = _longest(signs, at)
+def _named_at(characters: str, at: int) -> tuple[int, Subject, Firmness] | None:
+    """Return the end, subject and firmness of the longest label that starts here."""
+    best = _longest(characters, at)
     while best is not None:
-        joint = _JOINT.match(signs, best[0])
-        other = _longest(signs, joint.end()) if joint else None
+        joint = _JOINT.match(characters, best[0])
+        other = _longest(characters, joint.end()) if joint else None
         if other is None:
             return best
         best = other[0], best[1], max(best[2], other[2])
     return None
 
 
-def _longest(signs: str, at: int) -> tuple[int, Subject, Firmness] | None:
+def _longest(characters: str, at: int) -> tuple[int, Subject, Firmness] | None:
     ends = [
         (match.end(), subject, firmness)
         for pattern, subject, firmness in _ONE
-        if (match := pattern.match(signs, at))
+        if (match := pattern.match(characters, at))
     ]
     return max(ends, key=lambda end: end[0]) if ends else None
 
 
-def _place(cell: Cell, at: int, found: list[Label]) -> Place:
-    """Return how a label stands in its cell."""
-    before = cell.signs[:at]
-    if len(before) <= _LONGEST_NUMBERING and _NUMBERING.fullmatch(before):
+def _position(cell: Cell, at: int, found: list[Label]) -> LabelPosition:
+    """Return the position of a label within its cell."""
+    before = cell.characters[:at]
+    if len(before) <= _MAX_NUMBERING and _NUMBERING.fullmatch(before):
         return "start"
     if found or before[-1] in ";|,/" or ":" in before:
         return "after"
     words = cell.text(0, at).split()
-    is_name = len(words) <= _MOST_QUALIFIERS and words[0][0].isupper()
+    is_name = len(words) <= _MAX_QUALIFIERS and words[0][0].isupper()
     return "qualified" if is_name and before.isalnum() else "inline"
 
 
 # Spelling ----------------------------------------------------------------------------
 
-_SPELLED = (
+_LABEL_WORDS = (
     "CLASSIFICATION",
     "CAVEATS",
     "CAVEAT",
@@ -247,53 +247,68 @@ _SPELLED = (
     "COMPARTMENTS",
     "DISTRIBUTION",
 )
-_VALUE = re.compile(r"[:=]|\.{2,}")  # what follows is no label
+_VALUE = re.compile(r"[:=]|\.{2,}")  # text after this is not a label
 _LETTERS = re.compile(r"[A-Z0-9|!$]{4,18}")
-_WRONG = 0.2  # of its letters that may be wrong
-_MOST_WORDS_READ = 4  # of a cell, from its left, that are corrected
+_MAX_WRONG_SHARE = 0.2  # share of letters
+_MAX_CORRECTED_WORDS = 4  # only the first words of a cell are corrected
 
 
-def corrected(cell: Cell) -> Cell:
-    """Return the cell with words of labels spelled right: "CLASSIF1CATI0N", "CAVEAT5".
+def correct_spelling(cell: Cell) -> Cell:
+    """Return the cell with label words spelled correctly: "CLASSIF1CATI0N", "CAVEAT5".
 
-    A label that was misread or mistyped must not hide its value. Only the first words of
-    a cell are corrected; the words themselves stay as they are on the page.
+    A misread label must not hide its value. Only the first words of a cell are corrected;
+    the words of the page are unchanged.
     """
-    signs, written, owners = list(cell.signs), list(cell.written), list(cell.owners)
-    if not cell.signs:
+    characters, written, owners = (
+        list(cell.characters),
+        list(cell.written),
+        list(cell.owners),
+    )
+    if not cell.characters:
         return cell
-    first = _VALUE.search(cell.signs)
+    first = _VALUE.search(cell.characters)
     last = cell.owners[first.start() if first else -1] + 1
-    for owner in range(min(_MOST_WORDS_READ, last) - 1, -1, -1):
+    for owner in range(min(_MAX_CORRECTED_WORDS, last) - 1, -1, -1):
         start = cell.owners.index(owner) if owner in cell.owners else -1
-        found = _LETTERS.match(cell.signs, start) if start >= 0 else None
+        found = _LETTERS.match(cell.characters, start) if start >= 0 else None
         if found is None or cell.owners[found.end() - 1] != owner:
             continue
-        right = _spelled(found[0])
+        right = _correct_word(found[0])
         if right != found[0]:
-            signs[start : found.end()] = right
+            characters[start : found.end()] = right
             written[start : found.end()] = right
             owners[start : found.end()] = [owner] * len(right)
-    if len(signs) == len(cell.signs) and "".join(signs) == cell.signs:
+    if (
+        len(characters) == len(cell.characters)
+        and "".join(characters) == cell.characters
+    ):
         return cell
     return replace(
-        cell, signs="".join(signs), written=tuple(written), owners=tuple(owners)
+        cell,
+        characters="".join(characters),
+        written=tuple(written),
+        owners=tuple(owners),
     )
 
 
 @functools.lru_cache(maxsize=4096)
-def _spelled(word: str) -> str:
-    """Return the word of a label that a word is, but for a few letters, or itself."""
-    as_value = max((1 - alike.score for alike in resembles(word)[:1]), default=_WRONG)
-    best, cost = word, min(_WRONG, as_value)  # "UNCLASSIFIED" is a value
-    for known in _near(word):
+def _correct_word(word: str) -> str:
+    """Return the label word closest to a word, or the word itself."""
+    value_cost = max(
+        (1 - match.score for match in fuzzy_matches(word)[:1]), default=_MAX_WRONG_SHARE
+    )
+    best, cost = (
+        word,
+        min(_MAX_WRONG_SHARE, value_cost),
+    )  # do not correct values such as "UNCLASSIFIED"
+    for known in _similar_length(word):
         share = distance(word, known) / len(known)
         if share < cost:
             best, cost = known, share
     return best
 
 
-def _near(word: str) -> Iterator[str]:
-    for known in _SPELLED:
+def _similar_length(word: str) -> Iterator[str]:
+    for known in _LABEL_WORDS:
         if abs(len(known) - len(word)) <= 2:  # noqa: PLR2004 - letters lost or added
             yield known

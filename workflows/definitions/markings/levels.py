@@ -1,8 +1,7 @@
-"""The scale of markings: which levels there are, how they are written, which is higher.
+"""Levels of markings: their names, written forms and order.
 
-One table for the worlds that a team meets: what governments and alliances print at the
-head and foot of a page, and what companies do. Where they are mixed in one document,
-the order of this table decides which marking is the higher one:
+One table covers government and alliance markings and those of companies. In a document
+that mixes them, the order of the table decides which marking is higher:
 
     | level                 | written as                                 | portion  |
     | --------------------- | ------------------------------------------ | -------- |
@@ -19,8 +18,8 @@ the order of this table decides which marking is the higher one:
     | SECRET                | Secret, NATO, UK and EU Secret             | (S) (NS) |
     | TOP SECRET            | Top Secret, Cosmic Top Secret              | (TS)     |
 
-Markings are compared without spaces, for they are spread, broken and glued together in
-every way: the patterns below are of capital letters that stand together.
+Patterns match capitals without spaces, because the letters of a marking may be spread,
+broken or joined.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How far a document may go, from the lowest to the highest."""
+    """Classification levels, from the lowest to the highest."""
 
     PUBLIC = "PUBLIC"
     UNCLASSIFIED = "UNCLASSIFIED"
@@ -48,7 +47,7 @@ class Level(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Return its place on the scale, 0 for the lowest."""
+        """Return the position in the order, 0 for the lowest."""
         return _RANKS[self]
 
 
@@ -63,19 +62,19 @@ COMMON_WORD_LEVELS = frozenset(
         Level.CUI,
     }
 )
-"""Levels whose words stand in many titles ("Public Health"): they count only alone."""
+"""Levels whose words are common in titles ("Public Health"): valid only when separate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A way to write a level, and what more it says."""
+    """A written form of a level, with an optional caveat."""
 
-    pattern: str  # of capitals without spaces
+    pattern: str  # regular expression over capitals without spaces
     level: Level
     caveat: str = ""
 
 
-# Longer forms stand before the shorter ones they begin with.
+# Longer forms precede shorter ones with the same beginning.
 BANNERS = (
     Form("(?:COSMIC|NATO|UK|EU|US)?TOPSECRET", Level.TOP_SECRET),
     Form("(?:NATO|UK|EU|US)?SECRET", Level.SECRET),
@@ -126,14 +125,16 @@ PORTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """What a marking may add to its level: who may see it, how it is handled."""
+    """An addition to a level: distribution or handling."""
 
     name: str
-    words: str = ""  # patterns that stand for it anywhere after the level
-    letters: str = ""  # abbreviations, which stand for it only after a slash or comma
+    phrase: str = ""  # pattern that is valid anywhere after the level
+    abbreviation: str = (
+        ""  # abbreviations, which stand for it only after a slash or comma
+    )
 
 
-CAVEATS = (  # in the order in which a banner names them
+CAVEATS = (  # in the order of banners
     Caveat("HCS", "HUMINTCONTROL", "HCS(?:-[OP])?"),
     Caveat("SI", "COMINT", "SI(?:-[A-Z]{1,3})?"),
     Caveat("TK", "TALENTKEYHOLE", "TK"),
@@ -168,29 +169,29 @@ CAVEATS = (  # in the order in which a banner names them
     Caveat("DO NOT COPY", "DONOTCOPY"),
 )
 UNCLASSIFIED_ONLY = frozenset({"FOUO", "SBU", "LES"})
-"""Caveats of unclassified parts, which a classified document does not take over."""
+"""Caveats of unclassified parts, not inherited by a classified document."""
 
-_CAVEAT_ORDER = {caveat.name: place for place, caveat in enumerate(CAVEATS)}
+_CAVEAT_ORDER = {caveat.name: rank for rank, caveat in enumerate(CAVEATS)}
 
 
 _NAMED = re.compile(r"REL TO [A-Z, ]+|(?:[A-Z/&,]+ )?EYES ONLY|SP-[A-Z]+|SI-[A-Z]+")
 
 
 def rank_of(level: Level | None) -> int:
-    """Return a level's place on the scale, below the lowest where there is none."""
+    """Return the rank of a level, -1 without one."""
     return level.rank if level else -1
 
 
 def is_known(caveat: str) -> bool:
-    """Tell whether it is a caveat of the table, or one of a known form."""
+    """Whether a caveat is in the table or has a known form."""
     return caveat in _CAVEAT_ORDER or _NAMED.fullmatch(caveat) is not None
 
 
 def in_order(caveats: Iterable[str]) -> tuple[str, ...]:
-    """Return the caveats, each once, as a banner orders them; unknown ones last."""
+    """Return the unique caveats in banner order; unknown ones last."""
 
-    def place(caveat: str) -> tuple[int, str]:
+    def rank(caveat: str) -> tuple[int, str]:
         name = "REL" if caveat.startswith("REL TO ") else caveat
         return _CAVEAT_ORDER.get(name, len(_CAVEAT_ORDER)), caveat
 
-    return tuple(sorted(set(caveats), key=place))
+    return tuple(sorted(set(caveats), key=rank))

@@ -1,4 +1,4 @@
-"""One page, read in every way that there is: its text, its picture, an agent's eye."""
+"""Read one page from all sources: text layer, image and vision agent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel
 from workflows.definitions.markings.answers import (
     Detection,
     Filters,
-    UnreadableAnswer,
-    parsed,
+    InvalidAnswer,
+    parse_answer,
 )
 from workflows.definitions.markings.reading import (
     PageReading,
-    both,
+    combine_with_scan,
+    combine_with_vision,
     read,
-    together,
     unreadable,
 )
 from workflows.definitions.markings.scanned import read_scan
@@ -49,70 +49,76 @@ Answer with JSON only:
  "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
                                 "saturation": 0..200} if that would help you}
 """
-STAGES = {"read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)}
+PROMPTS = {
+    "read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)
+}
 
 
 class PageToRead(BaseModel):
-    """One page, to be read on its own."""
+    """A page to read."""
 
     document: UUID
     page: int  # from 1
-    agent: str = ""  # that looks at it as well
-    filters: Filters = Filters()  # with which it is drawn for the agent
+    agent: str = ""  # vision agent
+    filters: Filters = Filters()  # image adjustments for the agent
 
 
-async def reading_of(item: PageToRead, runtime: Runtime, *, again: bool) -> PageReading:
-    """Return what the text of a page, its picture and an agent say together."""
+async def read_all_sources(
+    item: PageToRead, runtime: Runtime, *, enhanced: bool
+) -> PageReading:
+    """Return the combined reading of the text, the image and the agent."""
     try:
         page = await runtime.documents.page(item.document, item.page)
         reading = await asyncio.to_thread(read, page)
         if page.is_picture or not (page.lines or page.is_blank):
-            reading = await with_picture(item, reading, runtime, again=again)
-        return await with_agent(item, reading, runtime, again=again)
-    except Invalid as damaged:
-        runtime.logger.warning("Page %d cannot be read: %s", item.page, damaged)
-        return unreadable(item.page, str(damaged))
+            reading = await add_scan_reading(item, reading, runtime, enhanced=enhanced)
+        return await add_vision_reading(item, reading, runtime, enhanced=enhanced)
+    except Invalid as error:
+        runtime.logger.warning("Page %d cannot be read: %s", item.page, error)
+        return unreadable(item.page, str(error))
 
 
-async def with_picture(
-    item: PageToRead, text: PageReading, runtime: Runtime, *, again: bool
+async def add_scan_reading(
+    item: PageToRead, text: PageReading, runtime: Runtime, *, enhanced: bool
 ) -> PageReading:
-    """Return what the text of a page and its picture say.
+    """Return the combined reading of the text and the image of a page.
 
-    Where scans cannot be read it is the text alone, with that reason.
+    If scans cannot be read, the result is the text layer with that reason.
     """
     try:
-        looks = await runtime.documents.scan(item.document, item.page, again=again)
+        variants = await runtime.documents.scan(
+            item.document, item.page, enhanced=enhanced
+        )
     except Unavailable as unable:
         runtime.logger.warning("Page %d: %s", item.page, unable)
         return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
-    scan = await asyncio.to_thread(read_scan, looks)
-    return together(text, scan) if text.legibility else scan
+    scan = await asyncio.to_thread(read_scan, variants)
+    return combine_with_scan(text, scan) if text.legibility else scan
 
 
-async def with_agent(
-    item: PageToRead, reading: PageReading, runtime: Runtime, *, again: bool
+async def add_vision_reading(
+    item: PageToRead, reading: PageReading, runtime: Runtime, *, enhanced: bool
 ) -> PageReading:
-    """Return what a page says, and what an agent sees on it, if one was chosen.
+    """Return the reading with that of an agent, if one was chosen.
 
-    An agent that fails to answer leaves a doubt: somebody wanted it to look.
+    A failed call adds a doubt, because a reading by the agent was requested.
     """
-    asked = runtime.profiles.stage("read_page", STAGES["read_page"])
-    agent = asked.agent or item.agent
+    prompt = runtime.profiles.prompt("read_page", PROMPTS["read_page"])
+    agent = prompt.agent or item.agent
     if not agent:
         return reading
-    look = replace(
+    options = replace(
         SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
     )
-    (image,) = await runtime.images.render(item.document, look)
+    (image,) = await runtime.images.render(item.document, options)
     try:
         reply = await runtime.agents.vision(
-            agent, asked.prompt, [image.data], **asked.options
+            agent, prompt.prompt, [image.data], **prompt.options
         )
-        detection = parsed(reply.text, Detection)
-    except (ProviderError, UnreadableAnswer) as failed:
+        detection = parse_answer(reply.text, Detection)
+    except (ProviderError, InvalidAnswer) as failed:
         runtime.logger.warning("Page %d: %s", item.page, failed)
-        doubt = f"The agent “{agent}” could not be asked: {failed}"
+        doubt = f"The call to agent “{agent}” failed: {failed}"
         return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
-    seen = read_detection(item.page, detection, again=again)
-    return both(reading, seen)
+    vision = read_detection(item.page, detection, enhanced=enhanced)
+    return combine_with_vision(reading, vision)

@@ -10,7 +10,7 @@ from workflows.definitions.markings.finding import Finding
 from workflows.definitions.markings.grammar import Marking
 from workflows.definitions.markings.segments import Segment
 
-_IN_BRACKETS = re.compile(  # a scan may lose the spaces: "1.(S//NF)The boat"
+_IN_BRACKETS = re.compile(  # OCR may lose spaces: "1.(S//NF)The boat"
     r"(?:(?<!\S)|(?<=\d[.)]))[(\[]\s*([A-Za-z][A-Za-z0-9 ,/&-]{0,60}?)\s*[)\]]"
     r"(?=[\s.:,]|$|[A-Z](?:[a-z]|\s))"
 )
@@ -21,13 +21,13 @@ _SENTENCE_END = re.compile(r"[.!?:;]\s*$")
 _ENUMERATION = re.compile(r"^\W*\((?:A|B|D|E|F)\)(?=\s|$)")  # so (C) counts, not marks
 _COPYRIGHT = re.compile(r"^\s*(?:\d{4}|copyright|all rights)", re.IGNORECASE)
 
-_SPELLED_OUT = 0.8  # with caveats: nothing else looks like it
+_SPELLED_OUT = 0.8  # with caveats: unambiguous
 _ONE_OF_SEVERAL, _ONLY_ONE = 0.6, 0.4
-_MAX_TITLE_WORDS = 16  # of a line that a mark may close
+_MAX_TITLE_WORDS = 16  # words of a line that a mark may follow
 
 
 def portions(page: int, segments: Sequence[Segment]) -> Iterator[Finding]:
-    """Yield every portion mark of the page."""
+    """Yield the portion marks of the page."""
     counts_up = any(_ENUMERATION.match(segment.text) for segment in segments)
     marks = [
         (segment, found, marking)
@@ -60,7 +60,7 @@ def _marks(
 
 
 def _may_be_mark(text: str, found: re.Match[str], single_letters: bool) -> bool:
-    """Tell whether brackets stand where marks do, and are not (a), (C) 2024 or (R)."""
+    """Whether brackets are at the position of a mark, unlike (a), (C) 2024 or (R)."""
     inner, before, after = found[1], text[: found.start()], text[found.end() :]
     if not inner.isupper() or _COPYRIGHT.match(after):
         return False

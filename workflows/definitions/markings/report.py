@@ -1,4 +1,4 @@
-"""What was found in a whole document, in few words: the same marking told once."""
+"""Summary of the markings of a document."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from workflows.definitions.markings.reading import PageReading
 from workflows.runtime.records import Box
 
 
-class Place(BaseModel):
-    """Where on which page."""
+class Location(BaseModel):
+    """A position in the document."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,20 +22,20 @@ class Place(BaseModel):
     box: Box
 
 
-class Gathered(BaseModel):
-    """A marking of one kind, and every page it stands on."""
+class MarkingSummary(BaseModel):
+    """A marking of one kind with all its locations."""
 
     model_config = ConfigDict(frozen=True)
 
     label: str
     kind: Kind
-    text: str  # as it stands on the first of them
-    weight: float  # 0..1, the highest
-    places: tuple[Place, ...]
+    text: str  # as on the first page
+    weight: float  # 0..1, highest of all occurrences
+    locations: tuple[Location, ...]
 
 
 class PageSummary(BaseModel):
-    """What a page is marked as, and how well it could be read."""
+    """The label and legibility of a page."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,27 +44,27 @@ class PageSummary(BaseModel):
     legibility: float  # 0..1
 
 
-def gather(readings: Iterable[PageReading]) -> tuple[Gathered, ...]:
-    """Return every marking of the document once, weightiest first."""
+def summarize_markings(readings: Iterable[PageReading]) -> tuple[MarkingSummary, ...]:
+    """Return each marking of the document once, highest weight first."""
     groups: dict[tuple[Kind, str], list[Finding]] = {}
     for reading in readings:
         for finding in reading.findings:
             groups.setdefault((finding.kind, finding.label), []).append(finding)
     found = [
-        Gathered(
+        MarkingSummary(
             label=label,
             kind=kind,
             text=group[0].text,
             weight=max(finding.weight for finding in group),
-            places=tuple(Place(page=f.page, box=f.box) for f in group),
+            locations=tuple(Location(page=f.page, box=f.box) for f in group),
         )
         for (kind, label), group in groups.items()
     ]
-    return tuple(sorted(found, key=lambda one: -one.weight))
+    return tuple(sorted(found, key=lambda marking: -marking.weight))
 
 
-def summarize(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
-    """Return a line for each page."""
+def summarize_pages(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
+    """Return a summary of each page."""
     return tuple(
         PageSummary(
             page=reading.page,
@@ -76,11 +76,11 @@ def summarize(readings: Iterable[PageReading]) -> tuple[PageSummary, ...]:
 
 
 def pages_to_review(
-    readings: Sequence[PageReading], unread: Sequence[int], most: int
+    readings: Sequence[PageReading], unread: Sequence[int], limit: int
 ) -> tuple[int, ...]:
-    """Return the pages that settle a doubt, at most so many, in page order.
+    """Return the pages that a reviewer needs, at most `limit`, in page order.
 
-    Those that could not be read, then the first page of each marking, highest first.
+    First the unread pages, then the first page of each marking, highest level first.
     """
     marked = sorted(
         (finding for reading in readings for finding in reading.findings),
@@ -88,42 +88,42 @@ def pages_to_review(
     )
     firsts = {(f.kind, f.label): f.page for f in reversed(marked)}
     pages = dict.fromkeys([*unread, *reversed(firsts.values()), 1])
-    return tuple(sorted(list(pages)[:most]))
+    return tuple(sorted(list(pages)[:limit]))
 
 
-class ShownMark(BaseModel):
-    """A place on a page, and what stands there."""
+class Mark(BaseModel):
+    """A box on a page and its text."""
 
     box: Box
     text: str
 
 
-class ShownPage(BaseModel):
+class MarkedPage(BaseModel):
     """A page with its markings."""
 
     page: int  # from 1
-    marks: tuple[ShownMark, ...]
+    marks: tuple[Mark, ...]
 
 
-class Shown(BaseModel):
-    """Pages to look at, beside a question or a result."""
+class MarkedPages(BaseModel):
+    """Pages shown with an approval or a result."""
 
     document: UUID
-    pages: tuple[ShownPage, ...]
+    pages: tuple[MarkedPage, ...]
 
 
-def shown(
+def marked_pages(
     document: UUID, readings: Iterable[PageReading], pages: Sequence[int]
-) -> Shown:
-    """Return some pages of a document with the places of their markings."""
+) -> MarkedPages:
+    """Return pages of a document with the boxes of their markings."""
     findings = {reading.page: reading.findings for reading in readings}
-    return Shown(
+    return MarkedPages(
         document=document,
         pages=tuple(
-            ShownPage(
+            MarkedPage(
                 page=page,
                 marks=tuple(
-                    ShownMark(box=mark.box, text=f"{mark.text} ({mark.kind})")
+                    Mark(box=mark.box, text=f"{mark.text} ({mark.kind})")
                     for mark in findings[page]
                 ),
             )

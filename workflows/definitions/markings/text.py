@@ -1,11 +1,11 @@
-"""Lists and pages in words."""
+"""Text forms of lists and page numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def listed(parts: Sequence[str]) -> str:
+def join_list(parts: Sequence[str]) -> str:
     """Return "a", "a and b" or "a, b and c"."""
     *others, last = parts or ("",)
     return f"{', '.join(others)} and {last}" if others else last
@@ -20,7 +20,7 @@ def page_numbers_text(pages: Sequence[int]) -> str:
         else:
             runs.append([page])
     word = "page" if len(set(pages)) == 1 else "pages"
-    return f"{word} {listed([_run(run) for run in runs])}"
+    return f"{word} {join_list([_run(run) for run in runs])}"
 
 
 def _run(pages: list[int]) -> str:

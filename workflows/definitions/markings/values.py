@@ -1,4 +1,4 @@
-"""What stands after a label: a level, caveats, the word NONE, a blank, or none of these."""
+"""The value after a label: a level, caveats, NONE, blank or unknown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from workflows.definitions.markings import grammar
 from workflows.definitions.markings.finding import highest
-from workflows.definitions.markings.fuzzy_match import caveats_like, resembles
+from workflows.definitions.markings.fuzzy_match import fuzzy_caveats, fuzzy_matches
 from workflows.definitions.markings.labels import Subject
 from workflows.definitions.markings.levels import COMMON_WORD_LEVELS, Level, in_order
 
 _NONE = re.compile(
     r"(?:NONE|NIL|N/?A|NOTAPPLICABLE|NOCAVEATS?|NORESTRICTIONS?|NONE(?:APPLY|APPLICABLE))"
 )
-_FILLED = re.compile("X{1,3}")  # a form's place for a value
+_PLACEHOLDER = re.compile("X{1,3}")  # placeholder in a form
 _COUNTRY_LIST = re.compile(
     r"(?:TO)?(?:(?:[A-Z]{3}|FVEY|ACGU|NATO|EU|UK|US)(?:[,/&;]|AND|$))+"
 )
@@ -45,89 +45,89 @@ OTHER_FIELDS = (
 )
 _OTHER_FIELD = re.compile(rf"[\s;|,]+(?=(?:{OTHER_FIELDS})\s*[:=])", re.IGNORECASE)
 _REFERRAL = re.compile(r"(?:see|refer|as|per|cf|vide)\b", re.IGNORECASE)
-_BRIEF = 7  # words
-_PROSE_WORDS = 4  # from here on, lower-case words make a sentence
-_SENSITIVE = re.compile(
+_MAX_BRIEF_WORDS = 7  # words
+_MIN_PROSE_WORDS = 4  # minimum number of words in a sentence
+_MARKING_VOCABULARY = re.compile(
     r"foreign|national|releas|distribut|disclos|disseminat|copie|copy|authori[sz]|eyes"
     r"|personnel|clear(?:ed|ance)|need.to.know|government|contractor|\bsee\b|\brefer"
     r"|\bmark(?:ed|ing)|protect|handl|recipient|addressee|\bonly\b|(?:must|shall|may)\s+not|secre|classif|confiden|restrict|sensitiv",
     re.IGNORECASE,
 )
-_MAX_LENGTH = 400  # signs of a value that are considered
-_LIKELY = 0.75  # from here on a misspelt value is taken for what it resembles
+_MAX_LENGTH = 400  # characters that are evaluated
+_MIN_MATCH_SCORE = 0.75  # minimum score of a fuzzy match for misspelt values
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a value says. One that is not understood keeps what could be made out."""
+    """The meaning of a value; if it is not understood, what could be recognized."""
 
     text: str
     level: Level | None = None
     caveats: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  # single words in capitals, as codewords are
-    is_none: bool = False  # it says that there are none
+    unknown: tuple[str, ...] = ()  # single words in capitals, such as codewords
+    is_none: bool = False  # states that there are none
     is_blank: bool = False
     is_understood: bool = False
 
     @property
-    def says_more(self) -> bool:
-        """Return whether it names a level or caveats, understood or in part."""
+    def has_marking(self) -> bool:
+        """Whether it names a level or caveats, at least in part."""
         return self.level is not None or bool(self.caveats)
 
     @property
-    def is_ordinary(self) -> bool:
-        """Return whether it only names a level whose word has other uses as well."""
+    def is_common_word(self) -> bool:
+        """Whether it names only a level whose word is common in other contexts."""
         return self.level in COMMON_WORD_LEVELS and not self.caveats
 
     @property
     def is_capital(self) -> bool:
-        """Return whether it is in capitals and has no number in it."""
+        """Whether it is in capitals without digits."""
         return self.text.isupper() and not any(sign.isdigit() for sign in self.text)
 
     @property
     def is_brief(self) -> bool:
-        """Return whether it is too short for a line of running text."""
-        return len(self.text.split()) <= _BRIEF
+        """Whether it is shorter than a line of running text."""
+        return len(self.text.split()) <= _MAX_BRIEF_WORDS
 
     @property
     def is_referral(self) -> bool:
-        """Return whether it names another place: "see covering letter"."""
+        """Whether it refers to another place: "see covering letter"."""
         return _REFERRAL.match(self.text) is not None
 
     @property
     def is_prose(self) -> bool:
-        """Return whether it is the beginning of a sentence that names no marking."""
+        """Whether it starts a sentence that names no marking."""
         words = [word for word in self.text.split() if word[0].isalpha()]
         lower = sum(word[0].islower() for word in words)
-        is_sentence = len(words) >= _PROSE_WORDS and lower * 2 >= len(words)
+        is_sentence = len(words) >= _MIN_PROSE_WORDS and lower * 2 >= len(words)
         is_running = not self.is_brief or self.text[:1].islower()
-        return is_sentence and is_running and not self.speaks_of_markings
+        return is_sentence and is_running and not self.mentions_markings
 
     @property
-    def speaks_of_markings(self) -> bool:
-        """Return whether its words name a marking, or who may see a document."""
-        return self.says_more or _SENSITIVE.search(self.text) is not None
+    def mentions_markings(self) -> bool:
+        """Whether it mentions a marking or a distribution restriction."""
+        return self.has_marking or _MARKING_VOCABULARY.search(self.text) is not None
 
 
 def value_of(text: str, subject: Subject) -> Value:
-    """Return what a value says after a label about that subject."""
+    """Return the value of a text after a label about that subject."""
     other = _OTHER_FIELD.search(text)  # "NOFORN Date: 12 May"
     text = text[: other.start()] if other else text
     core = grammar.without_furniture(grammar.normal(text[:_MAX_LENGTH])).strip(
         " ;|,/-_.\u2026*"
     )
-    signs = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
-    if not signs or _FILLED.fullmatch(signs):
+    characters = re.sub(r"[^A-Z0-9/]", "", core.upper()).strip("/")
+    if not characters or _PLACEHOLDER.fullmatch(characters):
         return Value(text, is_blank=True)
-    if _NONE.fullmatch(signs):
+    if _NONE.fullmatch(characters):
         return Value(text, is_none=True, is_understood=True)
     exact = _exact(text, core, subject) if len(text) <= _MAX_LENGTH else None
     return exact or _partial(text, core, subject)
 
 
 def _exact(text: str, core: str, subject: Subject) -> Value | None:
-    """Return what a value says that is a marking and nothing else."""
-    if subject == "release" and _COUNTRY_LIST.fullmatch(_signs(core)):
+    """Return the value if the whole text is a marking."""
+    if subject == "release" and _COUNTRY_LIST.fullmatch(_compact(core)):
         core = f"REL TO {re.sub(r'^TO ', '', core.upper())}"
     caveats = _caveats(core)
     marking = grammar.banner(core)
@@ -143,12 +143,12 @@ def _exact(text: str, core: str, subject: Subject) -> Value | None:
     return Value(text, marking.level, marking.caveats, is_understood=is_whole)
 
 
-def _signs(core: str) -> str:
+def _compact(core: str) -> str:
     return "".join(core.upper().split())
 
 
 def _caveats(core: str) -> tuple[str, ...] | None:
-    """Return the caveats that a list consists of, whatever parts it."""
+    """Return the caveats that a list consists of, for any separator."""
     for text in (core, re.sub(r"[\s+;|]+", "/", core)):
         found = grammar.caveats_of(text)
         if found is not None and any(found):
@@ -157,7 +157,7 @@ def _caveats(core: str) -> tuple[str, ...] | None:
 
 
 def _names_countries_only(core: str) -> bool:
-    """Return whether all that follows REL TO is codes: "GREAT BRITAIN" is none."""
+    """Whether REL TO is followed by country codes only: "GREAT BRITAIN" is not one."""
     lists = _RELEASE_LIST.findall(core.upper())
     names = [name.strip() for one in lists for name in re.split(r"[,&]+|\bAND\b", one)]
     return all(
@@ -171,7 +171,7 @@ def _names_countries_only(core: str) -> bool:
 
 
 def _partial(text: str, core: str, subject: Subject) -> Value:
-    """Return what can be made out of a value that is not understood as a whole."""
+    """Return what can be recognized in a value that is not understood as a whole."""
     caveats: list[str] = []
     unknown: list[str] = []
     for part in (part.strip() for part in _PARTS.split(core)):
@@ -181,12 +181,12 @@ def _partial(text: str, core: str, subject: Subject) -> Value:
         if not found and _UNKNOWN.fullmatch(part) and _named_level(part) is None:
             unknown.append(part)
     level = _named_level(core)
-    for alike in resembles(core)[:1]:
-        if alike.score >= _LIKELY:
-            level = highest((level, alike.level))
-            caveats += alike.caveats
+    for match in fuzzy_matches(core)[:1]:
+        if match.score >= _MIN_MATCH_SCORE:
+            level = highest((level, match.level))
+            caveats += match.caveats
     if level is None and core.isupper():
-        caveats += caveats_like(core)
+        caveats += fuzzy_caveats(core)
     if subject == "level" and level is None:
         unknown = []
     return Value(text, level, in_order(caveats), tuple(unknown))

@@ -1,12 +1,11 @@
-"""From what the pages say of themselves to one classification of the document.
+"""Combine the readings of all pages into one classification of the document.
 
-1. The level is the highest that any banner or trusted portion mark gives: a document is
-   never labelled lower than one of its pages.
-2. The confidence is how surely that level stands where it was found, lowered by each
-   consideration that speaks against it: pages that cannot be read, or disagree, or
-   carry no banner, portion marks above the banners, a stamp that declassifies.
-3. What contradicts the label, rather than merely weakening it, is told apart: it is for
-   a person to resolve, however high the confidence.
+1. The level is the highest of all banners and reliable portion marks: a document never
+   gets a lower label than one of its pages.
+2. The confidence is that of the level where it was found, reduced by each consideration:
+   pages that are unreadable, contradictory or without a banner, portion marks above the
+   banners, a declassification stamp.
+3. Contradictions are listed separately: they need a reviewer whatever the confidence.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.definitions.markings.answers import Factor
 from workflows.definitions.markings.finding import (
-    SURE,
+    BANNER_WEIGHT,
     UNMARKED,
     Finding,
     highest,
@@ -27,16 +26,18 @@ from workflows.definitions.markings.finding import (
 )
 from workflows.definitions.markings.levels import UNCLASSIFIED_ONLY, Level, in_order
 from workflows.definitions.markings.reading import PageReading
-from workflows.definitions.markings.text import listed, page_numbers_text
+from workflows.definitions.markings.text import join_list, page_numbers_text
 
-_NOTHING_FOUND = 0.5  # how sure we are that there is no marking when we found none
-_FAINT = 0.8  # the legibility below which a page weakens the verdict
-_SUREST = 0.99
+_UNMARKED_CONFIDENCE = (
+    0.5  # confidence that an apparently unmarked document has no marking
+)
+_FAINT_LEGIBILITY = 0.8  # below it, a page lowers the confidence
+_MAX_CONFIDENCE = 0.99
 _MAX_ALTERNATIVES = 3
 
 
 class Alternative(BaseModel):
-    """Another classification that something speaks for."""
+    """Another possible classification."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,37 +46,37 @@ class Alternative(BaseModel):
 
 
 class Verdict(BaseModel):
-    """The classification of a document, and all that speaks for and against it."""
+    """The classification of a document with the evidence for and against it."""
 
     model_config = ConfigDict(frozen=True)
 
-    level: Level | None = None  # None: no marking was found
+    level: Level | None = None  # None: no marking found
     caveats: tuple[str, ...] = ()
     confidence: float = Field(0.0, ge=0, le=1)
-    alternatives: tuple[Alternative, ...] = ()  # likeliest first
-    why: tuple[str, ...] = ()  # sentences: what it rests on, then what weakens it
-    factors: tuple[Factor, ...] = ()  # what the confidence is the product of
-    contradictions: tuple[str, ...] = ()  # sentences; for a person to resolve
-    unread: tuple[int, ...] = ()  # pages of which no text could be read
+    alternatives: tuple[Alternative, ...] = ()  # most likely first
+    why: tuple[str, ...] = ()  # sentences: the basis, then what lowers the confidence
+    factors: tuple[Factor, ...] = ()  # the confidence is their product
+    contradictions: tuple[str, ...] = ()  # sentences for the reviewer
+    unread: tuple[int, ...] = ()  # pages without readable text
 
     @property
     def label(self) -> str:
-        """Return the level with its caveats, as in SECRET//NOFORN."""
+        """Return the level with its caveats, for example SECRET//NOFORN."""
         return label_of(self.level, self.caveats)
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing that weakens a verdict."""
+    """A reason for a lower confidence."""
 
     sentence: str
-    factor: float  # what it leaves of the confidence, 0..1
+    factor: float  # multiplier of the confidence, 0..1
     contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the pages say, and the level and caveats that follow from it."""
+    """The readings of all pages with the resulting level and caveats."""
 
     readings: Sequence[PageReading]
     level: Level | None
@@ -83,23 +84,25 @@ class Evidence:
 
     @property
     def readable(self) -> list[PageReading]:
-        """Return the pages of which some text could be read, and the blank ones."""
+        """Return the pages with readable text, and the blank ones."""
         return [reading for reading in self.readings if reading.legibility > 0]
 
     @property
     def findings(self) -> list[Finding]:
-        """Return all that was found, page by page."""
+        """Return all findings in page order."""
         return [finding for reading in self.readings for finding in reading.findings]
 
 
 def weigh(readings: Sequence[PageReading]) -> Verdict:
-    """Return the one classification that all pages together give."""
+    """Return the classification that follows from all pages."""
     evidence = _evidence(readings)
-    considered = {name: list(ask(evidence)) for name, ask in CONSIDERED.items()}
+    considered = {
+        name: list(consider(evidence)) for name, consider in CONSIDERATIONS.items()
+    }
     remarks = [remark for found in considered.values() for remark in found]
     start = _strength(evidence) if evidence.readable else 0.0
     factors = (
-        Factor(name="strength", score=start, description=_ground(evidence)),
+        Factor(name="strength", score=start, description=_basis(evidence)),
         *(_factor(name, found) for name, found in considered.items()),
     )
     confidence = round(math.prod(f.score**f.weight for f in factors), 2)
@@ -108,7 +111,7 @@ def weigh(readings: Sequence[PageReading]) -> Verdict:
         caveats=evidence.caveats,
         confidence=confidence,
         alternatives=_alternatives(evidence, confidence),
-        why=(_ground(evidence), *(remark.sentence for remark in remarks)),
+        why=(_basis(evidence), *(remark.sentence for remark in remarks)),
         factors=factors,
         contradictions=tuple(r.sentence for r in remarks if r.contradicts),
         unread=tuple(r.page for r in readings if r.legibility == 0),
@@ -116,7 +119,7 @@ def weigh(readings: Sequence[PageReading]) -> Verdict:
 
 
 def _factor(name: str, remarks: Sequence[Remark]) -> Factor:
-    """Return what one consideration leaves of the confidence: 1 when it found nothing."""
+    """Return the factor of one consideration, 1 without remarks."""
     return Factor(
         name=name,
         score=math.prod(remark.factor for remark in remarks),
@@ -130,11 +133,13 @@ def _evidence(readings: Sequence[PageReading]) -> Evidence:
     level = highest(f.level for f in trusted)
     if level is None:
         level = highest(f.level for f in findings if f.kind in ("stamp", "portion"))
-    return Evidence(readings, level, _carried(level, trusted) if level else ())
+    return Evidence(
+        readings, level, _inherited_caveats(level, trusted) if level else ()
+    )
 
 
-def _carried(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Return the caveats that the whole document inherits from its parts."""
+def _inherited_caveats(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return the caveats that the document inherits from its parts."""
     if level.rank < Level.RESTRICTED.rank:
         return in_order(c for finding in findings for c in finding.caveats)
     return in_order(
@@ -146,17 +151,19 @@ def _carried(level: Level, findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _is_unclassified(finding: Finding) -> bool:
-    """Return whether a part is unclassified, as (U//FOUO) is; SECRET//FOUO is not."""
+    """Whether a part is unclassified: (U//FOUO) is, SECRET//FOUO is not."""
     return finding.level is not None and finding.level.rank < Level.RESTRICTED.rank
 
 
 def _is_trusted(finding: Finding) -> bool:
-    """Tell whether a finding alone may set the level: a banner or a sure mark."""
-    return finding.is_banner or (finding.kind == "portion" and finding.weight >= SURE)
+    """Whether a finding alone may set the level: a banner or a portion mark of high weight."""
+    return finding.is_banner or (
+        finding.kind == "portion" and finding.weight >= BANNER_WEIGHT
+    )
 
 
 def _supporting(evidence: Evidence) -> list[Finding]:
-    """Return the findings that give the label's level, the weak ones too."""
+    """Return the findings with the label's level, including weak ones."""
     kinds = ("header", "footer", "stamp", "portion")
     return [
         finding
@@ -166,75 +173,79 @@ def _supporting(evidence: Evidence) -> list[Finding]:
 
 
 def _strength(evidence: Evidence) -> float:
-    """Return how surely the level stands on the page that shows it best, 0..1."""
+    """Return the confidence in the level on the page that shows it best, 0..1."""
     if evidence.level is None:
-        return _NOTHING_FOUND
+        return _UNMARKED_CONFIDENCE
     doubt: dict[int, float] = {}
     for finding in _supporting(evidence):
         doubt[finding.page] = doubt.get(finding.page, 1.0) * (1 - finding.weight)
-    return min(_SUREST, 1 - min(doubt.values()))
+    return min(_MAX_CONFIDENCE, 1 - min(doubt.values()))
 
 
-def _ground(evidence: Evidence) -> str:
-    """Return what the verdict rests on."""
+def _basis(evidence: Evidence) -> str:
+    """Return the basis of the verdict."""
     if evidence.level is None:
-        return "No marking was found on any page that could be read."
+        return "No marking found on any readable page."
     pages: dict[str, set[int]] = {}
     for finding in _supporting(evidence):
         pages.setdefault(_POSITION_LABELS[finding.kind], set()).add(finding.page)
-    places: dict[str, list[str]] = {}
-    for place, found in pages.items():
-        places.setdefault(page_numbers_text(sorted(found)), []).append(place)
-    told = [f"{listed(where)} of {words}" for words, where in places.items()]
-    return f"{evidence.level} stands {'; '.join(told)}."
+    by_pages: dict[str, list[str]] = {}
+    for position, found in pages.items():
+        by_pages.setdefault(page_numbers_text(sorted(found)), []).append(position)
+    parts = [f"{join_list(where)} of {pages}" for pages, where in by_pages.items()]
+    return f"{evidence.level} found {'; '.join(parts)}."
 
 
 _POSITION_LABELS = {
-    "header": "at the head",
-    "footer": "at the foot",
-    "stamp": "by itself",
+    "header": "in the header",
+    "footer": "in the footer",
+    "stamp": "as a stamp",
     "portion": "in portion marks",
 }
 
 
 def unread_pages(evidence: Evidence) -> Iterator[Remark]:
-    """Pages of which nothing could be read may say anything."""
+    """Yield a remark for pages without readable text, which may have any marking."""
     unread = [reading.page for reading in evidence.readings if reading.legibility == 0]
     if unread:
         share = len(evidence.readable) / len(evidence.readings)
-        yield Remark(f"Nothing could be read on {page_numbers_text(unread)}.", share)
+        yield Remark(f"No readable text on {page_numbers_text(unread)}.", share)
 
 
 def faint_pages(evidence: Evidence) -> Iterator[Remark]:
-    """A text layer of noise, or of hardly a word, may hide a marking."""
-    faint = [r for r in evidence.readable if r.legibility < _FAINT and not r.banner]
+    """Yield a remark for barely legible pages, which may hide a marking."""
+    faint = [
+        r
+        for r in evidence.readable
+        if r.legibility < _FAINT_LEGIBILITY and not r.banner
+    ]
     if faint:
         share = 1 - len(faint) / len(evidence.readings)
         pages = page_numbers_text([reading.page for reading in faint])
-        yield Remark(f"Little could be read on {pages}.", 0.7 + 0.3 * share)
+        yield Remark(f"Little readable text on {pages}.", 0.7 + 0.3 * share)
 
 
 def other_banners(evidence: Evidence) -> Iterator[Remark]:
-    """Pages whose banners give another level contradict the label."""
+    """Yield a remark for banners of different levels: a contradiction."""
     marked = [reading for reading in evidence.readings if reading.banner]
     levels: dict[Level, list[int]] = {}
     for reading in marked:
         for level in _banner_levels(reading):
             levels.setdefault(level, []).append(reading.page)
     if len(levels) > 1:
-        told = [
-            f"{page_numbers_text(levels[level])} {_say(levels[level])} {level}"
+        parts = [
+            f"{page_numbers_text(levels[level])} {_verb(levels[level])} {level}"
             for level in sorted(levels, key=lambda level: levels[level])
         ]
         agreeing = len(levels.get(evidence.level, ())) if evidence.level else 0
         yield Remark(
-            f"The banners disagree: {listed(told)}.",
+            f"The banners disagree: {join_list(parts)}.",
             0.5 + 0.3 * agreeing / len(marked),
             contradicts=True,
         )
 
 
-def _say(pages: Sequence[int]) -> str:
+def _verb(pages: Sequence[int]) -> str:
     return "says" if len(set(pages)) == 1 else "say"
 
 
@@ -243,7 +254,7 @@ def _banner_levels(reading: PageReading) -> set[Level]:
 
 
 def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
-    """Readable pages without a banner weaken the label of those that have one."""
+    """Yield a remark for readable pages without a banner."""
     if not any(reading.banner for reading in evidence.readings):
         if evidence.level:
             yield Remark("No page carries a banner.", 0.6)
@@ -256,7 +267,7 @@ def unmarked_pages(evidence: Evidence) -> Iterator[Remark]:
 
 
 def higher_portions(evidence: Evidence) -> Iterator[Remark]:
-    """A portion mark above every banner contradicts them."""
+    """Yield a remark for portion marks above every banner: a contradiction."""
     banner = highest(reading.banner for reading in evidence.readings)
     if banner is None:
         return
@@ -268,7 +279,7 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
         and finding.level.rank > banner.rank
     ]
     if higher:
-        marks = listed(sorted({finding.text for finding in higher}))
+        marks = join_list(sorted({finding.text for finding in higher}))
         pages = page_numbers_text([finding.page for finding in higher])
         yield Remark(
             f"{marks} on {pages} is higher than every banner ({banner}).",
@@ -277,8 +288,8 @@ def higher_portions(evidence: Evidence) -> Iterator[Remark]:
         )
 
 
-def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
-    """Caveats that only some banners name, or only portion marks, need a look."""
+def caveat_mismatches(evidence: Evidence) -> Iterator[Remark]:
+    """Yield a remark for caveats that only some banners or only portion marks name."""
     named = [set(f.caveats) for f in evidence.findings if f.is_banner and f.level]
     alone = [f.caveats for f in evidence.findings if f.is_banner and not f.level]
     in_banners = set().union(*named, *alone)
@@ -286,33 +297,35 @@ def caveats_apart(evidence: Evidence) -> Iterator[Remark]:
     in_portions = {caveat for finding in portions for caveat in finding.caveats}
     only_there = in_order((in_portions - in_banners) & set(evidence.caveats))
     if only_there and named:
-        told = listed(only_there)
-        yield Remark(f"{told} stands in portion marks only.", 0.85, contradicts=True)
+        parts = join_list(only_there)
+        yield Remark(f"{parts} appears in portion marks only.", 0.85, contradicts=True)
     if any(caveats != set().union(*named) for caveats in named):
-        yield Remark("Not every banner names the same caveats.", 0.9)
+        yield Remark("The banners name different caveats.", 0.9)
     yield from _releases_apart(in_banners)
 
 
 def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
-    """Yield what is wrong with caveats that say to whom a document may be released."""
+    """Yield remarks for contradictory release caveats."""
     releases = in_order(caveat for caveat in caveats if caveat.startswith("REL"))
     if "NOFORN" in caveats and releases:
         yield Remark(
-            "NOFORN and a release to others contradict each other.",
+            "NOFORN contradicts a release to other countries.",
             0.7,
             contradicts=True,
         )
     lists = [release for release in releases if release.startswith("REL TO ")]
     if len(lists) > 1:
-        yield Remark(f"{listed(lists)} contradict each other.", 0.7, contradicts=True)
+        yield Remark(
+            f"The release lists {join_list(lists)} differ.", 0.7, contradicts=True
+        )
 
 
-def none_stated(evidence: Evidence) -> Iterator[Remark]:
-    """A label that says that there are no caveats contradicts those found elsewhere."""
+def contradicted_none(evidence: Evidence) -> Iterator[Remark]:
+    """Yield a remark for "no caveats" labels that other caveats contradict."""
     stated = [f for f in evidence.findings if f.says_none]
     if stated and evidence.caveats:
         pages = page_numbers_text([finding.page for finding in stated])
-        caveats = listed(evidence.caveats)
+        caveats = join_list(evidence.caveats)
         yield Remark(
             f"“{stated[0].text}” on {pages} contradicts {caveats}.",
             0.7,
@@ -321,52 +334,52 @@ def none_stated(evidence: Evidence) -> Iterator[Remark]:
 
 
 def releases(evidence: Evidence) -> Iterator[Remark]:
-    """A stamp that lowers or lifts the classification contradicts its banners."""
+    """Yield a remark for stamps that lower or cancel the classification."""
     stamps = [f for f in evidence.findings if f.kind == "release"]
     if stamps:
         pages = page_numbers_text([finding.page for finding in stamps])
         yield Remark(
-            f"“{stamps[0].text}” on {pages} says that it is no longer so.",
+            f"“{stamps[0].text}” on {pages} declares the classification no longer valid.",
             0.5,
             contradicts=True,
         )
 
 
 def doubtful_pages(evidence: Evidence) -> Iterator[Remark]:
-    """What could not be made out on a scan may be anything."""
+    """Yield a remark for each doubt about a scan."""
     for reading in evidence.readings:
         for doubt in reading.doubts:
             yield Remark(f"Page {reading.page}: {doubt}", 0.8, contradicts=True)
 
 
-CONSIDERED: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
+CONSIDERATIONS: dict[str, Callable[[Evidence], Iterator[Remark]]] = {
     "pages read": unread_pages,
     "legibility": faint_pages,
     "banners agree": other_banners,
     "every page marked": unmarked_pages,
     "portions within banners": higher_portions,
-    "caveats agree": caveats_apart,
-    "no caveats where none are stated": none_stated,
+    "caveats agree": caveat_mismatches,
+    "no caveats where none are stated": contradicted_none,
     "still in force": releases,
     "nothing in doubt": doubtful_pages,
 }
-"""Everything that is held against a label, each a factor of the confidence."""
+"""All considerations; each is a factor of the confidence."""
 
 
 def _alternatives(evidence: Evidence, confidence: float) -> tuple[Alternative, ...]:
-    """Return what else something speaks for; they share what confidence is left."""
-    masses: dict[str, float] = {}
+    """Return other possible classifications, which share the remaining confidence."""
+    weights: dict[str, float] = {}
     for finding in evidence.findings:
         if finding.level is not evidence.level and finding.level is not None:
             label = finding.level.value
-            masses[label] = max(masses.get(label, 0.0), finding.weight)
-    if evidence.level is not None and confidence < _SUREST:
-        masses.setdefault(UNMARKED, 0.1)
-    total = max(1.0, sum(masses.values()))
-    likeliest = sorted(masses, key=lambda label: -masses[label])[:_MAX_ALTERNATIVES]
+            weights[label] = max(weights.get(label, 0.0), finding.weight)
+    if evidence.level is not None and confidence < _MAX_CONFIDENCE:
+        weights.setdefault(UNMARKED, 0.1)
+    total = max(1.0, sum(weights.values()))
+    likeliest = sorted(weights, key=lambda label: -weights[label])[:_MAX_ALTERNATIVES]
     found = [
         Alternative(
-            label=label, confidence=round((1 - confidence) * masses[label] / total, 2)
+            label=label, confidence=round((1 - confidence) * weights[label] / total, 2)
         )
         for label in likeliest
     ]

@@ -47,15 +47,15 @@ def render_page(
     source: Source, number: int, *, dpi: int = 150, seconds: float = SECONDS_TO_DRAW
 ) -> Picture:
     """Return one page, counted from 1, as a PNG. Raises as `draw_page` does."""
-    look = PageStyle(dpi=dpi)
+    style = PageStyle(dpi=dpi)
     with opened(source, forms=True) as document:
-        return draw_page(document, number, look, seconds=seconds)
+        return draw_page(document, number, style, seconds=seconds)
 
 
 def draw_page(
     document: PdfDocument,
     number: int,
-    look: PageStyle,
+    style: PageStyle,
     *,
     seconds: float = SECONDS_TO_DRAW,
 ) -> Picture:
@@ -67,8 +67,8 @@ def draw_page(
     """
     with page_of(document, number) as page:
         refuse_bombs(page, number)
-        scale = min(look.dpi / 72, _largest_scale(page))
-        bitmap = _blank(page, scale, look)
+        scale = min(style.dpi / 72, _largest_scale(page))
+        bitmap = _blank(page, scale, style)
         try:
             if not _draw(document, page, bitmap, seconds):
                 raise PageTooComplex(
@@ -77,9 +77,9 @@ def draw_page(
             image = _copy(bitmap)
         finally:
             bitmap.close()
-    image = adjusted(image, look)
+    image = adjusted(image, style)
     return Picture(
-        _encoded(image, look), image.width, image.height, round(scale * 72, 2)
+        _encoded(image, style), image.width, image.height, round(scale * 72, 2)
     )
 
 
@@ -90,12 +90,12 @@ def _largest_scale(page: PdfPage) -> float:
     return float(min(by_area, MAX_SIDE / max(width, height)))
 
 
-def _blank(page: PdfPage, scale: float, look: PageStyle) -> PdfBitmap:
+def _blank(page: PdfPage, scale: float, style: PageStyle) -> PdfBitmap:
     width, height = page.get_size()
     bitmap = PdfBitmap.new_native(
         max(1, round(width * scale)), max(1, round(height * scale)), FPDFBitmap_BGR
     )
-    paper = (*colour_of(look.background), 255)
+    paper = (*colour_of(style.background), 255)
     bitmap.fill_rect(paper, 0, 0, bitmap.width, bitmap.height)
     return bitmap
 
@@ -127,22 +127,22 @@ def _copy(bitmap: PdfBitmap) -> Image:
     return image.copy()
 
 
-def adjusted(image: Image, look: PageStyle) -> Image:
+def adjusted(image: Image, style: PageStyle) -> Image:
     """Return the picture brighter, sharper in contrast, greyer or turned, as asked."""
     steps = (
-        (ImageEnhance.Brightness, look.get("brightness") / 100),
-        (ImageEnhance.Contrast, 1 + look.get("contrast") / 100),
-        (ImageEnhance.Color, look.get("saturation") / 100),
+        (ImageEnhance.Brightness, style.get("brightness") / 100),
+        (ImageEnhance.Contrast, 1 + style.get("contrast") / 100),
+        (ImageEnhance.Color, style.get("saturation") / 100),
     )
     for enhance, factor in steps:
         if factor != 1:
             image = enhance(image).enhance(factor)
-    turn = look.get("rotation") % 360
-    if turn in _QUARTERS:
-        return image.transpose(_QUARTERS[turn])
-    if turn:
-        paper = colour_of(look.background)
-        return image.rotate(-turn, Resampling.BICUBIC, expand=True, fillcolor=paper)
+    angle = style.get("rotation") % 360
+    if angle in _QUARTERS:
+        return image.transpose(_QUARTERS[angle])
+    if angle:
+        paper = colour_of(style.background)
+        return image.rotate(-angle, Resampling.BICUBIC, expand=True, fillcolor=paper)
     return image
 
 
@@ -153,10 +153,10 @@ _QUARTERS = {  # clockwise, where Pillow counts the other way
 }
 
 
-def _encoded(image: Image, look: PageStyle) -> bytes:
+def _encoded(image: Image, style: PageStyle) -> bytes:
     target = io.BytesIO()
-    if look.format == "jpg":
-        image.save(target, format="JPEG", quality=look.get("quality"))
+    if style.format == "jpg":
+        image.save(target, format="JPEG", quality=style.get("quality"))
     else:
         image.save(target, format="PNG", compress_level=_COMPRESSION)
     return target.getvalue()

@@ -31,9 +31,9 @@ from workflows.runtime.pdf_errors import PageTooComplex
 from workflows.runtime.records import Box, Line, Page, Word
 
 _GRID = 1_000_000  # steps across a page, in which PDFium tells places
-_UNSEEN = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
+_INVISIBLE = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
 _LINE_BREAKS = "\r\n\f\v\u2028\u2029"
-_MOST = 0.5  # of the page
+_MIN_PICTURE_SHARE = 0.5  # of the page
 _MAX_OBJECTS = 2_000
 _HYPHENS = {0x02, 0xFFFE}  # how PDFium tells a hyphen at the end of a line
 
@@ -82,11 +82,11 @@ def _read(page: PdfPage, number: int) -> Page:
                 f"Page {number} holds {count:,} characters; "
                 f"we read at most {MAX_CHARACTERS:,} of one page."
             )
-        gatherer = _Gatherer(page, textpage)
+        gatherer = _TextCollector(page, textpage)
         for index in range(count):
-            gatherer.take(index)
+            gatherer.add(index)
         is_blank = not FPDFPage_CountObjects(page)
-        lines = gatherer.finished()
+        lines = gatherer.finish()
         return Page(number, width, height, lines, is_blank, _is_picture(page))
     finally:
         textpage.close()
@@ -102,7 +102,7 @@ def _is_picture(page: PdfPage) -> bool:
             continue
         if FPDFPageObj_GetBounds(thing, *(ctypes.byref(side) for side in sides)):
             left, bottom, right, top = (side.value for side in sides)
-            if (right - left) * (top - bottom) > _MOST * width * height:
+            if (right - left) * (top - bottom) > _MIN_PICTURE_SHARE * width * height:
                 return True
     return False
 
@@ -128,31 +128,31 @@ class _TextRectangles:
         return loose.left, loose.bottom, loose.right, loose.top
 
 
-class _Gatherer:
+class _TextCollector:
     """Makes words of characters and lines of words."""
 
     def __init__(self, page: PdfPage, textpage: PdfTextPage) -> None:
         self._page = page
         self._textpage = textpage
-        self._places = _TextRectangles(textpage)
+        self._rectangles = _TextRectangles(textpage)
         self._letters: list[str] = []
-        self._place: Rectangle | None = None
+        self._rectangle: Rectangle | None = None
         self._words: list[Word] = []
         self._lines: list[Line] = []
 
-    def take(self, index: int) -> None:
+    def add(self, index: int) -> None:
         """Take the next character; white space ends a word, a line break a line."""
         code = FPDFText_GetUnicode(self._textpage, index)
         character = "-" if code in _HYPHENS else chr(code)
         if not character.isspace():
             self._letters.append(character)
-            self._place = _joined(self._place, self._places.of(index))
+            self._rectangle = _joined(self._rectangle, self._rectangles.of(index))
             return
         self._end_word()
         if character in _LINE_BREAKS:
             self._end_line()
 
-    def finished(self) -> tuple[Line, ...]:
+    def finish(self) -> tuple[Line, ...]:
         """Return all lines; one that stands outside the visible page is none."""
         self._end_word()
         self._end_line()
@@ -160,10 +160,10 @@ class _Gatherer:
 
     def _end_word(self) -> None:
         text = _clean("".join(self._letters))
-        box = _box(self._page, self._place) if text and self._place else None
+        box = _box(self._page, self._rectangle) if text and self._rectangle else None
         if box is not None:
             self._words.append(Word(text, box))
-        self._letters, self._place = [], None
+        self._letters, self._rectangle = [], None
 
     def _end_line(self) -> None:
         if self._words:
@@ -179,7 +179,7 @@ def _clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
-    return "".join(c for c in whole if unicodedata.category(c) not in _UNSEEN)
+    return "".join(c for c in whole if unicodedata.category(c) not in _INVISIBLE)
 
 
 def _joined(one: Rectangle | None, other: Rectangle | None) -> Rectangle | None:

@@ -17,23 +17,23 @@ from workflows.documents.reader.frames import Head
 from workflows.documents.reader.tasks import TASKS
 from workflows.runtime.errors import ProviderError
 
-Asked = tuple[Head, bytes]
+Request = tuple[Head, bytes]
 
 
 def main(memory_bytes: int, idle_seconds: float, niceness: int) -> None:
     """Answer until nobody asks any more."""
-    answers = os.dup(1)
+    replies = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed goes to the log, not between the answers
     os.nice(niceness)
     _limit(memory_bytes)
-    asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_receive_requests, args=(requests,), daemon=True).start()
     while True:
         try:
-            head, body = asked.get(timeout=idle_seconds)
+            head, body = requests.get(timeout=idle_seconds)
         except queue.Empty:
             os._exit(0)
-        frames.send(answers, *_answered(head, body))
+        frames.send(replies, *_execute(head, body))
 
 
 def _limit(memory_bytes: int) -> None:
@@ -48,21 +48,21 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold people's documents
 
 
-def _listen(asked: queue.SimpleQueue[Asked]) -> None:
+def _receive_requests(requests: queue.SimpleQueue[Request]) -> None:
     """Take tasks; end the process, whatever it is doing, when the pool is gone."""
     try:
         while True:
-            asked.put(frames.receive(0))
-    except frames.Gone:
+            requests.put(frames.receive(0))
+    except frames.ConnectionClosed:
         os._exit(0)
 
 
-def _answered(head: Head, body: bytes) -> tuple[Head, bytes]:
+def _execute(head: Head, body: bytes) -> tuple[Head, bytes]:
     try:
         return TASKS[head.pop("task")](body, **head)
-    except ProviderError as refused:
-        told = str(refused) or (type(refused).__doc__ or "").strip()
-        return {"error": type(refused).__name__, "message": told}, b""
+    except ProviderError as error:
+        message = str(error) or (type(error).__doc__ or "").strip()
+        return {"error": type(error).__name__, "message": message}, b""
     except MemoryError:
         return {"error": "bug", "message": "MemoryError"}, b""
     except Exception:

@@ -15,78 +15,80 @@ from typing import Any
 
 _LENGTHS = struct.Struct(">IQ")
 _CHUNK = 1 << 20
-MOST_HEAD, MOST_BODY = 64 << 20, 512 << 20  # bytes
+MAX_HEAD_BYTES, MAX_BODY_BYTES = 64 << 20, 512 << 20  # bytes
 
 Head = dict[str, Any]
 
 
-class Gone(Exception):
+class ConnectionClosed(Exception):
     """The other side has closed its end."""
 
 
-class TooLate(Exception):
+class DeadlineExceeded(Exception):
     """The other side did not answer in time."""
 
 
-def packed(head: Head, body: bytes = b"") -> Iterator[bytes]:
+def encode(head: Head, body: bytes = b"") -> Iterator[bytes]:
     """Yield the parts of a frame."""
-    told = json.dumps(head, separators=(",", ":")).encode()
-    yield _LENGTHS.pack(len(told), len(body)) + told
+    header = json.dumps(head, separators=(",", ":")).encode()
+    yield _LENGTHS.pack(len(header), len(body)) + header
     if body:
         yield body
 
 
-def send(place: int, head: Head, body: bytes = b"", *, by: float | None = None) -> None:
+def send(
+    fd: int, head: Head, body: bytes = b"", *, deadline: float | None = None
+) -> None:
     """Write a frame to a file descriptor.
 
-    With `by`, a moment of the monotonic clock, it does not block for longer; the
+    With `deadline`, a moment of the monotonic clock, it does not block for longer; the
     descriptor must be non-blocking then. Raises Gone, TooLate.
     """
-    for part in packed(head, body):
-        left = memoryview(part)
-        while left:
-            _wait(place, select.POLLOUT, by)
+    for part in encode(head, body):
+        remaining = memoryview(part)
+        while remaining:
+            _wait_until_ready(fd, select.POLLOUT, deadline)
             try:
-                left = left[os.write(place, left[:_CHUNK]) :]
+                remaining = remaining[os.write(fd, remaining[:_CHUNK]) :]
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise Gone from error
+                raise ConnectionClosed from error
 
 
-def receive(place: int, *, by: float | None = None) -> tuple[Head, bytes]:
+def receive(fd: int, *, deadline: float | None = None) -> tuple[Head, bytes]:
     """Read a frame. Raises Gone, TooLate."""
-    head_size, body_size = _LENGTHS.unpack(_read(place, _LENGTHS.size, by))
-    if head_size > MOST_HEAD or body_size > MOST_BODY:
-        raise Gone  # no frame of ours
-    head = json.loads(_read(place, head_size, by))
+    head_size, body_size = _LENGTHS.unpack(_read(fd, _LENGTHS.size, deadline))
+    if head_size > MAX_HEAD_BYTES or body_size > MAX_BODY_BYTES:
+        raise ConnectionClosed  # no frame of ours
+    head = json.loads(_read(fd, head_size, deadline))
     if not isinstance(head, dict):
-        raise Gone
-    return head, _read(place, body_size, by)
+        raise ConnectionClosed
+    return head, _read(fd, body_size, deadline)
 
 
-def _read(place: int, size: int, by: float | None) -> bytes:
-    got = bytearray()
-    while len(got) < size:
-        _wait(place, select.POLLIN, by)
+def _read(fd: int, size: int, deadline: float | None) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        _wait_until_ready(fd, select.POLLIN, deadline)
         try:
-            part = os.read(place, min(size - len(got), _CHUNK))
+            part = os.read(fd, min(size - len(received), _CHUNK))
         except BlockingIOError:
             continue
         except OSError as error:
-            raise Gone from error
+            raise ConnectionClosed from error
         if not part:
-            raise Gone
-        got += part
-    return bytes(got)
+            raise ConnectionClosed
+        received += part
+    return bytes(received)
 
 
-def _wait(place: int, what: int, by: float | None) -> None:
+def _wait_until_ready(fd: int, event: int, deadline: float | None) -> None:
     """Return when the descriptor is ready. Raises TooLate."""
-    if by is None:
+    if deadline is None:
         return  # it blocks by itself
     poll = select.poll()
-    poll.register(place, what)
-    left = by - time.monotonic()
-    if left <= 0 or not poll.poll(left * 1000):
-        raise TooLate
+    poll.register(fd, event)
+    remaining = deadline - time.monotonic()
+    if remaining <= 0 or not poll.poll(remaining * 1000):
+        raise DeadlineExceeded

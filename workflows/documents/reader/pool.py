@@ -32,9 +32,14 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
-TRIES = 2  # a crash may be of the machine's making; two are of the file's
-RESTING = 0  # exit code of a child that had nothing to do
-_MEMORY_EXCUSES = ("MemoryError", "bad_alloc", "cannot allocate", "Cannot allocate")
+MAX_ATTEMPTS = 2  # a crash may be of the machine's making; two are of the file's
+EXIT_IDLE = 0  # exit code of a child that had nothing to do
+_OUT_OF_MEMORY_MESSAGES = (
+    "MemoryError",
+    "bad_alloc",
+    "cannot allocate",
+    "Cannot allocate",
+)
 
 Result = TypeVar("Result")
 
@@ -62,7 +67,7 @@ class Task:
     name: str  # one of tasks.TASKS
     arguments: Head
     body: bytes = field(default=b"", repr=False)
-    near: str = ""  # what a child may have open already, and is then asked first
+    affinity: str = ""  # what a child may have open already, and is then asked first
     seconds: float = 0.0  # 0: as long as the pool's limits say
 
 
@@ -91,7 +96,7 @@ class Job:
                 self._child.kill()
 
     @contextmanager
-    def in_hands_of(self, child: _Child) -> Iterator[None]:
+    def assigned_to(self, child: _Child) -> Iterator[None]:
         """Let the child be ended with the job. Raises Cancelled when it is too late."""
         with self._lock:
             if self.cancelled:
@@ -116,7 +121,7 @@ class _Child:
         kept = {
             name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ
         }
-        self.lately: list[str] = []  # what it has open, newest last
+        self.recent_paths: list[str] = []  # what it has open, newest last
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [
                 sys.executable,
@@ -148,17 +153,17 @@ class _Child:
         """Return how it ended, as `Popen.returncode`; None while it lives."""
         return self._process.poll()
 
-    def ask(self, head: Head, body: bytes, seconds: float) -> Reply:
+    def request(self, head: Head, body: bytes, seconds: float) -> Reply:
         """Return its answer. Raises frames.Gone, frames.TooLate."""
-        by = time.monotonic() + seconds
-        frames.send(self._in, head, body, by=by)
-        return Reply(*frames.receive(self._out, by=by))
+        deadline = time.monotonic() + seconds
+        frames.send(self._in, head, body, deadline=deadline)
+        return Reply(*frames.receive(self._out, deadline=deadline))
 
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
 
-    def bury(self) -> int:
+    def reap(self) -> int:
         """End it if it lives, and return how it ended."""
         try:
             code = self._process.wait(0.2)  # it may be about to end by itself
@@ -178,7 +183,7 @@ class Pool:
         """Take what it is called in the log, how many there may be, and their limits."""
         self.limits = limits
         self._name = name
-        self._places = threading.BoundedSemaphore(size)
+        self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
         # For callers on an event loop. What waits here takes no child from a page's view.
@@ -187,7 +192,7 @@ class Pool:
     def run(self, task: Task, job: Job | None = None) -> Reply:
         """Return what a child answers to a task.
 
-        1. Take a child, best one that has what is `near` open already, or start one.
+        1. Take a child, best one that has what is `affinity` open already, or start one.
         2. One that ended because it had nothing to do is replaced; one that crashed is
            too, once.
         3. What it says is wrong is raised here as the same error.
@@ -196,22 +201,22 @@ class Pool:
         """
         job = job or Job()
         crashes = 0
-        while crashes < TRIES:
+        while crashes < MAX_ATTEMPTS:
             if job.cancelled:
                 raise Cancelled
-            with self._places:
-                told = self._ask(self._take(task.near), task, job)
-            if isinstance(told, Reply):
-                return _answer(told)
-            if told != RESTING:
+            with self._slots:
+                reply = self._run_on(self._take(task.affinity), task, job)
+            if isinstance(reply, Reply):
+                return _checked_reply(reply)
+            if reply != EXIT_IDLE:
                 crashes += 1
-                logger.warning("A %s reader ended over %s: %s", self._name, task, told)
+                logger.warning("A %s reader ended over %s: %s", self._name, task, reply)
         raise ReaderCrashed(
             "The program that reads files crashed over this one, twice: it is damaged, "
             "or made to do harm. Save or print it as a new PDF."
         )
 
-    async def arun(self, task: Task) -> Reply:
+    async def run_async(self, task: Task) -> Reply:
         """Return what a child answers; when the caller is cancelled, so is the child."""
         job = Job()
         return await self.call(partial(self.run, task, job), job)
@@ -224,7 +229,7 @@ class Pool:
         except asyncio.CancelledError:
             job.cancel()
             work.cancel()
-            work.add_done_callback(_forget)
+            work.add_done_callback(_retrieve_exception)
             raise
 
     def close(self) -> None:
@@ -233,7 +238,7 @@ class Pool:
             idle, self._idle = self._idle, []
         for child in idle:
             child.kill()
-            child.bury()
+            child.reap()
 
     @property
     def pids(self) -> list[int]:
@@ -241,58 +246,60 @@ class Pool:
         with self._lock:
             return [child.pid for child in self._idle if child.ended is None]
 
-    def _take(self, near: str) -> _Child:
+    def _take(self, affinity: str) -> _Child:
         with self._lock:
             for child in self._idle:
                 if child.ended is not None:
-                    child.bury()
+                    child.reap()
             living = [child for child in self._idle if child.ended is None]
             if not living:
                 self._idle = []
                 return _Child(self.limits)
-            close = [child for child in living if near and near in child.lately]
+            close = [
+                child for child in living if affinity and affinity in child.recent_paths
+            ]
             taken = (close or living)[-1]
             self._idle = [child for child in living if child is not taken]
             return taken
 
-    def _ask(self, child: _Child, task: Task, job: Job) -> Reply | int:
+    def _run_on(self, child: _Child, task: Task, job: Job) -> Reply | int:
         """Return the answer, or the exit code of a child that gave none."""
         limit = task.seconds or self.limits.seconds
         try:
-            with job.in_hands_of(child):
-                told = child.ask(
+            with job.assigned_to(child):
+                reply = child.request(
                     {"task": task.name, **task.arguments}, task.body, limit
                 )
-        except (frames.Gone, ValueError):
-            code = child.bury()
+        except (frames.ConnectionClosed, ValueError):
+            code = child.reap()
             if job.cancelled:
                 raise Cancelled from None
             return code
         except BaseException as error:
             child.kill()
-            child.bury()
-            if not isinstance(error, frames.TooLate):
+            child.reap()
+            if not isinstance(error, frames.DeadlineExceeded):
                 raise
             raise pdf_errors.PageTooComplex(
                 f"It takes longer than {limit:g} s to read, which no ordinary page does."
             ) from None
-        others = [one for one in child.lately if one != task.near]
-        child.lately = [*others, task.near][-3:]
+        recent = [one for one in child.recent_paths if one != task.affinity]
+        child.recent_paths = [*recent, task.affinity][-3:]
         with self._lock:
             self._idle.append(child)
-        return told
+        return reply
 
 
-def _answer(told: Reply) -> Reply:
+def _checked_reply(reply: Reply) -> Reply:
     """Return the answer. Raises the error it tells of."""
-    kind = told.head.get("error")
+    kind = reply.head.get("error")
     if kind is None:
-        return told
-    message = str(told.head.get("message", ""))
+        return reply
+    message = str(reply.head.get("message", ""))
     known = _errors().get(str(kind))
     if known is not None:
         raise known(message)
-    if any(excuse in message for excuse in _MEMORY_EXCUSES):
+    if any(excuse in message for excuse in _OUT_OF_MEMORY_MESSAGES):
         raise pdf_errors.PageTooComplex(
             "It asks for more memory than we give one file, as no ordinary page does."
         )
@@ -314,7 +321,7 @@ def _errors() -> dict[str, type[ProviderError]]:
     return found
 
 
-def _forget(work: asyncio.Future[Result]) -> None:
+def _retrieve_exception(work: asyncio.Future[Result]) -> None:
     """Take note of how it ended, lest it is called forgotten."""
     if not work.cancelled():
         work.exception()

@@ -23,10 +23,10 @@ import numpy.typing as npt
 import rapidocr
 from PIL import Image
 
-from workflows.documents.reader import enhancing
-from workflows.documents.reader.enhancing import Grey
+from workflows.documents.reader import enhancement
+from workflows.documents.reader.enhancement import Grey
 from workflows.documents.reader.frames import Head
-from workflows.documents.reader.pages import packed_page
+from workflows.documents.reader.pages import encode_page
 from workflows.runtime.records import Box, Line, Page, Word
 
 MODELS = Path(rapidocr.__file__).parent / "models"
@@ -37,13 +37,17 @@ if missing := [m for m in (DETECTOR, RECOGNISER) if not (MODELS / m).is_file()]:
 MAX_PIXELS = 30_000_000
 MAX_THREADS = 4  # of one child
 BAND = 0.15  # of the page, at head and foot, that is looked at again
-_DETECTED_AT = 1280  # pixels of the longer side: enough to find lines, not to read them
+_DETECTION_PIXELS = (
+    1280  # pixels of the longer side: enough to find lines, not to read them
+)
 _MIN_CONFIDENCE = 0.3  # of a line; what is less sure counts as unread
-_TALL = 1.5  # a box so many times as high as wide holds a line that runs up or down
-_TESTED = 8  # lines by which is judged how the page lies
-_BETTER = 1.15  # how much better another way up must read
+_VERTICAL_RATIO = (
+    1.5  # a box so many times as high as wide holds a line that runs up or down
+)
+_MAX_TESTED_LINES = 8  # lines by which is judged how the page lies
+_MIN_IMPROVEMENT = 1.15  # how much better another way up must read
 _MIN_LETTERS = 3  # by which their distance is measured
-_UNSURE = 0.8  # below it, a line is tried upside down as well
+_RETRY_BELOW_CONFIDENCE = 0.8  # below it, a line is tried upside down as well
 
 Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top left
 
@@ -53,7 +57,7 @@ class TextLine:
     """A line on a picture."""
 
     text: str
-    sure: float  # 0..1
+    confidence: float  # 0..1
     quad: Quad  # pixels
     letters: tuple[float, float, float] = (0, 1, 0)  # middles of the first and the last
     # letter, and how far apart they stand, in shares of the line's length
@@ -64,47 +68,47 @@ class Text:
     """What a line says, by itself."""
 
     text: str
-    sure: float  # 0..1
+    confidence: float  # 0..1
     letters: tuple[float, float, float] = (0, 1, 0)
 
     def upside_down(self) -> Text:
         """Return the same, as it stands on a line that was turned to be read."""
         first, last, pitch = self.letters
-        return Text(self.text, self.sure, (1 - last, 1 - first, pitch))
+        return Text(self.text, self.confidence, (1 - last, 1 - first, pitch))
 
 
-def look(data: bytes, *, page: int, again: bool) -> Head:
+def read_image(data: bytes, *, page: int, enhanced: bool) -> Head:
     """Return what can be read on a picture: one page for each way of looking."""
-    grey, turned, plain = _first_reading(data)
-    found = {"plain": plain, **(_enhanced_readings(grey) if again else {})}
-    pages = [_page(page, name, grey, turned, seen) for name, seen in found.items()]
-    return {"looks": [packed_page(one) for one in pages]}
+    grey, turned, plain = _read_plain(data)
+    found = {"plain": plain, **(_read_enhanced(grey) if enhanced else {})}
+    pages = [_page(page, name, grey, turned, lines) for name, lines in found.items()]
+    return {"variants": [encode_page(one) for one in pages]}
 
 
 @functools.lru_cache(maxsize=3)  # a page that is looked at again was just looked at
-def _first_reading(data: bytes) -> tuple[Grey, int, list[TextLine]]:
+def _read_plain(data: bytes) -> tuple[Grey, int, list[TextLine]]:
     picture = Image.open(io.BytesIO(data))
     if picture.width * picture.height > MAX_PIXELS:
         raise ValueError(f"{picture.width} by {picture.height} pixels are too many")
-    grey, turned = _upright(np.asarray(picture.convert("L")))
+    grey, turned = _rotate_upright(np.asarray(picture.convert("L")))
     return grey, turned, _plain(grey)
 
 
 def _page(
-    number: int, name: str, grey: Grey, turned: int, seen: list[TextLine]
+    number: int, name: str, grey: Grey, turned: int, found: list[TextLine]
 ) -> Page:
     height, width = grey.shape
-    lines = [_line(one, width, height) for one in seen]
+    lines = [_line(one, width, height) for one in found]
     unread: tuple[Box, ...] = ()
     if name == "plain":
-        ink = enhancing.ink_at_the_edges(grey)
+        ink = enhancement.ink_at_edges(grey)
         lines = [
-            _with_ink(line, ink, one, seen) if _at_edge(line) else line
-            for line, one in zip(lines, seen, strict=True)
+            _add_unread_ink(line, ink, one, found) if _at_edge(line) else line
+            for line, one in zip(lines, found, strict=True)
         ]
         unread = tuple(
             Box(left / width, top / height, right / width, bottom / height)
-            for left, top, right, bottom in enhancing.unread_ink(
+            for left, top, right, bottom in enhancement.unread_ink(
                 ink, [line.box for line in lines]
             )
         )
@@ -115,39 +119,41 @@ def _page(
         lines=tuple(lines),
         is_picture=True,
         is_blank=not lines and not unread,
-        look=name,
+        variant=name,
         turned=turned,
         unread=unread,
     )
 
 
 def _at_edge(line: Line) -> bool:
-    return not enhancing.EDGES < line.box.middle < 1 - enhancing.EDGES
+    return not enhancement.EDGES < line.box.middle < 1 - enhancement.EDGES
 
 
-def _with_ink(line: Line, ink: Grey, one: TextLine, seen: list[TextLine]) -> Line:
+def _add_unread_ink(
+    line: Line, ink: Grey, one: TextLine, found: list[TextLine]
+) -> Line:
     """Return the line with how much ink stands beside it."""
-    others = [other.quad for other in seen if other is not one]
-    before, after = enhancing.ink_around(ink, one.quad, others, one.letters)
-    return replace(line, before=before, after=after)
+    others = [other.quad for other in found if other is not one]
+    before, after = enhancement.ink_around(ink, one.quad, others, one.letters)
+    return replace(line, unread_before=before, unread_after=after)
 
 
-def _line(seen: TextLine, width: int, height: int) -> Line:
+def _line(found: TextLine, width: int, height: int) -> Line:
     """Return the line with a place for every word, by the share of its letters."""
-    across = seen.quad[:, 0] / width
-    down = seen.quad[:, 1] / height
-    left, right = _bounded(across)
-    top, bottom = _bounded(down)
-    step, at, words = (right - left) / len(seen.text), 0, []
-    for part in seen.text.split(" "):
+    across = found.quad[:, 0] / width
+    down = found.quad[:, 1] / height
+    left, right = _clipped_range(across)
+    top, bottom = _clipped_range(down)
+    step, at, words = (right - left) / len(found.text), 0, []
+    for part in found.text.split(" "):
         if part:
             place = Box(left + step * at, top, left + step * (at + len(part)), bottom)
-            words.append(Word(part, place, round(seen.sure, 3)))
+            words.append(Word(part, place, round(found.confidence, 3)))
         at += len(part) + 1
     return Line(tuple(words))
 
 
-def _bounded(values: npt.NDArray[Any]) -> tuple[float, float]:
+def _clipped_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     least, most = np.clip((values.min(), values.max()), 0, 1)
     return float(least), float(most)
 
@@ -159,49 +165,52 @@ def _plain(grey: Grey) -> list[TextLine]:
     return _read(grey, _find(grey))
 
 
-def _enhanced_readings(grey: Grey) -> dict[str, list[TextLine]]:
+def _read_enhanced(grey: Grey) -> dict[str, list[TextLine]]:
     """Return what head and foot show, enhanced in each way that we know."""
     height = grey.shape[0]
     edge = round(height * BAND)
     bands = np.vstack((grey[:edge], grey[height - edge :]))
-    looks: dict[str, list[TextLine]] = {}
-    for name, enhance in _WAYS.items():
-        looks[name] = seen = []
+    readings: dict[str, list[TextLine]] = {}
+    for name, enhance in _ENHANCEMENTS.items():
+        readings[name] = lines = []
         for one in _plain(enhance(bands)):
             is_foot = float(one.quad[:, 1].mean()) > edge
-            down = _floats((0, height - 2 * edge if is_foot else 0))
-            seen.append(TextLine(one.text, one.sure, one.quad + down))
-    return looks
+            down = _to_quad((0, height - 2 * edge if is_foot else 0))
+            lines.append(TextLine(one.text, one.confidence, one.quad + down))
+    return readings
 
 
-_WAYS: dict[str, Callable[[Grey], Grey]] = {
-    "contrast": enhancing.contrasted,
-    "faint": enhancing.faint_ink,
-    "mended": enhancing.mended,
-    "smooth": enhancing.smoothed,
+_ENHANCEMENTS: dict[str, Callable[[Grey], Grey]] = {
+    "contrast": enhancement.increase_contrast,
+    "faint": enhancement.amplify_faint_ink,
+    "mended": enhancement.close_gaps,
+    "smooth": enhancement.smooth,
 }
 
 
-def _upright(grey: Grey) -> tuple[Grey, int]:
+def _rotate_upright(grey: Grey) -> tuple[Grey, int]:
     """Return the page the right way up, and by how many degrees it was turned for it."""
     quads = _find(grey)
-    sides = [_sides(quad) for quad in quads]
-    longest = sorted(range(len(quads)), key=lambda at: -max(sides[at]))[:_TESTED]
+    sides = [_size(quad) for quad in quads]
+    longest = sorted(range(len(quads)), key=lambda at: -max(sides[at]))[
+        :_MAX_TESTED_LINES
+    ]
     if not longest:
         return grey, 0
-    tall = sum(sides[at][1] > _TALL * sides[at][0] for at in longest)
+    tall = sum(sides[at][1] > _VERTICAL_RATIO * sides[at][0] for at in longest)
     lies = tall * 2 > len(longest)
-    crops = [_cropped(grey, quads[at]) for at in longest]  # tall ones lie on their left
-    one = _worth(crops)
-    other = _worth([np.rot90(crop, 2) for crop in crops])
-    flipped = other > one * _BETTER
+    crops = [_crop(grey, quads[at]) for at in longest]  # tall ones lie on their left
+    one = _legibility_score(crops)
+    other = _legibility_score([np.rot90(crop, 2) for crop in crops])
+    flipped = other > one * _MIN_IMPROVEMENT
     turned = {(0, 0): 0, (0, 1): 180, (1, 0): 270, (1, 1): 90}[int(lies), int(flipped)]
     return np.ascontiguousarray(np.rot90(grey, -turned // 90)), turned
 
 
-def _worth(crops: list[Grey]) -> float:
+def _legibility_score(crops: list[Grey]) -> float:
     return sum(
-        one.sure * sum(sign.isalnum() for sign in one.text) for one in _texts(crops)
+        one.confidence * sum(sign.isalnum() for sign in one.text)
+        for one in _texts(crops)
     )
 
 
@@ -226,31 +235,33 @@ def _engine() -> Any:
 
 def _find(grey: Grey) -> list[Quad]:
     """Return where lines stand, from the top."""
-    scale = min(1.0, _DETECTED_AT / max(grey.shape))
+    scale = min(1.0, _DETECTION_PIXELS / max(grey.shape))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     colour = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
     found = _engine()(colour, use_det=True, use_cls=False, use_rec=False)
     if found.boxes is None:
         return []
-    return [_floats(box) / np.float32(scale) for box in found.boxes]
+    return [_to_quad(box) / np.float32(scale) for box in found.boxes]
 
 
-def _floats(values: Any) -> Quad:
+def _to_quad(values: Any) -> Quad:
     return np.asarray(values, dtype=np.float32)
 
 
 def _read(grey: Grey, quads: list[Quad]) -> list[TextLine]:
-    crops = [_cropped(grey, quad) for quad in quads]
+    crops = [_crop(grey, quad) for quad in quads]
     found = _texts(crops)
-    unsure = [at for at, one in enumerate(found) if one.sure < _UNSURE]
+    unsure = [
+        at for at, one in enumerate(found) if one.confidence < _RETRY_BELOW_CONFIDENCE
+    ]
     others = _texts([np.rot90(crops[at], 2) for at in unsure])
     for at, other in zip(unsure, others, strict=True):
-        if other.sure > max(found[at].sure, _UNSURE):
+        if other.confidence > max(found[at].confidence, _RETRY_BELOW_CONFIDENCE):
             found[at] = other.upside_down()  # a stamp put on upside down
     return [
-        TextLine(one.text, one.sure, quad, one.letters)
+        TextLine(one.text, one.confidence, quad, one.letters)
         for one, quad in zip(found, quads, strict=True)
-        if one.text and one.sure >= _MIN_CONFIDENCE
+        if one.text and one.confidence >= _MIN_CONFIDENCE
     ]
 
 
@@ -262,8 +273,8 @@ def _texts(crops: list[Grey]) -> list[Text]:
     ]
     found = _engine().recognize_txt(pictures)
     return [
-        Text(" ".join(text.split()), float(sure), _letters(text, info))
-        for text, sure, info in zip(
+        Text(" ".join(text.split()), float(confidence), _letters(text, info))
+        for text, confidence, info in zip(
             found.txts, found.scores, found.word_results, strict=True
         )
     ]
@@ -285,7 +296,7 @@ def _letters(text: str, info: Any) -> tuple[float, float, float]:
     return letters[0], letters[-1], float(np.median(np.diff(letters)))
 
 
-def _sides(quad: Quad) -> tuple[float, float]:
+def _size(quad: Quad) -> tuple[float, float]:
     """Return how wide and how high a line's place is."""
     return (
         float(np.linalg.norm(quad[1] - quad[0])),
@@ -293,10 +304,10 @@ def _sides(quad: Quad) -> tuple[float, float]:
     )
 
 
-def _cropped(grey: Grey, quad: Quad) -> Grey:
+def _crop(grey: Grey, quad: Quad) -> Grey:
     """Return a line by itself, straight; one that runs up or down is laid on its side."""
-    width, height = (max(4, round(side)) for side in _sides(quad))
-    target = _floats([[0, 0], [width, 0], [width, height], [0, height]])
+    width, height = (max(4, round(side)) for side in _size(quad))
+    target = _to_quad([[0, 0], [width, 0], [width, height], [0, height]])
     turn = cv2.getPerspectiveTransform(quad, target)
     crop = cv2.warpPerspective(
         grey,
@@ -305,6 +316,6 @@ def _cropped(grey: Grey, quad: Quad) -> Grey:
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    if height > _TALL * width:
+    if height > _VERTICAL_RATIO * width:
         crop = np.rot90(crop)
     return np.asarray(crop, dtype=np.uint8)

@@ -17,11 +17,11 @@ from pypdfium2 import PdfDocument
 from workflows.documents.pdf import PageStyle, count_pages, draw_page, read_from
 from workflows.documents.pdf.files import opened
 from workflows.documents.reader.frames import Head
-from workflows.documents.reader.pages import packed_page
+from workflows.documents.reader.pages import encode_page
 
-KEPT_OPEN = 3  # documents
+MAX_OPEN_DOCUMENTS = 3  # documents
 
-Answer = tuple[Head, bytes]
+TaskResult = tuple[Head, bytes]
 _open: collections.OrderedDict[tuple[str, int, int], contextlib.ExitStack] = (
     collections.OrderedDict()
 )
@@ -30,10 +30,10 @@ _documents: dict[tuple[str, int, int], PdfDocument] = {}
 
 def document_at(path: str) -> PdfDocument:
     """Return a document, opened if it is not. Raises PdfError."""
-    facts = Path(path).stat()
-    key = (path, facts.st_mtime_ns, facts.st_size)
+    stat = Path(path).stat()
+    key = (path, stat.st_mtime_ns, stat.st_size)
     if key not in _open:
-        while len(_open) >= KEPT_OPEN:
+        while len(_open) >= MAX_OPEN_DOCUMENTS:
             oldest, stack = _open.popitem(last=False)
             del _documents[oldest]
             stack.close()
@@ -44,31 +44,31 @@ def document_at(path: str) -> PdfDocument:
     return _documents[key]
 
 
-def count(_: bytes, *, path: str) -> Answer:
+def count(_: bytes, *, path: str) -> TaskResult:
     """Return how many pages a file has, closing it again: it may not stay there."""
     return {"pages": count_pages(Path(path))}, b""
 
 
-def text(_: bytes, *, path: str, page: int) -> Answer:
+def text(_: bytes, *, path: str, page: int) -> TaskResult:
     """Return the text layer of a page."""
-    return packed_page(read_from(document_at(path), page)), b""
+    return encode_page(read_from(document_at(path), page)), b""
 
 
-def draw(_: bytes, *, path: str, page: int, look: dict[str, Any]) -> Answer:
+def draw(_: bytes, *, path: str, page: int, style: dict[str, Any]) -> TaskResult:
     """Return a picture of a page."""
-    picture = draw_page(document_at(path), page, PageStyle(**look))
+    picture = draw_page(document_at(path), page, PageStyle(**style))
     head = {"width": picture.width, "height": picture.height, "dpi": picture.dpi}
     return head, picture.data
 
 
-def scan(image: bytes, **how: Any) -> Answer:
+def scan(image: bytes, **options: Any) -> TaskResult:
     """Return the lines that stand on a picture of a page."""
     from workflows.documents.reader import scans  # noqa: PLC0415 - takes a second to load
 
-    return scans.look(image, **how), b""
+    return scans.read_image(image, **options), b""
 
 
-def can_scan(_: bytes) -> Answer:
+def can_scan(_: bytes) -> TaskResult:
     """Return whether scans can be read, and why not."""
     try:
         from workflows.documents.reader import scans  # noqa: F401, PLC0415
@@ -77,6 +77,6 @@ def can_scan(_: bytes) -> Answer:
     return {"able": True}, b""
 
 
-TASKS: dict[str, Callable[..., Answer]] = {
+TASKS: dict[str, Callable[..., TaskResult]] = {
     task.__name__: task for task in (count, text, draw, scan, can_scan)
 }

@@ -79,8 +79,8 @@ def agent_form(workflow: AnyWorkflow, **options: Any) -> AgentForm | None:
 
 
 def may_ask(workflow: AnyWorkflow) -> bool:
-    """Tell whether a workflow may ask agents: by its stages, or by one of its values."""
-    if workflow.stages:
+    """Tell whether a workflow may ask agents: by its prompts, or by one of its values."""
+    if workflow.prompts:
         return True
     kind = workflow.params_type
     described = schema(kind) if kind is not None else {}

@@ -1,4 +1,4 @@
-"""The form of a profile: its name and weight, and for each stage what differs."""
+"""The form of a profile: its name and weight, and for each prompt what differs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
     """A profile of one workflow; a field that stays empty is the workflow's."""
 
     class Meta:
-        """The fields beside those of the stages."""
+        """The fields beside those of the prompts."""
 
         model = Profile
         fields = ("name", "description", "weight")
@@ -31,17 +31,17 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         }
 
     def __init__(self, workflow: AnyWorkflow, *args: Any, **kwargs: Any) -> None:
-        """Add three fields for each stage of the workflow."""
+        """Add three fields for each prompt of the workflow."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.workflow = workflow
         self.instance.workflow_name = workflow.name
         self.fields["description"].required = False
-        for name in workflow.stages:
-            self._add_stage(name)
+        for name in workflow.prompts:
+            self._add_prompt(name)
 
-    def _add_stage(self, name: str) -> None:
+    def _add_prompt(self, name: str) -> None:
         given = self.instance.stages.get(name, {})
-        default = self.workflow.stages[name]
+        default = self.workflow.prompts[name]
         otherwise = "none" if default.is_optional else "the default"
         own = default.agent or f"The one chosen at launch, or {otherwise}"
         agents = [
@@ -71,19 +71,19 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
 
     @property
     def groups(self) -> Group:
-        """Return the fields as drawn: one group for each stage."""
+        """Return the fields as drawn: one group for each prompt."""
         own = [Row(self[name]) for name in ("name", "description", "weight")]
-        stages = [
+        prompts = [
             Group(
-                title=f"Stage “{in_words(name)}”",
+                title=f"Prompt “{in_words(name)}”",
                 parts=[
                     Row(self[f"{name}.{field}"], is_optional=True)
                     for field in ("agent", "prompt", "options")
                 ],
             )
-            for name in self.workflow.stages
+            for name in self.workflow.prompts
         ]
-        return Group(parts=[*own, *stages])
+        return Group(parts=[*own, *prompts])
 
     def clean_name(self) -> str:
         """Return the name. Raises ValidationError: the workflow has one of this name."""
@@ -94,9 +94,9 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Look at the options of each stage."""
+        """Look at the options of each prompt."""
         values = super().clean() or {}
-        for name in self.workflow.stages:
+        for name in self.workflow.prompts:
             options = values.get(f"{name}.options")
             if problem := problem_of(options):
                 self.add_error(f"{name}.options", problem)
@@ -105,7 +105,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
     def save(self, commit: bool = True) -> Profile:
         """Keep the fields that were filled in."""
         kept = dict(self.instance.stages)
-        for name in self.workflow.stages:
+        for name in self.workflow.prompts:
             fields = {
                 field: self.cleaned_data.get(f"{name}.{field}")
                 for field in ("agent", "prompt", "options")

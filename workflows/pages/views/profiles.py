@@ -46,7 +46,7 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
         "workflow": entry(found),
         "rows": [(one, known.get(one.name)) for one in compared],
         "forks": forks,
-        "has_stages": bool(found.stages),
+        "has_stages": bool(found.prompts),
         "may_manage": permissions.may_manage_agents(request.user),
     }
     return render(request, "workflows/profiles.html", context)

@@ -83,9 +83,9 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     usage = usage_of(request.user, name, named.graph)
     context |= {"workflow": named, "form": form, "once": once, "usage": usage}
     context |= {"may_launch": may_launch, "again": request.GET.get("again", "")}
-    must_ask = any(not stage.is_optional for stage in found.stages.values())
+    must_ask = any(not prompt.is_optional for prompt in found.prompts.values())
     lacking = lack_of_agents() if must_ask else ""
-    context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.stages)}
+    context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.prompts)}
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-CHARACTERS_A_TOKEN = 4  # of an average English text, when we have to guess
+CHARACTERS_PER_TOKEN = 4  # of an average English text, when we have to guess
 
 
 @dataclass(slots=True)
@@ -19,17 +19,17 @@ class CallUsage:
     tries: int = 0
     began: float = field(default_factory=time.monotonic)
 
-    def count(self, usage: Any, *, asked: int, answered: int) -> None:
+    def count(self, reported: Any, *, input_chars: int, output_chars: int) -> None:
         """Take the provider's count, or guess from the characters asked and answered."""
-        given_in = getattr(usage, "prompt_tokens", None)
-        given_out = getattr(usage, "completion_tokens", 0)
+        given_in = getattr(reported, "prompt_tokens", None)
+        given_out = getattr(reported, "completion_tokens", 0)
         if isinstance(given_in, int):
             self.tokens_in = given_in
             self.tokens_out = given_out if isinstance(given_out, int) else 0
             self.is_estimated = False
             return
-        self.tokens_in = -(-asked // CHARACTERS_A_TOKEN)
-        self.tokens_out = -(-answered // CHARACTERS_A_TOKEN)
+        self.tokens_in = -(-input_chars // CHARACTERS_PER_TOKEN)
+        self.tokens_out = -(-output_chars // CHARACTERS_PER_TOKEN)
         self.is_estimated = True
 
     @property

@@ -17,15 +17,15 @@ Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 
 EDGES = 0.13  # of the page, at head and foot: where markings stand
 _PAPER = 41  # pixels: paper is what is lightest within so many
-_NOISE = 4.0  # times the noise is ink
+_NOISE_FACTOR = 4.0  # times the noise is ink
 _MIN_DARKNESS = 14  # of 255, darker than paper
 _JOIN = (23, 5)  # pixels between letters of one word, across and down
-_LEAST_WIDE, _LEAST_HIGH, _MOST_HIGH = 0.04, 0.006, 0.07  # of the page
+_MIN_WIDTH, _MIN_HEIGHT, _MAX_HEIGHT = 0.04, 0.006, 0.07  # of the page
 _MIN_INK = 0.08  # of a place
 _BORDER = 0.012  # of the page: shadows of the glass lie there
-_ROOM = 0.008  # around what was read
+_MARGIN = 0.008  # around what was read
 _MIN_LETTERS = 2
-_BEYOND = 5.0  # line heights that are looked at before and after a line
+_STRIP_MARGIN = 5.0  # line heights that are looked at before and after a line
 _COLUMN = 2  # pixels of ink
 _HALF = 0.9  # letters from the middle of one to where the next would begin
 _REACH = 1.6  # letters that may be missing between those of one line
@@ -33,14 +33,14 @@ _SPECK = 14  # pixels
 _THROUGH, _THIN = 0.9, 0.3  # of a line's height
 
 
-def contrasted(grey: Grey) -> Grey:
+def increase_contrast(grey: Grey) -> Grey:
     """Return ink as black and paper as white, whatever the copier made of them."""
     dark = _darkness(grey)
     most = max(float(np.percentile(dark, 99.7)), _MIN_DARKNESS)
     return _grey(255 - np.clip(dark / most, 0, 1) * 255)
 
 
-def faint_ink(grey: Grey) -> Grey:
+def amplify_faint_ink(grey: Grey) -> Grey:
     """Return the faintest ink as if it were strong; what is dark stays so."""
     dark = _blurred(_darkness(grey), 1.6)
     floor = _noise(dark)
@@ -48,7 +48,7 @@ def faint_ink(grey: Grey) -> Grey:
     return _grey(255 - strong * 255)
 
 
-def mended(grey: Grey) -> Grey:
+def close_gaps(grey: Grey) -> Grey:
     """Return black on white, with small gaps in letters closed and specks gone."""
     dark = cv2.medianBlur(_grey(_darkness(grey)), 3)
     limit, _ = cv2.threshold(dark, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -58,7 +58,7 @@ def mended(grey: Grey) -> Grey:
     return _grey(255 - cv2.GaussianBlur(closed, (0, 0), 0.8))
 
 
-def smoothed(grey: Grey) -> Grey:
+def smooth(grey: Grey) -> Grey:
     """Return the page without grain, a little out of focus."""
     return _grey(cv2.GaussianBlur(cv2.medianBlur(grey, 5), (0, 0), 1.2))
 
@@ -80,7 +80,7 @@ def _noise(dark: Dark) -> float:
     """Return how dark the grain of the paper is."""
     middle = float(np.median(dark))
     spread = float(np.median(np.abs(dark - middle))) * 1.48
-    return max(middle + _NOISE * spread, _MIN_DARKNESS)
+    return max(middle + _NOISE_FACTOR * spread, _MIN_DARKNESS)
 
 
 def _grey(values: npt.NDArray[np.generic]) -> Grey:
@@ -90,7 +90,7 @@ def _grey(values: npt.NDArray[np.generic]) -> Grey:
 # Ink that was not read ---------------------------------------------------------------
 
 
-def ink_at_the_edges(grey: Grey) -> Grey:
+def ink_at_edges(grey: Grey) -> Grey:
     """Return the ink at head and foot as 255, without rules and the glass' shadows."""
     height, width = grey.shape
     dark = _blurred(_darkness(grey), 1.5)
@@ -105,14 +105,14 @@ def ink_at_the_edges(grey: Grey) -> Grey:
 def unread_ink(ink: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
     """Yield places at head and foot that look like writing, but were not read."""
     height, width = ink.shape
-    ink, room = ink.copy(), _ROOM * width
+    ink, margin = ink.copy(), _MARGIN * width
     for box in read:
-        left, right = box.left * width - room, box.right * width + room
-        top, bottom = box.top * height - room / 2, box.bottom * height + room / 2
+        left, right = box.left * width - margin, box.right * width + margin
+        top, bottom = box.top * height - margin / 2, box.bottom * height + margin / 2
         ink[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)] = 0
     joined = cv2.dilate(ink, np.ones(_JOIN[::-1], np.uint8))
-    count, _, facts, _ = cv2.connectedComponentsWithStats(joined)
-    for left, top, wide, high, _area in facts[1:count]:
+    count, _, stats, _ = cv2.connectedComponentsWithStats(joined)
+    for left, top, wide, high, _area in stats[1:count]:
         place = ink[top : top + high, left : left + wide]
         if _is_writing(place, width, height):
             yield int(left), int(top), int(left + wide), int(top + high)
@@ -132,21 +132,21 @@ def ink_around(
     ink = ink.copy()
     for other in others:
         cv2.fillPoly(ink, [np.asarray(other, dtype=np.int32)], 0)
-    strip, room = _strip(ink, quad)
+    strip, margin = _strip(ink, quad)
     columns = (_without_specks(strip) > 0).sum(axis=0) >= _COLUMN
-    length = strip.shape[1] - 2 * room
+    length = strip.shape[1] - 2 * margin
     first, last, pitch = (share * length for share in letters)
     if not pitch:
         return 0.0, 0.0
     reach = _REACH * max(pitch, float(strip.shape[0]) / 2)
-    before = _chained(
-        columns[: max(0, round(room + first - _HALF * pitch))][::-1], reach
+    before = _connected_columns(
+        columns[: max(0, round(margin + first - _HALF * pitch))][::-1], reach
     )
-    after = _chained(columns[round(room + last + _HALF * pitch) :], reach)
+    after = _connected_columns(columns[round(margin + last + _HALF * pitch) :], reach)
     return round(before / pitch, 2), round(after / pitch, 2)
 
 
-def _chained(columns: npt.NDArray[np.bool_], reach: float) -> int:
+def _connected_columns(columns: npt.NDArray[np.bool_], reach: float) -> int:
     """Return how many columns have ink, from the beginning to the first wide gap."""
     places = np.flatnonzero(columns)
     if not len(places):
@@ -161,18 +161,18 @@ def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:
     along = quad[1] - quad[0]
     width = float(np.linalg.norm(along))
     height = float(np.linalg.norm(quad[3] - quad[0]))
-    room = round(_BEYOND * height)
-    step = along / max(width, 1.0) * room
+    margin = round(_STRIP_MARGIN * height)
+    step = along / max(width, 1.0) * margin
     wide = np.asarray(
         [quad[0] - step, quad[1] + step, quad[2] + step, quad[3] - step],
         dtype=np.float32,
     )
-    size = (max(1, round(width)) + 2 * room, max(1, round(height)))
+    size = (max(1, round(width)) + 2 * margin, max(1, round(height)))
     target = np.asarray(
         [[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], dtype=np.float32
     )
     turn = cv2.getPerspectiveTransform(wide, target)
-    return _grey(cv2.warpPerspective(ink, turn, size, flags=cv2.INTER_NEAREST)), room
+    return _grey(cv2.warpPerspective(ink, turn, size, flags=cv2.INTER_NEAREST)), margin
 
 
 def _without_specks(ink: Grey) -> Grey:
@@ -180,11 +180,11 @@ def _without_specks(ink: Grey) -> Grey:
 
     Letters end before their line does; dirt on a drum and the sides of a box do not.
     """
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(ink)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
     high = ink.shape[0]
     dirt = [
         at
-        for at, (_, _, wide, tall, area) in enumerate(facts[:count])
+        for at, (_, _, wide, tall, area) in enumerate(stats[:count])
         if at and (area < _SPECK or (tall >= _THROUGH * high and wide < _THIN * high))
     ]
     return _grey(np.where(np.isin(labels, dirt), 0, ink))
@@ -202,12 +202,12 @@ def _without_rules(ink: Grey) -> Grey:
 def _is_writing(place: Grey, width: int, height: int) -> bool:
     """Tell whether some ink may be letters: of their size, dense enough, several."""
     high, wide = place.shape
-    if wide < _LEAST_WIDE * width or not (
-        _LEAST_HIGH * height <= high <= _MOST_HIGH * height
+    if wide < _MIN_WIDTH * width or not (
+        _MIN_HEIGHT * height <= high <= _MAX_HEIGHT * height
     ):
         return False
     if float((place > 0).mean()) < _MIN_INK:
         return False
-    count, _, facts, _ = cv2.connectedComponentsWithStats(place)
-    letters = sum(tall >= _LEAST_HIGH * height for _, _, _, tall, _ in facts[1:count])
+    count, _, stats, _ = cv2.connectedComponentsWithStats(place)
+    letters = sum(tall >= _MIN_HEIGHT * height for _, _, _, tall, _ in stats[1:count])
     return bool(letters >= _MIN_LETTERS)
