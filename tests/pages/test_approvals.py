@@ -16,7 +16,7 @@ from workflows.access.permissions import EVERYTHING
 from workflows.engine import State, Workflow, approval
 from workflows.models import Approval, ApprovalStatus, Intervention, Run, Status
 from workflows.pages.documents import evidence
-from workflows.pages.lists import inbox
+from workflows.pages.lists import inbox, pagination
 from workflows.registry import registry
 from workflows.services.approvals import is_for
 
@@ -251,7 +251,7 @@ def test_marks_stay_on_the_page_and_odd_ones_are_left_out() -> None:
 def test_questions_of_other_groups_do_not_use_up_the_inbox(
     page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "PAGE", 2)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     alice.groups.add(Group.objects.create(name="editors"))
     for number in range(5):
         ask(groups=["lawyers"], question=f"For lawyers {number}")
@@ -280,5 +280,5 @@ def test_the_inbox_has_what_may_be_answered_and_nothing_else(
     theirs = None if groups is None else frozenset(groups)
     sight = replace(EVERYTHING, groups=theirs)
     wanted = [one for one in asked if is_for(one.groups, theirs)]
-    assert inbox.page_of_open(sight).approvals == wanted
+    assert inbox.open_page(sight).rows == wanted
     assert inbox.count_open(sight) == len(wanted)

@@ -89,7 +89,7 @@ def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
 
 
 def test_it_goes_on_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pagination, "PAGE", 2)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     run = make_run()
     rows = [make_intervention(run, reason=f"reason {n}") for n in range(5)]
     text = text_of(page)

@@ -102,7 +102,7 @@ def test_a_way_of_several_edges_is_one_list_newest_first(
         for n in range(9)
     ]
     tally.count_all()
-    monkeypatch.setattr(pagination, "PAGE", 4)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 4)
     first = page.get("/decisions/", {"predicate": "is_confident"})
     assert [row.pk for row in first.context["found"].rows] == made[:4:-1]
     after = first.context["found"].after

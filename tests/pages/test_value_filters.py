@@ -15,8 +15,9 @@ from hypothesis.extra.django import TestCase
 
 from tests.support.factories import make_run
 from workflows.models import Run
-from workflows.pages.lists.json_conditions import MAX_LENGTH, BadCondition, read
+from workflows.pages.lists.json_conditions import BadCondition, read
 from workflows.pages.lists.json_matching import holds, instant
+from workflows.pages.query_string import MAX_TEXT_LENGTH
 
 COLUMNS = ("params", "result")
 BIG = 2**63
@@ -172,7 +173,7 @@ def test_conditions_are_joined_by_and() -> None:
         ("params.a ! 3", "At character 10: “!” is no operator."),
         ("params.a > 1e9999", "“1e9999” is neither"),
         (" and ".join(["params.a = 1"] * 6), "At most 5 conditions fit."),
-        (f"params.a = {'x' * MAX_LENGTH}", "longer than 500 characters"),
+        (f"params.a = {'x' * MAX_TEXT_LENGTH}", "longer than 500 characters"),
         ("params" + ".a" * 9 + " = 1", "At most 8 names".lower()),
         (f"params.a in ({', '.join('1' * 30)})", "At most 20 values fit."),
     ],
@@ -185,7 +186,7 @@ def test_what_cannot_be_read_is_told_with_its_place(where: str, said: str) -> No
 
 @pytest.mark.django_db
 def test_a_filter_that_is_too_long_is_refused_and_not_cut(alice: User) -> None:
-    run = make_run(params={"a": "x" * MAX_LENGTH})
+    run = make_run(params={"a": "x" * MAX_TEXT_LENGTH})
     client = Client()
     client.force_login(alice)
     text = client.get("/runs/", {"where": f"params.a != {'x' * 600}"}).content.decode()
