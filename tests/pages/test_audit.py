@@ -169,21 +169,21 @@ def test_what_is_changed_in_admin_is_an_intervention(
 # Actions ----------------------------------------------------------------------------------
 
 RECORDING = {"note", "record", "entry", "changing", "record_removed"}
-HELPERS = {"_record", "_go_on", "_told"}  # which hand an action on
+HELPERS = {"_record", "_go_on"}  # which hand an action on
 ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
 
 
 def recorded_in(path: Path) -> Iterator[str]:
     """Yield the actions that a module names where it records."""
     text = path.read_text()
-    for node in ast.walk(ast.parse(text if "audit." in text else "")):
+    for node in ast.walk(ast.parse(text if "trail." in text else "")):
         if not isinstance(node, ast.Call):
             continue
         called = node.func
         by_audit = (
             isinstance(called, ast.Attribute)
             and isinstance(called.value, ast.Name)
-            and called.value.id == "audit"
+            and called.value.id == "trail"
             and called.attr in RECORDING
         )
         if by_audit or (isinstance(called, ast.Name) and called.id in HELPERS):

@@ -174,7 +174,7 @@ def test_a_condition_that_cannot_be_read_says_why(page: Client, bob: User) -> No
     odd_one(bob)
     answer = page.get("/decisions/", {"where": "nonsense"})
     assert answer.context["found"].rows == []
-    assert "Write it as" in answer.content.decode()
+    assert "is not a condition" in answer.content.decode()
 
 
 def test_hostile_texts_stay_text(page: Client, alice: User) -> None:

@@ -44,8 +44,8 @@ def test_a_form_that_is_too_long_gets_a_sentence(
     answer = sign_in(alice).post(address, long, content_type=FORM)
     text = " ".join(answer.content.decode().split())
     assert answer.status_code == 413
-    assert "up to 2,500 kB beside its files" in text
-    assert "Nothing of it was kept" in text
+    assert "Up to 2,500 kB without files" in text
+    assert "Nothing was saved" in text
 
 
 FORM = "application/x-www-form-urlencoded"
@@ -171,7 +171,7 @@ def test_a_message_that_is_too_long_closes_its_socket(
 
 def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
     """Return what looking up vulnerabilities gives when pip-audit says this."""
-    monkeypatch.setattr(vulnerable, "SEEN", tmp_path / "seen")
+    monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
     say = f"import sys; sys.stdout.write({output!r})"
     monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", say))
     return vulnerable.main()

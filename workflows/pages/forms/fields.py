@@ -32,11 +32,13 @@ LONG_TEXT = 200  # characters; fields for longer texts are text areas
 MAX_RADIO_CHOICES = 5  # more become a drop-down
 ROWS = 4  # of a text area
 NOTHING = "—"
+INVALID_JSON = "Enter valid JSON."
 
 
 class JsonField(forms.JSONField):
     """Any JSON as text, for schemas without a more specific field."""
 
+    default_error_messages = {"invalid": INVALID_JSON}  # noqa: RUF012 - Django's
     widget = forms.Textarea(
         attrs={"rows": ROWS, "spellcheck": "false", "class": "code"}
     )
@@ -55,7 +57,7 @@ class JsonField(forms.JSONField):
         except NotSerialisable as error:
             raise ValidationError(str(error)) from error
         except ValueError as error:  # a number of too many digits
-            raise ValidationError("Enter valid JSON.") from error
+            raise ValidationError(INVALID_JSON) from error
         return found
 
     def bound_data(self, data: Any, initial: Any) -> Any:

@@ -40,10 +40,8 @@ UNTYPED: Final = frozenset(
     {"once", "question", "off", "query", "scope", "confirmed", "newest", "do", "run"}
 )
 NOTICE_TAGS: Final = ('<div id="messages"', "<main")  # the first one gets the notice
-SIGNED_OUT: Final = "You are signed out. Nothing was submitted."
-OLDER_PAGE: Final = (
-    "This page was opened before the last sign-in, so nothing was submitted."
-)
+SIGNED_OUT: Final = "Signed out. Nothing was sent."
+OLDER_PAGE: Final = "This page was opened before the last sign-in, so nothing was sent."
 
 
 def keeps_typed_input(get_response: Respond) -> Respond:
@@ -149,7 +147,7 @@ def _from_an_older_page(request: HttpRequest) -> HttpResponse:
         kept_input.store(request, kept)
         advice = "Your input is kept and filled in there."
     context = {
-        "heading": "Submit the form again",
+        "heading": "Send the form again",
         "message": f"{OLDER_PAGE} {advice}",
         "back": kept.page,
         "back_label": "Back to the form",
