@@ -50,14 +50,14 @@ class Asked:
         """Return the inputs for a stored or a submitted value."""
         if isinstance(value, Asked):
             return value
-        moment = _parsed(value) if isinstance(value, str) else value
-        if not isinstance(moment, dt.datetime):
+        instant = _parsed(value) if isinstance(value, str) else value
+        if not isinstance(instant, dt.datetime):
             return cls(str(value or ""), current_zone())
-        if timezone.is_naive(moment):
-            return cls(_text(moment), current_zone(), moment.isoformat())
-        here = local(moment)
+        if timezone.is_naive(instant):
+            return cls(_text(instant), current_zone(), instant.isoformat())
+        here = local(instant)
         name, offset = str(here.tzinfo), here.isoformat()[-6:]
-        return cls(_text(here), name, moment.isoformat(), offset)
+        return cls(_text(here), name, instant.isoformat(), offset)
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -87,7 +87,7 @@ class MomentInput(forms.DateTimeInput):
         renderer: Any = None,
     ) -> SafeString:
         """Return the HTML of the inputs, with the name of the zone."""
-        asked = Asked.of(value)
+        inputs = Asked.of(value)
         merged = dict(attrs or {})
         zone_id = f"{merged.get('id', name)}_zone"
         described = f"{merged.get('aria-describedby', '')} {zone_id}".strip()
@@ -96,14 +96,14 @@ class MomentInput(forms.DateTimeInput):
             '{box}<input type="hidden" name="{name}{in_zone}" value="{zone}">'
             '<input type="hidden" name="{name}{is_exactly}" value="{exact}">'
             '{choice}<p class="help" id="{zone_id}">Time zone: {zone}</p>',
-            box=super().render(name, asked.text, merged, renderer),
+            box=super().render(name, inputs.text, merged, renderer),
             name=name,
             in_zone=IN_ZONE,
             is_exactly=EXACT,
-            zone=asked.zone or asked.tzinfo,
-            exact=asked.exact,
+            zone=inputs.zone or inputs.tzinfo,
+            exact=inputs.exact,
             zone_id=zone_id,
-            choice=_choice(name, asked),
+            choice=_choice(name, inputs),
         )
 
     def value_from_datadict(
@@ -137,15 +137,15 @@ class UtcDateTimeField(forms.DateTimeField):
 
     def clean(self, value: Any) -> str | None:
         """Return the time as ISO text. Raises ValidationError."""
-        asked = value if isinstance(value, Asked) else Asked(str(value or "").strip())
-        asked = asked if asked.zone else Asked(asked.text, current_zone())
-        self.validate(asked.text)
-        return self._read(asked) if asked.text else None
+        inputs = value if isinstance(value, Asked) else Asked(str(value or "").strip())
+        inputs = inputs if inputs.zone else Asked(inputs.text, current_zone())
+        self.validate(inputs.text)
+        return self._read(inputs) if inputs.text else None
 
-    def _read(self, asked: Asked) -> str:
-        wall = self._as_typed(asked.text)
+    def _read(self, inputs: Asked) -> str:
+        wall = self._as_typed(inputs.text)
         if timezone.is_naive(wall):
-            return _meant(asked, wall).isoformat()
+            return _resolve(inputs, wall).isoformat()
         try:
             return wall.astimezone(dt.UTC).isoformat()
         except OverflowError as error:
@@ -169,36 +169,36 @@ def readings(wall: dt.datetime, zone: dt.tzinfo) -> list[dt.datetime]:
     """
     found = []
     for fold in (0, 1):
-        moment = wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC)
-        shown = moment.astimezone(zone).replace(tzinfo=None, fold=0)
-        if shown == wall.replace(fold=0) and moment not in found:
-            found.append(moment)
+        instant = wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC)
+        shown = instant.astimezone(zone).replace(tzinfo=None, fold=0)
+        if shown == wall.replace(fold=0) and instant not in found:
+            found.append(instant)
     return found
 
 
-def _meant(asked: Asked, wall: dt.datetime) -> dt.datetime:
+def _resolve(inputs: Asked, wall: dt.datetime) -> dt.datetime:
     """Return the instant of a local time. Raises ValidationError."""
-    if _is_untouched_naive(asked, wall):
-        return dt.datetime.fromisoformat(asked.exact)
+    if _shows_naive_initial(inputs, wall):
+        return dt.datetime.fromisoformat(inputs.exact)
     try:
-        found = readings(wall, asked.tzinfo)
+        found = readings(wall, inputs.tzinfo)
     except OverflowError:
         found = []
-    if len(found) == AMBIGUOUS and asked.offset:
-        for moment in found:
-            if _offset(moment, asked.tzinfo) == asked.offset:
+    if len(found) == AMBIGUOUS and inputs.offset:
+        for instant in found:
+            if _offset(instant, inputs.tzinfo) == inputs.offset:
                 # keep the fraction of a second, which the page does not show
-                return _as_it_was(asked, wall, moment) or moment
-    if (was := _as_it_was(asked, wall)) is not None:
+                return _unchanged_initial(inputs, wall, instant) or instant
+    if (was := _unchanged_initial(inputs, wall)) is not None:
         return was
     if len(found) == 1:
         return found[0]
-    raise ValidationError(_why_not(found, wall, asked.tzinfo))
+    raise ValidationError(_why_not(found, wall, inputs.tzinfo))
 
 
-def _is_untouched_naive(asked: Asked, wall: dt.datetime) -> bool:
+def _shows_naive_initial(inputs: Asked, wall: dt.datetime) -> bool:
     """Return whether the field still shows its initial value, which has no zone."""
-    was = _parsed(asked.exact)
+    was = _parsed(inputs.exact)
     return (
         was is not None
         and timezone.is_naive(was)
@@ -206,23 +206,23 @@ def _is_untouched_naive(asked: Asked, wall: dt.datetime) -> bool:
     )
 
 
-def _as_it_was(
-    asked: Asked, wall: dt.datetime, near: dt.datetime | None = None
+def _unchanged_initial(
+    inputs: Asked, wall: dt.datetime, near: dt.datetime | None = None
 ) -> dt.datetime | None:
     """Return the initial value if the field still shows it, else None."""
-    was = _parsed(asked.exact)
+    was = _parsed(inputs.exact)
     if was is None or timezone.is_naive(was):
         return None
     if near is not None and abs(was - near) >= dt.timedelta(seconds=1):
         return None
-    shown = in_zone(asked.zone if is_zone(asked.zone) else "", local, was)
+    shown = in_zone(inputs.zone if is_zone(inputs.zone) else "", local, was)
     return was if shown.replace(tzinfo=None, microsecond=0, fold=0) == wall else None
 
 
 def _why_not(found: list[dt.datetime], wall: dt.datetime, zone: dt.tzinfo) -> str:
     here = f"{wall:%H:%M} on {wall.day} {wall:%B} {wall.year:04}"
     if found:
-        offsets = " or ".join(_offset(moment, zone) for moment in found)
+        offsets = " or ".join(_offset(instant, zone) for instant in found)
         return (
             f"{here} occurs twice in {zone}, where clocks go back. Choose one of the two,"
             f" or add the offset {offsets}."
@@ -237,21 +237,21 @@ def _why_not(found: list[dt.datetime], wall: dt.datetime, zone: dt.tzinfo) -> st
     )
 
 
-def _choice(name: str, asked: Asked) -> SafeString | str:
+def _choice(name: str, inputs: Asked) -> SafeString | str:
     """Return the choice of the offset of an ambiguous time, "" for any other."""
     try:
-        choices = asked.choices
+        choices = inputs.choices
     except OverflowError:
         return ""
     if not choices:
         return ""
-    zone = asked.tzinfo
-    offsets = [_offset(moment, zone) for moment in choices]
-    names = [short_name(moment.astimezone(zone)) for moment in choices]
+    zone = inputs.tzinfo
+    offsets = [_offset(instant, zone) for instant in choices]
+    names = [short_name(instant.astimezone(zone)) for instant in choices]
     rows = [
-        (offset, " selected" if offset == asked.offset else "", label)
+        (offset, " selected" if offset == inputs.offset else "", label)
         for offset, label in (
-            *([("", "Choose one")] if asked.offset not in offsets else []),
+            *([("", "Choose one")] if inputs.offset not in offsets else []),
             (offsets[0], f"First, {names[0]}"),
             (offsets[1], f"Second, {names[1]}"),
         )
@@ -265,8 +265,8 @@ def _choice(name: str, asked: Asked) -> SafeString | str:
     )
 
 
-def _offset(moment: dt.datetime, zone: dt.tzinfo) -> str:
-    return moment.astimezone(zone).isoformat()[-6:]
+def _offset(instant: dt.datetime, zone: dt.tzinfo) -> str:
+    return instant.astimezone(zone).isoformat()[-6:]
 
 
 def _parsed(text: str) -> dt.datetime | None:
@@ -277,6 +277,6 @@ def _parsed(text: str) -> dt.datetime | None:
         return None
 
 
-def _text(moment: dt.datetime) -> str:
+def _text(instant: dt.datetime) -> str:
     """Return a local time as the input formats it, to the second."""
-    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+    return instant.replace(tzinfo=None).isoformat(timespec="seconds")

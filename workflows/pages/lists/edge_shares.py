@@ -54,7 +54,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class NodeShares:
     """The outgoing edges of a node, and their shares over time."""
 
     source: str
@@ -87,7 +87,7 @@ class _Sum:
 
 def shares_of(
     person: User, workflow: str, period: Period, zone: str = ""
-) -> list[Leaving]:
+) -> list[NodeShares]:
     """Return the shares of each node of a workflow within a period.
 
     Bars are hours or days of the period's time zone, else of `zone`.
@@ -104,7 +104,9 @@ def shares_of(
         counts.over_time[_slot_index(slots, row["slot"])] += row["t"]
         counts.rejected += row["r"]
         counts.by_people += row["p"]
-    return [_leaving(source, edges, slots, tzinfo) for source, edges in sums.items()]
+    return [
+        _node_shares(source, edges, slots, tzinfo) for source, edges in sums.items()
+    ]
 
 
 def _by_slot(
@@ -120,12 +122,12 @@ def _by_slot(
     return counted.order_by("from_node", "order", "to_node", "predicate_name")
 
 
-def _leaving(
+def _node_shares(
     source: str,
     edges: Mapping[EdgeRef, _Sum],
     slots: Sequence[dt.datetime],
     zone: dt.tzinfo,
-) -> Leaving:
+) -> NodeShares:
     total = sum(counts.taken for counts in edges.values())
     shares = [
         Share(
@@ -142,7 +144,7 @@ def _leaving(
     form = "%d %b, %H:%M" if _is_hourly(slots) else "%d %b"
     names = [f"{slot.astimezone(zone):{form}}" for slot in slots[:-1]]
     bars = [_bar(name, index, shares, columns) for index, name in enumerate(names)]
-    return Leaving(source, shares, stacked(bars, whole=1.0))
+    return NodeShares(source, shares, stacked(bars, whole=1.0))
 
 
 def _bar(

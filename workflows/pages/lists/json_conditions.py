@@ -206,7 +206,7 @@ class _Reader:
         if sign == "~":
             return (json.dumps(value.translate(LOWER)),)
         if sign not in COMPARED:
-            return (json.dumps(value),) if is_quoted else _meant(value)
+            return (json.dumps(value),) if is_quoted else _alternatives(value)
         if not is_quoted and _is_number(value):
             return (value,)
         if instant(value) is not None:
@@ -224,7 +224,7 @@ def _is_number(text: str) -> bool:
     return abs(Decimal(text).adjusted()) <= MAX_EXPONENT
 
 
-def _meant(text: str) -> tuple[str, ...]:
+def _alternatives(text: str) -> tuple[str, ...]:
     """Return the JSON values that an unquoted text matches: as text, and as written."""
     as_text = json.dumps(text.encode(errors="replace").decode())
     if text in {"true", "false", "null"} or _is_number(text):

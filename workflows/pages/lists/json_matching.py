@@ -161,8 +161,8 @@ def _order_in_sql(operator: str, operand: str) -> tuple[str, list[Any]]:
         value = str(value)
     else:
         kind, guard = "timestamptz", IS_DATE
-        moment = instant(value)
-        value = moment.isoformat() if moment else value
+        time = instant(value)
+        value = time.isoformat() if time else value
     # CASE, because AND does not guarantee that the cast is evaluated after the guard
     return (
         f"(CASE WHEN {guard} THEN {TEXT}::{kind} {operator} %s::{kind} ELSE FALSE END)"
@@ -256,8 +256,8 @@ def instant(text: str) -> dt.datetime | None:
     """Return the time of an ISO text, None for other text; a date is its midnight."""
     if not _DATE.fullmatch(text):
         return None
-    moment = dt.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    time = dt.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 def _instant_of(operand: str) -> dt.datetime | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.models import ENDED, Attempt, Outcome, Stage, StageStatus
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
-from workflows.pages.lists.edge_shares import Leaving, shares_of
+from workflows.pages.lists.edge_shares import NodeShares, shares_of
 from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.lists.period import Period
 from workflows.pages.render.text import percent, span
@@ -33,7 +33,7 @@ SHARES_PERIOD = Period(span="30d")
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class NodeDurations:
     """Durations of a node in milliseconds."""
 
     node: str
@@ -78,7 +78,7 @@ class Usage:
     """A workflow's graph with shares and durations."""
 
     diagram: Diagram
-    took: Sequence[Took]
+    took: Sequence[NodeDurations]
     runs: int  # that durations are based on
 
     @property
@@ -98,7 +98,7 @@ def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
     return Usage(draw(graph, nodes, edges), took, len(ids))
 
 
-def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
+def _took(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:
     """Return the durations of nodes in these runs, in the order of the graph."""
     stages = Stage.objects.filter(run__in=ids).order_by()
     durations: dict[str, list[float]] = defaultdict(list)
@@ -115,7 +115,7 @@ def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
     longest = max(slow.values(), default=0.0) or 1.0
     names = [*order, *sorted(set(failed) - set(order))]
     return [
-        Took(
+        NodeDurations(
             node=name,
             count=len(durations[name]),
             failed=failed[name],
@@ -132,7 +132,7 @@ def _slow(times: list[float]) -> float:
 
 
 def _edges(
-    name: str, graph: Mapping[str, Any], leaving: Sequence[Leaving]
+    name: str, graph: Mapping[str, Any], leaving: Sequence[NodeShares]
 ) -> dict[tuple[str, int], EdgeState]:
     """Return the share of each edge of the graph; edges of older graphs are left out."""
     known = {

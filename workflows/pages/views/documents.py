@@ -250,11 +250,11 @@ def may_delete(request: HtmxRequest, found: Document) -> bool:
     document of a run they may not see is never deletable: the refusal to delete it while
     that run needs it would disclose the run.
     """
-    sight = permissions.permissions_for(request.user)
+    granted = permissions.permissions_for(request.user)
     used = list(found.uses.values_list("workflow_name", flat=True))
-    if not all(name in sight.see for name in used):
+    if not all(name in granted.see for name in used):
         return False
-    operates = sight.operate.is_any and all(name in sight.operate for name in used)
+    operates = granted.operate.is_any and all(name in granted.operate for name in used)
     return operates or found.uploaded_by_id == request.user.pk
 
 
