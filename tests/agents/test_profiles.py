@@ -299,10 +299,10 @@ def test_a_profile_is_kept_changed_and_deleted(
     assert "Be exact." in shown
     assert "You summarize texts for busy colleagues." in shown
     again = page.post(f"{path}new/", fields)
-    assert "There is one of this name already." in again.content.decode()
+    assert "This name is already in use." in again.content.decode()
     wrong = page.post(f"{path}new/", {**fields, "name": "x", "part.options": "[1]"})
     assert wrong.status_code == 422
-    assert "Write an object" in wrong.content.decode()
+    assert "Enter a JSON object" in wrong.content.decode()
     assert page.get(f"/workflows/reasoning/profiles/{profile.pk}/").status_code == 404
     page.post(f"{path}{profile.pk}/delete/")
     assert not Profile.objects.exists()
@@ -347,7 +347,7 @@ def test_a_run_is_launched_with_a_profile_and_a_token(
     shown = form.get("/workflows/summarize/").content.decode()
     assert "It cannot be launched yet." not in shown
     assert "writer · tiny" in shown
-    assert "As the weights assign it" not in shown
+    assert "Assigned by weight" not in shown
     answer = form.post(
         "/workflows/summarize/",
         {
@@ -418,7 +418,7 @@ def test_a_profile_offers_the_agents_that_can_do_what_a_stage_needs(
     shown = sign_in(admin).get(address).content.decode()
     assert "eye · tiny" in shown
     assert "reader · tiny" not in shown
-    assert "The one chosen at launch, or none" in shown
+    assert "Chosen at launch, or none" in shown
 
 
 def test_resuming_asks_for_the_token_again_and_keeps_it_encrypted(

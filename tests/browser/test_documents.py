@@ -78,7 +78,7 @@ def test_a_document_is_deleted_by_keyboard_with_the_reason(
     page.keyboard.press("Tab")
     page.keyboard.type("sent to us by mistake")
     page.keyboard.press("Enter")
-    expect(page.locator("#messages")).to_contain_text("“stray.pdf” was deleted.")
+    expect(page.locator("#messages")).to_contain_text("“stray.pdf” deleted.")
 
 
 def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
     ]
     page.set_input_files("#id_file", files)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.locator("#messages")).to_contain_text("“2 of two.pdf” was added.")
+    expect(page.locator("#messages")).to_contain_text("“2 of two.pdf” uploaded.")
     expect(page.locator("#library")).to_contain_text("1 of two.pdf")
 
 

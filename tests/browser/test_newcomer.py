@@ -285,6 +285,6 @@ def test_who_answers_second_is_told_who_was_faster(visit: Visit) -> None:
     second.check("#answer-form [value=reject]")
     second.fill("#answer-reason", "It is clear.")
     second.click("#answer-form button[type=submit]")
-    expect(second.locator("main")).to_contain_text("admin has answered this already.")
+    expect(second.locator("main")).to_contain_text("Already answered by admin.")
     second.get_by_role("link", name="Back").click()
     status_is(second, "completed")

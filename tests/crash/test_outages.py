@@ -88,7 +88,7 @@ def _log(installation: Installation, server: RunningServer) -> str:
 def check_told_once(log: str, *, processes: int) -> None:
     """Assert that each process told of the database's absence and return, and no more."""
     assert "Traceback" not in log
-    assert log.count("The database is away") == processes
+    assert log.count("Database unavailable") == processes
     assert log.count("The database is back") == processes
 
 
@@ -98,12 +98,12 @@ def check_what_a_visitor_is_told(
     """Assert that pages, deeds on a page, and sockets are told of the outage."""
     answer = visitor.get(page)
     assert answer.status == 503
-    assert "The database does not answer just now." in answer.text
+    assert "The database can’t be reached right now." in answer.text
     assert answer.headers["Retry-After"] == "5"
     answer = visitor.send(page + "cancel/", form, HX_Request="true")
     assert answer.status == 503
     assert 'hx-swap-oob="outerMorph"' in answer.text
-    assert "What you sent was most likely not accepted." in answer.text
+    assert "Your request was most likely not accepted." in answer.text
     assert visitor.get("/health/live").status == 200
     with pytest.raises(Refused, match="403"):
         visitor.open_socket(f"/ws{page}")
@@ -252,7 +252,7 @@ def test_a_read_only_database_stops_runs_and_lets_them_go_on(
         form = {"trace": str(installation.trace), "rounds": "1", "seconds": "0"}
         refused = visitor.post("/workflows/count/", form)
         assert refused.status == 503
-        assert "The database refuses changes" in refused.text
+        assert "The database rejects changes" in refused.text
         hold.touch()
         wait_for(
             lambda: "read-only transaction" in installation.logs(),

@@ -142,7 +142,7 @@ def swept(*options: str) -> str:
 def test_a_document_lives_in_the_bucket_from_upload_to_its_end(
     page: Client, bucket: S3Server, django_capture_on_commit_callbacks: Any
 ) -> None:
-    assert "was added." in upload(page, PDF).content.decode()
+    assert "uploaded." in upload(page, PDF).content.decode()
     document = Document.objects.get()
     assert isinstance(document.file.storage, S3Storage)
     (name,) = bucket.names()

@@ -38,7 +38,7 @@ def test_a_session_that_cannot_be_read_is_no_fault_of_ours(
     assert answer["Retry-After"] == "5"
     assert "no-store" in answer["Cache-Control"]
     text = answer.content.decode()
-    assert "The database does not answer just now." in text
+    assert "The database can’t be reached right now." in text
     assert 'href="/runs/?status=failed"' in text
     assert '<meta http-equiv="refresh" content="5">' in text
 
@@ -64,9 +64,9 @@ def hers(browser: Client, alice: User) -> Client:
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (AWAY, 503, "The database is away"),
-        (OperationalError("database is locked"), 503, "The database is away"),
-        (OperationalError("database or disk is full"), 503, "Nothing can be stored"),
+        (AWAY, 503, "Database unavailable"),
+        (OperationalError("database is locked"), 503, "Database unavailable"),
+        (OperationalError("database or disk is full"), 503, "Database is read-only"),
         (InternalError("x"), 500, "Something broke"),
         (IntegrityError("x"), 500, "Something broke"),
         (ValueError("disk is full"), 500, "Something broke"),

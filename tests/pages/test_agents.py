@@ -67,7 +67,7 @@ def test_without_a_provider_the_page_says_what_that_means(
 
 def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) -> None:
     answer = page.post("/agents/providers/new/", PROVIDER, follow=True)
-    assert "“Ours” was saved." in answer.content.decode()
+    assert "“Ours” saved." in answer.content.decode()
     provider = Provider.objects.get()
     assert provider.open_key() == KEY
     assert provider.base_url == "https://models.example.org/v1"
@@ -97,8 +97,11 @@ def test_a_stored_key_is_kept_replaced_or_forgotten_and_never_shown(
     ("changes", "says"),
     [
         ({"name": ""}, "This field is required"),
-        ({"base_url": "not an address"}, "Write a whole address"),
-        ({"base_url": "https://me:pw@x.org/v1"}, "A key does not belong into"),
+        ({"base_url": "not an address"}, "Enter a full URL"),
+        (
+            {"base_url": "https://me:pw@x.org/v1"},
+            "put credentials or a query into the URL",
+        ),
         ({"kind": "carrier pigeon"}, "Select a valid choice"),
         ({"tries": "0"}, "greater than or equal to 1"),
     ],
@@ -143,10 +146,10 @@ def test_an_agent_is_kept_and_only_one_is_the_default(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"name": "other"}, "There is one of this name already."),
+        ({"name": "other"}, "This name is already in use."),
         ({"capabilities": []}, "This field is required"),
-        ({"options": "{broken"}, "Enter a valid JSON"),
-        ({"options": "[1]"}, "Write an object"),
+        ({"options": "{broken"}, "Enter valid JSON"),
+        ({"options": "[1]"}, "Enter a JSON object"),
         ({"options": '{"model": "x"}'}, "“model” is no option"),
     ],
 )
@@ -167,7 +170,7 @@ def test_a_provider_with_agents_stays_until_they_have_another(
     path = f"/agents/providers/{agent.provider_id}/delete/"
     answer = page.post(path)
     assert answer.status_code == 409
-    assert "still needed by writer" in answer.content.decode()
+    assert "is used by writer" in answer.content.decode()
     page.post(f"/agents/{agent.pk}/delete/")
     assert page.post(path).status_code == 302
     assert not Provider.objects.exists()

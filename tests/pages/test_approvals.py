@@ -16,7 +16,7 @@ from workflows.access.permissions import EVERYTHING
 from workflows.engine import State, Workflow, approval
 from workflows.models import Approval, ApprovalStatus, Intervention, Run, Status
 from workflows.pages.documents import evidence
-from workflows.pages.lists import inbox
+from workflows.pages.lists import inbox, pagination
 from workflows.registry import registry
 from workflows.services.approvals import is_for
 
@@ -122,7 +122,7 @@ def test_who_comes_second_is_told_who_was_faster(
     send(sign_in(bob), asked, outcome="reject")
     answer = send(page, asked, outcome="publish")
     assert answer.status_code == 409
-    assert "bob has answered this already." in answer.content.decode()
+    assert "Already answered by bob." in answer.content.decode()
     assert Approval.objects.get().answer == {"outcome": "reject", "label": None}
 
 
@@ -251,18 +251,18 @@ def test_marks_stay_on_the_page_and_odd_ones_are_left_out() -> None:
 def test_questions_of_other_groups_do_not_use_up_the_inbox(
     page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "PAGE", 2)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     alice.groups.add(Group.objects.create(name="editors"))
     for number in range(5):
         ask(groups=["lawyers"], question=f"For lawyers {number}")
     mine = [ask(groups=["lawyers", "editors"]), ask(), ask(groups=["editors"])]
     first = page.get("/approvals/")
-    assert first.context["found"].approvals == mine[:2]
+    assert first.context["found"].rows == mine[:2]
     assert first.context["waiting"] == 3
     after = first.context["found"].after
     assert f'href="?after={after}"' in first.content.decode()
     second = page.get("/approvals/", {"after": after})
-    assert second.context["found"].approvals == mine[2:]
+    assert second.context["found"].rows == mine[2:]
     assert second.context["found"].after is None
     assert "3 waiting for you in all" in second.content.decode()
     assert f"/ws/lists/approvals/?after={after}" in second.content.decode()
@@ -280,5 +280,5 @@ def test_the_inbox_has_what_may_be_answered_and_nothing_else(
     theirs = None if groups is None else frozenset(groups)
     sight = replace(EVERYTHING, groups=theirs)
     wanted = [one for one in asked if is_for(one.groups, theirs)]
-    assert inbox.page_of_open(sight).approvals == wanted
+    assert inbox.open_page(sight).rows == wanted
     assert inbox.count_open(sight) == len(wanted)

@@ -89,7 +89,7 @@ def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
 
 
 def test_it_goes_on_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pagination, "PAGE", 2)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     run = make_run()
     rows = [make_intervention(run, reason=f"reason {n}") for n in range(5)]
     text = text_of(page)
@@ -169,7 +169,7 @@ def test_what_is_changed_in_admin_is_an_intervention(
 # Actions ----------------------------------------------------------------------------------
 
 RECORDING = {"note", "record", "entry", "changing", "record_removed"}
-HELPERS = {"_record", "_go_on", "_told"}  # which hand an action on
+HELPERS = {"_record", "_go_on"}  # which hand an action on
 ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
 
 

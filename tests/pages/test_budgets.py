@@ -120,7 +120,7 @@ def test_a_price_is_kept_and_models_without_one_are_named(page: Client) -> None:
     assert "/agents/prices/new/?model=tiny" not in shown
     price = Price.objects.get()
     again = page.post("/agents/prices/new/", PRICE)
-    assert "There is a price of this model already." in again.content.decode()
+    assert "This model already has a price." in again.content.decode()
     page.post(f"/agents/prices/{price.pk}/", {**PRICE, "per_million_in": "2"})
     price.refresh_from_db()
     assert price.per_million_in == 2

@@ -102,7 +102,7 @@ def test_a_way_of_several_edges_is_one_list_newest_first(
         for n in range(9)
     ]
     tally.count_all()
-    monkeypatch.setattr(pagination, "PAGE", 4)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 4)
     first = page.get("/decisions/", {"predicate": "is_confident"})
     assert [row.pk for row in first.context["found"].rows] == made[:4:-1]
     after = first.context["found"].after
@@ -174,7 +174,7 @@ def test_a_condition_that_cannot_be_read_says_why(page: Client, bob: User) -> No
     odd_one(bob)
     answer = page.get("/decisions/", {"where": "nonsense"})
     assert answer.context["found"].rows == []
-    assert "Write it as" in answer.content.decode()
+    assert "is not a condition" in answer.content.decode()
 
 
 def test_hostile_texts_stay_text(page: Client, alice: User) -> None:

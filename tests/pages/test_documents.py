@@ -53,7 +53,7 @@ def test_an_empty_library_says_what_to_do(page: Client) -> None:
 
 def test_an_upload_leads_to_the_documents_page(page: Client, alice: User) -> None:
     text = upload(page, "mine & yours.pdf", ONE_PAGE)
-    assert "“mine &amp; yours.pdf” was added." in text
+    assert "“mine &amp; yours.pdf” uploaded." in text
     assert "<h1>mine &amp; yours.pdf</h1>" in text
     document = Document.objects.get()
     assert (document.uploaded_by, document.page_count) == (alice, 1)
@@ -62,7 +62,7 @@ def test_an_upload_leads_to_the_documents_page(page: Client, alice: User) -> Non
 
 def test_the_same_content_is_kept_once(page: Client) -> None:
     upload(page, "one.pdf", ONE_PAGE)
-    assert "“one.pdf” was here already." in upload(page, "two.pdf", ONE_PAGE)
+    assert "“one.pdf” was already stored." in upload(page, "two.pdf", ONE_PAGE)
     assert Document.objects.count() == 1
 
 
@@ -159,7 +159,7 @@ def test_one_that_is_refused_does_not_hold_up_the_others(page: Client) -> None:
     answer = page.post("/documents/", given)
     assert answer.status_code == 422
     text = answer.content.decode()
-    assert "“good.pdf” was added." in text
+    assert "“good.pdf” uploaded." in text
     assert "“bad.pdf” is not a PDF" in text
     assert Document.objects.get().name == "good.pdf"
 
@@ -365,7 +365,7 @@ def test_a_deleted_document_takes_its_file_and_pictures_along(
     assert all(storage.exists(name) for name in names)
     with django_capture_on_commit_callbacks(execute=True):
         answer = page.post(f"/documents/{document.pk}/delete/", WHY, follow=True)
-    assert "was deleted." in answer.content.decode()
+    assert "deleted." in answer.content.decode()
     assert not Document.objects.exists()
     assert not PageImage.objects.exists()
     assert not any(storage.exists(name) for name in names)

@@ -118,7 +118,7 @@ def test_what_is_not_possible_at_an_address_is_said_on_a_page(
     assert answer.status_code == 405
     assert answer.headers["Allow"]
     text = answer.content.decode()
-    assert "<h1>Not possible at this address</h1>" in text
+    assert "<h1>Method not allowed</h1>" in text
     assert f'href="{reverse("run", args=[run.pk])}"' in text
 
 
@@ -171,7 +171,7 @@ def test_nobody_gets_what_another_account_typed(client: Client, bob: User) -> No
     assert IN_SESSION not in client.session
     text = client.get(page).content.decode()
     assert "alice&#x27;s own words" not in text
-    assert "was not kept" in text
+    assert "was not restored" in text
 
 
 def test_secrets_and_files_are_not_kept(client: Client) -> None:

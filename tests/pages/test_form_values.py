@@ -212,8 +212,8 @@ def test_a_default_that_is_made_at_launch_is_left_to_it() -> None:
         none: list[str] = Field(default_factory=list)
 
     form = SchemaForm(schema(Made))
-    assert "filled in at launch" in form["word"].help_text
-    assert "filled in" not in form["none"].help_text
+    assert "set at launch" in form["word"].help_text
+    assert "set at launch" not in form["none"].help_text
     assert launched_by_form(Made) == Made()
     assert launched_by_form(Made, {"word": "mine", "words": "a"}).words == ["a"]
 

@@ -335,8 +335,8 @@ def test_an_answer_form_is_built_from_the_stored_schema_alone() -> None:
         ("day", "2026-02-30", "Enter a valid date."),
         ("at", "noon", "Enter a valid date/time."),
         ("key", "7", "Enter a valid UUID."),
-        ("extra", "{", "Enter a valid JSON."),
-        ("extra", "[" * 100_000, "nested too deeply"),
+        ("extra", "{", "Enter valid JSON."),
+        ("extra", "[" * 100_000, "Nested too deeply"),
         ("note", "x" * 1001, "at most 1000 characters"),
         ("effort.limit", "11", "less than or equal to 10"),
     ],
@@ -457,7 +457,7 @@ class TestDocuments:
         form = self.send("mine.pdf", ONE_PAGE, document=make_document().pk)
         assert not form.is_valid()
         uploaded = Document.objects.get(name="mine.pdf")
-        assert "“mine.pdf” is chosen now" in str(form.errors["document"])
+        assert "“mine.pdf” is now selected" in str(form.errors["document"])
         assert f'value="{uploaded.pk}" selected' in str(form["document"])
         again = self.send(document=uploaded.pk)
         assert again.is_valid(), "without the file being sent once more"
@@ -470,7 +470,7 @@ class TestDocuments:
 
     def test_neither_of_them_asks_for_one(self) -> None:
         form = self.send()
-        assert form.errors == {"document": ["Choose a document, or upload one."]}
+        assert form.errors == {"document": ["Choose or upload a document."]}
 
     @pytest.mark.parametrize(
         ("content", "said"),

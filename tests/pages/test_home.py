@@ -50,7 +50,7 @@ def test_the_home_page_shows_it_as_drawings_with_words(
     make_run(status=Status.RUNNING)
     tally.count_all()
     text = sign_in(alice).get("/").content.decode()
-    assert "1 runs ended, 1 of them failed, by the hour" in text
+    assert "1 finished, 1 failed, per hour" in text
     assert "1 failed</title>" in text
     begin = text.index('<svg class="bars')
     drawing = text[begin : text.index("</svg>", begin) + 6]
@@ -61,7 +61,7 @@ def test_a_new_service_invites_to_begin(alice: User, sign_in: SignIn) -> None:
     text = sign_in(alice).get("/").content.decode()
     assert "Nothing waits for you." in text
     assert "Nothing is running." in text
-    assert "nothing ended" in text
+    assert "no finished runs" in text
     assert "No runs yet." in text
 
 

@@ -44,8 +44,8 @@ def test_a_form_that_is_too_long_gets_a_sentence(
     answer = sign_in(alice).post(address, long, content_type=FORM)
     text = " ".join(answer.content.decode().split())
     assert answer.status_code == 413
-    assert "up to 2,500 kB beside its files" in text
-    assert "Nothing of it was kept" in text
+    assert "Up to 2,500 kB without files" in text
+    assert "Nothing was saved" in text
 
 
 FORM = "application/x-www-form-urlencoded"

@@ -42,7 +42,7 @@ def given(old: str = OLD, new: str = NEW, again: str = "") -> dict[str, str]:
 def test_whoever_knows_the_old_one_has_a_new_one(page: Client, person: User) -> None:
     assert "Change password" in page.get("/").content.decode()
     text = page.post(ADDRESS, given(), follow=True).content.decode()
-    assert "Your password was changed." in text
+    assert "Password changed." in text
     person.refresh_from_db()
     assert person.check_password(NEW)
     assert page.get("/").status_code == 200, "one stays signed in here"

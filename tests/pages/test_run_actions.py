@@ -46,7 +46,7 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
     assert '<section id="run-status"' in text
     assert 'data-status="cancelled"' in text
     assert text.count('hx-swap-oob="outerMorph"') == 17
-    assert "was cancelled" in text
+    assert "cancelled." in text
     assert "<html" not in text
 
 

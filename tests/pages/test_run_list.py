@@ -147,7 +147,7 @@ def test_older_runs_are_a_page_away_and_none_is_missing(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = [make_run().pk for _ in range(7)][::-1]
-    monkeypatch.setattr(pagination, "PAGE", 3)
+    monkeypatch.setattr(pagination, "PAGE_SIZE", 3)
     seen: list[UUID] = []
     query: dict[str, Any] = {}
     while True:

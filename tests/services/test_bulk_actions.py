@@ -123,7 +123,7 @@ def test_two_runs_are_compared_and_three_are_not(page: Client) -> None:
     assert answer.headers["Location"] == f"/compare/?a={a.pk}&b={b.pk}"
     answer = page.post("/runs/bulk/", {"do": "compare", "run": [a.pk, b.pk, c.pk]})
     assert answer.status_code == 422
-    assert "Choose two runs to compare, not 3." in answer.content.decode()
+    assert "Select two runs to compare; 3 selected." in answer.content.decode()
 
 
 def test_who_may_not_changes_nothing(

@@ -294,14 +294,14 @@ def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) ->
     job = asked(alice, 5)
     stop = reverse("bulk-job-stop", args=[job.pk])
     text = sign_in(alice).post(stop, follow=True).content.decode()
-    assert "Stopped: 5 runs were left as they are." in text
+    assert "Bulk operation stopped. 5 runs unchanged." in text
     assert "Left as it was" in text
 
 
 def test_results_are_shown_a_page_at_a_time(
     alice: User, sign_in: SignIn, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_jobs, "SHOWN", 2)
+    monkeypatch.setattr(bulk_jobs, "MAX_SHOWN_RUNS", 2)
     job = asked(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     page = sign_in(alice).get(address)

@@ -6,12 +6,14 @@ What `check_input` returns is what is stored, and reading it gives the value tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from .adapters import codec, schema
+from .containment import call_contained
 from .errors import InputInvalid, NotSerialisable, WorkflowError
 from .frozen import Json, freeze
 from .round_trip import aliases, error_text
@@ -32,7 +34,7 @@ def check_input(
     try:
         if kind is None:
             return dict(freeze(values))
-        encoded, _ = codec(kind).encode(values)
+        encoded, _ = call_contained(partial(codec(kind).encode, values))
     except ValidationError as error:
         raise InputInvalid(messages(error)) from error
     except NotSerialisable as error:
@@ -56,7 +58,7 @@ def check_launch(workflow: Any, given: Mapping[str, Any]) -> dict[str, Json]:
     if check is None:
         return params
     try:
-        check(params)
+        call_contained(partial(check, params))
     except Exception as error:  # an author's validators may raise anything
         sentence = f"{workflow.name} cannot start with these values: {reason_of(error)}"
         raise InputInvalid({"": [sentence]}) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
@@ -21,7 +22,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from .compare import difference
-from .errors import NotSerialisable
+from .containment import call_contained
+from .errors import ExitRaised, NotSerialisable
 from .frozen import Json, freeze
 
 MAX_SHOWN_CHARS = 60  # characters of a wrong value in a message
@@ -162,13 +164,34 @@ class Codec:
         for key in encoded if isinstance(encoded, Mapping) else ():
             rest = {name: value for name, value in encoded.items() if name != key}
             try:
-                self.read(rest)
+                call_contained(partial(self.read, rest))
             except ValidationError:
                 return str(key)
             except Exception:  # noqa: S112 - it is not this one, or not alone
                 continue
             return str(key)
-        return ""
+        return self._failing_alone(encoded)
+
+    def _failing_alone(self, encoded: Any) -> str:
+        """Return the first key that raises without the others, as if several keys raise.
+
+        "" if no key does, or if reading an empty object raises as well.
+        """
+        keys = list(encoded) if isinstance(encoded, Mapping) else []
+        if not keys or self._raises({}):
+            return ""
+        alone = (key for key in keys if self._raises({key: encoded[key]}))
+        return str(next(alone, ""))
+
+    def _raises(self, value: Any) -> bool:
+        """Return whether reading a value raises anything but a ValidationError."""
+        try:
+            call_contained(partial(self.read, value))
+        except ValidationError:
+            return False
+        except Exception:  # a validator may raise anything
+            return True
+        return False
 
     def _found_form(self) -> _Form:
         """Return how values are written and read.
@@ -321,6 +344,8 @@ def first_line(error: Exception) -> str:
 def error_text(error: Exception) -> str:
     """Return the type of an error and the first line of it."""
     line = str(error).partition("\n")[0]
+    if isinstance(error, ExitRaised):  # its message names the type that was raised
+        return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 

@@ -1,1 +1,1 @@
-"""The pages: views by noun, forms, the diagram and the page sockets."""
+"""The web pages: views, lists, forms, diagrams and websockets."""

@@ -1,4 +1,4 @@
-"""What pages ask of a request before anything else, and what a run's viewer may do."""
+"""Access to pages: sign-in, and the viewer's permissions on a run."""
 
 from __future__ import annotations
 
@@ -19,44 +19,42 @@ View = Callable[..., Any]
 
 
 def members_only(view: View) -> View:
-    """Send whoever is not signed in to the sign-in page, and back afterwards."""
+    """Redirect users who are not signed in to the sign-in page, and back afterwards."""
     return login_required(view)
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What the viewer of a run may do: pages of the same rights are drawn once."""
+    """The viewer's permissions on a run, the key by which its rendered pages are cached."""
 
-    read: bool = False  # what the run is about, beside its shape and times
+    read: bool = False  # view the data of the run, not only steps and times
     launch: bool = False
     operate: bool = False
     approve: bool = False
     note: bool = False
-    trace: bool = False  # may read where in the code it failed
-    sight: Permissions = (
-        NOTHING  # all that the viewer may, for what stands beside the run
-    )
+    trace: bool = False  # view tracebacks
+    sight: Permissions = NOTHING  # on everything else
 
     @property
     def workers(self) -> bool:
-        """Tell whether the viewer may see the workers and the queue."""
+        """Return whether the viewer may see the workers and the queue."""
         return self.sight.workers
 
     @property
     def of_the_story(self) -> Rights:
-        """The part of it that decides how the way of the run is drawn."""
+        """Return the permissions that affect the timeline, as its cache key."""
         return Rights(read=self.read)
 
 
 def rights(person: Person, run: Run) -> Rights:
-    """Return what a person may do with a run."""
-    sight, name = permissions.permissions_for(person), run.workflow_name
+    """Return the permissions of a user on a run."""
+    granted, name = permissions.permissions_for(person), run.workflow_name
     return Rights(
-        read=name in sight.read,
-        launch=name in sight.launch,
-        operate=name in sight.operate,
+        read=name in granted.read,
+        launch=name in granted.launch,
+        operate=name in granted.operate,
         approve=permissions.may_approve_run(person, run),
-        note=sight.may_note(name),
-        trace=bool(getattr(person, "is_staff", False)) and name in sight.read,
-        sight=sight,
+        note=granted.may_note(name),
+        trace=bool(getattr(person, "is_staff", False)) and name in granted.read,
+        sight=granted,
     )

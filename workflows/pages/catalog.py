@@ -1,6 +1,6 @@
-"""Workflows as pages name them.
+"""Workflows for templates.
 
-A Workflow can be called, and a template calls whatever it can: so templates get these.
+A Workflow is callable, and templates call every callable: so they get an Entry instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One workflow in the catalog."""
+    """A workflow for templates."""
 
     name: str
     title: str
@@ -32,7 +32,7 @@ class Entry:
 
 
 def entry(workflow: AnyWorkflow) -> Entry:
-    """Return a workflow as pages name it."""
+    """Return the entry of a workflow."""
     return Entry(
         name=workflow.name,
         title=title_of(workflow.name),
@@ -42,13 +42,13 @@ def entry(workflow: AnyWorkflow) -> Entry:
 
 
 def title_of(name: str) -> str:
-    """Return a workflow's title; its name in words if it has none, or is not here."""
+    """Return the title of a workflow, else its name for display."""
     workflow = known(name)
     return (workflow.title if workflow else "") or in_words(name)
 
 
 def known(name: str) -> AnyWorkflow | None:
-    """Return a workflow of this name, None if there is none (any more)."""
+    """Return a workflow by name, None if it is not installed."""
     try:
         return system.find_workflow(name)
     except WorkflowNotFound:
@@ -56,10 +56,10 @@ def known(name: str) -> AnyWorkflow | None:
 
 
 def title_for(person: User, name: str) -> str:
-    """Return a workflow's title for one who may see it; else its name in words."""
+    """Return the title of a workflow that a user may see, else its name for display."""
     return title_of(name) if permissions.may_see(person, name) else in_words(name)
 
 
 def entries(person: User) -> list[Entry]:
-    """Return the workflows that a person may see, by name."""
+    """Return the workflows that a user may see, by name."""
     return [entry(workflow) for workflow in system.list_workflows(by=person)]

@@ -1,4 +1,4 @@
-"""Answering a refused request with its status and a sentence."""
+"""Responses to rejected requests, with the status and message of the error."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 View = Callable[Concatenate[HtmxRequest, Given], "HttpResponseBase"]
 HEADINGS = {
-    403: "You may not do that",
-    404: "There is nothing here",
-    409: "That is not possible now",
-    422: "Some values do not fit",
-    429: "Too much at once",
-    503: "Storage does not work",
+    403: "Access denied",
+    404: "Page not found",
+    409: "Can’t do that right now",
+    422: "Invalid values",
+    429: "Too many requests",
+    503: "Storage unavailable",
 }
+ACTION_PATHS = frozenset(
+    {"cancel", "resume", "delete", "keep", "answer", "notes", "labels"}
+)
 
 
 def answers_request_errors(view: View[Given]) -> View[Given]:
-    """Answer what was refused: its status, and its sentence in the messages region."""
+    """Decorate a view to respond to RequestError and StorageFailed with their message."""
 
     def respond(
         request: HtmxRequest, /, *args: Given.args, **kwargs: Given.kwargs
@@ -47,35 +50,25 @@ def answers_request_errors(view: View[Given]) -> View[Given]:
 
 
 def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
-    """Return the refusal: a message for a live page, a page of its own otherwise."""
+    """Return the response to an error: JSON, a message for htmx, or a page."""
     status = int(getattr(error, "status", 400))
     if "application/json" in request.headers.get("Accept", ""):
-        answer: HttpResponse = JsonResponse(
+        response: HttpResponse = JsonResponse(
             {"errors": [{"message": str(error)}]}, status=status
         )
     elif request.htmx:
         messages.error(request, str(error))
-        answer = render(request, "messages.html", {"oob": True}, status=status)
+        response = render(request, "messages.html", {"oob": True}, status=status)
     else:
-        heading = HEADINGS.get(status, "That did not work")
+        heading = HEADINGS.get(status, "Request failed")
         context = {"heading": heading, "message": str(error), "back": _back(request)}
-        answer = render(request, "refused.html", context, status=status)
+        response = render(request, "refused.html", context, status=status)
     if isinstance(error, RateLimited):
-        answer["Retry-After"] = str(error.seconds)
-    return answer
+        response["Retry-After"] = str(error.seconds)
+    return response
 
 
 def _back(request: HtmxRequest) -> str:
-    """Return the page a refused post came from, the start page if that is unclear."""
-    path = request.path.rstrip("/")
-    last = path.rsplit("/", 1)[-1]
-    is_audit_event = last in {
-        "cancel",
-        "resume",
-        "delete",
-        "keep",
-        "answer",
-        "notes",
-        "labels",
-    }
-    return path.rsplit("/", 1)[0] + "/" if is_audit_event else "/"
+    """Return the page of a rejected action, the home page for any other request."""
+    page, _, last = request.path.rstrip("/").rpartition("/")
+    return f"{page}/" if last in ACTION_PATHS else "/"

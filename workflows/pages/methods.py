@@ -1,4 +1,4 @@
-"""Which methods an address takes, and the page that an address of a form belongs to."""
+"""Views that only accept POST, and the page that such a URL belongs to."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ ONLY_POSTS: Final = "only_posts"  # attribute of a view
 
 
 def posts_only(view: View) -> View:
-    """Answer 405 to everything but a form that was sent, and say so to `page_of`."""
+    """Decorate a view to respond with 405 to other methods, and mark it for `page_of`."""
     checked = require_POST(view)
     setattr(checked, ONLY_POSTS, True)
     return checked
 
 
 def page_of(address: str) -> str:
-    """Return the page of this site that a path, perhaps with a query, belongs to.
+    """Return the page of this site that a path, with or without a query, belongs to.
 
-    That is the address itself if it can be opened; else the nearest one above it, such
-    as the run's page for `/runs/<id>/cancel/`. One that leads nowhere is returned as it
-    is: the page that says so is the right answer to it.
+    A path that accepts GET, or that matches no view, is returned unchanged; for any other
+    the nearest path above it, such as the run's page for `/runs/<id>/cancel/`.
     """
     path = address.partition("?")[0]
     opens = _opens(path)
@@ -37,7 +36,7 @@ def page_of(address: str) -> str:
 
 
 def _opens(path: str) -> bool | None:
-    """Tell whether a path can be opened with GET; None if nothing is there."""
+    """Return whether a path accepts GET; None if it matches no view."""
     try:
         found = resolve(path)
     except Resolver404:

@@ -1,4 +1,4 @@
-"""Where a request comes from, for the audit row of what it does."""
+"""Middleware that records the client address for audit events."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def remember_address(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that lets deeds of a request know its client's address.
+    """Return a middleware that sets the client address of a request's audit events.
 
-    Behind a proxy the server has put the client that the proxy names in its place
-    (BEHIND_PROXY); a header that nobody vouches for is not looked at.
+    Behind a trusted proxy (BEHIND_PROXY) the server has set REMOTE_ADDR to the client
+    that the proxy names; forwarding headers are not read here, since they can be forged.
     """
 
     def respond(request: HttpRequest) -> HttpResponseBase:

@@ -1,8 +1,8 @@
-"""How often one person, or one address, may do what is cheap to ask for and dear to do.
+"""Rate limits per user or client address.
 
-Counted in Redis where there is one, so by all web processes together; without Redis one
-process is the whole installation, and counts for itself. While Redis is away each counts
-for itself too: nobody is kept out because a counter is.
+Counters are shared by all web processes in Redis. Without Redis there is a single web
+process, which counts in memory; so does each process while Redis is unavailable, since
+an outage of the counter must not lock users out.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNIX = "unix://"
-WHAT = {
-    "login": "tries to sign in from here",
+LIMITED = {
+    "login": "sign-in attempts from this address",
     "launch": "launches",
     "upload": "uploads",
 }
-"""What is limited: the names of settings.RATES, and what is said of them."""
+"""Names of settings.RATES with their plural for messages."""
 
 
 def limited(what: str) -> Callable[[View[Given]], View[Given]]:
-    """Return a decorator: posts of members count, and too many raise RateLimited."""
+    """Return a decorator that counts POST requests per user and raises RateLimited."""
 
     def decorate(view: View[Given]) -> View[Given]:
         def respond(
@@ -58,24 +58,24 @@ def limited(what: str) -> Callable[[View[Given]], View[Given]]:
 
 
 def count(what: str, who: str) -> None:
-    """Count one more. Raises RateLimited when that is more than a minute allows."""
-    most = settings.RATES[what]
-    if not most:
+    """Count one request. Raises RateLimited above the limit per minute."""
+    limit = settings.RATES[what]
+    if not limit:
         return
-    rate = RateLimitItemPerMinute(most, namespace="signalbox")
+    rate = RateLimitItemPerMinute(limit, namespace="signalbox")
     try:
         left = _hit(shared() if settings.REDIS_URL else own(), rate, what, who)
     except StorageError as error:
-        logger.warning("Redis does not count, each process does: %s", error)
+        logger.warning("Rate limits are counted per process, Redis failed: %s", error)
         left = _hit(own(), rate, what, who)
     if left is not None:
-        raise RateLimited(WHAT[what], most, seconds=left)
+        raise RateLimited(LIMITED[what], limit, seconds=left)
 
 
 def _hit(
     limiter: FixedWindowRateLimiter, rate: RateLimitItemPerMinute, what: str, who: str
 ) -> int | None:
-    """Count one; return the seconds until the next may be, None if this one may."""
+    """Count one request; return the seconds to wait, None if it is allowed."""
     if limiter.hit(rate, what, who):
         return None
     ends = limiter.get_window_stats(rate, what, who).reset_time
@@ -84,13 +84,13 @@ def _hit(
 
 @cache
 def own() -> FixedWindowRateLimiter:
-    """Return what counts for this process."""
+    """Return the in-memory limiter of this process."""
     return FixedWindowRateLimiter(MemoryStorage())
 
 
 @cache
 def shared() -> FixedWindowRateLimiter:
-    """Return what counts for all processes."""
+    """Return the Redis limiter of all processes."""
     address = settings.REDIS_URL
     if address.startswith(UNIX):
         address = f"redis+{address}"

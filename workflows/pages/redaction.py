@@ -1,7 +1,7 @@
-"""Rows for those who may see that there is a run, and not what it is about.
+"""Redaction of rows for users who may see a run but not view its data.
 
-Whatever was computed, written or said is taken off a row before it is drawn, and the word
-“hidden” stands for it; steps, ways and times stay. The rows are never saved.
+Data is removed from rows before they are rendered, and texts are replaced by “hidden”;
+steps, edges and times stay. Redacted rows must never be saved.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ Row = TypeVar("Row", bound="Model")
 
 
 def redact(row: Row) -> Row:
-    """Take off a row what is for some groups only; return it."""
+    """Remove the data from a row, in place; return it."""
     kind: Any = type(row)
-    known = row.__dict__  # what was not read stays unread
+    loaded = row.__dict__  # deferred fields are not loaded
     for name in TEXTS.get(kind, ()):
-        if known.get(name):
+        if loaded.get(name):
             setattr(row, name, HIDDEN)
-        elif name not in known:
+        elif name not in loaded:
             setattr(row, name, "")
     for name in VALUES.get(kind, ()):
         setattr(row, name, {})
@@ -63,16 +63,16 @@ def redact(row: Row) -> Row:
 
 
 def is_redacted(row: object) -> bool:
-    """Tell whether something was taken off a row."""
+    """Return whether a row is redacted."""
     return bool(getattr(row, MARK, False))
 
 
 def redact_rows(run: Run, rows: Iterable[Row]) -> list[Row]:
-    """Return rows of a run as they may be shown where the run may be."""
+    """Return rows of a run, redacted if the run is."""
     return [redact(row) for row in rows] if is_redacted(run) else list(rows)
 
 
 def by_workflow(names: WorkflowSet, rows: Iterable[Row]) -> list[Row]:
-    """Return rows of many workflows, of which the values of some may be read."""
-    told: list[Any] = list(rows)
-    return [row if row.workflow_name in names else redact(row) for row in told]
+    """Return rows of many workflows, redacted unless their workflow is in `names`."""
+    known: list[Any] = list(rows)
+    return [row if row.workflow_name in names else redact(row) for row in known]

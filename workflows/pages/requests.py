@@ -1,4 +1,4 @@
-"""The request as our views get it: signed in, and perhaps from htmx."""
+"""The type of requests in views, and helpers for forms."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
+from workflows.pages.query_string import text_in
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django_htmx.middleware import HtmxDetails
 
 
-INVALID = 422  # of a form that was sent and could not be accepted
+INVALID = 422  # status of a rejected form
 MAX_REASON_LENGTH = 2_000  # characters
 
 
 class HtmxRequest(HttpRequest):
-    """A member's request."""
+    """The request of a signed-in user, with htmx details."""
 
     htmx: HtmxDetails
     user: User
 
 
 def status_of_form(request: HttpRequest) -> int:
-    """Return the status with which a form is shown: to be filled in, or put right."""
+    """Return the status of a page with a form: 422 after a rejected POST, else 200."""
     return INVALID if request.method == "POST" else 200
 
 
 def reason_of(request: HttpRequest) -> str:
-    """Return why, in the person's words."""
-    return (
-        request.POST.get("reason", "").replace("\x00", "").strip()[:MAX_REASON_LENGTH]
-    )
+    """Return the reason that the user entered, "" without one."""
+    return text_in(request.POST, "reason", MAX_REASON_LENGTH)

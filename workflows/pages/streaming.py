@@ -1,4 +1,4 @@
-"""Files that are written while they are sent: of any length, in constant memory."""
+"""Streamed downloads of any length in constant memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def streamed(
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """Return a download of chunks of text; each is read when the last one is sent."""
+    """Return a download of text chunks; each is read once the previous one is sent."""
     is_async = isinstance(request, ASGIRequest)
     content = _awaited(chunks()) if is_async else chunks()
     response = StreamingHttpResponse(content, content_type=content_type)
@@ -33,6 +33,6 @@ def streamed(
 
 
 async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
-    """Yield what an iterator that reads the database yields, without blocking others."""
+    """Yield the items of an iterator that queries the database, from a thread."""
     while (chunk := await run_in_db(next, chunks, None)) is not None:
         yield chunk

@@ -1,4 +1,4 @@
-"""Addresses of the pages, by noun."""
+"""URLs of the pages, by noun."""
 
 from django.urls import URLPattern, URLResolver, path
 

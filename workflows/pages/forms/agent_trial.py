@@ -1,7 +1,7 @@
-"""Trying an agent out: one question, its answer piece by piece, and what it took.
+"""Trial calls of agents from their page: a prompt, and its streamed response.
 
-A call that is tried is recorded like any other, without a run. Its client is its own
-and gone with it, since a page does not live on a worker's event loop.
+A trial call is recorded like any other, without a run. It has its own HTTP client, which
+is closed afterwards, since pages do not run on a worker's event loop.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
     from workflows.runtime.protocols import NodeContext
 
 
-class Unseen:
-    """Words that are shown by whoever reads the stream."""
+class NullPreview:
+    """A stream preview that discards the text: the reader of the stream shows it."""
 
     def add(self, piece: str) -> None:
-        """Leave it to the reader."""
+        """Discard a piece of text."""
 
     async def end(self) -> None:
-        """Leave it to the reader."""
+        """Do nothing."""
 
 
 @dataclass
 class TrialCallRecorder:
-    """Keeps the one call, to be stored with the name of who tried."""
+    """A call recorder that holds the only call, to be stored with its user."""
 
     person_id: int
     row: AgentCall | None = None
 
     async def allow(self, context: NodeContext | None) -> None:
-        """Let it be made."""
+        """Allow every call: no budget applies."""
 
     def enter(self, call: Call) -> None:
-        """Keep it."""
+        """Create the unsaved row of the call."""
         self.row = row_of(call)
         self.row.person_id = self.person_id
 
-    def words(self, _call: Call) -> Unseen:
-        """Return a place that nobody looks at."""
-        return Unseen()
+    def words(self, _call: Call) -> NullPreview:
+        """Return a preview that discards the text."""
+        return NullPreview()
 
 
 @dataclass
 class Trial:
-    """One question and what has come of it so far."""
+    """A prompt and the response so far."""
 
     agent: str
     prompt: str
@@ -66,12 +66,12 @@ class Trial:
     call: AgentCall | None = field(default=None)
 
     async def pieces(self) -> AsyncGenerator[str, None]:
-        """Yield the answer's pieces; afterwards the call is stored.
+        """Yield the pieces of the response, then store the call.
 
-        What goes wrong is in `error`, as a sentence.
+        A ProviderError is stored as text in `error` and not raised.
         """
-        ledger, clients = TrialCallRecorder(self.person_id), Clients()
-        agents = DatabaseAgents(ledger, clients=lambda: clients)
+        recorder, clients = TrialCallRecorder(self.person_id), Clients()
+        agents = DatabaseAgents(recorder, clients=lambda: clients)
         stream = agents.chat_stream(self.agent, self.prompt)
         try:
             async with aclosing(stream):
@@ -83,11 +83,11 @@ class Trial:
         finally:
             self.is_over = True
             await clients.close()
-            if ledger.row is not None:
-                self.call = ledger.row
-                await run_in_db(ledger.row.save, force_insert=True)
+            if recorder.row is not None:
+                self.call = recorder.row
+                await run_in_db(recorder.row.save, force_insert=True)
 
     async def finish(self) -> None:
-        """Read the whole answer: for pages without scripts."""
+        """Read the whole response, for pages without scripts."""
         async for _ in self.pieces():
             pass

@@ -1,4 +1,4 @@
-"""Forms of providers and agents. A key goes in here and never comes out."""
+"""Forms of providers and agents. API keys are write-only."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ ADDRESSES = {
     Kind.OLLAMA: "http://localhost:11434/v1",
     Kind.AZURE: "https://your-resource.openai.azure.com",
 }
-TAKEN = "There is one of this name already."
+TAKEN = "This name is already in use."
 
 
 def problem_of(options: object) -> str:
-    """Return why these are no options of a call, "" if they are."""
+    """Return why these are invalid options of a call, "" if they are valid."""
     if options is None:
         return ""
     if not isinstance(options, dict):
-        return 'Write an object, such as {"temperature": 0.2}.'
+        return 'Enter a JSON object, such as {"temperature": 0.2}.'
     try:
         body_of(options)
-    except Invalid as wrong:
-        return str(wrong)
+    except Invalid as error:
+        return str(error)
     return ""
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """A service that runs models."""
+    """The settings of a model provider."""
 
     secret = forms.CharField(
-        label="Key",
+        label="API key",
         required=False,
         max_length=2_000,
         widget=forms.PasswordInput(
             attrs={"autocomplete": "new-password", "spellcheck": "false"}
         ),
     )
-    forget = forms.BooleanField(label="Forget the stored key", required=False)
+    forget = forms.BooleanField(label="Delete the stored key", required=False)
 
     class Meta:
-        """The fields, in their order on the page."""
+        """Fields in display order."""
 
         model = Provider
         fields: ClassVar = [
@@ -64,38 +64,39 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
         ]
         widgets: ClassVar = {"kind": forms.RadioSelect}
         labels: ClassVar = {
-            "base_url": "Address",
+            "base_url": "Base URL",
             "api_version": "API version",
-            "timeout_seconds": "Timeout in seconds",
-            "is_enabled": "Its agents may be asked",
+            "timeout_seconds": "Timeout (seconds)",
+            "tries": "Max attempts",
+            "is_enabled": "Enabled",
         }
         help_texts: ClassVar = {
-            "kind": "OpenAI style is OpenAI itself and whatever speaks its language, such "
-            "as vLLM, LM Studio or llama.cpp.",
-            "base_url": "Up to the part before “/chat/completions”, as in "
+            "kind": "OpenAI-compatible: OpenAI, vLLM, LM Studio, llama.cpp and others.",
+            "base_url": "Without “/chat/completions”, such as "
             + " or ".join(ADDRESSES.values())
             + ".",
-            "api_version": "Azure only, as in 2024-10-21; leave it empty for an address "
-            "that ends in /openai/v1.",
-            "timeout_seconds": "Of one try, and of the wait for the next piece of a "
-            "stream.",
-            "tries": "How often a request is tried in all when it is answered with 429, "
-            "502, 503 or 504, or the network fails.",
+            "api_version": "Azure only, such as 2024-10-21. Leave empty for a URL that "
+            "ends in /openai/v1.",
+            "timeout_seconds": "Per attempt, and for the next chunk of a stream.",
+            "tries": "Including the first. Requests are retried after a network error and "
+            "after status 429, 502, 503 or 504.",
         }
         error_messages: ClassVar = {"name": {"unique": TAKEN}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Say whether a key is stored; it is not shown."""
+        """Set the help text of the key, by whether one is stored."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        told = "A key is stored, encrypted; nobody can see it. Leave this empty to keep it."
+        help_text = (
+            "A key is stored, encrypted and never shown. Leave empty to keep it."
+        )
         if not self.instance.has_key:
-            told = "Stored encrypted and never shown again. Ollama needs none."
+            help_text = "Stored encrypted and never shown again. Not needed for Ollama."
             self.fields["forget"].widget = forms.HiddenInput()
-        self.fields["secret"].help_text = told
+        self.fields["secret"].help_text = help_text
         self.fields["kind"].choices = Kind.choices  # type: ignore[attr-defined]
 
     def clean_base_url(self) -> str:
-        """Return the address without what a client adds, and without a password."""
+        """Return the base URL. Raises ValidationError, also for one with credentials."""
         address = str(self.cleaned_data["base_url"]).rstrip("/")
         try:
             parts = urlsplit(address)
@@ -103,23 +104,23 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
             parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise forms.ValidationError(
-                "Write a whole address, such as https://api.openai.com/v1."
+                "Enter a full URL, such as https://api.openai.com/v1."
             )
         if parts.username or parts.password or parts.query:
             raise forms.ValidationError(
-                "A key does not belong into the address: it has a field of its own."
+                "Don’t put credentials or a query into the URL; use the API key field."
             )
         return address.removesuffix("/chat/completions")
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a key that is given and to be forgotten at once."""
+        """Reject a new key together with the deletion of the stored one."""
         values = super().clean() or {}
         if values.get("forget") and values.get("secret"):
-            self.add_error("forget", "Either forget the stored key, or give another.")
+            self.add_error("forget", "Either delete the stored key or enter a new one.")
         return values
 
     def save(self, commit: bool = True) -> Provider:
-        """Keep the key encrypted, if one was given or is to be forgotten."""
+        """Save, and encrypt a new key or delete the stored one."""
         if self.cleaned_data.get("secret"):
             self.instance.keep_key(self.cleaned_data["secret"].strip())
         elif self.cleaned_data.get("forget"):
@@ -129,23 +130,23 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
 
 
 class AgentForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """A model under the name that workflows use."""
+    """The settings of an agent: a model under the name that workflows use."""
 
     capabilities = forms.MultipleChoiceField(
-        label="What it can do",
+        label="Capabilities",
         choices=Capability.choices,
         initial=[Capability.CHAT.value],
         widget=forms.CheckboxSelectMultiple,
-        help_text="As its model can; a call for anything else is refused.",
+        help_text="Of the model. Calls that need another capability fail.",
     )
     options = JsonField(
         label="Options",
         required=False,
-        help_text='Sent with every call, as JSON: {"temperature": 0.2}.',
+        help_text='JSON that is sent with every call, such as {"temperature": 0.2}.',
     )
 
     class Meta:
-        """The fields, in their order on the page."""
+        """Fields in display order."""
 
         model = Agent
         fields: ClassVar = [
@@ -160,17 +161,16 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
         ]
         widgets: ClassVar = {"system_prompt": forms.Textarea(attrs={"rows": 4})}
         labels: ClassVar = {
-            "is_default": "Ask it where no agent is named",
-            "is_enabled": "It may be asked",
+            "is_default": "Default agent",
+            "is_enabled": "Enabled",
         }
         help_texts: ClassVar = {
-            "model": "As its provider calls it; on Azure the name of the deployment.",
-            "system_prompt": "Said before every conversation that brings none of its own.",
+            "model": "The provider’s model name; the deployment name on Azure.",
+            "system_prompt": "Used when a workflow sets no system prompt.",
         }
         error_messages: ClassVar = {"name": {"unique": TAKEN}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer chat first."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.fields["system_prompt"].required = False
         self.initial["options"] = self.instance.options or None
@@ -183,12 +183,12 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
         return options
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Leave the one default to `save`, which takes it from the agent that had it."""
+        """Exclude the unique `is_default`: `save` unsets it on the previous default."""
         fields: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         return {*fields, "is_default"}
 
     def save(self, commit: bool = True) -> Agent:
-        """Let no other agent be the default beside this one."""
+        """Save; a new default agent replaces the previous one."""
         with transaction.atomic():
             if self.instance.is_default:
                 others = Agent.objects.exclude(pk=self.instance.pk)
@@ -198,14 +198,14 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
 
 
 class TryForm(forms.Form):
-    """A question to try an agent with."""
+    """The prompt of a trial call."""
 
     prompt = forms.CharField(
-        label="Ask it something",
+        label="Prompt",
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 3}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Keep its fields apart from those of the agent on the same page."""
+        """Prefix element ids, since the agent's form is on the same page."""
         super().__init__(*args, **{"label_suffix": "", "auto_id": "try-%s", **kwargs})

@@ -14,30 +14,30 @@ from workflows.pages.forms.agents import TAKEN
 from workflows.system import system
 
 SCOPES = {
-    Scope.RUN: "Each run by itself",
-    Scope.WORKFLOW: "All runs of a workflow together, for good",
-    Scope.DAY: "All runs of a day together",
+    Scope.RUN: "Per run",
+    Scope.WORKFLOW: "Per workflow (lifetime)",
+    Scope.DAY: "Per day",
 }
 
 
 class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """What agents may take before a person is asked."""
+    """A budget: what agents may use before an approval is required."""
 
     workflow_name = forms.ChoiceField(label="Workflow", required=False)
     tokens = forms.IntegerField(
         min_value=1,
         required=False,
-        help_text="Asked and answered together. Empty: any number.",
+        help_text="Input and output tokens. Empty: unlimited.",
     )
     groups = forms.MultipleChoiceField(
-        label="Who may allow more",
+        label="Approvers",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Whoever may answer questions of the run, unless groups are ticked.",
+        help_text="Groups that can approve an increase. None: all approvers of the run.",
     )
 
     class Meta:
-        """The fields, in their order on the page."""
+        """Fields in display order."""
 
         model = Budget
         fields: ClassVar = [
@@ -51,52 +51,52 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type 
         ]
         widgets: ClassVar = {"scope": forms.RadioSelect}
         labels: ClassVar = {
-            "scope": "What it counts",
-            "is_enabled": "It is kept to",
+            "scope": "Scope",
+            "is_enabled": "Enabled",
         }
         error_messages: ClassVar = {"name": {"unique": TAKEN}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer the groups there are and the workflows `by` sees, and those chosen."""
+        """Offer all groups and the workflows that `by` may see, and current values."""
         by = kwargs.pop("by")
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         fields: dict[str, Any] = dict(self.fields)
         fields["scope"].choices = list(SCOPES.items())
-        fields["cost"].label = f"Money, in {settings.CURRENCY}"
-        fields["cost"].help_text = "Of models that have a price. Empty: any sum."
+        fields["cost"].label = f"Cost ({settings.CURRENCY})"
+        fields["cost"].help_text = "Of models that have a price. Empty: unlimited."
         known = {one.name for one in system.list_workflows(by=by)}
         names = sorted(known | ({self.instance.workflow_name} - {""}), key=title_of)
         fields["workflow_name"].choices = [
-            ("", "Every workflow"),
+            ("", "All workflows"),
             *((name, title_of(name)) for name in names),
         ]
-        there = Group.objects.order_by("name").values_list("name", flat=True)
-        groups = [*there, *(g for g in self.instance.groups if g not in there)]
+        existing = Group.objects.order_by("name").values_list("name", flat=True)
+        groups = [*existing, *(g for g in self.instance.groups if g not in existing)]
         fields["groups"].choices = [(name, name) for name in groups]
         if not groups:
             fields["groups"].widget = forms.MultipleHiddenInput()
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """What a million tokens of a model cost."""
+    """The price of a model."""
 
     class Meta:
-        """The fields, in their order on the page."""
+        """Fields in display order."""
 
         model = Price
         fields: ClassVar = ["model", "per_million_in", "per_million_out"]
         help_texts: ClassVar = {
-            "model": "As agents name it. Calls keep the cost they had when they were made.",
+            "model": "As set on agents. The cost of earlier calls doesn’t change.",
         }
         error_messages: ClassVar = {
-            "model": {"unique": "There is a price of this model already."}
+            "model": {"unique": "This model already has a price."}
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Say in which currency."""
+        """Put the currency into the labels, and suggest the models of agents."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        for name, told in (("in", "asked"), ("out", "answered")):
-            label = f"A million tokens {told}, in {settings.CURRENCY}"
+        for name, kind in (("in", "Input"), ("out", "Output")):
+            label = f"{kind} price per 1M tokens ({settings.CURRENCY})"
             self.fields[f"per_million_{name}"].label = label
         models = Agent.objects.order_by("model").values_list("model", flat=True)
         self.known_models = list(models.distinct())

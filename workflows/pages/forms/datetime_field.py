@@ -1,9 +1,9 @@
-"""The field of a moment: a local date and time, and the zone in which it is read.
+"""A form field for a date and time in a time zone.
 
-The form names its zone and sends it along, so that a moment is read in the zone that its
-reader was shown, whatever their cookie has become meanwhile. A moment that was there
-before is sent along as well: an untouched field gives it back, to the microsecond, also
-where its local time comes twice.
+The form submits its time zone, so that the value is interpreted in the zone that was
+shown, even if the user's cookie has changed since. The initial value is submitted too: an
+untouched field returns it exactly, to the microsecond, also where its local time is
+ambiguous.
 """
 
 from __future__ import annotations
@@ -32,50 +32,50 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IN_ZONE, EXACT, OFFSET = ":zone", ":exact", ":offset"  # suffixes of its other inputs
-OUT_OF_RANGE = "Enter a moment between the years 1 and 9999 in UTC."
-TWICE = 2
+OUT_OF_RANGE = "Enter a time between the years 1 and 9999 in UTC."
+AMBIGUOUS = 2  # instants of a local time
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a form says of a moment: as shown to a reader, or as sent by one."""
+    """The inputs of a date and time, as shown or as submitted."""
 
     text: str = ""  # local date and time
-    zone: str = ""  # in which the text is read; "" is the server's
-    exact: str = ""  # the moment the field was filled with, in ISO form
-    offset: str = ""  # `+02:00`: which of two equal local times is meant
+    zone: str = ""  # of the text; "" is the server's
+    exact: str = ""  # initial value in ISO form
+    offset: str = ""  # `+02:00`: selects one of two instants of an ambiguous time
 
     @classmethod
     def of(cls, value: Any) -> Asked:
-        """Return how a stored moment, or what was sent, is shown."""
+        """Return the inputs for a stored or a submitted value."""
         if isinstance(value, Asked):
             return value
-        moment = _parsed(value) if isinstance(value, str) else value
-        if not isinstance(moment, dt.datetime):
+        instant = _parsed(value) if isinstance(value, str) else value
+        if not isinstance(instant, dt.datetime):
             return cls(str(value or ""), current_zone())
-        if timezone.is_naive(moment):
-            return cls(_text(moment), current_zone(), moment.isoformat())
-        here = local(moment)
+        if timezone.is_naive(instant):
+            return cls(_text(instant), current_zone(), instant.isoformat())
+        here = local(instant)
         name, offset = str(here.tzinfo), here.isoformat()[-6:]
-        return cls(_text(here), name, moment.isoformat(), offset)
+        return cls(_text(here), name, instant.isoformat(), offset)
 
     @property
     def tzinfo(self) -> dt.tzinfo:
-        """Return the zone in which the text is read."""
+        """Return the time zone of the text."""
         return zone_named(self.zone if is_zone(self.zone) else "")
 
     @property
     def choices(self) -> list[dt.datetime]:
-        """Return the moments that a local time in the doubled hour may mean, else none."""
+        """Return the two instants of an ambiguous local time, else []."""
         wall = _parsed(self.text)
         if wall is None or timezone.is_aware(wall):
             return []
         found = readings(wall, self.tzinfo)
-        return found if len(found) == TWICE else []
+        return found if len(found) == AMBIGUOUS else []
 
 
 class MomentInput(forms.DateTimeInput):
-    """A date and time, its zone, and a choice where that local time comes twice."""
+    """Inputs for a date and time, its zone, and the offset of an ambiguous time."""
 
     input_type = "datetime-local"
 
@@ -86,30 +86,30 @@ class MomentInput(forms.DateTimeInput):
         attrs: Mapping[str, Any] | None = None,
         renderer: Any = None,
     ) -> SafeString:
-        """Return the inputs, and the name of the zone."""
-        asked = Asked.of(value)
-        given = dict(attrs or {})
-        zone_id = f"{given.get('id', name)}_zone"
-        described = f"{given.get('aria-describedby', '')} {zone_id}".strip()
-        given["aria-describedby"] = described
+        """Return the HTML of the inputs, with the name of the zone."""
+        inputs = Asked.of(value)
+        merged = dict(attrs or {})
+        zone_id = f"{merged.get('id', name)}_zone"
+        described = f"{merged.get('aria-describedby', '')} {zone_id}".strip()
+        merged["aria-describedby"] = described
         return format_html(
             '{box}<input type="hidden" name="{name}{in_zone}" value="{zone}">'
             '<input type="hidden" name="{name}{is_exactly}" value="{exact}">'
             '{choice}<p class="help" id="{zone_id}">Time zone: {zone}</p>',
-            box=super().render(name, asked.text, given, renderer),
+            box=super().render(name, inputs.text, merged, renderer),
             name=name,
             in_zone=IN_ZONE,
             is_exactly=EXACT,
-            zone=asked.zone or asked.tzinfo,
-            exact=asked.exact,
+            zone=inputs.zone or inputs.tzinfo,
+            exact=inputs.exact,
             zone_id=zone_id,
-            choice=_choice(name, asked),
+            choice=_choice(name, inputs),
         )
 
     def value_from_datadict(
         self, data: Mapping[str, Any], files: Any, name: str
     ) -> Asked | None:
-        """Return what was sent; None if nothing was."""
+        """Return the submitted inputs, None if there are none."""
         text = super().value_from_datadict(data, files, name)
         if text is None:
             return None
@@ -123,82 +123,82 @@ class MomentInput(forms.DateTimeInput):
 
 
 class UtcDateTimeField(forms.DateTimeField):
-    """A date and time. Cleaned: ISO text, None where none was given.
+    """A date and time, cleaned to ISO text; None if empty.
 
-    The text is in UTC, but for a moment that was there before and was not changed: that one
-    keeps its offset, or its lack of one.
+    The text is in UTC, except for an unchanged initial value: that one keeps its offset,
+    or its lack of one.
     """
 
     widget = MomentInput(attrs={"step": "1"})
 
     def prepare_value(self, value: Any) -> Any:
-        """Return it as it is: the widget knows how to show it."""
+        """Return the value unchanged: the widget formats it."""
         return value
 
     def clean(self, value: Any) -> str | None:
-        """Return the moment as ISO text. Raises ValidationError with a sentence."""
-        asked = value if isinstance(value, Asked) else Asked(str(value or "").strip())
-        asked = asked if asked.zone else Asked(asked.text, current_zone())
-        self.validate(asked.text)
-        return self._read(asked) if asked.text else None
+        """Return the time as ISO text. Raises ValidationError."""
+        inputs = value if isinstance(value, Asked) else Asked(str(value or "").strip())
+        inputs = inputs if inputs.zone else Asked(inputs.text, current_zone())
+        self.validate(inputs.text)
+        return self._read(inputs) if inputs.text else None
 
-    def _read(self, asked: Asked) -> str:
-        wall = self._as_typed(asked.text)
+    def _read(self, inputs: Asked) -> str:
+        wall = self._as_typed(inputs.text)
         if timezone.is_naive(wall):
-            return _meant(asked, wall).isoformat()
+            return _resolve(inputs, wall).isoformat()
         try:
             return wall.astimezone(dt.UTC).isoformat()
         except OverflowError as error:
             raise ValidationError(OUT_OF_RANGE) from error
 
     def _as_typed(self, text: str) -> dt.datetime:
-        """Return what was typed: aware only if it names an offset."""
+        """Return the entered time: aware only if it has an offset."""
         if (found := _parsed(text)) is not None:
             return found
-        with timezone.override(dt.UTC):  # which takes every local time as it is
-            read = self.to_python(text)
-        if read is None:
+        with timezone.override(dt.UTC):  # which has no invalid or ambiguous times
+            entered = self.to_python(text)
+        if entered is None:
             raise ValidationError(self.error_messages["invalid"], code="invalid")
-        return read.replace(tzinfo=None)
+        return entered.replace(tzinfo=None)
 
 
 def readings(wall: dt.datetime, zone: dt.tzinfo) -> list[dt.datetime]:
-    """Return the moments at which clocks of a zone show this: none, one or two.
+    """Return the instants of a local time in a zone, in UTC and in order: none to two.
 
-    In UTC, the earlier first. Raises OverflowError beyond the years 1 to 9999.
+    Raises OverflowError beyond the years 1 to 9999.
     """
     found = []
     for fold in (0, 1):
-        moment = wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC)
-        shown = moment.astimezone(zone).replace(tzinfo=None, fold=0)
-        if shown == wall.replace(fold=0) and moment not in found:
-            found.append(moment)
+        instant = wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC)
+        shown = instant.astimezone(zone).replace(tzinfo=None, fold=0)
+        if shown == wall.replace(fold=0) and instant not in found:
+            found.append(instant)
     return found
 
 
-def _meant(asked: Asked, wall: dt.datetime) -> dt.datetime:
-    """Return the moment of a local time. Raises ValidationError with a sentence."""
-    if _is_untouched_naive(asked, wall):
-        return dt.datetime.fromisoformat(asked.exact)
+def _resolve(inputs: Asked, wall: dt.datetime) -> dt.datetime:
+    """Return the instant of a local time. Raises ValidationError."""
+    if _shows_naive_initial(inputs, wall):
+        return dt.datetime.fromisoformat(inputs.exact)
     try:
-        found = readings(wall, asked.tzinfo)
+        found = readings(wall, inputs.tzinfo)
     except OverflowError:
         found = []
-    if len(found) == TWICE and asked.offset:
-        for moment in found:
-            if _offset(moment, asked.tzinfo) == asked.offset:
-                # the part of a second that the page does not show is kept
-                return _as_it_was(asked, wall, moment) or moment
-    if (was := _as_it_was(asked, wall)) is not None:
+    if len(found) == AMBIGUOUS and inputs.offset:
+        for instant in found:
+            if _offset(instant, inputs.tzinfo) == inputs.offset:
+                # keep the fraction of a second, which the page does not show
+                return _unchanged_initial(inputs, wall, instant) or instant
+    if (was := _unchanged_initial(inputs, wall)) is not None:
         return was
     if len(found) == 1:
         return found[0]
-    raise ValidationError(_why_not(found, wall, asked.tzinfo))
+    raise ValidationError(_why_not(found, wall, inputs.tzinfo))
 
 
-def _is_untouched_naive(asked: Asked, wall: dt.datetime) -> bool:
-    """Tell whether the field still shows the moment without a zone that it was filled with."""
-    was = _parsed(asked.exact)
+def _shows_naive_initial(inputs: Asked, wall: dt.datetime) -> bool:
+    """Return whether the field still shows its initial value, which has no zone."""
+    was = _parsed(inputs.exact)
     return (
         was is not None
         and timezone.is_naive(was)
@@ -206,58 +206,58 @@ def _is_untouched_naive(asked: Asked, wall: dt.datetime) -> bool:
     )
 
 
-def _as_it_was(
-    asked: Asked, wall: dt.datetime, near: dt.datetime | None = None
+def _unchanged_initial(
+    inputs: Asked, wall: dt.datetime, near: dt.datetime | None = None
 ) -> dt.datetime | None:
-    """Return the moment that the field was filled with, if that is still what it says."""
-    was = _parsed(asked.exact)
+    """Return the initial value if the field still shows it, else None."""
+    was = _parsed(inputs.exact)
     if was is None or timezone.is_naive(was):
         return None
     if near is not None and abs(was - near) >= dt.timedelta(seconds=1):
         return None
-    shown = in_zone(asked.zone if is_zone(asked.zone) else "", local, was)
+    shown = in_zone(inputs.zone if is_zone(inputs.zone) else "", local, was)
     return was if shown.replace(tzinfo=None, microsecond=0, fold=0) == wall else None
 
 
 def _why_not(found: list[dt.datetime], wall: dt.datetime, zone: dt.tzinfo) -> str:
     here = f"{wall:%H:%M} on {wall.day} {wall:%B} {wall.year:04}"
     if found:
-        offsets = " or ".join(_offset(moment, zone) for moment in found)
+        offsets = " or ".join(_offset(instant, zone) for instant in found)
         return (
-            f"{here} comes twice in {zone}, where clocks go back then. Choose which of"
-            f" the two is meant, or add its offset, {offsets}."
+            f"{here} occurs twice in {zone}, where clocks go back. Choose one of the two,"
+            f" or add the offset {offsets}."
         )
     try:
         wall.replace(tzinfo=zone).astimezone(dt.UTC)
     except OverflowError:
         return OUT_OF_RANGE
     return (
-        f"{here} does not exist in {zone}, where clocks go forward then. Enter an earlier"
-        " or a later time."
+        f"{here} doesn’t exist in {zone}, where clocks go forward. Enter an earlier or"
+        " later time."
     )
 
 
-def _choice(name: str, asked: Asked) -> SafeString | str:
-    """Return a choice between two equal local times; nothing where there is one."""
+def _choice(name: str, inputs: Asked) -> SafeString | str:
+    """Return the choice of the offset of an ambiguous time, "" for any other."""
     try:
-        choices = asked.choices
+        choices = inputs.choices
     except OverflowError:
         return ""
     if not choices:
         return ""
-    zone = asked.tzinfo
-    offsets = [_offset(moment, zone) for moment in choices]
-    names = [short_name(moment.astimezone(zone)) for moment in choices]
+    zone = inputs.tzinfo
+    offsets = [_offset(instant, zone) for instant in choices]
+    names = [short_name(instant.astimezone(zone)) for instant in choices]
     rows = [
-        (offset, " selected" if offset == asked.offset else "", said)
-        for offset, said in (
-            *([("", "Choose which")] if asked.offset not in offsets else []),
-            (offsets[0], f"The first, {names[0]}"),
-            (offsets[1], f"The second, {names[1]}"),
+        (offset, " selected" if offset == inputs.offset else "", label)
+        for offset, label in (
+            *([("", "Choose one")] if inputs.offset not in offsets else []),
+            (offsets[0], f"First, {names[0]}"),
+            (offsets[1], f"Second, {names[1]}"),
         )
     ]
     return format_html(
-        '<label class="moment-offset">This time comes twice'
+        '<label class="moment-offset">This time occurs twice'
         ' <select name="{}{}">{}</select></label>',
         name,
         OFFSET,
@@ -265,8 +265,8 @@ def _choice(name: str, asked: Asked) -> SafeString | str:
     )
 
 
-def _offset(moment: dt.datetime, zone: dt.tzinfo) -> str:
-    return moment.astimezone(zone).isoformat()[-6:]
+def _offset(instant: dt.datetime, zone: dt.tzinfo) -> str:
+    return instant.astimezone(zone).isoformat()[-6:]
 
 
 def _parsed(text: str) -> dt.datetime | None:
@@ -277,6 +277,6 @@ def _parsed(text: str) -> dt.datetime | None:
         return None
 
 
-def _text(moment: dt.datetime) -> str:
-    """Return a moment as the input takes it: local, to the second."""
-    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+def _text(instant: dt.datetime) -> str:
+    """Return a local time as the input formats it, to the second."""
+    return instant.replace(tzinfo=None).isoformat(timespec="seconds")

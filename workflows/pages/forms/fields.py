@@ -1,8 +1,8 @@
-"""One form field from one property of a JSON schema.
+"""Form fields from properties of a JSON schema.
 
-The schema is what pydantic makes of a model, so that a launch form (from a type) and an
-answer form (from the schema stored with the question) are built by the same code. A
-field's cleaned value is JSON; what the schema cannot say, pydantic checks afterwards.
+The schema is pydantic's, so that the launch form (of a type) and the form of an approval
+(of a stored schema) are built by the same code. Cleaned values are JSON; rules that the
+schema cannot express are checked by pydantic afterwards.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from workflows.pages.render.text import in_words
 from workflows.pages.render.zones import current_zone
 
 Schema = Mapping[str, Any]
-PAGE_TIME = re.compile(
-    r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?"
-)  # what a page's control can show
-LONG_TEXT = 200  # characters; a text that may be longer gets several lines
-MAX_RADIO_CHOICES = 5  # shown at once; more become a drop-down
-ROWS = 4  # lines of a text area
+PAGE_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?")  # what a time input can show
+LONG_TEXT = 200  # characters; fields for longer texts are text areas
+MAX_RADIO_CHOICES = 5  # more become a drop-down
+ROWS = 4  # of a text area
 NOTHING = "—"
+INVALID_JSON = "Enter valid JSON."
 
 
 class JsonField(forms.JSONField):
-    """Any JSON, as text: for shapes that have no field of their own."""
+    """Any JSON as text, for schemas without a more specific field."""
 
+    default_error_messages = {"invalid": INVALID_JSON}  # noqa: RUF012 - Django's
     widget = forms.Textarea(
         attrs={"rows": ROWS, "spellcheck": "false", "class": "code"}
     )
 
     def prepare_value(self, value: Any) -> Any:
-        """Return a value as text; nothing where there is none."""
+        """Return a value as text, "" for None."""
         return "" if value is None else super().prepare_value(value)
 
     def to_python(self, value: Any) -> Any:
-        """Return the value. Raises ValidationError, also for what no row can hold."""
+        """Return the value. Raises ValidationError, also for one that can't be stored."""
         try:
             found = super().to_python(value)
             freeze(found)
         except RecursionError as error:
-            raise ValidationError("This is nested too deeply.") from error
+            raise ValidationError("Nested too deeply.") from error
         except NotSerialisable as error:
             raise ValidationError(str(error)) from error
         except ValueError as error:  # a number of too many digits
-            raise ValidationError("Enter a valid JSON.") from error
+            raise ValidationError(INVALID_JSON) from error
         return found
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what the form shows again: what cannot be read, as it was sent."""
+        """Return what the form shows again: invalid JSON as it was submitted."""
         try:
             found = super().bound_data(data, initial)
             if not isinstance(found, InvalidJSONInput):
@@ -72,40 +72,39 @@ class JsonField(forms.JSONField):
 
 
 class ExactTextField(forms.CharField):
-    """Text as it is in the page: nothing is trimmed, and a line ends as it did before.
+    """Text that is not stripped, with line breaks normalized to `\\n`.
 
-    Browsers send a line's end as two characters, which a limit would count twice.
+    Browsers submit line breaks as two characters, which would count twice against a limit.
     """
 
     def __init__(self, **options: Any) -> None:
-        """Take the options of a text field."""
         super().__init__(**{"strip": False, **options})
 
     def to_python(self, value: Any) -> Any:
-        """Return the text."""
+        """Return the text with normalized line breaks."""
         return super().to_python(one_line_end(value))
 
 
 def one_line_end(value: Any) -> Any:
-    """Return a text with one character at the end of each line; anything else as it is."""
+    """Return a text with `\\n` as line breaks; any other value unchanged."""
     if not isinstance(value, str):
         return value
     return value.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class LinesField(ExactTextField):
-    """A list of simple values, one on a line; empty lines are none."""
+    """A list of simple values, one per line; empty lines are ignored."""
 
     widget = forms.Textarea(attrs={"rows": ROWS})
 
     def __init__(self, *, item: forms.Field, **options: Any) -> None:
-        """Take the field that each line is cleaned by."""
+        """Set the field that cleans each line."""
         super().__init__(**options)
         self.item = item
 
     @staticmethod
     def can_show(values: Any) -> bool:
-        """Tell whether each of these values is one line."""
+        """Return whether each of these values fits on a line."""
         return not isinstance(values, list | tuple) or all(
             str(one) and one_line_end(str(one)).count("\n") == 0 for one in values
         )
@@ -115,9 +114,9 @@ class LinesField(ExactTextField):
         return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
 
     def clean(self, value: Any) -> list[Any]:
-        """Return the values. Raises ValidationError that names the line."""
+        """Return the values. Raises ValidationError with line numbers."""
         lines = (super().clean(value) or "").split("\n")
-        if not isinstance(self.item, ExactTextField):  # spaces are part of a text only
+        if not isinstance(self.item, ExactTextField):  # whitespace matters in text only
             lines = [line.strip() for line in lines]
         cleaned, problems = [], []
         for number, line in enumerate(filter(None, lines), 1):
@@ -134,7 +133,7 @@ class IsoField(forms.Field):
     """A field whose cleaned value has an ISO form: dates, times, ids."""
 
     def __init__(self, *, inner: forms.Field, **options: Any) -> None:
-        """Take the field that does the work."""
+        """Set the field that parses the value."""
         super().__init__(**options, widget=inner.widget)
         self.inner = inner
 
@@ -147,10 +146,10 @@ class IsoField(forms.Field):
 
 
 class ChosenField(forms.TypedChoiceField):
-    """One of some JSON values, each with its type kept."""
+    """A choice of one JSON value, with its type."""
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
-        """Offer these values; few of them are shown at once."""
+        """Offer the values as radio buttons, or as a drop-down if there are many."""
         few = len(values) <= MAX_RADIO_CHOICES
         choices = [(key_of(value), label_of(value)) for value in values]
         self.known = {key_of(value): value for value in values}
@@ -165,7 +164,7 @@ class ChosenField(forms.TypedChoiceField):
         )
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the key of a value, and a key as it is."""
+        """Return the key of a value; a key unchanged."""
         if isinstance(value, str) and value in self.known:
             return value
         key = key_of(value)
@@ -173,10 +172,10 @@ class ChosenField(forms.TypedChoiceField):
 
 
 class SeveralField(forms.TypedMultipleChoiceField):
-    """Some of some JSON values."""
+    """A choice of several JSON values, with their types."""
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
-        """Offer these values as boxes to tick."""
+        """Offer the values as checkboxes."""
         self.known = {key_of(value): value for value in values}
         super().__init__(
             choices=[(key_of(value), label_of(value)) for value in values],
@@ -195,63 +194,62 @@ class SeveralField(forms.TypedMultipleChoiceField):
 
 
 class UploadInput(forms.FileInput):
-    """A choice of PDFs to upload; scripts learn from it how large a file may be."""
+    """An input for PDFs, with the size limit and upload URL for scripts."""
 
     def __init__(self, *, several: bool = False) -> None:
-        """Take one file, or several at once."""
         super().__init__()
         self.allow_multiple_selected = several
 
     @property
     def limit(self) -> str:
-        """Return how large a file may be, for people."""
+        """Return the size limit for display."""
         return f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
 
     def build_attrs(
         self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Add what the file has to be, and where scripts send it."""
-        told = {
+        """Add accepted types, size limit and upload URL."""
+        upload_attrs = {
             "accept": "application/pdf,.pdf",
             "data-limit": settings.MAX_UPLOAD_BYTES,
             "data-limit-text": self.limit,
             "data-address": reverse("documents"),
             "multiple": self.allow_multiple_selected,
         }
-        return super().build_attrs({**base_attrs, **told}, extra_attrs)
+        return super().build_attrs({**base_attrs, **upload_attrs}, extra_attrs)
 
 
 class DocumentField(forms.ChoiceField):
-    """A document of the library; the form offers an upload beside it."""
+    """A choice of a document; the form adds an upload."""
 
 
 class DocumentsField(forms.MultipleChoiceField):
-    """Some documents of the library, with an upload beside them."""
+    """A choice of several documents; the form adds an upload."""
 
 
 class AgentField(forms.ChoiceField):
-    """An agent by its name, or none."""
+    """A choice of an agent by name, or of none."""
 
     def __init__(self, **options: Any) -> None:
-        """Offer the agents there are when the form is drawn."""
+        """Offer the agents at the time the form is rendered."""
         super().__init__(choices=agent_choices, **{**options, "required": False})
 
 
 def agent_choices() -> list[tuple[str, str]]:
-    """Return the agents that may be asked, and none of them."""
+    """Return the enabled agents as choices, after an empty one."""
     rows = Agent.objects.filter(is_enabled=True).select_related("provider")
     named = [(one.name, f"{one.name} · {one.model}") for one in rows]
     return [("", NOTHING), *named]
 
 
 def key_of(value: Any) -> str:
-    """Return what stands for a value in the page."""
+    """Return the key of a value in the HTML form."""
     is_key = isinstance(value, str) and value and not value.startswith("json:")
     return value if is_key else f"json:{json.dumps(value)}"
 
 
 def label_of(value: Any) -> str:
-    """Return how a value is shown as a choice."""
+    """Return the label of a value as a choice."""
     if isinstance(value, bool):
         return "Yes" if value else "No"
     if value is None:
@@ -263,7 +261,7 @@ def label_of(value: Any) -> str:
 
 
 def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
-    """Return the field of a property, its references and `null` already resolved."""
+    """Return the field of a property whose references and `null` are resolved."""
     if refers := REFERENCES.get(str(schema.get("reference", ""))):
         return refers(**options)
     if "const" in schema:
@@ -275,7 +273,7 @@ def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
 
 
 def _json(schema: Schema, options: dict[str, Any]) -> forms.Field:  # noqa: ARG001 - a builder
-    options["help_text"] = " ".join(filter(None, [options["help_text"], "As JSON."]))
+    options["help_text"] = " ".join(filter(None, [options["help_text"], "JSON."]))
     return JsonField(**options)
 
 
@@ -352,12 +350,12 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
     if "prefixItems" in schema or not is_simple:
         return _json(schema, options)
     options["help_text"] = " ".join(
-        filter(None, [options["help_text"], "One on a line."])
+        filter(None, [options["help_text"], "One per line."])
     )
     inner = field_for(item, {"required": True, "help_text": ""})
     if isinstance(inner, UtcDateTimeField):
         options["help_text"] += (
-            f" Without an offset such as +02:00, a line is read in {current_zone()}."
+            f" Times without an offset such as +02:00 are in {current_zone()}."
         )
     return LinesField(item=inner, **options)
 

@@ -1,4 +1,4 @@
-"""Reading a JSON schema: references resolved, `null` taken out, properties in order."""
+"""Properties of a JSON schema, in order, with references and `null` resolved."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from workflows.pages.render.text import in_words
 
-MAX_DEPTH = 3  # nested models become fieldsets up to here, JSON below
+MAX_DEPTH = 3  # of fieldsets; models nested more deeply become JSON fields
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One property of a model, ready to become a field or a group of fields."""
+    """A property of a model, which becomes a field or a group of fields."""
 
     path: str  # dotted, from the root
     title: str
@@ -21,26 +21,26 @@ class Property:
     schema: Mapping[str, Any]  # `nullable` is set where null is allowed
     is_required: bool
     default: Any
-    has_default: bool = False  # one that is known: `default` may be null
+    has_default: bool = False  # distinguishes a default of null from none
 
     @property
     def is_nullable(self) -> bool:
-        """Tell whether null is a value of it."""
+        """Return whether null is allowed."""
         return bool(self.schema.get("nullable"))
 
 
 def escaped(name: str) -> str:
-    """Return a name as a part of a path: without what separates parts and suffixes."""
+    """Return a name as a part of a path, with separators escaped."""
     return name.replace("%", "%25").replace(".", "%2E").replace(":", "%3A")
 
 
 def unescaped(part: str) -> str:
-    """Return the name that `escaped` made a part of."""
+    """Return the name of a part of a path; the inverse of `escaped`."""
     return part.replace("%3A", ":").replace("%2E", ".").replace("%25", "%")
 
 
 def is_free(schema: Mapping[str, Any]) -> bool:
-    """Tell whether a schema is of objects whose names it does not say."""
+    """Return whether a schema describes objects without declared properties."""
     found = _followed(schema, schema)
     shapes = ("additionalProperties", "anyOf", "oneOf")
     return "properties" not in found and any(found.get(shape) for shape in shapes)
@@ -54,8 +54,8 @@ def properties(
 ) -> Iterator[Property]:
     """Yield the properties of an object schema, in the order of the model's fields.
 
-    `default` is that of the object itself: what it says of a property counts more than the
-    property's own default.
+    Values of `default`, the default of the object itself, override the defaults of its
+    properties.
     """
     whole = default if isinstance(default, Mapping) else {}
     schema = _followed(root, root if schema is None else schema)
@@ -75,7 +75,7 @@ def properties(
 
 
 def is_group(root: Mapping[str, Any], found: Property) -> bool:
-    """Tell whether a property is a nested model that is drawn as a group of fields."""
+    """Return whether a property is a nested model that is shown as a group of fields."""
     depth = found.path.count(".")
     return bool(found.schema.get("properties")) and depth < MAX_DEPTH and bool(root)
 
@@ -108,19 +108,19 @@ def _of_alternatives(
 
 
 def _followed(root: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with its `$ref` replaced; what stands beside it counts more."""
+    """Return a schema with its `$ref` replaced; sibling keywords override it."""
     reference = given.get("$ref")
     if not isinstance(reference, str):
         return dict(given)
     found: Any = root
     for part in reference.removeprefix("#/").split("/"):
         found = found.get(part, {}) if isinstance(found, Mapping) else {}
-    beside = {name: value for name, value in given.items() if name != "$ref"}
-    return {**found, **beside}
+    siblings = {name: value for name, value in given.items() if name != "$ref"}
+    return {**found, **siblings}
 
 
 def _title(name: str, given: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return the author's title; pydantic's own, and that of a type, are not one."""
+    """Return the author's title; the name for display if the title is pydantic's."""
     title = given.get("title") or ""
     if (
         not title

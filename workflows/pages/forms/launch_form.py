@@ -1,4 +1,4 @@
-"""What a launch form asks beside the workflow's own values: whom it may ask, and with what."""
+"""Launch options of workflows that use agents: profile and API key."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 PREFIX = "launch"
 BY_WEIGHT, OWN = "by weight", "own"
-NAMED = "profile:"  # before the name of a profile, so that none is taken for these
+NAMED = "profile:"  # prefix of profile names, which might equal the values above
 MAX_TOKEN_LENGTH = 8_000  # characters
 
 
 class AgentForm(forms.Form):
-    """The profile of a run, and a token in place of the stored keys."""
+    """The profile of a run, and an API key that replaces the stored ones."""
 
     profile = forms.ChoiceField(label="Profile", widget=forms.Select)
     token = forms.CharField(
-        label="Token",
+        label="API key for this run",
         required=False,
         max_length=MAX_TOKEN_LENGTH,
         strip=True,
-        help_text="Used by this run in place of the stored keys of providers. It is kept "
-        "encrypted, and forgotten when the run ends.",
+        help_text="Replaces the stored keys of providers. Encrypted; deleted when the run "
+        "ends.",
         widget=forms.PasswordInput(
             attrs={"autocomplete": "off", "spellcheck": "false"}
         ),
     )
 
     def __init__(self, workflow: AnyWorkflow, **options: Any) -> None:
-        """Offer the profiles of a workflow that asks agents."""
+        """Offer the profiles of the workflow."""
         super().__init__(
             **{"prefix": PREFIX, "label_suffix": "", "auto_id": "%s", **options}
         )
         found = profiles.of_workflow(workflow)
         weighted = any(one.weight for one in found)
         choices = [(NAMED + one.name, one.name) for one in found]
-        choices.insert(0, (OWN, "The workflow’s own settings"))
+        choices.insert(0, (OWN, "Default"))
         if weighted:
-            choices.insert(0, (BY_WEIGHT, "As the weights assign it"))
+            choices.insert(0, (BY_WEIGHT, "Assigned by weight"))
         field = self.fields["profile"]
         field.choices = choices  # type: ignore[attr-defined]
         field.required = bool(found)
@@ -57,11 +57,11 @@ class AgentForm(forms.Form):
 
     @property
     def is_shown(self) -> bool:
-        """Tell whether there is a profile to choose."""
+        """Return whether there is a profile to choose."""
         return not self["profile"].is_hidden
 
     def launch_options(self) -> dict[str, Any]:
-        """Return what `System.execute` is told of it."""
+        """Return the keyword arguments for `System.execute`."""
         chosen = self.cleaned_data.get("profile") or BY_WEIGHT
         named = chosen.removeprefix(NAMED) if chosen.startswith(NAMED) else profiles.OWN
         profile = None if chosen == BY_WEIGHT else named
@@ -69,17 +69,17 @@ class AgentForm(forms.Form):
 
 
 def initial_of(profile_name: str) -> dict[str, str]:
-    """Return the choice that a run had, for a form that launches it again."""
+    """Return the initial choice for a rerun."""
     return {"profile": NAMED + profile_name if profile_name else OWN}
 
 
 def agent_form(workflow: AnyWorkflow, **options: Any) -> AgentForm | None:
-    """Return the form for a workflow that may ask agents, None for any other."""
+    """Return the form of a workflow that uses agents, None for any other."""
     return AgentForm(workflow, **options) if may_ask(workflow) else None
 
 
 def may_ask(workflow: AnyWorkflow) -> bool:
-    """Tell whether a workflow may ask agents: by its prompts, or by one of its values."""
+    """Return whether a workflow uses agents, by its prompts or a parameter."""
     if workflow.prompts:
         return True
     kind = workflow.params_type
@@ -88,13 +88,13 @@ def may_ask(workflow: AnyWorkflow) -> bool:
     return any(part.get("reference") == "agent" for part in parts)
 
 
-def lack_of_agents() -> str:
-    """Return why no workflow that asks agents can be launched, "" if some can."""
+def missing_agents() -> str:
+    """Return why no workflow that uses agents can be launched, "" if some can."""
     usable = Agent.objects.filter(is_enabled=True, provider__is_enabled=True)
     if usable.exists():
         return ""
     try:
         find_agent("")
-    except ProviderError as lacking:
-        return str(lacking)
+    except ProviderError as error:
+        return str(error)
     return ""

@@ -1,4 +1,4 @@
-"""The form of a profile: its name and weight, and for each prompt what differs."""
+"""The form of a profile: name, weight, and overrides for each prompt."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """A profile of one workflow; a field that stays empty is the workflow's."""
+    """A profile of a workflow; empty fields use the workflow's defaults."""
 
     class Meta:
-        """The fields beside those of the prompts."""
+        """Fields in addition to those of the prompts."""
 
         model = Profile
         fields = ("name", "description", "weight")
         widgets = {"description": forms.Textarea(attrs={"rows": 2})}  # noqa: RUF012 - Django's
         help_texts = {  # noqa: RUF012
-            "weight": "Its share of the runs that are launched without choosing a "
-            "profile: with 1 and 3, a quarter and three quarters. 0 gives it none.",
+            "weight": "Share of the runs that are launched without a profile: weights of 1 "
+            "and 3 give a quarter and three quarters. 0: none.",
         }
 
     def __init__(self, workflow: AnyWorkflow, *args: Any, **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         given = self.instance.stages.get(name, {})
         default = self.workflow.prompts[name]
         otherwise = "none" if default.is_optional else "the default"
-        own = default.agent or f"The one chosen at launch, or {otherwise}"
+        own = default.agent or f"Chosen at launch, or {otherwise}"
         agents = [
             (one.name, f"{one.name} · {one.model}")
             for one in Agent.objects.all()
@@ -59,19 +59,19 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
             label="Prompt",
             required=False,
             initial=given.get("prompt") or "",
-            help_text=f"Instead of: “{default.prompt}”" if default.prompt else "",
+            help_text=f"Default: “{default.prompt}”" if default.prompt else "",
             widget=forms.Textarea(attrs={"rows": 4}),
         )
         self.fields[f"{name}.options"] = JsonField(
             label="Options",
             required=False,
             initial=given.get("options") or None,
-            help_text='As JSON, as in {"temperature": 0.9}.',
+            help_text='JSON, such as {"temperature": 0.9}.',
         )
 
     @property
     def groups(self) -> Group:
-        """Return the fields as drawn: one group for each prompt."""
+        """Return the fields as rendered, in one group for each prompt."""
         own = [Row(self[name]) for name in ("name", "description", "weight")]
         prompts = [
             Group(
@@ -86,7 +86,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         return Group(parts=[*own, *prompts])
 
     def clean_name(self) -> str:
-        """Return the name. Raises ValidationError: the workflow has one of this name."""
+        """Return the name. Raises ValidationError if the workflow has one like it."""
         name = str(self.cleaned_data["name"])
         others = Profile.objects.filter(workflow_name=self.workflow.name, name=name)
         if others.exclude(pk=self.instance.pk).exists():
@@ -94,7 +94,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         return name
 
     def clean(self) -> dict[str, Any]:
-        """Look at the options of each prompt."""
+        """Check the options of each prompt."""
         values = super().clean() or {}
         for name in self.workflow.prompts:
             options = values.get(f"{name}.options")
@@ -103,14 +103,14 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         return values
 
     def save(self, commit: bool = True) -> Profile:
-        """Keep the fields that were filled in."""
-        kept = dict(self.instance.stages)
+        """Save the overrides that are filled in."""
+        overrides = dict(self.instance.stages)
         for name in self.workflow.prompts:
             fields = {
                 field: self.cleaned_data.get(f"{name}.{field}")
                 for field in ("agent", "prompt", "options")
             }
-            kept[name] = {field: value for field, value in fields.items() if value}
-        self.instance.stages = {name: given for name, given in kept.items() if given}
+            overrides[name] = {field: value for field, value in fields.items() if value}
+        self.instance.stages = {name: one for name, one in overrides.items() if one}
         saved: Profile = super().save(commit)
         return saved

@@ -1,7 +1,7 @@
-"""Forms from JSON schemas: to launch a run, and to answer the question of one.
+"""Forms from JSON schemas, for launching runs and for approvals.
 
-The page's own checks come first, then those of the workflow's types; every message
-stands at its field, what was typed stays, and nothing is queued until all is right.
+Form validation comes first, then that of the workflow's types. Each error is attached to
+its field, and entered values are kept.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     from workflows.errors import InvalidParams
 
 DOCUMENTS = (DocumentField, DocumentsField)
-GIVEN = ":given"  # suffix of the box that says that an optional group is filled in
-UPLOAD = ":file"  # suffix of the upload beside a choice of documents
-FREE = "values"  # the one field of a type whose objects have any names
+GIVEN = ":given"  # suffix of the checkbox that includes an optional group
+UPLOAD = ":file"  # suffix of the upload of a choice of documents
+FREE = "values"  # the only field of a type without declared properties
 CSRF, OWN, VALUE = (
     "csrfmiddlewaretoken",
     "launch-",
     "value-",
 )  # names in the launch page
 BOTH_GIVEN = (
-    "A document was chosen and a file was uploaded. “{name}” is chosen now: send the form"
-    " to use it, or choose another."
+    "Both a document and an upload were given. “{name}” is now selected: submit again to"
+    " use it, or choose another."
 )
-RECENT = 200  # documents offered in a drop-down, newest first
+RECENT = 200  # documents in a drop-down, newest first
 
 
 @dataclass(slots=True)
 class Row:
-    """One field of a form as drawn, with its upload if it has one."""
+    """A field of a form as rendered, with its upload if it has one."""
 
     bound: BoundField
     upload: BoundField | None = None
-    is_optional: bool = False  # may be left empty: those with a default need no word
+    is_optional: bool = False  # may be empty and has no default
 
 
 @dataclass(slots=True)
@@ -65,17 +65,17 @@ class Group:
 
     title: str = ""
     description: str = ""
-    given: BoundField | None = None  # of an optional group: whether it is filled in
+    given: BoundField | None = None  # checkbox that includes an optional group
     parts: list[Row | Group] = field(default_factory=list)
 
     @property
     def is_group(self) -> bool:
-        """Tell a template that this is no row."""
+        """Return True, which tells templates groups from rows."""
         return True
 
 
 class SchemaForm(forms.Form):
-    """A form for the values of a model, known by its JSON schema."""
+    """A form for the values of a model, built from its JSON schema."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class SchemaForm(forms.Form):
         by: AbstractBaseUser | None = None,
         **options: Any,
     ) -> None:
-        """Build the fields; `initial` takes params as a run keeps them."""
+        """Build the fields; `initial` takes params as stored with a run."""
         initial = options.get("initial") or {}
         self._is_free = schemas.is_free(schema)
         if self._is_free:
-            schema = {"properties": {FREE: {"type": "object", "title": "Values"}}}
+            schema = {"properties": {FREE: {"type": "object", "title": "Parameters"}}}
             initial = {FREE: initial} if initial else {}
         options["initial"] = flat(initial)
         super().__init__(label_suffix="", **options)
@@ -117,11 +117,11 @@ class SchemaForm(forms.Form):
                 group.parts.append(self._row(one.path))
 
     def _given(self, one: schemas.Property) -> BoundField | None:
-        """Return the box that tells whether a group that may be null is filled in."""
+        """Return the checkbox that includes a nullable group."""
         if not one.is_nullable:
             return None
         name = one.path + GIVEN
-        self.fields[name] = forms.BooleanField(label="Fill this in", required=False)
+        self.fields[name] = forms.BooleanField(label="Include", required=False)
         self.fields[name].initial = self._shown(one) is not None
         return self[name]
 
@@ -132,15 +132,15 @@ class SchemaForm(forms.Form):
             "required": self._must_be_chosen(one) and not one.is_nullable,
         }
         if not (one.is_required or one.has_default):
-            words = [one.description, "Left empty, it is filled in at launch."]
-            options["help_text"] = " ".join(filter(None, words))
+            parts = [one.description, "If empty, set at launch."]
+            options["help_text"] = " ".join(filter(None, parts))
         made = field_for({**one.schema, "default": self._shown(one)}, options)
         if one.default is not None:
             made.initial = one.default
         self._found[one.path] = one
         self.fields[one.path] = made
         if isinstance(made, DOCUMENTS):
-            # either the choice or the upload is enough: `clean` looks at both
+            # either the choice or the upload is enough: `clean` checks both
             made.required = False
             self.fields[one.path + UPLOAD] = forms.FileField(
                 required=False,
@@ -149,23 +149,23 @@ class SchemaForm(forms.Form):
             )
 
     def _shown(self, one: schemas.Property) -> Any:
-        """Return the value that a form shows which nobody touched: of a run, or the default."""
+        """Return the value that the untouched form shows: of a run, or the default."""
         return self.initial.get(one.path, one.default)
 
     def _is_shown(self, one: schemas.Property) -> bool:
-        """Tell whether there is a value that a form shows which nobody touched."""
+        """Return whether the untouched form shows a value."""
         is_known = one.has_default or one.path in self.initial
         return is_known and (one.is_nullable or self._shown(one) is not None)
 
     def add_prefix(self, field_name: str) -> str:
-        """Return the name of a field in the page, which none of the page's own fields has."""
+        """Return the name of an input, without collisions with other inputs of the page."""
         if self.prefix:
             return super().add_prefix(field_name)
         is_taken = field_name == CSRF or field_name.startswith((OWN, VALUE))
         return f"{VALUE}{field_name}" if is_taken else field_name
 
     def _must_be_chosen(self, one: schemas.Property) -> bool:
-        """Tell whether empty is no answer: required, or a choice with a default."""
+        """Return whether empty is invalid: a required field, or a choice with a default."""
         return one.is_required or ("enum" in one.schema and one.default is not None)
 
     def _row(self, path: str) -> Row:
@@ -202,13 +202,13 @@ class SchemaForm(forms.Form):
     # -- cleaning ------------------------------------------------------------------------
 
     def clean(self) -> dict[str, Any]:
-        """Store what was uploaded, and ask for what is missing."""
+        """Store uploads, and add errors for missing values."""
         for name in self._document_names():
             given = self.cleaned_data.get(name + UPLOAD)
             if isinstance(given, UploadedFile):
                 self._store(name, given)
             elif self._is_missing(name):
-                self.add_error(name, "Choose a document, or upload one.")
+                self.add_error(name, "Choose or upload a document.")
         for name in list(self.errors):
             if self._is_below(name, self._left_out()) or self._is_untouched(name):
                 self.errors.pop(name)
@@ -217,7 +217,7 @@ class SchemaForm(forms.Form):
         return self.cleaned_data
 
     def _emptied(self) -> list[str]:
-        """Return the fields that show nothing any more, where the type needs a value."""
+        """Return the fields that were emptied although their type needs a value."""
         left_out = self._left_out()
         return [
             path
@@ -230,10 +230,10 @@ class SchemaForm(forms.Form):
         ]
 
     def _is_untouched(self, path: str) -> bool:
-        """Tell whether a field was sent as it was shown; then its value is what was shown.
+        """Return whether a field was submitted as shown; it then keeps its value.
 
-        So a value survives that its control shows in part only, such as a moment's
-        microseconds. A field that was not sent at all, as by a script, is untouched as well.
+        This preserves values that inputs show in part only, such as microseconds. A field
+        that was not submitted, as by a script, is untouched too.
         """
         one = self._found.get(path)
         if one is None or path not in self.fields or not self._is_shown(one):
@@ -253,7 +253,7 @@ class SchemaForm(forms.Form):
         return any(path == one or path.startswith(f"{one}.") for one in groups)
 
     def _left_out(self) -> list[str]:
-        """Return the optional groups that are not filled in."""
+        """Return the optional groups that are not included."""
         return [
             name.removesuffix(GIVEN)
             for name in self.fields
@@ -261,18 +261,20 @@ class SchemaForm(forms.Form):
         ]
 
     def _is_missing(self, name: str) -> bool:
-        told = name in self.errors or name + UPLOAD in self.errors
-        is_wanted = self._found[name].is_required and not self._found[name].is_nullable
-        return is_wanted and not told and not self.cleaned_data.get(name)
+        has_error = name in self.errors or name + UPLOAD in self.errors
+        is_required = (
+            self._found[name].is_required and not self._found[name].is_nullable
+        )
+        return is_required and not has_error and not self.cleaned_data.get(name)
 
     def _store(self, name: str, given: UploadedFile[Any]) -> None:
-        """Keep an uploaded file and choose it, so that it need not be sent again."""
+        """Store an uploaded file and select it, so that it is not uploaded again."""
         try:
             document = store_document(
                 given.name or "", cast("IO[bytes]", given), by=self._by
             )
-        except ProviderError as problem:
-            self.add_error(name, str(problem))
+        except ProviderError as error:
+            self.add_error(name, str(error))
             return
         chosen = str(document.pk)
         data = cast("QueryDict", self.data).copy()
@@ -286,13 +288,13 @@ class SchemaForm(forms.Form):
             data[self.add_prefix(name)] = chosen
             if (
                 other and other != chosen
-            ):  # without scripts nobody knows which was later
+            ):  # the form does not show which was chosen last
                 self.add_error(name, BOTH_GIVEN.format(name=document.name))
         self.data = data
         self._offer_documents()
 
     def values(self) -> dict[str, Any]:
-        """Return what was filled in as nested JSON, without what was left to defaults."""
+        """Return the entered values as nested JSON, without those left to defaults."""
         values: dict[str, Any] = {}
         left_out = self._left_out()
         for path, one in self._found.items():
@@ -308,7 +310,7 @@ class SchemaForm(forms.Form):
         return values[FREE] if self._is_free else values
 
     def _put_filled(self, values: dict[str, Any], one: schemas.Property) -> None:
-        """Put what a person filled in; nothing where the type fills it in itself."""
+        """Set an entered value; leave out an empty one that the type has a factory for."""
         value = self.cleaned_data.get(one.path)
         is_document = isinstance(self.fields[one.path], DocumentField)
         if value == "" and (one.is_nullable or is_document):
@@ -319,15 +321,15 @@ class SchemaForm(forms.Form):
         if value is not None or one.is_nullable:
             put(values, one.path, value)
 
-    def take_errors(self, refused: InvalidParams) -> None:
-        """Put the messages of the workflow's own checks at the fields they are about."""
-        for name, messages in refused.errors.items():
+    def take_errors(self, error: InvalidParams) -> None:
+        """Attach the errors of the workflow's types to their fields."""
+        for name, messages in error.errors.items():
             for message in messages:
                 path, text = self._place(name, message)
                 self.add_error(path, text)
 
     def _place(self, name: str, message: str) -> tuple[str | None, str]:
-        """Return the field a message is about, and the rest of the message."""
+        """Return the field of a message, and the rest of the message."""
         inner, separator, rest = message.partition(": ")
         name = schemas.escaped(name)
         parts = [name, *inner.split(".")] if separator else [name]
@@ -341,7 +343,7 @@ class SchemaForm(forms.Form):
 
 
 def _item(place: list[str], text: str) -> str:
-    """Return a message about something inside a field's value."""
+    """Return a message about a part of a field's value."""
     if place and place[0].isdigit():
         place = [f"item {int(place[0]) + 1}", *place[1:]]
     where = ", ".join(place)
@@ -349,15 +351,15 @@ def _item(place: list[str], text: str) -> str:
 
 
 def _as_sent(value: Any) -> list[str]:
-    """Return what a control shows, or sends, as comparable texts."""
+    """Return what an input shows or submits as comparable texts."""
     several = value if isinstance(value, list | tuple) else [value]
     return [str(one_line_end(one)) for one in several if one not in (None, "", False)]
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a dotted path, making the objects on the way."""
-    *way, last = map(schemas.unescaped, path.split("."))
-    for name in way:
+    """Set the value at a dotted path, creating nested objects."""
+    *parents, last = map(schemas.unescaped, path.split("."))
+    for name in parents:
         inner = values.get(name)
         if not isinstance(inner, dict):
             inner = values[name] = {}
@@ -366,7 +368,7 @@ def put(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return nested values by dotted path; objects are there too, as they are."""
+    """Return nested values by dotted path, including the objects themselves."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         part = schemas.escaped(name)
@@ -380,14 +382,14 @@ def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def document_choices(
     wanted: set[str], by: AbstractBaseUser | None
 ) -> list[tuple[str, str]]:
-    """Return the newest documents, and the wanted ones, that `by` may see, as choices."""
+    """Return the newest and the `wanted` documents that `by` may see, as choices."""
     columns = ("pk", "name", "page_count")
-    seen = Document.objects.all() if by is None else visible_documents(by)
-    rows = list(seen.values_list(*columns)[:RECENT])
+    visible = Document.objects.all() if by is None else visible_documents(by)
+    rows = list(visible.values_list(*columns)[:RECENT])
     missing = wanted - {str(pk) for pk, _, _ in rows}
     if missing and len(rows) == RECENT:
         ids = [one for one in missing if _is_uuid(one)]
-        rows += seen.filter(pk__in=ids).values_list(*columns)
+        rows += visible.filter(pk__in=ids).values_list(*columns)
     return [(str(pk), f"{name} · {_pages(pages)}") for pk, name, pages in rows]
 
 

@@ -1,4 +1,4 @@
-"""Which deeds the audit shows: the filters of its page."""
+"""Filters of the audit log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.db.models import Q
 from workflows.access import permissions
 from workflows.audit import trail
 from workflows.models.datetimes import audit_events_between
-from workflows.pages.lists.filters import Filters, text_in
-from workflows.pages.lists.pagination import Page, page_of
+from workflows.pages.lists.filters import Filters, without_empty
+from workflows.pages.lists.pagination import Page, keyset_page
 from workflows.pages.lists.period import ANY_TIME, Period
-from workflows.pages.lists.run_filters import id_in
+from workflows.pages.query_string import text_in, uuid_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilters(Filters):
-    """Which deeds are shown."""
+    """Conditions on audit events."""
 
     workflow: str = ""
-    who: str = ""  # the name as it was
+    who: str = ""  # user name at the time of the event
     action: str = ""
     run: UUID | None = None
     address: str = ""
@@ -39,12 +39,12 @@ class AuditFilters(Filters):
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> AuditFilters:
-        """Take what a query says; what means nothing is left out."""
+        """Read the filters of a query, ignoring invalid values."""
         return cls(
             workflow=text_in(query, "workflow"),
             who=text_in(query, "who"),
             action=text_in(query, "action"),
-            run=id_in(text_in(query, "run")),
+            run=uuid_in(text_in(query, "run")),
             address=text_in(query, "address"),
             period=Period.read(query),
             text=text_in(query, "text"),
@@ -52,8 +52,8 @@ class AuditFilters(Filters):
 
     @property
     def query(self) -> dict[str, str]:
-        """Return what is set, as an address tells it."""
-        told = {
+        """Return the filters that are set, as fields of a query string."""
+        fields = {
             "workflow": self.workflow,
             "who": self.who,
             "action": self.action,
@@ -62,48 +62,49 @@ class AuditFilters(Filters):
             **self.period.query,
             "text": self.text,
         }
-        return {name: value for name, value in told.items() if value}
+        return without_empty(fields)
 
     @property
     def is_rare(self) -> bool:
-        """Tell whether one of the less usual filters is set."""
+        """Return whether one of the filters under “More filters” is set."""
         days = self.period.first or self.period.last
         return bool(self.run or self.address or self.text or days)
 
     def page(self, person: User, before: int | None) -> Page[Intervention]:
-        """Return one page of the deeds that match, newest first."""
-        return page_of(self._rows(person), self._condition(person), before=before)
+        """Return a page of the matching events, newest first."""
+        return keyset_page(self._rows(person), self._condition(person), before=before)
 
     def _rows(self, person: User) -> QuerySet[Intervention]:
         rows = audit_events_between(self.period.since, self.period.until)
         rows = permissions.visible(person, rows)
-        given = {
+        fields = {
             "workflow_name": self.workflow,
             "actor_name": self.who,
             "action": self.action,
             "run_id": self.run,
         }
-        return rows.filter(**{name: value for name, value in given.items() if value})
+        return rows.filter(**{name: value for name, value in fields.items() if value})
 
     def _condition(self, person: User) -> Q:
-        """Return what no index answers: a text in reasons, of those that may be read."""
-        found = Q()
+        """Return the condition that no index covers: address, and text in reasons."""
+        condition = Q()
         if self.address:
-            found &= Q(address=self.address)
+            condition &= Q(address=self.address)
         if self.text:
-            found &= Q(reason__icontains=self.text) & _readable(person)
-        return found
+            condition &= Q(reason__icontains=self.text) & _readable(person)
+        return condition
 
 
-def may_read(person: User, deed: Intervention) -> bool:
-    """Tell whether a deed's words are for a person: those on documents name them.
+def may_read(person: User, event: Intervention) -> bool:
+    """Return whether a user may view the reason and values of an event.
 
-    A document is as open as the runs it was given to, of any workflow, also later.
+    Events on documents contain their names, and a document is visible to those who may
+    view the data of any run it is ever given to: so they need the data of all workflows.
     """
     read = permissions.permissions_for(person).read
-    if deed.action in trail.ON_DOCUMENTS:
+    if event.action in trail.ON_DOCUMENTS:
         return read.are_all
-    return deed.workflow_name in read
+    return event.workflow_name in read
 
 
 def _readable(person: User) -> Q:

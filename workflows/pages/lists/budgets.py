@@ -1,4 +1,4 @@
-"""Budgets and prices as their page shows them: how much of each is used up."""
+"""Rows of the budgets page: each budget with its use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from workflows.agents import budgets
 from workflows.agents.budgets import Standing
 from workflows.models import ENDED, Agent, AgentCall, Budget, Price, Run, Scope
 from workflows.pages.catalog import title_of
+from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,44 +22,45 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-MAX_LISTED = 3  # workflows or runs of one budget, those that took most
+MAX_LISTED = 3  # workflows or runs of one budget, those that use most
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How far a budget is used up by what it counts together."""
+    """The use of a budget by a run, a workflow or all together."""
 
-    name: str  # of the workflow or run; "" where it is all that the budget counts
+    name: str  # of the workflow or run; "" for everything the budget counts
     address: str
     standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A budget, and how far it is used up."""
+    """A budget with its use."""
 
     budget: Budget
     uses: Sequence[Use]
 
     @property
     def counts(self) -> str:
-        """Return what is counted together, in words."""
-        named = self.budget.workflow_name
-        of = f" of {title_of(named)}" if named else ""
+        """Return the scope for display."""
+        name = self.budget.workflow_name
+        of = f" of {title_of(name)}" if name else ""
+        zone = timezone.get_default_timezone_name()
         return {
-            Scope.RUN: f"each run{of}",
-            Scope.WORKFLOW: f"all runs{of}" if named else "all runs of each workflow",
-            Scope.DAY: f"all runs{of} of a day in {timezone.get_default_timezone_name()}",
+            Scope.RUN: f"per run{of}",
+            Scope.WORKFLOW: f"all runs{of}" if name else "all runs per workflow",
+            Scope.DAY: f"all runs{of} per day ({zone})",
         }[Scope(self.budget.scope)]
 
 
 def entries_for(person: User) -> list[Entry]:
-    """Return the budgets of what a person may see, and how far they are used up."""
-    seen = permissions.permissions_for(person).see
+    """Return the budgets whose workflow a user may see, with their use."""
+    visible = permissions.permissions_for(person).see
     return [
-        Entry(one, list(_uses(one, person)))
-        for one in Budget.objects.all()
-        if not one.workflow_name or one.workflow_name in seen
+        Entry(budget, list(_uses(budget, person)))
+        for budget in Budget.objects.all()
+        if not budget.workflow_name or budget.workflow_name in visible
     ]
 
 
@@ -67,7 +69,7 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
     if budget.workflow_name:
         calls = calls.filter(workflow_name=budget.workflow_name)
     if budget.scope == Scope.RUN:
-        yield from _of_runs(budget, permissions.visible(person, calls))
+        yield from _of_runs(budget, permissions.visible(person, calls), person)
     elif budget.scope == Scope.WORKFLOW and not budget.workflow_name:
         yield from _of_workflows(budget, permissions.visible(person, calls))
     elif budget.workflow_name or permissions.permissions_for(person).see.are_all:
@@ -75,29 +77,30 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
         yield Use("", "", budgets.standing_of(budget, whole))
 
 
-def _of_runs(budget: Budget, calls: QuerySet[AgentCall]) -> Iterator[Use]:
-    """Yield the runs under way that took most."""
+def _of_runs(budget: Budget, calls: QuerySet[AgentCall], person: User) -> Iterator[Use]:
+    """Yield the active runs that use most."""
     live = calls.exclude(run__status__in=ENDED).filter(run__isnull=False)
-    for key, _ in _most(live, "run"):
-        run = Run.objects.only("workflow_name").get(pk=key)
+    keys = [key for key, _ in _largest(live, "run")]
+    runs = visible_runs(person).only("workflow_name").in_bulk(keys)
+    for run in (runs[key] for key in keys if key in runs):
         standing = budgets.standing_of(budget, run)
         name = f"{title_of(run.workflow_name)} {run.short_id}"
         yield Use(name, reverse("run", args=[run.pk]), standing)
 
 
 def _of_workflows(budget: Budget, calls: QuerySet[AgentCall]) -> Iterator[Use]:
-    for name, _ in _most(calls.exclude(workflow_name=""), "workflow_name"):
+    for name, _ in _largest(calls.exclude(workflow_name=""), "workflow_name"):
         standing = budgets.standing_of(budget, Run(workflow_name=name))
         yield Use(title_of(name), reverse("workflow", args=[name]), standing)
 
 
-def _most(calls: QuerySet[AgentCall], by: str) -> Sequence[tuple[Any, int]]:
-    sums = calls.values_list(by).annotate(took=Sum(F("tokens_in") + F("tokens_out")))
-    return list(sums.order_by("-took")[:MAX_LISTED])
+def _largest(calls: QuerySet[AgentCall], by: str) -> Sequence[tuple[Any, int]]:
+    sums = calls.values_list(by).annotate(used=Sum(F("tokens_in") + F("tokens_out")))
+    return list(sums.order_by("-used")[:MAX_LISTED])
 
 
 def models_without_price() -> list[str]:
-    """Return the models of agents whose calls no budget of money sees."""
+    """Return the models of agents that have no price, so that cost budgets miss them."""
     priced = Price.objects.values("model")
     agents = Agent.objects.exclude(model__in=priced).order_by("model")
     return list(agents.values_list("model", flat=True).distinct())

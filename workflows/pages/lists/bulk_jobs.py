@@ -1,4 +1,4 @@
-"""Jobs over many runs as pages show them: what is asked about, and how far one has come."""
+"""Bulk actions as pages show them: the preview, and the progress of a job."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import JobNotFound
 from workflows.models import BulkItem, ItemResult
-from workflows.pages.lists.pagination import all_of
-from workflows.pages.lists.run_filters import RunFilters, id_in, read_query
+from workflows.pages.lists.pagination import forward_page, iter_chunks
+from workflows.pages.lists.run_filters import RunFilters
+from workflows.pages.query_string import int_in, parse_query, uuid_in
+from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions
-from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
     from workflows.models import BulkJob, Run
 
-SHOWN = 100  # runs that are named on one page
-DIGITS = 6  # of a place among the runs of a job
-READ = 2_000  # runs read at once
+MAX_SHOWN_RUNS = 100  # on one page
+MAX_POSITION = 2**31 - 1  # of a run in a job
+READ = 2_000  # runs read per chunk
 NEEDED = (
     *("id", "workflow_name", "created_at", "worker", "lease_expires_at"),
     *actions.NEEDED,
@@ -34,56 +34,54 @@ NEEDED = (
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a deed would do to the runs that were chosen."""
+    """The effect of an action on the selected runs."""
 
-    rows: list[tuple[Run, bool]]  # those that are named, and whether they fit
+    rows: list[tuple[Run, bool]]  # shown runs, and whether the action applies to each
     total: int
     fitting: int
-    newest: UUID | None  # of those chosen: what is made later was not confirmed
+    newest: UUID | None  # selected run: runs created later were not confirmed
 
     @property
     def others(self) -> int:
-        """Return how many are in no status for it."""
+        """Return how many runs the action does not apply to."""
         return self.total - self.fitting
 
     @property
     def more(self) -> int:
-        """Return how many are not named."""
+        """Return how many runs are not shown."""
         return self.total - len(self.rows)
 
 
-def preview(deed: bulk.BulkAction, runs: Iterator[Run], person: User) -> Preview:
-    """Look through the runs that were chosen: to which can this person do it?"""
-    sight = permissions.permissions_for(person)
+def preview(action: bulk.BulkAction, runs: Iterator[Run], person: User) -> Preview:
+    """Check which of the selected runs a user can apply an action to."""
+    granted = permissions.permissions_for(person)
     rows: list[tuple[Run, bool]] = []
     total = fitting = 0
     newest = None
     for run in runs:
-        fits = deed.name in actions.offered(run, sight)
+        fits = action.name in actions.offered(run, granted)
         total += 1
         fitting += fits
         newest = run.pk if newest is None else max(newest, run.pk)
-        if len(rows) < SHOWN:
+        if len(rows) < MAX_SHOWN_RUNS:
             rows.append((run, fits))
     return Preview(rows, total, fitting, newest)
 
 
-def ticked(person: User, ids: Sequence[UUID]) -> Iterator[Run]:
-    """Yield the runs with these ids that a person may see, newest first."""
-    runs = permissions.visible(person, system.list_runs()).filter(
-        pk__in=ids[: bulk.MAX_RUNS]
-    )
-    yield from runs.select_related(None).defer(None).only(*NEEDED)
+def selected(person: User, ids: Sequence[UUID]) -> Iterator[Run]:
+    """Yield the runs with these ids that a user may see, newest first."""
+    runs = visible_runs(person).filter(pk__in=ids[: bulk.MAX_RUNS])
+    yield from runs.order_by("-pk").only(*NEEDED)
 
 
 def matching(person: User, query: str, newest: UUID | None) -> Iterator[Run]:
-    """Yield the runs that match the filters of a list, newest first, up to bulk.MAX_RUNS."""
-    filters = RunFilters.read(read_query(query))
+    """Yield the runs that match a list's query, newest first, up to bulk.MAX_RUNS."""
+    filters = RunFilters.read(parse_query(query))
     runs = filters.by_index(person).select_related(None).defer(None).only(*NEEDED)
     if newest is not None:
         runs = runs.filter(pk__lte=newest)
     left = bulk.MAX_RUNS
-    for chunk in all_of(runs, filters.by_value(), size=READ):
+    for chunk in iter_chunks(runs, filters.by_value(), size=READ):
         yield from chunk[:left]
         left -= len(chunk)
         if left <= 0:
@@ -91,36 +89,31 @@ def matching(person: User, query: str, newest: UUID | None) -> Iterator[Run]:
 
 
 def context(query: Mapping[str, str], person: User) -> dict[str, Any]:
-    """Return how far a job has come, and what became of its runs, a page of them."""
-    job_id = id_in(query.get("job", ""))
+    """Return the progress of a job and a page of its results, as template context."""
+    job_id = uuid_in(query.get("job", ""))
     try:
         job = bulk.find(job_id, by=person) if job_id else None
     except JobNotFound:
         job = None
-    return {"job": None} if job is None else _told(job, query, person)
+    return {"job": None} if job is None else _job_context(job, query, person)
 
 
-def _told(job: BulkJob, query: Mapping[str, str], person: User) -> dict[str, Any]:
+def _job_context(
+    job: BulkJob, query: Mapping[str, str], person: User
+) -> dict[str, Any]:
     only = query.get("only", "")
     only = only if only in {ItemResult.DONE, ItemResult.REFUSED} else ""
-    after = query.get("after", "")
-    first = (
-        int(after)
-        if after.isascii() and after.isdigit() and len(after) <= DIGITS
-        else 0
-    )
-    items: QuerySet[BulkItem] = job.items.filter(position__gt=first)
-    items = permissions.visible(person, items)
+    after = min(int_in(query, "after") or 0, MAX_POSITION)
+    items = permissions.visible(person, BulkItem.objects.filter(job=job))
     if only:
         items = items.filter(result=only)
-    found = list(items[: SHOWN + 1])
-    shown = found[:SHOWN]
+    page = forward_page(items, after=after, size=MAX_SHOWN_RUNS, key="position")
     return {
         "job": job,
         "deed": bulk.BULK_ACTIONS[job.deed],
-        "items": shown,
+        "items": page.rows,
         "only": only,
-        "after": first,
-        "next": shown[-1].position if len(found) > SHOWN else None,
+        "after": after,
+        "next": page.after,
         "may_stop": bulk.may_stop(person, job),
     }

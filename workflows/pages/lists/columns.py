@@ -1,4 +1,4 @@
-"""The columns of the runs page: ours, and any field of params or result."""
+"""Columns of the run list: built-in ones, and any field of params or result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-OURS = {
+BUILT_IN = {
     "workflow": "Workflow",
     "launched": "Launched",
     "by": "By",
@@ -32,10 +32,10 @@ OURS = {
     "worker": "Worker",
     "error": "Error",
 }
-USUAL = ("workflow", "launched", "by", "took")
+DEFAULT_COLUMNS = ("workflow", "launched", "by", "took")
 MAX_FIELDS = 6
 MAX_FIELD_LENGTH = 120  # characters
-SHOWN = 80  # characters of a value in a cell
+MAX_CELL_LENGTH = 80  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Field:
 
     @property
     def key(self) -> str:
-        """Return the name its value has on a row."""
+        """Return the name of the annotation that holds the value."""
         return f"field_{self.name.encode().hex()}"
 
     def of(self, run: Run) -> Any:
-        """Return the run's value, or that it is hidden."""
+        """Return the value of a run; HIDDEN if the run is redacted."""
         if is_redacted(run):
             return HIDDEN
         return getattr(run, self.key, None)
@@ -60,48 +60,48 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What is shown of each run, beside its status and id."""
+    """The columns of a list of runs, in addition to status and id."""
 
-    ours: tuple[str, ...] = USUAL
+    ours: tuple[str, ...] = DEFAULT_COLUMNS
     fields: tuple[Field, ...] = ()
     is_chosen: bool = False
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Columns:
-        """Take what a query says; what means nothing is left out."""
-        asked = query.get("column", "").split(",") if query.get("column") else []
-        ours = tuple(name for name in OURS if name in asked)
+        """Read the columns of a query, ignoring unknown ones."""
+        names = query.get("column", "").split(",") if query.get("column") else []
+        ours = tuple(name for name in BUILT_IN if name in names)
         fields = tuple(_fields(query.get("fields", "")))
-        chosen = bool(asked or fields)
-        return cls(ours if asked else USUAL, fields, chosen)
+        chosen = bool(names or fields)
+        return cls(ours if names else DEFAULT_COLUMNS, fields, chosen)
 
     @property
     def query(self) -> dict[str, str]:
-        """Return them as an address tells them."""
-        told = {}
-        if self.is_chosen and self.ours != USUAL:
-            told["column"] = ",".join(self.ours)
+        """Return the columns as fields of a query string; {} for the default."""
+        query = {}
+        if self.is_chosen and self.ours != DEFAULT_COLUMNS:
+            query["column"] = ",".join(self.ours)
         if self.fields:
-            told["fields"] = self.fields_text
-        return told
+            query["fields"] = self.fields_text
+        return query
 
     @property
     def fields_text(self) -> str:
-        """Return the fields as they are written."""
+        """Return the custom fields as text for the form."""
         return ", ".join(one.name for one in self.fields)
 
     @property
     def choices(self) -> list[tuple[str, str, bool]]:
-        """Return every column of ours: its name, its title, whether it is shown."""
-        return [(name, title, name in self.ours) for name, title in OURS.items()]
+        """Return name and title of each built-in column, and whether it is shown."""
+        return [(name, title, name in self.ours) for name, title in BUILT_IN.items()]
 
     @property
     def titles(self) -> list[str]:
-        """Return the heads of the columns."""
-        return [*(OURS[name] for name in self.ours), *(f.name for f in self.fields)]
+        """Return the column headings."""
+        return [*(BUILT_IN[name] for name in self.ours), *(f.name for f in self.fields)]
 
     def fill(self, runs: QuerySet[Run]) -> QuerySet[Run]:
-        """Return the runs with the values of the fields on each row."""
+        """Return the runs annotated with the values of custom fields."""
         found = runs.annotate(
             **{one.key: at(one.column, one.path) for one in self.fields}
         )
@@ -109,7 +109,7 @@ class Columns:
 
 
 def _fields(text: str) -> Iterator[Field]:
-    seen: set[str] = set()
+    names: set[str] = set()
     for part in text.replace("\x00", "")[: MAX_FIELDS * MAX_FIELD_LENGTH].split(","):
         name = part.strip()
         column, *path = (key.strip() for key in name.split("."))
@@ -117,10 +117,10 @@ def _fields(text: str) -> Iterator[Field]:
         if (
             fits
             and all(map(is_key, path))
-            and name not in seen
-            and len(seen) < MAX_FIELDS
+            and name not in names
+            and len(names) < MAX_FIELDS
         ):
-            seen.add(name)
+            names.add(name)
             yield Field(name, column, tuple(path))
 
 
@@ -135,7 +135,7 @@ def as_text(value: Any) -> str:
 
 @dataclass(slots=True)
 class Row:
-    """A run as the list shows it."""
+    """A run as a row of the list."""
 
     run: Run
     ours: Sequence[str]
@@ -144,19 +144,19 @@ class Row:
 
     @classmethod
     def of(cls, run: Run, columns: Columns) -> Row:
-        """Return a run with its labels and the values of its fields."""
+        """Return the row of a run, with its labels and the values of custom fields."""
         labels = labels_of(run)
         values = [(one.name, as_text(one.of(run))) for one in columns.fields]
         return cls(run, columns.ours, labels, values)
 
 
 def labels_of(run: Run) -> list[str]:
-    """Return the words on a run, or that there are none to be shown."""
+    """Return the labels of a run; none if the run is redacted."""
     return [] if is_redacted(run) else [label.name for label in run.labels.all()]
 
 
 def known_fields(workflow: str, person: User) -> list[str]:
-    """Return the fields of a workflow's params, to be offered."""
+    """Return the fields of a workflow's params as suggestions."""
     try:
         found = system.find_workflow(workflow, by=person)
     except WorkflowNotFound:

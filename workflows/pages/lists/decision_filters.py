@@ -1,4 +1,4 @@
-"""Which decisions the history shows: the filters of the decisions page."""
+"""Filters of the decision history."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from workflows.access import permissions
 from workflows.models.datetimes import decisions_between
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.edges import edges_with
-from workflows.pages.lists.filters import Filters, id_of_person, text_in
-from workflows.pages.lists.pagination import Page, page_of, page_of_several
+from workflows.pages.lists.filters import Filters, id_of_person, without_empty
+from workflows.pages.lists.pagination import Page, keyset_page, merged_page
 from workflows.pages.lists.period import ANY_TIME, Period
+from workflows.pages.query_string import text_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
     from workflows.models import Decision
 
-ARROW = "→"  # between the nodes of an edge, in an address
+ARROW = "→"  # between the nodes of an edge, in a query string
 OUTCOMES = {"taken": True, "rejected": False}
 VALUES = "values"
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionFilters(Filters):
-    """Which decisions are shown."""
+    """Conditions on decisions."""
 
     workflow: str = ""
     edge: str = ""  # from→to
@@ -39,19 +40,19 @@ class DecisionFilters(Filters):
     outcome: str = ""  # a key of OUTCOMES
     who: str = ""
     period: Period = ANY_TIME
-    where: str = ""  # a condition on what was read, as written
+    where: str = ""  # conditions on input values, as written
     conditions: tuple[json_conditions.Condition, ...] = ()
-    error: str = ""  # why `where` cannot be read: then no decision matches
+    error: str = ""  # why `where` is invalid: then no decision matches
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> DecisionFilters:
-        """Take what a query says; what means nothing is left out."""
+        """Read the filters of a query, ignoring invalid values."""
         outcome, where, error = query.get("outcome", ""), text_in(query, "where"), ""
         conditions: list[json_conditions.Condition] = []
         try:
             conditions = json_conditions.read(where, (VALUES,), column=VALUES)
-        except json_conditions.BadCondition as refused:
-            error = str(refused)
+        except json_conditions.BadCondition as invalid:
+            error = str(invalid)
         edge = text_in(query, "edge")
         return cls(
             workflow=text_in(query, "workflow"),
@@ -67,8 +68,8 @@ class DecisionFilters(Filters):
 
     @property
     def query(self) -> dict[str, str]:
-        """Return what is set, as an address tells it."""
-        told = {
+        """Return the filters that are set, as fields of a query string."""
+        fields = {
             "workflow": self.workflow,
             "edge": self.edge,
             "predicate": self.predicate,
@@ -77,18 +78,17 @@ class DecisionFilters(Filters):
             **self.period.query,
             "where": self.where,
         }
-        return {name: value for name, value in told.items() if value}
+        return without_empty(fields)
 
     @property
     def is_rare(self) -> bool:
-        """Tell whether one of the less usual filters is set."""
+        """Return whether one of the filters under “More filters” is set."""
         return bool(self.where or self.period.first or self.period.last)
 
     @property
     def only_edge(self) -> str:
-        """Return a query for an edge of the same workflow and time; its value follows."""
-        told = {"workflow": self.workflow, **self.period.query, "edge": ""}
-        return urlencode(told)
+        """Return a query for the same workflow and period, to be followed by an edge."""
+        return urlencode({"workflow": self.workflow, **self.period.query, "edge": ""})
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -97,30 +97,30 @@ class DecisionFilters(Filters):
         return source, target
 
     def page(self, person: User, before: int | None) -> Page[Decision]:
-        """Return one page of the decisions that match, newest first.
+        """Return a page of the matching decisions, newest first.
 
-        1. With a value: the rest in the order of the newest, then by value.
-        2. With an edge or predicate: each edge from its index, laid together.
-        3. Else in the order of the newest, of a workflow or a person from their index.
+        1. With a condition on values: scan the newest rows that match the rest.
+        2. With an edge or predicate: merge the rows of each edge, from its index.
+        3. Else: the newest rows, of a workflow or user from their index.
         """
         if self.error:
             return Page()
         rows = self._rows(person)
-        # what was read is never empty where it has a value: so says the index, too
+        # implied by any condition on values, and required by the partial index
         condition = ~Q(values={}) if self.conditions else Q()
         for one in self.conditions:
             condition &= one.q()
         if condition or not (self.edge or self.predicate):
             narrowed = rows.filter(self._of_edge())
             indexed = any(one.is_indexed for one in self.conditions)
-            return page_of(narrowed, condition, before=before, indexed=indexed)
-        return page_of_several(self._ways(person, rows), before=before)
+            return keyset_page(narrowed, condition, before=before, indexed=indexed)
+        return merged_page(self._by_edge(person, rows), before=before)
 
     def _rows(self, person: User) -> QuerySet[Decision]:
         rows = decisions_between(self.period.since, self.period.until)
         rows = permissions.visible(person, rows, read=bool(self.where))
         rows = rows.select_related("decided_by")
-        rows = rows.only(*SHOWN)
+        rows = rows.only(*SHOWN_COLUMNS)
         if self.workflow:
             rows = rows.filter(workflow_name=self.workflow)
         if self.who:
@@ -130,15 +130,17 @@ class DecisionFilters(Filters):
         return rows
 
     def _of_edge(self) -> Q:
-        found = Q()
+        condition = Q()
         if self.edge:
-            found &= Q(from_node=self.ends[0], to_node=self.ends[1])
+            condition &= Q(from_node=self.ends[0], to_node=self.ends[1])
         if self.predicate:
-            found &= Q(predicate_name=self.predicate)
-        return found
+            condition &= Q(predicate_name=self.predicate)
+        return condition
 
-    def _ways(self, person: User, rows: QuerySet[Decision]) -> list[QuerySet[Decision]]:
-        """Return the rows of each edge and outcome by itself, as their index has them."""
+    def _by_edge(
+        self, person: User, rows: QuerySet[Decision]
+    ) -> list[QuerySet[Decision]]:
+        """Return a query set for each edge and outcome, which their index selects."""
         rows = rows.filter(self._of_edge())
         outcomes = [OUTCOMES[self.outcome]] if self.outcome else [True, False]
         return [
@@ -152,7 +154,7 @@ class DecisionFilters(Filters):
         ]
 
 
-SHOWN = (
+SHOWN_COLUMNS = (
     "run_id",
     "attempt",
     "workflow_name",

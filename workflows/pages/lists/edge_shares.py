@@ -1,7 +1,7 @@
-"""How often each edge was taken, of all times its node was left: on the whole, over time.
+"""Shares of the outgoing edges of a node, in total and over time, from the tallies.
 
-Read from the tallies. An edge's share is of the edges that were taken out of the same
-node; edges that were only evaluated count in no share.
+The share of an edge is the number of times it was taken, divided by that of all outgoing
+edges of its node. Rejected edges count in no share.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 
 DAYS = 30  # when no period is chosen
 MAX_BARS = 92
-SHORT = dt.timedelta(days=3)  # such periods are told by the hour
+MAX_HOURLY = dt.timedelta(days=3)  # longer periods have daily bars
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One edge out of a node."""
+    """An outgoing edge of a node with its counts."""
 
     way: EdgeRef
-    place: int  # among the node's edges: its colour
+    place: int  # index among the node's edges, which selects its colour
     taken: int
     rejected: int
     by_people: int
-    share: float  # 0..1 of all that were taken out of the node
+    share: float  # 0..1 of the edges taken
 
     @property
     def percent(self) -> str:
-        """Return the share for people."""
+        """Return the share for display."""
         return percent(self.share)
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
-    """The edges out of one node, and how their shares went over time."""
+class NodeShares:
+    """The outgoing edges of a node, and their shares over time."""
 
     source: str
     shares: Sequence[Share]
@@ -63,18 +63,18 @@ class Leaving:
 
     @property
     def total(self) -> int:
-        """Return how often the node was left."""
+        """Return how many times an edge was taken."""
         return sum(share.taken for share in self.shares)
 
     @property
     def is_choice(self) -> bool:
-        """Tell whether there was more than one way."""
+        """Return whether the node has more than one outgoing edge."""
         return len(self.shares) > 1
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What was counted of one edge: on the whole, and taken within each slot."""
+    """Counts of one edge; `over_time` has how often it was taken per slot."""
 
     over_time: list[int]
     rejected: int = 0
@@ -87,30 +87,32 @@ class _Sum:
 
 def shares_of(
     person: User, workflow: str, period: Period, zone: str = ""
-) -> list[Leaving]:
-    """Return what was taken out of each node of a workflow within a period.
+) -> list[NodeShares]:
+    """Return the shares of each node of a workflow within a period.
 
-    Bars are hours or days of the period's zone, else of the reader's.
+    Bars are hours or days of the period's time zone, else of `zone`.
     """
-    there = zone_named(period.zone or zone)
-    slots = _slots(period, there)
+    tzinfo = zone_named(period.zone or zone)
+    slots = _slots(period, tzinfo)
     rows = permissions.visible(person, EdgeTally.objects.order_by())
     rows = rows.filter(workflow_name=workflow, hour__gte=slots[0], hour__lt=slots[-1])
     sums: dict[str, dict[EdgeRef, _Sum]] = defaultdict(dict)
-    for row in _by_slot(rows, None if _is_hourly(slots) else there):
+    for row in _by_slot(rows, None if _is_hourly(slots) else tzinfo):
         source = row["from_node"]
-        way = EdgeRef(workflow, source, row["to_node"], row["predicate_name"])
-        edge = sums[source].setdefault(way, _Sum([0] * (len(slots) - 1)))
-        edge.over_time[_place(slots, row["slot"])] += row["t"]
-        edge.rejected += row["r"]
-        edge.by_people += row["p"]
-    return [_leaving(source, edges, slots, there) for source, edges in sums.items()]
+        edge = EdgeRef(workflow, source, row["to_node"], row["predicate_name"])
+        counts = sums[source].setdefault(edge, _Sum([0] * (len(slots) - 1)))
+        counts.over_time[_slot_index(slots, row["slot"])] += row["t"]
+        counts.rejected += row["r"]
+        counts.by_people += row["p"]
+    return [
+        _node_shares(source, edges, slots, tzinfo) for source, edges in sums.items()
+    ]
 
 
 def _by_slot(
     rows: QuerySet[EdgeTally], days_of: dt.tzinfo | None
 ) -> Iterable[Mapping[str, Any]]:
-    """Return sums by the day of a zone, else by hour; edges in the order they are tried."""
+    """Return sums by day of a time zone, else by hour; edges in evaluation order."""
     slot = TruncDay("hour", tzinfo=days_of) if days_of else F("hour")
     slots = rows.annotate(slot=slot)
     edges = slots.values("slot", "from_node", "to_node", "predicate_name")
@@ -120,55 +122,55 @@ def _by_slot(
     return counted.order_by("from_node", "order", "to_node", "predicate_name")
 
 
-def _leaving(
+def _node_shares(
     source: str,
     edges: Mapping[EdgeRef, _Sum],
     slots: Sequence[dt.datetime],
     zone: dt.tzinfo,
-) -> Leaving:
-    total = sum(edge.taken for edge in edges.values())
+) -> NodeShares:
+    total = sum(counts.taken for counts in edges.values())
     shares = [
         Share(
-            way,
-            place,
-            edge.taken,
-            edge.rejected,
-            edge.by_people,
-            edge.taken / total if total else 0.0,
+            edge,
+            index,
+            counts.taken,
+            counts.rejected,
+            counts.by_people,
+            counts.taken / total if total else 0.0,
         )
-        for place, (way, edge) in enumerate(edges.items())
+        for index, (edge, counts) in enumerate(edges.items())
     ]
-    columns = [edge.over_time for edge in edges.values()]
+    columns = [counts.over_time for counts in edges.values()]
     form = "%d %b, %H:%M" if _is_hourly(slots) else "%d %b"
     names = [f"{slot.astimezone(zone):{form}}" for slot in slots[:-1]]
-    bars = [_bar(name, place, shares, columns) for place, name in enumerate(names)]
-    return Leaving(source, shares, stacked(bars, whole=1.0))
+    bars = [_bar(name, index, shares, columns) for index, name in enumerate(names)]
+    return NodeShares(source, shares, stacked(bars, whole=1.0))
 
 
 def _bar(
-    name: str, place: int, shares: Sequence[Share], columns: Sequence[Sequence[int]]
+    name: str, index: int, shares: Sequence[Share], columns: Sequence[Sequence[int]]
 ) -> Bar:
-    counts = [column[place] for column in columns]
+    counts = [column[index] for column in columns]
     total = sum(counts)
-    told = [
+    parts = [
         f"{in_words(share.way.target)} {percent(count / total)} ({count})"
         for share, count in zip(shares, counts, strict=True)
         if count
     ]
-    said = f"{name}: {', '.join(told) or 'never left'}"
-    return Bar(said, tuple(count / total if total else 0.0 for count in counts))
+    text = f"{name}: {', '.join(parts) or 'no decisions'}"
+    return Bar(text, tuple(count / total if total else 0.0 for count in counts))
 
 
 def _slots(period: Period, zone: dt.tzinfo) -> list[dt.datetime]:
-    """Return where the bars of a period begin, and where the last one ends.
+    """Return the start of each bar of a period, and the end of the last one.
 
-    Days are a zone's, with 23 hours or 25 now and then; hours are counted in UTC.
+    Days are those of the zone, so that some have 23 or 25 hours; hours are UTC.
     """
     now = timezone.localtime(timezone=zone)
     until = period.until or now
     since = (period.since or until - DAYS * DAY).astimezone(zone)
     until = min(until, now).astimezone(zone)
-    if until - since <= SHORT:
+    if until - since <= MAX_HOURLY:
         hour = since.replace(minute=0, second=0, microsecond=0)
         start, step = hour.astimezone(dt.UTC), HOUR
     else:
@@ -176,13 +178,13 @@ def _slots(period: Period, zone: dt.tzinfo) -> list[dt.datetime]:
     count = max(int((until - start) / step) + 1, 1)
     while count > MAX_BARS:
         step, count = step * 2, (count + 1) // 2
-    return [start + step * place for place in range(count + 1)]
+    return [start + step * index for index in range(count + 1)]
 
 
 def _is_hourly(slots: Sequence[dt.datetime]) -> bool:
     return slots[1] - slots[0] <= HOUR
 
 
-def _place(slots: Sequence[dt.datetime], moment: dt.datetime) -> int:
+def _slot_index(slots: Sequence[dt.datetime], time: dt.datetime) -> int:
     step = slots[1] - slots[0]
-    return min(max(int((moment - slots[0]) / step), 0), len(slots) - 2)
+    return min(max(int((time - slots[0]) / step), 0), len(slots) - 2)

@@ -1,4 +1,4 @@
-"""The edges that there are: of the workflows installed, and of those in the history."""
+"""Known edges: those of installed workflows, and those in the history."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-MAX_EDGES = 24  # edges that are laid together for one predicate
+MAX_EDGES = 24  # edges whose rows are merged for one predicate
 ALWAYS = frozenset({"", "always", "otherwise"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EdgeRef:
-    """An edge of a workflow: from where to where, and if what."""
+    """An edge of a workflow, with the name of its predicate."""
 
     workflow: str
     source: str
@@ -30,38 +30,38 @@ class EdgeRef:
 
     @property
     def value(self) -> str:
-        """Return it as an address tells it."""
+        """Return the edge as a value of a query string."""
         return f"{self.source}→{self.target}"
 
     @property
     def condition(self) -> str:
-        """Return the name of its condition, "" if there is none."""
+        """Return the name of its predicate, "" for an unconditional edge."""
         return "" if self.predicate in ALWAYS else self.predicate
 
     @property
     def title(self) -> str:
-        """Return it in words."""
+        """Return the edge for display."""
         return f"{in_words(self.source)} → {in_words(self.target)}"
 
 
 def known(person: User, workflow: str = "") -> list[EdgeRef]:
-    """Return the edges that a person may see, of a workflow or of all."""
+    """Return the edges of one workflow, or of all that a user may see."""
     return sorted({*_installed(person, workflow), *_counted(person, workflow)})
 
 
 def edges_with(
     person: User, workflow: str, ends: tuple[str, str], predicate: str
 ) -> list[tuple[str, str, str]]:
-    """Return workflow, source and target of the edges that fit, not more than a few."""
-    fitting = {
-        (way.workflow, way.source, way.target)
-        for way in known(person, workflow)
-        if (not ends[0] or (way.source, way.target) == ends)
-        and (not predicate or way.predicate == predicate)
+    """Return workflow, source and target of the edges that match, up to MAX_EDGES."""
+    matching = {
+        (edge.workflow, edge.source, edge.target)
+        for edge in known(person, workflow)
+        if (not ends[0] or (edge.source, edge.target) == ends)
+        and (not predicate or edge.predicate == predicate)
     }
     if workflow and ends[0] and not predicate:
-        fitting.add((workflow, *ends))  # also one that nobody has counted yet
-    return sorted(fitting)[:MAX_EDGES]
+        matching.add((workflow, *ends))  # an edge that is not in the tallies yet
+    return sorted(matching)[:MAX_EDGES]
 
 
 def _installed(person: User, workflow: str) -> Iterator[EdgeRef]:

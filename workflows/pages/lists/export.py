@@ -1,8 +1,8 @@
-"""The runs that match, as a file: CSV, JSON Lines or JSON, written as they are read.
+"""Export of runs as a streamed CSV, JSON Lines or JSON file.
 
-Rows are read in chunks by their key, one chunk after another as the reader takes them,
-so that a million of them take no more memory than five hundred. A text that a
-spreadsheet would take for a formula is written with an apostrophe before it.
+Rows are read in chunks by key as the client reads the response, so that memory use does
+not depend on their number. Text that a spreadsheet would evaluate as a formula gets a
+leading apostrophe (CSV injection).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workflows.agents.usage import Usage
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Status
 from workflows.pages.lists.columns import as_text, labels_of
-from workflows.pages.lists.pagination import all_of
+from workflows.pages.lists.pagination import iter_chunks
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ KINDS = {
     "json": "application/json; charset=utf-8",
 }
 SEPARATORS = {"csv": "", "jsonl": "", "json": ",\n"}
-CHUNK = 500  # rows read at once
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+CHUNK = 500  # rows read per query
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 HEAD = (
     "id",
     "workflow",
@@ -59,23 +59,23 @@ HEAD = (
 
 
 def defused(text: str) -> str:
-    """Return a text that a spreadsheet shows and does not calculate."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """Return a text that no spreadsheet evaluates."""
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is written of which runs."""
+    """Runs, and the format and columns in which they are written."""
 
     runs: QuerySet[Run]
     condition: Q
     columns: Columns
     kind: str  # one of KINDS
-    read: WorkflowSet  # the workflows whose values the reader may have
+    read: WorkflowSet  # the workflows whose data the user may view
 
     async def parts(self) -> AsyncIterator[str]:
-        """Yield the file, part by part."""
-        chunks = all_of(self._filled(), self.condition, size=CHUNK)
+        """Yield the parts of the file."""
+        chunks = iter_chunks(self._filled(), self.condition, size=CHUNK)
         yield self._head()
         separator = ""
         while (part := await run_in_db(self._next, chunks, separator)) is not None:
@@ -106,7 +106,7 @@ class Export:
     # -- texts --------------------------------------------------------------------------
 
     def _head(self) -> str:
-        if self.kind == "csv":  # the mark tells spreadsheets that this is UTF-8
+        if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
             names = [defused(one.name) for one in self.columns.fields]
             return "\ufeff" + _lines([[*HEAD, *names]])
         return "[\n" if self.kind == "json" else ""
@@ -117,7 +117,7 @@ class Export:
             [
                 _cell(value)
                 for value in (
-                    *told(run, used.get(run.pk)).values(),
+                    *run_record(run, used.get(run.pk)).values(),
                     *(f.of(run) for f in self.columns.fields),
                 )
             ]
@@ -138,8 +138,8 @@ def _lines(rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def told(run: Run, used: Usage | None) -> dict[str, Any]:
-    """Return what every kind of file tells of a run, with what its agents took."""
+def run_record(run: Run, used: Usage | None) -> dict[str, Any]:
+    """Return the fields of a run that all formats have, with its agent usage."""
     elapsed = run.elapsed if run.is_ended else None
     is_failed = run.status == Status.FAILED
     values = (
@@ -147,9 +147,9 @@ def told(run: Run, used: Usage | None) -> dict[str, Any]:
         run.workflow_name,
         run.status,
         run.launched_by.get_username() if run.launched_by else "",
-        _moment(run.created_at),
-        _moment(run.started_at),
-        _moment(run.completed_at),
+        _iso(run.created_at),
+        _iso(run.started_at),
+        _iso(run.completed_at),
         round(elapsed.total_seconds(), 3) if elapsed is not None else None,
         labels_of(run),
         run.error_code if is_failed else "",
@@ -167,17 +167,17 @@ def _object(run: Run, used: Usage | None) -> str:
     if is_redacted(run):
         values = dict.fromkeys(values, HIDDEN)
     return json.dumps(
-        {**told(run, used), **values},
+        {**run_record(run, used), **values},
         ensure_ascii=False,
     )
 
 
-def _moment(value: dt.datetime | None) -> str | None:
+def _iso(value: dt.datetime | None) -> str | None:
     return value.isoformat(timespec="milliseconds") if value else None
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as a cell: numbers as numbers, texts defused."""
+    """Return a value as a cell: numbers unchanged, other values as safe text."""
     if value is None or (
         isinstance(value, int | float) and not isinstance(value, bool)
     ):

@@ -1,4 +1,4 @@
-"""What the filters of lists have in common: they are told by an address, and tell one."""
+"""Base of the filters of lists, which are read from a query string and written to one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 
-from workflows.pages.lists import json_conditions
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,40 +14,32 @@ NOBODY = -1
 
 
 class Filters:
-    """What is filtered, as an address tells it."""
+    """Conditions on the rows of a list."""
 
     __slots__ = ()
 
     @property
     def query(self) -> dict[str, str]:
-        """Return what is set."""
+        """Return the filters that are set, as fields of a query string."""
         raise NotImplementedError
 
     @property
     def encoded(self) -> str:
-        """Return the same as a query string."""
+        """Return the filters as a query string."""
         return urlencode(self.query)
 
     @property
     def is_any(self) -> bool:
-        """Tell whether anything is filtered."""
+        """Return whether any filter is set."""
         return bool(self.query)
 
 
 def id_of_person(name: str) -> int:
-    """Return a person's key, one that nobody has if there is no such person."""
+    """Return a user's primary key; NOBODY, which no user has, for an unknown name."""
     found = User.objects.filter(username=name).values_list("pk", flat=True).first()
     return NOBODY if found is None else found
 
 
-def text_in(query: Mapping[str, str], name: str) -> str:
-    """Return a text from a query; PostgreSQL's text cannot hold NUL.
-
-    One that is too long is cut to a character more than fits, so that who reads it can
-    tell: conditions that were cut would ask for something else.
-    """
-    return (
-        query.get(name, "")
-        .replace("\x00", "")
-        .strip()[: json_conditions.MAX_LENGTH + 1]
-    )
+def without_empty(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a query that have a value."""
+    return {name: value for name, value in fields.items() if value}

@@ -1,12 +1,12 @@
-"""Looking for rows by a value inside their JSON, as people write it.
+"""Parser of conditions on values inside JSON columns, as users write them.
 
     params.threshold >= 0.8
     result.label ~ secret and params.limit in (3, 4) and params.due < 2026-07-01
 
-A path goes from object to object by their keys. Operators are = and != for one value,
+A path consists of keys of nested objects. Operators are = and != for one value,
 `in (…)` for one of several, > >= < <= for numbers and dates, ~ for a text that contains
-another, or a list that has such a text. Text in quotes is text, even if it looks like a
-number; without quotes either will do.
+another, or a list with such a text. A quoted value is text, even if it looks like a
+number; an unquoted one matches both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from django.db.models.fields.json import KeyTransform
 
 from workflows.models.exact_json import AsJson
 from workflows.pages.lists.json_matching import LOWER, Test, instant
+from workflows.pages.query_string import MAX_TEXT_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
 EXACT = frozenset({"params", "result"})  # columns of JSON text
-MAX_LENGTH = 500  # characters
-MOST = 5  # conditions
-MOST_VALUES = 20  # of one `in`
-FURTHEST = 1_000_000  # place in a list
-MAX_PATH_KEYS = 8  # keys of a path
-LARGEST_EXPONENT = 1_000  # of a number that is compared
+MAX_CONDITIONS = 5
+MAX_VALUES = 20  # of one `in`
+MAX_INDEX = 1_000_000  # in a list
+MAX_PATH_KEYS = 8
+MAX_EXPONENT = 1_000  # of a number that is compared
 AND = re.compile(r"\s+and(\s+|$)", re.IGNORECASE)
 OPERATOR = re.compile(r"\s*(==|!=|>=|<=|=|>|<|~|\s(?:in|IN)\s*(?=\())\s*")
 PATH = re.compile(r"[^=!<>~]*?(?=\s*(?:[=!<>~]|\s(?:in|IN)\s*\())")
@@ -44,23 +44,23 @@ COMPARED = frozenset({">", ">=", "<", "<="})
 
 
 class BadCondition(ValueError):
-    """The text is no condition on values: what is wrong, and at which character."""
+    """The text is not a valid condition; the message names the error and its position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is asked of a value inside a column."""
+    """A condition on a value inside a column."""
 
     column: str
     test: Test
 
     @property
     def is_indexed(self) -> bool:
-        """Tell whether PostgreSQL's index of values answers it."""
+        """Return whether PostgreSQL's index of values covers it."""
         return self.test.is_indexed
 
     def q(self) -> Q:
-        """Return it as a condition on rows."""
+        """Return the condition as a Q object."""
         return self.test.q(at(self.column, ()))
 
 
@@ -73,45 +73,44 @@ def at(column: str, path: Sequence[str]) -> Combinable:
 
 
 def is_key(text: str) -> bool:
-    """Tell whether databases take a text as the name of a value, or its place in a list."""
+    """Return whether both databases accept a text as a key or as an index of a list."""
     try:
-        place = int(text)
+        index = int(text)
     except ValueError:
         return bool(text)
-    return text.isascii() and text.isdigit() and place < FURTHEST
+    return text.isascii() and text.isdigit() and index < MAX_INDEX
 
 
 def read(text: str, columns: Sequence[str], *, column: str = "") -> list[Condition]:
-    """Return the conditions of a text. Raises BadCondition with a sentence.
+    """Return the conditions of a text. Raises BadCondition.
 
-    Paths begin with one of `columns`; with `column`, it goes without saying.
+    Paths begin with one of `columns`; with `column`, that one is implied.
     """
     text = text.replace("\x00", "").strip()
     if not text:
         return []
-    if len(text) > MAX_LENGTH:
-        raise BadCondition(f"The filter is longer than {MAX_LENGTH} characters.")
+    if len(text) > MAX_TEXT_LENGTH:
+        raise BadCondition(f"Maximum {MAX_TEXT_LENGTH} characters.")
     return _Reader(text, columns, column).read()
 
 
 class _Reader:
-    """Reads a text from left to right."""
+    """Recursive-descent parser of a text."""
 
     def __init__(self, text: str, columns: Sequence[str], column: str) -> None:
-        """Begin at the first character."""
         self._text, self._columns, self._column = text, columns, column
         self._place = 0
         self._example = "name = value" if column else f"{columns[0]}.name = value"
 
     def read(self) -> list[Condition]:
-        """Return the conditions, at most so many."""
+        """Return the conditions. Raises BadCondition, also for too many."""
         found = [self._condition()]
         while self._place < len(self._text):
             joint = AND.match(self._text, self._place)
             if joint is None:
-                raise self._error("Join conditions by “and”.")
-            if len(found) == MOST:
-                raise self._error(f"At most {MOST} conditions fit.")
+                raise self._error("Join conditions with “and”.")
+            if len(found) == MAX_CONDITIONS:
+                raise self._error(f"Maximum {MAX_CONDITIONS} conditions.")
             self._place = joint.end()
             found.append(self._condition())
         return found
@@ -125,7 +124,7 @@ class _Reader:
         operator = OPERATOR.match(self._text, self._place)
         if operator is None:
             self._skip_space()
-            raise self._error(f"“!” is no operator. There are {OPERATORS}.")
+            raise self._error(f"Unknown operator “!”. Use {OPERATORS}.")
         sign = operator[1].strip().lower().replace("==", "=")
         self._place = operator.end()
         if sign == "in":
@@ -134,35 +133,34 @@ class _Reader:
         value, is_quoted = self._value(until=AND)
         if not value and not is_quoted:
             raise self._error(
-                f'A value is missing after “{sign}”. Write "" for an empty text.',
+                f'Missing value after “{sign}”. Use "" for empty text.',
             )
         operands = self._operands(sign, value, is_quoted, begin)
         return Condition(path[0], Test(path[1:], sign, operands))
 
     def _path(self) -> tuple[str, ...]:
-        """Read where the value is: a column, then keys."""
+        """Parse the path of a value: a column, then keys."""
         begin = self._place
         written = PATH.match(self._text, begin)
         if written is None:
             rest = AND.split(self._text[begin:])[0] or "nothing"
             raise self._error(
-                f"“{rest}” compares nothing. Write it as “{self._example}”; operators"
-                f" are {OPERATORS}."
+                f"“{rest}” is not a condition. Use “{self._example}” with {OPERATORS}."
             )
         keys = [key.strip() for key in written[0].strip().split(".")]
         path = [self._column] * bool(self._column) + keys
         if path[0] not in self._columns:
             named = " or ".join(self._columns)
-            raise self._error(f"Begin with {named}, as in “{self._example}”.", begin)
+            raise self._error(f"Start with {named}, as in “{self._example}”.", begin)
         if not all(map(is_key, path)) or len(path) < 2:  # noqa: PLR2004 - column and key
             raise self._error(f"Name a value, as in “{self._example}”.", begin)
         if len(path) > MAX_PATH_KEYS:
-            raise self._error(f"A path has at most {MAX_PATH_KEYS} names.", begin)
+            raise self._error(f"Maximum {MAX_PATH_KEYS} names in a path.", begin)
         self._place = written.end()
         return tuple(path)
 
     def _value(self, until: re.Pattern[str]) -> tuple[str, bool]:
-        """Read a value up to what follows; tell whether it was in quotes."""
+        """Return the value up to `until`, and whether it was quoted."""
         if self._text.startswith('"', self._place):
             return self._quoted(), True
         end = until.search(self._text, self._place)
@@ -175,28 +173,28 @@ class _Reader:
         try:
             value, self._place = json.JSONDecoder().raw_decode(self._text, self._place)
         except ValueError as error:
-            raise self._error("The quotes that begin here are not closed.") from error
+            raise self._error("Unclosed quotes.") from error
         return str(value).encode(errors="replace").decode().replace("\x00", "")
 
     def _values(self) -> tuple[str, ...]:
-        """Read the values of `in (…)`: any of them will do."""
+        """Return the values of `in (…)`."""
         begin = self._place
         found: list[str] = []
-        for _ in range(MOST_VALUES):
+        for _ in range(MAX_VALUES):
             self._place += 1  # past the bracket or comma
             self._skip_space()
             place = self._place
             value, is_quoted = self._value(until=re.compile(r"[,)]"))
             if not value and not is_quoted:
-                raise self._error("A value is missing. Write it as “in (1, 2)”.", place)
+                raise self._error("Missing value. Use “in (1, 2)”.", place)
             found += self._operands("=", value, is_quoted, place)
             self._skip_space()
             if self._text.startswith(")", self._place):
                 self._place += 1
                 return tuple(found)
             if not self._text.startswith(",", self._place):
-                raise self._error("A “,” or the closing “)” is missing.")
-        raise self._error(f"At most {MOST_VALUES} values fit.", begin)
+                raise self._error("Missing “,” or “)”.")
+        raise self._error(f"Maximum {MAX_VALUES} values.", begin)
 
     def _skip_space(self) -> None:
         while self._text[self._place : self._place + 1].isspace():
@@ -208,28 +206,27 @@ class _Reader:
         if sign == "~":
             return (json.dumps(value.translate(LOWER)),)
         if sign not in COMPARED:
-            return (json.dumps(value),) if is_quoted else _meant(value)
+            return (json.dumps(value),) if is_quoted else _alternatives(value)
         if not is_quoted and _is_number(value):
             return (value,)
         if instant(value) is not None:
             return (json.dumps(value),)
         raise self._error(
-            f"“{sign}” compares numbers and dates such as 2026-07-01, and “{value}” is"
-            " neither.",
+            f"“{sign}” needs a number or a date such as 2026-07-01, not “{value}”.",
             place,
         )
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a text is a number as JSON writes it, of a size that can be compared."""
+    """Return whether a text is a JSON number of a size that can be compared."""
     if not NUMBER.fullmatch(text):
         return False
-    return abs(Decimal(text).adjusted()) <= LARGEST_EXPONENT
+    return abs(Decimal(text).adjusted()) <= MAX_EXPONENT
 
 
-def _meant(text: str) -> tuple[str, ...]:
-    """Return what a text may stand for, as JSON: itself, and what it looks like."""
-    itself = json.dumps(text.encode(errors="replace").decode())
+def _alternatives(text: str) -> tuple[str, ...]:
+    """Return the JSON values that an unquoted text matches: as text, and as written."""
+    as_text = json.dumps(text.encode(errors="replace").decode())
     if text in {"true", "false", "null"} or _is_number(text):
-        return (text, itself)
-    return (itself,)
+        return (text, as_text)
+    return (as_text,)

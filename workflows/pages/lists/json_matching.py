@@ -1,9 +1,9 @@
-"""Whether a value inside a JSON column meets a condition: the same on both databases.
+"""Conditions on values inside JSON columns, with the same results on both databases.
 
-PostgreSQL answers in SQL, SQLite by a function of ours that its connections are given.
-Numbers are compared as the decimals that JSON writes, to the last digit; dates and
-moments as instants, UTC where they name no offset, a date as its first moment. Case is
-ignored for A to Z alone, which is what both can do alike.
+PostgreSQL evaluates them in SQL, SQLite by a Python function that is registered on its
+connections. Numbers are compared as exact decimals; dates and times as instants, in UTC
+without an offset, a date as its midnight. Case is ignored for A to Z only, which is what
+both databases can do alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": lambda value, wanted: value < wanted,
     "<=": lambda value, wanted: value <= wanted,
 }
-# Dates and moments that both databases read: each has a day of its month and its year.
+# Dates and times that both databases accept, with valid days of the month and leap years.
 DATE = (
     "((?!0000)[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
     "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
@@ -49,11 +49,10 @@ _DATE = re.compile(DATE)
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What is asked of the value at a path: an operator and the operands it takes.
+    """A test of the value at a path: an operator and its operands.
 
     `operator` is one of = != > >= < <= ~. `operands` are JSON texts: for = and !=, the
-    values of which one has to be there; for ~, one text in small letters; for the others
-    one number or one text that is a date.
+    alternatives; for ~, one text in lower case; for the others one number or date.
     """
 
     path: tuple[str, ...]
@@ -62,9 +61,9 @@ class Test:
 
     @property
     def is_indexed(self) -> bool:
-        """Tell whether PostgreSQL's index of values answers it.
+        """Return whether PostgreSQL's index of values covers the test.
 
-        Not where a key may be a place in a list, and not where dates are compared.
+        It does not if a key may be an index of a list, or if dates are compared.
         """
         return (
             self.operator == "="
@@ -73,17 +72,16 @@ class Test:
         )
 
     def q(self, column: Combinable) -> Q:
-        """Return it as a condition on rows, for an expression that is JSON."""
+        """Return the test of a JSON expression as a Q object."""
         return Q(Holds(column, self))
 
 
 class Holds(Func):
-    """The condition that a test holds for a JSON column; false where nothing is there."""
+    """SQL condition that a test holds for a JSON column; false without a value."""
 
     output_field = BooleanField()
 
     def __init__(self, column: Combinable, test: Test, **extra: Any) -> None:
-        """Take the column and what is asked of it."""
         super().__init__(column, **extra)
         self.test = test
 
@@ -93,10 +91,9 @@ class Holds(Func):
         connection: Any,  # noqa: ARG002 - Django's signature
         **_: Any,
     ) -> tuple[str, tuple[Any, ...]]:
-        """Return a call of our function."""
         column, params = compiler.compile(self.get_source_expressions()[0])
-        asked = [self.test.path, self.test.operator, self.test.operands]
-        return f"{FUNCTION}({column}, %s)", (*params, json.dumps(asked))
+        test = [self.test.path, self.test.operator, self.test.operands]
+        return f"{FUNCTION}({column}, %s)", (*params, json.dumps(test))
 
     def as_postgresql(
         self,
@@ -104,7 +101,6 @@ class Holds(Func):
         connection: Any,  # noqa: ARG002 - Django's signature
         **_: Any,
     ) -> tuple[str, list[Any]]:
-        """Return the same in SQL."""
         column, params = compiler.compile(self.get_source_expressions()[0])
         if self.test.is_indexed:
             either = [f"{column} @> %s::jsonb" for _ in self.test.operands]
@@ -114,12 +110,12 @@ class Holds(Func):
                 for operand in self.test.operands
                 for one in (*params, _nested(self.test.path, operand))
             ]
-        condition, asked = _in_sql(self.test)
+        condition, values = _in_sql(self.test)
         sql = (
             f"COALESCE((SELECT {condition} FROM"  # noqa: S608 - values are parameters
             f" (SELECT {column} #> %s::text[] AS v) AS found), FALSE)"
         )
-        return sql, [*asked, *params, list(self.test.path)]
+        return sql, [*values, *params, list(self.test.path)]
 
 
 # PostgreSQL -----------------------------------------------------------------------------
@@ -140,24 +136,24 @@ CONTAINS = f"""(
 
 
 def _in_sql(test: Test) -> tuple[str, list[Any]]:
-    """Return a test of `v`, and its parameters."""
+    """Return the SQL of a test of `v`, and its parameters."""
     if test.operator == "~":
         needle = json.loads(test.operands[0])
         return CONTAINS, [needle, needle]
     if test.operator in ORDER:
         return _order_in_sql(test.operator, test.operands[0])
-    same, asked = [], []
+    alternatives, params = [], []
     for operand in test.operands:
-        same.append("v = %s::jsonb")
-        asked.append(operand)
+        alternatives.append("v = %s::jsonb")
+        params.append(operand)
         if _instant_of(operand):
-            sql, given = _order_in_sql("=", operand)
-            same.append(sql)
-            asked += given
-    either = " OR ".join(same)
+            sql, values = _order_in_sql("=", operand)
+            alternatives.append(sql)
+            params += values
+    either = " OR ".join(alternatives)
     if test.operator == "!=":
-        return f"v IS NOT NULL AND NOT ({either})", asked
-    return f"({either})", asked
+        return f"v IS NOT NULL AND NOT ({either})", params
+    return f"({either})", params
 
 
 def _order_in_sql(operator: str, operand: str) -> tuple[str, list[Any]]:
@@ -167,16 +163,16 @@ def _order_in_sql(operator: str, operand: str) -> tuple[str, list[Any]]:
         value = str(value)
     else:
         kind, guard = "timestamptz", IS_DATE
-        moment = instant(value)
-        value = moment.isoformat() if moment else value
-    # a CASE, because AND does not promise that the cast comes after the guard
+        time = instant(value)
+        value = time.isoformat() if time else value
+    # CASE, because AND does not guarantee that the cast is evaluated after the guard
     return (
         f"(CASE WHEN {guard} THEN {TEXT}::{kind} {operator} %s::{kind} ELSE FALSE END)"
     ), [value]
 
 
 def _nested(path: Sequence[str], operand: str) -> str:
-    """Return JSON that has a value at a path; numbers stay as they are written."""
+    """Return JSON with a value at a path; numbers keep their digits."""
     for key in reversed(path):
         operand = f"{{{json.dumps(key)}: {operand}}}"
     return operand
@@ -185,10 +181,10 @@ def _nested(path: Sequence[str], operand: str) -> str:
 # SQLite ---------------------------------------------------------------------------------
 
 
-def holds(column: str | None, asked: str) -> bool:
-    """Tell whether a test, as JSON, holds for a column's text."""
-    test = _test(asked)
-    # most rows of other workflows are done with here, unread
+def holds(column: str | None, test_json: str) -> bool:
+    """Return whether a test holds for the text of a column."""
+    test = _test(test_json)
+    # skips most rows of other workflows without parsing them
     if column is None or not all(key in column for key in _keys(test.path)):
         return False
     whole = json.loads(column, parse_float=Decimal, parse_int=Decimal)
@@ -196,8 +192,8 @@ def holds(column: str | None, asked: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _test(asked: str) -> Test:
-    path, operator, operands = json.loads(asked)
+def _test(test_json: str) -> Test:
+    path, operator, operands = json.loads(test_json)
     return Test(tuple(path), operator, tuple(operands))
 
 
@@ -212,7 +208,7 @@ def _operand(operand: str) -> Any:
 
 
 def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """Yield the value at a path, if there is one: keys of objects, places in lists."""
+    """Yield the value at a path of keys and indexes, if there is one."""
     for key in path:
         if isinstance(value, dict) and key in value:
             value = value[key]
@@ -259,11 +255,11 @@ def _compared(value: str, wanted: str, how: Callable[[Any, Any], bool]) -> bool:
 
 @lru_cache(maxsize=1024)
 def instant(text: str) -> dt.datetime | None:
-    """Return the moment that a text is, None if it is none; a date is its first moment."""
+    """Return the time of an ISO text, None for other text; a date is its midnight."""
     if not _DATE.fullmatch(text):
         return None
-    moment = dt.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    time = dt.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 def _instant_of(operand: str) -> dt.datetime | None:
@@ -272,7 +268,7 @@ def _instant_of(operand: str) -> dt.datetime | None:
 
 
 def listen() -> None:
-    """Give each new connection to SQLite the function that answers tests."""
+    """Register the function `holds` on each new SQLite connection."""
     connection_created.connect(_add_function, dispatch_uid=FUNCTION)
 
 

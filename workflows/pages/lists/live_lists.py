@@ -1,7 +1,7 @@
-"""The live lists: home, runs, a workflow's runs and approvals, by what they show.
+"""Live lists: home, runs, approvals and more.
 
-Each is a function of the address' query and the person; the page and its socket draw
-the same regions from it.
+The template context of each is a function of query and user; the page and its websocket
+render the same regions from it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from workflows.pages.lists import bulk_jobs, inbox
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.overview import overview
-from workflows.pages.lists.pagination import page_of
-from workflows.pages.lists.run_filters import RunFilters, id_in
+from workflows.pages.lists.pagination import keyset_page
+from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.lists.workers import workers_for
+from workflows.pages.query_string import clean_text, int_in, uuid_in
 from workflows.pages.redaction import by_workflow
 from workflows.pages.render.regions import drawn
 from workflows.pages.render.zones import zone_in
@@ -35,17 +36,16 @@ if TYPE_CHECKING:
 
     from workflows.models import Run, SavedView
 
-FEW, FEWEST = 6, 4  # runs in a short list
-DIGITS = 18  # read of a number
-OFFERED, LATELY = 100, 2_000  # labels offered, labels looked at
-OF_A_WORKFLOW = Columns(ours=("launched", "by", "took"))
+SHORT_LIST, SHORTEST_LIST = 6, 4  # rows
+MAX_LABELS, MAX_SCANNED_LABELS = 100, 2_000
+WORKFLOW_COLUMNS = Columns(ours=("launched", "by", "took"))
 Context = dict[str, Any]
 Shown = TypeVar("Shown", bound="Model")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveList:
-    """A page with live rows: how its context is read, and its template's regions."""
+    """A page with live rows: its context, template and regions."""
 
     context: Callable[[Mapping[str, str], User], Context]
     template: str
@@ -53,30 +53,30 @@ class LiveList:
     may: Callable[[User], bool] = permissions.is_member
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
-        """Return its regions as HTML to be swapped in out of band."""
+        """Return the HTML of each region, for htmx out-of-band swaps."""
         return drawn(self.template, self.regions, self.context(query, person))
 
 
-def seen(person: User, **wanted: Any) -> QuerySet[Run]:
-    """Return the runs that a person may see, newest first."""
-    return permissions.visible(person, system.list_runs(**wanted))
+def list_visible_runs(user: User, **filters: Any) -> QuerySet[Run]:
+    """Return the runs that a user may see, newest first; filters as `System.list_runs`."""
+    return permissions.visible(user, system.list_runs(**filters))
 
 
 def rows_of(runs: Iterable[Run], columns: Columns, person: User) -> list[Row]:
-    """Return runs as rows of a table."""
-    return [Row.of(run, columns) for run in as_read(runs, person)]
+    """Return runs as rows of a table, redacted for the user."""
+    return [Row.of(run, columns) for run in redacted_for(person, runs)]
 
 
-def as_read(rows: Iterable[Shown], person: User) -> list[Shown]:
-    """Return rows of runs, without what the person may not read of them."""
-    return by_workflow(permissions.permissions_for(person).read, rows)
+def redacted_for(user: User, rows: Iterable[Shown]) -> list[Shown]:
+    """Return rows of runs, redacted where the user may not view their data."""
+    return by_workflow(permissions.permissions_for(user).read, rows)
 
 
 def runs_context(query: Mapping[str, str], person: User) -> Context:
-    """Return one page of the runs that match."""
+    """Return a page of the matching runs."""
     filters, columns = RunFilters.read(query), Columns.read(query)
-    before = id_in(query.get("before", ""))
-    found = page_of(
+    before = uuid_in(query.get("before", ""))
+    found = keyset_page(
         columns.fill(filters.by_index(person)),
         filters.by_value(),
         before=before,
@@ -85,7 +85,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
     return {
         "filters": filters,
         "columns": columns,
-        "query": with_query(filters, columns),
+        "query": encoded_query(filters, columns),
         "found": found,
         "rows": rows_of(found.rows, columns, person),
         "before": before,
@@ -94,36 +94,38 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
     }
 
 
-def with_query(filters: RunFilters, columns: Columns) -> str:
-    """Return filters and columns as a query string, always written the same way."""
+def encoded_query(filters: RunFilters, columns: Columns) -> str:
+    """Return filters and columns as a query string in canonical form."""
     return urlencode({**filters.query, **columns.query})
 
 
 def views_of(person: User) -> list[SavedView]:
-    """Return the saved views that a person is offered."""
+    """Return the saved views of a user, and those shared with them."""
     return saved_views.visible_views(person)
 
 
 def known_labels(person: User) -> list[str]:
-    """Return labels that were used lately on what a person may read, to be offered."""
+    """Return recently used labels of runs whose data a user may view."""
     rows = RunLabel.objects.order_by("-pk")
     rows = permissions.visible(person, rows, "run__workflow_name", read=True)
     names = rows.values_list("name", flat=True)
-    return sorted(set(names[:LATELY]))[:OFFERED]
+    return sorted(set(names[:MAX_SCANNED_LABELS]))[:MAX_LABELS]
 
 
 def home_context(query: Mapping[str, str], person: User) -> Context:
-    """Return what needs this person, what runs, what failed lately and how much ended."""
-    live = seen(person).filter(status__in=(Status.PENDING, Status.RUNNING))
-    sight = permissions.permissions_for(person)
-    waiting = inbox.count_open(sight)
+    """Return open approvals, active and recent runs, recent failures and totals."""
+    runs = list_visible_runs(person)
+    active = runs.filter(status__in=(Status.PENDING, Status.RUNNING))
+    failed = runs.filter(status=Status.FAILED)
+    granted = permissions.permissions_for(person)
+    waiting = inbox.count_open(granted)
     return {
-        "approvals": inbox.by_urgency(sight, FEWEST),
-        "more": waiting > FEWEST,
+        "approvals": inbox.by_urgency(granted, SHORTEST_LIST),
+        "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
-        "running": as_read(live[:FEW], person),
-        "failed": as_read(seen(person, status=Status.FAILED)[:FEWEST], person),
-        "lately": as_read(seen(person)[:FEW], person),
+        "running": redacted_for(person, active[:SHORT_LIST]),
+        "failed": redacted_for(person, failed[:SHORTEST_LIST]),
+        "lately": redacted_for(person, runs[:SHORT_LIST]),
         "overview": overview(person, zone_in(query)),
         "may_launch_any": permissions.may_launch_any(person),
         "zone": zone_in(query),
@@ -131,23 +133,23 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
 
 
 def workflow_context(query: Mapping[str, str], person: User) -> Context:
-    """Return the newest runs of one workflow."""
-    name = query.get("workflow", "").replace("\x00", "")
-    runs = seen(person, workflow=name).prefetch_related("labels")[: FEW * 2]
+    """Return the newest runs of a workflow."""
+    name = clean_text(query.get("workflow", ""))
+    runs = list_visible_runs(person, workflow=name).prefetch_related("labels")
     return {
         "name": name,
         "may_launch": permissions.may_launch(person, name),
-        "columns": OF_A_WORKFLOW,
-        "rows": rows_of(runs, OF_A_WORKFLOW, person),
+        "columns": WORKFLOW_COLUMNS,
+        "rows": rows_of(runs[: SHORT_LIST * 2], WORKFLOW_COLUMNS, person),
     }
 
 
 def decisions_context(query: Mapping[str, str], person: User) -> Context:
-    """Return one page of the decisions that match."""
+    """Return a page of the matching decisions."""
     filters = DecisionFilters.read(query)
-    before = _number_in(query, "before")
+    before = int_in(query, "before")
     found = filters.page(person, before)
-    found.rows = as_read(found.rows, person)
+    found.rows = redacted_for(person, found.rows)
     ids = {row.run_id for row in found.rows}
     return {
         "filters": filters,
@@ -159,33 +161,27 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
     }
 
 
-def _number_in(query: Mapping[str, str], name: str) -> int | None:
-    """Return a whole number from a query, None if there is none."""
-    text = query.get(name, "")[:DIGITS]
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
 def removed_runs(ids: Iterable[UUID]) -> QuerySet[RemovedRun, UUID]:
-    """Return those of some runs of which only the history is left."""
+    """Return which of these runs are deleted except for their history."""
     return RemovedRun.objects.filter(pk__in=ids).values_list("pk", flat=True)
 
 
 def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa: ARG001
-    """Return who works, what waits and what was lost."""
+    """Return workers, queue and recoveries."""
     return {"page": workers_for(person)}
 
 
 def approvals_context(query: Mapping[str, str], person: User) -> Context:
-    """Return a page of the questions for this person, and those answered lately."""
-    sight = permissions.permissions_for(person)
-    after = _number_in(query, "after")
-    found = inbox.page_of_open(sight, after)
+    """Return a page of the user's open approvals, and recently answered ones."""
+    granted = permissions.permissions_for(person)
+    after = int_in(query, "after")
+    found = inbox.open_page(granted, after)
     return {
         "found": found,
         "after": after,
-        "groups": inbox.by_group(found.approvals),
-        "waiting": inbox.count_open(sight),
-        "answered": inbox.list_answered(sight, FEW),
+        "groups": inbox.by_group(found.rows),
+        "waiting": inbox.count_open(granted),
+        "answered": inbox.list_answered(granted, SHORT_LIST),
     }
 
 

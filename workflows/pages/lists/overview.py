@@ -1,7 +1,7 @@
-"""How it goes on the whole: what runs, what ended lately, how each workflow does.
+"""Totals of the home page, and the success rate and duration of each workflow.
 
-Counts over time are read from the tallies, which do not grow with the history; rates and
-durations of a workflow are those of its newest runs.
+Counts over time are read from the tallies, whose size does not depend on the number of
+runs; rates and durations of a workflow are those of its newest runs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from workflows.access import permissions
-from workflows.models import ENDED, Run, RunTally, Status
+from workflows.models import ENDED, RunTally, Status
 from workflows.models.status import success_rate
 from workflows.pages.render.charts import Bar, Bars, stacked
 from workflows.pages.render.zones import zone_named
+from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,28 +28,26 @@ if TYPE_CHECKING:
 
 NEWEST = 100  # runs that a workflow's rate and durations are of
 HOURS, DAYS = 24, 14  # bars
-MAX_COUNTED_RUNS = 10_000  # runs under way; more are told as "10,000+"
+MAX_COUNTED_RUNS = 10_000  # active runs; more are shown as "10,000+"
 HOUR = dt.timedelta(hours=1)
-PARTS = (Status.COMPLETED, Status.CANCELLED, Status.FAILED)  # of a bar, from below
+PARTS = (Status.COMPLETED, Status.CANCELLED, Status.FAILED)  # of a bar, bottom up
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many runs ended within a period, and the bars of it."""
+    """The runs that finished within a period, in total and per bar."""
 
     total: int
     failed: int
     cancelled: int
     bars: Bars
     rates: Bars  # of failed ones
-    unit: str  # of the bars, and of which zone
+    unit: str  # of the bars, with the time zone
 
     @property
     def told(self) -> str:
-        """Return the whole in words, for who cannot see the bars."""
-        return (
-            f"{self.total} runs ended, {self.failed} of them failed, by the {self.unit}"
-        )
+        """Return a text alternative of the chart."""
+        return f"{self.total} finished, {self.failed} failed, per {self.unit}"
 
     @property
     def failure_rate(self) -> float | None:
@@ -60,7 +59,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The figures of the home page."""
+    """The totals of the home page."""
 
     running: int
     pending: int
@@ -70,26 +69,26 @@ class Overview:
 
 
 def overview(person: User, zone: str = "") -> Overview:
-    """Return the figures of what a person may see, by the hours and days of a zone."""
-    there = zone_named(zone)
+    """Return the totals of what a user may see, by hours and days of a time zone."""
+    tzinfo = zone_named(zone)
     return Overview(
         running=_count(person, Status.RUNNING),
         pending=_count(person, Status.PENDING),
         waiting=_count(person, Status.WAITING),
-        day=_ended(person, _hours(there), f"hour in {there}"),
-        fortnight=_ended(person, _days(there), f"day in {there}"),
+        day=_ended(person, _hours(tzinfo), f"hour in {tzinfo}"),
+        fortnight=_ended(person, _days(tzinfo), f"day in {tzinfo}"),
     )
 
 
 def _count(person: User, status: str) -> int:
-    """Return how many runs have a status, up to a bound."""
-    rows = permissions.visible(person, Run.objects.filter(status=status)).order_by()
+    """Return the number of runs with a status, up to MAX_COUNTED_RUNS + 1."""
+    rows = visible_runs(person).filter(status=status)
     return rows.values("pk")[: MAX_COUNTED_RUNS + 1].count()
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A bar's piece of time."""
+    """The time span of a bar."""
 
     since: dt.datetime
     until: dt.datetime
@@ -98,12 +97,12 @@ class Slot:
 
 def _hours(zone: dt.tzinfo) -> list[Slot]:
     this = timezone.localtime(timezone=zone).replace(minute=0, second=0, microsecond=0)
-    now = this.astimezone(dt.UTC)  # hours are counted there: clocks change elsewhere
-    starts = [now + HOUR * place for place in range(1 - HOURS, 2)]
-    told = [f"{at.astimezone(zone):%H:%M}" for at in starts]
+    now = this.astimezone(dt.UTC)  # so that daylight saving does not shift hours
+    starts = [now + HOUR * offset for offset in range(1 - HOURS, 2)]
+    names = [f"{at.astimezone(zone):%H:%M}" for at in starts]
     return [
-        Slot(at, at + HOUR, f"{began}–{ended}")
-        for at, began, ended in zip(starts[:-1], told[:-1], told[1:], strict=True)
+        Slot(at, at + HOUR, f"{first}–{last}")
+        for at, first, last in zip(starts[:-1], names[:-1], names[1:], strict=True)
     ]
 
 
@@ -130,12 +129,14 @@ def _ended(person: User, slots: Sequence[Slot], unit: str) -> Ended:
     counted = rows.values("hour", "status").annotate(runs=Sum("count"))
     counts = [dict.fromkeys(PARTS, 0) for _ in slots]
     for row in counted:
-        place = _place(slots, row["hour"])
-        counts[place][Status(row["status"])] += row["runs"]
+        index = _slot_index(slots, row["hour"])
+        counts[index][Status(row["status"])] += row["runs"]
     failed = sum(count[Status.FAILED] for count in counts)
-    said = [_said(slot, count) for slot, count in zip(slots, counts, strict=True)]
-    ended = [Bar(text, tuple(c.values())) for text, c in zip(said, counts, strict=True)]
-    rates = [Bar(text, (_rate(c),)) for text, c in zip(said, counts, strict=True)]
+    texts = [_bar_text(slot, count) for slot, count in zip(slots, counts, strict=True)]
+    ended = [
+        Bar(text, tuple(c.values())) for text, c in zip(texts, counts, strict=True)
+    ]
+    rates = [Bar(text, (_rate(c),)) for text, c in zip(texts, counts, strict=True)]
     return Ended(
         total=sum(sum(count.values()) for count in counts),
         failed=failed,
@@ -151,19 +152,19 @@ def _rate(count: Mapping[Status, int]) -> float:
     return 0.0 if rate is None else 1 - rate
 
 
-def _place(slots: Sequence[Slot], moment: dt.datetime) -> int:
-    """Return the slot of a moment; hours of a zone off by half an hour go by their start."""
+def _slot_index(slots: Sequence[Slot], time: dt.datetime) -> int:
+    """Return the slot of a time; in zones with half-hour offsets, by the hour's start."""
     return max(
-        place for place, slot in enumerate(slots) if slot.since <= moment or place == 0
+        index for index, slot in enumerate(slots) if slot.since <= time or index == 0
     )
 
 
-def _said(slot: Slot, count: Mapping[Status, int]) -> str:
-    """Return a bar in words: `14:00–15:00: 12 completed, 1 failed`."""
-    told = [
+def _bar_text(slot: Slot, count: Mapping[Status, int]) -> str:
+    """Return the text of a bar: `14:00–15:00: 12 completed, 1 failed`."""
+    parts = [
         f"{number} {status.label.lower()}" for status, number in count.items() if number
     ]
-    return f"{slot.name}: {', '.join(told) or 'nothing ended'}"
+    return f"{slot.name}: {', '.join(parts) or 'no finished runs'}"
 
 
 # Workflows ------------------------------------------------------------------------------
@@ -171,9 +172,9 @@ def _said(slot: Slot, count: Mapping[Status, int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the newest runs of a workflow went."""
+    """Results of the newest runs of a workflow."""
 
-    ended: int = 0  # of the newest runs
+    ended: int = 0
     completed: int = 0
     cancelled: int = 0
     median: dt.timedelta | None = None  # of the completed ones
@@ -185,17 +186,17 @@ class Health:
 
     @property
     def counted(self) -> int:
-        """Return how many runs the rate is of."""
+        """Return the number of runs the rate is based on."""
         return self.ended - self.cancelled
 
 
 def health_of(person: User, names: Iterable[str]) -> dict[str, Health]:
-    """Return how each workflow does, by its newest runs that ended."""
+    """Return the results of the newest finished runs of each workflow."""
     return {name: _health(person, name) for name in names}
 
 
 def _health(person: User, name: str) -> Health:
-    runs = permissions.visible(person, Run.objects.filter(workflow_name=name))
+    runs = visible_runs(person).filter(workflow_name=name)
     ended = runs.filter(status__in=ENDED).order_by("-pk")
     rows = list(ended.values_list("status", "started_at", "completed_at")[:NEWEST])
     took = [

@@ -1,9 +1,10 @@
-"""A page of rows, newest first, at a cost that has a bound.
+"""Keyset pagination at a bounded cost.
 
-What an index answers is read in its order. A condition that no index answers is looked
-for among so many of the newest rows and no more: the page then says how far it looked,
-and going on from there is a link. Conditions on JSON are answered by PostgreSQL's GIN
-indexes: common values are found among the newest rows, rare ones by the index.
+Rows are read in the order of an index, from a key on. A condition that no index covers is
+tested on at most SCAN_LIMIT of the newest rows; the page then reports how far it scanned,
+and its next page continues from there. Conditions on JSON are covered by GIN indexes of
+PostgreSQL: common values are found among the newest PROBE_LIMIT rows, rare ones by the
+index.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from django.db.models import Model, Q, QuerySet
 
-PAGE = 50  # rows on one page
-WINDOW = 20_000  # rows that are looked through for one page
-PROBE = 4_000  # rows that are looked through before the index of values is asked
+PAGE_SIZE = 50  # rows on one page
+WINDOW = 20_000  # rows that are scanned for one page
+PROBE_LIMIT = 4_000  # rows that are scanned before the index of values is used
 
 Row = TypeVar("Row", bound="Model")
 
@@ -33,12 +34,12 @@ class Page(Generic[Row]):
     """One page of rows, and where the next one begins."""
 
     rows: list[Row] = field(default_factory=list)
-    after: Any = None  # key the next page comes after; None = there is no more
-    looked: int = 0  # rows that were looked through, if the page stopped there
-    looked_to: dt.datetime | None = None  # and when the last of them was made
+    after: Any = None  # key the next page continues from; None on the last page
+    looked: int = 0  # rows that were scanned, if the scan reached its limit
+    looked_to: dt.datetime | None = None  # and when the last of them was created
 
 
-def page_of(
+def keyset_page(
     rows: QuerySet[Row],
     condition: Q | None = None,
     *,
@@ -46,37 +47,37 @@ def page_of(
     size: int | None = None,
     indexed: bool = False,
 ) -> Page[Row]:
-    """Return the newest rows that match, from a key on.
+    """Return a page of the newest rows that match, those with keys below `before`.
 
-    `rows` are those an index gives newest first. `condition` is what no index gives in
-    that order; with `indexed`, PostgreSQL has one for it that gives no order.
+    `rows` are selected by an index in descending order of keys. `condition` is tested on
+    each row; with `indexed`, PostgreSQL has an index for it, which gives no order.
     """
-    size = size or PAGE
+    size = size or PAGE_SIZE
     if before is not None:
         rows = rows.filter(pk__lt=before)
     rows = rows.order_by("-pk")
     if not condition:
         return _cut(list(rows[: size + 1]), size)
     by_index = indexed and is_postgresql()
-    window = PROBE if by_index else WINDOW
-    ends = list(rows.values_list("pk", "created_at")[window - 1 : window + 1])
-    edge = ends[0] if len(ends) > 1 else None  # the last row of the window
-    near = rows.filter(pk__gte=edge[0]) if edge else rows
-    found = _cut(list(near.filter(condition)[: size + 1]), size)
-    if found.after is not None or edge is None:
-        return found
+    limit = PROBE_LIMIT if by_index else WINDOW
+    ends = list(rows.values_list("pk", "created_at")[limit - 1 : limit + 1])
+    last = ends[0] if len(ends) > 1 else None  # the last row that is scanned
+    scanned = rows.filter(pk__gte=last[0]) if last else rows
+    page = _cut(list(scanned.filter(condition)[: size + 1]), size)
+    if page.after is not None or last is None:
+        return page
     if by_index:
         # an order that no index has, so that the index of values is used
         return _cut(list(_unordered(rows.filter(condition))[: size + 1]), size)
-    found.after, found.looked, found.looked_to = edge[0], window, edge[1]
-    return found
+    page.after, page.looked, page.looked_to = last[0], limit, last[1]
+    return page
 
 
-def page_of_several(
+def merged_page(
     parts: Sequence[QuerySet[Row]], *, before: Any = None, size: int | None = None
 ) -> Page[Row]:
-    """Return the newest rows of several query sets that share none, laid together."""
-    size = size or PAGE
+    """Return a page of the newest rows of several disjoint query sets."""
+    size = size or PAGE_SIZE
     rows: list[Row] = []
     for part in parts:
         narrowed = part if before is None else part.filter(pk__lt=before)
@@ -85,28 +86,41 @@ def page_of_several(
     return _cut(rows, size)
 
 
+def forward_page(
+    rows: QuerySet[Row],
+    *,
+    after: Any = None,
+    size: int | None = None,
+    key: str = "pk",
+) -> Page[Row]:
+    """Return a page of the oldest rows, those whose unique `key` is above `after`."""
+    size = size or PAGE_SIZE
+    if after is not None:
+        rows = rows.filter(**{f"{key}__gt": after})
+    return _cut(list(rows.order_by(key)[: size + 1]), size, key)
+
+
 def _unordered(rows: QuerySet[Row]) -> QuerySet[Row]:
     return rows.order_by(Coalesce("pk", "pk").desc())
 
 
-def _cut(rows: list[Row], size: int) -> Page[Row]:
-    more = len(rows) > size
+def _cut(rows: list[Row], size: int, key: str = "pk") -> Page[Row]:
+    has_more = len(rows) > size
     rows = rows[:size]
-    return Page(rows, rows[-1].pk if more else None)
+    return Page(rows, getattr(rows[-1], key) if has_more else None)
 
 
-def all_of(
+def iter_chunks(
     rows: QuerySet[Row], condition: Q | None = None, *, size: int = 200
 ) -> Iterator[list[Row]]:
-    """Yield every row that matches, newest first, in chunks read one after another.
+    """Yield all rows that match, newest first, in chunks that are read one by one.
 
-    No cursor and no transaction stays open in between: a download may take as long as
-    it likes.
+    No cursor and no transaction stays open between chunks: a download may be slow.
     """
     before = None
     while True:
-        found = page_of(rows, condition, before=before, size=size)
-        yield found.rows
-        if found.after is None:
+        page = keyset_page(rows, condition, before=before, size=size)
+        yield page.rows
+        if page.after is None:
             return
-        before = found.after
+        before = page.after

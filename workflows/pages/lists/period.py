@@ -1,4 +1,4 @@
-"""Periods as people choose them: a span up to now, or days from and to."""
+"""Periods of filters: a span up to now, or a range of days."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ SPANS = {
     "30d": ("Last 30 days", dt.timedelta(days=30)),
     "90d": ("Last 90 days", dt.timedelta(days=90)),
 }
-FIRST, LAST = dt.date(1971, 1, 1), dt.date(9000, 1, 1)  # days that are taken
+FIRST, LAST = dt.date(1971, 1, 1), dt.date(9000, 1, 1)  # accepted days
 CHOICES = [(key, name) for key, (name, _) in SPANS.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From when until when; None is open."""
+    """A period; open-ended where a bound is None."""
 
-    span: str = ""  # a key of SPANS; the days count only without one
+    span: str = ""  # a key of SPANS; excludes first and last
     first: dt.date | None = None
-    last: dt.date | None = None  # this day is part of it
-    zone: str = ""  # where the days begin and end; "": where the server is
+    last: dt.date | None = None  # inclusive
+    zone: str = ""  # time zone of the days; "" is the server's
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Period:
-        """Take what a query says; what means nothing is left out."""
+        """Read the period of a query, ignoring invalid values."""
         span = query.get("when", "")
         if span in SPANS:
             return cls(span=span)
@@ -44,40 +44,40 @@ class Period:
 
     @property
     def is_any(self) -> bool:
-        """Tell whether it is bounded at all."""
+        """Return whether it has a bound."""
         return bool(self.span or self.first or self.last)
 
     @property
     def since(self) -> dt.datetime | None:
-        """Return the first moment of it."""
+        """Return the start, inclusive."""
         if self.span:
             return timezone.now() - SPANS[self.span][1]
         return _midnight(self.first, self.zone) if self.first else None
 
     @property
     def until(self) -> dt.datetime | None:
-        """Return the first moment after it."""
+        """Return the end, exclusive."""
         if not self.last:
             return None
         return _midnight(self.last + dt.timedelta(days=1), self.zone)
 
     @property
     def query(self) -> dict[str, str]:
-        """Return it as it is written in an address."""
-        told = {
+        """Return the period as fields of a query string."""
+        fields = {
             "when": self.span,
             "from": self.first.isoformat() if self.first else "",
             "to": self.last.isoformat() if self.last else "",
             ZONE: self.zone,
         }
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in fields.items() if value}
 
 
 ANY_TIME = Period()
 
 
 def _day(text: str) -> dt.date | None:
-    """Return a day, None for what is none, or none of a run's."""
+    """Return a day, None for an invalid or unaccepted one."""
     try:
         day = dt.date.fromisoformat(text)
     except ValueError:
@@ -86,5 +86,5 @@ def _day(text: str) -> dt.date | None:
 
 
 def _midnight(day: dt.date, zone: str) -> dt.datetime:
-    """Return when a day begins in a zone."""
+    """Return the start of a day in a time zone."""
     return dt.datetime.combine(day, dt.time(), zone_named(zone))

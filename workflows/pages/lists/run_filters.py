@@ -1,11 +1,9 @@
-"""Which runs a list shows: the filters of the runs page, as its address tells them."""
+"""Filters of the run list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
-from uuid import UUID
 
 from django.db.models import Q
 
@@ -13,8 +11,11 @@ from workflows.access import permissions
 from workflows.models import RESUMABLE, Status
 from workflows.models.datetimes import run_id_at
 from workflows.pages.lists import json_conditions
-from workflows.pages.lists.filters import Filters, id_of_person, text_in
+from workflows.pages.lists.filters import Filters, id_of_person, without_empty
 from workflows.pages.lists.period import ANY_TIME, Period
+from workflows.pages.query_string import parse_query as read_query
+from workflows.pages.query_string import text_in
+from workflows.pages.query_string import uuid_in as id_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
+__all__ = ["COLUMNS", "RunFilters", "id_in", "read_query"]
 COLUMNS = ("params", "result")
-MOST_QUERY, MOST_NAMES = 8_000, 100  # characters and names of a query
 
 
 @dataclass(frozen=True, slots=True)
 class RunFilters(Filters):
-    """Which runs a list shows."""
+    """Conditions on runs."""
 
     workflow: str = ""
     status: str = ""
@@ -41,17 +42,17 @@ class RunFilters(Filters):
     where: str = ""  # conditions on params and result, as written
     text: str = ""  # in the error
     conditions: tuple[json_conditions.Condition, ...] = ()
-    error: str = ""  # why `where` cannot be read: then no run matches
+    error: str = ""  # why `where` is invalid: then no run matches
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> RunFilters:
-        """Take what a query says; what means nothing is left out."""
+        """Read the filters of a query, ignoring invalid values."""
         status, where, error = query.get("status", ""), text_in(query, "where"), ""
         conditions: list[json_conditions.Condition] = []
         try:
             conditions = json_conditions.read(where, COLUMNS)
-        except json_conditions.BadCondition as refused:
-            error = str(refused)
+        except json_conditions.BadCondition as invalid:
+            error = str(invalid)
         return cls(
             workflow=text_in(query, "workflow"),
             status=status if status in Status.values else "",
@@ -66,8 +67,8 @@ class RunFilters(Filters):
 
     @property
     def query(self) -> dict[str, str]:
-        """Return what is set, as an address tells it."""
-        told = {
+        """Return the filters that are set, as fields of a query string."""
+        fields = {
             "workflow": self.workflow,
             "status": self.status,
             "who": self.who,
@@ -76,29 +77,32 @@ class RunFilters(Filters):
             "where": self.where,
             "text": self.text,
         }
-        return {name: value for name, value in told.items() if value}
+        return without_empty(fields)
 
     @property
     def is_live(self) -> bool:
-        """Tell whether the list is drawn again as runs change: not if that costs much."""
+        """Return whether the list is updated live: not while it scans error messages."""
         return not self.text
 
     @property
     def is_indexed(self) -> bool:
-        """Tell whether PostgreSQL's index of values answers a part of `by_value`."""
+        """Return whether PostgreSQL's index of values covers a part of `by_value`."""
         return not self.text and any(one.is_indexed for one in self.conditions)
 
     @property
     def is_rare(self) -> bool:
-        """Tell whether one of the less usual filters is set."""
+        """Return whether one of the filters under “More filters” is set."""
         more = self.label or self.where or self.text
         return bool(more or self.period.first or self.period.last)
 
     def by_index(self, person: User) -> QuerySet[Run]:
-        """Return the runs that match what an index answers, newest first."""
+        """Return the runs that match the conditions with an index, newest first.
+
+        Labels, values and errors are matched only in runs whose data the user may view.
+        """
         runs = system.list_runs(workflow=self.workflow, status=self.status)
-        asks_values = bool(self.label or self.where or self.text)
-        runs = permissions.visible(person, runs, read=asks_values)
+        needs_data = bool(self.label or self.where or self.text)
+        runs = permissions.visible(person, runs, read=needs_data)
         if self.error:
             return runs.none()
         if self.who:
@@ -112,28 +116,10 @@ class RunFilters(Filters):
         return runs.filter(status__in=RESUMABLE) if self.text else runs
 
     def by_value(self) -> Q:
-        """Return the rest as a condition: what JSON and errors say."""
+        """Return the other conditions: on params, result and error messages."""
         wanted = Q()
         for condition in self.conditions:
             wanted &= condition.q()
         if self.text:
             wanted &= Q(error_message__icontains=self.text)
         return wanted
-
-
-def id_in(text: str) -> UUID | None:
-    """Return the id that a text is, None if it is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def read_query(text: str | bytes) -> dict[str, str]:
-    """Return what a query string says, the last word of each name, whatever it is made of."""
-    if isinstance(text, bytes):
-        text = text.decode(errors="replace")
-    try:
-        return dict(parse_qsl(text[:MOST_QUERY], max_num_fields=MOST_NAMES))
-    except ValueError:
-        return {}

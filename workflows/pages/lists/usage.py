@@ -1,7 +1,7 @@
-"""How a workflow is used: the share of each edge and how long each node takes.
+"""Usage of a workflow: the share of each edge and the durations of each node.
 
-Shares are those of the last 30 days, from the tallies; durations are exact, of the
-newest runs.
+Shares are those of the last 30 days, from the tallies; durations are those of the newest
+runs.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from workflows.access import permissions
-from workflows.models import ENDED, Attempt, Outcome, Run, Stage, StageStatus
+from workflows.models import ENDED, Attempt, Outcome, Stage, StageStatus
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
-from workflows.pages.lists.edge_shares import Leaving, shares_of
+from workflows.pages.lists.edge_shares import NodeShares, shares_of
 from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.lists.period import Period
 from workflows.pages.render.text import percent, span
+from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.contrib.auth.models import User
 
-NEWEST = 100  # runs that durations are of
+MAX_RUNS = 100  # newest runs that durations are based on
 MAX_STAGES = 20_000  # of these runs
-THICKNESSES = 4
-SLOW = 0.95  # the share of stages that are faster than the p95
-WHEN = Period(span="30d")
+LINE_WIDTHS = 4
+SLOW_QUANTILE = 0.95
+SHARES_PERIOD = Period(span="30d")
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """How long a node takes, in milliseconds."""
+class NodeDurations:
+    """Durations of a node in milliseconds."""
 
     node: str
     count: int
@@ -45,12 +45,12 @@ class Took:
 
     @property
     def bar(self) -> int:
-        """Return the bar's width, 0..100."""
+        """Return the width of the bar, 0..100."""
         return round(self.share * 100)
 
     @property
     def text(self) -> str:
-        """Return it as it stands in a drawing."""
+        """Return the durations as shown in the diagram."""
         if self.median is None or self.slow is None:
             return ""
         return f"{span(self.median / 1000)} · p95 {span(self.slow / 1000)}"
@@ -58,48 +58,48 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class EdgeShare(EdgeState):
-    """An edge with its share of all ways out of its node."""
+    """An edge with its share of the outgoing edges of its node."""
 
     share: float = 0.0  # 0..1
 
     @property
     def outcome(self) -> str:
-        """Return how thick it is drawn: share-0 for never, up to share-4."""
-        return f"share-{ceil(self.share * THICKNESSES)}"
+        """Return the CSS class of the line width: share-0 for never taken, to share-4."""
+        return f"share-{ceil(self.share * LINE_WIDTHS)}"
 
     @property
     def count(self) -> str:
-        """Return the share, for it is what is written beside the edge."""
+        """Return the share, which is the text next to the edge."""
         return percent(self.share)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A workflow's graph with how it is used."""
+    """A workflow's graph with shares and durations."""
 
     diagram: Diagram
-    took: Sequence[Took]
-    runs: int  # that durations are of
+    took: Sequence[NodeDurations]
+    runs: int  # that durations are based on
 
     @property
     def is_known(self) -> bool:
-        """Tell whether it was ever used."""
+        """Return whether there are finished runs."""
         return bool(self.runs)
 
 
 def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
-    """Return how a workflow is used, drawn on its graph."""
-    runs = permissions.visible(person, Run.objects.filter(workflow_name=name))
+    """Return the usage of a workflow, drawn on its graph."""
+    runs = visible_runs(person).filter(workflow_name=name)
     ended = runs.filter(status__in=ENDED).order_by("-pk")
-    ids = list(ended.values_list("pk", flat=True)[:NEWEST])
+    ids = list(ended.values_list("pk", flat=True)[:MAX_RUNS])
     took = _took(ids, [node["name"] for node in graph.get("nodes", ())])
     nodes = {one.node: NodeState(text=one.text) for one in took if one.text}
-    edges = _edges(name, graph, shares_of(person, name, WHEN))
+    edges = _edges(name, graph, shares_of(person, name, SHARES_PERIOD))
     return Usage(draw(graph, nodes, edges), took, len(ids))
 
 
-def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
-    """Return how long the nodes took in these runs, in the order of the graph."""
+def _took(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:
+    """Return the durations of nodes in these runs, in the order of the graph."""
     stages = Stage.objects.filter(run__in=ids).order_by()
     durations: dict[str, list[float]] = defaultdict(list)
     failed: dict[str, int] = defaultdict(int)
@@ -115,7 +115,7 @@ def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
     longest = max(slow.values(), default=0.0) or 1.0
     names = [*order, *sorted(set(failed) - set(order))]
     return [
-        Took(
+        NodeDurations(
             node=name,
             count=len(durations[name]),
             failed=failed[name],
@@ -128,11 +128,11 @@ def _took(ids: Sequence[Any], order: Sequence[str]) -> list[Took]:
 
 
 def _slow(times: list[float]) -> float:
-    return sorted(times)[ceil(len(times) * SLOW) - 1]
+    return sorted(times)[ceil(len(times) * SLOW_QUANTILE) - 1]
 
 
 def _edges(
-    name: str, graph: Mapping[str, Any], leaving: Sequence[Leaving]
+    name: str, graph: Mapping[str, Any], leaving: Sequence[NodeShares]
 ) -> dict[tuple[str, int], EdgeState]:
     """Return the share of each edge of the graph; edges of older graphs are left out."""
     known = {
@@ -140,11 +140,11 @@ def _edges(
         for one in leaving
         for share in one.shares
     }
-    found: dict[tuple[str, int], EdgeState] = {}
+    states: dict[tuple[str, int], EdgeState] = {}
     for edge in graph.get("edges", ()):
-        way = EdgeRef(name, edge["source"], edge["target"], edge.get("predicate") or "")
-        if share := known.get((way.source, way.target, way.condition)):
-            found[edge["source"], edge.get("index") or 0] = EdgeShare(
+        ref = EdgeRef(name, edge["source"], edge["target"], edge.get("predicate") or "")
+        if share := known.get((ref.source, ref.target, ref.condition)):
+            states[edge["source"], edge.get("index") or 0] = EdgeShare(
                 taken=share.taken, rejected=share.rejected, share=share.share
             )
-    return found
+    return states

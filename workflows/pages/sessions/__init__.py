@@ -1,1 +1,1 @@
-"""Sessions that ended: what was typed is kept until the next sign-in."""
+"""Expired sessions: unsaved form input is kept until the next sign-in."""

@@ -1,9 +1,9 @@
-"""Requests whose session has ended: nothing is done, nothing typed is lost, and it is said.
+"""Responses to requests whose session has ended, without loss of entered values.
 
-Whoever looks at a page is led to the sign-in page and back. A form gets the sign-in page
-as its answer, with its fields kept; once somebody has signed in, the form's page comes
-back with the form filled in and a sentence that nothing was sent yet. A request of a
-script gets 401 with a sentence, and its page keeps what was typed by itself.
+A GET is redirected to the sign-in page and back. A form gets the sign-in page as its
+response, with its fields kept; after signing in, the form's page is shown with the form
+filled in and a notice that it was not submitted. A script gets 401 with a message, and
+its page keeps the entered values itself.
 """
 
 from __future__ import annotations
@@ -35,23 +35,21 @@ Respond = Callable[["HttpRequest"], HttpResponseBase]
 
 OK, FOUND, UNAUTHORIZED, FORBIDDEN, NOT_ALLOWED = 200, 302, 401, 403, 405
 SAFE: Final = frozenset({"GET", "HEAD"})
-# what forms carry besides what is typed: not worth a line where the form is gone
+# fields that users do not type: not listed if the form no longer exists
 UNTYPED: Final = frozenset(
     {"once", "question", "off", "query", "scope", "confirmed", "newest", "do", "run"}
 )
-PLACES: Final = ('<div id="messages"', "<main")  # where a sentence goes, first of these
-SIGNED_OUT_SAYS: Final = "Signed out. Nothing was sent."
-OLDER_PAGE_SAYS: Final = (
-    "This page was opened before the last sign-in, so nothing was sent."
-)
+NOTICE_TAGS: Final = ('<div id="messages"', "<main")  # the first one gets the notice
+SIGNED_OUT: Final = "Signed out. Nothing was sent."
+OLDER_PAGE: Final = "This page was opened before the last sign-in, so nothing was sent."
 
 
 def keeps_typed_input(get_response: Respond) -> Respond:
-    """Return a middleware that answers requests whose session has ended."""
+    """Return a middleware that responds to requests whose session has ended."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        if _asks_to_sign_in(request, response):
+        if _is_login_redirect(request, response):
             response = signed_out(request, response)
         elif response.status_code == NOT_ALLOWED and not getattr(
             response, "content", b"-"
@@ -68,7 +66,7 @@ def keeps_typed_input(get_response: Respond) -> Respond:
 
 
 def _note_account(request: HttpRequest | None, user: User, **_more: object) -> None:
-    """Let the answer to a sign-in, by whichever door, remember the account."""
+    """Set the account of a sign-in on the request, for the response's cookie."""
     if request is not None:
         request.signed_in_account = user.pk  # type: ignore[attr-defined]
 
@@ -76,25 +74,25 @@ def _note_account(request: HttpRequest | None, user: User, **_more: object) -> N
 user_logged_in.connect(_note_account, dispatch_uid="remember account")
 
 
-def _asks_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
+def _is_login_redirect(request: HttpRequest, response: HttpResponseBase) -> bool:
     if response.status_code != FOUND or request.user.is_authenticated:
         return False
-    place = urlsplit(response.headers["Location"])
-    return place.path in _doors() and "next" in parse_qs(place.query)
+    target = urlsplit(response.headers["Location"])
+    return target.path in _login_paths() and "next" in parse_qs(target.query)
 
 
-def _doors() -> set[str]:
+def _login_paths() -> set[str]:
     return {reverse("login"), reverse("admin:login")}
 
 
 def signed_out(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the answer to somebody who is not signed in, or not any more.
+    """Return the response to a request without a session.
 
-    `response` leads to the sign-in page: the right answer to who only looks.
+    `response` redirects to the sign-in page, which is right for GET and HEAD.
     """
     page = kept_input.page_sent_from(request)
-    if answer := _to_a_script(request, page, SIGNED_OUT_SAYS, UNAUTHORIZED):
-        return answer
+    if script_response := _script_response(request, page, SIGNED_OUT, UNAUTHORIZED):
+        return script_response
     if request.method in SAFE:
         return response
     kept = KeptInput.of(request)
@@ -104,7 +102,7 @@ def signed_out(request: HttpRequest, response: HttpResponseBase) -> HttpResponse
 
 
 def sign_in_page(request: HttpRequest, kept: KeptInput) -> HttpResponse:
-    """Return the sign-in page as the answer to a form, with its fields kept."""
+    """Return the sign-in page as the response to a form, with its fields kept."""
     context = {
         "form": AuthenticationForm(request),
         "next": kept.page,
@@ -112,102 +110,101 @@ def sign_in_page(request: HttpRequest, kept: KeptInput) -> HttpResponse:
         "was_sent": True,
         "is_too_long": kept.is_too_long,
     }
-    answer = render(request, "registration/login.html", context, status=UNAUTHORIZED)
-    return _marked(answer)
+    login = render(request, "registration/login.html", context, status=UNAUTHORIZED)
+    return _uncached(login)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """Answer a form without a valid token; one of our own pages loses nothing typed.
+    """Respond to a form without a valid CSRF token; keep the input of our own pages.
 
-    A browser says where a form comes from, and another site cannot have it say that it
-    is ours: so what is kept was on the screen of whoever sent it.
+    The Origin header is set by the browser and cannot be forged by another site: so the
+    input that is kept was entered by the user on a page of this site.
     """
     if not _is_ours(request):
         return default_csrf_failure(request, reason)
-    if request.path in _doors():
-        is_in = request.user.is_authenticated
-        return redirect("home") if is_in else default_csrf_failure(request, reason)
+    if request.path in _login_paths():
+        if request.user.is_authenticated:
+            return redirect("home")
+        return default_csrf_failure(request, reason)
     return _from_an_older_page(request)
 
 
 def _is_ours(request: HttpRequest) -> bool:
-    """Tell whether a browser vouches that a page of this site sent a request."""
+    """Return whether the Origin header names this site."""
     own = f"{request.scheme}://{request.get_host()}"
     return request.headers.get("Origin") == own
 
 
 def _from_an_older_page(request: HttpRequest) -> HttpResponse:
-    """Answer a form whose page was opened before the last sign-in."""
+    """Respond to a form whose page was opened before the last sign-in."""
     kept = KeptInput.of(request)
-    if answer := _to_a_script(request, kept.page, OLDER_PAGE_SAYS, FORBIDDEN):
-        return answer
+    if response := _script_response(request, kept.page, OLDER_PAGE, FORBIDDEN):
+        return response
     if not request.user.is_authenticated:
         return sign_in_page(request, kept)
-    what = "It is too long to be kept: go back, copy it, and reload the page."
+    advice = "Your input is too long to restore: go back, copy it and reload the page."
     if not kept.is_too_long:
         kept_input.store(request, kept)
-        what = "What you typed is kept, and filled in there."
+        advice = "Your input is kept and filled in there."
     context = {
-        "heading": "Please send the form again",
-        "message": f"{OLDER_PAGE_SAYS} {what}",
+        "heading": "Send the form again",
+        "message": f"{OLDER_PAGE} {advice}",
         "back": kept.page,
         "back_label": "Back to the form",
     }
     return render(request, "refused.html", context, status=FORBIDDEN)
 
 
-def _to_a_script(
+def _script_response(
     request: HttpRequest, page: str, sentence: str, status: int
 ) -> HttpResponse | None:
-    """Return the answer to htmx or another script of ours, None for a browser's own."""
+    """Return the response to htmx or a client that accepts JSON, else None."""
     if request.headers.get("HX-Request") == "true":
         context = {"page": page, "sentence": sentence, "is_out": status == UNAUTHORIZED}
         text = render_to_string("signed_out.html", context, request)
-        return _marked(HttpResponse(text, status=status))
+        return _uncached(HttpResponse(text, status=status))
     if "application/json" not in request.headers.get("Accept", ""):
         return None
     code = "signed_out" if status == UNAUTHORIZED else "older_page"
     error = {"code": code, "message": sentence}
-    return _marked(JsonResponse({"errors": [error], "page": page}, status=status))
+    return _uncached(JsonResponse({"errors": [error], "page": page}, status=status))
 
 
-def _marked(answer: HttpResponse) -> HttpResponse:
-    if answer.status_code == UNAUTHORIZED:  # which the standard wants to say with what
-        answer.headers["WWW-Authenticate"] = 'Cookie realm="Signalbox"'
-    add_never_cache_headers(answer)
-    return answer
+def _uncached(response: HttpResponse) -> HttpResponse:
+    if response.status_code == UNAUTHORIZED:  # RFC 9110 requires the header with 401
+        response.headers["WWW-Authenticate"] = 'Cookie realm="Signalbox"'
+    add_never_cache_headers(response)
+    return response
 
 
 def _not_allowed(request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
-    """Return a page, or a line for a script, where Django says nothing."""
-    is_looking = request.method in SAFE
+    """Return a page, or text for a script, in place of Django's empty 405."""
+    is_safe = request.method in SAFE
     sentence = (
-        "This address takes forms; there is no page to look at."
-        if is_looking
-        else "This address can only be looked at: it takes no forms."
+        "This URL only accepts form submissions."
+        if is_safe
+        else "This URL doesn’t accept form submissions."
     )
     if "text/html" in request.headers.get("Accept", ""):
-        back = page_of(request.path) if is_looking else request.path
+        back = page_of(request.path) if is_safe else request.path
         context = {
-            "heading": "Not possible at this address",
+            "heading": "Method not allowed",
             "message": sentence,
             "back": back,
-            "back_label": "To the page it belongs to"
-            if is_looking
-            else "Open the page",
+            "back_label": "Open the page of this form" if is_safe else "Open the page",
         }
-        answer = render(request, "refused.html", context, status=NOT_ALLOWED)
+        shown = render(request, "refused.html", context, status=NOT_ALLOWED)
     else:
-        answer = HttpResponse(sentence, content_type="text/plain", status=NOT_ALLOWED)
-    answer.headers["Allow"] = response.headers["Allow"]
-    return answer
+        shown = HttpResponse(sentence, content_type="text/plain", status=NOT_ALLOWED)
+    shown.headers["Allow"] = response.headers["Allow"]
+    return shown
 
 
 # Filling in -----------------------------------------------------------------------------
 
 
 def _fill_in(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Fill in the form of a page that something is kept for."""
+    """Fill in the form of a page that input is kept for."""
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     if not is_page or not isinstance(response, HttpResponse):
         return
@@ -225,10 +222,10 @@ def _fill_in(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def _with_notice(html: str, notice: str) -> str:
-    """Return a page with a notice among its messages, or at the top of what it shows."""
-    for place in PLACES:
-        found = html.find(place)
-        if found >= 0:
-            end = html.index(">", found) + 1
+    """Return a page with a notice among its messages, or at the top of <main>."""
+    for tag in NOTICE_TAGS:
+        start = html.find(tag)
+        if start >= 0:
+            end = html.index(">", start) + 1
             return html[:end] + notice + html[end:]
     return html

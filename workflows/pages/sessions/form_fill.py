@@ -1,9 +1,8 @@
-"""Filling in a form of a page that was rendered already, whatever form it is.
+"""Filling in any form of a rendered page.
 
-The fields of a form are found in the page's HTML, as a browser finds them, and what
-somebody had typed is put there; nothing else of the page changes. Hidden fields keep
-what the page gave them, since a token or a number of an earlier page would be wrong
-by now; passwords and files are never filled in.
+The fields of the form are parsed from the HTML as by a browser, and set to kept input;
+the rest of the page is unchanged. Hidden fields keep their new values, since tokens of
+an earlier page are invalid; passwords and files are never filled in.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TICKS: Final = frozenset({"checkbox", "radio"})
 
 @dataclass(slots=True)
 class Piece:
-    """A part of the page's text: a tag, or what stands between two."""
+    """A span of the page's text: a tag, or the content between two."""
 
     start: int
     end: int
@@ -33,7 +32,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Control:
-    """One field of a form."""
+    """A field of a form."""
 
     kind: str  # type of an input, else textarea or select
     name: str
@@ -45,7 +44,7 @@ class Control:
 
 @dataclass(slots=True)
 class Form:
-    """A form, its fields, and the closed `details` it is in."""
+    """A form, its fields, and the closed `details` elements around it."""
 
     action: str
     method: str
@@ -55,7 +54,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A page whose form is filled in, and what found no place in it."""
+    """A page with its form filled in, and the input that no field matches."""
 
     html: str
     left: list[tuple[str, str]]  # names and texts
@@ -67,8 +66,8 @@ def fill(
 ) -> Filled:
     """Return a page with one of its forms filled in.
 
-    `page` is the path that the page has, `action` the one its form is sent to. Of several
-    such forms, such as one for each label, it is that with most of the fields.
+    `page` is the path of the page, `action` that of the form. Of several forms with this
+    action, such as one for each label, the one with most of the fields is filled in.
     """
     reader = _Reader()
     reader.feed(html)
@@ -101,14 +100,14 @@ Change = tuple[Piece, str]
 
 
 def _changed(html: str, changes: Iterable[Change]) -> str:
-    """Return the text with pieces of it replaced; from the end, so that places hold."""
+    """Return the text with pieces replaced, from the end so that positions stay valid."""
     for piece, text in sorted(changes, key=lambda one: one[0].start, reverse=True):
         html = html[: piece.start] + text + html[piece.end :]
     return html
 
 
 def _tag(name: str, attributes: Attributes, **changes: str | None) -> str:
-    """Return a start tag; a change to None leaves the attribute out, "" has no value."""
+    """Return a start tag; None removes an attribute, "" sets it without a value."""
     merged = {**attributes, **changes}
     for attribute, value in changes.items():
         if value is None:
@@ -140,7 +139,7 @@ def _filled(form: Form, fields: Sequence[tuple[str, str]]) -> list[Change]:
 
 def _written(control: Control, text: str) -> Change:
     if control.content is not None:
-        # a browser leaves out the first line break of a textarea
+        # browsers ignore the first line break of a textarea
         return control.content, "\n" + escape(text)
     return control.tag, _tag("input", control.attributes, value=text or None)
 
@@ -154,7 +153,7 @@ def _ticked(control: Control, values: Sequence[str]) -> Change:
 def _selected(control: Control, values: deque[str]) -> list[Change]:
     wanted = set(values)
     if wanted.isdisjoint(value for value, _, _ in control.options):
-        return []  # what was chosen is not offered any more
+        return []  # the chosen option no longer exists
     return [
         (piece, _tag("option", attributes, selected="" if value in wanted else None))
         for value, piece, attributes in control.options
@@ -173,7 +172,7 @@ def _opened(form: Form) -> list[Change]:
 
 
 class _Reader(HTMLParser):
-    """Finds the forms of a page, and where in its text their fields are."""
+    """Parser of the forms of a page, with the positions of their fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +202,7 @@ class _Reader(HTMLParser):
         return Piece(start, start + len(self.get_starttag_text() or ""))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a form, a field of one, or what a form is hidden in."""
+        """Record a form, a field, or the `details` around a form."""
         attributes: Attributes = dict(attrs)
         if tag == "details":
             self._details.append((self._piece(), attributes))
@@ -216,16 +215,16 @@ class _Reader(HTMLParser):
             self._add(tag, attributes)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Read `<input />` as `<input>`."""
+        """Handle `<input />` as `<input>`."""
         self.handle_starttag(tag, attrs)
 
     def handle_data(self, data: str) -> None:
-        """Keep the text of an option: its value where it names none."""
+        """Record the text of an option: its value if it has no attribute."""
         if self._option is not None:
             self._label += data
 
     def handle_endtag(self, tag: str) -> None:
-        """Close what was open."""
+        """Close the open element."""
         if tag == "form":
             self._form = None
         elif tag == "details" and self._details:

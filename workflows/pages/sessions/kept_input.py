@@ -1,10 +1,10 @@
-"""What somebody typed into a form that could not be taken: kept until the form is filled in.
+"""Input of forms that were rejected for their session, kept until it is restored.
 
-A form that arrives after its session has ended, or from a page that was opened before the
-last sign-in, is not acted on. Its fields go through the sign-in page in a signed hidden
-field, then into the new session, and from there back into the form on its page, where
-they wait to be sent again. Nothing is stored for anybody who is not signed in. Secrets
-and files are never kept, and nobody gets what another account typed.
+A form that is submitted after its session has ended, or from a page that was opened
+before the last sign-in, has no effect. Its fields pass through the sign-in page in a
+signed hidden field, then into the new session, and from there back into the form. Nothing
+is stored on the server before sign-in. Secrets and files are never kept, and the input of
+one account is never shown to another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workflows.pages.methods import page_of
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
 
-MAX_CHARS: Final = 500_000  # of a form's fields together; a longer one is not kept
+MAX_CHARS: Final = 500_000  # of all fields together; longer input is not kept
 SALT: Final = "kept-input"
 IN_SESSION: Final = "kept_input"
 ACCOUNT: Final = "account"  # cookie: who last signed in with this browser
@@ -36,18 +36,18 @@ SECRET: Final = re.compile(
 
 @dataclass(slots=True)
 class KeptInput:
-    """The fields of one form, in their order, and the page that the form is on."""
+    """The fields of a submitted form, in order, and the page of the form."""
 
     page: str  # path and query
-    action: str  # path that the form is sent to
+    action: str  # path of the form's target
     fields: list[tuple[str, str]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)  # names: what has to be chosen again
+    files: list[str] = field(default_factory=list)  # names of files to choose again
     is_too_long: bool = False  # then there are no fields
-    account: int | None = None  # who typed it, as far as is known
+    account: int | None = None  # primary key of the user, if known
 
     @classmethod
     def of(cls, request: HttpRequest) -> KeptInput:
-        """Return what a request sent; without fields if that is too long to be kept."""
+        """Return the input of a request; without fields if it is too long."""
         fields = [
             (name, value)
             for name, values in request.POST.lists()
@@ -67,24 +67,24 @@ class KeptInput:
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Tell whether anything was typed or chosen, kept here or not."""
+        """Return whether anything was entered or chosen."""
         typed = any(value.strip() for _, value in self.fields)
         return typed or bool(self.files) or self.is_too_long
 
     def signed(self) -> str:
-        """Return it for a hidden field, so that it comes back as it was; or ""."""
+        """Return the input as signed text for a hidden field; "" if it is too long."""
         if self.is_too_long:
             return ""
         return signing.dumps(asdict(self), salt=SALT, compress=True)
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a field of this name holds a password, token or key."""
+    """Return whether a field of this name holds a password, token or key."""
     return SECRET.search(name) is not None
 
 
 def unsigned(text: str) -> KeptInput | None:
-    """Return what `signed` made, None for anything else."""
+    """Return the input of a signed text, None for an invalid or expired one."""
     try:
         found = signing.loads(text, salt=SALT, max_age=settings.SESSION_COOKIE_AGE)
     except signing.BadSignature:
@@ -93,12 +93,12 @@ def unsigned(text: str) -> KeptInput | None:
 
 
 def store(request: HttpRequest, kept: KeptInput) -> None:
-    """Keep it in the session of somebody who is signed in."""
+    """Store the input in the session of the signed-in user."""
     request.session[IN_SESSION] = asdict(kept)
 
 
 def take(request: HttpRequest) -> KeptInput | None:
-    """Return what is kept for the page that was asked for, once."""
+    """Remove and return the input that is kept for the requested page."""
     found = request.session.get(IN_SESSION)
     if found is None or unquote(urlsplit(found["page"]).path) != request.path:
         return None
@@ -111,11 +111,11 @@ def _read(found: Any) -> KeptInput:
     return KeptInput(**{**found, "fields": fields})
 
 
-# Where it was typed, and by whom --------------------------------------------------------
+# Page and account -----------------------------------------------------------------------
 
 
 def page_sent_from(request: HttpRequest) -> str:
-    """Return the page that a form was sent from, as path and query."""
+    """Return the page that a form was submitted from, as path and query."""
     named = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
     if named and url_has_allowed_host_and_scheme(named, {request.get_host()}):
         return page_of(path_of(named))
@@ -123,25 +123,25 @@ def page_sent_from(request: HttpRequest) -> str:
 
 
 def path_of(address: str) -> str:
-    """Return path and query of an address of this site; never one of another host."""
+    """Return path and query of a URL, which never lead to another host."""
     parts = urlsplit(address)
     path = "/" + parts.path.lstrip("/\\")
     return f"{path}?{parts.query}" if parts.query else path
 
 
 def account_cookie() -> str:
-    """Return the cookie's name; with HTTPS, one that is bound to this very host."""
+    """Return the cookie's name, with the `__Host-` prefix under HTTPS."""
     return f"__Host-{ACCOUNT}" if settings.SESSION_COOKIE_SECURE else ACCOUNT
 
 
 def account_of(request: HttpRequest) -> int | None:
-    """Return who last signed in with this browser, None if that is not known."""
+    """Return the user who last signed in with this browser, None if unknown."""
     text = request.get_signed_cookie(account_cookie(), default=None, salt=SALT)
     return int(text) if text else None
 
 
 def remember_account(response: HttpResponseBase, account: int) -> None:
-    """Let the browser know who signed in: a session that has ended does not tell."""
+    """Set a cookie with the signed-in user, which outlives the session."""
     response.set_signed_cookie(
         account_cookie(),
         str(account),

@@ -1,1 +1,1 @@
-"""The views, by noun."""
+"""Views, one module per noun."""

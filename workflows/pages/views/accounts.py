@@ -1,4 +1,4 @@
-"""Signing in, what those see who guessed too often, and a new password of one's own."""
+"""Sign-in, lockout after too many attempts, and password change."""
 
 from __future__ import annotations
 
@@ -31,80 +31,79 @@ from workflows.pages.sessions.kept_input import path_of, store, unsigned
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-TOO_MANY = 429
-NOT_YOURS = (
-    "What was typed before was not kept: another account than yours had been signed in."
+TOO_MANY_REQUESTS = 429
+OTHER_ACCOUNT = (
+    "Your unsaved input was not restored: it was entered with another account."
 )
-MAX_NAME_LENGTH = 150  # characters; of a longer name there is no account
+MAX_NAME_LENGTH = 150  # characters; no account has a longer name
 
 
 class SignIn(LoginView):
-    """The sign-in page, also that of the admin."""
+    """The sign-in page of the site and of the admin."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Let in whoever knows the password, unless this address tried too often."""
+        """Sign in, unless this client address has tried too often."""
         try:
             count("login", address_of(request))
-        except RateLimited as refused:
-            return turned_away(request, refused.seconds)
+        except RateLimited as error:
+            return locked_response(request, error.seconds)
         return super().post(request, *args, **kwargs)
 
     def get_success_url(self) -> str:
-        """Return the page to go to: of an address that only takes forms, its page."""
+        """Return the target page; for a URL that only accepts POST, the page above it."""
         return page_of(path_of(super().get_success_url()))
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        """Carry what was typed through a wrong password."""
+        """Keep unsaved form input across a wrong password."""
         return super().get_context_data(**more, kept=self.request.POST.get("kept", ""))
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Let somebody in; what the same account had typed waits in its form."""
+        """Sign in; restore unsaved form input of the same account."""
         kept = unsigned(self.request.POST.get("kept", ""))
-        answer = super().form_valid(form)
+        response = super().form_valid(form)
         if kept is None:
-            return answer
+            return response
         if kept.account != form.get_user().pk:
-            messages.warning(self.request, NOT_YOURS)
-            return answer
+            messages.warning(self.request, OTHER_ACCOUNT)
+            return response
         store(self.request, kept)
         return redirect(kept.page)
 
 
 class NewPasswordForm(PasswordChangeForm):
-    """The old password, and a new one twice."""
+    """The current password, and a new one twice."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Say what a password has to be like in a line under its name."""
+        """Put the password rules into the help text of the new password."""
         super().__init__(*args, **options)
-        new, again = self.fields["new_password1"], self.fields["new_password2"]
+        self.fields["old_password"].label = "Current password"
+        new, repeated = self.fields["new_password1"], self.fields["new_password2"]
         new.help_text = " ".join(password_validators_help_texts())
-        again.label, again.help_text = "New password once more", ""
+        repeated.label, repeated.help_text = "Confirm new password", ""
 
 
 class NewPassword(PasswordChangeView):
-    """A member's own password, changed by who knows the old one; other sign-ins end."""
+    """Change of the user's own password; signs the user out on other devices."""
 
     form_class = NewPasswordForm
     template_name = "registration/password.html"
     success_url = reverse_lazy("home")
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Keep it, tell the audit, and stay signed in here."""
-        person = form.user
+        """Save the password with an audit event, and keep this session signed in."""
+        user = form.user
         with transaction.atomic():
-            answer = super().form_valid(form)
-            trail.note("change password", by=person, reason=str(person))
+            response = super().form_valid(form)
+            trail.note("change password", by=user, reason=str(user))
         messages.success(
-            self.request,
-            "Your password was changed. Other sign-ins of yours have ended.",
+            self.request, "Password changed. You were signed out on other devices."
         )
-        return answer
+        return response
 
     def render_to_response(self, context: Any, **more: Any) -> HttpResponse:
-        """Show the form, with the status of one that was refused."""
+        """Render the form; 422 for one that was rejected."""
         more["status"] = status_of_form(self.request)
-        person = self.request.user
-        context["roles"] = list(person.groups.order_by("name"))
+        context["roles"] = list(self.request.user.groups.order_by("name"))
         context["are_open"] = permissions.are_open()
         return super().render_to_response(context, **more)
 
@@ -119,9 +118,10 @@ def locked_out(
     _response: object = None,
     _credentials: object = None,
 ) -> HttpResponse:
-    """Say when to try again, to whoever gave too many wrong passwords for a name.
+    """Return the sign-in page for a name with too many failed attempts.
 
-    It says the same of names that nobody has: nobody learns here which there are.
+    The response is the same for names without an account, so that it does not disclose
+    which accounts exist.
     """
     name = (request.POST.get("username") or "")[:MAX_NAME_LENGTH].replace("\x00", "")
     tried = AccessAttempt.objects.filter(username=name, ip_address=address_of(request))
@@ -129,11 +129,11 @@ def locked_out(
     pause: dt.timedelta = settings.AXES_COOLOFF_TIME
     ends = (last.first() or timezone.now()) + pause
     seconds = max(1, round((ends - timezone.now()).total_seconds()))
-    return turned_away(request, seconds)
+    return locked_response(request, seconds)
 
 
-def turned_away(request: HttpRequest, seconds: int) -> HttpResponse:
-    """Return the sign-in page with a sentence that says when to try again."""
+def locked_response(request: HttpRequest, seconds: int) -> HttpResponse:
+    """Return the sign-in page with the time of the next allowed attempt."""
     context = {
         "form": AuthenticationForm(request),
         "next": request.POST.get("next", ""),
@@ -141,7 +141,9 @@ def turned_away(request: HttpRequest, seconds: int) -> HttpResponse:
         "again_at": timezone.now() + dt.timedelta(seconds=seconds),
         "minutes": -(-seconds // 60),
     }
-    answer = render(request, "registration/login.html", context, status=TOO_MANY)
-    answer["Retry-After"] = str(seconds)
-    answer["Cache-Control"] = "no-store"
-    return answer
+    response = render(
+        request, "registration/login.html", context, status=TOO_MANY_REQUESTS
+    )
+    response["Retry-After"] = str(seconds)
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,4 +1,4 @@
-"""Approvals: what waits for me, and my answer."""
+"""Approvals: the user's inbox, and submitting a decision."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @require_safe
 @members_only
 def list_approvals(request: HtmxRequest) -> HttpResponse:
-    """Show the questions that wait for the person who looks."""
+    """Show the open approvals of the user."""
     context = LISTS["approvals"].context(request.GET.dict(), request.user)
     return render(request, "approvals/list.html", context)
 
@@ -40,42 +40,44 @@ def list_approvals(request: HtmxRequest) -> HttpResponse:
 @members_only
 @answers_request_errors
 def answer(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Answer the question a run waits with; a form that does not fit comes back."""
+    """Submit the decision of an open approval; show an invalid form again."""
     found = visible_run(request, run_id)
-    asked = open_question(found, request.POST.get("question", ""))
-    form = answer_form(asked, data=request.POST, files=request.FILES, by=request.user)
-    if form.is_valid() and answered(request, found, form):
-        messages.success(request, "Your answer was recorded. The run goes on.")
+    approval = open_approval(found, request.POST.get("question", ""))
+    form = answer_form(
+        approval, data=request.POST, files=request.FILES, by=request.user
+    )
+    if form.is_valid() and submit(request, found, form):
+        messages.success(request, "Decision saved. Run resumed.")
         return after(request, system.find_run(run_id, by=request.user))
     page = RunPage(found, access.rights(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
 
 
-def open_question(found: Run, sequence: str) -> Approval:
-    """Return the run's question, if it is still the one that was answered.
+def open_approval(found: Run, sequence: str) -> Approval:
+    """Return the open approval of a run, if it is the one the form was rendered for.
 
     Raises ApprovalNotFound, AlreadyAnswered.
     """
-    asked = system.find_approval(found.pk)
-    is_same = not sequence or str(asked.sequence) == sequence
-    if asked.status == ApprovalStatus.OPEN and is_same:
-        return asked
-    who = asked.answered_by.get_username() if asked.answered_by else ""
-    if is_same and who:
-        raise AlreadyAnswered(f"{who} has answered this already.")
-    raise AlreadyAnswered("This question is not open any more.")
+    approval = system.find_approval(found.pk)
+    is_same = not sequence or str(approval.sequence) == sequence
+    if approval.status == ApprovalStatus.OPEN and is_same:
+        return approval
+    name = approval.answered_by.get_username() if approval.answered_by else ""
+    if is_same and name:
+        raise AlreadyAnswered(f"Already answered by {name}.")
+    raise AlreadyAnswered("This approval is no longer open.")
 
 
-def answered(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
-    """Record the answer; False, with messages in the form, if it does not fit."""
+def submit(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
+    """Record the decision; return False, with errors on the form, if it is invalid."""
     try:
         system.answer(
             found.pk, form.values(), by=request.user, comment=reason_of(request)
         )
-    except InvalidParams as refused:
-        form.take_errors(refused)
+    except InvalidParams as error:
+        form.take_errors(error)
         return False
-    except ReasonMissing as refused:
-        form.add_error(None, str(refused))
+    except ReasonMissing as error:
+        form.add_error(None, str(error))
         return False
     return True

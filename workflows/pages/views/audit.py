@@ -1,4 +1,4 @@
-"""The audit: what everybody did, and why."""
+"""The audit log: who did what, when and why."""
 
 from __future__ import annotations
 
@@ -12,43 +12,41 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.delta import diff
 from workflows.execution.changes import Changes, told
-from workflows.models import Intervention, Run
+from workflows.models import Intervention
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import period
 from workflows.pages.lists.audit_filters import AuditFilters, may_read
-from workflows.pages.views.history import number
+from workflows.pages.query_string import int_in
+from workflows.pages.visible_rows import existing_runs
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
-
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
 
-MAX_CHANGES = 40  # told of one deed
+MAX_CHANGES = 40  # shown of one event
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A deed, and how much of it is shown."""
+class Row:
+    """An audit event as its reader may see it."""
 
     deed: Intervention
-    is_there: bool  # its run was not removed
-    may_read: bool  # its reason, which may speak of what the run is about
+    is_there: bool  # its run is still stored
+    may_read: bool  # its reason and values, which may quote data of the run
 
     @property
     def subject(self) -> str:
-        """What it is about where that is no run, as far as it may be read."""
+        """Return the object of an event without a run; "" if the reader may not see it."""
         is_of_run = self.deed.run_id is not None
         return "" if is_of_run or not self.may_read else trail.subject_of(self.deed)
 
     @property
     def changes(self) -> Changes:
-        """What it changed, as far as it may be read."""
+        """Return the changed values; none if the reader may not see them."""
         was, now = self.deed.before, self.deed.after
         if not (self.may_read and was and now):
             return Changes()
@@ -56,7 +54,7 @@ class Told:
 
     @property
     def whole(self) -> dict[str, Any]:
-        """What it added or deleted, as far as it may be read."""
+        """Return the added or deleted values; {} if the reader may not see them."""
         was, now = self.deed.before or {}, self.deed.after or {}
         return was | now if self.may_read and not (was and now) else {}
 
@@ -65,19 +63,19 @@ class Told:
 @members_only
 @answers_request_errors
 def list_audit_events(request: HtmxRequest) -> HttpResponse:
-    """Show what people did that matches, newest first."""
-    permissions.require(permissions.may_audit(request.user), "see what everybody did")
+    """Show a page of the matching audit events, newest first."""
+    permissions.require(permissions.may_audit(request.user), "view the audit log")
     filters = AuditFilters.read(request.GET.dict())
-    before = number(request, "before") or None
+    before = int_in(request.GET, "before") or None
     found = filters.page(request.user, before)
-    there = _there(deed.run_id for deed in found.rows)
+    existing = existing_runs(event.run_id for event in found.rows)
     workflows = system.list_workflows(by=request.user)
     context = {
         "filters": filters,
         "found": found,
         "rows": [
-            Told(deed, deed.run_id in there, may_read(request.user, deed))
-            for deed in found.rows
+            Row(event, event.run_id in existing, may_read(request.user, event))
+            for event in found.rows
         ],
         "before": before,
         "query": filters.encoded,
@@ -87,9 +85,3 @@ def list_audit_events(request: HtmxRequest) -> HttpResponse:
         "spans": period.CHOICES,
     }
     return render(request, "audit/list.html", context)
-
-
-def _there(ids: Iterable[UUID | None]) -> set[UUID]:
-    """Return the runs among these that were not removed."""
-    asked = {run_id for run_id in ids if run_id}
-    return set(Run.objects.filter(pk__in=asked).values_list("pk", flat=True))

@@ -1,10 +1,9 @@
-"""Budgets and prices: all of them, one of either."""
+"""Budgets and prices: list, forms and deletion."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
@@ -12,7 +11,6 @@ from django.views.decorators.http import (
 )
 
 from workflows.access import permissions
-from workflows.audit import trail
 from workflows.models import Budget, Price
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -20,6 +18,7 @@ from workflows.pages.forms.budgets import BudgetForm, PriceForm
 from workflows.pages.lists.budgets import entries_for, models_without_price
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import status_of_form
+from workflows.pages.views import crud
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -32,7 +31,7 @@ MANAGE = "change budgets and prices"
 @require_safe
 @members_only
 def list_budgets(request: HtmxRequest) -> HttpResponse:
-    """Show what may be spent, what was, and what models cost."""
+    """Show the budgets with their use, and the prices of models."""
     context = {
         "entries": entries_for(request.user),
         "prices": Price.objects.all(),
@@ -46,12 +45,13 @@ def list_budgets(request: HtmxRequest) -> HttpResponse:
 @members_only
 @answers_request_errors
 def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
-    """Show a budget or a new one; keep what is sent."""
-    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
+    """Show the form of a budget or of a new one; save it on POST."""
+    crud.require_manager(request, MANAGE)
     found = get_object_or_404(Budget, pk=budget_id) if budget_id else None
     form = BudgetForm(request.POST or None, instance=found, by=request.user)
     if request.method == "POST" and form.is_valid():
-        return _save(request, form, "budget")
+        crud.save(request, form, "budget")
+        return redirect("budgets")
     raises = found.raises.order_by("-id")[:20] if found else ()
     context = {"form": form, "budget": found, "raises": raises}
     return render(
@@ -63,13 +63,14 @@ def budget(request: HtmxRequest, budget_id: int | None = None) -> HttpResponse:
 @members_only
 @answers_request_errors
 def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
-    """Show a price or a new one, perhaps of a model that is named; keep what is sent."""
-    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
+    """Show the form of a price or of a new one, with `?model=` filled in; save on POST."""
+    crud.require_manager(request, MANAGE)
     found = get_object_or_404(Price, pk=price_id) if price_id else None
     initial = {"model": request.GET.get("model", "")}
     form = PriceForm(request.POST or None, instance=found, initial=initial)
     if request.method == "POST" and form.is_valid():
-        return _save(request, form, "price")
+        crud.save(request, form, "price")
+        return redirect("budgets")
     context = {"form": form, "price": found}
     return render(request, "agents/price.html", context, status=status_of_form(request))
 
@@ -78,30 +79,17 @@ def price(request: HtmxRequest, price_id: int | None = None) -> HttpResponse:
 @members_only
 @answers_request_errors
 def delete_budget(request: HtmxRequest, budget_id: int) -> HttpResponse:
-    """Delete a budget; what people allowed beyond it stays in their audit rows."""
-    return _deleted(request, get_object_or_404(Budget, pk=budget_id), "budget")
+    """Delete a budget; increases of it stay in the audit log."""
+    crud.require_manager(request, MANAGE)
+    crud.delete(request, get_object_or_404(Budget, pk=budget_id), "budget")
+    return redirect("budgets")
 
 
 @posts_only
 @members_only
 @answers_request_errors
 def delete_price(request: HtmxRequest, price_id: int) -> HttpResponse:
-    """Delete a price; calls keep the cost they had."""
-    return _deleted(request, get_object_or_404(Price, pk=price_id), "price")
-
-
-def _deleted(request: HtmxRequest, found: Budget | Price, kind: str) -> HttpResponse:
-    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
-    with trail.changing(f"delete {kind}", found, by=request.user):
-        found.delete()
-    messages.success(request, f"The {kind} “{found}” was deleted.")
-    return redirect("budgets")
-
-
-def _save(
-    request: HtmxRequest, form: BudgetForm | PriceForm, kind: str
-) -> HttpResponse:
-    with trail.changing(f"save {kind}", form.instance, by=request.user):
-        saved = form.save()
-    messages.success(request, f"The {kind} “{saved}” was saved.")
+    """Delete a price; the recorded costs of calls are kept."""
+    crud.require_manager(request, MANAGE)
+    crud.delete(request, get_object_or_404(Price, pk=price_id), "price")
     return redirect("budgets")

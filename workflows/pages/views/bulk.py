@@ -1,4 +1,4 @@
-"""One deed on many runs, and the runs that match as a file."""
+"""Bulk actions on runs, their jobs, and the export of matching runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_jobs
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.export import KINDS, Export
-from workflows.pages.lists.run_filters import RunFilters, id_in, read_query
+from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.methods import posts_only
+from workflows.pages.query_string import parse_query, uuid_in
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.views.run_list import as_sent
 from workflows.services.labels import clean
@@ -33,53 +34,53 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
 
-TWO = 2  # runs are compared
+COMPARED_RUNS = 2
 
 
 @posts_only
 @members_only
 @answers_request_errors
 def many(request: HtmxRequest) -> HttpResponse:
-    """Ask whether it is meant; then write it down as a job, and show how far it is."""
+    """Ask for confirmation of a bulk action; once confirmed, start its job."""
     ids, back = _ids(request), _back(request)
     if request.POST.get("do") == "compare":
         return _compare(request, ids, back)
-    deed = bulk.BULK_ACTIONS.get(request.POST.get("do", ""))
-    if deed is None:
-        return _refused(request, back, "Choose what to do.")
-    label, error = _label(request, deed)
-    missing = _missing_reason(request, deed)
+    action = bulk.BULK_ACTIONS.get(request.POST.get("do", ""))
+    if action is None:
+        return _error_page(request, back, "Choose an action.")
+    label, error = _label(request, action)
+    missing = _missing_reason(request, action)
     runs = _runs(request, ids)
     if error or missing or not request.POST.get("confirmed"):
-        said = {"error": error, "label": label, "missing": missing}
-        return _asked(request, deed, bulk_jobs.preview(deed, runs, request.user), said)
+        entered = {"error": error, "label": label, "missing": missing}
+        preview = bulk_jobs.preview(action, runs, request.user)
+        return _confirmation_page(request, action, preview, entered)
     reason = reason_of(request)
-    job = bulk.start(deed, runs, by=request.user, reason=reason, label=label)
+    job = bulk.start(action, runs, by=request.user, reason=reason, label=label)
     return redirect("bulk-job", job_id=job.pk)
 
 
-def _asked(
+def _confirmation_page(
     request: HtmxRequest,
-    deed: bulk.BulkAction,
-    found: bulk_jobs.Preview,
-    said: dict[str, str],
+    action: bulk.BulkAction,
+    preview: bulk_jobs.Preview,
+    entered: dict[str, str],
 ) -> HttpResponse:
-    """Show what would happen, and ask whether it is meant."""
     back = _back(request)
-    if not found.total:
-        return _refused(request, back, str(EmptySelection()), deed)
+    if not preview.total:
+        return _error_page(request, back, str(EmptySelection()), action)
     context = {
-        "deed": deed,
+        "deed": action,
         "back": back,
         "query": request.POST.get("query", ""),
         "scope": request.POST.get("scope", ""),
         "chosen": _ids(request),
-        "found": found,
-        **said,
+        "found": preview,
+        **entered,
     }
-    is_wrong = said["error"] or said["missing"]
+    is_invalid = entered["error"] or entered["missing"]
     return render(
-        request, "runs/bulk.html", context, status=INVALID if is_wrong else 200
+        request, "runs/bulk.html", context, status=INVALID if is_invalid else 200
     )
 
 
@@ -87,7 +88,7 @@ def _asked(
 @members_only
 @answers_request_errors
 def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    """Show how far a job has come, and what became of each run."""
+    """Show the progress of a job and the result for each run."""
     bulk.find(job_id, by=request.user)
     query = {**request.GET.dict(), "job": str(job_id)}
     context = bulk_jobs.context(query, request.user)
@@ -98,70 +99,75 @@ def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    """Do no more of a job."""
+    """Stop a job; runs that it has not reached stay unchanged."""
     stopped = bulk.stop(job_id, by=request.user)
     if stopped.stopped_at:
         messages.success(
-            request, f"Stopped: {stopped.left} runs were left as they are."
+            request, f"Bulk operation stopped. {stopped.left} runs unchanged."
         )
     else:
-        messages.info(request, "It had come to its end already.")
+        messages.info(request, "This bulk operation has already finished.")
     return redirect("bulk-job", job_id=job_id)
 
 
-def _refused(
-    request: HtmxRequest, back: str, said: str, deed: bulk.BulkAction | None = None
+def _error_page(
+    request: HtmxRequest,
+    back: str,
+    error: str,
+    action: bulk.BulkAction | None = None,
 ) -> HttpResponse:
-    context = {"back": back, "error": said, "deed": deed}
+    context = {"back": back, "error": error, "deed": action}
     return render(request, "runs/bulk.html", context, status=INVALID)
 
 
 def _ids(request: HtmxRequest) -> list[UUID]:
-    return [found for text in request.POST.getlist("run") if (found := id_in(text))]
+    texts = request.POST.getlist("run")
+    return [run_id for text in texts if (run_id := uuid_in(text))]
 
 
 def _runs(request: HtmxRequest, ids: list[UUID]) -> Iterator[Run]:
-    """Yield the runs that were ticked, or the newest of all that match."""
+    """Yield the selected runs, or the newest of all that match."""
     if request.POST.get("scope") != "all":
-        return bulk_jobs.ticked(request.user, ids)
-    newest = id_in(request.POST.get("newest", ""))
+        return bulk_jobs.selected(request.user, ids)
+    newest = uuid_in(request.POST.get("newest", ""))
     return bulk_jobs.matching(request.user, request.POST.get("query", ""), newest)
 
 
-def _label(request: HtmxRequest, deed: bulk.BulkAction) -> tuple[str, str]:
-    """Return the label and, if one was given that cannot be one, why."""
+def _label(request: HtmxRequest, action: bulk.BulkAction) -> tuple[str, str]:
+    """Return the label, and an error for an invalid one."""
     label = request.POST.get("label", "")
-    if not deed.needs_label or not request.POST.get("confirmed"):
+    if not action.needs_label or not request.POST.get("confirmed"):
         return "", ""
     try:
         return clean(label), ""
-    except InvalidLabel as refused:
-        return label, str(refused)
+    except InvalidLabel as error:
+        return label, str(error)
 
 
-def _missing_reason(request: HtmxRequest, deed: bulk.BulkAction) -> str:
-    """Return what is said where a reason is needed and none was given."""
-    needs_none = deed.needs_label or not request.POST.get("confirmed")
+def _missing_reason(request: HtmxRequest, action: bulk.BulkAction) -> str:
+    """Return the error for a required reason that is missing, else ""."""
+    needs_none = action.needs_label or not request.POST.get("confirmed")
     return "" if needs_none or reason_of(request) else str(ReasonMissing())
 
 
 def _compare(request: HtmxRequest, ids: list[UUID], back: str) -> HttpResponse:
-    if len(ids) == TWO:
+    if len(ids) == COMPARED_RUNS:
         query = urlencode({"a": ids[1], "b": ids[0]})
         return redirect(f"{reverse('compare')}?{query}")
-    return _refused(request, back, f"Choose two runs to compare, not {len(ids)}.")
+    error = f"Select two runs to compare; {len(ids)} selected."
+    return _error_page(request, back, error)
 
 
 def _back(request: HtmxRequest) -> str:
-    """Return the list one came from, with its filters."""
-    query = urlencode(read_query(request.POST.get("query", "")))
+    """Return the URL of the run list with its filters."""
+    query = urlencode(parse_query(request.POST.get("query", "")))
     return reverse("runs") + (f"?{query}" if query else "")
 
 
 @require_safe
 @members_only
 def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
-    """Give the runs that match as a file, written while it is read."""
+    """Stream the matching runs as a file."""
     if kind not in KINDS:
         raise Http404
     query = as_sent(request)

@@ -1,4 +1,4 @@
-"""Comparing two runs."""
+"""Comparison of two runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from django.views.decorators.http import require_safe
 from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists.live_lists import as_read, seen
+from workflows.pages.lists.live_lists import list_visible_runs, redacted_for
+from workflows.pages.query_string import text_in
 from workflows.pages.run.compare import LEGEND, Comparison
 from workflows.system import system
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
 
-OFFERED = 30  # runs to compare with
+MAX_OFFERED_RUNS = 30
+MAX_ID_LENGTH = 40  # characters
 
 
 @require_safe
 @members_only
 @answers_request_errors
 def compare(request: HtmxRequest) -> HttpResponse:
-    """Show two runs beside each other, or ask which."""
+    """Compare two runs, or show which runs one can be compared with."""
     first, second = _run(request, "a"), _run(request, "b")
     if first is None or second is None or first.pk == second.pk:
         one = first or second
@@ -44,13 +46,13 @@ def compare(request: HtmxRequest) -> HttpResponse:
 
 def _run(request: HtmxRequest, name: str) -> Run | None:
     """Return a run of the query. Raises RunNotFound."""
-    text = request.GET.get(name, "").strip()
+    text = text_in(request.GET, name, MAX_ID_LENGTH)
     if not text:
         return None
-    found = system.find_run(text.replace("\x00", "")[:40], by=request.user)
-    return as_read([found], request.user)[0]
+    found = system.find_run(text, by=request.user)
+    return redacted_for(request.user, [found])[0]
 
 
-def _others(request: HtmxRequest, one: Run) -> list[Run]:
-    runs = seen(request.user, workflow=one.workflow_name).exclude(pk=one.pk)
-    return as_read(runs[:OFFERED], request.user)
+def _others(request: HtmxRequest, run: Run) -> list[Run]:
+    runs = list_visible_runs(request.user, workflow=run.workflow_name)
+    return redacted_for(request.user, runs.exclude(pk=run.pk)[:MAX_OFFERED_RUNS])

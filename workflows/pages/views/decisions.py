@@ -1,4 +1,4 @@
-"""Decisions: which way all runs went, and why."""
+"""Decisions: the history of evaluated edges over all runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows.access import permissions
-from workflows.models import Decision
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_for, title_of
 from workflows.pages.lists import edges, period
 from workflows.pages.lists.edge_shares import shares_of
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.render.zones import zone_in
+from workflows.pages.visible_rows import visible_decisions
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-OFFERED = 200  # people
+MAX_OFFERED_USERS = 200
 
 
 @require_safe
 @members_only
 def list_decisions(request: HtmxRequest) -> HttpResponse:
-    """Show the decisions that match, newest first, and how a workflow's were shared."""
+    """Show the matching decisions, newest first, and the share of a workflow's edges."""
     context = LISTS["decisions"].context(request.GET.dict(), request.user)
     filters = context["filters"]
-    ways = edges.known(request.user, filters.workflow)
+    edge_refs = edges.known(request.user, filters.workflow)
     context |= {
-        "workflows": workflow_names(ways, request.user),
-        "edges": edge_choices(ways) if filters.workflow else [],
-        "predicates": sorted({way.predicate for way in ways} - edges.ALWAYS),
+        "workflows": workflow_names(edge_refs, request.user),
+        "edges": edge_choices(edge_refs) if filters.workflow else [],
+        "predicates": sorted({edge.predicate for edge in edge_refs} - edges.ALWAYS),
         "people": deciders(request.user),
         "spans": period.CHOICES,
         "me": request.user,
@@ -45,29 +44,31 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     }
     if filters.workflow:
         zone = zone_in(request.COOKIES)
-        leaving = shares_of(request.user, filters.workflow, filters.period, zone)
+        nodes = shares_of(request.user, filters.workflow, filters.period, zone)
         context |= {
-            "leaving": leaving,
-            "choices": any(one.is_choice for one in leaving),
+            "leaving": nodes,
+            "choices": any(node.is_choice for node in nodes),
         }
     return render(request, "decisions/list.html", context)
 
 
-def workflow_names(ways: list[edges.EdgeRef], person: User) -> list[tuple[str, str]]:
-    """Return names and titles of the workflows that were ever decided in, by title."""
-    names = {way.workflow for way in ways} | {
+def workflow_names(
+    edge_refs: list[edges.EdgeRef], person: User
+) -> list[tuple[str, str]]:
+    """Return name and title of each workflow with decisions or installed, by title."""
+    names = {edge.workflow for edge in edge_refs} | {
         one.name for one in system.list_workflows(by=person)
     }
     return sorted(((name, title_of(name)) for name in names), key=lambda one: one[1])
 
 
-def edge_choices(ways: list[edges.EdgeRef]) -> list[edges.EdgeRef]:
-    """Return one way for each pair of nodes."""
-    return sorted({way.value: way for way in ways}.values())
+def edge_choices(edge_refs: list[edges.EdgeRef]) -> list[edges.EdgeRef]:
+    """Return one edge for each pair of nodes."""
+    return sorted({edge.value: edge for edge in edge_refs}.values())
 
 
 def deciders(person: User) -> list[User]:
-    """Return the people who have decided something that a person may see, by name."""
-    theirs = Decision.objects.filter(decided_by=OuterRef("pk")).order_by()
-    theirs = permissions.visible(person, theirs)
-    return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])
+    """Return the users with a decision that this user may see, by name."""
+    decisions = visible_decisions(person).filter(decided_by=OuterRef("pk"))
+    users = User.objects.filter(Exists(decisions)).order_by("username")
+    return list(users[:MAX_OFFERED_USERS])

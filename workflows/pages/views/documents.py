@@ -1,4 +1,4 @@
-"""Documents: the library, uploads, one document with its pages, its bytes, its end."""
+"""Documents: list, uploads, pages, download and deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.views.decorators.http import (
 )
 
 from workflows.access import permissions
-from workflows.documents.images import page_image as drawn_page
+from workflows.documents.images import page_image as rendered_page
 from workflows.documents.service import (
     NEEDING,
     FilesLeft,
@@ -36,7 +36,9 @@ from workflows.pages.documents.downloads import download
 from workflows.pages.documents.viewer import SHARPNESS, PageView
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.fields import UploadInput
+from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.methods import posts_only
+from workflows.pages.query_string import text_in, uuid_in
 from workflows.pages.rates import limited
 from workflows.pages.requests import reason_of
 from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
@@ -51,29 +53,29 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-PAGE = 50  # documents on one page
-LONGEST = 150  # characters of a search
+MAX_SEARCH_LENGTH = 150  # characters
 CREATED, TOO_LARGE, INVALID, CONFLICT = 201, 413, 422, 409
-THUMBNAILS = 40  # pages shown on a document's page
+MAX_THUMBNAILS = 40  # on a document's page
+MAX_OFFERED_USERS = 200
 JSON = "application/json"
 
 
 class UploadForm(forms.Form):
-    """Files for the library."""
+    """Files to upload."""
 
     file = forms.FileField(label="Files", widget=UploadInput(several=True))
 
 
 @dataclass(slots=True)
 class Uploaded:
-    """What became of the files of one upload."""
+    """The results of one upload: stored documents, and errors by file name."""
 
     documents: list[Document] = field(default_factory=list)
     errors: list[tuple[str, ProviderError]] = field(default_factory=list)
 
     @property
     def status(self) -> int:
-        """Return the status of the answer."""
+        """Return the HTTP status of the response."""
         if not self.errors:
             new = any(not one.already_stored for one in self.documents)
             return CREATED if new else 200
@@ -82,8 +84,8 @@ class Uploaded:
         too_large = all(isinstance(error, TooLarge) for _, error in self.errors)
         return TOO_LARGE if too_large else INVALID
 
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the body of the JSON response."""
         return {
             "documents": [
                 {
@@ -109,31 +111,31 @@ class Uploaded:
 @answers_request_errors
 @limited("upload")
 def list_documents(request: HtmxRequest) -> HttpResponse:
-    """Show the library, and take uploads; whoever accepts JSON gets that for an answer."""
+    """Show the documents and accept uploads; respond with JSON if the client accepts it."""
     form, status = UploadForm(), 200
     if request.method == "POST":
-        permissions.require(permissions.may_upload(request.user), "add documents")
-        uploaded = stored(request)
+        permissions.require(permissions.may_upload(request.user), "upload documents")
+        uploaded = store_files(request)
         if JSON in request.headers.get("Accept", ""):
-            return JsonResponse(uploaded.told(), status=uploaded.status)
-        tell(request, uploaded)
+            return JsonResponse(uploaded.to_dict(), status=uploaded.status)
+        add_messages(request, uploaded)
         if uploaded.documents and not uploaded.errors:
             return after_upload(uploaded.documents)
-        form, status = refused(request, uploaded)
-    context = {"form": form, **library(request.GET, request.user)}
+        form, status = invalid_form(request, uploaded)
+    context = {"form": form, **documents_context(request.GET, request.user)}
     context["may_upload"] = permissions.may_upload(request.user)
     return render(request, "documents/list.html", context, status=status)
 
 
-def stored(request: HtmxRequest) -> Uploaded:
-    """Store every file of an upload; one that is refused does not hold up others."""
+def store_files(request: HtmxRequest) -> Uploaded:
+    """Store the files of an upload; an invalid file does not prevent the others."""
     uploaded = Uploaded()
-    given: list[UploadedFile[Any]] = request.FILES.getlist("file")
-    for place, file in enumerate(given):
+    files: list[UploadedFile[Any]] = request.FILES.getlist("file")
+    for index, file in enumerate(files):
         try:
             document = store_document(file.name or "", file, by=request.user)
-        except StorageFailed as error:  # each of the others would wait for it as well
-            uploaded.errors += [(one.name or "", error) for one in given[place:]]
+        except StorageFailed as error:  # each other file would wait for a timeout too
+            uploaded.errors += [(one.name or "", error) for one in files[index:]]
             break
         except ProviderError as error:
             uploaded.errors.append((file.name or "", error))
@@ -142,24 +144,24 @@ def stored(request: HtmxRequest) -> Uploaded:
     return uploaded
 
 
-def tell(request: HtmxRequest, uploaded: Uploaded) -> None:
-    """Say what was stored."""
+def add_messages(request: HtmxRequest, uploaded: Uploaded) -> None:
+    """Add a message for each stored document."""
     for one in uploaded.documents:
-        said = "was here already" if one.already_stored else "was added"
-        messages.success(request, f"“{one.name}” {said}.")
+        result = "was already stored" if one.already_stored else "uploaded"
+        messages.success(request, f"“{one.name}” {result}.")
 
 
 def after_upload(documents: Sequence[Document]) -> HttpResponse:
-    """Lead to the document, or to the library where there are several."""
+    """Redirect to the document, or to the list after several."""
     if len(documents) > 1:
         return redirect("documents")
     return redirect("document", document_id=documents[0].pk)
 
 
-def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
-    """Return the form with what was wrong, and the status."""
+def invalid_form(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
+    """Return the form with the errors of an upload, and the HTTP status."""
     form = UploadForm(request.POST, request.FILES)
-    form.is_valid()  # says that there is no file, or an empty one
+    form.is_valid()  # adds the errors of a missing or an empty file
     if not uploaded.errors:
         return form, INVALID
     form.errors.pop("file", None)
@@ -169,56 +171,52 @@ def refused(request: HtmxRequest, uploaded: Uploaded) -> tuple[UploadForm, int]:
     return form, uploaded.status
 
 
-def library(query: Mapping[str, str], me: User) -> dict[str, object]:
-    """Return one page of the documents that match, newest first."""
-    search, who = _text(query, "q"), _text(query, "who")
-    seen = permissions.visible_documents(me)
-    rows = seen.select_related("uploaded_by")
+def documents_context(query: Mapping[str, str], me: User) -> dict[str, object]:
+    """Return a page of the matching documents, newest first, as template context."""
+    search = text_in(query, "q", MAX_SEARCH_LENGTH)
+    who = text_in(query, "who", MAX_SEARCH_LENGTH)
+    visible = permissions.visible_documents(me)
+    rows = visible.select_related("uploaded_by")
     if search:
         rows = rows.filter(name__icontains=search)
     if who:
         rows = rows.filter(uploaded_by__username=who)
-    people = seen.order_by().values("uploaded_by")
+    uploaders = visible.order_by().values("uploaded_by")
+    others = User.objects.filter(pk__in=uploaders).exclude(pk=me.pk)
     before = query.get("before", "")
-    try:
-        rows = rows.filter(pk__lt=UUID(before)) if before else rows
-    except ValueError:
-        raise Http404 from None
-    found = list(rows[: PAGE + 1])
+    key = uuid_in(before)
+    if before and key is None:
+        raise Http404
+    page = keyset_page(rows, before=key)
     return {
-        "documents": found[:PAGE],
-        "next": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "documents": page.rows,
+        "next": page.after,
         "before": before,
         "search": search,
         "who": who,
         "me": me,
-        "people": User.objects.filter(pk__in=people).exclude(pk=me.pk)[:200],
+        "people": others[:MAX_OFFERED_USERS],
     }
-
-
-def _text(query: Mapping[str, str], name: str) -> str:
-    """Return a text from a query; PostgreSQL's text cannot hold NUL."""
-    return query.get(name, "").replace("\x00", "").strip()[:LONGEST]
 
 
 @require_safe
 @members_only
 @answers_request_errors
 def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
-    """Show a document's pages."""
-    return detail(request, guarded(request, document_id))
+    """Show a document with its pages and runs."""
+    return detail(request, visible_document(request, document_id))
 
 
 def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
-    """Return a document's page."""
+    """Return the page of a document."""
     count = found.page_count or 0
     runs = permissions.visible(request.user, runs_with(found))
     context = {
         "document": found,
         "may_delete": may_delete(request, found),
-        "pages": range(1, min(count, THUMBNAILS) + 1),
-        "hidden": max(count - THUMBNAILS, 0),
-        "beyond": THUMBNAILS + 1,
+        "pages": range(1, min(count, MAX_THUMBNAILS) + 1),
+        "hidden": max(count - MAX_THUMBNAILS, 0),
+        "beyond": MAX_THUMBNAILS + 1,
         "runs": runs.order_by("-id").defer("params", "result", "graph")[:5],
         "run_count": runs.count(),
         "is_needed": runs.filter(status__in=NEEDING).exists(),
@@ -230,32 +228,33 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
-    """Remove a document for good, with the reason, unless a run still needs it."""
-    found = guarded(request, document_id)
+    """Delete a document permanently; 409 if a run still needs it."""
+    found = visible_document(request, document_id)
     permissions.require(may_delete(request, found), "delete this document")
     try:
         delete_document(found, by=request.user, reason=reason_of(request))
-    except StillNeeded as refusal:
-        messages.error(request, str(refusal))
+    except StillNeeded as error:
+        messages.error(request, str(error))
         return detail(request, found, CONFLICT)
-    except FilesLeft as left:
-        messages.warning(request, str(left))
+    except FilesLeft as error:
+        messages.warning(request, str(error))
     else:
-        messages.success(request, f"“{found.name}” was deleted.")
+        messages.success(request, f"“{found.name}” deleted.")
     return redirect("documents")
 
 
 def may_delete(request: HtmxRequest, found: Document) -> bool:
-    """Tell whether this person may remove a document.
+    """Return whether the user may delete a document.
 
-    Their own, or as one who operates whatever used it; in no case one that was given to
-    runs they may not see: a refusal that named no other reason would tell of those.
+    It must be their own, or all workflows that used it must be operable for them. A
+    document of a run they may not see is never deletable: the refusal to delete it while
+    that run needs it would disclose the run.
     """
-    sight = permissions.permissions_for(request.user)
+    granted = permissions.permissions_for(request.user)
     used = list(found.uses.values_list("workflow_name", flat=True))
-    if not all(name in sight.see for name in used):
+    if not all(name in granted.see for name in used):
         return False
-    operates = sight.operate.is_any and all(name in sight.operate for name in used)
+    operates = granted.operate.is_any and all(name in granted.operate for name in used)
     return operates or found.uploaded_by_id == request.user.pk
 
 
@@ -263,8 +262,8 @@ def may_delete(request: HtmxRequest, found: Document) -> bool:
 @members_only
 @answers_request_errors
 def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
-    """Show one page large, with the places marked that the address names."""
-    found = guarded(request, document_id)
+    """Show one page large, with the markings that the query names."""
+    found = visible_document(request, document_id)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
     view = PageView.read(found, number, request.GET, run_of(request))
@@ -272,7 +271,7 @@ def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse
 
 
 def run_of(request: HtmxRequest) -> Run | None:
-    """Return the run whose markings are asked for, if this person may read them."""
+    """Return the run whose markings are requested, None if the user may not read it."""
     try:
         run = system.find_run(UUID(request.GET.get("run", "")), by=request.user)
     except (ValueError, RunNotFound):
@@ -284,8 +283,8 @@ def run_of(request: HtmxRequest) -> Run | None:
 @members_only
 @answers_request_errors
 def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
-    """Give the file for download, a piece at a time."""
-    found = guarded(request, document_id)
+    """Stream the file for download."""
+    found = visible_document(request, document_id)
     try:
         return download(request, found)
     except NotFound as error:
@@ -296,14 +295,15 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
 @members_only
 @answers_request_errors
 def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
-    """Give one page as a picture, drawn when it is first asked for."""
-    found = guarded(request, document_id)
+    """Return one page as an image, rendered on the first request."""
+    found = visible_document(request, document_id)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
-    asked = request.GET.get("dpi", "")
-    dpi = next((dpi for dpi in SHARPNESS.values() if str(dpi) == asked), SCREEN.dpi)
+    requested = request.GET.get("dpi", "")
+    known = SHARPNESS.values()
+    dpi = next((dpi for dpi in known if str(dpi) == requested), SCREEN.dpi)
     try:
-        image, data = drawn_page(found, number, replace(SCREEN, dpi=dpi))
+        image, data = rendered_page(found, number, replace(SCREEN, dpi=dpi))
     except ProviderError as error:
         status = getattr(error, "status", INVALID)
         return HttpResponse(str(error), content_type="text/plain", status=status)
@@ -313,7 +313,7 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     return response
 
 
-def guarded(request: HtmxRequest, document_id: UUID) -> Document:
-    """Return a document this person may see. Raises Http404."""
-    seen = permissions.visible_documents(request.user)
-    return get_object_or_404(seen.select_related("uploaded_by"), pk=document_id)
+def visible_document(request: HtmxRequest, document_id: UUID) -> Document:
+    """Return a document the user may see. Raises Http404."""
+    documents = permissions.visible_documents(request.user)
+    return get_object_or_404(documents.select_related("uploaded_by"), pk=document_id)

@@ -1,7 +1,7 @@
-"""What a request gets that failed, or cannot be read: a sentence where there is one.
+"""Error responses 400, 413, 500 and 503.
 
-Nothing here asks the database, nor the session that is kept in it: this is the answer
-also to requests whose session could not be read.
+Nothing here queries the database or the session, which is stored there: these responses
+are also sent when the session could not be read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from django.core.exceptions import (
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import requires_csrf_token
-from django.views.defaults import bad_request as unreadable
-from django.views.defaults import server_error as broken
+from django.views.defaults import bad_request as default_bad_request
+from django.views.defaults import server_error as default_server_error
 
 from workflows.infra import outages
 
@@ -33,89 +33,91 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 5
 AWAY: Final = (
-    "The database is away",
+    "Database unavailable",
     (
-        "The database does not answer just now. Runs that were accepted are safe: they"
-        " wait, and go on when it is back."
+        "The database can’t be reached right now. Accepted runs are safe: they wait and"
+        " continue once it is available again."
     ),
 )
 STUCK: Final = (
-    "Nothing can be stored",
+    "Database is read-only",
     (
-        "The database refuses changes, because its disk is full or it is read-only. Runs"
-        " keep their last step, and can go on from it once that is put right. Tell an"
+        "The database rejects changes because its disk is full or it is read-only. Runs"
+        " keep their last step and can resume from it once this is fixed. Contact an"
         " administrator."
     ),
 )
 
-# When the connection broke at the very end, nobody knows.
+# If the connection broke during the commit, the outcome is unknown.
 SENT: Final = (
-    "What you sent was most likely not accepted. Send it again when the database is back:"
-    " the same form launches no second run."
+    "Your request was most likely not accepted. Send it again once the database is"
+    " available: the same form never launches a second run."
 )
 
 TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 TOO_LONG: Final = (
-    "A form may have up to {kilobytes:,} kB beside its files, and a bounded number of"
-    " fields and files; this one has more. Nothing of it was kept: go back and shorten it,"
-    " or put what is long into a document."
+    "The form is too large. Up to {kilobytes:,} kB without files, and a limited number of"
+    " fields and files, are accepted. Nothing was saved: go back and shorten it, or upload"
+    " long values as a document."
 )
 
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 503 with a sentence for an outage, 500 with its page for anything else."""
+    """Respond with 503 during a database outage, with 500 to any other error."""
     error = sys.exc_info()[1]
     if error is None:
-        return broken(request)
+        return default_server_error(request)
     outage = outages.of(error)
     if outage is outages.database:
         outage.met(error)
         return unavailable(request, *AWAY)
     return (
-        unavailable(request, *STUCK) if outage is outages.changes else broken(request)
+        unavailable(request, *STUCK)
+        if outage is outages.changes
+        else default_server_error(request)
     )
 
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 413 with a sentence for a form that is too long, 400 for what is no form."""
+    """Respond with 413 to a form that is too large, with 400 to a malformed request."""
     if not isinstance(exception, TOO_MUCH):
-        return unreadable(request, exception)
+        return default_bad_request(request, exception)
     sentence = TOO_LONG.format(kilobytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1000)
     kind, text = too_large(sentence, request.headers)
     return HttpResponse(text, content_type=kind, status=413)
 
 
 def too_large(sentence: str, headers: Mapping[str, str]) -> tuple[str, str]:
-    """Return content type and text of an answer to what is too large to be taken.
+    """Return content type and body of a response to a request that is too large.
 
-    A page; a message for a page that is open already; JSON for a script that asks for it.
-    The server calls this as well, for bodies that do not come as far as Django.
+    The body is a page, a message for htmx, or JSON for a client that accepts it. The
+    server calls this too, for bodies that it rejects before Django.
     """
     if "application/json" in headers.get("Accept", ""):
-        said = {"errors": [{"code": "too_large", "message": sentence}]}
-        return "application/json", json.dumps(said)
+        body = {"errors": [{"code": "too_large", "message": sentence}]}
+        return "application/json", json.dumps(body)
     html = "text/html; charset=utf-8"
     if any(name.lower() == "hx-request" for name in headers):
-        told = [Message(ERROR, sentence)]
-        context = {"messages": told, "oob": True}
+        context = {"messages": [Message(ERROR, sentence)], "oob": True}
         return html, render_to_string("messages.html", context)
     return html, render_to_string("413.html", {"sentence": sentence})
 
 
 def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:
-    """Return the sentence as a page, or as a message to a page that is open already."""
-    is_looking = request.method in {"GET", "HEAD"}
+    """Return a 503 response: a page, or a message for htmx."""
+    is_safe = request.method in {"GET", "HEAD"}
     if request.headers.get("HX-Request") == "true":
-        words = [f"{heading}.", sentence, *([] if is_looking else [SENT])]
-        said = [Message(ERROR, " ".join(words))]
-        text = render_to_string("messages.html", {"messages": said, "oob": True})
+        parts = [f"{heading}.", sentence, *([] if is_safe else [SENT])]
+        message = Message(ERROR, " ".join(parts))
+        context = {"messages": [message], "oob": True}
+        text = render_to_string("messages.html", context)
     else:
         context = {
             "heading": heading,
             "sentence": sentence,
-            "again": request.get_full_path() if is_looking else "",
+            "again": request.get_full_path() if is_safe else "",
             "sent": SENT,
             "seconds": RETRY_SECONDS,
         }

@@ -1,4 +1,4 @@
-"""A run's whole history, a page at a time, for runs too long for one page."""
+"""The history of a run: all steps and log lines by page, and downloads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from workflows.audit.exporter import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, rights
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.lists.pagination import forward_page
+from workflows.pages.query_string import int_in
 from workflows.pages.redaction import redact
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
@@ -28,33 +30,23 @@ if TYPE_CHECKING:
 
 STEPS = 100  # on one page
 LINES = 500
-DIGITS = 18  # read of a number
-MOST = 2**63 - 1  # what the key of a log line may be
-
-
-def number(request: HtmxRequest, name: str) -> int:
-    """Return a whole number from the query, 0 if there is none."""
-    text = request.GET.get(name, "")[:DIGITS]
-    return min(int(text), MOST) if text.isascii() and text.isdigit() else 0
 
 
 @require_safe
 @members_only
 @answers_request_errors
 def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Show a run's steps from a number on."""
+    """Show a page of a run's steps, those after `?after=`."""
     run = visible_run(request, run_id)
-    after = number(request, "after")
-    stages = list(
-        run.stages.filter(sequence__gt=after).order_by("sequence")[: STEPS + 1]
-    )
-    last = stages[:STEPS][-1].sequence if stages else after
+    after = int_in(request.GET, "after") or 0
+    stages = forward_page(run.stages.all(), after=after, size=STEPS, key="sequence")
+    last = stages.rows[-1].sequence if stages.rows else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
     if not permissions.may_read(request.user, run.workflow_name):
         redact(run)
     steps = together(
         run,
-        (stage for stage in stages if stage.sequence <= last),
+        stages.rows,
         decisions.select_related("decided_by"),
         run.retries.filter(sequence__gt=after, sequence__lte=last),
     )
@@ -65,7 +57,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         "steps": steps,
         "trouble": add_changes(run, steps),
         "after": after,
-        "next": last if len(stages) > STEPS else None,
+        "next": stages.after,
     }
     return render(request, "runs/steps.html", context)
 
@@ -74,18 +66,17 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Show a run's log from a line on: from a level up, with a text in the lines."""
+    """Show a page of a run's log, filtered by level and text."""
     run = readable_run(request, run_id)
-    after, view = number(request, "after"), RunView.read(request.GET.dict())
-    rows = lines(run, view).filter(pk__gt=after).order_by("pk")
-    found = list(rows[: LINES + 1])
+    after, view = int_in(request.GET, "after") or 0, RunView.read(request.GET.dict())
+    page = forward_page(lines(run, view), after=after, size=LINES)
     context = {
         "run": run,
-        "lines": [line_html(line) for line in found[:LINES]],
+        "lines": [line_html(line) for line in page.rows],
         "view": view,
         "levels": Level.choices,
         "after": after,
-        "next": found[LINES - 1].pk if len(found) > LINES else None,
+        "next": page.after,
         "rest": view.lines_query.lstrip("?"),
     }
     return render(request, "runs/log.html", context)
@@ -95,7 +86,7 @@ def log(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def log_file(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
-    """Give the lines as a text file, however many there are."""
+    """Stream the log as a text file."""
     run = readable_run(request, run_id)
     rows = lines(run, RunView.read(request.GET.dict()))
     return streamed(
@@ -110,7 +101,7 @@ def log_file(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
 @members_only
 @answers_request_errors
 def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Give a run's result as a JSON file."""
+    """Return a run's result as a JSON file."""
     run = readable_run(request, run_id)
     return json_file(run.result, f"{run.workflow_name}-{run.short_id}")
 
@@ -119,7 +110,7 @@ def result(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Give what a run was launched with as a JSON file."""
+    """Return a run's parameters as a JSON file."""
     run = readable_run(request, run_id)
     return json_file(run.params, f"{run.workflow_name}-{run.short_id}-params")
 
@@ -128,7 +119,7 @@ def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def bundle(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
-    """Give a run's whole history, hashed and signed, as a JSON file."""
+    """Stream the signed history of a run as a JSON file."""
     run = readable_run(request, run_id)
     return streamed(
         request,

@@ -1,4 +1,4 @@
-"""The start page: what needs me, what is running, what failed lately."""
+"""The home page: open approvals, active runs, recent failures and totals."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 @require_safe
 @members_only
 def home(request: HtmxRequest) -> HttpResponse:
-    """Show what needs the person who looks."""
+    """Show the overview for the user."""
     context = LISTS["home"].context(request.COOKIES, request.user)
     workflows = entries(request.user)
-    how = health_of(request.user, [one.name for one in workflows])
+    health = health_of(request.user, [one.name for one in workflows])
     context |= {
-        "workflows": [{"workflow": one, "health": how[one.name]} for one in workflows],
+        "workflows": [
+            {"workflow": one, "health": health[one.name]} for one in workflows
+        ],
         "may_launch": permissions.permissions_for(request.user).launch,
         "invites_upload": permissions.may_upload(request.user)
         and not permissions.visible_documents(request.user).exists(),
@@ -43,5 +45,5 @@ def home(request: HtmxRequest) -> HttpResponse:
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Lead a browser that asks for the old name to our mark."""
+    """Redirect browsers that request `/favicon.ico` to the SVG icon."""
     return redirect(static("favicon.svg"), permanent=False)

@@ -1,10 +1,9 @@
-"""Profiles of a workflow: compared by what came of them, and each to be changed."""
+"""Profiles of a workflow: comparison of their results, forms and deletion."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
@@ -13,7 +12,6 @@ from django.views.decorators.http import (
 
 from workflows.access import permissions
 from workflows.agents import profile_stats, profiles
-from workflows.audit import trail
 from workflows.models import Profile
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
@@ -21,11 +19,10 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.profiles import ProfileForm
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import status_of_form
+from workflows.pages.views import crud
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
@@ -37,7 +34,7 @@ MANAGE = "change profiles"
 @members_only
 @answers_request_errors
 def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
-    """Show the profiles of a workflow beside each other."""
+    """Compare the profiles of a workflow."""
     found = system.find_workflow(name, by=request.user)
     known = {one.name: one for one in profiles.of_workflow(found)}
     compared = profile_stats.compare(name, [profiles.OWN, *known])
@@ -58,18 +55,16 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
 def profile(
     request: HtmxRequest, name: str, profile_id: int | None = None
 ) -> HttpResponse:
-    """Show a profile or a new one; keep what is sent."""
-    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
+    """Show the form of a profile or of a new one; save it on POST."""
+    crud.require_manager(request, MANAGE)
     found = system.find_workflow(name, by=request.user)
     instance = None
     if profile_id:
         instance = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
     form = ProfileForm(found, request.POST or None, instance=instance)
     if request.method == "POST" and form.is_valid():
-        kept = form.instance
-        with _told(request, "save profile", kept):
-            form.save()
-        messages.success(request, f"“{kept}” was saved.")
+        label = _audit_label(name, str(form.cleaned_data["name"]))
+        crud.save(request, form, "profile", reason=label)
         return redirect("profiles", name=name)
     context = {"form": form, "profile": instance, "workflow": entry(found)}
     status = status_of_form(request)
@@ -80,19 +75,14 @@ def profile(
 @members_only
 @answers_request_errors
 def delete_profile(request: HtmxRequest, name: str, profile_id: int) -> HttpResponse:
-    """Delete a profile; runs keep what they were launched with."""
-    permissions.require(permissions.may_manage_agents(request.user), MANAGE)
+    """Delete a profile; runs keep the profile they were launched with."""
+    crud.require_manager(request, MANAGE)
     system.find_workflow(name, by=request.user)
     found = get_object_or_404(Profile, pk=profile_id, workflow_name=name)
-    with _told(request, "delete profile", found):
-        found.delete()
-    messages.success(request, f"“{found}” was deleted.")
+    crud.delete(request, found, "profile", reason=_audit_label(name, found.name))
     return redirect("profiles", name=name)
 
 
-def _told(
-    request: HtmxRequest, action: str, profile: Profile
-) -> AbstractContextManager[None]:
-    """Tell the audit what becomes of a profile, and of which workflow it is."""
-    named = f"{profile.workflow_name}: {profile.name}"
-    return trail.changing(action, profile, by=request.user, reason=named)
+def _audit_label(workflow: str, profile: str) -> str:
+    """Return how the audit log names a profile: names are unique per workflow only."""
+    return f"{workflow}: {profile}"

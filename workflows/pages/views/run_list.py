@@ -1,4 +1,4 @@
-"""Runs: the list, with its filters, columns and saved views."""
+"""The list of runs with its filters, columns and saved views."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from django.views.decorators.http import require_safe
 
 from workflows import bulk
 from workflows.access import permissions
-from workflows.models import Run, Status
+from workflows.models import Status
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
 from workflows.pages.lists import period
 from workflows.pages.lists.columns import known_fields
 from workflows.pages.lists.live_lists import LISTS, known_labels, views_of
+from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
     from workflows.pages.requests import HtmxRequest
 
-OFFERED = 200  # people
+MAX_OFFERED_USERS = 200
 
 
 @require_safe
 @members_only
 def list_runs(request: HtmxRequest) -> HttpResponse:
-    """Show the runs that match the filters, a page at a time."""
+    """Show a page of the runs that match the filters."""
     context = LISTS["runs"].context(as_sent(request), request.user)
     context |= {
         "workflows": entries(request.user),
@@ -46,13 +47,13 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
 
 
 def as_sent(request: HtmxRequest) -> dict[str, str]:
-    """Return a query with one word a name; the columns ticked are one word together."""
+    """Return the query with one value per name; repeated columns joined by commas."""
     columns = ",".join(request.GET.getlist("column"))
     return request.GET.dict() | ({"column": columns} if columns else {})
 
 
 def launchers(person: User) -> list[User]:
-    """Return the people who have launched a run that a person may see, by name."""
-    theirs = Run.objects.filter(launched_by=OuterRef("pk")).order_by()
-    theirs = permissions.visible(person, theirs)
-    return list(User.objects.filter(Exists(theirs)).order_by("username")[:OFFERED])
+    """Return the users who launched a run that this user may see, by name."""
+    runs = visible_runs(person).filter(launched_by=OuterRef("pk"))
+    users = User.objects.filter(Exists(runs)).order_by("username")
+    return list(users[:MAX_OFFERED_USERS])

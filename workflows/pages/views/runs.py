@@ -1,4 +1,4 @@
-"""One run, and what people do to it."""
+"""The page of a run, and the actions on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @members_only
 @answers_request_errors
 def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Show everything about one run."""
+    """Show a run."""
     found = visible_run(request, run_id)
     return run_response(request, found)
 
@@ -43,10 +43,13 @@ def run(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Ask a run to stop."""
+    """Cancel a run."""
     found = system.cancel(run_id, by=request.user, reason=reason_of(request))
-    said = "was cancelled" if found.status == Status.CANCELLED else "is being stopped"
-    messages.success(request, f"Run {found.short_id} {said}.")
+    is_cancelled = found.status == Status.CANCELLED
+    if is_cancelled:
+        messages.success(request, f"Run {found.short_id} cancelled.")
+    else:
+        messages.success(request, f"Cancelling run {found.short_id}…")
     return after(request, found)
 
 
@@ -54,12 +57,12 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Queue a failed or cancelled run again, from its last step."""
+    """Resume a failed or cancelled run from its last step."""
     token = request.POST.get("token", "").strip()[:MAX_TOKEN_LENGTH]
     found = system.resume(
         run_id, by=request.user, reason=reason_of(request), token=token
     )
-    messages.success(request, f"Run {found.short_id} goes on from its last step.")
+    messages.success(request, f"Run {found.short_id} resumed from its last step.")
     return after(request, found)
 
 
@@ -67,13 +70,13 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Keep a run whatever the rules of retention say; with `off`, no longer."""
+    """Pin a run, so that retention never deletes it; with `off`, unpin it."""
     golden = not request.POST.get("off")
     found = system.keep(
         run_id, by=request.user, reason=reason_of(request), golden=golden
     )
-    said = "is kept for good" if golden else "goes when its time has come"
-    messages.success(request, f"Run {found.short_id} {said}.")
+    result = "pinned: exempt from retention" if golden else "unpinned"
+    messages.success(request, f"Run {found.short_id} {result}.")
     return after(request, found)
 
 
@@ -84,7 +87,7 @@ def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Add a note to a run."""
     found = visible_run(request, run_id)
     system.add_note(run_id, request.POST.get("text", ""), by=request.user)
-    messages.success(request, "The note was added.")
+    messages.success(request, "Note added.")
     return after(request, found)
 
 
@@ -92,14 +95,14 @@ def note(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Put a label on a run, or take the one off that `off` names."""
+    """Add a label to a run, or remove the one that `off` names."""
     found = visible_run(request, run_id)
     if off := request.POST.get("off", ""):
         name = system.unlabel(run_id, off, by=request.user)
-        messages.success(request, f"The label “{name}” was taken off.")
+        messages.success(request, f"Label “{name}” removed.")
     else:
         name = system.label(run_id, request.POST.get("name", ""), by=request.user)
-        messages.success(request, f"The run is labelled “{name}”.")
+        messages.success(request, f"Label “{name}” added.")
     return after(request, found)
 
 
@@ -107,30 +110,30 @@ def label(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """Delete an ended run with its history."""
+    """Delete a finished run with its history."""
     found = visible_run(request, run_id)
     system.delete_run(run_id, by=request.user, reason=reason_of(request))
-    messages.success(request, f"Run {found.short_id} was deleted.")
+    messages.success(request, f"Run {found.short_id} deleted.")
     if request.htmx:
         return HttpResponseClientRedirect(reverse("runs"))
     return redirect("runs")
 
 
 def visible_run(request: HtmxRequest, run_id: UUID) -> Run:
-    """Return a run this person may see. Raises RunNotFound."""
+    """Return a run the user may see. Raises RunNotFound."""
     return system.find_run(run_id, by=request.user)
 
 
 def readable_run(request: HtmxRequest, run_id: UUID) -> Run:
-    """Return a run whose values this person may read. Raises RunNotFound, NotAllowed."""
+    """Return a run whose data the user may view. Raises RunNotFound, NotAllowed."""
     found = visible_run(request, run_id)
     may = rules.may_read(request.user, found.workflow_name)
-    rules.require(may, "read the values of this run")
+    rules.require(may, "view the data of this run")
     return found
 
 
 def after(request: HtmxRequest, found: Run) -> HttpResponse:
-    """Answer a deed: the changed regions to a live page, else the page anew."""
+    """Respond to an action: the regions of the page for htmx, else a redirect to it."""
     if not request.htmx:
         return redirect("run", run_id=found.pk)
     return run_response(request, found)
@@ -139,13 +142,13 @@ def after(request: HtmxRequest, found: Run) -> HttpResponse:
 def run_response(
     request: HtmxRequest, found: Run, page: RunPage | None = None, status: int = 200
 ) -> HttpResponse:
-    """Return the run's page, or its regions where it is open already."""
+    """Return the run's page, or only its regions after an htmx POST."""
     if page is None:
         view = RunView.read(request.GET.dict())
         page = RunPage(found, access.rights(request.user, found), view=view)
     if request.htmx and request.method == "POST":
         regions = render_regions(page)
-        said = render_to_string("messages.html", {"oob": True}, request)
-        return HttpResponse("\n".join([*regions.values(), said]), status=status)
+        shown = render_to_string("messages.html", {"oob": True}, request)
+        return HttpResponse("\n".join([*regions.values(), shown]), status=status)
     context = {"page": page, "run": found}
     return render(request, "runs/detail.html", context, status=status)

@@ -1,4 +1,4 @@
-"""Saved views of the runs list: save, rename, share, delete."""
+"""Saved views of the run list: save, rename, share, delete."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from django.views.decorators.http import require_http_methods
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.columns import Columns
-from workflows.pages.lists.live_lists import views_of, with_query
-from workflows.pages.lists.run_filters import RunFilters, read_query
+from workflows.pages.lists.live_lists import encoded_query, views_of
+from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.methods import posts_only
+from workflows.pages.query_string import parse_query
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -26,15 +27,14 @@ if TYPE_CHECKING:
 @members_only
 @answers_request_errors
 def views(request: HtmxRequest) -> HttpResponse:
-    """Show a person's views and those shared with them; keep a new one."""
+    """Show the user's own and shared views; save a new one on POST."""
     if request.method == "POST":
-        query = read_query(request.POST.get("query", ""))
-        kept = with_query(RunFilters.read(query), Columns.read(query))
-        view = system.save_view(
-            request.POST.get("name", ""), kept, by=request.user, shared=_shared(request)
-        )
-        messages.success(request, f"The view “{view.name}” was saved.")
-        return redirect(f"{reverse('runs')}?{kept}" if kept else "runs")
+        fields = parse_query(request.POST.get("query", ""))
+        query = encoded_query(RunFilters.read(fields), Columns.read(fields))
+        name, shared = request.POST.get("name", ""), _shared(request)
+        view = system.save_view(name, query, by=request.user, shared=shared)
+        messages.success(request, f"View “{view.name}” saved.")
+        return redirect(f"{reverse('runs')}?{query}" if query else "runs")
     return render(request, "runs/views.html", {"views": views_of(request.user)})
 
 
@@ -42,10 +42,10 @@ def views(request: HtmxRequest) -> HttpResponse:
 @members_only
 @answers_request_errors
 def change(request: HtmxRequest, view_id: int) -> HttpResponse:
-    """Rename a view, share it or not."""
+    """Rename a view, share or unshare it."""
     name = request.POST.get("name", "")
     view = system.change_view(view_id, name, by=request.user, shared=_shared(request))
-    messages.success(request, f"The view “{view.name}” was changed.")
+    messages.success(request, f"View “{view.name}” saved.")
     return redirect("views")
 
 
@@ -53,9 +53,9 @@ def change(request: HtmxRequest, view_id: int) -> HttpResponse:
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, view_id: int) -> HttpResponse:
-    """Forget a view."""
+    """Delete a view."""
     view = system.delete_view(view_id, by=request.user)
-    messages.success(request, f"The view “{view.name}” was deleted.")
+    messages.success(request, f"View “{view.name}” deleted.")
     return redirect("views")
 
 

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
-MOST = 2**31 - 1  # what a step's number may be
+MAX_SEQUENCE = 2**31 - 1  # of a step
 
 
 @require_safe
 @members_only
 @answers_request_errors
 def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
-    """Show what a step changed, with the whole state before and after it."""
+    """Show the changes of a step, and the state before and after it."""
     run = readable_run(request, run_id)
-    if sequence > MOST:
+    if sequence > MAX_SEQUENCE:
         raise Http404
     context: dict[str, Any] = {"run": run, "sequence": sequence}
     checkpoint = run.checkpoints.filter(sequence=sequence).defer("data").first()
@@ -55,9 +55,9 @@ def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
 @members_only
 @answers_request_errors
 def download(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
-    """Give the whole state after a step as a JSON file."""
+    """Return the state after a step as a JSON file."""
     run = readable_run(request, run_id)
-    if sequence > MOST:
+    if sequence > MAX_SEQUENCE:
         raise Http404
     try:
         _, after, _ = system.get_states(run_id, sequence)

@@ -1,4 +1,4 @@
-"""Workers and queue, for those who keep the service going."""
+"""Workers, queue and recoveries, for operators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @members_only
 @answers_request_errors
 def list_workers(request: HtmxRequest) -> HttpResponse:
-    """Show who is alive and has what in hand, what waits, and what was lost."""
-    permissions.require(permissions.may_see_workers(request.user), "see the workers")
+    """Show the workers with their runs, the queue and recent recoveries."""
+    permissions.require(permissions.may_see_workers(request.user), "view the workers")
     context = LISTS["workers"].context({}, request.user)
     return render(request, "workers/list.html", context)

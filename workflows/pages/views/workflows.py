@@ -1,4 +1,4 @@
-"""Workflows: all of them, and one with its graph and launch form."""
+"""Workflows: the list, and a workflow with its graph and launch form."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from workflows.pages.forms.launch_form import (
     AgentForm,
     agent_form,
     initial_of,
-    lack_of_agents,
+    missing_agents,
 )
 from workflows.pages.forms.schema_form import SchemaForm
-from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.rates import limited
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
     from workflows.registry import AnyWorkflow
 
-FREE = "params"  # the one field of a workflow that names no types
-FREE_SCHEMA = {"properties": {FREE: {"type": "object", "title": "Values"}}}
-ONCE = f"{PREFIX}-once"  # the field that makes a form which is sent twice one launch
-LAST_RUNS = 8  # dots on a card
+UNTYPED = "params"  # the only field of a workflow without a params type
+UNTYPED_SCHEMA = {"properties": {UNTYPED: {"type": "object", "title": "Parameters"}}}
+ONCE = f"{PREFIX}-once"  # the token that makes a form sent twice one launch
+MAX_RECENT_RUNS = 8  # dots on a card
 
 
 @require_safe
 @members_only
 def list_workflows(request: HtmxRequest) -> HttpResponse:
-    """Show every workflow with its graph and how its runs go."""
+    """Show the workflows with their graphs and the results of recent runs."""
     found = system.list_workflows(by=request.user)
-    how = health_of(request.user, [one.name for one in found])
+    health = health_of(request.user, [one.name for one in found])
     cards = [
         {
             "workflow": entry(one),
             "runs": last_runs(request, one.name),
-            "health": how[one.name],
+            "health": health[one.name],
         }
         for one in found
     ]
@@ -68,49 +68,53 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 @answers_request_errors
 @limited("launch")
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
-    """Show a workflow's graph, launch form and runs; launch it when the form is sent."""
+    """Show a workflow's graph, launch form and runs; launch a run on POST."""
     found = system.find_workflow(name, by=request.user)
     may_launch = permissions.may_launch(request.user, name)
-    form, asking = launch_form(request, found), launch_agent_form(request, found)
+    form = launch_form(request, found)
+    options_form = launch_agent_form(request, found)
     if request.method == "POST":
         permissions.require(may_launch, "launch this workflow")
-        run = launched(request, found, form, asking)
+        run = launch(request, found, form, options_form)
         if run is not None:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
     once = request.POST.get(ONCE) or token_urlsafe(12)
-    named = entry(found)
-    usage = usage_of(request.user, name, named.graph)
-    context |= {"workflow": named, "form": form, "once": once, "usage": usage}
+    shown = entry(found)
+    usage = usage_of(request.user, name, shown.graph)
+    context |= {"workflow": shown, "form": form, "once": once, "usage": usage}
     context |= {"may_launch": may_launch, "again": request.GET.get("again", "")}
-    must_ask = any(not prompt.is_optional for prompt in found.prompts.values())
-    lacking = lack_of_agents() if must_ask else ""
-    context |= {"asking": asking, "lacking": lacking, "has_stages": bool(found.prompts)}
+    needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
+    context |= {
+        "asking": options_form,
+        "lacking": missing_agents() if needs_agents else "",
+        "has_stages": bool(found.prompts),
+    }
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
 
 
 def launch_form(request: HtmxRequest, found: AnyWorkflow) -> SchemaForm:
-    """Return the form of a workflow's params: as sent, as a run had them, or fresh."""
+    """Return the form of a workflow's params: as sent, of a run to rerun, or new."""
     options: dict[str, Any] = {"by": request.user}
     if request.method == "POST":
         options |= {"data": request.POST, "files": request.FILES}
-    if run := launched_before(request):
+    if run := rerun_source(request):
         options["initial"] = run.params
     return SchemaForm(params_schema(found), **options)
 
 
 def launch_agent_form(request: HtmxRequest, found: AnyWorkflow) -> AgentForm | None:
-    """Return the form of whom a run asks; None for a workflow that asks nobody."""
+    """Return the form of profile and API key; None for a workflow without agents."""
     if request.method == "POST":
         return agent_form(found, data=request.POST)
-    if run := launched_before(request):
+    if run := rerun_source(request):
         return agent_form(found, initial=initial_of(run.profile_name))
     return agent_form(found)
 
 
-def launched_before(request: HtmxRequest) -> Run | None:
-    """Return the run that is to be launched again, if its values may be read.
+def rerun_source(request: HtmxRequest) -> Run | None:
+    """Return the run to rerun, None if the user may not view its data.
 
     Raises RunNotFound.
     """
@@ -121,16 +125,19 @@ def launched_before(request: HtmxRequest) -> Run | None:
     return run
 
 
-def launched(
-    request: HtmxRequest, found: AnyWorkflow, form: SchemaForm, asking: AgentForm | None
+def launch(
+    request: HtmxRequest,
+    found: AnyWorkflow,
+    form: SchemaForm,
+    options_form: AgentForm | None,
 ) -> Run | None:
-    """Return the run that was queued; None, with its messages in the form, if none was."""
-    valid = [one.is_valid() for one in (form, asking) if one is not None]
+    """Return the queued run; None, with the errors on the form, if it is invalid."""
+    valid = [one.is_valid() for one in (form, options_form) if one is not None]
     if not all(valid):
         return None
-    options = asking.launch_options() if asking else {}
+    options = options_form.launch_options() if options_form else {}
     try:
-        params = given(found, form)
+        params = params_of(found, form)
         run = system.execute(
             found.name,
             params,
@@ -138,20 +145,20 @@ def launched(
             idempotency_key=once_key(request, [params, options.get("profile")]),
             **options,
         )
-    except InvalidParams as refused:
-        form.take_errors(refused)
+    except InvalidParams as error:
+        form.take_errors(error)
         return None
-    except NobodyToAsk as lacking:
-        form.add_error(None, str(lacking))
+    except NobodyToAsk as error:
+        form.add_error(None, str(error))
         return None
-    messages.success(request, f"Run {run.short_id} was launched.")
+    messages.success(request, f"Run {run.short_id} launched.")
     return run
 
 
 def once_key(request: HtmxRequest, params: Any) -> str | None:
-    """Return what makes a form that is sent twice, unchanged, one launch.
+    """Return an idempotency key, so that the same form sent twice launches one run.
 
-    None for a form without its token, such as a script's.
+    None for a form without the token, such as a script's.
     """
     once = request.POST.get(ONCE, "")
     if not once:
@@ -161,24 +168,24 @@ def once_key(request: HtmxRequest, params: Any) -> str | None:
 
 
 def params_schema(found: AnyWorkflow) -> dict[str, Any]:
-    """Return the JSON schema of a workflow's params; without types, of any object."""
+    """Return the JSON schema of a workflow's params; any object without a type."""
     if found.params_type is not None:
         return dict(schema(found.params_type))
-    return FREE_SCHEMA if isinstance(found, FactoryWorkflow) else {}
+    return UNTYPED_SCHEMA if isinstance(found, FactoryWorkflow) else {}
 
 
-def given(found: AnyWorkflow, form: SchemaForm) -> dict[str, Any]:
-    """Return the params that were filled in. Raises InvalidParams."""
+def params_of(found: AnyWorkflow, form: SchemaForm) -> dict[str, Any]:
+    """Return the params of a valid form. Raises InvalidParams."""
     values = form.values()
     if not isinstance(found, FactoryWorkflow):
         return values
-    params = values.get(FREE) or {}
+    params = values.get(UNTYPED) or {}
     if not isinstance(params, dict):
-        raise InvalidParams({FREE: ['Write an object, such as {"limit": 3}.']})
+        raise InvalidParams({UNTYPED: ['Enter a JSON object, such as {"limit": 3}.']})
     return params
 
 
 def last_runs(request: HtmxRequest, name: str) -> list[Run]:
-    """Return the last runs of a workflow, oldest first."""
-    runs = permissions.visible(request.user, system.list_runs(workflow=name))
-    return list(runs[:LAST_RUNS])[::-1]
+    """Return the most recent runs of a workflow, oldest first."""
+    runs = list_visible_runs(request.user, workflow=name)
+    return list(runs[:MAX_RECENT_RUNS])[::-1]
