@@ -257,7 +257,7 @@ def _choice(name: str, asked: Asked) -> SafeString | str:
         )
     ]
     return format_html(
-        '<label class="moment-offset">This time comes twice'
+        '<label class="datetime-offset">This time comes twice'
         ' <select name="{}{}">{}</select></label>',
         name,
         OFFSET,
