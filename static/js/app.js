@@ -1,17 +1,17 @@
-// What the pages do beyond links and forms. Without it they are complete; with it they
-// keep themselves true. It runs before htmx, so that it hears htmx's first events.
+// Progressive enhancement of every page: live status, relative times, menus, filters. The
+// pages work without it. It runs before htmx so that it receives htmx's first events.
 (() => {
   "use strict";
 
   const OUT = 4403;
   const GONE = new Set([OUT, 4404]);
-  const SHOWN = "shown"; // tells the server that its last drawing is on the page
+  const SHOWN = "shown"; // acknowledges that the last update was painted
   const sockets = new WeakMap(); // element → its connection
-  let refused = 0; // the close code after which we do not come back
+  let refused = 0; // the close code that ended reconnecting
 
   // -- times -------------------------------------------------------------------------
 
-  // the same rule as words.ago: the nearest unit, from two of it on, so "in 47 hours"
+  // the same rule as render/text.ago: the nearest unit of which there are at least two
   const UNITS = [
     ["years", 31556952], ["days", 86400], ["hours", 3600], ["minutes", 60], ["seconds", 1],
   ];
@@ -21,8 +21,8 @@
     const away = Math.floor(Math.abs(seconds) + 0.5);
     if (away < 10) return "just now";
     const [name, size] = UNITS.find(([, size]) => away >= 2 * size);
-    const words = `${Math.floor(away / size + 0.5).toLocaleString("en")} ${name}`;
-    return seconds > 0 ? `${words} ago` : `in ${words}`;
+    const text = `${Math.floor(away / size + 0.5).toLocaleString("en")} ${name}`;
+    return seconds > 0 ? `${text} ago` : `in ${text}`;
   };
 
   const span = (seconds) => {
@@ -44,55 +44,54 @@
   const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
   const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hour12: false });
 
-  // the server learns it for what it counts by the hour and the day
+  // the server groups charts by hour and day in this zone
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone) document.cookie = `zone=${zone};path=/;max-age=31536000;samesite=lax`;
 
-  const say = (element, text) => {
+  const setText = (element, text) => {
     if (element.textContent !== text) element.textContent = text;
   };
 
-  const tellTimes = (root = document) => {
+  const updateTimes = (root = document) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const moment = Date.parse(time.dateTime);
       if (Number.isNaN(moment)) continue;
-      if ("since" in time.dataset) say(time, span((Date.now() - moment) / 1000));
-      if ("ago" in time.dataset) say(time, ago(moment));
-      if ("clock" in time.dataset) say(time, clock.format(moment));
-      // written by the server in the zone that it names
+      if ("since" in time.dataset) setText(time, span((Date.now() - moment) / 1000));
+      if ("ago" in time.dataset) setText(time, ago(moment));
+      if ("clock" in time.dataset) setText(time, clock.format(moment));
+      // the server rendered these in the zone that the attribute names
       const { exact: exactIn = zone, day: dayIn = zone } = time.dataset;
-      if (exactIn !== zone) say(time, minute.format(moment));
-      if (dayIn !== zone) say(time, day.format(moment));
+      if (exactIn !== zone) setText(time, minute.format(moment));
+      if (dayIn !== zone) setText(time, day.format(moment));
       if (!("since" in time.dataset)) time.title = exact.format(moment);
     }
   };
 
-  // -- the mark: live, reconnecting, ended --------------------------------------------
+  // -- connection status: live, reconnecting -------------------------------------------
 
-  const WORDS = {
+  const LABELS = {
     live: "Live",
     connecting: "Connecting…",
     reconnecting: "Reconnecting…",
-    resting: "Resting",
-    ended: "Ended",
+    resting: "Paused",
     out: "Signed out",
     gone: "Deleted",
   };
 
-  const mark = (state) => {
+  const showState = (state) => {
     const element = document.getElementById("live");
     if (!element) return;
-    const ended = document.querySelector("[data-ended='true']");
-    const shown = ended && (state === "live" || state === "connecting") ? "ended" : state;
-    element.dataset.live = shown;
-    say(element, WORDS[shown]);
-    element.hidden = false;
+    const isEnded = document.querySelector("[data-ended='true']") !== null;
+    element.dataset.live = state;
+    setText(element, LABELS[state]);
+    // an ended run no longer changes: its status badge says enough
+    element.hidden = isEnded && (state === "live" || state === "connecting");
   };
 
   let state = "connecting";
-  const become = (next) => {
+  const setState = (next) => {
     state = next;
-    mark(state);
+    showState(state);
     if (state === "out") document.dispatchEvent(new Event("signed-out"));
   };
 
@@ -100,52 +99,52 @@
     if (refused) event.preventDefault();
   });
   document.addEventListener("htmx:after:ws:connection", (event) => {
-    if (refused) return event.detail.connection.socket.close(); // perhaps of another account
+    if (refused) return event.detail.connection.socket.close(); // perhaps another account's
     sockets.set(event.target, event.detail.connection);
-    event.target.connection = event.detail.connection; // for scripts that come later
-    become("live");
+    event.target.connection = event.detail.connection; // for scripts that load later
+    setState("live");
   });
   document.addEventListener("htmx:ws:close", (event) => {
     if (GONE.has(event.detail.code)) refused = event.detail.code;
-    if (refused) become(refused === OUT ? "out" : "gone");
-    else become(document.hidden ? "resting" : "reconnecting");
+    if (refused) setState(refused === OUT ? "out" : "gone");
+    else setState(document.hidden ? "resting" : "reconnecting");
   });
-  // the answer to a form may know it before the socket does
+  // a form's response may report it before the socket closes
   document.addEventListener("htmx:after:request", (event) => {
     if (event.detail.ctx?.response?.status !== 401) return;
     refused = OUT;
     document.querySelector("main")?.connection?.socket?.close();
-    become("out");
+    setState("out");
   });
   document.addEventListener("htmx:after:ws:message", (event) => {
     const connection = sockets.get(event.target);
     const socket = connection?.socket;
-    let told = false;
-    const tell = () => {
-      if (!told && socket?.readyState === WebSocket.OPEN) socket.send(SHOWN);
-      told = true;
+    let isSent = false;
+    const acknowledge = () => {
+      if (!isSent && socket?.readyState === WebSocket.OPEN) socket.send(SHOWN);
+      isSent = true;
     };
-    // after the swap was painted, so that a slow page is not sent more than it can show;
-    // a page that is not painted at all, behind other windows, says so after a while
-    requestAnimationFrame(tell);
-    setTimeout(tell, 250);
+    // Acknowledge after the swap was painted, so that a slow page is not sent more than it
+    // can show. A page in the background is not painted: acknowledge after a timeout.
+    requestAnimationFrame(acknowledge);
+    setTimeout(acknowledge, 250);
   });
-  // The answer to a form was drawn before what the socket may have brought meanwhile: we
-  // ask for the newest, so that nothing older stays.
+  // A form's response may be older than an update that the socket delivered since: request
+  // the current regions, so that nothing stale stays.
   document.addEventListener("htmx:after:swap", (event) => {
-    if (!event.detail.ctx?.response) return; // it came by the socket
+    if (!event.detail.ctx?.response) return; // delivered by the socket
     const socket = document.querySelector("main")?.connection?.socket;
     if (socket?.readyState === WebSocket.OPEN) socket.send("stale");
   });
   document.addEventListener("htmx:after:swap", () => {
-    mark(state);
-    tellTimes();
+    showState(state);
+    updateTimes();
     follow();
-    tickTogether();
-    clearGoodNews();
+    updateBulk();
+    clearSuccess();
   });
 
-  // -- the log follows its end unless someone reads further up -------------------------
+  // -- the log follows its end unless the reader scrolled up ---------------------------
 
   let atEnd = true;
   const log = () => document.querySelector("[data-follow]");
@@ -164,8 +163,8 @@
     true,
   );
 
-  // A form that came over the socket has no token: htmx sends it as a header. Who is
-  // quicker than htmx sends the form itself, and then it needs one.
+  // A form delivered by the socket has no CSRF token: htmx sends it as a header. A form
+  // submitted before htmx has processed it needs the token as a field.
   const token = () =>
     JSON.parse(document.body.getAttribute("hx-headers:inherited") || "{}")["X-CSRFToken"];
   document.addEventListener(
@@ -179,22 +178,22 @@
     true,
   );
 
-  // -- small comforts -----------------------------------------------------------------
+  // -- forms, menus, filters -----------------------------------------------------------
 
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.detail.ctx?.sourceElement;
     const status = event.detail.ctx?.response?.status ?? 500;
     if (form instanceof HTMLFormElement && status < 400) {
       form.reset();
-      form.closest("details.deed")?.removeAttribute("open");
+      form.closest("details.action")?.removeAttribute("open");
     }
   });
 
-  // menus close by a click elsewhere and by Escape; that of the bar has its links beside it
-  const MENUS = ["menu", "deed", "bar-switch"].map((name) => `details.${name}[open]`).join();
+  // menus close on a click outside and on Escape; the links of the top bar's menu follow it
+  const MENUS = ["menu", "action", "topbar-toggle"].map((name) => `details.${name}[open]`).join();
   const belongs = (menu, element) =>
     menu.contains(element) ||
-    (menu.matches(".bar-switch") && menu.nextElementSibling.contains(element));
+    (menu.matches(".topbar-toggle") && menu.nextElementSibling.contains(element));
 
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll(MENUS)) {
@@ -211,29 +210,29 @@
     }
   });
 
-  // filters apply as they are chosen; their button is for pages without scripts
+  // filters apply on change; the button is for pages without scripts
   document.addEventListener("change", (event) => {
     const form = event.target.closest?.("form[data-filters]");
     if (form) form.requestSubmit();
   });
 
-  // an address says only what was chosen
+  // leave empty filters out of the address
   document.addEventListener("formdata", ({ target: form, formData }) => {
     if (form.method !== "get") return;
     for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
     if (!formData.has("from") && !formData.has("to")) formData.delete("zone");
   });
 
-  // what takes a while says that it is under way
+  // show progress of a slow request
   document.addEventListener("submit", ({ target: form }) => {
-    const working = form.querySelector(".working");
-    if (working) working.hidden = false;
+    const busy = form.querySelector(".bulk-busy");
+    if (busy) busy.hidden = false;
   });
 
-  // one tick for all runs on the page
-  const tickAll = () => document.querySelector("[data-tick-all]");
-  const ticks = () => [...document.querySelectorAll("input[name=run][type=checkbox]")];
-  // without scripts all buttons stay enabled: the server says what is missing
+  // selection of runs
+  const selectAll = () => document.querySelector("[data-select-all]");
+  const checkboxes = () => [...document.querySelectorAll("input[name=run][type=checkbox]")];
+  // without scripts all buttons stay enabled: the server reports what is missing
   const enableBulk = (count) => {
     const everything = document.querySelector("#bulk-scope")?.value === "all";
     for (const button of document.querySelectorAll(".bulk-bar button[name=do]")) {
@@ -242,67 +241,67 @@
       button.title = button.disabled ? (two ? "Select two runs first" : "Select runs first") : "";
     }
   };
-  const tickTogether = () => {
-    const count = ticks().filter((tick) => tick.checked).length;
+  const updateBulk = () => {
+    const count = checkboxes().filter((box) => box.checked).length;
     enableBulk(count);
-    const all = tickAll();
+    const all = selectAll();
     if (!all) return;
     all.hidden = false;
-    all.checked = count > 0 && count === ticks().length;
+    all.checked = count > 0 && count === checkboxes().length;
     all.indeterminate = count > 0 && !all.checked;
   };
   document.addEventListener("change", ({ target }) => {
-    if (target === tickAll()) for (const tick of ticks()) tick.checked = target.checked;
-    if (target.name === "run" || target.id === "bulk-scope" || target === tickAll()) tickTogether();
+    if (target === selectAll()) for (const box of checkboxes()) box.checked = target.checked;
+    if (target.name === "run" || target.id === "bulk-scope" || target === selectAll()) updateBulk();
   });
 
-  // good news need not stay in the way
-  const clearGoodNews = () => {
+  // success messages disappear after a while
+  const clearSuccess = () => {
     for (const message of document.querySelectorAll("#messages .message[data-tone='success']")) {
       const text = message.textContent;
-      // a swap may have put another message into the same element meanwhile
+      // a swap may have reused the element for another message
       const isSame = () => message.dataset.tone === "success" && message.textContent === text;
       setTimeout(() => isSame() && message.remove(), 6000);
     }
   };
 
-  // A graph little wider than its place is shown whole. What would become too small to read
-  // keeps its size, and begins where the run stands, else at its entry.
-  const READABLE = 0.8; // times its own size
+  // A graph slightly wider than its container is scaled down. One that would become
+  // unreadable keeps its size and is scrolled to the current step, else to its entry.
+  const MIN_SCALE = 0.8;
   const graphs = () => document.querySelectorAll(".graph-wide");
   const fitGraphs = () => {
     for (const box of graphs()) {
       const width = box.querySelector("svg").viewBox.baseVal.width;
-      box.toggleAttribute("data-fitted", box.clientWidth >= width * READABLE);
+      box.toggleAttribute("data-fitted", box.clientWidth >= width * MIN_SCALE);
     }
   };
-  const beginGraphs = () => {
+  const scrollGraphs = () => {
     for (const box of graphs()) {
-      const here = box.querySelector(
+      const current = box.querySelector(
         "[data-state=started], [data-state=waiting], [data-state=failed]",
       );
-      const start = here ?? box.querySelector(".graph-entry");
+      const start = current ?? box.querySelector(".graph-entry");
       if (!start || "fitted" in box.dataset) continue;
-      const place = start.getBoundingClientRect();
+      const node = start.getBoundingClientRect();
       const frame = box.getBoundingClientRect();
-      box.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
-      if (here) box.scrollTop += place.top - frame.top - frame.height / 2;
+      box.scrollLeft += node.left + node.width / 2 - frame.left - frame.width / 2;
+      if (current) box.scrollTop += node.top - frame.top - frame.height / 2;
     }
   };
   document.addEventListener("htmx:after:swap", fitGraphs);
   window.addEventListener("resize", fitGraphs);
 
-  // htmx may have looked at the page before its extension had arrived: let it look again
+  // htmx may have processed the page before its extension loaded: process it again
   document.addEventListener("DOMContentLoaded", () => window.htmx?.process(document.body));
 
-  mark(state);
-  tellTimes();
+  showState(state);
+  updateTimes();
   follow();
-  tickTogether();
-  clearGoodNews();
+  updateBulk();
+  clearSuccess();
   fitGraphs();
-  beginGraphs();
+  scrollGraphs();
   setInterval(() => {
-    if (!document.hidden) tellTimes();
+    if (!document.hidden) updateTimes();
   }, 1000);
 })();

@@ -1,40 +1,40 @@
-// What the page of a run does beyond links and forms: it looks elsewhere without leaving,
-// zooms its graph, lets bars grow, and says what changed. Without it the page is whole.
+// Progressive enhancement of the run page: navigation between steps without a reload, graph
+// zoom, growing timeline bars, announcements. The page works without it.
 (() => {
   "use strict";
 
   const page = document.querySelector("[data-run]");
   if (!page) return;
   const $ = (selector) => document.querySelector(selector);
-  const ahead = Number(page.dataset.now) - Date.now(); // the server's clock before ours
+  const clockOffset = Number(page.dataset.now) - Date.now(); // ms that the server's clock is ahead
 
-  // -- looking elsewhere: the address names it, the socket brings what differs -----------
+  // -- navigation: the address names the view, the socket delivers what differs ----------
 
-  const INSTEAD = { node: "edge", edge: "node" }; // choosing one lets go of the other
-  const SKIP = "hx-morph-skip"; // on what somebody is using right now
+  const EXCLUDES = { node: "edge", edge: "node" }; // selecting one deselects the other
+  const SKIP = "hx-morph-skip"; // on a control in use
   let connection = page.connection ?? null;
-  let isWanted = false; // the panel: it is scrolled to when it comes
+  let shouldReveal = false; // scroll to the panel when it arrives
 
   const isLive = () => connection?.socket?.readyState === WebSocket.OPEN;
   const query = () => new URLSearchParams(location.search);
-  const tell = () => {
+  const sendView = () => {
     if (isLive()) connection.socket.send(`see ${location.search}`);
-    markChosen();
+    markSelected();
   };
-  const look = (wanted, { push = true } = {}) => {
-    for (const [name, value] of [...wanted]) if (!value) wanted.delete(name);
-    const address = wanted.size ? `?${wanted}` : location.pathname;
+  const navigate = (params, { push = true } = {}) => {
+    for (const [name, value] of [...params]) if (!value) params.delete(name);
+    const address = params.size ? `?${params}` : location.pathname;
     history[push ? "pushState" : "replaceState"](null, "", address);
-    tell();
+    sendView();
   };
 
   document.addEventListener("htmx:after:ws:connection", (event) => {
-    const isAgain = connection !== null || location.search !== first;
+    const isReconnect = connection !== null || location.search !== first;
     connection = event.detail.connection;
-    if (isAgain) tell(); // the socket's own address is that of the first look
+    if (isReconnect) sendView(); // the socket's address is that of the first view
   });
   const first = location.search;
-  window.addEventListener("popstate", tell);
+  window.addEventListener("popstate", sendView);
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-see]");
@@ -43,32 +43,32 @@
     if (link.getAttribute("aria-disabled")) return event.preventDefault();
     if (!isLive()) return;
     event.preventDefault();
-    const wanted = query();
-    for (const name of link.dataset.see.split(" ")) wanted.delete(name);
-    const asked = new URL(link.getAttribute("href"), location).searchParams;
-    for (const [name, value] of asked) {
-      wanted.delete(INSTEAD[name]);
-      wanted.set(name, value);
-      isWanted ||= name in INSTEAD;
+    const params = query();
+    for (const name of link.dataset.see.split(" ")) params.delete(name);
+    const target = new URL(link.getAttribute("href"), location).searchParams;
+    for (const [name, value] of target) {
+      params.delete(EXCLUDES[name]);
+      params.set(name, value);
+      shouldReveal ||= name in EXCLUDES;
     }
-    look(wanted);
+    navigate(params);
   });
 
-  const markChosen = () => {
-    const chosen = query();
+  const markSelected = () => {
+    const selected = query();
     for (const link of document.querySelectorAll(".graph a[data-see]")) {
       const own = new URL(link.getAttribute("href"), location).searchParams;
       const name = own.has("node") ? "node" : "edge";
-      if (own.get(name) === chosen.get(name)) link.setAttribute("aria-current", "true");
+      if (own.get(name) === selected.get(name)) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
   };
 
-  // -- the slider and the log's filter ---------------------------------------------------
+  // -- the step slider and the log filter ------------------------------------------------
 
   let sliding = 0;
   document.addEventListener("input", ({ target }) => {
-    if (target.matches("[data-moments]")) {
+    if (target.matches("[data-step-slider]")) {
       target.setAttribute(SKIP, "");
       clearTimeout(sliding);
       sliding = setTimeout(() => slide(target), 60);
@@ -79,13 +79,13 @@
     }
   });
   const slide = (range) => {
-    const wanted = query();
-    wanted.set("at", range.value === range.max ? "" : range.value);
-    if (isLive()) look(wanted, { push: false });
-    else location.search = `?${wanted}`;
+    const params = query();
+    params.set("at", range.value === range.max ? "" : range.value);
+    if (isLive()) navigate(params, { push: false });
+    else location.search = `?${params}`;
   };
   document.addEventListener("change", ({ target }) => {
-    if (target.matches("[data-moments]")) target.removeAttribute(SKIP);
+    if (target.matches("[data-step-slider]")) target.removeAttribute(SKIP);
     if (target.matches(".log-filter select")) target.form.requestSubmit();
   });
   document.addEventListener("focusin", ({ target }) => {
@@ -98,14 +98,14 @@
     const form = event.target.closest(".log-filter");
     if (!form || !isLive()) return;
     event.preventDefault();
-    const wanted = query();
-    for (const name of ["level", "find"]) wanted.set(name, form.elements[name].value.trim());
-    look(wanted, { push: false });
+    const params = query();
+    for (const name of ["level", "find"]) params.set(name, form.elements[name].value.trim());
+    navigate(params, { push: false });
   });
 
   // -- the graph: zoom by button, key or wheel, pan by scrolling or dragging -------------
 
-  let zoom = 0; // times its own size; 0 = as it fits
+  let zoom = 0; // scale; 0 = fit the container
   const fit = (box, svg) => Math.min(1, box.clientWidth / svg.viewBox.baseVal.width);
   const applyZoom = () => {
     const box = $("[data-zoom]");
@@ -120,10 +120,10 @@
     const box = $("[data-zoom]");
     const svg = box.querySelector("svg");
     const now = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-    const middle = (box.scrollTop + box.clientHeight / 2) / box.scrollHeight;
+    const center = (box.scrollTop + box.clientHeight / 2) / box.scrollHeight;
     zoom = by ? Math.min(4, Math.max(0.15, now * 1.25 ** by)) : fit(box, svg);
     applyZoom();
-    box.scrollTop = middle * box.scrollHeight - box.clientHeight / 2;
+    box.scrollTop = center * box.scrollHeight - box.clientHeight / 2;
   };
   document.addEventListener("click", ({ target }) => {
     const button = target.closest?.("[data-zoom-by]");
@@ -156,52 +156,52 @@
   });
   document.addEventListener("pointerup", () => (drag = null));
 
-  // -- copies, the newest line -----------------------------------------------------------
+  // -- copy buttons, jump to the latest log line -----------------------------------------
 
   document.addEventListener("click", async ({ target }) => {
     const button = target.closest?.("[data-copy]");
     if (button) {
-      const words = button.textContent;
+      const label = button.textContent;
       try {
-        const answer = await fetch(button.dataset.copy);
-        if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
-        await navigator.clipboard.writeText(await answer.text());
+        const response = await fetch(button.dataset.copy);
+        if (!response.ok || response.redirected) throw new Error(response.statusText);
+        await navigator.clipboard.writeText(await response.text());
         button.textContent = "Copied";
       } catch {
-        button.textContent = "Could not copy";
+        button.textContent = "Copy failed";
       }
-      setTimeout(() => (button.textContent = words), 2000);
+      setTimeout(() => (button.textContent = label), 2000);
     }
-    if (target.closest?.("[data-newest]")) {
+    if (target.closest?.("[data-latest]")) {
       const log = $("[data-follow]");
       log.scrollTop = log.scrollHeight;
     }
   });
-  const offer = () => {
+  const showLatest = () => {
     const log = $("[data-follow]");
-    const newest = $("[data-newest]");
-    if (log && newest) {
-      newest.hidden = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+    const latest = $("[data-latest]");
+    if (log && latest) {
+      latest.hidden = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
     }
   };
-  document.addEventListener("scroll", offer, true);
+  document.addEventListener("scroll", showLatest, true);
 
-  // -- bars that grow, and what is said --------------------------------------------------
+  // -- growing bars, countdowns, announcements -------------------------------------------
 
   const grow = () => {
     const timeline = $("#run-timeline[data-live-axis='true']");
     if (!timeline) return;
     const end = Number(timeline.dataset.end);
-    // what breaks of the axis leave out lies before whatever still grows
+    // time that axis breaks leave out lies before every growing bar
     const { origin, shift } = timeline.dataset;
-    const now = Date.now() + ahead - Date.parse(origin) - Number(shift);
-    for (const bar of timeline.querySelectorAll(".bar[data-to='']")) {
+    const now = Date.now() + clockOffset - Date.parse(origin) - Number(shift);
+    for (const bar of timeline.querySelectorAll(".tl-bar[data-to='']")) {
       const width = (100 * (Math.min(now, end) - bar.dataset.from)) / end;
       bar.setAttribute("width", `${Math.max(width, 0.25)}%`);
     }
   };
   const UNITS = [[86400, 3600, "d", "h"], [3600, 60, "h", "m"], [60, 1, "m", "s"]];
-  const lengthOf = (seconds) => {
+  const duration = (seconds) => {
     if (seconds < 59.95) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
     const whole = Math.round(seconds);
     const [big, small, name, part] = UNITS.find(([size]) => whole >= size);
@@ -210,65 +210,66 @@
   };
   const countDown = () => {
     for (const time of document.querySelectorAll("time[data-until]")) {
-      const left = Math.max((Date.parse(time.dateTime) - Date.now() - ahead) / 1000, 0);
-      time.textContent = `in ${lengthOf(left)}`;
+      const left = Math.max((Date.parse(time.dateTime) - Date.now() - clockOffset) / 1000, 0);
+      time.textContent = `in ${duration(left)}`;
     }
   };
-  let said = $("#run-said")?.dataset.said;
-  const say = () => {
-    const news = $("#run-said")?.dataset.said;
-    if (news === said) return;
-    said = news;
-    $("#run-says").textContent = news;
+  const announcement = () => $("#run-said")?.dataset.said;
+  let announced = announcement();
+  const announce = () => {
+    const text = announcement();
+    if (text === announced) return;
+    announced = text;
+    $("#run-announcement").textContent = text;
   };
   setInterval(() => {
     if (document.hidden) return;
     grow();
     countDown();
   }, 250);
-  setInterval(say, 2500); // a run may take hundreds of steps while one is being read out
+  setInterval(announce, 2500); // a screen reader needs time to read one announcement
 
-  // The panel is brought into view from below, so far that its beginning can be read: the
-  // graph it belongs to, with its heading, stays in view above it.
+  // Scroll just far enough to show the beginning of the panel, so that the graph stays in
+  // view above it.
   const reveal = (panel) => {
     const column = panel.closest(".run-graph");
     const scrolls = column && getComputedStyle(column).overflowY !== "visible";
     const frame = scrolls ? column.getBoundingClientRect() : { top: 0, bottom: innerHeight };
     const bottom = Math.min(frame.bottom, innerHeight);
-    const place = panel.getBoundingClientRect();
-    const wanted = Math.min(place.height, (bottom - frame.top) * 0.4);
-    const below = place.top + wanted - bottom;
-    const above = place.top - frame.top;
+    const box = panel.getBoundingClientRect();
+    const shown = Math.min(box.height, (bottom - frame.top) * 0.4);
+    const below = box.top + shown - bottom;
+    const above = box.top - frame.top;
     if (below > 0) (scrolls ? column : window).scrollBy(0, below);
     else if (above < 0) (scrolls ? column : window).scrollBy(0, above);
   };
 
-  // After an answer the page shows what came of it: the next question, else the status.
-  let answered = null; // the question that was sent
-  const question = () => $("#answer-form [name=question]")?.value ?? "";
+  // After a decision was submitted, focus the next approval, else the status.
+  let answered = null; // the approval that was submitted
+  const approval = () => $("#answer-form [name=question]")?.value ?? "";
   document.addEventListener("submit", ({ target }) => {
-    if (target.id === "answer-form") answered = question();
+    if (target.id === "answer-form") answered = approval();
   });
-  const afterAnswer = () => {
-    if (answered === null || question() === answered) return;
+  const afterDecision = () => {
+    if (answered === null || approval() === answered) return;
     answered = null;
-    const place = question() ? $("#run-approval") : $("#run-status");
-    place.focus({ preventScroll: true });
-    place.scrollIntoView({ block: "start" });
+    const next = approval() ? $("#run-approval") : $("#run-status");
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "start" });
   };
 
-  const arrange = () => {
+  const refresh = () => {
     countDown();
     applyZoom();
-    markChosen();
-    offer();
+    markSelected();
+    showLatest();
     const panel = $("#run-panel > *");
-    if (isWanted && panel) {
-      isWanted = false;
+    if (shouldReveal && panel) {
+      shouldReveal = false;
       reveal(panel);
     }
-    afterAnswer();
+    afterDecision();
   };
-  document.addEventListener("htmx:after:swap", arrange);
-  arrange();
+  document.addEventListener("htmx:after:swap", refresh);
+  refresh();
 })();

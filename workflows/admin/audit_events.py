@@ -53,7 +53,7 @@ def answer(
             "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
             "most": bulk.MAX_RUNS,
         }
-        return TemplateResponse(request, "admin/workflows/run/deed.html", page)
+        return TemplateResponse(request, "admin/workflows/run/bulk_action.html", page)
     try:
         job = bulk.start(deed, _lean(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
     except EmptySelection as refused:

@@ -257,7 +257,7 @@ def _choice(name: str, inputs: Asked) -> SafeString | str:
         )
     ]
     return format_html(
-        '<label class="moment-offset">This time occurs twice'
+        '<label class="datetime-offset">This time occurs twice'
         ' <select name="{}{}">{}</select></label>',
         name,
         OFFSET,

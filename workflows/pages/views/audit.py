@@ -50,7 +50,7 @@ class Row:
         was, now = self.deed.before, self.deed.after
         if not (self.may_read and was and now):
             return Changes()
-        return told(diff(was, now), was, most=MAX_CHANGES)
+        return told(diff(was, now), was, limit=MAX_CHANGES)
 
     @property
     def whole(self) -> dict[str, Any]:
