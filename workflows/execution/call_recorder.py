@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workflows.agents.provider import Call
+    from workflows.execution.masking import Masker
     from workflows.models import Run
     from workflows.runtime.protocols import NodeContext
 
@@ -28,8 +29,11 @@ class RunCallRecorder:
     A long step does not hold them back: they become durable within a moment.
     """
 
-    def __init__(self, run: Run, beside: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, run: Run, beside: Callable[[Callable[[], None]], None], masker: Masker
+    ) -> None:
         """Take the run and what writes something together with its next record."""
+        self._masker = masker
         self._run = run
         self._beside = beside
         self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet durable
@@ -46,6 +50,7 @@ class RunCallRecorder:
         row.run_id = self._run.pk
         row.attempt = self._run.attempt
         row.workflow_name = self._run.workflow_name
+        row.error_message = self._masker.text(row.error_message)
         self._unsaved[row.pk] = row
         self._beside(partial(self._store, row))
 
@@ -58,5 +63,5 @@ class RunCallRecorder:
         """Return where the words of a streamed answer are shown as they arrive."""
         sequence = call.context.sequence if call.context else 0
         return LiveStreamPreview(
-            self._run, AgentCall().pk, sequence, call.service.agent
+            self._run, AgentCall().pk, sequence, call.service.agent, self._masker
         )

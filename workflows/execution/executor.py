@@ -177,7 +177,7 @@ class Executor:
             workflow = self._workflow_of(run)
             runtime = provide(
                 recorder.log,
-                RunCallRecorder(run, recorder.beside),
+                RunCallRecorder(run, recorder.beside, recorder.masker),
                 token=_token(run),
                 stages=run.profile_stages,
             )

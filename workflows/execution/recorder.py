@@ -57,6 +57,10 @@ NOT_REQUESTED = (
     "The task of the run was cancelled by code that runs in its worker, which nobody"
     " requested."
 )
+MASKED_PARAMS = (
+    "The params of the subworkflow “{}” contained a secret of this run. It was replaced"
+    " by “•••”, because params are stored as plain text."
+)
 PROGRESS_LOG_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
 
@@ -194,6 +198,8 @@ class Recorder:
         Raises what `launching.new_child` raises: the node fails with it.
         """
         if pause.kind == WaitKind.SUBWORKFLOW:
+            if self.masker.child(pause):
+                self.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))
             self._child = await run_in_db_retrying(
                 launching.new_child, self.run, pause, self._workflows
             )
