@@ -33,6 +33,7 @@ class Installation:
         Settings are environment variables.
         """
         self.home = home
+        self.url = ""  # of the server that shows its pages, once one runs
         self.trace = home / "trace"
         self.settings = {
             "WORKFLOW_APPS": "tests.crash.app",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.crash.greedy.workflows import ITEMS
+from tests.crash.greedy.workflows import ITEMS, LATE_ITEMS, LATE_SECONDS
 from tests.crash.histories import wait_until_ended
 from tests.crash.processes import Installation, wait_for
+from tests.crash.visitor import Visitor
 from tests.support.servers import free_port, running_server
+from workflows.engine.threads import THREADS
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -31,13 +34,14 @@ def installation(
         tmp_path, database=migrated_url, redis=redis_url, DATABASE_POOL_SIZE="10"
     )
     with ExitStack() as stack:
-        stack.enter_context(
+        server = stack.enter_context(
             running_server(
                 installation.data_dir,
                 log=tmp_path / "serve.log",
                 **installation.settings,
             )
         )
+        installation.url = server.url
         stack.enter_context(installation.worker("only"))
         yield installation
 
@@ -84,6 +88,44 @@ def test_nodes_that_use_the_orm_give_their_connections_back(
     log = installation.logs()
     assert log.count("left a transaction open") == 2
     assert "couldn't get a connection" not in log
+
+
+def test_items_that_time_out_hold_no_thread_of_other_runs_and_none_begins_after_the_end(
+    installation: Installation, tmp_path: Path
+) -> None:
+    begun, hold = tmp_path / "begun", tmp_path / "hold"
+
+    def lines() -> list[str]:
+        return begun.read_text().splitlines() if begun.exists() else []
+
+    (late,) = installation.launch(1, "late", trace=str(begun), hold=str(hold))
+    wait_for(lambda: len(lines()) >= THREADS, what="the threads to be taken")
+    (other,) = installation.launch(1, "every-kind")
+    waiting = (
+        "SELECT COUNT(*) FROM workflows_stage"  # noqa: S608 - an id of ours
+        f" WHERE run_id = '{other}' AND waits_for_thread"
+    )
+    wait_for(lambda: installation.ask(waiting) == [(1,)], what="the other run to wait")
+    with Visitor(installation.url) as visitor:
+        page = visitor.read(f"/runs/{other}/")
+    assert "Waiting for a thread" in page
+
+    # threads that nobody waits for still work, and the other run has one
+    report = wait_until_ended(installation)
+    ended_at = time.time()
+    runs = {run["id"]: run for run in report["runs"]}
+    assert runs[other]["status"] == "completed"
+    assert runs[late]["status"] == "failed"
+    message = runs[late]["error_message"]
+    assert f"{LATE_ITEMS} items failed" in message
+    assert f"did not finish within {LATE_SECONDS:g} s" in message
+    results_of(installation, *installation.launch(1, "every-kind"))
+
+    hold.touch()  # all threads are free again: what was withdrawn does not begin
+    time.sleep(1.5)
+    assert all(float(line.split()[0]) <= ended_at for line in lines())
+    numbers = [line.split()[1] for line in lines()]
+    assert len(numbers) == len(set(numbers))
 
 
 @pytest.mark.parametrize("command", ["worker", "serve"])

@@ -16,11 +16,16 @@ from workflows.runtime.profiles import ChosenProfile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workflows.execution.masking import Masker
     from workflows.models import Run
 
 
 class RecordHandle(Protocol):
     """The part of a run's record that its services write to."""
+
+    @property
+    def masker(self) -> Masker:
+        """Replaces the secrets of the run."""
 
     def log(self, level: int, message: str) -> None:
         """Add a log line; safe to call from any thread."""
@@ -69,7 +74,9 @@ def build_runtime(run: Run, handle: RecordHandle, token: str = "") -> Runtime:
     `token` is used instead of the keys of providers.
     """
     return Runtime(
-        agents=DatabaseAgents(RunCallRecorder(run, handle.attach_write), token),
+        agents=DatabaseAgents(
+            RunCallRecorder(run, handle.attach_write, handle.masker), token
+        ),
         documents=StoredDocuments(),
         images=StoredImages(),
         profiles=ChosenProfile(run.profile_stages),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workflows.agents.provider import Call
+    from workflows.execution.masking import Masker
     from workflows.models import Run
     from workflows.runtime.protocols import NodeContext
 
@@ -29,9 +30,13 @@ class RunCallRecorder:
     """
 
     def __init__(
-        self, run: Run, attach_write: Callable[[Callable[[], None]], None]
+        self,
+        run: Run,
+        attach_write: Callable[[Callable[[], None]], None],
+        masker: Masker,
     ) -> None:
         """`attach_write` adds a write to the transaction of the run's next record."""
+        self._masker = masker
         self._run = run
         self._attach_write = attach_write
         self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet committed
@@ -48,6 +53,7 @@ class RunCallRecorder:
         row.run_id = self._run.pk
         row.attempt = self._run.attempt
         row.workflow_name = self._run.workflow_name
+        row.error_message = self._masker.text(row.error_message)
         self._unsaved[row.pk] = row
         self._attach_write(partial(self._store, row))
 
@@ -60,5 +66,5 @@ class RunCallRecorder:
         """Return the preview of a streamed response."""
         sequence = call.context.sequence if call.context else 0
         return LiveStreamPreview(
-            self._run, AgentCall().pk, sequence, call.service.agent
+            self._run, AgentCall().pk, sequence, call.service.agent, self._masker
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextvars import ContextVar
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -23,9 +24,7 @@ class Masker:
     def __init__(self, secrets: Iterable[str]) -> None:
         """Ignore values of fewer than MIN_CHARS characters."""
         values = {value for value in secrets if len(value) >= MIN_CHARS}
-        plain = values | {
-            form(value) for value in values for form in (quote, quote_plus)
-        }
+        plain = {form for value in values for form in _forms(value)}
         self._plain = _longest_first(plain)
         self._in_json = _longest_first({json.dumps(value)[1:-1] for value in plain})
 
@@ -34,6 +33,19 @@ class Masker:
         for secret in self._plain:
             text = text.replace(secret, MASK)
         return text
+
+    def growing(self, text: str) -> tuple[str, str]:
+        """Return a text without the secrets, and an end of it that may become one.
+
+        What is kept back is to be put before what follows.
+        """
+        text = self.text(text)
+        longest = len(self._plain[0]) if self._plain else 0
+        for at in range(max(len(text) - longest + 1, 0), len(text)):
+            end = text[at:]
+            if any(secret.startswith(end) for secret in self._plain):
+                return text[:at], end
+        return text, ""
 
     def json_text(self, text: str) -> str:
         """Return a JSON text, in ASCII, without the secrets."""
@@ -69,12 +81,31 @@ class Masker:
         paused.question = self.text(paused.question)
         paused.show = self.value(dict(paused.show))
 
+    def child(self, paused: Paused) -> bool:
+        """Take the secrets out of the params of a child run; return whether any was there."""
+        masked = self.value(paused.params) if self._plain else paused.params
+        is_masked: bool = masked != paused.params
+        paused.params = masked
+        return is_masked
+
 
 def _replace(change: Callable[[str], str], rows: Iterable[Any], name: str) -> None:
     """Change one field of each row, where it has a value."""
     for row in rows:
         if value := getattr(row, name):
             setattr(row, name, change(value))
+
+
+def _forms(value: str) -> set[str]:
+    """Return a secret as it is, in URLs, as JSON and as Python's and HTML's quotation."""
+    return {
+        value,
+        *(form(value, safe=safe) for form in (quote, quote_plus) for safe in ("", "/")),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        escape(value),
+    }
 
 
 def _longest_first(secrets: Iterable[str]) -> list[str]:

@@ -45,6 +45,10 @@ NOT_REQUESTED = (
     "The task of the run was cancelled by code that runs in its worker, which nobody"
     " requested."
 )
+MASKED_PARAMS = (
+    "The params of the subworkflow “{}” contained a secret of this run. It was replaced"
+    " by “•••”, because params are stored as plain text."
+)
 
 
 class Recorder:
@@ -166,6 +170,8 @@ class Recorder:
         Raises the errors of `launching.new_child`: the node fails with them.
         """
         if pause.kind == WaitKind.SUBWORKFLOW:
+            if self.buffer.masker.child(pause):
+                self.buffer.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))
             self._child = await run_in_db_retrying(
                 launching.new_child, self.run, pause, self._workflows
             )

@@ -22,6 +22,7 @@ from workflows.infra.text import RESERVED
 from workflows.models import LiveText
 
 if TYPE_CHECKING:
+    from workflows.execution.masking import Masker
     from workflows.models import Run
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,12 @@ MAX_CHARACTERS = 4_000  # of the end of the text: more is not read while it grow
 class LiveStreamPreview:
     """The text of one streamed response."""
 
-    def __init__(self, run: Run, call_id: UUID, sequence: int, agent: str) -> None:
+    def __init__(
+        self, run: Run, call_id: UUID, sequence: int, agent: str, masker: Masker
+    ) -> None:
         """Write nothing before the first piece of text."""
         self._run = run
+        self._masker = masker
         self._row = LiveText(
             id=call_id,
             run_id=run.pk,
@@ -71,8 +75,10 @@ class LiveStreamPreview:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._pieces = ["".join(self._pieces)[-MAX_CHARACTERS:]]
-            self._row.text = self._pieces[0].replace(RESERVED, "\ufffd")
+            text, kept_back = self._masker.growing("".join(self._pieces))
+            text = text[-MAX_CHARACTERS:]
+            self._pieces = [text, kept_back]
+            self._row.text = text.replace(RESERVED, "\ufffd")
             self._row.updated_at = timezone.now()
             self._writing = asyncio.create_task(self._try(self._write))
             await asyncio.shield(self._writing)

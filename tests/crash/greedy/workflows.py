@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from workflows.engine import State, Workflow, chain, node, parallel
 
 ITEMS = 12
+LATE_ITEMS = 80  # more than there are places for sync nodes
+LATE_SECONDS = 3.0  # after which an item that keeps its thread has timed out
 HOLD_SECONDS = 0.2  # that each item keeps its connection
 LEFT = "never committed"
 
@@ -161,3 +163,26 @@ async def swallow(state: Greedy) -> Greedy:
 
 
 swallowing = Workflow("swallowing", state=Greedy, start=swallow, routes={})
+
+
+@node(timeout=LATE_SECONDS)
+def time_out(item: tuple[str, str, int]) -> int:
+    """Note when an item begins, and stay in its thread until the file is there."""
+    trace, hold, number = item
+    with Path(trace).open("a", encoding="utf-8") as file:
+        file.write(f"{time.time()} {number}\n")
+    while not Path(hold).exists():
+        time.sleep(0.1)
+    return number
+
+
+def late_items(state: Greedy) -> list[tuple[str, str, int]]:
+    """Return more items than there are places for sync nodes."""
+    params = state.params
+    return [(params.trace, params.hold, number) for number in range(LATE_ITEMS)]
+
+
+all_late = parallel(
+    time_out, over=late_items, into="counts", limit=LATE_ITEMS, fail_fast=False
+)
+late = Workflow("late", state=Greedy, start=all_late, routes={all_late: end})
