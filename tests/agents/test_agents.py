@@ -271,9 +271,9 @@ async def test_images_go_along_as_data_uris(
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        ([], "given none"),
+        ([], "without an image"),
         ([b"%PDF-1.7"], "Image 1 is not a PNG"),
-        ([PNG, "https://elsewhere/x.png"], "Image 2 is no data URI"),
+        ([PNG, "https://elsewhere/x.png"], "Image 2 is not a data URI"),
     ],
 )
 async def test_what_is_no_image_is_refused_before_anyone_is_asked(
@@ -340,7 +340,7 @@ async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
     server: ModelServer, writer: Agent, here: Asking
 ) -> None:
     server.script(Answer("I would rather not."), Answer("No."))
-    with pytest.raises(BadAnswer, match=r"did not answer as Verdict.*holds no JSON"):
+    with pytest.raises(BadAnswer, match=r"no valid Verdict.*contains no JSON"):
         await here.agents.ask("writer", "Which label?", Verdict)
     assert len(server.requests) == 2
 
@@ -448,7 +448,7 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
     provider = await run_in_db(make_provider, server, timeout_seconds=0.2)
     await run_in_db(make_agent, server, provider=provider)
     server.script(Answer("late", gate=Gate()))
-    with pytest.raises(TimedOut, match="did not answer in time"):
+    with pytest.raises(TimedOut, match="timed out"):
         await here.agents.chat("writer", "Hello?")
     assert here.books.calls[0].usage.tries == 1
 
@@ -472,7 +472,7 @@ async def test_each_lack_has_a_sentence_of_its_own(
     agent = await run_in_db(make_agent, server, capabilities=["chat"])
     with pytest.raises(NotFound, match=r"no agent “judge”\. There is writer"):
         await here.agents.chat("judge", "Hello?")
-    with pytest.raises(Unsupported, match="not set up for this: look at images"):
+    with pytest.raises(Unsupported, match="lacks a capability: look at images"):
         await here.agents.vision("writer", "Hello?", [PNG])
     with pytest.raises(Invalid, match="prompt is empty"):
         await here.agents.chat("writer", "  ")

@@ -44,7 +44,7 @@ pytestmark = [
 
 
 SignIn = Callable[[User], Client]
-CONTINUE, CANCEL = {"outcome": "go on", "tokens": 100}, {"outcome": "stop the run"}
+CONTINUE, CANCEL = {"outcome": "continue", "tokens": 100}, {"outcome": "cancel the run"}
 
 
 class Talk(State):
@@ -148,10 +148,10 @@ async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
             await run_in_db(
                 our_system.answer,
                 run.pk,
-                {"outcome": "go on", "tokens": 11},
+                {"outcome": "continue", "tokens": 11},
                 by=alice,
             )
-        enough = {"outcome": "go on", "tokens": 12}
+        enough = {"outcome": "continue", "tokens": 12}
         await run_in_db(our_system.answer, run.pk, enough, by=alice, comment="a test")
         await until(
             run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
@@ -336,10 +336,10 @@ def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> N
     page = sign_in(alice)
     assert "is used up: 12 of 12 tokens" in page.get("/approvals/").content.decode()
     shown = page.get(f"/runs/{run.pk}/").content.decode()
-    assert "Tokens to allow beyond that" in shown
-    little = {"answer-outcome": "go on", "answer-tokens": "0"}
+    assert "Additional tokens" in shown
+    little = {"answer-outcome": "continue", "answer-tokens": "0"}
     assert page.post(f"/runs/{run.pk}/answer/", little).status_code == 422
-    enough = {"answer-outcome": "go on", "answer-tokens": "50", "reason": "needed"}
+    enough = {"answer-outcome": "continue", "answer-tokens": "50", "reason": "needed"}
     assert page.post(f"/runs/{run.pk}/answer/", enough).status_code == 302
     run.refresh_from_db()
     assert run.status == Status.PENDING
@@ -348,7 +348,7 @@ def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> N
 
 def test_answers_that_cannot_be_are_refused(alice: User) -> None:
     run = waiting(make_budget())
-    for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "go on", "tokens": "x"}):
+    for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "continue", "tokens": "x"}):
         with pytest.raises(InvalidParams):
             system.answer(run.pk, wrong, by=alice, comment="a test")
     assert not BudgetRaise.objects.exists()

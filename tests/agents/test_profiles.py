@@ -377,7 +377,7 @@ def test_what_was_typed_stays_and_a_token_does_not(
     )
     shown = answer.content.decode()
     assert answer.status_code == 422
-    assert "Give either a text or a document." in shown
+    assert "Enter either a text or a document." in shown
     assert "only-for-this-run" not in shown
 
 
@@ -400,9 +400,9 @@ def test_an_agent_has_to_be_able_to_do_what_its_stage_needs(
     make_agent(server, "eye", capabilities=["vision"])
     document = make_document("memo.pdf").pk
     blind = {"document": document, "agent": "reader"}
-    with pytest.raises(NobodyToAsk, match="“reader” is not set up for this: look at"):
+    with pytest.raises(NobodyToAsk, match="“reader” lacks a capability: look at"):
         system.execute("classify-document", blind)
-    with pytest.raises(NobodyToAsk, match="“eye” is not set up for this: chat"):
+    with pytest.raises(NobodyToAsk, match="“eye” lacks a capability: chat"):
         system.execute("summarize", {"text": "Hello.", "agent": "eye"})
     assert not Run.objects.exists()
     run = system.execute("classify-document", {**blind, "agent": "eye"})

@@ -58,9 +58,9 @@ async def test_tools_go_along_and_come_back_typed(
 @pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
-        ("weather", "{broken", "arguments that are no object"),
-        ("weather", "[1]", "arguments that are no object"),
-        ("launch", "{}", "“launch”, which is none"),
+        ("weather", "{broken", "arguments that are not an object"),
+        ("weather", "[1]", "arguments that are not an object"),
+        ("launch", "{}", "unknown function “launch”"),
     ],
 )
 async def test_a_tool_call_that_is_none_fails_with_a_sentence(  # noqa: PLR0913, PLR0917
@@ -109,7 +109,7 @@ async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
         a_tool_call("forecast", arguments),
         a_tool_call("forecast", '{"city": "Bern", "days": 2}'),
     )
-    with pytest.raises(BadAnswer, match=f"“forecast” with arguments.*{says}"):
+    with pytest.raises(BadAnswer, match=f"“forecast” with invalid arguments.*{says}"):
         await here.agents.tools("writer", "Will it rain?", [FORECAST])
     [name_or_default] = await here.agents.tools("writer", "Will it rain?", [FORECAST])
     assert name_or_default.arguments == {"city": "Bern", "days": 2}
@@ -118,7 +118,7 @@ async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
-        ({"type": "objekt"}, "are no JSON schema"),
+        ({"type": "objekt"}, "are not a JSON schema"),
         ({"$ref": "https://schemas.example/x.json"}, "a schema that is not there"),
     ],
 )

@@ -1,9 +1,8 @@
-"""Budgets: what agents may take before a person is asked. Nothing fails because of one.
+"""Budgets: limits on tokens and cost beyond which a run pauses for approval.
 
-Before each call the budgets that count it are looked at. Where one is used up, the run
-pauses with a question, as an approval does, and the node that asked runs again once
-somebody allowed more. Calls that are under way meanwhile are finished, so that a budget
-can be passed by what they take.
+The budgets that apply are checked before each call. If one is used up, the run pauses
+with an approval, and the node runs again once someone increases the budget. Calls that
+are in progress at that time finish, so a budget can be exceeded by them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from workflows.agents.usage import Usage
     from workflows.models import Approval, Run
 
-CONTINUE, CANCEL = "go on", "stop the run"
+CONTINUE, CANCEL = "continue", "cancel the run"
 SCOPE_LABELS = {
     Scope.RUN: "in this run",
     Scope.WORKFLOW: "in all runs of this workflow",
@@ -41,37 +40,37 @@ SCOPE_LABELS = {
 
 
 class BudgetIncrease(BaseModel):
-    """What a person answers when a budget is used up."""
+    """The approver's response when a budget is used up."""
 
-    outcome: Literal["go on", "stop the run"]
+    outcome: Literal["continue", "cancel the run"]
     tokens: int | None = Field(None, ge=1, le=10**12)
     cost: Decimal | None = Field(None, gt=0, le=10**9)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a budget is used up, for one run."""
+    """Usage of a budget as it applies to one run."""
 
     budget: Budget
     used: Usage
-    tokens: int | None  # allowed in all; None: any
+    tokens: int | None  # limit including increases; None: unlimited
     cost: Decimal | None
 
     @property
     def spent(self) -> Decimal:
-        """Return the money that was used, 0 where no call has a price."""
+        """Return the cost so far, 0 if no call has a price."""
         return self.used.cost or Decimal(0)
 
     @property
     def is_reached(self) -> bool:
-        """Tell whether nothing is left of it."""
+        """Whether tokens or cost have reached the limit."""
         return (self.tokens is not None and self.used.tokens >= self.tokens) or (
             self.cost is not None and self.spent >= self.cost
         )
 
     @property
     def share(self) -> float:
-        """Return how much of it is used up, 0..1: the larger of tokens and money."""
+        """Return the used share, 0..1: the larger of tokens and cost."""
         shares = [0.0]
         if self.tokens:
             shares.append(self.used.tokens / self.tokens)
@@ -81,7 +80,7 @@ class Standing:
 
     @property
     def in_words(self) -> str:
-        """Return what was used of what is allowed."""
+        """Return usage and limit, for example "10 of 100 tokens"."""
         parts = []
         if self.tokens is not None:
             parts.append(f"{self.used.tokens:,} of {self.tokens:,} tokens")
@@ -92,12 +91,11 @@ class Standing:
 
 
 class BudgetReached(Paused):
-    """A budget is used up: a person is asked for more, and the node runs again."""
+    """A budget is used up: the run pauses for approval and the node runs again after it."""
 
     again = True
 
     def __init__(self, standing: Standing) -> None:
-        """Put the question."""
         budget = standing.budget
         super().__init__(
             "approval",
@@ -110,7 +108,7 @@ class BudgetReached(Paused):
 
 
 def form_of(budget: Budget) -> dict[str, Any]:
-    """Return the schema of the answer: as much again, unless somebody says otherwise."""
+    """Return the response schema; the default increase equals the budget."""
     fields: dict[str, Any] = {
         "outcome": {
             "type": "string",
@@ -122,14 +120,14 @@ def form_of(budget: Budget) -> dict[str, Any]:
     if budget.tokens is not None:
         fields["tokens"] = {
             "type": "integer",
-            "title": "Tokens to allow beyond that",
+            "title": "Additional tokens",
             "minimum": 1,
             "default": budget.tokens,
         }
     if budget.cost is not None:
         fields["cost"] = {
             "type": "number",
-            "title": f"{settings.CURRENCY} to allow beyond that",
+            "title": f"Additional {settings.CURRENCY}",
             "exclusiveMinimum": 0,
             "default": float(budget.cost),
         }
@@ -137,9 +135,9 @@ def form_of(budget: Budget) -> dict[str, Any]:
 
 
 def reached(run: Run, unsaved: Sequence[AgentCall] = ()) -> BudgetReached | None:
-    """Return the pause that the next call of a run has to make, None if it need not.
+    """Return the pause that is due before a run's next call, None if there is none.
 
-    `unsaved` are calls of this run that the database may not have yet.
+    `unsaved` are calls of this run that may not be in the database yet.
     """
     budgets = Budget.objects.filter(
         Q(workflow_name="") | Q(workflow_name=run.workflow_name), is_enabled=True
@@ -154,7 +152,7 @@ def reached(run: Run, unsaved: Sequence[AgentCall] = ()) -> BudgetReached | None
 def standing_of(
     budget: Budget, run: Run, unsaved: Sequence[AgentCall] = ()
 ) -> Standing:
-    """Return how far a budget is used up, as a run sees it."""
+    """Return the usage of a budget as it applies to a run."""
     known = counted_calls(budget, run).exclude(pk__in=[call.pk for call in unsaved])
     used = usage.plus(usage.of(known), unsaved)
     more = increases_for(budget, run).aggregate(tokens=Sum("tokens"), cost=Sum("cost"))
@@ -179,7 +177,7 @@ def counted_calls(budget: Budget, run: Run) -> QuerySet[AgentCall]:
 
 
 def increases_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
-    """Return what was allowed beyond a budget for a run, its workflow or its day."""
+    """Return the increases of a budget for a run, its workflow or its day."""
     raises = BudgetRaise.objects.filter(budget=budget).order_by()
     if budget.scope == Scope.RUN:
         return raises.filter(run=run.pk)
@@ -189,17 +187,17 @@ def increases_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
 
 
 def midnight() -> dt.datetime:
-    """Return when this day began on the server, which is one day for all people."""
+    """Return the start of the current day in the server's time zone."""
     return dt.datetime.combine(server_day(), dt.time(), timezone.get_default_timezone())
 
 
 def server_day() -> dt.date:
-    """Return the day it is on the server, whatever zone a request is answered in."""
+    """Return the current date in the server's time zone, whatever zone a request uses."""
     return timezone.localdate(timezone=timezone.get_default_timezone())
 
 
 def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer as JSON. Raises InvalidParams: it cannot be, or is not enough."""
+    """Return a response as JSON. Raises InvalidParams if it is invalid or insufficient."""
     try:
         more = BudgetIncrease.model_validate(dict(given))
     except ValidationError as error:
@@ -232,10 +230,10 @@ def _require_enough(standing: Standing, more: BudgetIncrease) -> None:
 def allow_more(
     approval: Approval, answer: Mapping[str, Any], by: AbstractBaseUser
 ) -> bool:
-    """Record what a person allowed; False when the run is to stop instead."""
+    """Record an increase; return False if the run is to be cancelled."""
     if answer["outcome"] == CANCEL:
         return False
-    if approval.budget is not None:  # else it was deleted meanwhile: nothing limits it
+    if approval.budget is not None:  # a deleted budget no longer limits anything
         BudgetRaise.objects.create(
             budget=approval.budget,
             run=approval.run,
@@ -250,12 +248,12 @@ def allow_more(
 
 
 def _format_amount(amount: Decimal) -> str:
-    """Return a sum with the digits that count."""
+    """Return an amount without trailing zeros."""
     return f"{amount.normalize():f}"
 
 
 def told(answer: Mapping[str, Any]) -> str:
-    """Return what was allowed, for the audit."""
+    """Return a description of the increase for the audit log."""
     parts = []
     if answer.get("tokens"):
         parts.append(f"{answer['tokens']:,} tokens")

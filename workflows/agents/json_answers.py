@@ -1,4 +1,4 @@
-"""JSON in what a language model wrote: bare, fenced, or with words around it."""
+"""Extract JSON from the output of a language model: bare, fenced or surrounded by text."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from workflows.runtime.errors import BadAnswer
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-MAX_PROBLEMS = 8  # told to an agent that is asked to put them right
+MAX_PROBLEMS = 8  # reported to an agent that repairs its response
 _CODE_FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _decoder = json.JSONDecoder()
 
 
 def find_json(text: str) -> Any:
-    """Return the first object or list in a text. Raises BadAnswer: there is none.
+    """Return the first object or list in a text. Raises BadAnswer if there is none.
 
-    The text itself counts first, then what stands in a fence, then what begins with a
-    brace anywhere; a list is taken only where no object is.
+    The whole text is tried first, then fenced blocks, then anything that starts with a brace;
+    a list is returned only if there is no object.
     """
     for candidate in _candidates(text):
         try:
@@ -33,12 +33,12 @@ def find_json(text: str) -> Any:
             return found
     found = _find_value(text, "{", dict) or _find_value(text, "[", list)
     if found is None:
-        raise BadAnswer("The answer holds no JSON.")
+        raise BadAnswer("The response contains no JSON.")
     return found
 
 
 def parse_answer(text: str, kind: type[Answer]) -> Answer:
-    """Return the answer in a text. Raises BadAnswer with what does not fit, in words."""
+    """Parse the response in a text. Raises BadAnswer with the validation errors."""
     value = find_json(text)
     try:
         return kind.model_validate(value)
@@ -47,7 +47,7 @@ def parse_answer(text: str, kind: type[Answer]) -> Answer:
 
 
 def problems_of(error: ValidationError) -> str:
-    """Return what does not fit, field by field."""
+    """Return the validation errors, field by field."""
     problems = error.errors(include_url=False, include_input=False)
     messages = [
         f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
@@ -65,7 +65,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _find_value(text: str, opening: str, kind: type) -> Any:
-    """Return the first value of a kind that begins with this brace, None without one."""
+    """Return the first value of a type that begins with this brace, None without one."""
     at = text.find(opening)
     while at >= 0:
         try:

@@ -1,4 +1,4 @@
-"""Agents as rows, as what can be asked; and a call as a row."""
+"""Look up agents and convert between calls and rows."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ MILLION = Decimal(1_000_000)
 
 
 def find_service(name: str) -> Service:
-    """Return how an agent is asked, the default one for "".
+    """Return the service of an agent, of the default one for "".
 
-    Raises NotFound, and Unavailable where nothing is set up or it is switched off.
+    Raises NotFound, and Unavailable if it is not configured or is disabled.
     """
-    import_module("openai")  # here, on a thread, and not where the loop would wait
+    import_module(
+        "openai"
+    )  # here on a worker thread, because the import would block the event loop
     return service_of(find_agent(name))
 
 
 def find_agent(name: str) -> Agent:
-    """Return an agent that may be asked, the default one for ""."""
+    """Return an enabled agent, the default one for "". Raises NotFound or Unavailable."""
     rows = Agent.objects.select_related("provider")
     agent = rows.filter(name=name).first() if name else default_agent()
     if agent is None:
@@ -44,27 +46,27 @@ def find_agent(name: str) -> Agent:
             refuse(name or "default")
         raise NotFound(_not_found_message(name, known))
     if not agent.is_enabled:
-        raise Unavailable(f"The agent “{agent.name}” is switched off.")
+        raise Unavailable(f"The agent “{agent.name}” is disabled.")
     if not agent.provider.is_enabled:
         raise Unavailable(
-            f"The agent “{agent.name}” cannot be asked: its provider"
-            f" “{agent.provider.name}” is switched off."
+            f"The agent “{agent.name}” is unavailable: its provider"
+            f" “{agent.provider.name}” is disabled."
         )
     return agent
 
 
 def require_capability(agent: str, abilities: Collection[str], needed: str) -> None:
-    """Raise Unsupported for an agent that is not set up for what it is asked."""
+    """Raise Unsupported if an agent lacks a capability."""
     if needed not in abilities:
         raise Unsupported(
-            f"The agent “{agent}” is not set up for this:"
+            f"The agent “{agent}” lacks a capability:"
             f" {Capability(needed).label.lower()}. Tick it on the agent's page if its"
-            " model can, or choose another agent."
+            " model supports it, or choose another agent."
         )
 
 
 def default_agent() -> Agent | None:
-    """Return the agent that is asked where none is named: the marked or only one."""
+    """Return the default agent: the marked one, or the only one."""
     rows = Agent.objects.select_related("provider").order_by("-is_default", "name")
     first = list(rows[:2])
     if first and (first[0].is_default or len(first) == 1):
@@ -83,7 +85,7 @@ def _not_found_message(name: str, known: Sequence[str]) -> str:
 
 
 def endpoint_of(provider: Provider) -> Endpoint:
-    """Return where a provider listens."""
+    """Return the endpoint of a provider."""
     return Endpoint(
         kind=provider.kind,
         base_url=provider.base_url,
@@ -93,7 +95,7 @@ def endpoint_of(provider: Provider) -> Endpoint:
 
 
 def service_of(agent: Agent) -> Service:
-    """Return how an agent is asked. Raises Unavailable: its key cannot be read."""
+    """Return the service of an agent. Raises Unavailable if its key cannot be decrypted."""
     provider = agent.provider
     try:
         key = provider.open_key()
@@ -117,7 +119,7 @@ def service_of(agent: Agent) -> Service:
 
 
 def row_of(call: Call) -> AgentCall:
-    """Return a call as a row, not yet stored; the run is for the caller to name."""
+    """Return a call as an unsaved row; the caller sets the run."""
     usage, error = call.usage, call.error
     duration = dt.timedelta(milliseconds=usage.milliseconds)
     return AgentCall(
@@ -141,7 +143,7 @@ def row_of(call: Call) -> AgentCall:
 
 
 def cost_of(price: Price | None, tokens_in: int, tokens_out: int) -> Decimal | None:
-    """Return what so many tokens cost, None where the model has no price."""
+    """Return the cost of the tokens, None if the model has no price."""
     if price is None:
         return None
     cost = tokens_in * price.per_million_in + tokens_out * price.per_million_out

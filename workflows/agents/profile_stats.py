@@ -1,4 +1,4 @@
-"""Profiles beside each other: what came of the runs of each, and what it took."""
+"""Comparison of a workflow's profiles: results and usage of their runs."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ LASTED = ExpressionWrapper(
 
 @dataclass(slots=True)
 class ProfileStats:
-    """The runs of one profile of a workflow."""
+    """Statistics of the runs of one profile."""
 
-    name: str  # "" = the workflow's own settings
+    name: str  # "": the workflow's defaults
     runs: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
-    lasted: dt.timedelta | None = None  # on average, of the completed ones
-    decided_by_people: int = 0  # runs in which a person decided
+    lasted: dt.timedelta | None = None  # mean of the completed runs
+    decided_by_people: int = 0  # runs with at least one decision by a person
     usage: Usage = field(default_factory=usage.Usage)
 
     @property
     def completed_share(self) -> float | None:
-        """Return the share of completed runs, 0..1; cancelled ones do not count."""
+        """Return the share of completed runs, 0..1; cancelled runs are not counted."""
         completed = self.by_status.get(Status.COMPLETED, 0)
         return success_rate(completed, self.by_status.get(Status.FAILED, 0))
 
     @property
     def people_share(self) -> float | None:
-        """Return in how many of its runs a person decided, 0..1."""
+        """Return the share of runs with a decision by a person, 0..1."""
         return self.decided_by_people / self.runs if self.runs else None
 
     @property
     def tokens_each(self) -> float | None:
-        """Return the tokens of a run on average."""
+        """Return the mean number of tokens per run."""
         return self.usage.tokens / self.runs if self.runs else None
 
     @property
     def cost_each(self) -> Decimal | None:
-        """Return the cost of a run on average, None where no call has a price."""
+        """Return the mean cost per run, None if no call has a price."""
         cost = self.usage.cost
         return None if cost is None or not self.runs else cost / self.runs
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeShares:
-    """One way out of a node that has several, and how often each profile took it."""
+    """An edge of a branching node, and how often each profile took it."""
 
     from_node: str
     to_node: str
-    shares: tuple[float | None, ...]  # 0..1 in the order of the profiles
+    shares: tuple[float | None, ...]  # 0..1, in the order of the profiles
 
 
 def compare(workflow_name: str, names: list[str]) -> list[ProfileStats]:
-    """Return the profiles of a workflow, those of `names` first, then others that ran."""
+    """Return the profiles in `names`, then others that have runs."""
     found = {name: ProfileStats(name) for name in names}
     for row in _runs(workflow_name):
         one = found.setdefault(row["profile_name"], ProfileStats(row["profile_name"]))
@@ -103,7 +103,7 @@ def _used(workflow_name: str) -> dict[str, Usage]:
 
 
 def forks(workflow_name: str, names: list[str]) -> list[EdgeShares]:
-    """Return every way out of a node with several, with its share for each profile."""
+    """Return the edges of branching nodes with their share for each profile."""
     decisions = Decision.objects.filter(run__workflow_name=workflow_name).order_by()
     taken = decisions.filter(taken=True).values(
         "run__profile_name", "from_node", "to_node"

@@ -1,4 +1,4 @@
-"""Profiles of workflows: which one a run gets, what it is kept with, whom it will ask."""
+"""Profiles of workflows: selection for a run, and validation of the agents it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from workflows.registry import AnyWorkflow
 
-OWN = ""  # stands for the workflow's own settings where a profile can be named
+OWN = ""  # the workflow's defaults, where a profile can be named
 
 PromptSettings = dict[str, dict[str, Any]]
 
@@ -30,10 +30,10 @@ def of_workflow(workflow: AnyWorkflow) -> Sequence[Profile]:
 def choose(
     workflow: AnyWorkflow, name: str | None, run_id: UUID
 ) -> tuple[str, PromptSettings]:
-    """Return the profile of a run and the settings of all stages, to be kept with it.
+    """Return the profile name of a run and the settings of all prompts, to be stored with it.
 
-    `None` leaves it to the weights, "" is the workflow's own. Raises InvalidParams for a
-    profile that the workflow does not have.
+    `None` selects by weight, "" the workflow's defaults. Raises InvalidParams for an unknown
+    profile.
     """
     profile = assigned(workflow, run_id) if name is None else find(workflow, name)
     given = profile.stages if profile else {}
@@ -43,7 +43,7 @@ def choose(
 
 
 def find(workflow: AnyWorkflow, name: str) -> Profile | None:
-    """Return the profile of that name, None for the workflow's own settings."""
+    """Return the profile of that name, None for the workflow's defaults."""
     if name == OWN:
         return None
     found = Profile.objects.filter(workflow_name=workflow.name, name=name).first()
@@ -56,12 +56,12 @@ def find(workflow: AnyWorkflow, name: str) -> Profile | None:
 
 
 def assigned(workflow: AnyWorkflow, run_id: UUID) -> Profile | None:
-    """Return the profile that the weights give to this run, None where none has weight.
+    """Return the profile that the weights assign to a run, None if none has weight.
 
-    The id decides, whose end is random: the same run always gets the same.
+    The random end of the run id decides: the same run always gets the same profile.
     """
     if not workflow.prompts:
-        return None  # nothing that a profile could set
+        return None  # no prompts to configure
     weighted = [one for one in of_workflow(workflow) if one.weight]
     if not weighted:
         return None
@@ -73,10 +73,11 @@ def assigned(workflow: AnyWorkflow, run_id: UUID) -> Profile | None:
 def check_agents(
     workflow: AnyWorkflow, prompts: PromptSettings, params: Mapping[str, Any]
 ) -> None:
-    """Return if each stage of the workflow has an agent that can do what it needs.
+    """Check that each prompt has an agent with the capability it needs.
 
-    A stage whose profile names none is asked of the one chosen at launch, then of the
-    default one; an optional one of nobody. Raises NobodyToAsk, before anything is queued.
+    A prompt without an agent in the profile uses the one chosen at launch, then the default
+    one; an optional prompt is skipped without an agent. Raises NobodyToAsk before anything is
+    queued.
     """
     chosen = params.get("agent")
     fallback = chosen if isinstance(chosen, str) else ""

@@ -1,7 +1,7 @@
-"""Agents, made real: each call looks its agent up, asks, and is told to whoever records.
+"""The Agents provider: looks up each agent in the database, calls it and records the call.
 
-The agent's settings are read for each call, so that a key that was put right is used at
-once. Nothing here keeps a key longer than its call.
+An agent's settings are read for each call, so that a corrected key takes effect at once.
+No key is kept longer than its call.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 if TYPE_CHECKING:
     from workflows.agents.upstream import Clients, Service
 
-MAX_REPAIRS = 1  # times an agent is asked to put right what does not fit
+MAX_REPAIRS = 1  # requests to an agent to repair an invalid response
 
 
 @dataclass(slots=True)
 class Call:
-    """One call that has ended, as whoever records it is told."""
+    """A finished call, as passed to the recorder."""
 
     kind: str
     service: Service
@@ -48,45 +48,45 @@ class Call:
 
 
 class CallRecorder(Protocol):
-    """Who is asked before a call, and told of it: the run's books."""
+    """Permits and records the calls of a run."""
 
     async def allow(self, context: NodeContext | None) -> None:
-        """Return when the next call may be made. Raises Paused when it may not yet."""
+        """Return when the next call is permitted. Raises Paused while a budget is used up."""
 
     def enter(self, call: Call) -> None:
-        """Record a call that has ended."""
+        """Record a finished call."""
 
     def words(self, call: Call) -> StreamPreview:
-        """Return where the words of a streamed answer are shown as they arrive."""
+        """Return the preview of a streamed response."""
 
 
 class StreamPreview(Protocol):
-    """A text that grows while people watch."""
+    """A preview of a response while it streams."""
 
     def add(self, piece: str) -> None:
-        """Show a piece more."""
+        """Append a piece."""
 
     async def end(self) -> None:
-        """Show it no longer: the answer is complete, or will never be."""
+        """Close the preview: the response is complete or aborted."""
 
 
 @dataclass(frozen=True)
 class DatabaseAgents:
-    """The agents that administrators have set up."""
+    """The agents configured by administrators."""
 
     ledger: CallRecorder
-    token: str = ""  # given at launch: used in place of the stored keys
+    token: str = ""  # given at launch; replaces the stored keys
     clients: Callable[[], Clients] = pooled
     context: NodeContext | None = None
 
     def at(self, context: NodeContext) -> DatabaseAgents:
-        """Return these agents for one node: what it asks is recorded on its stage."""
+        """Return agents bound to a node, so that its calls are recorded with its stage."""
         return replace(self, context=context)
 
     async def chat(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> Reply:
-        """Return the whole answer."""
+        """Return the response. Raises ProviderError."""
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = body_of(service.options, options)
@@ -97,7 +97,7 @@ class DatabaseAgents:
     async def chat_stream(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> AsyncGenerator[str, None]:
-        """Yield the answer as it arrives; who watches the run reads along."""
+        """Yield the response as it streams; the run's page shows a preview."""
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = body_of(service.options, options)
@@ -121,7 +121,7 @@ class DatabaseAgents:
         token: str | None = None,
         **options: Any,
     ) -> Reply:
-        """Return the answer about at least one image."""
+        """Return the response to a prompt with at least one image."""
         service = await self._service(agent, Capability.VISION, token)
         base = conversation(prompt, service.system_prompt)
         messages = with_images(base, images, service.agent)
@@ -139,7 +139,7 @@ class DatabaseAgents:
         token: str | None = None,
         **options: Any,
     ) -> tuple[ToolCall, ...]:
-        """Return the functions the agent asks for."""
+        """Return the function calls that the model requests."""
         service = await self._service(agent, Capability.TOOLS, token)
         messages = conversation(prompt, service.system_prompt)
         body = {**body_of(service.options, options), "tools": functions(tools)}
@@ -155,12 +155,12 @@ class DatabaseAgents:
         token: str | None = None,
         **options: Any,
     ) -> tuple[tuple[float, ...], ...]:
-        """Return one vector for each text."""
+        """Return one vector per text."""
         service = await self._service(agent, Capability.EMBED, token)
         if not texts:
             return ()
         if not all(texts):
-            raise Invalid("An empty text has no vector: leave it out.")
+            raise Invalid("An empty text cannot be embedded.")
         body = body_of(service.options, options)
         async with self._recorded("embed", service) as call:
             return await service.embed(self.clients(), texts, body, call.usage)
@@ -174,9 +174,9 @@ class DatabaseAgents:
         token: str | None = None,
         **options: Any,
     ) -> Answer:
-        """Return the answer as that model; one that does not fit is asked for again.
+        """Return the response as that model; an invalid one is requested again.
 
-        Each round is a call of its own. Raises BadAnswer: it would not fit either.
+        Each request is a separate call. Raises BadAnswer if the repaired response is invalid.
         """
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
@@ -191,8 +191,8 @@ class DatabaseAgents:
             except BadAnswer as wrong:
                 if not left:
                     raise BadAnswer(
-                        f"The agent “{service.agent}” did not answer as"
-                        f" {answer.__name__}, also when asked again: {wrong}"
+                        f"The agent “{service.agent}” returned no valid"
+                        f" {answer.__name__}, after a second request: {wrong}"
                     ) from wrong
                 messages.extend(repair_messages(text, wrong))
         raise AssertionError("the last round returns or raises")
@@ -202,7 +202,7 @@ class DatabaseAgents:
     async def _service(
         self, agent: str, capability: Capability, token: str | None
     ) -> Service:
-        """Return how an agent is asked. Raises NotFound, Unavailable, Unsupported."""
+        """Return the service of an agent. Raises NotFound, Unavailable, Unsupported."""
         service = await run_in_db_retrying(find_service, agent)
         require_capability(service.agent, service.capabilities, capability)
         return service.with_key(token or self.token)
@@ -211,10 +211,10 @@ class DatabaseAgents:
     async def _recorded(
         self, kind: str, service: Service
     ) -> AsyncGenerator[Call, None]:
-        """Give a call when it may be made; whatever comes of it is recorded."""
+        """Wait until a call is permitted, yield it and record its outcome."""
         await self.ledger.allow(self.context)
         call = Call(kind, service, CallUsage(), self.context)
-        call.status = CallStatus.CANCELLED  # unless it comes to its end
+        call.status = CallStatus.CANCELLED  # unless it completes or fails
         try:
             yield call
             call.status = CallStatus.COMPLETED
@@ -226,7 +226,7 @@ class DatabaseAgents:
 
 
 def reply_of(message: Any, call: Call) -> Reply:
-    """Return a message of the package as our reply."""
+    """Convert a message of the `openai` package to a Reply."""
     usage = call.usage
     return Reply(
         message.content or "", call.service.model, usage.tokens_in, usage.tokens_out
@@ -234,7 +234,7 @@ def reply_of(message: Any, call: Call) -> Reply:
 
 
 def schema_instruction(answer: type[Answer]) -> str:
-    """Return what makes a model answer as JSON of this shape."""
+    """Return the instruction to respond with JSON of this schema."""
     schema: Mapping[str, Any] = answer.model_json_schema()
     return (
         "Answer with one JSON object and nothing else, no words around it. It fits this"
@@ -243,7 +243,7 @@ def schema_instruction(answer: type[Answer]) -> str:
 
 
 def repair_messages(text: str, wrong: BadAnswer) -> list[dict[str, Any]]:
-    """Return the messages that ask for an answer that fits."""
+    """Return the messages that request a valid response."""
     return [
         {"role": "assistant", "content": text},
         {

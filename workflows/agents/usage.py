@@ -1,6 +1,6 @@
-"""What agents were asked for and what it cost: sums over the recorded calls.
+"""Usage of agents: sums over the recorded calls.
 
-Every sum is made of the rows when it is asked for, so that none can differ from them.
+Totals are computed from the rows on each read, so they cannot diverge.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-# prefixed, for an alias with the name of a column would stand for the sum elsewhere
+# prefixed: an alias equal to a column name would shadow the column in later expressions
 _SUMS = {
     "sum_calls": Count("id"),
     "sum_tokens_in": Sum("tokens_in"),
@@ -34,23 +34,23 @@ _SUMS = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Some calls together."""
+    """Totals of some calls."""
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     cost: Decimal | None = None  # None: no call has a price
     latency_ms: float = 0.0
-    estimated: int = 0  # calls whose tokens nobody counted
-    unpriced: int = 0  # calls whose model has no price
+    estimated: int = 0  # calls with estimated tokens
+    unpriced: int = 0  # calls without a price
 
     @property
     def tokens(self) -> int:
-        """Return all tokens, asked and answered."""
+        """Return input plus output tokens."""
         return self.tokens_in + self.tokens_out
 
     def columns(self) -> dict[str, Any]:
-        """Return what an export of runs says of them, by column."""
+        """Return the columns of an export of runs."""
         return {
             "agent_calls": self.calls,
             "tokens_in": self.tokens_in,
@@ -61,12 +61,12 @@ class Usage:
 
 
 def of(calls: QuerySet[AgentCall]) -> Usage:
-    """Return the sum of some calls."""
+    """Return the totals of some calls."""
     return _usage(calls.aggregate(**_SUMS))
 
 
 def plus(known: Usage, calls: Iterable[AgentCall]) -> Usage:
-    """Return a sum with some calls more."""
+    """Return totals with further calls added."""
     more = list(calls)
     costs = [one.cost for one in more if one.cost is not None]
     cost = known.cost if not costs else (known.cost or 0) + sum(costs, Decimal(0))
@@ -81,33 +81,33 @@ def plus(known: Usage, calls: Iterable[AgentCall]) -> Usage:
 
 
 def of_run(run_id: UUID) -> Usage:
-    """Return what one run took, over all its attempts."""
+    """Return the totals of a run over all attempts."""
     return of(AgentCall.objects.filter(run=run_id))
 
 
 def of_stages(run_id: UUID) -> dict[tuple[int, int], Usage]:
-    """Return what each stage of a run took, by attempt and sequence."""
+    """Return the totals of each stage of a run by (attempt, sequence)."""
     rows = AgentCall.objects.filter(run=run_id).order_by()
     sums = rows.values("attempt", "sequence").annotate(**_SUMS)
     return {(row["attempt"], row["sequence"]): _usage(row) for row in sums}
 
 
 def of_runs(run_ids: Iterable[UUID]) -> dict[UUID, Usage]:
-    """Return what each of some runs took; one that asked nobody is left out.
+    """Return the totals of each run; runs without calls are left out.
 
-    This is for lists and exports: one query however many runs there are.
+    For lists and exports: a single query for any number of runs.
     """
     return by(AgentCall.objects.filter(run__in=list(run_ids)), "run")
 
 
 def by(calls: QuerySet[AgentCall], column: str) -> dict[Any, Usage]:
-    """Return the sums of some calls by a column."""
+    """Return totals grouped by a column."""
     rows = calls.order_by().values(column).annotate(**_SUMS)
     return {row[column]: _usage(row) for row in rows}
 
 
 def of_workflow(name: str, *, since: dt.datetime | None = None) -> Usage:
-    """Return what all runs of a workflow took, those deleted since included."""
+    """Return the totals of a workflow, including deleted runs."""
     rows = AgentCall.objects.filter(workflow_name=name)
     return of(rows.filter(created_at__gte=since) if since else rows)
 

@@ -1,4 +1,4 @@
-"""Pictures of pages, made real: each rendering is made once, kept, and found again.
+"""The Images provider: each rendering is made once, stored and reused.
 
 The key of a picture is its document, its page and every option that makes a difference
 to it; the database holds it unique. Whoever asks for one that is being drawn just now, in
@@ -46,12 +46,12 @@ _in_progress: dict[Key, Future[None]] = {}
 
 
 class StoredImages:
-    """Pages of stored documents, drawn."""
+    """Page images of stored documents."""
 
     async def render(
         self, document: UUID, options: RenderOptions | None = None
     ) -> tuple[ImageInfo, ...]:
-        """Return the pages that the options name, as pictures, in page order.
+        """Return the selected pages as images, in page order.
 
         Raises NotFound, Unsupported, InvalidPageRange, PageOutOfRange, PdfError
         and StorageFailed.
@@ -86,7 +86,7 @@ async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageIn
 def page_image(
     row: Document, page: int, options: RenderOptions
 ) -> tuple[PageImage, bytes]:
-    """Return the kept picture of a page, drawing it if there is none, and its bytes.
+    """Return the stored image of a page with its bytes, rendering it if missing.
 
     Raises PdfError, NotFound, StorageFailed.
     """
@@ -111,7 +111,7 @@ def page_image(
 def _render_slot(
     row: Document, page: int, style: PageStyle
 ) -> Iterator[Future[None] | None]:
-    """Give None to whoever may draw the picture, to others what ends when it is drawn."""
+    """Yield None to the thread that renders, or the future of the one in progress."""
     key = (row.pk, page, style.key)
     with _lock:
         other = _in_progress.get(key)
@@ -125,11 +125,13 @@ def _render_slot(
     finally:
         with _lock:
             del _in_progress[key]
-        mine.set_result(None)  # drawn or not: those who wait look, and may try
+        mine.set_result(
+            None
+        )  # also after a failure: waiting threads check, and may render themselves
 
 
-# Rows are read on threads of the database, files on others: a storage that answers late
-# must not hold up those who need the database.
+# Rows are read on database threads, files on others: a slow storage must not block
+# threads that need the database.
 
 
 def _stored(row: Document, page: int, style: PageStyle) -> Found | None:
@@ -148,7 +150,7 @@ def _row(row: Document, page: int, style: PageStyle) -> PageImage | None:
 
 
 def _read_content(image: PageImage) -> Found | None:
-    """Return a picture and its bytes, None if its file is gone."""
+    """Return an image with its bytes, None if its file is missing."""
     try:
         with storage_errors(), image.file.storage.open(str(image.file.name)) as file:
             return image, file.read()
@@ -159,7 +161,7 @@ def _read_content(image: PageImage) -> Found | None:
 def _save_file(
     row: Document, page: int, style: PageStyle, picture: Picture
 ) -> FieldFile:
-    """Store a picture, under a name that no other one ever has."""
+    """Store an image under a unique name."""
     file: FieldFile = PageImage(document=row).file
     name = f"{row.pk}/{page}-{style.dpi}-{uuid4().hex}.{style.format}"
     with storage_errors():
@@ -170,7 +172,7 @@ def _save_file(
 def _save_row(
     row: Document, page: int, style: PageStyle, picture: Picture, file: FieldFile
 ) -> tuple[PageImage | None, list[FieldFile]]:
-    """Keep the row of a picture, in place of an older one.
+    """Save the row of an image, replacing an older one.
 
     Returns the row, None where the document is gone, and the files of no use any more.
     """
@@ -183,7 +185,7 @@ def _save_row(
     try:
         with transaction.atomic():
             image.save()
-    except IntegrityError:  # another process drew it, or the document is gone
+    except IntegrityError:  # another process rendered it, or the document was deleted
         return _row(row, page, style), [file]
     return image, older
 

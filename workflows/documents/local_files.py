@@ -1,4 +1,4 @@
-"""Documents as files on this machine, wherever their storage keeps them.
+"""Local files of documents, for any storage.
 
 Storage with paths is read where it is. Of other storage, such as S3, a copy is made when
 it is first needed and kept while there is room: the content of a document never changes.
@@ -24,30 +24,29 @@ from workflows.runtime.errors import NotFound
 if TYPE_CHECKING:
     from workflows.models import Document
 
-MAX_CACHED_BYTES = 1_000_000_000  # of copies that nobody reads just now
+MAX_CACHED_BYTES = 1_000_000_000  # of copies without readers
 
 
 @dataclass(slots=True)
 class _Copy:
     path: Path
-    size: int = 0  # until it is whole
-    readers: int = 0  # those who wait for it count too
+    size: int = 0  # 0 until complete
+    readers: int = 0  # includes threads that wait for it
     done: Future[None] = field(default_factory=Future)
 
 
 class Copies:
-    """Copies of documents whose storage has no paths, the lately read ones kept."""
+    """LRU cache of local copies of documents whose storage has no paths."""
 
     def __init__(self, most_bytes: int = MAX_CACHED_BYTES) -> None:
-        """Begin without a directory: it is made when the first copy is."""
         self._max_bytes = most_bytes
         self._lock = threading.Lock()
-        self._copies: dict[str, _Copy] = {}  # by hash, the longest unread first
+        self._copies: dict[str, _Copy] = {}  # by hash, least recently used first
         self._directory: Path | None = None
 
     @contextmanager
     def of(self, row: Document) -> Iterator[str]:
-        """Give the path of a copy, which stays until the end.
+        """Yield the path of a copy, which is kept until the context exits.
 
         Whoever comes first makes it, others of the same document wait for that one.
         Raises NotFound, StorageFailed: all of them, and the next one tries again.
@@ -64,7 +63,7 @@ class Copies:
                 self._evict()
 
     def _acquire(self, sha256: str) -> tuple[_Copy, bool]:
-        """Return the copy of a content, and whether it is yet to be made."""
+        """Return the copy of a content, and whether the caller has to fetch it."""
         with self._lock:
             if self._directory is None:
                 self._directory = Path(tempfile.mkdtemp(prefix="signalbox-copies-"))
@@ -101,7 +100,7 @@ _copies = Copies()
 
 
 def _fetch(row: Document, path: Path) -> None:
-    """Write the file of a document to a path. Raises NotFound, StorageFailed."""
+    """Copy a document's file to a path. Raises NotFound, StorageFailed."""
     try:
         with (
             storage_errors(),
@@ -115,7 +114,7 @@ def _fetch(row: Document, path: Path) -> None:
 
 @contextmanager
 def local_path(row: Document) -> Iterator[str]:
-    """Give the path of a document's file, or of a copy.
+    """Yield the path of a document's file or of a copy.
 
     Raises NotFound: it is gone; StorageFailed.
     """
@@ -132,12 +131,14 @@ def local_path(row: Document) -> Iterator[str]:
 
 @asynccontextmanager
 async def local_path_async(row: Document) -> AsyncIterator[str]:
-    """Do the same without holding up the event loop meanwhile."""
+    """Async version of `local_path` that does not block the event loop."""
     context = local_path(row)
     entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
         path = await asyncio.shield(entering)
-    except asyncio.CancelledError:  # the thread goes on, and what it holds is let go
+    except (
+        asyncio.CancelledError
+    ):  # the thread continues; release the file when it returns
         entering.add_done_callback(
             lambda task: (
                 task.cancelled()

@@ -1,4 +1,4 @@
-"""What a workflow may reach while it runs, as Protocols, with fakes for its tests.
+"""The Runtime of a workflow: Protocols of its providers, and fakes for tests.
 
 Importing this package imports no Django; the real documents and images are in modules
 of their own.

@@ -1,4 +1,4 @@
-"""What a workflow reached for and did not get: one kind of error for each reason.
+"""Errors of a workflow's providers: documents, images, agents and profiles.
 
     ProviderError          something outside the workflow did not give what was asked
     ├─ NotFound            there is no such document, page, agent or profile
@@ -21,67 +21,67 @@ from workflows.engine.errors import WorkflowError
 
 
 class ProviderError(WorkflowError):
-    """Something outside the workflow did not give what was asked for."""
+    """A provider could not fulfil a request."""
 
-    code = "provider"  # stable, for programs; the message is for people
+    code = "provider"  # stable identifier for programs; the message is for people
 
 
 class NotFound(ProviderError):
-    """There is no such thing here."""
+    """The requested object does not exist."""
 
     code = "not_found"
 
 
 class Duplicate(ProviderError):
-    """It is there already."""
+    """The object exists already."""
 
     code = "duplicate"
 
 
 class Invalid(ProviderError):
-    """What was given cannot be used."""
+    """The input cannot be used."""
 
     code = "invalid"
 
 
 class Unsupported(ProviderError):
-    """This provider does not do that."""
+    """The provider does not support the request."""
 
     code = "unsupported"
 
 
 class Unavailable(ProviderError):
-    """Nothing is set up that could do it."""
+    """Nothing is configured that could fulfil the request."""
 
     code = "unavailable"
 
 
 class AuthenticationFailed(ProviderError):
-    """Another service refused the key it was asked with."""
+    """An external service rejected the key."""
 
     code = "not_accepted"
 
 
 class UpstreamFailed(ProviderError):
-    """Another service was asked, and failed or did not answer."""
+    """An external service failed or did not respond."""
 
     code = "upstream_failed"
 
 
 class StorageFailed(UpstreamFailed):
-    """The storage of documents could not be reached, refused us, or was full."""
+    """The storage of documents is unreachable, refuses access or is full."""
 
     code = "storage_failed"
-    status = 503  # of a page that tells of it
+    status = 503  # HTTP status of error pages
 
 
 class TimedOut(UpstreamFailed):
-    """Another service did not answer in time."""
+    """An external service did not respond in time."""
 
     code = "timed_out"
 
 
 class BadAnswer(UpstreamFailed):
-    """Another service answered what cannot be used."""
+    """An external service returned an unusable response."""
 
     code = "bad_answer"

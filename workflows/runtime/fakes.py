@@ -1,4 +1,4 @@
-"""Fakes of the Runtime for tests of workflows: no database, no files, no network.
+"""Fakes of the Runtime for tests of workflows: no database, files or network.
 
     documents = FakeDocuments()
     memo = documents.add("memo.pdf", ["SECRET\\nThe plan.\\nSECRET"])
@@ -45,7 +45,7 @@ MAX_FAKE_PAGES = 10_000
 
 
 def page_of(text: str, number: int = 1) -> Page:
-    """Return a page that shows the text, line by line down from the top margin.
+    """Return a page that shows the text, line by line from the top margin.
 
     An empty line takes up space, so a marking after many of them stands at the foot.
     """
@@ -60,7 +60,7 @@ def page_of(text: str, number: int = 1) -> Page:
 
 
 def _line_of(row: str, top: float, height: float) -> Line:
-    """Return the row's words side by side, each letter a hundredth of the page wide."""
+    """Return the row's words side by side; a letter is 0.008 of the page wide."""
     words: list[Word] = []
     left = 0.1
     for text in row.split(" "):
@@ -72,7 +72,7 @@ def _line_of(row: str, top: float, height: float) -> Line:
 
 
 class FakeDocuments:
-    """Documents kept in memory; `reads` tells what was asked of them."""
+    """Documents kept in memory; `reads` lists the pages that were read."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[UUID, int | None]] = []  # document, page (None: all)
@@ -84,7 +84,7 @@ class FakeDocuments:
     def add(
         self, name: str, pages: Sequence[str | Page] = (), *, data: bytes = b""
     ) -> UUID:
-        """Keep a document, each page as text or as a Page; return its id.
+        """Add a document with its pages as text or Page; return its id.
 
         The same name gives the same id in every test.
         """
@@ -102,18 +102,18 @@ class FakeDocuments:
     def add_scan(
         self, document: UUID, number: int, *variants: str | Page, enhanced: bool = False
     ) -> None:
-        """Keep what a page's picture looks like; without, scans cannot be read."""
+        """Add the OCR variants of a page; without them, `scan` raises Unavailable."""
         self._scans[document, number, enhanced] = tuple(
             variant if isinstance(variant, Page) else page_of(variant, number)
             for variant in variants
         )
 
     async def get(self, document: UUID) -> DocumentInfo:
-        """Return its name, kind and size."""
+        """Return the document's name, type and size."""
         return _lookup(self._infos, document)
 
     async def read(self, document: UUID) -> bytes:
-        """Return the bytes it was added with."""
+        """Return the content."""
         return _lookup(self._bytes, document)
 
     async def pages(self, document: UUID) -> tuple[Page, ...]:
@@ -122,7 +122,7 @@ class FakeDocuments:
         return _lookup(self._pages, document)
 
     async def page(self, document: UUID, number: int) -> Page:
-        """Return one page, from 1."""
+        """Return one page, counted from 1."""
         self.reads.append((document, number))
         pages = _lookup(self._pages, document)
         if not 1 <= number <= len(pages):
@@ -132,7 +132,7 @@ class FakeDocuments:
     async def scan(
         self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
-        """Return the looks that were added. Raises Unavailable when there are none."""
+        """Return the variants that were added. Raises Unavailable without any."""
         variants = self._scans.get((document, number, enhanced))
         if variants is None:
             raise Unavailable("Scans cannot be read here.")
@@ -151,7 +151,7 @@ def _lookup(stored: Mapping[UUID, Stored], document: UUID) -> Stored:
 
 
 class FakeImages:
-    """Images of one white dot; `rendered` tells of which pages, and how.
+    """Images of one white pixel; `rendered` lists pages and options.
 
     It knows no documents: all the pages of one are its first.
     """
@@ -162,13 +162,13 @@ class FakeImages:
     async def render(
         self, document: UUID, options: RenderOptions | None = None
     ) -> tuple[ImageInfo, ...]:
-        """Return a white dot for each page."""
+        """Return a white pixel for each page."""
         options = options or RenderOptions()
         pages = pages_of(options.pages or "1", MAX_FAKE_PAGES)
         return tuple([self.draw(document, page, options) for page in pages])
 
     def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
-        """Return a white dot that stands for the page."""
+        """Return a white pixel for the page."""
         self.rendered.append((document, page, options))
         image = uuid5(document, f"{page} {options.style.key}")
         return ImageInfo(image, page, 1, 1, "image/png", _white_dot())
@@ -193,7 +193,7 @@ def _white_dot() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AgentCall:
-    """What an agent was asked."""
+    """One recorded call."""
 
     kind: str  # chat, chat_stream, vision, tools, embed or ask
     agent: str
@@ -202,7 +202,7 @@ class AgentCall:
 
 
 class FakeAgents:
-    """Agents that answer from a script, in order; `calls` tells what they were asked.
+    """Agents with scripted responses, in order; `calls` lists the calls.
 
     An answer is a text, a list of ToolCall, vectors, a model, or an exception to raise.
     """
@@ -214,13 +214,13 @@ class FakeAgents:
     async def chat(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> Reply:
-        """Return the next answer as a reply."""
+        """Return the next response as a Reply."""
         return _reply(self._next("chat", agent, prompt, token, options))
 
     async def chat_stream(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> AsyncIterator[str]:
-        """Yield the next answer word by word."""
+        """Yield the next response word by word."""
         text = _reply(self._next("chat_stream", agent, prompt, token, options)).text
         for piece in re.findall(r"\S+\s*|\s+", text):
             yield piece
@@ -234,7 +234,7 @@ class FakeAgents:
         token: str | None = None,
         **options: Any,
     ) -> Reply:
-        """Return the next answer. Raises Invalid without an image."""
+        """Return the next response. Raises Invalid without an image."""
         if not images:
             raise Invalid(
                 f"The agent “{agent}” was asked about images, but given none."
@@ -252,7 +252,7 @@ class FakeAgents:
         token: str | None = None,
         **options: Any,
     ) -> tuple[ToolCall, ...]:
-        """Return the next answer, a list of calls."""
+        """Return the next response, a list of calls."""
         return tuple(
             self._next("tools", agent, prompt, token, {**options, "tools": tools})
         )
@@ -265,7 +265,7 @@ class FakeAgents:
         token: str | None = None,
         **options: Any,
     ) -> tuple[tuple[float, ...], ...]:
-        """Return the next answer, a list of vectors."""
+        """Return the next response, a list of vectors."""
         vectors = self._next("embed", agent, "\n".join(texts), token, options)
         return tuple(tuple(vector) for vector in vectors)
 
@@ -278,7 +278,7 @@ class FakeAgents:
         token: str | None = None,
         **options: Any,
     ) -> Answer:
-        """Return the next answer as that model: given as one, or as its JSON."""
+        """Return the next response as that model; it is given as the model or its JSON."""
         given = self._next("ask", agent, prompt, token, options)
         if isinstance(given, answer):
             return given
@@ -299,7 +299,7 @@ class FakeAgents:
         token: str | None,
         options: Mapping[str, Any],
     ) -> Any:
-        """Record the call and return the next answer, or raise it."""
+        """Record the call and return the next response, or raise it."""
         options_with_token = options if token is None else {**options, "token": token}
         self.calls.append(AgentCall(kind, agent, prompt, options_with_token))
         if agent not in self._answers:
@@ -319,7 +319,7 @@ def _reply(given: Any) -> Reply:
 
 
 class FakeProfiles:
-    """A profile given as stage → settings; the rest keeps its defaults."""
+    """A profile given as prompt name → settings."""
 
     def __init__(self, **prompts: PromptProfile) -> None:
         self._prompts = prompts
@@ -327,7 +327,7 @@ class FakeProfiles:
     def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
-        """Return the settings of a stage laid over the workflow's, field by field."""
+        """Return the workflow's settings of a prompt, overridden field by field."""
         below = default or PromptProfile()
         above = self._prompts.get(name, PromptProfile())
         return replace(
@@ -340,43 +340,43 @@ class FakeProfiles:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the log."""
+    """A log line."""
 
     level: str
     message: str
-    node: str = ""  # which node wrote it; "" outside of one
+    node: str = ""  # name of the node; "" outside of one
 
 
 @dataclass(frozen=True)
 class FakeLogger:
-    """A log kept in memory, shared by the loggers made of it for each node."""
+    """A log in memory, shared by the loggers of all nodes."""
 
     entries: list[LogEntry] = field(default_factory=list)
     node: str = ""
 
     def at(self, context: NodeContext) -> FakeLogger:
-        """Return a logger that writes to the same log for that node."""
+        """Return a logger for a node that writes to the same log."""
         return FakeLogger(self.entries, context.node)
 
     @property
     def text(self) -> str:
-        """Return all messages, one a line."""
+        """Return all messages, one per line."""
         return "\n".join(entry.message for entry in self.entries)
 
     def debug(self, message: str, *args: object) -> None:
-        """Keep a detail."""
+        """Log at level debug."""
         self._keep("debug", message, args)
 
     def info(self, message: str, *args: object) -> None:
-        """Keep what goes on."""
+        """Log at level info."""
         self._keep("info", message, args)
 
     def warning(self, message: str, *args: object) -> None:
-        """Keep what someone should look at."""
+        """Log at level warning."""
         self._keep("warning", message, args)
 
     def error(self, message: str, *args: object) -> None:
-        """Keep what went wrong."""
+        """Log at level error."""
         self._keep("error", message, args)
 
     def _keep(self, level: str, message: str, args: tuple[object, ...]) -> None:
@@ -386,7 +386,7 @@ class FakeLogger:
 
 @dataclass(frozen=True)
 class FakeRuntime(Runtime):
-    """A Runtime made of fakes: each part can be given, and looked at afterwards."""
+    """A Runtime of fakes: each part can be given, and inspected afterwards."""
 
     agents: FakeAgents = field(default_factory=FakeAgents)
     documents: FakeDocuments = field(default_factory=FakeDocuments)

@@ -1,4 +1,4 @@
-"""Agents, as long as no provider is set up: every call says so and where to add one."""
+"""Agents without a configured provider: every call explains how to add one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workflows.runtime.errors import Unavailable
 
 
 class NoAgents:
-    """Agents where none can be reached: each call raises Unavailable."""
+    """Agents whose calls all raise Unavailable."""
 
     async def chat(self, agent: str, *_: Any, **__: Any) -> NoReturn:
         """Raises Unavailable."""
@@ -38,7 +38,7 @@ class NoAgents:
 
 
 def refuse(agent: str) -> NoReturn:
-    """Raises Unavailable, naming the agent and the way to get one."""
+    """Raises Unavailable with the agent's name and how to configure one."""
     raise Unavailable(
         f"The agent “{agent}” cannot be asked: no provider of agents is set up. "
         "An administrator can add a provider and an agent on the Agents page."

@@ -1,4 +1,4 @@
-"""Which pages an expression names: "2-5,8", "-3", "5-", "-".
+"""Page range expressions: "2-5,8", "-3", "5-", "-".
 
 Parts stand between commas: a number, or a range whose missing end is the first or the
 last page. Spaces and empty parts do not matter; pages come sorted, each once.
@@ -16,13 +16,13 @@ _NUMBER = re.compile(r"\+?[0-9]{1,9}")
 
 
 class InvalidPageRange(Invalid):
-    """The pages asked for cannot be understood."""
+    """The page range is invalid."""
 
     code = "invalid_page_range"
 
 
 def pages_of(expression: str, count: int) -> tuple[int, ...]:
-    """Return the pages that an expression names, of a document of so many pages.
+    """Return the pages of an expression for a document of `count` pages.
 
     Raises InvalidPageRange or PageOutOfRange, with the part that is wrong.
     """
@@ -40,7 +40,7 @@ def pages_of(expression: str, count: int) -> tuple[int, ...]:
 
 
 def chosen_pages(expression: str, count: int) -> tuple[int, ...]:
-    """Return the same; an empty expression names every page."""
+    """Return the pages of an expression; an empty one selects all pages."""
     return pages_of(expression if expression.strip() else "-", count)
 
 

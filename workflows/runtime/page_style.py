@@ -1,4 +1,4 @@
-"""How a page may be drawn: every option, its bounds, and the key of all together."""
+"""Rendering options of a page: bounds, defaults and cache key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIME = {"png": "image/png", "jpg": "image/jpeg"}
 BACKGROUND = "white"
 MAX_BACKGROUND_LENGTH = 40  # characters of a colour's name
 
-# name: least, most, and what leaves the picture as it is
+# name: minimum, maximum, neutral value
 RANGES = {
     "quality": (1, 100, 85),  # of a JPEG
     "brightness": (0, 200, 100),  # per cent
@@ -27,7 +27,7 @@ RANGES = {
 
 
 class InvalidRenderOption(Invalid):
-    """An option of a rendering cannot be used."""
+    """A rendering option is invalid."""
 
     code = "invalid_render_option"
 
@@ -42,13 +42,13 @@ def image_format(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PageStyle:
-    """What one page is drawn like; nothing given leaves it as the PDF says.
+    """Rendering options of one page; omitted ones leave the page unchanged.
 
     Raises InvalidRenderOption or Unsupported, naming the option, when it is made.
     """
 
     format: str = "png"
-    dpi: int = DPI  # 0 counts as not given
+    dpi: int = DPI  # 0: default
     quality: int | None = None  # 1..100, of a JPEG
     brightness: int | None = None  # 0..200 per cent
     contrast: int | None = None  # -100..100
@@ -57,7 +57,7 @@ class PageStyle:
     background: str = BACKGROUND  # any colour that CSS names
 
     def __post_init__(self) -> None:
-        """Check every option."""
+        """Validate every option."""
         object.__setattr__(self, "format", image_format(self.format))
         object.__setattr__(self, "dpi", self.dpi or DPI)
         object.__setattr__(self, "background", self.background.strip() or BACKGROUND)
@@ -70,12 +70,12 @@ class PageStyle:
 
     @property
     def mime(self) -> str:
-        """Return the type of its bytes."""
+        """Return the MIME type of the image."""
         return MIME[self.format]
 
     @property
     def key(self) -> str:
-        """Return all that makes a difference to the picture, always written alike."""
+        """Return the canonical form of all options that affect the image."""
         parts = [f"format={self.format}", f"dpi={self.dpi}"]
         for name, (_, _, neutral) in RANGES.items():
             value = getattr(self, name)
@@ -89,7 +89,7 @@ class PageStyle:
         return ";".join(parts)
 
     def get(self, name: str) -> int:
-        """Return an option of RANGES, or what stands for not given."""
+        """Return an option of RANGES, or its neutral value."""
         value: int | None = getattr(self, name)
         return RANGES[name][2] if value is None else value
 
@@ -104,7 +104,7 @@ def _within(name: str, value: Any, minimum: int, maximum: int) -> None:
 
 
 def colour_of(name: str) -> tuple[int, int, int]:
-    """Return the parts of a colour, 0..255. Raises InvalidRenderOption."""
+    """Return the RGB values of a colour, 0..255. Raises InvalidRenderOption."""
     if len(name) <= MAX_BACKGROUND_LENGTH and not re.search(r"[^\w#(),.% -]", name):
         try:
             return ImageColor.getrgb(name)[:3]

@@ -1,4 +1,4 @@
-"""Why a PDF, or a page of it, cannot be used; each kind in a sentence of its own.
+"""Errors of PDFs and their pages, each with a message for the user.
 
 Invalid
 └─ PdfError
@@ -25,19 +25,19 @@ class PdfError(Invalid):
 
 
 class EmptyFile(PdfError):
-    """The file is empty: nothing was uploaded. Choose the file again."""
+    """The file is empty. Choose the file again."""
 
     code = "pdf.empty"
 
 
 class NotAPdf(PdfError):
-    """The file is not a PDF, whatever its name says. Save it as a PDF first."""
+    """The file is not a PDF. Save it as a PDF first."""
 
     code = "pdf.not_a_pdf"
 
 
 class DamagedPdf(PdfError):
-    """The PDF is damaged and cannot be opened. Try to get the file again."""
+    """The PDF is damaged and cannot be opened. Get the file again."""
 
     code = "pdf.damaged"
 
@@ -55,7 +55,7 @@ class NoPages(PdfError):
 
 
 class TooManyPages(PdfError):
-    """The PDF has more pages than we read."""
+    """The PDF has too many pages."""
 
     code = "pdf.too_many_pages"
 
@@ -73,6 +73,6 @@ class DamagedPage(PdfError):
 
 
 class PageTooComplex(PdfError):
-    """The page asks for more room or work than we give one page."""
+    """The page requires more memory or time than is allowed for one page."""
 
     code = "pdf.page_too_complex"

@@ -1,4 +1,4 @@
-"""Profiles: whom a stage asks and how, as chosen for a run, over what its workflow says.
+"""Profiles: the agent and prompt settings of a run, merged over the workflow's defaults.
 
 A field that a profile gives counts, also when it gives nothing (`None`): that is how a
 stage is asked without a prompt. A field that it leaves out is the workflow's.
@@ -14,31 +14,30 @@ from workflows.runtime.records import PromptProfile
 
 
 class NoProfiles:
-    """The profile of a run that was launched without one."""
+    """The profile of a run without one."""
 
     def prompt(
         self, _name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
-        """Return the workflow's own settings of that stage."""
+        """Return the workflow's default."""
         return default or PromptProfile()
 
 
 class ChosenProfile:
-    """The settings that were kept with a run when it was launched."""
+    """The settings stored with a run at launch."""
 
     def __init__(self, prompts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the fields given, by stage."""
         self._prompts = prompts
 
     def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
-        """Return the kept settings of a stage laid over the workflow's."""
+        """Return the stored settings of a prompt, merged over the default."""
         return overlay(default or PromptProfile(), self._prompts.get(name, {}))
 
 
 def overlay(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
-    """Return a stage's settings with the given fields in place of its own.
+    """Return a prompt's settings with the given fields replaced.
 
     Options are laid over each other one by one.
     """
@@ -54,7 +53,7 @@ def overlay(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
 def merge_prompts(
     defaults: Mapping[str, PromptProfile], given: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, PromptProfile]:
-    """Return every stage of a workflow with the given fields laid over its defaults.
+    """Return every prompt of a workflow with the given fields merged over its defaults.
 
     A stage that the workflow does not have comes after its own: a node may ask for it.
     """
@@ -66,7 +65,7 @@ def merge_prompts(
 
 
 def as_json(prompts: Mapping[str, PromptProfile]) -> dict[str, dict[str, Any]]:
-    """Return stages as they are kept with a run: every field is given."""
+    """Return prompts as stored with a run: all fields are present."""
     return {
         name: {
             "agent": prompt.agent,

@@ -1,4 +1,4 @@
-"""What a workflow may reach: its Runtime, and the Protocol of each part of it.
+"""The Runtime of a workflow and the Protocols of its parts.
 
 Nothing here knows a database, a web framework or a model server; the real providers
 stand beside this file, their fakes in `fakes.py`. A provider may have a method
@@ -35,7 +35,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Marks an id in a workflow's params as that of a row to choose.
+    """Marks an id in a workflow's params as a reference to a row.
 
     A form offers a list (and an upload) where it finds this in the metadata of a field;
     a JSON schema says it as `"reference": "document"`.
@@ -46,27 +46,27 @@ class Reference:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Return the schema of the id, with the kind of row it names."""
+        """Return the schema of the id with the kind of row."""
         return {**handler(schema), "reference": self.kind}
 
 
 DocumentRef = Annotated[UUID, Reference("document")]
-"""The id of a document; in a launch form a choice of documents, with an upload."""
+"""The id of a document; in a launch form a select with an upload."""
 
 AgentRef = Annotated[str, Reference("agent")]
-"""The name of an agent, "" for the default one; in a launch form a choice of agents."""
+"""The name of an agent, "" for the default one; in a launch form a select."""
 
 
 class NodeContext(Protocol):
-    """Where in a run a node is running; the engine's own is one of these."""
+    """The node that is executing; implemented by the engine."""
 
     @property
     def key(self) -> str:
-        """Return what names this step of this run, also when it is repeated."""
+        """Return the identifier of this step, unchanged when it is repeated."""
 
     @property
     def cancelled(self) -> bool:
-        """Tell whether someone has asked the run to stop."""
+        """Whether cancellation was requested."""
 
     @property
     def node(self) -> str:
@@ -78,43 +78,43 @@ class NodeContext(Protocol):
 
 
 class Logger(Protocol):
-    """Lines for the people who watch the run; `%s` places as in `logging`."""
+    """The log of a run; messages use `%s` arguments as in `logging`."""
 
     def debug(self, message: str, *args: object) -> None:
-        """Note a detail."""
+        """Log at level debug."""
 
     def info(self, message: str, *args: object) -> None:
-        """Say what goes on."""
+        """Log at level info."""
 
     def warning(self, message: str, *args: object) -> None:
-        """Say what someone should look at."""
+        """Log at level warning."""
 
     def error(self, message: str, *args: object) -> None:
-        """Say what went wrong."""
+        """Log at level error."""
 
 
 class Documents(Protocol):
-    """The documents people have uploaded.
+    """The uploaded documents.
 
     Raises NotFound for one that is not there, StorageFailed where storage does not work.
     """
 
     async def get(self, document: UUID) -> DocumentInfo:
-        """Return its name, kind and size."""
+        """Return the name, type and size."""
 
     async def read(self, document: UUID) -> bytes:
-        """Return its bytes."""
+        """Return the content."""
 
     async def pages(self, document: UUID) -> tuple[Page, ...]:
-        """Return the text layer of every page. Raises Unsupported: it has no pages."""
+        """Return the text layer of every page. Raises Unsupported without pages."""
 
     async def page(self, document: UUID, number: int) -> Page:
-        """Return the text layer of one page, from 1. Raises NotFound."""
+        """Return the text layer of one page, counted from 1. Raises NotFound."""
 
     async def scan(
         self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
-        """Return the text on the picture of one page, from 1, as it looks.
+        """Return the text recognized on the image of one page, counted from 1.
 
         Each is one way of looking at it; with `again` there are more of them, for what
         is faint. Raises NotFound, and Unavailable where scans cannot be read.
@@ -122,12 +122,12 @@ class Documents(Protocol):
 
 
 class Images(Protocol):
-    """Pictures of the pages of documents, each made once and kept."""
+    """Images of document pages, each rendered once and stored."""
 
     async def render(
         self, document: UUID, options: RenderOptions | None = None
     ) -> tuple[ImageInfo, ...]:
-        """Return the pages that the options name, in page order.
+        """Return the selected pages in page order.
 
         Raises NotFound, StorageFailed, and Invalid for pages that are not there or cannot
         be drawn.
@@ -135,7 +135,7 @@ class Images(Protocol):
 
 
 class Agents(Protocol):
-    """Language models by the name an administrator gave them.
+    """Language models by the name that an administrator gave them.
 
     Each call raises Unavailable when no such agent can be reached because none is set
     up, NotFound for an unknown name, UpstreamFailed when its provider fails. `options`
@@ -145,12 +145,12 @@ class Agents(Protocol):
     async def chat(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> Reply:
-        """Return the whole answer."""
+        """Return the complete response."""
 
     def chat_stream(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> AsyncIterator[str]:
-        """Yield the answer as it arrives."""
+        """Yield the response as it streams."""
 
     async def vision(
         self,
@@ -161,7 +161,7 @@ class Agents(Protocol):
         token: str | None = None,
         **options: Any,
     ) -> Reply:
-        """Return the answer about at least one image, each bytes or a data URI."""
+        """Return the response to a prompt with images, each bytes or a data URI."""
 
     async def tools(
         self,
@@ -172,7 +172,7 @@ class Agents(Protocol):
         token: str | None = None,
         **options: Any,
     ) -> tuple[ToolCall, ...]:
-        """Return the functions the agent asks for; empty when it asks for none."""
+        """Return the function calls that the agent requests; may be empty."""
 
     async def embed(
         self,
@@ -182,7 +182,7 @@ class Agents(Protocol):
         token: str | None = None,
         **options: Any,
     ) -> tuple[tuple[float, ...], ...]:
-        """Return one vector for each text."""
+        """Return one vector per text."""
 
     async def ask(
         self,
@@ -193,21 +193,21 @@ class Agents(Protocol):
         token: str | None = None,
         **options: Any,
     ) -> Answer:
-        """Return the answer as that model. Raises UpstreamFailed: it would not fit."""
+        """Return the response as that model. Raises UpstreamFailed if it does not validate."""
 
 
 class Profiles(Protocol):
-    """The profile chosen for this run: which agent each stage talks to, and how."""
+    """The profile of this run: the agent and settings of each prompt."""
 
     def prompt(
         self, name: str, /, default: PromptProfile | None = None
     ) -> PromptProfile:
-        """Return the chosen settings of a stage laid over the workflow's defaults."""
+        """Return the settings of a prompt, merged over the workflow's default."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """All that a workflow may reach, bound to the node it was handed to."""
+    """The services available to a workflow, bound to the current node."""
 
     agents: Agents
     documents: Documents
@@ -217,7 +217,7 @@ class Runtime:
     context: NodeContext | None = None  # None outside a node
 
     def at(self, context: NodeContext) -> Runtime:
-        """Return this runtime for one node: its log lines and calls are that node's."""
+        """Return this runtime bound to a node: log lines and calls are attributed to it."""
         return replace(
             self,
             agents=_bound(self.agents, context),
@@ -230,7 +230,7 @@ class Runtime:
 
     @property
     def key(self) -> str:
-        """Return what names this step of this run, the same when it is repeated.
+        """Return the identifier of this step, unchanged when it is repeated.
 
         Pass it on as an idempotency key. Raises Unavailable outside a node.
         """
@@ -243,12 +243,12 @@ class Runtime:
 
     @property
     def cancelled(self) -> bool:
-        """Tell whether someone has asked the run to stop; long loops should look."""
+        """Whether cancellation was requested; check it in long loops."""
         return self.context is not None and self.context.cancelled
 
 
 def _bound(part: Part, context: NodeContext) -> Part:
-    """Return a provider for one node, or itself when it does not care."""
+    """Return a provider bound to a node, or itself if it has no `at` method."""
     at = getattr(part, "at", None)
     bound: Part = part if at is None else at(context)
     return bound

@@ -1,4 +1,4 @@
-"""What the parts of a Runtime hand out: small frozen records, none of them a row.
+"""Values returned by the parts of a Runtime: small frozen records, not database rows.
 
 Places on a page are fractions of it: 0,0 is the top left corner, 1,1 the bottom right.
 """
@@ -13,7 +13,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle on a page, in fractions of it, from the top left corner."""
+    """A rectangle on a page, in fractions of the page, from the top left corner."""
 
     left: float
     top: float
@@ -22,17 +22,17 @@ class Box:
 
     @property
     def middle(self) -> float:
-        """Return how far down the page its centre line is, 0..1."""
+        """Return the vertical centre, 0..1."""
         return (self.top + self.bottom) / 2
 
     @property
     def height(self) -> float:
-        """Return its height as a fraction of the page's."""
+        """Return the height as a fraction of the page."""
         return self.bottom - self.top
 
     @staticmethod
     def around(boxes: Sequence[Box]) -> Box:
-        """Return the smallest box that holds all of some boxes, at least one."""
+        """Return the bounding box of at least one box."""
         return Box(
             min(box.left for box in boxes),
             min(box.top for box in boxes),
@@ -43,35 +43,35 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A run of characters between spaces, and where it stands."""
+    """Characters between spaces, and their box."""
 
     text: str
     box: Box
-    confidence: float = 1.0  # 0..1, how surely it was read; of a text layer always 1
+    confidence: float = 1.0  # 0..1, of the OCR; 1 for a text layer
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Words that stand side by side, in the order in which they are read."""
+    """Adjacent words in reading order."""
 
     words: tuple[Word, ...]  # never empty
-    unread_before: float = 0.0  # letters of ink that stand before it and were not read
+    unread_before: float = 0.0  # letters of unread ink before it
     unread_after: float = 0.0  # and after it
 
     @property
     def text(self) -> str:
-        """Return its words with one space between them."""
+        """Return the words separated by single spaces."""
         return " ".join(word.text for word in self.words)
 
     @property
     def box(self) -> Box:
-        """Return the smallest box that holds its words."""
+        """Return the bounding box of its words."""
         return Box.around([word.box for word in self.words])
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text of one page, line by line from the top: its text layer, or as it looks.
+    """The text of one page, line by line from the top: its text layer, or OCR output.
 
     A page that was read from its picture may have been turned first: places are those
     of the page as it was read, and `shown` gives them as the page is shown.
@@ -80,20 +80,20 @@ class Page:
     number: int  # from 1
     width: float  # points, 72 to the inch
     height: float
-    lines: tuple[Line, ...] = ()  # empty: the page has no text layer
-    is_blank: bool = False  # nothing at all is drawn on it
-    is_picture: bool = False  # a picture covers most of it, as on a scan
-    variant: str = ""  # how its picture was looked at; "" for a text layer
-    turned: int = 0  # degrees, clockwise, that it was turned by to be read
-    unread: tuple[Box, ...] = ()  # where there is ink that could not be read
+    lines: tuple[Line, ...] = ()  # empty: no text layer
+    is_blank: bool = False  # nothing is drawn on it
+    is_picture: bool = False  # an image covers most of it, as on a scan
+    variant: str = ""  # image variant that was read; "" for a text layer
+    turned: int = 0  # degrees clockwise by which it was rotated for reading
+    unread: tuple[Box, ...] = ()  # boxes of ink that could not be read
 
     @property
     def text(self) -> str:
-        """Return all its lines, one a line."""
+        """Return all lines, separated by line breaks."""
         return "\n".join(line.text for line in self.lines)
 
     def shown(self, box: Box) -> Box:
-        """Return a place on the page as it was read as one on the page as it is shown."""
+        """Convert a box on the rotated page to one on the page as shown."""
         left, top, right, bottom = box.left, box.top, box.right, box.bottom
         if self.turned == 90:  # noqa: PLR2004 - a quarter turn
             return Box(top, 1 - right, bottom, 1 - left)
@@ -106,10 +106,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """What is known of a document without opening it."""
+    """Metadata of a document."""
 
     id: UUID
-    name: str  # as uploaded, for people; never a path
+    name: str  # as uploaded; never a path
     page_count: int | None  # None: a file without pages
     content_type: str
     size: int  # bytes
@@ -117,7 +117,7 @@ class DocumentInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """One page drawn as a picture."""
+    """A rendered page."""
 
     id: UUID
     page: int  # from 1
@@ -129,17 +129,17 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation with an agent."""
+    """A message of a conversation."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
-    tool_calls: tuple[ToolCall, ...] = ()  # that an assistant asked for
-    tool_call_id: str = ""  # which of them a tool's message answers
+    tool_calls: tuple[ToolCall, ...] = ()  # requested by an assistant
+    tool_call_id: str = ""  # of the tool call that this message responds to
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an agent answered, and what it cost to ask."""
+    """An agent's response with its token counts."""
 
     text: str
     model: str = ""
@@ -149,7 +149,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function an agent may ask for, described as OpenAI's function schema is."""
+    """A function that an agent may call, as in OpenAI's function schema."""
 
     name: str
     description: str
@@ -158,7 +158,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function an agent asks for, with its arguments."""
+    """A function call requested by an agent."""
 
     id: str
     name: str
@@ -167,19 +167,21 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class PromptProfile:
-    """Which agent a stage talks to, and how."""
+    """The agent, prompt text and options of a prompt."""
 
-    agent: str = ""  # "" leaves it to the workflow
+    agent: str = ""  # "": chosen at launch, else the default
     prompt: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    needs: Literal["chat", "vision", "tools", "embed"] = "chat"  # of its agent
-    is_optional: bool = False  # nobody is asked unless an agent was chosen
+    needs: Literal["chat", "vision", "tools", "embed"] = (
+        "chat"  # required capability of the agent
+    )
+    is_optional: bool = False  # skipped unless an agent was chosen
 
     def messages(self, text: str) -> list[Message]:
-        """Return what to say: the prompt as the system's, if there is one, and a text."""
+        """Return the conversation: the prompt as system message, if any, and a user message."""
         turns = [Message("user", text)]
         return [Message("system", self.prompt), *turns] if self.prompt else turns
 
 
 Prompt = str | Sequence[Message]
-"""What an agent is asked: one text, or the conversation so far."""
+"""The input of an agent: one text or a conversation."""

@@ -1,4 +1,4 @@
-"""What is asked of a rendering: which pages, drawn how, and whether anew."""
+"""Options of a rendering: pages, style, and whether to render again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SCREEN_DPI = 110  # of a page on a screen
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """Pages to draw, and how; what is not given leaves a page as the PDF says.
+    """Pages to render and their style; omitted options leave a page unchanged.
 
     Raises InvalidRenderOption or Unsupported, naming the option, when it is made.
     """
 
-    pages: str = ""  # "" is all; "1", "2-5,8", "-3", "5-", "-"
+    pages: str = ""  # "": all
     format: str = "png"  # or jpg
     dpi: int = DPI  # 72..1200
     quality: int | None = None  # 1..100, of a JPEG
@@ -26,21 +26,21 @@ class RenderOptions:
     saturation: int | None = None  # 0..200 per cent
     rotation: int | None = None  # 0..360 degrees, clockwise
     background: str = BACKGROUND
-    force: bool = False  # draw again what is kept
+    force: bool = False  # replace a stored image
 
     def __post_init__(self) -> None:
-        """Check every option; pages are checked against the document, later."""
+        """Validate every option; pages are validated against the document later."""
         style = self.style
         for name in ("format", "dpi", "background"):
             object.__setattr__(self, name, getattr(style, name))
 
     @property
     def style(self) -> PageStyle:
-        """Return how each page is drawn."""
+        """Return the style of each page."""
         return PageStyle(**{f.name: getattr(self, f.name) for f in fields(PageStyle)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all that was given, in plain values."""
+        """Return the given options as plain values."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in given.items() if value is not None}
 

@@ -1,7 +1,6 @@
-"""Model servers, asked through the `openai` package: one request with its retries.
+"""Requests to model servers through the `openai` package, with retries.
 
-What is said, to whom, is decided elsewhere; here nothing is recorded and no database
-is read.
+Prompts are built elsewhere; this package records nothing and reads no database.
 """
 
 from workflows.agents.upstream.call_usage import CallUsage

@@ -1,4 +1,4 @@
-"""What one call took: tokens, tries and time; estimated where nobody counted."""
+"""Tokens, attempts and time of one call; tokens are estimated if not reported."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-CHARACTERS_PER_TOKEN = 4  # of an average English text, when we have to guess
+CHARACTERS_PER_TOKEN = 4  # estimate for English text
 
 
 @dataclass(slots=True)
 class CallUsage:
-    """The meter of one call; read it whether the call succeeded or not."""
+    """The usage of one call, valid whether or not it succeeds."""
 
     tokens_in: int = 0
     tokens_out: int = 0
@@ -20,7 +20,7 @@ class CallUsage:
     began: float = field(default_factory=time.monotonic)
 
     def count(self, reported: Any, *, input_chars: int, output_chars: int) -> None:
-        """Take the provider's count, or guess from the characters asked and answered."""
+        """Store the reported token counts, or estimate them from the characters."""
         given_in = getattr(reported, "prompt_tokens", None)
         given_out = getattr(reported, "completion_tokens", 0)
         if isinstance(given_in, int):
@@ -34,5 +34,5 @@ class CallUsage:
 
     @property
     def milliseconds(self) -> float:
-        """Return the time since it began."""
+        """Return the milliseconds since the call began."""
         return (time.monotonic() - self.began) * 1_000

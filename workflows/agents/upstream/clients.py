@@ -1,7 +1,7 @@
-"""Clients with pooled connections, one for each endpoint and event loop.
+"""HTTP clients with pooled connections, one per endpoint and event loop.
 
-A client holds no key: each request brings its own, so that one given at launch reaches
-nobody else's calls.
+A client holds no key: each request brings its own, so that a token given at launch is
+never used for other calls.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
-CONNECTIONS = 200  # to one endpoint at once; further calls wait for one
-IDLE_CONNECTIONS = 40  # kept open for the next calls
+CONNECTIONS = 200  # per endpoint; further calls wait
+IDLE_CONNECTIONS = 40  # kept open
 CONNECT_SECONDS = 10.0
-NO_KEY = "none"  # what the package asks for; each request overrides it
+NO_KEY = "none"  # required by the package; each request overrides it
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider listens, and how patient we are."""
+    """Address and timeout of a provider."""
 
     kind: str
     base_url: str
@@ -32,7 +32,7 @@ class Endpoint:
     timeout_seconds: float
 
     def headers(self, key: str) -> Mapping[str, str]:
-        """Return what identifies us; a server without keys gets the usual stand-in."""
+        """Return the authentication headers; a placeholder for servers without keys."""
         if self.kind == "azure":
             return {"api-key": key or NO_KEY}
         return {"Authorization": f"Bearer {key or NO_KEY}"}
@@ -42,7 +42,6 @@ class Clients:
     """The clients of one event loop."""
 
     def __init__(self) -> None:
-        """Start without any."""
         self._clients: dict[Endpoint, AsyncOpenAI] = {}
 
     def get(self, endpoint: Endpoint) -> AsyncOpenAI:
@@ -52,14 +51,14 @@ class Clients:
         return self._clients[endpoint]
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.close()
 
 
 def _make_client(endpoint: Endpoint) -> AsyncOpenAI:
-    # a second of work that a process without calls is spared
+    # deferred: the imports take a second
     import httpx  # noqa: PLC0415
     from openai import AsyncAzureOpenAI, AsyncOpenAI  # noqa: PLC0415
 
@@ -78,7 +77,7 @@ def _make_client(endpoint: Endpoint) -> AsyncOpenAI:
             api_version=endpoint.api_version,
             api_key=NO_KEY,
             http_client=http,
-            max_retries=0,  # ours are told and recorded
+            max_retries=0,  # retries are done and recorded here
         )
     return AsyncOpenAI(
         base_url=endpoint.base_url, api_key=NO_KEY, http_client=http, max_retries=0

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, as our own kinds of error, each in a sentence."""
+"""Translate errors of the `openai` package into ProviderErrors."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from workflows.runtime.errors import (
 
 FAILURES = (openai.OpenAIError, httpx.HTTPError, ValueError, TypeError, OSError)
 RETRIABLE_STATUSES = frozenset({429, 502, 503, 504})
-MAX_WAIT_SECONDS = 60.0  # that a server may ask us to wait; beyond it we give up
-MAX_MESSAGE_CHARS = 500  # characters of what a server says of its failure
+MAX_WAIT_SECONDS = 60.0  # longest accepted Retry-After
+MAX_MESSAGE_CHARS = 500  # of a server's error message
 
 UNAUTHORIZED = (401, 403)
 NOT_FOUND = 404
 TOO_MANY_REQUESTS = 429
-MIN_ERROR_STATUS = 500  # what is below is our own mistake
+MIN_ERROR_STATUS = 500  # lower statuses are errors in the request
 
 
 def retry_delay(error: Exception) -> float | bool:  # noqa: PLR0911 - a case each
-    """Return whether to try again, or after how many seconds: a hook for stamina."""
+    """Return whether to retry, or the delay in seconds: a hook for stamina."""
     if isinstance(error, openai.APITimeoutError):
         return isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
     if isinstance(error, openai.APIConnectionError | httpx.TransportError):
@@ -49,7 +49,7 @@ def retry_delay(error: Exception) -> float | bool:  # noqa: PLR0911 - a case eac
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds a server asks us to wait, None if it does not say."""
+    """Return the Retry-After value in seconds, None if absent."""
     milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after", "")
     try:
         if milliseconds:
@@ -66,8 +66,8 @@ def retry_after(headers: httpx.Headers) -> float | None:
 def translate_error(  # noqa: PLR0911 - a kind of error each
     error: Exception, *, agent: str, provider: str, tries: int, secrets: tuple[str, ...]
 ) -> ProviderError:
-    """Return an error of ours for one of the package's, without any of the secrets."""
-    who = f"“{provider}”, asked for the agent “{agent}”,"
+    """Return the matching ProviderError, with all secrets redacted."""
+    who = f"“{provider}” (agent “{agent}”)"
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, openai.APIStatusError):
@@ -77,7 +77,7 @@ def translate_error(  # noqa: PLR0911 - a kind of error each
         error, openai.APITimeoutError | TimeoutError | httpx.TimeoutException
     ):
         return TimedOut(
-            f"{who} did not answer in time{_attempts_text(tries)}. A longer timeout can be set"
+            f"{who} timed out{_attempts_text(tries)}. A longer timeout can be set"
             " on the provider's page."
         )
     if isinstance(error, httpx.TransportError):
@@ -122,7 +122,7 @@ def _from_status(  # noqa: PLR0911 - a kind of status each
 
 
 def _server_message(error: openai.APIStatusError) -> str:
-    """Return what the server says, as a sentence."""
+    """Return the server's error message as a sentence."""
     body = error.body
     server_text = body.get("message") if isinstance(body, dict) else None
     text = _shorten(
@@ -141,7 +141,7 @@ def _shorten(text: str) -> str:
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """Return a text with every secret in it blotted out."""
+    """Replace every secret in a text."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "•••")
     return text

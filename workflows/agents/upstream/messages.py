@@ -1,4 +1,4 @@
-"""What is said to a model, as OpenAI's language has it."""
+"""Messages, images and tools in the format of the OpenAI API."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from workflows.runtime.records import Message, Prompt, Tool, ToolCall
 
 ChatMessage = dict[str, Any]
 
-# First bytes of the kinds of images that models take
+# Magic bytes of the supported image types
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-# What a call is made of; as options they would change what was asked
+# Parts of the request itself, not allowed as options
 RESERVED = frozenset({"model", "messages", "stream", "tools", "input"})
 
 
 def conversation(prompt: Prompt, system: str) -> list[ChatMessage]:
-    """Return the messages; the agent's own system prompt begins one that has none.
+    """Return the messages; the agent's system prompt is added if they have none.
 
     Raises Invalid for an empty prompt.
     """
     messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
     if not any(message.content.strip() or message.tool_calls for message in messages):
-        raise Invalid("The prompt is empty: there is nothing to ask.")
+        raise Invalid("The prompt is empty.")
     if system and not any(message.role == "system" for message in messages):
         messages.insert(0, Message("system", system))
     return [_to_openai(message) for message in messages]
@@ -59,12 +59,12 @@ def _to_openai(message: Message) -> ChatMessage:
 def with_images(
     messages: list[ChatMessage], images: Sequence[bytes | str], agent: str
 ) -> list[ChatMessage]:
-    """Return the messages with the images in the last one of the user.
+    """Return the messages with the images added to the last user message.
 
-    Raises Invalid: there is no image, or one that is none.
+    Raises Invalid without an image or for an unsupported one.
     """
     if not images:
-        raise Invalid(f"The agent “{agent}” was asked about images, but given none.")
+        raise Invalid(f"The agent “{agent}” was called for vision without an image.")
     parts = [
         {"type": "image_url", "image_url": {"url": _data_uri(image, number)}}
         for number, image in enumerate(images, 1)
@@ -74,7 +74,7 @@ def with_images(
         default=None,
     )
     if last is None:
-        raise Invalid("Images belong to a message of the user, and there is none.")
+        raise Invalid("Images require a user message.")
     text = {"type": "text", "text": messages[last]["content"]}
     extended = {**messages[last], "content": [text, *parts]}
     return [*messages[:last], extended, *messages[last + 1 :]]
@@ -84,15 +84,13 @@ def _data_uri(image: bytes | str, number: int) -> str:
     if isinstance(image, str):
         if not image.startswith("data:image/") or "," not in image:
             raise Invalid(
-                f"Image {number} is no data URI of an image: give its bytes, or a text"
-                " that begins with “data:image/”."
+                f"Image {number} is not a data URI of an image: pass bytes or a string"
+                " starting with “data:image/”."
             )
         return image
     kind = _kind_of(image)
     if not kind:
-        raise Invalid(
-            f"Image {number} is not a PNG, JPEG, GIF or WebP, which models can look at."
-        )
+        raise Invalid(f"Image {number} is not a PNG, JPEG, GIF or WebP image.")
     return f"data:{kind};base64,{base64.b64encode(image).decode()}"
 
 
@@ -106,9 +104,9 @@ def _kind_of(image: bytes) -> str:
 
 
 def functions(tools: Sequence[Tool]) -> list[ChatMessage]:
-    """Return tools as function schemas. Raises Invalid without any, or for one of none."""
+    """Return tools as function schemas. Raises Invalid for none or an invalid schema."""
     if not tools:
-        raise Invalid("No tool was given to choose from.")
+        raise Invalid("No tools were given.")
     for tool in tools:
         check_tool_schema(tool)
     return [
@@ -125,9 +123,9 @@ def functions(tools: Sequence[Tool]) -> list[ChatMessage]:
 
 
 def tool_calls(message: Any, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
-    """Return the functions a message asks for, with arguments that fit their schema.
+    """Return the requested function calls, with arguments validated against the schema.
 
-    Raises BadAnswer for what is no such call.
+    Raises BadAnswer for an invalid call.
     """
     known = {tool.name: tool for tool in tools}
     return tuple(_tool_call(call, known) for call in message.tool_calls or ())
@@ -137,7 +135,7 @@ def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
     function = getattr(call, "function", None)
     name = getattr(function, "name", None) or ""
     if name not in known:
-        raise BadAnswer(f"The model asked for the function “{name}”, which is none.")
+        raise BadAnswer(f"The model requested the unknown function “{name}”.")
     text = getattr(function, "arguments", None) or "{}"
     try:
         arguments = json.loads(text)
@@ -145,14 +143,14 @@ def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
         arguments = None
     if not isinstance(arguments, dict):
         raise BadAnswer(
-            f"The model asked for “{name}” with arguments that are no object: {text[:200]}"
+            f"The model called “{name}” with arguments that are not an object: {text[:200]}"
         )
     check_arguments(known[name], arguments)
     return ToolCall(str(call.id or ""), name, arguments)
 
 
 def body_of(*options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options, later ones laid over earlier ones. Raises Invalid."""
+    """Return the merged options; later ones take precedence. Raises Invalid."""
     body = {name: value for given in options for name, value in given.items()}
     if wrong := sorted(RESERVED & body.keys()):
         raise Invalid(
@@ -162,7 +160,7 @@ def body_of(*options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_length(messages: Sequence[ChatMessage]) -> int:
-    """Return how many characters of text were said."""
+    """Return the number of characters of all text parts."""
     return sum(
         len(part.get("text", "")) if isinstance(part, Mapping) else len(str(part))
         for message in messages

@@ -1,4 +1,4 @@
-"""Arguments of functions against their JSON schema, which nobody else looks at."""
+"""Validation of tool schemas and function arguments."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
     from workflows.runtime.records import Tool
 
-MAX_PROBLEMS, MAX_CHARACTERS = 4, 200  # told of arguments that do not fit
-EMPTY_REGISTRY: Registry[Any] = Registry()  # a `$ref` to another host fetches nothing
+MAX_PROBLEMS, MAX_CHARACTERS = 4, 200  # of error messages
+EMPTY_REGISTRY: Registry[Any] = Registry()  # a remote `$ref` is never fetched
 
 
 def check_tool_schema(tool: Tool) -> None:
-    """Raise Invalid for a tool whose parameters are no JSON schema."""
+    """Raise Invalid if the parameters of a tool are not a JSON schema."""
     schema = dict(tool.parameters)
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as wrong:
         raise Invalid(
-            f"The parameters of the tool “{tool.name}” are no JSON schema:"
+            f"The parameters of the tool “{tool.name}” are not a JSON schema:"
             f" {_shorten(wrong.message)}"
         ) from wrong
 
 
 def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
-    """Raise BadAnswer for arguments that the tool's schema does not allow."""
+    """Raise BadAnswer if arguments do not match the tool's schema."""
     schema = dict(tool.parameters)
     validator = validator_for(schema)(schema, registry=EMPTY_REGISTRY)
     try:
         problems = list(islice(validator.iter_errors(dict(arguments)), MAX_PROBLEMS))
     except Unresolvable as missing:
         raise Invalid(
-            f"The parameters of the tool “{tool.name}” speak of a schema that is not"
+            f"The parameters of the tool “{tool.name}” reference a schema that is not"
             f" there: {missing}"
         ) from missing
     if problems:
@@ -50,7 +50,7 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
             for one in problems
         )
         raise BadAnswer(
-            f"The model asked for “{tool.name}” with arguments that do not fit: {problems_text}"
+            f"The model called “{tool.name}” with invalid arguments: {problems_text}"
         )
 
 

@@ -1,4 +1,4 @@
-"""One agent at its provider: a chat, a stream, a list of vectors, each with its retries."""
+"""An agent at its provider: chat, stream and embedding requests with retries."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-FIRST_WAIT_SECONDS = 0.5  # doubled with each try, up to the longest
+FIRST_WAIT_SECONDS = 0.5  # doubled with each try, up to MAX_WAIT_SECONDS
 MAX_WAIT_SECONDS = 20.0
 JITTER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A model, where it is served, and what identifies us there."""
+    """A model with its endpoint and credentials."""
 
     agent: str
     provider: str
     model: str
     endpoint: Endpoint
     key: str = field(repr=False, default="")
-    other_keys: tuple[str, ...] = field(repr=False, default=())  # never to be told
+    other_keys: tuple[str, ...] = field(repr=False, default=())  # redacted in errors
     tries: int = 4
     system_prompt: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     capabilities: frozenset[str] = frozenset({"chat"})
-    price: Any = None  # of its model, if it has one
+    price: Any = None  # of the model, if known
 
     def with_key(self, key: str) -> Service:
-        """Return it with another key; with none, as it is."""
+        """Return a copy with another key, or itself without one."""
         if not key:
             return self
         return replace(self, key=key, other_keys=(*self.other_keys, self.key))
@@ -54,7 +54,7 @@ class Service:
         body: Mapping[str, Any],
         usage: CallUsage,
     ) -> Any:
-        """Return the message of the answer. Raises ProviderError."""
+        """Return the response message. Raises ProviderError."""
 
         async def send() -> Any:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
@@ -82,10 +82,9 @@ class Service:
         body: Mapping[str, Any],
         usage: CallUsage,
     ) -> AsyncGenerator[str, None]:
-        """Yield the answer as it arrives; only what has not begun is tried again.
+        """Yield the response as it streams; retried only until the first chunk.
 
-        The connection is closed when the reader stops, for whatever reason.
-        Raises ProviderError.
+        The connection is closed when the reader stops. Raises ProviderError.
         """
         input_chars, output_chars, reported = text_length(messages), 0, None
         opened = await self._with_retries(
@@ -111,7 +110,7 @@ class Service:
     async def _open_stream(
         self, clients: Clients, messages: Sequence[ChatMessage], body: Mapping[str, Any]
     ) -> tuple[Any, Any]:
-        """Return the stream and its first chunk: from there on there is no second try."""
+        """Return the stream and its first chunk; no retry after that."""
         stream = await clients.get(self.endpoint).chat.completions.create(
             model=self.model,
             messages=_as_params(messages),
@@ -127,7 +126,7 @@ class Service:
             raise
         if first is None:
             await stream.close()
-            raise BadAnswer(f"“{self.provider}” answered with nothing at all.")
+            raise BadAnswer(f"“{self.provider}” returned an empty response.")
         return stream, first
 
     async def embed(
@@ -137,7 +136,7 @@ class Service:
         body: Mapping[str, Any],
         usage: CallUsage,
     ) -> tuple[tuple[float, ...], ...]:
-        """Return one vector for each text. Raises ProviderError."""
+        """Return one vector per text. Raises ProviderError."""
 
         async def send() -> Any:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
@@ -163,7 +162,7 @@ class Service:
             vectors = ()
         if len(vectors) != len(texts):
             raise BadAnswer(
-                f"“{self.provider}” gave {len(vectors)} vectors for {len(texts)} texts."
+                f"“{self.provider}” returned {len(vectors)} vectors for {len(texts)} texts."
             )
         return vectors
 
@@ -172,9 +171,9 @@ class Service:
     async def _with_retries(
         self, send: Callable[[], Awaitable[Result]], usage: CallUsage
     ) -> Result:
-        """Return what a request gives, at the latest after its last try.
+        """Return the result of a request, retried as configured.
 
-        Raises ProviderError in words that hold no key.
+        Raises ProviderError without keys in its message.
         """
         import stamina  # noqa: PLC0415 - see `_error_types`
 
@@ -200,8 +199,8 @@ class Service:
         message = getattr(choices[0], "message", None) if choices else None
         if message is None:
             raise BadAnswer(
-                f"“{self.provider}”, asked for the agent “{self.agent}”, answered"
-                " without a message: is its address that of an OpenAI-style service?"
+                f"“{self.provider}” (agent “{self.agent}”) responded"
+                " without a message. Is its base URL that of an OpenAI-compatible API?"
             )
         return message
 
@@ -218,7 +217,7 @@ class Service:
 
 
 def _error_types() -> tuple[type[Exception], ...]:
-    """Return what a request may raise: looked up late, for it takes a second to import."""
+    """Return the exceptions of a request; imported late because that takes a second."""
     from workflows.agents.upstream import failures  # noqa: PLC0415
 
     return failures.FAILURES
@@ -231,12 +230,12 @@ def _retry_delay(error: Exception) -> float | bool:
 
 
 def _as_params(messages: Sequence[ChatMessage]) -> Any:
-    """Return the messages as they are: the package has a type for each of their kinds."""
+    """Return the messages untyped: the package has a type for each role."""
     return list(messages)
 
 
 async def _chunks(stream: Any, first: Any) -> AsyncGenerator[Any, None]:
-    """Yield the first chunk and the others; close the connection at the end."""
+    """Yield the first and all further chunks; close the connection at the end."""
     try:
         yield first
         async for chunk in stream:
