@@ -11,7 +11,6 @@ import pytest
 
 from workflows.engine.errors import ConfigurationError
 from workflows.engine.events import EVENT_TYPES, Event, EventType
-from workflows.engine.names import Names
 from workflows.engine.observers import (
     LogObserver,
     MultiObserver,
@@ -20,6 +19,7 @@ from workflows.engine.observers import (
     notify,
     observers,
 )
+from workflows.engine.registry import Registry
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -163,7 +163,7 @@ def test_an_unknown_name_is_an_error_that_names_the_known_ones() -> None:
 
 
 def test_a_name_may_be_taken_again_and_forgotten() -> None:
-    names: Names[Observer] = Names("observer")
+    names: Registry[Observer] = Registry("observer")
     first, second = NoOpObserver(), LogObserver()
     names.register("x", first)
     names.register("x", second)
@@ -175,7 +175,7 @@ def test_a_name_may_be_taken_again_and_forgotten() -> None:
 
 
 def test_nothing_is_registered_without_a_name() -> None:
-    names: Names[Observer] = Names("observer")
+    names: Registry[Observer] = Registry("observer")
     with pytest.raises(ConfigurationError, match="without a name") as caught:
         names.register("", NoOpObserver())
     assert caught.value.code == "config.empty_name"
@@ -183,7 +183,7 @@ def test_nothing_is_registered_without_a_name() -> None:
 
 
 def test_many_threads_may_register_at_once() -> None:
-    names: Names[int] = Names("number")
+    names: Registry[int] = Registry("number")
     together = threading.Barrier(8)
 
     def register(start: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import importlib
 import logging
 import sys
 import threading
@@ -349,7 +350,9 @@ async def test_no_event_is_built_when_no_one_listens(
 ) -> None:
     built: list[object] = []
     monkeypatch.setattr(
-        "workflows.engine.runner.Event", lambda *args: built.append(args)
+        importlib.import_module("workflows.engine.observers"),
+        "Event",
+        lambda *args: built.append(args),
     )
     graph = Graph("g")
     graph.add_node("a", sets("a"))

@@ -18,7 +18,7 @@ from typing import Any
 
 from .errors import Cancelled, DeadlinePassed
 
-AGAIN_SECONDS = 5.0  # after which a node that was interrupted and goes on is, again
+REPEAT_SECONDS = 5.0  # after which a node that was interrupted and goes on is, again
 
 
 class Cancellation:
@@ -69,11 +69,11 @@ class Cancellation:
     def child(self) -> Iterator[Cancellation]:
         """A cancellation of its own that also follows this one, for a part of the run."""
         child = Cancellation()
-        with self.notifying(child._follow):
+        with self.subscribed(child._follow):
             yield child
 
     @contextlib.contextmanager
-    def notifying(self, listener: Callable[[Cancellation], None]) -> Iterator[None]:
+    def subscribed(self, listener: Callable[[Cancellation], None]) -> Iterator[None]:
         """Within, `listener` is called once on cancellation, in the canceller's thread."""
         with self._lock:
             stopped = self._stopped
@@ -105,19 +105,19 @@ class Interruption:
     1. `open()` in the task that is to be interrupted, `close()` once it is over, whatever happened.
     2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
        that does not await again is not interrupted. One that catches it and goes on is
-       interrupted again after AGAIN_SECONDS, and so on.
+       interrupted again after REPEAT_SECONDS, and so on.
     3. `close()` takes the request back and returns whether there was one.
-    4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
+    4. `cancelled_externally` tells a cancellation of the task itself from ours: let that one pass.
     """
 
     __slots__ = (
-        "_again",
-        "_before",
         "_cancellation",
-        "_inner",
+        "_initial_cancelling",
+        "_is_open",
         "_loop",
-        "_open",
+        "_repeat_timer",
         "_sent",
+        "_target",
         "_task",
     )
 
@@ -130,57 +130,57 @@ class Interruption:
         self._task: asyncio.Task[object] = task
         self._loop = asyncio.get_running_loop()
         self._cancellation = cancellation
-        self._inner: asyncio.Task[Any] = self._task
-        self._before = task.cancelling()
-        self._open = False
+        self._target: asyncio.Task[Any] = self._task
+        self._initial_cancelling = task.cancelling()
+        self._is_open = False
         self._sent = 0  # cancellations of the task that are ours
-        self._again: asyncio.TimerHandle | None = None
+        self._repeat_timer: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[Interruption]:
+    def subscribed(self) -> Iterator[Interruption]:
         """Within, a cancellation reaches whatever is open at that time."""
-        with self._cancellation.notifying(self._ask):
+        with self._cancellation.subscribed(self._on_cancel):
             yield self
 
     def open(self) -> None:
         """From now on the current task may be interrupted."""
-        self._inner = asyncio.current_task() or self._task
-        self._open, self._sent = True, 0
+        self._target = asyncio.current_task() or self._task
+        self._is_open, self._sent = True, 0
         if self._cancellation.cancelled:
             self._loop.call_soon(self._interrupt)
 
     def close(self) -> bool:
         """No longer; returns whether it was."""
-        self._open = False
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._is_open = False
+        if self._repeat_timer is not None:
+            self._repeat_timer.cancel()
+            self._repeat_timer = None
         for _ in range(self._sent):
-            self._inner.uncancel()
+            self._target.uncancel()
         return self._sent > 0
 
     @property
-    def stopped_from_outside(self) -> bool:
+    def cancelled_externally(self) -> bool:
         """Whether the task itself is being cancelled; ask after `close`."""
-        return self._task.cancelling() > self._before
+        return self._task.cancelling() > self._initial_cancelling
 
-    def _ask(self, _cancellation: Cancellation) -> None:
+    def _on_cancel(self, _cancellation: Cancellation) -> None:
         with contextlib.suppress(
             RuntimeError
         ):  # the loop is closed: nothing waits any more
             self._loop.call_soon_threadsafe(self._interrupt)
 
     def _interrupt(self) -> None:
-        if self._open and not self._sent:
-            self._send()
+        if self._is_open and not self._sent:
+            self._cancel_task()
 
-    def _send(self) -> None:
-        if self._inner.done():
+    def _cancel_task(self) -> None:
+        if self._target.done():
             return
-        if self._inner not in _waiting_for_work:
+        if self._target not in _waiting_for_work:
             self._sent += 1
-            self._inner.cancel()
-        self._again = self._loop.call_later(AGAIN_SECONDS, self._send)
+            self._target.cancel()
+        self._repeat_timer = self._loop.call_later(REPEAT_SECONDS, self._cancel_task)
 
 
 # Tasks that stop as asked and wait for what cannot be interrupted: a thread, their items.
@@ -188,7 +188,7 @@ _waiting_for_work: set[asyncio.Task[object]] = set()
 
 
 @contextlib.contextmanager
-def waiting_for_work() -> Iterator[None]:
+def no_repeated_interruption() -> Iterator[None]:
     """Within, the current task was interrupted and is not again, except from outside."""
     task = asyncio.current_task()
     if task is None or task in _waiting_for_work:
@@ -202,12 +202,12 @@ def waiting_for_work() -> Iterator[None]:
 
 
 def cancel_until_done(task: asyncio.Task[None]) -> None:
-    """Cancel a task, again every AGAIN_SECONDS until it has ended."""
+    """Cancel a task, again every REPEAT_SECONDS until it has ended."""
     if task.done():
         return
     if task not in _waiting_for_work:
         task.cancel()
-    again = asyncio.get_running_loop().call_later(
-        AGAIN_SECONDS, cancel_until_done, task
+    timer = asyncio.get_running_loop().call_later(
+        REPEAT_SECONDS, cancel_until_done, task
     )
-    task.add_done_callback(lambda _: again.cancel())
+    task.add_done_callback(lambda _: timer.cancel())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .errors import CheckpointNotFound
 from .frozen import Json, freeze
-from .names import Names
+from .registry import Registry
 from .state import State
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointNotFound",
     "CheckpointStore",
-    "ChecksPauses",
     "FlushingStore",
     "ItemStore",
-    "KeepsTries",
     "MemoryStore",
+    "PauseChecker",
+    "TryStore",
     "stores",
 ]
 
@@ -62,7 +62,7 @@ class ItemStore(Protocol):
 
 
 @runtime_checkable
-class KeepsTries(Protocol):
+class TryStore(Protocol):
     """A store that knows of the tries an interrupted attempt made."""
 
     def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
@@ -70,7 +70,7 @@ class KeepsTries(Protocol):
 
 
 @runtime_checkable
-class ChecksPauses(Protocol):
+class PauseChecker(Protocol):
     """A store that knows what a run may wait for."""
 
     async def check_pause(self, pause: Paused) -> None:
@@ -88,11 +88,11 @@ class MemoryStore:
 
     def save(self, state: State) -> None:
         """Keep a state under its run id; items of steps that it completes are forgotten."""
-        kept = (
+        stored = (
             state.without_secrets()
         )  # another object: nothing parsed from it is shared
         with self._lock:
-            self._states[state.run_id] = kept
+            self._states[state.run_id] = stored
             if state.run_id in self._items:
                 self._forget_items(state.run_id, state.sequence)
 
@@ -131,5 +131,5 @@ class MemoryStore:
             del items[done]
 
 
-stores: Names[CheckpointStore] = Names("store")
+stores: Registry[CheckpointStore] = Registry("store")
 stores.register("memory", MemoryStore())

@@ -24,16 +24,16 @@ def dead_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
 
     That is an edge behind one that always holds, or behind one with the same predicate.
     """
-    asked: dict[int, Edge] = {}
+    evaluated: dict[int, Edge] = {}
     for edge in edges:
         predicate = always if edge.when is None else edge.when
-        if earlier := asked.get(id(always)) or asked.get(id(predicate)):
+        if earlier := evaluated.get(id(always)) or evaluated.get(id(predicate)):
             return edge, earlier
-        asked[id(predicate)] = edge
+        evaluated[id(predicate)] = edge
     return None
 
 
-def must_fit_the_state(
+def check_against_state(
     workflow: str,
     nodes: Iterable[Node[Any, Any]],
     predicates: Iterable[Predicate[Any]],
@@ -45,25 +45,27 @@ def must_fit_the_state(
     for node in nodes:
         if isinstance(node, Approval):
             where = f"Workflow “{workflow}”: approval “{node.name}”"
-            _must_take_the_answer(where, node, state)
-            _must_be_there(f"{where} asks {node.question!r}", node.question, state)
+            _check_answer_type(where, node, state)
+            _check_template_fields(
+                f"{where} asks {node.question!r}", node.question, state
+            )
     for predicate in predicates:
         for part in _functions(predicate):
             for template in (part.template, part.otherwise):
                 where = (
                     f"Workflow “{workflow}”: predicate “{part.name}” says {template!r}"
                 )
-                _must_be_there(where, template, state)
+                _check_template_fields(where, template, state)
 
 
 # Answers ----------------------------------------------------------------------------
 
 
-def _must_take_the_answer(where: str, node: Approval, state: type[State]) -> None:
+def _check_answer_type(where: str, node: Approval, state: type[State]) -> None:
     field = state.fields().get(node.into)
     if field is None or any(map(_converts, field.metadata)):
         return
-    if not _takes(field.annotation, node.answer_type):
+    if not _accepts(field.annotation, node.answer_type):
         raise DefinitionError(
             f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
             f" {state.__name__} declares as {_name_of(field.annotation)}: give the field that"
@@ -72,18 +74,18 @@ def _must_take_the_answer(where: str, node: Approval, state: type[State]) -> Non
         )
 
 
-def _takes(annotation: Any, answer: type[BaseModel]) -> bool:
+def _accepts(annotation: Any, answer: type[BaseModel]) -> bool:
     """Whether a field of that type may take an answer; True where that cannot be told."""
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *metadata = get_args(annotation)
-        return any(map(_converts, metadata)) or _takes(kind, answer)
+        return any(map(_converts, metadata)) or _accepts(kind, answer)
     if origin in {Union, UnionType}:
-        return any(_takes(arm, answer) for arm in get_args(annotation))
-    return _class_takes(origin or annotation, answer)
+        return any(_accepts(arm, answer) for arm in get_args(annotation))
+    return _class_accepts(origin or annotation, answer)
 
 
-def _class_takes(kind: Any, answer: type[BaseModel]) -> bool:
+def _class_accepts(kind: Any, answer: type[BaseModel]) -> bool:
     if kind is None or kind is Literal:
         return False
     if kind is Any or not isinstance(kind, type):  # a type variable, an alias
@@ -124,7 +126,7 @@ def _functions(predicate: Predicate[Any]) -> Iterator[FunctionPredicate[Any]]:
         waiting += [each.part] if hasattr(each, "part") else []
 
 
-def _must_be_there(where: str, template: str, state: type[State]) -> None:
+def _check_template_fields(where: str, template: str, state: type[State]) -> None:
     for place in _places(template):
         if missing := _missing(place, state):
             raise DefinitionError(

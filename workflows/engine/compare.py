@@ -159,16 +159,16 @@ def _same_set(one: Iterable[Any], other: Iterable[Any]) -> bool:
     )
 
 
-def _same_moment(one: datetime, other: datetime) -> bool:
+def _same_datetime(one: datetime, other: datetime) -> bool:
     """Tell whether two moments and their offsets are the same; the name of a zone is not kept."""
     offsets = one.utcoffset(), other.utcoffset()
     if None in offsets:
         return offsets[0] is offsets[1] and one == other
     # the same offset: what the clocks show decides, whichever of a doubled hour it is
-    return offsets[0] == offsets[1] and _bare(one) == _bare(other)
+    return offsets[0] == offsets[1] and _naive(one) == _naive(other)
 
 
-def _bare(moment: datetime) -> datetime:
+def _naive(moment: datetime) -> datetime:
     return moment.replace(tzinfo=None, fold=0)
 
 
@@ -176,6 +176,6 @@ _SAME: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
     (Enum, lambda one, other: one is other),
     (float, _same_float),
     (Decimal, _same_decimal),
-    (datetime, _same_moment),
+    (datetime, _same_datetime),
     (set | frozenset, _same_set),
 )

@@ -19,7 +19,7 @@ from .errors import Cancelled, DeadlinePassed, ExitRaised, Paused
 
 Result = TypeVar("Result")
 
-MAX_GROUP = 10_000  # exceptions of a group that are looked at
+MAX_GROUP_EXCEPTIONS = 10_000  # exceptions of a group that are looked at
 
 
 def call_contained(call: Callable[[], Result]) -> Result:
@@ -47,7 +47,7 @@ def call_in_node(call: Callable[[], Result], context: NodeContext) -> Result:
     try:
         return call()
     except (asyncio.CancelledError, concurrent.futures.CancelledError) as raised:
-        raise _something_cancelled(context) from raised
+        raise _awaited_was_cancelled(context) from raised
     except Exception:
         raise
     except BaseException as raised:
@@ -75,19 +75,19 @@ async def await_contained(awaitable: Awaitable[Result], context: NodeContext) ->
     except asyncio.CancelledError as raised:
         if task is None or task.cancelling():
             raise
-        raise _something_cancelled(context) from raised
+        raise _awaited_was_cancelled(context) from raised
     except BaseException as raised:
         _raise_contained(raised, context)
 
 
 def _raise_contained(raised: BaseException, context: NodeContext) -> NoReturn:
-    signal = _signal_in(raised, context.cancellation)
+    signal = _find_signal(raised, context.cancellation)
     if signal is raised:
         raise raised
     raise (signal or ExitRaised(raised)) from raised
 
 
-def _something_cancelled(context: NodeContext) -> RuntimeError:
+def _awaited_was_cancelled(context: NodeContext) -> RuntimeError:
     what = "the node" if context.item is None else "the item"
     return RuntimeError(f"something that {what} awaited was cancelled")
 
@@ -100,7 +100,7 @@ def _current_task() -> asyncio.Task[object] | None:
         return None
 
 
-def _signal_in(
+def _find_signal(
     raised: BaseException, cancellation: Cancellation
 ) -> BaseException | None:
     """The signal that was raised, by itself or among the tasks of a group; a pause goes first."""
@@ -116,7 +116,7 @@ def _signal_in(
 def _members(raised: BaseException) -> Iterator[BaseException]:
     """The exceptions of a group, however deep, or the one exception. Without recursion."""
     waiting = [raised]
-    for _ in range(MAX_GROUP):
+    for _ in range(MAX_GROUP_EXCEPTIONS):
         if not waiting:
             return
         error = waiting.pop()

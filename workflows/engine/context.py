@@ -38,31 +38,31 @@ class Answer:
 class TryLimit:
     """The timeout of one try, which stands still while the try waits for a thread."""
 
-    __slots__ = ("_left", "_loop", "_timeout", "_waits")
+    __slots__ = ("_left", "_loop", "_pauses", "_timeout")
 
     def __init__(self, timeout: asyncio.Timeout) -> None:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._waits = 0
+        self._pauses = 0
         self._left: float | None = None  # seconds, while it stands still
 
     def pause(self) -> None:
         """Let no time pass until `go_on` was called as often as this."""
-        self._waits += 1
+        self._pauses += 1
         when = self._timeout.when()
-        if self._waits == 1 and when is not None and not self._timeout.expired():
+        if self._pauses == 1 and when is not None and not self._timeout.expired():
             self._left = when - self._loop.time()
             self._timeout.reschedule(None)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let time pass again."""
-        self._waits -= 1
-        if self._waits == 0 and self._left is not None:
+        self._pauses -= 1
+        if self._pauses == 0 and self._left is not None:
             self._timeout.reschedule(self._loop.time() + self._left)
             self._left = None
 
 
-def _nothing_kept() -> Mapping[int, Json]:
+def _no_kept_items() -> Mapping[int, Json]:
     return {}
 
 
@@ -81,7 +81,7 @@ class NodeContext:
     answer: Answer | None = None
     emit: Emit | None = None  # None: no one listens
     keep_item: KeepItem | None = None  # None: the store keeps no items
-    kept_items: KeptItems = _nothing_kept
+    kept_items: KeptItems = _no_kept_items
     check_child: CheckChild | None = None  # None: what a child takes is not known
     item: int | None = None  # which item of a parallel node this is
     abandoned: bool = False  # the try timed out while its thread still works
@@ -112,11 +112,11 @@ class NodeContext:
             try_after=0.0,
             answer=None,
             keep_item=None,
-            kept_items=_nothing_kept,
+            kept_items=_no_kept_items,
             limits=[],
         )
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
+    def emit_event(self, event: str, data: dict[str, Any]) -> None:
         """Emit an event of this step, when anyone listens."""
         if self.emit is not None:
             place = (
@@ -125,15 +125,17 @@ class NodeContext:
             self.emit(event, data | place)
 
 
-_of_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = WeakKeyDictionary()
+_context_by_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = (
+    WeakKeyDictionary()
+)
 
 
-def entered(context: NodeContext) -> None:
+def set_current_context(context: NodeContext) -> None:
     """Note that the current task runs this try from now on."""
     if task := asyncio.current_task():
-        _of_task[task] = context
+        _context_by_task[task] = context
 
 
 def place_of(task: asyncio.Task[Any]) -> NodeContext | None:
     """The try that a task of a run began last; safe to ask from any thread."""
-    return _of_task.get(task)
+    return _context_by_task.get(task)

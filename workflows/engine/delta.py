@@ -17,10 +17,12 @@ from .frozen import Json, freeze, same
 Operation: TypeAlias = dict[str, Any]
 """One operation: {"op": "add", "path": "/verdicts/-", "value": …}."""
 
-OPERATION_BYTES = 30  # about what an operation takes beside its path and value
+OPERATION_OVERHEAD_BYTES = 30  # about what an operation takes beside its path and value
 _NOTHING = object()
 MAX_SHOWN_CHARS = 200  # characters of an operation in a message
-MANY = 16  # operations within one container, from which on it may be cheaper as a whole
+MIN_OPERATIONS = (
+    16  # operations within one container, from which on it may be cheaper as a whole
+)
 
 
 def diff(before: Json, after: Json) -> list[Operation]:
@@ -46,14 +48,9 @@ def apply(patch: Sequence[Operation], document: Json) -> Json:
     return freeze(root[""])
 
 
-def patch_text(patch: Sequence[Operation]) -> str:
-    """Return a patch as compact JSON in ASCII, which any database stores unchanged."""
-    return _text(patch)
-
-
 def size(patch: Sequence[Operation]) -> int:
     """Return how many bytes the text of a patch takes."""
-    return len(_text(patch))
+    return len(_compact_json(patch))
 
 
 def escaped(key: str) -> str:
@@ -80,7 +77,7 @@ def _diff(before: Json, after: Json, path: str) -> list[Operation]:
         return []
     else:
         patch = None
-    if patch is None or _outweighs(patch, after, path):
+    if patch is None or _costs_more_than_replacing(patch, after, path):
         return [{"op": "replace", "path": path, "value": after}]
     return patch
 
@@ -145,12 +142,15 @@ def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
     return start, end
 
 
-def _outweighs(patch: list[Operation], after: Json, path: str) -> bool:
+def _costs_more_than_replacing(patch: list[Operation], after: Json, path: str) -> bool:
     """Tell whether `after` as a whole takes less than half; looks no further than that."""
-    if len(patch) < MANY:
+    if len(patch) < MIN_OPERATIONS:
         return False
     # the values of a patch are in `after` as well: what counts is what is around them
-    budget = sum(len(operation["path"]) + OPERATION_BYTES for operation in patch) // 2
+    budget = (
+        sum(len(operation["path"]) + OPERATION_OVERHEAD_BYTES for operation in patch)
+        // 2
+    )
     whole = len(path)
     for part in _leaves(after):
         whole += part
@@ -185,14 +185,14 @@ def _apply(operation: Operation, root: dict[str, Any]) -> None:
     tokens = [unescaped(token) for token in path.split("/")]
     parent: Any = root
     for token in tokens[:-1]:
-        parent = _own(parent, token)
+        parent = _mutable_child(parent, token)
     if isinstance(parent, dict):
         _apply_to_object(parent, tokens[-1], operation)
     else:
         _apply_to_list(parent, tokens[-1], operation)
 
 
-def _own(parent: Any, token: str) -> Any:
+def _mutable_child(parent: Any, token: str) -> Any:
     """Return a container within another, as a copy that may be changed if it was frozen."""
     place = token if isinstance(parent, dict) else _index(token, len(parent))
     child = parent[place]
@@ -233,7 +233,7 @@ def _index(token: str, length: int) -> int:
     return index
 
 
-def _text(value: object) -> str:
+def _compact_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 

@@ -63,7 +63,7 @@ class WorkflowError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the facts, not the arguments: a process pool hands errors on."""
-        return _restored, (type(self), self.args), self.__dict__
+        return _restore, (type(self), self.args), self.__dict__
 
 
 class DefinitionError(WorkflowError):
@@ -316,7 +316,7 @@ class ParallelError(PatternError):
 class ConditionalError(PatternError):
     """A conditional node found no way, or the way failed."""
 
-    _WORDS: ClassVar[Mapping[str, str]] = {
+    _MESSAGES: ClassVar[Mapping[str, str]] = {
         "conditional.predicate": "The route could not be chosen.",
         "conditional.handler": "The handler of route “{route}” failed.",
         "conditional.unknown_route": "No handler is called “{route}”, and there is no default.",
@@ -327,7 +327,7 @@ class ConditionalError(PatternError):
     def __init__(self, code: str, *, route: str = "", state: Any = None) -> None:
         self.route = route
         self.state = state
-        super().__init__(code, self._WORDS[code].format(route=route))
+        super().__init__(code, self._MESSAGES[code].format(route=route))
 
     def __str__(self) -> str:
         """Add the cause, in its own words."""
@@ -386,7 +386,7 @@ class Paused(Signal):
         self.state: State | None = None  # before the node
 
 
-def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
+def _restore(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
     error = kind.__new__(kind, *args)
     error.args = args  # an OSError leaves that to its __init__
     return error
@@ -420,11 +420,11 @@ def formatted(error: BaseException) -> str:
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Give the causes of an error, nearest first, each once: a chain may lead back into itself."""
-    seen = {id(error)}
+    visited = {id(error)}
     cause = error.__cause__
-    while cause is not None and id(cause) not in seen:
+    while cause is not None and id(cause) not in visited:
         yield cause
-        seen.add(id(cause))
+        visited.add(id(cause))
         cause = cause.__cause__
 
 
@@ -448,13 +448,13 @@ def summary(errors: Sequence[ItemError]) -> str:
     counts = Counter(error.message for error in errors)
     first = {error.message: error.index for error in reversed(errors)}
     order = sorted(counts, key=lambda message: (-counts[message], first[message]))
-    told = "; ".join(
+    text = "; ".join(
         f"{message} (item {first[message]}"
         + (f" and {counts[message] - 1} more)" if counts[message] > 1 else ")")
         for message in order
     )
     items = "1 item" if len(errors) == 1 else f"{len(errors)} items"
-    return f"{items} failed: {told}"
+    return f"{items} failed: {text}"
 
 
 def _with_cause(text: str, error: BaseException) -> str:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from .errors import CheckpointMismatch, DefinitionError, StateError
 from .frozen import FrozenDict, Json
-from .round_trip import problem
+from .round_trip import first_problem
 from .typed_field import TypedField
 
 
@@ -72,8 +72,8 @@ class Fields:
             fields = base.__dict__.get("_fields")
             if isinstance(fields, Fields):
                 inherited.update(fields.declared)
-        own = _declared_in(owner, local)
-        _must_be_free(owner, own, inherited, state)
+        own = _own_declarations(owner, local)
+        _check_field_names(owner, own, inherited, state)
         for name, field in own.items():
             setattr(owner, name, FieldReader(name, field.default))
         return cls(owner, {**inherited, **own})
@@ -130,7 +130,7 @@ class Fields:
         try:
             return self._fields()[name].parse(value)
         except ValidationError as error:
-            raise CheckpointMismatch(self._unreadable(name, error)) from error
+            raise CheckpointMismatch(self._unreadable_field(name, error)) from error
 
     def parse_all(self, data: Json) -> dict[str, Any]:
         """Return what stored data stand for. Raises CheckpointMismatch, naming all that differs."""
@@ -149,7 +149,7 @@ class Fields:
             try:
                 parsed[key] = fields[key].parse(data[key])
             except ValidationError as error:
-                wrong.append(self._unreadable(key, error))
+                wrong.append(self._unreadable_field(key, error))
         if wrong:
             raise CheckpointMismatch(
                 f"The stored state does not fit {name}: {'; '.join(wrong)}. Give the workflow a"
@@ -162,13 +162,6 @@ class Fields:
     def infos(self) -> dict[str, FieldInfo]:
         """Return what was declared of each field, by name."""
         return {name: field.info for name, field in self._fields().items()}
-
-    def shapes(self) -> dict[str, str]:
-        """Return the shape of each field's JSON, by name; defaults are checked as well."""
-        for field in self._fields().values():
-            if not field.is_required:
-                field.default()
-        return {name: field.schema() for name, field in self._fields().items()}
 
     def unknown(self, name: str) -> str:
         """Return the sentence about a field that is not there."""
@@ -188,11 +181,11 @@ class Fields:
             }
         return self._resolved
 
-    def _unreadable(self, name: str, error: ValidationError) -> str:
-        return f"its “{name}” cannot be read ({problem(error)})"
+    def _unreadable_field(self, name: str, error: ValidationError) -> str:
+        return f"its “{name}” cannot be read ({first_problem(error)})"
 
 
-def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
+def _own_declarations(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
     return {
         name: Declared(
             annotation,
@@ -206,7 +199,7 @@ def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
     }
 
 
-def _must_be_free(
+def _check_field_names(
     owner: type,
     own: Mapping[str, Declared],
     inherited: Mapping[str, Declared],

@@ -35,11 +35,11 @@ def differences(
     kinds_before = {node.name: node.kind for node in before.nodes}
     kinds_after = {node.name: node.kind for node in after.nodes}
     return [
-        *_changed("node", kinds_before, kinds_after),
-        *_changed("field", dict(before.fields), dict(after.fields)),
-        *_changed_routes(before, after),
-        *_moved("the entry point", before.entry, after.entry),
-        *_moved("the exits", _listed(before.exits), _listed(after.exits)),
+        *_changes("node", kinds_before, kinds_after),
+        *_changes("field", dict(before.fields), dict(after.fields)),
+        *_route_changes(before, after),
+        *_value_change("the entry point", before.entry, after.entry),
+        *_value_change("the exits", _listed(before.exits), _listed(after.exits)),
     ]
 
 
@@ -47,7 +47,7 @@ def _shape(value: GraphShape | Mapping[str, Any]) -> GraphShape:
     return value if isinstance(value, GraphShape) else GraphShape.from_json(value)
 
 
-def _changed(
+def _changes(
     what: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> Iterator[str]:
     for name in sorted(before.keys() | after.keys()):
@@ -59,23 +59,23 @@ def _changed(
             yield f"the {what} “{name}” was {before[name]} and is {after[name]} now"
 
 
-def _changed_routes(before: GraphShape, after: GraphShape) -> Iterator[str]:
+def _route_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
     for name in sorted({*before.names} & {*after.names}):
-        was, now = _ways(before, name), _ways(after, name)
+        was, now = _route_text(before, name), _route_text(after, name)
         if was != now:
             yield f"“{name}” led {was} and leads {now} now"
 
 
-def _ways(shape: GraphShape, name: str) -> str:
+def _route_text(shape: GraphShape, name: str) -> str:
     """The ways out of a node, in their order, in words."""
-    ways = [
+    routes = [
         f"to “{edge.target}”" + (f" if {edge.predicate}" if edge.predicate else "")
         for edge in shape.edges_from(name)
     ]
-    return ", else ".join(ways) or "nowhere"
+    return ", else ".join(routes) or "nowhere"
 
 
-def _moved(what: str, before: str, after: str) -> Iterator[str]:
+def _value_change(what: str, before: str, after: str) -> Iterator[str]:
     if before != after:
         yield f"{what} changed from {before} to {after}"
 

@@ -138,7 +138,7 @@ def _freeze(value: Any, path: str, depth: int) -> Json:
     if kind in _SCALARS:
         return _SCALARS[kind](value, path)
     if kind in _CONTAINERS:
-        _must_not_be_deep(value, path, depth + value.depth)
+        _check_depth(value, path, depth + value.depth)
         return value
     return _freeze_other(value, path, depth)
 
@@ -152,7 +152,7 @@ def _freeze_other(value: Any, path: str, depth: int) -> Json:
 
 
 def _freeze_mapping(value: Mapping[Any, Any], path: str, depth: int) -> Any:
-    _must_not_be_deep(value, path, depth + 1)
+    _check_depth(value, path, depth + 1)
     frozen: dict[str, Any] = {}
     for key, item in value.items():
         if not isinstance(key, str):
@@ -163,7 +163,7 @@ def _freeze_mapping(value: Mapping[Any, Any], path: str, depth: int) -> Any:
 
 
 def _freeze_items(values: Sequence[Any], path: str, depth: int) -> Any:
-    _must_not_be_deep(values, path, depth + 1)
+    _check_depth(values, path, depth + 1)
     items = [
         _freeze(item, f"{path}.{index}" if path else str(index), depth + 1)
         for index, item in enumerate(values)
@@ -188,13 +188,13 @@ def _depth_of(values: Iterable[Json]) -> int:
     return max(depths, default=0)
 
 
-def _must_not_be_deep(value: object, path: str, depth: int) -> None:
+def _check_depth(value: object, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         why = f"it is nested more than {MAX_DEPTH} levels deep"
         raise NotSerialisable(path, dict if isinstance(value, Mapping) else list, why)
 
 
-def _itself(value: bool | None, _path: str) -> bool | None:
+def _identity(value: bool | None, _path: str) -> bool | None:
     return value
 
 
@@ -211,7 +211,7 @@ def _text(value: str, path: str) -> str:
 
 
 def _integer(value: int, path: str) -> int:
-    if value.bit_length() > _SURELY_SHORT and abs(value) >= 10**MAX_DIGITS:
+    if value.bit_length() > _SAFE_BITS and abs(value) >= 10**MAX_DIGITS:
         raise NotSerialisable(path, int, f"it has more than {MAX_DIGITS:,} digits")
     return value
 
@@ -222,14 +222,14 @@ def _number(value: float, path: str) -> float:
     return value
 
 
-_SURELY_SHORT = int(MAX_DIGITS * math.log2(10)) - 1  # bits
+_SAFE_BITS = int(MAX_DIGITS * math.log2(10)) - 1  # bits
 _CONTAINERS = frozenset({FrozenDict, FrozenList})
 _SCALARS: dict[type, Any] = {
     str: _text,
     int: _integer,
     float: _number,
-    bool: _itself,
-    type(None): _itself,
+    bool: _identity,
+    type(None): _identity,
 }
 
 

@@ -38,7 +38,7 @@ def check_input(
     except NotSerialisable as error:
         raise InputInvalid({error.path.partition(".")[0]: [str(error)]}) from error
     except Exception as error:  # what a validator of the author's raised
-        field = codec(kind).fails_at(values) if kind is not None else ""
+        field = codec(kind).failing_key(values) if kind is not None else ""
         why = f"This cannot be checked: {error_text(error)}."
         raise InputInvalid({field: [why]}) from error
     if not isinstance(encoded, Mapping):
@@ -88,7 +88,7 @@ def _by_key(kind: Any, values: dict[str, Any], what: str, of: str) -> dict[str, 
     and for a field that is given twice.
     """
     if not _has_fields(kind):
-        _must_be_known(values, schema(kind), what, of)
+        _check_known_names(values, schema(kind), what, of)
         return values
     keyed: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -115,7 +115,7 @@ def _has_fields(kind: Any) -> TypeGuard[type[BaseModel]]:
     return is_model and not kind.__pydantic_root_model__
 
 
-def _must_be_known(
+def _check_known_names(
     values: Mapping[str, Any], described: Mapping[str, Any], what: str, of: str
 ) -> None:
     """Refuse unknown names for a dataclass or a TypedDict, which would lose them."""

@@ -66,11 +66,6 @@ class Node(ABC, Generic[In_contra, Out_co]):
     ) -> Out_co:
         """One try."""
 
-    def named(self, name: str) -> None:
-        """Take the name of the variable it was assigned to, unless it has one."""
-        if not self.name:
-            self.name = name
-
     def configured(
         self, retry: Retry | None, timeout: float | None
     ) -> Node[In_contra, Out_co]:
@@ -105,12 +100,12 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         retry: Retry | None = None,
         timeout: float | None = None,
     ) -> None:
-        given = getattr(function, "__name__", "")
-        name = name or given.replace("<lambda>", "")
+        own_name = getattr(function, "__name__", "")
+        name = name or own_name.replace("<lambda>", "")
         doc = inspect.getdoc(function) or ""
         super().__init__(name, retry=retry, timeout=timeout, doc=doc)
         self.function = function
-        self._takes_runtime = takes_runtime(function)
+        self._accepts_runtime = accepts_runtime(function)
         self._is_async = is_async(function)
         functools.update_wrapper(self, function, updated=())
 
@@ -118,7 +113,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         """Call the function itself: how a test calls a node."""
         return (
             self.function(value, runtime)
-            if self._takes_runtime
+            if self._accepts_runtime
             else self.function(value)
         )
 
@@ -126,8 +121,10 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         self, value: In_contra, runtime: object, context: NodeContext
     ) -> Out_co:
         """One try: in the run's own task, or in a thread for a sync function."""
-        if self._takes_runtime:
-            call = functools.partial(self.function, value, located(runtime, context))
+        if self._accepts_runtime:
+            call = functools.partial(
+                self.function, value, runtime_for_try(runtime, context)
+            )
         else:
             call = functools.partial(self.function, value)
         if self._is_async:
@@ -150,14 +147,14 @@ class Failed(Exception):
         )
 
 
-async def called(
+async def call_function(
     function: Callable[..., Any], context: NodeContext, *values: Any
 ) -> Any:
     """What a function returns, sync or async, called as a node's is and contained alike."""
-    return await await_contained(_called(function, context, *values), context)
+    return await await_contained(_call_function(function, context, *values), context)
 
 
-async def _called(
+async def _call_function(
     function: Callable[..., Any], context: NodeContext, *values: Any
 ) -> Any:
     if is_async(function):
@@ -168,7 +165,7 @@ async def _called(
     return await result if inspect.isawaitable(result) else result
 
 
-def takes(function: Callable[..., object], count: int) -> bool:
+def accepts_arguments(function: Callable[..., object], count: int) -> bool:
     """Whether it can be called with that many values."""
     try:
         inspect.signature(function).bind(*[None] * count)
@@ -177,7 +174,7 @@ def takes(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-def located(runtime: object, context: NodeContext) -> object:
+def runtime_for_try(runtime: object, context: NodeContext) -> object:
     """The runtime as this try sees it: `runtime.at(context)`, where it has that."""
     at = getattr(runtime, "at", None)
     return runtime if at is None else at(context)
@@ -190,9 +187,9 @@ def is_async(function: Callable[..., object]) -> bool:
     )
 
 
-def takes_runtime(function: Callable[..., object]) -> bool:
+def accepts_runtime(function: Callable[..., object]) -> bool:
     """Whether it is `fn(state, runtime)`. Raises DefinitionError for what is no node at all."""
-    alone, with_runtime = takes(function, 1), takes(function, 2)
+    alone, with_runtime = accepts_arguments(function, 1), accepts_arguments(function, 2)
     if not (alone or with_runtime):
         raise DefinitionError(
             f"{_label(function)} cannot be a node: make it fn(state) or fn(state, runtime)."

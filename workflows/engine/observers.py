@@ -7,11 +7,15 @@ it could not take would be lost without anyone noticing, so its error is raised.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .checkpoints import FlushingStore
 from .events import Event, EventType
-from .names import Names
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .context import Emit
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +46,13 @@ class LogObserver:
         """Write one line; a run that failed is a warning."""
         level = logging.WARNING if event.type == EventType.GRAPH_ERROR else logging.INFO
         if logger.isEnabledFor(level):
-            told = {
+            content = {
                 key: value for key, value in event.data.items() if key not in CONTENT
             }
-            facts = {"event": event.type, "graph": event.source, "facts": told}
-            logger.log(level, "%s %s %s", event.source, event.type, told, extra=facts)
+            fields = {"event": event.type, "graph": event.source, "facts": content}
+            logger.log(
+                level, "%s %s %s", event.source, event.type, content, extra=fields
+            )
 
 
 class MultiObserver:
@@ -76,6 +82,17 @@ def notify(observer: Observer, event: Event) -> None:
         logger.exception("%r did not take %s of %s", observer, event.type, event.source)
 
 
+def make_emitter(observer: Observer, source: str, clock: Clock) -> Emit | None:
+    """Return a function that sends events to an observer; None if it ignores all events."""
+    if isinstance(observer, NoOpObserver):
+        return None
+
+    def emit(event: str, data: dict[str, Any]) -> None:
+        notify(observer, Event(event, clock.now(), source, data))
+
+    return emit
+
+
 def is_durable(observer: Observer) -> bool:
     """Tell whether an observer makes the run durable, or a member of it does."""
     if isinstance(observer, MultiObserver):
@@ -83,6 +100,6 @@ def is_durable(observer: Observer) -> bool:
     return isinstance(observer, FlushingStore)
 
 
-observers: Names[Observer] = Names("observer")
+observers: Registry[Observer] = Registry("observer")
 observers.register("noop", NoOpObserver())
 observers.register("log", LogObserver())

@@ -28,10 +28,10 @@ from .errors import (
     describe,
 )
 from .frozen import Json, freeze
-from .nodes import AnyStep, Kind, Node, called
+from .nodes import AnyStep, Kind, Node, call_function
 from .round_trip import plain
 from .state import State
-from .storable import must_be_storable
+from .storable import check_storable
 
 S = TypeVar("S", bound=State)
 Into: TypeAlias = str | Callable[[Any, Any], Any]
@@ -56,16 +56,16 @@ class Approval(Node[Any, Any]):
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
-        _must_ask_of_the_state(question)
+        _check_question_template(question)
         self.question = question
         self.answer_type = answer
         self.into = into
         self.within = within
         self.groups = tuple(groups)
         self.show = show
-        must_be_storable(answer, f"The answer to {question!r}")
+        check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
-        self.on_expiry, self._expiry = _declared(answer, on_expiry, question)
+        self.on_expiry, self._expiry_json = _checked_expiry(answer, on_expiry, question)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
         """Without an answer: Paused. With one: the state that holds it."""
@@ -99,7 +99,7 @@ class Approval(Node[Any, Any]):
             question=self.question.format(s=state),
             form=self.form,
             until=until,
-            on_expiry=self._expiry,
+            on_expiry=self._expiry_json,
             groups=self.groups,
             show=_json(self.show(state)) if self.show else {},
         )
@@ -118,7 +118,7 @@ class Wait(Node[Any, Any]):
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
         """The state as it is, once the time has come or an answer was given; else Paused."""
-        until = self._time(value, context)
+        until = self._wait_end(value, context)
         if context.answer is None and context.clock.now() < until:
             raise Paused(
                 "wait",
@@ -127,7 +127,7 @@ class Wait(Node[Any, Any]):
             )
         return value
 
-    def _time(self, state: State, context: NodeContext) -> datetime:
+    def _wait_end(self, state: State, context: NodeContext) -> datetime:
         """When to go on, the same however often it is asked: counted from the step before."""
         until = self.until(state) if callable(self.until) else self.until
         if isinstance(until, timedelta):
@@ -165,7 +165,7 @@ class Subworkflow(Node[Any, Any]):
                 "subworkflow",
                 question=f"waits for the workflow “{self.workflow}”",
                 workflow=self.workflow,
-                params=await self._checked(self.params(value), context),
+                params=await self._checked_params(self.params(value), context),
             )
         if answer.error or answer.expired:
             why = answer.error or "it did not end in time"
@@ -173,11 +173,11 @@ class Subworkflow(Node[Any, Any]):
                 f"The workflow “{self.workflow}” did not complete: {why}"
             )
         if callable(self.into):
-            state: S = await called(self.into, context, value, answer.value)
+            state: S = await call_function(self.into, context, value, answer.value)
             return state
         return value.set(self.into, answer.value)
 
-    async def _checked(self, params: Any, context: NodeContext) -> Json:
+    async def _checked_params(self, params: Any, context: NodeContext) -> Json:
         """The child's params as they will be stored. Raises SubworkflowFailed."""
         try:
             given = plain(params)
@@ -190,7 +190,7 @@ class Subworkflow(Node[Any, Any]):
             ) from error
 
 
-def _declared(
+def _checked_expiry(
     answer: type[BaseModel], on_expiry: Any, question: str
 ) -> tuple[BaseModel | None, Json]:
     """The answer when time is up, in its type and as JSON. Raises DefinitionError."""
@@ -205,7 +205,7 @@ def _declared(
     return value, encoded
 
 
-def _must_ask_of_the_state(question: str) -> None:
+def _check_question_template(question: str) -> None:
     """Raises DefinitionError for a question whose places no state could fill."""
     try:
         places = [part[1] for part in Formatter().parse(question)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .containment import await_contained
-from .context import NodeContext, TryLimit, entered
+from .context import NodeContext, TryLimit, set_current_context
 from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
 from .events import EventType
 from .state import State
@@ -50,7 +50,7 @@ class Retry:
             if getattr(self, name) < 0:
                 raise DefinitionError(f"Retry({name}=…) is below 0: use 0 or more.")
 
-    def again(self, error: Exception, try_number: int) -> bool:
+    def should_retry(self, error: Exception, try_number: int) -> bool:
         """Whether another try follows this error."""
         if try_number >= self.attempts or isinstance(error, ExitRaised):
             return False
@@ -58,7 +58,7 @@ class Retry:
         # as `except` does it: isinstance would run code of an author's metaclass
         return any(kind in type(error).__mro__ for kind in kinds)
 
-    def seconds_after(self, try_number: int) -> float:
+    def delay_after(self, try_number: int) -> float:
         """How long to wait after that try."""
         try:
             wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
@@ -71,7 +71,7 @@ def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
 
-async def run_with_tries(
+async def run_with_retries(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
     """What the node returns, at the latest after its last try. Raises that try's error.
@@ -82,26 +82,26 @@ async def run_with_tries(
     if context.try_after:
         await _sleep(context.try_after, context)
     if retry is None:
-        return await _one_try(node, value, runtime, context)
+        return await _run_try(node, value, runtime, context)
     while True:
         try:
-            return await _one_try(node, _as_given(value), runtime, context)
+            return await _run_try(node, _fresh_value(value), runtime, context)
         except Exception as error:
-            if not retry.again(error, context.try_number):
+            if not retry.should_retry(error, context.try_number):
                 raise
-            await _wait(retry, error, context)
+            await _wait_for_retry(retry, error, context)
         context = context.for_try(context.try_number + 1)
 
 
-def _as_given(value: In) -> In:
+def _fresh_value(value: In) -> In:
     """The value for one try: what an earlier try changed in place in it is not seen."""
     return value.clone() if isinstance(value, State) else value
 
 
-async def _one_try(
+async def _run_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
-    entered(context)
+    set_current_context(context)
     if node.timeout is None:
         return await await_contained(node.run(value, runtime, context), context)
     try:
@@ -121,11 +121,11 @@ async def _one_try(
     raise failure
 
 
-async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
+async def _wait_for_retry(retry: Retry, error: Exception, context: NodeContext) -> None:
     """Wait for the next try. Raises the cancellation when there will be none."""
     context.cancellation.raise_if_cancelled()
-    seconds = retry.seconds_after(context.try_number)
-    context.tell(
+    seconds = retry.delay_after(context.try_number)
+    context.emit_event(
         EventType.NODE_RETRY,
         {
             "iteration": context.iteration,

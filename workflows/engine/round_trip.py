@@ -51,7 +51,7 @@ class Codec:
     @property
     def by_name(self) -> bool:
         """Tell whether the keys of its JSON are names of fields instead of aliases."""
-        return self._found_form().by_name
+        return self._resolved_form().by_name
 
     def schema(self, **options: Any) -> dict[str, Any]:
         """Return the JSON schema of what is accepted, with the keys that are stored.
@@ -65,7 +65,7 @@ class Codec:
 
         Raises ValidationError, and whatever a validator of the author's raises.
         """
-        form = self._found_form()
+        form = self._resolved_form()
         options: dict[str, Any] = _BY_EITHER if form.by_name else {}
         if form.from_text and (text := _text_of(value)) is not None:
             return self._adapter.validate_json(text, **options)
@@ -96,7 +96,7 @@ class Codec:
         if typed := self._typed_default(encoded, valid, parsed):
             return typed
         one, other = (valid, parsed) if path else (found.one, found.other)
-        why = f"{told(one)} would come back as {told(other)}"
+        why = f"{abbreviate(one)} would come back as {abbreviate(other)}"
         raise NotSerialisable(path or found.path, type(one), why)
 
     def _typed_default(
@@ -108,10 +108,14 @@ class Codec:
         """
         if difference(valid, parsed, key=self._key, defaults=False):
             return None
-        again = self._write(parsed, "")
-        reread = self._read_back(again, parsed, "")
+        rewritten = self._write(parsed, "")
+        reread = self._read_back(rewritten, parsed, "")
         is_stable = difference(parsed, reread) is None
-        return (again, reread) if is_stable and _alike(encoded, again) else None
+        return (
+            (rewritten, reread)
+            if is_stable and _equivalent(encoded, rewritten)
+            else None
+        )
 
     def _write(self, valid: Any, path: str) -> Json:
         """Return a value as JSON. Raises NotSerialisable."""
@@ -121,7 +125,7 @@ class Codec:
             "warnings": False,  # of a type that is not the field's: it is compared instead
         }
         try:
-            if self._found_form().to_text:
+            if self._resolved_form().to_text:
                 written = json.loads(self._adapter.dump_json(valid, **options))
             else:
                 written = self._adapter.dump_python(valid, mode="json", **options)
@@ -130,7 +134,7 @@ class Codec:
             UnicodeDecodeError,
             RecursionError,
         ) as error:
-            place, culprit = _culprit(valid, path)
+            place, culprit = _unwritable_part(valid, path)
             raise NotSerialisable(place, type(culprit), first_line(error)) from error
         if isinstance(valid, set | frozenset):  # in an order that does not change
             written = sorted(written, key=json.dumps)
@@ -141,11 +145,11 @@ class Codec:
         try:
             return self.read(encoded)
         except ValidationError as error:
-            why = f"it cannot be read back from its JSON ({problem(error)})"
+            why = f"it cannot be read back from its JSON ({first_problem(error)})"
             place = path or _place(error)
             raise NotSerialisable(place, _type_at(valid, place, path), why) from error
         except Exception as error:  # a validator of the author's, on its own result
-            place = path or self.fails_at(encoded)
+            place = path or self.failing_key(encoded)
             why = f"it cannot be read back from its JSON ({error_text(error)})"
             raise NotSerialisable(place, _type_at(valid, place, path), why) from error
 
@@ -157,7 +161,7 @@ class Codec:
         alias = model.model_fields[field].serialization_alias
         return field if self.by_name or alias is None else alias
 
-    def fails_at(self, encoded: Any) -> str:
+    def failing_key(self, encoded: Any) -> str:
         """Return the key without which reading raises nothing but what pydantic says."""
         for key in encoded if isinstance(encoded, Mapping) else ():
             rest = {name: value for name, value in encoded.items() if name != key}
@@ -170,7 +174,7 @@ class Codec:
             return str(key)
         return ""
 
-    def _found_form(self) -> _Form:
+    def _resolved_form(self) -> _Form:
         """Return how values are written and read.
 
         Found when first needed: models may be completed after this was made.
@@ -206,17 +210,17 @@ def _parts_of(schema: Any) -> Iterator[Mapping[str, Any]]:
             waiting += part
 
 
-def _alike(one: Json, other: Json) -> bool:
+def _equivalent(one: Json, other: Json) -> bool:
     """Tell whether two JSON values say the same: 0, 0.0 and "0" do, lists in any order."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(
-            _alike(part, other[key]) for key, part in one.items()
+            _equivalent(part, other[key]) for key, part in one.items()
         )
     if isinstance(one, list) and isinstance(other, list):
         pairs = zip(
             sorted(one, key=json.dumps), sorted(other, key=json.dumps), strict=False
         )
-        return len(one) == len(other) and all(_alike(*pair) for pair in pairs)
+        return len(one) == len(other) and all(_equivalent(*pair) for pair in pairs)
     return bool(one == other) or str(one) == str(other)
 
 
@@ -281,13 +285,13 @@ def _type_at(valid: Any, place: str, path: str) -> type:
     return type(valid)
 
 
-def _culprit(value: Any, path: str) -> tuple[str, Any]:
+def _unwritable_part(value: Any, path: str) -> tuple[str, Any]:
     """Return the innermost part that cannot be written, with its path."""
     for key, part in _parts(value):
         try:
             to_jsonable_python(part)
         except (PydanticSerializationError, UnicodeDecodeError, RecursionError):
-            return _culprit(part, _join(path, key))
+            return _unwritable_part(part, _join(path, key))
     return path, value
 
 
@@ -302,7 +306,7 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(value)
 
 
-def problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """Return the first thing that is wrong, and how many more there are."""
     problems = error.errors(
         include_url=False, include_context=False, include_input=False
@@ -324,7 +328,7 @@ def error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
-def told(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """Return a value as it is shown in a message, shortened."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 1]}…"

@@ -11,7 +11,7 @@ from .predicates import Edge, Evaluation
 from .state import State
 
 
-def choose(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
+def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
     """The first edge that holds; None when none does. Every evaluation is told.
 
     Raises PredicateFailed when a predicate raises, and tells that evaluation too.
@@ -20,23 +20,23 @@ def choose(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | Non
         if emit is None:
             if edge.when is None or edge.evaluate(state).result:
                 return edge
-        elif _told(index, edge, state, emit):
+        elif _evaluate_and_emit(index, edge, state, emit):
             return edge
     return None
 
 
-def _told(index: int, edge: Edge, state: State, emit: Emit) -> bool:
+def _evaluate_and_emit(index: int, edge: Edge, state: State, emit: Emit) -> bool:
     """Whether the edge holds."""
     try:
         evaluation = edge.evaluate(state)
     except PredicateFailed as error:
-        _tell(index, edge, state, error.evaluation, emit)
+        _emit_evaluation(index, edge, state, error.evaluation, emit)
         raise
-    _tell(index, edge, state, evaluation, emit)
+    _emit_evaluation(index, edge, state, evaluation, emit)
     return evaluation.result
 
 
-def _tell(
+def _emit_evaluation(
     index: int, edge: Edge, state: State, evaluation: Evaluation, emit: Emit
 ) -> None:
     ends = {"from": edge.source, "to": edge.target, "edge_index": index}

@@ -77,8 +77,8 @@ class GraphShape:
 
     def trapped(self) -> tuple[str, ...]:
         """The nodes from which no way leads to an exit."""
-        saved = _reached(self.exits, self._targets(forward=False))
-        return tuple(name for name in self.names if name not in saved)
+        reaching = _reached(self.exits, self._targets(forward=False))
+        return tuple(name for name in self.names if name not in reaching)
 
     def exits_with_edges(self) -> tuple[str, ...]:
         """The exits that have edges, which are never looked at."""

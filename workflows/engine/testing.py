@@ -158,7 +158,7 @@ class _Recorder:
         self.events.append(event)
 
 
-Given: TypeAlias = Any
+GivenAnswer: TypeAlias = Any
 """An answer: its value, an `Answer`, or a function of the Paused that returns either."""
 
 
@@ -166,7 +166,9 @@ class Options(TypedDict, total=False):
     """How to run a workflow in memory."""
 
     runtime: object  # what its nodes are given, a fake one for instance
-    answers: Mapping[Any, Given]  # by node or its name: of a person or a child run
+    answers: Mapping[
+        Any, GivenAnswer
+    ]  # by node or its name: of a person or a child run
     subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
     clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
     secrets: Mapping[
@@ -196,10 +198,10 @@ async def run_in_memory_async(
     workflow: Workflow[S], params: Any = None, **options: Unpack[Options]
 ) -> Outcome[S]:
     """`run_in_memory` for a test that is async itself."""
-    return await _Run(workflow, options).outcome(params)
+    return await _MemoryRun(workflow, options).outcome(params)
 
 
-class _Run(Generic[S]):
+class _MemoryRun(Generic[S]):
     def __init__(self, workflow: Workflow[S], options: Options, depth: int = 0) -> None:
         self.workflow = workflow
         self.depth = depth  # of runs above this one
@@ -208,8 +210,8 @@ class _Run(Generic[S]):
         self.recorder = _Recorder()
         self.secrets = options.get("secrets", {})
         self.answers = {
-            node if isinstance(node, str) else node.name: given
-            for node, given in options.get("answers", {}).items()
+            node if isinstance(node, str) else node.name: answer_value
+            for node, answer_value in options.get("answers", {}).items()
         }
         self.limits: dict[str, Any] = {
             name: options.get(name) for name in ("runtime", "cancellation", "deadline")
@@ -236,14 +238,16 @@ class _Run(Generic[S]):
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
         for _ in range(MAX_PAUSES):
             try:
-                return self._ended("completed", await step)
+                return self._make_outcome("completed", await step)
             except ExecutionError as error:
                 status: Status = "cancelled" if error.is_cancelled else "failed"
-                return self._ended(status, error.state or state, error=error)
+                return self._make_outcome(status, error.state or state, error=error)
             except Paused as pause:
                 answer = await self._answer(pause)
                 if answer is None:
-                    return self._ended("waiting", pause.state or state, pause=pause)
+                    return self._make_outcome(
+                        "waiting", pause.state or state, pause=pause
+                    )
                 step = self._resume(pause, answer)
         step.close()
         raise RuntimeError(
@@ -261,15 +265,17 @@ class _Run(Generic[S]):
             **self.limits,
         )
 
-    def _ended(self, status: Status, state: Any, **facts: Any) -> Outcome[S]:
-        return Outcome(status, state, self.recorder.events, **facts)
+    def _make_outcome(self, status: Status, state: Any, **details: Any) -> Outcome[S]:
+        return Outcome(status, state, self.recorder.events, **details)
 
     async def _answer(self, pause: Paused) -> Answer | None:
         """What is answered to a pause; None when nothing is."""
         if pause.node in self.answers:
-            given = self.answers[pause.node]
-            given = given(pause) if callable(given) else given
-            answer = _as_answer(given, self.clock)
+            answer_value = self.answers[pause.node]
+            answer_value = (
+                answer_value(pause) if callable(answer_value) else answer_value
+            )
+            answer = _as_answer(answer_value, self.clock)
             if answer.expired and pause.until is not None:
                 self.clock.move_to(pause.until)
             return answer
@@ -281,7 +287,9 @@ class _Run(Generic[S]):
             return await self._child(children[pause.workflow], pause)
         return None
 
-    async def _check_child(self, context: NodeContext, name: str, given: Any) -> Any:
+    async def _check_child(
+        self, context: NodeContext, name: str, answer_value: Any
+    ) -> Any:
         """Params of a child as they would be stored. Raises RequestError.
 
         A child that is not there is an error where `subworkflows` says what there is, and its
@@ -289,13 +297,13 @@ class _Run(Generic[S]):
         """
         children = self.options.get("subworkflows")
         if children is not None and name in children:
-            return check_launch(children[name], given)
+            return check_launch(children[name], answer_value)
         if children is not None and context.node not in self.answers:
             known = ", ".join(sorted(children)) or "none"
             raise RequestError(
                 f"There is no workflow “{name}”. run_in_memory was given {known}."
             )
-        return given
+        return answer_value
 
     async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
         if self.depth >= MAX_DEPTH:
@@ -305,17 +313,17 @@ class _Run(Generic[S]):
                 " starts itself"
             )
         options: Options = {**self.options, "clock": self.clock}
-        child = _Run(workflow, options, self.depth + 1)
+        child = _MemoryRun(workflow, options, self.depth + 1)
         outcome = await child.outcome(pause.params)
         if outcome.status == "completed":
             return Answer(outcome.state.data, at=self.clock.now())
         return Answer(error=str(outcome.error or f"it is {outcome.status}"))
 
 
-def _as_answer(given: Any, clock: ManualClock) -> Answer:
-    if isinstance(given, Answer):
-        return given
-    value = plain(given) if isinstance(given, BaseModel) else given
+def _as_answer(answer_value: Any, clock: ManualClock) -> Answer:
+    if isinstance(answer_value, Answer):
+        return answer_value
+    value = plain(answer_value) if isinstance(answer_value, BaseModel) else answer_value
     return Answer(value, by="someone", at=clock.now())
 
 
@@ -337,13 +345,15 @@ def _stages(events: list[Event]) -> list[Stage]:
         elif event.type == EventType.GRAPH_PAUSE:
             stages[-1].status = "waiting"
         elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = _ended_as(data)
+            stages[-1].status = _final_status(data)
             stages[-1].error = data.get("error_message", "")
             stages[-1].output = data["output_snapshot"]
     return stages
 
 
-def _ended_as(data: Mapping[str, Any]) -> Literal["completed", "failed", "cancelled"]:
+def _final_status(
+    data: Mapping[str, Any],
+) -> Literal["completed", "failed", "cancelled"]:
     if not data["error"]:
         return "completed"
     return "cancelled" if data["cancelled"] else "failed"

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .cancellation import waiting_for_work
+from .cancellation import no_repeated_interruption
 from .context import NodeContext
 from .events import EventType
 
@@ -78,7 +78,7 @@ class Call(Generic[Result]):
         context = cast("contextvars.Context", self._context)
         self._work = self._context = None  # a call that is kept keeps no state alive
         try:
-            self._result = context.run(_guarded, work)
+            self._result = context.run(_without_stop_iteration, work)
         except BaseException as error:
             self._error = error
         context.run(clean_up)
@@ -145,7 +145,7 @@ class ThreadPool:
     def submit(self, call: Call[Any]) -> bool:
         """Run it in a thread, at once or when there is a place; returns whether at once."""
         with self._lock:
-            if self._free <= 0 or self._waiting:
+            if self._free_slots <= 0 or self._waiting:
                 self._waiting.append(call)
                 return False
             self._start(call)
@@ -172,12 +172,12 @@ class ThreadPool:
             return True
 
     @property
-    def _free(self) -> int:
+    def _free_slots(self) -> int:
         held = max(0, self._abandoned - self.max_abandoned)
         return self.places - self._running - held
 
     def _start_waiting(self) -> None:
-        while self._waiting and self._free > 0:
+        while self._waiting and self._free_slots > 0:
             call = self._waiting.popleft()
             self._start(call)
             call.notify(call.began)
@@ -189,17 +189,17 @@ class ThreadPool:
             self._started += 1
             name = f"workflow-node-{self._started}"
             # a daemon: a process that ends waits for no node
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            threading.Thread(target=self._serve_calls, name=name, daemon=True).start()
         call.state = _State.RUNNING
         self._running += 1
         self._ready.put(call)
 
-    def _serve(self) -> None:
-        _call_each(self._prepare)
+    def _serve_calls(self) -> None:
+        _run_hooks(self._prepare)
         while True:
             call = self._ready.get()
             if call.state is not _State.ABANDONED:  # before it had begun
-                call.run(lambda: _call_each(self._clean_ups))
+                call.run(lambda: _run_hooks(self._clean_ups))
             self._end(call)
             call.notify(call.ended)
             del call  # an idle thread keeps no state alive
@@ -215,7 +215,7 @@ class ThreadPool:
             self._start_waiting()
 
 
-def _call_each(functions: list[Callable[[], None]]) -> None:
+def _run_hooks(functions: list[Callable[[], None]]) -> None:
     for function in functions:
         try:
             function()
@@ -226,9 +226,9 @@ def _call_each(functions: list[Callable[[], None]]) -> None:
 pool = ThreadPool()  # one a process
 
 # Calls that were abandoned and still run, by loop and by the key of their step or item.
-_leftover: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]] = (
-    WeakKeyDictionary()
-)
+_abandoned_calls: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]
+] = WeakKeyDictionary()
 
 
 async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
@@ -242,7 +242,7 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
        `context.cancelled`.
     """
     call = Call(work)
-    await _begin(call, context)
+    await _start_call(call, context)
     try:
         await asyncio.shield(call.ended)
     except asyncio.CancelledError:
@@ -253,14 +253,14 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     return call.value
 
 
-async def _begin(call: Call[Any], context: NodeContext) -> None:
+async def _start_call(call: Call[Any], context: NodeContext) -> None:
     """Return when the call has begun; withdraw it when the task is interrupted before."""
-    if leftover := _leftover_of(context):
-        with _told_waiting(context, leftover=True):
+    if leftover := _abandoned_calls_of(context):
+        with _waiting_for_thread(context, leftover=True):
             await asyncio.wait({one.ended for one in leftover})
     if pool.submit(call):
         return
-    with _told_waiting(context, leftover=False):
+    with _waiting_for_thread(context, leftover=False):
         try:
             await call.began
         except asyncio.CancelledError:
@@ -271,7 +271,7 @@ async def _begin(call: Call[Any], context: NodeContext) -> None:
 
 async def _wait_for_cancelled(call: Call[Any], context: NodeContext) -> None:
     try:
-        with waiting_for_work():
+        with no_repeated_interruption():
             await asyncio.shield(call.ended)
     except asyncio.CancelledError:
         _abandon(call, context)  # the server stops, which waits for no thread
@@ -279,18 +279,18 @@ async def _wait_for_cancelled(call: Call[Any], context: NodeContext) -> None:
 
 
 @contextlib.contextmanager
-def _told_waiting(context: NodeContext, *, leftover: bool) -> Iterator[None]:
+def _waiting_for_thread(context: NodeContext, *, leftover: bool) -> Iterator[None]:
     """Within, the try's time stands still, and whoever listens knows that it waits."""
-    place = {} if context.item is None else {"item_index": context.item}
-    context.tell(EventType.THREAD_WAIT, place | {"leftover": leftover})
+    item_data = {} if context.item is None else {"item_index": context.item}
+    context.emit_event(EventType.THREAD_WAIT, item_data | {"leftover": leftover})
     for limit in context.limits:
         limit.pause()
     try:
         yield
     finally:
         for limit in context.limits:
-            limit.go_on()
-        context.tell(EventType.THREAD_BEGIN, dict(place))
+            limit.resume()
+        context.emit_event(EventType.THREAD_BEGIN, dict(item_data))
 
 
 def _abandon(call: Call[Any], context: NodeContext) -> None:
@@ -312,25 +312,25 @@ def _abandon(call: Call[Any], context: NodeContext) -> None:
     if not context.sequence:
         return  # a pattern by itself, which nobody tries again
     loop = asyncio.get_running_loop()
-    of_key = _leftover.setdefault(loop, {}).setdefault(context.key, set())
+    of_key = _abandoned_calls.setdefault(loop, {}).setdefault(context.key, set())
     of_key.add(call)
-    call.ended.add_done_callback(lambda _: _forget(loop, context.key, call))
+    call.ended.add_done_callback(lambda _: _discard(loop, context.key, call))
 
 
-def _leftover_of(context: NodeContext) -> set[Call[Any]]:
-    if not _leftover:
+def _abandoned_calls_of(context: NodeContext) -> set[Call[Any]]:
+    if not _abandoned_calls:
         return set()
-    return _leftover.get(asyncio.get_running_loop(), {}).get(context.key, set())
+    return _abandoned_calls.get(asyncio.get_running_loop(), {}).get(context.key, set())
 
 
-def _forget(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
-    of_loop = _leftover.get(loop, {})
+def _discard(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
+    of_loop = _abandoned_calls.get(loop, {})
     of_loop[key].discard(call)
     if not of_loop[key]:
         del of_loop[key]
 
 
-def _guarded(call: Callable[[], Result]) -> Result:
+def _without_stop_iteration(call: Callable[[], Result]) -> Result:
     """A future cannot hold StopIteration: whoever awaited it would wait for ever."""
     try:
         return call()

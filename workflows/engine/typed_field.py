@@ -7,7 +7,6 @@ would come back as something else (a subclass, a union that cannot tell) is refu
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -19,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from .errors import DefinitionError, NotSerialisable, StateError
 from .frozen import Json, freeze
-from .round_trip import Codec, problem, told
+from .round_trip import Codec, abbreviate, first_problem
 
 PLAIN_TYPES: frozenset[Any] = frozenset(
     {str, int, float, bool, NoneType}
@@ -30,7 +29,6 @@ class TypedField:
     """One field of a State class, ready to write and read."""
 
     __slots__ = (
-        "_adapter",
         "_codec",
         "_default",
         "_item",
@@ -52,8 +50,7 @@ class TypedField:
         bare.default, bare.default_factory = PydanticUndefined, None
         whole: Any = Annotated[info.annotation, bare]
         try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(whole)
-            self._codec = Codec(self._adapter)
+            self._codec = Codec(TypeAdapter(whole))
         except PydanticUserError as error:
             raise DefinitionError(
                 f"The type of field “{name}” of {owner} cannot be kept in a state:"
@@ -114,20 +111,9 @@ class TypedField:
             return value
         return self._codec.read(value)
 
-    def schema(self) -> str:
-        """Return the shape of its JSON as text that changes when stored values stop to fit."""
-        try:
-            schema = self._adapter.json_schema(mode="serialization")
-        except PydanticUserError:  # some custom types have none
-            return repr(self.info.annotation)
-        return json.dumps(
-            _without_descriptions(schema), sort_keys=True, separators=(",", ":")
-        )
-
     def _misfit(self, value: Any, error: ValidationError) -> str:
-        return (
-            f"“{self.name}” of {self.owner} cannot be {told(value)}: {problem(error)}."
-        )
+        what = f"“{self.name}” of {self.owner} cannot be {abbreviate(value)}"
+        return f"{what}: {first_problem(error)}."
 
 
 def _plain_types(info: FieldInfo) -> frozenset[type]:
@@ -137,18 +123,3 @@ def _plain_types(info: FieldInfo) -> frozenset[type]:
     is_union = get_origin(info.annotation) in {Union, UnionType}
     parts = get_args(info.annotation) if is_union else (info.annotation,)
     return PLAIN_TYPES.intersection(parts)
-
-
-def _without_descriptions(schema: Any, *, names: bool = False) -> Any:
-    """Return a JSON schema without titles, descriptions, examples and defaults."""
-    if isinstance(schema, list):
-        return [_without_descriptions(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_descriptions(
-            part, names=not names and key in {"properties", "$defs"}
-        )
-        for key, part in schema.items()
-        if names or key not in {"title", "description", "examples", "default"}
-    }

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec
-from .checks import must_fit_the_state
+from .checks import check_against_state
 from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
@@ -21,14 +21,14 @@ from .nodes import Node
 from .predicates import Predicate
 from .shape import GraphShape
 from .state import State
-from .storable import must_be_storable, must_hold_no_secrets
+from .storable import check_no_secrets, check_storable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=State)
 Step_co = TypeVar("Step_co", bound=Callable[..., Any], covariant=True)
-Asked = TypeVar("Asked", bound=State)
+Tested = TypeVar("Tested", bound=State)
 In = TypeVar("In", bound=State)
 Out = TypeVar("Out", bound=State)
 Key_co = TypeVar("Key_co", covariant=True)
@@ -45,7 +45,7 @@ class DefinitionWarning(UserWarning):
 class Branch(Generic[Step_co]):
     """One way out of a node in a table of routes.
 
-    `Branch[Callable[[Asked, In], Out]]` asks about states of the first type and takes and gives
+    `Branch[Callable[[Tested, In], Out]]` asks about states of the first type and takes and gives
     those of the others. Written as a callable, the types of several branches have a common one:
     a list of them can be assigned to a variable before it is put into the table.
     """
@@ -55,8 +55,8 @@ class Branch(Generic[Step_co]):
 
 
 def when(
-    predicate: Predicate[Asked] | Callable[[Asked], bool], target: Node[In, Out]
-) -> Branch[Callable[[Asked, In], Out]]:
+    predicate: Predicate[Tested] | Callable[[Tested], bool], target: Node[In, Out]
+) -> Branch[Callable[[Tested, In], Out]]:
     """Go to `target` if the predicate holds and no branch before it did."""
     return Branch(predicate, target)
 
@@ -100,7 +100,7 @@ class Workflow(Generic[S]):
         - `migrations`: by fingerprint, what turns the data of such a run into today's.
         - `stages`: by name, how it asks language models; whoever runs it may offer others.
         """
-        _must_have_name(name)
+        _check_name(name)
         self.name = name
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
         self.description = description
@@ -117,13 +117,13 @@ class Workflow(Generic[S]):
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
         nodes = self._all_nodes()
         _name_nodes(nodes, caller.f_locals, caller.f_globals)
-        _must_be_nodes(name, nodes)
-        _must_have_fields(name, nodes, state)
-        _must_be_stored(name, self.params_type, nodes, state)
-        _must_end(name, nodes, self._routes)
+        _check_nodes(name, nodes)
+        _check_fields_exist(name, nodes, state)
+        _check_types_storable(name, self.params_type, nodes, state)
+        _check_has_exit(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
-        must_fit_the_state(name, nodes, self._predicates(), state)
+        check_against_state(name, nodes, self._predicates(), state)
         for warning in self.graph.check():
             warnings.warn(warning, DefinitionWarning, stacklevel=2)
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
@@ -217,13 +217,16 @@ def _branches(
     to: Node[S, S] | Sequence[Branch[Callable[[S, S], S]]],
 ) -> list[Branch[Callable[[S, S], S]]]:
     """The ways out of a node, whichever way the table tells them."""
-    ways: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
-    if not ways:
+    targets: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
+    if not targets:
         raise DefinitionError(
             f"Workflow “{workflow}”: the route of {source!r} is empty. Leave it out if the node is "
             "an exit."
         )
-    return [way if isinstance(way, Branch) else Branch(None, way) for way in ways]
+    return [
+        target if isinstance(target, Branch) else Branch(None, target)
+        for target in targets
+    ]
 
 
 def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> None:
@@ -237,7 +240,7 @@ def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> 
         node.name = next(names, "")
 
 
-def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
+def _check_nodes(workflow: str, nodes: Iterable[Any]) -> None:
     for node in nodes:
         if not isinstance(node, Node):
             raise DefinitionError(
@@ -251,7 +254,7 @@ def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
             )
 
 
-def _must_have_fields(
+def _check_fields_exist(
     workflow: str, nodes: Iterable[Node[Any, Any]], state: type[State]
 ) -> None:
     """Look up the fields that nodes name: a slip would show only when a run gets there."""
@@ -266,7 +269,7 @@ def _must_have_fields(
                 )
 
 
-def _must_be_stored(
+def _check_types_storable(
     workflow: str,
     params: type | None,
     nodes: Iterable[Node[Any, Any]],
@@ -274,17 +277,17 @@ def _must_be_stored(
 ) -> None:
     """Look at the types of what people fill in and of what a state holds."""
     if params is not None:
-        must_be_storable(params, f"Workflow “{workflow}”: its params")
+        check_storable(params, f"Workflow “{workflow}”: its params")
     for node in nodes:
         if (answer := getattr(node, "answer_type", None)) is not None:
             where = f"Workflow “{workflow}”: the answer to “{node.name}”"
-            must_be_storable(answer, where)
+            check_storable(answer, where)
     for name, info in state.fields().items():
         where = f"Workflow “{workflow}”: the field “{name}” of {state.__name__}"
-        must_hold_no_secrets(info.annotation, where)
+        check_no_secrets(info.annotation, where)
 
 
-def _must_end(
+def _check_has_exit(
     workflow: str, nodes: Iterable[Node[Any, Any]], routes: Mapping[Node[Any, Any], Any]
 ) -> None:
     if all(node in routes for node in nodes):
@@ -295,7 +298,7 @@ def _must_end(
         )
 
 
-def _must_have_name(name: str) -> None:
+def _check_name(name: str) -> None:
     if not name or name != name.strip():
         raise DefinitionError(
             f"A workflow needs a name without spaces around it, not {name!r}."

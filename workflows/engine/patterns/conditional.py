@@ -11,17 +11,17 @@ from workflows.engine.config import ConditionalConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConditionalError, ConfigurationError
 from workflows.engine.events import EventType
-from workflows.engine.nodes import AnyStep, Node, as_node, called
+from workflows.engine.nodes import AnyStep, Node, as_node, call_function
 from workflows.engine.observers import Observer
-from workflows.engine.retries import Retry, run_with_tries
+from workflows.engine.retries import Retry, run_with_retries
 from workflows.engine.state import State
 
-from .reporting import context_of
+from .context import pattern_context
 
 Value = TypeVar("Value")
 S = TypeVar("S", bound=State)
 
-DEFAULT = "default"  # the route told when no handler has the chosen name
+DEFAULT_ROUTE = "default"  # the route told when no handler has the chosen name
 
 
 async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
@@ -42,7 +42,7 @@ async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
     """
     config = config or ConditionalConfig()
     try:
-        context = context_of(
+        context = pattern_context(
             "conditional",
             named=config.observer,
             observer=observer,
@@ -65,28 +65,34 @@ class _Route(Generic[Value]):
 
     async def run(self) -> Value:
         self._raise_if_cancelled("")
-        self.context.tell(EventType.ROUTE_EVALUATE, {"route_count": len(self.handlers)})
-        chosen = await self._chosen()
+        self.context.emit_event(
+            EventType.ROUTE_EVALUATE, {"route_count": len(self.handlers)}
+        )
+        chosen = await self._choose_route()
         name, handler = self._handler(chosen)
-        self.context.tell(
+        self.context.emit_event(
             EventType.ROUTE_SELECT,
             {"route": name, "has_default": self.default is not None},
         )
         self._raise_if_cancelled(name)
         try:
-            state: Value = await run_with_tries(
+            state: Value = await run_with_retries(
                 as_node(handler), self.state, self.runtime, self.context
             )
         except Exception as error:
             raise ConditionalError(
                 "conditional.handler", route=name, state=self.state
             ) from error
-        self.context.tell(EventType.ROUTE_EXECUTE, {"route": name, "error": False})
+        self.context.emit_event(
+            EventType.ROUTE_EXECUTE, {"route": name, "error": False}
+        )
         return state
 
-    async def _chosen(self) -> str:
+    async def _choose_route(self) -> str:
         try:
-            chosen = _text(await called(self.choose, self.context, self.state))
+            chosen = _require_text(
+                await call_function(self.choose, self.context, self.state)
+            )
         except Exception as error:
             raise ConditionalError("conditional.predicate", state=self.state) from error
         return chosen
@@ -95,7 +101,7 @@ class _Route(Generic[Value]):
         if chosen in self.handlers:
             return chosen, self.handlers[chosen]
         if self.default is not None:
-            return DEFAULT, self.default
+            return DEFAULT_ROUTE, self.default
         raise ConditionalError(
             "conditional.unknown_route", route=chosen, state=self.state
         )
@@ -108,7 +114,7 @@ class _Route(Generic[Value]):
             ) from cause
 
 
-def _text(chosen: object) -> str:
+def _require_text(chosen: object) -> str:
     if not isinstance(chosen, str):
         raise TypeError(f"a route is a text, not {type(chosen).__name__}")
     return chosen

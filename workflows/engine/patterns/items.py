@@ -28,7 +28,7 @@ def items_of(state: State, over: Over, node: str) -> list[Any]:
     return list(items)
 
 
-class Keeper:
+class ResultCodec:
     """Writes results as JSON and reads them back as what the item's function is said to return.
 
     A result always goes both ways, so that a run that was resumed sees what one that was not sees.

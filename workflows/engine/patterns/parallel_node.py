@@ -8,10 +8,16 @@ from typing import Any, TypeAlias, TypeVar
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConfigurationError
-from workflows.engine.nodes import AnyStep, Node, as_node, called, takes
+from workflows.engine.nodes import (
+    AnyStep,
+    Node,
+    accepts_arguments,
+    as_node,
+    call_function,
+)
 from workflows.engine.state import State
 
-from .items import Keeper, Over, items_of
+from .items import Over, ResultCodec, items_of
 from .parallel import ParallelResult, StoredItems
 from .parallel import map as map_items
 
@@ -43,7 +49,7 @@ class ParallelNode(Node[Any, Any]):
         self.config = config
         self.progress = progress
         self.cpus = cpus
-        self._keeper = Keeper(item)
+        self._codec = ResultCodec(item)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
         """One try: the state with the results of all items, those kept before included."""
@@ -54,24 +60,24 @@ class ParallelNode(Node[Any, Any]):
             config=self.config,
             context=context,
             runtime=runtime,
-            keeping=self._stored_items(context),
+            stored=self._stored_items(context),
             cpus=self.cpus,
         )
-        return await self._gathered(value, outcome, context)
+        return await self._store_results(value, outcome, context)
 
     def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
-        read = self._keeper.read
+        read = self._codec.read
         kept = {index: read(item) for index, item in context.kept_items().items()}
 
         def keep(index: int, result: Any) -> Any:
-            written = self._keeper.write(result)
+            written = self._codec.write(result)
             if context.keep_item is not None:
                 context.keep_item(index, written)
             return read(written)
 
         return StoredItems(kept, keep)
 
-    async def _gathered(
+    async def _store_results(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext
     ) -> S:
         if isinstance(self.into, str):
@@ -79,13 +85,13 @@ class ParallelNode(Node[Any, Any]):
             return value.set(
                 self.into,
                 [
-                    each if typed else self._keeper.write(each)
+                    each if typed else self._codec.write(each)
                     for each in outcome.results
                 ],
             )
-        given = [value, list(outcome.results), list(outcome.errors)]
-        needed = 3 if takes(self.into, 3) else 2
-        state: S = await called(self.into, context, *given[:needed])
+        arguments = [value, list(outcome.results), list(outcome.errors)]
+        count = 3 if accepts_arguments(self.into, 3) else 2
+        state: S = await call_function(self.into, context, *arguments[:count])
         return state
 
 

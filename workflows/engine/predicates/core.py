@@ -29,7 +29,7 @@ from workflows.engine.errors import (
 from workflows.engine.frozen import FrozenDict, Json
 from workflows.engine.state import State
 
-from .format import shown
+from .format import format_value
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ S = TypeVar("S", bound=State)
 ABSENT = FrozenDict({"absent": True})
 """Stands in an evaluation's `values` for a key that was asked for and is not in the state."""
 
-Answer: TypeAlias = "tuple[bool, str, tuple[Evaluation, ...]]"  # result, reason, parts
+ResultParts: TypeAlias = (
+    "tuple[bool, str, tuple[Evaluation, ...]]"  # result, reason, parts
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Evaluation:
 class Predicate(ABC, Generic[S_contra]):
     """A question with a name. Compose with `&`, `|` and `~`."""
 
-    binds: ClassVar[int] = 3  # how tightly its name holds together; “or” 1, “and” 2
+    precedence: ClassVar[int] = (
+        3  # how tightly its name holds together; “or” 1, “and” 2
+    )
 
     def __init__(self, name: str) -> None:
         """Take a name that reads well after “if”."""
@@ -79,11 +83,11 @@ class Predicate(ABC, Generic[S_contra]):
         """Return the answer with its reason. Raises PredicateFailed, with what was read so far."""
         reads: dict[str, None] = {}
         try:
-            result, reason, parts = self._answer(state.watched(reads))
+            result, reason, parts = self._result(state.watched(reads))
         except _PartFailed as failed:
             reason, parts, error = failed.parts[-1].reason, failed.parts, failed.cause
         except Exception as raised:
-            reason = f"{self.name} raised {_named(raised)}"
+            reason = f"{self.name} raised {_error_label(raised)}"
             parts, error = (), raised
         except BaseException as raised:
             error = ExitRaised(raised)
@@ -95,9 +99,9 @@ class Predicate(ABC, Generic[S_contra]):
         raise PredicateFailed(evaluation) from error
 
     @abstractmethod
-    def _answer(self, state: Any) -> Answer: ...
+    def _result(self, state: Any) -> ResultParts: ...
 
-    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+    def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
         """Return the reason when the opposite is wanted."""
         return evaluation.reason
 
@@ -125,7 +129,7 @@ class Predicate(ABC, Generic[S_contra]):
         return f"<predicate {self.name}>"
 
 
-def _named(error: BaseException) -> str:
+def _error_label(error: BaseException) -> str:
     name, text = type(error).__name__, describe(error)
     return name if text == name else f"{name}: {text}"
 
@@ -163,9 +167,9 @@ class FunctionPredicate(Predicate[S_contra]):
         name = name or getattr(function, "__name__", type(function).__name__)
         name = "lambda" if name == "<lambda>" else name
         super().__init__(name)
-        _must_take_a_state(function, name)
-        _must_be_a_template(template, name)
-        _must_be_a_template(otherwise, name)
+        _check_function(function, name)
+        _check_template(template, name)
+        _check_template(otherwise, name)
         self.function = function
         self.template = template
         self.otherwise = otherwise or template  # the reason where it is false
@@ -175,18 +179,18 @@ class FunctionPredicate(Predicate[S_contra]):
         """Return what the function returns, as true or false."""
         return bool(self.function(state))
 
-    def _answer(self, state: Any) -> Answer:
+    def _result(self, state: Any) -> ResultParts:
         reads: dict[str, None] = {}
         result = bool(self.function(state.watched(reads)))
         source = state.unwatched()
         return (
             result,
-            self._told(source, result=result)
-            or self._reason(source, reads, result=result),
+            self._render_template(source, result=result)
+            or self._default_reason(source, reads, result=result),
             (),
         )
 
-    def _told(self, state: State, *, result: bool) -> str:
+    def _render_template(self, state: State, *, result: bool) -> str:
         """Return the filled-in template; one that does not fit must not fail the run."""
         template = self.template if result else self.otherwise
         try:
@@ -195,24 +199,27 @@ class FunctionPredicate(Predicate[S_contra]):
             logger.warning(
                 "The template of predicate “%s” does not fit the state (%s): %s",
                 self.name,
-                _named(error),
+                _error_label(error),
                 template,
             )
             return ""
 
-    def _reason(self, state: State, reads: Mapping[str, None], *, result: bool) -> str:
-        told = f"{self.name} is {'true' if result else 'false'}"
+    def _default_reason(
+        self, state: State, reads: Mapping[str, None], *, result: bool
+    ) -> str:
+        summary = f"{self.name} is {'true' if result else 'false'}"
         values = [
-            f"{key} {_shown(value)}" for key, value in _read(state, reads).items()
+            f"{key} {_format_value(value)}"
+            for key, value in _read(state, reads).items()
         ]
-        return f"{told}: {', '.join(values)}" if values else told
+        return f"{summary}: {', '.join(values)}" if values else summary
 
 
-def _shown(value: Json) -> str:
-    return "is absent" if value is ABSENT else shown(value)
+def _format_value(value: Json) -> str:
+    return "is absent" if value is ABSENT else format_value(value)
 
 
-def _must_take_a_state(function: Callable[..., Any], name: str) -> None:
+def _check_function(function: Callable[..., Any], name: str) -> None:
     why = ""
     if not callable(function):
         why = "a predicate is a function of the state"
@@ -232,7 +239,7 @@ def _must_take_a_state(function: Callable[..., Any], name: str) -> None:
         )
 
 
-def _must_be_a_template(template: str, name: str) -> None:
+def _check_template(template: str, name: str) -> None:
     try:
         places = [part[1] for part in string.Formatter().parse(template)]
     except ValueError as error:
@@ -275,7 +282,7 @@ class _Always(Predicate[S_contra]):
     def __call__(self, state: S_contra) -> bool:  # noqa: ARG002
         return True
 
-    def _answer(self, state: Any) -> Answer:  # noqa: ARG002
+    def _result(self, state: Any) -> ResultParts:  # noqa: ARG002
         return True, "always", ()
 
 
@@ -287,18 +294,18 @@ class Not(Predicate[S_contra]):
 
     def __init__(self, part: Predicate[S_contra]) -> None:
         """Take the part."""
-        super().__init__(f"not {_grouped(part, 3)}")
+        super().__init__(f"not {_parenthesized(part, 3)}")
         self.part = part
 
     def __call__(self, state: S_contra) -> bool:
         """Return the opposite of the part's answer."""
         return not self.part(state)
 
-    def _answer(self, state: Any) -> Answer:
-        (inner,), result = _evaluated((self.part,), state, stops_at=None)
-        return not result, self.part.denied(state.unwatched(), inner), (inner,)
+    def _result(self, state: Any) -> ResultParts:
+        (inner,), result = _evaluate_parts((self.part,), state, stops_at=None)
+        return not result, self.part.negated_reason(state.unwatched(), inner), (inner,)
 
-    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+    def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
         """Return the part's own reason: what is wanted is the part again."""
         return evaluation.parts[0].reason
 
@@ -306,38 +313,42 @@ class Not(Predicate[S_contra]):
 class AllOf(Predicate[S_contra]):
     """True where every part is; stops at the first that is not. Empty: true."""
 
-    binds = 2
+    precedence = 2
 
     def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
         """Take the parts, in the order in which they are asked."""
-        super().__init__(" and ".join(_grouped(part, 3) for part in parts) or "always")
+        super().__init__(
+            " and ".join(_parenthesized(part, 3) for part in parts) or "always"
+        )
         self.parts = parts
 
     def __call__(self, state: S_contra) -> bool:
         """Return whether every part holds."""
         return all(part(state) for part in self.parts)
 
-    def _answer(self, state: Any) -> Answer:
-        parts, last = _evaluated(self.parts, state, stops_at=False)
+    def _result(self, state: Any) -> ResultParts:
+        parts, last = _evaluate_parts(self.parts, state, stops_at=False)
         return last is not False, _joined(parts) or "nothing is asked", parts
 
 
 class AnyOf(Predicate[S_contra]):
     """True where some part is; stops at the first that is. Empty: false."""
 
-    binds = 1
+    precedence = 1
 
     def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
         """Take the parts, in the order in which they are asked."""
-        super().__init__(" or ".join(_grouped(part, 2) for part in parts) or "never")
+        super().__init__(
+            " or ".join(_parenthesized(part, 2) for part in parts) or "never"
+        )
         self.parts = parts
 
     def __call__(self, state: S_contra) -> bool:
         """Return whether some part holds."""
         return any(part(state) for part in self.parts)
 
-    def _answer(self, state: Any) -> Answer:
-        parts, last = _evaluated(self.parts, state, stops_at=True)
+    def _result(self, state: Any) -> ResultParts:
+        parts, last = _evaluate_parts(self.parts, state, stops_at=True)
         return last is True, _joined(parts) or "there is nothing to choose from", parts
 
 
@@ -356,7 +367,7 @@ def any_of(*parts: Predicate[S]) -> Predicate[S]:
     return AnyOf(tuple(map(Predicate.of, parts)))
 
 
-def _evaluated(
+def _evaluate_parts(
     parts: tuple[Predicate[Any], ...], state: Any, *, stops_at: bool | None
 ) -> tuple[tuple[Evaluation, ...], bool | None]:
     """Return what the parts say, up to one that settles it, and what the last one said."""
@@ -377,5 +388,5 @@ def _joined(parts: tuple[Evaluation, ...]) -> str:
     return "; ".join(part.reason for part in parts)
 
 
-def _grouped(part: Predicate[Any], tightness: int) -> str:
-    return part.name if part.binds >= tightness else f"({part.name})"
+def _parenthesized(part: Predicate[Any], tightness: int) -> str:
+    return part.name if part.precedence >= tightness else f"({part.name})"

@@ -10,7 +10,7 @@ from workflows.engine.state import State
 
 from .core import Evaluation, Predicate
 
-TAKEN = Evaluation(True, "", "always")
+UNCONDITIONAL_EVALUATION = Evaluation(True, "", "always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,10 @@ class Edge:
         """The predicate's name; empty without one."""
         return "" if self.when is None else self.when.name
 
-    def holds(self, state: State) -> bool:
-        """Return the answer of its predicate alone: what a walk needs that no one watches.
-
-        Raises PredicateFailed, as `evaluate` does.
-        """
-        if self.when is None:
-            return True
-        try:
-            return self.when(state)
-        except BaseException:  # asked again, to tell what it read: a predicate is pure
-            return self.evaluate(state).result
-
     def evaluate(self, state: State) -> Evaluation:
         """Return what its predicate says of a state. Raises PredicateFailed, naming this edge."""
         if self.when is None:
-            return TAKEN
+            return UNCONDITIONAL_EVALUATION
         try:
             return self.when.evaluate(state)
         except PredicateFailed as error:

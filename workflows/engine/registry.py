@@ -10,7 +10,7 @@ from .errors import ConfigurationError
 Thing = TypeVar("Thing")
 
 
-class Names(Generic[Thing]):
+class Registry(Generic[Thing]):
     """A registry; safe to use from any thread."""
 
     def __init__(self, kind: str) -> None:
