@@ -130,6 +130,29 @@ def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_tells_it() -> 
     assert outcome.status == "cancelled"
 
 
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_a_node_that_cancels_its_own_task_fails_and_does_not_stop_the_run(
+    is_sync: bool,
+) -> None:
+    async def cancel_own_task(state: Case) -> Case:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return state
+
+    def returns_an_awaitable(state: Case) -> Any:
+        return cancel_own_task(state)
+
+    first = node(name="culprit")(returns_an_awaitable if is_sync else cancel_own_task)
+    flow: Workflow[Any] = Workflow(
+        "hostile", state=Case, start=first, routes={first: end}
+    )
+    outcome = run_in_memory(flow)
+    assert outcome.status == "failed"
+    assert "something that the node awaited was cancelled" in str(outcome.error)
+
+
 def test_what_would_end_the_process_is_not_tried_again() -> None:
     tries: list[int] = []
 

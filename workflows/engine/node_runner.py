@@ -29,8 +29,10 @@ class NodeRunner:
     async def run(self, node: Node[S, S], before: S, context: NodeContext) -> S:
         """Return the node's result. Raises its error, or the signal that stopped it."""
         try:
-            # in a separate task: see cancellation.py
-            after = await asyncio.create_task(self._run_in_task(node, before, context))
+            run = self._run_interruptibly(node, before, context)
+            # Code that runs on the loop could cancel the run's task or leave it marked as
+            # cancelled, so it gets a separate task. That costs two turns of the loop.
+            after = await (run if node.runs_in_thread else asyncio.create_task(run))
         except BaseException as error:
             interrupted = self._interruption.close()
             if isinstance(error, Exception | asyncio.CancelledError):
@@ -39,7 +41,7 @@ class NodeRunner:
         self._interruption.close()
         return after
 
-    async def _run_in_task(
+    async def _run_interruptibly(
         self, node: Node[S, S], before: S, context: NodeContext
     ) -> S:
         self._interruption.open()

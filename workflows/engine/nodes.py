@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import inspect
@@ -21,7 +22,7 @@ from typing import (
 )
 
 from .containment import await_contained, call_in_node
-from .context import NodeContext
+from .context import NodeContext, set_current_context
 from .errors import DefinitionError
 from .retries import Retry
 from .threads import in_thread
@@ -42,6 +43,7 @@ class Node(ABC, Generic[In_contra, Out_co]):
     """A step: from one value to the next, with its own retries and timeout."""
 
     kind: ClassVar[Kind] = "node"
+    runs_in_thread = False  # whether its code never runs in the task that awaits it
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         self.function = function
         self._accepts_runtime = accepts_runtime(function)
         self._is_async = is_async(function)
+        self.runs_in_thread = not self._is_async
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, value: In_contra, runtime: Any = None) -> Raw_co:
@@ -133,8 +136,14 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         call = functools.partial(call_in_node, call, context)
         result = await in_thread(call, context)
         if inspect.isawaitable(result):
-            result = await result
+            # in a separate task, as the runner relies on `runs_in_thread`
+            result = await asyncio.create_task(_await_result(result, context))
         return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
+
+
+async def _await_result(result: Awaitable[Raw_co], context: NodeContext) -> Raw_co:
+    set_current_context(context)
+    return await await_contained(result, context)
 
 
 class Failed(Exception):
