@@ -1,4 +1,4 @@
-"""Every error code of the engine, with what it means. Programs read codes, people sentences."""
+"""Every error code of the engine with its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running node is told: where it stands, which try this is, and what a person answered."""
+"""The context of a running node: its position in the run, its try and its answer."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
 KeepItem: TypeAlias = Callable[[int, "Json"], None]
 CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]]
-"""Takes the node's context, the name of a workflow and params for it; returns the params as they
-are stored. Raises RequestError when there is no such workflow or it does not take them."""
+"""Takes the node's context, a workflow name and its params; returns the params as stored.
+
+Raises RequestError if the workflow does not exist or does not accept the params."""
 KeptItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a paused node was waiting for."""
+    """The response to a paused node."""
 
-    value: Json = None  # the form's content, or the result of the child run
-    by: str = ""  # who answered
+    value: Json = None  # the content of the form, or the result of the child run
+    by: str = ""  # the name of the user
     at: datetime | None = None
     comment: str = ""
-    expired: bool = False  # no one answered in time
-    error: str = ""  # why there is no value: how the child run ended, in words
+    expired: bool = False  # there was no response in time
+    error: str = ""  # why there is no value: how the child run ended
 
 
 class TryLimit:
-    """The timeout of one try, which stands still while the try waits for a thread."""
+    """The timeout of one try, suspended while the try waits for a thread."""
 
     __slots__ = ("_left", "_loop", "_pauses", "_timeout")
 
@@ -44,10 +45,10 @@ class TryLimit:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._pauses = 0
-        self._left: float | None = None  # seconds, while it stands still
+        self._left: float | None = None  # seconds, while suspended
 
     def pause(self) -> None:
-        """Let no time pass until `go_on` was called as often as this."""
+        """Suspend the timeout until `resume` was called as often as this method."""
         self._pauses += 1
         when = self._timeout.when()
         if self._pauses == 1 and when is not None and not self._timeout.expired():
@@ -55,7 +56,7 @@ class TryLimit:
             self._timeout.reschedule(None)
 
     def resume(self) -> None:
-        """Let time pass again."""
+        """Continue the timeout after the last `pause`."""
         self._pauses -= 1
         if self._pauses == 0 and self._left is not None:
             self._timeout.reschedule(self._loop.time() + self._left)
@@ -68,42 +69,44 @@ def _no_kept_items() -> Mapping[int, Json]:
 
 @dataclass(slots=True)
 class NodeContext:
-    """One try of one step of one run; what `Runtime.at` is given."""
+    """One try of one step of one run; the argument of `Runtime.at`."""
 
     run_id: str
     node: str
-    sequence: int  # the step's number in the run, the same in every attempt
-    iteration: int  # its number in this attempt
+    sequence: int  # number of the step in the run, the same in every attempt
+    iteration: int  # number of the step in this attempt
     cancellation: Cancellation
     clock: Clock
     try_number: int = 1
-    try_after: float = 0.0  # seconds that an interrupted attempt had yet to wait for it
+    try_after: float = (
+        0.0  # seconds to wait first, left over from an interrupted attempt
+    )
     answer: Answer | None = None
-    emit: Emit | None = None  # None: no one listens
-    keep_item: KeepItem | None = None  # None: the store keeps no items
+    emit: Emit | None = None  # None: no observer
+    keep_item: KeepItem | None = None  # None: the store does not store items
     kept_items: KeptItems = _no_kept_items
-    check_child: CheckChild | None = None  # None: what a child takes is not known
-    item: int | None = None  # which item of a parallel node this is
-    abandoned: bool = False  # the try timed out while its thread still works
-    limits: list[TryLimit] = field(default_factory=list)  # of the tries under way
+    check_child: CheckChild | None = None  # None: params of children are not checked
+    item: int | None = None  # index of the item of a parallel node
+    abandoned: bool = False  # the try timed out while its thread still runs
+    limits: list[TryLimit] = field(default_factory=list)  # of the running tries
 
     @property
     def key(self) -> str:
-        """The same for every repetition of this step or item: an idempotency key."""
+        """The idempotency key of this step or item, the same for every repetition."""
         key = f"{self.run_id}/{self.node}/{self.sequence}"
         return key if self.item is None else f"{key}/{self.item}"
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop: the run is cancelled or late, or no one waits for this try."""
+        """Whether to stop: on cancellation or deadline of the run, or timeout of this try."""
         return self.abandoned or self.cancellation.cancelled
 
     def for_try(self, number: int) -> NodeContext:
-        """The same place, another try."""
+        """Return the context of another try of the same step."""
         return replace(self, try_number=number, try_after=0.0, abandoned=False)
 
     def for_item(self, index: int, cancellation: Cancellation) -> NodeContext:
-        """The place of one item of a parallel node; it has nothing to answer or keep."""
+        """Return the context of one item of a parallel node, without answer and stored items."""
         return replace(
             self,
             item=index,
@@ -117,7 +120,7 @@ class NodeContext:
         )
 
     def emit_event(self, event: str, data: dict[str, Any]) -> None:
-        """Emit an event of this step, when anyone listens."""
+        """Emit an event of this step unless the graph has no observer."""
         if self.emit is not None:
             place = (
                 {"node": self.node, "sequence": self.sequence} if self.sequence else {}
@@ -131,11 +134,11 @@ _context_by_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = (
 
 
 def set_current_context(context: NodeContext) -> None:
-    """Note that the current task runs this try from now on."""
+    """Register this try as the one that the current task runs."""
     if task := asyncio.current_task():
         _context_by_task[task] = context
 
 
 def place_of(task: asyncio.Task[Any]) -> NodeContext | None:
-    """The try that a task of a run began last; safe to ask from any thread."""
+    """Return the try that a task of a run started last. Thread-safe."""
     return _context_by_task.get(task)

@@ -1,4 +1,4 @@
-"""Whether a run may go on under a workflow that has changed since it began."""
+"""Fingerprints of graphs: may a run continue under a workflow that changed since its launch?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .shape import GraphShape
 
 
 def fingerprint(shape: GraphShape) -> str:
-    """A hash of nodes, edges, predicate names, entry, exits and state fields; 16 hex digits."""
+    """Return a hash of nodes, edges, predicate names, entry, exits and fields: 16 hex digits."""
     parts = {
         "entry": shape.entry,
         "exits": sorted(shape.exits),
@@ -30,7 +30,7 @@ def fingerprint(shape: GraphShape) -> str:
 def differences(
     before: GraphShape | Mapping[str, Any], after: GraphShape | Mapping[str, Any]
 ) -> list[str]:
-    """What changed between two shapes, or their JSON, in words."""
+    """Return the changes between two shapes, or their JSON, as sentences."""
     before, after = _shape(before), _shape(after)
     kinds_before = {node.name: node.kind for node in before.nodes}
     kinds_after = {node.name: node.kind for node in after.nodes}
@@ -67,7 +67,7 @@ def _route_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
 
 
 def _route_text(shape: GraphShape, name: str) -> str:
-    """The ways out of a node, in their order, in words."""
+    """Return the edges that leave a node, in order, as text."""
     routes = [
         f"to “{edge.target}”" + (f" if {edge.predicate}" if edge.predicate else "")
         for edge in shape.edges_from(name)
@@ -85,13 +85,13 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def type_text(annotation: Any) -> str:
-    """A type as text that stays the same wherever its module moves; models with their fields."""
+    """Return a type as text without module names; models include their fields."""
     return _type_text(annotation, ())
 
 
 def _type_text(annotation: Any, within: tuple[Any, ...]) -> str:
     if get_origin(annotation) is Annotated:
-        # what checks a value is no part of its shape, and may read otherwise each time
+        # validators are not part of the shape, and their repr may vary between processes
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
         return " | ".join(_type_text(part, within) for part in get_args(annotation))

@@ -33,7 +33,7 @@ MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for m
 class Graph:
     """A graph of nodes that a state passes through."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that a run depends on
+    def __init__(  # noqa: PLR0913, PLR0917 - all dependencies of a run
         self,
         name: str,
         config: GraphConfig | None = None,
@@ -281,7 +281,7 @@ class Graph:
         secrets: Mapping[str, str] | None = ...,
         state_type: type[S],
     ) -> S: ...
-    async def resume(  # noqa: PLR0913 - who, then how it goes on
+    async def resume(  # noqa: PLR0913 - the run, then options of the attempt
         self,
         run_id: str,
         *,

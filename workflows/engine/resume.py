@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: where to, and when not."""
+"""Resuming a run from a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True, slots=True)
 class ResumeOptions:
-    """What an attempt is given that is not in the checkpoint."""
+    """Input of an attempt that is not in the checkpoint."""
 
     enter: str | None  # the node that had paused
     answer: Answer | None  # to it
@@ -31,13 +31,13 @@ class ResumeOptions:
 async def resume(
     runner: Runner, run_id: str, state_type: type[S], options: ResumeOptions
 ) -> S:
-    """The state at the exit, walked to from the last checkpoint of a run.
+    """Continue a run from its last checkpoint and return the state at the exit.
 
-    1. No store, no checkpoint, or one that does not fit: ResumeError, and nothing changes.
-       Once the checkpoint is loaded, each refusal has its state.
-    2. A checkpoint at an exit: the run had finished; its state, and nothing runs.
+    1. No store, no checkpoint, or one that does not fit: ResumeError, without side effects.
+       Once the checkpoint is loaded, the error has its state.
+    2. A checkpoint at an exit: the run is complete; return its state without running anything.
     3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
-    4. `enter`: no edge is evaluated; that node runs at once and finds `answer`.
+    4. `enter`: evaluate no edge; run that node with `answer` in its context.
     """
     state = _load_state(runner, run_id, state_type)
     for name, secret in options.secrets.items():
@@ -63,7 +63,7 @@ async def resume(
 
 
 def _check_graph(runner: Runner, state: State) -> None:
-    """Raises ResumeError, with the state, for a graph that nobody could walk."""
+    """Raise ResumeError, with the state, for an incomplete graph."""
     try:
         runner.graph.validate()
     except DefinitionError as error:
@@ -100,7 +100,7 @@ def _typed(state: State, run_id: str, state_type: type[S]) -> S:
 
 
 def _next_node(runner: Runner, state: State) -> str:
-    """Where the stored state goes, told like any decision."""
+    """Return the node that follows the stored state; emit the decision."""
     node = state.checkpoint_node
     if not node:
         return runner.graph.entry

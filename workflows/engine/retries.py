@@ -1,4 +1,4 @@
-"""Trying a node again: how often, on which errors, after how long."""
+"""Retry policies of nodes and their execution."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try at most `attempts` times when one of the errors `on` occurs.
+    """Try at most `attempts` times while one of the errors `on` occurs.
 
-    The pause after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
+    The delay after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
     """
 
-    attempts: int = 3  # tries in all, the first one included
+    attempts: int = 3  # total number of tries
     on: type[Exception] | tuple[type[Exception], ...] = Exception
     wait: float = 1.0  # seconds before the second try
     factor: float = 2.0
-    jitter: float = 0.0  # seconds added at most, evenly spread
+    jitter: float = 0.0  # seconds added at most, uniformly distributed
     max_wait: float = 60.0  # seconds
 
     def __post_init__(self) -> None:
-        """Refuse what would fail, or hide the error, in a run. Raises DefinitionError."""
+        """Raise DefinitionError for values that would fail, or hide an error, in a run."""
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
         if not kinds or not all(map(_is_error, kinds)):
             raise DefinitionError(
@@ -51,20 +51,20 @@ class Retry:
                 raise DefinitionError(f"Retry({name}=…) is below 0: use 0 or more.")
 
     def should_retry(self, error: Exception, try_number: int) -> bool:
-        """Whether another try follows this error."""
+        """Return whether another try follows this error."""
         if try_number >= self.attempts or isinstance(error, ExitRaised):
             return False
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
-        # as `except` does it: isinstance would run code of an author's metaclass
+        # as in `except`: isinstance would run code of an author's metaclass
         return any(kind in type(error).__mro__ for kind in kinds)
 
     def delay_after(self, try_number: int) -> float:
-        """How long to wait after that try."""
+        """Return the delay after a try, in seconds."""
         try:
             wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
         except OverflowError:
             wait = self.max_wait
-        return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, hides nothing
+        return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, no secret
 
 
 def _is_error(kind: object) -> bool:
@@ -74,9 +74,9 @@ def _is_error(kind: object) -> bool:
 async def run_with_retries(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
-    """What the node returns, at the latest after its last try. Raises that try's error.
+    """Run a node until a try succeeds and return its result. Raises the error of the last try.
 
-    The tries of an attempt that was interrupted count: the first one here follows them.
+    The tries of an interrupted attempt count as well.
     """
     retry = node.retry
     if context.try_after:
@@ -94,7 +94,7 @@ async def run_with_retries(
 
 
 def _fresh_value(value: In) -> In:
-    """The value for one try: what an earlier try changed in place in it is not seen."""
+    """Return the input of one try, without in-place changes that an earlier try made."""
     return value.clone() if isinstance(value, State) else value
 
 
@@ -110,7 +110,7 @@ async def _run_try(
             try:
                 return await await_contained(node.run(value, runtime, context), context)
             except Exception as error:  # raised again below
-                # not through asyncio.timeout: it may follow a circle of contexts for ever
+                # not through asyncio.timeout: it loops endlessly over circular contexts
                 failure = error
             finally:
                 context.limits.pop()
@@ -122,7 +122,7 @@ async def _run_try(
 
 
 async def _wait_for_retry(retry: Retry, error: Exception, context: NodeContext) -> None:
-    """Wait for the next try. Raises the cancellation when there will be none."""
+    """Wait for the next try. Raises the signal if the run was cancelled."""
     context.cancellation.raise_if_cancelled()
     seconds = retry.delay_after(context.try_number)
     context.emit_event(
@@ -140,6 +140,6 @@ async def _wait_for_retry(retry: Retry, error: Exception, context: NodeContext) 
 
 
 async def _sleep(seconds: float, context: NodeContext) -> None:
-    """Wait. Raises the cancellation when one came meanwhile."""
+    """Wait. Raises the signal if the run was cancelled during the wait."""
     await context.clock.sleep(seconds)
     context.cancellation.raise_if_cancelled()

@@ -1,4 +1,4 @@
-"""Which edge a state takes, and why."""
+"""Selection of the edge that a state follows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .state import State
 
 
 def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
-    """The first edge that holds; None when none does. Every evaluation is told.
+    """Return the first edge whose condition is met, or None; emit every evaluation.
 
-    Raises PredicateFailed when a predicate raises, and tells that evaluation too.
+    Raises PredicateFailed if a predicate raises, after emitting that evaluation.
     """
     for index, edge in enumerate(edges):
         if emit is None:
@@ -26,7 +26,6 @@ def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge 
 
 
 def _evaluate_and_emit(index: int, edge: Edge, state: State, emit: Emit) -> bool:
-    """Whether the edge holds."""
     try:
         evaluation = edge.evaluate(state)
     except PredicateFailed as error:

@@ -1,4 +1,4 @@
-"""A state as text: to store and to show. Secrets are in neither."""
+"""Text of a state, for storage and for display, without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_VALUE_CHARS = 60  # characters of a value in a repr
 
 
 def write(state: State) -> str:
-    """Return a whole state as compact JSON."""
+    """Return a state with its metadata as compact JSON."""
     whole = {
         "data": dict(state.data),
         "run_id": state.run_id,
@@ -28,7 +28,7 @@ def write(state: State) -> str:
 
 
 def read(text: str) -> dict[str, Any]:
-    """Return what `State.from_data` takes. Raises CheckpointMismatch for any other text."""
+    """Return the arguments of `State.from_data`. Raises CheckpointMismatch for any other text."""
     try:
         whole = json.loads(text)
         stamp = whole["timestamp"]
@@ -47,7 +47,7 @@ def read(text: str) -> dict[str, Any]:
 
 
 def format_state(state: State) -> str:
-    """Return the class and the content of a state, shortened."""
+    """Return class and content of a state, shortened."""
     items = (f"{key}={_abbreviate(value)}" for key, value in state.data.items())
     return f"{type(state).__qualname__}({', '.join(items)})"
 

@@ -1,4 +1,4 @@
-"""Types whose values cannot be stored, found when a workflow is declared."""
+"""Checks at the declaration of a workflow that values of its types can be stored."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LAUNCH_HINT = (
 
 
 def check_storable(kind: Any, what: str) -> None:
-    """Check a type that people fill in: the params of a workflow, the answer of an approval.
+    """Check a type of user input: the params of a workflow, the answer of an approval.
 
-    Raises DefinitionError, naming the field, for a secret, for a required field that is
-    excluded from what is written, and for a type that is no JSON object.
+    Raises DefinitionError with the field for a secret, for a required field that is excluded
+    from serialisation, and for a type that is no JSON object.
     """
     check_no_secrets(kind, what)
     for path, model, name in _model_fields(kind):
@@ -44,7 +44,7 @@ def check_storable(kind: Any, what: str) -> None:
 
 
 def check_no_secrets(kind: Any, what: str) -> None:
-    """Raises DefinitionError, naming the field, for a type that has a secret in it."""
+    """Raise DefinitionError, with the field, for a type that contains a secret."""
     for path, inner in _types_in(kind):
         if _is_secret(inner):
             name = getattr(get_origin(inner) or inner, "__name__", "Secret")
@@ -57,9 +57,7 @@ def check_no_secrets(kind: Any, what: str) -> None:
 
 def _check_is_object(kind: Any, what: str) -> None:
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # a default that has no JSON is told by the form
+        with warnings.catch_warnings():  # the form reports a default without JSON
             warnings.simplefilter("ignore")
             inner = schema(kind)
     except PydanticUserError as error:
@@ -74,7 +72,7 @@ def _check_is_object(kind: Any, what: str) -> None:
 
 
 def _clash(kind: Any, model: type[BaseModel], name: str) -> str:
-    """Return an alias of a field that is another's name, where names are stored; else ""."""
+    """Return an alias of a field that is another's name, if names are stored; else ""."""
     if not codec(kind).by_name:
         return ""
     keys = aliases(model.model_fields[name])
@@ -95,7 +93,7 @@ def _model_fields(kind: Any) -> Iterator[tuple[str, type[BaseModel], str]]:
 
 
 def _types_in(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Yield a type and all that are in it, each class once, with the path to it."""
+    """Yield a type and all nested types with their paths, each class once."""
     waiting, visited = [("", kind)], set()
     while waiting:
         path, inner = waiting.pop(0)
@@ -113,7 +111,7 @@ def _types_in(kind: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _parts_of(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the types that a type is made of, with the field that has them."""
+    """Yield the direct parts of a type, with the name of their field."""
     for inside in ("__value__", "__supertype__"):  # of `type X = …` and NewType
         if (inner := getattr(kind, inside, None)) is not None:
             yield "", inner
@@ -132,5 +130,5 @@ def _parts_of(kind: Any) -> Iterator[tuple[str, Any]]:
 def _hints(kind: type) -> Iterator[tuple[str, Any]]:
     try:
         yield from get_type_hints(kind, include_extras=True).items()
-    except NameError:  # a name that is defined later; pydantic tells of it when it must
+    except NameError:  # a name that is defined later; pydantic reports it if necessary
         return

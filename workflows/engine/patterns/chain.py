@@ -1,4 +1,4 @@
-"""Chain: fold items into a value, one after another."""
+"""Chain: fold items into a value sequentially."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True, slots=True)
 class ChainResult(Generic[Value]):
-    """What a chain came to, also one that failed."""
+    """The result of a chain, also of a failed one."""
 
-    final: Value  # the accumulator after the last step that finished
-    steps: int  # how many finished
+    final: Value  # the accumulator after the last completed step
+    steps: int  # number of completed steps
     intermediates: tuple[Value, ...] | None = (
-        None  # initial, then one per step; if captured
+        None  # the initial value and one per step, if captured
     )
 
 
-async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
+async def fold(  # noqa: PLR0913 - arguments of the pattern, then of its context
     items: Iterable[Item],
     initial: Value,
     processor: Callable[[Value, Item], Value | Awaitable[Value]],
@@ -53,11 +53,11 @@ async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
     cancellation: Cancellation | None = None,
     context: NodeContext | None = None,
 ) -> ChainResult[Value]:
-    """`processor(accumulated, item)` for every item in order.
+    """Call `processor(accumulated, item)` for every item in order.
 
-    1. Cancelled before a step: ChainError at that step.
-    2. The processor raises: ChainError with the step, the item and the accumulator before it.
-    3. `progress(finished, total, accumulated)` after every step.
+    1. Cancellation before a step raises ChainError at that step.
+    2. An error of the processor raises ChainError with step, item and previous accumulator.
+    3. `progress(finished, total, accumulated)` is called after every step.
     """
     config = config or ChainConfig()
     context = pattern_context(
@@ -147,7 +147,7 @@ class _Fold(Generic[Item, Value]):
 
 
 class ChainNode(Node[Any, Any]):
-    """A node that folds its state through items."""
+    """A node that folds items into its state."""
 
     kind = "chain"
 
@@ -170,7 +170,7 @@ class ChainNode(Node[Any, Any]):
         self._accepts_runtime = accepts_arguments(step, 3)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: the state after the last item."""
+        """Execute one try and return the state after the last item."""
         step = self.step
         if self._accepts_runtime:
             step = functools.partial(
@@ -204,9 +204,9 @@ def chain(  # noqa: PLR0913 - all but the first two are options
     retry: Retry | None = None,
     timeout: float | None = None,
 ) -> AnyStep:
-    """A node that calls `step(state, item)` or `step(state, item, runtime)` item by item.
+    """Return a node that calls `step(state, item)` or `step(state, item, runtime)` per item.
 
-    `over` is a field of the state or a function of it.
+    `over` is a field of the state or a function of the state.
     """
     return ChainNode(
         step,

@@ -1,4 +1,4 @@
-"""Conditional: choose a handler by name and let it make the next state."""
+"""Conditional: select a handler by name, which returns the next state."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .context import pattern_context
 Value = TypeVar("Value")
 S = TypeVar("S", bound=State)
 
-DEFAULT_ROUTE = "default"  # the route told when no handler has the chosen name
+DEFAULT_ROUTE = "default"  # the route in events when no handler has the chosen name
 
 
-async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
+async def route(  # noqa: PLR0913 - arguments of the pattern, then of its context
     state: Value,
     choose: Callable[[Value], str | Awaitable[str]],
     handlers: Mapping[str, Callable[..., Any]],
@@ -36,9 +36,9 @@ async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
     context: NodeContext | None = None,
     runtime: object = None,
 ) -> Value:
-    """What the handler named by `choose(state)` makes of the state.
+    """Call the handler named by `choose(state)` and return its state.
 
-    Raises ConditionalError with route, state and cause; the state then stays as it was.
+    Raises ConditionalError with route, unchanged state and cause.
     """
     config = config or ConditionalConfig()
     try:
@@ -121,7 +121,7 @@ def _require_text(chosen: object) -> str:
 
 
 class ConditionalNode(Node[Any, Any]):
-    """A node that gives its state to the handler a function names."""
+    """A node that passes its state to the handler that a function names."""
 
     kind = "conditional"
 
@@ -143,7 +143,7 @@ class ConditionalNode(Node[Any, Any]):
         self.config = config
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: what the chosen handler returns."""
+        """Execute one try and return the state of the chosen handler."""
         return await route(
             value,
             self.choose,
@@ -165,7 +165,7 @@ def conditional(  # noqa: PLR0913 - all but the first three are options
     retry: Retry | None = None,
     timeout: float | None = None,
 ) -> AnyStep:
-    """A node that calls the handler named by `choose(state)`, else `default`.
+    """Return a node that calls the handler named by `choose(state)`, else `default`.
 
     A handler is `fn(state)` or `fn(state, runtime)` and returns the state.
     """

@@ -1,4 +1,4 @@
-"""Parallel: the same work on every item, several at a time; what is finished is kept."""
+"""Parallel: process items concurrently; finished results are stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from workflows.engine.retries import run_with_retries
 
 from .context import pattern_context
 
-STOP_SIGNALS = (Cancelled, DeadlinePassed)  # raised by an item that was asked to stop
+STOP_SIGNALS = (Cancelled, DeadlinePassed)  # raised by an item on cancellation
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,21 +40,23 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ParallelResult(Generic[Result]):
-    """What came of the items."""
+    """The results and errors of the items."""
 
-    results: tuple[Result, ...]  # of the items that succeeded, in item order
-    errors: tuple[ItemError, ...] = ()  # of those that failed, in item order
+    results: tuple[Result, ...]  # of successful items, in item order
+    errors: tuple[ItemError, ...] = ()  # of failed items, in item order
 
 
 @dataclass(slots=True)
 class StoredItems(Generic[Result]):
-    """Results that are there already, and where new ones go."""
+    """Results of an earlier attempt, and the function that stores new ones."""
 
     kept: Mapping[int, Result]
-    keep: Callable[[int, Result], Result]  # returns what a later attempt will read
+    keep: Callable[
+        [int, Result], Result
+    ]  # returns the value that a later attempt will read
 
 
-async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it takes
+async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
     items: Iterable[Any],
     processor: Callable[..., Any] | Node[Any, Any],
     progress: Callable[[int, int, Any], object] | None = None,
@@ -67,12 +69,12 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
     stored: StoredItems[Any] | None = None,
     cpus: int | None = None,
 ) -> ParallelResult[Any]:
-    """`processor(item)` for every item, by several workers that take them in order.
+    """Call `processor(item)` for every item, by several workers that take them in order.
 
-    1. fail_fast: the first error stops the rest; ParallelError tells it.
-    2. Otherwise every item runs; ParallelError only if there are items and none succeeded.
-    3. Cancelled: ParallelError, unless everything had finished.
-    4. `progress(finished, total, result)` after each success, counted without gaps.
+    1. With fail_fast, the first error stops the other items and raises ParallelError.
+    2. Otherwise every item runs; raises ParallelError only if there are items and all failed.
+    3. Cancellation raises ParallelError, unless everything had finished.
+    4. `progress(finished, total, result)` is called after each success, counted without gaps.
     """
     config = config or ParallelConfig()
     alone = context is None
@@ -104,9 +106,9 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
 
 
 def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
-    """How many items run at once: as configured, else by processors and items.
+    """Return the number of concurrent items: as configured, else by CPUs and items.
 
-    None for no items, at least 1 for any.
+    0 without items, otherwise at least 1.
     """
     if not items:
         return 0
@@ -127,10 +129,10 @@ class _Map(Generic[Item, Result]):
     results: dict[int, Result] = field(default_factory=dict)
     errors: dict[int, ItemError] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    pause: Paused | None = None  # that an item met and did not ask for
-    is_ending: bool = False  # whether the workers were told to stop
-    pending: Iterator[int] = field(init=False)  # the items no worker has taken yet
-    stop: Cancellation = field(init=False)  # for the items: the run's, or a failure's
+    pause: Paused | None = None  # of an item, requested from outside
+    is_ending: bool = False  # whether the workers are being stopped
+    pending: Iterator[int] = field(init=False)  # items without a worker
+    stop: Cancellation = field(init=False)  # of the items: by the run or by a failure
 
     def __post_init__(self) -> None:
         kept = {} if self.stored is None else self.stored.kept
@@ -163,9 +165,9 @@ class _Map(Generic[Item, Result]):
     async def _work(self, workers: int) -> None:
         """
         1. Start the workers and wait for them.
-        2. Interrupted: stop them, wait until they have, and let it pass if nothing was left to do
-           and it was the run's cancellation.
-        3. A worker that fails, rather than its item, stops the others and is raised.
+        2. On interruption, stop the workers and wait for their end; raise it unless it was the
+           run's cancellation, which the overall result then reflects.
+        3. An error of a worker, as opposed to its item, stops the others and is raised.
         """
         self.tasks = [
             asyncio.create_task(self._worker(number)) for number in range(workers)
@@ -190,7 +192,7 @@ class _Map(Generic[Item, Result]):
                 await asyncio.wait(self.tasks)
         except asyncio.CancelledError:
             for task in self.tasks:
-                task.cancel()  # from outside: it waits for no thread
+                task.cancel()  # from outside, without waiting for threads
             raise
 
     async def _worker(self, number: int) -> None:
@@ -226,14 +228,14 @@ class _Map(Generic[Item, Result]):
         )
         if self.stored is None:
             return result
-        # in here a model of the author's writes itself, and is read back
+        # serialises and validates a model of the author
         return call_contained(partial(self.stored.keep, index, result))
 
     def _record_failure(self, index: int, error: BaseException) -> None:
-        """Note an item's error, unless it was only interrupted; stop the rest if they fail fast."""
+        """Record an item's error unless it was interrupted; with fail_fast stop the others."""
         task = asyncio.current_task()
         if not (self.is_ending or self.stop.cancelled):
-            _uncancel(task)  # by its own code: nobody else asked for it
+            _uncancel(task)  # cancelled by its own code only
         if task is not None and task.cancelling():
             if isinstance(error, asyncio.CancelledError):
                 raise error
@@ -241,7 +243,7 @@ class _Map(Generic[Item, Result]):
         if isinstance(error, STOP_SIGNALS) and self.stop.cancelled:
             return
         if isinstance(error, Paused) and error.again:
-            # those at work finish and are kept, the rest waits with the run
+            # running items finish and are stored, the others wait with the run
             self.pause, self.pending = error, iter(())
             return
         self.errors[index] = ItemError(index, self.items[index], _item_failure(error))
@@ -255,7 +257,7 @@ class _Map(Generic[Item, Result]):
                 cancel_until_done(task)
 
     def _overall_error(self) -> ParallelError | None:
-        """What is wrong with what the workers did, if anything."""
+        """Return the error of the node as a whole, or None."""
         all_ran = len(self.results) + len(self.errors) == len(self.items)
         if self.context.cancellation.cancelled:
             complete = all_ran and not self.errors
@@ -303,7 +305,7 @@ def _uncancel(task: asyncio.Task[Any] | None) -> None:
 
 
 def _item_failure(error: BaseException) -> BaseException:
-    """What an item's error is to those who read it: some stand for a mistake."""
+    """Return the error to report for an item; a pause or cancellation becomes RuntimeError."""
     if isinstance(error, Paused):
         return RuntimeError(
             "an item cannot pause the run: pause in a node of its own, before or after this one"

@@ -1,4 +1,4 @@
-"""Parallel as a node: over a field of the state, into another one."""
+"""Parallel as a node: from one field of the state into another one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Into: TypeAlias = str | Callable[..., Any]
 
 
 class ParallelNode(Node[Any, Any]):
-    """A node that runs another node for every item and keeps each result as it comes."""
+    """A node that runs another node for every item and stores each result immediately."""
 
     kind = "parallel"
 
@@ -52,7 +52,7 @@ class ParallelNode(Node[Any, Any]):
         self._codec = ResultCodec(item)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: the state with the results of all items, those kept before included."""
+        """Execute one try and return the state with the results, including stored ones."""
         outcome: ParallelResult[Any] = await map_items(
             items_of(value, self.over, context.node),
             self.item,
@@ -81,7 +81,7 @@ class ParallelNode(Node[Any, Any]):
         self, value: S, outcome: ParallelResult[Any], context: NodeContext
     ) -> S:
         if isinstance(self.into, str):
-            typed = self.into in value.fields()  # an open bag holds no models
+            typed = self.into in value.fields()  # an untyped state holds JSON only
             return value.set(
                 self.into,
                 [
@@ -107,16 +107,16 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
     progress: Callable[[int, int, Any], object] | None = None,
     cpus: int | None = None,
 ) -> AnyStep:
-    """A node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
+    """Return a node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
 
-    - `over`: a field of the state, or a function of it.
-    - `into`: the field that gets the results in item order, or a function
+    - `over`: a field of the state, or a function of the state.
+    - `into`: the field for the results in item order, or a function
       `(state, results)` or `(state, results, errors)` that returns the state.
-    - `limit`: how many run at once; 0 chooses by processors and items.
-    - `fail_fast=False` runs all items whatever fails, and fails only if none succeeded.
+    - `limit`: the number of concurrent items; 0 derives it from CPUs and items.
+    - `fail_fast=False` runs all items despite failures, and fails only if none succeeded.
 
-    Retries and the timeout of the item's node hold for each item. An item that finished is kept and
-    is not run again when the run is resumed.
+    Retries and the timeout of the item's node apply to each item. The result of a finished item is
+    stored, and the item does not run again when the run is resumed.
     """
     config = (config or ParallelConfig()).merge(
         ParallelConfig(

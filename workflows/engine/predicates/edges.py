@@ -1,4 +1,4 @@
-"""The ways from node to node."""
+"""Edges between nodes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ UNCONDITIONAL_EVALUATION = Evaluation(True, "", "always")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A way from one node to another."""
+    """An edge from one node to another."""
 
     source: str
     target: str
-    when: Predicate[Any] | None = None  # None: always taken
+    when: Predicate[Any] | None = None  # None: unconditional
     name: str | None = None
 
     @property
     def predicate_name(self) -> str:
-        """The predicate's name; empty without one."""
+        """The name of the predicate; empty without one."""
         return "" if self.when is None else self.when.name
 
     def evaluate(self, state: State) -> Evaluation:
-        """Return what its predicate says of a state. Raises PredicateFailed, naming this edge."""
+        """Evaluate the predicate. Raises PredicateFailed with this edge."""
         if self.when is None:
             return UNCONDITIONAL_EVALUATION
         try:

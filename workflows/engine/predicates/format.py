@@ -1,4 +1,4 @@
-"""Values in the words of a reason: short, and precise where it matters."""
+"""Values in the text of a reason: short, but precise enough to show a difference."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from decimal import Decimal
 from workflows.engine.frozen import Json
 
 MAX_CHARACTERS = 60  # of one value in a reason
-MAX_DECIMALS = 6  # of a number, unless it then looks like the bound it misses
-MAX_SHOWN_ITEMS = 3  # items in a container that is shown, not only hinted at
+MAX_DECIMALS = 6  # of a number, unless it would then equal the bound
+MAX_SHOWN_ITEMS = 3  # items of a container whose content is shown
 
 
 def format_value(value: Json) -> str:
-    """Return a JSON value as people read it, a long one shortened."""
+    """Return a JSON value as text, shortened."""
     if isinstance(value, str):
         return f"“{_cut(value, MAX_CHARACTERS - 2)}”"
     if isinstance(value, Mapping):
@@ -25,7 +25,7 @@ def format_value(value: Json) -> str:
 
 
 def format_pair(value: object, bound: object) -> tuple[str, str]:
-    """Return two values in words; numbers with as many decimals as show them apart."""
+    """Return two values as text; numbers with enough decimals to differ."""
     if not (_is_number(value) and _is_number(bound)):
         return _format_plain(value), _format_plain(bound)
     exact = [str(value), str(bound)]

@@ -1,4 +1,4 @@
-"""Predicates over one key of the state: `key("confidence").at_least(0.8)`."""
+"""Predicates on one key of the state: `key("confidence").at_least(0.8)`."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .format import format_pair, format_value
 
 
 class KeyPredicate(Predicate[State]):
-    """A question about one key: “confidence 0.62, needs at least 0.80”."""
+    """A condition on one key: “confidence 0.62, needs at least 0.80”."""
 
     def __init__(
         self, key: str, label: str, wanted: str, holds: Callable[[Json], bool]
     ) -> None:
-        """Take the key, the name after it, what it needs to be, and the test of its JSON."""
+        """`label` follows the key in the name, `wanted` in reasons; `holds` tests the JSON."""
         super().__init__(f"{key} {label}")
         self.key = key
         self.wanted = wanted
         self._check = holds
 
     def __call__(self, state: State) -> bool:
-        """Return the answer; a key that is not there answers no question with yes."""
+        """Return the result; False for a missing key."""
         return self.key in state and self._test(state)
 
     def _result(self, state: Any) -> ResultParts:
         return self(state), self._reason(state, "needs"), ()
 
     def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
-        """Return what it must not be."""
+        """Return the reason with “must not be”."""
         return self._reason(state, "must not be")
 
     def _test(self, state: Any) -> bool:
@@ -51,19 +51,18 @@ class KeyPredicate(Predicate[State]):
 
 
 class Existence(KeyPredicate):
-    """Whether a key is there, be its value null."""
+    """True if a key exists, also with the value null."""
 
     def _reason(self, state: Any, verb: str) -> str:  # noqa: ARG002
         return f"{self.key} is {'there' if self.key in state else 'absent'}"
 
 
 class Comparison(KeyPredicate):
-    """Whether a value is above or below a bound; false for what cannot be compared with it."""
+    """True if a value is above or below a bound; false for a value of another type."""
 
     def __init__(
         self, key: str, label: str, bound: Any, holds: Callable[[Any, Any], bool]
     ) -> None:
-        """Take the bound and the operator."""
         super().__init__(
             key, f"{label} {format_pair(None, bound)[1]}", label, lambda _: False
         )
@@ -71,7 +70,7 @@ class Comparison(KeyPredicate):
         self._compare = holds
 
     def _test(self, state: Any) -> bool:
-        value = state[self.key]  # in its type: a date is compared with a date
+        value = state[self.key]  # typed: a date is compared with a date
         return _comparable(value, self.bound) and self._compare(value, self.bound)
 
     def _reason(self, state: Any, verb: str) -> str:
@@ -94,16 +93,16 @@ def _comparable(value: object, bound: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the state that waits for its comparison."""
+    """A key of the state, from which predicates are created."""
 
     name: str
 
     def exists(self) -> Predicate[State]:
-        """It is there, be its value null."""
+        """The key exists, also with the value null."""
         return Existence(self.name, "exists", "to be there", lambda _: True)
 
     def equals(self, value: object) -> Predicate[State]:
-        """It is this value, types and all: 1, 1.0, True and "1" differ."""
+        """The value is equal, including its type: 1, 1.0, True and "1" differ."""
         wanted = _json(self.name, value)
         label = format_value(wanted)
         return KeyPredicate(
@@ -111,7 +110,7 @@ class Key:
         )
 
     def one_of(self, *values: object) -> Predicate[State]:
-        """It is one of these values, types and all."""
+        """The value equals one of these, including its type."""
         wanted = [_json(self.name, value) for value in values]
         label = f"one of {', '.join(map(format_value, wanted)) or 'none'}"
         return KeyPredicate(
@@ -119,33 +118,33 @@ class Key:
         )
 
     def at_least(self, bound: Any) -> Predicate[State]:
-        """It is not below the bound."""
+        """The value is not below the bound."""
         return Comparison(self.name, "at least", bound, operator.ge)
 
     def at_most(self, bound: Any) -> Predicate[State]:
-        """It is not above the bound."""
+        """The value is not above the bound."""
         return Comparison(self.name, "at most", bound, operator.le)
 
     def above(self, bound: Any) -> Predicate[State]:
-        """It is above the bound."""
+        """The value is above the bound."""
         return Comparison(self.name, "above", bound, operator.gt)
 
     def below(self, bound: Any) -> Predicate[State]:
-        """It is below the bound."""
+        """The value is below the bound."""
         return Comparison(self.name, "below", bound, operator.lt)
 
     def is_true(self) -> Predicate[State]:
-        """It is true, not merely something."""
+        """The value is true itself, not only truthy."""
         return KeyPredicate(self.name, "is true", "true", lambda value: value is True)
 
     def is_false(self) -> Predicate[State]:
-        """It is false, not merely nothing."""
+        """The value is false itself, not only falsy."""
         return KeyPredicate(
             self.name, "is false", "false", lambda value: value is False
         )
 
     def is_null(self) -> Predicate[State]:
-        """It is there and null."""
+        """The key exists with the value null."""
         return KeyPredicate(self.name, "is null", "null", lambda value: value is None)
 
 
@@ -155,17 +154,17 @@ def key(name: str) -> Key:
 
 
 def key_exists(name: str) -> Predicate[State]:
-    """Return a predicate that holds where the state has the key, be its value null."""
+    """Return a predicate: the state has the key, also with the value null."""
     return Key(name).exists()
 
 
 def key_equals(name: str, value: object) -> Predicate[State]:
-    """Return a predicate that holds where a key's value is this one, types and all."""
+    """Return a predicate: the value of a key is equal, including its type."""
     return Key(name).equals(value)
 
 
 def _json(name: str, value: object) -> Json:
-    """Return a value as the state stores it: an enum, a date or a model as its JSON."""
+    """Return a value as a state stores it: an enum, a date or a model as JSON."""
     try:
         return freeze(value, name)
     except NotSerialisable:
