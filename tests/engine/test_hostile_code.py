@@ -34,12 +34,12 @@ from workflows.engine.testing import run_in_memory, run_in_memory_async
 @pytest.mark.parametrize("place", PLACES)
 def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> None:
     answers = ANSWERS if place in ANSWERED else {}
-    for name, (exits, said) in EXITS.items():
+    for name, (exits, message) in EXITS.items():
         outcome = run_in_memory(PLACES[place](exits), answers=answers)
         assert outcome.status == "failed", name
         assert outcome.error is not None
         assert outcome.error.node == "culprit", name
-        assert said in str(outcome.error), (name, str(outcome.error))
+        assert message in str(outcome.error), (name, str(outcome.error))
         assert not outcome.error.is_cancelled, name
         assert not outcome.error.is_deadline, name
         assert "raise" in formatted(outcome.error) or "Error" in formatted(
@@ -49,10 +49,10 @@ def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> No
 
 @pytest.mark.parametrize("place", ["async", "item async", "step async"])
 async def test_it_fails_the_run_on_the_loop_of_an_async_test_too(place: str) -> None:
-    for name, (exits, said) in EXITS.items():
+    for name, (exits, message) in EXITS.items():
         outcome = await run_in_memory_async(PLACES[place](exits))
         assert outcome.status == "failed", name
-        assert said in str(outcome.error), name
+        assert message in str(outcome.error), name
 
 
 def _in_a_task(error: BaseException) -> Workflow[Any]:
@@ -109,7 +109,7 @@ def test_a_callback_that_would_end_the_process_is_logged_and_the_run_goes_on(
     flow = Workflow("hostile", state=Case, start=begin, routes={begin: end})
     with caplog.at_level(logging.ERROR):
         assert run_in_memory(flow).status == "completed"
-    assert "raised SystemExit (3); the loop goes on" in caplog.text
+    assert "raised SystemExit (3); the loop continues" in caplog.text
 
 
 def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_tells_it() -> None:

@@ -234,7 +234,7 @@ async def test_a_timeout_error_of_the_node_itself_is_not_taken_for_ours() -> Non
 
 async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
     runs = Runs()
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, reported = asyncio.get_running_loop(), asyncio.Event()
     timed_out = threading.Event()
     seen: list[bool] = []
 
@@ -246,14 +246,14 @@ async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
     def slow(state: State, runtime: NodeContext) -> State:
         assert timed_out.wait(timeout=10)
         seen.append(runtime.cancelled)
-        loop.call_soon_threadsafe(told.set)
+        loop.call_soon_threadsafe(reported.set)
         raise RuntimeError("no one hears this")
 
     with pytest.raises(ExecutionError) as caught:
         await runs.line(slow).execute(start(), runtime=Runtime())
     assert isinstance(caught.value.__cause__, NodeTimedOut)
     timed_out.set()
-    await told.wait()
+    await reported.wait()
     assert seen == [True]
 
 

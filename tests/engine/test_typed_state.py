@@ -255,7 +255,7 @@ def test_stored_data_that_do_not_fit_are_refused_with_all_that_differs() -> None
     del data["label"]
     with pytest.raises(CheckpointMismatch) as caught:
         Review.from_data(data)
-    told = str(caught.value)
-    assert "does not fit Review: it has “old”, which Review has not" in told
-    assert "it lacks “label”" in told
-    assert "its “confidence” cannot be read (Input should be a valid number" in told
+    reported = str(caught.value)
+    assert "does not fit Review: it has “old”, which Review has not" in reported
+    assert "it lacks “label”" in reported
+    assert "its “confidence” cannot be read (Input should be a valid number" in reported

@@ -127,7 +127,7 @@ class Interruption:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError(
-                "A run is interrupted through its task: start it within one."
+                "A run needs a task, through which it is interrupted: start it in one."
             )
         self._task: asyncio.Task[object] = task
         self._loop = asyncio.get_running_loop()

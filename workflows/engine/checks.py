@@ -53,7 +53,8 @@ def check_against_state(
         for part in _functions(predicate):
             for template in (part.template, part.otherwise):
                 where = (
-                    f"Workflow “{workflow}”: predicate “{part.name}” says {template!r}"
+                    f"Workflow “{workflow}”: predicate “{part.name}” has the template"
+                    f" {template!r}"
                 )
                 _check_template_fields(where, template, state)
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .frozen import Json
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
-KeepItem: TypeAlias = Callable[[int, "Json"], None]
+SaveItem: TypeAlias = Callable[[int, "Json"], None]
 CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]]
 """Takes the node's context, a workflow name and its params; returns the params as stored.
 
 Raises RequestError if the workflow does not exist or does not accept the params."""
-KeptItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
+SavedItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class TryLimit:
             self._left = None
 
 
-def _no_kept_items() -> Mapping[int, Json]:
+def _no_saved_items() -> Mapping[int, Json]:
     return {}
 
 
@@ -83,8 +83,8 @@ class NodeContext:
     )
     answer: Answer | None = None
     emit: Emit | None = None  # None: no observer
-    keep_item: KeepItem | None = None  # None: the store does not store items
-    kept_items: KeptItems = _no_kept_items
+    keep_item: SaveItem | None = None  # None: the store does not store items
+    kept_items: SavedItems = _no_saved_items
     check_child: CheckChild | None = None  # None: params of children are not checked
     item: int | None = None  # index of the item of a parallel node
     abandoned: bool = False  # the try timed out while its thread still runs
@@ -115,7 +115,7 @@ class NodeContext:
             try_after=0.0,
             answer=None,
             keep_item=None,
-            kept_items=_no_kept_items,
+            kept_items=_no_saved_items,
             limits=[],
         )
 

@@ -79,7 +79,7 @@ class ConfigurationError(DefinitionError):
 
 
 class RequestError(WorkflowError):
-    """What was asked for cannot be done."""
+    """The request cannot be processed."""
 
     status: ClassVar[int] = 400  # HTTP
 
@@ -314,7 +314,7 @@ class ParallelError(PatternError):
 
 
 class ConditionalError(PatternError):
-    """A conditional node found no way, or the way failed."""
+    """A conditional node found no route, or its handler failed."""
 
     _MESSAGES: ClassVar[Mapping[str, str]] = {
         "conditional.predicate": "The route could not be chosen.",
@@ -346,7 +346,7 @@ class Cancelled(Signal):
 
 
 class DeadlinePassed(Signal):
-    """The run's time is up."""
+    """The run passed its deadline."""
 
 
 class Superseded(Signal):

@@ -50,7 +50,9 @@ class FactoryWorkflow:
         try:
             return self.graph.describe()
         except Exception:
-            logger.info("Workflow %s has no picture without params.", self.name)
+            logger.info(
+                "The graph of workflow %s cannot be drawn without params.", self.name
+            )
             return NO_SHAPE
 
     @property

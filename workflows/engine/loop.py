@@ -52,7 +52,7 @@ def _log_or_raise(raised: BaseException) -> None:
     if isinstance(raised, KeyboardInterrupt) and _keyboard_raises():
         raise raised
     logger.error(
-        "Code on the event loop raised %s (%s); the loop goes on.",
+        "Code on the event loop raised %s (%s); the loop continues.",
         type(raised).__name__,
         describe(raised),
         exc_info=raised,

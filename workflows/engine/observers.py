@@ -46,13 +46,11 @@ class LogObserver:
         """Log one line; a failed run as a warning."""
         level = logging.WARNING if event.type == EventType.GRAPH_ERROR else logging.INFO
         if logger.isEnabledFor(level):
-            content = {
+            data = {
                 key: value for key, value in event.data.items() if key not in CONTENT
             }
-            fields = {"event": event.type, "graph": event.source, "facts": content}
-            logger.log(
-                level, "%s %s %s", event.source, event.type, content, extra=fields
-            )
+            fields = {"event": event.type, "graph": event.source, "facts": data}
+            logger.log(level, "%s %s %s", event.source, event.type, data, extra=fields)
 
 
 class MultiObserver:
@@ -78,7 +76,9 @@ def notify(observer: Observer, event: Event) -> None:
     except Exception:
         if is_durable(observer):
             raise
-        logger.exception("%r did not take %s of %s", observer, event.type, event.source)
+        logger.exception(
+            "%r could not handle %s of %s", observer, event.type, event.source
+        )
 
 
 def make_emitter(observer: Observer, source: str, clock: Clock) -> Emit | None:

@@ -220,7 +220,7 @@ def _run_hooks(functions: list[Callable[[], None]]) -> None:
         try:
             function()
         except Exception:
-            logger.exception("What belongs to a thread of nodes could not be done.")
+            logger.exception("A hook of a node thread failed.")
 
 
 pool = ThreadPool()  # one per process
@@ -298,15 +298,15 @@ def _abandon(call: Call[Any], context: NodeContext) -> None:
     if not pool.abandon(call):
         return
     logger.warning(
-        "A thread of %s still works, and nobody waits for it any more: %d such threads.",
+        "The thread of %s still runs but was abandoned; %d abandoned threads run.",
         context.key,
         pool.counts.abandoned,
     )
     if pool.is_exhausted:
         logger.error(
-            "More than %d threads of nodes still work though nobody waits for them: sync"
-            " nodes have to wait for them. Restart the worker, and give what they wait"
-            " for a timeout.",
+            "More than %d abandoned node threads still run, so sync nodes wait for a free"
+            " place. Restart the worker, and set timeouts for the operations on which the"
+            " threads block.",
             pool.max_abandoned,
         )
     if not context.sequence:

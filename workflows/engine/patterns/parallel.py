@@ -50,8 +50,8 @@ class ParallelResult(Generic[Result]):
 class StoredItems(Generic[Result]):
     """Results of an earlier attempt, and the function that stores new ones."""
 
-    kept: Mapping[int, Result]
-    keep: Callable[
+    saved: Mapping[int, Result]
+    save: Callable[
         [int, Result], Result
     ]  # returns the value that a later attempt will read
 
@@ -135,10 +135,10 @@ class _Map(Generic[Item, Result]):
     stop: Cancellation = field(init=False)  # of the items: by the run or by a failure
 
     def __post_init__(self) -> None:
-        kept = {} if self.stored is None else self.stored.kept
+        saved = {} if self.stored is None else self.stored.saved
         indices = range(len(self.items))
-        self.results = {index: kept[index] for index in indices if index in kept}
-        self.pending = iter([index for index in indices if index not in kept])
+        self.results = {index: saved[index] for index in indices if index in saved}
+        self.pending = iter([index for index in indices if index not in saved])
 
     async def run(self, workers: int) -> ParallelResult[Result]:
         self._emit_start(workers)
@@ -229,7 +229,7 @@ class _Map(Generic[Item, Result]):
         if self.stored is None:
             return result
         # serialises and validates a model of the author
-        return call_contained(partial(self.stored.keep, index, result))
+        return call_contained(partial(self.stored.save, index, result))
 
     def _record_failure(self, index: int, error: BaseException) -> None:
         """Record an item's error unless it was interrupted; with fail_fast stop the others."""
@@ -308,7 +308,7 @@ def _item_failure(error: BaseException) -> BaseException:
     """Return the error to report for an item; a pause or cancellation becomes RuntimeError."""
     if isinstance(error, Paused):
         return RuntimeError(
-            "an item cannot pause the run: pause in a node of its own, before or after this one"
+            "an item cannot pause the run: pause in a separate node before or after this one"
         )
     if isinstance(error, asyncio.CancelledError):
         return RuntimeError("something that the item awaited was cancelled")

@@ -67,15 +67,15 @@ class ParallelNode(Node[Any, Any]):
 
     def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
         read = self._codec.read
-        kept = {index: read(item) for index, item in context.kept_items().items()}
+        saved = {index: read(item) for index, item in context.kept_items().items()}
 
-        def keep(index: int, result: Any) -> Any:
+        def save(index: int, result: Any) -> Any:
             written = self._codec.write(result)
             if context.keep_item is not None:
                 context.keep_item(index, written)
             return read(written)
 
-        return StoredItems(kept, keep)
+        return StoredItems(saved, save)
 
     async def _store_results(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext

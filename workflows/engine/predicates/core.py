@@ -222,7 +222,7 @@ def _check_function(function: Callable[..., Any], name: str) -> None:
     if not callable(function):
         why = "a predicate is a function of the state"
     elif inspect.iscoroutinefunction(function):
-        why = "a predicate waits for nothing, so it cannot be async; ask in a node before it"
+        why = "a predicate waits for nothing, so it cannot be async; do that in a node before it"
     else:
         try:
             inspect.signature(function).bind(None)
