@@ -87,9 +87,11 @@ def descriptions(draw: st.DrawFn) -> list[dict[str, Any]]:
     )
     enough = {"p": "gte", "key": "steps", "value": steps}
     for name in names:
-        ways = draw(st.lists(st.tuples(st.sampled_from(names), predicates), max_size=2))
+        branches = draw(
+            st.lists(st.tuples(st.sampled_from(names), predicates), max_size=2)
+        )
         last = draw(st.sampled_from([*names, END]))
-        for target, when in [(END, enough), *ways, (last, None)]:
+        for target, when in [(END, enough), *branches, (last, None)]:
             calls.append({"call": "add_edge", "from": name, "to": target, "when": when})
     calls.append({"call": "set_entry", "node": names[0]})
     calls.append({"call": "set_exit", "node": END})

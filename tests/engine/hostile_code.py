@@ -148,7 +148,7 @@ def end(state: Case) -> Case:
 
 
 def _line(first: Node[Any, Any], state: type[State] = Case) -> Workflow[Any]:
-    first.named("culprit")
+    first.name = first.name or "culprit"
     return Workflow("hostile", state=state, start=first, routes={first: end})
 
 

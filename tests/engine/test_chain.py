@@ -33,7 +33,7 @@ async def test_items_are_folded_in_order_with_progress() -> None:
     def join(text: str, item: str) -> str:
         return text + item
 
-    result = await fold("abc", ">", join, lambda *told: progress.append(told))
+    result = await fold("abc", ">", join, lambda *reported: progress.append(reported))
     assert (result.final, result.steps, result.intermediates) == (">abc", 3, None)
     assert progress == [(1, 3, ">a"), (2, 3, ">ab"), (3, 3, ">abc")]
 
@@ -108,8 +108,8 @@ async def test_a_chain_node_folds_its_state_over_a_field() -> None:
     end = await runs.line(node).execute(start(todo=["a", "b"]))
     assert end["seen"] == ["a", "b"]
     assert runs.graph.describe().nodes[0].kind == "chain"
-    told = runs.listener.data("step.complete")
-    assert [(data["node"], data["sequence"]) for data in told] == [
+    reported = runs.listener.data("step.complete")
+    assert [(data["node"], data["sequence"]) for data in reported] == [
         ("chain", 1),
         ("chain", 1),
     ]

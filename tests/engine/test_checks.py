@@ -84,15 +84,15 @@ def is_fine(state: Case) -> bool:
     return bool(state.label)
 
 
-def workflow(ways: Any) -> Workflow[Case]:
-    return Workflow("checked", state=Case, start=begin, routes={begin: ways})
+def workflow(branches: Any) -> Workflow[Case]:
+    return Workflow("checked", state=Case, start=begin, routes={begin: branches})
 
 
 # Edges ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "ways",
+    "branches",
     [
         [left, right],
         [otherwise(left), when(is_fine, right)],
@@ -101,9 +101,9 @@ def workflow(ways: Any) -> Workflow[Case]:
         [when(is_fine, left), when(is_fine, right), otherwise(left)],
     ],
 )
-def test_an_edge_that_is_never_taken_is_refused(ways: Any) -> None:
+def test_an_edge_that_is_never_taken_is_refused(branches: Any) -> None:
     with pytest.raises(DefinitionError, match="is never taken") as caught:
-        workflow(ways)
+        workflow(branches)
     assert caught.value.code == "check.dead_edge"
     assert "from “begin” to “" in str(caught.value)
 

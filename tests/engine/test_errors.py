@@ -68,8 +68,8 @@ def caused(error: BaseException, *causes: BaseException) -> Any:
 
 
 def test_the_tree_in_the_module_s_own_words_has_every_class() -> None:
-    told = set(re.findall(r"\b[A-Z][A-Za-z]+\b", errors.__doc__ or ""))
-    assert set(CLASSES) <= told
+    reported = set(re.findall(r"\b[A-Z][A-Za-z]+\b", errors.__doc__ or ""))
+    assert set(CLASSES) <= reported
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))

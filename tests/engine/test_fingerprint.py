@@ -82,8 +82,8 @@ class Bounds(BaseModel):
 
 
 def test_what_checks_a_value_is_no_part_of_its_type() -> None:
-    told = "Bounds(width: int, height: int | None, sides: tuple[int, ...])"
-    assert type_text(Bounds) == told
+    reported = "Bounds(width: int, height: int | None, sides: tuple[int, ...])"
+    assert type_text(Bounds) == reported
     assert type_text(Annotated[str, object()]) == "str"
 
 
@@ -99,7 +99,7 @@ for workflow in (classify_document, reasoning, summarize):
 
 def test_another_process_finds_the_same_fingerprints() -> None:
     """A run that waited over a restart goes on: nothing of a process is in them."""
-    said = [
+    message = [
         subprocess.run(
             [sys.executable, "-c", PRINT_ALL],
             capture_output=True,
@@ -110,8 +110,8 @@ def test_another_process_finds_the_same_fingerprints() -> None:
         ).stdout
         for seed in ("1", "2")
     ]
-    assert said[0] == said[1]
-    assert " at 0x" not in said[0]
+    assert message[0] == message[1]
+    assert " at 0x" not in message[0]
 
 
 def a_state(annotations: dict[str, Any], **defaults: Any) -> type[State]:
@@ -128,7 +128,7 @@ Wide.__name__ = "Note"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         (
             {"routes": {read: [when(is_odd, judge), otherwise(stop)], judge: stop}},
@@ -160,10 +160,10 @@ Wide.__name__ = "Note"
         ),
     ],
 )
-def test_a_change_is_told_in_words(changes: dict[str, Any], told: str) -> None:
+def test_a_change_is_told_in_words(changes: dict[str, Any], reported: str) -> None:
     before, after = a_workflow(), a_workflow(**changes)
     assert before.fingerprint != after.fingerprint
-    (sentence,) = [each for each in after.differences(before.shape) if told in each]
+    (sentence,) = [each for each in after.differences(before.shape) if reported in each]
     assert sentence in differences(asdict(before.shape), asdict(after.shape))
     assert sentence in differences(before.shape.to_json(), after.shape)
 

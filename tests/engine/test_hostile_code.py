@@ -34,12 +34,12 @@ from workflows.engine.testing import run_in_memory, run_in_memory_async
 @pytest.mark.parametrize("place", PLACES)
 def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> None:
     answers = ANSWERS if place in ANSWERED else {}
-    for name, (exits, said) in EXITS.items():
+    for name, (exits, message) in EXITS.items():
         outcome = run_in_memory(PLACES[place](exits), answers=answers)
         assert outcome.status == "failed", name
         assert outcome.error is not None
         assert outcome.error.node == "culprit", name
-        assert said in str(outcome.error), (name, str(outcome.error))
+        assert message in str(outcome.error), (name, str(outcome.error))
         assert not outcome.error.is_cancelled, name
         assert not outcome.error.is_deadline, name
         assert "raise" in formatted(outcome.error) or "Error" in formatted(
@@ -49,10 +49,10 @@ def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> No
 
 @pytest.mark.parametrize("place", ["async", "item async", "step async"])
 async def test_it_fails_the_run_on_the_loop_of_an_async_test_too(place: str) -> None:
-    for name, (exits, said) in EXITS.items():
+    for name, (exits, message) in EXITS.items():
         outcome = await run_in_memory_async(PLACES[place](exits))
         assert outcome.status == "failed", name
-        assert said in str(outcome.error), name
+        assert message in str(outcome.error), name
 
 
 def _in_a_task(error: BaseException) -> Workflow[Any]:
@@ -109,7 +109,7 @@ def test_a_callback_that_would_end_the_process_is_logged_and_the_run_goes_on(
     flow = Workflow("hostile", state=Case, start=begin, routes={begin: end})
     with caplog.at_level(logging.ERROR):
         assert run_in_memory(flow).status == "completed"
-    assert "raised SystemExit (3); the loop goes on" in caplog.text
+    assert "raised SystemExit (3); the loop continues" in caplog.text
 
 
 def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_tells_it() -> None:
@@ -128,6 +128,29 @@ def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_tells_it() -> 
     flow = Workflow("hostile", state=Case, start=begin, routes={begin: end})
     outcome = run_in_memory(flow, cancellation=cancellation)
     assert outcome.status == "cancelled"
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_a_node_that_cancels_its_own_task_fails_and_does_not_stop_the_run(
+    is_sync: bool,
+) -> None:
+    async def cancel_own_task(state: Case) -> Case:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return state
+
+    def returns_an_awaitable(state: Case) -> Any:
+        return cancel_own_task(state)
+
+    first = node(name="culprit")(returns_an_awaitable if is_sync else cancel_own_task)
+    flow: Workflow[Any] = Workflow(
+        "hostile", state=Case, start=first, routes={first: end}
+    )
+    outcome = run_in_memory(flow)
+    assert outcome.status == "failed"
+    assert "something that the node awaited was cancelled" in str(outcome.error)
 
 
 def test_what_would_end_the_process_is_not_tried_again() -> None:

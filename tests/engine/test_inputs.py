@@ -210,7 +210,7 @@ def test_what_is_stored_reads_as_what_was_accepted(
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "field", "said"),
+    ("model", "given", "field", "message"),
     [
         (Split, {"tags": "a,b"}, "tags", "AttributeError: .* has no attribute 'split'"),
         (Split, {"tags": 7}, "tags", "AttributeError"),
@@ -228,9 +228,9 @@ def test_what_is_stored_reads_as_what_was_accepted(
     ],
 )  # fmt: skip
 def test_what_would_not_be_read_as_it_was_accepted_is_refused_at_its_field(
-    model: type[BaseModel], given: dict[str, Any], field: str, said: str
+    model: type[BaseModel], given: dict[str, Any], field: str, message: str
 ) -> None:
-    with pytest.raises(InputInvalid, match=said) as refused:
+    with pytest.raises(InputInvalid, match=message) as refused:
         check_input(model, given)
     assert list(refused.value.errors) == [field]
     assert "pydantic.dev" not in str(refused.value)
@@ -307,12 +307,12 @@ def test_types_that_cannot_be_stored_are_refused_at_import() -> None:
         a: int = Field(1, validation_alias="b")
         b: int = Field(2)
 
-    for kind, said in (
+    for kind, message in (
         (Lost, "“x” is required and has exclude=True"),
         (Crossed, "“b” is the name of one field and an alias of another, “a”"),
         (RootModel[list[int]], "its JSON is of type array"),
     ):
-        with pytest.raises(DefinitionError, match=said):
+        with pytest.raises(DefinitionError, match=message):
             workflow_of(kind)
 
 
@@ -387,7 +387,7 @@ def test_a_child_reads_the_params_that_it_was_given(params: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "children", "said"),
+    ("params", "children", "message"),
     [
         (lambda _: {"limit": "x", "class": "x"}, True, "limit: Input should be a valid integer"),
         (lambda _: {"limit": 1}, True, "class: Field required"),
@@ -398,12 +398,12 @@ def test_a_child_reads_the_params_that_it_was_given(params: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_child_that_cannot_start_fails_the_node_that_asks_for_it(
-    params: Any, children: bool, said: str
+    params: Any, children: bool, message: str
 ) -> None:
     known: Mapping[str, Workflow[Any]] = {"child": child()} if children else {}
     outcome = run_in_memory(parent(params), subworkflows=known)
     assert outcome.status == "failed"
-    assert said in str(outcome.error)
+    assert message in str(outcome.error)
     assert "pydantic" not in str(outcome.error)
     assert outcome.stages[-1].status == "failed"
 

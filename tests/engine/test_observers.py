@@ -11,7 +11,6 @@ import pytest
 
 from workflows.engine.errors import ConfigurationError
 from workflows.engine.events import EVENT_TYPES, Event, EventType
-from workflows.engine.names import Names
 from workflows.engine.observers import (
     LogObserver,
     MultiObserver,
@@ -20,6 +19,7 @@ from workflows.engine.observers import (
     notify,
     observers,
 )
+from workflows.engine.registry import Registry
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -32,12 +32,12 @@ def an_event(kind: str = EventType.NODE_START, **data: Any) -> Event:
 class Recording:
     """Notes its name and what it is told in a list shared by several."""
 
-    def __init__(self, name: str, told: list[tuple[str, str]]) -> None:
+    def __init__(self, name: str, reported: list[tuple[str, str]]) -> None:
         self.name = name
-        self.told = told
+        self.reported = reported
 
     def on_event(self, event: Event) -> None:
-        self.told.append((self.name, event.type))
+        self.reported.append((self.name, event.type))
 
 
 class Failing:
@@ -70,12 +70,12 @@ def test_every_type_of_event_is_known_by_its_wire_name() -> None:
 def test_several_are_told_in_the_given_order_missing_ones_dropped_and_repeated_ones_kept() -> (
     None
 ):
-    told: list[tuple[str, str]] = []
-    first, second = Recording("a", told), Recording("b", told)
+    reported: list[tuple[str, str]] = []
+    first, second = Recording("a", reported), Recording("b", reported)
     several = MultiObserver(first, None, second, first)
     several.on_event(an_event("node.start"))
     several.on_event(an_event("node.complete"))
-    assert told == [
+    assert reported == [
         ("a", "node.start"), ("b", "node.start"), ("a", "node.start"),
         ("a", "node.complete"), ("b", "node.complete"), ("a", "node.complete"),
     ]  # fmt: skip
@@ -84,11 +84,13 @@ def test_several_are_told_in_the_given_order_missing_ones_dropped_and_repeated_o
 def test_one_that_raises_is_logged_and_the_others_are_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told: list[tuple[str, str]] = []
-    several = MultiObserver(Recording("a", told), Failing(), Recording("b", told))
+    reported: list[tuple[str, str]] = []
+    several = MultiObserver(
+        Recording("a", reported), Failing(), Recording("b", reported)
+    )
     notify(several, an_event())
-    assert [name for name, _ in told] == ["a", "b"]
-    assert "did not take node.start of g" in caplog.text
+    assert [name for name, _ in reported] == ["a", "b"]
+    assert "could not handle node.start of g" in caplog.text
     assert "no node.start, please" in caplog.text
 
 
@@ -141,9 +143,9 @@ def test_the_log_marks_a_failure_and_writes_nothing_where_no_one_listens(
 
 
 def test_the_no_op_observer_takes_everything() -> None:
-    told: list[tuple[str, str]] = []
-    notify(MultiObserver(NoOpObserver(), Recording("a", told)), an_event())
-    assert told == [("a", "node.start")]
+    reported: list[tuple[str, str]] = []
+    notify(MultiObserver(NoOpObserver(), Recording("a", reported)), an_event())
+    assert reported == [("a", "node.start")]
 
 
 # By name ----------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_an_unknown_name_is_an_error_that_names_the_known_ones() -> None:
 
 
 def test_a_name_may_be_taken_again_and_forgotten() -> None:
-    names: Names[Observer] = Names("observer")
+    names: Registry[Observer] = Registry("observer")
     first, second = NoOpObserver(), LogObserver()
     names.register("x", first)
     names.register("x", second)
@@ -175,7 +177,7 @@ def test_a_name_may_be_taken_again_and_forgotten() -> None:
 
 
 def test_nothing_is_registered_without_a_name() -> None:
-    names: Names[Observer] = Names("observer")
+    names: Registry[Observer] = Registry("observer")
     with pytest.raises(ConfigurationError, match="without a name") as caught:
         names.register("", NoOpObserver())
     assert caught.value.code == "config.empty_name"
@@ -183,7 +185,7 @@ def test_nothing_is_registered_without_a_name() -> None:
 
 
 def test_many_threads_may_register_at_once() -> None:
-    names: Names[int] = Names("number")
+    names: Registry[int] = Registry("number")
     together = threading.Barrier(8)
 
     def register(start: int) -> None:

@@ -182,7 +182,7 @@ async def test_progress_counts_successes_without_gaps() -> None:
         return item
 
     await map_items(
-        range(10), odd_only, lambda *told: progress.append(told[:2]), config=ALL
+        range(10), odd_only, lambda *reported: progress.append(reported[:2]), config=ALL
     )
     assert progress == [(count, 10) for count in range(1, 6)]
 

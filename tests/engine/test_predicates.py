@@ -366,7 +366,6 @@ def test_a_predicate_that_would_end_the_process_has_failed() -> None:
 def test_an_edge_without_a_predicate_is_always_taken() -> None:
     edge = Edge("a", "b")
     assert edge.evaluate(State()) == Evaluation(True, "", "always")
-    assert edge.holds(State())
     assert edge.predicate_name == ""
 
 
@@ -374,9 +373,6 @@ def test_an_edge_asks_its_predicate_and_names_itself_when_that_fails() -> None:
     edge = Edge("weigh", "publish", breaks, "fine")
     assert edge.predicate_name == "breaks"
     assert edge.evaluate(State(divisor=1)).result
-    assert edge.holds(State(divisor=1))
-    with pytest.raises(PredicateFailed, match="of weigh → publish failed"):
-        edge.holds(State())
     with pytest.raises(
         PredicateFailed, match="“breaks” of weigh → publish failed"
     ) as caught:

@@ -66,11 +66,13 @@ def test_replaying_the_recorded_patches_gives_the_state_at_every_step(
     shown = [event.data for event in story.events if event.type == "node.complete"]
     assert len(store.saved) == len(shown) + 1
     data = store.saved[0].data
-    for before, after, told in zip(store.saved, store.saved[1:], shown, strict=False):
+    for before, after, reported in zip(
+        store.saved, store.saved[1:], shown, strict=False
+    ):
         recorded = json.loads(json.dumps(diff(before.data, after.data)))
         data = apply(recorded, data)
         assert identical(plain(data), plain(after.data))
-        assert identical(plain(data), plain(told["output_snapshot"]))
+        assert identical(plain(data), plain(reported["output_snapshot"]))
 
 
 # Cut and resumed
@@ -89,7 +91,7 @@ def test_a_run_cut_anywhere_and_resumed_is_the_run_uncut(
     uncut = run(
         graph_of(calls, whole, MemoryStore(), interval=interval).execute(start(initial))
     )
-    store, told = MemoryStore(), dict[tuple[int, int], tuple[Any, ...]]()
+    store, reported = MemoryStore(), dict[tuple[int, int], tuple[Any, ...]]()
     end = None
     for number, cut in enumerate([*cuts, None]):
         story = Story(events=cut)
@@ -97,7 +99,7 @@ def test_a_run_cut_anywhere_and_resumed_is_the_run_uncut(
             attempt(graph_of(calls, story, store, interval=interval), initial, number)
         )
         assert_grammar_of_a_cut(story.events)
-        told |= decisions(story.events)
+        reported |= decisions(story.events)
         if end is not None:
             break
     assert end is not None
@@ -106,7 +108,7 @@ def test_a_run_cut_anywhere_and_resumed_is_the_run_uncut(
         uncut.sequence,
         uncut.checkpoint_node,
     )
-    assert told == decisions(whole.events)
+    assert reported == decisions(whole.events)
 
 
 async def attempt(graph: Graph, initial: dict[str, Any], number: int) -> State | None:

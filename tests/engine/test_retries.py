@@ -106,18 +106,18 @@ def test_waits_grow_by_the_factor_up_to_the_bound(
     retry: Retry, waits: list[float]
 ) -> None:
     # wait * factor ** (n - 1), at most max_wait
-    assert [retry.seconds_after(number) for number in (1, 2, 3, 4)] == waits
+    assert [retry.delay_after(number) for number in (1, 2, 3, 4)] == waits
 
 
 def test_jitter_adds_no_more_than_it_says() -> None:
     retry = Retry(wait=1, jitter=0.5)
-    waits = [retry.seconds_after(1) for _ in range(200)]
+    waits = [retry.delay_after(1) for _ in range(200)]
     assert all(1 <= wait <= 1.5 for wait in waits)
     assert len(set(waits)) > 1
 
 
 def test_many_tries_do_not_overflow() -> None:
-    assert Retry(wait=1, factor=2.5, max_wait=60).seconds_after(5000) == 60
+    assert Retry(wait=1, factor=2.5, max_wait=60).delay_after(5000) == 60
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_a_timeout_error_of_the_node_itself_is_not_taken_for_ours() -> Non
 
 async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
     runs = Runs()
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, reported = asyncio.get_running_loop(), asyncio.Event()
     timed_out = threading.Event()
     seen: list[bool] = []
 
@@ -246,14 +246,14 @@ async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
     def slow(state: State, runtime: NodeContext) -> State:
         assert timed_out.wait(timeout=10)
         seen.append(runtime.cancelled)
-        loop.call_soon_threadsafe(told.set)
+        loop.call_soon_threadsafe(reported.set)
         raise RuntimeError("no one hears this")
 
     with pytest.raises(ExecutionError) as caught:
         await runs.line(slow).execute(start(), runtime=Runtime())
     assert isinstance(caught.value.__cause__, NodeTimedOut)
     timed_out.set()
-    await told.wait()
+    await reported.wait()
     assert seen == [True]
 
 

@@ -175,8 +175,14 @@ def test_secrets_are_in_no_text_pickle_or_picture_of_a_state() -> None:
     assert state.secret("token") == "hush-hush"
     assert state.secret("other", "none") == "none"
     assert dict(state.secrets) == {"token": "hush-hush"}
-    for told in (repr(state), str(state), state.to_json(), str(state.data), f"{state}"):
-        assert "hush" not in told
+    for reported in (
+        repr(state),
+        str(state),
+        state.to_json(),
+        str(state.data),
+        f"{state}",
+    ):
+        assert "hush" not in reported
     back = pickle.loads(pickle.dumps(state))  # noqa: S301 - our own
     assert (back, back.run_id, dict(back.secrets)) == (state, "r", {})
     assert dict(state.without_secrets().secrets) == {}

@@ -263,7 +263,7 @@ async def test_what_follows_a_call_is_done_in_its_thread_before_its_result_is_th
 async def test_a_node_that_swallows_its_cancellation_is_interrupted_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cancellation, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.01)
     asked, entered = Cancellation(), asyncio.Event()
     interrupted: list[BaseException] = []
 
@@ -292,7 +292,7 @@ async def test_a_node_that_swallows_its_cancellation_is_interrupted_again(
 async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
     monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    monkeypatch.setattr(cancellation, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.01)
     asked, entered = Cancellation(), asyncio.Event()
     interrupted: list[BaseException] = []
 
@@ -327,7 +327,7 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
 async def test_a_cancelled_run_waits_for_its_thread_however_often_it_is_interrupted(
     monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
-    monkeypatch.setattr(cancellation, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.001)
     asked = Cancellation()
     items = parallel(held, over="items", into="out", limit=2, name="items")
     for graph in (Runs().line(holding(held, "a")), Runs().line(items)):

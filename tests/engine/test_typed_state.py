@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 from pydantic import AfterValidator, BaseModel, Field
@@ -212,7 +212,7 @@ def test_a_type_that_cannot_be_found_is_named_when_it_is_needed() -> None:
     ):
         wrong()
     with pytest.raises(DefinitionError):
-        wrong.field_types()
+        wrong.fields()
 
 
 def test_a_type_that_no_state_can_keep_is_named() -> None:
@@ -231,11 +231,11 @@ def test_a_default_that_does_not_fit_is_found_before_a_run() -> None:
         share: float = Field(default=2.0, le=1)
 
     with pytest.raises(DefinitionError, match="default of field “share”") as caught:
-        Wrong.field_types()
+        Wrong()
     assert caught.value.code == "state.default"
 
 
-def test_a_class_tells_its_fields_and_the_shape_of_each() -> None:
+def test_a_class_lists_its_fields_in_order() -> None:
     assert list(Review.fields()) == [
         "params",
         "verdicts",
@@ -244,27 +244,7 @@ def test_a_class_tells_its_fields_and_the_shape_of_each() -> None:
         "answer",
     ]
     assert Review.fields()["confidence"].description == "How sure, 0..1."
-    assert (
-        Review.field_types()["confidence"]
-        == '{"maximum":1,"minimum":0,"type":"number"}'
-    )
-    assert "threshold" in Review.field_types()["params"]
     assert State.fields() == {}
-    assert State.field_types() == {}
-
-
-def test_words_do_not_change_the_shape_of_a_field_but_types_do() -> None:
-    def shape(kind: Any, **words: Any) -> str:
-        model = type("M", (BaseModel,), {"__annotations__": {"title": kind}})
-        fields = {
-            "__annotations__": {"f": model | None},
-            "f": Field(default=None, **words),
-        }
-        shaped: type[State] = type("Shaped", (State,), fields)
-        return shaped.field_types()["f"]
-
-    assert shape(str) == shape(str, description="Something.", title="F")
-    assert shape(str) != shape(int)
 
 
 # Stored states ----------------------------------------------------------------------
@@ -275,7 +255,7 @@ def test_stored_data_that_do_not_fit_are_refused_with_all_that_differs() -> None
     del data["label"]
     with pytest.raises(CheckpointMismatch) as caught:
         Review.from_data(data)
-    told = str(caught.value)
-    assert "does not fit Review: it has “old”, which Review has not" in told
-    assert "it lacks “label”" in told
-    assert "its “confidence” cannot be read (Input should be a valid number" in told
+    reported = str(caught.value)
+    assert "does not fit Review: it has “old”, which Review has not" in reported
+    assert "it lacks “label”" in reported
+    assert "its “confidence” cannot be read (Input should be a valid number" in reported

@@ -137,7 +137,7 @@ def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(
         cwd=tmp_path,
         env={"MYPYPATH": str(ROOT), "PATH": ""},
     )
-    told = {
+    reported = {
         int(line) for line in re.findall(r"declared\.py:(\d+): error", checked.stdout)
     }
-    assert told == wrong, checked.stdout + checked.stderr
+    assert reported == wrong, checked.stdout + checked.stderr

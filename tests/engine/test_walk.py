@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import importlib
 import logging
 import sys
 import threading
@@ -178,7 +179,7 @@ def stores_an_object(state: State) -> State:
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "reported"),
     [
         (returns_nothing, "It returned NoneType"),
         (returns_a_dict, "It returned dict"),
@@ -191,18 +192,18 @@ def stores_an_object(state: State) -> State:
     ],
 )
 async def test_whatever_a_node_does_is_no_more_than_its_failure(
-    function: Any, told: str
+    function: Any, reported: str
 ) -> None:
     runs = Runs()
     error = await failure_of(runs.line(sets("a"), function, sets("c")))
     assert (error.code, error.node) == ("node_failed", function.__name__)
-    assert told in str(error)
+    assert reported in str(error)
     assert error.path == ("a", function.__name__)
     assert error.state is not None
     assert error.state.checkpoint_node == "a"
     assert not error.is_cancelled
     (complete,) = [d for d in runs.listener.data("node.complete") if d["error"]]
-    assert told in complete["error_message"]
+    assert reported in complete["error_message"]
     assert runs.store.load("r1").checkpoint_node == "a"
 
 
@@ -274,17 +275,17 @@ async def test_a_predicate_that_raises_fails_the_run_at_its_edge_and_is_recorded
     assert isinstance(error.__cause__, PredicateFailed)
     assert "is_ready" in str(error)
     assert "a → b" in str(error)
-    (told,) = runs.listener.data("edge.evaluate")
-    assert told["predicate_result"] is False
-    assert "KeyError" in told["reason"]
+    (reported,) = runs.listener.data("edge.evaluate")
+    assert reported["predicate_result"] is False
+    assert "KeyError" in reported["reason"]
     assert runs.listener.types[-1] == "graph.error"
 
 
 async def test_every_failed_attempt_ends_with_one_graph_error() -> None:
     runs = Runs()
     error = await failure_of(runs.line(sets("a"), Flaky("b", 1).node()))
-    (told,) = runs.listener.data("graph.error")
-    assert told == {
+    (reported,) = runs.listener.data("graph.error")
+    assert reported == {
         "node": "b",
         "path": ["a", "b"],
         "code": "node_failed",
@@ -299,10 +300,10 @@ async def test_an_edge_tells_its_predicate_and_what_it_read() -> None:
         sets("score", 0.9), sets("high"), when=key("score").at_least(0.8)
     )
     await graph.execute(start(other=1))
-    (told,) = runs.listener.data("edge.evaluate")
-    assert told["predicate_name"] == "score at least 0.8"
-    assert told["values"] == {"score": 0.9}
-    assert told["reason"] == "score 0.90, needs at least 0.80"
+    (reported,) = runs.listener.data("edge.evaluate")
+    assert reported["predicate_name"] == "score at least 0.8"
+    assert reported["values"] == {"score": 0.9}
+    assert reported["reason"] == "score 0.90, needs at least 0.80"
     (taken,) = runs.listener.data("edge.transition")
     assert taken["predicate_name"] == "score at least 0.8"
 
@@ -349,7 +350,9 @@ async def test_no_event_is_built_when_no_one_listens(
 ) -> None:
     built: list[object] = []
     monkeypatch.setattr(
-        "workflows.engine.runner.Event", lambda *args: built.append(args)
+        importlib.import_module("workflows.engine.observers"),
+        "Event",
+        lambda *args: built.append(args),
     )
     graph = Graph("g")
     graph.add_node("a", sets("a"))

@@ -38,7 +38,7 @@ expense = Workflow(
 
 
 @pytest.mark.parametrize(
-    ("amount", "told"),
+    ("amount", "reported"),
     [
         (20, ["condition met: 20 EUR is below the limit of 50 EUR"]),
         (
@@ -48,10 +48,10 @@ expense = Workflow(
     ],
 )
 def test_a_template_that_states_a_verdict_makes_no_false_record(
-    amount: int, told: list[str]
+    amount: int, reported: list[str]
 ) -> None:
     outcome = run_in_memory(expense, {"amount": amount, "limit": 50})
-    assert [one.explanation for one in outcome.decisions] == told
+    assert [one.explanation for one in outcome.decisions] == reported
     assert outcome.decisions[0].reason == f"{amount} EUR is below the limit of 50 EUR"
 
 
@@ -62,8 +62,8 @@ def test_an_edge_without_a_condition_needs_no_reason(name: str) -> None:
 
 def test_a_condition_that_raised_was_neither_met_nor_not_met() -> None:
     raised = "is_small raised KeyError: 'limit'"
-    told = explain("is_small", raised, result=False)
-    assert told == f"condition could not be evaluated: {raised}"
+    reported = explain("is_small", raised, result=False)
+    assert reported == f"condition could not be evaluated: {raised}"
 
 
 def test_a_condition_without_a_reason_says_its_result() -> None:

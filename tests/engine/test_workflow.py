@@ -163,8 +163,8 @@ def test_the_table_is_the_graph() -> None:
         ("reject", "node"),
         ("summarize", "subworkflow"),
     ]
-    ways = [(e.source, e.target, e.predicate) for e in shape.edges_from("weigh")]
-    assert ways == [("weigh", "publish", "is_confident"), ("weigh", "review", "")]
+    branches = [(e.source, e.target, e.predicate) for e in shape.edges_from("weigh")]
+    assert branches == [("weigh", "publish", "is_confident"), ("weigh", "review", "")]
     assert (classify.title, classify.params_type) == ("Classify document", Params)
 
 

@@ -1,14 +1,14 @@
-"""The workflow engine: what authors import. Pure Python; knows no Django, clock or network.
+"""The workflow engine: the public API for authors. Pure Python without Django or network access.
 
-A workflow is a graph of nodes that one immutable state walks through. See docs/authoring.md.
+A workflow is a graph of nodes through which one immutable state passes. See docs/authoring.md.
 """
 
 from __future__ import annotations
 
 import os
 
-# The texts of pydantic's errors stand on pages and in logs: without a link to documentation
-# that is about pydantic. It is looked up when the first such text is made.
+# Messages of pydantic's errors appear on pages and in logs, where a link to pydantic's
+# documentation is of no use. Pydantic reads the variable when it formats its first error.
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 from .cancellation import Cancellation

@@ -1,4 +1,4 @@
-"""One validator a type: they are costly to make, and params are checked at every launch."""
+"""Caches of one validator per type: they are slow to build and every launch needs them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EMPTY = (list, dict, set, frozenset, tuple, str, int, float, bool)
 
 
 class _FormSchema(GenerateJsonSchema):
-    """JSON schemas that show the default of `default_factory=list` and the like.
+    """JSON schemas that include the default of `default_factory=list` and the like.
 
-    Other factories are not called: they may count, or read a clock, and the value that a form
-    shows would not be the one that the run gets.
+    Other factories are not called: they may count or read a clock, and the form would show
+    another value than the run gets.
     """
 
     def sort(
@@ -26,11 +26,10 @@ class _FormSchema(GenerateJsonSchema):
         value: JsonSchemaValue,
         parent_key: str | None = None,  # noqa: ARG002 - pydantic's signature
     ) -> JsonSchemaValue:
-        """Return a schema as it is: in the order of the author's, defaults included."""
+        """Return a schema unchanged: pydantic would sort its keys."""
         return value
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
-        """Return the schema of a field that has a default."""
         found = super().default_schema(schema)
         factory = schema.get("default_factory")
         if factory in _EMPTY and "default" not in found:
@@ -43,20 +42,20 @@ class _FormSchema(GenerateJsonSchema):
 
 @functools.lru_cache(maxsize=1_000)
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return what checks values of a type."""
+    """Return the validator of a type."""
     return TypeAdapter(kind)
 
 
 @functools.lru_cache(maxsize=1_000)
 def codec(kind: Any) -> Codec:
-    """Return what writes values of a type as JSON and reads them back."""
+    """Return the codec between values of a type and JSON."""
     return Codec(adapter(kind))
 
 
 @functools.lru_cache(maxsize=1_000)
 def schema(kind: Any) -> Mapping[str, Any]:
-    """Return the JSON schema of a type, as a form needs it; nobody changes it.
+    """Return the JSON schema of a type for a form; callers must not modify it.
 
-    Its properties have the keys under which values are stored. Raises pydantic's errors.
+    The properties have the keys under which values are stored. Raises pydantic's errors.
     """
     return codec(kind).schema(schema_generator=_FormSchema)

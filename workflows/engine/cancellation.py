@@ -1,10 +1,10 @@
-"""Stopping a run: a flag anyone may raise, from any thread, and the interruption of what awaits.
+"""Cancellation of a run: a thread-safe flag, and the interruption of the node that awaits.
 
-A cancelled run stops where its node awaits, or before the next node or item. The run's own task is
-interrupted as `asyncio.timeout` does it (cancel, then uncancel), so that a real cancellation of the
-task, a server that stops, is still told apart and passes untouched. A node runs in a task of its
-own within: what its code does to the task it finds itself in (cancel it, leave it marked as
-cancelled, as `asyncio.TaskGroup` of Python 3.11 does) is then not taken for such a stop.
+A cancelled run stops where its node awaits, or before the next node or item. The task is
+interrupted like in `asyncio.timeout` (cancel, then uncancel), so that a cancellation of the task
+itself, when the server stops, can be distinguished and passes unchanged. An async node runs in a
+separate task: if its code cancels the current task, or leaves it marked as cancelled like
+`asyncio.TaskGroup` of Python 3.11, this is not mistaken for a stop of the server.
 A node that catches the interruption and continues is interrupted again every few seconds.
 """
 
@@ -18,11 +18,13 @@ from typing import Any
 
 from .errors import Cancelled, DeadlinePassed
 
-AGAIN_SECONDS = 5.0  # after which a node that was interrupted and goes on is, again
+REPEAT_SECONDS = (
+    5.0  # until a node that continues after an interruption is interrupted again
+)
 
 
 class Cancellation:
-    """A request to stop. Thread-safe; raised once, never taken back."""
+    """A request to stop. Thread-safe; cannot be revoked."""
 
     __slots__ = ("_cause", "_listeners", "_lock", "_reason", "_stopped")
 
@@ -34,47 +36,47 @@ class Cancellation:
         self._cause: type[Cancelled | DeadlinePassed] = Cancelled
 
     def cancel(self, reason: str = "") -> None:
-        """Ask the run to stop; later calls change nothing."""
+        """Request that the run stops; later calls have no effect."""
         self._stop(Cancelled, reason)
 
     def expire(self, reason: str = "the run's deadline has passed") -> None:
-        """Stop the run because its time is up."""
+        """Stop the run because of its deadline."""
         self._stop(DeadlinePassed, reason)
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run has to stop, for whichever reason."""
+        """Whether the run has to stop, for any reason."""
         return self._stopped
 
     @property
     def expired(self) -> bool:
-        """Whether it has to stop because of its deadline."""
+        """Whether the run has to stop because of its deadline."""
         return self._stopped and self._cause is DeadlinePassed
 
     @property
     def reason(self) -> str:
-        """Why, in words; empty when no one said."""
+        """The reason as text; may be empty."""
         return self._reason
 
     def error(self) -> Cancelled | DeadlinePassed:
-        """The signal that tells why the run stops."""
+        """Return the signal to raise in the run."""
         return self._cause(self._reason)
 
     def raise_if_cancelled(self) -> None:
-        """Raises Cancelled or DeadlinePassed once the run has to stop."""
+        """Raise Cancelled or DeadlinePassed if the run has to stop."""
         if self._stopped:
             raise self.error()
 
     @contextlib.contextmanager
     def child(self) -> Iterator[Cancellation]:
-        """A cancellation of its own that also follows this one, for a part of the run."""
+        """Create a cancellation for a part of the run, which also follows this one."""
         child = Cancellation()
-        with self.notifying(child._follow):
+        with self.subscribed(child._follow):
             yield child
 
     @contextlib.contextmanager
-    def notifying(self, listener: Callable[[Cancellation], None]) -> Iterator[None]:
-        """Within, `listener` is called once on cancellation, in the canceller's thread."""
+    def subscribed(self, listener: Callable[[Cancellation], None]) -> Iterator[None]:
+        """Call `listener` once on cancellation, in the thread that cancels."""
         with self._lock:
             stopped = self._stopped
             self._listeners.append(listener)
@@ -100,24 +102,24 @@ class Cancellation:
 
 
 class Interruption:
-    """Throws a cancellation into a task while it is open, at the next await.
+    """Cancels a task at its next await while it is open and the run is cancelled.
 
-    1. `open()` in the task that is to be interrupted, `close()` once it is over, whatever happened.
-    2. Cancelled meanwhile: the loop cancels the task once it waits, never while it runs; a node
-       that does not await again is not interrupted. One that catches it and goes on is
-       interrupted again after AGAIN_SECONDS, and so on.
-    3. `close()` takes the request back and returns whether there was one.
-    4. `stopped_from_outside` tells a cancellation of the task itself from ours: let that one pass.
+    1. Call `open()` in the task to interrupt, and `close()` at its end in any case.
+    2. On cancellation the loop cancels the task once it waits, never while it runs; a node
+       that does not await again is not interrupted. A node that catches the error and continues
+       is interrupted again every REPEAT_SECONDS.
+    3. `close()` revokes the request and returns whether there was one.
+    4. `cancelled_externally` detects a cancellation of the task itself, which has to pass.
     """
 
     __slots__ = (
-        "_again",
-        "_before",
         "_cancellation",
-        "_inner",
+        "_initial_cancelling",
+        "_is_open",
         "_loop",
-        "_open",
+        "_repeat_timer",
         "_sent",
+        "_target",
         "_task",
     )
 
@@ -125,71 +127,69 @@ class Interruption:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError(
-                "A run is interrupted through its task: start it within one."
+                "A run needs a task, through which it is interrupted: start it in one."
             )
         self._task: asyncio.Task[object] = task
         self._loop = asyncio.get_running_loop()
         self._cancellation = cancellation
-        self._inner: asyncio.Task[Any] = self._task
-        self._before = task.cancelling()
-        self._open = False
-        self._sent = 0  # cancellations of the task that are ours
-        self._again: asyncio.TimerHandle | None = None
+        self._target: asyncio.Task[Any] = self._task
+        self._initial_cancelling = task.cancelling()
+        self._is_open = False
+        self._sent = 0  # cancellations of the task by this object
+        self._repeat_timer: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[Interruption]:
-        """Within, a cancellation reaches whatever is open at that time."""
-        with self._cancellation.notifying(self._ask):
+    def subscribed(self) -> Iterator[Interruption]:
+        """Interrupt the open task when the run is cancelled."""
+        with self._cancellation.subscribed(self._on_cancel):
             yield self
 
     def open(self) -> None:
-        """From now on the current task may be interrupted."""
-        self._inner = asyncio.current_task() or self._task
-        self._open, self._sent = True, 0
+        """Allow interruptions of the current task."""
+        self._target = asyncio.current_task() or self._task
+        self._is_open, self._sent = True, 0
         if self._cancellation.cancelled:
             self._loop.call_soon(self._interrupt)
 
     def close(self) -> bool:
-        """No longer; returns whether it was."""
-        self._open = False
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        """End the interruptions; return whether there was one."""
+        self._is_open = False
+        if self._repeat_timer is not None:
+            self._repeat_timer.cancel()
+            self._repeat_timer = None
         for _ in range(self._sent):
-            self._inner.uncancel()
+            self._target.uncancel()
         return self._sent > 0
 
     @property
-    def stopped_from_outside(self) -> bool:
-        """Whether the task itself is being cancelled; ask after `close`."""
-        return self._task.cancelling() > self._before
+    def cancelled_externally(self) -> bool:
+        """Whether the task itself is being cancelled; valid after `close`."""
+        return self._task.cancelling() > self._initial_cancelling
 
-    def _ask(self, _cancellation: Cancellation) -> None:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the loop is closed: nothing waits any more
+    def _on_cancel(self, _cancellation: Cancellation) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits
             self._loop.call_soon_threadsafe(self._interrupt)
 
     def _interrupt(self) -> None:
-        if self._open and not self._sent:
-            self._send()
+        if self._is_open and not self._sent:
+            self._cancel_task()
 
-    def _send(self) -> None:
-        if self._inner.done():
+    def _cancel_task(self) -> None:
+        if self._target.done():
             return
-        if self._inner not in _waiting_for_work:
+        if self._target not in _waiting_for_work:
             self._sent += 1
-            self._inner.cancel()
-        self._again = self._loop.call_later(AGAIN_SECONDS, self._send)
+            self._target.cancel()
+        self._repeat_timer = self._loop.call_later(REPEAT_SECONDS, self._cancel_task)
 
 
-# Tasks that stop as asked and wait for what cannot be interrupted: a thread, their items.
+# Tasks that are stopping and wait for work that cannot be interrupted: a thread, their items.
 _waiting_for_work: set[asyncio.Task[object]] = set()
 
 
 @contextlib.contextmanager
-def waiting_for_work() -> Iterator[None]:
-    """Within, the current task was interrupted and is not again, except from outside."""
+def no_repeated_interruption() -> Iterator[None]:
+    """Protect the current task, which was interrupted, from further interruptions."""
     task = asyncio.current_task()
     if task is None or task in _waiting_for_work:
         yield
@@ -202,12 +202,12 @@ def waiting_for_work() -> Iterator[None]:
 
 
 def cancel_until_done(task: asyncio.Task[None]) -> None:
-    """Cancel a task, again every AGAIN_SECONDS until it has ended."""
+    """Cancel a task, and repeat this every REPEAT_SECONDS until it has ended."""
     if task.done():
         return
     if task not in _waiting_for_work:
         task.cancel()
-    again = asyncio.get_running_loop().call_later(
-        AGAIN_SECONDS, cancel_until_done, task
+    timer = asyncio.get_running_loop().call_later(
+        REPEAT_SECONDS, cancel_until_done, task
     )
-    task.add_done_callback(lambda _: again.cancel())
+    task.add_done_callback(lambda _: timer.cancel())

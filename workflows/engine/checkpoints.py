@@ -1,4 +1,4 @@
-"""Where states are kept between steps, so that a run can go on after a crash."""
+"""Stores of states between steps, from which a run continues after a crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .errors import CheckpointNotFound
 from .frozen import Json, freeze
-from .names import Names
+from .registry import Registry
 from .state import State
 
 if TYPE_CHECKING:
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointNotFound",
     "CheckpointStore",
-    "ChecksPauses",
     "FlushingStore",
     "ItemStore",
-    "KeepsTries",
     "MemoryStore",
+    "PauseChecker",
+    "TryStore",
     "stores",
 ]
 
 
 class CheckpointStore(Protocol):
-    """Keeps the newest state of each run, without its secrets."""
+    """Stores the newest state of each run, without its secrets."""
 
     def save(self, state: State) -> None:
-        """Keep a state under its run id, in place of the one before."""
+        """Store a state under its run ID, replacing the one before."""
 
     def load(self, run_id: str) -> State:
         """Return the newest state of a run. Raises CheckpointNotFound."""
 
     def delete(self, run_id: str) -> None:
-        """Forget a run; one that is not there is fine."""
+        """Delete the state of a run, if there is one."""
 
     def list(self) -> builtins.list[str]:
-        """Return the ids of the runs that have a checkpoint."""
+        """Return the IDs of the runs that have a checkpoint."""
 
 
 @runtime_checkable
 class FlushingStore(Protocol):
-    """A store or observer that writes later, and says when."""
+    """A store or observer that writes asynchronously."""
 
     async def settle(self) -> None:
         """Return once everything saved and observed so far is durable."""
@@ -52,47 +52,46 @@ class FlushingStore(Protocol):
 
 @runtime_checkable
 class ItemStore(Protocol):
-    """A store that keeps each finished item of a parallel node."""
+    """A store of the finished items of parallel nodes."""
 
     def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
-        """Keep the result of one item of a step."""
+        """Store the result of one item of a step."""
 
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
-        """Return the results kept for a step, by index."""
+        """Return the stored results of a step, by index."""
 
 
 @runtime_checkable
-class KeepsTries(Protocol):
-    """A store that knows of the tries an interrupted attempt made."""
+class TryStore(Protocol):
+    """A store of the tries that an interrupted attempt made."""
 
     def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
-        """Return the tries of a step that failed, and the seconds until the next is due."""
+        """Return the number of failed tries of a step, and the seconds until the next one."""
 
 
 @runtime_checkable
-class ChecksPauses(Protocol):
-    """A store that knows what a run may wait for."""
+class PauseChecker(Protocol):
+    """A store that decides whether a run may wait for something."""
 
     async def check_pause(self, pause: Paused) -> None:
-        """Return if the run may wait for this. Raises what the node then fails with."""
+        """Return if the run may wait for this. Raises the error with which the node fails."""
 
 
 class MemoryStore:
-    """Keeps states in memory. States cannot change, so a reference is enough."""
+    """Stores states in memory. They are immutable, so no copy is needed."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._states: dict[str, State] = {}
         self._items: dict[str, dict[int, dict[int, Json]]] = {}
         self._lock = threading.Lock()
 
     def save(self, state: State) -> None:
-        """Keep a state under its run id; items of steps that it completes are forgotten."""
-        kept = (
+        """Store a state under its run ID; delete the items of the steps that it completes."""
+        stored = (
             state.without_secrets()
-        )  # another object: nothing parsed from it is shared
+        )  # a separate object, so that no parsed values are shared
         with self._lock:
-            self._states[state.run_id] = kept
+            self._states[state.run_id] = stored
             if state.run_id in self._items:
                 self._forget_items(state.run_id, state.sequence)
 
@@ -104,24 +103,24 @@ class MemoryStore:
             return self._states[run_id].clone()
 
     def delete(self, run_id: str) -> None:
-        """Forget a run and its items."""
+        """Delete a run and its items."""
         with self._lock:
             self._states.pop(run_id, None)
             self._items.pop(run_id, None)
 
     def list(self) -> builtins.list[str]:
-        """Return the ids of the runs it knows, sorted."""
+        """Return the IDs of the stored runs, sorted."""
         with self._lock:
             return sorted(self._states)
 
     def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
-        """Keep the result of one item of a step. Raises NotSerialisable."""
+        """Store the result of one item of a step. Raises NotSerialisable."""
         frozen = freeze(value)
         with self._lock:
             self._items.setdefault(run_id, {}).setdefault(sequence, {})[index] = frozen
 
     def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
-        """Return the results kept for a step, by index."""
+        """Return the stored results of a step, by index."""
         with self._lock:
             return dict(self._items.get(run_id, {}).get(sequence, {}))
 
@@ -131,5 +130,5 @@ class MemoryStore:
             del items[done]
 
 
-stores: Names[CheckpointStore] = Names("store")
+stores: Registry[CheckpointStore] = Registry("store")
 stores.register("memory", MemoryStore())

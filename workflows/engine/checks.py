@@ -1,4 +1,4 @@
-"""What of a declared workflow would fail, or never happen, only in a run: found at import."""
+"""Checks at import of mistakes in a workflow that would otherwise only show in a run."""
 
 from __future__ import annotations
 
@@ -20,50 +20,53 @@ _STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a place such as s.params.n
 
 
 def dead_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
-    """The first edge that can never be taken, and the one before it that is taken in its place.
+    """Return the first edge that is never taken, and the earlier one that is taken instead.
 
-    That is an edge behind one that always holds, or behind one with the same predicate.
+    That is an edge after one without a condition, or after one with the same predicate.
     """
-    asked: dict[int, Edge] = {}
+    evaluated: dict[int, Edge] = {}
     for edge in edges:
         predicate = always if edge.when is None else edge.when
-        if earlier := asked.get(id(always)) or asked.get(id(predicate)):
+        if earlier := evaluated.get(id(always)) or evaluated.get(id(predicate)):
             return edge, earlier
-        asked[id(predicate)] = edge
+        evaluated[id(predicate)] = edge
     return None
 
 
-def must_fit_the_state(
+def check_against_state(
     workflow: str,
     nodes: Iterable[Node[Any, Any]],
     predicates: Iterable[Predicate[Any]],
     state: type[State],
 ) -> None:
-    """Hold answers and templates against the fields of the state. Raises DefinitionError."""
+    """Check answers and templates against the fields of the state. Raises DefinitionError."""
     if not state.fields():
-        return  # an open bag takes anything
+        return  # an untyped state accepts any key
     for node in nodes:
         if isinstance(node, Approval):
             where = f"Workflow “{workflow}”: approval “{node.name}”"
-            _must_take_the_answer(where, node, state)
-            _must_be_there(f"{where} asks {node.question!r}", node.question, state)
+            _check_answer_type(where, node, state)
+            _check_template_fields(
+                f"{where} asks {node.question!r}", node.question, state
+            )
     for predicate in predicates:
         for part in _functions(predicate):
             for template in (part.template, part.otherwise):
                 where = (
-                    f"Workflow “{workflow}”: predicate “{part.name}” says {template!r}"
+                    f"Workflow “{workflow}”: predicate “{part.name}” has the template"
+                    f" {template!r}"
                 )
-                _must_be_there(where, template, state)
+                _check_template_fields(where, template, state)
 
 
 # Answers ----------------------------------------------------------------------------
 
 
-def _must_take_the_answer(where: str, node: Approval, state: type[State]) -> None:
+def _check_answer_type(where: str, node: Approval, state: type[State]) -> None:
     field = state.fields().get(node.into)
     if field is None or any(map(_converts, field.metadata)):
         return
-    if not _takes(field.annotation, node.answer_type):
+    if not _accepts(field.annotation, node.answer_type):
         raise DefinitionError(
             f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
             f" {state.__name__} declares as {_name_of(field.annotation)}: give the field that"
@@ -72,18 +75,18 @@ def _must_take_the_answer(where: str, node: Approval, state: type[State]) -> Non
         )
 
 
-def _takes(annotation: Any, answer: type[BaseModel]) -> bool:
-    """Whether a field of that type may take an answer; True where that cannot be told."""
+def _accepts(annotation: Any, answer: type[BaseModel]) -> bool:
+    """Return whether a field of that type may accept an answer; True if that is unknown."""
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *metadata = get_args(annotation)
-        return any(map(_converts, metadata)) or _takes(kind, answer)
+        return any(map(_converts, metadata)) or _accepts(kind, answer)
     if origin in {Union, UnionType}:
-        return any(_takes(arm, answer) for arm in get_args(annotation))
-    return _class_takes(origin or annotation, answer)
+        return any(_accepts(arm, answer) for arm in get_args(annotation))
+    return _class_accepts(origin or annotation, answer)
 
 
-def _class_takes(kind: Any, answer: type[BaseModel]) -> bool:
+def _class_accepts(kind: Any, answer: type[BaseModel]) -> bool:
     if kind is None or kind is Literal:
         return False
     if kind is Any or not isinstance(kind, type):  # a type variable, an alias
@@ -92,7 +95,7 @@ def _class_takes(kind: Any, answer: type[BaseModel]) -> bool:
 
 
 def _may_convert(kind: type) -> bool:
-    """Whether pydantic may make one of another model, by what its author declared."""
+    """Return whether pydantic may convert another model to this type."""
     if not issubclass(kind, BaseModel):
         return hasattr(kind, "__get_pydantic_core_schema__")
     validators = kind.__pydantic_decorators__.model_validators.values()
@@ -102,7 +105,7 @@ def _may_convert(kind: type) -> bool:
 
 
 def _converts(metadata: object) -> bool:
-    """Whether it is a function that may turn a value into another before it is checked."""
+    """Return whether it is a function that may convert a value before validation."""
     return hasattr(metadata, "func")
 
 
@@ -114,7 +117,7 @@ def _name_of(annotation: Any) -> str:
 
 
 def _functions(predicate: Predicate[Any]) -> Iterator[FunctionPredicate[Any]]:
-    """The functions that a predicate is made of."""
+    """Yield the functions in a predicate."""
     waiting = [predicate]
     while waiting:
         each = waiting.pop()
@@ -124,7 +127,7 @@ def _functions(predicate: Predicate[Any]) -> Iterator[FunctionPredicate[Any]]:
         waiting += [each.part] if hasattr(each, "part") else []
 
 
-def _must_be_there(where: str, template: str, state: type[State]) -> None:
+def _check_template_fields(where: str, template: str, state: type[State]) -> None:
     for place in _places(template):
         if missing := _missing(place, state):
             raise DefinitionError(
@@ -134,7 +137,7 @@ def _must_be_there(where: str, template: str, state: type[State]) -> None:
 
 
 def _places(template: str) -> Iterator[str]:
-    """What stands between braces, also in the format of another place."""
+    """Yield the placeholders of a template, including those within format specifications."""
     for _, place, form, _ in Formatter().parse(template):
         if place is not None:
             yield place
@@ -142,7 +145,7 @@ def _places(template: str) -> Iterator[str]:
 
 
 def _missing(place: str, state: type[State]) -> str:
-    """What is not there on the way to a place, as a sentence; empty where nothing is missing."""
+    """Return an error message for a placeholder that cannot be resolved, else ""."""
     kind: Any = state
     for match in _STEP.finditer(place):
         attribute, item = match.groups()
@@ -151,7 +154,7 @@ def _missing(place: str, state: type[State]) -> str:
             return ""
         fields = _fields_of(kind)
         if fields is None or (name not in fields and attribute and hasattr(kind, name)):
-            return ""  # a type we know nothing about, or a property
+            return ""  # a type with unknown fields, or a property
         if name not in fields:
             return f"{kind.__name__} has no field “{name}”. It has {', '.join(fields)}."
         kind = _only_type(fields[name].annotation)
@@ -159,7 +162,7 @@ def _missing(place: str, state: type[State]) -> str:
 
 
 def _fields_of(kind: type) -> dict[str, Any] | None:
-    """The fields of a state or model that has no others; None for anything else."""
+    """Return the fields of a typed state or a model without extra fields, else None."""
     if issubclass(kind, State):
         return dict(kind.fields()) or None
     if issubclass(kind, BaseModel) and kind.model_config.get("extra") != "allow":
@@ -168,7 +171,7 @@ def _fields_of(kind: type) -> dict[str, Any] | None:
 
 
 def _only_type(annotation: Any) -> Any:
-    """The one type a value can have, if it is not None; None where there are several."""
+    """Return the one type a value can have apart from None; None if there are several."""
     if get_origin(annotation) is Annotated:
         return _only_type(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:

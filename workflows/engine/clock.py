@@ -1,4 +1,4 @@
-"""Time, as something a graph is given: tests give one that does not wait."""
+"""The clock of a graph, which tests replace by one that does not wait."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """A source of time."""
 
     def now(self) -> datetime:
-        """The moment, with its time zone."""
+        """Return the current time, with time zone."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back; only differences mean something."""
+        """Return seconds that never decrease; only differences are meaningful."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds."""
+        """Wait."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
-        """The moment, in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some start."""
+        """Return `time.monotonic()`."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds."""
+        """Wait."""
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Every error code of the engine, with what it means. Programs read codes, people sentences."""
+"""Every error code of the engine with its message."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "build.duplicate_node": "a node of that name is there already",
         "build.unknown_node": "a node that is named was never added",
         "build.entry_already_set": "a graph has one entry point",
-        # DefinitionError: a graph that cannot be walked
+        # DefinitionError: an incomplete graph
         "invalid_graph.no_nodes": "the graph has no nodes",
         "invalid_graph.no_entry": "the graph has no entry point",
         "invalid_graph.no_exit": "the graph has no exit point",
-        # DefinitionError: what a walk would stumble over
+        # DefinitionError: mistakes that would fail a run
         "check.unreachable": "no route leads to a node",
         "check.trapped": "no exit can be reached from a node",
         "check.exit_with_edges": "an exit has edges, which are never looked at",

@@ -1,7 +1,7 @@
-"""Whether a value that was read back is the value that was stored, types and all.
+"""Exact comparison of a value that was read back with the one that was stored.
 
-`==` is not enough: 1 == True == 1.0, NaN differs from itself, and an instant in the hour that
-comes twice differs from the same instant in another zone (PEP 495).
+`==` does not suffice: 1 == True == 1.0, NaN differs from itself, and a time in the repeated hour
+of a clock change differs from the same time in another zone (PEP 495).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first place at which two values differ."""
+    """The first position at which two values differ."""
 
-    path: str  # keys and indices, as in pages.3.author; "" is the whole
+    path: str  # keys and indices, as in pages.3.author; "" for the whole value
     one: Any
     other: Any
 
 
 Key = Callable[[type[BaseModel], str], str]
-"""The key under which the JSON of a model has a field."""
+"""Returns the key of a model's field in JSON."""
 
 
 def _name(_model: type[BaseModel], field: str) -> str:
@@ -38,11 +38,11 @@ def _name(_model: type[BaseModel], field: str) -> str:
 def difference(
     one: Any, other: Any, path: str = "", key: Key = _name, *, defaults: bool = True
 ) -> Difference | None:
-    """Return the first place where `other`, which was read back, is not `one`; None if nowhere.
+    """Return the first difference between `one` and `other`, which was read back, or None.
 
-    A dict or list in `one` may be a subclass of it in `other`: JSON is read as frozen ones. An
-    int may be the same float: a field of floats takes either. Without `defaults`, fields of
-    models that were not set are passed over.
+    A dict or list in `one` may be a subclass in `other`, as JSON is read as frozen containers. An
+    int may be an equal float, as a float field accepts both. Without `defaults`, fields of models
+    that were not set are ignored.
     """
     if one is other:
         return None
@@ -54,7 +54,7 @@ def difference(
         is_same = is_same and _same_scalar(one, other)
     if not is_same:
         return Difference(path, one, other)
-    # by position: a moment in a doubled hour, as a key, is not found by its equal
+    # by position: a time in a repeated hour, as a key, is not found by an equal one
     pairs = zip(mine.items(), others.values(), strict=True)
     parts_of_both = [(name, part, again) for (name, part), again in pairs]
     if not defaults and isinstance(one, BaseModel):
@@ -84,7 +84,7 @@ def _same_type(one: Any, other: Any) -> bool:
 
 
 def _of_model(model: BaseModel, key: Key) -> Mapping[Any, Any]:
-    """Return the fields of a model that are set, and what it holds beyond them."""
+    """Return the fields of a model that are set, and its extra values."""
     kind, values = type(model), model.__dict__
     fields = {key(kind, n): values[n] for n in kind.model_fields if n in values}
     return {**fields, **(model.__pydantic_extra__ or {})}
@@ -114,7 +114,7 @@ class _Dataclass(type):
 
 
 class _AnyDataclass(metaclass=_Dataclass):
-    """Every dataclass, for `isinstance`."""
+    """Matches every dataclass in `isinstance`."""
 
 
 _PARTS: tuple[tuple[Any, Callable[[Any, Key], Mapping[Any, Any]]], ...] = (
@@ -126,7 +126,7 @@ _PARTS: tuple[tuple[Any, Callable[[Any, Key], Mapping[Any, Any]]], ...] = (
 
 
 def _same_keys(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
-    """Tell whether the keys are the same, types and order and all."""
+    """Return whether the keys are the same, including types and order."""
     return len(one) == len(other) and all(
         difference(key, again) is None for key, again in zip(one, other, strict=True)
     )
@@ -152,23 +152,23 @@ def _same_decimal(one: Decimal, other: Decimal) -> bool:
 def _same_set(one: Iterable[Any], other: Iterable[Any]) -> bool:
     mine, others = {(type(x), x) for x in one}, {(type(x), x) for x in other}
     left, others_left = mine - others, [value for _, value in others - mine]
-    # moments in a doubled hour are not equal to those that were read back
+    # times in a repeated hour are not equal to those that were read back
     return len(left) == len(others_left) and all(
         any(difference(value, again) is None for again in others_left)
         for _, value in left
     )
 
 
-def _same_moment(one: datetime, other: datetime) -> bool:
-    """Tell whether two moments and their offsets are the same; the name of a zone is not kept."""
+def _same_datetime(one: datetime, other: datetime) -> bool:
+    """Return whether two times and their offsets are the same; zone names are not stored."""
     offsets = one.utcoffset(), other.utcoffset()
     if None in offsets:
         return offsets[0] is offsets[1] and one == other
-    # the same offset: what the clocks show decides, whichever of a doubled hour it is
-    return offsets[0] == offsets[1] and _bare(one) == _bare(other)
+    # with the same offset, the wall-clock times decide, also in a repeated hour
+    return offsets[0] == offsets[1] and _naive(one) == _naive(other)
 
 
-def _bare(moment: datetime) -> datetime:
+def _naive(moment: datetime) -> datetime:
     return moment.replace(tzinfo=None, fold=0)
 
 
@@ -176,6 +176,6 @@ _SAME: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
     (Enum, lambda one, other: one is other),
     (float, _same_float),
     (Decimal, _same_decimal),
-    (datetime, _same_moment),
+    (datetime, _same_datetime),
     (set | frozenset, _same_set),
 )

@@ -1,8 +1,8 @@
-"""Configuration in layers: `base.merge(source)` lets what the source was given win.
+"""Layered configuration: in `base.merge(source)` the settings that the source was given win.
 
-A setting the source was not given keeps the base's, whatever its default. Of those it was given,
-texts override when not empty, integers when above 0, `preserve` only from false to true, and the
-three-valued ones unless None: unset keeps the base, true and false both override.
+A setting that the source was not given keeps the value of the base, whatever its default. Given
+strings override unless empty, integers if above 0, `preserve` only from False to True, and
+three-valued settings unless None.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ THREE_VALUED = frozenset({"fail_fast", "capture_intermediate_states"})
 
 @dataclass(frozen=True)
 class Config:
-    """Settings that never change; `merge` makes new ones."""
+    """Immutable settings; `merge` returns new ones."""
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
-        """Note which settings were given: a default must not override another's choice."""
+        """Record which settings were given: a default must not override a given value."""
         self = super().__new__(cls)
         names = cls.__match_args__
         object.__setattr__(self, "_given", frozenset([*names[: len(values)], *named]))
@@ -28,12 +28,12 @@ class Config:
 
     @property
     def given(self) -> frozenset[str]:
-        """The names of the settings that were given, as opposed to defaults."""
+        """The names of the settings that were given and are not defaults."""
         given: frozenset[str] = self.__dict__["_given"]
         return given
 
     def merge(self, source: Self) -> Self:
-        """Return these settings with what the source was given laid over them."""
+        """Return these settings, overridden by those that the source was given."""
         settings = {name: getattr(self, name) for name in self.given}
         for name in source.given:
             ours, theirs = getattr(self, name), getattr(source, name)
@@ -52,16 +52,16 @@ def _overrides(name: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class CheckpointConfig(Config):
-    """When a state is kept."""
+    """When a state is stored."""
 
     store: str = "memory"  # by name, unless the graph is given one
-    interval: int = 0  # every so many steps; 0 keeps none
+    interval: int = 0  # steps between checkpoints; 0 disables them
     preserve: bool = False  # keep the checkpoint after the run completed
 
 
 @dataclass(frozen=True)
 class GraphConfig(Config):
-    """How a graph is walked."""
+    """Settings of the runs of a graph."""
 
     name: str = ""
     observer: str = "log"  # by name, unless the graph is given one
@@ -69,7 +69,7 @@ class GraphConfig(Config):
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def check(self) -> None:
-        """Raise ConfigurationError for a limit or an interval below 0."""
+        """Raise ConfigurationError if a limit or an interval is negative."""
         for name, value, code in (
             ("max_iterations", self.max_iterations, "config.max_iterations"),
             ("checkpoint.interval", self.checkpoint.interval, "config.interval"),
@@ -83,7 +83,7 @@ class GraphConfig(Config):
 
 @dataclass(frozen=True)
 class ChainConfig(Config):
-    """How a chain is folded."""
+    """Settings of a chain."""
 
     capture_intermediate_states: bool | None = None  # unset: no
     observer: str = "log"
@@ -91,7 +91,7 @@ class ChainConfig(Config):
 
 @dataclass(frozen=True)
 class ParallelConfig(Config):
-    """How many items at once, and what a failure means."""
+    """Concurrency and failure handling of a parallel node."""
 
     max_workers: int = 0  # 0: min(2 × CPUs, worker_cap, items)
     worker_cap: int = 16
@@ -100,12 +100,12 @@ class ParallelConfig(Config):
 
     @property
     def fails_fast(self) -> bool:
-        """Tell whether the first failure stops the rest."""
+        """Whether the first failure stops the remaining items."""
         return self.fail_fast is not False
 
 
 @dataclass(frozen=True)
 class ConditionalConfig(Config):
-    """How a route is told."""
+    """Settings of a conditional node."""
 
     observer: str = "log"

@@ -1,9 +1,9 @@
-"""What leaves author code: an ordinary exception, or a signal that the engine expects.
+"""Containment of author code: only ordinary exceptions and expected signals leave it.
 
-Author code may raise anything: `sys.exit()`, KeyboardInterrupt, GeneratorExit, a BaseException of
-its own, a signal of the engine that nobody sent. Each of these would end a task, the event loop or
-the process. Every call of an author's function goes through one of the functions below, which turn
-them into `ExitRaised`, so that whoever catches `Exception` has caught all that the code can do.
+Author code may raise anything: `sys.exit()`, KeyboardInterrupt, GeneratorExit, another
+BaseException, or a signal of the engine without cause. Each of these would end a task, the event
+loop or the process. Every call of an author's function goes through one of the functions below,
+which convert such errors to `ExitRaised`, so that `except Exception` catches all errors.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .errors import Cancelled, DeadlinePassed, ExitRaised, Paused
 
 Result = TypeVar("Result")
 
-MAX_GROUP = 10_000  # exceptions of a group that are looked at
+MAX_GROUP_EXCEPTIONS = 10_000  # that are examined
 
 
 def call_contained(call: Callable[[], Result]) -> Result:
-    """What a function returns that awaits nothing. Raises nothing but Exception.
+    """Call a function that awaits nothing and return its result. Raises only Exception.
 
-    For functions of the state alone: predicates, params, factories, migrations. No task is
-    interrupted meanwhile and no pause is meant, so even those signals are the author's own.
+    For functions without a node: predicates, params, factories, migrations. They are not
+    interrupted and cannot pause, so these signals are contained as well.
     """
     try:
         return call()
-    except StopIteration as raised:  # no coroutine may let it out
+    except StopIteration as raised:  # cannot be raised from a coroutine
         raise ExitRaised(raised) from raised
     except Exception:
         raise
@@ -39,15 +39,15 @@ def call_contained(call: Callable[[], Result]) -> Result:
 
 
 def call_in_node(call: Callable[[], Result], context: NodeContext) -> Result:
-    """What a sync function of a node returns; runs in its thread. Raises Exception, or a signal.
+    """Call a sync function of a node in its thread. Raises Exception or a signal.
 
-    CancelledError of either kind is a failure: the task that waits for the thread would take it for
-    a cancellation of its own. A GeneratorExit would even close that task's coroutine.
+    CancelledError of both kinds becomes a failure: the task that waits for the thread would
+    interpret it as its own cancellation. A GeneratorExit would close that task's coroutine.
     """
     try:
         return call()
     except (asyncio.CancelledError, concurrent.futures.CancelledError) as raised:
-        raise _something_cancelled(context) from raised
+        raise _awaited_was_cancelled(context) from raised
     except Exception:
         raise
     except BaseException as raised:
@@ -55,12 +55,12 @@ def call_in_node(call: Callable[[], Result], context: NodeContext) -> Result:
 
 
 async def await_contained(awaitable: Awaitable[Result], context: NodeContext) -> Result:
-    """What author code gives that is awaited. Raises Exception, a signal, or CancelledError.
+    """Await author code and return its result. Raises Exception, a signal, or CancelledError.
 
-    1. Cancelled and DeadlinePassed pass once the run has to stop, Paused always does.
-    2. CancelledError passes where someone cancelled this very task; else something that the code
+    1. Cancelled and DeadlinePassed pass if the run has to stop, Paused always passes.
+    2. CancelledError passes if this task is being cancelled; otherwise something that the code
        awaited was cancelled, which is a failure of the node or item.
-    3. GeneratorExit passes when this coroutine is being closed.
+    3. GeneratorExit passes if this coroutine is being closed.
     4. Everything else becomes ExitRaised.
     """
     task = asyncio.current_task()
@@ -75,35 +75,35 @@ async def await_contained(awaitable: Awaitable[Result], context: NodeContext) ->
     except asyncio.CancelledError as raised:
         if task is None or task.cancelling():
             raise
-        raise _something_cancelled(context) from raised
+        raise _awaited_was_cancelled(context) from raised
     except BaseException as raised:
         _raise_contained(raised, context)
 
 
 def _raise_contained(raised: BaseException, context: NodeContext) -> NoReturn:
-    signal = _signal_in(raised, context.cancellation)
+    signal = _find_signal(raised, context.cancellation)
     if signal is raised:
         raise raised
     raise (signal or ExitRaised(raised)) from raised
 
 
-def _something_cancelled(context: NodeContext) -> RuntimeError:
+def _awaited_was_cancelled(context: NodeContext) -> RuntimeError:
     what = "the node" if context.item is None else "the item"
     return RuntimeError(f"something that {what} awaited was cancelled")
 
 
 def _current_task() -> asyncio.Task[object] | None:
-    """The task that runs; None also where no loop does, as when garbage is collected."""
+    """Return the current task; None also without a loop, as during garbage collection."""
     try:
         return asyncio.current_task()
     except RuntimeError:
         return None
 
 
-def _signal_in(
+def _find_signal(
     raised: BaseException, cancellation: Cancellation
 ) -> BaseException | None:
-    """The signal that was raised, by itself or among the tasks of a group; a pause goes first."""
+    """Return the signal that was raised, alone or in a group, or None; a pause has priority."""
     stop: BaseException | None = None
     for error in _members(raised):
         if isinstance(error, Paused):
@@ -114,9 +114,9 @@ def _signal_in(
 
 
 def _members(raised: BaseException) -> Iterator[BaseException]:
-    """The exceptions of a group, however deep, or the one exception. Without recursion."""
+    """Yield the exceptions of a group at any depth, or the one exception, without recursion."""
     waiting = [raised]
-    for _ in range(MAX_GROUP):
+    for _ in range(MAX_GROUP_EXCEPTIONS):
         if not waiting:
             return
         error = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a running node is told: where it stands, which try this is, and what a person answered."""
+"""The context of a running node: its position in the run, its try and its answer."""
 
 from __future__ import annotations
 
@@ -16,94 +16,97 @@ if TYPE_CHECKING:
     from .frozen import Json
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
-KeepItem: TypeAlias = Callable[[int, "Json"], None]
+SaveItem: TypeAlias = Callable[[int, "Json"], None]
 CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]]
-"""Takes the node's context, the name of a workflow and params for it; returns the params as they
-are stored. Raises RequestError when there is no such workflow or it does not take them."""
-KeptItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
+"""Takes the node's context, a workflow name and its params; returns the params as stored.
+
+Raises RequestError if the workflow does not exist or does not accept the params."""
+SavedItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a paused node was waiting for."""
+    """The response to a paused node."""
 
-    value: Json = None  # the form's content, or the result of the child run
-    by: str = ""  # who answered
+    value: Json = None  # the content of the form, or the result of the child run
+    by: str = ""  # the name of the user
     at: datetime | None = None
     comment: str = ""
-    expired: bool = False  # no one answered in time
-    error: str = ""  # why there is no value: how the child run ended, in words
+    expired: bool = False  # there was no response in time
+    error: str = ""  # why there is no value: how the child run ended
 
 
 class TryLimit:
-    """The timeout of one try, which stands still while the try waits for a thread."""
+    """The timeout of one try, suspended while the try waits for a thread."""
 
-    __slots__ = ("_left", "_loop", "_timeout", "_waits")
+    __slots__ = ("_left", "_loop", "_pauses", "_timeout")
 
     def __init__(self, timeout: asyncio.Timeout) -> None:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._waits = 0
-        self._left: float | None = None  # seconds, while it stands still
+        self._pauses = 0
+        self._left: float | None = None  # seconds, while suspended
 
     def pause(self) -> None:
-        """Let no time pass until `go_on` was called as often as this."""
-        self._waits += 1
+        """Suspend the timeout until `resume` was called as often as this method."""
+        self._pauses += 1
         when = self._timeout.when()
-        if self._waits == 1 and when is not None and not self._timeout.expired():
+        if self._pauses == 1 and when is not None and not self._timeout.expired():
             self._left = when - self._loop.time()
             self._timeout.reschedule(None)
 
-    def go_on(self) -> None:
-        """Let time pass again."""
-        self._waits -= 1
-        if self._waits == 0 and self._left is not None:
+    def resume(self) -> None:
+        """Continue the timeout after the last `pause`."""
+        self._pauses -= 1
+        if self._pauses == 0 and self._left is not None:
             self._timeout.reschedule(self._loop.time() + self._left)
             self._left = None
 
 
-def _nothing_kept() -> Mapping[int, Json]:
+def _no_saved_items() -> Mapping[int, Json]:
     return {}
 
 
 @dataclass(slots=True)
 class NodeContext:
-    """One try of one step of one run; what `Runtime.at` is given."""
+    """One try of one step of one run; the argument of `Runtime.at`."""
 
     run_id: str
     node: str
-    sequence: int  # the step's number in the run, the same in every attempt
-    iteration: int  # its number in this attempt
+    sequence: int  # number of the step in the run, the same in every attempt
+    iteration: int  # number of the step in this attempt
     cancellation: Cancellation
     clock: Clock
     try_number: int = 1
-    try_after: float = 0.0  # seconds that an interrupted attempt had yet to wait for it
+    try_after: float = (
+        0.0  # seconds to wait first, left over from an interrupted attempt
+    )
     answer: Answer | None = None
-    emit: Emit | None = None  # None: no one listens
-    keep_item: KeepItem | None = None  # None: the store keeps no items
-    kept_items: KeptItems = _nothing_kept
-    check_child: CheckChild | None = None  # None: what a child takes is not known
-    item: int | None = None  # which item of a parallel node this is
-    abandoned: bool = False  # the try timed out while its thread still works
-    limits: list[TryLimit] = field(default_factory=list)  # of the tries under way
+    emit: Emit | None = None  # None: no observer
+    keep_item: SaveItem | None = None  # None: the store does not store items
+    kept_items: SavedItems = _no_saved_items
+    check_child: CheckChild | None = None  # None: params of children are not checked
+    item: int | None = None  # index of the item of a parallel node
+    abandoned: bool = False  # the try timed out while its thread still runs
+    limits: list[TryLimit] = field(default_factory=list)  # of the running tries
 
     @property
     def key(self) -> str:
-        """The same for every repetition of this step or item: an idempotency key."""
+        """The idempotency key of this step or item, the same for every repetition."""
         key = f"{self.run_id}/{self.node}/{self.sequence}"
         return key if self.item is None else f"{key}/{self.item}"
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop: the run is cancelled or late, or no one waits for this try."""
+        """Whether to stop: on cancellation or deadline of the run, or timeout of this try."""
         return self.abandoned or self.cancellation.cancelled
 
     def for_try(self, number: int) -> NodeContext:
-        """The same place, another try."""
+        """Return the context of another try of the same step."""
         return replace(self, try_number=number, try_after=0.0, abandoned=False)
 
     def for_item(self, index: int, cancellation: Cancellation) -> NodeContext:
-        """The place of one item of a parallel node; it has nothing to answer or keep."""
+        """Return the context of one item of a parallel node, without answer and stored items."""
         return replace(
             self,
             item=index,
@@ -112,12 +115,12 @@ class NodeContext:
             try_after=0.0,
             answer=None,
             keep_item=None,
-            kept_items=_nothing_kept,
+            kept_items=_no_saved_items,
             limits=[],
         )
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
-        """Emit an event of this step, when anyone listens."""
+    def emit_event(self, event: str, data: dict[str, Any]) -> None:
+        """Emit an event of this step unless the graph has no observer."""
         if self.emit is not None:
             place = (
                 {"node": self.node, "sequence": self.sequence} if self.sequence else {}
@@ -125,15 +128,17 @@ class NodeContext:
             self.emit(event, data | place)
 
 
-_of_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = WeakKeyDictionary()
+_context_by_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = (
+    WeakKeyDictionary()
+)
 
 
-def entered(context: NodeContext) -> None:
-    """Note that the current task runs this try from now on."""
+def set_current_context(context: NodeContext) -> None:
+    """Register this try as the one that the current task runs."""
     if task := asyncio.current_task():
-        _of_task[task] = context
+        _context_by_task[task] = context
 
 
 def place_of(task: asyncio.Task[Any]) -> NodeContext | None:
-    """The try that a task of a run began last; safe to ask from any thread."""
-    return _of_task.get(task)
+    """Return the try that a task of a run started last. Thread-safe."""
+    return _context_by_task.get(task)

@@ -1,8 +1,8 @@
-"""State as change: the JSON Patch (RFC 6902) from one state to the next, found by identity.
+"""JSON Patches (RFC 6902) from one state to the next, computed by identity.
 
-States share structure, so what is the very same object has not changed and is never looked
-into: a patch costs what the change costs. Guarantee: `apply(diff(before, after), before)` is
-`after`, types and the order of keys included. Only add, remove and replace are used.
+States share structure, so an identical object has not changed and is not traversed: the cost is
+proportional to the change. Guarantee: `apply(diff(before, after), before)` equals `after`,
+including types and the order of keys. Only add, remove and replace are used.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from .frozen import Json, freeze, same
 Operation: TypeAlias = dict[str, Any]
 """One operation: {"op": "add", "path": "/verdicts/-", "value": …}."""
 
-OPERATION_BYTES = 30  # about what an operation takes beside its path and value
+OPERATION_OVERHEAD_BYTES = 30  # estimated size without path and value
 _NOTHING = object()
 MAX_SHOWN_CHARS = 200  # characters of an operation in a message
-MANY = 16  # operations within one container, from which on it may be cheaper as a whole
+MIN_OPERATIONS = (
+    16  # operations within one container, from which on it may be cheaper as a whole
+)
 
 
 def diff(before: Json, after: Json) -> list[Operation]:
-    """Return the operations that turn one frozen value into another; none if they are equal."""
+    """Return the operations that convert one frozen value to another; empty if equal."""
     return _diff(before, after, "")
 
 
 def apply(patch: Sequence[Operation], document: Json) -> Json:
-    """Return what a patch makes of a document, frozen; the document stays as it is.
+    """Return the patched document as frozen JSON; the document itself is not modified.
 
-    Containers on the way to a change are copied once, however many operations meet there.
+    Containers on the path of a change are copied once for all operations.
     Raises CheckpointMismatch for a patch that does not fit.
     """
     root: dict[str, Any] = {"": freeze(document)}
@@ -46,14 +48,9 @@ def apply(patch: Sequence[Operation], document: Json) -> Json:
     return freeze(root[""])
 
 
-def patch_text(patch: Sequence[Operation]) -> str:
-    """Return a patch as compact JSON in ASCII, which any database stores unchanged."""
-    return _text(patch)
-
-
 def size(patch: Sequence[Operation]) -> int:
-    """Return how many bytes the text of a patch takes."""
-    return len(_text(patch))
+    """Return the size of a patch as compact ASCII JSON, in bytes."""
+    return len(_compact_json(patch))
 
 
 def escaped(key: str) -> str:
@@ -62,7 +59,7 @@ def escaped(key: str) -> str:
 
 
 def unescaped(token: str) -> str:
-    """Return the key of a token."""
+    """Return the key of a JSON pointer token."""
     return token.replace("~1", "/").replace("~0", "~")
 
 
@@ -80,7 +77,7 @@ def _diff(before: Json, after: Json, path: str) -> list[Operation]:
         return []
     else:
         patch = None
-    if patch is None or _outweighs(patch, after, path):
+    if patch is None or _costs_more_than_replacing(patch, after, path):
         return [{"op": "replace", "path": path, "value": after}]
     return patch
 
@@ -88,7 +85,7 @@ def _diff(before: Json, after: Json, path: str) -> list[Operation]:
 def _diff_objects(
     before: dict[str, Json], after: dict[str, Json], path: str
 ) -> list[Operation] | None:
-    """Return the operations; None when they could not give the keys their order."""
+    """Return the operations; None if they could not reproduce the order of the keys."""
     patch: list[Operation] = []
     if list(before) != list(after):
         kept = [key for key in before if key in after]
@@ -112,10 +109,10 @@ def _diff_objects(
 def _diff_lists(
     before: list[Json], after: list[Json], path: str
 ) -> Iterator[Operation]:
-    """Yield the operations between what both lists have in common at their ends.
+    """Yield the operations between the common start and end of two lists.
 
-    1. Items in the middle that both have are compared one by one.
-    2. What is left was removed, from its end on, or added; at the end of the list as “-”.
+    1. Items in the middle are compared pairwise.
+    2. Remaining items are removed, last first, or added; at the end of the list as “-”.
     """
     start, end = _common_ends(before, after)
     old, new = before[start : len(before) - end], after[start : len(after) - end]
@@ -130,7 +127,7 @@ def _diff_lists(
 
 
 def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
-    """Return how many items the lists share at their start, and beyond those at their end."""
+    """Return the number of common items at the start, and of further ones at the end."""
     limit = min(len(before), len(after))
     start = 0
     for one, other in zip(before, after, strict=False):
@@ -145,12 +142,15 @@ def _common_ends(before: list[Json], after: list[Json]) -> tuple[int, int]:
     return start, end
 
 
-def _outweighs(patch: list[Operation], after: Json, path: str) -> bool:
-    """Tell whether `after` as a whole takes less than half; looks no further than that."""
-    if len(patch) < MANY:
+def _costs_more_than_replacing(patch: list[Operation], after: Json, path: str) -> bool:
+    """Return whether `after` as a whole has less than half the size; stops once it is larger."""
+    if len(patch) < MIN_OPERATIONS:
         return False
-    # the values of a patch are in `after` as well: what counts is what is around them
-    budget = sum(len(operation["path"]) + OPERATION_BYTES for operation in patch) // 2
+    # the values of a patch are in `after` as well, so only their overhead counts
+    budget = (
+        sum(len(operation["path"]) + OPERATION_OVERHEAD_BYTES for operation in patch)
+        // 2
+    )
     whole = len(path)
     for part in _leaves(after):
         whole += part
@@ -160,7 +160,7 @@ def _outweighs(patch: list[Operation], after: Json, path: str) -> bool:
 
 
 def _leaves(value: Json) -> Iterator[int]:
-    """Yield about the bytes of a value, part by part."""
+    """Yield the estimated bytes of each part of a value."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield len(key) + 4
@@ -185,15 +185,15 @@ def _apply(operation: Operation, root: dict[str, Any]) -> None:
     tokens = [unescaped(token) for token in path.split("/")]
     parent: Any = root
     for token in tokens[:-1]:
-        parent = _own(parent, token)
+        parent = _mutable_child(parent, token)
     if isinstance(parent, dict):
         _apply_to_object(parent, tokens[-1], operation)
     else:
         _apply_to_list(parent, tokens[-1], operation)
 
 
-def _own(parent: Any, token: str) -> Any:
-    """Return a container within another, as a copy that may be changed if it was frozen."""
+def _mutable_child(parent: Any, token: str) -> Any:
+    """Return a nested container, replaced by a mutable copy if it is frozen."""
     place = token if isinstance(parent, dict) else _index(token, len(parent))
     child = parent[place]
     if type(child) in {dict, list}:
@@ -224,7 +224,7 @@ def _apply_to_list(parent: list[Any], token: str, operation: Operation) -> None:
 
 
 def _index(token: str, length: int) -> int:
-    """Return a token as a place in a list. Raises ValueError, IndexError."""
+    """Return a token as an index of a list. Raises ValueError, IndexError."""
     index = int(token)
     if str(index) != token or index < 0:
         raise ValueError(token)
@@ -233,7 +233,7 @@ def _index(token: str, length: int) -> int:
     return index
 
 
-def _text(value: object) -> str:
+def _compact_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 

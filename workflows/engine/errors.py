@@ -1,32 +1,32 @@
-"""Everything that can go wrong, as one tree; the docstring is the default message.
+"""The exceptions of the engine; the first docstring line is the default message.
 
-Codes are in codes.py. Each message says what happened, where, and, if it is not plain, what to do.
+Codes are in codes.py. A message contains the problem, the place and, unless obvious, the remedy.
 
     WorkflowError
-    ├─ DefinitionError          the author's mistake, raised while a graph is built
-    │  └─ ConfigurationError    a limit, an interval, or a name nobody registered
-    ├─ RequestError             the caller's mistake (its kinds are in workflows/errors.py)
-    │  └─ InputInvalid          values that a workflow does not take: messages by field
-    └─ RunError                 the run's trouble, kept with the run
+    ├─ DefinitionError          a mistake in a workflow, raised while its graph is built
+    │  └─ ConfigurationError    an invalid limit or interval, or an unregistered name
+    ├─ RequestError             a mistake of the caller (subclasses are in workflows/errors.py)
+    │  └─ InputInvalid          invalid input of a workflow: messages by field
+    └─ RunError                 a failure of a run, stored with the run
        ├─ ExecutionError        one attempt ended: code, node, path, state
-       ├─ ResumeError         a run cannot be resumed: code, run id
-       ├─ NotSerialisable       a value no checkpoint can hold: path, type
-       ├─ CheckpointNotFound    no checkpoint of that run
+       ├─ ResumeError           a run cannot be resumed: code, run ID
+       ├─ NotSerialisable       a value that cannot be stored: path, type
+       ├─ CheckpointNotFound    the run has no checkpoint
        ├─ CheckpointMismatch    a stored state does not fit the State class
-       ├─ StateError            a field a State class does not have, or a value that does not fit
+       ├─ StateError            an unknown field of a State class, or an invalid value
        ├─ PredicateFailed       a predicate raised: edge, evaluation
-       ├─ NodeTimedOut          a try took too long; a TimeoutError as well
-       ├─ ExitRaised            author code raised what is no Exception
-       ├─ AnswerInvalid         an answer does not fit its form
-       ├─ ApprovalExpired        a question expired and no answer was declared for that
+       ├─ NodeTimedOut          a try took too long; also a TimeoutError
+       ├─ ExitRaised            author code raised something other than an Exception
+       ├─ AnswerInvalid         a response does not fit its form
+       ├─ ApprovalExpired       an approval expired without a default response
        ├─ SubworkflowFailed     the child run did not complete
        └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
 
-    Signal (BaseException)      control flow: a node's `except Exception` cannot eat it
-    ├─ Cancelled                someone asked the run to stop
-    ├─ DeadlinePassed           the run's time is up
-    ├─ Paused                   the run waits: for a person, a time, another run
-    └─ Superseded               this attempt writes nothing more
+    Signal (BaseException)      control flow, which a node's `except Exception` does not catch
+    ├─ Cancelled                the run was cancelled
+    ├─ DeadlinePassed           the run passed its deadline
+    ├─ Paused                   the run waits for a person, a time or another run
+    └─ Superseded               this attempt no longer owns the run
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ HINTS: Mapping[str, str] = {
     "dead_end": "Give it an edge, or make it an exit.",
     "no_transition": "End its edges with one without a condition (`otherwise`).",
 }
-"""What to do about an `ExecutionError`, where that is not plain from its cause."""
+"""The remedy for an `ExecutionError`, by code, where its cause does not suggest one."""
 
 
 class WorkflowError(Exception):
@@ -62,8 +62,8 @@ class WorkflowError(Exception):
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the message and the facts, not the arguments: a process pool hands errors on."""
-        return _restored, (type(self), self.args), self.__dict__
+        """Pickle message and attributes instead of arguments, so that process pools work."""
+        return _restore, (type(self), self.args), self.__dict__
 
 
 class DefinitionError(WorkflowError):
@@ -79,7 +79,7 @@ class ConfigurationError(DefinitionError):
 
 
 class RequestError(WorkflowError):
-    """What was asked for cannot be done."""
+    """The request cannot be processed."""
 
     status: ClassVar[int] = 400  # HTTP
 
@@ -90,7 +90,7 @@ class InputInvalid(RequestError):
     status = 422
 
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        """Take the messages of each field; "" stands for the whole."""
+        """`errors` are the messages by field; the key "" is for the input as a whole."""
         super().__init__(
             " ".join(
                 f"{field}: {' '.join(messages)}" if field else " ".join(messages)
@@ -119,12 +119,12 @@ class ExecutionError(RunError):
         self.code = code
         self.node = node
         self.path = tuple(path)  # the nodes that ran in this attempt, in order
-        self.state = state  # the last one that is whole
+        self.state = state  # the last complete state
         self.limit = limit
         super().__init__(code)
 
     def __str__(self) -> str:
-        """Say where and what, with the cause in its own words."""
+        """Return node, message and cause."""
         what = CODES.get(self.code, self.code)
         if self.limit is not None:
             what = f"{what} ({self.limit})"
@@ -135,12 +135,12 @@ class ExecutionError(RunError):
 
     @property
     def is_cancelled(self) -> bool:
-        """Tell whether a cancellation is behind it, wherever it struck."""
+        """Whether the cause is a cancellation, at any point of the run."""
         return self.code == "cancelled" or caused_by(self, Cancelled)
 
     @property
     def is_deadline(self) -> bool:
-        """Tell whether the run's deadline is behind it."""
+        """Whether the cause is the deadline of the run."""
         return self.code == "deadline" or caused_by(self, DeadlinePassed)
 
 
@@ -158,14 +158,14 @@ class ResumeError(RunError):
         self.code = code
         self.run_id = run_id
         self.node = node
-        self.state = state  # the stored one, once it was loaded
+        self.state = state  # the stored state, if it was loaded
         at = f" at “{node}”" if node else ""
         super().__init__(
             f"Run {run_id} cannot be resumed{at}: {CODES.get(code, code)}."
         )
 
     def __str__(self) -> str:
-        """Add the cause, in its own words."""
+        """Return message and cause."""
         return _with_cause(super().__str__(), self)
 
 
@@ -224,7 +224,7 @@ class NodeTimedOut(RunError, TimeoutError):
 class ExitRaised(RunError):
     """Author code raised something that is no Exception, such as SystemExit.
 
-    The cause is what was raised. It is never tried again: the code meant to end something.
+    The cause is the original exception. It is never retried, as the code meant to exit.
     """
 
     def __init__(self, raised: BaseException) -> None:
@@ -275,12 +275,12 @@ class ChainError(PatternError):
         self.step_index = step  # from 0
         self.item = item
         self.state = state  # the accumulator before the step
-        self.result = result  # what had finished: ChainResult
+        self.result = result  # the ChainResult of the completed steps
         what = "was cancelled before" if code.endswith("cancelled") else "failed at"
         super().__init__(code, f"The chain {what} step {step + 1}.")
 
     def __str__(self) -> str:
-        """Add the cause, in its own words."""
+        """Return message and cause."""
         return _with_cause(super().__str__(), self)
 
 
@@ -294,7 +294,7 @@ class ItemError:
 
     @property
     def message(self) -> str:
-        """Return the cause in its own words."""
+        """The message of the cause."""
         return describe(self.cause)
 
 
@@ -314,9 +314,9 @@ class ParallelError(PatternError):
 
 
 class ConditionalError(PatternError):
-    """A conditional node found no way, or the way failed."""
+    """A conditional node found no route, or its handler failed."""
 
-    _WORDS: ClassVar[Mapping[str, str]] = {
+    _MESSAGES: ClassVar[Mapping[str, str]] = {
         "conditional.predicate": "The route could not be chosen.",
         "conditional.handler": "The handler of route “{route}” failed.",
         "conditional.unknown_route": "No handler is called “{route}”, and there is no default.",
@@ -327,15 +327,15 @@ class ConditionalError(PatternError):
     def __init__(self, code: str, *, route: str = "", state: Any = None) -> None:
         self.route = route
         self.state = state
-        super().__init__(code, self._WORDS[code].format(route=route))
+        super().__init__(code, self._MESSAGES[code].format(route=route))
 
     def __str__(self) -> str:
-        """Add the cause, in its own words."""
+        """Return message and cause."""
         return _with_cause(super().__str__(), self)
 
 
 class Signal(BaseException):
-    """Control flow that no `except Exception` of a node can swallow."""
+    """Control flow that an `except Exception` of a node does not catch."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -346,7 +346,7 @@ class Cancelled(Signal):
 
 
 class DeadlinePassed(Signal):
-    """The run's time is up."""
+    """The run passed its deadline."""
 
 
 class Superseded(Signal):
@@ -354,11 +354,11 @@ class Superseded(Signal):
 
 
 class Paused(Signal):
-    """The run waits. The walk fills in where."""
+    """The run waits. The runner sets node, sequence and state."""
 
-    again: ClassVar[bool] = False  # the node did not ask for it: it will run once more
+    again: ClassVar[bool] = False  # the node was paused from outside and will run again
 
-    def __init__(  # noqa: PLR0913 - all that a page shows of a wait
+    def __init__(  # noqa: PLR0913 - everything that a page shows of a wait
         self,
         kind: str,
         *,
@@ -376,9 +376,9 @@ class Paused(Signal):
         self.question = question
         self.form = form  # JSON schema of the answer
         self.until = until  # when the wait ends or the question expires
-        self.on_expiry = on_expiry  # the declared answer; None: the node fails
-        self.groups = tuple(groups)  # who may answer; none: anyone
-        self.show = show or {}  # what the person should look at
+        self.on_expiry = on_expiry  # the default response; None: the node fails
+        self.groups = tuple(groups)  # who may respond; empty: anyone
+        self.show = show or {}  # data to show to the person
         self.workflow = workflow  # of the child run
         self.params = params or {}
         self.node = ""
@@ -386,14 +386,14 @@ class Paused(Signal):
         self.state: State | None = None  # before the node
 
 
-def _restored(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
+def _restore(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
     error = kind.__new__(kind, *args)
-    error.args = args  # an OSError leaves that to its __init__
+    error.args = args  # `__new__` of OSError does not set them
     return error
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in its own words, or its type where it has none, or fails at them."""
+    """Return the message of an error, or its type if it has none or formatting raises."""
     try:
         if isinstance(error, ValidationError):
             return _problems(error)
@@ -403,7 +403,7 @@ def describe(error: BaseException) -> str:
 
 
 def _problems(error: ValidationError) -> str:
-    """Return what pydantic found, without the address of its documentation and the input."""
+    """Return the messages of pydantic, without documentation links and input values."""
     return "; ".join(
         f"{'.'.join(map(str, one['loc'])) + ': ' if one['loc'] else ''}{one['msg']}"
         for one in error.errors(include_url=False, include_input=False)
@@ -411,7 +411,7 @@ def _problems(error: ValidationError) -> str:
 
 
 def formatted(error: BaseException) -> str:
-    """Return the traceback of an error, its causes included; in a line where that fails."""
+    """Return the traceback of an error with its causes, or one line if formatting raises."""
     try:
         return "".join(traceback.format_exception(error))
     except BaseException as failure:  # an author's error may do anything
@@ -419,19 +419,19 @@ def formatted(error: BaseException) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Give the causes of an error, nearest first, each once: a chain may lead back into itself."""
-    seen = {id(error)}
+    """Yield the causes of an error, nearest first, each once, as a chain may be circular."""
+    visited = {id(error)}
     cause = error.__cause__
-    while cause is not None and id(cause) not in seen:
+    while cause is not None and id(cause) not in visited:
         yield cause
-        seen.add(id(cause))
+        visited.add(id(cause))
         cause = cause.__cause__
 
 
 def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    """Tell whether an error of this kind is what our own errors stand for.
+    """Return whether the engine's own errors wrap an error of this kind.
 
-    What is behind an error of the author's does not count: nobody asked for it.
+    Causes of an author's error do not count.
     """
     for cause in causes(error):
         if isinstance(cause, kind):
@@ -442,19 +442,19 @@ def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 def summary(errors: Sequence[ItemError]) -> str:
-    """Return several failures in a line: most frequent first, ties by first index."""
+    """Return the failures in one line: most frequent first, ties by first index."""
     if not errors:
         return ""
     counts = Counter(error.message for error in errors)
     first = {error.message: error.index for error in reversed(errors)}
     order = sorted(counts, key=lambda message: (-counts[message], first[message]))
-    told = "; ".join(
+    text = "; ".join(
         f"{message} (item {first[message]}"
         + (f" and {counts[message] - 1} more)" if counts[message] > 1 else ")")
         for message in order
     )
     items = "1 item" if len(errors) == 1 else f"{len(errors)} items"
-    return f"{items} failed: {told}"
+    return f"{items} failed: {text}"
 
 
 def _with_cause(text: str, error: BaseException) -> str:
@@ -462,7 +462,5 @@ def _with_cause(text: str, error: BaseException) -> str:
     if cause is None or any(
         each.__cause__ is error for each in (error, *causes(error))
     ):
-        return (
-            text  # a cause that says its own cause in turn would never come to an end
-        )
+        return text  # a circular chain of causes would recurse without end
     return f"{text} {describe(cause)}"

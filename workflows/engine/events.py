@@ -1,7 +1,7 @@
-"""What the engine tells while it works: frozen events, in order, to observers.
+"""The events that the engine sends to observers, in order.
 
-Snapshots in an event are the state's own frozen data: they cost nothing to hand over
-and can be kept. Fields marked + are ours, beside the reference's.
+Snapshots in an event are the frozen data of the state: they are not copied and can be stored.
+Fields marked + are additions to the reference implementation.
 
 | type | data |
 | --- | --- |
@@ -9,7 +9,7 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | node.start | node, iteration, input_snapshot, + sequence |
 | node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
 | thread.wait + | node, sequence, leftover (of an earlier try), item_index of an item |
-| thread.begin + | node, sequence, item_index of an item: it waits no longer |
+| thread.begin + | node, sequence, item_index of an item: the wait is over |
 | node.complete | node, iteration, error, output_snapshot, + sequence, error_message, cancelled |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
@@ -33,7 +33,7 @@ and can be kept. Fields marked + are ours, beside the reference's.
 | route.select | route, has_default |
 | route.execute | route, error |
 
-Within a graph the events of a pattern carry its node and sequence as well.
+Within a graph the events of a pattern also have its node and sequence.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from typing import Any, Final
 
 
 class EventType:
-    """The wire names of events."""
+    """The names of events."""
 
     GRAPH_START: Final = "graph.start"
     NODE_START: Final = "node.start"
@@ -88,4 +88,4 @@ class Event:
 EVENT_TYPES: Final = tuple(
     value for name, value in vars(EventType).items() if name.isupper()
 )
-"""The wire names of all events."""
+"""The names of all events."""

@@ -1,6 +1,6 @@
-"""The typed fields of a State class, found when they are first needed.
+"""The typed fields of a State class, resolved on first use.
 
-Annotations may name what is defined later in the module, or locally around the class.
+Annotations may refer to names that are defined later in the module, or locally around the class.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pydantic_core import PydanticUndefined
 
 from .errors import CheckpointMismatch, DefinitionError, StateError
 from .frozen import FrozenDict, Json
-from .round_trip import problem
+from .round_trip import first_problem
 from .typed_field import TypedField
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A field as written in a class body; its annotation is not looked at yet."""
+    """A field as written in a class body, with an unresolved annotation."""
 
     annotation: Any
     default: Any  # PydanticUndefined without one; may be a FieldInfo
@@ -34,17 +34,16 @@ class Declared:
 
 
 class FieldReader:
-    """What a class has in place of a default: reads the field of an instance."""
+    """Descriptor that reads a field of a state."""
 
     __slots__ = ("_default", "_name")
 
     def __init__(self, name: str, default: Any) -> None:
-        """Take the field's name and what the class body gave it."""
         self._name = name
         self._default = default
 
     def __get__(self, state: Any, owner: type) -> Any:
-        """Return the field of a state; of the class itself, the default in its body."""
+        """Return the field of a state, or the default when accessed on the class."""
         if state is not None:
             return state[self._name]
         if self._default is PydanticUndefined or isinstance(self._default, FieldInfo):
@@ -53,27 +52,26 @@ class FieldReader:
 
 
 class Fields:
-    """The fields of one class, those it inherits first."""
+    """The fields of one class, inherited ones first."""
 
     def __init__(self, owner: type, declared: Mapping[str, Declared]) -> None:
-        """Take the fields as declared."""
         self._owner = owner
         self.declared = dict(declared)
         self._resolved: dict[str, TypedField] = {}
 
     @classmethod
     def of(cls, owner: Any, state: type, local: Mapping[str, Any]) -> Fields:
-        """Return the fields of a new class, and have it read them from its instances.
+        """Return the fields of a new class and install their descriptors.
 
-        Raises DefinitionError for names that cannot be fields.
+        Raises DefinitionError for invalid field names.
         """
         inherited: dict[str, Declared] = {}
         for base in reversed(owner.__mro__[1:]):
             fields = base.__dict__.get("_fields")
             if isinstance(fields, Fields):
                 inherited.update(fields.declared)
-        own = _declared_in(owner, local)
-        _must_be_free(owner, own, inherited, state)
+        own = _own_declarations(owner, local)
+        _check_field_names(owner, own, inherited, state)
         for name, field in own.items():
             setattr(owner, name, FieldReader(name, field.default))
         return cls(owner, {**inherited, **own})
@@ -81,9 +79,9 @@ class Fields:
     # -- values -----------------------------------------------------------------------
 
     def complete(self, given: Mapping[str, Any]) -> tuple[FrozenDict, dict[str, Any]]:
-        """Return the whole content as JSON, in order, and what was parsed on the way.
+        """Return the content as JSON with defaults, in order, and the parsed values.
 
-        Raises StateError for an unknown, a missing or a misfitting field.
+        Raises StateError for an unknown, missing or invalid field.
         """
         encoded, parsed = self.check(given)
         fields = self._fields()
@@ -93,7 +91,7 @@ class Fields:
         return FrozenDict(content), parsed
 
     def check(self, given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
-        """Return given values as JSON, and as they will be read; no default is made.
+        """Return given values as JSON and as parsed values, without computing defaults.
 
         Raises as `complete`.
         """
@@ -109,7 +107,7 @@ class Fields:
     def encode(
         self, values: Mapping[str, Any]
     ) -> tuple[dict[str, Json], dict[str, Any]]:
-        """Return values as JSON, and as they will be read. Raises StateError, NotSerialisable."""
+        """Return values as JSON and as parsed values. Raises StateError, NotSerialisable."""
         fields = self._fields()
         encoded, parsed = {}, {}
         for name, value in values.items():
@@ -119,21 +117,21 @@ class Fields:
         return encoded, parsed
 
     def encode_items(self, name: str, values: Iterable[Any]) -> list[Json] | None:
-        """Return further items of a list as JSON; None where the list must be seen whole."""
+        """Return additional list items as JSON; None if the whole list must be validated."""
         field = self._fields().get(name)
         if field is None:
             raise StateError(self.unknown(name))
         return field.encode_items(values)
 
     def parse(self, name: str, value: Json) -> Any:
-        """Return what the JSON of a field stands for. Raises CheckpointMismatch."""
+        """Return the typed value of a field's JSON. Raises CheckpointMismatch."""
         try:
             return self._fields()[name].parse(value)
         except ValidationError as error:
-            raise CheckpointMismatch(self._unreadable(name, error)) from error
+            raise CheckpointMismatch(self._unreadable_field(name, error)) from error
 
     def parse_all(self, data: Json) -> dict[str, Any]:
-        """Return what stored data stand for. Raises CheckpointMismatch, naming all that differs."""
+        """Return the typed values of stored data. Raises CheckpointMismatch with all problems."""
         name = self._owner.__qualname__
         if not isinstance(data, FrozenDict):
             raise CheckpointMismatch(
@@ -149,7 +147,7 @@ class Fields:
             try:
                 parsed[key] = fields[key].parse(data[key])
             except ValidationError as error:
-                wrong.append(self._unreadable(key, error))
+                wrong.append(self._unreadable_field(key, error))
         if wrong:
             raise CheckpointMismatch(
                 f"The stored state does not fit {name}: {'; '.join(wrong)}. Give the workflow a"
@@ -157,21 +155,14 @@ class Fields:
             )
         return parsed
 
-    # -- what there is ----------------------------------------------------------------
+    # -- declarations -----------------------------------------------------------------
 
     def infos(self) -> dict[str, FieldInfo]:
-        """Return what was declared of each field, by name."""
+        """Return the pydantic declaration of each field."""
         return {name: field.info for name, field in self._fields().items()}
 
-    def shapes(self) -> dict[str, str]:
-        """Return the shape of each field's JSON, by name; defaults are checked as well."""
-        for field in self._fields().values():
-            if not field.is_required:
-                field.default()
-        return {name: field.schema() for name, field in self._fields().items()}
-
     def unknown(self, name: str) -> str:
-        """Return the sentence about a field that is not there."""
+        """Return the error message for an unknown field."""
         near = difflib.get_close_matches(name, self.declared, 1)
         if near:
             hint = f"Is it “{near[0]}”?"
@@ -181,18 +172,18 @@ class Fields:
 
     def _fields(self) -> dict[str, TypedField]:
         if not self._resolved and self.declared:
-            # built whole, then put in place: threads may both do it, with the same result
+            # assigned when complete: threads may do this concurrently, with the same result
             self._resolved = {
                 name: TypedField(field.owner.__qualname__, name, _info(name, field))
                 for name, field in self.declared.items()
             }
         return self._resolved
 
-    def _unreadable(self, name: str, error: ValidationError) -> str:
-        return f"its “{name}” cannot be read ({problem(error)})"
+    def _unreadable_field(self, name: str, error: ValidationError) -> str:
+        return f"its “{name}” cannot be read ({first_problem(error)})"
 
 
-def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
+def _own_declarations(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
     return {
         name: Declared(
             annotation,
@@ -206,7 +197,7 @@ def _declared_in(owner: type, local: Mapping[str, Any]) -> dict[str, Declared]:
     }
 
 
-def _must_be_free(
+def _check_field_names(
     owner: type,
     own: Mapping[str, Declared],
     inherited: Mapping[str, Declared],
@@ -237,14 +228,14 @@ def _is_class_variable(annotation: Any) -> bool:
 
 
 class _Annotated:
-    """Something with annotations, for `get_type_hints` to look up."""
+    """An object with one annotation, for `get_type_hints`."""
 
     def __init__(self, name: str, annotation: Any) -> None:
         self.__annotations__ = {name: annotation}
 
 
 def _info(name: str, field: Declared) -> FieldInfo:
-    """Return a field with its type looked up. Raises DefinitionError."""
+    """Return a field with its type resolved. Raises DefinitionError."""
     module = sys.modules.get(field.module)
     local = {**field.local, field.owner.__name__: field.owner}
     try:

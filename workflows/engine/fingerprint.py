@@ -1,4 +1,4 @@
-"""Whether a run may go on under a workflow that has changed since it began."""
+"""Fingerprints of graphs: may a run continue under a workflow that changed since its launch?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .shape import GraphShape
 
 
 def fingerprint(shape: GraphShape) -> str:
-    """A hash of nodes, edges, predicate names, entry, exits and state fields; 16 hex digits."""
+    """Return a hash of nodes, edges, predicate names, entry, exits and fields: 16 hex digits."""
     parts = {
         "entry": shape.entry,
         "exits": sorted(shape.exits),
@@ -30,16 +30,16 @@ def fingerprint(shape: GraphShape) -> str:
 def differences(
     before: GraphShape | Mapping[str, Any], after: GraphShape | Mapping[str, Any]
 ) -> list[str]:
-    """What changed between two shapes, or their JSON, in words."""
+    """Return the changes between two shapes, or their JSON, as sentences."""
     before, after = _shape(before), _shape(after)
     kinds_before = {node.name: node.kind for node in before.nodes}
     kinds_after = {node.name: node.kind for node in after.nodes}
     return [
-        *_changed("node", kinds_before, kinds_after),
-        *_changed("field", dict(before.fields), dict(after.fields)),
-        *_changed_routes(before, after),
-        *_moved("the entry point", before.entry, after.entry),
-        *_moved("the exits", _listed(before.exits), _listed(after.exits)),
+        *_changes("node", kinds_before, kinds_after),
+        *_changes("field", dict(before.fields), dict(after.fields)),
+        *_route_changes(before, after),
+        *_value_change("the entry point", before.entry, after.entry),
+        *_value_change("the exits", _listed(before.exits), _listed(after.exits)),
     ]
 
 
@@ -47,7 +47,7 @@ def _shape(value: GraphShape | Mapping[str, Any]) -> GraphShape:
     return value if isinstance(value, GraphShape) else GraphShape.from_json(value)
 
 
-def _changed(
+def _changes(
     what: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> Iterator[str]:
     for name in sorted(before.keys() | after.keys()):
@@ -59,23 +59,23 @@ def _changed(
             yield f"the {what} “{name}” was {before[name]} and is {after[name]} now"
 
 
-def _changed_routes(before: GraphShape, after: GraphShape) -> Iterator[str]:
+def _route_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
     for name in sorted({*before.names} & {*after.names}):
-        was, now = _ways(before, name), _ways(after, name)
+        was, now = _route_text(before, name), _route_text(after, name)
         if was != now:
             yield f"“{name}” led {was} and leads {now} now"
 
 
-def _ways(shape: GraphShape, name: str) -> str:
-    """The ways out of a node, in their order, in words."""
-    ways = [
+def _route_text(shape: GraphShape, name: str) -> str:
+    """Return the edges that leave a node, in order, as text."""
+    routes = [
         f"to “{edge.target}”" + (f" if {edge.predicate}" if edge.predicate else "")
         for edge in shape.edges_from(name)
     ]
-    return ", else ".join(ways) or "nowhere"
+    return ", else ".join(routes) or "nowhere"
 
 
-def _moved(what: str, before: str, after: str) -> Iterator[str]:
+def _value_change(what: str, before: str, after: str) -> Iterator[str]:
     if before != after:
         yield f"{what} changed from {before} to {after}"
 
@@ -85,13 +85,13 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def type_text(annotation: Any) -> str:
-    """A type as text that stays the same wherever its module moves; models with their fields."""
+    """Return a type as text without module names; models include their fields."""
     return _type_text(annotation, ())
 
 
 def _type_text(annotation: Any, within: tuple[Any, ...]) -> str:
     if get_origin(annotation) is Annotated:
-        # what checks a value is no part of its shape, and may read otherwise each time
+        # validators are not part of the shape, and their repr may vary between processes
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
         return " | ".join(_type_text(part, within) for part in get_args(annotation))

@@ -1,9 +1,9 @@
-"""JSON values that cannot change: how states share structure without sharing changes.
+"""Immutable JSON values, so that states can share structure.
 
-A frozen container is a `dict` or a `list` to whoever reads it, compares it or writes it as
-JSON; whatever would change it raises TypeError. What is in a frozen container is frozen too,
-so freezing it again costs nothing. Copies (`.copy()`, `copy.deepcopy`, `{**value}`,
-`list + list`) are ordinary dicts and lists that may be changed and put back.
+A frozen container is a `dict` or `list` for reading, comparison and JSON output; every mutating
+method raises TypeError. The content of a frozen container is frozen too, so freezing it again
+costs nothing. Copies (`.copy()`, `copy.deepcopy`, `{**value}`, `list + list`) are ordinary dicts
+and lists, which can be changed and stored again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, NoReturn, TypeAlias
 
 from .errors import NotSerialisable
 
-MAX_DEPTH = 100  # containers in containers
-MAX_DIGITS = 4_300  # of an integer: Python writes no longer ones as text
+MAX_DEPTH = 100  # levels of nested containers
+MAX_DIGITS = 4_300  # of an integer: Python converts no longer ones to text
 
 Json: TypeAlias = Any
 """None, bool, int, float, str, FrozenDict or FrozenList."""
@@ -32,11 +32,11 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """A JSON object that cannot change."""
+    """An immutable JSON object."""
 
     __slots__ = (
         "depth",
-    )  # levels of containers, itself included; or more, after changes
+    )  # levels of containers including itself; an upper bound after changes
     depth: int
 
     def __new__(cls, values: Mapping[str, Any] | None = None) -> FrozenDict:
@@ -47,64 +47,64 @@ class FrozenDict(dict[str, Any]):
         return frozen
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        """Do nothing: `__new__` has filled it, and nothing may fill it again."""
+        """Do nothing: `__new__` filled the container."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
     def __copy__(self) -> dict[str, Any]:
-        """Return a dict that may be changed; its values are frozen as before."""
+        """Return a mutable dict with frozen values."""
         return dict(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        """Return a dict that may be changed, all the way down."""
+        """Return a mutable dict with mutable content at all levels."""
         return {key: copy.deepcopy(value, memo) for key, value in self.items()}
 
     def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
-        """Pickle as content: what comes back is frozen."""
+        """Pickle the content; unpickling freezes it."""
         return FrozenDict, (dict(self),)
 
     def with_items(self, changes: Mapping[str, Json]) -> FrozenDict:
-        """Return this with keys set to values that are frozen already."""
+        """Return a copy with keys set to frozen values."""
         new = _frozen_dict(self, max(self.depth, 1 + _depth_of(changes.values())))
         dict.update(new, changes)
         return new
 
 
 class FrozenList(list[Any]):
-    """A JSON list that cannot change."""
+    """An immutable JSON list."""
 
     __slots__ = (
         "depth",
-    )  # levels of containers, itself included; or more, after changes
+    )  # levels of containers including itself; an upper bound after changes
     depth: int
 
     def __new__(cls, values: Iterable[Any] = ()) -> FrozenList:
-        """Freeze some values. Raises NotSerialisable."""
+        """Freeze values. Raises NotSerialisable."""
         frozen: FrozenList = _freeze_items(list(values), "", 0)
         return frozen
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
-        """Do nothing: `__new__` has filled it, and nothing may fill it again."""
+        """Do nothing: `__new__` filled the container."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = extend = insert = pop = remove = clear = _refuse
     sort = reverse = _refuse
 
     def __copy__(self) -> list[Any]:
-        """Return a list that may be changed; its items are frozen as before."""
+        """Return a mutable list with frozen items."""
         return list(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
-        """Return a list that may be changed, all the way down."""
+        """Return a mutable list with mutable content at all levels."""
         return [copy.deepcopy(item, memo) for item in self]
 
     def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
-        """Pickle as content: what comes back is frozen."""
+        """Pickle the content; unpickling freezes it."""
         return FrozenList, (list(self),)
 
     def with_appended(self, items: Sequence[Json]) -> FrozenList:
-        """Return this with items at its end that are frozen already."""
+        """Return a copy with frozen items appended."""
         return _frozen_list([*self, *items], max(self.depth, 1 + _depth_of(items)))
 
 
@@ -126,9 +126,9 @@ EMPTY = FrozenDict()
 
 
 def freeze(value: object, path: str = "") -> Json:
-    """Return a value as frozen JSON; tuples become lists, what is frozen stays itself.
+    """Return a value as frozen JSON; tuples become lists, frozen values are returned as they are.
 
-    Raises NotSerialisable with the path and the type of what no JSON can hold.
+    Raises NotSerialisable with the path and the type of a value that JSON cannot represent.
     """
     return _freeze(value, path, 0)
 
@@ -138,7 +138,7 @@ def _freeze(value: Any, path: str, depth: int) -> Json:
     if kind in _SCALARS:
         return _SCALARS[kind](value, path)
     if kind in _CONTAINERS:
-        _must_not_be_deep(value, path, depth + value.depth)
+        _check_depth(value, path, depth + value.depth)
         return value
     return _freeze_other(value, path, depth)
 
@@ -152,7 +152,7 @@ def _freeze_other(value: Any, path: str, depth: int) -> Json:
 
 
 def _freeze_mapping(value: Mapping[Any, Any], path: str, depth: int) -> Any:
-    _must_not_be_deep(value, path, depth + 1)
+    _check_depth(value, path, depth + 1)
     frozen: dict[str, Any] = {}
     for key, item in value.items():
         if not isinstance(key, str):
@@ -163,7 +163,7 @@ def _freeze_mapping(value: Mapping[Any, Any], path: str, depth: int) -> Any:
 
 
 def _freeze_items(values: Sequence[Any], path: str, depth: int) -> Any:
-    _must_not_be_deep(values, path, depth + 1)
+    _check_depth(values, path, depth + 1)
     items = [
         _freeze(item, f"{path}.{index}" if path else str(index), depth + 1)
         for index, item in enumerate(values)
@@ -172,7 +172,7 @@ def _freeze_items(values: Sequence[Any], path: str, depth: int) -> Any:
 
 
 def _freeze_subclass(value: Any, path: str) -> Json:
-    """Return a value of a type made from text or number, as that: NumPy's floats, SafeString."""
+    """Return a subclass of str, int or float (SafeString, NumPy's floats) as the base type."""
     if not isinstance(value, Enum):
         if isinstance(value, str):
             return _text(str.__str__(value), path)
@@ -188,13 +188,13 @@ def _depth_of(values: Iterable[Json]) -> int:
     return max(depths, default=0)
 
 
-def _must_not_be_deep(value: object, path: str, depth: int) -> None:
+def _check_depth(value: object, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         why = f"it is nested more than {MAX_DEPTH} levels deep"
         raise NotSerialisable(path, dict if isinstance(value, Mapping) else list, why)
 
 
-def _itself(value: bool | None, _path: str) -> bool | None:
+def _identity(value: bool | None, _path: str) -> bool | None:
     return value
 
 
@@ -211,7 +211,7 @@ def _text(value: str, path: str) -> str:
 
 
 def _integer(value: int, path: str) -> int:
-    if value.bit_length() > _SURELY_SHORT and abs(value) >= 10**MAX_DIGITS:
+    if value.bit_length() > _SAFE_BITS and abs(value) >= 10**MAX_DIGITS:
         raise NotSerialisable(path, int, f"it has more than {MAX_DIGITS:,} digits")
     return value
 
@@ -222,21 +222,21 @@ def _number(value: float, path: str) -> float:
     return value
 
 
-_SURELY_SHORT = int(MAX_DIGITS * math.log2(10)) - 1  # bits
+_SAFE_BITS = int(MAX_DIGITS * math.log2(10)) - 1  # bits
 _CONTAINERS = frozenset({FrozenDict, FrozenList})
 _SCALARS: dict[type, Any] = {
     str: _text,
     int: _integer,
     float: _number,
-    bool: _itself,
-    type(None): _itself,
+    bool: _identity,
+    type(None): _identity,
 }
 
 
 def share(old: Json, new: Json) -> Json:
-    """Return `new`, made of the very parts of `old` that are equal to it, types and all.
+    """Return `new` with all parts that equal those of `old`, including types, replaced by them.
 
-    Two states then differ, by identity, just where their content differs.
+    Two states then differ by identity exactly where their content differs.
     """
     if old is new or type(old) is not type(new):
         return new
@@ -264,7 +264,7 @@ def _share_lists(old: FrozenList, new: FrozenList) -> FrozenList:
 
 
 def equal(one: Json, other: Json) -> bool:
-    """Tell whether two JSON values are equal, types and all: 1, 1.0 and True differ."""
+    """Return whether two JSON values are equal, including types: 1, 1.0 and True differ."""
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
@@ -277,7 +277,7 @@ def equal(one: Json, other: Json) -> bool:
 
 
 def same(one: Json, other: Json) -> bool:
-    """Tell whether two values are equal to the letter: order of keys, sign of 0.0."""
+    """Return whether two values are equal, including types, order of keys and the sign of 0.0."""
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):

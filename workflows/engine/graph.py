@@ -1,25 +1,25 @@
-"""The state graph: nodes, edges, entry and exits, checked as they are added.
+"""The state graph: nodes, edges, entry and exits, validated as they are added.
 
-A refused call leaves the graph as it was. `execute` and `resume` walk it.
+A call that raises leaves the graph unchanged. `execute` and `resume` run it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, stores
-from .checks import dead_edge
 from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, CheckChild
-from .errors import ConfigurationError, DefinitionError
+from .errors import ConfigurationError
+from .graph_checks import check_graph, quoted, refuse
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, Predicate
-from .resume import How, resume
+from .resume import ResumeOptions, resume
 from .retries import Retry
 from .runner import Runner
 from .shape import EdgeShape, GraphShape, NodeShape
@@ -27,13 +27,13 @@ from .state import State
 
 S = TypeVar("S", bound=State)
 
-MAX_NAME = 200  # characters of a node's name, as rows and pages have room for
+MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more
 
 
 class Graph:
-    """A graph of steps that one state walks through."""
+    """A graph of nodes that a state passes through."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that a run depends on
+    def __init__(  # noqa: PLR0913, PLR0917 - all dependencies of a run
         self,
         name: str,
         config: GraphConfig | None = None,
@@ -42,23 +42,25 @@ class Graph:
         clock: Clock | None = None,
         check_child: CheckChild | None = None,
     ) -> None:
-        """Take dependencies as given, else by the names in `config`.
+        """Use the given dependencies, or those that `config` names.
 
         Raises ConfigurationError for unknown names, an interval without a store, limits below 0.
         """
         self.name = name
         self.config = config or GraphConfig(name=name)
         self.clock = clock or SystemClock()
-        self.check_child = check_child  # before a child run is asked for
+        self.check_child = check_child  # called before a child run is requested
         self.config.check()
         self.checkpoints = (
-            _store(self.config.checkpoint) if checkpoints is None else checkpoints
+            _default_store(self.config.checkpoint)
+            if checkpoints is None
+            else checkpoints
         )
-        self.observer = _observer(config) if observer is None else observer
+        self.observer = _default_observer(config) if observer is None else observer
         self._nodes: dict[str, Node[Any, Any]] = {}
         self._edges: dict[str, list[Edge]] = {}
         self._entry = ""
-        self._exits: dict[str, None] = {}  # a set that keeps its order
+        self._exits: dict[str, None] = {}  # an ordered set
 
     @property
     def nodes(self) -> Mapping[str, Node[Any, Any]]:
@@ -67,20 +69,20 @@ class Graph:
 
     @property
     def entry(self) -> str:
-        """The name of the node a walk starts at; empty until it is set."""
+        """The name of the entry node; empty until it is set."""
         return self._entry
 
     @property
     def exits(self) -> tuple[str, ...]:
-        """The names of the nodes a walk ends at."""
+        """The names of the exit nodes."""
         return tuple(self._exits)
 
     def is_exit(self, node: str) -> bool:
-        """Whether a walk ends at this node."""
+        """Return whether a run ends at this node."""
         return node in self._exits
 
     def edges_from(self, node: str) -> tuple[Edge, ...]:
-        """The ways out of a node, in the order in which they are tried."""
+        """Return the edges that leave a node, in the order in which they are evaluated."""
         return tuple(self._edges.get(node, ()))
 
     def add_node(
@@ -91,26 +93,30 @@ class Graph:
         retry: Retry | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Add a step. Raises DefinitionError for no node, or a name that is taken or unfit."""
+        """Add a node. Raises DefinitionError for None or for a duplicate or invalid name."""
         if not name:
-            _refuse(
-                "build.empty_name", self, "a node needs a name: give add_node a text."
+            refuse(
+                "build.empty_name",
+                self.name,
+                "a node needs a name: give add_node a text.",
             )
         if node is None:
-            _refuse(
-                "build.nil_node", self, f"node “{name}” is None: give it a function."
+            refuse(
+                "build.nil_node",
+                self.name,
+                f"node “{name}” is None: give it a function.",
             )
-        if len(name) > MAX_NAME or not name.isprintable():
-            _refuse(
+        if len(name) > MAX_NAME_CHARS or not name.isprintable():
+            refuse(
                 "build.node_name",
-                self,
-                f"a node cannot be called {name[:MAX_NAME]!r}: use up to {MAX_NAME} characters"
-                " that can be shown.",
+                self.name,
+                f"a node cannot be called {name[:MAX_NAME_CHARS]!r}: use up to"
+                f" {MAX_NAME_CHARS} characters that can be shown.",
             )
         if name in self._nodes:
-            _refuse(
+            refuse(
                 "build.duplicate_node",
-                self,
+                self.name,
                 f"node “{name}” is there already: choose another name.",
             )
         self._nodes[name] = as_node(node, name).configured(retry, timeout)
@@ -122,92 +128,75 @@ class Graph:
         when: Predicate[Any] | Callable[[Any], bool] | None = None,
         name: str | None = None,
     ) -> None:
-        """Add a way from one node to another, tried after those added before it."""
+        """Add an edge; the edges of a node are evaluated in the order of their addition."""
         for side, node in (("source", source), ("target", target)):
             if not node:
-                _refuse(
-                    "build.empty_name", self, f"an edge needs a {side}: name a node."
+                refuse(
+                    "build.empty_name",
+                    self.name,
+                    f"an edge needs a {side}: name a node.",
                 )
         for node in (source, target):
-            self._must_know(node, f"the edge from “{source}” to “{target}”")
+            self._check_known(node, f"the edge from “{source}” to “{target}”")
         predicate = (
             when if isinstance(when, Predicate) or when is None else Predicate.of(when)
         )
         self._edges.setdefault(source, []).append(Edge(source, target, predicate, name))
 
     def set_entry_point(self, node: str) -> None:
-        """Start every walk at this node. Raises DefinitionError when one is set."""
+        """Start every run at this node. Raises DefinitionError if an entry point is set."""
         if not node:
-            _refuse(
-                "build.empty_name", self, "the entry point needs a name: name a node."
+            refuse(
+                "build.empty_name",
+                self.name,
+                "the entry point needs a name: name a node.",
             )
         if self._entry:
-            _refuse(
+            refuse(
                 "build.entry_already_set",
-                self,
+                self.name,
                 f"the entry point is “{self._entry}” already: a graph has one; remove “{node}”.",
             )
-        self._must_know(node, "the entry point")
+        self._check_known(node, "the entry point")
         self._entry = node
 
     def set_exit_point(self, node: str) -> None:
-        """End every walk that reaches this node; several nodes may be exits."""
+        """End every run that reaches this node; several nodes may be exits."""
         if not node:
-            _refuse(
-                "build.empty_name", self, "an exit point needs a name: name a node."
+            refuse(
+                "build.empty_name",
+                self.name,
+                "an exit point needs a name: name a node.",
             )
-        self._must_know(node, "an exit point")
+        self._check_known(node, "an exit point")
         self._exits[node] = None
 
     def validate(self) -> None:
-        """Raises DefinitionError unless a walk can start and end."""
+        """Raises DefinitionError unless the graph has nodes, an entry and an exit."""
         if not self._nodes:
-            _refuse("invalid_graph.no_nodes", self, "it has no nodes: call add_node.")
+            refuse(
+                "invalid_graph.no_nodes", self.name, "it has no nodes: call add_node."
+            )
         if not self._entry:
-            _refuse(
+            refuse(
                 "invalid_graph.no_entry",
-                self,
+                self.name,
                 "no entry point is set: call set_entry_point.",
             )
         if not self._exits:
-            _refuse(
+            refuse(
                 "invalid_graph.no_exit",
-                self,
+                self.name,
                 "no exit point is set: call set_exit_point.",
             )
 
     def check(self) -> list[str]:
-        """What an author should know, as sentences. Raises DefinitionError for mistakes."""
+        """Return warnings for the author. Raises DefinitionError for mistakes."""
         self.validate()
-        shape = self.describe()
-        for code, culprits, mistake in (
-            (
-                "check.unreachable",
-                shape.unreachable(),
-                "no route leads to {}: add one or remove it.",
-            ),
-            (
-                "check.trapped",
-                shape.trapped(),
-                "no exit can be reached from {}: add a way out.",
-            ),
-            (
-                "check.exit_with_edges",
-                shape.exits_with_edges(),
-                "{} is an exit, so its edges are never looked at: remove the edges or the exit.",
-            ),
-        ):
-            if culprits:
-                _refuse(code, self, mistake.format(_named(culprits)))
-        self._must_be_takeable()
-        return [
-            f"Graph “{self.name}”: the last edge of “{node}” has a condition, so the run fails "
-            "there when none holds: end with an edge without one (`otherwise`)."
-            for node in shape.without_otherwise()
-        ]
+        return check_graph(self.name, self.describe(), self._edges.values())
 
     def describe(self) -> GraphShape:
-        """The graph as names and lines."""
+        """Return the graph without its code."""
         return GraphShape(
             entry=self._entry,
             exits=self.exits,
@@ -230,12 +219,12 @@ class Graph:
     def next(
         self, node: Node[Any, Any] | str, state: State
     ) -> tuple[Node[Any, Any] | None, list[Evaluation]]:
-        """Where a state would go from a node, and why: the edges that were evaluated.
+        """Return the node that follows for a state, and the edges that were evaluated.
 
-        None when no edge holds. Raises PredicateFailed when a predicate raises.
+        The node is None if no edge matches. Raises PredicateFailed if a predicate raises.
         """
         name = node if isinstance(node, str) else self.name_of(node)
-        self._must_know(name, "Graph.next")
+        self._check_known(name, "Graph.next")
         decisions: list[Evaluation] = []
         for edge in self.edges_from(name):
             decisions.append(edge.evaluate(state))
@@ -244,10 +233,12 @@ class Graph:
         return None, decisions
 
     def name_of(self, node: Node[Any, Any]) -> str:
-        """The name under which a node was added. Raises DefinitionError for a stranger."""
+        """Return the name of a node of this graph. Raises DefinitionError for any other node."""
         names = [name for name, known in self._nodes.items() if known is node]
         if not names:
-            _refuse("build.unknown_node", self, f"{node!r} is not one of its nodes.")
+            refuse(
+                "build.unknown_node", self.name, f"{node!r} is not one of its nodes."
+            )
         return names[0]
 
     async def execute(
@@ -258,10 +249,10 @@ class Graph:
         cancellation: Cancellation | None = None,
         deadline: float | None = None,
     ) -> S:
-        """Walk from the entry point to an exit; the final state. `deadline` in seconds from now.
+        """Run from the entry point to an exit and return the final state.
 
-        Raises ExecutionError when the run fails, DefinitionError when the graph cannot be walked,
-        Paused when it waits for something.
+        `deadline` is in seconds from now. Raises ExecutionError if the run fails, DefinitionError
+        if the graph is incomplete, Paused if the run waits.
         """
         return await Runner(self, runtime, cancellation, deadline).start(state)
 
@@ -290,7 +281,7 @@ class Graph:
         secrets: Mapping[str, str] | None = ...,
         state_type: type[S],
     ) -> S: ...
-    async def resume(  # noqa: PLR0913 - who, then how it goes on
+    async def resume(  # noqa: PLR0913 - the run, then options of the attempt
         self,
         run_id: str,
         *,
@@ -302,40 +293,28 @@ class Graph:
         secrets: Mapping[str, str] | None = None,
         state_type: type[State] = State,
     ) -> State:
-        """Go on from the last checkpoint of a run, as `execute` would have.
+        """Continue a run from its last checkpoint and return the final state.
 
-        With `enter`, the node that had paused runs at once and finds `answer` in its context.
+        With `enter`, that paused node runs first, with `answer` in its context.
         `secrets` are those of this attempt: none is ever stored.
-        Raises ResumeError when it cannot go on, else as `execute`.
+        Raises ResumeError if the run cannot be resumed, otherwise as `execute`.
         """
-        walk = Runner(self, runtime, cancellation, deadline)
-        how = How(enter, answer, secrets or {})
-        return await resume(walk, run_id, state_type, how)
+        runner = Runner(self, runtime, cancellation, deadline)
+        options = ResumeOptions(enter, answer, secrets or {})
+        return await resume(runner, run_id, state_type, options)
 
-    def _must_be_takeable(self) -> None:
-        for edges in self._edges.values():
-            if dead := dead_edge(edges):
-                edge, earlier = dead
-                _refuse(
-                    "check.dead_edge",
-                    self,
-                    f"the edge from “{edge.source}” to “{edge.target}” is never taken: the one to"
-                    f" “{earlier.target}” before it is, whenever this one could be. Remove it, put"
-                    " it first, or give the other a condition.",
-                )
-
-    def _must_know(self, node: str, what: str) -> None:
+    def _check_known(self, node: str, what: str) -> None:
         if node not in self._nodes:
-            known = _named(tuple(self._nodes)) or "none yet"
-            _refuse(
+            known = quoted(tuple(self._nodes)) or "none yet"
+            refuse(
                 "build.unknown_node",
-                self,
+                self.name,
                 f"{what} names “{node}”, which is not a node: add it first. Nodes: {known}.",
             )
 
 
-def _store(config: CheckpointConfig) -> CheckpointStore | None:
-    """The store its name stands for; none is needed without an interval."""
+def _default_store(config: CheckpointConfig) -> CheckpointStore | None:
+    """Return the registered store; None without an interval."""
     if not config.interval:
         return None
     if not config.store:
@@ -346,16 +325,8 @@ def _store(config: CheckpointConfig) -> CheckpointStore | None:
     return stores.get(config.store)
 
 
-def _observer(config: GraphConfig | None) -> Observer:
-    """The observer a configuration names; without either, no one listens."""
+def _default_observer(config: GraphConfig | None) -> Observer:
+    """Return the observer that a configuration names, or one that ignores all events."""
     return (
         observers.get(config.observer) if config and config.observer else NoOpObserver()
     )
-
-
-def _named(names: tuple[str, ...]) -> str:
-    return ", ".join(f"“{name}”" for name in names)
-
-
-def _refuse(code: str, graph: Graph, what: str) -> NoReturn:
-    raise DefinitionError(f"Graph “{graph.name}”: {what}", code=code)

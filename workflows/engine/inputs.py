@@ -1,6 +1,6 @@
-"""What people, programs and other workflows give to a run, checked before anything is queued.
+"""Validation of the input of a run, by users, programs and other workflows, before it is queued.
 
-What `check_input` returns is what is stored, and reading it gives the value that was checked.
+The result of `check_input` is stored; reading it returns the value that was validated.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .round_trip import aliases, error_text
 def check_input(
     kind: Any, given: Mapping[str, Any], *, what: str = "parameter", of: str = ""
 ) -> dict[str, Json]:
-    """Return given values as they are stored: whole, with the defaults filled in.
+    """Return input as it is stored, with defaults filled in.
 
-    `kind` is the type that takes them, None for any JSON object. Raises InputInvalid with the
-    messages of each field, also for a name that the type does not know (most often a
-    misspelling that a default would hide) and for a value that would not be read back as it is.
+    `kind` is the type of the input, None for any JSON object. Raises InputInvalid with messages
+    by field, also for an unknown name (often a misspelling that a default would hide) and for a
+    value that would be read back differently.
     """
     values = dict(given)
     if kind is not None:
@@ -39,8 +39,8 @@ def check_input(
         raise InputInvalid(messages(error)) from error
     except NotSerialisable as error:
         raise InputInvalid({error.path.partition(".")[0]: [str(error)]}) from error
-    except Exception as error:  # what a validator of the author's raised
-        field = codec(kind).fails_at(values) if kind is not None else ""
+    except Exception as error:  # raised by an author's validator
+        field = codec(kind).failing_key(values) if kind is not None else ""
         why = f"This cannot be checked: {error_text(error)}."
         raise InputInvalid({field: [why]}) from error
     if not isinstance(encoded, Mapping):
@@ -49,12 +49,12 @@ def check_input(
 
 
 def check_launch(workflow: Any, given: Mapping[str, Any]) -> dict[str, Json]:
-    """Return the params of a run as they are stored, if its first state can be made of them.
+    """Return the params of a run as they are stored. Raises InputInvalid.
 
-    Raises InputInvalid.
+    Also checks that the initial state can be created from the params.
     """
     params = check_input(workflow.params_type, given, of=workflow.name)
-    check = getattr(workflow, "check_start", None)  # a plain factory has none
+    check = getattr(workflow, "check_start", None)  # not defined by a plain factory
     if check is None:
         return params
     try:
@@ -66,14 +66,14 @@ def check_launch(workflow: Any, given: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error as one sentence or more; pydantic's without its address."""
+    """Return an error as text; errors of pydantic without documentation links."""
     if isinstance(error, ValidationError):
         return str(InputInvalid(messages(error)))
     return str(error) if isinstance(error, WorkflowError) else error_text(error)
 
 
 def messages(error: ValidationError) -> dict[str, list[str]]:
-    """Return the messages of each top-level field; "" stands for the whole."""
+    """Return messages by top-level field; the key "" is for the input as a whole."""
     found: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
         place = [str(part) for part in problem["loc"]]
@@ -84,13 +84,13 @@ def messages(error: ValidationError) -> dict[str, list[str]]:
 
 
 def _by_key(kind: Any, values: dict[str, Any], what: str, of: str) -> dict[str, Any]:
-    """Return the values under keys that the type reads.
+    """Return the values under the keys that the type expects.
 
-    A field that has an alias may be given by its name. Raises InputInvalid for unknown names
-    and for a field that is given twice.
+    A field with an alias may be given by its name. Raises InputInvalid for unknown names and for
+    a field that is given twice.
     """
     if not _has_fields(kind):
-        _must_be_known(values, schema(kind), what, of)
+        _check_known_names(values, schema(kind), what, of)
         return values
     keyed: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -117,10 +117,10 @@ def _has_fields(kind: Any) -> TypeGuard[type[BaseModel]]:
     return is_model and not kind.__pydantic_root_model__
 
 
-def _must_be_known(
+def _check_known_names(
     values: Mapping[str, Any], described: Mapping[str, Any], what: str, of: str
 ) -> None:
-    """Refuse unknown names for a dataclass or a TypedDict, which would lose them."""
+    """Raise InputInvalid for unknown names of a dataclass or TypedDict, which would drop them."""
     known = described.get("properties")
     if known is None or described.get("additionalProperties"):
         return
@@ -137,7 +137,7 @@ def _first(field: tuple[str, FieldInfo]) -> str:
 
 
 def _first_key(info: FieldInfo, name: str) -> str:
-    """Return the key to name a field by: its alias, if that is one text."""
+    """Return the key of a field in messages: its alias if that is a string, else its name."""
     alias = info.validation_alias
     return alias if isinstance(alias, str) else name
 

@@ -1,8 +1,8 @@
 """An event loop that author code cannot end.
 
-asyncio lets SystemExit and KeyboardInterrupt of any task or callback out of `run_forever`, which
-ends every run of the process. The engine contains them where it calls author code; a task or a
-callback that an author starts is out of its reach, so the loop goes on after them.
+asyncio lets SystemExit and KeyboardInterrupt of any task or callback escape from `run_forever`,
+which ends all runs of the process. The engine contains them in its calls of author code, but not
+in tasks and callbacks that author code starts, so the loop continues after them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Result = TypeVar("Result")
 
 
 class LastingLoop(asyncio.SelectorEventLoop):
-    """A loop for `asyncio.Runner` whose main task alone decides when it is over."""
+    """A loop for `asyncio.Runner` that ends only with its main task."""
 
     def run_until_complete(
         self, future: Generator[Any, None, Result] | Awaitable[Result]
     ) -> Result:
-        """What the future gives, whatever other tasks raise meanwhile."""
+        """Return the result of the future, even if other tasks raise SystemExit."""
         task: asyncio.Future[Result] = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]  # as in asyncio: a generator is an error there, too
         while True:
             try:
@@ -39,7 +39,7 @@ class LastingLoop(asyncio.SelectorEventLoop):
 
 
 def run_lasting(run_forever: Callable[[], None]) -> None:
-    """Run a loop that was made elsewhere until it is stopped, whatever its tasks raise."""
+    """Run the loop of another library until it is stopped, even if tasks raise SystemExit."""
     while True:
         try:
             return run_forever()
@@ -48,11 +48,11 @@ def run_lasting(run_forever: Callable[[], None]) -> None:
 
 
 def _log_or_raise(raised: BaseException) -> None:
-    """Log what a task raised. Raises it again if it is a person's Ctrl-C."""
+    """Log the error of a task, or raise it if it is a Ctrl-C of a person."""
     if isinstance(raised, KeyboardInterrupt) and _keyboard_raises():
         raise raised
     logger.error(
-        "Code on the event loop raised %s (%s); the loop goes on.",
+        "Code on the event loop raised %s (%s); the loop continues.",
         type(raised).__name__,
         describe(raised),
         exc_info=raised,
@@ -60,7 +60,7 @@ def _log_or_raise(raised: BaseException) -> None:
 
 
 def _keyboard_raises() -> bool:
-    """Whether SIGINT would raise KeyboardInterrupt in this thread."""
+    """Return whether SIGINT raises KeyboardInterrupt in this thread."""
     return (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler

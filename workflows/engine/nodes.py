@@ -1,7 +1,8 @@
-"""Nodes: the steps of a graph, made of plain functions by `@node`."""
+"""Nodes of a graph, created from plain functions by `@node`."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import inspect
@@ -21,7 +22,7 @@ from typing import (
 )
 
 from .containment import await_contained, call_in_node
-from .context import NodeContext
+from .context import NodeContext, set_current_context
 from .errors import DefinitionError
 from .retries import Retry
 from .threads import in_thread
@@ -39,9 +40,10 @@ Kind: TypeAlias = Literal[
 
 
 class Node(ABC, Generic[In_contra, Out_co]):
-    """A step: from one value to the next, with its own retries and timeout."""
+    """A step from one value to the next, with retries and a timeout."""
 
     kind: ClassVar[Kind] = "node"
+    runs_in_thread = False  # whether its code never runs in the task that awaits it
 
     def __init__(
         self,
@@ -64,17 +66,12 @@ class Node(ABC, Generic[In_contra, Out_co]):
     async def run(
         self, value: In_contra, runtime: object, context: NodeContext
     ) -> Out_co:
-        """One try."""
-
-    def named(self, name: str) -> None:
-        """Take the name of the variable it was assigned to, unless it has one."""
-        if not self.name:
-            self.name = name
+        """Execute one try."""
 
     def configured(
         self, retry: Retry | None, timeout: float | None
     ) -> Node[In_contra, Out_co]:
-        """This node with another retry or timeout, where given."""
+        """Return this node, or a copy with another retry policy or timeout."""
         if retry is None and timeout is None:
             return self
         other = copy.copy(self)
@@ -87,15 +84,15 @@ class Node(ABC, Generic[In_contra, Out_co]):
 
 
 AnyStep: TypeAlias = Node["State", Never]
-"""A step that fits every State class: patterns and pauses, which name their fields as text.
+"""A node for every State class: patterns and pauses, which name their fields as text.
 
-It takes any state, and its result, of the class it was given, passes for any other: with `Any` in
-both places a type checker would stop checking the table of routes that it stands in.
+It accepts any state, and `Never` as its result fits any class: with `Any` in both places a type
+checker would stop checking the table of routes that contains it.
 """
 
 
 class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
-    """A node made of a function; call it as the function it was."""
+    """A node created from a function; it can be called like the function."""
 
     def __init__(
         self,
@@ -105,29 +102,32 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         retry: Retry | None = None,
         timeout: float | None = None,
     ) -> None:
-        given = getattr(function, "__name__", "")
-        name = name or given.replace("<lambda>", "")
+        own_name = getattr(function, "__name__", "")
+        name = name or own_name.replace("<lambda>", "")
         doc = inspect.getdoc(function) or ""
         super().__init__(name, retry=retry, timeout=timeout, doc=doc)
         self.function = function
-        self._takes_runtime = takes_runtime(function)
+        self._accepts_runtime = accepts_runtime(function)
         self._is_async = is_async(function)
+        self.runs_in_thread = not self._is_async
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, value: In_contra, runtime: Any = None) -> Raw_co:
-        """Call the function itself: how a test calls a node."""
+        """Call the function directly, as tests do."""
         return (
             self.function(value, runtime)
-            if self._takes_runtime
+            if self._accepts_runtime
             else self.function(value)
         )
 
     async def run(
         self, value: In_contra, runtime: object, context: NodeContext
     ) -> Out_co:
-        """One try: in the run's own task, or in a thread for a sync function."""
-        if self._takes_runtime:
-            call = functools.partial(self.function, value, located(runtime, context))
+        """Execute one try: in the current task, or in a thread for a sync function."""
+        if self._accepts_runtime:
+            call = functools.partial(
+                self.function, value, runtime_for_try(runtime, context)
+            )
         else:
             call = functools.partial(self.function, value)
         if self._is_async:
@@ -136,28 +136,34 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         call = functools.partial(call_in_node, call, context)
         result = await in_thread(call, context)
         if inspect.isawaitable(result):
-            result = await result
+            # in a separate task, as the runner relies on `runs_in_thread`
+            result = await asyncio.create_task(_await_result(result, context))
         return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
 
 
+async def _await_result(result: Awaitable[Raw_co], context: NodeContext) -> Raw_co:
+    set_current_context(context)
+    return await await_contained(result, context)
+
+
 class Failed(Exception):
-    """Raise it in a node to fail and to show in its trace how far it got."""
+    """Raise in a node to fail with partial output."""
 
     def __init__(self, message: str, *, output: State | None = None) -> None:
         super().__init__(message)
         self.output = (
-            output  # shown as what the node gave; the run's state stays as it was
+            output  # shown as the node's output; the state of the run does not change
         )
 
 
-async def called(
+async def call_function(
     function: Callable[..., Any], context: NodeContext, *values: Any
 ) -> Any:
-    """What a function returns, sync or async, called as a node's is and contained alike."""
-    return await await_contained(_called(function, context, *values), context)
+    """Call an author's sync or async function, contained like a node, and return its result."""
+    return await await_contained(_call_function(function, context, *values), context)
 
 
-async def _called(
+async def _call_function(
     function: Callable[..., Any], context: NodeContext, *values: Any
 ) -> Any:
     if is_async(function):
@@ -168,8 +174,8 @@ async def _called(
     return await result if inspect.isawaitable(result) else result
 
 
-def takes(function: Callable[..., object], count: int) -> bool:
-    """Whether it can be called with that many values."""
+def accepts_arguments(function: Callable[..., object], count: int) -> bool:
+    """Return whether it can be called with that number of positional arguments."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except (TypeError, ValueError):
@@ -177,22 +183,22 @@ def takes(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-def located(runtime: object, context: NodeContext) -> object:
-    """The runtime as this try sees it: `runtime.at(context)`, where it has that."""
+def runtime_for_try(runtime: object, context: NodeContext) -> object:
+    """Return the runtime of this try: `runtime.at(context)` if it has that method."""
     at = getattr(runtime, "at", None)
     return runtime if at is None else at(context)
 
 
 def is_async(function: Callable[..., object]) -> bool:
-    """Whether calling it gives an awaitable at once, so that it needs no thread."""
+    """Return whether it returns an awaitable immediately and needs no thread."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose call is async
     )
 
 
-def takes_runtime(function: Callable[..., object]) -> bool:
-    """Whether it is `fn(state, runtime)`. Raises DefinitionError for what is no node at all."""
-    alone, with_runtime = takes(function, 1), takes(function, 2)
+def accepts_runtime(function: Callable[..., object]) -> bool:
+    """Return whether it is `fn(state, runtime)`. Raises DefinitionError for other signatures."""
+    alone, with_runtime = accepts_arguments(function, 1), accepts_arguments(function, 2)
     if not (alone or with_runtime):
         raise DefinitionError(
             f"{_label(function)} cannot be a node: make it fn(state) or fn(state, runtime)."
@@ -205,7 +211,7 @@ def takes_runtime(function: Callable[..., object]) -> bool:
 def as_node(
     function: Callable[..., Any] | Node[Any, Any], name: str = ""
 ) -> Node[Any, Any]:
-    """A node, whatever an author gave: a node or a plain function."""
+    """Return a node unchanged, or a plain function as a node. Raises DefinitionError."""
     if isinstance(function, Node):
         return function
     if callable(function):
@@ -220,7 +226,7 @@ def _label(function: Callable[..., object]) -> str:
 
 
 class NodeMaker(Protocol):
-    """What `@node(...)` gives: makes a node of the function below it."""
+    """The type of the decorator that `@node(...)` returns."""
 
     @overload
     def __call__(
@@ -268,9 +274,9 @@ def node(
     retry: Retry | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """Make a function `fn(state)` or `fn(state, runtime)` a node, named like it.
+    """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
-    `timeout` is in seconds and holds for each try.
+    `timeout` is in seconds, per try.
     """
     if function is not None:
         return FunctionNode(function)

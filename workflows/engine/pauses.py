@@ -1,7 +1,7 @@
 """Nodes that pause the run: for a person, for a time, for another workflow.
 
-A paused run holds nothing: it is a checkpoint and a question. `Graph.resume(enter=node, answer=…)`
-runs the node again, which then finds its answer.
+A paused run occupies no worker: it is a checkpoint and a question. `Graph.resume(enter=node,
+answer=…)` runs the node again, with the answer in its context.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .errors import (
     describe,
 )
 from .frozen import Json, freeze
-from .nodes import AnyStep, Kind, Node, called
+from .nodes import AnyStep, Kind, Node, call_function
 from .round_trip import plain
 from .state import State
-from .storable import must_be_storable
+from .storable import check_storable
 
 S = TypeVar("S", bound=State)
 Into: TypeAlias = str | Callable[[Any, Any], Any]
@@ -39,7 +39,7 @@ Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
 
 
 class Approval(Node[Any, Any]):
-    """A node that asks a person and puts the answer into the state."""
+    """A node that waits for the response of a person and puts it into the state."""
 
     kind: ClassVar[Kind] = "approval"
 
@@ -56,29 +56,29 @@ class Approval(Node[Any, Any]):
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
-        _must_ask_of_the_state(question)
+        _check_question_template(question)
         self.question = question
         self.answer_type = answer
         self.into = into
         self.within = within
         self.groups = tuple(groups)
         self.show = show
-        must_be_storable(answer, f"The answer to {question!r}")
+        check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
-        self.on_expiry, self._expiry = _declared(answer, on_expiry, question)
+        self.on_expiry, self._expiry_json = _checked_expiry(answer, on_expiry, question)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
-        """Without an answer: Paused. With one: the state that holds it."""
+        """Return the state with the answer. Raises Paused without an answer."""
         if context.answer is None:
             raise self._pause(value, context)
         given = self._read(context.answer, context.node)
         if self.into in value.fields():
             return value.set(self.into, given)
-        # an open bag holds no models
+        # an untyped state holds JSON only
         return value.set(self.into, codec(self.answer_type).encode(given)[0])
 
     def check(self, value: Json, node: str = "") -> BaseModel:
-        """A person's answer, in its type. Raises AnswerInvalid, which tells what is wrong."""
+        """Return a person's answer in its type. Raises AnswerInvalid."""
         try:
             answer: BaseModel = codec(self.answer_type).read(value)
         except ValidationError as error:
@@ -99,14 +99,14 @@ class Approval(Node[Any, Any]):
             question=self.question.format(s=state),
             form=self.form,
             until=until,
-            on_expiry=self._expiry,
+            on_expiry=self._expiry_json,
             groups=self.groups,
             show=_json(self.show(state)) if self.show else {},
         )
 
 
 class Wait(Node[Any, Any]):
-    """A node that lets time pass."""
+    """A node that waits until a time."""
 
     kind: ClassVar[Kind] = "wait"
 
@@ -117,8 +117,8 @@ class Wait(Node[Any, Any]):
         self.until = until
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
-        """The state as it is, once the time has come or an answer was given; else Paused."""
-        until = self._time(value, context)
+        """Return the state after that time, or with an answer. Raises Paused before."""
+        until = self._wait_end(value, context)
         if context.answer is None and context.clock.now() < until:
             raise Paused(
                 "wait",
@@ -127,8 +127,8 @@ class Wait(Node[Any, Any]):
             )
         return value
 
-    def _time(self, state: State, context: NodeContext) -> datetime:
-        """When to go on, the same however often it is asked: counted from the step before."""
+    def _wait_end(self, state: State, context: NodeContext) -> datetime:
+        """Return the end of the wait; a timedelta counts from the step before, so it is stable."""
         until = self.until(state) if callable(self.until) else self.until
         if isinstance(until, timedelta):
             return (state.timestamp or context.clock.now()) + until
@@ -158,14 +158,14 @@ class Subworkflow(Node[Any, Any]):
         self.into = into
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
-        """Without the child's result: Paused. With it: the state that holds it."""
+        """Return the state with the child's result. Raises Paused without a result."""
         answer = context.answer
         if answer is None:
             raise Paused(
                 "subworkflow",
                 question=f"waits for the workflow “{self.workflow}”",
                 workflow=self.workflow,
-                params=await self._checked(self.params(value), context),
+                params=await self._checked_params(self.params(value), context),
             )
         if answer.error or answer.expired:
             why = answer.error or "it did not end in time"
@@ -173,12 +173,12 @@ class Subworkflow(Node[Any, Any]):
                 f"The workflow “{self.workflow}” did not complete: {why}"
             )
         if callable(self.into):
-            state: S = await called(self.into, context, value, answer.value)
+            state: S = await call_function(self.into, context, value, answer.value)
             return state
         return value.set(self.into, answer.value)
 
-    async def _checked(self, params: Any, context: NodeContext) -> Json:
-        """The child's params as they will be stored. Raises SubworkflowFailed."""
+    async def _checked_params(self, params: Any, context: NodeContext) -> Json:
+        """Return the child's params as they are stored. Raises SubworkflowFailed."""
         try:
             given = plain(params)
             if context.check_child is None:
@@ -190,10 +190,10 @@ class Subworkflow(Node[Any, Any]):
             ) from error
 
 
-def _declared(
+def _checked_expiry(
     answer: type[BaseModel], on_expiry: Any, question: str
 ) -> tuple[BaseModel | None, Json]:
-    """The answer when time is up, in its type and as JSON. Raises DefinitionError."""
+    """Return the answer on expiry, in its type and as JSON. Raises DefinitionError."""
     if on_expiry is None:
         return None, None
     try:
@@ -205,8 +205,8 @@ def _declared(
     return value, encoded
 
 
-def _must_ask_of_the_state(question: str) -> None:
-    """Raises DefinitionError for a question whose places no state could fill."""
+def _check_question_template(question: str) -> None:
+    """Raise DefinitionError for a question with placeholders other than the state `s`."""
     try:
         places = [part[1] for part in Formatter().parse(question)]
     except ValueError as error:
@@ -232,13 +232,13 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     show: Callable[[Any], Mapping[str, Any]] | None = None,
     name: str = "",
 ) -> AnyStep:
-    """A node that asks a person `question` and stores the answer in the field `into`.
+    """Return a node that shows `question` to a person and stores the answer in field `into`.
 
     - `question`: a template of the state, as in "Is “{s.label}” right?".
-    - `answer`: the pydantic model of the answer; it becomes the form.
+    - `answer`: the pydantic model of the answer, from which the form is generated.
     - `within`: how long to wait; then `on_expiry` is the answer, or the run fails without one.
-    - `groups`: whose members may answer; all who may approve the workflow's runs, if empty.
-    - `show`: a function of the state that gives JSON of what the person should look at.
+    - `groups`: whose members may answer; if empty, all who may approve runs of the workflow.
+    - `show`: a function of the state that returns JSON to show to the person.
     """
     return Approval(
         question,
@@ -253,7 +253,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
 
 
 def wait(until: Until, *, name: str = "") -> AnyStep:
-    """A node that goes on at a time, or that long after the step before it.
+    """Return a node that waits until a time, or for a time after the step before it.
 
     `until` is an aware datetime, a timedelta, or a function of the state that returns one.
     """
@@ -261,7 +261,7 @@ def wait(until: Until, *, name: str = "") -> AnyStep:
 
 
 def sleep(time: timedelta, *, name: str = "") -> AnyStep:
-    """A node that goes on that long after the step before it."""
+    """Return a node that waits for that time after the step before it."""
     return Wait(time, name=name)
 
 
@@ -272,13 +272,13 @@ def subworkflow(
     *,
     name: str = "",
 ) -> AnyStep:
-    """A node that runs the workflow of that name with `params(state)`, and waits for its result.
+    """Return a node that runs another workflow with `params(state)` and waits for its result.
 
-    `into` is the field that gets the result, or a function `(state, result)` that gives the state.
+    `into` is the field for the result, or a function `(state, result)` that returns the state.
     """
     return Subworkflow(workflow, params, into, name=name)
 
 
 def _json(values: Mapping[str, Any]) -> Json:
-    """Values as JSON, with whatever pydantic can write in them."""
+    """Return values as JSON; they may contain anything that pydantic can serialise."""
     return freeze(to_jsonable_python(dict(values)))

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: where to, and when not."""
+"""Resuming a run from a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .checkpoints import CheckpointNotFound
 from .context import Answer
 from .errors import DefinitionError, PredicateFailed, ResumeError
 from .events import EventType
-from .routing import choose
+from .routing import select_edge
 from .state import State
 
 if TYPE_CHECKING:
@@ -20,50 +20,58 @@ S = TypeVar("S", bound=State)
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """What an attempt is given that is not in the checkpoint."""
+class ResumeOptions:
+    """Input of an attempt that is not in the checkpoint."""
 
     enter: str | None  # the node that had paused
     answer: Answer | None  # to it
     secrets: Mapping[str, str]
 
 
-async def resume(walk: Runner, run_id: str, state_type: type[S], how: How) -> S:
-    """The state at the exit, walked to from the last checkpoint of a run.
+async def resume(
+    runner: Runner, run_id: str, state_type: type[S], options: ResumeOptions
+) -> S:
+    """Continue a run from its last checkpoint and return the state at the exit.
 
-    1. No store, no checkpoint, or one that does not fit: ResumeError, and nothing changes.
-       Once the checkpoint is loaded, each refusal has its state.
-    2. A checkpoint at an exit: the run had finished; its state, and nothing runs.
+    1. No store, no checkpoint, or one that does not fit: ResumeError, without side effects.
+       Once the checkpoint is loaded, the error has its state.
+    2. A checkpoint at an exit: the run is complete; return its state without running anything.
     3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
-    4. `enter`: no edge is evaluated; that node runs at once and finds `answer`.
+    4. `enter`: evaluate no edge; run that node with `answer` in its context.
     """
-    state = _load(walk, run_id, state_type)
-    for name, secret in how.secrets.items():
+    state = _load_state(runner, run_id, state_type)
+    for name, secret in options.secrets.items():
         state = state.set_secret(name, secret)
-    walk.tell(EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id)
-    if walk.graph.is_exit(state.checkpoint_node):
+    runner.emit_event(
+        EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id
+    )
+    if runner.graph.is_exit(state.checkpoint_node):
         return state
-    node = _next(walk, state) if how.enter is None else _entered(walk, state, how.enter)
-    walk.tell(
+    node = (
+        _next_node(runner, state)
+        if options.enter is None
+        else _node_to_enter(runner, state, options.enter)
+    )
+    runner.emit_event(
         EventType.CHECKPOINT_RESUME,
         checkpoint_node=state.checkpoint_node,
         resume_node=node,
         run_id=run_id,
     )
-    _must_be_valid(walk, state)
-    return await walk.go_on(node, state, how.answer)
+    _check_graph(runner, state)
+    return await runner.continue_from(node, state, options.answer)
 
 
-def _must_be_valid(walk: Runner, state: State) -> None:
-    """Raises ResumeError, with the state, for a graph that nobody could walk."""
+def _check_graph(runner: Runner, state: State) -> None:
+    """Raise ResumeError, with the state, for an incomplete graph."""
     try:
-        walk.graph.validate()
+        runner.graph.validate()
     except DefinitionError as error:
         raise ResumeError(error.code, state.run_id, state=state) from error
 
 
-def _load(walk: Runner, run_id: str, state_type: type[S]) -> S:
-    store = walk.graph.checkpoints
+def _load_state(runner: Runner, run_id: str, state_type: type[S]) -> S:
+    store = runner.graph.checkpoints
     if store is None:
         raise ResumeError("resume.disabled", run_id)
     try:
@@ -91,16 +99,16 @@ def _typed(state: State, run_id: str, state_type: type[S]) -> S:
         raise ResumeError("resume.mismatch", run_id) from error
 
 
-def _next(walk: Runner, state: State) -> str:
-    """Where the stored state goes, told like any decision."""
+def _next_node(runner: Runner, state: State) -> str:
+    """Return the node that follows the stored state; emit the decision."""
     node = state.checkpoint_node
     if not node:
-        return walk.graph.entry
-    edges = walk.graph.edges_from(node)
+        return runner.graph.entry
+    edges = runner.graph.edges_from(node)
     if not edges:
         raise ResumeError("resume.dead_end", state.run_id, node=node, state=state)
     try:
-        edge = choose(edges, state, walk.emit)
+        edge = select_edge(edges, state, runner.emit)
     except PredicateFailed as error:
         raise ResumeError(
             "resume.predicate_failed", state.run_id, node=node, state=state
@@ -110,7 +118,7 @@ def _next(walk: Runner, state: State) -> str:
     return edge.target
 
 
-def _entered(walk: Runner, state: State, enter: str) -> str:
-    if enter not in walk.graph.nodes:
+def _node_to_enter(runner: Runner, state: State, enter: str) -> str:
+    if enter not in runner.graph.nodes:
         raise ResumeError("resume.unknown_node", state.run_id, node=enter, state=state)
     return enter

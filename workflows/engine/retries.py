@@ -1,4 +1,4 @@
-"""Trying a node again: how often, on which errors, after how long."""
+"""Retry policies of nodes and their execution."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from .containment import await_contained
-from .context import NodeContext, TryLimit, entered
+from .context import NodeContext, TryLimit, set_current_context
 from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
 from .events import EventType
 from .state import State
@@ -22,20 +22,20 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try at most `attempts` times when one of the errors `on` occurs.
+    """Try at most `attempts` times while one of the errors `on` occurs.
 
-    The pause after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
+    The delay after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
     """
 
-    attempts: int = 3  # tries in all, the first one included
+    attempts: int = 3  # total number of tries
     on: type[Exception] | tuple[type[Exception], ...] = Exception
     wait: float = 1.0  # seconds before the second try
     factor: float = 2.0
-    jitter: float = 0.0  # seconds added at most, evenly spread
+    jitter: float = 0.0  # seconds added at most, uniformly distributed
     max_wait: float = 60.0  # seconds
 
     def __post_init__(self) -> None:
-        """Refuse what would fail, or hide the error, in a run. Raises DefinitionError."""
+        """Raise DefinitionError for values that would fail, or hide an error, in a run."""
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
         if not kinds or not all(map(_is_error, kinds)):
             raise DefinitionError(
@@ -50,58 +50,58 @@ class Retry:
             if getattr(self, name) < 0:
                 raise DefinitionError(f"Retry({name}=…) is below 0: use 0 or more.")
 
-    def again(self, error: Exception, try_number: int) -> bool:
-        """Whether another try follows this error."""
+    def should_retry(self, error: Exception, try_number: int) -> bool:
+        """Return whether another try follows this error."""
         if try_number >= self.attempts or isinstance(error, ExitRaised):
             return False
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
-        # as `except` does it: isinstance would run code of an author's metaclass
+        # as in `except`: isinstance would run code of an author's metaclass
         return any(kind in type(error).__mro__ for kind in kinds)
 
-    def seconds_after(self, try_number: int) -> float:
-        """How long to wait after that try."""
+    def delay_after(self, try_number: int) -> float:
+        """Return the delay after a try, in seconds."""
         try:
             wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
         except OverflowError:
             wait = self.max_wait
-        return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, hides nothing
+        return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, no secret
 
 
 def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
 
-async def run_with_tries(
+async def run_with_retries(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
-    """What the node returns, at the latest after its last try. Raises that try's error.
+    """Run a node until a try succeeds and return its result. Raises the error of the last try.
 
-    The tries of an attempt that was interrupted count: the first one here follows them.
+    The tries of an interrupted attempt count as well.
     """
     retry = node.retry
     if context.try_after:
         await _sleep(context.try_after, context)
     if retry is None:
-        return await _one_try(node, value, runtime, context)
+        return await _run_try(node, value, runtime, context)
     while True:
         try:
-            return await _one_try(node, _as_given(value), runtime, context)
+            return await _run_try(node, _fresh_value(value), runtime, context)
         except Exception as error:
-            if not retry.again(error, context.try_number):
+            if not retry.should_retry(error, context.try_number):
                 raise
-            await _wait(retry, error, context)
+            await _wait_for_retry(retry, error, context)
         context = context.for_try(context.try_number + 1)
 
 
-def _as_given(value: In) -> In:
-    """The value for one try: what an earlier try changed in place in it is not seen."""
+def _fresh_value(value: In) -> In:
+    """Return the input of one try, without in-place changes that an earlier try made."""
     return value.clone() if isinstance(value, State) else value
 
 
-async def _one_try(
+async def _run_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
-    entered(context)
+    set_current_context(context)
     if node.timeout is None:
         return await await_contained(node.run(value, runtime, context), context)
     try:
@@ -110,7 +110,7 @@ async def _one_try(
             try:
                 return await await_contained(node.run(value, runtime, context), context)
             except Exception as error:  # raised again below
-                # not through asyncio.timeout: it may follow a circle of contexts for ever
+                # not through asyncio.timeout: it loops endlessly over circular contexts
                 failure = error
             finally:
                 context.limits.pop()
@@ -121,11 +121,11 @@ async def _one_try(
     raise failure
 
 
-async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
-    """Wait for the next try. Raises the cancellation when there will be none."""
+async def _wait_for_retry(retry: Retry, error: Exception, context: NodeContext) -> None:
+    """Wait for the next try. Raises the signal if the run was cancelled."""
     context.cancellation.raise_if_cancelled()
-    seconds = retry.seconds_after(context.try_number)
-    context.tell(
+    seconds = retry.delay_after(context.try_number)
+    context.emit_event(
         EventType.NODE_RETRY,
         {
             "iteration": context.iteration,
@@ -140,6 +140,6 @@ async def _wait(retry: Retry, error: Exception, context: NodeContext) -> None:
 
 
 async def _sleep(seconds: float, context: NodeContext) -> None:
-    """Wait. Raises the cancellation when one came meanwhile."""
+    """Wait. Raises the signal if the run was cancelled during the wait."""
     await context.clock.sleep(seconds)
     context.cancellation.raise_if_cancelled()

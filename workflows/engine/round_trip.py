@@ -1,12 +1,12 @@
-"""Values of one type as JSON, and back: what is accepted is what will be read.
+"""Lossless conversion between the values of a type and JSON.
 
-`encode` validates, writes, reads back and compares; a value that would come back as another is
-refused there, before anything is stored. States, params, answers and the params of children all
-go through it.
+`encode` validates, writes, reads back and compares; a value that would be read back differently
+is rejected before anything is stored. It is used for states, params, answers and the params of
+children.
 
-The JSON has a model's aliases as keys, as its JSON schema does. A type in which some field is
-read by another alias than it is written by (`validation_alias`, `AliasChoices`, `AliasPath`) has
-the names of its fields as keys, and is read by either.
+The keys in JSON are the aliases of a model, as in its JSON schema. If some field of a type is
+read under another alias than it is written (`validation_alias`, `AliasChoices`, `AliasPath`), the
+keys are the names of the fields, and both are accepted.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ _UNWALKED = frozenset({"metadata", "serialization", "default", "cls", "function"
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How the values of a type are written and read."""
+    """Serialisation options of a type."""
 
-    by_name: bool  # under the names of fields instead of their aliases
-    from_text: bool  # bytes in another form than UTF-8 are read from text only
-    to_text: bool  # infinities are written as text only
+    by_name: bool  # keys are the names of fields instead of their aliases
+    from_text: (
+        bool  # bytes in an encoding other than UTF-8 are read from JSON text only
+    )
+    to_text: bool  # infinities are written to JSON text only
 
 
 class Codec:
@@ -46,35 +48,34 @@ class Codec:
     __slots__ = ("_adapter", "_form")
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
-        """Take what checks the type."""
         self._adapter = adapter
         self._form: _Form | None = None
 
     @property
     def by_name(self) -> bool:
-        """Tell whether the keys of its JSON are names of fields instead of aliases."""
-        return self._found_form().by_name
+        """Whether the keys in JSON are names of fields instead of aliases."""
+        return self._resolved_form().by_name
 
     def schema(self, **options: Any) -> dict[str, Any]:
-        """Return the JSON schema of what is accepted, with the keys that are stored.
+        """Return the JSON schema of accepted values, with the keys under which they are stored.
 
-        Raises pydantic's errors for a type that has none.
+        Raises pydantic's errors for a type without a schema.
         """
         return self._adapter.json_schema(by_alias=not self.by_name, **options)
 
     def read(self, value: Any) -> Any:
-        """Return a value, given or stored, in its type.
+        """Return a given or stored value in its type.
 
-        Raises ValidationError, and whatever a validator of the author's raises.
+        Raises ValidationError and any error of an author's validator.
         """
-        form = self._found_form()
+        form = self._resolved_form()
         options: dict[str, Any] = _BY_EITHER if form.by_name else {}
         if form.from_text and (text := _text_of(value)) is not None:
             return self._adapter.validate_json(text, **options)
         try:
             return self._adapter.validate_python(value, **options)
         except ValidationError as error:
-            # a strict field takes text for a UUID or a date from JSON only
+            # a strict field accepts text for a UUID or a date from JSON only
             text = _text_of(value)
             if text is None:
                 raise
@@ -84,10 +85,10 @@ class Codec:
                 raise error from None
 
     def encode(self, value: Any, path: str = "") -> tuple[Json, Any]:
-        """Return a value as JSON, and as it will be read.
+        """Return a value as JSON and as the value that will be read back.
 
-        Raises ValidationError when it does not fit, NotSerialisable when it would not come
-        back as it is, and whatever a validator of the author's raises on `value`.
+        Raises ValidationError if it is invalid, NotSerialisable if it would be read back
+        differently, and any error of an author's validator.
         """
         valid = self.read(value)
         encoded = self._write(valid, path)
@@ -98,32 +99,36 @@ class Codec:
         if typed := self._typed_default(encoded, valid, parsed):
             return typed
         one, other = (valid, parsed) if path else (found.one, found.other)
-        why = f"{told(one)} would come back as {told(other)}"
+        why = f"{abbreviate(one)} would come back as {abbreviate(other)}"
         raise NotSerialisable(path or found.path, type(one), why)
 
     def _typed_default(
         self, encoded: Json, valid: Any, parsed: Any
     ) -> tuple[Json, Any] | None:
-        """Return JSON and value where only defaults differ, and only in their type; else None.
+        """Return JSON and value if only defaults differ, and only in their type; else None.
 
         Pydantic does not validate defaults: `price: Decimal = 0` is an int until it is read.
         """
         if difference(valid, parsed, key=self._key, defaults=False):
             return None
-        again = self._write(parsed, "")
-        reread = self._read_back(again, parsed, "")
+        rewritten = self._write(parsed, "")
+        reread = self._read_back(rewritten, parsed, "")
         is_stable = difference(parsed, reread) is None
-        return (again, reread) if is_stable and _alike(encoded, again) else None
+        return (
+            (rewritten, reread)
+            if is_stable and _equivalent(encoded, rewritten)
+            else None
+        )
 
     def _write(self, valid: Any, path: str) -> Json:
         """Return a value as JSON. Raises NotSerialisable."""
         options: dict[str, Any] = {
             "by_alias": not self.by_name,
             "round_trip": True,
-            "warnings": False,  # of a type that is not the field's: it is compared instead
+            "warnings": False,  # about a type other than the field's: values are compared instead
         }
         try:
-            if self._found_form().to_text:
+            if self._resolved_form().to_text:
                 written = json.loads(self._adapter.dump_json(valid, **options))
             else:
                 written = self._adapter.dump_python(valid, mode="json", **options)
@@ -132,42 +137,42 @@ class Codec:
             UnicodeDecodeError,
             RecursionError,
         ) as error:
-            place, culprit = _culprit(valid, path)
+            place, culprit = _unwritable_part(valid, path)
             raise NotSerialisable(place, type(culprit), first_line(error)) from error
-        if isinstance(valid, set | frozenset):  # in an order that does not change
+        if isinstance(valid, set | frozenset):  # in a stable order
             written = sorted(written, key=json.dumps)
         return freeze(written, path)
 
     def _read_back(self, encoded: Json, valid: Any, path: str) -> Any:
-        """Return what JSON is read as. Raises NotSerialisable where it cannot be."""
+        """Return the value of JSON. Raises NotSerialisable if it cannot be read."""
         try:
             return self.read(encoded)
         except ValidationError as error:
-            why = f"it cannot be read back from its JSON ({problem(error)})"
+            why = f"it cannot be read back from its JSON ({first_problem(error)})"
             place = path or _place(error)
             raise NotSerialisable(place, _type_at(valid, place, path), why) from error
-        except Exception as error:  # a validator of the author's, on its own result
-            place = path or self.fails_at(encoded)
+        except Exception as error:  # of an author's validator, on its own result
+            place = path or self.failing_key(encoded)
             why = f"it cannot be read back from its JSON ({error_text(error)})"
             raise NotSerialisable(place, _type_at(valid, place, path), why) from error
 
     def keys_of(self, model: type[BaseModel]) -> dict[str, str]:
-        """Return the names of a model's fields by the keys that stand for them in JSON."""
+        """Return the names of a model's fields by their keys in JSON."""
         return {self._key(model, name): name for name in model.model_fields}
 
     def _key(self, model: type[BaseModel], field: str) -> str:
         alias = model.model_fields[field].serialization_alias
         return field if self.by_name or alias is None else alias
 
-    def fails_at(self, encoded: Any) -> str:
-        """Return the key without which reading raises nothing but what pydantic says."""
+    def failing_key(self, encoded: Any) -> str:
+        """Return the key of the value on which an author's validator raises; "" if unknown."""
         for key in encoded if isinstance(encoded, Mapping) else ():
             rest = {name: value for name, value in encoded.items() if name != key}
             try:
                 call_contained(partial(self.read, rest))
             except ValidationError:
                 return str(key)
-            except Exception:  # noqa: S112 - it is not this one, or not alone
+            except Exception:  # noqa: S112 - another key, or several
                 continue
             return str(key)
         return self._failing_alone(encoded)
@@ -193,10 +198,10 @@ class Codec:
             return True
         return False
 
-    def _found_form(self) -> _Form:
-        """Return how values are written and read.
+    def _resolved_form(self) -> _Form:
+        """Return the serialisation options.
 
-        Found when first needed: models may be completed after this was made.
+        Computed on first use: models may be completed after the codec was created.
         """
         if self._form is None:
             parts = list(_parts_of(self._adapter.core_schema))
@@ -229,22 +234,22 @@ def _parts_of(schema: Any) -> Iterator[Mapping[str, Any]]:
             waiting += part
 
 
-def _alike(one: Json, other: Json) -> bool:
-    """Tell whether two JSON values say the same: 0, 0.0 and "0" do, lists in any order."""
+def _equivalent(one: Json, other: Json) -> bool:
+    """Return whether two JSON values are equivalent: 0, 0.0 and "0" are, lists in any order."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(
-            _alike(part, other[key]) for key, part in one.items()
+            _equivalent(part, other[key]) for key, part in one.items()
         )
     if isinstance(one, list) and isinstance(other, list):
         pairs = zip(
             sorted(one, key=json.dumps), sorted(other, key=json.dumps), strict=False
         )
-        return len(one) == len(other) and all(_alike(*pair) for pair in pairs)
+        return len(one) == len(other) and all(_equivalent(*pair) for pair in pairs)
     return bool(one == other) or str(one) == str(other)
 
 
 def _text_of(value: Any) -> str | None:
-    """Return JSON as text; None for what is none."""
+    """Return a value as JSON text; None if it is not JSON."""
     try:
         return json.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -252,7 +257,7 @@ def _text_of(value: Any) -> str | None:
 
 
 def aliases(info: FieldInfo) -> list[str]:
-    """Return the keys of an object under which a field is looked for by its aliases."""
+    """Return the keys under which a field is read by its aliases."""
     alias = info.validation_alias
     if alias is None:
         return []
@@ -263,9 +268,9 @@ def aliases(info: FieldInfo) -> list[str]:
 
 
 def plain(value: Any, path: str = "") -> Json:
-    """Return what an author's function gave as JSON: models, dates and the like are written.
+    """Return the result of an author's function as JSON, including models, dates and the like.
 
-    Raises NotSerialisable, also for a secret: it would be stored as stars.
+    Raises NotSerialisable, also for a secret, which would be stored as asterisks.
     """
     if isinstance(value, BaseModel):
         return Codec(TypeAdapter(type(value))).encode(value, path)[0]
@@ -294,7 +299,7 @@ def _place(error: ValidationError) -> str:
 
 
 def _type_at(valid: Any, place: str, path: str) -> type:
-    """Return the type of the field that a place begins with; of the whole below a path."""
+    """Return the type of the field at the start of a path, or that of the whole value."""
     if path or not place:
         return type(valid)
     first = place.partition(".")[0]
@@ -304,13 +309,13 @@ def _type_at(valid: Any, place: str, path: str) -> type:
     return type(valid)
 
 
-def _culprit(value: Any, path: str) -> tuple[str, Any]:
-    """Return the innermost part that cannot be written, with its path."""
+def _unwritable_part(value: Any, path: str) -> tuple[str, Any]:
+    """Return the innermost part that cannot be serialised, with its path."""
     for key, part in _parts(value):
         try:
             to_jsonable_python(part)
         except (PydanticSerializationError, UnicodeDecodeError, RecursionError):
-            return _culprit(part, _join(path, key))
+            return _unwritable_part(part, _join(path, key))
     return path, value
 
 
@@ -325,8 +330,8 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(value)
 
 
-def problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and how many more there are."""
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem of an error and the number of further ones."""
     problems = error.errors(
         include_url=False, include_context=False, include_input=False
     )
@@ -337,19 +342,19 @@ def problem(error: ValidationError) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error, or its type where it says nothing."""
+    """Return the first line of an error, or its type if it has no message."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 def error_text(error: Exception) -> str:
-    """Return the type of an error and the first line of it."""
+    """Return the type and the first line of an error."""
     line = str(error).partition("\n")[0]
     if isinstance(error, ExitRaised):  # its message names the type that was raised
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
-def told(value: Any) -> str:
-    """Return a value as it is shown in a message, shortened."""
+def abbreviate(value: Any) -> str:
+    """Return the shortened repr of a value, for messages."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 1]}…"

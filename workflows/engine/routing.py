@@ -1,4 +1,4 @@
-"""Which edge a state takes, and why."""
+"""Selection of the edge that a state follows."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ from .predicates import Edge, Evaluation
 from .state import State
 
 
-def choose(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
-    """The first edge that holds; None when none does. Every evaluation is told.
+def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
+    """Return the first edge whose condition is met, or None; emit every evaluation.
 
-    Raises PredicateFailed when a predicate raises, and tells that evaluation too.
+    Raises PredicateFailed if a predicate raises, after emitting that evaluation.
     """
     for index, edge in enumerate(edges):
         if emit is None:
             if edge.when is None or edge.evaluate(state).result:
                 return edge
-        elif _told(index, edge, state, emit):
+        elif _evaluate_and_emit(index, edge, state, emit):
             return edge
     return None
 
 
-def _told(index: int, edge: Edge, state: State, emit: Emit) -> bool:
-    """Whether the edge holds."""
+def _evaluate_and_emit(index: int, edge: Edge, state: State, emit: Emit) -> bool:
     try:
         evaluation = edge.evaluate(state)
     except PredicateFailed as error:
-        _tell(index, edge, state, error.evaluation, emit)
+        _emit_evaluation(index, edge, state, error.evaluation, emit)
         raise
-    _tell(index, edge, state, evaluation, emit)
+    _emit_evaluation(index, edge, state, evaluation, emit)
     return evaluation.result
 
 
-def _tell(
+def _emit_evaluation(
     index: int, edge: Edge, state: State, evaluation: Evaluation, emit: Emit
 ) -> None:
     ends = {"from": edge.source, "to": edge.target, "edge_index": index}

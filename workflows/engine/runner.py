@@ -1,7 +1,7 @@
-"""One attempt at a run: the walk from a node to an exit, told step by step.
+"""One attempt at a run: the nodes from the entry point, or a checkpoint, to an exit.
 
-All of it happens in the caller's asyncio task. A step that was told as complete was saved before
-anything else began.
+Everything happens in the caller's asyncio task, except for the nodes. The event that reports a
+step as complete is emitted after its checkpoint was saved and before anything else starts.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from .cancellation import Cancellation, Interruption
-from .checkpoints import ChecksPauses, FlushingStore, ItemStore, KeepsTries
 from .containment import call_contained
-from .context import Answer, Emit, NodeContext
+from .context import Answer, NodeContext
 from .errors import (
     Cancelled,
     DeadlinePassed,
@@ -27,11 +25,12 @@ from .errors import (
     caused_by,
     describe,
 )
-from .events import Event, EventType
-from .nodes import Failed, Node
-from .observers import NoOpObserver, notify
-from .retries import run_with_tries
-from .routing import choose
+from .events import EventType
+from .node_runner import NodeRunner
+from .nodes import Failed
+from .observers import make_emitter
+from .persistence import Persistence
+from .routing import select_edge
 from .state import State
 
 if TYPE_CHECKING:
@@ -39,14 +38,12 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=State)
 
-logger = logging.getLogger(__name__)
-
-# What ends a node and no more than the node; all else that author code raises is contained.
+# Errors that fail the node; everything else that author code raises is contained before.
 NODE_ERRORS = (Exception, Cancelled, DeadlinePassed)
 
 
 class Runner:
-    """One attempt: its counters, its path, and the places where everything is told."""
+    """One attempt: its counters, its path and its events."""
 
     def __init__(
         self,
@@ -56,87 +53,86 @@ class Runner:
         deadline: float | None,
     ) -> None:
         self.graph = graph
-        self.emit = _emitter(graph)
+        self.emit = make_emitter(graph.observer, graph.name, graph.clock)
         self._runtime = runtime
-        self._asked = cancellation or Cancellation()
-        self._seconds = deadline
-        self._due: float | None = None  # on the graph's monotonic clock
-        self._store = graph.checkpoints
-        self._interval = graph.config.checkpoint.interval
-        store: Any = self._store
-        able = _abilities(type(store))
-        self._settles: FlushingStore | None = store if FlushingStore in able else None
-        self._checks: ChecksPauses | None = store if ChecksPauses in able else None
-        self._tries: KeepsTries | None = store if KeepsTries in able else None
-        keeps = ItemStore in able and self._interval
-        self._keeps: ItemStore | None = store if keeps else None
-        self._saved = -1  # sequence of the newest checkpoint of this attempt
+        self._cancellation = cancellation or Cancellation()
+        self._deadline_seconds = deadline
+        self._deadline_at: float | None = None  # on the graph's monotonic clock
+        self._persistence = Persistence(graph.checkpoints, graph.config.checkpoint)
         self._iterations = 0
         self._visits: dict[str, int] = {}
         self._path: list[str] = []
 
     async def start(self, state: S) -> S:
-        """Walk from the entry point; the state at the exit."""
+        """Run from the entry point and return the state at the exit."""
         self.graph.validate()
         run_id = state.run_id or str(uuid4())
         state = state.stamped(run_id=run_id, timestamp=self.graph.clock.now())
-        return await self._go(self.graph.entry, state, None)
+        return await self._run_to_exit(self.graph.entry, state, None)
 
-    async def go_on(self, node: str, state: S, answer: Answer | None) -> S:
-        """Walk on from a stored state, at this node."""
+    async def continue_from(self, node: str, state: S, answer: Answer | None) -> S:
+        """Run from a node with a stored state and return the state at the exit."""
         self.graph.validate()
-        self._saved = state.sequence
-        return await self._go(node, state, answer)
+        self._persistence.continue_after(state)
+        return await self._run_to_exit(node, state, answer)
 
-    async def _go(self, node: str, state: S, answer: Answer | None) -> S:
-        self.tell(
+    async def _run_to_exit(self, node: str, state: S, answer: Answer | None) -> S:
+        self.emit_event(
             EventType.GRAPH_START,
             entry_point=self.graph.entry,
             run_id=state.run_id,
             exit_points=len(self.graph.exits),
         )
         with (
-            self._asked.child() as self._stop,
-            self._deadline(),
-            Interruption(self._stop).listening() as self._interruption,
+            self._cancellation.child() as self._stop,
+            self._deadline_timer(),
+            Interruption(self._stop).subscribed() as self._interruption,
         ):
+            self._node_runner = NodeRunner(
+                self._runtime, self._stop, self._interruption
+            )
             try:
-                return await self._steps(node, state, answer)
+                return await self._run_steps(node, state, answer)
             except ExecutionError as error:
                 await self._emit_failure(error, state)
                 raise
 
-    async def _steps(self, node: str, state: S, answer: Answer | None) -> S:
-        """The state at the exit.
+    async def _run_steps(self, node: str, state: S, answer: Answer | None) -> S:
+        """Return the state at the exit.
 
-        1. Stop when asked to or at the limit; the node that was next is not in the path then.
-        2. Run the node, save, leave by the first edge that holds; end at an exit.
-        3. Whatever fails raises ExecutionError with the state that is safe to go on from.
+        1. Stop on a cancellation or at the limit of steps; the path then ends before the next node.
+        2. Run the node, save, follow the first edge that matches; end at an exit.
+        3. A failure raises ExecutionError with the state from which the run can continue.
         """
-        if self._interval and self._saved < 0:
+        if self._persistence.needs_initial_save:
             self._save(node, state)
         while True:
             self._raise_if_cancelled(node, state)
-            self._count(node, state)
-            state = await self._step(node, state, answer)
+            self._count_step(node, state)
+            state = await self._run_node(node, state, answer)
             answer = None
-            if self._interval and self._iterations % self._interval == 0:
+            if self._persistence.is_due(self._iterations):
                 self._save(node, state)
-                self.tell(EventType.CHECKPOINT_SAVE, node=node, run_id=state.run_id)
+                self.emit_event(
+                    EventType.CHECKPOINT_SAVE, node=node, run_id=state.run_id
+                )
             if self.graph.is_exit(node):
                 return await self._complete(node, state)
-            node = self._leave(node, state)
+            node = self._next_node(node, state)
 
     def _raise_if_cancelled(self, node: str, state: State) -> None:
-        if self._interruption.stopped_from_outside:
-            raise asyncio.CancelledError  # a node swallowed it, but it was meant for the task
-        if self._due is not None and self.graph.clock.monotonic() >= self._due:
+        if self._interruption.cancelled_externally:
+            raise asyncio.CancelledError  # of the task itself; a node swallowed it
+        if (
+            self._deadline_at is not None
+            and self.graph.clock.monotonic() >= self._deadline_at
+        ):
             self._stop.expire()
         if self._stop.cancelled:
             code = "deadline" if self._stop.expired else "cancelled"
             self._fail(code, node, state, self._stop.error())
 
-    def _count(self, node: str, state: State) -> None:
+    def _count_step(self, node: str, state: State) -> None:
         self._iterations += 1
         limit = self.graph.config.max_iterations
         if self._iterations > limit:
@@ -144,7 +140,7 @@ class Runner:
         self._path.append(node)
         visits = self._visits[node] = self._visits.get(node, 0) + 1
         if visits > 1:
-            self.tell(
+            self.emit_event(
                 EventType.CYCLE_DETECTED,
                 node=node,
                 visit_count=visits,
@@ -152,69 +148,43 @@ class Runner:
                 path_length=len(self._path),
             )
 
-    async def _step(self, name: str, before: S, answer: Answer | None) -> S:
-        context = self._context(name, before, answer)
+    async def _run_node(self, name: str, before: S, answer: Answer | None) -> S:
+        context = self._node_context(name, before, answer)
         self._emit_node(EventType.NODE_START, context, input_snapshot=before.data)
-        if self._settles is not None:
-            await self._settle(name, before)
+        if self._persistence.flushes:
+            await self._flush(name, before)
         try:
-            after = await self._outcome(name, before, context)
+            after = await self._node_result(name, before, context)
         except Paused as pause:
             await self._pause(pause, context, before)
             raise
         except NODE_ERRORS as error:
             self._emit_node(
-                EventType.NODE_COMPLETE, context, error=True, **_trace(error, before)
+                EventType.NODE_COMPLETE,
+                context,
+                error=True,
+                **_failure_data(error, before),
             )
-            # a copy: what the node changed in place in values it read is not in it
+            # a copy: without in-place changes that the node made to values it read
             self._fail("node_failed", name, before.clone(), error)
         self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
-        return self._stamped(after, before, context)
+        return self._stamp(after, before, context)
 
-    async def _outcome(self, name: str, before: S, context: NodeContext) -> S:
-        """What the node returns, or its pause, if the run may wait for that."""
+    async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
+        """Return the node's result, or raise its pause if the run may wait for it."""
         try:
-            after = await self._run(self.graph.nodes[name], before, context)
+            after = await self._node_runner.run(self.graph.nodes[name], before, context)
         except Paused as pause:
             pause.node, pause.sequence = context.node, context.sequence
-            if self._checks is not None:
-                await self._checks.check_pause(pause)
+            await self._persistence.check_pause(pause)
             raise
-        return call_contained(functools.partial(_checked, after, before))
+        return call_contained(functools.partial(_require_state, after, before))
 
-    async def _run(self, node: Node[S, S], before: S, context: NodeContext) -> S:
-        """What the node returns. Raises what it raises, and why it was stopped."""
-        try:
-            # in a task of its own: see cancellation.py
-            after = await asyncio.create_task(self._tried(node, before, context))
-        except BaseException as error:
-            interrupted = self._interruption.close()
-            if isinstance(error, Exception | asyncio.CancelledError):
-                self._explain(error, interrupted=interrupted)
-            raise
-        self._interruption.close()
-        return after
-
-    async def _tried(self, node: Node[S, S], before: S, context: NodeContext) -> S:
-        self._interruption.open()
-        return await run_with_tries(node, before, self._runtime, context)
-
-    def _explain(self, error: BaseException, *, interrupted: bool) -> None:
-        """Raises what a node's error stands for, where it does not speak for itself."""
-        by_asyncio = isinstance(error, asyncio.CancelledError)
-        if self._interruption.stopped_from_outside:
-            if not by_asyncio:
-                raise asyncio.CancelledError from error
-        elif interrupted:
-            raise self._stop.error() from error
-        elif by_asyncio:
-            raise RuntimeError(
-                "something that the node awaited was cancelled"
-            ) from error
-
-    def _context(self, name: str, before: State, answer: Answer | None) -> NodeContext:
+    def _node_context(
+        self, name: str, before: State, answer: Answer | None
+    ) -> NodeContext:
         context = NodeContext(
             run_id=before.run_id,
             node=name,
@@ -226,17 +196,11 @@ class Runner:
             emit=self.emit,
             check_child=self.graph.check_child,
         )
-        if self._keeps is not None:
-            place = (before.run_id, context.sequence)
-            context.keep_item = functools.partial(self._keeps.keep_item, *place)
-            context.kept_items = functools.partial(self._keeps.kept_items, *place)
-        if self._tries is not None:
-            made, wait = self._tries.kept_tries(before.run_id, context.sequence)
-            context.try_number, context.try_after = made + 1, wait
+        self._persistence.restore(context)
         return context
 
-    def _stamped(self, after: S, before: S, context: NodeContext) -> S:
-        """The new state with the run's own marks: no node moves a run or loses its secrets."""
+    def _stamp(self, after: S, before: S, context: NodeContext) -> S:
+        """Return a node's state with the metadata and, if the node dropped them, the secrets."""
         if after.run_id != before.run_id:
             for name, value in before.secrets.items():
                 if name not in after.secrets:
@@ -248,13 +212,12 @@ class Runner:
             timestamp=self.graph.clock.now(),
         )
 
-    def _leave(self, name: str, state: State) -> str:
-        """The node the state goes to, told edge by edge."""
+    def _next_node(self, name: str, state: State) -> str:
         edges = self.graph.edges_from(name)
         if not edges:
             self._fail("dead_end", name, state)
         try:
-            edge = choose(edges, state, self.emit)
+            edge = select_edge(edges, state, self.emit)
         except PredicateFailed as error:
             self._fail("predicate_failed", name, state, error)
         if edge is None:
@@ -262,52 +225,41 @@ class Runner:
         return edge.target
 
     def _save(self, name: str, state: State) -> None:
-        if self._store is None:
-            return
         try:
-            self._store.save(state)
+            self._persistence.save(state)
         except Exception as error:
             self._fail("checkpoint_save_failed", name, state, error)
-        self._saved = state.sequence
 
-    async def _settle(self, name: str, state: State) -> None:
-        """Wait until everything so far is durable. Raises ExecutionError when it cannot be."""
-        if self._settles is None:
-            return
+    async def _flush(self, name: str, state: State) -> None:
+        """Wait until everything so far is durable. Raises ExecutionError if it cannot be."""
         try:
-            await self._settles.settle()
+            await self._persistence.flush()
         except Exception as error:
             self._fail("checkpoint_save_failed", name, state, error)
 
     async def _pause(self, pause: Paused, context: NodeContext, before: State) -> None:
-        """Leave the run as it was before the node, so that an answer finds it there."""
-        if self._interval and self._saved != before.sequence:
+        """Store the state before the node, from which the response will continue the run."""
+        if not self._persistence.is_saved(before):
             self._save(context.node, before)
         pause.state = before.clone()
         self._emit_node(
             EventType.GRAPH_PAUSE, context, kind=pause.kind, question=pause.question
         )
-        await self._settle(context.node, before)
+        await self._flush(context.node, before)
 
     async def _complete(self, name: str, state: S) -> S:
-        self.tell(
+        self.emit_event(
             EventType.GRAPH_COMPLETE,
             exit_point=name,
             iterations=self._iterations,
             path_length=len(self._path),
         )
-        await self._settle(name, state)
-        if self._interval and self._store and not self.graph.config.checkpoint.preserve:
-            try:
-                self._store.delete(state.run_id)
-            except Exception:
-                logger.exception(
-                    "The checkpoints of run %s could not be deleted", state.run_id
-                )
+        await self._flush(name, state)
+        self._persistence.delete(state.run_id)
         return state
 
     async def _emit_failure(self, error: ExecutionError, state: State) -> None:
-        self.tell(
+        self.emit_event(
             EventType.GRAPH_ERROR,
             node=error.node,
             path=list(error.path),
@@ -315,9 +267,9 @@ class Runner:
             message=str(error),
         )
         try:
-            await self._settle(error.node, error.state or state)
-        except ExecutionError as unsettled:
-            unsettled.add_note(
+            await self._flush(error.node, error.state or state)
+        except ExecutionError as flush_error:
+            flush_error.add_note(
                 f"This happened while recording another failure: {error}"
             )
             raise
@@ -328,21 +280,21 @@ class Runner:
         node: str,
         state: State,
         cause: BaseException | None = None,
-        **facts: Any,
+        **details: Any,
     ) -> NoReturn:
         raise ExecutionError(
-            code, node=node, path=tuple(self._path), state=state, **facts
+            code, node=node, path=tuple(self._path), state=state, **details
         ) from cause
 
     @contextlib.contextmanager
-    def _deadline(self) -> Iterator[None]:
-        """Within, the run is interrupted when its time is up."""
-        if self._seconds is None:
+    def _deadline_timer(self) -> Iterator[None]:
+        """Cancel the run at its deadline while the context is open."""
+        if self._deadline_seconds is None:
             yield
             return
-        self._due = self.graph.clock.monotonic() + self._seconds
+        self._deadline_at = self.graph.clock.monotonic() + self._deadline_seconds
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(self._seconds, 0), self._stop.expire)
+        timer = loop.call_later(max(self._deadline_seconds, 0), self._stop.expire)
         try:
             yield
         finally:
@@ -350,43 +302,17 @@ class Runner:
 
     def _emit_node(self, event: str, context: NodeContext, **data: Any) -> None:
         if self.emit is not None:
-            place = {"node": context.node, "iteration": context.iteration}
-            self.emit(event, place | data | {"sequence": context.sequence})
+            step = {"node": context.node, "iteration": context.iteration}
+            self.emit(event, step | data | {"sequence": context.sequence})
 
-    def tell(self, event: str, **data: Any) -> None:
-        """Emit an event, when anyone listens."""
+    def emit_event(self, event: str, **data: Any) -> None:
+        """Emit an event unless the graph has no observer."""
         if self.emit is not None:
             self.emit(event, data)
 
 
-_ABILITIES: dict[type, frozenset[type]] = {}
-
-
-def _abilities(store: type) -> frozenset[type]:
-    """What a store can do beyond its protocol.
-
-    Remembered by type: to look through a protocol takes longer than a step.
-    """
-    if store not in _ABILITIES:
-        known = (FlushingStore, ItemStore, KeepsTries, ChecksPauses)
-        _ABILITIES[store] = frozenset(one for one in known if issubclass(store, one))
-    return _ABILITIES[store]
-
-
-def _emitter(graph: Graph) -> Emit | None:
-    """What tells the run's events; None when no one listens, so that none is built."""
-    observer, clock, source = graph.observer, graph.clock, graph.name
-    if isinstance(observer, NoOpObserver):
-        return None
-
-    def emit(event: str, data: dict[str, Any]) -> None:
-        notify(observer, Event(event, clock.now(), source, data))
-
-    return emit
-
-
-def _checked(after: object, before: S) -> S:
-    """What a node returned, if it is a state of the run's class. Raises TypeError."""
+def _require_state(after: object, before: S) -> S:
+    """Return a node's result if it is a state of the run's class. Raises TypeError."""
     if isinstance(after, type(before)):
         return after
     wanted = type(before).__name__
@@ -396,12 +322,12 @@ def _checked(after: object, before: S) -> S:
     )
 
 
-def _trace(error: BaseException, before: State) -> dict[str, Any]:
-    """How a failed node shows: its error, and the state it got to if it told one."""
-    told = next(
+def _failure_data(error: BaseException, before: State) -> dict[str, Any]:
+    """Return event data of a failed node: its error, and the output of a `Failed`."""
+    failed = next(
         (each for each in (error, error.__cause__) if isinstance(each, Failed)), None
     )
-    output = told.output if told else before
+    output = failed.output if failed else before
     return {
         "cancelled": isinstance(error, Cancelled) or caused_by(error, Cancelled),
         "error_message": describe(error),

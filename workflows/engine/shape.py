@@ -1,4 +1,4 @@
-"""The neutral picture of a graph, for drawing, checking and fingerprints."""
+"""A graph without code, for drawing, checks and fingerprints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-UNCONDITIONAL = ("", "always")  # names of predicates that always hold
+UNCONDITIONAL = ("", "always")  # names of predicates that are always met
 
 
 @dataclass(frozen=True, slots=True)
 class NodeShape:
-    """One step as drawn."""
+    """A node without code."""
 
     name: str
     kind: str  # node, parallel, chain, conditional, approval, wait or subworkflow
@@ -21,28 +21,28 @@ class NodeShape:
 
 @dataclass(frozen=True, slots=True)
 class EdgeShape:
-    """One way out of a step, as drawn."""
+    """An edge without code."""
 
     source: str
     target: str
-    index: int  # its place among the edges of its source, from 0
-    predicate: str = ""  # the name of its predicate; empty: always taken
+    index: int  # position among the edges of its source, from 0
+    predicate: str = ""  # the name of its predicate; empty: unconditional
     name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphShape:
-    """A graph without its code: names and lines."""
+    """A graph without code."""
 
     entry: str
     exits: tuple[str, ...]
     nodes: tuple[NodeShape, ...]
     edges: tuple[EdgeShape, ...]
-    fields: tuple[tuple[str, str], ...] = ()  # of the state: name and type, as text
+    fields: tuple[tuple[str, str], ...] = ()  # of the state: name and type as text
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> GraphShape:
-        """The shape that `to_json` wrote."""
+        """Return the shape from the output of `to_json`."""
         return cls(
             entry=value["entry"],
             exits=tuple(value["exits"]),
@@ -52,7 +52,7 @@ class GraphShape:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The shape as JSON, to store with a run."""
+        """Return the shape as JSON, to store with a run."""
         return {
             "entry": self.entry,
             "exits": list(self.exits),
@@ -63,30 +63,30 @@ class GraphShape:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the nodes, in the order in which they were added."""
+        """The names of the nodes, in the order of their addition."""
         return tuple(node.name for node in self.nodes)
 
     def edges_from(self, source: str) -> tuple[EdgeShape, ...]:
-        """The ways out of a node, in the order in which they are tried."""
+        """Return the edges that leave a node, in the order in which they are evaluated."""
         return tuple(edge for edge in self.edges if edge.source == source)
 
     def unreachable(self) -> tuple[str, ...]:
-        """The nodes no way leads to from the entry point."""
+        """Return the nodes without a path from the entry point."""
         reached = _reached([self.entry], self._targets(forward=True))
         return tuple(name for name in self.names if name not in reached)
 
     def trapped(self) -> tuple[str, ...]:
-        """The nodes from which no way leads to an exit."""
-        saved = _reached(self.exits, self._targets(forward=False))
-        return tuple(name for name in self.names if name not in saved)
+        """Return the nodes without a path to an exit."""
+        reaching = _reached(self.exits, self._targets(forward=False))
+        return tuple(name for name in self.names if name not in reaching)
 
     def exits_with_edges(self) -> tuple[str, ...]:
-        """The exits that have edges, which are never looked at."""
+        """Return the exits that have edges, which are never evaluated."""
         sources = {edge.source for edge in self.edges}
         return tuple(name for name in self.exits if name in sources)
 
     def without_otherwise(self) -> tuple[str, ...]:
-        """The nodes whose last edge has a predicate, so that none may hold."""
+        """Return the nodes whose last edge has a predicate, so that no edge may match."""
         last = {edge.source: edge for edge in self.edges}
         return tuple(
             name
@@ -95,7 +95,7 @@ class GraphShape:
         )
 
     def _targets(self, *, forward: bool) -> Mapping[str, list[str]]:
-        """Neighbours by name; the edges of an exit lead nowhere, for they are never looked at."""
+        """Return neighbours by name; the edges of exits are never evaluated and left out."""
         targets: dict[str, list[str]] = {}
         for edge in self.edges:
             if edge.source not in self.exits:

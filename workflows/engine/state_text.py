@@ -1,4 +1,4 @@
-"""A state as text: to store and to show. Secrets are in neither."""
+"""Text of a state, for storage and for display, without secrets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .frozen import Json
 if TYPE_CHECKING:
     from .state import State
 
-MAX_SHOWN = 60  # characters of a value in a repr
+MAX_VALUE_CHARS = 60  # characters of a value in a repr
 
 
 def write(state: State) -> str:
-    """Return a whole state as compact JSON."""
+    """Return a state with its metadata as compact JSON."""
     whole = {
         "data": dict(state.data),
         "run_id": state.run_id,
@@ -28,7 +28,7 @@ def write(state: State) -> str:
 
 
 def read(text: str) -> dict[str, Any]:
-    """Return what `State.from_data` takes. Raises CheckpointMismatch for any other text."""
+    """Return the arguments of `State.from_data`. Raises CheckpointMismatch for any other text."""
     try:
         whole = json.loads(text)
         stamp = whole["timestamp"]
@@ -46,10 +46,10 @@ def read(text: str) -> dict[str, Any]:
         ) from error
 
 
-def show(state: State) -> str:
-    """Return the class and the content of a state, shortened."""
-    shown = (f"{key}={_shown(value)}" for key, value in state.data.items())
-    return f"{type(state).__qualname__}({', '.join(shown)})"
+def format_state(state: State) -> str:
+    """Return class and content of a state, shortened."""
+    items = (f"{key}={_abbreviate(value)}" for key, value in state.data.items())
+    return f"{type(state).__qualname__}({', '.join(items)})"
 
 
 def _checked(value: Any, kind: type) -> Any:
@@ -58,8 +58,8 @@ def _checked(value: Any, kind: type) -> Any:
     return value
 
 
-def _shown(value: Json) -> str:
-    if isinstance(value, dict | list) and len(value) > MAX_SHOWN:
+def _abbreviate(value: Json) -> str:
+    if isinstance(value, dict | list) and len(value) > MAX_VALUE_CHARS:
         return f"<{len(value)} items>"
     text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[: MAX_VALUE_CHARS - 1]}…"

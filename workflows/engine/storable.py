@@ -1,4 +1,4 @@
-"""Types whose values cannot be stored, found when a workflow is declared."""
+"""Checks at the declaration of a workflow that values of its types can be stored."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .errors import DefinitionError
 from .round_trip import aliases
 
 _SECRETS = (Secret, SecretBytes, SecretStr)
-_INSTEAD = (
+_LAUNCH_HINT = (
     "Give it at launch as the run's token, which is encrypted and is deleted when the run"
     ' ends; a node reads it with state.secret("token").'
 )
 
 
-def must_be_storable(kind: Any, what: str) -> None:
-    """Check a type that people fill in: the params of a workflow, the answer of an approval.
+def check_storable(kind: Any, what: str) -> None:
+    """Check a type of user input: the params of a workflow, the answer of an approval.
 
-    Raises DefinitionError, naming the field, for a secret, for a required field that is
-    excluded from what is written, and for a type that is no JSON object.
+    Raises DefinitionError with the field for a secret, for a required field that is excluded
+    from serialisation, and for a type that is no JSON object.
     """
-    must_hold_no_secrets(kind, what)
+    check_no_secrets(kind, what)
     for path, model, name in _model_fields(kind):
         field = model.model_fields[name]
         if field.exclude and field.is_required():
@@ -40,41 +40,39 @@ def must_be_storable(kind: Any, what: str) -> None:
                 f"{what} cannot be stored: “{clash}” is the name of one field and an alias"
                 f" of another, “{path}”. Give one of them another name."
             )
-    _must_be_an_object(kind, what)
+    _check_is_object(kind, what)
 
 
-def must_hold_no_secrets(kind: Any, what: str) -> None:
-    """Raises DefinitionError, naming the field, for a type that has a secret in it."""
-    for path, found in _types_in(kind):
-        if _is_secret(found):
-            name = getattr(get_origin(found) or found, "__name__", "Secret")
+def check_no_secrets(kind: Any, what: str) -> None:
+    """Raise DefinitionError, with the field, for a type that contains a secret."""
+    for path, inner in _types_in(kind):
+        if _is_secret(inner):
+            name = getattr(get_origin(inner) or inner, "__name__", "Secret")
             at = f" at “{path}”" if path else ""
             raise DefinitionError(
                 f"{what} cannot be stored: it has a {name}{at}, and values are stored as"
-                f" text that people read. {_INSTEAD}"
+                f" text that people read. {_LAUNCH_HINT}"
             )
 
 
-def _must_be_an_object(kind: Any, what: str) -> None:
+def _check_is_object(kind: Any, what: str) -> None:
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # a default that has no JSON is told by the form
+        with warnings.catch_warnings():  # the form reports a default without JSON
             warnings.simplefilter("ignore")
-            found = schema(kind)
+            inner = schema(kind)
     except PydanticUserError as error:
         raise DefinitionError(
             f"{what} cannot become a form: {str(error).partition(chr(10))[0]}"
         ) from error
-    if found.get("type", "object") != "object":
+    if inner.get("type", "object") != "object":
         raise DefinitionError(
-            f"{what} must have fields with names: its JSON is of type {found['type']}. Put"
+            f"{what} must have fields with names: its JSON is of type {inner['type']}. Put"
             " it into a field of a model."
         )
 
 
 def _clash(kind: Any, model: type[BaseModel], name: str) -> str:
-    """Return an alias of a field that is another's name, where names are stored; else ""."""
+    """Return an alias of a field that is another's name, if names are stored; else ""."""
     if not codec(kind).by_name:
         return ""
     keys = aliases(model.model_fields[name])
@@ -88,35 +86,35 @@ def _is_secret(kind: Any) -> bool:
 
 def _model_fields(kind: Any) -> Iterator[tuple[str, type[BaseModel], str]]:
     """Yield each field of each model in a type, with its path."""
-    for path, found in _types_in(kind):
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            for name in found.model_fields:
-                yield (f"{path}.{name}" if path else name), found, name
+    for path, inner in _types_in(kind):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            for name in inner.model_fields:
+                yield (f"{path}.{name}" if path else name), inner, name
 
 
 def _types_in(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Yield a type and all that are in it, each class once, with the path to it."""
-    waiting, seen = [("", kind)], set()
+    """Yield a type and all nested types with their paths, each class once."""
+    waiting, visited = [("", kind)], set()
     while waiting:
-        path, found = waiting.pop(0)
-        if isinstance(found, str | ForwardRef):
+        path, inner = waiting.pop(0)
+        if isinstance(inner, str | ForwardRef):
             continue
-        if isinstance(found, type):
-            if found in seen:
+        if isinstance(inner, type):
+            if inner in visited:
                 continue
-            seen.add(found)
-        yield path, found
+            visited.add(inner)
+        yield path, inner
         waiting += [
             (".".join(filter(None, (path, name))), part)
-            for name, part in _parts_of(found)
+            for name, part in _parts_of(inner)
         ]
 
 
 def _parts_of(kind: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the types that a type is made of, with the field that has them."""
+    """Yield the direct parts of a type, with the name of their field."""
     for inside in ("__value__", "__supertype__"):  # of `type X = …` and NewType
-        if (found := getattr(kind, inside, None)) is not None:
-            yield "", found
+        if (inner := getattr(kind, inside, None)) is not None:
+            yield "", inner
     yield from (("", part) for part in get_args(kind) if not isinstance(part, str))
     origin = get_origin(kind) or kind
     if not isinstance(origin, type):
@@ -132,5 +130,5 @@ def _parts_of(kind: Any) -> Iterator[tuple[str, Any]]:
 def _hints(kind: type) -> Iterator[tuple[str, Any]]:
     try:
         yield from get_type_hints(kind, include_extras=True).items()
-    except NameError:  # a name that is defined later; pydantic tells of it when it must
+    except NameError:  # a name that is defined later; pydantic reports it if necessary
         return

@@ -1,4 +1,4 @@
-"""Run a workflow in memory: for tests in plain pytest, without Django or a database."""
+"""Execution of a workflow in memory, for tests in plain pytest without Django or a database."""
 
 from __future__ import annotations
 
@@ -33,48 +33,48 @@ S = TypeVar("S", bound=State)
 Status: TypeAlias = Literal["completed", "failed", "cancelled", "waiting"]
 
 RUN_ID = "run-in-memory"
-MAX_PAUSES = 1_000  # more of them are a circle
-MAX_DEPTH = 50  # of runs that start one another, as a server's default is
+MAX_PAUSES = 1_000  # more are assumed to be an endless loop
+MAX_DEPTH = 50  # of nested child runs, like the default of a server
 
 
 class ManualClock:
-    """A clock that stands still until it is moved, and never makes anyone wait."""
+    """A clock that only advances when it is moved; waits return immediately."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
         self.time = start
-        self.slept: list[float] = []  # seconds, one for each wait: nodes, retries
+        self.slept: list[float] = []  # seconds of each wait of nodes and retries
 
     def now(self) -> datetime:
-        """The time it shows."""
+        """Return the current time of the clock."""
         return self.time
 
     def monotonic(self) -> float:
-        """The same, in seconds."""
+        """Return the current time of the clock in seconds."""
         return self.time.timestamp()
 
     async def sleep(self, seconds: float) -> None:
-        """Move by so many seconds; others run meanwhile."""
+        """Move the clock by some seconds and let other tasks run."""
         self.slept.append(seconds)
         self.move(timedelta(seconds=seconds))
         await asyncio.sleep(0)
 
     def wait_until(self, time: datetime) -> None:
-        """Pass the time until then as a wait, also where that is no time at all."""
+        """Move the clock to a time and record the wait, also if it is 0 seconds."""
         self.slept.append(max(0.0, (time - self.time).total_seconds()))
         self.move_to(time)
 
     def move(self, time: timedelta) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.time += time
 
     def move_to(self, time: datetime) -> None:
-        """Let time pass until then; it never goes back."""
+        """Move the clock forward to a time; it never goes back."""
         self.time = max(self.time, time)
 
 
 @dataclass(slots=True)
 class Stage:
-    """One step as it went."""
+    """One executed step."""
 
     node: str
     sequence: int
@@ -90,7 +90,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One edge that was evaluated, and why it held or did not."""
+    """The evaluation of one edge."""
 
     source: str
     target: str
@@ -103,7 +103,7 @@ class Decision:
 
     @property
     def explanation(self) -> str:
-        """Whether its condition was met, and why; `unconditional` where it has none."""
+        """Whether and why its condition was met; `unconditional` if it has none."""
         return (
             explain(self.predicate, self.reason, result=self.result) or "unconditional"
         )
@@ -111,16 +111,16 @@ class Decision:
 
 @dataclass(slots=True, repr=False)
 class Outcome(Generic[S]):
-    """What came of a run in memory."""
+    """The result of a run in memory."""
 
     status: Status
-    state: S  # the last one that is whole
+    state: S  # the last complete state
     events: list[Event] = field(repr=False)
     error: ExecutionError | None = None
-    pause: Paused | None = None  # what it waits for, when it does
+    pause: Paused | None = None  # of a waiting run
 
     def __repr__(self) -> str:
-        """Say how it ended, where and why: what a failed assertion shows."""
+        """Return status, path and error, which a failed assertion shows."""
         parts = [f"{self.status} after {' → '.join(self.path) or 'no step'}"]
         if self.error is not None:
             parts.append(describe(self.error))
@@ -130,12 +130,12 @@ class Outcome(Generic[S]):
 
     @property
     def stages(self) -> list[Stage]:
-        """Its steps in order; a step that paused appears again when it went on."""
+        """The steps in order; a step that paused appears again after its resume."""
         return _stages(self.events)
 
     @property
     def decisions(self) -> list[Decision]:
-        """Every edge that was evaluated, in order."""
+        """Every evaluation of an edge, in order."""
         return [
             _decision(event)
             for event in self.events
@@ -149,7 +149,7 @@ class Outcome(Generic[S]):
 
 
 class _Recorder:
-    """Keeps every event in order."""
+    """Collects events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -158,58 +158,60 @@ class _Recorder:
         self.events.append(event)
 
 
-Given: TypeAlias = Any
-"""An answer: its value, an `Answer`, or a function of the Paused that returns either."""
+GivenAnswer: TypeAlias = Any
+"""A value, an `Answer`, or a function of the Paused that returns either."""
 
 
 class Options(TypedDict, total=False):
-    """How to run a workflow in memory."""
+    """Options of a run in memory."""
 
-    runtime: object  # what its nodes are given, a fake one for instance
-    answers: Mapping[Any, Given]  # by node or its name: of a person or a child run
-    subworkflows: Mapping[str, Workflow[Any]]  # by name: run where no answer is given
-    clock: ManualClock  # waits and sleeps pass at once, whichever clock it is
+    runtime: object  # passed to the nodes, for example a fake
+    answers: Mapping[
+        Any, GivenAnswer
+    ]  # by node or its name: of a person or a child run
+    subworkflows: Mapping[str, Workflow[Any]]  # by name: run if there is no answer
+    clock: ManualClock  # waits and sleeps return immediately
     secrets: Mapping[
         str, str
-    ]  # given at launch; never stored, nor in the outcome's events
+    ]  # passed at launch; never stored, nor in the outcome's events
     cancellation: Cancellation  # as for `Graph.execute`
-    deadline: float  # seconds, likewise
+    deadline: float  # seconds, as for `Graph.execute`
 
 
 def run_in_memory(
     workflow: Workflow[S], params: Any = None, **options: Unpack[Options]
 ) -> Outcome[S]:
-    """Run a workflow to its end, or to a pause that has no answer, and tell how it went.
+    """Run a workflow to its end, or to a pause without an answer, and return the outcome.
 
-    `params` is a mapping or an instance of the workflow's params; for the rest see `Options`.
+    `params` is a mapping or an instance of the workflow's params; see also `Options`.
     """
 
     def run() -> Outcome[S]:
         with asyncio.Runner(loop_factory=LastingLoop) as runner:
             return runner.run(run_in_memory_async(workflow, params, **options))
 
-    with ThreadPoolExecutor(1) as thread:  # the caller's own may have a loop that runs
+    with ThreadPoolExecutor(1) as thread:  # the caller's thread may have a running loop
         return thread.submit(run).result()
 
 
 async def run_in_memory_async(
     workflow: Workflow[S], params: Any = None, **options: Unpack[Options]
 ) -> Outcome[S]:
-    """`run_in_memory` for a test that is async itself."""
-    return await _Run(workflow, options).outcome(params)
+    """`run_in_memory` for async tests."""
+    return await _MemoryRun(workflow, options).outcome(params)
 
 
-class _Run(Generic[S]):
+class _MemoryRun(Generic[S]):
     def __init__(self, workflow: Workflow[S], options: Options, depth: int = 0) -> None:
         self.workflow = workflow
-        self.depth = depth  # of runs above this one
+        self.depth = depth  # number of parent runs
         self.options = options
         self.clock = options.get("clock") or ManualClock()
         self.recorder = _Recorder()
         self.secrets = options.get("secrets", {})
         self.answers = {
-            node if isinstance(node, str) else node.name: given
-            for node, given in options.get("answers", {}).items()
+            node if isinstance(node, str) else node.name: answer_value
+            for node, answer_value in options.get("answers", {}).items()
         }
         self.limits: dict[str, Any] = {
             name: options.get(name) for name in ("runtime", "cancellation", "deadline")
@@ -236,14 +238,16 @@ class _Run(Generic[S]):
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
         for _ in range(MAX_PAUSES):
             try:
-                return self._ended("completed", await step)
+                return self._make_outcome("completed", await step)
             except ExecutionError as error:
                 status: Status = "cancelled" if error.is_cancelled else "failed"
-                return self._ended(status, error.state or state, error=error)
+                return self._make_outcome(status, error.state or state, error=error)
             except Paused as pause:
                 answer = await self._answer(pause)
                 if answer is None:
-                    return self._ended("waiting", pause.state or state, pause=pause)
+                    return self._make_outcome(
+                        "waiting", pause.state or state, pause=pause
+                    )
                 step = self._resume(pause, answer)
         step.close()
         raise RuntimeError(
@@ -261,15 +265,17 @@ class _Run(Generic[S]):
             **self.limits,
         )
 
-    def _ended(self, status: Status, state: Any, **facts: Any) -> Outcome[S]:
-        return Outcome(status, state, self.recorder.events, **facts)
+    def _make_outcome(self, status: Status, state: Any, **details: Any) -> Outcome[S]:
+        return Outcome(status, state, self.recorder.events, **details)
 
     async def _answer(self, pause: Paused) -> Answer | None:
-        """What is answered to a pause; None when nothing is."""
+        """Return the answer to a pause, or None."""
         if pause.node in self.answers:
-            given = self.answers[pause.node]
-            given = given(pause) if callable(given) else given
-            answer = _as_answer(given, self.clock)
+            answer_value = self.answers[pause.node]
+            answer_value = (
+                answer_value(pause) if callable(answer_value) else answer_value
+            )
+            answer = _as_answer(answer_value, self.clock)
             if answer.expired and pause.until is not None:
                 self.clock.move_to(pause.until)
             return answer
@@ -281,21 +287,22 @@ class _Run(Generic[S]):
             return await self._child(children[pause.workflow], pause)
         return None
 
-    async def _check_child(self, context: NodeContext, name: str, given: Any) -> Any:
-        """Params of a child as they would be stored. Raises RequestError.
+    async def _check_child(
+        self, context: NodeContext, name: str, answer_value: Any
+    ) -> Any:
+        """Return the params of a child as they would be stored. Raises RequestError.
 
-        A child that is not there is an error where `subworkflows` says what there is, and its
-        node has no answer.
+        An unknown child is an error if `subworkflows` is given and its node has no answer.
         """
         children = self.options.get("subworkflows")
         if children is not None and name in children:
-            return check_launch(children[name], given)
+            return check_launch(children[name], answer_value)
         if children is not None and context.node not in self.answers:
             known = ", ".join(sorted(children)) or "none"
             raise RequestError(
                 f"There is no workflow “{name}”. run_in_memory was given {known}."
             )
-        return given
+        return answer_value
 
     async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
         if self.depth >= MAX_DEPTH:
@@ -305,17 +312,17 @@ class _Run(Generic[S]):
                 " starts itself"
             )
         options: Options = {**self.options, "clock": self.clock}
-        child = _Run(workflow, options, self.depth + 1)
+        child = _MemoryRun(workflow, options, self.depth + 1)
         outcome = await child.outcome(pause.params)
         if outcome.status == "completed":
             return Answer(outcome.state.data, at=self.clock.now())
         return Answer(error=str(outcome.error or f"it is {outcome.status}"))
 
 
-def _as_answer(given: Any, clock: ManualClock) -> Answer:
-    if isinstance(given, Answer):
-        return given
-    value = plain(given) if isinstance(given, BaseModel) else given
+def _as_answer(answer_value: Any, clock: ManualClock) -> Answer:
+    if isinstance(answer_value, Answer):
+        return answer_value
+    value = plain(answer_value) if isinstance(answer_value, BaseModel) else answer_value
     return Answer(value, by="someone", at=clock.now())
 
 
@@ -337,13 +344,15 @@ def _stages(events: list[Event]) -> list[Stage]:
         elif event.type == EventType.GRAPH_PAUSE:
             stages[-1].status = "waiting"
         elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = _ended_as(data)
+            stages[-1].status = _final_status(data)
             stages[-1].error = data.get("error_message", "")
             stages[-1].output = data["output_snapshot"]
     return stages
 
 
-def _ended_as(data: Mapping[str, Any]) -> Literal["completed", "failed", "cancelled"]:
+def _final_status(
+    data: Mapping[str, Any],
+) -> Literal["completed", "failed", "cancelled"]:
     if not data["error"]:
         return "completed"
     return "cancelled" if data["cancelled"] else "failed"

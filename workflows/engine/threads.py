@@ -1,8 +1,8 @@
-"""Sync nodes, each in a thread of a pool of its own, with the caller's context variables.
+"""The thread pool for sync nodes, which run with the caller's context variables.
 
-A thread cannot be interrupted. So a call that has not begun is withdrawn when nobody waits
-for it any more, and one that has begun is abandoned: its thread gives back its place at
-once and ends on its own.
+A thread cannot be interrupted. If a call is no longer needed, it is withdrawn before its start;
+after its start it is abandoned: it releases its place in the pool immediately, and its thread
+ends by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .cancellation import waiting_for_work
+from .cancellation import no_repeated_interruption
 from .context import NodeContext
 from .events import EventType
 
@@ -28,21 +28,19 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
-THREADS = 64  # sync nodes at work at once in one process; further ones wait their turn
-MAX_ABANDONED = (
-    128  # threads nobody waits for, beyond which each takes one of those places
-)
+THREADS = 64  # sync nodes that run concurrently in one process; others wait
+MAX_ABANDONED = 128  # abandoned threads; each further one occupies a place
 
 
 class _State(Enum):
     WAITING = "waiting"  # for a thread
     RUNNING = "running"
-    ABANDONED = "abandoned"  # it runs, and nobody waits for it
+    ABANDONED = "abandoned"  # running, but its result is not needed
     ENDED = "ended"
 
 
 class Call(Generic[Result]):
-    """One call of a function in a thread, as the event loop that waits for it sees it."""
+    """One call of a function in a thread, for an event loop that waits for it."""
 
     __slots__ = (
         "_context",
@@ -67,42 +65,44 @@ class Call(Generic[Result]):
 
     @property
     def value(self) -> Result:
-        """What it returned, once it has ended. Raises what it raised."""
+        """The result after the end of the call. Raises the error of the call."""
         if self._error is not None:
             raise self._error
         return cast("Result", self._result)
 
     def run(self, clean_up: Callable[[], None]) -> None:
-        """Call the function, in this thread, then clean up behind it."""
+        """Call the function in this thread, then the clean-up."""
         work = cast("Callable[[], Result]", self._work)
         context = cast("contextvars.Context", self._context)
-        self._work = self._context = None  # a call that is kept keeps no state alive
+        self._work = self._context = (
+            None  # so that a reference to the call keeps no state alive
+        )
         try:
-            self._result = context.run(_guarded, work)
+            self._result = context.run(_without_stop_iteration, work)
         except BaseException as error:
             self._error = error
         context.run(clean_up)
 
     def notify(self, future: asyncio.Future[None]) -> None:
         """Resolve one of its two futures, from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(_resolve, future)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many calls are in which state."""
+    """Numbers of calls by state."""
 
     running: int
     waiting: int  # for a thread
-    abandoned: int  # running, and nobody waits for them
+    abandoned: int  # running, but their result is not needed
 
 
 class ThreadPool:
-    """Threads for the calls of all runs of a process; safe to use from any thread.
+    """Threads for the calls of all runs of a process. Thread-safe.
 
-    At most `places` calls run at once. An abandoned one gives its place back, unless there
-    are more than `max_abandoned` of them: then each further one keeps a place until it ends.
+    At most `places` calls run concurrently. An abandoned call releases its place, unless there
+    are more than `max_abandoned` of them: each further one occupies a place until it ends.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ThreadPool:
         self._ready: SimpleQueue[Call[Any]] = SimpleQueue()
         self._running = 0
         self._abandoned = 0
-        self._idle = 0  # threads that wait for a call
+        self._idle = 0  # threads without a call
         self._started = 0
         self._prepare: list[Callable[[], None]] = []
         self._clean_ups: list[Callable[[], None]] = []
@@ -123,9 +123,9 @@ class ThreadPool:
     def around_calls(
         self, *, prepare: Callable[[], None] | None = None, clean_up: Callable[[], None]
     ) -> None:
-        """Call these in each new thread, and after each call before its result is there.
+        """Call `prepare` in each new thread, and `clean_up` after each call, before its result.
 
-        The same functions are kept once, however often they are given.
+        The same functions are registered only once.
         """
         if clean_up not in self._clean_ups:
             self._clean_ups.append(clean_up)
@@ -133,26 +133,26 @@ class ThreadPool:
 
     @property
     def counts(self) -> Counts:
-        """How many calls there are now."""
+        """The current numbers of calls."""
         with self._lock:
             return Counts(self._running, len(self._waiting), self._abandoned)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether abandoned threads hold places that other calls could use."""
+        """Whether abandoned threads occupy places that other calls need."""
         return self._abandoned > self.max_abandoned
 
     def submit(self, call: Call[Any]) -> bool:
-        """Run it in a thread, at once or when there is a place; returns whether at once."""
+        """Start a call, or queue it if there is no free place; return whether it started."""
         with self._lock:
-            if self._free <= 0 or self._waiting:
+            if self._free_slots <= 0 or self._waiting:
                 self._waiting.append(call)
                 return False
             self._start(call)
             return True
 
     def withdraw(self, call: Call[Any]) -> bool:
-        """Take back a call that has not begun; False if it has."""
+        """Remove a queued call; return False if it has started."""
         with self._lock:
             if call.state is not _State.WAITING:
                 return False
@@ -161,7 +161,7 @@ class ThreadPool:
             return True
 
     def abandon(self, call: Call[Any]) -> bool:
-        """Wait for a running call no longer; False if it has ended meanwhile."""
+        """Release the place of a running call; return False if it has ended."""
         with self._lock:
             if call.state is not _State.RUNNING:
                 return False
@@ -172,12 +172,12 @@ class ThreadPool:
             return True
 
     @property
-    def _free(self) -> int:
+    def _free_slots(self) -> int:
         held = max(0, self._abandoned - self.max_abandoned)
         return self.places - self._running - held
 
     def _start_waiting(self) -> None:
-        while self._waiting and self._free > 0:
+        while self._waiting and self._free_slots > 0:
             call = self._waiting.popleft()
             self._start(call)
             call.notify(call.began)
@@ -188,18 +188,18 @@ class ThreadPool:
         else:
             self._started += 1
             name = f"workflow-node-{self._started}"
-            # a daemon: a process that ends waits for no node
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            # a daemon, so that the end of the process does not wait for nodes
+            threading.Thread(target=self._serve_calls, name=name, daemon=True).start()
         call.state = _State.RUNNING
         self._running += 1
         self._ready.put(call)
 
-    def _serve(self) -> None:
-        _call_each(self._prepare)
+    def _serve_calls(self) -> None:
+        _run_hooks(self._prepare)
         while True:
             call = self._ready.get()
-            if call.state is not _State.ABANDONED:  # before it had begun
-                call.run(lambda: _call_each(self._clean_ups))
+            if call.state is not _State.ABANDONED:  # before its start
+                call.run(lambda: _run_hooks(self._clean_ups))
             self._end(call)
             call.notify(call.ended)
             del call  # an idle thread keeps no state alive
@@ -215,34 +215,34 @@ class ThreadPool:
             self._start_waiting()
 
 
-def _call_each(functions: list[Callable[[], None]]) -> None:
+def _run_hooks(functions: list[Callable[[], None]]) -> None:
     for function in functions:
         try:
             function()
         except Exception:
-            logger.exception("What belongs to a thread of nodes could not be done.")
+            logger.exception("A hook of a node thread failed.")
 
 
-pool = ThreadPool()  # one a process
+pool = ThreadPool()  # one per process
 
-# Calls that were abandoned and still run, by loop and by the key of their step or item.
-_leftover: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]] = (
-    WeakKeyDictionary()
-)
+# Abandoned calls that still run, by loop and by the key of their step or item.
+_abandoned_calls: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]
+] = WeakKeyDictionary()
 
 
 async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
-    """What `work` returns, run in a thread.
+    """Run `work` in a thread and return its result.
 
-    1. A thread of an earlier try of this step that still works is waited for: two tries
-       never run at once. Then the call waits for a place. None of this counts as time of
-       the try, and a call that has not begun is withdrawn when it is no longer waited for.
-    2. A cancelled run waits until the thread returns, lest its repetition work beside it.
-    3. A try that timed out, or whose task is cancelled, abandons the thread and says so in
+    1. Wait for the thread of an earlier try of this step, as two tries never run concurrently,
+       then for a free place. This does not count towards the timeout of the try, and a call that
+       has not started is withdrawn on cancellation.
+    2. A cancelled run waits until the thread returns, so that a repetition cannot overlap with it.
+    3. A try that timed out, or whose task is cancelled, abandons the thread and sets
        `context.cancelled`.
     """
     call = Call(work)
-    await _begin(call, context)
+    await _start_call(call, context)
     try:
         await asyncio.shield(call.ended)
     except asyncio.CancelledError:
@@ -253,14 +253,14 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     return call.value
 
 
-async def _begin(call: Call[Any], context: NodeContext) -> None:
-    """Return when the call has begun; withdraw it when the task is interrupted before."""
-    if leftover := _leftover_of(context):
-        with _told_waiting(context, leftover=True):
+async def _start_call(call: Call[Any], context: NodeContext) -> None:
+    """Return after the start of the call; withdraw it if the task is interrupted before."""
+    if leftover := _abandoned_calls_of(context):
+        with _waiting_for_thread(context, leftover=True):
             await asyncio.wait({one.ended for one in leftover})
     if pool.submit(call):
         return
-    with _told_waiting(context, leftover=False):
+    with _waiting_for_thread(context, leftover=False):
         try:
             await call.began
         except asyncio.CancelledError:
@@ -271,26 +271,26 @@ async def _begin(call: Call[Any], context: NodeContext) -> None:
 
 async def _wait_for_cancelled(call: Call[Any], context: NodeContext) -> None:
     try:
-        with waiting_for_work():
+        with no_repeated_interruption():
             await asyncio.shield(call.ended)
     except asyncio.CancelledError:
-        _abandon(call, context)  # the server stops, which waits for no thread
+        _abandon(call, context)  # the server stops and does not wait for threads
         raise
 
 
 @contextlib.contextmanager
-def _told_waiting(context: NodeContext, *, leftover: bool) -> Iterator[None]:
-    """Within, the try's time stands still, and whoever listens knows that it waits."""
-    place = {} if context.item is None else {"item_index": context.item}
-    context.tell(EventType.THREAD_WAIT, place | {"leftover": leftover})
+def _waiting_for_thread(context: NodeContext, *, leftover: bool) -> Iterator[None]:
+    """Suspend the timeouts of the try and emit events at start and end of the wait."""
+    item_data = {} if context.item is None else {"item_index": context.item}
+    context.emit_event(EventType.THREAD_WAIT, item_data | {"leftover": leftover})
     for limit in context.limits:
         limit.pause()
     try:
         yield
     finally:
         for limit in context.limits:
-            limit.go_on()
-        context.tell(EventType.THREAD_BEGIN, dict(place))
+            limit.resume()
+        context.emit_event(EventType.THREAD_BEGIN, dict(item_data))
 
 
 def _abandon(call: Call[Any], context: NodeContext) -> None:
@@ -298,40 +298,40 @@ def _abandon(call: Call[Any], context: NodeContext) -> None:
     if not pool.abandon(call):
         return
     logger.warning(
-        "A thread of %s still works, and nobody waits for it any more: %d such threads.",
+        "The thread of %s still runs but was abandoned; %d abandoned threads run.",
         context.key,
         pool.counts.abandoned,
     )
     if pool.is_exhausted:
         logger.error(
-            "More than %d threads of nodes still work though nobody waits for them: sync"
-            " nodes have to wait for them. Restart the worker, and give what they wait"
-            " for a timeout.",
+            "More than %d abandoned node threads still run, so sync nodes wait for a free"
+            " place. Restart the worker, and set timeouts for the operations on which the"
+            " threads block.",
             pool.max_abandoned,
         )
     if not context.sequence:
-        return  # a pattern by itself, which nobody tries again
+        return  # a pattern outside a graph, which has no retries
     loop = asyncio.get_running_loop()
-    of_key = _leftover.setdefault(loop, {}).setdefault(context.key, set())
+    of_key = _abandoned_calls.setdefault(loop, {}).setdefault(context.key, set())
     of_key.add(call)
-    call.ended.add_done_callback(lambda _: _forget(loop, context.key, call))
+    call.ended.add_done_callback(lambda _: _discard(loop, context.key, call))
 
 
-def _leftover_of(context: NodeContext) -> set[Call[Any]]:
-    if not _leftover:
+def _abandoned_calls_of(context: NodeContext) -> set[Call[Any]]:
+    if not _abandoned_calls:
         return set()
-    return _leftover.get(asyncio.get_running_loop(), {}).get(context.key, set())
+    return _abandoned_calls.get(asyncio.get_running_loop(), {}).get(context.key, set())
 
 
-def _forget(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
-    of_loop = _leftover.get(loop, {})
+def _discard(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
+    of_loop = _abandoned_calls.get(loop, {})
     of_loop[key].discard(call)
     if not of_loop[key]:
         del of_loop[key]
 
 
-def _guarded(call: Callable[[], Result]) -> Result:
-    """A future cannot hold StopIteration: whoever awaited it would wait for ever."""
+def _without_stop_iteration(call: Callable[[], Result]) -> Result:
+    """Convert StopIteration, which a future cannot hold: awaiting it would never end."""
     try:
         return call()
     except StopIteration as error:

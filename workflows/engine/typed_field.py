@@ -1,13 +1,12 @@
-"""One typed field of a State class: checked when it is set, kept as JSON, parsed when read.
+"""One typed field of a State class: validated on write, stored as JSON, parsed on read.
 
-Guarantee: what `encode` lets through, `parse` gives back as it was, type and all. A value that
-would come back as something else (a subclass, a union that cannot tell) is refused.
+Guarantee: `parse` returns the value that `encode` accepted, with its type. A value that would be
+read back differently (a subclass, an ambiguous union) is rejected.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -19,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from .errors import DefinitionError, NotSerialisable, StateError
 from .frozen import Json, freeze
-from .round_trip import Codec, problem, told
+from .round_trip import Codec, abbreviate, first_problem
 
 PLAIN_TYPES: frozenset[Any] = frozenset(
     {str, int, float, bool, NoneType}
@@ -27,10 +26,9 @@ PLAIN_TYPES: frozenset[Any] = frozenset(
 
 
 class TypedField:
-    """One field of a State class, ready to write and read."""
+    """Writes and reads one field of a State class."""
 
     __slots__ = (
-        "_adapter",
         "_codec",
         "_default",
         "_item",
@@ -41,19 +39,18 @@ class TypedField:
     )
 
     def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
-        """Take a field. Raises DefinitionError for a type pydantic cannot handle."""
+        """Raises DefinitionError for a type that pydantic cannot handle."""
         self.owner = owner
         self.name = name
         self.info = info
         self.plain = _plain_types(info)
-        self._default: tuple[Json, ...] = ()  # its JSON, once it was needed
-        self._item: TypedField | None = None  # one item of a list, once it was needed
+        self._default: tuple[Json, ...] = ()  # its JSON, computed on first use
+        self._item: TypedField | None = None  # one item of a list, created on first use
         bare = copy.copy(info)
         bare.default, bare.default_factory = PydanticUndefined, None
         whole: Any = Annotated[info.annotation, bare]
         try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(whole)
-            self._codec = Codec(self._adapter)
+            self._codec = Codec(TypeAdapter(whole))
         except PydanticUserError as error:
             raise DefinitionError(
                 f"The type of field “{name}” of {owner} cannot be kept in a state:"
@@ -63,11 +60,11 @@ class TypedField:
 
     @property
     def is_required(self) -> bool:
-        """Tell whether a new state must be given this field."""
+        """Whether the field has no default."""
         return self.info.is_required()
 
     def default(self) -> Json:
-        """Return the default as JSON. Raises DefinitionError when it does not fit."""
+        """Return the default as JSON. Raises DefinitionError if it is invalid."""
         if self._default:
             return self._default[0]
         value = self.info.get_default(call_default_factory=True, validated_data={})
@@ -83,9 +80,9 @@ class TypedField:
         return encoded
 
     def encode(self, value: Any) -> tuple[Json, Any]:
-        """Return a value as JSON, and as it will be read.
+        """Return a value as JSON and as the value that will be read back.
 
-        Raises StateError when it does not fit, NotSerialisable when it would not come back.
+        Raises StateError if it is invalid, NotSerialisable if it would be read back differently.
         """
         if type(value) in self.plain:
             return freeze(value, self.name), value
@@ -95,7 +92,7 @@ class TypedField:
             raise StateError(self._misfit(value, error)) from error
 
     def encode_items(self, values: Iterable[Any]) -> list[Json] | None:
-        """Return further items as JSON; None where the list must be checked as a whole.
+        """Return additional items as JSON; None if the whole list must be validated.
 
         Raises as `encode`.
         """
@@ -109,46 +106,20 @@ class TypedField:
         return [self._item.encode(value)[0] for value in values]
 
     def parse(self, value: Json) -> Any:
-        """Return what the JSON of this field stands for. Raises ValidationError."""
+        """Return the typed value of this field's JSON. Raises ValidationError."""
         if type(value) in self.plain:
             return value
         return self._codec.read(value)
 
-    def schema(self) -> str:
-        """Return the shape of its JSON as text that changes when stored values stop to fit."""
-        try:
-            schema = self._adapter.json_schema(mode="serialization")
-        except PydanticUserError:  # some custom types have none
-            return repr(self.info.annotation)
-        return json.dumps(
-            _without_descriptions(schema), sort_keys=True, separators=(",", ":")
-        )
-
     def _misfit(self, value: Any, error: ValidationError) -> str:
-        return (
-            f"“{self.name}” of {self.owner} cannot be {told(value)}: {problem(error)}."
-        )
+        what = f"“{self.name}” of {self.owner} cannot be {abbreviate(value)}"
+        return f"{what}: {first_problem(error)}."
 
 
 def _plain_types(info: FieldInfo) -> frozenset[type]:
-    """Return the types whose values need no check and are their own JSON."""
+    """Return the types whose values need no validation and equal their JSON."""
     if info.metadata or info.discriminator:
         return frozenset()
     is_union = get_origin(info.annotation) in {Union, UnionType}
     parts = get_args(info.annotation) if is_union else (info.annotation,)
     return PLAIN_TYPES.intersection(parts)
-
-
-def _without_descriptions(schema: Any, *, names: bool = False) -> Any:
-    """Return a JSON schema without titles, descriptions, examples and defaults."""
-    if isinstance(schema, list):
-        return [_without_descriptions(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_descriptions(
-            part, names=not names and key in {"properties", "$defs"}
-        )
-        for key, part in schema.items()
-        if names or key not in {"title", "description", "examples", "default"}
-    }

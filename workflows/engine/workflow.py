@@ -1,4 +1,4 @@
-"""A declared workflow: a table of routes between nodes, checked while it is imported."""
+"""Declared workflows: a table of routes between nodes, validated at import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec
-from .checks import must_fit_the_state
+from .checks import check_against_state
 from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
@@ -21,14 +21,14 @@ from .nodes import Node
 from .predicates import Predicate
 from .shape import GraphShape
 from .state import State
-from .storable import must_be_storable, must_hold_no_secrets
+from .storable import check_no_secrets, check_storable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=State)
 Step_co = TypeVar("Step_co", bound=Callable[..., Any], covariant=True)
-Asked = TypeVar("Asked", bound=State)
+Tested = TypeVar("Tested", bound=State)
 In = TypeVar("In", bound=State)
 Out = TypeVar("Out", bound=State)
 Key_co = TypeVar("Key_co", covariant=True)
@@ -38,16 +38,16 @@ Migration: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 class DefinitionWarning(UserWarning):
-    """A workflow that runs but has a way to fail that its author may not have seen."""
+    """A valid workflow has a possible failure that its author may have overlooked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch(Generic[Step_co]):
-    """One way out of a node in a table of routes.
+    """One edge in a table of routes.
 
-    `Branch[Callable[[Asked, In], Out]]` asks about states of the first type and takes and gives
-    those of the others. Written as a callable, the types of several branches have a common one:
-    a list of them can be assigned to a variable before it is put into the table.
+    `Branch[Callable[[Tested, In], Out]]` has a condition on states of the first type and a target
+    that takes and returns those of the others. Written as a callable, the types of several
+    branches have a common supertype: a list of them can be assigned to a variable.
     """
 
     when: Predicate[Any] | Callable[[Any], bool] | None  # None: always
@@ -55,28 +55,28 @@ class Branch(Generic[Step_co]):
 
 
 def when(
-    predicate: Predicate[Asked] | Callable[[Asked], bool], target: Node[In, Out]
-) -> Branch[Callable[[Asked, In], Out]]:
-    """Go to `target` if the predicate holds and no branch before it did."""
+    predicate: Predicate[Tested] | Callable[[Tested], bool], target: Node[In, Out]
+) -> Branch[Callable[[Tested, In], Out]]:
+    """Follow this branch to `target` if its condition is met and no earlier one was."""
     return Branch(predicate, target)
 
 
 def otherwise(target: Node[In, Out]) -> Branch[Callable[[State, In], Out]]:
-    """Go to `target` if no branch before it held."""
+    """Follow this branch to `target` if the condition of no earlier branch was met."""
     return Branch(None, target)
 
 
 class Routes(Protocol[Key_co, Value_co]):
-    """A table of routes; a mapping's own type would not let a step of any state be a key."""
+    """A table of routes; the type of Mapping is invariant and would reject `AnyStep` as a key."""
 
     def items(self) -> Iterable[tuple[Key_co, Value_co]]:
-        """Return the rows."""
+        """Return the rows of the table."""
 
 
 class Workflow(Generic[S]):
-    """A named graph, its state and its params: what a person launches.
+    """A named graph with its state and params, which users launch.
 
-    Wiring mistakes raise DefinitionError at once. A node without a route is an exit.
+    Mistakes in the routes raise DefinitionError at import. A node without a route is an exit.
     """
 
     def __init__(  # noqa: PLR0913 - the declaration, all by name
@@ -94,13 +94,13 @@ class Workflow(Generic[S]):
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
         prompts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Check the routes and name the pattern nodes after the caller's variables.
+        """Check the routes and name unnamed nodes after the caller's variables.
 
-        - `compatible_with`: fingerprints whose runs may go on under this workflow as they are.
-        - `migrations`: by fingerprint, what turns the data of such a run into today's.
-        - `prompts`: by name, how it asks language models; whoever runs it may offer others.
+        - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
+        - `migrations`: by fingerprint, functions that convert the data of such runs.
+        - `prompts`: by name, prompts for language models; profiles may replace them.
         """
-        _must_have_name(name)
+        _check_name(name)
         self.name = name
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
         self.description = description
@@ -117,23 +117,23 @@ class Workflow(Generic[S]):
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
         nodes = self._all_nodes()
         _name_nodes(nodes, caller.f_locals, caller.f_globals)
-        _must_be_nodes(name, nodes)
-        _must_have_fields(name, nodes, state)
-        _must_be_stored(name, self.params_type, nodes, state)
-        _must_end(name, nodes, self._routes)
+        _check_nodes(name, nodes)
+        _check_fields_exist(name, nodes, state)
+        _check_types_storable(name, self.params_type, nodes, state)
+        _check_has_exit(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
-        must_fit_the_state(name, nodes, self._predicates(), state)
+        check_against_state(name, nodes, self._predicates(), state)
         for warning in self.graph.check():
             warnings.warn(warning, DefinitionWarning, stacklevel=2)
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
-        self.drawn = self.shape.to_json()  # stored with each run: nobody changes it
+        self.drawn = self.shape.to_json()  # stored with each run; not to be modified
 
     def factory(self, graph: Graph, runtime: object, params: Any) -> S:  # noqa: ARG002
-        """Build the graph and return the initial state: the form in which a run starts.
+        """Build the graph and return the initial state of a run.
 
-        Raises pydantic's ValidationError for params that do not fit.
+        Raises pydantic's ValidationError for invalid params.
         """
         self._build(graph)
         return self.initial(params)
@@ -141,31 +141,30 @@ class Workflow(Generic[S]):
     __call__ = factory
 
     def initial(self, params: Any = None) -> S:
-        """The state a run starts with: its field `params`, or a field for each of the params."""
+        """Return the initial state: with a field `params`, or one field per param."""
         return self.state_type(**self._values_of(self.params_of(params)))
 
     def check_start(self, params: Mapping[str, Any]) -> None:
-        """Return if a run can start with these params, as they are stored.
+        """Return if a run can start with these stored params; defaults are not computed.
 
-        No default of the state is made for it. Raises StateError, NotSerialisable, pydantic's
-        ValidationError.
+        Raises StateError, NotSerialisable, pydantic's ValidationError.
         """
         self.state_type.check(self._values_of(self.params_of(params)))
 
     def _values_of(self, params: Any) -> dict[str, Any]:
-        """What the first state is given: the params whole, or each under its name."""
+        """Return the values of the initial state: the params as one value, or by name."""
         if "params" in self.state_type.fields():
             return {"params": params}
         return _as_mapping(params, self.state_type.fields())
 
     def params_of(self, params: Any = None) -> Any:
-        """The params in their type. Raises pydantic's ValidationError."""
+        """Return the params in their type. Raises pydantic's ValidationError."""
         if self.params_type is None:
             return params or {}
         return codec(self.params_type).read({} if params is None else params)
 
     def accepts(self, fingerprint: str) -> bool:
-        """Whether a run that began under that fingerprint may go on under this workflow."""
+        """Return whether a run that started under that fingerprint may continue."""
         return (
             fingerprint == self.fingerprint
             or fingerprint in self.compatible_with
@@ -173,19 +172,19 @@ class Workflow(Generic[S]):
         )
 
     def migrated(self, data: Mapping[str, Any], fingerprint: str) -> Mapping[str, Any]:
-        """The state's data of a run that began under that fingerprint, as today's."""
+        """Return the data of a run that started under that fingerprint, migrated."""
         migration = self.migrations.get(fingerprint)
         return data if migration is None else migration(dict(data))
 
     def differences(self, shape: GraphShape) -> list[str]:
-        """What changed since a run began with that shape, in words."""
+        """Return the changes since a run started with that shape, as sentences."""
         return differences(shape, self.shape)
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name} {self.fingerprint}>"
 
     def _all_nodes(self) -> list[Node[S, S]]:
-        """Start first, then the others as the table names them."""
+        """Return the start node, then the others in the order of the table."""
         nodes = {self._start: None}
         for source, branches in self._routes.items():
             nodes[source] = None
@@ -216,18 +215,21 @@ def _branches(
     source: Node[S, S],
     to: Node[S, S] | Sequence[Branch[Callable[[S, S], S]]],
 ) -> list[Branch[Callable[[S, S], S]]]:
-    """The ways out of a node, whichever way the table tells them."""
-    ways: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
-    if not ways:
+    """Return the branches of a node from a row of the table. Raises DefinitionError."""
+    targets: list[Any] = list(to) if isinstance(to, list | tuple) else [to]
+    if not targets:
         raise DefinitionError(
             f"Workflow “{workflow}”: the route of {source!r} is empty. Leave it out if the node is "
             "an exit."
         )
-    return [way if isinstance(way, Branch) else Branch(None, way) for way in ways]
+    return [
+        target if isinstance(target, Branch) else Branch(None, target)
+        for target in targets
+    ]
 
 
 def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> None:
-    """Give each node without a name that of the variable it is assigned to."""
+    """Name each unnamed node after the variable to which it is assigned."""
     for node in nodes:
         if getattr(node, "name", node):
             continue
@@ -237,7 +239,7 @@ def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> 
         node.name = next(names, "")
 
 
-def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
+def _check_nodes(workflow: str, nodes: Iterable[Any]) -> None:
     for node in nodes:
         if not isinstance(node, Node):
             raise DefinitionError(
@@ -251,10 +253,10 @@ def _must_be_nodes(workflow: str, nodes: Iterable[Any]) -> None:
             )
 
 
-def _must_have_fields(
+def _check_fields_exist(
     workflow: str, nodes: Iterable[Node[Any, Any]], state: type[State]
 ) -> None:
-    """Look up the fields that nodes name: a slip would show only when a run gets there."""
+    """Raise DefinitionError for nodes that refer to unknown fields."""
     fields = state.fields()
     for node in nodes:
         for role, does in (("over", "works on"), ("into", "puts what it gets into")):
@@ -266,25 +268,25 @@ def _must_have_fields(
                 )
 
 
-def _must_be_stored(
+def _check_types_storable(
     workflow: str,
     params: type | None,
     nodes: Iterable[Node[Any, Any]],
     state: type[State],
 ) -> None:
-    """Look at the types of what people fill in and of what a state holds."""
+    """Raise DefinitionError if user input or fields of the state cannot be stored."""
     if params is not None:
-        must_be_storable(params, f"Workflow “{workflow}”: its params")
+        check_storable(params, f"Workflow “{workflow}”: its params")
     for node in nodes:
         if (answer := getattr(node, "answer_type", None)) is not None:
             where = f"Workflow “{workflow}”: the answer to “{node.name}”"
-            must_be_storable(answer, where)
+            check_storable(answer, where)
     for name, info in state.fields().items():
         where = f"Workflow “{workflow}”: the field “{name}” of {state.__name__}"
-        must_hold_no_secrets(info.annotation, where)
+        check_no_secrets(info.annotation, where)
 
 
-def _must_end(
+def _check_has_exit(
     workflow: str, nodes: Iterable[Node[Any, Any]], routes: Mapping[Node[Any, Any], Any]
 ) -> None:
     if all(node in routes for node in nodes):
@@ -295,7 +297,7 @@ def _must_end(
         )
 
 
-def _must_have_name(name: str) -> None:
+def _check_name(name: str) -> None:
     if not name or name != name.strip():
         raise DefinitionError(
             f"A workflow needs a name without spaces around it, not {name!r}."
@@ -314,10 +316,10 @@ def _fields(state: type[State]) -> tuple[tuple[str, str], ...]:
 
 
 def _as_mapping(params: Any, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """Params by the names of their fields, each as it is, or as JSON.
+    """Return params by the names of their fields.
 
-    JSON is what an open bag can hold, and what a field of another type than the param's is
-    given; a field of the same type gets the value itself.
+    A field of the state with the same type gets the value itself; an untyped state, or a field of
+    another type, gets JSON.
     """
     if not isinstance(params, BaseModel) or type(params).__pydantic_root_model__:
         values: dict[str, Any] = to_jsonable_python(params)

@@ -36,7 +36,7 @@ UNSAID = {
     "sleep",
 }  # the format does not say which state these hand back when they fail
 
-Told = tuple[str, str, dict[str, Any]]  # source, type, data
+ReportedEvent = tuple[str, str, dict[str, Any]]  # source, type, data
 
 
 def assert_same(case: Case, replay: Replay) -> None:
@@ -123,25 +123,25 @@ def assert_events(
     graphs = {case["graph"]["name"]} | {
         step["graph"]["name"] for step in case["steps"] if "graph" in step
     }
-    told = without_ours(events)
+    reported = without_ours(events)
     recorded = [
         (event["source"], event["type"], event["data"])
         for event in wanted
         if event["via"] in {"graph", "pattern"}
     ]
-    names = f"{[kind for _, kind, _ in told]}"
-    assert [kind for _, kind, _ in told] == [kind for _, kind, _ in recorded], (
+    names = f"{[kind for _, kind, _ in reported]}"
+    assert [kind for _, kind, _ in reported] == [kind for _, kind, _ in recorded], (
         f"{where}: {names}"
     )
-    for ours, theirs in zip(told, recorded, strict=True):
+    for ours, theirs in zip(reported, recorded, strict=True):
         _assert_source(ours, theirs, graphs)
-        if not _is_unsaid(case, ours, theirs, told):
+        if not _is_unreported(case, ours, theirs, reported):
             assert_equal(ours[2], theirs[2], f"{where}, {ours[1]}")
 
 
-def without_ours(events: list[Event]) -> list[Told]:
+def without_ours(events: list[Event]) -> list[ReportedEvent]:
     """Events as the reference has them: ours, our fields and the edges of a jump left out."""
-    told: list[Told] = []
+    reported: list[ReportedEvent] = []
     jumping = False
     for event in events:
         jumping = event.type == "checkpoint.load" or (
@@ -153,18 +153,25 @@ def without_ours(events: list[Event]) -> list[Told]:
         if event.type.partition(".")[0] in PATTERNS:
             ours = ours | {"node", "sequence"}
         data = {key: value for key, value in event.data.items() if key not in ours}
-        told.append((event.source, event.type, plain(data)))
-    return told
+        reported.append((event.source, event.type, plain(data)))
+    return reported
 
 
-def _assert_source(ours: Told, theirs: Told, graphs: set[str]) -> None:
+def _assert_source(
+    ours: ReportedEvent, theirs: ReportedEvent, graphs: set[str]
+) -> None:
     """Every event of ours comes from its graph; the reference's patterns name themselves."""
     assert ours[0] in graphs
     pattern = PATTERNS.get(theirs[1].partition(".")[0])
     assert theirs[0] == pattern if pattern else theirs[0] == ours[0]
 
 
-def _is_unsaid(case: Case, ours: Told, theirs: Told, told: list[Told]) -> bool:
+def _is_unreported(
+    case: Case,
+    ours: ReportedEvent,
+    theirs: ReportedEvent,
+    reported: list[ReportedEvent],
+) -> bool:
     """A failed node whose operations leave open which state it hands back."""
     _, kind, data = ours
     if kind != "node.complete" or not data["error"] or data == theirs[2]:
@@ -172,7 +179,7 @@ def _is_unsaid(case: Case, ours: Told, theirs: Told, told: list[Told]) -> bool:
     kinds = {op["op"] for op in _operations(case, data["node"])}
     inputs = [
         start["input_snapshot"]
-        for _, event, start in told
+        for _, event, start in reported
         if event == "node.start" and start["node"] == data["node"]
     ]
     rest = data | {"output_snapshot": theirs[2]["output_snapshot"]}

@@ -141,13 +141,13 @@ async def answers_without_a_crash(case: Case, result: Replay) -> None:
     """Where the reference crashed we go on: to an end, or to an error that says where."""
     for wanted, step in zip(case["expected"]["steps"], result.steps, strict=True):
         if "panic" in wanted:
-            told = [[kind, data] for _, kind, data in without_ours(step.events)]
+            reported = [[kind, data] for _, kind, data in without_ours(step.events)]
             recorded = [
                 [event["type"], event["data"]]
                 for event in wanted["events"]
                 if event["via"] == "graph"
             ]
-            assert same(told[: len(recorded)], recorded)
+            assert same(reported[: len(recorded)], recorded)
     await ends_every_step(case, result)
 
 
@@ -215,7 +215,11 @@ def _assert_alike(wanted: Replay, result: Replay) -> None:
 
 def _story(step: Step) -> list[Any]:
     entering = {"checkpoint.load", "checkpoint.resume"}
-    return [told for told in without_ours(step.events) if told[1] not in entering]
+    return [
+        reported
+        for reported in without_ours(step.events)
+        if reported[1] not in entering
+    ]
 
 
 def _calls(case: Case) -> list[dict[str, Any]]:
@@ -263,9 +267,9 @@ async def assert_invariants(case: Case, result: Replay) -> None:
     await ends_every_step(case, result)
     step = result.steps[-1]
     for sentence in case["expected"].get("invariants", []):
-        for pattern, told in INVARIANTS:
+        for pattern, reported in INVARIANTS:
             if found := re.search(pattern, sentence):
-                assert told(step) == found.group(1), f"{sentence}: {step.error!r}"
+                assert reported(step) == found.group(1), f"{sentence}: {step.error!r}"
 
 
 INVARIANTS: list[tuple[str, Callable[[Step], str]]] = [
@@ -274,10 +278,16 @@ INVARIANTS: list[tuple[str, Callable[[Step], str]]] = [
         lambda step: "cancelled" if step.code == "deadline" else step.code,
     ),
     (r"^((?:not )?ok)\b", lambda step: "ok" if step.ok else "not ok"),
-    (r"is_deadline (?:is )?(true|false)", lambda step: _said(step, "is_deadline")),
-    (r"is_cancelled (?:is )?(true|false)", lambda step: _said(step, "is_cancelled")),
+    (
+        r"is_deadline (?:is )?(true|false)",
+        lambda step: _message_part(step, "is_deadline"),
+    ),
+    (
+        r"is_cancelled (?:is )?(true|false)",
+        lambda step: _message_part(step, "is_cancelled"),
+    ),
 ]
 
 
-def _said(step: Step, name: str) -> str:
+def _message_part(step: Step, name: str) -> str:
     return str(getattr(step.error, name)).lower()

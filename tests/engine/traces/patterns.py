@@ -223,7 +223,7 @@ def _failed(errors: Any) -> list[dict[str, Any]]:
 
 def _assert_events(case: Case, events: list[Event]) -> None:
     wanted = case["expected"]
-    told = [{"type": event.type, "data": dict(event.data)} for event in events]
+    reported = [{"type": event.type, "data": dict(event.data)} for event in events]
     assert {event.source for event in events} <= {case["kind"]}
     if "events" in wanted:
         assert {event["source"] for event in wanted["events"]} <= {
@@ -232,13 +232,13 @@ def _assert_events(case: Case, events: list[Event]) -> None:
         recorded = [
             {"type": event["type"], "data": event["data"]} for event in wanted["events"]
         ]
-        assert_equal(told, recorded, "events")
+        assert_equal(reported, recorded, "events")
     if "event_counts" in wanted:
         assert Counter(event.type for event in events) == wanted["event_counts"]
     for name, place in (("first_event", 0), ("last_event", -1)):
         if name in wanted:
             edge = {"type": wanted[name]["type"], "data": wanted[name]["data"]}
-            assert_equal(told[place], edge, name)
+            assert_equal(reported[place], edge, name)
 
 
 def _assert_progress(case: Case, progress: list[dict[str, Any]]) -> None:

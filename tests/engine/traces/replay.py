@@ -62,19 +62,19 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.told: list[tuple[str, Any]] = []  # what each showed when it was told
+        self.reported: list[tuple[str, Any]] = []  # what each showed when it was told
         self.cancel: Mapping[str, Any] = {}
         self.cancellation = Cancellation()
         self._seen = 0
 
     def begin(self, cancel: Mapping[str, Any], cancellation: Cancellation) -> None:
         """Forget the step before."""
-        self.events, self.told, self._seen = [], [], 0
+        self.events, self.reported, self._seen = [], [], 0
         self.cancel, self.cancellation = cancel, cancellation
 
     def on_event(self, event: Event) -> None:
         self.events.append(event)
-        self.told.append((event.type, plain(event.data)))
+        self.reported.append((event.type, plain(event.data)))
         if event.type != self.cancel.get("event_type"):
             return
         if event.data.get("node") == self.cancel.get("node", event.data.get("node")):
@@ -144,7 +144,7 @@ async def _step(
     await _run(spec, graph, result, step, recorder)
     step.events = recorder.events
     shown = [(event.type, plain(event.data)) for event in recorder.events]
-    assert shown == recorder.told, "what an event showed changed after it was told"
+    assert shown == recorder.reported, "what an event showed changed after it was told"
     if spec["do"] == "execute":
         step.initial_after = content(result.initial)
     if result.store is not None:

@@ -73,11 +73,13 @@ def assert_grammar(events: list[Event]) -> None:
 
 
 def _run_ids(step: Step) -> set[str]:
-    told = {event.data["run_id"] for event in step.events if "run_id" in event.data}
+    reported = {event.data["run_id"] for event in step.events if "run_id" in event.data}
     asked = {call["run_id"] for call in step.store_calls or []}
     stored = {content["run_id"] for content in (step.checkpoints or {}).values()}
-    assert FRESH_RUN not in told | asked | stored
-    return told | asked | stored | set(step.checkpoints or {}) | {step.state["run_id"]}
+    assert FRESH_RUN not in reported | asked | stored
+    return (
+        reported | asked | stored | set(step.checkpoints or {}) | {step.state["run_id"]}
+    )
 
 
 def _assert_predicates(graph: Mapping[str, Any], events: list[Event]) -> None:

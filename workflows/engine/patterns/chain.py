@@ -1,4 +1,4 @@
-"""Chain: fold items into a value, one after another."""
+"""Chain: fold items into a value sequentially."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from workflows.engine.config import ChainConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ChainError
 from workflows.engine.events import EventType
-from workflows.engine.nodes import AnyStep, Node, called, located, takes
+from workflows.engine.nodes import (
+    AnyStep,
+    Node,
+    accepts_arguments,
+    call_function,
+    runtime_for_try,
+)
 from workflows.engine.observers import Observer
 from workflows.engine.retries import Retry
 from workflows.engine.state import State
 
+from .context import pattern_context
 from .items import Over, items_of
-from .reporting import context_of
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -27,16 +33,16 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True, slots=True)
 class ChainResult(Generic[Value]):
-    """What a chain came to, also one that failed."""
+    """The result of a chain, also of a failed one."""
 
-    final: Value  # the accumulator after the last step that finished
-    steps: int  # how many finished
+    final: Value  # the accumulator after the last completed step
+    steps: int  # number of completed steps
     intermediates: tuple[Value, ...] | None = (
-        None  # initial, then one per step; if captured
+        None  # the initial value and one per step, if captured
     )
 
 
-async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
+async def fold(  # noqa: PLR0913 - arguments of the pattern, then of its context
     items: Iterable[Item],
     initial: Value,
     processor: Callable[[Value, Item], Value | Awaitable[Value]],
@@ -47,14 +53,14 @@ async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
     cancellation: Cancellation | None = None,
     context: NodeContext | None = None,
 ) -> ChainResult[Value]:
-    """`processor(accumulated, item)` for every item in order.
+    """Call `processor(accumulated, item)` for every item in order.
 
-    1. Cancelled before a step: ChainError at that step.
-    2. The processor raises: ChainError with the step, the item and the accumulator before it.
-    3. `progress(finished, total, accumulated)` after every step.
+    1. Cancellation before a step raises ChainError at that step.
+    2. An error of the processor raises ChainError with step, item and previous accumulator.
+    3. `progress(finished, total, accumulated)` is called after every step.
     """
     config = config or ChainConfig()
-    context = context_of(
+    context = pattern_context(
         "chain",
         named=config.observer,
         observer=observer,
@@ -62,8 +68,8 @@ async def fold(  # noqa: PLR0913 - the pattern's own, then where it runs
         context=context,
     )
     captured = [initial] if config.capture_intermediate_states else None
-    chained = _Fold(list(items), initial, processor, progress, captured, context)
-    return await chained.run()
+    state_fold = _Fold(list(items), initial, processor, progress, captured, context)
+    return await state_fold.run()
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +83,7 @@ class _Fold(Generic[Item, Value]):
     steps: int = 0  # finished
 
     async def run(self) -> ChainResult[Value]:
-        self.context.tell(
+        self.context.emit_event(
             EventType.CHAIN_START,
             {
                 "item_count": len(self.items),
@@ -102,11 +108,13 @@ class _Fold(Generic[Item, Value]):
                 "chain.cancelled", item
             ) from self.context.cancellation.error()
         place = {"step_index": self.steps, "total_steps": len(self.items)}
-        self.context.tell(EventType.STEP_START, dict(place))
+        self.context.emit_event(EventType.STEP_START, dict(place))
         try:
-            value: Value = await called(self.processor, self.context, self.value, item)
+            value: Value = await call_function(
+                self.processor, self.context, self.value, item
+            )
         except BaseException as error:
-            self.context.tell(EventType.STEP_COMPLETE, place | {"error": True})
+            self.context.emit_event(EventType.STEP_COMPLETE, place | {"error": True})
             failed = isinstance(error, Exception)
             self._complete(
                 error=True, error_type="processor" if failed else "cancellation"
@@ -114,21 +122,21 @@ class _Fold(Generic[Item, Value]):
             if failed:
                 raise self._error("chain.processor", item) from error
             raise
-        self.context.tell(EventType.STEP_COMPLETE, place | {"error": False})
-        await self._keep(value)
+        self.context.emit_event(EventType.STEP_COMPLETE, place | {"error": False})
+        await self._record(value)
 
-    async def _keep(self, value: Value) -> None:
+    async def _record(self, value: Value) -> None:
         self.value = value
         self.steps += 1
         if self.captured is not None:
             self.captured.append(value)
         if self.progress is not None:
-            await called(
+            await call_function(
                 self.progress, self.context, self.steps, len(self.items), value
             )
 
     def _complete(self, **outcome: object) -> None:
-        self.context.tell(
+        self.context.emit_event(
             EventType.CHAIN_COMPLETE, {"steps_completed": self.steps, **outcome}
         )
 
@@ -139,7 +147,7 @@ class _Fold(Generic[Item, Value]):
 
 
 class ChainNode(Node[Any, Any]):
-    """A node that folds its state through items."""
+    """A node that folds items into its state."""
 
     kind = "chain"
 
@@ -159,14 +167,14 @@ class ChainNode(Node[Any, Any]):
         self.over = over
         self.config = config
         self.progress = progress
-        self._takes_runtime = takes(step, 3)
+        self._accepts_runtime = accepts_arguments(step, 3)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: the state after the last item."""
+        """Execute one try and return the state after the last item."""
         step = self.step
-        if self._takes_runtime:
+        if self._accepts_runtime:
             step = functools.partial(
-                _with_runtime, step, located(runtime, context), context
+                _with_runtime, step, runtime_for_try(runtime, context), context
             )
         items = items_of(value, self.over, context.node)
         result = await fold(
@@ -182,7 +190,7 @@ async def _with_runtime(
     state: S,
     item: object,
 ) -> S:
-    after: S = await called(step, context, state, item, runtime)
+    after: S = await call_function(step, context, state, item, runtime)
     return after
 
 
@@ -196,9 +204,9 @@ def chain(  # noqa: PLR0913 - all but the first two are options
     retry: Retry | None = None,
     timeout: float | None = None,
 ) -> AnyStep:
-    """A node that calls `step(state, item)` or `step(state, item, runtime)` item by item.
+    """Return a node that calls `step(state, item)` or `step(state, item, runtime)` per item.
 
-    `over` is a field of the state or a function of it.
+    `over` is a field of the state or a function of the state.
     """
     return ChainNode(
         step,

@@ -1,4 +1,4 @@
-"""Conditional: choose a handler by name and let it make the next state."""
+"""Conditional: select a handler by name, which returns the next state."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from workflows.engine.config import ConditionalConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConditionalError, ConfigurationError
 from workflows.engine.events import EventType
-from workflows.engine.nodes import AnyStep, Node, as_node, called
+from workflows.engine.nodes import AnyStep, Node, as_node, call_function
 from workflows.engine.observers import Observer
-from workflows.engine.retries import Retry, run_with_tries
+from workflows.engine.retries import Retry, run_with_retries
 from workflows.engine.state import State
 
-from .reporting import context_of
+from .context import pattern_context
 
 Value = TypeVar("Value")
 S = TypeVar("S", bound=State)
 
-DEFAULT = "default"  # the route told when no handler has the chosen name
+DEFAULT_ROUTE = "default"  # the route in events when no handler has the chosen name
 
 
-async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
+async def route(  # noqa: PLR0913 - arguments of the pattern, then of its context
     state: Value,
     choose: Callable[[Value], str | Awaitable[str]],
     handlers: Mapping[str, Callable[..., Any]],
@@ -36,13 +36,13 @@ async def route(  # noqa: PLR0913 - the pattern's own, then where it runs
     context: NodeContext | None = None,
     runtime: object = None,
 ) -> Value:
-    """What the handler named by `choose(state)` makes of the state.
+    """Call the handler named by `choose(state)` and return its state.
 
-    Raises ConditionalError with route, state and cause; the state then stays as it was.
+    Raises ConditionalError with route, unchanged state and cause.
     """
     config = config or ConditionalConfig()
     try:
-        context = context_of(
+        context = pattern_context(
             "conditional",
             named=config.observer,
             observer=observer,
@@ -65,28 +65,34 @@ class _Route(Generic[Value]):
 
     async def run(self) -> Value:
         self._raise_if_cancelled("")
-        self.context.tell(EventType.ROUTE_EVALUATE, {"route_count": len(self.handlers)})
-        chosen = await self._chosen()
+        self.context.emit_event(
+            EventType.ROUTE_EVALUATE, {"route_count": len(self.handlers)}
+        )
+        chosen = await self._choose_route()
         name, handler = self._handler(chosen)
-        self.context.tell(
+        self.context.emit_event(
             EventType.ROUTE_SELECT,
             {"route": name, "has_default": self.default is not None},
         )
         self._raise_if_cancelled(name)
         try:
-            state: Value = await run_with_tries(
+            state: Value = await run_with_retries(
                 as_node(handler), self.state, self.runtime, self.context
             )
         except Exception as error:
             raise ConditionalError(
                 "conditional.handler", route=name, state=self.state
             ) from error
-        self.context.tell(EventType.ROUTE_EXECUTE, {"route": name, "error": False})
+        self.context.emit_event(
+            EventType.ROUTE_EXECUTE, {"route": name, "error": False}
+        )
         return state
 
-    async def _chosen(self) -> str:
+    async def _choose_route(self) -> str:
         try:
-            chosen = _text(await called(self.choose, self.context, self.state))
+            chosen = _require_text(
+                await call_function(self.choose, self.context, self.state)
+            )
         except Exception as error:
             raise ConditionalError("conditional.predicate", state=self.state) from error
         return chosen
@@ -95,7 +101,7 @@ class _Route(Generic[Value]):
         if chosen in self.handlers:
             return chosen, self.handlers[chosen]
         if self.default is not None:
-            return DEFAULT, self.default
+            return DEFAULT_ROUTE, self.default
         raise ConditionalError(
             "conditional.unknown_route", route=chosen, state=self.state
         )
@@ -108,14 +114,14 @@ class _Route(Generic[Value]):
             ) from cause
 
 
-def _text(chosen: object) -> str:
+def _require_text(chosen: object) -> str:
     if not isinstance(chosen, str):
         raise TypeError(f"a route is a text, not {type(chosen).__name__}")
     return chosen
 
 
 class ConditionalNode(Node[Any, Any]):
-    """A node that gives its state to the handler a function names."""
+    """A node that passes its state to the handler that a function names."""
 
     kind = "conditional"
 
@@ -137,7 +143,7 @@ class ConditionalNode(Node[Any, Any]):
         self.config = config
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: what the chosen handler returns."""
+        """Execute one try and return the state of the chosen handler."""
         return await route(
             value,
             self.choose,
@@ -159,7 +165,7 @@ def conditional(  # noqa: PLR0913 - all but the first three are options
     retry: Retry | None = None,
     timeout: float | None = None,
 ) -> AnyStep:
-    """A node that calls the handler named by `choose(state)`, else `default`.
+    """Return a node that calls the handler named by `choose(state)`, else `default`.
 
     A handler is `fn(state)` or `fn(state, runtime)` and returns the state.
     """

@@ -1,4 +1,4 @@
-"""The items a pattern works on, and how their results are kept."""
+"""The items of a pattern, and the storage format of their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Over: TypeAlias = str | Callable[[Any], Iterable[Any]]
 
 
 def items_of(state: State, over: Over, node: str) -> list[Any]:
-    """The items, read from a field of the state or by a function of it. Raises TypeError."""
+    """Return the items from a field of the state or a function of it. Raises TypeError."""
     items = state.get(over) if isinstance(over, str) else over(state)
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         where = (
@@ -28,27 +28,27 @@ def items_of(state: State, over: Over, node: str) -> list[Any]:
     return list(items)
 
 
-class Keeper:
-    """Writes results as JSON and reads them back as what the item's function is said to return.
+class ResultCodec:
+    """Converts results to JSON and back to the annotated return type of the item's function.
 
-    A result always goes both ways, so that a run that was resumed sees what one that was not sees.
+    Every result is converted both ways, so that a resumed run has the same values as any other.
     """
 
     def __init__(self, node: Node[Any, Any]) -> None:
         self._adapter = _adapter(node)
 
     def write(self, result: object) -> Json:
-        """The result as JSON. Raises NotSerialisable."""
+        """Return a result as JSON. Raises NotSerialisable."""
         adapter = self._adapter or TypeAdapter(type(result))
         return freeze(adapter.dump_python(result, mode="json"))
 
     def read(self, value: Json) -> Any:
-        """The result again; as JSON where the function does not tell its type."""
+        """Return a result from JSON; JSON itself if the function has no return annotation."""
         return value if self._adapter is None else self._adapter.validate_python(value)
 
 
 def _adapter(node: Node[Any, Any]) -> TypeAdapter[Any] | None:
-    """For the type an item's function returns, where it is annotated."""
+    """Return the validator of the annotated return type of an item's function, or None."""
     if not isinstance(node, FunctionNode):
         return None
     function = inspect.unwrap(node.function)

@@ -1,4 +1,4 @@
-"""Parallel: the same work on every item, several at a time; what is finished is kept."""
+"""Parallel: process items concurrently; finished results are stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.engine.cancellation import (
     Cancellation,
     Interruption,
     cancel_until_done,
-    waiting_for_work,
+    no_repeated_interruption,
 )
 from workflows.engine.config import ParallelConfig
 from workflows.engine.containment import call_contained
@@ -26,13 +26,13 @@ from workflows.engine.errors import (
     Paused,
 )
 from workflows.engine.events import EventType
-from workflows.engine.nodes import Node, as_node, called
+from workflows.engine.nodes import Node, as_node, call_function
 from workflows.engine.observers import Observer
-from workflows.engine.retries import run_with_tries
+from workflows.engine.retries import run_with_retries
 
-from .reporting import context_of
+from .context import pattern_context
 
-STOPS = (Cancelled, DeadlinePassed)  # raised by an item that was asked to stop
+STOP_SIGNALS = (Cancelled, DeadlinePassed)  # raised by an item on cancellation
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,21 +40,23 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ParallelResult(Generic[Result]):
-    """What came of the items."""
+    """The results and errors of the items."""
 
-    results: tuple[Result, ...]  # of the items that succeeded, in item order
-    errors: tuple[ItemError, ...] = ()  # of those that failed, in item order
+    results: tuple[Result, ...]  # of successful items, in item order
+    errors: tuple[ItemError, ...] = ()  # of failed items, in item order
 
 
 @dataclass(slots=True)
 class StoredItems(Generic[Result]):
-    """Results that are there already, and where new ones go."""
+    """Results of an earlier attempt, and the function that stores new ones."""
 
-    kept: Mapping[int, Result]
-    keep: Callable[[int, Result], Result]  # returns what a later attempt will read
+    saved: Mapping[int, Result]
+    save: Callable[
+        [int, Result], Result
+    ]  # returns the value that a later attempt will read
 
 
-async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it takes
+async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
     items: Iterable[Any],
     processor: Callable[..., Any] | Node[Any, Any],
     progress: Callable[[int, int, Any], object] | None = None,
@@ -64,19 +66,19 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
     cancellation: Cancellation | None = None,
     context: NodeContext | None = None,
     runtime: object = None,
-    keeping: StoredItems[Any] | None = None,
+    stored: StoredItems[Any] | None = None,
     cpus: int | None = None,
 ) -> ParallelResult[Any]:
-    """`processor(item)` for every item, by several workers that take them in order.
+    """Call `processor(item)` for every item, by several workers that take them in order.
 
-    1. fail_fast: the first error stops the rest; ParallelError tells it.
-    2. Otherwise every item runs; ParallelError only if there are items and none succeeded.
-    3. Cancelled: ParallelError, unless everything had finished.
-    4. `progress(finished, total, result)` after each success, counted without gaps.
+    1. With fail_fast, the first error stops the other items and raises ParallelError.
+    2. Otherwise every item runs; raises ParallelError only if there are items and all failed.
+    3. Cancellation raises ParallelError, unless everything had finished.
+    4. `progress(finished, total, result)` is called after each success, counted without gaps.
     """
     config = config or ParallelConfig()
     alone = context is None
-    context = context_of(
+    context = pattern_context(
         "parallel",
         named=config.observer,
         observer=observer,
@@ -90,12 +92,12 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
         config.fails_fast,
         context,
         runtime,
-        keeping,
+        stored,
     )
     workers = worker_count(config, len(work.items), cpus or os.cpu_count() or 1)
     if not alone:
         return await work.run(workers)
-    with Interruption(context.cancellation).listening() as interruption:
+    with Interruption(context.cancellation).subscribed() as interruption:
         interruption.open()
         try:
             return await work.run(workers)
@@ -104,9 +106,9 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name, and all that it take
 
 
 def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
-    """How many items run at once: as configured, else by processors and items.
+    """Return the number of concurrent items: as configured, else by CPUs and items.
 
-    None for no items, at least 1 for any.
+    0 without items, otherwise at least 1.
     """
     if not items:
         return 0
@@ -123,20 +125,20 @@ class _Map(Generic[Item, Result]):
     fail_fast: bool
     context: NodeContext
     runtime: object
-    keeping: StoredItems[Result] | None
+    stored: StoredItems[Result] | None
     results: dict[int, Result] = field(default_factory=dict)
     errors: dict[int, ItemError] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    pause: Paused | None = None  # that an item met and did not ask for
-    ending: bool = False  # whether the workers were told to stop
-    waiting: Iterator[int] = field(init=False)  # the items no worker has taken yet
-    stop: Cancellation = field(init=False)  # for the items: the run's, or a failure's
+    pause: Paused | None = None  # of an item, requested from outside
+    is_ending: bool = False  # whether the workers are being stopped
+    pending: Iterator[int] = field(init=False)  # items without a worker
+    stop: Cancellation = field(init=False)  # of the items: by the run or by a failure
 
     def __post_init__(self) -> None:
-        kept = {} if self.keeping is None else self.keeping.kept
+        saved = {} if self.stored is None else self.stored.saved
         indices = range(len(self.items))
-        self.results = {index: kept[index] for index in indices if index in kept}
-        self.waiting = iter([index for index in indices if index not in kept])
+        self.results = {index: saved[index] for index in indices if index in saved}
+        self.pending = iter([index for index in indices if index not in saved])
 
     async def run(self, workers: int) -> ParallelResult[Result]:
         self._emit_start(workers)
@@ -147,7 +149,7 @@ class _Map(Generic[Item, Result]):
         except BaseException:
             self._emit_complete(error=True)
             raise
-        error = self._outcome() or self.pause
+        error = self._overall_error() or self.pause
         self._emit_complete(error=error is not None)
         if error is not None:
             raise error
@@ -163,9 +165,9 @@ class _Map(Generic[Item, Result]):
     async def _work(self, workers: int) -> None:
         """
         1. Start the workers and wait for them.
-        2. Interrupted: stop them, wait until they have, and let it pass if nothing was left to do
-           and it was the run's cancellation.
-        3. A worker that fails, rather than its item, stops the others and is raised.
+        2. On interruption, stop the workers and wait for their end; raise it unless it was the
+           run's cancellation, which the overall result then reflects.
+        3. An error of a worker, as opposed to its item, stops the others and is raised.
         """
         self.tasks = [
             asyncio.create_task(self._worker(number)) for number in range(workers)
@@ -182,20 +184,20 @@ class _Map(Generic[Item, Result]):
             raise error
 
     async def _end_workers(self) -> None:
-        self.ending = True
+        self.is_ending = True
         for task in self.tasks:
             cancel_until_done(task)
         try:
-            with waiting_for_work():
+            with no_repeated_interruption():
                 await asyncio.wait(self.tasks)
         except asyncio.CancelledError:
             for task in self.tasks:
-                task.cancel()  # from outside: it waits for no thread
+                task.cancel()  # from outside, without waiting for threads
             raise
 
     async def _worker(self, number: int) -> None:
         while not self.stop.cancelled:
-            index = next(self.waiting, None)
+            index = next(self.pending, None)
             if index is None:
                 return
             await self._item(number, index)
@@ -206,45 +208,45 @@ class _Map(Generic[Item, Result]):
             "item_index": index,
             "total_items": len(self.items),
         }
-        self.context.tell(EventType.WORKER_START, dict(place))
+        self.context.emit_event(EventType.WORKER_START, dict(place))
         try:
             result = await self._result(index)
-        except (Exception, Paused, asyncio.CancelledError, *STOPS) as error:
-            self.context.tell(EventType.WORKER_COMPLETE, place | {"error": True})
-            self._failed(index, error)
+        except (Exception, Paused, asyncio.CancelledError, *STOP_SIGNALS) as error:
+            self.context.emit_event(EventType.WORKER_COMPLETE, place | {"error": True})
+            self._record_failure(index, error)
             return
         self.results[index] = result
-        self.context.tell(EventType.WORKER_COMPLETE, place | {"error": False})
+        self.context.emit_event(EventType.WORKER_COMPLETE, place | {"error": False})
         if self.progress is not None:
             finished, total = len(self.results), len(self.items)
-            await called(self.progress, self.context, finished, total, result)
+            await call_function(self.progress, self.context, finished, total, result)
 
     async def _result(self, index: int) -> Result:
         context = self.context.for_item(index, self.stop)
-        result = await run_with_tries(
+        result = await run_with_retries(
             self.node, self.items[index], self.runtime, context
         )
-        if self.keeping is None:
+        if self.stored is None:
             return result
-        # in here a model of the author's writes itself, and is read back
-        return call_contained(partial(self.keeping.keep, index, result))
+        # serialises and validates a model of the author
+        return call_contained(partial(self.stored.save, index, result))
 
-    def _failed(self, index: int, error: BaseException) -> None:
-        """Note an item's error, unless it was only interrupted; stop the rest if they fail fast."""
+    def _record_failure(self, index: int, error: BaseException) -> None:
+        """Record an item's error unless it was interrupted; with fail_fast stop the others."""
         task = asyncio.current_task()
-        if not (self.ending or self.stop.cancelled):
-            _uncancel(task)  # by its own code: nobody else asked for it
+        if not (self.is_ending or self.stop.cancelled):
+            _uncancel(task)  # cancelled by its own code only
         if task is not None and task.cancelling():
             if isinstance(error, asyncio.CancelledError):
                 raise error
             return
-        if isinstance(error, STOPS) and self.stop.cancelled:
+        if isinstance(error, STOP_SIGNALS) and self.stop.cancelled:
             return
         if isinstance(error, Paused) and error.again:
-            # those at work finish and are kept, the rest waits with the run
-            self.pause, self.waiting = error, iter(())
+            # running items finish and are stored, the others wait with the run
+            self.pause, self.pending = error, iter(())
             return
-        self.errors[index] = ItemError(index, self.items[index], _as_failure(error))
+        self.errors[index] = ItemError(index, self.items[index], _item_failure(error))
         if self.fail_fast:
             self._stop_others(task)
 
@@ -254,8 +256,8 @@ class _Map(Generic[Item, Result]):
             if task is not this:
                 cancel_until_done(task)
 
-    def _outcome(self) -> ParallelError | None:
-        """What is wrong with what the workers did, if anything."""
+    def _overall_error(self) -> ParallelError | None:
+        """Return the error of the node as a whole, or None."""
         all_ran = len(self.results) + len(self.errors) == len(self.items)
         if self.context.cancellation.cancelled:
             complete = all_ran and not self.errors
@@ -284,10 +286,10 @@ class _Map(Generic[Item, Result]):
         }
         if self.results:
             data["kept"] = len(self.results)
-        self.context.tell(EventType.PARALLEL_START, data)
+        self.context.emit_event(EventType.PARALLEL_START, data)
 
     def _emit_complete(self, *, error: bool) -> None:
-        self.context.tell(
+        self.context.emit_event(
             EventType.PARALLEL_COMPLETE,
             {
                 "items_processed": len(self.results),
@@ -302,11 +304,11 @@ def _uncancel(task: asyncio.Task[Any] | None) -> None:
         task.uncancel()
 
 
-def _as_failure(error: BaseException) -> BaseException:
-    """What an item's error is to those who read it: some stand for a mistake."""
+def _item_failure(error: BaseException) -> BaseException:
+    """Return the error to report for an item; a pause or cancellation becomes RuntimeError."""
     if isinstance(error, Paused):
         return RuntimeError(
-            "an item cannot pause the run: pause in a node of its own, before or after this one"
+            "an item cannot pause the run: pause in a separate node before or after this one"
         )
     if isinstance(error, asyncio.CancelledError):
         return RuntimeError("something that the item awaited was cancelled")

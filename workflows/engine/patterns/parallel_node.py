@@ -1,4 +1,4 @@
-"""Parallel as a node: over a field of the state, into another one."""
+"""Parallel as a node: from one field of the state into another one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any, TypeAlias, TypeVar
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConfigurationError
-from workflows.engine.nodes import AnyStep, Node, as_node, called, takes
+from workflows.engine.nodes import (
+    AnyStep,
+    Node,
+    accepts_arguments,
+    as_node,
+    call_function,
+)
 from workflows.engine.state import State
 
-from .items import Keeper, Over, items_of
+from .items import Over, ResultCodec, items_of
 from .parallel import ParallelResult, StoredItems
 from .parallel import map as map_items
 
@@ -21,7 +27,7 @@ Into: TypeAlias = str | Callable[..., Any]
 
 
 class ParallelNode(Node[Any, Any]):
-    """A node that runs another node for every item and keeps each result as it comes."""
+    """A node that runs another node for every item and stores each result immediately."""
 
     kind = "parallel"
 
@@ -43,10 +49,10 @@ class ParallelNode(Node[Any, Any]):
         self.config = config
         self.progress = progress
         self.cpus = cpus
-        self._keeper = Keeper(item)
+        self._codec = ResultCodec(item)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
-        """One try: the state with the results of all items, those kept before included."""
+        """Execute one try and return the state with the results, including stored ones."""
         outcome: ParallelResult[Any] = await map_items(
             items_of(value, self.over, context.node),
             self.item,
@@ -54,38 +60,38 @@ class ParallelNode(Node[Any, Any]):
             config=self.config,
             context=context,
             runtime=runtime,
-            keeping=self._stored_items(context),
+            stored=self._stored_items(context),
             cpus=self.cpus,
         )
-        return await self._gathered(value, outcome, context)
+        return await self._store_results(value, outcome, context)
 
     def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
-        read = self._keeper.read
-        kept = {index: read(item) for index, item in context.kept_items().items()}
+        read = self._codec.read
+        saved = {index: read(item) for index, item in context.kept_items().items()}
 
-        def keep(index: int, result: Any) -> Any:
-            written = self._keeper.write(result)
+        def save(index: int, result: Any) -> Any:
+            written = self._codec.write(result)
             if context.keep_item is not None:
                 context.keep_item(index, written)
             return read(written)
 
-        return StoredItems(kept, keep)
+        return StoredItems(saved, save)
 
-    async def _gathered(
+    async def _store_results(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext
     ) -> S:
         if isinstance(self.into, str):
-            typed = self.into in value.fields()  # an open bag holds no models
+            typed = self.into in value.fields()  # an untyped state holds JSON only
             return value.set(
                 self.into,
                 [
-                    each if typed else self._keeper.write(each)
+                    each if typed else self._codec.write(each)
                     for each in outcome.results
                 ],
             )
-        given = [value, list(outcome.results), list(outcome.errors)]
-        needed = 3 if takes(self.into, 3) else 2
-        state: S = await called(self.into, context, *given[:needed])
+        arguments = [value, list(outcome.results), list(outcome.errors)]
+        count = 3 if accepts_arguments(self.into, 3) else 2
+        state: S = await call_function(self.into, context, *arguments[:count])
         return state
 
 
@@ -101,16 +107,16 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
     progress: Callable[[int, int, Any], object] | None = None,
     cpus: int | None = None,
 ) -> AnyStep:
-    """A node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
+    """Return a node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
 
-    - `over`: a field of the state, or a function of it.
-    - `into`: the field that gets the results in item order, or a function
+    - `over`: a field of the state, or a function of the state.
+    - `into`: the field for the results in item order, or a function
       `(state, results)` or `(state, results, errors)` that returns the state.
-    - `limit`: how many run at once; 0 chooses by processors and items.
-    - `fail_fast=False` runs all items whatever fails, and fails only if none succeeded.
+    - `limit`: the number of concurrent items; 0 derives it from CPUs and items.
+    - `fail_fast=False` runs all items despite failures, and fails only if none succeeded.
 
-    Retries and the timeout of the item's node hold for each item. An item that finished is kept and
-    is not run again when the run is resumed.
+    Retries and the timeout of the item's node apply to each item. The result of a finished item is
+    stored, and the item does not run again when the run is resumed.
     """
     config = (config or ParallelConfig()).merge(
         ParallelConfig(

@@ -1,9 +1,10 @@
-"""Predicates: pure questions to a state that explain themselves, and the edges that ask them.
+"""Predicates: pure conditions on a state that explain their result, and the edges that use them.
 
 core.py     Predicate, Evaluation, functions as predicates, and / or / not
-keys.py     one key of the state compared with something
-edges.py    the way from node to node
-words.py    values in the words of a reason
+keys.py     comparisons of one key of the state
+edges.py    edges between nodes
+format.py   values in the text of a reason
+wording.py  the result of a condition as text
 """
 
 from __future__ import annotations

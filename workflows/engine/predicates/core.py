@@ -1,7 +1,7 @@
-"""Predicates: pure questions to a state that explain themselves.
+"""Predicates: pure conditions on a state that explain their result.
 
-Evaluating one gives an `Evaluation`: the answer, the reason in words with the values filled in,
-and exactly the keys it read. Nobody writes explanations by hand; a template may improve one.
+`evaluate` returns an `Evaluation`: the result, the reason as text with the values filled in, and
+exactly the keys read. Reasons are generated; a template may replace them.
 
     @predicate("confidence {s.confidence:.0%}, threshold {s.params.threshold:.0%}")
     def is_confident(state: Review) -> bool: ...
@@ -29,7 +29,7 @@ from workflows.engine.errors import (
 from workflows.engine.frozen import FrozenDict, Json
 from workflows.engine.state import State
 
-from .format import shown
+from .format import format_value
 
 logger = logging.getLogger(__name__)
 
@@ -37,53 +37,55 @@ S_contra = TypeVar("S_contra", bound=State, contravariant=True)
 S = TypeVar("S", bound=State)
 
 ABSENT = FrozenDict({"absent": True})
-"""Stands in an evaluation's `values` for a key that was asked for and is not in the state."""
+"""Marks a key in an evaluation's `values` that was read and is not in the state."""
 
-Answer: TypeAlias = "tuple[bool, str, tuple[Evaluation, ...]]"  # result, reason, parts
+ResultParts: TypeAlias = (
+    "tuple[bool, str, tuple[Evaluation, ...]]"  # result, reason, parts
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a predicate said of a state, and why."""
+    """The result of a predicate for a state, with its reason."""
 
     result: bool
     name: str
-    reason: str  # in words, with the values filled in
+    reason: str  # as text, with the values filled in
     values: Mapping[str, Json] = field(
         default_factory=dict
     )  # by top-level key; see ABSENT
-    parts: tuple[Evaluation, ...] = ()  # of a combinator: those that were evaluated
+    parts: tuple[Evaluation, ...] = ()  # the evaluated parts of a combinator
 
 
 class Predicate(ABC, Generic[S_contra]):
-    """A question with a name. Compose with `&`, `|` and `~`."""
+    """A named condition. Combine with `&`, `|` and `~`."""
 
-    binds: ClassVar[int] = 3  # how tightly its name holds together; “or” 1, “and” 2
+    precedence: ClassVar[int] = 3  # of its name in combined names; “or” 1, “and” 2
 
     def __init__(self, name: str) -> None:
-        """Take a name that reads well after “if”."""
+        """`name` is a phrase that fits after “if”."""
         self.name = name
 
     @staticmethod
     def of(function: Callable[[Any], bool]) -> Predicate[Any]:
-        """Return any function of the state as a predicate. Raises DefinitionError."""
+        """Return a function of the state as a predicate. Raises DefinitionError."""
         return (
             function if isinstance(function, Predicate) else FunctionPredicate(function)
         )
 
     @abstractmethod
     def __call__(self, state: S_contra) -> bool:
-        """Return the answer alone; raises what the predicate raises."""
+        """Return the result without a reason; errors of the predicate pass."""
 
     def evaluate(self, state: S_contra) -> Evaluation:
-        """Return the answer with its reason. Raises PredicateFailed, with what was read so far."""
+        """Return the result with its reason. Raises PredicateFailed with the keys read so far."""
         reads: dict[str, None] = {}
         try:
-            result, reason, parts = self._answer(state.watched(reads))
+            result, reason, parts = self._result(state.watched(reads))
         except _PartFailed as failed:
             reason, parts, error = failed.parts[-1].reason, failed.parts, failed.cause
         except Exception as raised:
-            reason = f"{self.name} raised {_named(raised)}"
+            reason = f"{self.name} raised {_error_label(raised)}"
             parts, error = (), raised
         except BaseException as raised:
             error = ExitRaised(raised)
@@ -95,10 +97,10 @@ class Predicate(ABC, Generic[S_contra]):
         raise PredicateFailed(evaluation) from error
 
     @abstractmethod
-    def _answer(self, state: Any) -> Answer: ...
+    def _result(self, state: Any) -> ResultParts: ...
 
-    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
-        """Return the reason when the opposite is wanted."""
+    def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return the reason for the negated predicate."""
         return evaluation.reason
 
     def __and__(self: Predicate[S], other: Predicate[S]) -> Predicate[S]:
@@ -114,7 +116,7 @@ class Predicate(ABC, Generic[S_contra]):
         return not_(self)
 
     def __bool__(self) -> NoReturn:
-        """Refuse: `one and other` would silently forget one of them."""
+        """Raise TypeError: `one and other` would silently ignore one of them."""
         raise TypeError(
             f"The predicate “{self.name}” is neither true nor false by itself. Combine predicates"
             " with &, | and ~ in place of `and`, `or` and `not`; ask `is None` for presence."
@@ -125,7 +127,7 @@ class Predicate(ABC, Generic[S_contra]):
         return f"<predicate {self.name}>"
 
 
-def _named(error: BaseException) -> str:
+def _error_label(error: BaseException) -> str:
     name, text = type(error).__name__, describe(error)
     return name if text == name else f"{name}: {text}"
 
@@ -136,7 +138,7 @@ def _read(state: State, reads: Mapping[str, None]) -> dict[str, Json]:
 
 
 class _PartFailed(Exception):
-    """A part of a combinator failed; the parts evaluated so far, the failed one last."""
+    """A part of a combinator failed; `parts` are those evaluated, the failed one last."""
 
     def __init__(
         self, parts: tuple[Evaluation, ...], cause: BaseException | None
@@ -150,7 +152,7 @@ class _PartFailed(Exception):
 
 
 class FunctionPredicate(Predicate[S_contra]):
-    """A function of the state, told by its template, else by what it read."""
+    """A function of the state; the reason is its template, else the values it read."""
 
     def __init__(
         self,
@@ -159,71 +161,74 @@ class FunctionPredicate(Predicate[S_contra]):
         name: str = "",
         otherwise: str = "",
     ) -> None:
-        """Take the function. Raises DefinitionError for what cannot be one, or a bad template."""
+        """Raises DefinitionError for an unsuitable function or an invalid template."""
         name = name or getattr(function, "__name__", type(function).__name__)
         name = "lambda" if name == "<lambda>" else name
         super().__init__(name)
-        _must_take_a_state(function, name)
-        _must_be_a_template(template, name)
-        _must_be_a_template(otherwise, name)
+        _check_function(function, name)
+        _check_template(template, name)
+        _check_template(otherwise, name)
         self.function = function
         self.template = template
-        self.otherwise = otherwise or template  # the reason where it is false
+        self.otherwise = otherwise or template  # the reason for a false result
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, state: S_contra) -> bool:
-        """Return what the function returns, as true or false."""
+        """Return the result of the function as a bool."""
         return bool(self.function(state))
 
-    def _answer(self, state: Any) -> Answer:
+    def _result(self, state: Any) -> ResultParts:
         reads: dict[str, None] = {}
         result = bool(self.function(state.watched(reads)))
         source = state.unwatched()
         return (
             result,
-            self._told(source, result=result)
-            or self._reason(source, reads, result=result),
+            self._render_template(source, result=result)
+            or self._default_reason(source, reads, result=result),
             (),
         )
 
-    def _told(self, state: State, *, result: bool) -> str:
-        """Return the filled-in template; one that does not fit must not fail the run."""
+    def _render_template(self, state: State, *, result: bool) -> str:
+        """Return the filled-in template; "" if it does not fit, which must not fail the run."""
         template = self.template if result else self.otherwise
         try:
             return template.format(s=state)
-        except BaseException as error:  # nothing is awaited: it is the author's
+        except BaseException as error:  # raised by author code, as nothing is awaited
             logger.warning(
                 "The template of predicate “%s” does not fit the state (%s): %s",
                 self.name,
-                _named(error),
+                _error_label(error),
                 template,
             )
             return ""
 
-    def _reason(self, state: State, reads: Mapping[str, None], *, result: bool) -> str:
-        told = f"{self.name} is {'true' if result else 'false'}"
+    def _default_reason(
+        self, state: State, reads: Mapping[str, None], *, result: bool
+    ) -> str:
+        summary = f"{self.name} is {'true' if result else 'false'}"
         values = [
-            f"{key} {_shown(value)}" for key, value in _read(state, reads).items()
+            f"{key} {_format_value(value)}"
+            for key, value in _read(state, reads).items()
         ]
-        return f"{told}: {', '.join(values)}" if values else told
+        return f"{summary}: {', '.join(values)}" if values else summary
 
 
-def _shown(value: Json) -> str:
-    return "is absent" if value is ABSENT else shown(value)
+def _format_value(value: Json) -> str:
+    return "is absent" if value is ABSENT else format_value(value)
 
 
-def _must_take_a_state(function: Callable[..., Any], name: str) -> None:
+def _check_function(function: Callable[..., Any], name: str) -> None:
     why = ""
     if not callable(function):
         why = "a predicate is a function of the state"
     elif inspect.iscoroutinefunction(function):
-        why = "a predicate waits for nothing, so it cannot be async; ask in a node before it"
+        why = "a predicate waits for nothing, so it cannot be async; do that in a node before it"
     else:
         try:
             inspect.signature(function).bind(None)
         except TypeError:
             why = "a predicate takes the state and nothing else"
-        except ValueError:  # some built-ins tell nothing about themselves
+        except ValueError:  # some built-ins have no signature
             why = ""
     if why:
         raise DefinitionError(
@@ -232,7 +237,7 @@ def _must_take_a_state(function: Callable[..., Any], name: str) -> None:
         )
 
 
-def _must_be_a_template(template: str, name: str) -> None:
+def _check_template(template: str, name: str) -> None:
     try:
         places = [part[1] for part in string.Formatter().parse(template)]
     except ValueError as error:
@@ -256,10 +261,10 @@ def predicate(
 @overload
 def predicate(function: Callable[[S], bool], /) -> FunctionPredicate[S]: ...
 def predicate(given: Any = "", /, *, name: str = "", otherwise: str = "") -> Any:
-    """Make a function of the state a predicate, named like it.
+    """Turn a function of the state into a predicate with its name.
 
-    `template` is the reason in words; `{s.…}` stands for values of the state. `otherwise`
-    is the reason where the answer is no; without it the template serves both.
+    `template` is the reason as text; `{s.…}` are values of the state. `otherwise` is the reason
+    for a false result; by default the template is used for both.
     """
     if isinstance(given, str):
         return functools.partial(
@@ -275,7 +280,7 @@ class _Always(Predicate[S_contra]):
     def __call__(self, state: S_contra) -> bool:  # noqa: ARG002
         return True
 
-    def _answer(self, state: Any) -> Answer:  # noqa: ARG002
+    def _result(self, state: Any) -> ResultParts:  # noqa: ARG002
         return True, "always", ()
 
 
@@ -283,83 +288,86 @@ always: Predicate[State] = _Always("always")
 
 
 class Not(Predicate[S_contra]):
-    """True where its part is false."""
+    """True if its part is false."""
 
     def __init__(self, part: Predicate[S_contra]) -> None:
-        """Take the part."""
-        super().__init__(f"not {_grouped(part, 3)}")
+        super().__init__(f"not {_parenthesized(part, 3)}")
         self.part = part
 
     def __call__(self, state: S_contra) -> bool:
-        """Return the opposite of the part's answer."""
+        """Return the negated result of the part."""
         return not self.part(state)
 
-    def _answer(self, state: Any) -> Answer:
-        (inner,), result = _evaluated((self.part,), state, stops_at=None)
-        return not result, self.part.denied(state.unwatched(), inner), (inner,)
+    def _result(self, state: Any) -> ResultParts:
+        (inner,), result = _evaluate_parts((self.part,), state, stops_at=None)
+        return not result, self.part.negated_reason(state.unwatched(), inner), (inner,)
 
-    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
-        """Return the part's own reason: what is wanted is the part again."""
+    def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return the reason of the part: a double negation."""
         return evaluation.parts[0].reason
 
 
 class AllOf(Predicate[S_contra]):
-    """True where every part is; stops at the first that is not. Empty: true."""
+    """True if every part is; stops at the first false one. True without parts."""
 
-    binds = 2
+    precedence = 2
 
     def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
-        """Take the parts, in the order in which they are asked."""
-        super().__init__(" and ".join(_grouped(part, 3) for part in parts) or "always")
+        """`parts` are evaluated in order."""
+        super().__init__(
+            " and ".join(_parenthesized(part, 3) for part in parts) or "always"
+        )
         self.parts = parts
 
     def __call__(self, state: S_contra) -> bool:
-        """Return whether every part holds."""
+        """Return whether every part is true."""
         return all(part(state) for part in self.parts)
 
-    def _answer(self, state: Any) -> Answer:
-        parts, last = _evaluated(self.parts, state, stops_at=False)
+    def _result(self, state: Any) -> ResultParts:
+        parts, last = _evaluate_parts(self.parts, state, stops_at=False)
         return last is not False, _joined(parts) or "nothing is asked", parts
 
 
 class AnyOf(Predicate[S_contra]):
-    """True where some part is; stops at the first that is. Empty: false."""
+    """True if any part is; stops at the first true one. False without parts."""
 
-    binds = 1
+    precedence = 1
 
     def __init__(self, parts: tuple[Predicate[S_contra], ...]) -> None:
-        """Take the parts, in the order in which they are asked."""
-        super().__init__(" or ".join(_grouped(part, 2) for part in parts) or "never")
+        """`parts` are evaluated in order."""
+        super().__init__(
+            " or ".join(_parenthesized(part, 2) for part in parts) or "never"
+        )
         self.parts = parts
 
     def __call__(self, state: S_contra) -> bool:
-        """Return whether some part holds."""
+        """Return whether any part is true."""
         return any(part(state) for part in self.parts)
 
-    def _answer(self, state: Any) -> Answer:
-        parts, last = _evaluated(self.parts, state, stops_at=True)
+    def _result(self, state: Any) -> ResultParts:
+        parts, last = _evaluate_parts(self.parts, state, stops_at=True)
         return last is True, _joined(parts) or "there is nothing to choose from", parts
 
 
 def not_(part: Predicate[S]) -> Predicate[S]:
-    """Return the opposite of a predicate."""
+    """Return the negation of a predicate."""
     return part.part if isinstance(part, Not) else Not(part)
 
 
 def all_of(*parts: Predicate[S]) -> Predicate[S]:
-    """Return a predicate that holds where every part does; without parts it always holds."""
+    """Return a predicate that is true if every part is; always true without parts."""
     return AllOf(tuple(map(Predicate.of, parts)))
 
 
 def any_of(*parts: Predicate[S]) -> Predicate[S]:
-    """Return a predicate that holds where some part does; without parts it never holds."""
+    """Return a predicate that is true if any part is; never true without parts."""
     return AnyOf(tuple(map(Predicate.of, parts)))
 
 
-def _evaluated(
+def _evaluate_parts(
     parts: tuple[Predicate[Any], ...], state: Any, *, stops_at: bool | None
 ) -> tuple[tuple[Evaluation, ...], bool | None]:
-    """Return what the parts say, up to one that settles it, and what the last one said."""
+    """Return the evaluations up to the first result `stops_at`, and the last result."""
     evaluated: list[Evaluation] = []
     for part in parts:
         try:
@@ -377,5 +385,5 @@ def _joined(parts: tuple[Evaluation, ...]) -> str:
     return "; ".join(part.reason for part in parts)
 
 
-def _grouped(part: Predicate[Any], tightness: int) -> str:
-    return part.name if part.binds >= tightness else f"({part.name})"
+def _parenthesized(part: Predicate[Any], tightness: int) -> str:
+    return part.name if part.precedence >= tightness else f"({part.name})"

@@ -1,4 +1,4 @@
-"""The ways from node to node."""
+"""Edges between nodes."""
 
 from __future__ import annotations
 
@@ -10,39 +10,27 @@ from workflows.engine.state import State
 
 from .core import Evaluation, Predicate
 
-TAKEN = Evaluation(True, "", "always")
+UNCONDITIONAL_EVALUATION = Evaluation(True, "", "always")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A way from one node to another."""
+    """An edge from one node to another."""
 
     source: str
     target: str
-    when: Predicate[Any] | None = None  # None: always taken
+    when: Predicate[Any] | None = None  # None: unconditional
     name: str | None = None
 
     @property
     def predicate_name(self) -> str:
-        """The predicate's name; empty without one."""
+        """The name of the predicate; empty without one."""
         return "" if self.when is None else self.when.name
 
-    def holds(self, state: State) -> bool:
-        """Return the answer of its predicate alone: what a walk needs that no one watches.
-
-        Raises PredicateFailed, as `evaluate` does.
-        """
-        if self.when is None:
-            return True
-        try:
-            return self.when(state)
-        except BaseException:  # asked again, to tell what it read: a predicate is pure
-            return self.evaluate(state).result
-
     def evaluate(self, state: State) -> Evaluation:
-        """Return what its predicate says of a state. Raises PredicateFailed, naming this edge."""
+        """Evaluate the predicate. Raises PredicateFailed with this edge."""
         if self.when is None:
-            return TAKEN
+            return UNCONDITIONAL_EVALUATION
         try:
             return self.when.evaluate(state)
         except PredicateFailed as error:

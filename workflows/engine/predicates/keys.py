@@ -1,4 +1,4 @@
-"""Predicates over one key of the state: `key("confidence").at_least(0.8)`."""
+"""Predicates on one key of the state: `key("confidence").at_least(0.8)`."""
 
 from __future__ import annotations
 
@@ -14,138 +14,137 @@ from workflows.engine.errors import DefinitionError, NotSerialisable
 from workflows.engine.frozen import Json, equal, freeze
 from workflows.engine.state import State
 
-from .core import Answer, Evaluation, Predicate
-from .format import compared, shown
+from .core import Evaluation, Predicate, ResultParts
+from .format import format_pair, format_value
 
 
 class KeyPredicate(Predicate[State]):
-    """A question about one key: “confidence 0.62, needs at least 0.80”."""
+    """A condition on one key: “confidence 0.62, needs at least 0.80”."""
 
     def __init__(
-        self, key: str, words: str, wanted: str, holds: Callable[[Json], bool]
+        self, key: str, label: str, wanted: str, holds: Callable[[Json], bool]
     ) -> None:
-        """Take the key, the name after it, what it needs to be, and the test of its JSON."""
-        super().__init__(f"{key} {words}")
+        """`label` follows the key in the name, `wanted` in reasons; `holds` tests the JSON."""
+        super().__init__(f"{key} {label}")
         self.key = key
         self.wanted = wanted
-        self._holds = holds
+        self._check = holds
 
     def __call__(self, state: State) -> bool:
-        """Return the answer; a key that is not there answers no question with yes."""
-        return self.key in state and self._asked(state)
+        """Return the result; False for a missing key."""
+        return self.key in state and self._test(state)
 
-    def _answer(self, state: Any) -> Answer:
+    def _result(self, state: Any) -> ResultParts:
         return self(state), self._reason(state, "needs"), ()
 
-    def denied(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
-        """Return what it must not be."""
+    def negated_reason(self, state: Any, evaluation: Evaluation) -> str:  # noqa: ARG002
+        """Return the reason with “must not be”."""
         return self._reason(state, "must not be")
 
-    def _asked(self, state: Any) -> bool:
-        return self._holds(state.data[self.key])
+    def _test(self, state: Any) -> bool:
+        return self._check(state.data[self.key])
 
     def _reason(self, state: Any, verb: str) -> str:
         if self.key not in state:
             return f"{self.key} is absent, {verb} {self.wanted}"
-        return f"{self.key} {shown(state.data[self.key])}, {verb} {self.wanted}"
+        return f"{self.key} {format_value(state.data[self.key])}, {verb} {self.wanted}"
 
 
 class Existence(KeyPredicate):
-    """Whether a key is there, be its value null."""
+    """True if a key exists, also with the value null."""
 
     def _reason(self, state: Any, verb: str) -> str:  # noqa: ARG002
         return f"{self.key} is {'there' if self.key in state else 'absent'}"
 
 
 class Comparison(KeyPredicate):
-    """Whether a value is above or below a bound; false for what cannot be compared with it."""
+    """True if a value is above or below a bound; false for a value of another type."""
 
     def __init__(
-        self, key: str, words: str, bound: Any, holds: Callable[[Any, Any], bool]
+        self, key: str, label: str, bound: Any, holds: Callable[[Any, Any], bool]
     ) -> None:
-        """Take the bound and the operator."""
         super().__init__(
-            key, f"{words} {compared(None, bound)[1]}", words, lambda _: False
+            key, f"{label} {format_pair(None, bound)[1]}", label, lambda _: False
         )
         self.bound = bound
         self._compare = holds
 
-    def _asked(self, state: Any) -> bool:
-        found = state[self.key]  # in its type: a date is compared with a date
-        return _comparable(found, self.bound) and self._compare(found, self.bound)
+    def _test(self, state: Any) -> bool:
+        value = state[self.key]  # typed: a date is compared with a date
+        return _comparable(value, self.bound) and self._compare(value, self.bound)
 
     def _reason(self, state: Any, verb: str) -> str:
         if self.key not in state:
-            return f"{self.key} is absent, {verb} {self.wanted} {compared(None, self.bound)[1]}"
-        found, bound = compared(state[self.key], self.bound)
+            return f"{self.key} is absent, {verb} {self.wanted} {format_pair(None, self.bound)[1]}"
+        value, bound = format_pair(state[self.key], self.bound)
         if not _comparable(state[self.key], self.bound):
-            found = f"{found} cannot be compared"
-        return f"{self.key} {found}, {verb} {self.wanted} {bound}"
+            value = f"{value} cannot be compared"
+        return f"{self.key} {value}, {verb} {self.wanted} {bound}"
 
 
-def _comparable(found: object, bound: object) -> bool:
+def _comparable(value: object, bound: object) -> bool:
     numbers = int | float | Decimal
-    if isinstance(found, bool) or isinstance(bound, bool):
+    if isinstance(value, bool) or isinstance(bound, bool):
         return False
-    if isinstance(found, numbers):
+    if isinstance(value, numbers):
         return isinstance(bound, numbers)
-    return isinstance(found, type(bound)) and hasattr(type(bound), "__lt__")
+    return isinstance(value, type(bound)) and hasattr(type(bound), "__lt__")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the state that waits for its comparison."""
+    """A key of the state, from which predicates are created."""
 
     name: str
 
     def exists(self) -> Predicate[State]:
-        """It is there, be its value null."""
+        """The key exists, also with the value null."""
         return Existence(self.name, "exists", "to be there", lambda _: True)
 
     def equals(self, value: object) -> Predicate[State]:
-        """It is this value, types and all: 1, 1.0, True and "1" differ."""
+        """The value is equal, including its type: 1, 1.0, True and "1" differ."""
         wanted = _json(self.name, value)
-        told = shown(wanted)
+        label = format_value(wanted)
         return KeyPredicate(
-            self.name, f"equals {told}", told, lambda v: equal(v, wanted)
+            self.name, f"equals {label}", label, lambda v: equal(v, wanted)
         )
 
     def one_of(self, *values: object) -> Predicate[State]:
-        """It is one of these values, types and all."""
+        """The value equals one of these, including its type."""
         wanted = [_json(self.name, value) for value in values]
-        told = f"one of {', '.join(map(shown, wanted)) or 'none'}"
+        label = f"one of {', '.join(map(format_value, wanted)) or 'none'}"
         return KeyPredicate(
-            self.name, told, told, lambda v: any(equal(v, value) for value in wanted)
+            self.name, label, label, lambda v: any(equal(v, value) for value in wanted)
         )
 
     def at_least(self, bound: Any) -> Predicate[State]:
-        """It is not below the bound."""
+        """The value is not below the bound."""
         return Comparison(self.name, "at least", bound, operator.ge)
 
     def at_most(self, bound: Any) -> Predicate[State]:
-        """It is not above the bound."""
+        """The value is not above the bound."""
         return Comparison(self.name, "at most", bound, operator.le)
 
     def above(self, bound: Any) -> Predicate[State]:
-        """It is above the bound."""
+        """The value is above the bound."""
         return Comparison(self.name, "above", bound, operator.gt)
 
     def below(self, bound: Any) -> Predicate[State]:
-        """It is below the bound."""
+        """The value is below the bound."""
         return Comparison(self.name, "below", bound, operator.lt)
 
     def is_true(self) -> Predicate[State]:
-        """It is true, not merely something."""
+        """The value is true itself, not only truthy."""
         return KeyPredicate(self.name, "is true", "true", lambda value: value is True)
 
     def is_false(self) -> Predicate[State]:
-        """It is false, not merely nothing."""
+        """The value is false itself, not only falsy."""
         return KeyPredicate(
             self.name, "is false", "false", lambda value: value is False
         )
 
     def is_null(self) -> Predicate[State]:
-        """It is there and null."""
+        """The key exists with the value null."""
         return KeyPredicate(self.name, "is null", "null", lambda value: value is None)
 
 
@@ -155,17 +154,17 @@ def key(name: str) -> Key:
 
 
 def key_exists(name: str) -> Predicate[State]:
-    """Return a predicate that holds where the state has the key, be its value null."""
+    """Return a predicate: the state has the key, also with the value null."""
     return Key(name).exists()
 
 
 def key_equals(name: str, value: object) -> Predicate[State]:
-    """Return a predicate that holds where a key's value is this one, types and all."""
+    """Return a predicate: the value of a key is equal, including its type."""
     return Key(name).equals(value)
 
 
 def _json(name: str, value: object) -> Json:
-    """Return a value as the state stores it: an enum, a date or a model as its JSON."""
+    """Return a value as a state stores it: an enum, a date or a model as JSON."""
     try:
         return freeze(value, name)
     except NotSerialisable:

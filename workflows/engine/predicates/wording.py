@@ -1,7 +1,7 @@
-"""How the result of a condition is told: `condition not met: total 50, needs above 100`.
+"""The result of a condition as text: `condition not met: total 50, needs above 100`.
 
-A reason is the author's text and is recorded as it is. It states values, and does not say
-whether the condition holds; that is put before it here, for every page and message.
+A reason is the author's text and is recorded unchanged. It contains values, but not whether the
+condition is met; this is added here, for every page and message.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 UNCONDITIONAL: Final = frozenset({"", "always", "otherwise"})
-"""Names that edges without a condition have in records."""
+"""Names of edges without a condition in records."""
 
 
 def condition_label(name: str, reason: str, *, result: bool) -> str:
-    """Return whether a condition was met, in words; "" for an edge without one."""
+    """Return whether a condition was met, as text; "" for an edge without a condition."""
     if name in UNCONDITIONAL:
         return ""
     if not result and reason.startswith(f"{name} raised "):
@@ -22,6 +22,6 @@ def condition_label(name: str, reason: str, *, result: bool) -> str:
 
 
 def explain(name: str, reason: str, *, result: bool) -> str:
-    """Return whether a condition was met, and the author's reason after it."""
+    """Return whether a condition was met, followed by the author's reason."""
     label = condition_label(name, reason, result=result)
     return f"{label}: {reason}" if label and reason else label

@@ -1,4 +1,4 @@
-"""Things by name, for configurations that can only give names."""
+"""Registries of objects by name, for configurations that contain names only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .errors import ConfigurationError
 Thing = TypeVar("Thing")
 
 
-class Names(Generic[Thing]):
+class Registry(Generic[Thing]):
     """A registry; safe to use from any thread."""
 
     def __init__(self, kind: str) -> None:
-        """Take what the things are called: “observer”, “store”."""
+        """`kind` is the noun in messages: “observer”, “store”."""
         self._kind = kind
         self._things: dict[str, Thing] = {}
         self._lock = threading.Lock()
 
     def register(self, name: str, thing: Thing) -> None:
-        """Put a thing under a name, in place of what was there. Raises ConfigurationError."""
+        """Register or replace an object. Raises ConfigurationError for an empty name."""
         if not name:
             raise ConfigurationError(
                 f"The {self._kind} {thing!r} cannot be registered without a name.",
@@ -30,12 +30,12 @@ class Names(Generic[Thing]):
             self._things[name] = thing
 
     def unregister(self, name: str) -> None:
-        """Forget a name; one that is not there is fine."""
+        """Remove a name, if it is registered."""
         with self._lock:
             self._things.pop(name, None)
 
     def get(self, name: str) -> Thing:
-        """Return the thing of that name. Raises ConfigurationError."""
+        """Return the object of that name. Raises ConfigurationError."""
         with self._lock:
             if name in self._things:
                 return self._things[name]

@@ -1,0 +1,70 @@
+"""Checks of a graph: mistakes raise DefinitionError, doubtful edges give warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+from .checks import dead_edge
+from .errors import DefinitionError
+
+if TYPE_CHECKING:
+    from .predicates import Edge
+    from .shape import GraphShape
+
+
+def check_graph(
+    name: str, shape: GraphShape, routes: Iterable[list[Edge]]
+) -> list[str]:
+    """Return warnings about a graph. Raises DefinitionError for mistakes.
+
+    `routes` are the edges of each node, in the order in which they are evaluated.
+    """
+    for code, culprits, mistake in (
+        (
+            "check.unreachable",
+            shape.unreachable(),
+            "no route leads to {}: add one or remove it.",
+        ),
+        (
+            "check.trapped",
+            shape.trapped(),
+            "no exit can be reached from {}: add an edge that leads to one.",
+        ),
+        (
+            "check.exit_with_edges",
+            shape.exits_with_edges(),
+            "{} is an exit, so its edges are never evaluated: remove the edges or the exit.",
+        ),
+    ):
+        if culprits:
+            refuse(code, name, mistake.format(quoted(culprits)))
+    _check_dead_edges(name, routes)
+    return [
+        f"Graph “{name}”: the last edge of “{node}” has a condition, so the run fails "
+        "there when none holds: end with an edge without one (`otherwise`)."
+        for node in shape.without_otherwise()
+    ]
+
+
+def _check_dead_edges(name: str, routes: Iterable[list[Edge]]) -> None:
+    for edges in routes:
+        if dead := dead_edge(edges):
+            edge, earlier = dead
+            refuse(
+                "check.dead_edge",
+                name,
+                f"the edge from “{edge.source}” to “{edge.target}” is never taken: the one to"
+                f" “{earlier.target}” before it is, whenever this one could be. Remove it, put"
+                " it first, or give the other a condition.",
+            )
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names in quotation marks, separated by commas."""
+    return ", ".join(f"“{name}”" for name in names)
+
+
+def refuse(code: str, graph: str, message: str) -> NoReturn:
+    """Raise DefinitionError for the graph of that name."""
+    raise DefinitionError(f"Graph “{graph}”: {message}", code=code)
