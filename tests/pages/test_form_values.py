@@ -23,6 +23,7 @@ from workflows.engine import State, Workflow, node
 from workflows.engine.adapters import codec, schema
 from workflows.engine.compare import difference
 from workflows.engine.inputs import check_launch
+from workflows.management.commands.run_workflow import _param
 from workflows.models import Run
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.registry import registry
@@ -98,6 +99,21 @@ def launched_by_form(model: Any, changes: dict[str, Any] | None = None) -> Any:
     form = SchemaForm(schema(model), data=data)
     assert form.is_valid(), form.errors
     return read(model, form.values())
+
+
+def arguments_of(stored: dict[str, Any]) -> list[str]:
+    """Return the arguments of the command for params as they are stored."""
+    return [f"{name}={_argument(value)}" for name, value in stored.items()]
+
+
+def _argument(value: Any) -> str:
+    """Return a text as it is where the command takes it for one, else JSON."""
+    if isinstance(value, str) and not value.startswith("@"):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
 
 
 def read(model: Any, given: Any) -> Any:
@@ -314,6 +330,22 @@ def test_the_command_launches_what_the_node_reads(
     assert Run.objects.get().params["limit"] == 7
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Trip, Texts, Shown, Odd, Split])
+def test_the_command_stores_what_a_program_and_the_form_store(model: Any) -> None:
+    flow = workflow_of(model)
+    registry.register(flow)
+    try:
+        stored, _ = codec(model).encode(model())
+        options = [f"--param={text}" for text in arguments_of(dict(stored))]
+        call_command("run_workflow", "holds", *options, stdout=StringIO())
+    finally:
+        registry.unregister(flow.name)
+    params = Run.objects.get().params
+    assert difference(params, dict(stored)) is None
+    assert difference(flow.initial(params).params, launched_by_form(model)) is None
+
+
 # Any model ------------------------------------------------------------------------------
 
 TEXT = st.text(
@@ -404,7 +436,9 @@ def test_any_form_shows_sends_stores_and_reads_the_same(
     model, value = drawn
     stored, read_back = codec(model).encode(value)
     assert difference(value, read_back) is None  # a program's launch
-    assert difference(value, read(model, stored)) is None  # a row, `--param`, run again
+    assert difference(value, read(model, stored)) is None  # a row, run again
+    given = dict(_param(text) for text in arguments_of(dict(stored)))
+    assert difference(value, read(model, given)) is None  # the command
     assert difference(model(), launched_by_form(model)) is None  # an untouched form
     again = submitted(SchemaForm(schema(model), initial=stored))
     form = SchemaForm(schema(model), initial=stored, data=again)
