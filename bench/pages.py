@@ -97,8 +97,8 @@ ADMIN = {
     "decisions that were taken": "decision/?taken__exact=1",
     "checkpoints": "checkpoint/",
     "approvals": "approval/",
-    "interventions": "intervention/",
-    "interventions of a run": "intervention/?q={middle}",
+    "audit events": "auditevent/",
+    "audit events of a run": "auditevent/?q={middle}",
     "calls": "agentcall/",
     "documents": "document/",
     "workers": "worker/",
@@ -152,12 +152,12 @@ def narrow(workflow: str) -> User:
     from django.conf import settings  # noqa: PLC0415
     from django.contrib.auth.models import Group, User  # noqa: PLC0415
 
-    from workflows.models import WorkflowRight  # noqa: PLC0415
+    from workflows.models import WorkflowPermission  # noqa: PLC0415
 
     settings.DEFAULT_ACCESS = "closed"
     person, _ = User.objects.get_or_create(username="bench-narrow")
     group, _ = Group.objects.get_or_create(name="bench-narrow")
-    WorkflowRight.objects.get_or_create(
+    WorkflowPermission.objects.get_or_create(
         workflow_name=workflow,
         group=group,
         defaults={"may_see": True, "may_read": True},

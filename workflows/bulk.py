@@ -140,7 +140,7 @@ def start(
     """
     with transaction.atomic():
         job = BulkJob.objects.create(
-            deed=deed.name,
+            action=deed.name,
             label=label,
             reason=reason,
             person=by,
@@ -153,7 +153,7 @@ def start(
                 position=position,
                 run_id=run.pk,
                 workflow_name=run.workflow_name,
-                was=run.status,
+                status_before=run.status,
             )
             for position, run in enumerate(islice(runs, MAX_RUNS), 1)
         )
@@ -177,7 +177,7 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     mine = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     with transaction.atomic():
         if mine.update(stopped_at=now, ended_at=now, lease_expires_at=None):
-            trail.note("stop job", by=by, reason=f"{job}, {job.left} of them left")
+            trail.note("stop job", by=by, reason=f"{job}, {job.remaining} of them left")
             notifications.lists_changed_on_commit()
     return find(job_id, by=by)
 
@@ -274,7 +274,7 @@ def _do(job: BulkJob, item: BulkItem) -> None:
     2. A refusal is written down; so is a failure of ours, for which the log has the cause.
     3. An outage is raised: the job goes on when it is over.
     """
-    deed, person = BULK_ACTIONS[job.deed], job.person
+    deed, person = BULK_ACTIONS[job.action], job.person
     try:
         if person is None or not person.is_active:
             raise NotAllowed("Who asked for it has no account any more.")  # noqa: TRY301 - said as all refusals are

@@ -21,7 +21,7 @@ from project.env import ROOT
 from tests.support.sealed_runs import Step, sealed_run
 from workflows.audit.bundles import NoBundle, not_as_signed, read
 from workflows.audit.exporter import pieces, public_key
-from workflows.models import Run, Stage, WorkflowRight
+from workflows.models import Run, Stage, WorkflowPermission
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -189,8 +189,8 @@ def test_it_can_be_downloaded_by_those_who_may_read_values(
     assert list(not_as_signed(told, public_key())) == []
     assert told["interventions"][0]["address"] is None, "for auditors"
     others = Group.objects.create(name="others")
-    WorkflowRight.objects.create(workflow_name="sum", group=others, may_read=True)
-    WorkflowRight.objects.create(workflow_name="sum", may_see=True)
+    WorkflowPermission.objects.create(workflow_name="sum", group=others, may_read=True)
+    WorkflowPermission.objects.create(workflow_name="sum", may_see=True)
     client = sign_in(alice)
     assert client.get(f"/runs/{run.pk}/history.json").status_code == 403
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.support.factories import make_run
 from workflows.access import permissions
-from workflows.models import Intervention, Run, Status
+from workflows.models import AuditEvent, Run, Status
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -48,7 +48,7 @@ def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
     assert "Cancelled, or told to stop." in text
     assert f"Run {done.short_id} is completed and cannot be cancelled." in text
     assert Run.objects.get(pk=pending.pk).status == Status.CANCELLED
-    row = Intervention.objects.get(run=pending)
+    row = AuditEvent.objects.get(run=pending)
     assert (row.action, row.actor, row.reason) == ("cancel", alice, "wrong batch")
 
 
@@ -64,7 +64,7 @@ def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
     text = do(page, "delete", done, running, reason="too old")
     assert "1 done, 1 refused" in text
     assert list(Run.objects.values_list("pk", flat=True)) == [running.pk]
-    assert Intervention.objects.get(action="delete").reason == "too old"
+    assert AuditEvent.objects.get(action="delete").reason == "too old"
 
 
 def test_labels_are_put_on_and_taken_off(page: Client) -> None:

@@ -21,7 +21,7 @@ from workflows.engine import State, Workflow, node
 from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
-from workflows.models import BulkItem, BulkJob, Intervention, Run, Status
+from workflows.models import AuditEvent, BulkItem, BulkJob, Run, Status
 from workflows.pages.lists import bulk_jobs
 from workflows.registry import registry
 from workflows.system import system
@@ -68,7 +68,7 @@ def test_many_wait_for_a_worker(alice: User) -> None:
         for _ in range(bulk.AT_ONCE + 1)
     )
     job = bulk.start(CANCEL, runs, by=alice, reason="too many")
-    assert (job.total, job.looked_at, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
+    assert (job.total, job.processed, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
     assert cancelled() == 0
     while bulk.continue_jobs("worker-1"):
         pass
@@ -86,14 +86,14 @@ def test_nothing_chosen_leaves_nothing(alice: User) -> None:
 def test_no_more_are_taken_than_one_job_takes(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MOST", 3)
+    monkeypatch.setattr(bulk, "MAX_RUNS", 3)
     assert asked(alice, 5).total == 3
 
 
 def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> None:
     with trail.coming_from("192.0.2.1"):
         asked(alice, 2)
-    rows = Intervention.objects.filter(action="cancel")
+    rows = AuditEvent.objects.filter(action="cancel")
     told = {(row.actor, row.reason, row.address) for row in rows}
     assert told == {(alice, "too many", "192.0.2.1")}
     assert rows.count() == 2
@@ -129,7 +129,7 @@ def test_a_deed_is_taken_back_when_its_word_is_lost(
         with pytest.raises(OperationalError):
             bulk.continue_jobs("worker-1")
     assert cancelled() == 0
-    assert not Intervention.objects.filter(action="cancel").exists()
+    assert not AuditEvent.objects.filter(action="cancel").exists()
     while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
@@ -192,7 +192,7 @@ def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None
     for item in job.items.all()[:2]:
         bulk._do(taken, item)  # noqa: SLF001
     stopped = bulk.stop(job.pk, by=alice)
-    assert (stopped.done, stopped.left) == (2, 3)
+    assert (stopped.done, stopped.remaining) == (2, 3)
     assert not bulk.continue_jobs("worker-1")
     assert cancelled() == 2
 
@@ -225,7 +225,7 @@ async def test_a_worker_does_it_beside_its_runs(
                 break
     await run_in_db(job.refresh_from_db)
     assert job.ended_at is not None
-    assert job.looked_at == 5
+    assert job.processed == 5
 
 
 # The deeds that are new -----------------------------------------------------------------
@@ -249,8 +249,8 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
     assert job.done == 1
     new = Run.objects.exclude(pk=old.pk).get()
     assert (new.params, new.launched_by, new.status) == ({"limit": 3}, alice, "pending")
-    assert Intervention.objects.filter(run=old, action="run again").exists()
-    assert Intervention.objects.filter(run=new, action="launch").exists()
+    assert AuditEvent.objects.filter(run=old, action="run again").exists()
+    assert AuditEvent.objects.filter(run=new, action="launch").exists()
 
 
 def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:

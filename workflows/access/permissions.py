@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
-from workflows.models import Document, DocumentUse, RunTally, WorkflowRight
+from workflows.models import Document, DocumentUse, RunTally, WorkflowPermission
 from workflows.registry import registry
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Rules:
         self._person = person
         self.is_open = are_open()
         self.groups = dict(person.groups.values_list("pk", "name"))
-        self._rows = list(WorkflowRight.objects.all())
+        self._rows = list(WorkflowPermission.objects.all())
         self._mine = [
             row
             for row in self._rows
@@ -186,11 +186,11 @@ class _Rules:
         return self._person.has_perm(f"workflows.{permission}")
 
 
-def _named(rows: Iterable[WorkflowRight], tick: str) -> frozenset[str]:
+def _named(rows: Iterable[WorkflowPermission], tick: str) -> frozenset[str]:
     return frozenset(row.workflow_name for row in rows if getattr(row, tick))
 
 
-def _restricted(rows: Iterable[WorkflowRight]) -> frozenset[str]:
+def _restricted(rows: Iterable[WorkflowPermission]) -> frozenset[str]:
     """Return the workflows that are for those who are named, and nobody else."""
     return frozenset(row.workflow_name for row in rows if row.restricts)
 
@@ -388,7 +388,11 @@ def may_give_roles(person: Person) -> bool:
     if not is_member(person):
         return False
     user = cast("User", person)
-    given = ("auth.change_user", "auth.change_group", "workflows.change_workflowright")
+    given = (
+        "auth.change_user",
+        "auth.change_group",
+        "workflows.change_workflowpermission",
+    )
     return any(user.has_perm(permission) for permission in given)
 
 

@@ -24,7 +24,7 @@ SET_UP = (
     "price",
     "profile",
     "budget",
-    "workflowright",
+    "workflowpermission",
     "document",
     "retention",
 )

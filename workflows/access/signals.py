@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from workflows.infra import notifications
-from workflows.models import WorkflowRight
+from workflows.models import WorkflowPermission
 
 NO_MATTER = {"last_login"}  # each sign-in changes it
 DONE = {"post_add", "post_remove", "post_clear"}
@@ -20,7 +20,7 @@ DONE = {"post_add", "post_remove", "post_clear"}
 
 def listen() -> None:
     """Hear of every change that may give or take a right."""
-    for model in (WorkflowRight, Group, User):
+    for model in (WorkflowPermission, Group, User):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)
     for through in (
@@ -33,7 +33,7 @@ def listen() -> None:
 
 def _saved(sender: type, *, created: bool, raw: bool, **about: Any) -> None:
     fields = about.get("update_fields")
-    is_nobodys = created and sender is not WorkflowRight  # nobody is there yet
+    is_nobodys = created and sender is not WorkflowPermission  # nobody is there yet
     if not (is_nobodys or raw or (fields and set(fields) <= NO_MATTER)):
         notifications.rights_changed_on_commit()
 

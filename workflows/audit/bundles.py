@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FORMAT: Final = "signalbox-history/1"
+# keys of the JSON, fixed by FORMAT: bundles that were signed have to verify
 PARTS: Final = ("stages", "decisions", "interventions")
 START: Final = hashlib.sha256(FORMAT.encode()).digest()
 

@@ -19,7 +19,7 @@ class Finding:
     """Something in the history that is not as it was recorded."""
 
     run_id: UUID | None
-    kind: str  # stage, decision, intervention; run; history
+    kind: str  # stage, decision, audit event; run; history
     what: str  # changed, missing, added, …: a sentence
     id: int | None = None  # of the row, if it is there
     sequence: int | None = None  # of its step
@@ -48,7 +48,7 @@ class Link:
     note: str = ""  # what is wrong with it beside its seal
     is_open: bool = False  # under way: sealed when it ends
     is_pruned: bool = False  # its values were let go; their digest stands for them
-    action: str = ""  # of an intervention
+    action: str = ""  # of an audit event
 
     @property
     def name(self) -> str:
@@ -75,10 +75,10 @@ def steps_of(run_id: UUID) -> Chain:
 def audit_chain_of(run_id: UUID | None) -> Chain:
     """Return the chain of what people did to a run, or to none."""
     start = seals.start(seals.audit_chain_of(run_id))
-    return Chain(start, "intervention", "interventions")
+    return Chain(start, "audit event", "audit events")
 
 
-class Runner:
+class ChainWalker:
     """Takes the sealed rows of one chain in order; says what does not fit."""
 
     def __init__(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from workflows.models import Decision, Intervention, Stage
+    from workflows.models import AuditEvent, Decision, Stage
 
 FETCHED = 500  # rows held at once
 
@@ -43,7 +43,7 @@ def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
         "stages": (run.stages.all(), _stage),
         "decisions": (run.decisions.select_related("decided_by"), _decision),
         "interventions": (
-            run.interventions.all(),
+            run.audit_events.all(),
             partial(_audit_event, with_addresses),
         ),
     }
@@ -140,7 +140,7 @@ def _decision(row: Decision) -> dict[str, Any]:
     }
 
 
-def _audit_event(with_addresses: bool, row: Intervention) -> dict[str, Any]:
+def _audit_event(with_addresses: bool, row: AuditEvent) -> dict[str, Any]:
     return {
         "id": row.pk,
         "actor": row.actor_name,

@@ -13,7 +13,7 @@ from workflows.audit import seals
 from workflows.audit.chain import CLOSED
 from workflows.audit.chain_walker import Link
 from workflows.audit.row_adapters import as_bytes, decision_row, stage_row
-from workflows.models import Decision, Intervention, Stage
+from workflows.models import AuditEvent, Decision, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def links(among: Q) -> Iterator[OfRun]:
     streams = (
         _of(Stage.objects.filter(among), stage_link),
         _of(Decision.objects.filter(among), decision_link),
-        _of(Intervention.objects.filter(among), audit_event_link),
+        _of(AuditEvent.objects.filter(among), audit_event_link),
     )
     yield from heapq.merge(*streams, key=_order)
 
@@ -56,7 +56,7 @@ def _order(row: OfRun) -> tuple[UUID, bool, bytes]:
 def _of(rows: QuerySet[Any], as_link: Any) -> Iterator[OfRun]:
     model: type[Model] = rows.model
     for row in rows.order_by(*IN_ORDER).iterator(chunk_size=FETCHED):
-        yield OfRun(row.run_id, model is Intervention, as_link(row))
+        yield OfRun(row.run_id, model is AuditEvent, as_link(row))
 
 
 def stage_link(stage: Stage) -> Link:
@@ -98,10 +98,10 @@ def decision_link(decision: Decision) -> Link:
     )
 
 
-def audit_event_link(deed: Intervention) -> Link:
+def audit_event_link(deed: AuditEvent) -> Link:
     """Return what somebody did as a link."""
     return Link(
-        "intervention",
+        "audit event",
         deed.pk,
         None,
         as_bytes(deed.seal),
@@ -114,13 +114,13 @@ def audit_event_link(deed: Intervention) -> Link:
 
 def accounts_gone(run_id: UUID) -> list[int]:
     """Return the ids of accounts that did something to a run and are no more."""
-    deeds = Intervention.objects.filter(run_id=run_id, actor_key__isnull=False)
+    deeds = AuditEvent.objects.filter(run_id=run_id, actor_key__isnull=False)
     keys = {key for key in deeds.values_list("actor_key", flat=True) if key}
     there = get_user_model().objects.filter(pk__in=keys).values_list("pk", flat=True)
     return sorted(keys - set(there))
 
 
-def _actor_note(deed: Intervention) -> str:
+def _actor_note(deed: AuditEvent) -> str:
     """Return what is wrong with the link to an account: it goes only with the account."""
     key = deed.actor_key
     if deed.actor_id == key or (deed.actor_id is None and _is_gone(key)):

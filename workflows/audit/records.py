@@ -140,7 +140,7 @@ class StepRecord:
     error_code: str = ""
     error_node: str = ""
     completed_at: dt.datetime | None = None
-    chain: bytes = b""  # the head of its history after this record
+    history_chain_head: bytes = b""  # after this record
     # rows to insert, or to overwrite where they moved on
     stages: list[StageRow] = field(default_factory=list)
     decisions: list[DecisionRow] = field(default_factory=list)

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from workflows.audit import chain, snapshots
 from workflows.errors import ReasonMissing
-from workflows.models import Intervention
+from workflows.models import AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,7 +82,7 @@ def is_declared(action: str) -> bool:
     return any(action in known for known in ACTIONS.values())
 
 
-def subject_of(row: Intervention) -> str:
+def subject_of(row: AuditEvent) -> str:
     """Return what a row that belongs to no run is about: `Agent “default”`."""
     kind = row.action.partition(" ")[2]
     named = row.reason
@@ -106,7 +106,7 @@ def entry(  # noqa: PLR0913 - what a deed may say
     reason: str = "",
     after: str = "",
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
-) -> Intervention:
+) -> AuditEvent:
     """Return the row of what someone did to a run, to be written with what it did.
 
     `after` is the status it has now, `changed` what else was and is, by name.
@@ -118,7 +118,7 @@ def entry(  # noqa: PLR0913 - what a deed may say
     return row
 
 
-def record(run: Run, action: str, **facts: Any) -> Intervention:
+def record(run: Run, action: str, **facts: Any) -> AuditEvent:
     """Append what someone did to a run; call it in the transaction that does it.
 
     Takes what `entry` takes.
@@ -128,14 +128,14 @@ def record(run: Run, action: str, **facts: Any) -> Intervention:
     return row
 
 
-def record_each(entries: Iterable[Intervention]) -> None:
+def record_each(entries: Iterable[AuditEvent]) -> None:
     """Append entries of different runs, in the transaction that does what they say."""
     chain.append_to_runs(list(entries))
 
 
 def record_removed(
     removed: RemovedRun, action: str, *, by: AbstractBaseUser | None, reason: str
-) -> Intervention:
+) -> AuditEvent:
     """Append what was done to what is left of a run that was removed."""
     row = _new_event(action, by=by, reason=reason, changed=None)
     row.run_id, row.workflow_name = removed.pk, removed.workflow_name
@@ -165,7 +165,7 @@ def note(
     by: AbstractBaseUser | None,
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
-) -> Intervention:
+) -> AuditEvent:
     """Append what someone did to what all runs share: an agent, a profile, a budget."""
     row = _new_event(action, by=by, reason=reason, changed=changed)
     chain.append(row)
@@ -178,11 +178,11 @@ def _new_event(
     by: AbstractBaseUser | None,
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
-) -> Intervention:
+) -> AuditEvent:
     if not is_declared(action):  # it would be missing from the filter
         raise ValueError(f"“{action}” is no declared action of the audit.")
     before, after = changed or (None, None)
-    return Intervention(
+    return AuditEvent(
         actor_id=by.pk if by else None,
         actor_key=by.pk if by else None,
         actor_name=by.get_username() if by else "system",

@@ -17,10 +17,11 @@ from django.db import transaction
 from django.db.models import Q
 
 from workflows.audit import chain_walker, keys, sealed_since, seals
-from workflows.audit.chain_walker import Finding, Link, Runner
+from workflows.audit.chain import WITHOUT_RUN
+from workflows.audit.chain_walker import ChainWalker, Finding, Link
 from workflows.audit.links import IN_ORDER, OfRun, audit_event_link, links
 from workflows.audit.row_adapters import as_bytes
-from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Status
+from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ EARLIEST: Final = sealed_since.UPGRADE + CLOCKS_DIFFER  # a seal before it is du
 REMOVED_WITHOUT: Final = frozenset({"delete", "remove history"})
 REMOVED_WITH: Final = frozenset({"remove run"})
 FIRST: Final = UUID(int=0)
+HEADS: Final = ("pk", "history_chain_head", "audit_chain_head")
 LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
 UNSEALED: Final = "it has no seal: it was added, or its seal was taken away"
 
@@ -52,8 +54,8 @@ class Subject:
     """What a run's own row, or what is left of it, says about its history."""
 
     id: UUID
-    chain: bytes | None = None
-    deeds: bytes | None = None
+    history_chain_head: bytes | None = None
+    audit_chain_head: bytes | None = None
     sequence: int = 0
     status: str = ""
     is_there: bool = False
@@ -110,8 +112,10 @@ class Checker:
     def _history(self, subject: Subject, rows: Iterable[OfRun]) -> Iterator[Finding]:
         """Walk both chains of a run; its steps come before its deeds."""
         self.tally.runs += 1
-        steps = Runner(subject.id, chain_walker.steps_of(subject.id), keys.verifying())
-        deeds = Runner(
+        steps = ChainWalker(
+            subject.id, chain_walker.steps_of(subject.id), keys.verifying()
+        )
+        events = ChainWalker(
             subject.id, chain_walker.audit_chain_of(subject.id), keys.verifying()
         )
         opened, pruned, is_known = 0, False, False
@@ -125,7 +129,7 @@ class Checker:
             if not row.is_audit_event and not subject.has_history:
                 yield _about(subject, link, "added: there is no such run")
             elif link.seal is not None:
-                yield from (deeds if row.is_audit_event else steps).step(link)
+                yield from (events if row.is_audit_event else steps).step(link)
                 self._remember(link)
             elif self._is_old(link):
                 self.tally.unsealed += 1
@@ -134,28 +138,30 @@ class Checker:
                 yield from _open(subject, link, opened)
             else:
                 yield _about(subject, link, UNSEALED)
-        yield from self._ends(subject, steps, deeds)
+        yield from self._ends(subject, steps, events)
         yield from _removal(subject, did, is_known)
         if pruned and "remove payload" not in did:
-            what = "values of its decisions are gone, and no intervention says why"
+            what = "values of its decisions are gone, and no audit event records why"
             yield Finding(subject.id, "run", what)
 
     def _ends(
-        self, subject: Subject, steps: Runner, deeds: Runner
+        self, subject: Subject, steps: ChainWalker, events: ChainWalker
     ) -> Iterator[Finding]:
         """Compare both chains with their heads."""
         is_new = self._is_new(subject.id)
         if subject.has_history:
-            yield from steps.end(subject.chain, is_needed=is_new)
+            yield from steps.end(subject.history_chain_head, is_needed=is_new)
         if subject.is_there or subject.is_removed:
-            yield from deeds.end(subject.deeds, is_needed=is_new)
+            yield from events.end(subject.audit_chain_head, is_needed=is_new)
 
     def _check_events_without_run(self) -> Iterator[Finding]:
         with transaction.atomic():
-            heads = HistoryHead.objects.select_for_update().filter(name="deeds")
+            heads = HistoryHead.objects.select_for_update().filter(name=WITHOUT_RUN)
             head = heads.values_list("head", flat=True).first()
-            walk = Runner(None, chain_walker.audit_chain_of(None), keys.verifying())
-            rows = Intervention.objects.filter(run=None).order_by(*IN_ORDER)
+            walk = ChainWalker(
+                None, chain_walker.audit_chain_of(None), keys.verifying()
+            )
+            rows = AuditEvent.objects.filter(run=None).order_by(*IN_ORDER)
             for link in map(audit_event_link, rows.iterator(chunk_size=2_000)):
                 self.tally.rows += 1
                 if link.seal is not None:
@@ -215,14 +221,14 @@ def _subjects(condition: Q) -> dict[UUID, Subject]:
     """Return the runs that are there and those that were removed, by id."""
     found = {}
     removed = RemovedRun.objects.filter(condition)
-    left = ("pk", "chain", "deeds", "keeps_history")
-    for pk, chain, deeds, keeps in removed.values_list(*left):
-        heads = as_bytes(chain), as_bytes(deeds)
+    columns = (*HEADS, "keeps_history")
+    for pk, history, events, keeps in removed.values_list(*columns):
+        heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
-    columns = ("pk", "chain", "deeds", "sequence", "status")
-    for pk, chain, deeds, sequence, status in there.values_list(*columns):
-        heads = as_bytes(chain), as_bytes(deeds)
+    columns = (*HEADS, "sequence", "status")
+    for pk, history, events, sequence, status in there.values_list(*columns):
+        heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, sequence, status, is_there=True)
     return found
 
@@ -240,7 +246,9 @@ def _removal(subject: Subject, did: set[str], is_known: bool) -> Iterator[Findin
     if subject.is_there or did & (REMOVED_WITH if with_history else REMOVED_WITHOUT):
         return
     if subject.is_removed or is_known:
-        yield Finding(subject.id, "run", "it is gone, and no intervention says by whom")
+        yield Finding(
+            subject.id, "run", "it is gone, and no audit event records by whom"
+        )
 
 
 def _about(subject: Subject, link: Link, what: str) -> Finding:

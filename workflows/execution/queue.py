@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
     from workflows.models.transitions import RunQuerySet
 
 
-def enqueue(run: Run, deed: Intervention) -> bool:
+def enqueue(run: Run, deed: AuditEvent) -> bool:
     """Put a new run into the queue, with the deed that launched it.
 
     False when its idempotency key has made a run already; nothing is written then.

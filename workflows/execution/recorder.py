@@ -97,7 +97,7 @@ class Recorder:
         # of the pause that this attempt continues from
         self._waiting_node, self._wake_at = run.waiting_node, run.wake_at
         self._sequence = run.sequence
-        self._chain = head_of(run.chain, run.pk)
+        self._chain = head_of(run.history_chain_head, run.pk)
         self.step_limit = 0  # of one attempt; 0 = nobody asks
         self._ending = False
         self._is_over = False  # its last record was given: nothing is written any more
@@ -467,7 +467,9 @@ class Recorder:
         self._add_notes()
         self.masker.record(self._record)
         self._is_over = self._record.ending is not None
-        self._chain = self._record.chain = seal_record(self._record, self._chain)
+        self._chain = self._record.history_chain_head = seal_record(
+            self._record, self._chain
+        )
         given = self._record, self._standing
         self._record = self._new_record()
         self._stage = self._stage.copy() if self._stage else None

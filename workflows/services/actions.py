@@ -21,13 +21,13 @@ POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "resume": lambda run: run.is_resumable,
     "again": lambda run: run.payload_removed_at is None,  # in any status
     "release": lambda run: run.status == Status.RUNNING,
-    "keep": lambda run: not run.is_golden,
-    "unkeep": lambda run: run.is_golden,
+    "keep": lambda run: not run.is_pinned,
+    "unkeep": lambda run: run.is_pinned,
     "label": lambda _run: True,
     "unlabel": lambda _run: True,
     "delete": lambda run: run.is_ended,
 }
-NEEDED: Final = ("status", "is_golden", "cancel_requested_at", "payload_removed_at")
+NEEDED: Final = ("status", "is_pinned", "cancel_requested_at", "payload_removed_at")
 """The columns of a run that the conditions read."""
 
 

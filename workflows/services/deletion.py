@@ -46,7 +46,7 @@ def keep_what_is_left(
     run: Run, *, by_name: str, reason: str, keeps_history: bool = False
 ) -> RemovedRun:
     """Write down what a run was, with the heads of its chains as they are now."""
-    chain, deeds = Run.objects.values_list("chain", "deeds").get(pk=run.pk)
+    heads = Run.objects.values("history_chain_head", "audit_chain_head").get(pk=run.pk)
     return RemovedRun.objects.create(
         id=run.pk,
         workflow_name=run.workflow_name,
@@ -57,6 +57,5 @@ def keep_what_is_left(
         removed_by_name=by_name,
         reason=reason,
         keeps_history=keeps_history,
-        chain=chain,
-        deeds=deeds,
+        **heads,
     )

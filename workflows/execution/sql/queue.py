@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.execution.sql.tables import Table, all_columns, prepared, table_of
 from workflows.infra import clock
-from workflows.models import Attempt, Intervention, Run
+from workflows.models import Attempt, AuditEvent, Run
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
-AUDIT_EVENTS = table_of(Intervention, all_columns(Intervention))
+AUDIT_EVENTS = table_of(AuditEvent, all_columns(AuditEvent))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
 UNREAD = {"graph", "result"}  # columns of a run that its worker has no use for
 
@@ -78,7 +78,7 @@ _CLAIMED = """
 OTHERS = 4  # times the free places: how far to look past runs that rivals are taking
 
 
-def insert_run(connection: BaseDatabaseWrapper, run: Run, deed: Intervention) -> bool:
+def insert_run(connection: BaseDatabaseWrapper, run: Run, deed: AuditEvent) -> bool:
     """Insert a run and the deed that launched it, or neither.
 
     False when a run of this workflow with this idempotency key is there already. On

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
-    " error_message error_code error_node completed_at updated_at chain recoveries",
+    " error_message error_code error_node completed_at updated_at history_chain_head recoveries",
 )
 TABLES: Mapping[str, Table] = {
     "stages": table_of(
@@ -88,7 +88,7 @@ _MOVED = """
     wake_at = {new}wake_at, result = {new}result,
     error_message = {new}error_message, error_code = {new}error_code,
     error_node = {new}error_node, completed_at = {new}completed_at,
-    updated_at = {new}updated_at, chain = {new}chain,
+    updated_at = {new}updated_at, history_chain_head = {new}history_chain_head,
     recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
         WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
     lease_expires_at =

@@ -24,7 +24,7 @@ class Command(BaseCommand):
     """Walk the chains of one run, or of all, and name every row that does not fit."""
 
     help = (
-        "Tell whether stages, decisions and interventions are what was recorded. Names"
+        "Tell whether stages, decisions and audit events are what was recorded. Names"
         " every row that was changed, removed, added or moved; exits with 1 if there is"
         " one. It may run beside workers."
     )

@@ -117,7 +117,7 @@ def _told(job: BulkJob, query: Mapping[str, str], person: User) -> dict[str, Any
     shown = found[:SHOWN]
     return {
         "job": job,
-        "deed": bulk.BULK_ACTIONS[job.deed],
+        "deed": bulk.BULK_ACTIONS[job.action],
         "items": shown,
         "only": only,
         "after": first,

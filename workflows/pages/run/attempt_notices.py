@@ -11,12 +11,12 @@ from workflows.pages.run.notices import Notice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workflows.models import Attempt, Intervention
+    from workflows.models import Attempt, AuditEvent
 
 
 def how_it_went_on(
     attempts: Sequence[Attempt],
-    interventions: Sequence[Intervention],
+    audit_events: Sequence[AuditEvent],
     first_steps: Mapping[int, int],
 ) -> dict[int, Notice]:
     """Return, for each attempt after the first, why there was another one.
@@ -28,21 +28,21 @@ def how_it_went_on(
         step = first_steps.get(after.number)
         place = f" from step {step}" if step else ""
         went_on = f"The run went on{place} as attempt {after.number}."
-        between = _between(before, after, interventions)
+        between = _between(before, after, audit_events)
         if not any(one.action == "answer" for one in between):
             told[after.number] = _went_on(before, between, went_on)
     return told
 
 
 def _between(
-    before: Attempt, after: Attempt, interventions: Sequence[Intervention]
-) -> list[Intervention]:
+    before: Attempt, after: Attempt, audit_events: Sequence[AuditEvent]
+) -> list[AuditEvent]:
     """Return what people did after one attempt and before the next."""
     ended = before.ended_at or before.started_at
-    return [one for one in interventions if ended <= one.created_at <= after.started_at]
+    return [one for one in audit_events if ended <= one.created_at <= after.started_at]
 
 
-def _went_on(before: Attempt, between: Sequence[Intervention], went_on: str) -> Notice:
+def _went_on(before: Attempt, between: Sequence[AuditEvent], went_on: str) -> Notice:
     for one in between:
         if one.action == "resume":
             who = f"{one.actor_name} resumed the run{_because(one.reason)}."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from workflows.models import Outcome
 
 if TYPE_CHECKING:
-    from workflows.models import Approval, Attempt, Intervention, Run
+    from workflows.models import Approval, Attempt, AuditEvent, Run
 
 QUEUE, PERSON, CHILD, MOMENT = "queue", "person", "child", "moment"
 STOPPED = "stopped"  # it had ended, and was resumed later
@@ -36,13 +36,13 @@ class Events:
     attempts: Sequence[Attempt]
     approvals: Sequence[Approval]
     children: Sequence[Run]
-    interventions: Sequence[Intervention]
+    audit_events: Sequence[AuditEvent]
 
     def first(
         self, action: str, start: dt.datetime, end: dt.datetime | None
     ) -> dt.datetime | None:
         """Return when somebody did this within a span, first."""
-        return _first((one.created_at for one in self.interventions
+        return _first((one.created_at for one in self.audit_events
                        if one.action == action), start, end)  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from workflows.models import (
     Approval,
     ApprovalStatus,
     Attempt,
-    Intervention,
+    AuditEvent,
     Note,
     Outcome,
     Run,
@@ -137,7 +137,7 @@ class RunPage:
         for step in steps:
             if step.stage is not None:
                 firsts.setdefault(step.attempt, step.sequence)
-        told = how_it_went_on(self.attempts, self.interventions, firsts)
+        told = how_it_went_on(self.attempts, self.audit_events, firsts)
         for step in steps:
             step.notice = told.pop(step.attempt, None)
 
@@ -181,7 +181,7 @@ class RunPage:
         approvals = self.run.approvals.order_by("sequence")
         light = approvals.only("sequence", "created_at", "answered_at", "run_id")
         return Events(
-            attempts, list(light[:MAX_ROWS]), self.children, self.interventions
+            attempts, list(light[:MAX_ROWS]), self.children, self.audit_events
         )
 
     @cached_property
@@ -337,17 +337,17 @@ class RunPage:
         return begun
 
     @property
-    def interventions_then(self) -> Sequence[Intervention]:
+    def audit_events_then(self) -> Sequence[AuditEvent]:
         """What people had done."""
         last = self.moment.time
         return [
-            one for one in self.interventions if last is None or one.created_at <= last
+            one for one in self.audit_events if last is None or one.created_at <= last
         ]
 
     @cached_property
-    def interventions(self) -> Sequence[Intervention]:
+    def audit_events(self) -> Sequence[AuditEvent]:
         """What people did, oldest first."""
-        newest = self.run.interventions.order_by("-id")[:MAX_ROWS]
+        newest = self.run.audit_events.order_by("-id")[:MAX_ROWS]
         return redaction.redact_rows(self.run, newest)[::-1]
 
     @cached_property

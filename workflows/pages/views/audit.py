@@ -12,7 +12,7 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.delta import diff
 from workflows.execution.changes import Changes, told
-from workflows.models import Intervention, Run
+from workflows.models import AuditEvent, Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
@@ -36,7 +36,7 @@ MAX_CHANGES = 40  # told of one deed
 class Told:
     """A deed, and how much of it is shown."""
 
-    deed: Intervention
+    deed: AuditEvent
     is_there: bool  # its run was not removed
     may_read: bool  # its reason, which may speak of what the run is about
 

@@ -102,7 +102,7 @@ def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     stopped = bulk.stop(job_id, by=request.user)
     if stopped.stopped_at:
         messages.success(
-            request, f"Stopped: {stopped.left} runs were left as they are."
+            request, f"Stopped: {stopped.remaining} runs were left as they are."
         )
     else:
         messages.info(request, "It had come to its end already.")
