@@ -250,7 +250,7 @@ def test_to_do_something_includes_seeing_it() -> None:
 def test_a_group_has_one_row_a_workflow(group: str | None) -> None:
     give(OURS, team(group) if group else None, "see")
     again = WorkflowPermission(workflow_name=OURS, group=team(group) if group else None)
-    with pytest.raises(ValidationError, match="change those"):
+    with pytest.raises(ValidationError, match="Edit those"):
         again.full_clean()
 
 

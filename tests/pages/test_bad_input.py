@@ -411,7 +411,6 @@ def test_no_argument_fails_a_command(world: World, capsys: Any) -> None:
             ("run_workflow", KNOWN, f"--param=document=@{text}"),
             ("run_workflow", "summarize", f"--profile={text}"),
             ("checkpoints", f"x{text}"),
-            ("make_history", f"--runs=x{text}"),
         ):
             with pytest.raises((CommandError, SystemExit)):
                 call_command(*arguments)
