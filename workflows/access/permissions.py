@@ -19,7 +19,14 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
-from workflows.models import Document, DocumentUse, RunTally, WorkflowPermission
+from workflows.models import (
+    Decision,
+    Document,
+    DocumentUse,
+    Run,
+    RunTally,
+    WorkflowPermission,
+)
 from workflows.registry import registry
 
 if TYPE_CHECKING:
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
-
-    from workflows.models import Run
 
     Person = AbstractBaseUser | AnonymousUser
 
@@ -230,6 +235,16 @@ def visible(
     if names.all_but:  # an index answers which it is, and not which it is not
         names = WorkflowSet(known_names() - names.names)
     return rows.filter(names.q(field))
+
+
+def visible_runs(person: Person, *, read: bool = False) -> QuerySet[Run]:
+    """Return the runs that a person may see; pages query runs through this only."""
+    return visible(person, Run.objects.all(), read=read)
+
+
+def visible_decisions(person: Person, *, read: bool = False) -> QuerySet[Decision]:
+    """Return the decisions that a person may see; pages query them through this only."""
+    return visible(person, Decision.objects.all(), read=read)
 
 
 def known_names() -> frozenset[str]:
