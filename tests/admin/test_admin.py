@@ -174,7 +174,7 @@ def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None
 
 def test_without_a_reason_nothing_is_done(page: Client) -> None:
     text = operate(page, "cancel_selected", [make_run(status="pending")], reason=" ")
-    assert "Say why" in text
+    assert "Enter a reason" in text
     assert Run.objects.get().status == Status.PENDING
 
 
@@ -183,7 +183,7 @@ def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> N
     text = operate(page, "cancel_selected", runs, reason="the disk is full")
     assert "3 done, 3 refused" in text
     assert "is completed and cannot be cancelled" in text
-    assert "Cancelled, or told to stop." in text
+    assert "Cancelled or cancelling." in text
     left = Run.objects.exclude(status=Status.CANCELLED)
     assert {run.status for run in left} == {"running", "completed", "failed"}
     rows = AuditEvent.objects.all()

@@ -333,7 +333,7 @@ def test_without_a_provider_the_form_says_so_and_launches_nothing(
     assert 'href="/agents/"' in shown
     answer = form.post("/workflows/summarize/", {"text": "Hello.", "length": "a page"})
     assert answer.status_code == 422
-    assert "Nothing was launched." in answer.content.decode()
+    assert "Not launched." in answer.content.decode()
     assert not Run.objects.exists()
 
 
@@ -398,7 +398,7 @@ def test_an_agent_has_to_be_able_to_do_what_its_stage_needs(
     make_agent(server, "eye", capabilities=["vision"])
     document = make_document("memo.pdf").pk
     blind = {"document": document, "agent": "reader"}
-    with pytest.raises(NobodyToAsk, match="“reader” is not set up for this: look at"):
+    with pytest.raises(NobodyToAsk, match="“reader” is not set up for this: vision"):
         system.execute("classify-document", blind)
     with pytest.raises(NobodyToAsk, match="“eye” is not set up for this: chat"):
         system.execute("summarize", {"text": "Hello.", "agent": "eye"})

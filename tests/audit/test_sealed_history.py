@@ -372,7 +372,7 @@ def test_the_command_names_rows_and_exits_with_1(run: Run) -> None:
 
 
 def test_the_command_knows_no_run_of_that_id(db: None) -> None:
-    with pytest.raises(CommandError, match="There is no run"):
+    with pytest.raises(CommandError, match="not found"):
         call_command("verify_history", str(uuid.uuid4()))
 
 

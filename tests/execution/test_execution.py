@@ -566,7 +566,7 @@ async def test_a_run_of_a_workflow_that_is_gone_fails_with_a_sentence(
     async with working(registry):
         run = await ended(run.pk)
     assert run.status == "failed"
-    assert "No workflow is called “sum”" in run.error_message
+    assert "Workflow “sum” not found" in run.error_message
 
 
 async def test_storage_grows_with_what_changed(registry: Registry) -> None:

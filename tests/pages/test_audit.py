@@ -169,7 +169,7 @@ def test_what_is_changed_in_admin_is_an_audit_event(
 # Actions ----------------------------------------------------------------------------------
 
 RECORDING = {"note", "record", "entry", "changing", "record_removed"}
-HELPERS = {"_record", "_go_on", "_told"}  # which hand an action on
+HELPERS = {"_record", "_wake", "_told"}  # which hand an action on
 ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
 
 

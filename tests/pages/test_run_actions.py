@@ -55,7 +55,7 @@ def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
     run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
     answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
     assert answer.status_code == 422
-    assert "Say why" in answer.content.decode()
+    assert "Enter a reason" in answer.content.decode()
     assert Run.objects.get(pk=run.pk).status == run.status
     assert not AuditEvent.objects.exists()
 

@@ -34,7 +34,7 @@ CANCEL, DELETE = bulk.BULK_ACTIONS["cancel"], bulk.BULK_ACTIONS["delete"]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave also small jobs to workers, two runs between two looks."""
-    monkeypatch.setattr(bulk, "AT_ONCE", 0)
+    monkeypatch.setattr(bulk, "INLINE_RUNS_LIMIT", 0)
     monkeypatch.setattr(bulk, "BATCH", 2)
 
 
@@ -65,10 +65,14 @@ def test_a_few_are_done_while_one_waits(alice: User) -> None:
 def test_many_wait_for_a_worker(alice: User) -> None:
     runs = Run.objects.bulk_create(
         Run(workflow_name="summarize", status=Status.PENDING)
-        for _ in range(bulk.AT_ONCE + 1)
+        for _ in range(bulk.INLINE_RUNS_LIMIT + 1)
     )
     job = bulk.start(CANCEL, runs, by=alice, reason="too many")
-    assert (job.total, job.processed, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
+    assert (job.total, job.processed, job.ended_at) == (
+        bulk.INLINE_RUNS_LIMIT + 1,
+        0,
+        None,
+    )
     assert cancelled() == 0
     while bulk.continue_jobs("worker-1"):
         pass
@@ -104,7 +108,7 @@ def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> No
 
 def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> None:
     job = asked(alice, 5)
-    taken = bulk._take("worker-1")  # noqa: SLF001 - a worker that dies at once
+    taken = bulk._claim("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
     assert not bulk.continue_jobs("worker-2"), "it is held"
     long_ago = timezone.now() - dt.timedelta(hours=1)
@@ -124,7 +128,7 @@ def test_a_deed_is_taken_back_when_its_word_is_lost(
         raise OperationalError("the connection was closed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bulk, "_settle", away)
+        patched.setattr(bulk, "_record_result", away)
         patched.setattr(outages, "of", lambda _error: outages.database)
         with pytest.raises(OperationalError):
             bulk.continue_jobs("worker-1")
@@ -140,7 +144,7 @@ def test_a_run_that_another_came_to_is_left_to_it(alice: User, small: None) -> N
     job = asked(alice, 1)
     item = job.items.get()
     BulkItem.objects.update(result="refused", text="elsewhere")
-    bulk._do(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
+    bulk._apply(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
     assert cancelled() == 0
     assert job.items.get().text == "elsewhere"
 
@@ -187,10 +191,10 @@ def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> No
 
 def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None:
     job = asked(alice, 5)
-    taken = bulk._take("worker-1")  # noqa: SLF001
+    taken = bulk._claim("worker-1")  # noqa: SLF001
     assert taken is not None
     for item in job.items.all()[:2]:
-        bulk._do(taken, item)  # noqa: SLF001
+        bulk._apply(taken, item)  # noqa: SLF001
     stopped = bulk.stop(job.pk, by=alice)
     assert (stopped.done, stopped.remaining) == (2, 3)
     assert not bulk.continue_jobs("worker-1")
@@ -265,7 +269,7 @@ def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
     assert gone.lease_expires_at is not None
     assert gone.lease_expires_at < timezone.now()
     assert told[held.pk].result == "refused"
-    assert "Worker here has run" in told[held.pk].text
+    assert "is held by worker here" in told[held.pk].text
 
 
 # Its page -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from tests.support.factories import make_run
 from workflows.errors import InvalidLabel, RunNotFound
 from workflows.models import AuditEvent
-from workflows.services.labels import MOST
+from workflows.services.labels import MAX_LABELS
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,7 @@ def test_what_is_no_label_is_refused_and_leaves_no_trace(
 
 def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
     run = make_run()
-    for number in range(MOST):
+    for number in range(MAX_LABELS):
         system.label(run.pk, f"label {number}", by=alice)
     with pytest.raises(InvalidLabel, match="20 labels already"):
         system.label(run.pk, "one more", by=alice)

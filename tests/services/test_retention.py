@@ -330,7 +330,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
     answer = page.get(f"/runs/{run.pk}/")
     assert answer.status_code == 404
     text = answer.content.decode()
-    assert "of sum was removed on" in text
+    assert "of sum was deleted on" in text
     assert "Its decisions are kept." in text
     with pytest.raises(RunRemoved):
         system.find_run(run.pk, by=alice)

@@ -147,7 +147,7 @@ def _run(runs: Sequence[Run], rule: Rule) -> None:
     reason = rule.told(rule.run_days)
     for run in runs:
         deed = trail.record(run, "remove run", by=None, reason=reason)
-        deletion.keep_what_is_left(
+        deletion.keep_record(
             run, by_name=deed.actor_name, reason=reason, keeps_history=True
         )
     notifications.changed_on_commit(*(run.pk for run in runs))
