@@ -19,7 +19,7 @@ from django.test import Client
 
 from project.env import ROOT
 from tests.support.sealed_runs import Step, sealed_run
-from workflows.audit.bundles import NoBundle, not_as_signed, read
+from workflows.audit.bundles import InvalidBundle, not_as_signed, read
 from workflows.audit.exporter import pieces, public_key
 from workflows.models import Run, Stage, WorkflowPermission
 from workflows.system import system
@@ -68,7 +68,7 @@ def test_a_bundle_is_verified_without_django_or_a_database(
     assert f"--key {key.getvalue().strip()}" in out.getvalue()
     came = verify(file, "--key", key.getvalue().strip())
     assert (came.returncode, came.stderr) == (0, "")
-    assert f"Run {run.pk}: 8 rows are what was signed" in came.stdout
+    assert f"Run {run.pk}: 8 rows verified, as signed" in came.stdout
     file.write_text(file.read_text().replace('"weigh"', '"waive"'))
     came = verify(file, "--key", key.getvalue().strip())
     assert came.returncode == 1
@@ -156,7 +156,7 @@ def test_whoever_signs_it_anew_has_another_key(run: Run, settings: Any) -> None:
     ],
 )
 def test_what_is_no_bundle_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(NoBundle):
+    with pytest.raises(InvalidBundle):
         read(text)
 
 
@@ -172,7 +172,7 @@ def test_a_history_that_was_changed_is_exported_with_what_was_found(
     file.write_text(json.dumps(told))
     came = verify(file, "--key", public_key())
     assert came.returncode == 1
-    assert "Not as recorded when it was exported: run" in came.stdout
+    assert "Deviation found at export: run" in came.stdout
 
 
 def test_it_can_be_downloaded_by_those_who_may_read_values(

@@ -113,10 +113,10 @@ def test_a_changed_column_is_named_by_its_row(run: Run, kind: str, column: str) 
 @pytest.mark.parametrize("kind", OURS)
 def test_a_removed_row_is_missed_at_its_place(run: Run, kind: str) -> None:
     row = OURS[kind].objects.filter(run=run).order_by("pk")[1]
-    place = seals.place_of(bytes(row.seal))
+    place = seals.position_of(bytes(row.seal))
     OURS[kind].objects.filter(pk=row.pk).delete()
     (said,) = found()
-    assert f"missing: the row at place {place}, after" in said
+    assert f"missing: the row at position {place}, after" in said
     assert found_in(run) == [said]
 
 
@@ -167,7 +167,7 @@ def test_an_end_that_was_cut_off_is_missed(run: Run) -> None:
     last = run.stages.order_by("-sequence")[0]
     last.delete()
     (said,) = found()
-    assert "stage or decision: missing: the row at place 6, after decision" in said
+    assert "stage or decision: missing: the row at position 6, after decision" in said
 
 
 def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
@@ -206,7 +206,7 @@ def test_whoever_recomputes_without_the_key_is_caught(run: Run) -> None:
     row = run.decisions.order_by("pk")[0]
     row.reason = "it was told so"
     assert row.seal
-    place = seals.place_of(bytes(row.seal))
+    place = seals.position_of(bytes(row.seal))
     facts = seals.decision_fields(
         run.pk,
         row.workflow_name,
@@ -268,7 +268,7 @@ def test_rows_of_no_run_are_named(run: Run) -> None:
     no_checks(lambda: Decision.objects.filter(pk=row.pk).update(run=uuid.uuid4()))
     said = found()
     no_checks(lambda: Decision.objects.filter(pk=row.pk).delete())
-    assert any(f"decision {row.pk}" in one and "no such run" in one for one in said)
+    assert any(f"decision {row.pk}" in one and "the run does not exist" in one for one in said)
 
 
 def test_an_account_that_is_deleted_is_no_tampering(run: Run, alice: User) -> None:
@@ -345,7 +345,7 @@ def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
     else:
         row.at += dt.timedelta(days=2)
         row.head = seals.mac(
-            keys.sealing(), f"beginning {seals.moment(row.at)}".encode()
+            keys.sealing(), f"beginning {seals.microseconds(row.at)}".encode()
         )
         row.save()
     (said,) = found()

@@ -211,7 +211,7 @@ def test_the_filter_of_the_page_and_of_admin_lists_every_action(
 
 
 def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
-    with pytest.raises(ValueError, match="no declared action"):
+    with pytest.raises(ValueError, match="not a declared audit action"):
         trail.note("rename planet", by=alice, reason="Pluto")
 
 
