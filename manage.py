@@ -1,30 +1,36 @@
 #!/usr/bin/env python
-"""Run one of the project's commands; `manage.py help` lists them."""
+"""Run a management command; `manage.py help` lists them, `version` shows the release."""
 
 import os
 import sys
 
+import django
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError
+
+from workflows import __version__
 
 
 def main() -> None:
     """Run the command named on the command line."""
+    if sys.argv[1:] in (["version"], ["--version"]):
+        sys.stdout.write(f"Signalbox {__version__}, Django {django.__version__}\n")
+        return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     try:
         execute_from_command_line(sys.argv)
     except DatabaseError as error:
-        sys.exit(_sentence(error))
+        sys.exit(_message(error))
 
 
-def _sentence(error: DatabaseError) -> str:
-    """Return what to do about a database that is away. Raises any other error."""
-    from workflows.infra import outages  # noqa: PLC0415 - needs set-up settings
+def _message(error: DatabaseError) -> str:
+    """Return the message for an unreachable database. Raises any other error."""
+    from workflows.infra import outages  # noqa: PLC0415 - needs the settings
 
     if not outages.is_away(error):
         raise error
-    said = str(error).strip().splitlines()[0]
-    return f"The database cannot be reached: {said}. Start it, or set DATABASE_URL."
+    cause = str(error).strip().splitlines()[0]
+    return f"The database cannot be reached: {cause}. Start it, or set DATABASE_URL."
 
 
 if __name__ == "__main__":

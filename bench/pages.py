@@ -2,7 +2,7 @@
 
 Asks the pages of the database that DATABASE_URL names, in this process, as an operator
 would: everything from the request to the last byte, without a network. Fill the database
-before: `manage.py make_history --runs 1000000 --decisions 10000000`. With `--admin`, the
+before: `python -m bench.history --runs 1000000 --decisions 10000000`. With `--admin`, the
 lists of Django admin; with `--only`, as a person who may see one workflow only.
 """
 
@@ -97,8 +97,8 @@ ADMIN = {
     "decisions that were taken": "decision/?taken__exact=1",
     "checkpoints": "checkpoint/",
     "approvals": "approval/",
-    "interventions": "intervention/",
-    "interventions of a run": "intervention/?q={middle}",
+    "audit events": "auditevent/",
+    "audit events of a run": "auditevent/?q={middle}",
     "calls": "agentcall/",
     "documents": "document/",
     "workers": "worker/",
@@ -152,12 +152,12 @@ def narrow(workflow: str) -> User:
     from django.conf import settings  # noqa: PLC0415
     from django.contrib.auth.models import Group, User  # noqa: PLC0415
 
-    from workflows.models import WorkflowRight  # noqa: PLC0415
+    from workflows.models import WorkflowPermission  # noqa: PLC0415
 
     settings.DEFAULT_ACCESS = "closed"
     person, _ = User.objects.get_or_create(username="bench-narrow")
     group, _ = Group.objects.get_or_create(name="bench-narrow")
-    WorkflowRight.objects.get_or_create(
+    WorkflowPermission.objects.get_or_create(
         workflow_name=workflow,
         group=group,
         defaults={"may_see": True, "may_read": True},
@@ -211,7 +211,7 @@ def samples() -> dict[str, str]:
         Run.objects.order_by("-pk").first(),
     )
     if first is None or last is None:
-        raise SystemExit("The database is empty: manage.py make_history fills it.")
+        raise SystemExit("The database is empty: python -m bench.history fills it.")
     middle = first.created_at + (last.created_at - first.created_at) / 2
     from workflows.models.datetimes import run_id_at  # noqa: PLC0415
 

@@ -1,1 +1,3 @@
-"""Workflows: their engine, their rows, their workers and their pages."""
+"""Signalbox: workflow engine, durable runs, workers and pages."""
+
+__version__ = "0.2.0"  # read by pyproject.toml and shown by manage.py and admin

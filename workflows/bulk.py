@@ -1,9 +1,8 @@
-"""One deed on many runs, as a job: asked for once, done to each by itself, told of each.
+"""Bulk operations: one action on many runs, executed by workers as a job.
 
-The runs are written down with the job, so that what was confirmed is what is done. A
-worker takes a job up, a few runs at a time. The deed on a run and what is told of it are
-one transaction: a worker that dies has done nothing that is not told, and whoever goes on
-does nothing twice.
+The job stores its runs, so that exactly the confirmed runs are processed. A worker holds
+the job by a lease and processes the runs in batches. The action on a run and its result
+are one transaction: a crash loses no result, and the next worker repeats no action.
 """
 
 from __future__ import annotations
@@ -37,71 +36,72 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_RUNS = 20_000  # runs of one job
-AT_ONCE = 50  # runs: so few are done while who asked for it waits
-CHUNK = 1_000  # rows written at once
-BATCH = 20  # runs between two looks whether it is still wanted
-TURN_SECONDS = 2.0  # that a worker spends on it before it looks around
-FAILED = "That failed on our side; the server's log tells why."
+MAX_RUNS = 20_000  # per job
+INLINE_RUNS_LIMIT = 50  # a job of up to this many runs is executed in the request
+CHUNK = 1_000  # rows per INSERT
+BATCH = 20  # runs between two renewals of the lease
+SLOT_SECONDS = 2.0  # of a worker per call
+FAILED = "Internal error; see the server log."
 
 
 @dataclass(frozen=True, slots=True)
 class BulkAction:
-    """Something that can be done to many runs at once."""
+    """An action that can be applied to many runs."""
 
     name: str
-    verb: str  # "Cancel", of how many runs
+    verb: str  # label of the button, such as "Cancel"
     consequence: str
-    done: str  # what is said of a run it was done to
-    method: str  # of System: takes a run's id, perhaps a label, by and reason
+    done: str  # result shown for a run
+    method: str  # of System; takes the run id, the label if needed, by and reason
     is_danger: bool = False
     needs_label: bool = False
 
 
 BULK_ACTIONS = {
-    deed.name: deed
-    for deed in (
+    action.name: action
+    for action in (
         BulkAction(
             "cancel",
             "Cancel",
-            "Each stops where it next waits, or before its next step. It can be resumed.",
-            "Cancelled, or told to stop",
+            "Each run is interrupted at its next wait, or before its next step. Cancelled"
+            " runs can be resumed.",
+            "Cancelled or cancelling",
             "cancel",
             is_danger=True,
         ),
         BulkAction(
             "resume",
             "Resume",
-            "Each goes on from its last step.",
-            "Goes on from its last step",
+            "Each run continues after its last completed step.",
+            "Resumed after its last completed step",
             "resume",
         ),
         BulkAction(
             "again",
-            "Run again",
-            "For each, a new run is launched with the same values. The old one stays.",
-            "Launched once more",
+            "Rerun",
+            "A new run with the same parameters is launched for each. The old runs are kept.",
+            "Rerun launched",
             "run_again",
         ),
         BulkAction(
             "release",
             "Release",
-            "Runs whose worker is gone are given back to the queue at once, instead of"
-            " when their lease ends. The step they were in runs again.",
-            "Given back to the queue",
+            "Runs whose worker is lost return to the queue now, before their lease expires."
+            " The interrupted step runs again.",
+            "Returned to the queue",
             "release",
         ),
         BulkAction(
             "keep",
-            "Keep",
-            "No rule of retention lets go of anything of these runs.",
-            "Kept for good",
+            "Pin",
+            "Pinned runs are exempt from retention.",
+            "Pinned",
             "keep",
         ),
         BulkAction(
             "label",
             "Label",
-            "Labels are words by which a team finds its runs again. Everyone sees them.",
+            "Labels are visible to everyone who can view the run.",
             "Labelled",
             "label",
             needs_label=True,
@@ -109,16 +109,16 @@ BULK_ACTIONS = {
         BulkAction(
             "unlabel",
             "Remove a label from",
-            "The label is taken off where it is.",
-            "Without the label",
+            "The label is removed from the runs that have it.",
+            "Label removed",
             "unlabel",
             needs_label=True,
         ),
         BulkAction(
             "delete",
             "Delete",
-            "Each is gone for good, with its steps, decisions, states and log. What people"
-            " did to it stays on record.",
+            "This permanently deletes the runs with their steps, decisions, states and logs."
+            " The audit log is kept.",
             "Deleted",
             "delete_run",
             is_danger=True,
@@ -127,20 +127,19 @@ BULK_ACTIONS = {
 }
 
 
-# Asking for it --------------------------------------------------------------------------
+# Requests -------------------------------------------------------------------------------
 
 
 def start(
-    deed: BulkAction, runs: Iterable[Run], *, by: User, reason: str, label: str = ""
+    action: BulkAction, runs: Iterable[Run], *, by: User, reason: str, label: str = ""
 ) -> BulkJob:
-    """Write down a deed on these runs; workers do it. A few are done before this returns.
+    """Create a job; up to INLINE_RUNS_LIMIT runs are processed before this returns.
 
-    The runs need no more than their id, status and the name of their workflow.
-    Raises EmptySelection.
+    The runs need only id, status and workflow_name. Raises EmptySelection.
     """
     with transaction.atomic():
         job = BulkJob.objects.create(
-            deed=deed.name,
+            action=action.name,
             label=label,
             reason=reason,
             person=by,
@@ -153,7 +152,7 @@ def start(
                 position=position,
                 run_id=run.pk,
                 workflow_name=run.workflow_name,
-                was=run.status,
+                status_before=run.status,
             )
             for position, run in enumerate(islice(runs, MAX_RUNS), 1)
         )
@@ -163,32 +162,34 @@ def start(
         if not job.total:
             raise EmptySelection
         job.save(update_fields=["total"])
-    if job.total <= AT_ONCE:
-        go_through(job)
+    if job.total <= INLINE_RUNS_LIMIT:
+        run_inline(job)
     return job
 
 
 def stop(job_id: UUID, *, by: User) -> BulkJob:
-    """Do no more of a job; what it did stays done. Raises JobNotFound, NotAllowed."""
+    """Stop a job; processed runs are not reverted. Raises JobNotFound, NotAllowed."""
     job = find(job_id, by=by)
     if not may_stop(by, job):
-        raise NotAllowed("Only who asked for it, or an administrator, may stop it.")
+        raise NotAllowed("Only the requester or an administrator can stop this.")
     now = timezone.now()
-    mine = BulkJob.objects.filter(pk=job.pk, ended_at=None)
+    active = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     with transaction.atomic():
-        if mine.update(stopped_at=now, ended_at=now, lease_expires_at=None):
-            trail.note("stop job", by=by, reason=f"{job}, {job.left} of them left")
+        if active.update(stopped_at=now, ended_at=now, lease_expires_at=None):
+            trail.note(
+                "stop job", by=by, reason=f"{job}, {job.remaining} not processed"
+            )
             notifications.lists_changed_on_commit()
     return find(job_id, by=by)
 
 
 def may_stop(person: User, job: BulkJob) -> bool:
-    """Tell whether a person may stop a job: who asked for it, and administrators."""
+    """Return whether a person may stop a job: its requester and administrators."""
     return job.person_id == person.pk or person.has_perm("workflows.administer_run")
 
 
 def visible_jobs(person: User) -> QuerySet[BulkJob]:
-    """Return the jobs that a person may see: their own, and all to those who audit."""
+    """Return the jobs that a person may see: their own; auditors see all."""
     jobs = BulkJob.objects.select_related("person")
     return jobs if permissions.may_audit(person) else jobs.filter(person=person)
 
@@ -201,50 +202,50 @@ def find(job_id: UUID, *, by: User) -> BulkJob:
     return job
 
 
-# Doing it -------------------------------------------------------------------------------
+# Execution ------------------------------------------------------------------------------
 
 
 def continue_jobs(worker: str) -> bool:
-    """Do some more of what was asked for; tell whether there is more to do now."""
-    job = _take(worker)
-    return job is not None and _some_of(job, worker, TURN_SECONDS)
+    """Process the next job for a slot of time; return whether work remains."""
+    job = _claim(worker)
+    return job is not None and _process(job, worker, SLOT_SECONDS)
 
 
-def go_through(job: BulkJob) -> None:
-    """Do all of a job, unless a worker is at it already."""
+def run_inline(job: BulkJob) -> None:
+    """Process a whole job, unless a worker holds it."""
     holder = f"request {job.pk}"
-    if _taken(BulkJob.objects.filter(pk=job.pk), holder):
-        while _some_of(job, holder, TURN_SECONDS):
+    if _renew_lease(BulkJob.objects.filter(pk=job.pk), holder):
+        while _process(job, holder, SLOT_SECONDS):
             pass
     job.refresh_from_db()
 
 
-def _take(worker: str) -> BulkJob | None:
-    """Return the oldest job that nobody is at, and hold it for a lease."""
-    under_way = BulkJob.objects.filter(ended_at=None).order_by("id")
-    for job in under_way.filter(_free_for(worker))[:BATCH]:
-        if _taken(BulkJob.objects.filter(pk=job.pk), worker):
+def _claim(worker: str) -> BulkJob | None:
+    """Claim the oldest available job."""
+    active = BulkJob.objects.filter(ended_at=None).order_by("id")
+    for job in active.filter(_available_to(worker))[:BATCH]:
+        if _renew_lease(BulkJob.objects.filter(pk=job.pk), worker):
             return job
     return None
 
 
-def _free_for(worker: str) -> Q:
+def _available_to(worker: str) -> Q:
     expired = Q(lease_expires_at__lt=clock.now())
     return Q(lease_expires_at=None) | expired | Q(worker=worker)
 
 
-def _taken(job: QuerySet[BulkJob], holder: str) -> bool:
-    """Hold a job for a lease more; False when it has ended, or another holds it."""
-    mine = job.filter(ended_at=None).filter(_free_for(holder))
+def _renew_lease(job: QuerySet[BulkJob], holder: str) -> bool:
+    """Acquire or renew the lease; False if the job has ended or another holder has it."""
+    available = job.filter(ended_at=None).filter(_available_to(holder))
     expires = clock.in_seconds(settings.LEASE_SECONDS)
-    return bool(mine.update(worker=holder, lease_expires_at=expires))
+    return bool(available.update(worker=holder, lease_expires_at=expires))
 
 
-def _some_of(job: BulkJob, holder: str, seconds: float) -> bool:
-    """Do what a turn has time for; tell whether there is more."""
+def _process(job: BulkJob, holder: str, seconds: float) -> bool:
+    """Process items for some seconds; return whether work remains."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if not _taken(BulkJob.objects.filter(pk=job.pk), holder):
+        if not _renew_lease(BulkJob.objects.filter(pk=job.pk), holder):
             return False
         items = list(job.items.filter(result=ItemResult.OPEN)[:BATCH])
         if not items:
@@ -252,7 +253,7 @@ def _some_of(job: BulkJob, holder: str, seconds: float) -> bool:
             return False
         with trail.coming_from(job.address):
             for item in items:
-                _do(job, item)
+                _apply(job, item)
         notifications.lists_changed_on_commit()
     return True
 
@@ -263,48 +264,50 @@ def _end(job: BulkJob) -> None:
     notifications.lists_changed_on_commit()
 
 
-class _Elsewhere(Exception):
-    """Another process has come to this run meanwhile: what was done here is taken back."""
+class _AlreadyProcessed(Exception):
+    """Another process has recorded a result for the run: roll back."""
 
 
-def _do(job: BulkJob, item: BulkItem) -> None:
-    """Do it to one run, and write down what became of it.
+def _apply(job: BulkJob, item: BulkItem) -> None:
+    """Apply the action to one run and record the result.
 
-    1. The deed and the word that it was done are one transaction.
-    2. A refusal is written down; so is a failure of ours, for which the log has the cause.
-    3. An outage is raised: the job goes on when it is over.
+    1. The action and its result are one transaction.
+    2. A rejected request is recorded; so is an internal error, with its cause in the log.
+    3. An outage is raised: the job continues afterwards.
     """
-    deed, person = BULK_ACTIONS[job.deed], job.person
+    action, person = BULK_ACTIONS[job.action], job.person
     try:
         if person is None or not person.is_active:
-            raise NotAllowed("Who asked for it has no account any more.")  # noqa: TRY301 - said as all refusals are
+            raise NotAllowed("The requester has no active account.")  # noqa: TRY301 - recorded like other rejections
         with transaction.atomic():
-            given = (item.run_id, job.label) if deed.needs_label else (item.run_id,)
-            getattr(system, deed.method)(*given, by=person, reason=job.reason)
-            _settle(job, item, ItemResult.DONE, f"{deed.done}.")
-    except _Elsewhere:
+            arguments = (
+                (item.run_id, job.label) if action.needs_label else (item.run_id,)
+            )
+            getattr(system, action.method)(*arguments, by=person, reason=job.reason)
+            _record_result(job, item, ItemResult.DONE, f"{action.done}.")
+    except _AlreadyProcessed:
         return
-    except RequestError as refused:
-        _refuse(job, item, str(refused))
+    except RequestError as error:
+        _refuse(job, item, str(error))
     except Exception as error:
         if outages.of(error):
             raise
-        logger.exception("%s failed for run %s.", deed.verb, item.run_id)
+        logger.exception("%s failed for run %s.", action.verb, item.run_id)
         _refuse(job, item, FAILED)
 
 
 def _refuse(job: BulkJob, item: BulkItem, why: str) -> None:
     try:
         with transaction.atomic():
-            _settle(job, item, ItemResult.REFUSED, why)
-    except _Elsewhere:
+            _record_result(job, item, ItemResult.REFUSED, why)
+    except _AlreadyProcessed:
         return
 
 
-def _settle(job: BulkJob, item: BulkItem, result: ItemResult, text: str) -> None:
-    """Write down what became of a run. Raises _Elsewhere when somebody else has."""
-    mine = BulkItem.objects.filter(pk=item.pk, result=ItemResult.OPEN)
-    if not mine.update(result=result, text=text):
-        raise _Elsewhere
+def _record_result(job: BulkJob, item: BulkItem, result: ItemResult, text: str) -> None:
+    """Record the result of a run. Raises _AlreadyProcessed if it has one."""
+    open_item = BulkItem.objects.filter(pk=item.pk, result=ItemResult.OPEN)
+    if not open_item.update(result=result, text=text):
+        raise _AlreadyProcessed
     counted = "done" if result == ItemResult.DONE else "refused"
     BulkJob.objects.filter(pk=job.pk).update(**{counted: F(counted) + 1})

@@ -1,22 +1,23 @@
-"""What a caller did wrong, as errors that pages, admin, API and commands can answer.
+"""Errors of requests, with the HTTP status for pages, admin and API.
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound
-├─ InvalidStatus      409   the run is in no status for that
-├─ EmptySelection      422   a deed on several runs is on none
-├─ WorkerAlive          409   a worker that is alive has the run
-├─ StillNeeded        409   something else needs what was to be deleted
-├─ NobodyToAsk        409   a workflow asks agents, and one of them is not there
-├─ FingerprintChanged 409   the workflow changed since the run was made
-├─ NotAllowed         403   this person may not
-├─ RateLimited            429   too much of it within a minute
-├─ InvalidSort        400   a list cannot be sorted by that
-├─ InvalidLabel       422   that is no label
-├─ InvalidView        422   a view cannot be kept like that
-├─ PayloadRemoved     409   what it would need was let go
-├─ ReasonMissing      422   a person has to say why
-└─ InvalidParams      422   with one message a field
+├─ InvalidStatus      409   the status of the run does not permit the action
+├─ AlreadyAnswered    409   the approval is closed
+├─ EmptySelection     422   a bulk action without runs
+├─ WorkerAlive        409   the run is held by a live worker
+├─ StillNeeded        409   another object depends on the one to delete
+├─ NobodyToAsk        409   an agent of the workflow is unavailable
+├─ FingerprintChanged 409   the workflow changed since the run was launched
+├─ NotAllowed         403   the person lacks a permission
+├─ RateLimited        429   too many requests within a minute
+├─ InvalidSort        400   unknown sort field
+├─ InvalidLabel       422
+├─ InvalidView        422
+├─ PayloadRemoved     409   retention deleted the data of the run
+├─ ReasonMissing      422
+└─ InvalidParams      422   one message per field
 """
 
 from __future__ import annotations
@@ -32,100 +33,97 @@ if TYPE_CHECKING:
 
 
 class NotFound(RequestError):
-    """Nothing of that name or id is here."""
+    """Not found."""
 
     status = 404
 
 
 class WorkflowNotFound(NotFound):
-    """There is no such workflow."""
+    """Workflow not found."""
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
-        """Name what was asked for and what there is."""
-        there_is = f" There is {', '.join(known)}." if known else ""
-        super().__init__(f"No workflow is called “{name}”.{there_is}")
+        """Name the missing workflow and the available ones."""
+        available = f" Available: {', '.join(known)}." if known else ""
+        super().__init__(f"Workflow “{name}” not found.{available}")
         self.name = name
 
 
 class RunNotFound(NotFound):
-    """There is no such run."""
+    """Run not found."""
 
     def __init__(self, run_id: object) -> None:
-        """Name the id that was asked for."""
-        super().__init__(f"There is no run {run_id}. It may have been deleted.")
+        super().__init__(f"Run {run_id} not found. It may have been deleted.")
 
 
 class RunRemoved(RunNotFound):
-    """The run was there, and was removed."""
+    """The run was deleted."""
 
     def __init__(self, removed: RemovedRun) -> None:
-        """Say which it was, when it went, and by whom."""
+        """State when it was deleted and by whom."""
         NotFound.__init__(
             self,
-            f"Run {removed.pk} of {removed.workflow_name} was removed on"
+            f"Run {removed.pk} of {removed.workflow_name} was deleted on"
             f" {removed.removed_at:%Y-%m-%d} by {removed.removed_by_name}."
             + (" Its decisions are kept." if removed.keeps_history else ""),
         )
 
 
 class PayloadRemoved(RequestError):
-    """The run cannot go on: retention removed its states."""
+    """Not possible: retention has deleted the data of this run."""
 
     status = 409
 
 
 class ReasonMissing(RequestError):
-    """Say why: what you do here is kept with its reason, for whoever asks."""
+    """Enter a reason. It is saved in the audit log."""
 
     status = 422
 
 
 class ApprovalNotFound(NotFound):
-    """There is no such question."""
+    """Approval not found."""
 
     def __init__(self, run_id: object) -> None:
-        """Name the run that was asked for."""
-        super().__init__(f"Run {run_id} asks nobody anything.")
+        super().__init__(f"Run {run_id} has no approval.")
 
 
 class ViewNotFound(NotFound):
-    """There is no such view. It may have been deleted, or is not shared any more."""
+    """View not found. It may have been deleted, or is no longer shared."""
 
 
 class JobNotFound(NotFound):
-    """There is no such job."""
+    """Bulk operation not found."""
 
     def __init__(self, job_id: object) -> None:
-        """Name the id that was asked for."""
-        super().__init__(f"There is no job {job_id}, or it is not yours to see.")
+        super().__init__(f"Bulk operation {job_id} not found.")
 
 
 class EmptySelection(RequestError):
-    """Choose at least one run."""
+    """Select at least one run."""
 
     status = 422
 
 
 class WorkerAlive(RequestError):
-    """A worker that is alive has the run."""
+    """The run is held by a live worker."""
 
     status = 409
 
     def __init__(self, run: Run) -> None:
-        """Name the worker, and what can be done instead."""
+        """Name the worker and the alternative."""
         super().__init__(
-            f"Worker {run.worker} has run {run.short_id}, and is alive. Cancel the run if"
-            " it should stop."
+            f"Run {run.short_id} is held by worker {run.worker}, which is alive. Cancel the"
+            " run to stop it."
         )
 
 
 class InvalidStatus(RequestError):
-    """The run is in no status for that."""
+    """The status of the run does not permit the action."""
 
     status = 409
 
     def __init__(self, run: Run, wanted: str) -> None:
-        """Say where the run stands and what was wanted of it."""
+        """Take the rejected action as a participle, such as "resumed"."""
         super().__init__(
             f"Run {run.short_id} is {run.get_status_display().lower()}"
             f" and cannot be {wanted}."
@@ -134,34 +132,34 @@ class InvalidStatus(RequestError):
 
 
 class AlreadyAnswered(RequestError):
-    """Somebody else was faster."""
+    """The approval is closed."""
 
     status = 409
 
 
 class StillNeeded(RequestError):
-    """Something else needs it."""
+    """Still in use."""
 
     status = 409
 
 
 class NobodyToAsk(RequestError):
-    """A workflow asks agents, and one of them cannot be asked."""
+    """An agent of the workflow is unavailable."""
 
     status = 409
 
     def __init__(self, stage: str, why: str) -> None:
-        """Name the stage, and say why nobody can be asked."""
-        super().__init__(f"Nothing was launched. At “{stage}”: {why}")
+        """Name the prompt and the cause."""
+        super().__init__(f"Not launched. At “{stage}”: {why}")
 
 
 class FingerprintChanged(RequestError):
-    """The workflow's definition changed since this run was made."""
+    """The workflow has changed since the run was launched."""
 
     status = 409
 
     def __init__(self, run: Run, differences: Sequence[str]) -> None:
-        """Name the differences."""
+        """List the differences."""
         super().__init__(
             f"{run.workflow_name} has changed since run {run.short_id} started:"
             f" {'; '.join(differences)}. Launch a new run, or declare the old version"
@@ -171,57 +169,57 @@ class FingerprintChanged(RequestError):
 
 
 class NotAllowed(RequestError):
-    """This person may not do that."""
+    """You don’t have permission to do that."""
 
     status = 403
 
 
 class RateLimited(RequestError):
-    """Too much was asked for within a minute."""
+    """Too many requests within a minute."""
 
     status = 429
 
     def __init__(self, what: str, most: int, *, seconds: int) -> None:
-        """Say how much is allowed, and when it may be tried again."""
+        """State the limit and the seconds until the next attempt."""
         wait = "1 second" if seconds == 1 else f"{seconds} seconds"
         super().__init__(
-            f"Too many {what}: up to {most} are taken in a minute. Nothing was"
-            f" done; try again in {wait}."
+            f"Too many {what}: the limit is {most} per minute. Nothing was changed."
+            f" Try again in {wait}."
         )
         self.seconds = seconds
 
 
 class InvalidSort(RequestError):
-    """A list cannot be sorted by that."""
+    """Unknown sort field."""
 
     status = 400
 
     def __init__(self, field: str, known: Sequence[str]) -> None:
-        """Name what was asked for and what there is."""
+        """Name the unknown field and the known ones."""
         super().__init__(
-            f"Runs cannot be sorted by “{field[:80]}”. Sort by {', '.join(known)};"
-            " a minus before it turns the order round."
+            f"Can’t sort runs by “{field[:80]}”. Available: {', '.join(known)}; prefix a"
+            " field with - for descending order."
         )
 
 
 class InvalidLabel(RequestError):
-    """That is no label."""
+    """Invalid label."""
 
     status = 422
 
     def __init__(self, name: str, why: str = "") -> None:
-        """Say what a label can be, or why this one cannot be added."""
-        can_be = "A label has up to 40 characters and no comma."
+        """Give the cause, or the rule for labels if the name is invalid."""
+        rule = "A label has up to 40 characters and no comma."
         super().__init__(
-            why or (f"“{name[:60]}” is no label. {can_be}" if name else can_be)
+            why or (f"“{name[:60]}” is not a valid label. {rule}" if name else rule)
         )
 
 
 class InvalidView(RequestError):
-    """A view cannot be kept like that."""
+    """The view can’t be saved."""
 
     status = 422
 
 
 class InvalidParams(InputInvalid):
-    """Some values do not fit what the workflow asks for."""
+    """Some parameters are invalid."""

@@ -1,10 +1,9 @@
-"""System: the only door for pages, admin, API and commands.
+"""System: the entry point of pages, admin, API and commands for changes to runs.
 
-It answers questions (`questions.py`) and does what people ask for. Whoever they
-are is named by `by`, and held to their rights (`access.py`); without a name it is the
-system itself that asks, or somebody at the server's shell, who may do anything. Each
-change is one conditional update in one transaction with its audit row; whoever
-comes second is told so. Nothing here executes a node: that is a worker's work.
+`by` is the acting user, whose permissions are checked; None stands for the system itself
+or an operator at the shell, without restrictions. Each change is one conditional update in
+one transaction with its audit event; the loser of a race gets an error. Nothing here
+executes a node: workers do. Queries are in `services/queries.py`.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ if TYPE_CHECKING:
 
 
 class System(Queries):
-    """Workflows and runs, as people and programs see and change them."""
+    """Queries and actions on workflows and runs."""
 
-    def execute(  # noqa: PLR0913 - what a launch may say
+    def execute(  # noqa: PLR0913 - options of a launch
         self,
         name: str,
         params: Mapping[str, Any] | None = None,
@@ -63,16 +62,16 @@ class System(Queries):
         idempotency_key: str | None = None,
         profile: str | None = None,
     ) -> Run:
-        """Accept a run: it will reach an end, or wait for a person.
+        """Launch a run.
 
-        1. Check the params against the workflow's types, and whether the agents it asks
-           are there: nothing is queued on an error.
-        2. Insert the pending run; the same idempotency key returns the run it made first.
-        3. On commit, nudge the workers.
+        1. Check the params against the workflow's types, and that its agents are
+           available: nothing is queued on an error.
+        2. Insert the pending run; an idempotency key in use returns the existing run.
+        3. On commit, notify the workers.
 
-        `token` is a secret for the run's nodes; it is kept encrypted while they need it.
-        `profile` names one of the workflow's, "" its own settings, None leaves it to the
-        weights. Raises WorkflowNotFound, NotAllowed, InvalidParams, NobodyToAsk.
+        `token` is a secret for the run's nodes, stored encrypted until the run ends.
+        `profile` is the name of a profile, "" for the workflow's defaults, None to choose
+        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, NobodyToAsk.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -88,9 +87,9 @@ class System(Queries):
             priority=priority,
             idempotency_key=idempotency_key,
         )
-        deed = trail.entry(run, "launch", by=by, after=Status.PENDING)
+        event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
-        if not queue.enqueue(run, deed):
+        if not queue.enqueue(run, event):
             return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
         notifications.launched_on_commit()
         return run
@@ -98,9 +97,9 @@ class System(Queries):
     def cancel(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> Run:
-        """Stop a run: at once when no worker has it, else at its next await or node.
+        """Cancel a run: immediately if no worker has it, else at its next await or node.
 
-        Children that the run waits for are cancelled with it, whoever may operate those.
+        Child runs that it waits for are cancelled too, regardless of their permissions.
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         run = self._operable(run_id, by)
@@ -109,7 +108,7 @@ class System(Queries):
         return self.find_run(run_id)
 
     def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
-        """Return a run that `by` may change. Raises RunNotFound, NotAllowed."""
+        """Return a run that `by` may operate. Raises RunNotFound, NotAllowed."""
         run = self.find_run(run_id, by=by)
         if by is not None:
             permissions.require(permissions.may_operate_run(by, run), "change this run")
@@ -125,8 +124,8 @@ class System(Queries):
     ) -> Run:
         """Queue a failed or cancelled run again, from its last checkpoint.
 
-        A child it failed or was cancelled with is resumed too, whoever may operate that,
-        or replaced where it cannot go on (`resuming.py`).
+        A failed or cancelled child run is resumed too, regardless of its permissions, or
+        replaced if it cannot be resumed (`services/resumption.py`).
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
         FingerprintChanged, PayloadRemoved, ReasonMissing.
         """
@@ -138,7 +137,7 @@ class System(Queries):
     def run_again(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> Run:
-        """Launch a new run with the values of an old one; both are on record.
+        """Launch a new run with the params of another one; both get an audit event.
 
         Raises RunNotFound, NotAllowed, WorkflowNotFound, InvalidParams, NobodyToAsk,
         PayloadRemoved, ReasonMissing.
@@ -149,14 +148,14 @@ class System(Queries):
             if run.payload_removed_at is not None:
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
-            again = self.execute(name, run.params, by=by, profile=profile)
+            rerun = self.execute(name, run.params, by=by, profile=profile)
             trail.record(run, "run again", by=by, reason=reason, after=run.status)
-        return again
+        return rerun
 
     def release(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> Run:
-        """End the lease of a worker that is gone, so that another goes on at once.
+        """Expire the lease of a lost worker, so that another worker recovers the run.
 
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkerAlive, ReasonMissing.
         """
@@ -164,7 +163,7 @@ class System(Queries):
             run = self._operable(run_id, by)
             trail.require_reason(reason, by=by)
             if run.status != Status.RUNNING:
-                raise InvalidStatus(run, wanted="released: no worker has it")
+                raise InvalidStatus(run, wanted="released: no worker holds it")
             if workers.alive().filter(name=run.worker).exists():
                 raise WorkerAlive(run)
             same = Run.objects.filter(pk=run.pk, attempt=run.attempt, worker=run.worker)
@@ -177,7 +176,7 @@ class System(Queries):
     def delete_run(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> None:
-        """Delete an ended run with its history; what people did to it stays.
+        """Delete an ended run with its history; its audit events are kept.
 
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
@@ -195,7 +194,7 @@ class System(Queries):
         reason: str = "",
         golden: bool = True,
     ) -> Run:
-        """Keep a run whatever the rules of retention say, or no longer.
+        """Pin a run, which exempts it from retention, or unpin it.
 
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
@@ -213,7 +212,7 @@ class System(Queries):
         by: AbstractBaseUser | None,
         reason: str = "",
     ) -> str:
-        """Put a label on a run; return it as it is kept.
+        """Add a label to a run; return the normalised label.
 
         Raises RunNotFound, NotAllowed, InvalidLabel.
         """
@@ -227,11 +226,11 @@ class System(Queries):
         by: AbstractBaseUser | None,
         reason: str = "",
     ) -> str:
-        """Take a label off a run. Raises RunNotFound, NotAllowed, InvalidLabel."""
+        """Remove a label from a run. Raises RunNotFound, NotAllowed, InvalidLabel."""
         return labels.remove(self._operable(run_id, by), name, by=by, reason=reason)
 
     def save_view(self, name: str, query: str, *, by: User, shared: bool) -> SavedView:
-        """Keep filters of the runs list under a name. Raises InvalidView."""
+        """Save filters of the runs list under a name. Raises InvalidView."""
         return saved_views.save(name, query, by=by, shared=shared)
 
     def change_view(self, pk: int, name: str, *, by: User, shared: bool) -> SavedView:
@@ -239,18 +238,16 @@ class System(Queries):
         return saved_views.change(pk, name, by=by, shared=shared)
 
     def delete_view(self, pk: int, *, by: User) -> SavedView:
-        """Forget a view. Raises ViewNotFound, NotAllowed."""
+        """Delete a view. Raises ViewNotFound, NotAllowed."""
         return saved_views.delete(pk, by=by)
 
     def add_note(self, run_id: UUID | str, text: str, *, by: AbstractBaseUser) -> Note:
-        """Append a note; the run goes on as it was.
+        """Add a note; it does not affect the run.
 
         Raises RunNotFound, NotAllowed, InvalidParams.
         """
         run = self.find_run(run_id, by=by)
-        permissions.require(
-            permissions.may_note_run(by, run), "write notes on this run"
-        )
+        permissions.require(permissions.may_note_run(by, run), "add notes to this run")
         return notes.add(run, text, by=by)
 
     def answer(
@@ -261,20 +258,20 @@ class System(Queries):
         by: AbstractBaseUser,
         comment: str = "",
     ) -> Run:
-        """Answer the question a run waits with; it goes on with the answer.
+        """Respond to the approval that a run waits for, which resumes the run.
 
-        The first answer counts: whoever comes later is told who was faster.
+        The first response wins; later ones raise AlreadyAnswered.
         Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered,
         ReasonMissing.
         """
         run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
         permissions.require(
-            permissions.may_approve_run(by, run), "answer questions of this run"
+            permissions.may_approve_run(by, run), "respond to approvals of this run"
         )
         if not approvals.may_answer(approval, by):
             raise NotAllowed(
-                f"Only members of {' or '.join(approval.groups)} may answer this."
+                f"You are not an approver: members of {' or '.join(approval.groups)} are."
             )
         checked = approvals.checked(self._registry, approval, value)
         trail.require_reason(comment, by=by)
@@ -282,21 +279,21 @@ class System(Queries):
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.answer(value=checked, by_id=by.pk, comment=comment):
                 raise AlreadyAnswered(
-                    approvals.who_was_faster(self.find_approval(run_id))
+                    approvals.closed_reason(self.find_approval(run_id))
                 )
             if approval.kind != ApprovalKind.BUDGET:
-                self._go_on(approval, "answer", by, comment)
+                self._wake(approval, "answer", by, comment)
             elif budgets.allow_more(approval, checked, by):
                 reason = f"{budgets.told(checked)}. {comment}"
-                self._go_on(approval, "raise budget", by, reason)
+                self._wake(approval, "raise budget", by, reason)
             else:
                 cancellation.cancel(approval.run, by=by, reason=comment)
         return self.find_run(run_id)
 
-    def _go_on(
+    def _wake(
         self, approval: Approval, action: str, by: AbstractBaseUser, reason: str
     ) -> None:
-        """Queue the run that waited, within the transaction of the answer."""
+        """Queue the waiting run, in the transaction of the response."""
         Run.objects.filter(pk=approval.run_id).wake()
         trail.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
         notifications.pending_on_commit()

@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.support.factories import make_run, make_user
-from workflows.models import WorkflowRight
+from workflows.models import WorkflowPermission
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -106,8 +106,8 @@ ADMIN_PAGES = (
     "/admin/auth/group/",
     "/admin/auth/user/",
     "/admin/auth/user/add/",
-    "/admin/workflows/workflowright/",
-    "/admin/workflows/workflowright/add/",
+    "/admin/workflows/workflowpermission/",
+    "/admin/workflows/workflowpermission/add/",
 )
 
 
@@ -145,7 +145,7 @@ def test_admin_says_what_effect_a_group_has(
 ) -> None:
     client = sign_in(admin)
     lawyers = Group.objects.create(name="lawyers")
-    WorkflowRight.objects.create(workflow_name=NAME, group=lawyers, may_see=True)
+    WorkflowPermission.objects.create(workflow_name=NAME, group=lawyers, may_see=True)
     found = effects(client)
     nothing = "None while permissions are open: everyone may do this and more."
     assert found["viewer"] == found["launcher"] == nothing

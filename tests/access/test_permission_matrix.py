@@ -37,7 +37,7 @@ from tests.support.permission_fixtures import (
 )
 from tests.support.permission_table import Entry, entries
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Run, WorkflowRight
+from workflows.models import Run, WorkflowPermission
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.live import consumers
 from workflows.pages.live.routing import websocket_urlpatterns
@@ -158,7 +158,7 @@ def pk_of(app: str, model: str, world: World) -> object:
         return world.owner.pk
     kind: Any = apps.get_model(app, model)
     rows = kind._default_manager.order_by("pk")  # noqa: SLF001 - its name
-    if model == "intervention":
+    if model == "auditevent":
         rows = rows.filter(run=world.run)
     row = rows.first()
     return row.pk if row is not None else 1
@@ -340,14 +340,14 @@ def test_the_deeds_of_admin_are_done_for_whom_the_table_says(column: str) -> Non
         model, action = entry.address.split(" ")
         run = world.runs["failed" if "resume" in action else "pending"]
         with transaction.atomic():
-            before = run.interventions.count()
+            before = run.audit_events.count()
             form = {"action": action, "_selected_action": [str(run.pk)]}
             form |= {"confirmed": "1", "reason": "why not"}
             answer = client.post(f"/admin/workflows/{model}/", form)
             goes_to = answer.headers.get("Location", "")
             if goes_to.startswith("/runs/bulk/"):  # the job tells what came of it
                 answer = client.get(goes_to)
-            done = run.interventions.count() > before
+            done = run.audit_events.count() > before
             transaction.set_rollback(True)
         found = outcome_of(answer)
         if found == "yes" and not done and "refused" not in text_of(answer):
@@ -495,7 +495,7 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
         assert WORD in await page.look()
         group = await run_in_db(Group.objects.create, name="readers")
         await run_in_db(
-            WorkflowRight.objects.create,
+            WorkflowPermission.objects.create,
             workflow_name=OURS,
             group=group,
             may_see=False,

@@ -17,10 +17,10 @@ from pytest_django import Settings
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_checkpoint,
     make_decision,
     make_document,
-    make_intervention,
     make_role,
     make_run,
     make_stage,
@@ -28,7 +28,7 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows import bulk
-from workflows.models import Intervention, Run, Status, WorkflowRight
+from workflows.models import AuditEvent, Run, Status, WorkflowPermission
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -42,7 +42,7 @@ MODELS = (
     "approval",
     "worker",
     "document",
-    "intervention",
+    "auditevent",
 )
 
 
@@ -61,7 +61,7 @@ def make_one_of_each(worker: str = "worker-1") -> None:
     make_approval(run)
     make_worker(worker)
     make_document()
-    make_intervention(run)
+    make_audit_event(run)
 
 
 def some(name: str) -> Model:
@@ -141,9 +141,9 @@ def test_a_list_asks_no_more_for_more_rows(page: Client, name: str) -> None:
 
 def test_an_action_of_a_deleted_run_is_still_shown(page: Client) -> None:
     run = make_run()
-    make_intervention(run, reason="gone since")
+    make_audit_event(run, reason="gone since")
     Run.objects.all().delete()
-    text = page.get("/admin/workflows/intervention/").content.decode()
+    text = page.get("/admin/workflows/auditevent/").content.decode()
     assert "gone since" in text
     assert "(deleted)" in text
 
@@ -174,7 +174,7 @@ def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None
 
 def test_without_a_reason_nothing_is_done(page: Client) -> None:
     text = operate(page, "cancel_selected", [make_run(status="pending")], reason=" ")
-    assert "Say why" in text
+    assert "Enter a reason" in text
     assert Run.objects.get().status == Status.PENDING
 
 
@@ -183,10 +183,10 @@ def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> N
     text = operate(page, "cancel_selected", runs, reason="the disk is full")
     assert "3 done, 3 refused" in text
     assert "is completed and cannot be cancelled" in text
-    assert "Cancelled, or told to stop." in text
+    assert "Cancelled or cancelling." in text
     left = Run.objects.exclude(status=Status.CANCELLED)
     assert {run.status for run in left} == {"running", "completed", "failed"}
-    rows = Intervention.objects.all()
+    rows = AuditEvent.objects.all()
     assert {row.reason for row in rows} == {"the disk is full"}
     assert rows.count() == 3
 
@@ -269,23 +269,25 @@ def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
         "may_see": "on",
         "may_approve": "on",
     }
-    answer = keeper.post("/admin/workflows/workflowright/add/", given)
+    answer = keeper.post("/admin/workflows/workflowpermission/add/", given)
     assert answer.status_code == 302
-    right = WorkflowRight.objects.get()
+    right = WorkflowPermission.objects.get()
     assert (right.may_see, right.may_launch, right.may_approve) == (True, False, True)
-    told = Intervention.objects.get(action="give rights")
+    told = AuditEvent.objects.get(action="give rights")
     assert told.actor_name == "keeper"
     assert "classify-document for reviewers: see, approve" in told.reason
-    keeper.post(f"/admin/workflows/workflowright/{right.pk}/delete/", {"post": "yes"})
-    assert not WorkflowRight.objects.exists()
-    assert Intervention.objects.filter(action="take rights").exists()
+    keeper.post(
+        f"/admin/workflows/workflowpermission/{right.pk}/delete/", {"post": "yes"}
+    )
+    assert not WorkflowPermission.objects.exists()
+    assert AuditEvent.objects.filter(action="take rights").exists()
 
 
 def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
     given = {"workflow_name": "classify-document", "group": ""}
-    answer = keeper.post("/admin/workflows/workflowright/add/", given)
-    assert "Tick at least one right" in answer.content.decode()
-    assert not WorkflowRight.objects.exists()
+    answer = keeper.post("/admin/workflows/workflowpermission/add/", given)
+    assert "Select at least one permission" in answer.content.decode()
+    assert not WorkflowPermission.objects.exists()
 
 
 def test_nobody_rises_to_a_superuser_by_keeping_accounts(

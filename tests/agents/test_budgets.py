@@ -24,10 +24,10 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     AgentCall,
     Approval,
+    AuditEvent,
     Budget,
     BudgetRaise,
     Decision,
-    Intervention,
     Price,
     Run,
     Scope,
@@ -126,7 +126,7 @@ async def test_a_run_that_used_its_budget_up_waits_and_goes_on_with_more(
     assert len(server.requests) == 3  # the node ran again from its start
     more = await run_in_db(BudgetRaise.objects.get)
     assert (more.run_id, more.tokens, more.by_name) == (run.pk, 100, "alice")
-    message = await run_in_db(Intervention.objects.get, action="raise budget")
+    message = await run_in_db(AuditEvent.objects.get, action="raise budget")
     assert (message.actor_name, message.reason) == (
         "alice",
         "allowed 100 tokens more. Fine",

@@ -335,7 +335,7 @@ def test_without_a_provider_the_form_says_so_and_launches_nothing(
     assert 'href="/agents/"' in shown
     answer = form.post("/workflows/summarize/", {"text": "Hello.", "length": "a page"})
     assert answer.status_code == 422
-    assert "Nothing was launched." in answer.content.decode()
+    assert "Not launched." in answer.content.decode()
     assert not Run.objects.exists()
 
 

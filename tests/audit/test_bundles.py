@@ -19,9 +19,9 @@ from django.test import Client
 
 from project.env import ROOT
 from tests.support.sealed_runs import Step, sealed_run
-from workflows.audit.bundles import NoBundle, not_as_signed, read
+from workflows.audit.bundles import InvalidBundle, not_as_signed, read
 from workflows.audit.exporter import pieces, public_key
-from workflows.models import Run, Stage, WorkflowRight
+from workflows.models import Run, Stage, WorkflowPermission
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +68,7 @@ def test_a_bundle_is_verified_without_django_or_a_database(
     assert f"--key {key.getvalue().strip()}" in out.getvalue()
     came = verify(file, "--key", key.getvalue().strip())
     assert (came.returncode, came.stderr) == (0, "")
-    assert f"Run {run.pk}: 8 rows are what was signed" in came.stdout
+    assert f"Run {run.pk}: 8 rows verified, as signed" in came.stdout
     file.write_text(file.read_text().replace('"weigh"', '"waive"'))
     came = verify(file, "--key", key.getvalue().strip())
     assert came.returncode == 1
@@ -156,7 +156,7 @@ def test_whoever_signs_it_anew_has_another_key(run: Run, settings: Any) -> None:
     ],
 )
 def test_what_is_no_bundle_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(NoBundle):
+    with pytest.raises(InvalidBundle):
         read(text)
 
 
@@ -172,7 +172,7 @@ def test_a_history_that_was_changed_is_exported_with_what_was_found(
     file.write_text(json.dumps(told))
     came = verify(file, "--key", public_key())
     assert came.returncode == 1
-    assert "Not as recorded when it was exported: run" in came.stdout
+    assert "Deviation found at export: run" in came.stdout
 
 
 def test_it_can_be_downloaded_by_those_who_may_read_values(
@@ -189,14 +189,14 @@ def test_it_can_be_downloaded_by_those_who_may_read_values(
     assert list(not_as_signed(told, public_key())) == []
     assert told["interventions"][0]["address"] is None, "for auditors"
     others = Group.objects.create(name="others")
-    WorkflowRight.objects.create(workflow_name="sum", group=others, may_read=True)
-    WorkflowRight.objects.create(workflow_name="sum", may_see=True)
+    WorkflowPermission.objects.create(workflow_name="sum", group=others, may_read=True)
+    WorkflowPermission.objects.create(workflow_name="sum", may_see=True)
     client = sign_in(alice)
     assert client.get(f"/runs/{run.pk}/history.json").status_code == 403
 
 
 def test_the_command_refuses_what_is_not_there(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="There is no run"):
+    with pytest.raises(CommandError, match="not found"):
         call_command("export_history", str(uuid.uuid4()), to=tmp_path / "x.json")
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("export_history", str(run.pk), to=tmp_path / "no" / "x.json")

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import (
+    make_audit_event,
     make_decision,
-    make_intervention,
     make_run,
     make_stage,
 )
 from tests.support.sealed_runs import Step, found, found_in, launch, sealed_run
 from workflows.audit import keys, sealed_since, seals
-from workflows.models import Decision, HistoryHead, Intervention, RemovedRun, Run, Stage
+from workflows.models import AuditEvent, Decision, HistoryHead, RemovedRun, Run, Stage
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 OURS: dict[str, Any] = {
     "stage": Stage,
     "decision": Decision,
-    "intervention": Intervention,
+    "audit event": AuditEvent,
 }
 NOT_SEALED = {
     "id",  # a number the database gives
@@ -113,10 +113,10 @@ def test_a_changed_column_is_named_by_its_row(run: Run, kind: str, column: str) 
 @pytest.mark.parametrize("kind", OURS)
 def test_a_removed_row_is_missed_at_its_place(run: Run, kind: str) -> None:
     row = OURS[kind].objects.filter(run=run).order_by("pk")[1]
-    place = seals.place_of(bytes(row.seal))
+    place = seals.position_of(bytes(row.seal))
     OURS[kind].objects.filter(pk=row.pk).delete()
     (said,) = found()
-    assert f"missing: the row at place {place}, after" in said
+    assert f"missing: the row at position {place}, after" in said
     assert found_in(run) == [said]
 
 
@@ -125,7 +125,7 @@ def test_a_row_without_a_seal_was_added(run: Run, kind: str) -> None:
     make: dict[str, Callable[[], Any]] = {
         "stage": lambda: make_stage(run, sequence=2, attempt=9),
         "decision": lambda: make_decision(run, sequence=2, attempt=9),
-        "intervention": lambda: make_intervention(run),
+        "audit event": lambda: make_audit_event(run),
     }
     row = make[kind]()
     (said,) = found()
@@ -137,7 +137,7 @@ def test_a_row_without_a_seal_was_added(run: Run, kind: str) -> None:
 def test_a_copied_row_was_added(run: Run, kind: str) -> None:
     row = OURS[kind].objects.filter(run=run).order_by("pk")[0]
     row.pk = None
-    if kind != "intervention":
+    if kind != "audit event":
         row.attempt = 7
     row.save(force_insert=True)
     assert any(f"{kind} {row.pk}" in one for one in found())
@@ -167,7 +167,7 @@ def test_an_end_that_was_cut_off_is_missed(run: Run) -> None:
     last = run.stages.order_by("-sequence")[0]
     last.delete()
     (said,) = found()
-    assert "stage or decision: missing: the row at place 6, after decision" in said
+    assert "stage or decision: missing: the row at position 6, after decision" in said
 
 
 def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
@@ -175,14 +175,14 @@ def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
     row.delete()
     before = run.decisions.order_by("-pk")[0]
     assert before.seal
-    assert run.chain
-    forged = bytes(before.seal)[:4] + bytes(run.chain)[4:]
-    Run.objects.filter(pk=run.pk).update(chain=forged)
+    assert run.history_chain_head
+    forged = bytes(before.seal)[:4] + bytes(run.history_chain_head)[4:]
+    Run.objects.filter(pk=run.pk).update(history_chain_head=forged)
     (said,) = found()
     assert "the head of the chain of its stages and decisions was changed" in said
 
 
-@pytest.mark.parametrize("column", ["chain", "deeds"])
+@pytest.mark.parametrize("column", ["history_chain_head", "audit_chain_head"])
 @pytest.mark.parametrize("value", [None, b"", b"\x00" * 20])
 def test_a_head_that_was_taken_away_is_noticed(
     run: Run, column: str, value: bytes | None
@@ -195,8 +195,8 @@ def test_a_head_that_was_taken_away_is_noticed(
 def test_a_run_without_any_history_needs_its_heads() -> None:
     run = launch()
     assert found() == []
-    Intervention.objects.all().delete()
-    Run.objects.filter(pk=run.pk).update(chain=None, deeds=None)
+    AuditEvent.objects.all().delete()
+    Run.objects.filter(pk=run.pk).update(history_chain_head=None, audit_chain_head=None)
     assert len(found()) == 2
 
 
@@ -206,7 +206,7 @@ def test_whoever_recomputes_without_the_key_is_caught(run: Run) -> None:
     row = run.decisions.order_by("pk")[0]
     row.reason = "it was told so"
     assert row.seal
-    place = seals.place_of(bytes(row.seal))
+    place = seals.position_of(bytes(row.seal))
     facts = seals.decision_fields(
         run.pk,
         row.workflow_name,
@@ -234,7 +234,7 @@ def test_a_removed_run_leaves_deeds_that_hold(run: Run, alice: User) -> None:
     left = RemovedRun.objects.get(pk=run.pk)
     assert (left.removed_by_name, left.reason) == ("alice", "made by mistake")
     assert left.launched_by_name == "alice"
-    last = Intervention.objects.filter(run=run.pk).latest("pk")
+    last = AuditEvent.objects.filter(run=run.pk).latest("pk")
     assert (last.action, last.workflow_name) == ("delete", "sum")
     last.delete()
     assert any("missing" in one for one in found())
@@ -245,7 +245,7 @@ def test_a_run_that_vanished_is_missed(run: Run) -> None:
         rows.all().delete()
     Run.objects.filter(pk=run.pk).delete()
     (said,) = found()
-    assert said == f"run {run.pk}: run: it is gone, and no intervention says by whom"
+    assert said == f"run {run.pk}: run: it is gone, and no audit event records by whom"
 
 
 def test_a_removal_that_nobody_did_is_noticed(run: Run) -> None:
@@ -255,12 +255,12 @@ def test_a_removal_that_nobody_did_is_noticed(run: Run) -> None:
         status="completed",
         created_at=run.created_at,
         removed_by_name="alice",
-        deeds=run.deeds,
+        audit_chain_head=run.audit_chain_head,
     )
     for rows in (run.labels, run.stages, run.decisions):
         rows.all().delete()
     Run.objects.filter(pk=run.pk).delete()
-    assert any("no intervention says by whom" in one for one in found())
+    assert any("no audit event records by whom" in one for one in found())
 
 
 def test_rows_of_no_run_are_named(run: Run) -> None:
@@ -268,7 +268,9 @@ def test_rows_of_no_run_are_named(run: Run) -> None:
     no_checks(lambda: Decision.objects.filter(pk=row.pk).update(run=uuid.uuid4()))
     said = found()
     no_checks(lambda: Decision.objects.filter(pk=row.pk).delete())
-    assert any(f"decision {row.pk}" in one and "no such run" in one for one in said)
+    assert any(
+        f"decision {row.pk}" in one and "the run does not exist" in one for one in said
+    )
 
 
 def test_an_account_that_is_deleted_is_no_tampering(run: Run, alice: User) -> None:
@@ -280,12 +282,12 @@ def test_an_account_that_is_deleted_is_no_tampering(run: Run, alice: User) -> No
 def test_a_link_to_an_account_that_is_there_may_not_be_taken(
     run: Run, alice: User
 ) -> None:
-    row = run.interventions.latest("pk")
-    Intervention.objects.filter(pk=row.pk).update(actor=None)
+    row = run.audit_events.latest("pk")
+    AuditEvent.objects.filter(pk=row.pk).update(actor=None)
     decided = run.decisions.get(decided_by=alice)
     Decision.objects.filter(pk=decided.pk).update(decided_by=None)
     said = found()
-    assert any(f"intervention {row.pk}: its actor was changed" in one for one in said)
+    assert any(f"audit event {row.pk}: its actor was changed" in one for one in said)
     assert any(f"decision {decided.pk}" in one for one in said)
 
 
@@ -293,12 +295,12 @@ def test_what_is_done_to_no_run_is_chained_too(alice: User) -> None:
     view = system.save_view("Mine", "status=failed", by=alice, shared=False)
     system.delete_view(view.pk, by=alice)
     assert found() == []
-    first = Intervention.objects.earliest("pk")
-    Intervention.objects.filter(pk=first.pk).update(reason="Yours: ")
+    first = AuditEvent.objects.earliest("pk")
+    AuditEvent.objects.filter(pk=first.pk).update(reason="Yours: ")
     (said,) = found()
-    assert f"intervention {first.pk}" in said
+    assert f"audit event {first.pk}" in said
     HistoryHead.objects.filter(name="deeds").delete()
-    assert any("interventions is missing" in one for one in found())
+    assert any("audit events is missing" in one for one in found())
 
 
 # Keys and beginnings -------------------------------------------------------------------
@@ -322,7 +324,7 @@ def test_rows_from_before_are_told_apart(alice: User) -> None:
     old = make_run()
     make_stage(old)
     make_decision(old)
-    make_intervention(old)
+    make_audit_event(old)
     assert len(found()) == 5  # three rows, two heads
     now = timezone.now()
     HistoryHead.objects.all().delete()
@@ -345,7 +347,7 @@ def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
     else:
         row.at += dt.timedelta(days=2)
         row.head = seals.mac(
-            keys.sealing(), f"beginning {seals.moment(row.at)}".encode()
+            keys.sealing(), f"beginning {seals.microseconds(row.at)}".encode()
         )
         row.save()
     (said,) = found()
@@ -372,7 +374,7 @@ def test_the_command_names_rows_and_exits_with_1(run: Run) -> None:
 
 
 def test_the_command_knows_no_run_of_that_id(db: None) -> None:
-    with pytest.raises(CommandError, match="There is no run"):
+    with pytest.raises(CommandError, match="not found"):
         call_command("verify_history", str(uuid.uuid4()))
 
 

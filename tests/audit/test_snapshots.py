@@ -19,12 +19,12 @@ from workflows.documents.service import delete_document, store_document
 from workflows.errors import ReasonMissing
 from workflows.models import (
     Agent,
+    AuditEvent,
     Document,
-    Intervention,
     Price,
     Provider,
     SavedView,
-    WorkflowRight,
+    WorkflowPermission,
 )
 
 pytestmark = pytest.mark.django_db
@@ -46,8 +46,8 @@ def client(admin: User, sign_in: SignIn) -> Client:
     return sign_in(admin)
 
 
-def newest() -> Intervention:
-    return Intervention.objects.latest("pk")
+def newest() -> AuditEvent:
+    return AuditEvent.objects.latest("pk")
 
 
 def changed() -> tuple[Any, Any]:
@@ -55,7 +55,7 @@ def changed() -> tuple[Any, Any]:
 
 
 def everything_told() -> str:
-    rows = Intervention.objects.values_list("reason", "before", "after")
+    rows = AuditEvent.objects.values_list("reason", "before", "after")
     return str(list(rows))
 
 
@@ -107,7 +107,7 @@ def test_a_refused_deletion_leaves_no_word_of_it(client: Client) -> None:
     Agent.objects.create(name="Reader", provider=provider, model="m")
     client.post(f"/agents/providers/{provider.pk}/delete/")
     assert Provider.objects.exists()
-    assert not Intervention.objects.exists()
+    assert not AuditEvent.objects.exists()
 
 
 def test_a_view_that_is_saved_again_tells_both_queries(client: Client) -> None:
@@ -154,12 +154,14 @@ def test_admin_tells_what_a_row_and_its_links_were(client: Client) -> None:
 
 def test_admin_tells_rights_that_are_given_and_taken(client: Client) -> None:
     given = {"workflow_name": "summarize", "may_see": "on"}
-    client.post("/admin/workflows/workflowright/add/", given)
-    right = WorkflowRight.objects.get()
+    client.post("/admin/workflows/workflowpermission/add/", given)
+    right = WorkflowPermission.objects.get()
     more = given | {"may_launch": "on"}
-    client.post(f"/admin/workflows/workflowright/{right.pk}/change/", more)
+    client.post(f"/admin/workflows/workflowpermission/{right.pk}/change/", more)
     assert changed() == ({"may_launch": False}, {"may_launch": True})
-    client.post(f"/admin/workflows/workflowright/{right.pk}/delete/", {"post": "yes"})
+    client.post(
+        f"/admin/workflows/workflowpermission/{right.pk}/delete/", {"post": "yes"}
+    )
     was, now = changed()
     assert (was["may_launch"], now) == (True, {})
 
@@ -201,7 +203,7 @@ def test_whoever_brings_the_same_file_is_told_once(admin: User, alice: User) -> 
     store_document("letter.pdf", io.BytesIO(ONE_PAGE), by=admin)
     for _ in range(2):
         store_document("mine.pdf", io.BytesIO(ONE_PAGE), by=alice)
-    deeds = Intervention.objects.order_by("pk").values_list("actor_name", flat=True)
+    deeds = AuditEvent.objects.order_by("pk").values_list("actor_name", flat=True)
     assert list(deeds) == ["admin", "alice"]
     assert changed() == ({"holders": []}, {"holders": ["alice"]})
 
@@ -223,7 +225,7 @@ def test_names_of_documents_are_for_who_may_read_every_workflow(
     client = sign_in(auditor)
     assert "patient-x" in client.get("/audit/").content.decode()
     others = Group.objects.create(name="others")
-    WorkflowRight.objects.create(
+    WorkflowPermission.objects.create(
         workflow_name="summarize", group=others, may_see=True, may_read=True
     )
     for query in ("", "?text=patient"):

@@ -203,7 +203,7 @@ def test_a_deed_on_many_runs_survives_the_worker_that_is_at_it(
     assert _done(installation) < total, "it was killed in the middle"
     with installation.worker("second"):
         wait_for(lambda: _done(installation) == total, what="the rest to be deleted")
-    did = "SELECT COUNT(*), COUNT(DISTINCT run_id) FROM workflows_intervention"
+    did = "SELECT COUNT(*), COUNT(DISTINCT run_id) FROM workflows_auditevent"
     assert installation.ask(f"{did} WHERE action = 'delete'") == [(total, total)]
     results = "SELECT result, COUNT(*) FROM workflows_bulkitem GROUP BY result"
     assert installation.ask(results) == [("done", total)]

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from workflows.errors import InvalidStatus
-from workflows.models import Intervention, Run
+from workflows.models import AuditEvent, Run
 from workflows.models.status import CANCEL_AGAIN
 from workflows.system import System
 
@@ -40,5 +40,5 @@ def test_a_cancel_is_accepted_again_and_offered_again_once_it_had_time_to_work(
     assert action in page.get(address).content.decode()
     System().cancel(run.pk, by=alice, reason="it still runs")
     assert row.get().cancel_reason == "it still runs"
-    said = Intervention.objects.filter(run=run, action="cancel").order_by("id")
+    said = AuditEvent.objects.filter(run=run, action="cancel").order_by("id")
     assert [one.reason for one in said] == ["first", "it still runs"]

@@ -13,7 +13,7 @@ from django.test import Client
 
 from tests.support.factories import (
     make_attempt,
-    make_intervention,
+    make_audit_event,
     make_run,
     make_stage,
 )
@@ -97,7 +97,7 @@ def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
 
 def test_it_stays_cancelled_after_a_resume(admin: User, sign_in: SignIn) -> None:
     run = cancelled_run(StageStatus.FAILED)
-    make_intervention(run, action="resume", actor_name="bob", reason="a mistake")
+    make_audit_event(run, action="resume", actor_name="bob", reason="a mistake")
     Run.objects.filter(pk=run.pk).update(
         status=Status.COMPLETED, cancel_reason="", error_message="", error_code=""
     )

@@ -101,7 +101,7 @@ async def test_params_answers_and_results_are_exact(
         ("child", {"class": 7}, "class: Input should be a valid dictionary"),
         ("child", {"class": {}, "lmit": 7}, "has no parameter “lmit”"),
         ("child", {"class": {}, "limit": SecretStr("7")}, "a secret is never stored"),
-        ("chlid", {"class": {}}, "No workflow is called “chlid”"),
+        ("chlid", {"class": {}}, "Workflow “chlid” not found"),
     ],
     ids=["wrong", "unknown", "secret", "no workflow"],
 )

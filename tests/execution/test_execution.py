@@ -31,9 +31,9 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
     Attempt,
+    AuditEvent,
     Checkpoint,
     Decision,
-    Intervention,
     LogLine,
     Run,
     Stage,
@@ -291,7 +291,7 @@ async def test_params_that_do_not_fit_make_no_run(registry: Registry) -> None:
         await launch(registry, summing(), threshold="high")
     assert list(refused.value.errors) == ["threshold"]
     assert not await rows(Run.objects.all())
-    assert not await rows(Intervention.objects.all())
+    assert not await rows(AuditEvent.objects.all())
 
 
 async def test_a_failed_run_resumes_where_it_failed(
@@ -335,7 +335,7 @@ async def test_cancel_interrupts_a_running_node_with_its_reason(
         "wrong file",
         "wrong file",
     )
-    said = await rows(Intervention.objects.filter(run=run, action="cancel"))
+    said = await rows(AuditEvent.objects.filter(run=run, action="cancel"))
     assert [(i.actor_name, i.reason, i.status_before) for i in said] == [
         (alice.username, "wrong file", "running")
     ]
@@ -566,7 +566,7 @@ async def test_a_run_of_a_workflow_that_is_gone_fails_with_a_sentence(
     async with working(registry):
         run = await ended(run.pk)
     assert run.status == "failed"
-    assert "No workflow is called “sum”" in run.error_message
+    assert "Workflow “sum” not found" in run.error_message
 
 
 async def test_storage_grows_with_what_changed(registry: Registry) -> None:

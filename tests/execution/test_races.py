@@ -26,7 +26,7 @@ from workflows.audit.chain import head_of
 from workflows.engine.errors import RequestError
 from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
-from workflows.models import Approval, Attempt, Intervention, Retention, Run, Status
+from workflows.models import Approval, Attempt, AuditEvent, Retention, Run, Status
 from workflows.registry import registry
 from workflows.retention.purge import let_go
 from workflows.system import System
@@ -74,7 +74,7 @@ def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
     )
     assert [type(c) for c in came].count(Run) == 1
     assert [type(c) for c in came].count(InvalidStatus) == count - 1
-    assert Intervention.objects.filter(run=run, action="resume").count() == 1
+    assert AuditEvent.objects.filter(run=run, action="resume").count() == 1
     assert Run.objects.get(pk=run.pk).status == Status.PENDING
 
 
@@ -86,7 +86,7 @@ def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
     )
     assert [type(c) for c in came].count(Run) == 1
     assert [type(c) for c in came].count(InvalidStatus) == count - 1
-    (said,) = Intervention.objects.filter(run=run, action="cancel")
+    (said,) = AuditEvent.objects.filter(run=run, action="cancel")
     assert Run.objects.get(pk=run.pk).cancel_reason == said.reason
 
 
@@ -109,7 +109,7 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
     kept = Approval.objects.get(run=run)
     assert kept.answered_by is not None
     assert all(str(c).startswith(kept.answered_by.username) for c in losers)
-    assert Intervention.objects.get(run=run, action="answer").reason == kept.comment
+    assert AuditEvent.objects.get(run=run, action="answer").reason == kept.comment
 
 
 @pytest.mark.parametrize("count", CROWDS)
@@ -122,7 +122,7 @@ def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
 
     def act(number: int) -> None:
         if number == 0:  # the worker
-            head = head_of(claimed.chain, run.pk)
+            head = head_of(claimed.history_chain_head, run.pk)
             for sequence in range(1, 6):
                 head = write(record_of(claimed, sequence, Step()), head)
         elif number == 1:
@@ -133,7 +133,7 @@ def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
 
     came = run_in_db_priority(count, act)
     assert not any(came)
-    assert run.interventions.count() == count
+    assert run.audit_events.count() == count
     assert run.stages.count() == 5
     assert found() == []
 

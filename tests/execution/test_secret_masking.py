@@ -187,7 +187,7 @@ start_child = subworkflow(
     lambda state, _result: state,
     name="start-child",
 )
-flows = [
+flows: list[Workflow[Any]] = [
     Workflow("spilled-child", state=Child, start=give_back, routes={}),
     Workflow("spilled-parent", state=Parent, start=start_child, routes={}),
     Workflow("spilled-stream", state=Parent, start=stream, routes={}),

@@ -23,7 +23,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
     ApprovalStatus,
-    Intervention,
+    AuditEvent,
     Retention,
     Run,
     Stage,
@@ -134,7 +134,7 @@ async def test_a_child_run_has_all_that_a_launched_run_has(
     child = await child_of(top)
     of_its_own = {
         "id", "params", "result", "created_at", "updated_at", "started_at",
-        "completed_at", "version", "worker", "chain", "deeds", "parent",
+        "completed_at", "version", "worker", "history_chain_head", "audit_chain_head", "parent",
         "parent_sequence", "priority",
     }  # fmt: skip
     for field in Run._meta.concrete_fields:  # noqa: SLF001 - Django's documented API
@@ -203,7 +203,7 @@ async def test_resuming_a_parent_resumes_the_children_that_failed(
     assert switch.calls == 1
     assert await child_of(top) == middle, "no second child was launched"
     assert await child_of(middle) == inner
-    resumed = Intervention.objects.filter(action="resume", reason="repaired")
+    resumed = AuditEvent.objects.filter(action="resume", reason="repaired")
     assert {one.run_id for one in await rows(resumed)} == {top.pk, middle.pk, inner.pk}
 
 
@@ -220,7 +220,7 @@ async def test_a_parent_goes_on_with_a_child_that_was_resumed_by_itself(
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
     assert switch.calls == 1
-    acts = await rows(Intervention.objects.filter(action="resume", run=inner.pk))
+    acts = await rows(AuditEvent.objects.filter(action="resume", run=inner.pk))
     assert len(acts) == 1, "the child that had completed was left alone"
     assert await child_of(middle) == inner
 
@@ -474,7 +474,7 @@ def test_a_deep_tree_can_be_shown_cancelled_compared_and_deleted(
     ends = Run.objects.order_by().values_list("status", "cancel_reason").distinct()
     assert list(ends) == [(Status.CANCELLED, "it started itself")]
     assert Approval.objects.get().status == ApprovalStatus.WITHDRAWN
-    assert Intervention.objects.filter(action="cancel").count() == LEVELS
+    assert AuditEvent.objects.filter(action="cancel").count() == LEVELS
     for address in (f"runs/{runs[-1].pk}/", f"compare/?a={runs[0].pk}&b={runs[-1].pk}"):
         assert client.get(f"/{address}").status_code == 200
     System(installed).delete_run(runs[0].pk, by=person, reason="tidy")

@@ -17,7 +17,7 @@ from django.test import Client
 from tests.support.agent_rows import KEY, make_agent, make_provider
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Agent, AgentCall, Intervention, Price, Provider
+from workflows.models import Agent, AgentCall, AuditEvent, Price, Provider
 from workflows.pages.live import agent_consumer
 from workflows.pages.live.routing import websocket_urlpatterns
 
@@ -71,7 +71,7 @@ def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) ->
     provider = Provider.objects.get()
     assert provider.open_key() == KEY
     assert provider.base_url == "https://models.example.org/v1"
-    said = Intervention.objects.get()
+    said = AuditEvent.objects.get()
     assert (said.actor, said.action, said.reason) == (admin, "save provider", "Ours")
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from tests.support.factories import make_approval, make_document, make_run
 from workflows.access.permissions import EVERYTHING
 from workflows.engine import State, Workflow, approval
-from workflows.models import Approval, ApprovalStatus, Intervention, Run, Status
+from workflows.models import Approval, ApprovalStatus, AuditEvent, Run, Status
 from workflows.pages.documents import evidence
 from workflows.pages.lists import inbox, pagination
 from workflows.registry import registry
@@ -90,7 +90,7 @@ def test_an_answer_is_recorded_with_the_person_and_the_reason(
     assert asked.answer == {"outcome": "publish", "label": None}
     assert (asked.answered_by, asked.comment) == (alice, "the banner counts")
     assert Run.objects.get().status == Status.PENDING
-    assert Intervention.objects.get().action == "answer"
+    assert AuditEvent.objects.get().action == "answer"
 
 
 def test_an_answer_that_does_not_fit_comes_back_with_its_message(page: Client) -> None:

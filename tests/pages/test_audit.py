@@ -15,11 +15,11 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 import workflows
-from tests.support.factories import make_intervention, make_run, make_user
+from tests.support.factories import make_audit_event, make_run, make_user
 from tests.support.sealed_runs import found
 from workflows.admin.audited import AuditedAdmin
 from workflows.audit import trail
-from workflows.models import Intervention, Price, Status, WorkflowRight
+from workflows.models import AuditEvent, Price, Status, WorkflowPermission
 from workflows.pages.lists import pagination
 from workflows.system import system
 
@@ -80,9 +80,9 @@ def test_deeds_stay_when_their_run_goes(page: Client, alice: User) -> None:
 )
 def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
     run = make_run()
-    make_intervention(run, reason="first", address="192.0.2.1")
-    make_intervention(run, reason="second", actor_name="bob", action="resume")
-    make_intervention(run, reason="third", action="label", workflow_name="sum")
+    make_audit_event(run, reason="first", address="192.0.2.1")
+    make_audit_event(run, reason="second", actor_name="bob", action="resume")
+    make_audit_event(run, reason="third", action="label", workflow_name="sum")
     text = text_of(page, f"?{query}")
     found = [word for word in ("first", "second", "third") if f"<q>{word}" in text]
     assert found == shown
@@ -91,7 +91,7 @@ def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
 def test_it_goes_on_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     run = make_run()
-    rows = [make_intervention(run, reason=f"reason {n}") for n in range(5)]
+    rows = [make_audit_event(run, reason=f"reason {n}") for n in range(5)]
     text = text_of(page)
     assert "reason 4" in text
     assert f"before={rows[3].pk}" in text
@@ -107,10 +107,10 @@ def test_it_is_for_those_who_may_see_all(alice: User, sign_in: SignIn) -> None:
 
 def test_reasons_are_values(page: Client) -> None:
     others = Group.objects.create(name="others")
-    WorkflowRight.objects.create(
+    WorkflowPermission.objects.create(
         workflow_name="sum", group=others, may_see=True, may_read=True
     )
-    make_intervention(make_run(), reason="about a patient", workflow_name="sum")
+    make_audit_event(make_run(), reason="about a patient", workflow_name="sum")
     assert "about a patient" not in text_of(page)
     assert "No" not in text_of(page, "?text=patient").split("<main")[0]
     assert "for those who may read values" in text_of(page)
@@ -121,7 +121,7 @@ def test_the_number_of_queries_stays_flat(
     page: Client, django_assert_max_num_queries: Callable[[int], object]
 ) -> None:
     for _ in range(30):
-        make_intervention(make_run())
+        make_audit_event(make_run())
     with django_assert_max_num_queries(12):  # type: ignore[attr-defined]
         text_of(page)
 
@@ -143,7 +143,7 @@ def test_the_history_of_a_run_in_admin_is_what_people_did(
     assert "pending → cancelled" in text
 
 
-def test_what_is_changed_in_admin_is_an_intervention(
+def test_what_is_changed_in_admin_is_an_audit_event(
     admin: User, sign_in: SignIn
 ) -> None:
     client = sign_in(admin)
@@ -154,7 +154,7 @@ def test_what_is_changed_in_admin_is_an_intervention(
     client.post(f"/admin/workflows/price/{price.pk}/change/", changed)
     client.post(f"/admin/workflows/price/{price.pk}/delete/", {"post": "yes"})
     client.post("/admin/auth/group/add/", {"name": "readers"})
-    rows = Intervention.objects.order_by("pk").values_list(
+    rows = AuditEvent.objects.order_by("pk").values_list(
         "actor_name", "action", "reason", "address"
     )
     assert list(rows) == [
@@ -204,21 +204,21 @@ def test_the_filter_of_the_page_and_of_admin_lists_every_action(
 ) -> None:
     assert {"change user", "add group", "give rights", "note"} <= set(ALL_ACTIONS)
     text = text_of(page)
-    there = sign_in(admin).get("/admin/workflows/intervention/").content.decode()
+    there = sign_in(admin).get("/admin/workflows/auditevent/").content.decode()
     for action in ALL_ACTIONS:
         assert f'<option value="{action}">' in text, action
         assert f"?action={quote_plus(action)}" in there, action
 
 
 def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
-    with pytest.raises(ValueError, match="no declared action"):
+    with pytest.raises(ValueError, match="not a declared audit action"):
         trail.note("rename planet", by=alice, reason="Pluto")
 
 
 def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
     pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
     telling = [one for one in pages if isinstance(one, AuditedAdmin)]
-    longest: Any = Intervention._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
+    longest: Any = AuditEvent._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
     assert len(telling) > 5
     for one in telling:
         assert one.recorded()
@@ -234,7 +234,7 @@ def test_admin_and_the_page_say_what_each_row_is_about(
     client.post("/admin/auth/group/add/", {"name": "night: shift"})
     client.post("/agents/prices/new/", PRICE)
     client.post(
-        "/admin/workflows/workflowright/add/",
+        "/admin/workflows/workflowpermission/add/",
         {"workflow_name": "classify-document", "may_see": "on"},
     )
     trail.note("change password", by=admin, reason="olga")
@@ -242,9 +242,7 @@ def test_admin_and_the_page_say_what_each_row_is_about(
     system.delete_run(gone.pk, by=admin, reason="too old")
     there = make_run()
     system.label(there.pk, "odd", by=admin)
-    said = " ".join(
-        client.get("/admin/workflows/intervention/").content.decode().split()
-    )
+    said = " ".join(client.get("/admin/workflows/auditevent/").content.decode().split())
     assert "None (deleted)" not in said
     subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
     for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
@@ -262,10 +260,10 @@ def test_names_of_documents_stay_hidden_in_admin_as_on_the_page(
     auditor.is_staff = True
     auditor.save()
     trail.note(trail.ADD_DOCUMENT, by=alice, reason="merger.pdf")
-    assert "merger.pdf" in page.get("/admin/workflows/intervention/").content.decode()
+    assert "merger.pdf" in page.get("/admin/workflows/auditevent/").content.decode()
     lawyers = Group.objects.create(name="lawyers")
-    WorkflowRight.objects.create(
+    WorkflowPermission.objects.create(
         workflow_name="secret-work", group=lawyers, may_see=True, may_read=True
     )
-    for address in ("/admin/workflows/intervention/", "/audit/"):
+    for address in ("/admin/workflows/auditevent/", "/audit/"):
         assert "merger.pdf" not in page.get(address).content.decode(), address

@@ -21,7 +21,7 @@ from project.asgi import application
 from tests.support.bad_values import BAD, DEEP, LONG, NUMBERS, TEXTS, texts
 from tests.support.hostile_rows import KNOWN, World, make_world
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Document, Intervention, Run
+from workflows.models import AuditEvent, Document, Run
 from workflows.pages.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +112,7 @@ def sender(world: World) -> Iterator[Sender]:
     known, browser = world.ids, Sender(world)
     yield browser
     assert "\n".join(f"{v}: {k}" for k, v in browser.failed.items()) == ""
-    launched = Intervention.objects.filter(action="launch").values("run")
+    launched = AuditEvent.objects.filter(action="launch").values("run")
     made = Run.objects.exclude(pk__in=known)
     assert not made.exclude(pk__in=launched).exists(), "half a launch"
 
@@ -411,7 +411,6 @@ def test_no_argument_fails_a_command(world: World, capsys: Any) -> None:
             ("run_workflow", KNOWN, f"--param=document=@{text}"),
             ("run_workflow", "summarize", f"--profile={text}"),
             ("checkpoints", f"x{text}"),
-            ("make_history", f"--runs=x{text}"),
         ):
             with pytest.raises((CommandError, SystemExit)):
                 call_command(*arguments)

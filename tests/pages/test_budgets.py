@@ -15,9 +15,9 @@ from tests.support.factories import make_run
 from workflows.models import (
     Agent,
     AgentCall,
+    AuditEvent,
     Budget,
     BudgetRaise,
-    Intervention,
     Price,
     Provider,
     Run,
@@ -80,7 +80,7 @@ def test_a_budget_is_kept_changed_and_deleted_with_who_did_it(
     assert (budget.scope, budget.tokens, budget.cost) == ("day", 7, None)
     page.post(f"{path}delete/")
     assert not Budget.objects.exists()
-    deeds = Intervention.objects.order_by("pk")
+    deeds = AuditEvent.objects.order_by("pk")
     assert [(one.actor, one.action) for one in deeds] == [
         (admin, "save budget"),
         (admin, "save budget"),

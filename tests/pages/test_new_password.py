@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from tests.support.factories import make_user
-from workflows.models import Intervention
+from workflows.models import AuditEvent
 from workflows.pages.rates import own
 
 pytestmark = pytest.mark.django_db
@@ -73,14 +73,14 @@ def test_what_does_not_fit_is_told_and_changes_nothing(
     assert said in answer.content.decode()
     person.refresh_from_db()
     assert person.check_password(OLD)
-    assert not Intervention.objects.exists()
+    assert not AuditEvent.objects.exists()
 
 
 def test_the_audit_is_told_that_and_not_what(page: Client, person: User) -> None:
     page.post(ADDRESS, given())
-    deed = Intervention.objects.get()
+    deed = AuditEvent.objects.get()
     assert (deed.actor, deed.action) == (person, "change password")
-    assert NEW not in str(Intervention.objects.values())
+    assert NEW not in str(AuditEvent.objects.values())
 
 
 def test_the_old_one_is_not_guessed_by_whoever_finds_the_page_open(
@@ -96,4 +96,4 @@ def test_staff_changes_it_through_the_same_page(admin: User, sign_in: SignIn) ->
     admin.set_password(OLD)
     admin.save()
     sign_in(admin).post("/admin/password_change/", given())
-    assert Intervention.objects.get().action == "change password"
+    assert AuditEvent.objects.get().action == "change password"

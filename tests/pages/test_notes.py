@@ -12,7 +12,7 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
 from tests.support.factories import make_attempt, make_line, make_run
-from workflows.models import Intervention, LogLine, Note, Outcome, Run, Status
+from workflows.models import AuditEvent, LogLine, Note, Outcome, Run, Status
 from workflows.pages.run import log
 from workflows.pages.views import history
 
@@ -51,7 +51,7 @@ def test_a_note_changes_nothing_else(page: Client) -> None:
     before = Run.objects.values().get(pk=run.pk)
     page.post(f"/runs/{run.pk}/notes/", {"text": "Careful."})
     after = Run.objects.values().get(pk=run.pk)
-    assert after | {"deeds": None} == before | {"deeds": None}
+    assert after | {"audit_chain_head": None} == before | {"audit_chain_head": None}
 
 
 def test_that_there_was_a_note_is_told_to_the_audit_without_its_words(
@@ -59,10 +59,10 @@ def test_that_there_was_a_note_is_told_to_the_audit_without_its_words(
 ) -> None:
     run = make_run(status=Status.RUNNING)
     page.post(f"/runs/{run.pk}/notes/", {"text": "Careful."})
-    deed = Intervention.objects.get()
+    deed = AuditEvent.objects.get()
     assert (deed.run, deed.actor, deed.action) == (run, alice, "note")
     assert (deed.status_before, deed.status_after) == (run.status, run.status)
-    assert "Careful" not in str(Intervention.objects.values())
+    assert "Careful" not in str(AuditEvent.objects.values())
 
 
 def test_an_empty_note_is_refused_with_a_sentence(page: Client) -> None:

@@ -14,9 +14,9 @@ from django.utils import timezone
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_checkpoint,
     make_decision,
-    make_intervention,
     make_line,
     make_run,
     make_stage,
@@ -276,7 +276,7 @@ def test_the_head_of_an_earlier_moment_tells_of_that_moment(
         error_message="the last error",
     )
     make_approval(run, question="The last question?")
-    make_intervention(run, action="resume", reason="the last resume")
+    make_audit_event(run, action="resume", reason="the last resume")
     for sequence, node in enumerate(("read_pages", "judge_pages"), 1):
         make_stage(run, node, sequence=sequence)
         made = began + dt.timedelta(seconds=90 * sequence)

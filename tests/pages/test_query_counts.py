@@ -14,10 +14,10 @@ from bench.long_run import make_long_run
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_checkpoint,
     make_decision,
     make_document,
-    make_intervention,
     make_line,
     make_note,
     make_retry,
@@ -29,7 +29,7 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows.execution import tally
-from workflows.models import ApprovalStatus, Outcome, Run, Status, WorkflowRight
+from workflows.models import ApprovalStatus, Outcome, Run, Status, WorkflowPermission
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -118,8 +118,8 @@ def test_narrow_rights_cost_no_query_a_row(sign_in: SignIn, address: str) -> Non
     person = make_user("narrow")
     person.groups.add(make_role("operator"))
     directors, readers = make_role("directors"), make_role("readers")
-    WorkflowRight.objects.create(workflow_name="reasoning", group=directors)
-    WorkflowRight.objects.create(
+    WorkflowPermission.objects.create(workflow_name="reasoning", group=directors)
+    WorkflowPermission.objects.create(
         workflow_name="classify-document", group=readers, may_see=False, may_read=True
     )
     page = sign_in(person)
@@ -138,7 +138,7 @@ def lengthen(run: Run, first: int, count: int) -> None:
         make_decision(run, sequence=sequence, decided_by=person)
         make_line(run, "a line", sequence=sequence)
         make_attempt(run, number=sequence, outcome=Outcome.LOST)
-        make_intervention(run)
+        make_audit_event(run)
         make_retry(run, sequence=sequence)
         make_note(run)
         make_checkpoint(run, sequence=sequence)

@@ -36,8 +36,8 @@ def test_who_launches_too_often_is_told_when_to_try_again(
     text = answer.content.decode()
     assert answer.status_code == 429
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
-    assert "Too many launches: up to 2 are taken in a minute." in text
-    assert "Nothing was done; try again in" in text
+    assert "Too many launches: the limit is 2 per minute." in text
+    assert "Nothing was changed. Try again in" in text
     assert client.get(LAUNCH).status_code == 200, "looking is not counted"
     assert sign_in(bob).post(LAUNCH, {}).status_code == 422, "nor what others do"
     assert not Run.objects.exists()

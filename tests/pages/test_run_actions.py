@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from tests.support.factories import make_run, make_whole_run
-from workflows.models import Intervention, Run, Status
+from workflows.models import AuditEvent, Run, Status
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_cancelling_stops_the_run_and_keeps_the_reason(
     assert answer.headers["Location"] == f"/runs/{run.pk}/"
     run.refresh_from_db()
     assert run.status == Status.CANCELLED
-    row = Intervention.objects.get()
+    row = AuditEvent.objects.get()
     assert (row.actor, row.action, row.reason) == (alice, "cancel", "wrong one")
 
 
@@ -55,9 +55,9 @@ def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
     run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
     answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
     assert answer.status_code == 422
-    assert "Say why" in answer.content.decode()
+    assert "Enter a reason" in answer.content.decode()
     assert Run.objects.get(pk=run.pk).status == run.status
-    assert not Intervention.objects.exists()
+    assert not AuditEvent.objects.exists()
 
 
 def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
@@ -65,9 +65,9 @@ def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
     client.force_login(alice)
     run = make_run(status=Status.PENDING)
     client.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
-    assert Intervention.objects.get().address == "192.0.2.7"
+    assert AuditEvent.objects.get().address == "192.0.2.7"
     system.label(run.pk, "later", by=alice)
-    assert Intervention.objects.latest("pk").address == ""
+    assert AuditEvent.objects.latest("pk").address == ""
 
 
 def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
@@ -94,7 +94,7 @@ def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
     answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "a test"})
     assert answer.headers["Location"] == "/runs/"
     assert not Run.objects.exists()
-    assert Intervention.objects.get().reason == "a test"
+    assert AuditEvent.objects.get().reason == "a test"
 
 
 def test_deleting_from_a_live_page_leads_away_too(page: Client) -> None:

@@ -14,9 +14,9 @@ from django.utils import timezone
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_decision,
     make_document,
-    make_intervention,
     make_line,
     make_run,
     make_stage,
@@ -151,7 +151,7 @@ def test_a_later_attempt_names_its_cause(
 def test_a_resume_names_who_and_why(page: Client) -> None:
     run = make_run(status=Status.RUNNING, attempt=2)
     make_attempt(run, number=1, outcome=Outcome.FAILED)
-    make_intervention(run, action="resume", actor_name="bob", reason="disk is back")
+    make_audit_event(run, action="resume", actor_name="bob", reason="disk is back")
     make_attempt(run, number=2, outcome="", ended_at=None, started_at=timezone.now())
     make_stage(run, "read_pages", attempt=2)
     assert "Resumed by bob, at step 1: “disk is back”." in text_of(page, run)
@@ -298,7 +298,7 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
     )
     make_decision(run, evil, evil, sequence=1, index=1, comment=evil, decided_by=alice)
     make_line(run, evil)
-    make_intervention(run, actor_name=evil, reason=evil)
+    make_audit_event(run, actor_name=evil, reason=evil)
     make_approval(
         run,
         question=evil,

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from workflows.models import Intervention, SavedView
+from workflows.models import AuditEvent, SavedView
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -33,7 +33,7 @@ def test_a_view_is_saved_with_what_means_something(
     assert answer.headers["Location"] == f"/runs/?{view.query}"
     text = page.get(answer.headers["Location"]).content.decode()
     assert 'aria-current="page">My view' in text
-    assert Intervention.objects.get().action == "save view"
+    assert AuditEvent.objects.get().action == "save view"
 
 
 def test_others_see_a_view_only_once_it_is_shared(
@@ -56,7 +56,7 @@ def test_its_owner_renames_shares_and_deletes_it(alice: User, sign_in: SignIn) -
     assert (view.name, view.shared) == ("Broken", True)
     page.post(f"/runs/views/{view.pk}/delete/")
     assert not SavedView.objects.exists()
-    actions = Intervention.objects.order_by("pk").values_list("action", flat=True)
+    actions = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
     assert list(actions) == ["save view", "change view", "delete view"]
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from tests.support.factories import (
     make_approval,
     make_attempt,
-    make_intervention,
+    make_audit_event,
     make_run,
     make_stage,
 )
@@ -214,7 +214,7 @@ def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
     a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
     approval = make_approval(run, status=ApprovalStatus.WITHDRAWN, answered_at=at(50))
     type(approval).objects.update(created_at=at(10))
-    make_intervention(run, action="cancel", created_at=at(50))
+    make_audit_event(run, action="cancel", created_at=at(50))
     assert in_seconds(lane(timeline_of(run), "review").bars) == [
         ("work", 9, 10),
         ("person", 10, 50),
@@ -248,7 +248,7 @@ def test_a_resumed_run_queued_since_it_was_resumed() -> None:
     run = a_run(Status.COMPLETED, ended=100, attempt=2)
     an_attempt(run, 0, 10, Outcome.FAILED)
     an_attempt(run, 65, 100, Outcome.COMPLETED, number=2)
-    make_intervention(run, action="resume", created_at=at(60))
+    make_audit_event(run, action="resume", created_at=at(60))
     assert in_seconds(lane(timeline_of(run), "").bars) == [
         ("queue", 0, 0),
         ("queue", 60, 65),

@@ -164,7 +164,7 @@ def test_an_unknown_workflow_is_a_page_that_names_what_there_is(page: Client) ->
     answer = page.get("/workflows/nothing/")
     assert answer.status_code == 404
     text = answer.content.decode()
-    assert "No workflow is called “nothing”." in text
+    assert "Workflow “nothing” not found." in text
     assert "say-hello" in text
 
 

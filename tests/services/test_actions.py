@@ -40,7 +40,7 @@ def runs() -> list[Run]:
         *(make_run(status=status) for status in Status),
         make_run(status=Status.RUNNING, cancel_requested_at=now),
         make_run(status=Status.FAILED, payload_removed_at=now),
-        make_run(is_golden=True),
+        make_run(is_pinned=True),
     ]
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.support.factories import make_run
 from workflows.access import permissions
-from workflows.models import Intervention, Run, Status
+from workflows.models import AuditEvent, Run, Status
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -45,10 +45,10 @@ def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
     pending, done = make_run(status=Status.PENDING), make_run()
     text = do(page, "cancel", pending, done, reason="wrong batch")
     assert "1 done, 1 refused" in text
-    assert "Cancelled, or told to stop." in text
+    assert "Cancelled or cancelling." in text
     assert f"Run {done.short_id} is completed and cannot be cancelled." in text
     assert Run.objects.get(pk=pending.pk).status == Status.CANCELLED
-    row = Intervention.objects.get(run=pending)
+    row = AuditEvent.objects.get(run=pending)
     assert (row.action, row.actor, row.reason) == ("cancel", alice, "wrong batch")
 
 
@@ -56,7 +56,7 @@ def test_failed_runs_are_resumed_and_changed_workflows_refuse(page: Client) -> N
     failed = make_run(status=Status.FAILED, workflow_name="not-here")
     text = do(page, "resume", failed)
     assert "0 done, 1 refused" in text
-    assert "No workflow is called" in text
+    assert "not found" in text
 
 
 def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
@@ -64,7 +64,7 @@ def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
     text = do(page, "delete", done, running, reason="too old")
     assert "1 done, 1 refused" in text
     assert list(Run.objects.values_list("pk", flat=True)) == [running.pk]
-    assert Intervention.objects.get(action="delete").reason == "too old"
+    assert AuditEvent.objects.get(action="delete").reason == "too old"
 
 
 def test_labels_are_put_on_and_taken_off(page: Client) -> None:
@@ -79,13 +79,13 @@ def test_labels_are_put_on_and_taken_off(page: Client) -> None:
 def test_nothing_is_done_without_a_reason(page: Client, deed: str) -> None:
     run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
     text = do(page, deed, run, reason=" ", status=422)
-    assert "Say why" in text
+    assert "Enter a reason" in text
     assert Run.objects.get(pk=run.pk).status == run.status
 
 
 def test_a_bad_label_comes_back_with_its_message(page: Client) -> None:
     text = do(page, "label", make_run(), label="a,b", status=422)
-    assert "is no label" in text
+    assert "is not a valid label" in text
     assert 'value="a,b"' in text
 
 
@@ -106,7 +106,7 @@ def test_an_unreadable_filter_takes_no_run(page: Client) -> None:
         "/runs/bulk/", {"do": "delete", "scope": "all", "query": "where=nonsense"}
     )
     assert answer.status_code == 422
-    assert "Choose at least one run." in answer.content.decode()
+    assert "Select at least one run." in answer.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_who_may_not_changes_nothing(
 ) -> None:
     monkeypatch.setattr(permissions, "may_operate_run", lambda _person, _run: False)
     run = make_run(status=Status.PENDING)
-    assert "You may not change this run." in do(page, "cancel", run)
+    assert "You don’t have permission to change this run." in do(page, "cancel", run)
     assert Run.objects.get(pk=run.pk).status == Status.PENDING
 
 

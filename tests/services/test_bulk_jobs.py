@@ -21,7 +21,7 @@ from workflows.engine import State, Workflow, node
 from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
-from workflows.models import BulkItem, BulkJob, Intervention, Run, Status
+from workflows.models import AuditEvent, BulkItem, BulkJob, Run, Status
 from workflows.pages.lists import bulk_jobs
 from workflows.registry import registry
 from workflows.system import system
@@ -34,7 +34,7 @@ CANCEL, DELETE = bulk.BULK_ACTIONS["cancel"], bulk.BULK_ACTIONS["delete"]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave also small jobs to workers, two runs between two looks."""
-    monkeypatch.setattr(bulk, "AT_ONCE", 0)
+    monkeypatch.setattr(bulk, "INLINE_RUNS_LIMIT", 0)
     monkeypatch.setattr(bulk, "BATCH", 2)
 
 
@@ -65,10 +65,14 @@ def test_a_few_are_done_while_one_waits(alice: User) -> None:
 def test_many_wait_for_a_worker(alice: User) -> None:
     runs = Run.objects.bulk_create(
         Run(workflow_name="summarize", status=Status.PENDING)
-        for _ in range(bulk.AT_ONCE + 1)
+        for _ in range(bulk.INLINE_RUNS_LIMIT + 1)
     )
     job = bulk.start(CANCEL, runs, by=alice, reason="too many")
-    assert (job.total, job.looked_at, job.ended_at) == (bulk.AT_ONCE + 1, 0, None)
+    assert (job.total, job.processed, job.ended_at) == (
+        bulk.INLINE_RUNS_LIMIT + 1,
+        0,
+        None,
+    )
     assert cancelled() == 0
     while bulk.continue_jobs("worker-1"):
         pass
@@ -93,7 +97,7 @@ def test_no_more_are_taken_than_one_job_takes(
 def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> None:
     with trail.coming_from("192.0.2.1"):
         asked(alice, 2)
-    rows = Intervention.objects.filter(action="cancel")
+    rows = AuditEvent.objects.filter(action="cancel")
     told = {(row.actor, row.reason, row.address) for row in rows}
     assert told == {(alice, "too many", "192.0.2.1")}
     assert rows.count() == 2
@@ -104,7 +108,7 @@ def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> No
 
 def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> None:
     job = asked(alice, 5)
-    taken = bulk._take("worker-1")  # noqa: SLF001 - a worker that dies at once
+    taken = bulk._claim("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
     assert not bulk.continue_jobs("worker-2"), "it is held"
     long_ago = timezone.now() - dt.timedelta(hours=1)
@@ -124,12 +128,12 @@ def test_a_deed_is_taken_back_when_its_word_is_lost(
         raise OperationalError("the connection was closed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bulk, "_settle", away)
+        patched.setattr(bulk, "_record_result", away)
         patched.setattr(outages, "of", lambda _error: outages.database)
         with pytest.raises(OperationalError):
             bulk.continue_jobs("worker-1")
     assert cancelled() == 0
-    assert not Intervention.objects.filter(action="cancel").exists()
+    assert not AuditEvent.objects.filter(action="cancel").exists()
     while bulk.continue_jobs("worker-1"):
         pass
     job.refresh_from_db()
@@ -140,7 +144,7 @@ def test_a_run_that_another_came_to_is_left_to_it(alice: User, small: None) -> N
     job = asked(alice, 1)
     item = job.items.get()
     BulkItem.objects.update(result="refused", text="elsewhere")
-    bulk._do(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
+    bulk._apply(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
     assert cancelled() == 0
     assert job.items.get().text == "elsewhere"
 
@@ -187,12 +191,12 @@ def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> No
 
 def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None:
     job = asked(alice, 5)
-    taken = bulk._take("worker-1")  # noqa: SLF001
+    taken = bulk._claim("worker-1")  # noqa: SLF001
     assert taken is not None
     for item in job.items.all()[:2]:
-        bulk._do(taken, item)  # noqa: SLF001
+        bulk._apply(taken, item)  # noqa: SLF001
     stopped = bulk.stop(job.pk, by=alice)
-    assert (stopped.done, stopped.left) == (2, 3)
+    assert (stopped.done, stopped.remaining) == (2, 3)
     assert not bulk.continue_jobs("worker-1")
     assert cancelled() == 2
 
@@ -225,7 +229,7 @@ async def test_a_worker_does_it_beside_its_runs(
                 break
     await run_in_db(job.refresh_from_db)
     assert job.ended_at is not None
-    assert job.looked_at == 5
+    assert job.processed == 5
 
 
 # The deeds that are new -----------------------------------------------------------------
@@ -249,8 +253,8 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
     assert job.done == 1
     new = Run.objects.exclude(pk=old.pk).get()
     assert (new.params, new.launched_by, new.status) == ({"limit": 3}, alice, "pending")
-    assert Intervention.objects.filter(run=old, action="run again").exists()
-    assert Intervention.objects.filter(run=new, action="launch").exists()
+    assert AuditEvent.objects.filter(run=old, action="run again").exists()
+    assert AuditEvent.objects.filter(run=new, action="launch").exists()
 
 
 def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
@@ -265,7 +269,7 @@ def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
     assert gone.lease_expires_at is not None
     assert gone.lease_expires_at < timezone.now()
     assert told[held.pk].result == "refused"
-    assert "Worker here has run" in told[held.pk].text
+    assert "is held by worker here" in told[held.pk].text
 
 
 # Its page -------------------------------------------------------------------------------

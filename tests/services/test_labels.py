@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 
 from tests.support.factories import make_run
 from workflows.errors import InvalidLabel, RunNotFound
-from workflows.models import Intervention
-from workflows.services.labels import MOST
+from workflows.models import AuditEvent
+from workflows.services.labels import MAX_LABELS
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def test_a_label_is_put_on_once_with_who_and_why(alice: User) -> None:
     )
     system.label(run.pk, "TO CHECK", by=alice)
     assert labels_of(run) == ["to check"]
-    row = Intervention.objects.get(run=run)
+    row = AuditEvent.objects.get(run=run)
     assert (row.action, row.actor, row.reason) == ("label", alice, "to check: odd page")
 
 
@@ -35,7 +35,7 @@ def test_a_label_is_taken_off_where_it_is(alice: User) -> None:
     system.unlabel(run.pk, "Audit", by=alice)
     system.unlabel(run.pk, "audit", by=alice)
     assert labels_of(run) == []
-    assert list(Intervention.objects.order_by("pk").values_list("action", flat=True)) == [
+    assert list(AuditEvent.objects.order_by("pk").values_list("action", flat=True)) == [
         "label", "unlabel",
     ]  # fmt: skip
 
@@ -48,12 +48,12 @@ def test_what_is_no_label_is_refused_and_leaves_no_trace(
     with pytest.raises(InvalidLabel):
         system.label(run.pk, name, by=alice)
     assert labels_of(run) == []
-    assert not Intervention.objects.exists()
+    assert not AuditEvent.objects.exists()
 
 
 def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
     run = make_run()
-    for number in range(MOST):
+    for number in range(MAX_LABELS):
         system.label(run.pk, f"label {number}", by=alice)
     with pytest.raises(InvalidLabel, match="20 labels already"):
         system.label(run.pk, "one more", by=alice)

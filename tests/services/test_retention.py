@@ -26,10 +26,10 @@ from tests.support.sealed_runs import Step, found, launch, sealed_run
 from workflows import bulk
 from workflows.errors import InvalidStatus, PayloadRemoved, ReasonMissing, RunRemoved
 from workflows.models import (
+    AuditEvent,
     BulkItem,
     BulkJob,
     Decision,
-    Intervention,
     RemovedRun,
     Retention,
     Run,
@@ -88,7 +88,7 @@ def test_payloads_go_and_the_way_stays() -> None:
     assert run.attempts.get(number=9).traceback == ""
     assert [d.values for d in run.decisions.all()] == [{}, {}, {}]
     assert [(d.from_node, d.reason, d.taken) for d in run.decisions.all()] == before
-    deed = run.interventions.latest("pk")
+    deed = run.audit_events.latest("pk")
     assert (deed.action, deed.actor_name) == ("remove payload", "system")
     assert deed.reason.startswith("30 days after its end")
     assert found() == []
@@ -115,9 +115,9 @@ def test_histories_go_last_and_deeds_stay() -> None:
     assert let_go().histories == 1
     assert not Decision.objects.exists()
     assert not Stage.objects.exists()
-    actions = Intervention.objects.order_by("pk").values_list("action", flat=True)
+    actions = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
     assert list(actions) == ["launch", "remove run", "remove history"]
-    assert Intervention.objects.filter(run=run.pk, workflow_name="sum").count() == 3
+    assert AuditEvent.objects.filter(run=run.pk, workflow_name="sum").count() == 3
     assert found() == []
     assert let_go().total == 0
 
@@ -125,7 +125,7 @@ def test_histories_go_last_and_deeds_stay() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"is_golden": True},
+        {"is_pinned": True},
         {"completed_at": timezone.now() - 29 * DAY},
         {"status": Status.PENDING, "completed_at": None},
         {"status": Status.WAITING, "completed_at": None},
@@ -230,7 +230,7 @@ def test_a_payload_that_somebody_else_removed_is_noticed() -> None:
         row.values_digest, row.values = seals.payload_digest(row.values), {}
         row.save()
     (said,) = found()
-    assert "values of its decisions are gone, and no intervention says why" in said
+    assert "values of its decisions are gone, and no audit event records why" in said
 
 
 def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
@@ -258,7 +258,7 @@ def test_what_is_left_is_still_checked() -> None:
     Decision.objects.all().delete()
     Stage.objects.all().delete()
     RemovedRun.objects.update(keeps_history=False)
-    assert any("no intervention says by whom" in one for one in found())
+    assert any("no audit event records by whom" in one for one in found())
 
 
 # People --------------------------------------------------------------------------------
@@ -269,11 +269,11 @@ def test_a_golden_run_is_kept_with_a_reason(alice: User) -> None:
     rule(run_days=30)
     with pytest.raises(ReasonMissing):
         system.keep(run.pk, by=alice)
-    assert system.keep(run.pk, by=alice, reason="evidence in a case").is_golden
+    assert system.keep(run.pk, by=alice, reason="evidence in a case").is_pinned
     assert let_go().total == 0
     with pytest.raises(InvalidStatus):
         system.keep(run.pk, by=alice, reason="again")
-    deed = Intervention.objects.latest("pk")
+    deed = AuditEvent.objects.latest("pk")
     assert (deed.action, deed.before, deed.after) == (
         "keep",
         {"golden": False},
@@ -311,10 +311,10 @@ def test_a_run_is_kept_on_its_page(alice: User, sign_in: SignIn) -> None:
     page = sign_in(alice)
     assert page.post(f"/runs/{run.pk}/keep/").status_code == 422
     page.post(f"/runs/{run.pk}/keep/", {"reason": "evidence"})
-    assert Run.objects.get().is_golden
+    assert Run.objects.get().is_pinned
     assert "Keep it no longer" in page.get(f"/runs/{run.pk}/").content.decode()
     page.post(f"/runs/{run.pk}/keep/", {"reason": "closed", "off": "1"})
-    assert not Run.objects.get().is_golden
+    assert not Run.objects.get().is_pinned
 
 
 def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
@@ -330,7 +330,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
     answer = page.get(f"/runs/{run.pk}/")
     assert answer.status_code == 404
     text = answer.content.decode()
-    assert "of sum was removed on" in text
+    assert "of sum was deleted on" in text
     assert "Its decisions are kept." in text
     with pytest.raises(RunRemoved):
         system.find_run(run.pk, by=alice)
@@ -361,7 +361,7 @@ def test_a_job_goes_as_late_as_the_runs_it_was_done_to(alice: User) -> None:
     assert let_go().jobs == 1
     assert list(BulkJob.objects.order_by("id")) == stay
     assert BulkItem.objects.count() == 1 + 2 + 2
-    assert Intervention.objects.filter(action="cancel").count() == 6
+    assert AuditEvent.objects.filter(action="cancel").count() == 6
     assert found() == []
 
 
@@ -411,10 +411,10 @@ def test_rules_are_edited_and_looked_at_in_admin(admin: User, sign_in: SignIn) -
     path = "/admin/workflows/retention/"
     assert "everything is kept" in client.get(f"{path}preview/").content.decode()
     wrong = {"workflow_name": "", "payload_days": "30", "run_days": "10"}
-    assert "give growing numbers" in client.post(f"{path}add/", wrong).content.decode()
+    assert "must not decrease" in client.post(f"{path}add/", wrong).content.decode()
     client.post(f"{path}add/", wrong | {"run_days": "60"})
     assert Retention.objects.get().run_days == 60
-    assert Intervention.objects.latest("pk").action == "add retention rule"
+    assert AuditEvent.objects.latest("pk").action == "add retention rule"
     assert "What would go now" in client.get(path).content.decode()
     text = client.get(f"{path}preview/").content.decode()
     assert "60 days" in text

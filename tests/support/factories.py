@@ -16,10 +16,10 @@ from workflows.models import (
     Approval,
     ApprovalStatus,
     Attempt,
+    AuditEvent,
     Checkpoint,
     Decision,
     Document,
-    Intervention,
     Level,
     LogLine,
     Note,
@@ -235,10 +235,10 @@ def make_worker(name: str = WORKER, **fields: Any) -> Worker:
     return Worker.objects.create(name=name, **{**values, **fields})
 
 
-def make_intervention(run: Run, **fields: Any) -> Intervention:
+def make_audit_event(run: Run, **fields: Any) -> AuditEvent:
     """Return something a person did to a run."""
     values = {"actor_name": "alice", "action": "cancel", "reason": "wrong document"}
-    return Intervention.objects.create(run=run, **{**values, **fields})
+    return AuditEvent.objects.create(run=run, **{**values, **fields})
 
 
 def make_note(run: Run, text: str = "The press is back.", **fields: Any) -> Note:

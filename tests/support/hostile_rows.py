@@ -21,10 +21,10 @@ from django.utils import timezone
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_checkpoint,
     make_decision,
     make_document,
-    make_intervention,
     make_line,
     make_note,
     make_retry,
@@ -77,9 +77,9 @@ KEPT = {
     "workflows.Approval.groups",
     "workflows.Budget.groups",
     "workflows.Budget.workflow_name",
-    "workflows.BulkItem.was",
+    "workflows.BulkItem.status_before",
     "workflows.BulkItem.workflow_name",
-    "workflows.BulkJob.deed",
+    "workflows.BulkJob.action",
     "workflows.Checkpoint.data",
     "workflows.Checkpoint.node_name",
     "workflows.Decision.from_node",
@@ -248,7 +248,7 @@ def _history(run: Run, node: str, evil: str, *, parted: bool) -> None:
     Run.objects.filter(pk=run.pk).update(
         sequence=2, result={"result": {evil: [evil]}, evil: evil}
     )
-    make_intervention(run)
+    make_audit_event(run)
     make_note(run)
     RunLabel.objects.create(run=run, name="urgent")
 
@@ -347,7 +347,7 @@ def _profiles(run: Run, person: User, evil: str) -> Profile:
 
 def _job(runs: dict[str, Run], person: User) -> None:
     job = BulkJob.objects.create(
-        deed="label", person=person, person_name="x", total=9, done=1, refused=1
+        action="label", person=person, person_name="x", total=9, done=1, refused=1
     )
     results = ("done", "refused", "")
     for position, result in enumerate(results, 1):
@@ -356,7 +356,7 @@ def _job(runs: dict[str, Run], person: User) -> None:
             position=position,
             run_id=runs["gone"].pk,
             workflow_name=KNOWN,
-            was="failed",
+            status_before="failed",
             result=result,
         )
 

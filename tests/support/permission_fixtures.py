@@ -17,10 +17,10 @@ from django.utils import timezone
 from tests.support.factories import (
     make_approval,
     make_attempt,
+    make_audit_event,
     make_checkpoint,
     make_decision,
     make_document,
-    make_intervention,
     make_line,
     make_note,
     make_retry,
@@ -58,7 +58,7 @@ from workflows.models import (
     Scope,
     StageStatus,
     Status,
-    WorkflowRight,
+    WorkflowPermission,
 )
 from workflows.models.runs import new_run_id
 
@@ -110,7 +110,7 @@ def person_of(column: str) -> User | None:
     if column == "no values":
         person.groups.add(make_role(roles.OPERATOR))
         others = Group.objects.create(name="readers")
-        WorkflowRight.objects.create(
+        WorkflowPermission.objects.create(
             workflow_name=OURS, group=others, may_see=False, may_read=True
         )
     if column == "member":
@@ -123,7 +123,7 @@ def _let_into_theirs(person: User) -> None:
     team = Group.objects.create(name="team")
     person.groups.add(team)
     ticks = {f"may_{verb}": True for verb in ("launch", "operate", "approve")}
-    WorkflowRight.objects.create(workflow_name=THEIRS, group=team, **ticks)
+    WorkflowPermission.objects.create(workflow_name=THEIRS, group=team, **ticks)
     make_run(workflow_name=THEIRS)
     make_decision(make_run(workflow_name=THEIRS), reason="of theirs")
 
@@ -142,7 +142,7 @@ def make_world() -> World:
     profile = Profile.objects.create(workflow_name=OURS, name="p", stages={})
     _tallies()
     directors = Group.objects.create(name="directors")
-    WorkflowRight.objects.create(workflow_name=DIRECTORS, group=directors)
+    WorkflowPermission.objects.create(workflow_name=DIRECTORS, group=directors)
     of_directors = make_run(workflow_name=DIRECTORS, status=Status.PENDING)
     make_decision(of_directors, "decide", "act")
     view = SavedView.objects.create(
@@ -158,11 +158,15 @@ def make_world() -> World:
         removed_by_name="the owner",
     )
     job = BulkJob.objects.create(
-        deed="label", label=WORD, person=owner, person_name=owner.username, total=1
+        action="label", label=WORD, person=owner, person_name=owner.username, total=1
     )
     failed = runs[Status.FAILED]
     BulkItem.objects.create(
-        job=job, position=1, run_id=failed.pk, workflow_name=OURS, was="failed"
+        job=job,
+        position=1,
+        run_id=failed.pk,
+        workflow_name=OURS,
+        status_before="failed",
     )
     budget, price = Budget.objects.get(), Price.objects.get()
     return World(
@@ -212,7 +216,7 @@ def _history(run: Run, owner: User) -> None:
     make_retry(run, sequence=2, error_message=WORD, wait_seconds=100_000)
     make_line(run, WORD)
     make_note(run, WORD)
-    make_intervention(run, reason=WORD)
+    make_audit_event(run, reason=WORD)
     RunLabel.objects.create(run=run, name=WORD)
     for sequence in (0, 1, 2):
         text = json.dumps({WORD: f"{WORD} {sequence}"})

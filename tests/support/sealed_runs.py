@@ -61,7 +61,7 @@ def sealed_run(
     """Return a run that went through these steps, as its recorder would have left it."""
     run = launch(by, workflow)
     (claimed,) = queue.claim(WORKER, 1)
-    head = head_of(claimed.chain, run.pk)
+    head = head_of(claimed.history_chain_head, run.pk)
     sequence = 0
     for sequence, step in enumerate(steps, 1):
         record = record_of(claimed, sequence, step)
@@ -118,7 +118,7 @@ def record_of(run: Run, sequence: int, step: Step) -> StepRecord:
 
 def write(record: StepRecord, head: bytes) -> bytes:
     """Seal a record and write it, as the writer does; return the head after it."""
-    head = record.chain = seal_record(record, head)
+    head = record.history_chain_head = seal_record(record, head)
     with transaction.atomic():
         assert sql.driver().write_records(rows_of([record]))
     return head
@@ -136,5 +136,5 @@ def found_in(run: Run) -> list[str]:
 
 def found_in_sealed_runs() -> list[str]:
     """Return what the check says of all runs that were launched through System."""
-    runs = Run.objects.exclude(deeds=None).exclude(chain=None)
+    runs = Run.objects.exclude(audit_chain_head=None).exclude(history_chain_head=None)
     return [text for run in runs for text in found_in(run)]

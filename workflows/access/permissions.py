@@ -1,9 +1,10 @@
-"""Who may see, launch, operate, approve and read: the one place that everybody asks.
+"""Permissions to view, launch, operate, approve and read: the only place that decides.
 
-Rights are given by workflow, to groups, or by a role: docs/rights.md has the rules and a
-table of all that follows from them. What a person may do is read once a request, as
-sets of workflow names, so that lists filter by them. `System` asks here before each
-deed; pages, sockets and admin read rows of many runs through `visible`.
+Permissions are granted per workflow to groups, or by a role; docs/rights.md has the rules
+and the resulting table. The permissions of a person are read once per request, as sets of
+workflow names, so that lists can filter by them. `System` checks them before each action;
+pages, sockets and admin query rows of many runs through `visible`, `visible_runs` and
+`visible_decisions`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
-from workflows.models import Document, DocumentUse, RunTally, WorkflowRight
+from workflows.models import (
+    Decision,
+    Document,
+    DocumentUse,
+    Run,
+    RunTally,
+    WorkflowPermission,
+)
 from workflows.registry import registry
 
 if TYPE_CHECKING:
@@ -28,18 +36,12 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
-    from workflows.models import Run
-
     Person = AbstractBaseUser | AnonymousUser
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
-KEPT = (
-    "_signalbox_sight"  # what was found is kept on the person, as Django keeps theirs
-)
+CACHE_ATTRIBUTE = "_signalbox_permissions"  # of a user, as Django caches permissions
 OPEN = "open"
-EVER_RAN_CACHE_SECONDS = (
-    60  # for which it is taken as known which workflows have ever run
-)
+EVER_RAN_CACHE_SECONDS = 60  # for the names of workflows that have ever run
 
 
 # Sets of workflows ----------------------------------------------------------------------
@@ -47,17 +49,17 @@ EVER_RAN_CACHE_SECONDS = (
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSet:
-    """Some workflows: these, or all but these."""
+    """A set of workflow names: the given ones, or all except the given ones."""
 
     names: frozenset[str] = frozenset()
     all_but: bool = False
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether a workflow is among them."""
+        """Return whether the set contains a workflow."""
         return (name in self.names) != self.all_but
 
     def __and__(self, other: WorkflowSet) -> WorkflowSet:
-        """Return those that are among both."""
+        """Return the intersection."""
         if self.all_but and other.all_but:
             return WorkflowSet(self.names | other.names, all_but=True)
         if self.all_but:
@@ -67,16 +69,16 @@ class WorkflowSet:
 
     @property
     def are_all(self) -> bool:
-        """Tell whether none is left out."""
+        """Return whether the set contains every workflow."""
         return self.all_but and not self.names
 
     @property
     def is_any(self) -> bool:
-        """Tell whether there can be one."""
+        """Return whether the set can contain a workflow."""
         return self.all_but or bool(self.names)
 
     def q(self, field: str = "workflow_name") -> Q:
-        """Return the condition that a row is of one of them."""
+        """Return the condition that `field` is in the set."""
         among = Q(**{f"{field}__in": sorted(self.names)})
         return ~among if self.all_but else among
 
@@ -86,19 +88,21 @@ ALL, NONE = WorkflowSet(all_but=True), WorkflowSet()
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a person may do: equal for all to whom the same pages are shown."""
+    """Permissions of a person; equal for all people who get the same pages."""
 
     see: WorkflowSet = NONE
     launch: WorkflowSet = NONE
     operate: WorkflowSet = NONE
     approve: WorkflowSet = NONE
     read: WorkflowSet = NONE  # params, results, states, reasons, errors, logs
-    groups: frozenset[str] | None = frozenset()  # theirs by name; None: as if in each
-    documents: bool = False  # those that no run was given
-    workers: bool = False  # who does the work, and the queue
+    groups: frozenset[str] | None = (
+        frozenset()
+    )  # names; None: as if a member of every group
+    documents: bool = False  # documents that no run uses
+    workers: bool = False  # workers and the queue
 
     def may_note(self, name: str) -> bool:
-        """Tell whether they may write notes: whoever may do more than look."""
+        """Return whether notes are permitted: with any permission but view."""
         return any(name in one for one in (self.launch, self.operate, self.approve))
 
 
@@ -107,26 +111,26 @@ EVERYTHING = Permissions(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=
 
 
 def are_open() -> bool:
-    """Tell whether roles restrict nobody: workflows without rows are open to all."""
+    """Return whether workflows without rows are open to all users."""
     return bool(settings.DEFAULT_ACCESS == OPEN)
 
 
-# Finding out ----------------------------------------------------------------------------
+# Lookup ---------------------------------------------------------------------------------
 
 
 def is_member(person: Person) -> bool:
-    """Tell whether this is a signed-in person whose account is active."""
+    """Return whether this is a signed-in user with an active account."""
     return bool(person.is_authenticated and person.is_active)
 
 
 def permissions_for(person: Person) -> Permissions:
-    """Return what a person may do; it is looked up once for each request."""
+    """Return the permissions of a person, cached on the user object."""
     if not is_member(person):
         return NOTHING
-    known: Permissions | None = getattr(person, KEPT, None)
+    known: Permissions | None = getattr(person, CACHE_ATTRIBUTE, None)
     if known is None:
         known = _permissions(cast("User", person))
-        setattr(person, KEPT, known)
+        setattr(person, CACHE_ATTRIBUTE, known)
     return known
 
 
@@ -148,14 +152,13 @@ def _permissions(person: User) -> Permissions:
 
 
 class _Rules:
-    """What rows and roles say of one person."""
+    """Permissions of one person by rows and roles."""
 
     def __init__(self, person: User) -> None:
-        """Read the rows, and the person's groups."""
         self._person = person
         self.is_open = are_open()
         self.groups = dict(person.groups.values_list("pk", "name"))
-        self._rows = list(WorkflowRight.objects.all())
+        self._rows = list(WorkflowPermission.objects.all())
         self._mine = [
             row
             for row in self._rows
@@ -163,11 +166,11 @@ class _Rules:
         ]
 
     def to(self, verb: str, *, role: str) -> WorkflowSet:
-        """Return the workflows with which the person may do this.
+        """Return the workflows for which the person has a permission.
 
-        1. Whoever administers all, or has to see all as an auditor: every one.
-        2. Of a workflow that rows speak of: what they give.
-        3. Of any other: all where rights are open by default, else by the role.
+        1. All workflows for administrators, and to view for auditors.
+        2. For a restricted workflow: by its rows.
+        3. For any other: all if permissions are open by default, else by the role.
         """
         if self._has("administer_run") or (verb == "see" and self._has("audit_run")):
             return ALL
@@ -178,7 +181,7 @@ class _Rules:
 
     @property
     def to_read(self) -> WorkflowSet:
-        """The workflows whose values are not kept for others."""
+        """The workflows whose values are not restricted to other groups."""
         kept, mine = (_named(rows, "may_read") for rows in (self._rows, self._mine))
         return WorkflowSet(kept - mine, all_but=True)
 
@@ -186,30 +189,30 @@ class _Rules:
         return self._person.has_perm(f"workflows.{permission}")
 
 
-def _named(rows: Iterable[WorkflowRight], tick: str) -> frozenset[str]:
+def _named(rows: Iterable[WorkflowPermission], tick: str) -> frozenset[str]:
     return frozenset(row.workflow_name for row in rows if getattr(row, tick))
 
 
-def _restricted(rows: Iterable[WorkflowRight]) -> frozenset[str]:
-    """Return the workflows that are for those who are named, and nobody else."""
+def _restricted(rows: Iterable[WorkflowPermission]) -> frozenset[str]:
+    """Return the workflows that are restricted to groups with rows."""
     return frozenset(row.workflow_name for row in rows if row.restricts)
 
 
 def reload_user(person: User, session: SessionBase | None) -> User | None:
-    """Return a person who came in earlier as they are now: rights may have changed.
+    """Reload a user of an open connection, since permissions may have changed.
 
-    None once the session has ended, in whichever way: signed out, expired, deleted, taken
-    over by another account; or once the account was closed or its password changed.
+    Return None if the session has ended (signed out, expired, deleted, used by another
+    account), the account was deactivated, or the password changed.
     """
     same = User.objects.filter(pk=person.pk, is_active=True, password=person.password)
-    found = same.first()
-    if found is None or session is None:
-        return found
-    # A store of our own: the one of an open socket holds what it read when it connected,
-    # and `exists` counts a session whose time is over.
+    user = same.first()
+    if user is None or session is None:
+        return user
+    # A new store: the store of an open socket caches what it read on connect, and
+    # `exists` is true for an expired session.
     store = import_module(settings.SESSION_ENGINE).SessionStore
     stored = store(session.session_key)
-    return found if stored.get(SESSION_KEY) == str(found.pk) else None
+    return user if stored.get(SESSION_KEY) == str(user.pk) else None
 
 
 # Rows -----------------------------------------------------------------------------------
@@ -218,24 +221,35 @@ def reload_user(person: User, session: SessionBase | None) -> User | None:
 def visible(
     person: Person, rows: Rows, field: str = "workflow_name", *, read: bool = False
 ) -> Rows:
-    """Return those rows that a person may see: of runs, decisions, tallies, questions.
+    """Return the rows that a person may see: runs, decisions, tallies, approvals.
 
-    Every page that reads rows of many runs reads them through here. `field` leads to
-    the name of their workflow; with `read`, only those whose values are open to them.
+    Every list of pages, sockets and admin goes through this function. `field` is the
+    lookup of the workflow name; `read` limits the rows to workflows whose values the
+    person may read.
     """
-    sight = permissions_for(person)
-    names = sight.read if read else sight.see
+    granted = permissions_for(person)
+    names = granted.read if read else granted.see
     if names.are_all:
         return rows
-    if names.all_but:  # an index answers which it is, and not which it is not
+    if names.all_but:  # an index serves IN, not NOT IN
         names = WorkflowSet(known_names() - names.names)
     return rows.filter(names.q(field))
 
 
-def known_names() -> frozenset[str]:
-    """Return the workflows that are installed, or have ever run.
+def visible_runs(person: Person, *, read: bool = False) -> QuerySet[Run]:
+    """Return the runs that a person may see; pages query runs through this only."""
+    return visible(person, Run.objects.all(), read=read)
 
-    Those that ran are looked up now and then: only an installed one begins to.
+
+def visible_decisions(person: Person, *, read: bool = False) -> QuerySet[Decision]:
+    """Return the decisions that a person may see; pages query them through this only."""
+    return visible(person, Decision.objects.all(), read=read)
+
+
+def known_names() -> frozenset[str]:
+    """Return the names of workflows that are installed or have ever run.
+
+    The latter are cached: only an installed workflow can be added to them.
     """
     now = time.monotonic()
     if now >= _ever_ran.until:
@@ -245,7 +259,7 @@ def known_names() -> frozenset[str]:
 
 
 def names_now() -> frozenset[str]:
-    """Return the workflows that are installed, or have ever run, looked up just now."""
+    """Return the names of workflows that are installed or have ever run, uncached."""
     return _names_that_ran() | _installed()
 
 
@@ -269,78 +283,81 @@ _ever_ran = _EverRan()
 def visible_documents(person: Person) -> QuerySet[Document]:
     """Return the documents that a person may see.
 
-    Their own; those given to runs whose values they may read; and those that no run was
-    given, if they may see documents at all.
+    These are their own uploads, documents of runs whose values they may read and, with
+    the permission for documents, those that no run uses.
     """
-    mine = Q(uploaded_by=person.pk) | Q(
+    own = Q(uploaded_by=person.pk) | Q(
         Exists(
             Document.holders.through.objects.filter(
                 document=OuterRef("pk"), user=person.pk
             )
         )
     )
-    return documents_for(permissions_for(person), mine)
+    return documents_for(permissions_for(person), own)
 
 
-def documents_for(sight: Permissions, also: Q | None = None) -> QuerySet[Document]:
-    """Return the documents that anyone with these rights may see, and some beside."""
+def documents_for(granted: Permissions, also: Q | None = None) -> QuerySet[Document]:
+    """Return the documents visible with these permissions, and those that match `also`."""
     rows = Document.objects.all()
-    if sight.read.are_all and sight.documents:
+    if granted.read.are_all and granted.documents:
         return rows
     uses = DocumentUse.objects.filter(document=OuterRef("pk"))
-    seen = Q(Exists(uses.filter(sight.read.q())))
-    if sight.documents:
-        seen |= ~Q(Exists(uses))
-    return rows.filter(seen if also is None else seen | also)
+    readable = Q(Exists(uses.filter(granted.read.q())))
+    if granted.documents:
+        readable |= ~Q(Exists(uses))
+    return rows.filter(readable if also is None else readable | also)
 
 
 # One run, one workflow ------------------------------------------------------------------
 
 
 def may_see(person: Person, name: str) -> bool:
-    """Tell whether a person may see the runs of a workflow."""
+    """Return whether a person may see the runs of a workflow."""
     return name in permissions_for(person).see
 
 
 def may_read(person: Person, name: str) -> bool:
-    """Tell whether a person may see what the runs of a workflow are about."""
+    """Return whether a person may read the values of runs of a workflow."""
     return name in permissions_for(person).read
 
 
 def may_view_run(person: Person, run: Run) -> bool:
-    """Tell whether this person may see the run."""
+    """Return whether this person may see the run."""
     return may_see(person, run.workflow_name)
 
 
 def may_operate_run(person: Person, run: Run) -> bool:
-    """Tell whether this person may cancel, resume, label or delete the run."""
+    """Return whether this person may cancel, resume, label or delete the run."""
     return run.workflow_name in permissions_for(person).operate
 
 
 def may_note_run(person: Person, run: Run) -> bool:
-    """Tell whether this person may write notes about the run."""
+    """Return whether this person may write notes about the run."""
     return permissions_for(person).may_note(run.workflow_name)
 
 
 def may_approve_run(person: Person, run: Run) -> bool:
-    """Tell whether this person may answer questions of the run: as it may be shown them."""
-    sight = permissions_for(person)
-    return run.workflow_name in sight.approve and run.workflow_name in sight.read
+    """Return whether this person may respond to approvals of the run.
+
+    This requires the permission to read its values, which the approval shows.
+    """
+    granted = permissions_for(person)
+    return run.workflow_name in granted.approve and run.workflow_name in granted.read
 
 
 def may_launch(person: Person, name: str) -> bool:
-    """Tell whether this person may start runs of the workflow."""
+    """Return whether this person may launch the workflow."""
     return name in permissions_for(person).launch
 
 
 def may_launch_any(person: Person) -> bool:
-    """Tell whether there is a workflow that this person may launch."""
+    """Return whether this person may launch any workflow."""
     launch = permissions_for(person).launch
     return any(name in launch for name in _installed())
 
 
 def are_workflows_installed() -> bool:
-    """Tell whether there is any workflow to be given access to."""
+    """Return whether any workflow is installed."""
     return bool(_installed())
 
 
@@ -348,18 +365,18 @@ def are_workflows_installed() -> bool:
 
 
 def may_see_workers(person: Person) -> bool:
-    """Tell whether this person may see who does the work, and the queue."""
+    """Return whether this person may see workers and the queue."""
     return permissions_for(person).workers
 
 
 def may_see_totals(person: Person) -> bool:
-    """Tell whether this person may see what is counted over all runs."""
-    sight = permissions_for(person)
-    return sight.workers and sight.see.are_all
+    """Return whether this person may see totals over all runs."""
+    granted = permissions_for(person)
+    return granted.workers and granted.see.are_all
 
 
 def may_audit(person: Person) -> bool:
-    """Tell whether this person may see what everybody did, and to what."""
+    """Return whether this person may see the audit log of all users."""
     if not is_member(person):
         return False
     user = cast("User", person)
@@ -369,30 +386,36 @@ def may_audit(person: Person) -> bool:
 
 
 def may_upload(person: Person) -> bool:
-    """Tell whether this person may add documents: whoever may launch anything."""
+    """Return whether this person may upload documents: if they may launch any workflow."""
     if not is_member(person):
         return False
-    sight = permissions_for(person)
-    if sight.launch.is_any:
+    granted = permissions_for(person)
+    if granted.launch.is_any:
         return True
     return cast("User", person).has_perm("workflows.add_document")
 
 
 def may_manage_agents(person: Person) -> bool:
-    """Tell whether this person may set up providers, agents, profiles and budgets."""
+    """Return whether this person may set up providers, agents, profiles and budgets."""
     return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
 
 
 def may_give_roles(person: Person) -> bool:
-    """Tell whether this person may put accounts into roles, or give rights."""
+    """Return whether this person may assign roles or grant permissions."""
     if not is_member(person):
         return False
     user = cast("User", person)
-    given = ("auth.change_user", "auth.change_group", "workflows.change_workflowright")
+    given = (
+        "auth.change_user",
+        "auth.change_group",
+        "workflows.change_workflowpermission",
+    )
     return any(user.has_perm(permission) for permission in given)
 
 
-def require(allowed: bool, deed: str) -> None:
-    """Return if it is allowed. Raises NotAllowed."""
+def require(allowed: bool, action: str) -> None:
+    """Raise NotAllowed, with the action in the message, unless allowed."""
     if not allowed:
-        raise NotAllowed(f"You may not {deed}. Ask an administrator for the right.")
+        raise NotAllowed(
+            f"You don’t have permission to {action}. Ask an administrator for access."
+        )

@@ -1,7 +1,7 @@
-"""The roles: Django groups that the migrations make, and the permissions they come with.
+"""Roles: Django groups created by the migrations, with their initial permissions.
 
-What each means is told in docs/rights.md. A group is an administrator's to change: it is
-made once, and never set back to what stands here.
+docs/rights.md describes each role. Administrators may change the groups: a group is
+created once and never reset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SET_UP = (
     "price",
     "profile",
     "budget",
-    "workflowright",
+    "workflowpermission",
     "document",
     "retention",
 )
@@ -36,7 +36,7 @@ ADDS_NOTHING_WHEN_OPEN = frozenset(
         *("view_document", "add_document"),
     }
 )
-"""Permissions that everyone has on pages anyway while permissions are open."""
+"""Permissions that every user has on pages while permissions are open."""
 
 ROLES: dict[str, tuple[str, ...]] = {
     VIEWER: SEE,
@@ -58,15 +58,15 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 def make(group: Any, permission: Any) -> None:
-    """Make the roles that are not there; takes the models, as a migration knows them."""
+    """Create the missing roles; takes the models, so that migrations can call it."""
     for name in ROLES:
         role, is_new = group.objects.get_or_create(name=name)
-        if is_new:  # a team's own group of that name keeps what it has
+        if is_new:  # an existing group of that name keeps its permissions
             role.permissions.set(permissions_of(name, permission))
 
 
 def permissions_of(name: str, permission: Any) -> list[Any]:
-    """Return the permissions of a role, of the models that there are."""
+    """Return the permissions of a role on the existing models."""
     ours = permission.objects.filter(content_type__app_label__in=("workflows", "auth"))
     return [one for one in ours.select_related("content_type") if _is_of(name, one)]
 

@@ -1,7 +1,7 @@
-"""When rights change, all open pages are told to look whether they may go on.
+"""Notify open pages when permissions change, so that they check them again.
 
-What is changed past Django's models, or by a process that reaches no other, is told to
-nobody: open pages look by themselves now and then.
+Changes that bypass Django's signals, or come from a process without a shared channel
+layer, send no notification: open pages also check periodically.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from django.contrib.auth.models import Group, User
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from workflows.infra import notifications
-from workflows.models import WorkflowRight
+from workflows.models import WorkflowPermission
 
-NO_MATTER = {"last_login"}  # each sign-in changes it
-DONE = {"post_add", "post_remove", "post_clear"}
+IRRELEVANT_FIELDS = {"last_login"}  # changed by each sign-in
+POST_ACTIONS = {"post_add", "post_remove", "post_clear"}
 
 
 def listen() -> None:
-    """Hear of every change that may give or take a right."""
-    for model in (WorkflowRight, Group, User):
+    """Connect the signals of every model that grants permissions."""
+    for model in (WorkflowPermission, Group, User):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)
     for through in (
@@ -28,13 +28,14 @@ def listen() -> None:
         User.user_permissions.through,
         Group.permissions.through,
     ):
-        m2m_changed.connect(_given_or_taken, sender=through)
+        m2m_changed.connect(_membership_changed, sender=through)
 
 
 def _saved(sender: type, *, created: bool, raw: bool, **about: Any) -> None:
     fields = about.get("update_fields")
-    is_nobodys = created and sender is not WorkflowRight  # nobody is there yet
-    if not (is_nobodys or raw or (fields and set(fields) <= NO_MATTER)):
+    # a new group or user has no members and no open pages yet
+    is_unused = created and sender is not WorkflowPermission
+    if not (is_unused or raw or (fields and set(fields) <= IRRELEVANT_FIELDS)):
         notifications.rights_changed_on_commit()
 
 
@@ -42,6 +43,6 @@ def _deleted(**_: Any) -> None:
     notifications.rights_changed_on_commit()
 
 
-def _given_or_taken(*, action: str, **_: Any) -> None:
-    if action in DONE:
+def _membership_changed(*, action: str, **_: Any) -> None:
+    if action in POST_ACTIONS:
         notifications.rights_changed_on_commit()

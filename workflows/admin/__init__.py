@@ -6,6 +6,7 @@ System, so that each change has its reason and its audit row.
 
 from django.contrib import admin
 
+from workflows import __version__
 from workflows.admin import (
     agents,
     documents,
@@ -30,4 +31,4 @@ __all__ = [
 
 admin.site.site_header = "Signalbox administration"
 admin.site.site_title = "Signalbox"
-admin.site.index_title = "Administration"
+admin.site.index_title = f"Administration · Signalbox {__version__}"

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from workflows.access import permissions
 from workflows.admin.read_only import ReadOnlyAdmin, run_link
 from workflows.audit import trail
-from workflows.models import BulkJob, Intervention, Run, Worker
+from workflows.models import AuditEvent, BulkJob, Run, Worker
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -41,7 +41,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
     """Every deed on several runs; what became of each is on its page."""
 
     list_display = (
-        "deed",
+        "action",
         "page",
         "person_name",
         "total",
@@ -50,7 +50,7 @@ class BulkJobAdmin(ReadOnlyAdmin):
         "created_at",
         "ended_at",
     )
-    list_filter = ("deed", "created_at")
+    list_filter = ("action", "created_at")
     search_fields = ("person_name", "reason", "=id")
     ordering = ("-id",)
     readonly_fields = ("page",)
@@ -85,8 +85,8 @@ class ActionFilter(admin.SimpleListFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
-@admin.register(Intervention)
-class InterventionAdmin(ReadOnlyAdmin):
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
     """Every human action; it outlives its run."""
 
     list_display = (
@@ -118,13 +118,13 @@ class InterventionAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("about",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Intervention]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         """Return them with their runs, those that are left.
 
         What was done to no run is for those who see the runs of every workflow; what was
         done to documents, which names them, for those who may read all values.
         """
-        rows: QuerySet[Intervention] = super().get_queryset(request)
+        rows: QuerySet[AuditEvent] = super().get_queryset(request)
         rows = permissions.visible(request.user, rows, read=True)
         if not permissions.permissions_for(request.user).see.are_all:
             rows = rows.exclude(workflow_name="")
@@ -133,7 +133,7 @@ class InterventionAdmin(ReadOnlyAdmin):
         return rows.prefetch_related("run")
 
     @admin.display(description="About")
-    def about(self, one: Intervention) -> SafeString | str:
+    def about(self, one: AuditEvent) -> SafeString | str:
         """Lead to the run's page; name a run that was deleted, and what is no run."""
         if one.run_id is None:
             return trail.subject_of(one)

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.access import permissions
 from workflows.access.roles import ADDS_NOTHING_WHEN_OPEN
 from workflows.admin.audited import AuditedAdmin
-from workflows.models import WorkflowRight
+from workflows.models import WorkflowPermission
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -25,7 +25,7 @@ GIVE, TAKE = "give rights", "take rights"
 ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
 
 
-class WorkflowRightForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
+class WorkflowPermissionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
     """One row of rights; the workflow is chosen among those that there are."""
 
     workflow_name = forms.ChoiceField(
@@ -33,23 +33,25 @@ class WorkflowRightForm(forms.ModelForm):  # type: ignore[type-arg] # generic fo
     )
 
     class Meta:
-        model = WorkflowRight
+        model = WorkflowPermission
         fields = ("workflow_name", "group", *TICKS)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Offer the workflows."""
         super().__init__(*args, **options)
-        given = WorkflowRight.objects.order_by().values_list("workflow_name", flat=True)
+        given = WorkflowPermission.objects.order_by().values_list(
+            "workflow_name", flat=True
+        )
         names = permissions.names_now() | set(given.distinct())
         field: Any = self.fields["workflow_name"]
         field.choices = [("", "---------"), *((name, name) for name in sorted(names))]
 
 
-@admin.register(WorkflowRight)
-class WorkflowRightAdmin(AuditedAdmin):
+@admin.register(WorkflowPermission)
+class WorkflowPermissionAdmin(AuditedAdmin):
     """Who may do what with the runs of which workflow."""
 
-    form = WorkflowRightForm
+    form = WorkflowPermissionForm
     list_display = ("workflow_name", "whom", *TICKS)
     list_filter = ("workflow_name", "group")
     list_select_related = ("group",)
@@ -70,7 +72,7 @@ class WorkflowRightAdmin(AuditedAdmin):
     )
 
     @admin.display(description="For", ordering="group__name")
-    def whom(self, right: WorkflowRight) -> str | SafeString:
+    def whom(self, right: WorkflowPermission) -> str | SafeString:
         """Return the group."""
         return right.group.name if right.group else "everyone signed in"
 
@@ -100,14 +102,14 @@ class RoleAdmin(AuditedAdmin, GroupAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         """Return the groups with what `effect` reads of each."""
         rows: QuerySet[Group] = super().get_queryset(request)
-        return rows.prefetch_related("permissions", "workflow_rights")
+        return rows.prefetch_related("permissions", "workflow_permissions")
 
     @admin.display(description="Effect on pages")
     def effect(self, group: Group) -> str:
         """Say what members may do by this group, as permissions are set just now."""
         if not group.pk:  # one that is being added
             return "None yet."
-        rows = list(group.workflow_rights.all())
+        rows = list(group.workflow_permissions.all())
         named = sorted({row.workflow_name for row in rows})
         own = f"Rights of its own for {', '.join(named)}." if named else ""
         return f"{self._by_role(group)} {own}".strip()
@@ -115,7 +117,7 @@ class RoleAdmin(AuditedAdmin, GroupAdmin):
     def _by_role(self, group: Group) -> str:
         given = list(group.permissions.all())
         if not given:
-            return "" if group.workflow_rights.all() else "None."
+            return "" if group.workflow_permissions.all() else "None."
         if not permissions.are_open():
             return "By its permissions."
         adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]

@@ -89,5 +89,9 @@ class RemovedRunAdmin(ReadOnlyAdmin):
     )
     list_filter = ("keeps_history", "removed_at")
     search_fields = ("=id", "workflow_name")
-    exclude = ("chain", "deeds", "reason")  # the reason is its last intervention's
+    exclude = (
+        "history_chain_head",
+        "audit_chain_head",
+        "reason",
+    )  # the reason is its last audit event's
     ordering = ("-removed_at",)

@@ -13,7 +13,7 @@ from workflows import bulk
 from workflows.access import permissions
 from workflows.admin.audit_events import ACTIONS, answer
 from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json, run_link
-from workflows.models import Approval, Intervention, Run
+from workflows.models import Approval, AuditEvent, Run
 from workflows.pages.lists.run_filters import id_in
 from workflows.pages.render.text import span
 
@@ -86,7 +86,7 @@ class RunAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show what people did to the run: nothing of it is Django admin's alone."""
-        deeds = Intervention.objects.filter(run=id_in(object_id)).order_by("-id")
+        deeds = AuditEvent.objects.filter(run=id_in(object_id)).order_by("-id")
         read = permissions.permissions_for(request.user).read
         told = [(deed, deed.workflow_name in read) for deed in deeds[:MAX_BULK_RUNS]]
         context = {"deeds": told, **(extra_context or {})}

@@ -1,8 +1,8 @@
-"""Sealing: the rows of a step record, a stage that the sweep closes, what people did.
+"""Seal rows: those of a step record, stages closed by the sweep, audit events.
 
-The chain of a run's stages and decisions has one writer at a time, whoever holds the
+The chain of a run's stages and decisions has one writer at a time, the holder of the
 fence: its head is read with the claim, kept in memory, and written with each record. The
-chain of its deeds is written by many: by whoever holds the lock on the run's row.
+chain of its audit events has many writers: each locks the run's row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from workflows.audit import keys, seals
 from workflows.audit.row_adapters import stage_row
-from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Stage
+from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Stage
 from workflows.models.status import StageStatus, Status
 
 if TYPE_CHECKING:
@@ -32,143 +32,147 @@ CLOSED: Final = frozenset(
     }
 )
 ENDED_COLUMNS: Final = ("status", "error_message", "duration_ms", "seal")
-OF_NO_RUN: Final = (
-    "deeds"  # the head of the chain of deeds that no run is the subject of
-)
+# HistoryHead.name of the chain of audit events without a run; stored, so never renamed
+WITHOUT_RUN: Final = "deeds"
 
 
 def seal_record(record: StepRecord, head: bytes) -> bytes:
-    """Seal what has ended in a record and all its decisions; return the head after it.
+    """Seal the ended stages and all decisions of a record; return the new head.
 
-    What is still under way is sealed when it ends. The same record sealed again from the
-    same head is the same.
+    A stage in progress is sealed when it ends. Idempotent: the same record and head give
+    the same seals.
     """
     key, run, attempt = keys.sealing(), record.run_id, record.attempt
     for stage in record.stages:
         if stage.status in CLOSED:
-            facts = seals.stage_fields(run, attempt, stage)
-            stage.seal, head = seals.add(key, head, facts)
+            fields = seals.stage_fields(run, attempt, stage)
+            stage.seal, head = seals.add(key, head, fields)
     for row in record.decisions:
         values = seals.payload_digest_of_text(row.values)
-        facts = seals.decision_fields(run, record.workflow, attempt, row, values)
-        row.seal, head = seals.add(key, head, facts)
+        fields = seals.decision_fields(run, record.workflow, attempt, row, values)
+        row.seal, head = seals.add(key, head, fields)
     return head
 
 
-def head_of(chain: bytes | memoryview | None, run_id: UUID) -> bytes:
-    """Return the head of a run's steps as it was read, the start where there is none."""
-    return bytes(chain) if chain else seals.start(seals.steps_of(run_id))
+def head_of(stored: bytes | memoryview | None, run_id: UUID) -> bytes:
+    """Return the stored head of a run's steps, or the start of the chain if it is null."""
+    return bytes(stored) if stored else seals.start(seals.steps_of(run_id))
 
 
 def begin(run: Run) -> None:
-    """Give a run that is about to be inserted the heads of chains without seals."""
-    run.chain = seals.start(seals.steps_of(run.pk))
-    run.deeds = seals.start(seals.audit_chain_of(run.pk))
+    """Set the heads of a run before it is inserted: two chains without seals."""
+    run.history_chain_head = seals.start(seals.steps_of(run.pk))
+    run.audit_chain_head = seals.start(seals.audit_chain_of(run.pk))
 
 
 def interrupt(run_id: UUID) -> None:
-    """Close and seal the stages that a lost worker left under way.
+    """Close and seal the stages that a lost worker left in progress.
 
-    Call it in the transaction that takes the run away from it: the run's row is locked,
-    and the fence keeps the lost worker from writing.
+    Call it in the transaction that recovers the run: the run's row is locked, and the
+    fence keeps the lost worker from writing.
     """
-    chain = Run.objects.filter(pk=run_id).values_list("chain", flat=True).get()
-    key, head = keys.sealing(), head_of(chain, run_id)
-    left = Stage.objects.filter(run=run_id, status=StageStatus.STARTED)
-    for stage in left.order_by("attempt", "sequence"):
+    stored = Run.objects.filter(pk=run_id).values_list("history_chain_head", flat=True)
+    key, head = keys.sealing(), head_of(stored.get(), run_id)
+    started = Stage.objects.filter(run=run_id, status=StageStatus.STARTED)
+    for stage in started.order_by("attempt", "sequence"):
         stage.status = StageStatus.INTERRUPTED
         head = _close(stage, key, head)
-    Run.objects.filter(pk=run_id).update(chain=head)
+    Run.objects.filter(pk=run_id).update(history_chain_head=head)
 
 
 def cancel_waiting(runs: Iterable[Run], reason: str) -> None:
-    """Close and seal the stages at which runs waited when they were cancelled.
+    """Close and seal the stages at which cancelled runs were waiting.
 
     Call it in the transaction that cancels them, with the runs as they were read under a
-    lock. Takes three statements, however many runs there are.
+    lock. Executes three statements for any number of runs.
     """
     waiting = {run.pk: run for run in runs if run.status == Status.WAITING}
-    left = Stage.objects.filter(run__in=waiting, status=StageStatus.WAITING)
-    stages = list(left.order_by("run_id", "attempt", "sequence"))
+    rows = Stage.objects.filter(run__in=waiting, status=StageStatus.WAITING)
+    stages = list(rows.order_by("run_id", "attempt", "sequence"))
     key, now = keys.sealing(), timezone.now()
     for stage in stages:
         run = waiting[stage.run_id]
         stage.status = StageStatus.CANCELLED
         stage.error_message = reason
         stage.duration_ms = (now - stage.created_at).total_seconds() * 1_000
-        stage.seal, run.chain = _sealed_stage(stage, key, head_of(run.chain, run.pk))
+        head = head_of(run.history_chain_head, run.pk)
+        stage.seal, run.history_chain_head = _sealed_stage(stage, key, head)
     if stages:
         Stage.objects.bulk_update(stages, ENDED_COLUMNS)
-        Run.objects.bulk_update(waiting.values(), ["chain"])
+        Run.objects.bulk_update(waiting.values(), ["history_chain_head"])
 
 
 def _close(stage: Stage, key: bytes, head: bytes) -> bytes:
-    """Seal and save a stage that has its last status; return the head after it."""
+    """Seal and save a stage in its final status; return the new head."""
     stage.seal, head = _sealed_stage(stage, key, head)
     stage.save(update_fields=ENDED_COLUMNS)
     return head
 
 
 def _sealed_stage(stage: Stage, key: bytes, head: bytes) -> tuple[bytes, bytes]:
-    """Return the seal of a stage that has its last status, and the head after it."""
-    facts = seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage))
-    return seals.add(key, head, facts)
+    """Return the seal of a stage in its final status, and the new head."""
+    fields = seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage))
+    return seals.add(key, head, fields)
 
 
-def seal_first(run: Run, deed: Intervention) -> None:
-    """Seal the deed that launches a run, which is about to be inserted with it."""
-    run.deeds = _sealed(deed, seals.start(seals.audit_chain_of(run.pk)))
+def seal_first(run: Run, event: AuditEvent) -> None:
+    """Seal the launch event of a run, before both are inserted."""
+    run.audit_chain_head = _sealed(event, seals.start(seals.audit_chain_of(run.pk)))
 
 
-def append(deed: Intervention) -> None:
-    """Seal a deed as the newest of its run, or of those of no run, and insert it."""
+def append(event: AuditEvent) -> None:
+    """Seal an event as the newest of its run, or of those without one, and insert it."""
     with transaction.atomic(savepoint=False):
-        if deed.run_id is None:
+        if event.run_id is None:
             HistoryHead.objects.get_or_create(
-                name=OF_NO_RUN,
+                name=WITHOUT_RUN,
                 defaults={"head": seals.start(seals.audit_chain_of(None))},
             )
-            heads = HistoryHead.objects.filter(name=OF_NO_RUN)
+            heads = HistoryHead.objects.filter(name=WITHOUT_RUN)
             head = heads.select_for_update().values_list("head", flat=True).get()
-            heads.update(head=_sealed(deed, bytes(head)))
+            heads.update(head=_sealed(event, bytes(head)))
         else:
-            _append_to_run(deed, deed.run_id)
-        deed.save(force_insert=True)
+            _append_to_run(event, event.run_id)
+        event.save(force_insert=True)
 
 
-def append_to_runs(deeds: Sequence[Intervention]) -> None:
-    """Seal deeds, one each of different runs, and insert them, in a few statements.
+def append_to_runs(events: Sequence[AuditEvent]) -> None:
+    """Seal one event each of different runs and insert them, in a few statements.
 
     Call it in a transaction. Raises Run.DoesNotExist.
     """
-    ids = [deed.run_id for deed in deeds if deed.run_id is not None]
+    ids = [event.run_id for event in events if event.run_id is not None]
     locked = Run.objects.select_for_update().filter(pk__in=ids).order_by("pk")
-    runs = {run.pk: run for run in locked.only("deeds")}
-    for deed in deeds:
-        if deed.run_id is None or deed.run_id not in runs:
-            raise Run.DoesNotExist(f"There is no run {deed.run_id} to append to.")
-        run = runs[deed.run_id]
-        head = (
-            bytes(run.deeds) if run.deeds else seals.start(seals.audit_chain_of(run.pk))
+    runs = {run.pk: run for run in locked.only("audit_chain_head")}
+    for event in events:
+        if event.run_id is None or event.run_id not in runs:
+            raise Run.DoesNotExist(f"Run {event.run_id} does not exist.")
+        run = runs[event.run_id]
+        run.audit_chain_head = _sealed(
+            event, _audit_head_of(run.audit_chain_head, run.pk)
         )
-        run.deeds = _sealed(deed, head)
-    Run.objects.bulk_update(runs.values(), ["deeds"])
-    Intervention.objects.bulk_create(deeds)
+    Run.objects.bulk_update(runs.values(), ["audit_chain_head"])
+    AuditEvent.objects.bulk_create(events)
 
 
-def _append_to_run(deed: Intervention, run_id: UUID) -> None:
+def _append_to_run(event: AuditEvent, run_id: UUID) -> None:
     for model in (Run, RemovedRun):
         rows = model.objects.filter(pk=run_id)
-        found = rows.select_for_update().values_list("deeds").first()
-        if found is not None:
-            start = seals.start(seals.audit_chain_of(run_id))
-            head = bytes(found[0]) if found[0] else start
-            rows.update(deeds=_sealed(deed, head))
+        stored = rows.select_for_update().values_list("audit_chain_head").first()
+        if stored is not None:
+            head = _audit_head_of(stored[0], run_id)
+            rows.update(audit_chain_head=_sealed(event, head))
             return
-    raise Run.DoesNotExist(f"There is no run {run_id} to which something was done.")
+    raise Run.DoesNotExist(
+        f"Run {run_id} does not exist: cannot append an audit event."
+    )
 
 
-def _sealed(deed: Intervention, head: bytes) -> bytes:
-    """Seal a deed after this head; return the head after it."""
-    deed.seal, head = seals.add(keys.sealing(), head, seals.audit_event_fields(deed))
+def _audit_head_of(stored: bytes | memoryview | None, run_id: UUID) -> bytes:
+    return bytes(stored) if stored else seals.start(seals.audit_chain_of(run_id))
+
+
+def _sealed(event: AuditEvent, head: bytes) -> bytes:
+    """Seal an event after this head; return the new head."""
+    event.seal, head = seals.add(keys.sealing(), head, seals.audit_event_fields(event))
     return head

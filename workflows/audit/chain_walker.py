@@ -1,4 +1,4 @@
-"""One chain, walked from its start to its head: what does not fit on the way."""
+"""Verify one chain from its start to its head."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in the history that is not as it was recorded."""
+    """A deviation of the history from what was recorded."""
 
     run_id: UUID | None
-    kind: str  # stage, decision, intervention; run; history
+    kind: str  # stage, decision, audit event; run; history
     what: str  # changed, missing, added, …: a sentence
-    id: int | None = None  # of the row, if it is there
+    id: int | None = None  # of the row, if it exists
     sequence: int | None = None  # of its step
 
     def __str__(self) -> str:
-        """Return where it is and what."""
+        """Return the location and the message."""
         run = f"run {self.run_id}: " if self.run_id else ""
         row = f" {self.id}" if self.id is not None else ""
         step = f" of step {self.sequence}" if self.sequence is not None else ""
@@ -41,28 +41,28 @@ class Link:
     sequence: int | None
     seal: bytes | None
     created_at: dt.datetime
-    facts: Sequence[Any]
+    fields: Sequence[Any]
     others: Callable[[], Iterator[Sequence[Any]]] | None = (
-        None  # what it may say instead
+        None  # other fields that may have been sealed
     )
-    note: str = ""  # what is wrong with it beside its seal
-    is_open: bool = False  # under way: sealed when it ends
-    is_pruned: bool = False  # its values were let go; their digest stands for them
-    action: str = ""  # of an intervention
+    note: str = ""  # further fault of the row
+    is_open: bool = False  # in progress: sealed when it ends
+    is_pruned: bool = False  # values deleted by retention; the digest is sealed
+    action: str = ""  # of an audit event
 
     @property
     def name(self) -> str:
-        """Return what to call it in a sentence."""
+        """Return the row as text for messages."""
         step = f" of step {self.sequence}" if self.sequence is not None else ""
         return f"{self.kind} {self.id}{step}"
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Which rows a chain holds."""
+    """Kind of the rows of a chain."""
 
-    start: bytes  # its head without any
-    one: str  # what one of its rows is called
+    start: bytes  # head of the empty chain
+    one: str  # name of one row
     all: str
 
 
@@ -73,75 +73,79 @@ def steps_of(run_id: UUID) -> Chain:
 
 
 def audit_chain_of(run_id: UUID | None) -> Chain:
-    """Return the chain of what people did to a run, or to none."""
+    """Return the chain of audit events of a run, or of those without one."""
     start = seals.start(seals.audit_chain_of(run_id))
-    return Chain(start, "intervention", "interventions")
+    return Chain(start, "audit event", "audit events")
 
 
-class Runner:
-    """Takes the sealed rows of one chain in order; says what does not fit."""
+class ChainWalker:
+    """Verifies the sealed rows of one chain, in order."""
 
     def __init__(
         self, run_id: UUID | None, chain: Chain, keys: Sequence[bytes]
     ) -> None:
-        """Take whose chain it is, and the keys that may have sealed it."""
+        """Start at the empty chain; `keys` are the keys that may have sealed it."""
         self._run_id = run_id
         self._chain = chain
         self._keys = list(keys)
         self._head = chain.start
         self._last = ""  # the row before
-        self._is_sound = True  # nothing was found that the head cannot agree with
+        self._is_sound = True  # no finding so far explains a different head
         self.length = 0
 
     def step(self, link: Link) -> Iterator[Finding]:
-        """Take the next row, in the order of seals."""
+        """Verify the next row, in the order of seals."""
         sealed = link.seal or b""
-        place = seals.place_of(sealed)
+        position = seals.position_of(sealed)
         is_good = len(sealed) == seals.SEAL_BYTES and self._fits(link)
         self._is_sound &= is_good
         if not is_good:
             yield _about(
-                self._run_id, link, "it, or its place, is not what was recorded"
+                self._run_id, link, "it, or its position, is not what was recorded"
             )
-            if place != self.length + 1:
-                return  # the place is not to be believed either
+            if position != self.length + 1:
+                return  # the position is not to be believed either
         elif link.note:
             yield _about(self._run_id, link, link.note)
-        if place <= self.length:
+        if position <= self.length:
             self._is_sound = False
-            yield _about(self._run_id, link, f"added: place {place} is another row's")
+            yield _about(
+                self._run_id, link, f"added: position {position} is another row's"
+            )
             return
-        yield from self._missing(place)
-        self.length, self._last = place, link.name
+        yield from self._missing(position)
+        self.length, self._last = position, link.name
         self._head = seals.follow(self._keys[0], self._head, sealed)
 
     def end(self, stored: bytes | None, *, is_needed: bool) -> Iterator[Finding]:
-        """Compare with the head that is stored, if one is there or has to be."""
+        """Compare with the stored head, which must exist if `is_needed` or rows exist."""
         if stored is None:
             if self.length or is_needed:
                 yield self._about_head("is missing")
             return
-        count = seals.place_of(stored)
+        count = seals.position_of(stored)
         if len(stored) != seals.SEAL_BYTES:
             yield self._about_head("was changed")
         elif count > self.length:
             yield from self._missing(count + 1)
         elif count < self.length:
-            told = f"knows {count} rows and {self.length} are there"
-            yield self._about_head(f"{told}: it was put back, or rows were added")
+            counts = f"covers {count} rows, but {self.length} exist"
+            yield self._about_head(f"{counts}: it was reset, or rows were added")
         elif self._is_sound and not compare_digest(stored, self._head):
             yield self._about_head("was changed")
 
-    def _missing(self, place: int) -> Iterator[Finding]:
-        """Say which places before this one are empty."""
-        first, number = self.length + 1, place - 1 - self.length
+    def _missing(self, position: int) -> Iterator[Finding]:
+        """Report which positions before this one are empty."""
+        first, number = self.length + 1, position - 1 - self.length
         if number < 1:
             return
         self._is_sound = False
         where = f"after {self._last}" if self._last else "at the beginning"
-        what = f"missing: the row at place {first}, {where}"
+        what = f"missing: the row at position {first}, {where}"
         if number > 1:
-            what = f"missing: {number} rows, places {first} to {place - 1}, {where}"
+            what = (
+                f"missing: {number} rows, positions {first} to {position - 1}, {where}"
+            )
         yield Finding(self._run_id, self._chain.one, what)
 
     def _about_head(self, what: str) -> Finding:
@@ -150,10 +154,10 @@ class Runner:
         return Finding(self._run_id, kind, text)
 
     def _fits(self, link: Link) -> bool:
-        """Tell whether a seal is good; the key that made it is tried first from now on."""
-        for facts in _versions(link):
+        """Return whether a seal is valid; its key is tried first from now on."""
+        for fields in _versions(link):
             for key in self._keys:
-                if seals.fits(key, link.seal or b"", facts):
+                if seals.fits(key, link.seal or b"", fields):
                     self._keys.remove(key)
                     self._keys.insert(0, key)
                     return True
@@ -161,7 +165,7 @@ class Runner:
 
 
 def _versions(link: Link) -> Iterator[Sequence[Any]]:
-    yield link.facts
+    yield link.fields
     if link.others is not None:
         yield from link.others()
 

@@ -1,4 +1,4 @@
-"""A run's history as a signed bundle, written row by row."""
+"""Export the history of a run as a signed bundle."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from workflows.models import Decision, Intervention, Stage
+    from workflows.models import AuditEvent, Decision, Stage
 
-FETCHED = 500  # rows held at once
+FETCHED = 500  # rows per query
 
 
 def public_key() -> str:
-    """Return the key by which bundles of this installation are verified."""
+    """Return the public key that verifies bundles of this installation."""
     return keys.signing().public_key().public_bytes_raw().hex()
 
 
 def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
-    """Yield the text of a run's bundle, with where people were when they did something.
+    """Yield the text of a bundle, with the client addresses of audit events.
 
-    The history is checked first: what is not as it was recorded is told in the bundle,
-    and signed with it.
+    The history is verified first; the findings are part of the signed bundle.
     """
     findings = [str(one) for one in Checker().run(run.pk)]
     run = Run.objects.select_related("launched_by").get(pk=run.pk)
@@ -43,22 +42,22 @@ def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
         "stages": (run.stages.all(), _stage),
         "decisions": (run.decisions.select_related("decided_by"), _decision),
         "interventions": (
-            run.interventions.all(),
+            run.audit_events.all(),
             partial(_audit_event, with_addresses),
         ),
     }
-    for name, (rows, told) in parts.items():
+    for name, (rows, to_dict) in parts.items():
         yield f',\n"{name}": ['
         separator = "\n"
         for row in _in_order(rows):
-            yield separator + json.dumps(_hashed(chain, told(row)))
+            yield separator + json.dumps(_hashed(chain, to_dict(row)))
             separator = ",\n"
         yield "]"
     yield _end(chain, about, findings)
 
 
 def _in_order(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Yield rows as they were written; no cursor stays open while they are sent."""
+    """Yield rows in the order of ids, without a cursor open while they are sent."""
     after = 0
     while chunk := list(rows.filter(pk__gt=after).order_by("pk")[:FETCHED]):
         yield from chunk
@@ -140,7 +139,7 @@ def _decision(row: Decision) -> dict[str, Any]:
     }
 
 
-def _audit_event(with_addresses: bool, row: Intervention) -> dict[str, Any]:
+def _audit_event(with_addresses: bool, row: AuditEvent) -> dict[str, Any]:
     return {
         "id": row.pk,
         "actor": row.actor_name,

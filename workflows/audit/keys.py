@@ -1,7 +1,7 @@
-"""The keys that seal the history, derived from the settings.
+"""Keys for seals and signatures, derived from the settings.
 
-The first of AUDIT_KEYS seals, or SECRET_KEY where there are none; all others still
-verify, so that a key can be replaced. They are derived once a process and never stored.
+The first of AUDIT_KEYS seals, or SECRET_KEY if it is empty; all others still verify, so
+that keys can be rotated. Keys are derived once per process and never stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _derived(secret: str | bytes, purpose: bytes) -> bytes:
 
 
 def secrets() -> list[str]:
-    """Return the secrets from which keys come, that of new seals first."""
+    """Return the secrets of keys, the one for new seals first."""
     general = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [*settings.AUDIT_KEYS, *general]
 
@@ -37,7 +37,7 @@ def sealing() -> bytes:
 
 
 def verifying() -> list[bytes]:
-    """Return every key under which a seal may be good, the newest first."""
+    """Return every key that may have made a valid seal, the newest first."""
     return [_derived(secret, b"signalbox history seals") for secret in secrets()]
 
 

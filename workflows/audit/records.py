@@ -1,4 +1,4 @@
-"""What one step leaves behind: the rows a run wants durable before it goes on."""
+"""Rows of a step: they become durable before the run continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StageRow:
-    """A stage as it stands now; written again each time it moved."""
+    """A stage; written again whenever it changes."""
 
     sequence: int
     node: str
@@ -32,7 +32,7 @@ class StageRow:
     seal: bytes | None = None  # once it has ended
 
     def copy(self) -> StageRow:
-        """Return a stage that can go on while this one stays as it was recorded."""
+        """Return a copy to modify after this one has been recorded."""
         return StageRow(
             self.sequence,
             self.node,
@@ -50,7 +50,7 @@ class StageRow:
 
 @dataclass(slots=True)
 class DecisionRow:
-    """An edge evaluated; `taken` is set when the walk followed it."""
+    """An evaluated edge; `taken` is set when the runner follows it."""
 
     sequence: int
     edge_index: int
@@ -69,7 +69,7 @@ class DecisionRow:
 
 @dataclass(slots=True)
 class CheckpointRow:
-    """The state after a step, whole or as a patch."""
+    """The state after a step, in full or as a patch."""
 
     sequence: int
     node: str
@@ -102,7 +102,7 @@ class RetryRow:
 
 @dataclass(slots=True)
 class ItemRow:
-    """The kept result of one item of a parallel node."""
+    """The result of one item of a parallel node."""
 
     sequence: int
     index: int
@@ -111,7 +111,7 @@ class ItemRow:
 
 @dataclass(slots=True)
 class Ending:
-    """How an attempt ended: one row of its history."""
+    """The outcome of an attempt."""
 
     outcome: str
     error_message: str = ""
@@ -121,7 +121,7 @@ class Ending:
 
 @dataclass(slots=True)
 class StepRecord:
-    """Everything of one run that becomes durable together, or not at all."""
+    """Rows of one run that are written in one transaction."""
 
     run_id: UUID
     worker: str
@@ -130,8 +130,8 @@ class StepRecord:
     # the run's row after this record
     sequence: int = 0
     status: str = Status.RUNNING
-    progressed: bool = False  # a step completed: earlier lost workers are forgiven
-    recovered: bool = False  # released without a request, which counts as a recovery
+    progressed: bool = False  # a step completed: resets the count of recoveries
+    recovered: bool = False  # released unexpectedly: counts as a recovery
     waiting_for: str = ""
     waiting_node: str = ""
     wake_at: dt.datetime | None = None
@@ -140,8 +140,8 @@ class StepRecord:
     error_code: str = ""
     error_node: str = ""
     completed_at: dt.datetime | None = None
-    chain: bytes = b""  # the head of its history after this record
-    # rows to insert, or to overwrite where they moved on
+    history_chain_head: bytes = b""  # after this record
+    # rows to insert or update
     stages: list[StageRow] = field(default_factory=list)
     decisions: list[DecisionRow] = field(default_factory=list)
     checkpoints: list[CheckpointRow] = field(default_factory=list)
@@ -149,14 +149,14 @@ class StepRecord:
     items: list[ItemRow] = field(default_factory=list)
     retries: list[RetryRow] = field(default_factory=list)
     ending: Ending | None = None
-    # rare companions (an approval, a child run), written through the ORM
+    # rare writes through the ORM (an approval, a child run)
     extra_writes: list[Callable[[], None]] = field(default_factory=list)
-    # told when the record is durable, or why it never will be
+    # resolved when the record is durable, or with the error
     durable: asyncio.Future[int] | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether writing it would change nothing."""
+        """Return whether there is nothing to write."""
         return self.status == Status.RUNNING and not (
             self.stages
             or self.decisions

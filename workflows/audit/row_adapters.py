@@ -1,4 +1,4 @@
-"""Rows of the database by the names that a step record has for their columns."""
+"""Convert model rows to the dataclasses of step records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def as_bytes(value: bytes | memoryview | None) -> bytes | None:
-    """Return what a column of bytes holds, whatever the driver gives it as."""
+    """Return the bytes of a column: drivers return bytes or memoryview."""
     return None if value is None else bytes(value)
 
 
 def stage_row(stage: Stage) -> StageRow:
-    """Return a stage as its recorder had it."""
+    """Return a stage as a StageRow."""
     return StageRow(
         sequence=stage.sequence,
         node=stage.node_name,
@@ -32,7 +32,7 @@ def stage_row(stage: Stage) -> StageRow:
 
 
 def decision_row(decision: Decision) -> DecisionRow:
-    """Return a decision as its recorder had it, without the values that it read."""
+    """Return a decision as a DecisionRow, without its values."""
     return DecisionRow(
         sequence=decision.sequence,
         edge_index=decision.edge_index,

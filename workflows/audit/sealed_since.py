@@ -1,4 +1,4 @@
-"""Since when the history is sealed: what is older may be without seals, nothing else."""
+"""The start of sealing: only older rows may lack seals."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from workflows.audit import keys, seals
 from workflows.models import HistoryHead, Run
 
 NAME: Final = "beginning"
-UPGRADE: Final = dt.timedelta(hours=1)  # older processes may still write that long
+UPGRADE: Final = dt.timedelta(
+    hours=1
+)  # processes of the previous release may still write
 
 
 def remember(using: str = "default", **_: Any) -> None:
-    """Write down, once, that the history is sealed from now on; after migrations."""
+    """Record the start of sealing, once, after migrations."""
     table = HistoryHead._meta.db_table  # noqa: SLF001 - Django's documented model API
     if table not in connections[using].introspection.table_names():
-        return  # migrated back to before there was any
+        return  # migrated back to a schema without seals
     at = timezone.now()
     if Run.objects.using(using).exists():
         at += UPGRADE
     HistoryHead.objects.using(using).get_or_create(
-        name=NAME, defaults={"at": at, "head": _vouched(keys.sealing(), at)}
+        name=NAME, defaults={"at": at, "head": _authenticated(keys.sealing(), at)}
     )
 
 
 def known() -> dt.datetime | None:
-    """Return since when the history is sealed; None if nothing trustworthy says so."""
+    """Return the start of sealing; None if it is missing or its MAC is invalid."""
     row = HistoryHead.objects.filter(name=NAME).first()
     if row is None:
         return None
-    good = any(
-        compare_digest(_vouched(key, row.at), bytes(row.head))
+    is_valid = any(
+        compare_digest(_authenticated(key, row.at), bytes(row.head))
         for key in keys.verifying()
     )
-    return row.at if good else None
+    return row.at if is_valid else None
 
 
-def _vouched(key: bytes, at: dt.datetime) -> bytes:
-    return seals.mac(key, f"beginning {seals.moment(at)}".encode())
+def _authenticated(key: bytes, at: dt.datetime) -> bytes:
+    return seals.mac(key, f"beginning {seals.microseconds(at)}".encode())

@@ -1,7 +1,7 @@
-"""What a row says, as the audit keeps it: its fields by name, as the database has them.
+"""Snapshots of rows for audit events: stored field values by name.
 
-A secret is never told: only that there is one, or that there is another now. Moments are
-left out: when a row was written is when the deed was done.
+Secrets are compared but not stored: an event says only that one exists or was replaced.
+Times are omitted: the event has its own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECRET_NAMES: Final = frozenset({"password"})
-PLAIN: Final = (str, int, float, bool, dict, list)  # that JSON keeps as they are
+PLAIN: Final = (str, int, float, bool, dict, list)  # stored in JSON unchanged
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Something that can be compared, and is not shown."""
+    """A value that is compared, but not stored."""
 
     value: bytes | str
 
 
 def of(row: models.Model) -> dict[str, Any]:
-    """Return what is stored of a row; nothing of one that is not there."""
+    """Return the stored fields of a row; {} if it does not exist."""
     kind = type(row)
     stored = kind._base_manager.filter(pk=row.pk).first() if row.pk else None  # noqa: SLF001 - Django's documented model API
     if stored is None:
@@ -58,7 +58,7 @@ def _value(row: models.Model, field: models.Field[Any, Any]) -> Any:
 def difference(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what differs, as it was and as it is, to be shown to people."""
+    """Return the differing fields before and after, as JSON values."""
     names = [
         name
         for name in {**before, **after}

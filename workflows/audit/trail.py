@@ -1,7 +1,7 @@
-"""The audit trail: every human action is one row, appended, sealed and never edited.
+"""Audit events: every action of a person or API client is one row, sealed, never edited.
 
-A row says who, from where, what, why, and what it changed. `history/chains.py` seals it
-as the newest of its run, so that none can be changed or taken out unnoticed.
+A row has the actor, the client address, the action, the reason and the changes. `chain.py`
+seals it as the newest of its run, so that changes and deletions are detected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db import transaction
 
 from workflows.audit import chain, snapshots
 from workflows.errors import ReasonMissing
-from workflows.models import Intervention
+from workflows.models import AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,8 +44,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "Retention": ("remove payload", "remove run", "remove history"),
     IN_ADMIN: (),  # declared by its pages
 }
-"""Every action that is recorded, by what it is about; the audit's filter offers these."""
-SUBJECTS = {  # what an action is about, where its last word does not say so
+"""Every recorded action by subject. Stored in sealed rows: add, but never rename."""
+SUBJECTS = {  # names of subjects that differ from the last word of the action
     "password": "account",
     "user": "account",
     "group": "role",
@@ -58,7 +58,7 @@ _address: ContextVar[str] = ContextVar("address", default="")
 
 @contextmanager
 def coming_from(address: str) -> Iterator[None]:
-    """Let what is done in this block be done from an address; "" outside of any."""
+    """Set the client address of audit events recorded in this block."""
     token = _address.set(address[:MAX_ADDRESS_LENGTH])
     try:
         yield
@@ -67,38 +67,38 @@ def coming_from(address: str) -> Iterator[None]:
 
 
 def address() -> str:
-    """Return where what is done just now comes from, "" if that is nowhere."""
+    """Return the current client address, "" if unknown."""
     return _address.get()
 
 
 def declare(name: str, *actions: str) -> None:
-    """Add actions that may be recorded from now on, under a heading of the filter."""
+    """Declare further actions, under a heading of the filter."""
     known = ACTIONS.get(name, ())
     ACTIONS[name] = (*known, *(one for one in actions if one not in known))
 
 
 def is_declared(action: str) -> bool:
-    """Tell whether an action may be recorded: the filter offers it then."""
+    """Return whether an action is declared, so that the filter offers it."""
     return any(action in known for known in ACTIONS.values())
 
 
-def subject_of(row: Intervention) -> str:
-    """Return what a row that belongs to no run is about: `Agent “default”`."""
+def subject_of(row: AuditEvent) -> str:
+    """Return the subject of an event without a run, such as `Agent “default”`."""
     kind = row.action.partition(" ")[2]
     named = row.reason
-    if row.action in ACTIONS[IN_ADMIN]:  # where what was changed follows the name
+    if row.action in ACTIONS[IN_ADMIN]:  # the name is followed by the changes
         named = named.rpartition(": ")[0] or named
     kind = SUBJECTS.get(kind, kind)
     return f"{kind[:1].upper()}{kind[1:]} “{named}”" if named else kind.capitalize()
 
 
 def require_reason(reason: str, *, by: AbstractBaseUser | None) -> None:
-    """Return if a person said why, or nobody did it. Raises ReasonMissing."""
+    """Raise ReasonMissing if a person gave no reason; the system needs none."""
     if by is not None and not reason.strip():
         raise ReasonMissing
 
 
-def entry(  # noqa: PLR0913 - what a deed may say
+def entry(  # noqa: PLR0913 - fields of an event
     run: Run,
     action: str,
     *,
@@ -106,10 +106,10 @@ def entry(  # noqa: PLR0913 - what a deed may say
     reason: str = "",
     after: str = "",
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
-) -> Intervention:
-    """Return the row of what someone did to a run, to be written with what it did.
+) -> AuditEvent:
+    """Return an unsaved event about a run.
 
-    `after` is the status it has now, `changed` what else was and is, by name.
+    `after` is the new status; `changed` has further values before and after, by name.
     """
     row = _new_event(action, by=by, reason=reason, changed=changed)
     row.run, row.workflow_name = run, run.workflow_name
@@ -118,25 +118,25 @@ def entry(  # noqa: PLR0913 - what a deed may say
     return row
 
 
-def record(run: Run, action: str, **facts: Any) -> Intervention:
-    """Append what someone did to a run; call it in the transaction that does it.
+def record(run: Run, action: str, **fields: Any) -> AuditEvent:
+    """Append an event about a run; call it in the transaction of the action.
 
-    Takes what `entry` takes.
+    Takes the arguments of `entry`.
     """
-    row = entry(run, action, **facts)
+    row = entry(run, action, **fields)
     chain.append(row)
     return row
 
 
-def record_each(entries: Iterable[Intervention]) -> None:
-    """Append entries of different runs, in the transaction that does what they say."""
+def record_each(entries: Iterable[AuditEvent]) -> None:
+    """Append events of different runs; call it in the transaction of the actions."""
     chain.append_to_runs(list(entries))
 
 
 def record_removed(
     removed: RemovedRun, action: str, *, by: AbstractBaseUser | None, reason: str
-) -> Intervention:
-    """Append what was done to what is left of a run that was removed."""
+) -> AuditEvent:
+    """Append an event about a deleted run."""
     row = _new_event(action, by=by, reason=reason, changed=None)
     row.run_id, row.workflow_name = removed.pk, removed.workflow_name
     chain.append(row)
@@ -147,10 +147,9 @@ def record_removed(
 def changing(
     action: str, row: Model, *, by: AbstractBaseUser | None, reason: str = ""
 ) -> Iterator[None]:
-    """Append what the block makes of a row that all runs share, in one transaction.
+    """Append an event with the changes that the block makes to a row, in one transaction.
 
-    The row may be one that the block adds or deletes. `reason` is its name where nobody
-    was asked for one.
+    The block may add or delete the row. `reason` defaults to the name of the row.
     """
     with transaction.atomic():
         before = snapshots.of(row)
@@ -165,8 +164,8 @@ def note(
     by: AbstractBaseUser | None,
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
-) -> Intervention:
-    """Append what someone did to what all runs share: an agent, a profile, a budget."""
+) -> AuditEvent:
+    """Append an event without a run: about an agent, a profile, a budget."""
     row = _new_event(action, by=by, reason=reason, changed=changed)
     chain.append(row)
     return row
@@ -178,11 +177,11 @@ def _new_event(
     by: AbstractBaseUser | None,
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
-) -> Intervention:
-    if not is_declared(action):  # it would be missing from the filter
-        raise ValueError(f"“{action}” is no declared action of the audit.")
+) -> AuditEvent:
+    if not is_declared(action):  # the filter would not offer it
+        raise ValueError(f"“{action}” is not a declared audit action.")
     before, after = changed or (None, None)
-    return Intervention(
+    return AuditEvent(
         actor_id=by.pk if by else None,
         actor_key=by.pk if by else None,
         actor_name=by.get_username() if by else "system",

@@ -1,8 +1,8 @@
-"""Is the history what was recorded? Every chain is walked; what does not fit is named.
+"""Verify the history: walk every chain and report what deviates from the record.
 
-Rows are read as they come, by ranges of runs: memory does not grow with the history. A
-run that is under way may change between two reads, so whatever seems not to fit is looked
-at again while the run's row is locked, and only then reported.
+Rows are streamed by ranges of runs, so that memory does not grow with the history. An
+active run may change between two reads: a finding is reported only if it persists while
+the run's row is locked.
 """
 
 from __future__ import annotations
@@ -17,28 +17,32 @@ from django.db import transaction
 from django.db.models import Q
 
 from workflows.audit import chain_walker, keys, sealed_since, seals
-from workflows.audit.chain_walker import Finding, Link, Runner
-from workflows.audit.links import IN_ORDER, OfRun, audit_event_link, links
+from workflows.audit.chain import WITHOUT_RUN
+from workflows.audit.chain_walker import ChainWalker, Finding, Link
+from workflows.audit.links import IN_ORDER, RunLink, audit_event_link, links
 from workflows.audit.row_adapters import as_bytes
-from workflows.models import HistoryHead, Intervention, RemovedRun, Run, Status
+from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RUNS_AT_ONCE: Final = 200
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
-EARLIEST: Final = sealed_since.UPGRADE + CLOCKS_DIFFER  # a seal before it is due
-# deeds after which a run is gone: with its history, or without
+EARLIEST: Final = (
+    sealed_since.UPGRADE + CLOCKS_DIFFER
+)  # tolerance for a seal before sealing began
+# actions that delete a run: without its history, or with it
 REMOVED_WITHOUT: Final = frozenset({"delete", "remove history"})
 REMOVED_WITH: Final = frozenset({"remove run"})
 FIRST: Final = UUID(int=0)
+HEADS: Final = ("pk", "history_chain_head", "audit_chain_head")
 LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
-UNSEALED: Final = "it has no seal: it was added, or its seal was taken away"
+UNSEALED: Final = "it has no seal: it was added, or its seal was removed"
 
 
 @dataclass(slots=True)
 class Tally:
-    """How much was looked at."""
+    """Number of verified runs and rows."""
 
     runs: int = 0
     rows: int = 0
@@ -49,11 +53,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a run's own row, or what is left of it, says about its history."""
+    """A run or deleted run, with what its row states about its history."""
 
     id: UUID
-    chain: bytes | None = None
-    deeds: bytes | None = None
+    history_chain_head: bytes | None = None
+    audit_chain_head: bytes | None = None
     sequence: int = 0
     status: str = ""
     is_there: bool = False
@@ -62,22 +66,22 @@ class Subject:
 
     @property
     def has_history(self) -> bool:
-        """Tell whether there are stages and decisions of it."""
+        """Return whether stages and decisions exist."""
         return self.is_there or self.keeps_history
 
 
 @dataclass(slots=True)
 class Checker:
-    """Looks through the history; `tally` says afterwards how much of it there was."""
+    """Verifies the history; `tally` counts the verified rows."""
 
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        """Learn since when the history is sealed."""
+        """Load the time since which the history is sealed."""
         self.tally.since = sealed_since.known()
 
     def everything(self) -> Iterator[Finding]:
-        """Yield what does not fit, of all runs and of deeds that no run is about."""
+        """Yield the findings of all runs, and of audit events without a run."""
         after: UUID | None = FIRST
         while after is not None:
             after, among, subjects = _range(after)
@@ -88,7 +92,7 @@ class Checker:
         yield from self._beginning()
 
     def run(self, run_id: UUID) -> list[Finding]:
-        """Return what does not fit of one run, which cannot change meanwhile."""
+        """Return the findings of one run, while its row is locked."""
         with transaction.atomic():
             Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
             subjects = _subjects(Q(pk=run_id))
@@ -98,20 +102,22 @@ class Checker:
     def _runs(
         self, among: Q, subjects: dict[UUID, Subject]
     ) -> Iterator[tuple[UUID, list[Finding]]]:
-        """Yield each run that has a row or a history, with what does not fit."""
-        unseen = set(subjects)
+        """Yield each run that has a row or a history, with its findings."""
+        remaining = set(subjects)
         for run_id, rows in groupby(links(among), key=lambda row: row.run_id):
-            unseen.discard(run_id)
+            remaining.discard(run_id)
             subject = subjects.get(run_id, Subject(run_id))
             yield run_id, list(self._history(subject, rows))
-        for run_id in sorted(unseen):
+        for run_id in sorted(remaining):
             yield run_id, list(self._history(subjects[run_id], ()))
 
-    def _history(self, subject: Subject, rows: Iterable[OfRun]) -> Iterator[Finding]:
-        """Walk both chains of a run; its steps come before its deeds."""
+    def _history(self, subject: Subject, rows: Iterable[RunLink]) -> Iterator[Finding]:
+        """Verify both chains of a run; its steps come before its audit events."""
         self.tally.runs += 1
-        steps = Runner(subject.id, chain_walker.steps_of(subject.id), keys.verifying())
-        deeds = Runner(
+        steps = ChainWalker(
+            subject.id, chain_walker.steps_of(subject.id), keys.verifying()
+        )
+        events = ChainWalker(
             subject.id, chain_walker.audit_chain_of(subject.id), keys.verifying()
         )
         opened, pruned, is_known = 0, False, False
@@ -123,9 +129,9 @@ class Checker:
             did.add(link.action)
             pruned = pruned or link.is_pruned
             if not row.is_audit_event and not subject.has_history:
-                yield _about(subject, link, "added: there is no such run")
+                yield _about(subject, link, "added: the run does not exist")
             elif link.seal is not None:
-                yield from (deeds if row.is_audit_event else steps).step(link)
+                yield from (events if row.is_audit_event else steps).step(link)
                 self._remember(link)
             elif self._is_old(link):
                 self.tally.unsealed += 1
@@ -134,28 +140,30 @@ class Checker:
                 yield from _open(subject, link, opened)
             else:
                 yield _about(subject, link, UNSEALED)
-        yield from self._ends(subject, steps, deeds)
+        yield from self._ends(subject, steps, events)
         yield from _removal(subject, did, is_known)
         if pruned and "remove payload" not in did:
-            what = "values of its decisions are gone, and no intervention says why"
+            what = "values of its decisions are gone, and no audit event records why"
             yield Finding(subject.id, "run", what)
 
     def _ends(
-        self, subject: Subject, steps: Runner, deeds: Runner
+        self, subject: Subject, steps: ChainWalker, events: ChainWalker
     ) -> Iterator[Finding]:
         """Compare both chains with their heads."""
         is_new = self._is_new(subject.id)
         if subject.has_history:
-            yield from steps.end(subject.chain, is_needed=is_new)
+            yield from steps.end(subject.history_chain_head, is_needed=is_new)
         if subject.is_there or subject.is_removed:
-            yield from deeds.end(subject.deeds, is_needed=is_new)
+            yield from events.end(subject.audit_chain_head, is_needed=is_new)
 
     def _check_events_without_run(self) -> Iterator[Finding]:
         with transaction.atomic():
-            heads = HistoryHead.objects.select_for_update().filter(name="deeds")
+            heads = HistoryHead.objects.select_for_update().filter(name=WITHOUT_RUN)
             head = heads.values_list("head", flat=True).first()
-            walk = Runner(None, chain_walker.audit_chain_of(None), keys.verifying())
-            rows = Intervention.objects.filter(run=None).order_by(*IN_ORDER)
+            walk = ChainWalker(
+                None, chain_walker.audit_chain_of(None), keys.verifying()
+            )
+            rows = AuditEvent.objects.filter(run=None).order_by(*IN_ORDER)
             for link in map(audit_event_link, rows.iterator(chunk_size=2_000)):
                 self.tally.rows += 1
                 if link.seal is not None:
@@ -168,7 +176,7 @@ class Checker:
             yield from walk.end(as_bytes(head), is_needed=False)
 
     def _beginning(self) -> Iterator[Finding]:
-        """Say so if the moment since which everything is sealed cannot be believed."""
+        """Report a start of sealing that is missing, forged or implausible."""
         since, oldest = self.tally.since, self.tally.oldest
         if since is None:
             yield Finding(
@@ -197,7 +205,7 @@ class Checker:
 
 
 def _range(after: UUID) -> tuple[UUID | None, Q, dict[UUID, Subject]]:
-    """Return where the next range of runs ends, a condition on it, and its runs."""
+    """Return the end of the next range of runs, its condition, and its runs."""
     ends = []
     for model in (Run, RemovedRun):
         later = model.objects.filter(pk__gt=after).order_by("pk")
@@ -212,35 +220,36 @@ def _range(after: UUID) -> tuple[UUID | None, Q, dict[UUID, Subject]]:
 
 
 def _subjects(condition: Q) -> dict[UUID, Subject]:
-    """Return the runs that are there and those that were removed, by id."""
+    """Return existing and deleted runs by id."""
     found = {}
     removed = RemovedRun.objects.filter(condition)
-    left = ("pk", "chain", "deeds", "keeps_history")
-    for pk, chain, deeds, keeps in removed.values_list(*left):
-        heads = as_bytes(chain), as_bytes(deeds)
+    for pk, history, events, keeps in removed.values_list(*HEADS, "keeps_history"):
+        heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
-    columns = ("pk", "chain", "deeds", "sequence", "status")
-    for pk, chain, deeds, sequence, status in there.values_list(*columns):
-        heads = as_bytes(chain), as_bytes(deeds)
+    rows = there.values_list(*HEADS, "sequence", "status")
+    for pk, history, events, sequence, status in rows:
+        heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, sequence, status, is_there=True)
     return found
 
 
 def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
-    """Say so if a stage cannot be under way."""
+    """Report a stage that cannot be in progress."""
     is_next = link.sequence == subject.sequence + 1
     if opened > 1 or not is_next or subject.status == Status.COMPLETED:
-        yield _about(subject, link, "added or changed: this step cannot be under way")
+        yield _about(subject, link, "added or changed: this step cannot be in progress")
 
 
 def _removal(subject: Subject, did: set[str], is_known: bool) -> Iterator[Finding]:
-    """Say so if a run is gone and no deed tells who removed it."""
+    """Report a deleted run without an audit event of the deletion."""
     with_history = subject.is_removed and subject.keeps_history
     if subject.is_there or did & (REMOVED_WITH if with_history else REMOVED_WITHOUT):
         return
     if subject.is_removed or is_known:
-        yield Finding(subject.id, "run", "it is gone, and no intervention says by whom")
+        yield Finding(
+            subject.id, "run", "it is gone, and no audit event records by whom"
+        )
 
 
 def _about(subject: Subject, link: Link, what: str) -> Finding:
@@ -249,8 +258,8 @@ def _about(subject: Subject, link: Link, what: str) -> Finding:
 
 
 def _made_at(run_id: UUID) -> dt.datetime:
-    """Return the moment that a UUIDv7 begins with."""
+    """Return the time in a UUIDv7."""
     milliseconds = min(
         run_id.int >> 80, LAST_MILLISECOND
-    )  # of ids that are none of ours
+    )  # limits ids that are not UUIDv7
     return seals.EPOCH + dt.timedelta(milliseconds=milliseconds)

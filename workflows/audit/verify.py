@@ -1,6 +1,6 @@
-"""`python -m workflows.audit.verify bundle.json --key KEY`: is a bundle what was signed?
+"""`python -m workflows.audit.verify bundle.json --key KEY`: verify a signed bundle.
 
-Needs Python and the package cryptography; no settings, no Django, no database.
+Requires only Python and the package cryptography.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows.audit.bundles import NoBundle, not_as_signed, read
+from workflows.audit.bundles import InvalidBundle, not_as_signed, read
 
-GOOD, NOT_AS_SIGNED, NO_BUNDLE = 0, 1, 2  # exit codes
+GOOD, NOT_AS_SIGNED, INVALID_BUNDLE = 0, 1, 2  # exit codes
 
 
 def main() -> int:
-    """Say what does not fit, or that all does."""
+    """Print the deviations, or that there are none; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m workflows.audit.verify", description=__doc__
     )
@@ -23,26 +23,26 @@ def main() -> int:
     parser.add_argument(
         "--key",
         required=True,
-        help="what manage.py history_key says, told by the owner",
+        help="public key, as printed by manage.py history_key",
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        told = read(given.bundle.read_text("utf-8"))
-    except (NoBundle, OSError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"{given.bundle}: {error}\n")
-        return NO_BUNDLE
-    wrong = list(not_as_signed(told, given.key.strip().lower()))
-    for sentence in wrong:
+        bundle = read(options.bundle.read_text("utf-8"))
+    except (InvalidBundle, OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"{options.bundle}: {error}\n")
+        return INVALID_BUNDLE
+    deviations = list(not_as_signed(bundle, options.key.strip().lower()))
+    for sentence in deviations:
         sys.stdout.write(f"{sentence}\n")
-    if wrong:
+    if deviations:
         return NOT_AS_SIGNED
     sys.stdout.write(
-        f"Run {told['run']['id']}: {told['rows']} rows are what was signed at"
-        f" {told['exported_at']}.\n"
+        f"Run {bundle['run']['id']}: {bundle['rows']} rows verified, as signed at"
+        f" {bundle['exported_at']}.\n"
     )
-    for sentence in told["findings"]:
-        sys.stdout.write(f"Not as recorded when it was exported: {sentence}\n")
-    return GOOD if told["as_recorded"] else NOT_AS_SIGNED
+    for sentence in bundle["findings"]:
+        sys.stdout.write(f"Deviation found at export: {sentence}\n")
+    return GOOD if bundle["as_recorded"] else NOT_AS_SIGNED
 
 
 if __name__ == "__main__":

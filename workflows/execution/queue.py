@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
     from workflows.models.transitions import RunQuerySet
 
 
-def enqueue(run: Run, event: Intervention) -> bool:
+def enqueue(run: Run, event: AuditEvent) -> bool:
     """Insert a pending run and the audit event of its launch.
 
     False if its idempotency key is that of an earlier run; nothing is written then.

@@ -45,7 +45,7 @@ class RecordBuffer:
         # of the pause that this attempt continues from
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
-        self._chain = head_of(run.chain, run.pk)
+        self._chain = head_of(run.history_chain_head, run.pk)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._log_number = 0
@@ -154,7 +154,9 @@ class RecordBuffer:
         self._add_thread_lines()
         self.masker.record(self.record)
         self._is_closed = self.record.ending is not None
-        self._chain = self.record.chain = seal_record(self.record, self._chain)
+        self._chain = self.record.history_chain_head = seal_record(
+            self.record, self._chain
+        )
         taken = self.record, self._cursor()
         self.record = self._new_record()
         self.stage = self.stage.copy() if self.stage else None

@@ -79,7 +79,7 @@ def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
         record.run_id, record.attempt, record.worker, record.sequence,
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
-        record.completed_at, now, record.chain, int(recoveries),
+        record.completed_at, now, record.history_chain_head, int(recoveries),
     ]  # fmt: skip
 
 

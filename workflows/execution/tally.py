@@ -38,8 +38,8 @@ def count_due() -> bool:
     """Count new history; return False if there is none or another worker counts."""
     now = timezone.now()
     row, _ = Tally.objects.get_or_create(name=HISTORY, defaults={"next_at": now})
-    seen = _newest()
-    if row.next_at > now or row.seen == seen:
+    newest = _newest()
+    if row.next_at > now or row.newest_rows == newest:
         return False
     mine = Tally.objects.filter(pk=HISTORY, next_at=row.next_at)
     if not mine.update(next_at=now + dt.timedelta(minutes=5)):
@@ -50,7 +50,7 @@ def count_due() -> bool:
     Tally.objects.filter(pk=HISTORY).update(
         counted_until=until,
         counted_at=timezone.now(),
-        seen="" if behind else seen,
+        newest_rows="" if behind else newest,
         next_at=timezone.now() + dt.timedelta(seconds=0 if behind else pause),
     )
     return True
@@ -62,7 +62,7 @@ def count_all() -> None:
     RunTally.objects.all().delete()
     Tally.objects.update_or_create(
         name=HISTORY,
-        defaults={"next_at": timezone.now(), "counted_until": None, "seen": ""},
+        defaults={"next_at": timezone.now(), "counted_until": None, "newest_rows": ""},
     )
     while count_due():
         pass

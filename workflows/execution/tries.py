@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from workflows.audit.records import RetryRow
 from workflows.infra.text import clean
-from workflows.models import Intervention, Retry
+from workflows.models import AuditEvent, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def tries_of(run: Run) -> Tries:
     last = rows.first()
     if last is None:
         return NO_TRIES
-    resumes = Intervention.objects.filter(
+    resumes = AuditEvent.objects.filter(
         run=run.pk, action="resume", created_at__gte=last.created_at
     )
     if resumes.exists():

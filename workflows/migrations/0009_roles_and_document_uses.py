@@ -2,13 +2,31 @@
 
 import json
 import re
+from typing import Any
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations
 from django.db.migrations.state import StateApps
 
-from workflows.access import roles
-
+LAUNCH = ("view_run", "launch_run", "view_document", "add_document")
+OPERATE = (*LAUNCH, "operate_run", "approve_run", "view_worker")
+SET_UP = (
+    *("provider", "agent", "price", "profile", "budget"),
+    *("workflowright", "document", "retention", "user", "group"),
+)
+ROLES = {  # as workflows/access/roles.py had them; later migrations add to them
+    "viewer": ("view_run",),
+    "launcher": LAUNCH,
+    "operator": OPERATE,
+    "auditor": ("view_*", "audit_run"),
+    "admin": (
+        "view_*",
+        *OPERATE,
+        "administer_run",
+        *(f"{verb}_{name}" for name in SET_UP for verb in ("add", "change", "delete")),
+        *("view_user", "view_group"),
+    ),
+}
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CHUNK = 2_000
 
@@ -20,12 +38,25 @@ def make_roles(apps: StateApps, _editor: object) -> None:
         config.models_module = True  # type: ignore[assignment] # any truth will do
         create_permissions(config, apps=apps, verbosity=0)
         config.models_module = None
-    roles.make(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"))
+    permissions = apps.get_model("auth", "Permission").objects.select_related(
+        "content_type"
+    )
+    ours = list(permissions.filter(content_type__app_label__in=("workflows", "auth")))
+    for name in ROLES:
+        role, is_new = apps.get_model("auth", "Group").objects.get_or_create(name=name)
+        if is_new:  # an existing group of that name keeps what it has
+            role.permissions.set(one for one in ours if _is_granted(name, one))
+
+
+def _is_granted(role: str, permission: Any) -> bool:
+    codename, app = permission.codename, permission.content_type.app_label
+    is_view = app == "workflows" and codename.startswith("view_")
+    return codename in ROLES[role] or (is_view and "view_*" in ROLES[role])
 
 
 def remove_roles(apps: StateApps, _editor: object) -> None:
     """Remove the groups of these names that nobody was put into."""
-    groups = apps.get_model("auth", "Group").objects.filter(name__in=roles.ROLES)
+    groups = apps.get_model("auth", "Group").objects.filter(name__in=ROLES)
     groups.filter(user=None).delete()
 
 

@@ -24,13 +24,13 @@ from workflows.models.history import (
 from workflows.models.jobs import BulkItem, BulkJob, ItemResult
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.operations import (
+    AuditEvent,
     HistoryHead,
-    Intervention,
     Note,
     RemovedRun,
     Worker,
 )
-from workflows.models.permissions import WorkflowRight
+from workflows.models.permissions import WorkflowPermission
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
@@ -58,6 +58,7 @@ __all__ = [
     "ApprovalKind",
     "ApprovalStatus",
     "Attempt",
+    "AuditEvent",
     "Budget",
     "BudgetRaise",
     "BulkItem",
@@ -70,7 +71,6 @@ __all__ = [
     "DocumentUse",
     "EdgeTally",
     "HistoryHead",
-    "Intervention",
     "ItemResult",
     "Kind",
     "Level",
@@ -97,5 +97,5 @@ __all__ = [
     "Tally",
     "WaitKind",
     "Worker",
-    "WorkflowRight",
+    "WorkflowPermission",
 ]

@@ -1,4 +1,4 @@
-"""Language models we may ask: who serves them, under which name, at which price."""
+"""Language models: providers, agents, prices and calls."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ NAME = RegexValidator(
 
 
 class Kind(models.TextChoices):
-    """How a provider is spoken to; all of them speak OpenAI's language."""
+    """API of a provider; all are variants of the OpenAI API."""
 
-    OPENAI = "openai", "OpenAI style"
+    OPENAI = "openai", "OpenAI-compatible"
     OLLAMA = "ollama", "Ollama"
     AZURE = "azure", "Azure OpenAI"
 
 
 class Capability(models.TextChoices):
-    """What an agent can be asked for."""
+    """Capability of an agent."""
 
     CHAT = "chat", "Chat"
-    VISION = "vision", "Look at images"
-    TOOLS = "tools", "Call functions"
-    EMBED = "embed", "Embed texts"
+    VISION = "vision", "Vision"
+    TOOLS = "tools", "Tool calling"
+    EMBED = "embed", "Embeddings"
 
 
 def chat_only() -> list[str]:
-    """Return the capabilities of an agent nobody has described further."""
+    """Return the default capabilities of an agent."""
     return [Capability.CHAT.value]
 
 
 class Provider(models.Model):
-    """A service that runs models. Its key is written, used, and never shown again."""
+    """A service that runs models. Its API key is write-only: encrypted, never shown."""
 
     name = models.CharField(max_length=60, unique=True, validators=[NAME])
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.OPENAI)
-    base_url = models.CharField(max_length=300)  # also of hosts without a dot
+    base_url = models.CharField(
+        max_length=300
+    )  # also hosts without a dot, so no URLField
     api_version = models.CharField(max_length=40, blank=True, default="")  # Azure's
     key = models.BinaryField(null=True, editable=False)  # encrypted
-    timeout_seconds = models.FloatField(  # of one try; of one piece of a stream
+    timeout_seconds = models.FloatField(  # per try; per chunk of a stream
         default=120, validators=[MinValueValidator(0.1)]
     )
-    tries = models.PositiveSmallIntegerField(  # in all, where another may help
+    tries = models.PositiveSmallIntegerField(  # maximum, including the first
         default=4, validators=[MinValueValidator(1)]
     )
     is_enabled = models.BooleanField(default=True)
@@ -68,38 +70,38 @@ class Provider(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name
 
     @property
     def has_key(self) -> bool:
-        """Tell whether a key is stored."""
+        """Return whether a key is stored."""
         return self.key is not None
 
     def keep_key(self, key: str) -> None:
-        """Take another key, "" for none; it is encrypted here and now."""
+        """Encrypt and set the key; "" removes it. Does not save."""
         self.key = encryption.encrypt({"key": key}) if key else None
 
     def open_key(self) -> str:
-        """Return the key for a call, "" if none is stored.
+        """Return the decrypted key, "" if none is stored.
 
-        Raises cryptography.fernet.InvalidToken when no secret key opens it.
+        Raises cryptography.fernet.InvalidToken if no secret key decrypts it.
         """
         return encryption.decrypt(self.key).get("key", "")
 
 
 class Agent(models.Model):
-    """A model under a name that workflows use, and how it is asked."""
+    """A named model that workflows call, with its settings."""
 
     name = models.CharField(max_length=60, unique=True, validators=[NAME])
     provider = models.ForeignKey(
         Provider, on_delete=models.PROTECT, related_name="agents"
     )
-    model = models.CharField(max_length=120)  # as its provider calls it
+    model = models.CharField(max_length=120)  # name at the provider
     system_prompt = models.TextField(blank=True, default="")
     options = models.JSONField(blank=True, default=dict)  # of every call
     capabilities = models.JSONField(default=chat_only)
-    is_default = models.BooleanField(default=False)  # asked where none is named
+    is_default = models.BooleanField(default=False)  # used if a workflow names none
     is_enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
@@ -115,18 +117,18 @@ class Agent(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name
 
 
 class Price(models.Model):
-    """What a model costs, in the currency of this installation."""
+    """Price of a model, in the currency of the installation."""
 
     model = models.CharField(max_length=120, unique=True)
-    per_million_in = models.DecimalField(  # tokens of the question
+    per_million_in = models.DecimalField(  # input tokens
         max_digits=12, decimal_places=6, validators=[MinValueValidator(0)]
     )
-    per_million_out = models.DecimalField(  # tokens of the answer
+    per_million_out = models.DecimalField(  # output tokens
         max_digits=12, decimal_places=6, validators=[MinValueValidator(0)]
     )
 
@@ -134,24 +136,27 @@ class Price(models.Model):
         ordering: ClassVar = ["model"]
 
     def __str__(self) -> str:
-        """Return the model it is of."""
+        """Return the model."""
         return self.model
 
 
 class CallStatus(models.TextChoices):
-    """How a call ended."""
+    """Outcome of a call."""
 
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"  # the run was, or the node read no further
+    CANCELLED = (
+        "cancelled",
+        "Cancelled",
+    )  # the run was, or the node stopped reading the stream
 
 
 class AgentCall(models.Model):
-    """One question to an agent: what it took, not what was said."""
+    """One call of an agent: tokens, cost and time, without the content."""
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
-    # The stage it belongs to, by run, attempt and sequence. What was spent stays spent
-    # when the run is deleted; a call without a run was tried out by a person.
+    # Run, attempt and sequence identify the stage. The row is kept when the run is
+    # deleted, since the cost remains; a call without a run is a person's trial.
     run = models.ForeignKey(
         Run, null=True, on_delete=models.SET_NULL, related_name="agent_calls"
     )
@@ -168,16 +173,16 @@ class AgentCall(models.Model):
     model = models.CharField(max_length=120)
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
-    is_estimated = models.BooleanField(default=False)  # the provider did not count
+    is_estimated = models.BooleanField(default=False)  # the provider reported no usage
     cost = models.DecimalField(  # null: the model has no price
         max_digits=18, decimal_places=9, null=True
     )
-    latency_ms = models.FloatField()  # all tries together, with their pauses
+    latency_ms = models.FloatField()  # all tries, including backoff
     tries = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=10, choices=CallStatus.choices)
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now)  # when it was asked
+    created_at = models.DateTimeField(default=timezone.now)  # start of the call
 
     class Meta:
         ordering: ClassVar = ["id"]
@@ -187,20 +192,20 @@ class AgentCall(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # the stages of a run, each with its sum
+            # sums per stage of a run
             models.Index(fields=["run", "attempt", "sequence"], name="call_by_stage"),
-            # budgets and reports: what a workflow, or everybody, spent since
+            # budgets and reports: spending since a date, by workflow or in total
             models.Index(fields=["workflow_name", "created_at"], name="call_by_flow"),
             models.Index(fields=["created_at"], name="call_by_time"),
         ]
 
     def __str__(self) -> str:
-        """Return what was asked of whom."""
+        """Return the kind of call and the agent."""
         return f"{self.kind} {self.agent_name}"
 
 
 class LiveText(models.Model):
-    """What an agent has answered so far, while it still answers; gone when it ends."""
+    """Partial response of a streaming call; deleted when the call ends."""
 
     id = models.UUIDField(primary_key=True, editable=False)  # of the call
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="live_texts")
@@ -214,5 +219,5 @@ class LiveText(models.Model):
         ordering: ClassVar = ["id"]
 
     def __str__(self) -> str:
-        """Return whose words they are."""
+        """Return the agent and the start of the text."""
         return f"{self.agent_name}: {self.text[:40]}"

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection
 
 from workflows.models.history import Decision
-from workflows.models.operations import Intervention
+from workflows.models.operations import AuditEvent
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -41,9 +41,9 @@ def decisions_between(
 
 def audit_events_between(
     since: dt.datetime | None, until: dt.datetime | None
-) -> QuerySet[Intervention]:
+) -> QuerySet[AuditEvent]:
     """Return what people did from a moment on and before another one."""
-    return _between(Intervention, since, until)
+    return _between(AuditEvent, since, until)
 
 
 def _between(

@@ -15,18 +15,18 @@ from workflows.models.status import Level, StageStatus
 
 
 class Outcome(models.TextChoices):
-    """How an attempt ended."""
+    """Outcome of an attempt."""
 
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
-    WAITING = "waiting", "Paused"
-    RELEASED = "released", "Released"  # its worker was told to stop
-    LOST = "lost", "Worker lost"  # its worker died or lost touch
+    WAITING = "waiting", "Waiting"
+    RELEASED = "released", "Released"  # its worker drained
+    LOST = "lost", "Worker lost"  # the lease expired
 
 
 class Attempt(models.Model):
-    """One worker's turn at a run: a resume or a recovery never overwrites history."""
+    """One period in which a worker executes a run; a resume or recovery adds another."""
 
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="attempts", db_index=False
@@ -50,25 +50,25 @@ class Attempt(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # workers page: leases lost lately
+            # workers page: recent lost leases
             models.Index(
                 fields=["-id"], condition=Q(outcome=Outcome.LOST), name="attempt_lost"
             )
         ]
 
     def __str__(self) -> str:
-        """Return the attempt's number and how it ended."""
-        return f"attempt {self.number} ({self.get_outcome_display() or 'under way'})"
+        """Return the number and the outcome."""
+        return f"attempt {self.number} ({self.get_outcome_display() or 'running'})"
 
 
 class Stage(models.Model):
-    """The trace of one execution of a node.
+    """One execution of a node.
 
-    `sequence` is the number of the step in its run and is stable when a node that was
-    interrupted or failed runs again; the attempt tells the executions apart.
+    `sequence` is the number of the step in its run. It stays the same when an interrupted
+    or failed node runs again; `attempt` distinguishes the executions.
     """
 
-    run = models.ForeignKey(  # it may be gone: retention keeps its history longer
+    run = models.ForeignKey(  # may not exist: retention keeps the history longer
         Run,
         on_delete=models.DO_NOTHING,
         db_constraint=False,
@@ -88,7 +88,7 @@ class Stage(models.Model):
     waits_for_thread = models.BooleanField(default=False, db_default=False)
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
-    seal = models.BinaryField(null=True)  # history/seals.py; null until it ends
+    seal = models.BinaryField(null=True)  # audit/seals.py; null until it ends
 
     class Meta:
         ordering: ClassVar = ["sequence", "attempt"]
@@ -102,21 +102,21 @@ class Stage(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the step's number and node."""
+        """Return the step number and the node."""
         return f"{self.sequence}. {self.node_name}"
 
     @property
     def status_text(self) -> str:
-        """Return where it stands, for people."""
+        """Return the status as text for pages."""
         if self.waits_for_thread and self.status == StageStatus.STARTED:
             return "Waiting for a thread"
         return self.get_status_display()
 
 
 class Decision(models.Model):
-    """One edge evaluated after a step: what was asked, what was read, what followed."""
+    """One edge evaluated after a step: predicate, values read, result."""
 
-    run = models.ForeignKey(  # it may be gone: retention keeps its history longer
+    run = models.ForeignKey(  # may not exist: retention keeps the history longer
         Run,
         on_delete=models.DO_NOTHING,
         db_constraint=False,
@@ -133,18 +133,22 @@ class Decision(models.Model):
     predicate_result = models.BooleanField()
     reason = models.TextField(blank=True, default="")
     values = models.JSONField(default=dict)  # the state keys the predicate read
-    values_digest = models.BinaryField(null=True)  # stands for them once they are gone
+    values_digest = models.BinaryField(
+        null=True
+    )  # of `values`, once retention has deleted them
     taken = models.BooleanField(default=False)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
         on_delete=models.SET_NULL,
         related_name="+",
-        db_index=False,  # few have one: decision_by_person
+        db_index=False,  # mostly null: decision_by_person
     )
-    comment = models.TextField(blank=True, default="")  # the person's, if one decided
+    comment = models.TextField(
+        blank=True, default=""
+    )  # of the person who decided, if any
     created_at = models.DateTimeField(default=timezone.now)
-    seal = models.BinaryField(null=True)  # history/seals.py
+    seal = models.BinaryField(null=True)  # audit/seals.py
 
     class Meta:
         ordering: ClassVar = ["sequence", "attempt", "edge_index"]
@@ -155,7 +159,7 @@ class Decision(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # decisions page, newest first: a workflow's, an edge's, a person's
+            # decisions page, newest first: by workflow, by edge, by person
             models.Index(fields=["workflow_name", "-id"], name="decision_by_workflow"),
             models.Index(
                 fields=["workflow_name", "from_node", "to_node", "taken", "-id"],
@@ -166,7 +170,7 @@ class Decision(models.Model):
                 condition=Q(decided_by__isnull=False),
                 name="decision_by_person",
             ),
-            # beside these, on PostgreSQL: GIN over values (migration 0003)
+            # also, on PostgreSQL: GIN over values (migration 0003)
         ]
 
     def __str__(self) -> str:
@@ -176,25 +180,25 @@ class Decision(models.Model):
 
     @property
     def condition_label(self) -> str:
-        """Return whether its condition was met, in words; "" if it has none."""
+        """Return "condition met" or "condition not met"; "" without a condition."""
         name, result = self.predicate_name, self.predicate_result
         return condition_label(name, self.reason, result=result)
 
     @property
     def explanation(self) -> str:
-        """Return whether its condition was met, and why; "" if it has none."""
+        """Return the result of the condition with the reason; "" without a condition."""
         name, result = self.predicate_name, self.predicate_result
         return explain(name, self.reason, result=result)
 
 
 class Checkpoint(models.Model):
-    """The state after a step, whole or as the change from the step before."""
+    """The state after a step, in full or as a patch of the previous state."""
 
     class Kind(models.TextChoices):
-        """How `data` is to be read."""
+        """Format of `data`."""
 
-        FULL = "full", "Whole state"
-        DELTA = "delta", "Change"  # JSON Patch (RFC 6902) from the state before
+        FULL = "full", "Full state"
+        DELTA = "delta", "Patch"  # JSON Patch (RFC 6902) of the previous state
 
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="checkpoints", db_index=False
@@ -214,12 +218,12 @@ class Checkpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the step and node it stands after."""
+        """Return the step number and the node."""
         return f"{self.sequence}. {self.node_name or 'start'}"
 
 
 class StageItem(models.Model):
-    """The result of one finished item of a parallel node: it is never run again."""
+    """The result of one completed item of a parallel node; the item never runs again."""
 
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="items", db_index=False
@@ -236,12 +240,12 @@ class StageItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the item's place in its step."""
+        """Return the step number and the item index."""
         return f"step {self.sequence}, item {self.index}"
 
 
 class LogLine(models.Model):
-    """One line a node or the engine wrote about a run."""
+    """One log line of a node or the engine."""
 
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="log_lines", db_index=False

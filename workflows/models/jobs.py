@@ -1,4 +1,4 @@
-"""One deed on many runs: what was asked for, and what became of each."""
+"""Bulk operations: one action on many runs, and the result for each run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from workflows.models.runs import new_run_id
 
 
 class ItemResult(models.TextChoices):
-    """What became of the deed on one run."""
+    """Result of the action on one run."""
 
-    OPEN = "", "Not yet"
-    DONE = "done", "Done"
-    REFUSED = "refused", "Refused"
+    OPEN = "", "Pending"
+    DONE = "done", "Succeeded"
+    REFUSED = "refused", "Skipped"
 
 
 class BulkJob(models.Model):
-    """A deed that somebody asked for on several runs; workers do it, a few at a time."""
+    """An action requested on many runs; workers process it in batches."""
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
-    deed = models.CharField(max_length=20)
+    action = models.CharField(max_length=20)
     label = models.CharField(max_length=40, blank=True, default="")
     reason = models.TextField(blank=True, default="")
     person = models.ForeignKey(
@@ -34,19 +34,18 @@ class BulkJob(models.Model):
         related_name="bulk_jobs",
     )
     person_name = models.CharField(max_length=150)  # survives the account
-    address = models.CharField(max_length=45, blank=True, default="")  # it came from
+    address = models.CharField(max_length=45, blank=True, default="")  # of the request
     total = models.PositiveIntegerField(default=0)  # runs
     done = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
-    stopped_at = models.DateTimeField(null=True)  # somebody wanted no more of it
+    stopped_at = models.DateTimeField(null=True)  # by a person
     ended_at = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True, default="")
-    lease_expires_at = models.DateTimeField(null=True)  # then another takes it up
+    lease_expires_at = models.DateTimeField(null=True)  # another worker continues then
 
     class Meta:
-        """Newest first; those under way are found at once."""
-
+        verbose_name = "bulk operation"
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(
@@ -55,38 +54,36 @@ class BulkJob(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return what it does to how many."""
-        return f"{self.deed} {self.total} runs"
+        """Return the action and the number of runs."""
+        return f"{self.action} {self.total} runs"
 
     @property
-    def looked_at(self) -> int:
-        """Return how many runs it has come to."""
+    def processed(self) -> int:
+        """Return the number of runs processed."""
         return self.done + self.refused
 
     @property
-    def left(self) -> int:
-        """Return how many runs it has not come to."""
-        return self.total - self.looked_at
+    def remaining(self) -> int:
+        """Return the number of runs not processed yet."""
+        return self.total - self.processed
 
 
 class BulkItem(models.Model):
-    """One run of a job."""
+    """One run of a bulk operation."""
 
     job = models.ForeignKey(
         BulkJob, on_delete=models.CASCADE, related_name="items", db_index=False
     )  # the unique constraint begins with it
     position = models.PositiveIntegerField()
-    run_id = models.UUIDField()  # of a run that may be deleted by now
+    run_id = models.UUIDField()  # the run may have been deleted
     workflow_name = models.CharField(max_length=100)
-    was = models.CharField(max_length=10)  # the run's status when it was chosen
+    status_before = models.CharField(max_length=10)  # of the run, when selected
     result = models.CharField(
         max_length=7, choices=ItemResult.choices, blank=True, default=ItemResult.OPEN
     )
-    text = models.TextField(blank=True, default="")  # what is said of it
+    text = models.TextField(blank=True, default="")  # message shown for the run
 
     class Meta:
-        """In the order they are done."""
-
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["job", "position"], name="item_once_a_job")
@@ -98,10 +95,10 @@ class BulkItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the run's id and its result."""
+        """Return the run id and the result."""
         return f"{self.run_id} {self.result or 'open'}"
 
     @property
     def short_id(self) -> str:
-        """Return the end of the run's id, as pages show it."""
+        """Return the last eight hex digits of the run id."""
         return self.run_id.hex[-8:]

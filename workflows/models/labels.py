@@ -62,5 +62,5 @@ class SavedView(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name

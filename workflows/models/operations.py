@@ -1,4 +1,4 @@
-"""Who works, and what people did: workers and interventions."""
+"""Workers, audit events, deleted runs, chain heads and notes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.models.runs import Run
 
 
 class Worker(models.Model):
-    """A process that runs runs; alive while its heartbeat is fresh."""
+    """A worker process; alive while its heartbeat is recent."""
 
     name = models.CharField(max_length=200, unique=True)
     host = models.CharField(max_length=200)
@@ -22,18 +22,18 @@ class Worker(models.Model):
     running = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)
-    stopped_at = models.DateTimeField(null=True)  # said goodbye; null = alive or lost
+    stopped_at = models.DateTimeField(null=True)  # clean shutdown; null = alive or lost
 
     class Meta:
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:
-        """Return the name it was started with."""
+        """Return the name."""
         return self.name
 
 
-class Intervention(models.Model):
-    """One thing a person did: appended, sealed, never edited, kept after its run."""
+class AuditEvent(models.Model):
+    """An action of a person or an API client: append-only, sealed, outlives its run."""
 
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -49,7 +49,7 @@ class Intervention(models.Model):
         null=True,
         on_delete=models.DO_NOTHING,
         db_constraint=False,
-        related_name="interventions",
+        related_name="audit_events",
     )
     workflow_name = models.CharField(
         max_length=100, blank=True, default=""
@@ -57,27 +57,31 @@ class Intervention(models.Model):
     reason = models.TextField(blank=True, default="")
     status_before = models.CharField(max_length=10, blank=True, default="")
     status_after = models.CharField(max_length=10, blank=True, default="")
-    before = models.JSONField(null=True)  # what else it changed: name → value
+    before = models.JSONField(null=True)  # further changes: name → value
     after = models.JSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
-    seal = models.BinaryField(null=True)  # history/seals.py
+    seal = models.BinaryField(null=True)  # audit/seals.py
 
     class Meta:
+        verbose_name = "audit event"
+        verbose_name_plural = "audit log"
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
-            # audit page, newest first: a person's, a kind of deed, a workflow's
-            models.Index(fields=["actor_name", "-id"], name="deed_by_actor"),
-            models.Index(fields=["action", "-id"], name="deed_by_action"),
-            models.Index(fields=["workflow_name", "-id"], name="deed_by_workflow"),
+            # audit page, newest first: by person, by action, by workflow
+            models.Index(fields=["actor_name", "-id"], name="audit_event_by_actor"),
+            models.Index(fields=["action", "-id"], name="audit_event_by_action"),
+            models.Index(
+                fields=["workflow_name", "-id"], name="audit_event_by_workflow"
+            ),
         ]
 
     def __str__(self) -> str:
-        """Return who did what."""
+        """Return the actor and the action."""
         return f"{self.actor_name}: {self.action}"
 
 
 class RemovedRun(models.Model):
-    """What is left of a run that was removed: what it was, who did it, and its heads."""
+    """The record of a deleted run: its key fields, who deleted it, and its chain heads."""
 
     id = models.UUIDField(primary_key=True, editable=False)  # that of the run
     workflow_name = models.CharField(max_length=100)
@@ -88,15 +92,16 @@ class RemovedRun(models.Model):
     removed_at = models.DateTimeField(default=timezone.now)
     removed_by_name = models.CharField(max_length=150)
     reason = models.TextField(blank=True, default="")
-    # Whether its stages and decisions are there: retention lets them go later.
+    # Stages and decisions still exist: retention deletes them later.
     keeps_history = models.BooleanField(default=False)
-    chain = models.BinaryField(null=True)  # of its steps
-    deeds = models.BinaryField(null=True)  # of what people did to it, which stays
+    history_chain_head = models.BinaryField(null=True)
+    audit_chain_head = models.BinaryField(null=True)  # its audit events are kept
 
     class Meta:
+        verbose_name = "deleted run"
         ordering: ClassVar = ["-removed_at"]
         indexes: ClassVar = [
-            # retention: histories that are kept longer than their runs
+            # retention: histories kept longer than their runs
             models.Index(
                 fields=["workflow_name", "completed_at"],
                 condition=Q(keeps_history=True),
@@ -110,19 +115,19 @@ class RemovedRun(models.Model):
 
 
 class HistoryHead(models.Model):
-    """A head of the history that belongs to no run."""
+    """A chain head that belongs to no run."""
 
     name = models.CharField(max_length=20, primary_key=True)
-    head = models.BinaryField()  # history/seals.py
+    head = models.BinaryField()  # audit/seals.py
     at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
-        """Return what it is the head of."""
+        """Return the name of the chain."""
         return self.name
 
 
 class Note(models.Model):
-    """What somebody wants others to know about a run: appended, never edited."""
+    """A comment on a run: append-only."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="notes")
     author = models.ForeignKey(
@@ -136,5 +141,5 @@ class Note(models.Model):
         ordering: ClassVar = ["id"]
 
     def __str__(self) -> str:
-        """Return who wrote it."""
+        """Return the author."""
         return f"note of {self.author_name}"

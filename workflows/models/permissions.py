@@ -1,4 +1,4 @@
-"""Who may do what with the runs of a workflow: given to groups, by workflow."""
+"""Permissions on the runs of one workflow, granted to groups."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from django.db import models
 from django.db.models import Q
 
 
-class WorkflowRight(models.Model):
-    """What the members of one group may do with the runs of one workflow.
+class WorkflowPermission(models.Model):
+    """Permissions of one group, or of all users, on the runs of one workflow.
 
-    A workflow that anything but reading was given for is for those who are named, and
-    for nobody else. One that reading was given for shows its values to these only.
+    A row with any permission but `may_read` restricts the workflow to the groups that
+    have rows. A row with `may_read` restricts the values of its runs to those groups.
     """
 
     workflow_name = models.CharField(
         "workflow",
         max_length=100,
-        help_text="The name in addresses, such as classify-document. It need not be "
-        "installed: its runs stay.",
+        help_text="The name in URLs, such as classify-document. The workflow does not "
+        "have to be installed.",
     )
     group = models.ForeignKey(
         Group,
         null=True,
         blank=True,
         on_delete=models.CASCADE,
-        related_name="workflow_rights",
-        help_text="Whom this is for; empty: everyone who is signed in.",
+        related_name="workflow_permissions",
+        help_text="Empty: all users.",
     )
     may_see = models.BooleanField(
-        "see",
+        "view",
         default=True,
-        help_text="That there are runs, their steps and times. The rights to launch, "
-        "operate and approve include it.",
+        help_text="Runs, their steps and times. Included in launch, operate and "
+        "approve.",
     )
     may_launch = models.BooleanField(
-        "launch", default=False, help_text="Start runs, and with them what they start."
+        "launch", default=False, help_text="Launch runs, with their sub-workflows."
     )
     may_operate = models.BooleanField(
         "operate",
@@ -48,52 +48,51 @@ class WorkflowRight(models.Model):
     may_approve = models.BooleanField(
         "approve",
         default=False,
-        help_text="Answer questions of runs; one for some groups only by their members.",
+        help_text="Respond to approvals; those limited to groups only as a member.",
     )
     may_read = models.BooleanField(
-        "read values",
+        "view data",
         default=False,
-        help_text="Params, results, states, reasons, errors and logs. As soon as one "
-        "group has this, everyone else sees the shape of the runs and their times only.",
+        help_text="Parameters, results, states, reasons, errors and logs. Once one "
+        "group has this, everyone else sees only the structure and times of runs.",
     )
 
     class Meta:
-        verbose_name = "right by workflow"
-        verbose_name_plural = "rights by workflow"
+        verbose_name = "workflow permission"
+        verbose_name_plural = "workflow permissions"
         ordering: ClassVar = ["workflow_name", "group__name"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["workflow_name", "group"],
-                name="right_once_per_group",
-                violation_error_message="This group has rights for this workflow: "
-                "change those.",
+                name="permission_once_per_group",
+                violation_error_message="This group already has permissions for "
+                "this workflow. Edit those.",
             ),
             models.UniqueConstraint(
                 fields=["workflow_name"],
                 condition=Q(group=None),
-                name="right_once_for_everyone",
-                violation_error_message="Everyone has rights for this workflow: change "
-                "those.",
+                name="permission_once_for_everyone",
+                violation_error_message="All users already have permissions for "
+                "this workflow. Edit those.",
             ),
             models.CheckConstraint(
                 condition=Q(may_see=True)
                 | Q(may_launch=False, may_operate=False, may_approve=False),
-                name="right_includes_seeing",
-                violation_error_message="Who may launch, operate or approve has to see "
-                "as well: tick “see”.",
+                name="permission_includes_view",
+                violation_error_message="Launch, operate and approve require “view”.",
             ),
         ]
 
     def __str__(self) -> str:
-        """Return whom it is for, and for what."""
+        """Return the workflow and the group."""
         return f"{self.workflow_name} for {self.group or 'everyone'}"
 
     def clean(self) -> None:
-        """Refuse a row that gives nothing."""
+        """Reject a row without any permission. Raises ValidationError."""
         if not (self.restricts or self.may_read):
-            raise ValidationError("Tick at least one right, or delete this.")
+            raise ValidationError("Select at least one permission, or delete this row.")
 
     @property
     def restricts(self) -> bool:
-        """Tell whether it keeps the workflow for those who are named."""
-        return self.may_see  # which all rights but reading include
+        """Return whether the row restricts the workflow to groups with rows."""
+        return self.may_see  # included in every permission but may_read

@@ -1,4 +1,4 @@
-"""Profiles: named ways to run a workflow's stages; and what runs may spend."""
+"""Profiles: named prompt settings of a workflow. Budgets: spending limits of runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workflows.models.runs import Run
 
 
 class Profile(models.Model):
-    """For some stages of one workflow: another agent, prompt or options."""
+    """Overrides of agent, prompt or options for some prompts of one workflow."""
 
     workflow_name = models.CharField(max_length=100)
     name = models.CharField(max_length=60, validators=[NAME])
     description = models.TextField(blank=True, default="")
     # stage → the fields that differ from the workflow's: agent, prompt, options
     stages = ExactJSONField(blank=True, default=dict)
-    # its share of the runs that are launched without choosing one; 0 = none of them
+    # share of the runs launched without choosing a profile; 0 = none
     weight = models.PositiveIntegerField(
         default=0, validators=[MaxValueValidator(1_000_000)]
     )
@@ -40,24 +40,24 @@ class Profile(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name
 
 
 class Scope(models.TextChoices):
-    """Whose calls a budget counts together."""
+    """The calls that a budget adds up."""
 
-    RUN = "run", "One run"
-    WORKFLOW = "workflow", "All runs of a workflow"
-    DAY = "day", "All runs of a day"
+    RUN = "run", "Per run"
+    WORKFLOW = "workflow", "Per workflow (lifetime)"
+    DAY = "day", "Per day"
 
 
 class Budget(models.Model):
-    """How much may be spent before a person is asked; nothing fails because of it."""
+    """A spending limit: when reached, the run waits for an approval and does not fail."""
 
     name = models.CharField(max_length=60, unique=True, validators=[NAME])
     scope = models.CharField(max_length=10, choices=Scope.choices)
-    workflow_name = models.CharField(  # "" = of every workflow
+    workflow_name = models.CharField(  # "" = every workflow
         max_length=100, blank=True, default=""
     )
     tokens = models.PositiveBigIntegerField(  # in and out together; null = any
@@ -87,20 +87,20 @@ class Budget(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return its name."""
+        """Return the name."""
         return self.name
 
     def clean(self) -> None:
-        """Refuse a budget of nothing. Raises ValidationError."""
+        """Require at least one limit. Raises ValidationError."""
         if self.tokens is None and self.cost is None:
             raise ValidationError("Limit the tokens, the money, or both.")
 
 
 class BudgetRaise(models.Model):
-    """That a person allowed more: for the run, the workflow or the day it was about."""
+    """An increase granted by a person, for the run, workflow or day of the budget."""
 
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="raises")
-    run = models.ForeignKey(  # the one that asked
+    run = models.ForeignKey(  # that waited for the approval
         Run, null=True, on_delete=models.SET_NULL, related_name="budget_raises"
     )
     workflow_name = models.CharField(max_length=100, blank=True, default="")
@@ -117,5 +117,5 @@ class BudgetRaise(models.Model):
         ordering: ClassVar = ["id"]
 
     def __str__(self) -> str:
-        """Return of which budget."""
-        return f"more of {self.budget}"
+        """Return the budget."""
+        return f"increase of {self.budget}"

@@ -1,4 +1,4 @@
-"""How long what runs leave behind is kept."""
+"""Retention rules: how long the data, the rows and the history of runs are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAYS = (MinValueValidator(1), MaxValueValidator(36_500))
 
 
 class Retention(models.Model):
-    """The rule of one workflow, or of all that have none; days count from a run's end."""
+    """The rule of one workflow, or the default rule; days count from the end of a run."""
 
     workflow_name = models.CharField(
         "workflow",
@@ -20,26 +20,29 @@ class Retention(models.Model):
         unique=True,
         blank=True,
         default="",
-        help_text="Empty: all workflows without a rule of their own.",
+        help_text="Empty: all workflows without their own rule.",
     )
     payload_days = models.PositiveIntegerField(
+        "delete data after (days)",
         null=True,
         blank=True,
         validators=DAYS,
-        help_text="Then params, results, states, values that were read, and logs go."
+        help_text="Deletes parameters, results, states, decision values and logs."
         " Empty: never.",
     )
     run_days = models.PositiveIntegerField(
+        "delete run after (days)",
         null=True,
         blank=True,
         validators=DAYS,
-        help_text="Then the run goes. Its stages and decisions stay. Empty: never.",
+        help_text="Deletes the run. Its steps and decisions are kept. Empty: never.",
     )
     decision_days = models.PositiveIntegerField(
+        "delete history after (days)",
         null=True,
         blank=True,
         validators=DAYS,
-        help_text="Then stages and decisions go. What people did stays. Empty: never.",
+        help_text="Deletes steps and decisions. The audit log is kept. Empty: never.",
     )
 
     class Meta:
@@ -47,18 +50,21 @@ class Retention(models.Model):
         verbose_name = "retention rule"
 
     def __str__(self) -> str:
-        """Return whose rule it is."""
+        """Return the workflow of the rule."""
         return self.workflow_name or "all others"
 
     def clean(self) -> None:
-        """Refuse an order in which something would go before what it needs."""
+        """Require data ≤ run ≤ history days. Raises ValidationError."""
         if self.decision_days and not self.run_days:
             raise ValidationError(
-                {"run_days": "Decisions go after their run: say when it goes."}
+                {
+                    "run_days": "Required when history is deleted: history outlives its run."
+                }
             )
         days = [self.payload_days, self.run_days, self.decision_days]
-        told = [one for one in days if one is not None]
-        if told != sorted(told):
+        periods = [period for period in days if period is not None]
+        if periods != sorted(periods):
             raise ValidationError(
-                "Payloads go first, runs later, decisions last: give growing numbers."
+                "Data is deleted first, then the run, then its history: the numbers of"
+                " days must not decrease."
             )

@@ -97,11 +97,11 @@ class Run(models.Model):
     # then: {stage: {agent, prompt, options}}. No attempt sees others.
     profile_name = models.CharField(max_length=60, blank=True, default="")
     profile_stages = ExactJSONField(default=dict)
-    # Heads of the chains of its history (history/seals.py): of stages and decisions,
-    # and of what people did. Null in runs from before there were any.
-    chain = models.BinaryField(null=True)
-    deeds = models.BinaryField(null=True)
-    is_golden = models.BooleanField(default=False)  # no retention touches it
+    # Heads of its two chains (audit/seals.py): of stages and decisions, and of audit
+    # events. Null in runs older than sealing.
+    history_chain_head = models.BinaryField(null=True)
+    audit_chain_head = models.BinaryField(null=True)
+    is_pinned = models.BooleanField(default=False)  # exempt from retention
     payload_removed_at = models.DateTimeField(null=True)  # by retention
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a run, a stage and an approval can be, and the moves between them."""
+"""Statuses of runs, stages and approvals, and other choices they share."""
 
 import datetime as dt
 from typing import Final
@@ -7,11 +7,11 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """Where a run stands. Completed is final; failed and cancelled can be resumed."""
+    """Status of a run. Completed is final; failed and cancelled can be resumed."""
 
-    PENDING = "pending", "Pending"  # accepted, waits for a worker
+    PENDING = "pending", "Pending"  # queued
     RUNNING = "running", "Running"  # a worker holds its lease
-    WAITING = "waiting", "Waiting"  # for a person, a child run or a moment
+    WAITING = "waiting", "Waiting"  # for an approval, a sub-workflow or a timer
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
@@ -19,36 +19,35 @@ class Status(models.TextChoices):
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 CANCELLABLE = (Status.PENDING, Status.RUNNING, Status.WAITING)
-CANCEL_AGAIN: Final = dt.timedelta(seconds=10)  # after which a cancel is accepted again
+CANCEL_AGAIN: Final = dt.timedelta(seconds=10)  # until a cancel is accepted again
 RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
 
 def success_rate(completed: int, failed: int) -> float | None:
-    """Return the share of runs that succeeded, 0..1; None where none ended by itself.
+    """Return the share of runs that succeeded, 0..1; None if none completed or failed.
 
-    A cancelled run is no failure and no success: it does not count, wherever a rate is
-    shown.
+    Cancelled runs are excluded from every success rate.
     """
-    decided = completed + failed
-    return completed / decided if decided else None
+    total = completed + failed
+    return completed / total if total else None
 
 
 class StageStatus(models.TextChoices):
-    """Where one execution of a node stands."""
+    """Status of one execution of a node."""
 
     STARTED = "started", "Running"
-    WAITING = "waiting", "Waiting"  # paused: for a person, a child run or a moment
+    WAITING = "waiting", "Waiting"  # for an approval, a sub-workflow or a timer
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"  # its run was cancelled while it ran or waited
     INTERRUPTED = (
         "interrupted",
         "Interrupted",
-    )  # its worker went away or was told to stop
+    )  # its worker was lost or stopped
 
 
 class ApprovalStatus(models.TextChoices):
-    """Where a question to a person stands."""
+    """Status of an approval."""
 
     OPEN = "open", "Open"
     ANSWERED = "answered", "Answered"
@@ -57,22 +56,22 @@ class ApprovalStatus(models.TextChoices):
 
 
 class ApprovalKind(models.TextChoices):
-    """Who asks, and what the answer changes."""
+    """Source of an approval, and what the response changes."""
 
-    NODE = "node", "A node"  # the answer is the node's
-    BUDGET = "budget", "A budget"  # the answer raises it; the node runs again
+    NODE = "node", "Node"  # the response is passed to the node
+    BUDGET = "budget", "Budget"  # the response raises it; the node runs again
 
 
 class WaitKind(models.TextChoices):
     """What a waiting run waits for."""
 
-    APPROVAL = "approval", "a person"
-    WAIT = "wait", "a moment in time"
-    SUBWORKFLOW = "subworkflow", "another run"
+    APPROVAL = "approval", "approval"
+    WAIT = "wait", "timer"
+    SUBWORKFLOW = "subworkflow", "sub-workflow"
 
 
 class Level(models.IntegerChoices):
-    """How serious a log line is; the numbers are those of `logging`."""
+    """Log level; the numbers are those of `logging`."""
 
     DEBUG = 10, "Debug"
     INFO = 20, "Info"

@@ -1,8 +1,8 @@
-"""How many runs ended and how often each edge was taken, by the hour.
+"""Hourly counts of ended runs and evaluated edges.
 
-History grows without end; these rows do not grow with it. They are counted from the
-history by `execution/tally.py`, may be thrown away and counted again, and stay when runs
-are deleted.
+Pages read these rows instead of the history, which grows without limit.
+`execution/tally.py` computes them; they can be rebuilt, and are kept when runs are
+deleted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db import models
 
 
 class RunTally(models.Model):
-    """How many runs of a workflow ended in this way within an hour."""
+    """Number of runs of a workflow that ended in a status within an hour."""
 
     hour = models.DateTimeField()  # its beginning
     workflow_name = models.CharField(max_length=100)
@@ -29,12 +29,12 @@ class RunTally(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return what was counted."""
+        """Return the count."""
         return f"{self.count} {self.workflow_name} {self.status}"
 
 
 class EdgeTally(models.Model):
-    """How often an edge was evaluated within an hour, and what came of it."""
+    """Number of evaluations of an edge within an hour, by result."""
 
     hour = models.DateTimeField()  # its beginning
     workflow_name = models.CharField(max_length=100)
@@ -49,28 +49,30 @@ class EdgeTally(models.Model):
     class Meta:
         ordering: ClassVar = ["hour"]
         indexes: ClassVar = [
-            # decisions page: one workflow's shares over a period
+            # decisions page: edge shares of a workflow in a period
             models.Index(
                 fields=["workflow_name", "hour"], name="edge_tally_by_workflow"
             ),
-            # the count: what is counted again replaces what was
+            # recount: replaces the rows of an hour
             models.Index(fields=["hour"], name="edge_tally_by_hour"),
         ]
 
     def __str__(self) -> str:
-        """Return what was counted."""
+        """Return the count."""
         return f"{self.from_node} → {self.to_node}: {self.taken} of {self.taken + self.rejected}"
 
 
 class Tally(models.Model):
-    """Up to where the history has been counted; one row, moved by whoever counts."""
+    """Progress of the count; one row, updated by the worker that counts."""
 
     name = models.CharField(max_length=20, primary_key=True)
-    counted_until = models.DateTimeField(null=True)  # hours before it are closed
+    counted_until = models.DateTimeField(null=True)  # earlier hours are final
     counted_at = models.DateTimeField(null=True)
-    seen = models.CharField(max_length=120, blank=True, default="")  # the newest rows
-    next_at = models.DateTimeField()  # nobody counts before
+    newest_rows = models.CharField(
+        max_length=120, blank=True, default=""
+    )  # ids of the last count
+    next_at = models.DateTimeField()  # no count before
 
     def __str__(self) -> str:
-        """Return what is counted."""
+        """Return the name."""
         return self.name

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from workflows.models import (
     Approval,
     Attempt,
+    AuditEvent,
     Decision,
-    Intervention,
     Note,
     Retry,
     Run,
@@ -33,14 +33,14 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Retry: ("error_message",),
     Decision: ("reason", "comment"),
     Approval: ("question", "comment"),
-    Intervention: ("reason",),
+    AuditEvent: ("reason",),
     Note: ("text",),
 }
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
     Decision: ("values",),
     Approval: ("form", "evidence", "answer"),
-    Intervention: ("before", "after"),
+    AuditEvent: ("before", "after"),
 }
 MARK: Final = "is_redacted"
 

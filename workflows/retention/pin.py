@@ -18,8 +18,8 @@ def keep(run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str) ->
 
     Raises InvalidStatus if that changes nothing.
     """
-    rows = Run.objects.filter(pk=run.pk, is_golden=not golden)
-    if not rows.update(is_golden=golden):
+    rows = Run.objects.filter(pk=run.pk, is_pinned=not golden)
+    if not rows.update(is_pinned=golden):
         raise InvalidStatus(run, wanted="kept twice" if golden else "let go twice")
     changed = {"golden": not golden}, {"golden": golden}
     action = "keep" if golden else "keep no longer"

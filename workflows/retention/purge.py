@@ -151,7 +151,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
     reason = rule.reason(rule.run_days)
     for run in runs:
         event = trail.record(run, "remove run", by=None, reason=reason)
-        deletion.keep_what_is_left(
+        deletion.keep_record(
             run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
     notifications.changed_on_commit(*(run.pk for run in runs))

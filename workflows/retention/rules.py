@@ -114,7 +114,7 @@ def _ended_before(rule: Rule, days: int) -> QuerySet[Run]:
         workflow_name=rule.workflow_name,
         completed_at__lt=_days_ago(days),
         status__in=ENDED,
-        is_golden=False,
+        is_pinned=False,
     )
     is_free = Q(parent=None) | Q(parent__status__in=ENDED)
     return ended.filter(is_free).order_by("completed_at")

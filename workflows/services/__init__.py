@@ -1,1 +1,1 @@
-"""Operations on rows that System, pages and admin share."""
+"""Operations on rows, shared by System, pages and admin."""

@@ -1,7 +1,7 @@
-"""Which actions a run allows, and which of them a person is offered.
+"""Actions that a run permits, and those offered to a person.
 
-Run pages, bulk operations and admin all ask here, so that they offer the same for the same
-run. System still decides: the run may have changed since it was asked.
+Run pages, bulk operations and admin use the same conditions. System checks again when the
+action is executed, since the run may have changed.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "resume": lambda run: run.is_resumable,
     "again": lambda run: run.payload_removed_at is None,  # in any status
     "release": lambda run: run.status == Status.RUNNING,
-    "keep": lambda run: not run.is_golden,
-    "unkeep": lambda run: run.is_golden,
+    "keep": lambda run: not run.is_pinned,
+    "unkeep": lambda run: run.is_pinned,
     "label": lambda _run: True,
     "unlabel": lambda _run: True,
     "delete": lambda run: run.is_ended,
 }
-NEEDED: Final = ("status", "is_golden", "cancel_requested_at", "payload_removed_at")
-"""The columns of a run that the conditions read."""
+NEEDED: Final = ("status", "is_pinned", "cancel_requested_at", "payload_removed_at")
+"""Columns of a run that the conditions read."""
 
 
 def possible(run: Run, action: str) -> bool:
-    """Tell whether a run, as it stands, allows an action."""
+    """Return whether the state of a run permits an action."""
     return POSSIBLE[action](run)
 
 
-def offered(run: Run, sight: Permissions) -> frozenset[str]:
-    """Return the actions that a run allows and its viewer has the permission for."""
+def offered(run: Run, granted: Permissions) -> frozenset[str]:
+    """Return the actions that a run permits and the viewer has permission for."""
     name = run.workflow_name
-    may_operate, may_launch = name in sight.operate, name in sight.launch
+    may_operate, may_launch = name in granted.operate, name in granted.launch
     return frozenset(
         action
         for action in POSSIBLE

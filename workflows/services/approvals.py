@@ -1,4 +1,4 @@
-"""Answers to questions: from whom, of which shape, and what is told to whoever came later."""
+"""Responses to approvals: who may respond, validation, and errors for closed ones."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
-    """Tell whether this person is among those the question is for."""
+    """Return whether this person is an approver."""
     return is_for(approval.groups, permissions.permissions_for(user).groups)
 
 
-def is_for(asked: Collection[str], groups: frozenset[str] | None) -> bool:
-    """Tell whether a question for these groups is for somebody who is in those."""
-    return groups is None or not asked or not groups.isdisjoint(asked)
+def is_for(approvers: Collection[str], groups: frozenset[str] | None) -> bool:
+    """Return whether a member of `groups` is an approver; no approvers means everyone."""
+    return groups is None or not approvers or not groups.isdisjoint(approvers)
 
 
 def checked(
     workflows: Registry, approval: Approval, value: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return an answer as JSON: to a node, or for more of a budget.
+    """Return a validated response as JSON: for a node, or an increase of a budget.
 
     Raises InvalidParams, ApprovalNotFound, WorkflowNotFound.
     """
@@ -41,10 +41,10 @@ def checked(
     return check_answer(workflow, approval.node_name, value)
 
 
-def who_was_faster(approval: Approval) -> str:
-    """Return why a question is not open any more."""
+def closed_reason(approval: Approval) -> str:
+    """Return the message for an approval that is not open."""
     if approval.status == ApprovalStatus.ANSWERED and approval.answered_by:
-        return f"{approval.answered_by.get_username()} has answered this already."
+        return f"Already answered by {approval.answered_by.get_username()}."
     if approval.status == ApprovalStatus.EXPIRED:
-        return "The time to answer has passed."
-    return "The question was withdrawn: its run was cancelled."
+        return "The approval has expired."
+    return "The approval was withdrawn: its run was cancelled."

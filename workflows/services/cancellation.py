@@ -1,4 +1,4 @@
-"""Cancelling a run with all that is under way below it."""
+"""Cancel a run and the active runs below it."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
 
-MAX_RUNS: Final = 200  # that one transaction cancels, so that it holds no row for long
+MAX_RUNS: Final = 200  # per transaction, which limits the time of its locks
 
 
 def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
-    """Stop a run, then the runs it waits for, from the top down.
+    """Cancel a run, then the runs it waits for, from the top down.
 
-    The run and the first of those below it are cancelled in one transaction; what is
-    deeper follows in transactions of MAX_RUNS each. A parent is cancelled before its
-    child, so that it is not woken by the end of that. Raises InvalidStatus.
+    The run and the first ones below it are cancelled in one transaction; deeper runs
+    follow in transactions of MAX_RUNS each. A parent is cancelled before its child, so
+    that the end of the child does not wake it. Raises InvalidStatus.
     """
-    left: Sequence[UUID] = [run.pk]
+    remaining: Sequence[UUID] = [run.pk]
     is_first = True
-    while left:
+    while remaining:
         with transaction.atomic():
             count = 0
-            while left and count < MAX_RUNS:
-                stopped = _cancel_some(left, by=by, reason=reason)
-                if is_first and not stopped:
+            while remaining and count < MAX_RUNS:
+                cancelled = _cancel_some(remaining, by=by, reason=reason)
+                if is_first and not cancelled:
                     raise InvalidStatus(Run.objects.get(pk=run.pk), wanted="cancelled")
                 is_first = False
-                count += len(left)
-                left = run_tree.under_way_below(left, MAX_RUNS)
+                count += len(remaining)
+                remaining = run_tree.under_way_below(remaining, MAX_RUNS)
 
 
 def _cancel_some(
     run_ids: Sequence[UUID], *, by: AbstractBaseUser | None, reason: str
 ) -> int:
-    """Cancel those of some runs that can be; return how many these were."""
+    """Cancel the runs whose status permits it; return their number."""
     rows = Run.objects.filter(
         pk__in=run_ids, status__in=CANCELLABLE, cancel_requested_at=None
     )
-    # in the order of the writer and of the leases, or each might wait for the other
+    # the same order as the writer and the leases, to avoid deadlocks
     runs = list(rows.select_for_update().order_by("pk"))
     running = [run.pk for run in runs if run.status == Status.RUNNING]
     idle = [run.pk for run in runs if run.status != Status.RUNNING]

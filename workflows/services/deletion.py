@@ -1,4 +1,4 @@
-"""Removing a run: it goes with its history; who removed it and why stays, sealed."""
+"""Delete runs with their history; a sealed record of the deletion is kept."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     """Delete an ended run; call it within a transaction.
 
-    Raises InvalidStatus, and StillNeeded while its parent may read how it ended: without
-    that, the parent would launch it once more.
+    Raises InvalidStatus, and StillNeeded until its parent has read the outcome: otherwise
+    the parent would launch the child run again.
     """
     locked = Run.objects.select_for_update().filter(pk=run.pk)
     if not locked.exclude(pk__in=Run.objects.live()).exists():
@@ -24,29 +24,29 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     parent = _waiting_parent(run)
     if parent is not None:
         raise StillNeeded(
-            f"Run {run.short_id} cannot be deleted yet: run {parent.short_id} has not read"
-            " how it ended."
+            f"Run {run.short_id} cannot be deleted yet: its parent {parent.short_id} has not"
+            " read its outcome."
         )
-    deed = trail.record(run, "delete", by=by, reason=reason)
-    keep_what_is_left(run, by_name=deed.actor_name, reason=reason)
+    event = trail.record(run, "delete", by=by, reason=reason)
+    keep_record(run, by_name=event.actor_name, reason=reason)
     run.stages.all().delete()
     run.decisions.all().delete()
     run.delete()
 
 
 def _waiting_parent(run: Run) -> Run | None:
-    """Return the parent that is under way and has yet to read how this run ended."""
+    """Return the active parent that has not read the outcome of this run."""
     if run.parent_id is None or run.parent_sequence is None:
         return None
     parents = Run.objects.live().select_for_update().filter(pk=run.parent_id)
     return parents.filter(sequence=run.parent_sequence - 1).first()
 
 
-def keep_what_is_left(
+def keep_record(
     run: Run, *, by_name: str, reason: str, keeps_history: bool = False
 ) -> RemovedRun:
-    """Write down what a run was, with the heads of its chains as they are now."""
-    chain, deeds = Run.objects.values_list("chain", "deeds").get(pk=run.pk)
+    """Insert the record of a deleted run, with its current chain heads."""
+    heads = Run.objects.values("history_chain_head", "audit_chain_head").get(pk=run.pk)
     return RemovedRun.objects.create(
         id=run.pk,
         workflow_name=run.workflow_name,
@@ -57,6 +57,5 @@ def keep_what_is_left(
         removed_by_name=by_name,
         reason=reason,
         keeps_history=keeps_history,
-        chain=chain,
-        deeds=deeds,
+        **heads,
     )

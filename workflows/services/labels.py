@@ -1,4 +1,4 @@
-"""Labels on runs: words by which people find them again."""
+"""Labels of runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workflows.models.labels import MAX_LABEL_LENGTH
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-MOST = 20  # labels on one run
+MAX_LABELS = 20  # per run
 
 
 def clean(name: str) -> str:
-    """Return a label as it is kept: in small letters, spaces single. Raises InvalidLabel."""
+    """Return the normalised label: lower case, single spaces. Raises InvalidLabel."""
     label = " ".join(name.split()).lower()
     if not label or len(label) > MAX_LABEL_LENGTH or "," in label or "\x00" in label:
         raise InvalidLabel(name)
@@ -27,23 +27,25 @@ def clean(name: str) -> str:
 
 
 def add(run: Run, name: str, *, by: AbstractBaseUser | None, reason: str) -> str:
-    """Put a label on a run; one that is there already stays. Raises InvalidLabel."""
+    """Add a label to a run unless present. Raises InvalidLabel."""
     label = clean(name)
     with transaction.atomic():
-        # the run's row is locked, so that two who add at once count each other's
+        # lock the run, so that concurrent additions respect the limit
         Run.objects.select_for_update().filter(pk=run.pk).values_list("pk").first()
-        there = set(run.labels.values_list("name", flat=True))
-        if label in there:
+        existing = set(run.labels.values_list("name", flat=True))
+        if label in existing:
             return label
-        if len(there) >= MOST:
-            raise InvalidLabel(name, f"Run {run.short_id} has {MOST} labels already.")
+        if len(existing) >= MAX_LABELS:
+            raise InvalidLabel(
+                name, f"Run {run.short_id} has {MAX_LABELS} labels already."
+            )
         RunLabel.objects.create(run=run, name=label, added_by_id=by.pk if by else None)
         _record(run, "label", label, by=by, reason=reason)
     return label
 
 
 def remove(run: Run, name: str, *, by: AbstractBaseUser | None, reason: str) -> str:
-    """Take a label off a run; one that is not there stays away. Raises InvalidLabel."""
+    """Remove a label from a run if present. Raises InvalidLabel."""
     label = clean(name)
     with transaction.atomic():
         if run.labels.filter(name=label).delete()[0]:
@@ -54,6 +56,6 @@ def remove(run: Run, name: str, *, by: AbstractBaseUser | None, reason: str) -> 
 def _record(
     run: Run, action: str, label: str, *, by: AbstractBaseUser | None, reason: str
 ) -> None:
-    told = f"{label}: {reason}" if reason else label
-    trail.record(run, action, by=by, reason=told, after=run.status)
+    details = f"{label}: {reason}" if reason else label
+    trail.record(run, action, by=by, reason=details, after=run.status)
     notifications.changed_on_commit(run.pk)

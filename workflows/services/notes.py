@@ -1,4 +1,4 @@
-"""Notes on runs: what somebody wants others to know."""
+"""Notes on runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from workflows.models import Note, Run
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-MOST = 4_000  # characters
+MAX_NOTE_LENGTH = 4_000  # characters
 
 
 def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
-    """Append a note to a run. Raises InvalidParams for one that says nothing."""
-    text = text.replace("\x00", "").strip()[:MOST]
+    """Add a note to a run. Raises InvalidParams for an empty one."""
+    text = text.replace("\x00", "").strip()[:MAX_NOTE_LENGTH]
     if not text:
         raise InvalidParams({"": ["Write the note, then add it."]})
     with transaction.atomic():

@@ -1,7 +1,7 @@
-"""Questions: what System tells of workflows and runs, to whom their rights allow it.
+"""Queries of System: workflows and runs, limited to the permissions of the viewer.
 
-Whoever asks is named by `by`; without a name it is the system itself, or somebody at the
-server's shell, who may see everything.
+`by` is the viewer; None stands for the system itself or an operator at the shell, without
+restrictions.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 
 class Queries:
-    """Workflows and runs, as people and programs see them."""
+    """Queries on workflows and runs."""
 
     def __init__(self, workflows: Registry = registry) -> None:
-        """Take the registry whose workflows can be launched."""
+        """Use the workflows of a registry."""
         self._registry = workflows
 
     def list_workflows(self, *, by: Person | None = None) -> Sequence[AnyWorkflow]:
-        """Return every workflow that is installed, by name: those that `by` may see."""
+        """Return the installed workflows that `by` may see, ordered by name."""
         known = self._registry.list()
         if by is None:
             return known
-        seen = permissions.permissions_for(by).see
-        return [workflow for workflow in known if workflow.name in seen]
+        visible = permissions.permissions_for(by).see
+        return [workflow for workflow in known if workflow.name in visible]
 
     def find_workflow(self, name: str, *, by: Person | None = None) -> AnyWorkflow:
         """Return one workflow. Raises WorkflowNotFound, also if `by` may not see it."""
-        seen = {workflow.name: workflow for workflow in self.list_workflows(by=by)}
-        if name not in seen:
-            raise WorkflowNotFound(name, list(seen))
-        return seen[name]
+        visible = {workflow.name: workflow for workflow in self.list_workflows(by=by)}
+        if name not in visible:
+            raise WorkflowNotFound(name, list(visible))
+        return visible[name]
 
     def list_runs(
         self,
@@ -57,10 +57,10 @@ class Queries:
         search: str = "",
         sort: str = "",
     ) -> QuerySet[Run]:
-        """Return the runs that match, newest first or as `sort` says.
+        """Return the matching runs, newest first or ordered by `sort`.
 
-        `sort` names fields of listing.SORTABLE, such as "status,-started_at"; ties go by id.
-        `search` looks into the id, the names of workflow and launcher and the error.
+        `sort` names fields of run_order.SORTABLE, such as "status,-started_at"; ties are
+        ordered by id. `search` covers the id, workflow, launcher and error.
         Raises InvalidSort.
         """
         runs: QuerySet[Run] = Run.objects.select_related("launched_by")
@@ -91,7 +91,7 @@ class Queries:
 
     @staticmethod
     def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:
-        """Return what is said of a run that is not there: that it was, to who might know."""
+        """Return the error for a missing run; who might see it learns of its deletion."""
         removed = RemovedRun.objects.filter(pk=run_id).first()
         if removed and (by is None or permissions.may_see(by, removed.workflow_name)):
             return RunRemoved(removed)
@@ -102,37 +102,37 @@ class Queries:
         return self.find_run(run_id).stages.all()
 
     def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
-        """Return every edge a run evaluated, in order. Raises RunNotFound."""
+        """Return the decisions of a run in order. Raises RunNotFound."""
         return self.find_run(run_id).decisions.select_related("decided_by")
 
     def compare_states(
         self, first: tuple[UUID, int], second: tuple[UUID, int]
     ) -> list[state_diff.Difference]:
-        """Return how the states of two runs differ, each after one of its steps.
+        """Return the differences between the states of two runs, each after a step.
 
         Raises CheckpointMismatch.
         """
-        return state_diff.states_of(first, second)
+        return state_diff.compare(first, second)
 
     def get_changes(
         self, run_id: UUID, sequences: Iterable[int]
     ) -> Mapping[int, Changes]:
-        """Return what these steps of a run changed in its state, as far as is known."""
+        """Return the state changes of some steps of a run, as far as known."""
         return changes.changes_of(run_id, sequences)
 
     def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
-        """Return the states before and after a step, and what lies between.
+        """Return the states before and after a step, and the changes between them.
 
-        A state that there is not is None. Raises CheckpointMismatch.
+        A missing state is None. Raises CheckpointMismatch.
         """
         return changes.between(run_id, sequence)
 
     def runs_before(self, run: Run) -> int:
-        """Return how many pending runs a worker would take before this one."""
+        """Return the number of pending runs ahead of this one in the queue."""
         return queue_position.runs_before(run)
 
     def find_approval(self, run_id: UUID | str) -> Approval:
-        """Return the newest question of a run. Raises RunNotFound, ApprovalNotFound."""
+        """Return the newest approval of a run. Raises RunNotFound, ApprovalNotFound."""
         run = self.find_run(run_id)
         approval = (
             run.approvals.select_related("answered_by").order_by("-sequence").first()

@@ -1,17 +1,17 @@
-"""Resuming a run, together with the child run whose failure it stands on.
+"""Resume a run, together with the child runs whose failure it depends on.
 
-A run that failed or was cancelled at a subworkflow stands on how its child ended, and so
-does that on its own child. To resume it is to resume that line of runs from the bottom
-up, each from its last checkpoint:
+A run that failed or was cancelled at a sub-workflow depends on the outcome of its child,
+which may depend on its own child. This line of runs is resumed from the bottom up, each
+from its last checkpoint:
 
-- A child that failed or was cancelled is resumed; what it did is not done again.
-- One that has completed meanwhile, or goes on already, is left alone: the parent takes
-  its result, or waits for it.
-- One that cannot go on (its workflow has other steps now, or retention removed its state)
-  is replaced: it stays among the parent's children, and the node launches a new one.
+- A failed or cancelled child is resumed; completed steps are not repeated.
+- A child that has completed or is active is left alone: the parent takes its result, or
+  waits for it.
+- A child that cannot be resumed (its workflow changed, or retention deleted its state) is
+  replaced: it remains a child of the parent, and the node launches a new one.
 
-Each run is resumed in a transaction of its own by one conditional update, so that of
-several who resume a run at once one does.
+Each run is resumed in its own transaction by one conditional update, so that concurrent
+resumes succeed once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A run to be resumed, and the child it is no longer to stand on, if there is one."""
+    """A run to resume, and the child that its node replaces, if any."""
 
     run: Run
     replaced: Run | None = None
@@ -55,14 +55,15 @@ def resume(
     reason: str,
     token: str = "",
 ) -> None:
-    """Queue a run again, and what it waits for.
+    """Queue a run and the child runs it depends on.
 
-    `token` is for this run alone. Raises InvalidStatus, PayloadRemoved, WorkflowNotFound,
-    FingerprintChanged: then nothing was resumed, unless somebody else was faster.
+    `token` applies to this run only. Raises InvalidStatus, PayloadRemoved,
+    WorkflowNotFound, FingerprintChanged; on an error this call has resumed nothing, except
+    for children if a concurrent resume of the run won.
     """
     if run.status not in RESUMABLE:
         raise InvalidStatus(run, wanted="resumed")
-    _must_be_able(run, workflows)
+    _require_resumable(run, workflows)
     first, *below = _line(run, workflows)
     for link in reversed(below):
         _resume_one(link, by=by, reason=reason)
@@ -70,8 +71,8 @@ def resume(
         raise InvalidStatus(Run.objects.get(pk=run.pk), wanted="resumed")
 
 
-def _must_be_able(run: Run, workflows: Registry) -> None:
-    """Return if a run can go on. A child from before it had a fingerprint is believed."""
+def _require_resumable(run: Run, workflows: Registry) -> None:
+    """Check that a run can continue; old runs without a fingerprint pass."""
     if run.payload_removed_at is not None:
         raise PayloadRemoved
     workflow = workflows.get(run.workflow_name)
@@ -81,42 +82,42 @@ def _must_be_able(run: Run, workflows: Registry) -> None:
 
 
 def _line(run: Run, workflows: Registry) -> list[Link]:
-    """Return the run and the runs below it that are to be resumed, from the top down."""
+    """Return the run and the runs below it to resume, from the top down."""
     links: list[Link] = []
     while True:
         child = run_tree.child_at(run, run.sequence + 1)
         if child is None or child.status not in RESUMABLE:
-            _must_not_be_stopping(links[0].run if links else run, child)
+            _require_not_cancelling(links[0].run if links else run, child)
             return [*links, Link(run)]
         try:
-            _must_be_able(child, workflows)
+            _require_resumable(child, workflows)
         except (PayloadRemoved, WorkflowNotFound, FingerprintChanged):
             return [*links, Link(run, replaced=child)]
         links.append(Link(run))
         run = child
 
 
-def _must_not_be_stopping(run: Run, child: Run | None) -> None:
-    """Raise InvalidStatus when a run would wait for one that is about to be cancelled."""
+def _require_not_cancelling(run: Run, child: Run | None) -> None:
+    """Raise InvalidStatus if the child run is being cancelled."""
     if child is None or child.status == Status.COMPLETED:
         return
     if child.cancel_requested_at is not None:
         raise InvalidStatus(
             run,
-            wanted=f"resumed yet: run {child.short_id}, which it waits for, is still"
-            " stopping. Try again in a moment",
+            wanted=f"resumed yet: its child run {child.short_id} is still being cancelled."
+            " Try again in a moment",
         )
 
 
 def _resume_one(
     link: Link, *, by: AbstractBaseUser | None, reason: str, token: str = ""
 ) -> bool:
-    """Queue a run again; False when it is none that can be resumed any more."""
+    """Queue a run; False if its status changed concurrently."""
     run, replaced = link.run, link.replaced
-    kept = {"secrets": encryption.encrypt({"token": token})} if token else {}
+    secrets = {"secrets": encryption.encrypt({"token": token})} if token else {}
     with transaction.atomic():
-        whole = Run.objects.filter(pk=run.pk, payload_removed_at=None)
-        if not whole.resume(**kept):
+        resumable = Run.objects.filter(pk=run.pk, payload_removed_at=None)
+        if not resumable.resume(**secrets):
             return False
         changed = None
         if replaced is not None:

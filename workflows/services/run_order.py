@@ -1,4 +1,4 @@
-"""How lists of runs are sorted and searched."""
+"""Sort order and text search of runs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SORTABLE = (
 
 
 def order(sort: str) -> list[OrderBy]:
-    """Return what a list is ordered by; without ties, so that pages do not overlap."""
+    """Return a total order, so that pages do not overlap. Raises InvalidSort."""
     order = []
     for name in filter(None, (part.strip() for part in sort.split(","))):
         field = name.removeprefix("-")
         if field not in SORTABLE:
             raise InvalidSort(field, SORTABLE)
-        turned = F(field).desc if name.startswith("-") else F(field).asc
-        # what is not there comes last on every database, whichever way round
-        order.append(turned(nulls_last=True))
+        direction = F(field).desc if name.startswith("-") else F(field).asc
+        # nulls last on every database, in both directions
+        order.append(direction(nulls_last=True))
     return [*order, F("id").desc()]
 
 
 def mentions(text: str) -> Q:
-    """Return the condition that a run has to do with a text."""
-    text = text.replace("\x00", "\ufffd")  # PostgreSQL would refuse it
+    """Return the condition that a run mentions a text."""
+    text = text.replace("\x00", "\ufffd")  # PostgreSQL rejects NUL
     return (
         Q(workflow_name__icontains=text)
         | Q(error_message__icontains=text)
         | Q(launched_by__username__icontains=text)
-        | Q(pk__iendswith=text)  # pages show the end of an id
+        | Q(pk__iendswith=text)  # pages show the last digits of ids
     )

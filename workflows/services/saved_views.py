@@ -1,4 +1,4 @@
-"""Saved views of the runs list: kept under a name, perhaps for everyone."""
+"""Saved views of the runs list, private or shared."""
 
 from __future__ import annotations
 
@@ -21,41 +21,47 @@ if TYPE_CHECKING:
 
 MAX_QUERY_LENGTH = 4_000  # characters
 MAX_VIEWS = 50  # views of one person
-OF_VALUES = ("where", "text", "label", "fields")  # of a query
+OF_VALUES = (
+    "where",
+    "text",
+    "label",
+    "fields",
+)  # query keys that filter by values of runs
 
 
 def visible_views(person: User) -> list[SavedView]:
-    """Return a person's own views, and those that others share with such as them."""
+    """Return the views of a person and the shared ones they have permissions for."""
     views = SavedView.objects.filter(Q(owner=person) | Q(shared=True))
-    sight = permissions.permissions_for(person)
+    granted = permissions.permissions_for(person)
     return [
         view
         for view in views.select_related("owner").order_by("name", "id")
-        if view.owner_id == person.pk or _is_for(view, sight)
+        if view.owner_id == person.pk or _is_permitted(view, granted)
     ]
 
 
-def _is_for(view: SavedView, sight: Permissions) -> bool:
-    """Tell whether a view names nothing that is beyond these rights.
+def _is_permitted(view: SavedView, granted: Permissions) -> bool:
+    """Return whether a view filters only by what these permissions cover.
 
-    One that looks for values is for those who may read them: of its workflow, or of all.
+    A view that filters by values requires the permission to read them, for its workflow
+    or for all.
     """
-    asked = dict(parse_qsl(view.query))
-    of_values = any(asked.get(name) for name in OF_VALUES)
-    names, workflow = sight.read if of_values else sight.see, asked.get("workflow")
+    query = dict(parse_qsl(view.query))
+    of_values = any(query.get(name) for name in OF_VALUES)
+    names, workflow = granted.read if of_values else granted.see, query.get("workflow")
     if workflow:
         return workflow in names
     return names.are_all or not of_values
 
 
 def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
-    """Keep a query under a name; a view of that name of the same person is replaced.
+    """Save a query under a name; replaces the person's view of that name.
 
     Raises InvalidView.
     """
     name = _clean(name)
     if len(query) > MAX_QUERY_LENGTH:
-        raise InvalidView("These filters are too long to be kept.")
+        raise InvalidView("These filters are too long to save.")
     if by.saved_views.exclude(name=name).count() >= MAX_VIEWS:
         raise InvalidView(f"You have {MAX_VIEWS} views. Delete one to save another.")
     with transaction.atomic():
@@ -67,7 +73,7 @@ def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
 
 
 def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
-    """Rename a view, share it or keep it to oneself.
+    """Rename, share or unshare a view.
 
     Raises ViewNotFound, NotAllowed, InvalidView.
     """
@@ -78,12 +84,12 @@ def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
         with trail.changing("change view", view, by=by):
             view.save(update_fields=["name", "shared"])
     except IntegrityError as error:
-        raise InvalidView(f"{view.owner} has another view called “{name}”.") from error
+        raise InvalidView(f"{view.owner} already has a view “{name}”.") from error
     return view
 
 
 def delete(view_id: int, *, by: User) -> SavedView:
-    """Forget a view. Raises ViewNotFound, NotAllowed."""
+    """Delete a view. Raises ViewNotFound, NotAllowed."""
     view = _own(view_id, by)
     with trail.changing("delete view", view, by=by):
         SavedView.objects.filter(pk=view.pk).delete()
@@ -91,19 +97,17 @@ def delete(view_id: int, *, by: User) -> SavedView:
 
 
 def _own(view_id: int, person: User) -> SavedView:
-    """Return a view that a person may change: their own, and for admins every shared one."""
+    """Return a view that a person may change: their own; superusers also shared ones."""
     view = next((one for one in visible_views(person) if one.pk == view_id), None)
     if view is None:
         raise ViewNotFound
     if view.owner_id != person.pk and not person.is_superuser:
-        raise NotAllowed(f"“{view.name}” is {view.owner}'s view. Save one of your own.")
+        raise NotAllowed(f"“{view.name}” belongs to {view.owner}. Save your own view.")
     return view
 
 
 def _clean(name: str) -> str:
     cleaned = " ".join(name.replace("\x00", "").split())
     if not cleaned or len(cleaned) > MAX_NAME_LENGTH:
-        raise InvalidView(
-            f"Give the view a name of up to {MAX_NAME_LENGTH} characters."
-        )
+        raise InvalidView(f"Enter a name of up to {MAX_NAME_LENGTH} characters.")
     return cleaned

@@ -1,9 +1,10 @@
-"""What two states have not in common: the differences between two runs at one moment."""
+"""Differences between the states of two runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from workflows.execution.checkpoints import rebuild
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 MISSING = object()
-MOST = 60  # differences told
+MAX_DIFFERENCES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place of the state where two runs have not the same."""
+    """A path at which two states differ."""
 
     path: tuple[str, ...]
-    first: Any  # MISSING where one has nothing there
+    first: Any  # MISSING if absent
     second: Any
 
     @property
@@ -31,35 +32,29 @@ class Difference:
 
     @property
     def in_first(self) -> bool:
-        """Tell whether the first run has something there."""
+        """Return whether the first state has a value."""
         return self.first is not MISSING
 
     @property
     def in_second(self) -> bool:
-        """Tell whether the second run has something there."""
+        """Return whether the second state has a value."""
         return self.second is not MISSING
 
 
-def states_of(first: tuple[UUID, int], second: tuple[UUID, int]) -> list[Difference]:
-    """Return how the states of two runs differ, each after one of its steps.
+def compare(first: tuple[UUID, int], second: tuple[UUID, int]) -> list[Difference]:
+    """Return up to MAX_DIFFERENCES differences of two states (run id, sequence).
 
-    Raises CheckpointMismatch when a state cannot be rebuilt.
+    Raises CheckpointMismatch if a state cannot be rebuilt.
     """
     one, other = rebuild(*first), rebuild(*second)
-    before = one.data if one else {}
-    after = other.data if other else {}
-    found = []
-    for difference in differences(before, after):
-        found.append(difference)
-        if len(found) == MOST:
-            break
-    return found
+    pairs = differences(one.data if one else {}, other.data if other else {})
+    return list(islice(pairs, MAX_DIFFERENCES))
 
 
 def differences(
     first: Any, second: Any, path: tuple[str, ...] = ()
 ) -> Iterator[Difference]:
-    """Yield the places where two values differ, objects key by key, all else as a whole."""
+    """Yield the differences of two values: objects by key, anything else as a whole."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in dict.fromkeys([*first, *second]):
             one, other = first.get(key, MISSING), second.get(key, MISSING)

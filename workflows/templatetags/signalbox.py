@@ -231,7 +231,7 @@ def gives_permissions(opts: Options[Any] | str) -> bool:
     if not opts:
         return True
     label, name = getattr(opts, "app_label", ""), getattr(opts, "model_name", "")
-    return label == "auth" or name == "workflowright"
+    return label == "auth" or name == "workflowpermission"
 
 
 @register.filter

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from workflows.execution.rows import Rows
     from workflows.execution.sql.tables import Table
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
 
     Renewed = tuple[UUID, int, dt.datetime | None, str]
 
@@ -35,7 +35,7 @@ class Driver(ABC):
         """Return the transaction in which `write_records` has to be called."""
 
     @abstractmethod
-    def insert_run(self, run: Run, event: Intervention) -> bool:
+    def insert_run(self, run: Run, event: AuditEvent) -> bool:
         """Insert a run and the audit event of its launch, or neither.
 
         False if a run of this workflow has this idempotency key already.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from workflows.execution.rows import Rows
     from workflows.execution.sql.driver import Renewed
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
 
 # The end of a lease that lasts as many seconds as the parameter says, by the server's clock.
 _LEASE_END: Final = "statement_timestamp() + {} * interval '1 second'"
@@ -66,7 +66,7 @@ class PostgreSQLDriver(Driver):
         """Return no transaction: the statement is one."""
         return nullcontext()
 
-    def insert_run(self, run: Run, event: Intervention) -> bool:
+    def insert_run(self, run: Run, event: AuditEvent) -> bool:
         """Insert both rows, the second only if the first has no conflict."""
         values = self._values(RUNS, run) + self._values(AUDIT_EVENTS, event)
         with self._prepared() as cursor:

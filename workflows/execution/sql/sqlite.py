@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from workflows.execution.rows import Rows
     from workflows.execution.sql.driver import Renewed
     from workflows.execution.sql.tables import Table
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
 
 
 class SQLiteDriver(Driver):
@@ -43,7 +43,7 @@ class SQLiteDriver(Driver):
         """Return a transaction for the statements of one batch."""
         return transaction.atomic(self.connection.alias)
 
-    def insert_run(self, run: Run, event: Intervention) -> bool:
+    def insert_run(self, run: Run, event: AuditEvent) -> bool:
         """Insert the run, then the event unless the run had a conflict."""
         with self.transaction(), self.connection.cursor() as cursor:
             cursor.execute(

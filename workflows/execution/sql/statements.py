@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from workflows.execution.sql.tables import Table, all_columns, table_of
 from workflows.models import (
     Attempt,
+    AuditEvent,
     Checkpoint,
     Decision,
-    Intervention,
     LogLine,
     Retry,
     Run,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The queue ------------------------------------------------------------------------------
 
 RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
-AUDIT_EVENTS = table_of(Intervention, all_columns(Intervention))
+AUDIT_EVENTS = table_of(AuditEvent, all_columns(AuditEvent))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
 UNREAD: Final = {"graph", "result"}  # columns of a run that a worker does not use
 CLAIMED_FIELDS = {
@@ -92,7 +92,7 @@ CLAIM_SELECTED = """
 RECORD_RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
-    " error_message error_code error_node completed_at updated_at chain recoveries",
+    " error_message error_code error_node completed_at updated_at history_chain_head recoveries",
 )
 RECORD_TABLES: Mapping[str, Table] = {
     "stages": table_of(
@@ -143,7 +143,7 @@ RUN_ASSIGNMENTS = """
     wake_at = {new}wake_at, result = {new}result,
     error_message = {new}error_message, error_code = {new}error_code,
     error_node = {new}error_node, completed_at = {new}completed_at,
-    updated_at = {new}updated_at, chain = {new}chain,
+    updated_at = {new}updated_at, history_chain_head = {new}history_chain_head,
     recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
         WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
     lease_expires_at =

@@ -24,7 +24,7 @@ class Command(BaseCommand):
     """Walk the chains of one run, or of all, and name every row that does not fit."""
 
     help = (
-        "Tell whether stages, decisions and interventions are what was recorded. Names"
+        "Tell whether stages, decisions and audit events are what was recorded. Names"
         " every row that was changed, removed, added or moved; exits with 1 if there is"
         " one. It may run beside workers."
     )
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         """Print what does not fit as it is found, then how much was looked at."""
         checker, run_id = Checker(), options["run"]
         if run_id is not None and not _is_known(run_id):
-            raise CommandError(f"There is no run {run_id}, and none was removed.")
+            raise CommandError(
+                f"Run {run_id} not found, and no record of its deletion."
+            )
         found: Iterable[Finding] = (
             checker.everything() if run_id is None else checker.run(run_id)
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-    from workflows.models import Intervention
+    from workflows.models import AuditEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class AuditFilters(Filters):
         days = self.period.first or self.period.last
         return bool(self.run or self.address or self.text or days)
 
-    def page(self, person: User, before: int | None) -> Page[Intervention]:
+    def page(self, person: User, before: int | None) -> Page[AuditEvent]:
         """Return a page of the matching events, newest first."""
         return keyset_page(self._rows(person), self._condition(person), before=before)
 
-    def _rows(self, person: User) -> QuerySet[Intervention]:
+    def _rows(self, person: User) -> QuerySet[AuditEvent]:
         rows = audit_events_between(self.period.since, self.period.until)
         rows = permissions.visible(person, rows)
         fields = {
@@ -95,7 +95,7 @@ class AuditFilters(Filters):
         return condition
 
 
-def may_read(person: User, event: Intervention) -> bool:
+def may_read(person: User, event: AuditEvent) -> bool:
     """Return whether a user may view the reason and values of an event.
 
     Events on documents contain their names, and a document is visible to those who may

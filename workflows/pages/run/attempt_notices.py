@@ -11,12 +11,12 @@ from workflows.pages.run.notices import Notice, is_unrequested_release, with_rea
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workflows.models import Attempt, Intervention
+    from workflows.models import Attempt, AuditEvent
 
 
 def attempt_notices(
     attempts: Sequence[Attempt],
-    interventions: Sequence[Intervention],
+    audit_events: Sequence[AuditEvent],
     first_steps: Mapping[int, int],
 ) -> dict[int, Notice]:
     """Return the reason of each attempt after the first, by attempt number.
@@ -26,7 +26,7 @@ def attempt_notices(
     """
     notices: dict[int, Notice] = {}
     for before, after in itertools.pairwise(attempts):
-        between = _between(before, after, interventions)
+        between = _between(before, after, audit_events)
         if not any(event.action == "answer" for event in between):
             step = first_steps.get(after.number)
             notices[after.number] = _notice(before, after, between, step)
@@ -34,19 +34,17 @@ def attempt_notices(
 
 
 def _between(
-    before: Attempt, after: Attempt, interventions: Sequence[Intervention]
-) -> list[Intervention]:
+    before: Attempt, after: Attempt, audit_events: Sequence[AuditEvent]
+) -> list[AuditEvent]:
     """Return the audit events after the end of one attempt and before the next."""
     ended = before.ended_at or before.started_at
     return [
-        event
-        for event in interventions
-        if ended <= event.created_at <= after.started_at
+        event for event in audit_events if ended <= event.created_at <= after.started_at
     ]
 
 
 def _notice(
-    before: Attempt, after: Attempt, between: Sequence[Intervention], step: int | None
+    before: Attempt, after: Attempt, between: Sequence[AuditEvent], step: int | None
 ) -> Notice:
     at_step = f", at step {step}" if step else ""
     for event in between:

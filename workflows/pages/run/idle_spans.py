@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from workflows.models import Outcome
 
 if TYPE_CHECKING:
-    from workflows.models import Approval, Attempt, Intervention, Run
+    from workflows.models import Approval, Attempt, AuditEvent, Run
 
 QUEUE, APPROVAL, CHILD, TIMER = "queue", "person", "child", "moment"
 STOPPED = "stopped"  # ended, and resumed later
@@ -36,13 +36,13 @@ class Events:
     attempts: Sequence[Attempt]
     approvals: Sequence[Approval]
     children: Sequence[Run]
-    interventions: Sequence[Intervention]
+    audit_events: Sequence[AuditEvent]
 
     def first(
         self, action: str, start: dt.datetime, end: dt.datetime | None
     ) -> dt.datetime | None:
         """Return the first time of an action within a span."""
-        return _first((event.created_at for event in self.interventions
+        return _first((event.created_at for event in self.audit_events
                        if event.action == action), start, end)  # fmt: skip
 
 

@@ -148,7 +148,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         for step in steps:
             if step.stage is not None:
                 first_steps.setdefault(step.attempt, step.sequence)
-        notices = attempt_notices(self.attempts, self.interventions, first_steps)
+        notices = attempt_notices(self.attempts, self.audit_events, first_steps)
         for step in steps:
             step.notice = notices.pop(step.attempt, None)
 
@@ -197,7 +197,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         approvals = self.run.approvals.order_by("sequence")
         light = approvals.only("sequence", "created_at", "answered_at", "run_id")
         return Events(
-            attempts, list(light[:MAX_ROWS]), self.children, self.interventions
+            attempts, list(light[:MAX_ROWS]), self.children, self.audit_events
         )
 
     # -- panel and log ------------------------------------------------------------------

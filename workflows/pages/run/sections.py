@@ -19,7 +19,7 @@ from workflows.models import (
     Approval,
     ApprovalStatus,
     Attempt,
-    Intervention,
+    AuditEvent,
     Note,
     Outcome,
     Run,
@@ -206,18 +206,18 @@ class ActivitySection(Section):
         return started
 
     @cached_property
-    def interventions(self) -> Sequence[Intervention]:
+    def audit_events(self) -> Sequence[AuditEvent]:
         """The newest audit events of the run, oldest first."""
-        newest = self.run.interventions.order_by("-id")[:MAX_ROWS]
+        newest = self.run.audit_events.order_by("-id")[:MAX_ROWS]
         return redaction.redact_rows(self.run, newest)[::-1]
 
     @property
-    def interventions_then(self) -> Sequence[Intervention]:
+    def audit_events_then(self) -> Sequence[AuditEvent]:
         """The audit events at that time."""
         last = self.moment.time
         return [
             event
-            for event in self.interventions
+            for event in self.audit_events
             if last is None or event.created_at <= last
         ]
 

@@ -12,7 +12,7 @@ from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.delta import diff
 from workflows.execution.changes import Changes, told
-from workflows.models import Intervention
+from workflows.models import AuditEvent
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
@@ -34,7 +34,7 @@ MAX_CHANGES = 40  # shown of one event
 class Row:
     """An audit event as its reader may see it."""
 
-    deed: Intervention
+    deed: AuditEvent
     is_there: bool  # its run is still stored
     may_read: bool  # its reason and values, which may quote data of the run
 

@@ -103,7 +103,7 @@ def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     stopped = bulk.stop(job_id, by=request.user)
     if stopped.stopped_at:
         messages.success(
-            request, f"Bulk operation stopped. {stopped.left} runs unchanged."
+            request, f"Bulk operation stopped. {stopped.remaining} runs unchanged."
         )
     else:
         messages.info(request, "This bulk operation has already finished.")

@@ -1,35 +1,34 @@
-"""`manage.py make_history --runs N --decisions M`: a long history, to measure pages with."""
+"""Write made-up runs and decisions to an empty database."""
 
 from __future__ import annotations
 
 import datetime as dt
 import itertools
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 from django.utils import timezone
 
+from bench import made_up_runs
 from workflows.execution import tally
 from workflows.infra.database import is_postgresql
 from workflows.models import Attempt, Decision, Outcome, Run, RunLabel, Stage
-from workflows.samples import history
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
     from collections.abc import Iterable, Iterator, Sequence
 
     from django.db.models import Model
 
-    from workflows.samples.history import MadeRun
+    from bench.made_up_runs import MadeRun
 
 PEOPLE = 12
-CHUNK = 5_000  # runs written at once
-STAGES_OF = 1_000  # newest runs that have stages: pages read no others
-EVERY_LOST = 20_000  # one run in so many lost a worker
+CHUNK = 5_000  # runs per transaction
+RUNS_WITH_STAGES = 1_000  # the newest: pages read no other stages
+LOST_EVERY = 20_000  # runs: one of them lost a worker
 
 COLUMNS: dict[type[Model], str] = {
     Run: "id, workflow_name, status, params, result, error_message, error_code,"
@@ -47,49 +46,37 @@ COLUMNS: dict[type[Model], str] = {
 }
 
 
-class Command(BaseCommand):
-    """Fill an empty database with a made-up history; COPY makes it fast on PostgreSQL."""
+def fill(
+    runs: int = 10_000, decisions: int = 100_000, days: int = 100, seed: int = 1
+) -> None:
+    """Write runs in chunks, count them, and update the planner's statistics.
 
-    help = (
-        "Fill an empty database with made-up runs and decisions, to measure pages with."
+    Uses COPY on PostgreSQL. Raises ValueError if the database is not empty.
+    """
+    if Run.objects.exists():
+        raise ValueError("The database has runs. Use an empty one.")
+    if runs < 1 or decisions < 0 or days < 1:
+        raise ValueError("At least one run and one day are required.")
+    people = _people()
+    rows = made_up_runs.runs(
+        runs,
+        decisions,
+        days=days,
+        until=timezone.now(),
+        people=len(people),
+        seed=seed,
     )
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take how much of it."""
-        parser.add_argument("--runs", type=int, default=10_000)
-        parser.add_argument("--decisions", type=int, default=100_000)
-        parser.add_argument("--days", type=int, default=100, help="days it spans")
-        parser.add_argument("--seed", type=int, default=1)
-
-    def handle(self, *_args: Any, **options: Any) -> None:
-        """Write it in chunks, then count it, then let the database take stock."""
-        if Run.objects.exists():
-            raise CommandError(
-                "This database has runs. Make a history in an empty one."
-            )
-        if options["runs"] < 1 or options["decisions"] < 0 or options["days"] < 1:
-            raise CommandError("There must be a run and a day at least.")
-        people = _people()
-        made = history.runs(
-            options["runs"],
-            options["decisions"],
-            days=options["days"],
-            until=timezone.now(),
-            people=len(people),
-            seed=options["seed"],
-        )
-        oldest_with_stages = options["runs"] - STAGES_OF
-        numbered = enumerate(made)
-        written = 0
-        while chunk := list(itertools.islice(numbered, CHUNK)):
-            with transaction.atomic():
-                _write(chunk, people, oldest_with_stages)
-            written += len(chunk)
-            self.stdout.write(f"{written} of {options['runs']} runs")
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE" if is_postgresql() else "ANALYZE")
-        tally.count_all()
-        self.stdout.write("The history is there, and counted.")
+    numbered = enumerate(rows)
+    written = 0
+    while chunk := list(itertools.islice(numbered, CHUNK)):
+        with transaction.atomic():
+            _write(chunk, people, runs - RUNS_WITH_STAGES)
+        written += len(chunk)
+        sys.stdout.write(f"{written} of {runs} runs\n")
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE" if is_postgresql() else "ANALYZE")
+    tally.count_all()
+    sys.stdout.write("Done.\n")
 
 
 def _people() -> list[int]:
@@ -112,12 +99,12 @@ def _write(
     )
     newest = (run for number, run in chunk if number >= with_stages)
     _insert(Stage, (row for run in newest for row in _stage_rows(run)))
-    lost = (run for number, run in chunk if number % EVERY_LOST == EVERY_LOST // 2)
+    lost = (run for number, run in chunk if number % LOST_EVERY == LOST_EVERY // 2)
     _insert(Attempt, (_lost_row(run) for run in lost))
 
 
 def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
-    rest = _cooldown(model)
+    rest = _default_columns(model)
     names = ", ".join([COLUMNS[model], *rest])
     table, same = model._meta.db_table, tuple(rest.values())  # noqa: SLF001 - Django's documented model API
     with connection.cursor() as cursor:
@@ -131,8 +118,8 @@ def _insert(model: type[Model], rows: Iterable[Sequence[Any]]) -> None:
         cursor.executemany(statement, [(*_for_sqlite(row), *same) for row in rows])
 
 
-def _cooldown(model: type[Model]) -> dict[str, Any]:
-    """Return the columns that are not given but must have a value, with their defaults."""
+def _default_columns(model: type[Model]) -> dict[str, Any]:
+    """Return the required columns that COLUMNS omits, with their defaults."""
     given = {name.strip(' "') for name in COLUMNS[model].split(",")}
     return {
         f'"{field.column}"': field.get_db_prep_save(field.get_default(), connection)
@@ -153,7 +140,7 @@ def _stored(value: Any) -> Any:
     return value
 
 
-GRAPH = json.dumps(history.GRAPH)
+GRAPH = json.dumps(made_up_runs.GRAPH)
 
 
 def _run_row(run: MadeRun, people: Sequence[int]) -> tuple[Any, ...]:

@@ -1,15 +1,14 @@
-"""A made-up history fills the database as it is now, and its pages can be looked at."""
+"""bench.history fills the current schema, and pages show its data."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import CommandError, call_command
 from django.test import Client
 
+from bench import history_rows
 from tests.support.factories import make_run
 from workflows.models import Decision, Run, Stage
 
@@ -18,7 +17,7 @@ from workflows.models import Decision, Run, Stage
 def test_a_history_has_the_runs_and_decisions_that_were_asked_for(
     alice: User, sign_in: Callable[[User], Client]
 ) -> None:
-    call_command("make_history", runs=40, decisions=300, days=3, stdout=io.StringIO())
+    history_rows.fill(runs=40, decisions=300, days=3)
     assert (Run.objects.count(), Decision.objects.count()) == (40, 300)
     assert Stage.objects.exists()
     page = sign_in(alice)
@@ -31,5 +30,5 @@ def test_a_history_has_the_runs_and_decisions_that_were_asked_for(
 @pytest.mark.django_db
 def test_a_history_is_made_in_an_empty_database_only() -> None:
     make_run()
-    with pytest.raises(CommandError, match="empty"):
-        call_command("make_history", stdout=io.StringIO())
+    with pytest.raises(ValueError, match="empty"):
+        history_rows.fill()
