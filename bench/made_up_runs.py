@@ -1,4 +1,4 @@
-"""A made-up history: runs of a few workflows, with the decisions they took.
+"""Generated history: runs of a few workflows with their decisions.
 
 For trying out and measuring pages over many runs. What is made follows from the seed
 alone, but for the moment it ends with.
@@ -129,7 +129,7 @@ def _id(rng: random.Random, at: dt.datetime) -> UUID:
 
 @dataclass(slots=True)
 class _EdgeWalk:
-    """The way of a run, gone until so many edges were evaluated."""
+    """Walk of a run through the graph until `limit` edges are evaluated."""
 
     rng: random.Random
     run: MadeRun
@@ -148,7 +148,7 @@ class _EdgeWalk:
         self.run.steps.append((node, self.rng.lognormvariate(5, 1)))
 
     def _take_edge(self, node: str, at: dt.datetime) -> str:
-        """Look at the ways out of a node, one after another; return where one leads."""
+        """Evaluate the outgoing edges of a node in order; return the target of the taken one."""
         for edge in (edge for edge in EDGES if edge[0] == node):
             if len(self.run.decisions) < self.limit:
                 decision = self._evaluate(edge, at)

@@ -483,7 +483,7 @@ async def test_each_lack_has_a_sentence_of_its_own(
         await here.agents.chat("", "Hello?")
     agent.is_enabled = False
     await run_in_db(agent.save)
-    with pytest.raises(Unavailable, match="switched off"):
+    with pytest.raises(Unavailable, match="disabled"):
         await here.agents.chat("writer", "Hello?")
     assert server.requests == []
 

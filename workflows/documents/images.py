@@ -1,9 +1,8 @@
 """The Images provider: each rendering is made once, stored and reused.
 
-The key of a picture is its document, its page and every option that makes a difference
-to it; the database holds it unique. Whoever asks for one that is being drawn just now, in
-this process, waits for it instead of drawing it as well; two processes that draw the same
-one keep the first.
+An image is identified by document, page and all options that affect it; a database
+constraint keeps this key unique. Within a process, a request for an image that is being
+rendered waits for it; if two processes render the same one, the first is kept.
 """
 
 from __future__ import annotations
@@ -174,7 +173,7 @@ def _save_row(
 ) -> tuple[PageImage | None, list[FieldFile]]:
     """Save the row of an image, replacing an older one.
 
-    Returns the row, None where the document is gone, and the files of no use any more.
+    Returns the row, None if the document was deleted, and the files that are now obsolete.
     """
     image = _row(row, page, style)
     older = [image.file] if image and image.file.name != file.name else []

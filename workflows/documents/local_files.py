@@ -1,7 +1,7 @@
 """Local files of documents, for any storage.
 
-Storage with paths is read where it is. Of other storage, such as S3, a copy is made when
-it is first needed and kept while there is room: the content of a document never changes.
+Files of storage with paths are read in place. Of other storage, such as S3, a copy is
+made on first use and cached: the content of a document never changes.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Copies:
     def of(self, row: Document) -> Iterator[str]:
         """Yield the path of a copy, which is kept until the context exits.
 
-        Whoever comes first makes it, others of the same document wait for that one.
-        Raises NotFound, StorageFailed: all of them, and the next one tries again.
+        The first caller fetches it, others of the same document wait. Raises NotFound or
+        StorageFailed in all of them; the next call tries again.
         """
         copy, is_first = self._acquire(row.sha256)
         try:
@@ -116,7 +116,7 @@ def _fetch(row: Document, path: Path) -> None:
 def local_path(row: Document) -> Iterator[str]:
     """Yield the path of a document's file or of a copy.
 
-    Raises NotFound: it is gone; StorageFailed.
+    Raises NotFound if it is missing; StorageFailed.
     """
     try:
         path = row.file.path

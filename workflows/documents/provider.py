@@ -1,4 +1,4 @@
-"""Documents, made real: rows of the library, opened and read by child processes."""
+"""The Documents provider: rows and files, read by child processes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class StoredDocuments:
-    """The documents people have uploaded."""
+    """The uploaded documents."""
 
     async def get(self, document: UUID) -> DocumentInfo:
-        """Return its name, kind and size. Raises NotFound."""
+        """Return the name, type and size. Raises NotFound."""
         row = await run_in_db_retrying(find_document, document)
         return DocumentInfo(
             id=row.pk,
@@ -34,7 +34,7 @@ class StoredDocuments:
         )
 
     async def read(self, document: UUID) -> bytes:
-        """Return its bytes. Raises NotFound."""
+        """Return the content. Raises NotFound."""
         row = await run_in_db_retrying(find_document, document)
         return await asyncio.to_thread(_read, row)
 
@@ -48,7 +48,7 @@ class StoredDocuments:
             )
 
     async def page(self, document: UUID, number: int) -> Page:
-        """Return the text layer of one page, from 1. Raises NotFound, PdfError."""
+        """Return the text layer of one page, counted from 1. Raises NotFound, PdfError."""
         row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
         async with local_path_async(row) as path:
@@ -57,7 +57,7 @@ class StoredDocuments:
     async def scan(
         self, document: UUID, number: int, *, enhanced: bool = False
     ) -> tuple[Page, ...]:
-        """Return what stands on the picture of a page. Raises as `page`; Unavailable."""
+        """Return the text recognized on a page image. Raises as `page`; Unavailable."""
         row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
         async with local_path_async(row) as path:
@@ -73,7 +73,7 @@ def find_document(document: UUID) -> Document:
 
 
 def page_count_of(row: Document) -> int:
-    """Return how many pages it has. Raises Unsupported for one without pages."""
+    """Return the number of pages. Raises Unsupported without pages."""
     if row.page_count is None:
         raise Unsupported(f"“{row.name}” has no pages that could be read.")
     return row.page_count

@@ -1,4 +1,4 @@
-"""The readers of this process: pools of children that open documents and read scans."""
+"""Pools of child processes that open PDFs and read scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PDF_LIMITS = Limits(seconds=60, memory_bytes=1_500_000_000, idle_seconds=60)
 OCR_LIMITS = Limits(seconds=180, memory_bytes=4_000_000_000, idle_seconds=300)
-OCR_DPI = 200  # at which a page is looked at: fax machines send 204 lines to the inch
+OCR_DPI = 200  # resolution of page images for OCR; fax machines send 204 lines per inch
 OCR_UNAVAILABLE = (
     "Scans cannot be read here: the extra packages for it are not installed. "
     "`make serve` installs them, or: pip install -r requirements-ocr.txt"
@@ -27,13 +27,13 @@ OCR_UNAVAILABLE = (
 
 @cache
 def pages() -> Pool:
-    """Return the children that open PDFs: they count, read and draw pages."""
+    """Return the pool that counts, reads and renders pages."""
     return _closed_at_exit(Pool("page", settings.PDF_PROCESSES, PDF_LIMITS))
 
 
 @cache
 def scans() -> Pool:
-    """Return the children that read pictures of pages."""
+    """Return the OCR pool."""
     return _closed_at_exit(Pool("scan", settings.OCR_PROCESSES, OCR_LIMITS))
 
 
@@ -43,7 +43,7 @@ def _closed_at_exit(pool: Pool) -> Pool:
 
 
 def count_pages(path: str) -> int:
-    """Return how many pages a PDF has. Raises PdfError."""
+    """Return the number of pages of a PDF. Raises PdfError."""
     return int(pages().run(Task("count", {"path": path})).head["pages"])
 
 
@@ -57,7 +57,7 @@ async def text_of(path: str, number: int) -> Page:
 def render_page(
     path: str, number: int, style: PageStyle, job: Job | None = None
 ) -> Picture:
-    """Return a page as a picture. Raises PdfError."""
+    """Render a page. Raises PdfError."""
     options = {name: getattr(style, name) for name in style.__slots__}
     arguments = {"path": path, "page": number, "style": options}
     reply = pages().run(Task("draw", arguments, affinity=path), job)
@@ -68,7 +68,7 @@ def render_page(
 
 
 async def render_page_async(path: str, number: int, style: PageStyle) -> Picture:
-    """Do the same for callers on an event loop: cancelled, its child is ended."""
+    """Async version of `render_page`; cancellation ends the child process."""
     job = Job()
     return await pages().call(lambda: render_page(path, number, style, job), job)
 
@@ -76,9 +76,9 @@ async def render_page_async(path: str, number: int, style: PageStyle) -> Picture
 async def read_page_image(
     path: str, number: int, *, enhanced: bool
 ) -> tuple[Page, ...]:
-    """Return the text on a page's picture; `again` looks longer, in several ways.
+    """Return the OCR text of a page; `enhanced` adds variants of the image.
 
-    Raises PdfError, and Unavailable where scans cannot be read.
+    Raises PdfError, and Unavailable without the OCR packages.
     """
     if not await can_scan():
         raise Unavailable(OCR_UNAVAILABLE)
@@ -91,7 +91,7 @@ async def read_page_image(
 
 
 async def can_scan() -> bool:
-    """Tell whether scans can be read here; once they can, that is not asked again."""
+    """Whether OCR is available; a positive result is cached."""
     if not _ocr_available:
         reply = await scans().run_async(Task("can_scan", {}))
         if reply.head["able"]:

@@ -1,8 +1,7 @@
-"""The library of documents: what is stored, under which name, and what is refused.
+"""Store and delete documents.
 
-A file is stored once, however often it is uploaded: its SHA-256 is its identity.
-Nothing is half-written: the row is made when the file is whole, and a file whose row
-lost a race is removed again.
+A file is stored once: its SHA-256 is its identity. The row is created after the file is
+complete, and a file whose row lost a race is deleted.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
-MAX_NAMED = 3  # runs in a refusal
+MAX_NAMED = 3  # runs listed in an error message
 MAX_NAME_CHARS = 200
 PDF = "application/pdf"
 
 
 class TooLarge(Invalid):
-    """The file is larger than is accepted."""
+    """The file exceeds MAX_UPLOAD_BYTES."""
 
     code = "too_large"
 
@@ -50,16 +49,16 @@ class TooLarge(Invalid):
 def store_document(
     name: str, file: IO[bytes] | File[bytes], *, by: AbstractBaseUser | None = None
 ) -> Document:
-    """Return the document of this file's content, storing it if it is new.
+    """Return the document with this content, storing it if it is new.
 
-    1. An upload was written to disk and hashed while it arrived; what comes from
-       elsewhere is now, and too much of it stops that.
-    2. Look at the bytes, not at the name: only a PDF that opens is taken.
-    3. Store the file and its row; known content gives the row that is there, with
-       `already_stored` set on it.
+    1. Uploads are hashed while they arrive; other files are copied and hashed here. Files
+       over the limit are rejected.
+    2. The content is checked, not the name: only PDFs that can be opened are accepted.
+    3. The file and its row are stored; for known content, the existing row is returned with
+       `already_stored` set.
 
-    Raises EmptyFile, TooLarge, Unsupported, PdfError, StorageFailed: each a sentence for
-    a person.
+    Raises EmptyFile, TooLarge, Unsupported, PdfError, StorageFailed; each message is for the
+    user.
     """
     received = file if isinstance(file, Received) else _received(name, file)
     try:
@@ -77,13 +76,13 @@ def store_document(
 
 
 def too_large() -> TooLarge:
-    """Return the error that says how large a file may be."""
+    """Return the error for a file that is too large."""
     limit = f"{settings.MAX_UPLOAD_BYTES / 1_000_000:,.6g} MB"
     return TooLarge(f"The file is larger than {limit}, the most we accept.")
 
 
 def _received(name: str, file: IO[bytes] | File[bytes]) -> Received:
-    """Return a file as if it had been uploaded."""
+    """Copy a file into a Received upload."""
     copy = Received(name, PDF, 0, None)
     digest, size = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
@@ -114,7 +113,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         page_count=readers.count_pages(file.temporary_file_path()),
         uploaded_by_id=by.pk if by else None,
     )
-    # A name of its own: whoever removes a file never removes that of another row.
+    # Unique file name: deleting a file never deletes that of another row.
     with storage_errors():
         name = f"{file.sha256[:2]}/{file.sha256}-{document.pk.hex}.pdf"
         document.file.save(name, file, save=False)
@@ -122,15 +121,16 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         with trail.changing(trail.ADD_DOCUMENT, document, by=by):
             document.save(force_insert=True)
     except IntegrityError:
-        delete_files([document.file])  # someone stored the same content meanwhile
+        delete_files([document.file])  # stored concurrently
         return _existing(Document.objects.get(sha256=file.sha256), by)
     return document
 
 
 def _existing(document: Document, by: AbstractBaseUser | None) -> Document:
-    """Return a document that was there: whoever has the file may see it from here on.
+    """Return an existing document and grant access to the person who uploaded it again.
 
-    That somebody else had stored it is told to those only who could see it before.
+    `already_stored` is set only if the person could see the document before: others must not
+    learn that it existed.
     """
     visible = (
         Document.objects.all() if by is None else permissions.visible_documents(by)
@@ -145,7 +145,7 @@ def _existing(document: Document, by: AbstractBaseUser | None) -> Document:
 
 
 def _safe_name(name: str) -> str:
-    """Return a name to show: no path, no control characters, not too long."""
+    """Return a display name without path and control characters, limited in length."""
     name = PureWindowsPath(PurePosixPath(name.replace("\x00", "")).name).name
     shown = "".join(c for c in name if unicodedata.category(c)[0] != "C").strip()
     return shown[-MAX_NAME_CHARS:] or "document.pdf"
@@ -155,16 +155,15 @@ def _safe_name(name: str) -> str:
 
 
 class StillNeeded(Duplicate):
-    """A run that has not ended needs the document."""
+    """An unfinished run uses the document."""
 
     code = "still_needed"
 
 
 class FilesLeft(StorageFailed):
-    """A document is deleted, and storage still has files of it."""
+    """The document was deleted, but some of its files could not be."""
 
     def __init__(self, name: str, count: int) -> None:
-        """Say what is left, and how it goes."""
         super().__init__(
             f"“{name}” was deleted, but {count} of its files could not be removed from "
             "storage. `manage.py prune_media` removes them; tell an administrator."
@@ -172,7 +171,7 @@ class FilesLeft(StorageFailed):
 
 
 def runs_with(document: Document) -> QuerySet[Run]:
-    """Return the runs that were given a document, ended or not."""
+    """Return the runs that were given a document, finished or not."""
     runs = Run.objects.annotate(params_text=Cast("params", TextField()))
     return runs.filter(params_text__contains=str(document.pk))
 
@@ -180,11 +179,11 @@ def runs_with(document: Document) -> QuerySet[Run]:
 def delete_document(
     document: Document, *, by: AbstractBaseUser | None, reason: str
 ) -> None:
-    """Remove a document with its file and the pictures of its pages.
+    """Delete a document with its file and page images.
 
-    Files go when their rows are gone for good. Raises ReasonMissing for a person who
-    does not say why; StillNeeded while a run that has not ended was given the document;
-    FilesLeft where storage keeps some of them.
+    Files are deleted after commit. Raises ReasonMissing without a reason of a person;
+    StillNeeded while an unfinished run uses the document; FilesLeft if storage failed to
+    delete some files.
     """
     trail.require_reason(reason, by=by)
     named = f"{document.name}: {reason}"

@@ -1,8 +1,8 @@
-"""The storage of documents, wherever it is: what it fails of is told in a sentence.
+"""Errors and cleanup of the storage of documents.
 
-Which errors a storage raises is its own affair: the operating system's, botocore's,
-another library's. So whatever it raises counts, and nothing but calls to it is asked
-within `storage_errors`.
+The exception types depend on the storage: those of the operating system, botocore or
+another library. Therefore any exception counts, and `storage_errors` must wrap nothing
+but calls to the storage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STORAGE_FAILED_MESSAGE = (
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise StorageFailed for what storage raises, but for a file that is not there."""
+    """Raise StorageFailed for any storage error except a missing file."""
     try:
         yield
     except (FileNotFoundError, ProviderError):
@@ -44,12 +44,12 @@ def storage_errors() -> Iterator[None]:
 
 
 def delete_files(files: Sequence[FieldFile]) -> int:
-    """Remove files; return how many could not be: `prune_media` removes those."""
+    """Delete files; return how many failed: `prune_media` deletes those."""
     for place, file in enumerate(files):
         try:
             with storage_errors():
                 file.storage.delete(str(file.name))
-        except StorageFailed:  # the others would only be waited for as long
+        except StorageFailed:  # the others would only time out as well
             remaining = len(files) - place
             logger.warning(
                 "%d files that nothing needs are left in storage, beginning with %s: "
@@ -61,7 +61,7 @@ def delete_files(files: Sequence[FieldFile]) -> int:
 
 
 def check_storage(**_: Any) -> list[checks.CheckMessage]:
-    """Tell, before anything is served, whether its options make a storage."""
+    """System check: the storage options are valid."""
     try:
         _storage = storages["default"]
     except Exception as error:

@@ -1,7 +1,7 @@
-"""Uploads, written to disk as they arrive, hashed on the way, stopped at the limit.
+"""Upload handler that writes files to disk, hashes them and enforces the size limit.
 
-A file that is too large is read to its end and thrown away, since a browser shows no
-answer that comes while it is still sending; what is kept of it says so.
+A file over the limit is read to its end and discarded, because a browser shows no
+response before it has sent everything; `is_too_large` is set.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from django.core.files.uploadhandler import FileUploadHandler
 
 
 class Received(TemporaryUploadedFile):
-    """An uploaded file on disk, with its hash."""
+    """An uploaded file on disk with its SHA-256."""
 
     sha256 = ""
     is_too_large = False
 
 
 class ReceivingHandler(FileUploadHandler):
-    """Makes every uploaded file a Received one."""
+    """Turns every uploaded file into a Received."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
-        """Begin with nothing received."""
+        """Open the file."""
         super().new_file(*args, **kwargs)
         self.file = Received(
             self.file_name or "",
@@ -38,7 +38,7 @@ class ReceivingHandler(FileUploadHandler):
         self._received = 0
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002
-        """Keep a part, unless there is too much of it already."""
+        """Write a chunk unless the limit is exceeded."""
         self._received += len(raw_data)
         if self._received > settings.MAX_UPLOAD_BYTES:
             if not self.file.is_too_large:
@@ -50,13 +50,13 @@ class ReceivingHandler(FileUploadHandler):
         self.file.write(raw_data)
 
     def file_complete(self, file_size: int) -> Received:
-        """Return the file."""
+        """Return the finished file."""
         self.file.seek(0)
         self.file.size = file_size
         self.file.sha256 = self._digest.hexdigest()
         return self.file
 
     def upload_interrupted(self) -> None:
-        """Remove what was kept of a file whose sender has gone."""
+        """Remove a partially received file."""
         if hasattr(self, "file"):
             self.file.close()

@@ -1,4 +1,4 @@
-"""Which documents the runs of a workflow were given: they are as open as its values."""
+"""Documents used by a workflow's runs: they are as restricted as the workflow's values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from uuid import UUID
 
 from workflows.models import Document, DocumentUse
 
-ID_LENGTHS = {32, 36}  # characters of an id, without hyphens and with
+ID_LENGTHS = {32, 36}  # without and with hyphens
 
 
 def note(workflow_name: str, params: Mapping[str, object]) -> None:
-    """Keep in mind which documents these params of a run speak of.
+    """Record which documents a run's params contain.
 
-    One that nobody is to read but those who read the workflow's runs is kept from others
-    from here on, also when the run is deleted.
+    A private document becomes restricted to people who may read the workflow's runs, also
+    after the run is deleted.
     """
     ids = set(_ids_in(params))
     if not ids:
@@ -28,7 +28,7 @@ def note(workflow_name: str, params: Mapping[str, object]) -> None:
 
 
 def _ids_in(params: Mapping[str, object]) -> Iterator[UUID]:
-    """Yield every text in a JSON value that is an id, however deep it lies."""
+    """Yield every UUID in a nested JSON value."""
     left: list[object] = [params]
     while left:
         value = left.pop()

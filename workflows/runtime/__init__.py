@@ -1,7 +1,6 @@
 """The Runtime of a workflow: Protocols of its providers, and fakes for tests.
 
-Importing this package imports no Django; the real documents and images are in modules
-of their own.
+Importing this package does not import Django; the real providers are in other packages.
 """
 
 from workflows.runtime.errors import (

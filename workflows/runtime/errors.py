@@ -1,16 +1,16 @@
 """Errors of a workflow's providers: documents, images, agents and profiles.
 
-    ProviderError          something outside the workflow did not give what was asked
-    ├─ NotFound            there is no such document, page, agent or profile
-    ├─ Duplicate           it is there already
-    ├─ Invalid             what was given cannot be used: an empty file, a bad option
-    ├─ Unsupported         understood, but not something this provider does
-    ├─ Unavailable         nothing is set up that could do it
-    ├─ AuthenticationFailed         another service refused our key
-    └─ UpstreamFailed      another service was asked and failed
-       ├─ StorageFailed    the storage of documents did not do it
-       ├─ TimedOut         it did not answer in time
-       └─ BadAnswer        it answered what cannot be used
+    ProviderError          a provider could not fulfil a request
+    ├─ NotFound            unknown document, page, agent or profile
+    ├─ Duplicate           it exists already
+    ├─ Invalid             unusable input: an empty file, an invalid option
+    ├─ Unsupported         not supported by the provider
+    ├─ Unavailable         nothing is configured that could fulfil it
+    ├─ AuthenticationFailed         an external service rejected the key
+    └─ UpstreamFailed      an external service failed
+       ├─ StorageFailed    the storage of documents failed
+       ├─ TimedOut         it did not respond in time
+       └─ BadAnswer        its response is unusable
 
 Each message is a sentence for the person who launched the run.
 """

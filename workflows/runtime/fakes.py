@@ -153,7 +153,7 @@ def _lookup(stored: Mapping[UUID, Stored], document: UUID) -> Stored:
 class FakeImages:
     """Images of one white pixel; `rendered` lists pages and options.
 
-    It knows no documents: all the pages of one are its first.
+    It does not know the documents: pages default to the first one.
     """
 
     def __init__(self) -> None:
@@ -204,7 +204,7 @@ class AgentCall:
 class FakeAgents:
     """Agents with scripted responses, in order; `calls` lists the calls.
 
-    An answer is a text, a list of ToolCall, vectors, a model, or an exception to raise.
+    A response is a text, a list of ToolCall, vectors, a model, or an exception to raise.
     """
 
     def __init__(self, **answers: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 """Page range expressions: "2-5,8", "-3", "5-", "-".
 
-Parts stand between commas: a number, or a range whose missing end is the first or the
-last page. Spaces and empty parts do not matter; pages come sorted, each once.
+Parts are separated by commas: a number, or a range whose missing end is the first or last
+page. Spaces and empty parts are ignored; pages are sorted and unique.
 """
 
 from __future__ import annotations

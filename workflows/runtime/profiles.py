@@ -1,7 +1,7 @@
 """Profiles: the agent and prompt settings of a run, merged over the workflow's defaults.
 
-A field that a profile gives counts, also when it gives nothing (`None`): that is how a
-stage is asked without a prompt. A field that it leaves out is the workflow's.
+A field that is present applies, even if it is `None` (no prompt). A missing field keeps
+the default.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ChosenProfile:
 def overlay(below: PromptProfile, given: Mapping[str, Any]) -> PromptProfile:
     """Return a prompt's settings with the given fields replaced.
 
-    Options are laid over each other one by one.
+    Options are merged key by key.
     """
     options = given.get("options", {})
     return replace(
@@ -55,7 +55,8 @@ def merge_prompts(
 ) -> dict[str, PromptProfile]:
     """Return every prompt of a workflow with the given fields merged over its defaults.
 
-    A stage that the workflow does not have comes after its own: a node may ask for it.
+    Prompts that the workflow does not declare follow its own, because a node may request
+    them.
     """
     names = dict.fromkeys([*defaults, *given])
     return {

@@ -1,8 +1,8 @@
 """The Runtime of a workflow and the Protocols of its parts.
 
-Nothing here knows a database, a web framework or a model server; the real providers
-stand beside this file, their fakes in `fakes.py`. A provider may have a method
-`at(context)`: it is then given the node it works for, once per step.
+This module has no database, web framework or model server; the providers are in other
+packages, their fakes in `fakes.py`. A provider may have a method `at(context)`, which is
+called once per step and returns the provider bound to that node.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Logger(Protocol):
 class Documents(Protocol):
     """The uploaded documents.
 
-    Raises NotFound for one that is not there, StorageFailed where storage does not work.
+    Raises NotFound for an unknown id, StorageFailed if storage does not work.
     """
 
     async def get(self, document: UUID) -> DocumentInfo:
@@ -116,8 +116,8 @@ class Documents(Protocol):
     ) -> tuple[Page, ...]:
         """Return the text recognized on the image of one page, counted from 1.
 
-        Each is one way of looking at it; with `again` there are more of them, for what
-        is faint. Raises NotFound, and Unavailable where scans cannot be read.
+        The result has one page per variant of the image; `enhanced` adds variants for faint
+        text. Raises NotFound, and Unavailable without the OCR packages.
         """
 
 

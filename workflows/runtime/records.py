@@ -73,8 +73,8 @@ class Line:
 class Page:
     """The text of one page, line by line from the top: its text layer, or OCR output.
 
-    A page that was read from its picture may have been turned first: places are those
-    of the page as it was read, and `shown` gives them as the page is shown.
+    A page image may have been rotated for OCR: boxes refer to the rotated page, and `shown`
+    converts them to the page as shown.
     """
 
     number: int  # from 1

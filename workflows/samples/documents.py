@@ -1,4 +1,4 @@
-"""Three documents to try the workflows on, of an office that does not exist."""
+"""Three sample documents of a fictional office."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LEADING = 18.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A document that comes with the house."""
+    """A sample document."""
 
     name: str
-    about: str  # what a run makes of it
+    about: str  # expected result of a run
     data: bytes = field(repr=False)
 
 

@@ -1,10 +1,10 @@
-"""PDFs people upload, read safely: pages, their text layer, their pictures.
+"""Safe reading of uploaded PDFs: pages, text layer and images.
 
-Pure functions over pypdfium2 and Pillow. All are synchronous and may take long, and
-PDFium is native code: servers and workers call them in child processes only, through
-`workflows.documents.reader`. PDFium is not thread-safe, so one lock of the process, in
-`files.py`, is held around every call into it. Whatever is wrong with a file is a
-`PdfError` with a sentence for the person who uploaded it.
+Pure functions over pypdfium2 and Pillow. They are synchronous and may be slow, and
+PDFium is native code: servers and workers call them only in child processes, through
+`workflows.documents.reader`. PDFium is not thread-safe: the lock in `files.py` is held
+around every call into it. Problems with a file raise PdfError with a message for the
+user.
 """
 
 from workflows.documents.pdf.files import MAX_PAGES, Source, count_pages, is_pdf

@@ -1,9 +1,9 @@
-"""Opening PDFs, whatever people upload, and asking PDFium one thing at a time.
+"""Opening PDFs, with serialized access to PDFium.
 
-PDFium may not be called by two threads at once, not even for different files. Every
-call into it, also the ones that free its memory, therefore holds `pdfium`, one lock of
-the process. It is held for one page at a time, so that a long document does not keep
-another run's page waiting; call these functions from threads, never from an event loop.
+PDFium must not be called by two threads at once, even for different files. Every call
+into it, including those that free memory, holds `pdfium`, a process-wide lock. It is held
+for one page at a time, so that a long document does not delay pages of other runs; call
+these functions from threads, never from an event loop.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ from workflows.runtime.pdf_errors import (
 )
 
 Source = bytes | Path
-"""A whole PDF in memory, or where it is stored."""
+"""A complete PDF in memory, or its path."""
 
 MAX_PAGES = 5_000
-_SIGNATURE_WITHIN = 1024  # bytes: readers allow other bytes before "%PDF-"
+_SIGNATURE_WITHIN = 1024  # bytes: other bytes are allowed before "%PDF-"
 _END_WITHIN = 2048
 
 pdfium = threading.RLock()
-"""Held around every call into PDFium, in the whole process."""
+"""Process-wide lock that is held during every call into PDFium."""
 
 
 def is_pdf(beginning: bytes) -> bool:
-    """Tell whether a file that begins so is a PDF; its first kilobyte is enough."""
+    """Whether a file with this beginning is a PDF; the first kilobyte is sufficient."""
     return b"%PDF-" in beginning[:_SIGNATURE_WITHIN]
 
 
 def count_pages(source: Source) -> int:
-    """Return how many pages it has, at least 1. Raises PdfError, as `opened` does."""
+    """Return the number of pages, at least 1. Raises PdfError, as `opened` does."""
     with opened(source) as document, pdfium:
         return len(document)
 
 
 @contextmanager
 def opened(source: Source, *, forms: bool = False) -> Iterator[PdfDocument]:
-    """Give the opened document, with its form fields ready to be drawn; close it.
+    """Yield the opened document with its form fields initialized; close it at exit.
 
     Raises EmptyFile, NotAPdf, DamagedPdf, EncryptedPdf, NoPages or TooManyPages.
     """
@@ -78,7 +78,7 @@ def opened(source: Source, *, forms: bool = False) -> Iterator[PdfDocument]:
 
 @contextmanager
 def page_of(document: PdfDocument, number: int) -> Iterator[PdfPage]:
-    """Give a page, counted from 1, with the lock held.
+    """Yield a page, counted from 1, while holding the lock.
 
     Raises PageOutOfRange or DamagedPage.
     """
@@ -99,7 +99,7 @@ def page_of(document: PdfDocument, number: int) -> Iterator[PdfPage]:
 
 
 def _refuse_other_files(source: Source) -> None:
-    """Raises EmptyFile or NotAPdf from the first bytes, without PDFium."""
+    """Raise EmptyFile or NotAPdf from the first bytes, without PDFium."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             beginning = file.read(_SIGNATURE_WITHIN)
@@ -112,13 +112,13 @@ def _refuse_other_files(source: Source) -> None:
 
 
 def _open(source: Source) -> PdfDocument:
-    """Return the document. PDFium reads from `source` as long as it is open."""
+    """Return the document. PDFium reads from `source` while it is open."""
     if isinstance(source, Path):
         handle = FPDF_LoadDocument(os.fsencode(source), None)
     else:
         handle = FPDF_LoadMemDocument64(source, len(source), None)
     if not handle:
-        _explain(FPDF_GetLastError(), source)  # tells of failures only: ask at once
+        _explain(FPDF_GetLastError(), source)  # valid only directly after a failure
     document = PdfDocument(handle)
     try:
         _refuse_count(len(document))
@@ -138,7 +138,7 @@ def _refuse_count(pages: int) -> None:
 
 
 def _explain(code: int, source: Source) -> NoReturn:
-    """Raises the error that says what PDFium found wrong."""
+    """Raise the error for a PDFium error code."""
     if code in (FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY):
         raise EncryptedPdf
     if not _has_end(source):
@@ -150,7 +150,7 @@ def _explain(code: int, source: Source) -> NoReturn:
 
 
 def _has_end(source: Source) -> bool:
-    """Tell whether the mark that closes every PDF is there."""
+    """Whether the end-of-file marker is present."""
     if isinstance(source, bytes):
         return b"%%EOF" in source[-_END_WITHIN:]
     with source.open("rb") as file:

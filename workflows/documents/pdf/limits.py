@@ -1,10 +1,10 @@
-"""What one page may ask for: PDFs made to exhaust whoever opens them are refused.
+"""Resource limits of a page: PDFs made to exhaust memory or time are rejected.
 
-A page can be tiny in the file and huge when it is drawn: an image of a billion equal
-pixels, a drawing that holds ten of another that holds ten of another. Such pages are
-known by counting, without unpacking them. Work that cannot be counted beforehand is
-given SECONDS_TO_DRAW. PDFium cannot be stopped while it *loads* a page; what it unpacks
-then is bounded by itself, to about a gigabyte.
+A page can be small in the file and huge when rendered: an image of a billion equal
+pixels, or form objects nested tenfold at several levels. Such pages are detected by
+counting, without unpacking them. Other work is limited to SECONDS_TO_DRAW. PDFium cannot
+be interrupted while it *loads* a page; the memory it uses then is limited by PDFium to
+about a gigabyte.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from pypdfium2.raw import (
 
 from workflows.runtime.pdf_errors import PageTooComplex
 
-MAX_CHARACTERS = 500_000  # of one page; a page of a phone book has 20,000
-MAX_PAGE_POINTS = 1_000_000  # 350 metres; what is larger is a mistake or an attack
-MAX_IMAGE_PIXELS = 250_000_000  # of one image on the page, unpacked
-MAX_NESTED = 100_000  # things drawn by drawings within the page
-MAX_PIXELS = 25_000_000  # of a rendered page: A4 at 500 dpi, 75 MB while it is drawn
+MAX_CHARACTERS = 500_000  # of one page; a phone book page has 20,000
+MAX_PAGE_POINTS = 1_000_000  # 350 metres; larger values are errors or attacks
+MAX_IMAGE_PIXELS = 250_000_000  # of one embedded image, unpacked
+MAX_NESTED = 100_000  # objects in nested form objects
+MAX_PIXELS = 25_000_000  # of a rendered page: A4 at 500 dpi, 75 MB during rendering
 MAX_SIDE = 16_000  # pixels
 SECONDS_TO_DRAW = 30.0
 
 
 def refuse_bombs(page: PdfPage, number: int) -> None:
-    """Raises PageTooComplex for a page that would take absurd room or time."""
+    """Raise PageTooComplex for a page that requires excessive memory or time."""
     _refuse_size(page, number)
     nested = 0
     waiting = []
@@ -63,7 +63,7 @@ def _refuse_size(page: PdfPage, number: int) -> None:
 
 
 def _within(thing: FPDF_PAGEOBJECT, number: int) -> list[FPDF_PAGEOBJECT]:
-    """Return what a drawing holds; nothing for text and lines.
+    """Return the objects within a form object; none for text and lines.
 
     Raises PageTooComplex for an image too large to unpack.
     """

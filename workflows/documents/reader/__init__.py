@@ -1,15 +1,15 @@
-"""Reading what people upload, in processes of their own.
+"""Reading of uploaded files in child processes.
 
-PDFium is native code that opens whatever it is given, and reading scans takes seconds of
-every core. Neither happens in a process that serves pages or runs workflows: `Pool` keeps
-a few child processes that do it, and survives whatever becomes of them.
+PDFium is native code that opens untrusted files, and OCR uses all cores for seconds.
+Neither runs in a process that serves pages or executes workflows: `Pool` manages a few
+child processes for them and survives their failure.
 
     caller  →  Pool  →  child: `python -m workflows.documents.reader`
-              frames of JSON and bytes; never pickle: a child that was taken over by a
-              hostile file can answer nonsense, but make nobody run it
+              frames of JSON and bytes, never pickle: a child compromised by a
+              hostile file can return wrong data, but cannot execute code here
 
-A child knows no Django, no database and no secret. One that crashes, hangs or asks for
-too much memory is ended, and the caller told so in a sentence; one without work ends.
+A child has no Django, database or secrets. One that crashes, hangs or exceeds its memory
+limit is killed, and the caller gets an error; an idle one exits.
 """
 
 from workflows.documents.reader.pool import Job, Limits, Pool, Reply, Task

@@ -1,4 +1,4 @@
-"""A child of the pool: does what it is asked, one task at a time, until it is idle.
+"""A child of the pool: executes one task at a time and exits when idle.
 
 python -m workflows.documents.reader MEMORY_BYTES IDLE_SECONDS NICENESS
 """
@@ -21,9 +21,9 @@ Request = tuple[Head, bytes]
 
 
 def main(memory_bytes: int, idle_seconds: float, niceness: int) -> None:
-    """Answer until nobody asks any more."""
+    """Process requests until idle for `idle_seconds`."""
     replies = os.dup(1)
-    os.dup2(2, 1)  # whatever else is printed goes to the log, not between the answers
+    os.dup2(2, 1)  # other output goes to the log, not into the replies
     os.nice(niceness)
     _limit(memory_bytes)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
@@ -37,7 +37,7 @@ def main(memory_bytes: int, idle_seconds: float, niceness: int) -> None:
 
 
 def _limit(memory_bytes: int) -> None:
-    """Refuse ourselves more memory than that, where the system can (not on macOS)."""
+    """Limit the memory of the process, where supported (not on macOS)."""
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     if most != resource.RLIM_INFINITY:
         memory_bytes = min(memory_bytes, most)
@@ -45,11 +45,13 @@ def _limit(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     except (ValueError, OSError):
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold people's documents
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (0, 0)
+    )  # a core dump would contain documents
 
 
 def _receive_requests(requests: queue.SimpleQueue[Request]) -> None:
-    """Take tasks; end the process, whatever it is doing, when the pool is gone."""
+    """Queue requests; exit at once when the pool closes the pipe."""
     try:
         while True:
             requests.put(frames.receive(0))

@@ -1,4 +1,4 @@
-"""What a pool and its children say to each other: a head in JSON, then bytes.
+"""The protocol of a pool and its children: a JSON header, then bytes.
 
 4 bytes: length of the head │ 8 bytes: length of the body │ head │ body
 """
@@ -21,11 +21,11 @@ Head = dict[str, Any]
 
 
 class ConnectionClosed(Exception):
-    """The other side has closed its end."""
+    """The other side closed the pipe."""
 
 
 class DeadlineExceeded(Exception):
-    """The other side did not answer in time."""
+    """The deadline passed."""
 
 
 def encode(head: Head, body: bytes = b"") -> Iterator[bytes]:
@@ -42,7 +42,7 @@ def send(
     """Write a frame to a file descriptor.
 
     With `deadline`, a moment of the monotonic clock, it does not block for longer; the
-    descriptor must be non-blocking then. Raises Gone, TooLate.
+    descriptor must be non-blocking then. Raises ConnectionClosed, DeadlineExceeded.
     """
     for part in encode(head, body):
         remaining = memoryview(part)
@@ -57,10 +57,10 @@ def send(
 
 
 def receive(fd: int, *, deadline: float | None = None) -> tuple[Head, bytes]:
-    """Read a frame. Raises Gone, TooLate."""
+    """Read a frame. Raises ConnectionClosed, DeadlineExceeded."""
     head_size, body_size = _LENGTHS.unpack(_read(fd, _LENGTHS.size, deadline))
     if head_size > MAX_HEAD_BYTES or body_size > MAX_BODY_BYTES:
-        raise ConnectionClosed  # no frame of ours
+        raise ConnectionClosed  # not a frame
     head = json.loads(_read(fd, head_size, deadline))
     if not isinstance(head, dict):
         raise ConnectionClosed
@@ -84,9 +84,9 @@ def _read(fd: int, size: int, deadline: float | None) -> bytes:
 
 
 def _wait_until_ready(fd: int, event: int, deadline: float | None) -> None:
-    """Return when the descriptor is ready. Raises TooLate."""
+    """Wait until the descriptor is ready. Raises DeadlineExceeded."""
     if deadline is None:
-        return  # it blocks by itself
+        return  # blocking descriptor
     poll = select.poll()
     poll.register(fd, event)
     remaining = deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""Pages of text on their way from a child, as JSON that is checked when it arrives."""
+"""Encode pages as JSON for the pipe, and validate them when decoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encode_page(page: Page) -> Head:
 
 
 def decode_page(data: Head) -> Page:
-    """Return the page. Raises ValueError, KeyError or TypeError: it is none."""
+    """Return the page. Raises ValueError, KeyError or TypeError if invalid."""
     width, height = (float(side) for side in data["size"])
     return Page(
         number=int(data["page"]),

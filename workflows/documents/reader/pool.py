@@ -1,9 +1,9 @@
-"""A few supervised child processes that do one thing at a time each.
+"""A pool of supervised child processes, each with one task at a time.
 
-Guarantee: `run` returns what the child answered, or raises a ProviderError that says in a
-sentence why there is no answer; a child that crashed, hung or grew too large is gone by
-then, and the next one starts afresh. Whoever waits can be cancelled at any moment: a
-child that works for nobody is ended.
+Guarantee: `run` returns the child's reply or raises a ProviderError with the reason; a
+child that crashed, hung or exceeded its memory limit is gone by then, and the next one
+starts fresh. Callers can be cancelled at any time: a child that works for a cancelled job
+is killed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
-MAX_ATTEMPTS = 2  # a crash may be of the machine's making; two are of the file's
-EXIT_IDLE = 0  # exit code of a child that had nothing to do
+MAX_ATTEMPTS = 2  # one crash may be accidental, two are caused by the file
+EXIT_IDLE = 0  # exit code of an idle child
 _OUT_OF_MEMORY_MESSAGES = (
     "MemoryError",
     "bad_alloc",
@@ -45,42 +45,42 @@ Result = TypeVar("Result")
 
 
 class ReaderCrashed(pdf_errors.PdfError):
-    """The program that reads the file crashed over it."""
+    """The child process crashed while reading the file."""
 
     code = "pdf.reader_crashed"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one child may take."""
+    """Resource limits of a child."""
 
     seconds: float  # for one task
     memory_bytes: int
-    idle_seconds: float  # then it ends
+    idle_seconds: float  # then it exits
     niceness: int = 5  # pages and workers go first
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a child is asked to do."""
+    """A task for a child."""
 
     name: str  # one of tasks.TASKS
     arguments: Head
     body: bytes = field(default=b"", repr=False)
-    affinity: str = ""  # what a child may have open already, and is then asked first
+    affinity: str = ""  # path that a child may have open; such a child is preferred
     seconds: float = 0.0  # 0: as long as the pool's limits say
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a child answered."""
+    """The reply of a child."""
 
     head: Head
     body: bytes = field(repr=False)
 
 
 class Job:
-    """One task on its way, which may be called off from any thread."""
+    """A task in progress that any thread may cancel."""
 
     def __init__(self) -> None:
         """Begin without a child."""
@@ -89,7 +89,7 @@ class Job:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Call it off: the child that works on it is ended."""
+        """Cancel the job and kill the child that works on it."""
         with self._lock:
             self.cancelled = True
             if self._child is not None:
@@ -97,7 +97,7 @@ class Job:
 
     @contextmanager
     def assigned_to(self, child: _Child) -> Iterator[None]:
-        """Let the child be ended with the job. Raises Cancelled when it is too late."""
+        """Assign the job to a child, so that `cancel` kills it. Raises Cancelled."""
         with self._lock:
             if self.cancelled:
                 raise Cancelled
@@ -110,14 +110,14 @@ class Job:
 
 
 class Cancelled(Exception):
-    """Nobody waits for it any more."""
+    """The job was cancelled."""
 
 
 class _Child:
-    """One process, which does one task at a time."""
+    """A child process with one task at a time."""
 
     def __init__(self, limits: Limits) -> None:
-        """Start it: without our environment, our terminal and our open files."""
+        """Start the process with a minimal environment in its own session."""
         kept = {
             name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ
         }
@@ -145,28 +145,28 @@ class _Child:
 
     @property
     def pid(self) -> int:
-        """Return its process id."""
+        """Return the process id."""
         return self._process.pid
 
     @property
     def ended(self) -> int | None:
-        """Return how it ended, as `Popen.returncode`; None while it lives."""
+        """Return the exit code, None while it runs."""
         return self._process.poll()
 
     def request(self, head: Head, body: bytes, seconds: float) -> Reply:
-        """Return its answer. Raises frames.Gone, frames.TooLate."""
+        """Return the reply. Raises ConnectionClosed, DeadlineExceeded."""
         deadline = time.monotonic() + seconds
         frames.send(self._in, head, body, deadline=deadline)
         return Reply(*frames.receive(self._out, deadline=deadline))
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
 
     def reap(self) -> int:
-        """End it if it lives, and return how it ended."""
+        """Kill the process if it runs, and return its exit code."""
         try:
-            code = self._process.wait(0.2)  # it may be about to end by itself
+            code = self._process.wait(0.2)  # it may be exiting
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.wait()
@@ -177,7 +177,7 @@ class _Child:
 
 
 class Pool:
-    """At most `size` children of one kind; started when needed, ended when idle."""
+    """At most `size` children of one kind, started on demand; idle ones exit."""
 
     def __init__(self, name: str, size: int, limits: Limits) -> None:
         """Take what it is called in the log, how many there may be, and their limits."""
@@ -186,18 +186,17 @@ class Pool:
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
-        # For callers on an event loop. What waits here takes no child from a page's view.
+        # Threads for async callers; jobs waiting here occupy no child.
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=f"{name}-reader")
 
     def run(self, task: Task, job: Job | None = None) -> Reply:
-        """Return what a child answers to a task.
+        """Return the reply of a child to a task.
 
-        1. Take a child, best one that has what is `affinity` open already, or start one.
-        2. One that ended because it had nothing to do is replaced; one that crashed is
-           too, once.
-        3. What it says is wrong is raised here as the same error.
+        1. Take a child, preferably one with `affinity` open, or start one.
+        2. Replace one that exited because it was idle; replace one that crashed, once.
+        3. Raise errors of the child as the same type here.
 
-        Raises ProviderError of any kind, and Cancelled when `job` was called off.
+        Raises ProviderError, and Cancelled if `job` was cancelled.
         """
         job = job or Job()
         crashes = 0
@@ -217,12 +216,12 @@ class Pool:
         )
 
     async def run_async(self, task: Task) -> Reply:
-        """Return what a child answers; when the caller is cancelled, so is the child."""
+        """Async version of `run`; cancellation kills the child."""
         job = Job()
         return await self.call(partial(self.run, task, job), job)
 
     async def call(self, call: Callable[[], Result], job: Job) -> Result:
-        """Return what a function returns that runs one job after another on a thread."""
+        """Run a blocking function with a job on a thread; cancellation cancels the job."""
         work = asyncio.get_running_loop().run_in_executor(self._threads, call)
         try:
             return await asyncio.shield(work)
@@ -233,7 +232,7 @@ class Pool:
             raise
 
     def close(self) -> None:
-        """End the children that have nothing to do."""
+        """Kill the idle children."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:
@@ -242,7 +241,7 @@ class Pool:
 
     @property
     def pids(self) -> list[int]:
-        """Return the process ids of the children that have nothing to do."""
+        """Return the process ids of the idle children."""
         with self._lock:
             return [child.pid for child in self._idle if child.ended is None]
 
@@ -263,7 +262,7 @@ class Pool:
             return taken
 
     def _run_on(self, child: _Child, task: Task, job: Job) -> Reply | int:
-        """Return the answer, or the exit code of a child that gave none."""
+        """Return the reply, or the exit code of a child without one."""
         limit = task.seconds or self.limits.seconds
         try:
             with job.assigned_to(child):
@@ -291,7 +290,7 @@ class Pool:
 
 
 def _checked_reply(reply: Reply) -> Reply:
-    """Return the answer. Raises the error it tells of."""
+    """Return the reply, or raise the error it contains."""
     kind = reply.head.get("error")
     if kind is None:
         return reply
@@ -307,11 +306,11 @@ def _checked_reply(reply: Reply) -> Reply:
 
 
 class ReaderFault(RuntimeError):
-    """A mistake of our own in a child; the message has its traceback."""
+    """A bug in a child; the message contains the traceback."""
 
 
 def _errors() -> dict[str, type[ProviderError]]:
-    """Return every kind of error a child may tell of, by name."""
+    """Return every ProviderError type by name."""
     found: dict[str, type[ProviderError]] = {}
     waiting: list[type[ProviderError]] = [ProviderError]
     while waiting:
@@ -322,6 +321,6 @@ def _errors() -> dict[str, type[ProviderError]]:
 
 
 def _retrieve_exception(work: asyncio.Future[Result]) -> None:
-    """Take note of how it ended, lest it is called forgotten."""
+    """Retrieve the exception, so that asyncio does not log it as never retrieved."""
     if not work.cancelled():
         work.exception()

@@ -1,10 +1,10 @@
-"""Pages read from their pictures: typed, stamped or written, faint, turned or slanted.
+"""OCR of page images: typed, stamped, handwritten, faint, rotated or slanted text.
 
 Runs in a child of the pool only. The models are files of the rapidocr package; nothing is
 fetched, and a package without its models is refused when this is imported.
 
-    picture  →  upright  →  plain look          what a page says, and where ink is unread
-                        →  looks again          head and foot, each enhanced in other ways
+    picture  →  upright  →  plain variant       text and unread ink
+                        →  enhanced variants   header and footer, each enhanced in another way
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top le
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """A line on a picture."""
+    """A line of text on an image."""
 
     text: str
     confidence: float  # 0..1
@@ -65,7 +65,7 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a line says, by itself."""
+    """The text of a line without its position."""
 
     text: str
     confidence: float  # 0..1
@@ -78,14 +78,14 @@ class Text:
 
 
 def read_image(data: bytes, *, page: int, enhanced: bool) -> Head:
-    """Return what can be read on a picture: one page for each way of looking."""
+    """Return the text of an image, one page per variant."""
     grey, turned, plain = _read_plain(data)
     found = {"plain": plain, **(_read_enhanced(grey) if enhanced else {})}
     pages = [_page(page, name, grey, turned, lines) for name, lines in found.items()]
     return {"variants": [encode_page(one) for one in pages]}
 
 
-@functools.lru_cache(maxsize=3)  # a page that is looked at again was just looked at
+@functools.lru_cache(maxsize=3)  # a second reading follows the first one closely
 def _read_plain(data: bytes) -> tuple[Grey, int, list[TextLine]]:
     picture = Image.open(io.BytesIO(data))
     if picture.width * picture.height > MAX_PIXELS:
@@ -132,7 +132,7 @@ def _at_edge(line: Line) -> bool:
 def _add_unread_ink(
     line: Line, ink: Grey, one: TextLine, found: list[TextLine]
 ) -> Line:
-    """Return the line with how much ink stands beside it."""
+    """Return the line with the unread ink next to it."""
     others = [other.quad for other in found if other is not one]
     before, after = enhancement.ink_around(ink, one.quad, others, one.letters)
     return replace(line, unread_before=before, unread_after=after)
@@ -158,7 +158,7 @@ def _clipped_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     return float(least), float(most)
 
 
-# Looking -----------------------------------------------------------------------------
+# Variants -----------------------------------------------------------------------------
 
 
 def _plain(grey: Grey) -> list[TextLine]:
@@ -166,7 +166,7 @@ def _plain(grey: Grey) -> list[TextLine]:
 
 
 def _read_enhanced(grey: Grey) -> dict[str, list[TextLine]]:
-    """Return what head and foot show, enhanced in each way that we know."""
+    """Return the lines of header and footer for each enhancement."""
     height = grey.shape[0]
     edge = round(height * BAND)
     bands = np.vstack((grey[:edge], grey[height - edge :]))
@@ -189,7 +189,7 @@ _ENHANCEMENTS: dict[str, Callable[[Grey], Grey]] = {
 
 
 def _rotate_upright(grey: Grey) -> tuple[Grey, int]:
-    """Return the page the right way up, and by how many degrees it was turned for it."""
+    """Return the upright page and the rotation in degrees."""
     quads = _find(grey)
     sides = [_size(quad) for quad in quads]
     longest = sorted(range(len(quads)), key=lambda at: -max(sides[at]))[

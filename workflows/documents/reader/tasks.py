@@ -1,4 +1,4 @@
-"""What a child can do: each task takes bytes and arguments, and gives a head and bytes.
+"""Tasks of a child: each takes bytes and arguments and returns a header and bytes.
 
 Documents stay open between tasks, so that those who read page after page, one task
 each, open them once.
@@ -45,7 +45,7 @@ def document_at(path: str) -> PdfDocument:
 
 
 def count(_: bytes, *, path: str) -> TaskResult:
-    """Return how many pages a file has, closing it again: it may not stay there."""
+    """Return the number of pages; the file is closed because it may be temporary."""
     return {"pages": count_pages(Path(path))}, b""
 
 
@@ -55,21 +55,21 @@ def text(_: bytes, *, path: str, page: int) -> TaskResult:
 
 
 def draw(_: bytes, *, path: str, page: int, style: dict[str, Any]) -> TaskResult:
-    """Return a picture of a page."""
+    """Render a page."""
     picture = draw_page(document_at(path), page, PageStyle(**style))
     head = {"width": picture.width, "height": picture.height, "dpi": picture.dpi}
     return head, picture.data
 
 
 def scan(image: bytes, **options: Any) -> TaskResult:
-    """Return the lines that stand on a picture of a page."""
+    """Return the OCR text of a page image."""
     from workflows.documents.reader import scans  # noqa: PLC0415 - takes a second to load
 
     return scans.read_image(image, **options), b""
 
 
 def can_scan(_: bytes) -> TaskResult:
-    """Return whether scans can be read, and why not."""
+    """Return whether OCR is available, and the reason if not."""
     try:
         from workflows.documents.reader import scans  # noqa: F401, PLC0415
     except ImportError as error:
