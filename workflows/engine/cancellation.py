@@ -88,6 +88,19 @@ class Cancellation:
             with self._lock:
                 self._listeners.remove(listener)
 
+    @contextlib.contextmanager
+    def expiring(self, seconds: float | None) -> Iterator[None]:
+        """Call `expire` after that time, unless it is None or the context was left before."""
+        if seconds is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(seconds, 0), self.expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _follow(self, parent: Cancellation) -> None:
         self._stop(parent._cause, parent._reason)
 

@@ -15,7 +15,7 @@ from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, CheckChild
 from .errors import ConfigurationError
-from .graph_checks import check_graph, quoted, refuse
+from .graph_checks import check_complete, check_graph, check_new_node, quoted, refuse
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, Predicate
@@ -26,8 +26,6 @@ from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
 
 S = TypeVar("S", bound=State)
-
-MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more
 
 
 class Graph:
@@ -94,31 +92,7 @@ class Graph:
         timeout: float | None = None,
     ) -> None:
         """Add a node. Raises DefinitionError for None or for a duplicate or invalid name."""
-        if not name:
-            refuse(
-                "build.empty_name",
-                self.name,
-                "a node needs a name: give add_node a text.",
-            )
-        if node is None:
-            refuse(
-                "build.nil_node",
-                self.name,
-                f"node “{name}” is None: give it a function.",
-            )
-        if len(name) > MAX_NAME_CHARS or not name.isprintable():
-            refuse(
-                "build.node_name",
-                self.name,
-                f"a node cannot be called {name[:MAX_NAME_CHARS]!r}: use up to"
-                f" {MAX_NAME_CHARS} characters that can be shown.",
-            )
-        if name in self._nodes:
-            refuse(
-                "build.duplicate_node",
-                self.name,
-                f"node “{name}” is there already: choose another name.",
-            )
+        check_new_node(self.name, name, node, self._nodes)
         self._nodes[name] = as_node(node, name).configured(retry, timeout)
 
     def add_edge(
@@ -173,22 +147,7 @@ class Graph:
 
     def validate(self) -> None:
         """Raises DefinitionError unless the graph has nodes, an entry and an exit."""
-        if not self._nodes:
-            refuse(
-                "invalid_graph.no_nodes", self.name, "it has no nodes: call add_node."
-            )
-        if not self._entry:
-            refuse(
-                "invalid_graph.no_entry",
-                self.name,
-                "no entry point is set: call set_entry_point.",
-            )
-        if not self._exits:
-            refuse(
-                "invalid_graph.no_exit",
-                self.name,
-                "no exit point is set: call set_exit_point.",
-            )
+        check_complete(self.name, self._nodes, self._entry, self._exits)
 
     def check(self) -> list[str]:
         """Return warnings for the author. Raises DefinitionError for mistakes."""

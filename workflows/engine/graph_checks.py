@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sized
 from typing import TYPE_CHECKING, NoReturn
 
 from .checks import dead_edge
@@ -11,6 +11,56 @@ from .errors import DefinitionError
 if TYPE_CHECKING:
     from .predicates import Edge
     from .shape import GraphShape
+
+
+MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more
+
+
+def check_new_node(graph: str, name: str, node: object, known: Container[str]) -> None:
+    """Raise DefinitionError for a node that is None, or an invalid or duplicate name."""
+    if not name:
+        refuse(
+            "build.empty_name",
+            graph,
+            "a node needs a name: give add_node a text.",
+        )
+    if node is None:
+        refuse(
+            "build.nil_node",
+            graph,
+            f"node “{name}” is None: give it a function.",
+        )
+    if len(name) > MAX_NAME_CHARS or not name.isprintable():
+        refuse(
+            "build.node_name",
+            graph,
+            f"a node cannot be called {name[:MAX_NAME_CHARS]!r}: use up to"
+            f" {MAX_NAME_CHARS} characters that can be shown.",
+        )
+    if name in known:
+        refuse(
+            "build.duplicate_node",
+            graph,
+            f"node “{name}” is there already: choose another name.",
+        )
+
+
+def check_complete(graph: str, nodes: Sized, entry: str, exits: Sized) -> None:
+    """Raise DefinitionError unless a graph has nodes, an entry and an exit."""
+    if not nodes:
+        refuse("invalid_graph.no_nodes", graph, "it has no nodes: call add_node.")
+    if not entry:
+        refuse(
+            "invalid_graph.no_entry",
+            graph,
+            "no entry point is set: call set_entry_point.",
+        )
+    if not exits:
+        refuse(
+            "invalid_graph.no_exit",
+            graph,
+            "no exit point is set: call set_exit_point.",
+        )
 
 
 def check_graph(

@@ -209,7 +209,7 @@ def accepts_runtime(function: Callable[..., object]) -> bool:
 
 
 def as_node(
-    function: Callable[..., Any] | Node[Any, Any], name: str = ""
+    function: Callable[..., Any] | Node[Any, Any] | None, name: str = ""
 ) -> Node[Any, Any]:
     """Return a node unchanged, or a plain function as a node. Raises DefinitionError."""
     if isinstance(function, Node):

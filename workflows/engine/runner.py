@@ -7,9 +7,7 @@ step as complete is emitted after its checkpoint was saved and before anything e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
@@ -83,9 +81,11 @@ class Runner:
             run_id=state.run_id,
             exit_points=len(self.graph.exits),
         )
+        if self._deadline_seconds is not None:
+            self._deadline_at = self.graph.clock.monotonic() + self._deadline_seconds
         with (
             self._cancellation.child() as self._stop,
-            self._deadline_timer(),
+            self._stop.expiring(self._deadline_seconds),
             Interruption(self._stop).subscribed() as self._interruption,
         ):
             self._node_runner = NodeRunner(
@@ -170,7 +170,7 @@ class Runner:
         self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
-        return self._stamp(after, before, context)
+        return _stamp(after, before, context)
 
     async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
         """Return the node's result, or raise its pause if the run may wait for it."""
@@ -198,19 +198,6 @@ class Runner:
         )
         self._persistence.restore(context)
         return context
-
-    def _stamp(self, after: S, before: S, context: NodeContext) -> S:
-        """Return a node's state with the metadata and, if the node dropped them, the secrets."""
-        if after.run_id != before.run_id:
-            for name, value in before.secrets.items():
-                if name not in after.secrets:
-                    after = after.set_secret(name, value)
-        return after.stamped(
-            run_id=before.run_id,
-            checkpoint_node=context.node,
-            sequence=context.sequence,
-            timestamp=self.graph.clock.now(),
-        )
 
     def _next_node(self, name: str, state: State) -> str:
         edges = self.graph.edges_from(name)
@@ -286,20 +273,6 @@ class Runner:
             code, node=node, path=tuple(self._path), state=state, **details
         ) from cause
 
-    @contextlib.contextmanager
-    def _deadline_timer(self) -> Iterator[None]:
-        """Cancel the run at its deadline while the context is open."""
-        if self._deadline_seconds is None:
-            yield
-            return
-        self._deadline_at = self.graph.clock.monotonic() + self._deadline_seconds
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(self._deadline_seconds, 0), self._stop.expire)
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def _emit_node(self, event: str, context: NodeContext, **data: Any) -> None:
         if self.emit is not None:
             step = {"node": context.node, "iteration": context.iteration}
@@ -309,6 +282,20 @@ class Runner:
         """Emit an event unless the graph has no observer."""
         if self.emit is not None:
             self.emit(event, data)
+
+
+def _stamp(after: S, before: S, context: NodeContext) -> S:
+    """Return a node's state with the metadata and, if the node dropped them, the secrets."""
+    if after.run_id != before.run_id:
+        for name, value in before.secrets.items():
+            if name not in after.secrets:
+                after = after.set_secret(name, value)
+    return after.stamped(
+        run_id=before.run_id,
+        checkpoint_node=context.node,
+        sequence=context.sequence,
+        timestamp=context.clock.now(),
+    )
 
 
 def _require_state(after: object, before: S) -> S:
