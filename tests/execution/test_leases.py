@@ -62,7 +62,7 @@ def status_of(run: Run) -> str:
     return Run.objects.get(pk=run.pk).status
 
 
-def test_a_lease_that_ran_out_is_looked_at_twice(
+def test_an_expired_lease_is_checked_twice(
     overdue: Overdue, stopwatch: Stopwatch
 ) -> None:
     run = held_run()
@@ -74,7 +74,7 @@ def test_a_lease_that_ran_out_is_looked_at_twice(
     assert status_of(run) == "pending"
 
 
-def test_a_worker_that_is_back_between_two_looks_keeps_its_run(
+def test_a_worker_that_renews_between_two_checks_keeps_its_run(
     overdue: Overdue, stopwatch: Stopwatch
 ) -> None:
     # as after an outage of the database, or when its clock jumped by an hour
@@ -194,10 +194,10 @@ def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever
         for _ in range(40)
     ]
 
-    def in_some_order(number: int, deed: Callable[[list[UUID]], Any]) -> None:
+    def in_random_order(number: int, action: Callable[[list[UUID]], Any]) -> None:
         order = random.Random(number)  # noqa: S311 - which order, does not matter
         for _ in range(60):
-            assert len(deed(order.sample(runs, len(runs)))) == len(runs)
+            assert len(action(order.sample(runs, len(runs)))) == len(runs)
         connections.close_all()
 
     def write(order: list[UUID]) -> dict[UUID, int]:
@@ -217,8 +217,8 @@ def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever
 
     with ThreadPoolExecutor(2) as threads:
         renewing = threads.submit(
-            in_some_order, 1, lambda order: queue.renew("both", order)
+            in_random_order, 1, lambda order: queue.renew("both", order)
         )
-        writing = threads.submit(in_some_order, 2, write)
+        writing = threads.submit(in_random_order, 2, write)
         renewing.result(60)
         writing.result(60)

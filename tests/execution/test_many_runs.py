@@ -108,16 +108,16 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
 async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.POLL_INTERVAL_SECONDS = 3000  # only a nudge can help
+    settings.POLL_INTERVAL_SECONDS = 3000  # only a message can wake the worker
     monkeypatch.setattr(worker_module, "REJOIN_SECONDS", 0.01)
     joined = asyncio.Event()
     join = notifications.join
 
-    async def told(to: str, channel: str) -> None:
+    async def join_and_report(to: str, channel: str) -> None:
         await join(to, channel)
         joined.set()
 
-    monkeypatch.setattr(notifications, "join", told)
+    monkeypatch.setattr(notifications, "join", join_and_report)
     registry = meeting(asyncio.Event(), set(), 1)
     async with working(registry):
         await joined.wait()

@@ -1,4 +1,4 @@
-"""Nudges: few however much happens, and none is left unsent that somebody waits for."""
+"""Notifications: few for many changes, and the last change is always announced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ A, B = uuid4(), uuid4()
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Give what the channel layer was asked to send; with `None` in it, it fails once."""
+    """Return the messages that were sent; a `None` at the end makes the next one fail."""
     messages: list[Any] = []
 
     async def send(_to: str, message: dict[str, Any]) -> bool:
@@ -30,14 +30,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return messages
 
 
-def told(messages: list[dict[str, Any]]) -> list[dict[UUID, int | None]]:
+def versions_in(messages: list[dict[str, Any]]) -> list[dict[UUID, int | None]]:
     return [
         {UUID(run): version for run, version in message["versions"].items()}
         for message in messages
     ]
 
 
-async def test_what_changes_in_one_moment_is_told_together(
+async def test_changes_of_one_iteration_are_announced_together(
     sent: list[dict[str, Any]],
 ) -> None:
     announcer = notifications.Announcer()
@@ -45,22 +45,22 @@ async def test_what_changes_in_one_moment_is_told_together(
     announcer.committed({B: 1})
     announcer.committed({A: 2})
     await announcer.drain()
-    assert told(sent) == [{A: 2, B: 1}]
+    assert versions_in(sent) == [{A: 2, B: 1}]
 
 
-async def test_what_changes_soon_afterwards_is_told_at_the_end_of_the_pause(
+async def test_changes_within_the_pause_are_announced_at_its_end(
     sent: list[dict[str, Any]],
 ) -> None:
     announcer = notifications.Announcer()
     announcer.committed({A: 1})
-    await asyncio.sleep(0)  # it is told
+    await asyncio.sleep(0)  # it is sent
     for version in range(2, 100):
         announcer.committed({A: version})
     await announcer.drain()
-    assert told(sent) == [{A: 1}, {A: 99}]
+    assert versions_in(sent) == [{A: 1}, {A: 99}]
 
 
-async def test_what_did_not_go_out_is_told_a_little_later(sent: list[Any]) -> None:
+async def test_a_message_that_could_not_be_sent_is_sent_later(sent: list[Any]) -> None:
     announcer = notifications.Announcer()
     sent.append(None)
     announcer.committed({A: 1})
@@ -68,10 +68,10 @@ async def test_what_did_not_go_out_is_told_a_little_later(sent: list[Any]) -> No
     assert sent == [], "the channel layer is away"
     announcer.committed({B: 1})
     await announcer.drain()
-    assert told(sent) == [{A: 1, B: 1}]
+    assert versions_in(sent) == [{A: 1, B: 1}]
 
 
-async def test_whoever_ends_tries_once_more_and_does_not_wait_for_ever(
+async def test_drain_tries_once_more_and_does_not_wait_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def send(_to: str, _message: dict[str, Any]) -> bool:

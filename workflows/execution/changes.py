@@ -128,14 +128,14 @@ def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
     if before is None or after is None:
         return before, after, Changes()
     patch: list[Operation] = diff(before, after)
-    return before, after, told(patch, before, limit=10 * MAX_CHANGES)
+    return before, after, told(patch, before, most=10 * MAX_CHANGES)
 
 
 # A patch as changes -----------------------------------------------------------------------
 
 
 def told(
-    patch: Sequence[Operation], before: Any = NOTHING, limit: int = MAX_CHANGES
+    patch: Sequence[Operation], before: Any = NOTHING, most: int = MAX_CHANGES
 ) -> Changes:
     """Return a patch as changes; items appended to the same list are one change."""
     found: list[Change] = []
@@ -145,7 +145,7 @@ def told(
         keys = [unescaped(token) for token in operation["path"].split("/")[1:]]
         if operation["op"] == "add" and keys[-1:] == ["-"]:
             appended.setdefault(_path(keys[:-1]), []).append(operation["value"])
-        elif len(found) < limit:
+        elif len(found) < most:
             found.append(_change(operation, keys, before))
         else:
             hidden += 1
