@@ -223,8 +223,8 @@ def _subjects(condition: Q) -> dict[UUID, Subject]:
     """Return existing and deleted runs by id."""
     found = {}
     removed = RemovedRun.objects.filter(condition)
-    columns = (*HEADS, "keeps_history")
-    for pk, history, events, keeps in removed.values_list(*columns):
+    rows = removed.values_list(*HEADS, "keeps_history")
+    for pk, history, events, keeps in rows:
         heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
