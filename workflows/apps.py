@@ -1,4 +1,4 @@
-"""The application as Django knows it."""
+"""Django application configuration."""
 
 from django.apps import AppConfig
 from django.core import checks
@@ -6,14 +6,14 @@ from django.db.models.signals import post_migrate
 
 
 class WorkflowsConfig(AppConfig):
-    """Runs, their pages and their admin."""
+    """Configuration of the app."""
 
     name = "workflows"
     verbose_name = "Workflows"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Find the workflows: ours, and those of every installed app."""
+        """Discover workflows, connect signals and register background work."""
         from workflows import bulk  # noqa: PLC0415 - needs loaded apps
         from workflows.access import signals  # noqa: PLC0415 - needs loaded apps
         from workflows.audit import sealed_since  # noqa: PLC0415 - likewise

@@ -147,11 +147,11 @@ def test_admin_says_what_effect_a_group_has(
     lawyers = Group.objects.create(name="lawyers")
     WorkflowPermission.objects.create(workflow_name=NAME, group=lawyers, may_see=True)
     found = effects(client)
-    nothing = "None while permissions are open: everyone may do this and more."
+    nothing = "None while permissions are open: all users have these permissions."
     assert found["viewer"] == found["launcher"] == nothing
     assert found["operator"] == "While permissions are open, only: can view worker."
     assert "more." in found["auditor"]
-    assert found["lawyers"] == f"Rights of its own for {NAME}."
+    assert found["lawyers"] == f"Workflow permissions for {NAME}."
     settings.DEFAULT_ACCESS = "closed"
     assert effects(client)["viewer"] == "By its permissions."
 

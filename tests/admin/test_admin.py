@@ -118,7 +118,7 @@ def test_a_text_is_looked_for_among_the_newest(
     old, *new = [make_run(worker="press-1") for _ in range(3)]
     text = page.get(RUNS, {"q": "press"}).content.decode()
     assert [run.short_id in text for run in (old, *new)] == [False, True, True]
-    assert "Only the newest 2 rows were looked through." in text
+    assert "Only the newest 2 rows were searched." in text
     assert old.short_id in page.get(RUNS, {"q": str(old.pk)}).content.decode()
 
 

@@ -360,7 +360,7 @@ def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
 def test_the_command_says_that_all_is_well(run: Run) -> None:
     out = StringIO()
     call_command("verify_history", stdout=out)
-    assert out.getvalue() == "2 runs with 16 rows were looked at: all of them fit.\n"
+    assert out.getvalue() == "Verified 2 runs with 16 rows: no findings.\n"
 
 
 def test_the_command_names_rows_and_exits_with_1(run: Run) -> None:

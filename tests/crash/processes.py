@@ -129,7 +129,7 @@ class Installation:
 
     def worker(self, name: str, capacity: int = 50, **environment: str) -> Any:
         """Give a worker process."""
-        given = ["--name", name, "--capacity", str(capacity)]
+        given = ["--name", name, "--concurrency", str(capacity)]
         return self.process("worker", *given, **environment)
 
     def logs(self) -> str:

@@ -228,7 +228,7 @@ def test_what_nothing_speaks_of_is_swept_from_the_bucket(
     orphan = default_storage.save("documents/zz/orphan.pdf", ContentFile(b"x" * 2000))
     bucket.client.put_object(Bucket=BUCKET, Key="elsewhere/file", Body=b"not ours")
     assert "0 files" in swept("--dry-run"), "it may be an upload under way"
-    monkeypatch.setattr(prune_media, "SPARED", -prune_media.SPARED)
+    monkeypatch.setattr(prune_media, "GRACE_PERIOD", -prune_media.GRACE_PERIOD)
     assert f"{orphan} would be removed" in swept("--dry-run")
     assert orphan in bucket.names()
     assert "1 files (2.0 kB) removed." in swept()
@@ -237,7 +237,7 @@ def test_what_nothing_speaks_of_is_swept_from_the_bucket(
     default_storage.delete(str(picture.file.name))
     default_storage.delete(str(document.file.name))
     said = swept()
-    assert "1 pictures without their file removed." in said
+    assert "1 page images without a file removed." in said
     assert "The file of “0.pdf”" in said
     assert not PageImage.objects.exists()
 
@@ -338,7 +338,7 @@ def test_what_could_not_be_removed_is_told_and_swept_later(
     assert not Document.objects.exists()
     use()
     assert len(bucket.names()) == 2
-    monkeypatch.setattr(prune_media, "SPARED", -prune_media.SPARED)
+    monkeypatch.setattr(prune_media, "GRACE_PERIOD", -prune_media.GRACE_PERIOD)
     assert "2 files" in swept()
     assert bucket.names() == []
 

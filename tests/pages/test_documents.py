@@ -433,7 +433,7 @@ def test_a_picture_whose_file_is_gone_is_swept_and_a_document_told_of(
     page.get(f"/documents/{document.pk}/pages/1.png")
     PageImage.objects.get().file.delete(save=False)
     document.file.delete(save=False)
-    assert "1 pictures without their file would be removed" in swept("--dry-run")
+    assert "1 page images without a file would be removed" in swept("--dry-run")
     assert PageImage.objects.exists()
     assert "The file of “lost.pdf”" in swept()
     assert not PageImage.objects.exists()

@@ -111,7 +111,7 @@ def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> No
 def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) -> None:
     port = str(urlsplit(server.url).port)  # taken: it ends after preparing
     ended = manage("serve", "--prepare", "--port", port, data_dir=tmp_path)
-    assert "The database is up to date now." in ended.stdout
+    assert "Database migrated." in ended.stdout
     assert "is already in use" in ended.stderr
     assert manage("serve", "--port", port, data_dir=tmp_path).stderr == ended.stderr
 

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.crash
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--capacity", "0", "'0' is no number of runs: give a whole number from 1"),
-        ("--capacity", "-3", "'-3' is no number of runs"),
-        ("--capacity", "many", "'many' is no number of runs"),
-        ("--capacity", "10001", "from 1 to 10,000"),
-        ("--name", "", "'' is no name: up to 200 letters"),
+        ("--concurrency", "0", "'0' is not a valid concurrency: enter a number from 1"),
+        ("--concurrency", "-3", "'-3' is not a valid concurrency"),
+        ("--concurrency", "many", "'many' is not a valid concurrency"),
+        ("--concurrency", "10001", "from 1 to 10,000"),
+        ("--name", "", "'' is not a valid name: up to 200 letters"),
         ("--name", "two words", "'two words' is no name"),
         ("--name", "x" * 201, "is no name"),
     ],
@@ -39,7 +39,9 @@ def test_it_says_its_name_and_tells_its_figures(tmp_path: Path) -> None:
     installation = Installation(tmp_path, METRICS_PORT=str(port))
     with installation.worker("worker@host-1", capacity=3) as worker:
         wait_for(
-            lambda: "Worker worker@host-1 takes up to 3 runs." in installation.logs(),
+            lambda: (
+                "Worker worker@host-1 executes up to 3 runs." in installation.logs()
+            ),
             what="the worker to say who it is",
         )
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:

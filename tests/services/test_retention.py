@@ -390,7 +390,7 @@ def test_a_dry_run_tells_rows_and_bytes_and_removes_nothing() -> None:
     assert (
         lines[2] == "sum: stages and decisions (never): 0 runs, 0 rows, about 0 bytes"
     )
-    assert lines[-1] == "deeds on many runs: 0 jobs"
+    assert lines[-1] == "bulk operations: 0"
     assert Run.objects.get(pk=run.pk).params
     out = StringIO()
     call_command("prune", stdout=out)

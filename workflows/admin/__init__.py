@@ -1,7 +1,6 @@
-"""Django admin, for operators: everything to be read, and what is set up to be edited.
+"""Django admin for operators: history is read-only, configuration can be edited.
 
-Runs are cancelled and resumed here too, many at once; like every page it goes through
-System, so that each change has its reason and its audit row.
+Bulk actions on runs use System, like pages, so that each has a reason and audit events.
 """
 
 from django.contrib import admin

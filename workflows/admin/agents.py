@@ -1,4 +1,4 @@
-"""Providers, agents, prices and budgets, to be edited; calls, to be read."""
+"""Providers, agents, prices and budgets; calls and profiles, read-only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SetUpAdmin(AuditedAdmin):
-    """What is set up by a form of its own, which those who may only look do not get."""
+    """A model with its own form, which people without change permission do not get."""
 
     def get_form(
         self,
@@ -38,7 +38,7 @@ class SetUpAdmin(AuditedAdmin):
         change: bool = False,
         **options: Any,
     ) -> Any:
-        """Return the form; for who may not change anything the row as it is."""
+        """Return the form; the plain row without change permission."""
         if obj is not None and not self.has_change_permission(request, obj):
             options["form"] = forms.ModelForm
         return super().get_form(request, obj, change, **options)
@@ -46,21 +46,21 @@ class SetUpAdmin(AuditedAdmin):
 
 @admin.register(Provider)
 class ProviderAdmin(SetUpAdmin):
-    """The services that run models; a key goes in and never comes out."""
+    """Providers; API keys are write-only."""
 
     form = ProviderForm
     list_display = ("name", "kind", "base_url", "stored_key", "is_enabled")
     search_fields = ("name", "base_url")
 
-    @admin.display(boolean=True, description="Key")
+    @admin.display(boolean=True, description="API key")
     def stored_key(self, provider: Provider) -> bool:
-        """Tell whether a key is stored."""
+        """Return whether a key is stored."""
         return provider.has_key
 
 
 @admin.register(Agent)
 class AgentAdmin(SetUpAdmin):
-    """Models under the names that workflows use."""
+    """Agents."""
 
     form = AgentForm
     list_display = ("name", "model", "provider", "is_default", "is_enabled")
@@ -70,7 +70,7 @@ class AgentAdmin(SetUpAdmin):
 
 @admin.register(Price)
 class PriceAdmin(AuditedAdmin):
-    """What a million tokens of a model cost; calls made before keep their cost."""
+    """Prices per million tokens; a change does not affect past calls."""
 
     list_display = ("model", "per_million_in", "per_million_out")
     list_editable = ("per_million_in", "per_million_out")
@@ -79,7 +79,7 @@ class PriceAdmin(AuditedAdmin):
 
 @admin.register(Profile)
 class ProfileAdmin(ReadOnlyAdmin):
-    """Profiles; they are edited on their workflow's page, which knows its prompts."""
+    """Profiles; edited on the workflow page, which knows the prompts."""
 
     workflow = "workflow_name"
     list_display = ("name", "workflow_name", "weight", "updated_at")
@@ -89,7 +89,7 @@ class ProfileAdmin(ReadOnlyAdmin):
 
 @admin.register(Budget)
 class BudgetAdmin(AuditedAdmin):
-    """How much may be spent before a person is asked."""
+    """Spending limits."""
 
     list_display = ("name", "scope", "workflow_name", "tokens", "cost", "is_enabled")
     list_filter = ("scope", "is_enabled")
@@ -99,7 +99,7 @@ class BudgetAdmin(AuditedAdmin):
 
 @admin.register(BudgetRaise)
 class BudgetRaiseAdmin(ReadOnlyAdmin):
-    """Every time a person allowed more."""
+    """Increases of budgets."""
 
     workflow = "workflow_name"
     list_display = ("budget", "by_name", "tokens", "cost", "day", "created_at")
@@ -109,7 +109,7 @@ class BudgetRaiseAdmin(ReadOnlyAdmin):
 
 @admin.register(AgentCall)
 class AgentCallAdmin(ReadOnlyAdmin):
-    """Every call: what it took, not what was said."""
+    """Calls of agents, without their content."""
 
     workflow = "workflow_name"
     list_display = (
@@ -131,5 +131,5 @@ class AgentCallAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Run")
     def page(self, call: AgentCall) -> SafeString | str:
-        """Lead to the run's page."""
+        """Return a link to the run."""
         return run_link(call.run)

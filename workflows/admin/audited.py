@@ -1,4 +1,4 @@
-"""What is changed in Django admin is told to the audit, beside Django's own log."""
+"""Record changes in Django admin as audit events, in addition to Django's log."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 MAX_ACTION_LENGTH: Final = 30  # characters
 VERBS: Final = ("add", "change", "delete")
-WAS: Final = "_signalbox_was"  # what a row said before it was saved
+BEFORE: Final = "_signalbox_before"  # snapshot of a row before it was saved
 
 
 class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
-    """Each addition, change and deletion is an intervention, in the same transaction.
+    """Records each addition, change and deletion as an audit event, in one transaction.
 
-    It says what the row was and is.
+    The event has the fields of the row before and after.
     """
 
     def __init__(self, model: type[Model], site: admin.AdminSite) -> None:
-        """Declare what will be recorded of the model."""
+        """Declare the actions on the model."""
         super().__init__(model, site)
         trail.declare(trail.IN_ADMIN, *self.recorded())
 
     def recorded(self) -> tuple[str, ...]:
-        """Return the actions that `told` gives names to."""
+        """Return the actions that `describe` can return."""
         return tuple(self._action(verb) for verb in VERBS)
 
     def _action(self, verb: str) -> str:
@@ -41,37 +41,40 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
     def save_model(
         self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool
     ) -> None:
-        """Keep in mind what the row was, with those it is linked to, and save it."""
-        setattr(obj, WAS, snapshots.of(obj))
+        """Save the row, with a snapshot of it and its relations from before."""
+        setattr(obj, BEFORE, snapshots.of(obj))
         super().save_model(request, obj, form, change)
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
-        """Tell of a row that was added."""
+        """Record an addition."""
         entry = super().log_addition(request, obj, message)
-        self._tell(request, "add", obj, entry.get_change_message())
+        self._record(request, "add", obj, entry.get_change_message())
         return entry
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
-        """Tell of a row that was changed, and of which fields."""
+        """Record a change, with its fields."""
         entry = super().log_change(request, obj, message)
-        self._tell(request, "change", obj, entry.get_change_message())
+        self._record(request, "change", obj, entry.get_change_message())
         return entry
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        """Tell of each row that is about to be deleted."""
+        """Record each row before its deletion."""
         for row in queryset:
-            self._tell(request, "delete", row, "")
+            self._record(request, "delete", row, "")
         return super().log_deletions(request, queryset)
 
-    def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:
-        """Return the name of what was done to a row, and what is said of it."""
-        said = f"{row}: {message}" if message else str(row)
-        return self._action(verb), said
+    def describe(self, verb: str, row: Any, message: str) -> tuple[str, str]:
+        """Return the action and the reason of the event."""
+        reason = f"{row}: {message}" if message else str(row)
+        return self._action(verb), reason
 
-    def _tell(self, request: HttpRequest, verb: str, row: Model, message: str) -> None:
-        user: User = request.user  # type: ignore[assignment] # admin asks members only
-        action, said = self.told(verb, row, message)
-        there = snapshots.of(row)
-        was, now = getattr(row, WAS, there), there if verb != "delete" else {}
-        changed = snapshots.difference(was, now)
-        trail.note(action, by=user, reason=said, changed=changed)
+    def _record(
+        self, request: HttpRequest, verb: str, row: Model, message: str
+    ) -> None:
+        user: User = request.user  # type: ignore[assignment] # admin requires a sign-in
+        action, reason = self.describe(verb, row, message)
+        current = snapshots.of(row)
+        before = getattr(row, BEFORE, current)
+        after = current if verb != "delete" else {}
+        changed = snapshots.difference(before, after)
+        trail.note(action, by=user, reason=reason, changed=changed)

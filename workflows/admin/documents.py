@@ -1,4 +1,4 @@
-"""What workflows work on."""
+"""Documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @admin.register(Document)
 class DocumentAdmin(ReadOnlyAdmin):
-    """Every document; its file is given out by its own page only."""
+    """Documents; the file is served by the document page only."""
 
     list_display = (
         "name",
@@ -39,13 +39,13 @@ class DocumentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         """Return the documents that this person may see."""
-        seen = permissions.visible_documents(request.user).values("pk")
+        visible = permissions.visible_documents(request.user).values("pk")
         rows: QuerySet[Document] = super().get_queryset(request)
-        return rows.filter(pk__in=seen)
+        return rows.filter(pk__in=visible)
 
     @admin.display(description="Page")
     def page(self, document: Document) -> SafeString:
-        """Lead to the document's page."""
+        """Return a link to the document."""
         return format_html(
             '<a href="{}">Open</a>', reverse("document", args=[document.pk])
         )

@@ -1,4 +1,4 @@
-"""What runs leave behind: attempts, stages, decisions, checkpoints."""
+"""History of runs: attempts, stages, decisions, checkpoints."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from workflows.models import Attempt, Checkpoint, Decision, Stage
 MAX_SHOWN_CHARS = 20_000  # characters of a checkpoint
 
 
-class OfRunAdmin(ReadOnlyAdmin):
-    """Rows that belong to a run."""
+class RunRowAdmin(ReadOnlyAdmin):
+    """Base class for rows of a run."""
 
     workflow = "run__workflow_name"
     list_select_related: ClassVar[tuple[str, ...]] = ("run",)
     ordering = ("-id",)
     search_fields: ClassVar[tuple[str, ...]] = ("=run__id",)
-    search_help_text = "The whole id of a run."
+    search_help_text = "Full ID of a run."
 
     @admin.display(description="Run")
     def page(self, row: Attempt | Stage | Decision | Checkpoint) -> SafeString | str:
-        """Lead to the run's page."""
+        """Return a link to the run."""
         return run_link(row.run)
 
 
 @admin.register(Attempt)
-class AttemptAdmin(OfRunAdmin):
-    """Every worker's turn at a run."""
+class AttemptAdmin(RunRowAdmin):
+    """Attempts."""
 
     list_display = ("number", "page", "worker", "outcome", "started_at", "ended_at")
     list_filter = ("outcome", "started_at")
@@ -38,8 +38,8 @@ class AttemptAdmin(OfRunAdmin):
 
 
 @admin.register(Stage)
-class StageAdmin(OfRunAdmin):
-    """Every execution of a node."""
+class StageAdmin(RunRowAdmin):
+    """Stages."""
 
     list_display = (
         "node_name",
@@ -55,8 +55,8 @@ class StageAdmin(OfRunAdmin):
 
 
 @admin.register(Decision)
-class DecisionAdmin(OfRunAdmin):
-    """Every edge that was evaluated."""
+class DecisionAdmin(RunRowAdmin):
+    """Decisions."""
 
     list_display = (
         "__str__",
@@ -72,15 +72,15 @@ class DecisionAdmin(OfRunAdmin):
     exclude = ("values",)
     readonly_fields = ("values_shown",)
 
-    @admin.display(description="Values it read")
+    @admin.display(description="Input values")
     def values_shown(self, decision: Decision) -> SafeString:
-        """Return what the predicate read."""
+        """Return the values that the predicate read."""
         return as_json(decision.values)
 
 
 @admin.register(Checkpoint)
-class CheckpointAdmin(OfRunAdmin):
-    """Every recorded state."""
+class CheckpointAdmin(RunRowAdmin):
+    """Checkpoints."""
 
     list_display = ("__str__", "page", "attempt", "kind", "bytes", "created_at")
     list_filter = ("kind",)

@@ -1,4 +1,4 @@
-"""Guessed passwords: to let somebody try again, their row is deleted."""
+"""Sign-in lockouts; deleting a row ends the lockout."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ admin.site.unregister(AccessAttempt)
 
 @admin.register(AccessAttempt)
 class LockoutAdmin(AuditedAdmin, AccessAttemptAdmin):  # type: ignore[misc] # axes has no types
-    """Names that are locked out; who lets one in is told to the audit."""
+    """Locked-out names; deletions are recorded in the audit log."""

@@ -1,4 +1,4 @@
-"""Who works, and what people did."""
+"""Workers, bulk operations and the audit log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
-    """Every worker that ever registered."""
+    """All workers that ever registered."""
 
     list_display = (
         "name",
@@ -38,7 +38,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
 @admin.register(BulkJob)
 class BulkJobAdmin(ReadOnlyAdmin):
-    """Every deed on several runs; what became of each is on its page."""
+    """Bulk operations; the results are on their pages."""
 
     list_display = (
         "action",
@@ -57,12 +57,12 @@ class BulkJobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Page")
     def page(self, job: BulkJob) -> SafeString:
-        """Lead to the job's page."""
+        """Return a link to the page of the job."""
         return format_html('<a href="{}">Open</a>', reverse("bulk-job", args=[job.pk]))
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """By action: each that can be recorded, which no table has to be read for."""
+    """Filter by action, with the declared actions as choices."""
 
     title = "action"
     parameter_name = "action"
@@ -87,7 +87,7 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    """Every human action; it outlives its run."""
+    """Audit events; kept after the deletion of their runs."""
 
     list_display = (
         "actor_name",
@@ -119,10 +119,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     readonly_fields = ("about",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        """Return them with their runs, those that are left.
+        """Return the visible events with their existing runs.
 
-        What was done to no run is for those who see the runs of every workflow; what was
-        done to documents, which names them, for those who may read all values.
+        Events without a run require the permission to view every workflow; events on
+        documents, which contain their names, the permission to read all values.
         """
         rows: QuerySet[AuditEvent] = super().get_queryset(request)
         rows = permissions.visible(request.user, rows, read=True)
@@ -133,14 +133,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return rows.prefetch_related("run")
 
     @admin.display(description="About")
-    def about(self, one: AuditEvent) -> SafeString | str:
-        """Lead to the run's page; name a run that was deleted, and what is no run."""
-        if one.run_id is None:
-            return trail.subject_of(one)
+    def about(self, event: AuditEvent) -> SafeString | str:
+        """Return a link to the run, the id of a deleted run, or the subject."""
+        if event.run_id is None:
+            return trail.subject_of(event)
         try:
-            run = one.run  # None where the list read the runs beforehand
+            run = event.run  # None if prefetched and deleted
         except Run.DoesNotExist:
             run = None
         if run is None:
-            return f"Run {one.run_id} (deleted)"
+            return f"Run {event.run_id} (deleted)"
         return format_html("Run {}", run_link(run))

@@ -1,4 +1,4 @@
-"""Rights by workflow, to be given and taken; and accounts, which nobody rises above by."""
+"""Workflow permissions, roles and accounts, protected against privilege escalation."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
-TICKS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
-SHOWN = 3  # permissions that are named of a group
-GIVE, TAKE = "give rights", "take rights"
-ABOVE = ("is_superuser", "user_permissions")  # what only a superuser gives
+FLAGS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+MAX_NAMED_PERMISSIONS = 3  # of a group in the list
+GRANT, REVOKE = "give rights", "take rights"  # audit actions, stored in sealed rows
+SUPERUSER_FIELDS = ("is_superuser", "user_permissions")  # editable by superusers only
 
 
 class WorkflowPermissionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """One row of rights; the workflow is chosen among those that there are."""
+    """Permissions of a group; offers the known workflows."""
 
     workflow_name = forms.ChoiceField(
-        label="Workflow", help_text="Those installed, and those that have ever run."
+        label="Workflow", help_text="Workflows that are installed or have ever run."
     )
 
     class Meta:
         model = WorkflowPermission
-        fields = ("workflow_name", "group", *TICKS)
+        fields = ("workflow_name", "group", *FLAGS)
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Offer the workflows."""
+        """Set the choices of workflows."""
         super().__init__(*args, **options)
         given = WorkflowPermission.objects.order_by().values_list(
             "workflow_name", flat=True
@@ -49,10 +49,10 @@ class WorkflowPermissionForm(forms.ModelForm):  # type: ignore[type-arg] # gener
 
 @admin.register(WorkflowPermission)
 class WorkflowPermissionAdmin(AuditedAdmin):
-    """Who may do what with the runs of which workflow."""
+    """Permissions on the runs of workflows."""
 
     form = WorkflowPermissionForm
-    list_display = ("workflow_name", "whom", *TICKS)
+    list_display = ("workflow_name", "group_name", *FLAGS)
     list_filter = ("workflow_name", "group")
     list_select_related = ("group",)
     fieldsets = (
@@ -61,31 +61,31 @@ class WorkflowPermissionAdmin(AuditedAdmin):
             {
                 "fields": ("workflow_name", "group"),
                 "description": mark_safe(
-                    "A workflow that nobody was given rights for is as open as the"
-                    " setting <code>DEFAULT_ACCESS</code> and the roles make it. As soon"
-                    " as somebody may see it by a row here, it is for those who are named"
-                    " in such rows, for auditors, who see all, and for administrators."
+                    "Without a row here, access to a workflow depends on the setting"
+                    " <code>DEFAULT_ACCESS</code> and the roles. As soon as a row grants"
+                    " “view”, access is limited to the groups in such rows, auditors and"
+                    " administrators."
                 ),
             },
         ),
-        ("Members may", {"fields": TICKS}),
+        ("Permissions", {"fields": FLAGS}),
     )
 
-    @admin.display(description="For", ordering="group__name")
-    def whom(self, right: WorkflowPermission) -> str | SafeString:
+    @admin.display(description="Group", ordering="group__name")
+    def group_name(self, right: WorkflowPermission) -> str | SafeString:
         """Return the group."""
-        return right.group.name if right.group else "everyone signed in"
+        return right.group.name if right.group else "all users"
 
     def recorded(self) -> tuple[str, ...]:
-        """Return that rights are given and taken."""
-        return GIVE, TAKE
+        """Return the actions for granting and revoking."""
+        return GRANT, REVOKE
 
-    def told(self, verb: str, row: Any, message: str) -> tuple[str, str]:  # noqa: ARG002 - the ticks say more
-        """Return that rights were given, and which, or that they were taken."""
+    def describe(self, verb: str, row: Any, message: str) -> tuple[str, str]:  # noqa: ARG002 - the flags say more
+        """Return the granted permissions, or the revocation."""
         if verb == "delete":
-            return TAKE, str(row)
-        given = ", ".join(name for name in TICKS if getattr(row, name))
-        return GIVE, f"{row}: {given.replace('may_', '')}"
+            return REVOKE, str(row)
+        given = ", ".join(name for name in FLAGS if getattr(row, name))
+        return GRANT, f"{row}: {given.replace('may_', '')}"
 
 
 admin.site.unregister([User, Group])
@@ -93,25 +93,25 @@ admin.site.unregister([User, Group])
 
 @admin.register(Group)
 class RoleAdmin(AuditedAdmin, GroupAdmin):
-    """Groups: roles, and those that rights are given to."""
+    """Groups: roles, and groups with workflow permissions."""
 
     list_display = ("name", "effect")
     fields = ("name", "effect", "permissions")
     readonly_fields = ("effect",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        """Return the groups with what `effect` reads of each."""
+        """Return the groups with the relations that `effect` reads."""
         rows: QuerySet[Group] = super().get_queryset(request)
         return rows.prefetch_related("permissions", "workflow_permissions")
 
     @admin.display(description="Effect on pages")
     def effect(self, group: Group) -> str:
-        """Say what members may do by this group, as permissions are set just now."""
+        """Describe the effect of membership under the current settings."""
         if not group.pk:  # one that is being added
             return "None yet."
         rows = list(group.workflow_permissions.all())
         named = sorted({row.workflow_name for row in rows})
-        own = f"Rights of its own for {', '.join(named)}." if named else ""
+        own = f"Workflow permissions for {', '.join(named)}." if named else ""
         return f"{self._by_role(group)} {own}".strip()
 
     def _by_role(self, group: Group) -> str:
@@ -122,42 +122,48 @@ class RoleAdmin(AuditedAdmin, GroupAdmin):
             return "By its permissions."
         adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]
         if not adding:
-            return "None while permissions are open: everyone may do this and more."
-        names = ", ".join(sorted(one.name.lower() for one in adding)[:SHOWN])
-        more = f" and {len(adding) - SHOWN} more" if len(adding) > SHOWN else ""
+            return "None while permissions are open: all users have these permissions."
+        names = ", ".join(
+            sorted(one.name.lower() for one in adding)[:MAX_NAMED_PERMISSIONS]
+        )
+        more = (
+            f" and {len(adding) - MAX_NAMED_PERMISSIONS} more"
+            if len(adding) > MAX_NAMED_PERMISSIONS
+            else ""
+        )
         return f"While permissions are open, only: {names}{more}."
 
 
 @admin.register(User)
 class AccountAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg] # generic for type checkers only
-    """Accounts. Only superusers make superusers, change them, or give single permissions.
+    """Accounts. Only superusers create or change superusers or grant user permissions.
 
-    Django's own page lets whoever may change accounts rise to a superuser by it.
+    Django's own page lets anyone who can change accounts become a superuser.
     """
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None
     ) -> list[str]:
-        """Return what this person may only look at."""
+        """Return the fields that this person cannot change."""
         fields = super().get_readonly_fields(request, obj)
-        return [*fields, *(() if _is_above(request) else ABOVE)]
+        return [*fields, *(() if _is_superuser(request) else SUPERUSER_FIELDS)]
 
     def has_change_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """Tell whether this person may change an account, and its password."""
-        return super().has_change_permission(request, obj) and _reaches(request, obj)
+        """Return whether this person may change an account and its password."""
+        return super().has_change_permission(request, obj) and _can_change(request, obj)
 
     def has_delete_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """Tell whether this person may delete an account."""
-        return super().has_delete_permission(request, obj) and _reaches(request, obj)
+        """Return whether this person may delete an account."""
+        return super().has_delete_permission(request, obj) and _can_change(request, obj)
 
 
-def _is_above(request: HttpRequest) -> bool:
+def _is_superuser(request: HttpRequest) -> bool:
     return bool(getattr(request.user, "is_superuser", False))
 
 
-def _reaches(request: HttpRequest, obj: Model | None) -> bool:
-    return _is_above(request) or not getattr(obj, "is_superuser", False)
+def _can_change(request: HttpRequest, obj: Model | None) -> bool:
+    return _is_superuser(request) or not getattr(obj, "is_superuser", False)

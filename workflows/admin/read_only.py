@@ -1,4 +1,4 @@
-"""What all our admin pages have in common: they are read, and they stay fast."""
+"""Base class of read-only admin pages that stay fast with many rows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-MAX_COUNTED_ROWS = 10_000  # rows; a longer list is counted no further
+MAX_COUNTED_ROWS = 10_000  # rows; longer lists show this number
 ROWS = 50  # on one page
 BY_ID = {"=id", "=run__id"}  # searched by a whole id
-NO_ROWS = "Nothing was done: what was chosen is no longer there."
+NO_ROWS = "Nothing was changed: the selected rows no longer exist."
 
 
 class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type checkers only
-    """A paginator that does not count a million rows to show fifty."""
+    """A paginator that counts up to MAX_COUNTED_ROWS."""
 
     @cached_property
     def count(self) -> int:
@@ -42,7 +42,7 @@ class ShortPaginator(Paginator):  # type: ignore[type-arg] # generic for type ch
 
 
 class WorkflowFilter(admin.SimpleListFilter):
-    """By workflow: those that are known here, which no table has to be read for."""
+    """Filter by workflow, with the registered names as choices."""
 
     title = "workflow"
     parameter_name = "workflow_name"
@@ -65,18 +65,16 @@ class WorkflowFilter(admin.SimpleListFilter):
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for type checkers only
-    """Rows to be read by those who may view them.
+    """Read-only rows, for people with the permission to view the model.
 
-    Rows of runs are left out for who may not read the values of their workflow: admin
-    shows rows as they are. The shape of such runs is on their pages.
+    Rows of runs require the permission to read the values of their workflow, since admin
+    does not redact. The structure of other runs is on their pages.
     """
 
-    workflow = (
-        ""  # the way to the name of the workflow whose values a row has; "": none
-    )
+    workflow = ""  # lookup of the workflow name; "": rows have no values of runs
 
     list_per_page = ROWS
-    show_facets = admin.ShowFacets.NEVER  # each would count all rows
+    show_facets = admin.ShowFacets.NEVER  # facets count all rows
     paginator = ShortPaginator
     show_full_result_count = False
 
@@ -90,7 +88,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows that match: a whole id by its index, else among the newest."""
+        """Search a full id by its index, any other text among the newest rows."""
         field = next((f for f in self.search_fields if f in BY_ID), "")
         if field and (found := id_in(search_term.strip())):
             return queryset.filter(**{field.lstrip("="): found}), False
@@ -98,19 +96,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
             keys = queryset.order_by("-pk").values_list("pk", flat=True)
             if edge := list(keys[WINDOW : WINDOW + 1]):
                 queryset = queryset.filter(pk__gt=edge[0])
-                told = f"Only the newest {WINDOW:,} rows were looked through."
-                self.message_user(request, told, messages.INFO)
+                notice = f"Only the newest {WINDOW:,} rows were searched."
+                self.message_user(request, notice, messages.INFO)
         return super().get_search_results(request, queryset, search_term)
 
     def has_view_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """Tell whether this person may look: auditors may, at whatever is added later."""
+        """Return whether this person may view the model; auditors may view every model."""
         may = super().has_view_permission(request, obj)
         return may or permissions.may_audit(request.user)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
-        """Refuse: rows come from what people and workers do."""
+        """Return False: rows are created by actions of people and workers."""
         return False
 
     def has_change_permission(
@@ -118,7 +116,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
         request: HttpRequest,  # noqa: ARG002
         obj: Model | None = None,  # noqa: ARG002
     ) -> bool:
-        """Refuse: history is not edited."""
+        """Return False: history is not edited."""
         return False
 
     def has_delete_permission(
@@ -126,13 +124,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
         request: HttpRequest,  # noqa: ARG002
         obj: Model | None = None,  # noqa: ARG002
     ) -> bool:
-        """Refuse: runs are deleted on their page, with a reason."""
+        """Return False: runs are deleted through System, with a reason."""
         return False
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *where: Any, **more: Any
     ) -> HttpResponse | None:
-        """Do what was chosen; ids that are none are nobody's."""
+        """Run the selected action; treat malformed ids as missing rows."""
         try:
             return super().response_action(request, queryset, *where, **more)
         except (ValidationError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Rules of retention, to be edited; what they would let go now; what is left of runs."""
+"""Retention rules, the preview of deletions, and deleted runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """One rule; its workflow is chosen among those that there are."""
+    """A rule; offers the known workflows."""
 
     workflow_name = forms.ChoiceField(label="Workflow", required=False)
 
@@ -31,39 +31,39 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for ty
         fields = ("workflow_name", "payload_days", "run_days", "decision_days")
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Offer the workflows that are installed, or have ever run."""
+        """Set the choices: workflows that are installed or have ever run."""
         super().__init__(*args, **options)
         names = permissions.names_now()
         if self.instance.pk:
             names |= {self.instance.workflow_name} - {""}
         field: Any = self.fields["workflow_name"]
         field.choices = [
-            ("", "All without a rule of their own"),
+            ("", "All without their own rule"),
             *((name, name) for name in sorted(names)),
         ]
 
 
 @admin.register(Retention)
 class RetentionAdmin(AuditedAdmin):
-    """How long what runs leave behind is kept."""
+    """Retention rules."""
 
     form = RetentionForm
     list_display = ("__str__", "payload_days", "run_days", "decision_days")
     change_list_template = "admin/workflows/retention/change_list.html"
 
     def get_urls(self) -> list[Any]:
-        """Add the page that tells what would go."""
+        """Add the preview of deletions."""
         shown = self.admin_site.admin_view(self.preview)
         mine = path("preview/", shown, name="workflows_retention_preview")
         return [mine, *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
-        """Tell how many rows and bytes each rule would let go now."""
+        """Show the rows and bytes that each rule would delete now."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
-            "title": "What retention would let go now",
+            "title": "Preview deletions",
             "rows": preview(),
             "most": MOST,
             "jobs": jobs_due().count(),
@@ -76,7 +76,7 @@ class RetentionAdmin(AuditedAdmin):
 
 @admin.register(RemovedRun)
 class RemovedRunAdmin(ReadOnlyAdmin):
-    """Every run that was removed: what it was, by whom, and why."""
+    """Deleted runs, with the person and the reason."""
 
     list_display = (
         "__str__",

@@ -1,4 +1,4 @@
-"""Runs and their questions."""
+"""Runs and approvals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from workflows import bulk
 from workflows.access import permissions
-from workflows.admin.audit_events import ACTIONS, answer
+from workflows.admin.bulk_actions import ACTIONS, respond
 from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json, run_link
 from workflows.models import Approval, AuditEvent, Run
 from workflows.pages.lists.run_filters import id_in
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-MAX_BULK_RUNS = 500  # shown in the history of one run
+MAX_EVENTS = 500  # in the history of a run
 
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    """Every run, with what operators do to several of them at once."""
+    """Runs, with bulk actions."""
 
     workflow = "workflow_name"
     list_display = (
@@ -42,7 +42,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = ("status", WorkflowFilter, "created_at")
     list_select_related = ("launched_by",)
     search_fields = ("=id", "workflow_name", "worker", "error_message")
-    search_help_text = "The whole id, or part of a workflow, a worker or an error."
+    search_help_text = "Full ID, or part of a workflow, worker or error."
     ordering = ("-id",)
     object_history_template = "admin/workflows/run/history.html"
     actions = tuple(f"{name}_selected" for name in ACTIONS)
@@ -85,45 +85,45 @@ class RunAdmin(ReadOnlyAdmin):
         object_id: str,
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show what people did to the run: nothing of it is Django admin's alone."""
-        deeds = AuditEvent.objects.filter(run=id_in(object_id)).order_by("-id")
+        """Show the audit events of the run in place of Django's log."""
+        events = AuditEvent.objects.filter(run=id_in(object_id)).order_by("-id")
         read = permissions.permissions_for(request.user).read
-        told = [(deed, deed.workflow_name in read) for deed in deeds[:MAX_BULK_RUNS]]
-        context = {"deeds": told, **(extra_context or {})}
+        shown = [(event, event.workflow_name in read) for event in events[:MAX_EVENTS]]
+        context = {"events": shown, **(extra_context or {})}
         return super().history_view(request, object_id, context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """Return the runs without what only their own page needs."""
+        """Return the runs without their large columns."""
         rows: QuerySet[Run] = super().get_queryset(request)
         return rows.defer("graph", "secrets")
 
     @admin.display(description="Run", ordering="id")
     def page(self, run: Run) -> SafeString | str:
-        """Lead to the run's page."""
+        """Return a link to the run."""
         return run_link(run)
 
-    @admin.display(description="Took")
+    @admin.display(description="Duration")
     def took(self, run: Run) -> str:
-        """Return how long it took, or has been taking."""
+        """Return the time from the start to the end, or to now."""
         length: dt.timedelta | None = run.elapsed
         return span(length.total_seconds()) if length is not None else "—"
 
-    @admin.display(description="Params")
+    @admin.display(description="Parameters")
     def params_shown(self, run: Run) -> SafeString:
-        """Return what it was given."""
+        """Return the params as JSON."""
         return as_json(run.params)
 
     @admin.display(description="Result")
     def result_shown(self, run: Run) -> SafeString:
-        """Return what came of it."""
+        """Return the result as JSON."""
         return as_json(run.result)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Tell whether this person may cancel and resume runs, of some workflow."""
+        """Return whether this person may operate runs of any workflow."""
         return permissions.permissions_for(request.user).operate.is_any
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what can be done to the chosen runs, to those who may operate some."""
+        """Return the bulk actions, if this person may operate any runs."""
         if not self.has_operate_permission(request):
             return {}
         return {
@@ -139,21 +139,21 @@ class RunAdmin(ReadOnlyAdmin):
 Action = Callable[[RunAdmin, "HttpRequest", "QuerySet[Run]"], "HttpResponse | None"]
 
 
-def _action(deed: bulk.BulkAction) -> Action:
-    """Return the admin's action for a deed."""
+def _action(action: bulk.BulkAction) -> Action:
+    """Return the admin action for a bulk action."""
 
     def act(
         model_admin: RunAdmin, request: HttpRequest, runs: QuerySet[Run]
     ) -> HttpResponse | None:
         context = model_admin.admin_site.each_context(request)
-        return answer(request, runs, deed, context)
+        return respond(request, runs, action, context)
 
     return act
 
 
 @admin.register(Approval)
 class ApprovalAdmin(ReadOnlyAdmin):
-    """Every question and its answer."""
+    """Approvals and their responses."""
 
     workflow = "run__workflow_name"
     list_display = (
@@ -172,20 +172,20 @@ class ApprovalAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Run")
     def page(self, approval: Approval) -> SafeString | str:
-        """Lead to the run's page."""
+        """Return a link to the run."""
         return run_link(approval.run)
 
-    @admin.display(description="Answer")
+    @admin.display(description="Response")
     def answer_shown(self, approval: Approval) -> SafeString:
-        """Return the answer."""
+        """Return the response as JSON."""
         return as_json(approval.answer)
 
     @admin.display(description="Form")
     def form_shown(self, approval: Approval) -> SafeString:
-        """Return the JSON schema of the answer."""
+        """Return the JSON schema of the response."""
         return as_json(approval.form)
 
     @admin.display(description="Evidence")
     def evidence_shown(self, approval: Approval) -> SafeString:
-        """Return what the person was shown."""
+        """Return the evidence as JSON."""
         return as_json(approval.evidence)

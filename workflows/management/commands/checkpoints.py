@@ -1,4 +1,4 @@
-"""`manage.py checkpoints RUN`: the states of a run, step by step, and what changed."""
+"""`manage.py checkpoints RUN`: print the state changes of a run by step."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    """Print what each step changed, or one whole state; name rows that are damaged."""
+    """Print the changes of each step, or one state; report damaged rows."""
 
-    help = "Show the states of a run: what each step changed, or one with --at."
+    help = "Print the state changes of each step of a run, or one state with --at."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the run and perhaps a step."""
-        parser.add_argument("run", help="the run's id")
-        parser.add_argument("--at", type=int, help="the whole state after this step")
+        """Add the run and the step."""
+        parser.add_argument("run", help="full ID of the run")
+        parser.add_argument("--at", type=int, help="print the state after this step")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Rebuild from the rows; a missing or damaged one is named."""
+        """Rebuild states from the rows; report a missing or damaged one."""
         try:
             run = system.find_run(options["run"])
             if options["at"] is None:

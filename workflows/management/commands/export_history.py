@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    """Write a bundle that can be verified without this installation."""
+    """Write a signed bundle that can be verified without this installation."""
 
-    help = "Write a run with its history, hashed and signed, into a JSON file."
+    help = "Export a run with its history as a signed JSON file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the run and the file."""
-        parser.add_argument("run", help="whole id of a run")
+        """Add the run and the file."""
+        parser.add_argument("run", help="full ID of a run")
         parser.add_argument("--to", type=Path, required=True, help="file to write")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Write it beside the file, then put it in its place."""
+        """Write to a temporary file, then rename it."""
         try:
             run = system.find_run(options["run"])
         except RunNotFound as error:
@@ -38,8 +38,8 @@ class Command(BaseCommand):
                 out.writelines(pieces(run))
             unfinished.replace(file)
         except OSError as error:
-            raise CommandError(f"It cannot be written: {error}") from error
+            raise CommandError(f"Cannot write the file: {error}") from error
         self.stdout.write(
-            f"{file} holds run {run.pk}. Verify it anywhere with\n"
+            f"Exported run {run.pk} to {file}. Verify it with\n"
             f"python -m workflows.audit.verify {file} --key {public_key()}"
         )

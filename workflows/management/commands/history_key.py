@@ -1,4 +1,4 @@
-"""`manage.py history_key`: the public key by which exported bundles are verified."""
+"""`manage.py history_key`: the public key that verifies exported bundles."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from workflows.audit.exporter import public_key
 
 
 class Command(BaseCommand):
-    """Print the public key; it may be told to anybody."""
+    """Print the public key, which is not secret."""
 
-    help = "Print the public key by which exported bundles are verified."
+    help = "Print the public key that verifies exported bundles."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print it."""

@@ -1,4 +1,4 @@
-"""`manage.py prepare`: make everything ready to be served; again and again, if you like."""
+"""`manage.py prepare`: prepare an installation; idempotent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workflows.samples import samples
 
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"
-LOCK_NUMBER = 7_446_257_225  # PostgreSQL knows advisory locks by numbers; this is ours
+LOCK_NUMBER = 7_446_257_225  # of the advisory lock on PostgreSQL
 BOX = """
     ┌{line}┐
     │{empty}│
@@ -36,15 +36,15 @@ BOX = """
 
 
 class Command(BaseCommand):
-    """Changes only what is missing, so that it may run before every start."""
+    """Changes only what is missing, so that it can run before every start."""
 
-    requires_system_checks = ()  # `serve` makes them; they take a while
-    help = "Migrate the database; at the first start add an admin and sample documents."
+    requires_system_checks = ()  # `serve` runs them; they are slow
+    help = "Migrate the database; on the first start, create an admin and sample documents."
 
     def handle(self, **_: Any) -> None:
-        """Prepare the database, the static files and, the first time, the contents."""
+        """Prepare the database, static files and, on the first start, initial data."""
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone():
+        with _exclusive():
             self._migrate()
             password = self._first_start()
             _renew_keys()
@@ -57,11 +57,11 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, verbosity=0)
-            self.stdout.write("The database is up to date now.")
+            self.stdout.write("Database migrated.")
 
     @transaction.atomic
     def _first_start(self) -> str:
-        """Add what a new installation has; return a password made up for it, if any."""
+        """Create the initial data; return the generated password, if any."""
         if User.objects.exists():
             return ""
         given = settings.ADMIN_PASSWORD
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             for sample in samples():
                 store_document(sample.name, io.BytesIO(sample.data), by=admin)
         except StorageFailed as failed:
-            # nothing is kept, and the next start tries again
+            # rolled back; the next start tries again
             raise CommandError(f"{failed} ({failed.__cause__})") from failed
         return "" if given else password
 
@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
 
 def _renew_keys() -> None:
-    """Encrypt keys of providers under the newest secret key, if there are older ones."""
+    """Re-encrypt API keys with the newest secret key, if fallbacks are set."""
     if not settings.SECRET_KEY_FALLBACKS:
         return
     for provider in Provider.objects.exclude(key=None):
@@ -99,8 +99,8 @@ def _renew_keys() -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other process prepares: two at once would both migrate."""
+def _exclusive() -> Iterator[None]:
+    """Hold a lock, since concurrent processes would both migrate."""
     if is_postgresql():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_NUMBER])

@@ -1,4 +1,4 @@
-"""`manage.py prune [--dry-run] [--workflow NAME]`: let go of what the rules let go."""
+"""`manage.py prune [--dry-run] [--workflow NAME]`: apply the retention rules now."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from workflows.retention.rules import jobs_due
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-EVERYTHING = 2**31  # runs looked at for one number
+NO_LIMIT = 2**31  # runs counted per rule
 
 
 class Command(BaseCommand):
-    """Let go of payloads, runs and histories whose time has come, beside live workers."""
+    """Delete data, runs and histories that are due; safe while workers are active."""
 
     help = (
-        "Remove what the rules of retention let go, in small transactions; it may be"
-        " interrupted and goes on the next time. Runs that have not ended and golden ones"
-        " are not touched."
+        "Delete what the retention rules select, in small transactions; can be interrupted"
+        " and continued. Active and pinned runs are exempt."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take whether it is meant, and whose runs."""
+        """Add the options."""
         parser.add_argument(
-            "--dry-run", action="store_true", help="tell what would go, remove nothing"
+            "--dry-run",
+            action="store_true",
+            help="show what would be deleted, delete nothing",
         )
-        parser.add_argument("--workflow", default="", help="only runs of this one")
+        parser.add_argument("--workflow", default="", help="only runs of this workflow")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Tell what would go, or what went."""
+        """Delete or preview, and print the numbers."""
         if options["dry_run"]:
-            self._tell(options["workflow"])
+            self._preview(options["workflow"])
             return
         gone = let_go(options["workflow"])
         self.stdout.write(
-            f"Let go: payloads of {gone.payloads} runs, {gone.runs} runs,"
-            f" histories of {gone.histories} runs, {gone.jobs} jobs."
+            f"Deleted: data of {gone.payloads} runs, {gone.runs} runs,"
+            f" histories of {gone.histories} runs, {gone.jobs} bulk operations."
         )
 
-    def _tell(self, only: str) -> None:
-        found = preview(only, most=EVERYTHING)
+    def _preview(self, only: str) -> None:
+        found = preview(only, most=NO_LIMIT)
         if not found:
-            self.stdout.write("No rule is for a workflow that has ever run.")
+            self.stdout.write("No rule applies to a workflow that has ever run.")
         for one in found:
             for what, days, part in one.told:
                 when = f"after {days} days" if days else "never"
@@ -57,4 +58,4 @@ class Command(BaseCommand):
                     f" {part.runs} runs, {part.rows} rows, about {size}"
                 )
         if found and not only:
-            self.stdout.write(f"deeds on many runs: {jobs_due().count()} jobs")
+            self.stdout.write(f"bulk operations: {jobs_due().count()}")

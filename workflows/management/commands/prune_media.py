@@ -1,4 +1,4 @@
-"""`manage.py prune_media`: remove files that nothing in the database speaks of."""
+"""`manage.py prune_media`: delete files without a row."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from workflows.runtime.errors import StorageFailed
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-FOLDERS = ("documents", "pages")  # where our files are; others are not touched
-SPARED = dt.timedelta(hours=1)  # a file is there before its row
+FOLDERS = ("documents", "pages")  # other folders are not touched
+GRACE_PERIOD = dt.timedelta(hours=1)  # a file is stored before its row
 
 
 class Command(BaseCommand):
-    """A killed process may leave a file without its row; this removes those."""
+    """Delete files that a killed process left without a row."""
 
-    help = "Remove stored files without a row, and rows of pictures without a file."
+    help = "Delete stored files without a row, and rows of page images without a file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take whether to look only."""
+        """Add the option."""
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would be removed"
+            "--dry-run", action="store_true", help="show what would be deleted"
         )
 
     def handle(self, *, dry_run: bool, **_: Any) -> None:
-        """Sweep both ways, and say how much it was."""
+        """Delete orphaned files and rows, and print the numbers."""
         will = "would be removed" if dry_run else "removed"
         try:
             with storage_errors():
                 stored = set(_files())
             self._remove_orphans(stored - _known(), will, dry_run=dry_run)
-            self._drop_pictures(stored, will, dry_run=dry_run)
+            self._delete_images(stored, will, dry_run=dry_run)
             self._report_missing_documents(stored)
         except StorageFailed as failed:
             raise CommandError(f"{failed} ({failed.__cause__})") from failed
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{name} {will}")
         self.stdout.write(f"{count} files ({size(total)}) {will}.")
 
-    def _drop_pictures(self, stored: set[str], will: str, *, dry_run: bool) -> None:
+    def _delete_images(self, stored: set[str], will: str, *, dry_run: bool) -> None:
         gone = [
             image.pk
             for image in PageImage.objects.iterator()
@@ -66,10 +66,10 @@ class Command(BaseCommand):
         if not dry_run:
             PageImage.objects.filter(pk__in=gone).delete()
         if gone:
-            self.stdout.write(f"{len(gone)} pictures without their file {will}.")
+            self.stdout.write(f"{len(gone)} page images without a file {will}.")
 
     def _report_missing_documents(self, stored: set[str]) -> None:
-        """Say which documents have lost their file; a person has to decide."""
+        """Report documents without a file; an operator has to decide."""
         for document in Document.objects.iterator():
             if _is_gone(str(document.file.name), stored):
                 self.stderr.write(
@@ -96,7 +96,7 @@ def _files() -> Iterator[str]:
 
 
 def _is_gone(name: str, stored: set[str]) -> bool:
-    """Tell whether there is no such file; what is new since the list was made is asked."""
+    """Return whether a file is missing; checks files newer than the listing."""
     if name in stored:
         return False
     with storage_errors():
@@ -104,4 +104,4 @@ def _is_gone(name: str, stored: set[str]) -> bool:
 
 
 def _is_young(name: str) -> bool:
-    return default_storage.get_modified_time(name) > timezone.now() - SPARED
+    return default_storage.get_modified_time(name) > timezone.now() - GRACE_PERIOD

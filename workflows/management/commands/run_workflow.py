@@ -1,4 +1,4 @@
-"""`manage.py run_workflow NAME`: launch a run from a shell, and follow it to its end."""
+"""`manage.py run_workflow NAME`: launch a run from a shell."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ BAD_INPUT = 2
 EXIT_CODES = {
     Status.COMPLETED: 0,
     Status.FAILED: 1,
-    Status.WAITING: 3,  # for a person
+    Status.WAITING: 3,  # for an approval
     Status.CANCELLED: 4,
 }
-POLL_SECONDS = 0.2  # between two looks at the run: another process may be running it
+POLL_SECONDS = 0.2  # another process may execute the run
 
 
 class Command(BaseCommand):
-    """Launch a run; with --wait, follow it and exit with what became of it."""
+    """Launch a run; with --wait, follow it and exit with a code for its status."""
 
     help = (
         "Launch a run of a workflow. With --wait: exits 0 completed, 1 failed, 2 bad"
-        " input, 3 waiting for a person, 4 cancelled."
+        " input, 3 waiting for an approval, 4 cancelled."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the workflow, its params and how to follow it."""
-        parser.add_argument("name", help="the workflow's name")
+        """Add the workflow, its params and the options."""
+        parser.add_argument("name", help="name of the workflow")
         parser.add_argument(
             "--param",
             action="append",
             default=[],
             metavar="KEY=VALUE",
-            help="a parameter; JSON where it is JSON, else text; KEY=@FILE uploads a file",
+            help="a parameter as JSON or else text; KEY=@FILE uploads a file",
         )
         parser.add_argument(
             "--profile",
-            help="one of the workflow's profiles, '' for its own settings; without it the"
-            " weights decide",
+            help="profile of the workflow, '' for its defaults; by weight if omitted",
         )
-        parser.add_argument("--wait", action="store_true", help="follow it to its end")
+        parser.add_argument(
+            "--wait", action="store_true", help="follow the run until it ends or waits"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -67,7 +68,7 @@ class Command(BaseCommand):
             params = dict(_param(text) for text in options["param"])
             run = system.execute(options["name"], params, profile=options["profile"])
         except (RequestError, ProviderError, ValueError) as error:
-            self._refuse(str(error), as_json=options["json"])
+            self._fail(str(error), as_json=options["json"])
         if options["wait"]:
             quiet = options["json"]
             run = asyncio.run(self._follow(run.pk, quiet=quiet))
@@ -75,16 +76,16 @@ class Command(BaseCommand):
         if options["wait"]:
             sys.exit(EXIT_CODES[Status(run.status)])
 
-    def _refuse(self, sentence: str, *, as_json: bool) -> None:
-        self.stderr.write(self.style.ERROR(sentence))
+    def _fail(self, message: str, *, as_json: bool) -> None:
+        self.stderr.write(self.style.ERROR(message))
         if as_json:
-            self.stdout.write(json.dumps({"error": sentence}))
+            self.stdout.write(json.dumps({"error": message}))
         sys.exit(BAD_INPUT)
 
     async def _follow(self, run_id: UUID, *, quiet: bool) -> Run:
-        """Watch the run until it ends or waits for a person.
+        """Follow the run until it ends or waits for an approval.
 
-        When no worker is alive, one is embedded for as long as the command runs.
+        Embeds a worker for this time if no worker is alive.
         """
         worker, working = None, None
         if not await run_in_db(workers.any_alive):
@@ -98,13 +99,13 @@ class Command(BaseCommand):
                 await working
 
     async def _watch(self, run_id: UUID, *, quiet: bool) -> Run:
-        told: set[str] = set()
+        printed: set[str] = set()
         while True:
             run = await run_in_db(system.find_run, run_id)
             if not quiet:
                 for line in await run_in_db(_progress, run):
-                    if line not in told:
-                        told.add(line)
+                    if line not in printed:
+                        printed.add(line)
                         self.stderr.write(line)
             if run.is_ended or (
                 run.status == Status.WAITING and run.waiting_for == "approval"
@@ -121,9 +122,11 @@ class Command(BaseCommand):
             self.stdout.write(run.error_message)
         if run.status == Status.WAITING:
             approval = run.approvals.order_by("-sequence").first()
-            self.stdout.write(approval.question if approval else "It waits.")
+            self.stdout.write(approval.question if approval else "The run is waiting.")
         if run.result is not None:
-            outcome = run.result.get("result", run.result)  # what its author calls so
+            outcome = run.result.get(
+                "result", run.result
+            )  # a field of that name, if any
             self.stdout.write(json.dumps(outcome, indent=2))
 
 
@@ -131,17 +134,17 @@ def _param(text: str) -> tuple[str, Any]:
     """Return one parameter's name and value. Raises ValueError, ProviderError."""
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise ValueError(f"“{text}” is no parameter: write --param KEY=VALUE.")
+        raise ValueError(f"“{text}” is not a parameter: use --param KEY=VALUE.")
     if value.startswith("@"):
         return key, str(_uploaded(Path(value[1:])).pk)
     try:
         return key, json.loads(value)
-    except (ValueError, RecursionError):  # no JSON, or none that can be read: text
+    except (ValueError, RecursionError):  # not JSON: text
         return key, value
 
 
 def _uploaded(path: Path) -> Document:
-    """Store a file. Raises ValueError when it cannot be read, ProviderError."""
+    """Store a file. Raises ValueError if it cannot be read, ProviderError."""
     try:
         with path.open("rb") as file:
             return store_document(path.name, File(file))
@@ -152,7 +155,7 @@ def _uploaded(path: Path) -> Document:
 
 
 def _progress(run: Run) -> list[str]:
-    """Return what there is to tell so far, one line each."""
+    """Return the progress as lines of text."""
     lines = [
         f"  {stage.sequence:>3}. {stage.node_name}: {stage.get_status_display().lower()}"
         for stage in system.get_stages(run.pk)

@@ -1,4 +1,4 @@
-"""`manage.py serve`: serve the pages and, without Redis, run the work as well."""
+"""`manage.py serve`: serve pages, with an embedded worker if Redis is not configured."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from project.shutdown import end_within
 
 
 class Command(BaseCommand):
-    """Serves until it is told to stop; exits 0 then, 1 when it could not serve."""
+    """Serve until SIGTERM, then exit 0; exit 1 if the server cannot start."""
 
-    help = "Serve the pages; without REDIS_URL the work is done in this process too."
+    help = "Serve pages; without REDIS_URL this process also runs a worker."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take where to listen, and whether to work."""
+        """Add the options."""
         parser.add_argument(
-            "--prepare", action="store_true", help="do `manage.py prepare` first"
+            "--prepare", action="store_true", help="run `manage.py prepare` first"
         )
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--port", default=settings.PORT, type=int)
         parser.add_argument(
             "--no-worker",
             action="store_true",
-            help="only serve; `manage.py worker` processes do the work",
+            help="do not embed a worker; use `manage.py worker` processes",
         )
 
     def handle(
         self, *, prepare: bool, host: str, port: int, no_worker: bool, **_: Any
     ) -> None:
-        """Make or check what serving needs, then serve."""
+        """Prepare or check the installation, then serve."""
         if prepare:
             call_command("prepare", stdout=self.stdout)
-        self._refuse_unprepared()
+        self._require_prepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
         from workflows.pages.views.failures import too_large  # noqa: PLC0415 - likewise
 
@@ -53,30 +53,30 @@ class Command(BaseCommand):
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
             behind_proxy=settings.BEHIND_PROXY,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
-            tell=self._say,
+            tell=self._write,
             too_large=too_large,
         )
         freeze_loaded_objects()
         server.run()
         end_within(code=1 if server.failure else 0)
         if server.failure:
-            self._refuse(server.failure)
+            self._fail(server.failure)
 
-    def _refuse_unprepared(self) -> None:
+    def _require_prepared(self) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            self._refuse("The database is not up to date: run `manage.py prepare`.")
+            self._fail("The database is not up to date: run `manage.py prepare`.")
         connection.close()
         manifest = Path(settings.STATIC_ROOT or ".") / "staticfiles.json"
         if settings.PRODUCTION and not manifest.exists():
-            self._refuse("Static files are not collected: run `manage.py prepare`.")
+            self._fail("Static files are not collected: run `manage.py prepare`.")
 
-    def _say(self, sentence: str) -> None:
-        self.stdout.write(sentence)
+    def _write(self, message: str) -> None:
+        self.stdout.write(message)
         self.stdout.flush()
 
-    def _refuse(self, sentence: str) -> None:
-        self.stderr.write(sentence)
+    def _fail(self, message: str) -> None:
+        self.stderr.write(message)
         sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py verify_history [RUN]`: is the history what was recorded?"""
+"""`manage.py verify_history [RUN]`: verify the sealed history."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NOT_AS_RECORDED = 1  # exit code
 
 
 class Command(BaseCommand):
-    """Walk the chains of one run, or of all, and name every row that does not fit."""
+    """Verify the chains of one run, or of all, and report every deviation."""
 
     help = (
-        "Tell whether stages, decisions and audit events are what was recorded. Names"
-        " every row that was changed, removed, added or moved; exits with 1 if there is"
-        " one. It may run beside workers."
+        "Verify stages, decisions and audit events. Reports every row that was changed,"
+        " removed, added or moved, and exits with 1 if there is one. Safe to run while"
+        " workers are active."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the run, if it is to be only one."""
-        parser.add_argument("run", nargs="?", type=UUID, help="whole id of a run")
+        """Add the optional run."""
+        parser.add_argument("run", nargs="?", type=UUID, help="full ID of a run")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Print what does not fit as it is found, then how much was looked at."""
+        """Print findings as they occur, then the number of verified rows."""
         checker, run_id = Checker(), options["run"]
         if run_id is not None and not _is_known(run_id):
             raise CommandError(
@@ -48,15 +48,14 @@ class Command(BaseCommand):
             number += 1
             self.stdout.write(str(finding))
         tally = checker.tally
-        came = {0: "all of them fit", 1: "one thing does not fit"}
-        said = came.get(number, f"{number} things do not fit")
+        summary = {0: "no findings", 1: "1 finding"}.get(number, f"{number} findings")
         self.stdout.write(
-            f"{tally.runs} runs with {tally.rows} rows were looked at: {said}."
+            f"Verified {tally.runs} runs with {tally.rows} rows: {summary}."
         )
         if tally.unsealed:
             self.stdout.write(
                 f"{tally.unsealed} rows are from before {tally.since:%Y-%m-%d %H:%M}"
-                " UTC, when sealing began: they are not vouched for."
+                " UTC, when sealing began, and cannot be verified."
             )
         if number:
             sys.exit(NOT_AS_RECORDED)

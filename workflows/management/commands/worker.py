@@ -1,4 +1,4 @@
-"""`manage.py worker`: a worker process; start as many as you like, on any machine."""
+"""`manage.py worker`: a worker process; any number can run, on any machine."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ NAME = re.compile(r"[\w.@:-]+")
 
 
 class Command(BaseCommand):
-    """Take runs from the queue until told to stop; SIGTERM drains and exits 0."""
+    """Execute runs from the queue until SIGTERM, then drain and exit 0."""
 
     help = "Run workflows: claims pending runs until SIGTERM, then drains and exits."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the capacity and the name."""
+        """Add the options."""
         parser.add_argument(
-            "--capacity",
-            type=capacity,
+            "--concurrency",
+            type=concurrency,
             default=settings.WORKER_CONCURRENCY,
             help="runs at once (default: WORKER_CONCURRENCY)",
         )
         parser.add_argument(
             "--name",
             type=name,
-            help="one that no other living worker has (default: host and process id)",
+            help="unique among live workers (default: host and process id)",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Work on an event loop of its own."""
+        """Run the worker on its own event loop."""
         freeze_loaded_objects()
         with _serve_metrics():
-            worker = Worker(options["name"], options["capacity"])
-            # what code of a run's raises to end the process ends nothing else
+            worker = Worker(options["name"], options["concurrency"])
+            # SystemExit raised by workflow code must not end the process
             with asyncio.Runner(loop_factory=LastingLoop) as runner:
                 runner.run(self._work(worker))
 
@@ -62,17 +62,19 @@ class Command(BaseCommand):
             loop.add_signal_handler(
                 sent, lambda: drains.add(loop.create_task(worker.drain()))
             )
-        self.stdout.write(f"Worker {worker.name} takes up to {worker.capacity} runs.")
+        self.stdout.write(
+            f"Worker {worker.name} executes up to {worker.capacity} runs."
+        )
         await worker.run()
         self.stdout.write(f"Worker {worker.name} has stopped.")
         end_within()
 
 
-def capacity(text: str) -> int:
+def concurrency(text: str) -> int:
     """Return a number of runs. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= MAX_CONCURRENCY:
         raise ArgumentTypeError(
-            f"{text!r} is no number of runs: give a whole number from 1 to {MAX_CONCURRENCY:,}"
+            f"{text!r} is not a valid concurrency: enter a number from 1 to {MAX_CONCURRENCY:,}"
         )
     return int(text)
 
@@ -81,24 +83,24 @@ def name(text: str) -> str:
     """Return a worker's name. Raises ArgumentTypeError."""
     if len(text) > MAX_NAME_LENGTH or not NAME.fullmatch(text):
         raise ArgumentTypeError(
-            f"{text!r} is no name: up to {MAX_NAME_LENGTH} letters, digits and . _ @ : -"
+            f"{text!r} is not a valid name: up to {MAX_NAME_LENGTH} letters, digits and . _ @ : -"
         )
     return text
 
 
 @contextmanager
 def _serve_metrics() -> Iterator[None]:
-    """Tell this process's figures at METRICS_PORT meanwhile, if it is set."""
+    """Serve the metrics of this process at METRICS_PORT, if set."""
     if settings.METRICS_PORT is None:
         yield
         return
-    place = f"{settings.HOST}:{settings.METRICS_PORT}"
+    address = f"{settings.HOST}:{settings.METRICS_PORT}"
     try:
         server, thread = start_http_server(settings.METRICS_PORT, settings.HOST)
     except OSError as error:
         raise CommandError(
-            f"Figures cannot be told at {place} ({error.strerror}): set METRICS_PORT to"
-            " a free port; each worker of a machine needs its own."
+            f"Cannot serve metrics at {address} ({error.strerror}): set METRICS_PORT to"
+            " a free port; each worker on a machine needs its own."
         ) from error
     try:
         yield

@@ -1,4 +1,4 @@
-"""One deed on many runs, from admin: first a preview and the reason, then a job."""
+"""Bulk actions on runs in admin: preview and reason, then a job."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from workflows.models import Run
 
 ACTIONS = ("cancel", "resume", "again", "release", "keep", "delete")
-"""What admin offers: names of bulk.BULK_ACTIONS."""
+"""Names of the bulk.BULK_ACTIONS that admin offers."""
 
 
-def answer(
+def respond(
     request: HttpRequest,
     runs: QuerySet[Run],
-    deed: bulk.BulkAction,
+    action: bulk.BulkAction,
     context: Mapping[str, Any],
 ) -> HttpResponse:
-    """Return the page that tells what would happen and asks for the reason.
+    """Return the preview with the form for the reason, or start the job.
 
-    Once it is given, the job is written down, and its page shown: it tells of each run.
+    Redirects to the page of the job once a reason is given.
     """
     reason = reason_of(request)
     is_sent = "confirmed" in request.POST
     if not is_sent or not reason:
-        found = bulk_jobs.preview(deed, _lean(runs), request.user)  # type: ignore[arg-type] # as below
+        found = bulk_jobs.preview(action, _selected(runs), request.user)  # type: ignore[arg-type] # as below
         across = request.POST.get("select_across", "0") == "1"
         page = {
             **context,
-            "title": f"{deed.verb} runs",
-            "deed": deed,
-            "action": f"{deed.name}_selected",
+            "title": f"{action.verb} runs",
+            "deed": action,
+            "action": f"{action.name}_selected",
             "found": found,
             "missing": is_sent,
             "across": across,
@@ -55,14 +55,14 @@ def answer(
         }
         return TemplateResponse(request, "admin/workflows/run/bulk_action.html", page)
     try:
-        job = bulk.start(deed, _lean(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
-    except EmptySelection as refused:
-        messages.warning(request, str(refused))
+        job = bulk.start(action, _selected(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
+    except EmptySelection as error:
+        messages.warning(request, str(error))
         return redirect("admin:workflows_run_changelist")
     return redirect("bulk-job", job_id=job.pk)
 
 
-def _lean(runs: QuerySet[Run]) -> Iterator[Run]:
-    """Yield the chosen runs, newest first, up to as many as one job takes."""
+def _selected(runs: QuerySet[Run]) -> Iterator[Run]:
+    """Yield the selected runs, newest first, up to bulk.MAX_RUNS."""
     rows = runs.select_related(None).defer(None).only(*bulk_jobs.NEEDED)
     yield from rows.order_by("-pk")[: bulk.MAX_RUNS].iterator(bulk_jobs.READ)
