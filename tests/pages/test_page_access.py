@@ -90,7 +90,7 @@ def test_a_form_from_elsewhere_is_refused(alice: User, deed: str) -> None:
     client.force_login(alice)
     answer = client.post(reverse(deed, args=[run.pk]))
     assert answer.status_code == 403
-    assert "Send the form again" in answer.content.decode()
+    assert "Form expired" in answer.content.decode()
     assert Run.objects.get().status == Status.RUNNING
 
 

@@ -64,7 +64,7 @@ def test_the_zone_of_the_cookie_is_offered_for_days(
     for address in ("/runs/", "/decisions/"):
         text = page.get(address).content.decode()
         assert f'name="zone" value="{SUMMER}"' in text
-    assert f"by the day in {SUMMER}" in page.get("/").content.decode()
+    assert f"per day in {SUMMER}" in page.get("/").content.decode()
 
 
 @pytest.mark.django_db
