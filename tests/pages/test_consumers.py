@@ -167,7 +167,7 @@ async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> Non
     async with opened("/ws/lists/workers/", alice) as page:
         assert await page.closed_with() == 4404
     async with opened("/ws/lists/workers/", admin) as page:
-        assert "Nothing waits for a worker." in await page.look()
+        assert "No pending runs." in await page.look()
 
 
 def expire(session: SessionStore) -> None:
@@ -382,7 +382,7 @@ async def test_a_list_shows_new_runs_that_match_its_filter(
 ) -> None:
     monkeypatch.setattr(consumers.ListSocket, "pause_seconds", 0)
     async with opened("/ws/lists/runs/?status=failed", alice) as page:
-        assert "No run matches" in await page.look()
+        assert "No matching runs" in await page.look()
         await run_in_db(make_run, status=Status.COMPLETED)
         await nudge_lists()
         assert await page.is_quiet()
@@ -503,7 +503,7 @@ async def test_who_looks_elsewhere_is_sent_what_differs(alice: User) -> None:
         await page.look()
         await page.see("?at=1")
         text = await page.look()
-        assert "As it was after step 1" in text
+        assert "State after step 1" in text
         assert "run-facts" not in text
         await page.see("?node=weigh")
         assert "panel-heading" in await page.look()
@@ -549,7 +549,7 @@ async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
         await page.look()
         await page.see(query)
         await page.see("?at=1")
-        assert "As it was after step 1" in await page.look()
+        assert "State after step 1" in await page.look()
 
 
 async def test_what_changes_without_news_is_looked_at_again(

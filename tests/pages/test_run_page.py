@@ -89,7 +89,7 @@ def test_tries_and_the_error_of_a_step_are_told(page: Client) -> None:
     run = make_run(status=Status.FAILED)
     make_stage(run, tries=3, status=StageStatus.FAILED, error_message="It is <broken>.")
     text = text_of(page, run)
-    assert "3 tries" in text
+    assert "3 attempts" in text
     assert "It is &lt;broken&gt;." in text
     assert "Failed at Read pages." in text
     assert "The document could not be opened." in text
@@ -168,7 +168,7 @@ def test_a_run_that_is_being_stopped_says_who_asked(page: Client, bob: User) -> 
     text = text_of(page, run)
     assert "Stopping." in text
     assert "by bob: “too slow”" in text
-    assert "deed-cancel" not in text
+    assert "action-cancel" not in text
 
 
 def test_a_run_that_waits_for_another_leads_to_it(page: Client) -> None:
@@ -230,7 +230,7 @@ def test_the_result_is_a_file_too(page: Client) -> None:
 def test_the_outcome_comes_first_and_the_whole_state_is_folded(page: Client) -> None:
     run = make_run(result={"pages": [1], "result": {"label": "restricted"}})
     text = text_of(page, run)
-    assert text.index("restricted") < text.index("All that the run knew at its end")
+    assert text.index("restricted") < text.index("Final state")
 
 
 def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
@@ -303,7 +303,7 @@ def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
     )
     text = page.get(f"/runs/{run.pk}/").content.decode()
     place = f'href="/documents/{document.pk}/pages/2/?box=0.1,0.02,0.5,0.05"'
-    assert "What it rests on" in text
+    assert "Evidence" in text
     assert text.count(place) == 4, "picture, mark, value, and all that was known"
     assert "shown on page 2" in text
     assert '<rect x="92" y="15"' in text
