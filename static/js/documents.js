@@ -1,4 +1,4 @@
-// The keys of the page viewer. Without it the viewer goes by links.
+// Keyboard shortcuts of the page viewer.
 (() => {
   "use strict";
 
@@ -13,9 +13,9 @@
     }
   });
   const viewer = document.querySelector("[data-viewer]");
-  const place = viewer?.querySelector("rect");
-  if (place) {
-    const show = () => place.scrollIntoView({ block: "center", inline: "center" });
+  const mark = viewer?.querySelector("rect");
+  if (mark) {
+    const show = () => mark.scrollIntoView({ block: "center", inline: "center" });
     viewer.querySelector("img").addEventListener("load", show, { once: true });
     show();
   }

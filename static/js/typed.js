@@ -1,6 +1,6 @@
-// What somebody typed is kept when their session ends under the page: they sign in, come
-// back, and find it in its form. It stays in this tab's sessionStorage until then, never
-// a password, a token or a file, and nobody but the same account gets it.
+// Preserve unsent form input when the session ends: after signing in, the form is restored.
+// Drafts stay in this tab's sessionStorage until then, never with a password, token or file,
+// and are restored for the same account only.
 (() => {
   "use strict";
 
@@ -9,8 +9,8 @@
   const key = `${PREFIX}${user}:${location.pathname}`;
   const SECRET = /(^|[-_.:])(password\d*|token|secret|api_?key)$/i;
   const SKIPPED = new Set(["hidden", "password", "file", "submit", "button", "reset", "image"]);
-  const restored = new Set(); // forms that were filled in again and not sent since
-  const sent = new Set(); // forms that the browser itself is sending
+  const restored = new Set(); // restored forms that were not submitted since
+  const sent = new Set(); // forms that the browser is submitting
 
   const kept = () =>
     Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
@@ -23,10 +23,10 @@
         !SKIPPED.has(field.type) &&
         !SECRET.test(field.name),
     );
-  const isTick = (field) => field.type === "checkbox" || field.type === "radio";
+  const isCheckable = (field) => field.type === "checkbox" || field.type === "radio";
 
   const isChanged = (field) => {
-    if (isTick(field)) return field.checked !== field.defaultChecked;
+    if (isCheckable(field)) return field.checked !== field.defaultChecked;
     if (!field.matches("select")) return field.value !== field.defaultValue;
     const options = [...field.options];
     const isSet = field.multiple || options.some((option) => option.defaultSelected);
@@ -35,30 +35,30 @@
       : field.selectedIndex > 0;
   };
 
-  // a form, and a field in it, by names that the page has again when it is opened again
-  const place = (form) => {
+  // stable keys of a form and of a field in it, equal when the page is opened again
+  const formKey = (form) => {
     if (form.id) return `#${form.id}`;
     const address = form.getAttribute("action") ?? "";
     const alike = forms().filter((one) => (one.getAttribute("action") ?? "") === address);
     return `${address} ${alike.indexOf(form)}`;
   };
-  const spot = (form, field) => {
-    if (isTick(field)) return `${field.name}=${field.value}`;
-    const alike = fields(form).filter((one) => one.name === field.name && !isTick(one));
+  const fieldKey = (form, field) => {
+    if (isCheckable(field)) return `${field.name}=${field.value}`;
+    const alike = fields(form).filter((one) => one.name === field.name && !isCheckable(one));
     return `${field.name} ${alike.indexOf(field)}`;
   };
 
   const valueOf = (field) => {
-    if (isTick(field)) return field.checked;
+    if (isCheckable(field)) return field.checked;
     if (!field.multiple) return field.value;
     return [...field.selectedOptions].map((option) => option.value);
   };
-  const put = (field, value) => {
-    if (isTick(field)) field.checked = value;
+  const setValue = (field, value) => {
+    if (isCheckable(field)) field.checked = value;
     else if (!field.multiple) field.value = value;
     else for (const option of field.options) option.selected = value.includes(option.value);
   };
-  const nameOf = (field) =>
+  const labelOf = (field) =>
     field.labels?.[0]?.firstChild?.textContent.trim() ||
     field.getAttribute("aria-label") ||
     field.name;
@@ -68,9 +68,9 @@
     for (const form of forms()) {
       const changed = sent.has(form) ? [] : fields(form).filter(isChanged);
       if (!changed.length) continue;
-      drafts[place(form)] = changed.map((field) => ({
-        spot: spot(form, field),
-        name: nameOf(field),
+      drafts[formKey(form)] = changed.map((field) => ({
+        key: fieldKey(form, field),
+        name: labelOf(field),
         value: valueOf(field),
       }));
     }
@@ -78,11 +78,11 @@
     try {
       sessionStorage.setItem(key, JSON.stringify(drafts));
     } catch (error) {
-      console.warn("What was typed is too long to be kept.", error);
+      console.warn("The form input is too long to keep.", error);
     }
   };
 
-  // -- filling in again ----------------------------------------------------------------
+  // -- restore ------------------------------------------------------------------------
 
   const reveal = (form) => {
     for (let at = form.closest("details"); at; at = at.parentElement.closest("details")) {
@@ -90,13 +90,13 @@
     }
     restored.add(form);
   };
-  const say = (...parts) => {
-    const words = document.createElement("p");
-    words.className = "message";
-    words.dataset.tone = "warning";
-    words.append(...parts);
-    document.getElementById("messages")?.append(words);
-    return words;
+  const showMessage = (...parts) => {
+    const message = document.createElement("p");
+    message.className = "message";
+    message.dataset.tone = "warning";
+    message.append(...parts);
+    document.getElementById("messages")?.append(message);
+    return message;
   };
 
   const restore = () => {
@@ -105,29 +105,29 @@
     if (!drafts) return;
     const left = [];
     for (const [where, draft] of Object.entries(drafts)) {
-      const form = forms().find((one) => place(one) === where);
-      for (const { spot: wanted, name, value } of draft) {
-        const field = form && fields(form).find((one) => spot(form, one) === wanted);
+      const form = forms().find((one) => formKey(one) === where);
+      for (const { key: wanted, name, value } of draft) {
+        const field = form && fields(form).find((one) => fieldKey(form, one) === wanted);
         if (field) {
-          put(field, value);
+          setValue(field, value);
           field.dispatchEvent(new Event("input", { bubbles: true }));
         } else if (typeof value === "string" && value.trim()) left.push(`${name}: ${value}`);
       }
       if (form) reveal(form);
     }
     const start = document.createElement("strong");
-    start.textContent = "Nothing was sent.";
-    const words = [" What you typed is filled in again: check it, then send it."];
-    if (!restored.size) words[0] = " Its form is not on this page any more.";
-    if (left.length) words.push(` There is no place any more for this: ${left.join("; ")}`);
-    say(start, ...words).dataset.keptInput = "";
+    start.textContent = "Not submitted.";
+    const parts = [" Your input was restored: review it and submit again."];
+    if (!restored.size) parts[0] = " The form is no longer on this page.";
+    if (left.length) parts.push(` Input that could not be restored: ${left.join("; ")}`);
+    showMessage(start, ...parts).dataset.keptInput = "";
   };
 
-  // What the server filled in counts as typed: a drawing that comes by the socket, which
-  // knows nothing of it, leaves alone what was typed.
+  // Treat input that the server restored as typed: an update from the socket, which does not
+  // know it, then leaves it alone.
   const adopt = () => {
     for (const form of forms()) {
-      for (const field of fields(form)) put(field, valueOf(field));
+      for (const field of fields(form)) setValue(field, valueOf(field));
       restored.add(form);
     }
   };
@@ -135,19 +135,19 @@
   // -- the session ends ------------------------------------------------------------------
 
   let isOut = false;
-  const tell = () => {
+  const announce = () => {
     if (!isOut || document.querySelector("#messages [data-keep-typed]")) return;
     const link = document.createElement("a");
     link.href = location.pathname + location.search;
     link.dataset.keepTyped = "";
     link.textContent = "Sign in to continue.";
-    say("Signed out. ", link, " What you typed on this page is kept.");
+    showMessage("Signed out. ", link, " Your input on this page is kept.");
   };
   document.addEventListener("signed-out", () => {
     isOut = true;
-    tell();
+    announce();
   });
-  document.addEventListener("htmx:after:swap", tell);
+  document.addEventListener("htmx:after:swap", announce);
 
   window.addEventListener("pagehide", () => {
     if (document.querySelector("[data-keep-typed]") || restored.size) save();

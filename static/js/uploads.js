@@ -1,65 +1,64 @@
-// Files that are chosen or dropped, on every form alike: too large a one is refused before
-// it is sent, the later of a file and a choice from the list is the one that counts, and
-// files go up with their progress before their form does. Without it the form sends its
-// files by itself, and the server says the same.
+// File inputs of every form: reject oversized files before sending, let the later of an upload
+// and a selection win, and upload files with progress before the form is submitted. Without
+// this script the form sends its files and the server applies the same checks.
 (() => {
   "use strict";
 
-  const BROKEN = "The connection broke. Try it again.";
+  const BROKEN = "Connection lost. Try again.";
   const isUpload = (element) => element.matches?.("input[type=file][data-limit]");
   const inputs = (form) => [...form.elements].filter(isUpload);
   const fieldOf = (input) => input.closest(".field");
   const choiceOf = (input) => fieldOf(input)?.querySelector("select");
 
-  // -- what is wrong with a file is said at its field ------------------------------------
+  // -- errors at the field ---------------------------------------------------------------
 
-  const refuse = (input, sentences) => {
-    const id = `${input.id}-refused`;
+  const showErrors = (input, messages) => {
+    const id = `${input.id}-error-upload`;
     document.getElementById(id)?.remove();
     const field = fieldOf(input);
-    field.toggleAttribute("data-invalid", sentences.length > 0);
-    input.toggleAttribute("aria-invalid", sentences.length > 0);
-    if (!sentences.length) return input.removeAttribute("aria-describedby");
-    for (const old of field.querySelectorAll(".errors")) old.remove(); // of what was sent before
+    field.toggleAttribute("data-invalid", messages.length > 0);
+    input.toggleAttribute("aria-invalid", messages.length > 0);
+    if (!messages.length) return input.removeAttribute("aria-describedby");
+    for (const old of field.querySelectorAll(".errors")) old.remove(); // of the previous submission
     const list = document.createElement("ul");
     list.className = "errors";
     list.id = id;
     list.setAttribute("role", "alert");
-    for (const sentence of sentences) {
+    for (const message of messages) {
       const item = document.createElement("li");
-      item.textContent = sentence;
+      item.textContent = message;
       list.append(item);
     }
     field.append(list);
     input.setAttribute("aria-describedby", id);
   };
 
-  const give = (input, files) => {
+  const setFiles = (input, files) => {
     const chosen = new DataTransfer();
     for (const file of files) chosen.items.add(file);
     input.files = chosen.files;
   };
 
-  // -- the later choice wins -------------------------------------------------------------
+  // -- the later selection wins ----------------------------------------------------------
 
   document.addEventListener("change", ({ target }) => {
     if (isUpload(target)) {
       const limit = Number(target.dataset.limit);
       const large = [...target.files].filter((file) => file.size > limit);
-      if (large.length) give(target, [...target.files].filter((file) => file.size <= limit));
+      if (large.length) setFiles(target, [...target.files].filter((file) => file.size <= limit));
       const most = target.dataset.limitText;
-      refuse(target, large.map(({ name }) => `“${name}” is larger than ${most}. Choose another file.`));
+      showErrors(target, large.map(({ name }) => `“${name}” is larger than ${most}.`));
       const choice = choiceOf(target);
       if (choice && !choice.multiple && target.files.length) choice.value = "";
     } else if (target.matches?.(".field > select:not([multiple])") && target.value) {
       const input = target.closest(".field").querySelector("input[type=file][data-limit]");
       if (!input) return;
       input.value = "";
-      refuse(input, []);
+      showErrors(input, []);
     }
   });
 
-  // -- a box takes what is dropped anywhere in it; elsewhere a drop opens nothing ---------
+  // -- drop zones; a drop elsewhere does nothing -----------------------------------------
 
   let over = null;
   const mark = (box) => {
@@ -80,26 +79,26 @@
     });
   }
   document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) mark(null); // it left the window
+    if (!event.relatedTarget) mark(null); // left the window
   });
   const take = (input, files) => {
-    if (files.length > 1 && !input.multiple) return refuse(input, ["Drop one file, not several."]);
-    give(input, files);
+    if (files.length > 1 && !input.multiple) return showErrors(input, ["Drop a single file."]);
+    setFiles(input, files);
     input.dispatchEvent(new Event("change", { bubbles: true }));
     if (input.files.length && input.form.matches("[data-upload-now]")) input.form.requestSubmit();
   };
 
-  // -- files go up, then their form does --------------------------------------------------
+  // -- upload files, then submit the form -------------------------------------------------
 
-  const answerOf = (request) => {
+  const resultOf = (request) => {
     try {
-      const answer = JSON.parse(request.responseText);
-      if (answer.errors?.[0]?.code === "signed_out") document.dispatchEvent(new Event("signed-out"));
-      const error = answer.errors?.[0];
+      const body = JSON.parse(request.responseText);
+      if (body.errors?.[0]?.code === "signed_out") document.dispatchEvent(new Event("signed-out"));
+      const error = body.errors?.[0];
       const isDenied = request.status === 403 && !error?.code;
-      return { problem: error?.message, document: answer.documents?.[0], isDenied };
+      return { problem: error?.message, document: body.documents?.[0], isDenied };
     } catch {
-      const problem = `The server answered ${request.status}. Try it again.`;
+      const problem = `Upload failed (HTTP ${request.status}). Try again.`;
       return { problem: request.status === 413 ? "The file is too large." : problem };
     }
   };
@@ -113,20 +112,20 @@
       const bar = row.querySelector("progress");
       request.upload.addEventListener("progress", (event) => {
         if (event.lengthComputable) bar.value = event.loaded / event.total;
-        if (event.loaded === event.total) bar.removeAttribute("value"); // it is being read
+        if (event.loaded === event.total) bar.removeAttribute("value"); // the server is processing it
       });
       const end = (result) => {
         bar.value = result.problem ? 0 : 1;
         if (result.problem) {
-          const words = document.createElement("span");
-          words.dataset.tone = "bad";
-          words.textContent = result.problem;
-          row.append(words);
+          const error = document.createElement("span");
+          error.dataset.tone = "bad";
+          error.textContent = result.problem;
+          row.append(error);
         }
         done(result);
       };
       request.addEventListener("error", () => end({ problem: BROKEN }));
-      request.addEventListener("load", () => end(answerOf(request)));
+      request.addEventListener("load", () => end(resultOf(request)));
       request.open("POST", input.dataset.address);
       request.setRequestHeader("Accept", "application/json");
       request.send(body);
@@ -153,27 +152,27 @@
     return results;
   };
 
-  // what was stored is chosen in the list, as the server does without scripts
+  // select the stored document in the list, as the server does without scripts
   const choose = (input, { id, name, pages }) => {
     const choice = choiceOf(input);
     const known = [...choice.options].find((option) => option.value === id);
-    const words = `${name} · ${pages} page${pages === 1 ? "" : "s"}`;
-    const option = known ?? new Option(words, id);
+    const label = `${name} · ${pages} page${pages === 1 ? "" : "s"}`;
+    const option = known ?? new Option(label, id);
     if (!known) choice.append(option);
     option.selected = true;
     input.value = "";
     input.closest("[data-drop]").querySelector(".uploads").hidden = true;
   };
 
-  let isPassing = false; // a form whose files are up goes the usual way
+  let isPassing = false; // submit a form whose files are uploaded without interception
 
   const uploadThenSend = async (form, submitter) => {
     for (const input of inputs(form).filter((one) => one.files.length)) {
       const [result] = await upload(input);
-      if (result.isDenied) break; // to the library; the form itself may still bring files
+      if (result.isDenied) break; // no permission to add documents; the form may still submit files
       if (result.problem) {
         input.closest("[data-drop]").querySelector(".uploads").hidden = true;
-        refuse(input, [result.problem]);
+        showErrors(input, [result.problem]);
         return input.focus();
       }
       choose(input, result.document);
@@ -191,7 +190,7 @@
     } else if (results.some(({ problem }) => !problem)) await refresh();
   };
 
-  // what was stored beside what was refused is in the library now
+  // show the files that were stored when others failed
   const refresh = async () => {
     const page = await (await fetch(location.href)).text();
     const fresh = new DOMParser().parseFromString(page, "text/html").querySelector("#library");
@@ -208,7 +207,7 @@
       event.stopImmediatePropagation();
       const buttons = form.querySelectorAll("button[type=submit]");
       for (const button of buttons) button.setAttribute("aria-disabled", "true");
-      if (form.dataset.uploading !== undefined) return; // it was pressed again meanwhile
+      if (form.dataset.uploading !== undefined) return; // pressed again during the upload
       form.dataset.uploading = "";
       try {
         if (form.matches("[data-upload-now]")) await uploadAll(form, input);

@@ -32,7 +32,7 @@ EMPTY_PAGES = (
     "/compare/",
     "/accounts/password/",
 )
-WARNING = "Permissions are open: roles restrict nobody."
+WARNING = "Open access: roles restrict nobody."
 
 
 def main_of(client: Client, address: str) -> str:
@@ -98,7 +98,7 @@ def test_whoever_may_launch_is_invited_to(alice: User, sign_in: SignIn) -> None:
     assert "to launch one" in main_of(client, "/runs/")
     assert "Upload a document" in main_of(client, "/")
     assert "Launch a workflow" in main_of(client, "/decisions/")
-    assert "Fill in the form and launch it." in main_of(client, f"/workflows/{NAME}/")
+    assert "No runs yet." in main_of(client, f"/workflows/{NAME}/")
 
 
 ADMIN_PAGES = (
@@ -161,7 +161,7 @@ def test_everyone_can_read_what_their_access_is(
 ) -> None:
     client = sign_in(member_of("viewer"))
     text = main_of(client, "/accounts/password/")
-    assert "Your group: <b>viewer</b>." in text
-    assert "Permissions are open" in text
+    assert "Group: <b>viewer</b>" in text
+    assert "Open access" in text
     settings.DEFAULT_ACCESS = "closed"
-    assert "Permissions are open" not in main_of(client, "/accounts/password/")
+    assert "Open access" not in main_of(client, "/accounts/password/")

@@ -526,6 +526,6 @@ def test_values_for_others_are_called_hidden_wherever_they_would_stand(
     rows = client.get("/runs/?column=error,labels&fields=params.word").content.decode()
     assert rows.count(">hidden</td>") > len(world.runs)
     for query in (f"label={WORD}", f"where=params.word%3D{WORD}", f"text={WORD}"):
-        assert "No run matches." in client.get(f"/runs/?{query}").content.decode()
+        assert "No matching runs." in client.get(f"/runs/?{query}").content.decode()
     found = client.get(f"/decisions/?where={WORD}%3D{WORD}").content.decode()
-    assert "No decision matches." in found
+    assert "No matching decisions." in found

@@ -166,7 +166,7 @@ def operate(
 def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None:
     run = make_run(status=Status.PENDING)
     text = operate(page, "cancel_selected", [run])
-    assert "Why?" in text
+    assert "Reason" in text
     assert "Cancel 1 run" in text
     assert run.short_id in text
     assert Run.objects.get().status == Status.PENDING
@@ -225,7 +225,7 @@ def test_what_would_refuse_is_said_before(page: Client) -> None:
     runs = [make_run(status=Status.PENDING), make_run()]
     text = operate(page, "cancel_selected", runs)
     assert "1 of the 2 chosen fit" in text
-    assert "Completed · will refuse" in text
+    assert "Completed · will be skipped" in text
 
 
 @pytest.mark.parametrize("name", ["cancel", "resume", "again", "release", "delete"])

@@ -114,7 +114,7 @@ def sign_in(page: Page) -> None:
     page.fill("#id_username", "admin")
     page.fill("#id_password", ADMIN_PASSWORD)
     page.click("button[type=submit]")
-    page.wait_for_selector(".bar .menu")
+    page.wait_for_selector(".topbar .menu")
 
 
 def launch(page: Page, document: str) -> None:

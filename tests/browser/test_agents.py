@@ -49,10 +49,10 @@ def try_it(page: Page, server: ModelServer) -> None:
     page.fill("#try-form textarea", "Hello?")
     page.click("#try-form button[type=submit]")
     gate.let(1)
-    expect(page.locator("#try-answer")).to_contain_text("Answering…")
+    expect(page.locator("#try-answer")).to_contain_text("Responding…")
     gate.let(1)
     expect(page.locator("#try-answer")).to_contain_text("Good day.")
-    expect(page.locator("#try-answer")).to_contain_text("7 tokens asked, 5 answered")
+    expect(page.locator("#try-answer")).to_contain_text("7 input tokens, 5 output tokens")
     keep(page, "agent-tried")
 
 
@@ -71,7 +71,7 @@ def launch_and_read_along(page: Page, server: ModelServer) -> None:
     status_is(page, "completed")
     expect(page.locator("#run-result")).to_contain_text("All is well.")
     expect(page.locator("#run-words section")).to_have_count(0)
-    expect(page.locator("#run-facts")).to_contain_text("Agents asked")
+    expect(page.locator("#run-facts")).to_contain_text("Model calls")
     keep(page, "run-summarized")
 
 
@@ -81,9 +81,9 @@ def test_an_agent_is_set_up_tried_and_read_along(
     page = visit()
     page.goto("/agents/")
     sign_in(page)
-    expect(page.locator("main")).to_contain_text("No provider is set up.")
+    expect(page.locator("main")).to_contain_text("No providers yet.")
     page.goto("/workflows/summarize/")
-    expect(page.locator("#launch")).to_contain_text("It cannot be launched yet.")
+    expect(page.locator("#launch")).to_contain_text("Can’t launch yet.")
     set_up(page, model_server, "writer")
     try_it(page, model_server)
     page.goto("/workflows/summarize/")
@@ -99,4 +99,4 @@ def test_it_all_works_without_scripts(visit: Visit, model_server: ModelServer) -
     page.fill("#try-form textarea", "Hello?")
     page.click("#try-form button[type=submit]")
     expect(page.locator("#try-answer")).to_contain_text("Good day.")
-    expect(page.locator("#try-answer")).to_contain_text("7 tokens asked")
+    expect(page.locator("#try-answer")).to_contain_text("7 input tokens")

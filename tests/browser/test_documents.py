@@ -46,7 +46,7 @@ def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
     page.set_input_files("#id_file", stored(tmp_path, "long.pdf", many_pages(3)))
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()
-    page.locator(".sheet-picture").first.click()
+    page.locator(".page-image-frame").first.click()
     expect(page.get_by_role("heading", name="Page 1")).to_be_visible()
     for key, heading in (("ArrowRight", "Page 2"), ("j", "Page 3"), ("k", "Page 2")):
         page.wait_for_load_state()  # until then nobody listens to keys
@@ -69,9 +69,9 @@ def test_a_document_is_deleted_by_keyboard_with_the_reason(
     page.set_input_files("#id_file", stored(tmp_path, "stray.pdf", many_pages(2)))
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="stray.pdf")).to_be_visible()
-    page.locator("#deed-delete > summary").focus()
+    page.locator("#action-delete > summary").focus()
     page.keyboard.press("Enter")
-    place = page.locator("#deed-delete form").bounding_box()
+    place = page.locator("#action-delete form").bounding_box()
     assert place
     assert place["x"] >= 0, "it opens within the page"
     keep(page, "document-delete")
@@ -130,7 +130,7 @@ def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_d
     expect(page.locator("#launch .errors")).to_contain_text("is not a PDF")
     assert page.evaluate(DROP, [".upload", "huge.pdf", 100_000_001]) is False
     expect(page.locator("#launch .errors")).to_have_text(
-        "“huge.pdf” is larger than 100 MB. Choose another file."
+        "“huge.pdf” is larger than 100 MB."
     )
     keep(page, "launch-too-large")
     file.set_input_files(plan)
@@ -151,8 +151,8 @@ def test_a_scan_is_read_and_its_result_leads_to_the_place_on_the_page(
     launch(page, SCANNED)
     page.wait_for_selector("#run-status[data-status=completed]", timeout=200_000)
     expect(page.locator("#run-result")).to_contain_text("RESTRICTED")
-    expect(page.locator("#run-result .sheet-marks rect")).to_have_count(2)
+    expect(page.locator("#run-result .page-image-marks rect")).to_have_count(2)
     keep(page, "run-of-a-scan")
     page.locator("#run-result .marks a").first.click()
-    expect(page.locator(".viewer .sheet-marks rect")).to_have_count(1)
-    expect(page.locator(".viewer .sheet-marks rect")).to_be_in_viewport()
+    expect(page.locator(".viewer .page-image-marks rect")).to_have_count(1)
+    expect(page.locator(".viewer .page-image-marks rect")).to_be_in_viewport()

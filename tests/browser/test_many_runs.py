@@ -54,7 +54,7 @@ def test_runs_are_found_and_the_view_is_kept_and_shared(visit: Visit) -> None:
     page.locator(".view-form").get_by_role("button", name="Save").click()
     expect(page.locator(".view-list b")).to_have_text("Finished")
     page.get_by_role("button", name="Delete").click()
-    expect(page.locator("main")).to_contain_text("There are no views yet.")
+    expect(page.locator("main")).to_contain_text("No saved views yet.")
 
 
 def test_columns_are_chosen_and_the_list_is_exported(visit: Visit) -> None:
@@ -93,7 +93,7 @@ def test_runs_are_ticked_and_labelled_with_the_keyboard_alone(visit: Visit) -> N
     page.keyboard.type("asked for by the board")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("1 of 1 done")
-    page.get_by_role("link", name="Back to the runs").click()
+    page.get_by_role("link", name="Back to runs").click()
     expect(page.locator(f"#row-{run} .label")).to_have_text("audit 2026")
     page.locator(f"#row-{run} .label").click()
     expect(page.locator(".runs tbody tr")).to_have_count(1)
@@ -107,13 +107,13 @@ def test_one_tick_ticks_all_and_ticks_outlive_a_change_of_the_list(
     launched(page, CLEAR, "completed")
     page.goto("/runs/")
     expect(page.locator("#live")).to_have_text("Live")
-    page.check("[data-tick-all]")
+    page.check("[data-select-all]")
     ticked = page.locator("input[name=run]:checked").count()
     assert ticked == page.locator("input[name=run]").count()
     run = launched(other, CLEAR, "completed")
     expect(page.locator(f"#row-{run} .badge")).to_contain_text("Completed")
     expect(page.locator("input[name=run]:checked")).to_have_count(ticked)
-    assert page.locator("[data-tick-all]").evaluate("tick => tick.indeterminate")
+    assert page.locator("[data-select-all]").evaluate("tick => tick.indeterminate")
 
 
 def test_many_are_cancelled_without_scripts_and_each_says_what_became_of_it(
@@ -145,7 +145,7 @@ def test_two_runs_are_compared_from_the_list(visit: Visit) -> None:
     page.click(".bulk-bar [value=compare]")
     expect(page.locator("h1")).to_contain_text("Two runs of")
     expect(page.locator("#parting-heading + p")).to_contain_text("A → Publish")
-    expect(page.locator(".judged .differs").first).to_be_visible()
+    expect(page.locator(".compare-decisions .compare-differs").first).to_be_visible()
     expect(page.locator(".node[data-state=only-b]").first).to_be_visible()
     expect(page.locator(".differences tbody tr").first).to_be_visible()
 
@@ -156,8 +156,8 @@ def test_decisions_lead_to_the_moment_and_shares_are_counted(visit: Visit) -> No
     page.goto("/decisions/")
     page.select_option("#filter-workflow", "classify-document")
     page.select_option("#filter-outcome", "taken")
-    expect(page.locator(".history-row[data-taken=false]")).to_have_count(0)
-    link = page.locator(f".history-row a[href^='/runs/{run}/?at=']").first
+    expect(page.locator(".feed-row[data-taken=false]")).to_have_count(0)
+    link = page.locator(f".feed-row a[href^='/runs/{run}/?at=']").first
     expect(link).to_be_visible()
     page.goto("/workflows/classify-document/")
     expect(page.locator("#durations-heading")).to_be_visible()
@@ -169,5 +169,5 @@ def test_the_list_of_decisions_grows_while_it_is_open(visit: Visit) -> None:
     expect(watcher.locator("#live")).to_have_text("Live")
     run = launched(actor, CLEAR, "completed")
     expect(
-        watcher.locator(f".history-row a[href='/runs/{run}/']").first
+        watcher.locator(f".feed-row a[href='/runs/{run}/']").first
     ).to_be_visible()

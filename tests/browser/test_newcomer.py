@@ -66,8 +66,8 @@ def the_question_is_there(page: Page) -> None:
     expect(page.locator("#question-heading")).to_contain_text(DOUBTFUL)
     expect(page.locator("#run-path")).to_contain_text("The banners disagree")
     expect(page.locator(".node[data-state=waiting] .node-note")).to_have_text("Waiting")
-    expect(page.locator(".sheet-marks rect").first).to_be_visible()
-    sheet = page.locator(".sheet img").first
+    expect(page.locator(".page-image-marks rect").first).to_be_visible()
+    sheet = page.locator(".page-image img").first
     expect(sheet).to_have_js_property("complete", value=True)
     assert sheet.evaluate("image => image.naturalWidth") > 500
 
@@ -79,7 +79,7 @@ def test_the_same_without_scripts_by_reloading(visit: Visit) -> None:
     launch(page, DOUBTFUL)
     reload_until(page, "waiting")
     expect(page.locator("#question-heading")).to_contain_text(DOUBTFUL)
-    expect(page.locator(".sheet-marks rect").first).to_be_visible()
+    expect(page.locator(".page-image-marks rect").first).to_be_visible()
     page.check("#answer-form [value=reject]")
     page.fill("#answer-reason", "Not ours.")
     page.click("#answer-form button[type=submit]")
@@ -94,7 +94,7 @@ def reload_until(page: Page, status: str) -> None:
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while page.locator(f"#run-status[data-status={status}]").count() == 0:
         assert time.monotonic() < deadline, page.locator("#run-status").inner_text()
-        page.get_by_role("link", name="Reload to see news").click()
+        page.get_by_role("link", name="Refresh").click()
 
 
 def test_a_clear_document_is_published_without_a_question(visit: Visit) -> None:
@@ -120,16 +120,16 @@ def test_a_run_is_cancelled_and_resumed_with_reasons_on_the_open_page(
     mark(page)
     status_is(page, "waiting")
 
-    page.click("#deed-cancel summary")
+    page.click("#action-cancel summary")
     page.fill("#cancel-reason", "wrong document")
-    page.click("#deed-cancel button")
+    page.click("#action-cancel button")
     status_is(page, "cancelled")
     expect(page.locator("#run-notice")).to_contain_text("wrong document")
     expect(page.locator("#live")).to_have_text("Ended")
 
-    page.click("#deed-resume summary")
+    page.click("#action-resume summary")
     page.fill("#resume-reason", "right after all")
-    page.click("#deed-resume button")
+    page.click("#action-resume button")
     status_is(page, "waiting")
     expect(page.locator("#run-path")).to_contain_text("right after all")
     expect(page.locator("#live")).to_have_text("Live")
@@ -145,14 +145,14 @@ def test_what_is_being_typed_outlives_a_change_of_the_page(visit: Visit) -> None
     status_is(writer, "waiting")
     writer.check("#answer-form [value=reject]")
     writer.fill("#answer-reason", "I am still thinking")
-    writer.click("#deed-cancel summary")
+    writer.click("#action-cancel summary")
     writer.fill("#cancel-reason", "half a")
 
     other.goto(writer.url)
     for region in ("run-status", "run-approval"):
         arrives(writer, region, fresh_region(other, region))
     expect(writer.locator("#question-heading")).to_have_text("Changed meanwhile")
-    expect(writer.locator("#deed-cancel")).to_have_attribute("open", "")
+    expect(writer.locator("#action-cancel")).to_have_attribute("open", "")
     expect(writer.locator("#answer-form [value=reject]")).to_be_checked()
     expect(writer.locator("#answer-reason")).to_have_value("I am still thinking")
     expect(writer.locator("#cancel-reason")).to_be_focused()

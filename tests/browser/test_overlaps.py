@@ -26,14 +26,14 @@ IN_GRAPHS = """() => [...document.querySelectorAll('.graph > svg')].flatMap((svg
   return [...out, ...over];
 })"""
 ON_THE_AXIS = """() => {
-  const texts = [...document.querySelectorAll('.axis text')]
+  const texts = [...document.querySelectorAll('.tl-axis text')]
     .filter((e) => getComputedStyle(e).display !== 'none')
     .map((e) => [e.textContent, e.getBoundingClientRect()]);
   return texts.flatMap(([t, a], i) => texts.slice(i + 1)
     .filter(([, b]) => a.left < b.right && b.left < a.right).map(([u]) => `${t} | ${u}`));
 }"""
 BAR = """() => {
-  const parts = [...document.querySelector('.bar-inside').children]
+  const parts = [...document.querySelector('.topbar-inner').children]
     .map((e) => e.getBoundingClientRect()).filter((r) => r.width && r.height);
   return {
     lines: Math.max(...parts.map((r) => r.bottom)) - Math.min(...parts.map((r) => r.top)),
@@ -41,7 +41,7 @@ BAR = """() => {
   };
 }"""
 LONG_NAME = """() => {
-  document.querySelector('.bar .menu summary').textContent = 'somebody.with.a.long.name@example';
+  document.querySelector('.topbar .menu summary').textContent = 'somebody.with.a.long.name@example';
   document.querySelector('#nav-waiting').innerHTML = '<b class="count">128</b>';
 }"""
 

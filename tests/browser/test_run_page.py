@@ -142,9 +142,9 @@ def under_way(page: Page) -> dict[str, str]:
 
 def do(page: Page, deed: str, reason: str) -> None:
     """Do what a button with a reason does."""
-    page.click(f"#deed-{deed} summary")
+    page.click(f"#action-{deed} summary")
     page.fill(f"#{deed}-reason", reason)
-    page.click(f"#deed-{deed} button")
+    page.click(f"#action-{deed} button")
 
 
 def mark(page: Page) -> None:
@@ -208,10 +208,10 @@ def test_the_slider_goes_through_the_moments_by_keyboard(
     page.goto(prepare(visit, places)["completed"])
     expect(page.locator("#live")).to_have_text("Ended")
     mark(page)
-    page.locator("[data-moments]").focus()
+    page.locator("[data-step-slider]").focus()
     page.keyboard.press("Home")
     expect(page.locator("#run-moment")).to_contain_text("before the first step")
-    expect(page.locator("#run-path")).to_contain_text("nothing had run yet")
+    expect(page.locator("#run-path")).to_contain_text("No steps yet")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#run-moment")).to_contain_text("after step 1")
     expect(page.locator("#run-steps .step")).to_have_count(1)
@@ -233,7 +233,7 @@ def test_lines_are_found_while_one_types(visit: Visit, places: dict[str, str]) -
     expect(page.locator(".log-line")).to_have_count(1)
     expect(page.locator(".log-filter [name=find]")).to_have_value("press is slow")
     page.select_option(".log-filter [name=level]", "40")
-    expect(page.locator("#run-log")).to_contain_text("No line matches.")
+    expect(page.locator("#run-log")).to_contain_text("No matching lines.")
 
 
 def test_the_same_without_scripts_by_links_and_forms(
@@ -245,9 +245,9 @@ def test_the_same_without_scripts_by_links_and_forms(
     page.locator(".node-link").filter(has_text="Judge").click()
     expect(page.locator("#panel-heading")).to_have_text("Judge")
     page.goto(address)
-    page.get_by_role("link", name="One step back").click()
-    expect(page.locator("#run-moment")).to_contain_text("As it was after step")
-    page.get_by_role("link", name="One step on").click()
+    page.get_by_role("link", name="Previous step").click()
+    expect(page.locator("#run-moment")).to_contain_text("State after step")
+    page.get_by_role("link", name="Next step").click()
     expect(page.locator("#run-moment")).to_contain_text("At the end")
     page.fill(".log-filter [name=find]", "press is slow")
     page.locator(".log-filter button").click()
@@ -265,7 +265,7 @@ def test_a_large_graph_is_zoomed_by_button_and_key(
     drawing = page.locator("#run-graph .graph > svg")
     width = "svg => svg.getBoundingClientRect().width"
     whole = drawing.evaluate(width)
-    page.get_by_role("button", name="Larger").click()
+    page.get_by_role("button", name="Zoom in").click()
     assert drawing.evaluate(width) > whole * 1.2
     page.locator("[data-zoom]").focus()
     page.keyboard.press("-")

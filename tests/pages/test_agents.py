@@ -58,7 +58,7 @@ def text_of(page: Client, path: str, status: int = 200) -> str:
 def test_without_a_provider_the_page_says_what_that_means(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
-    assert "No provider is set up." in text_of(page, "/agents/")
+    assert "No providers yet." in text_of(page, "/agents/")
     assert 'href="/agents/providers/new/"' in text_of(page, "/agents/")
     theirs = text_of(sign_in(alice), "/agents/")
     assert "An administrator can add it here." in theirs
@@ -230,7 +230,7 @@ def test_without_scripts_an_agent_is_tried_by_a_plain_post(
     answer = page.post(f"/agents/{agent.pk}/try/", {"prompt": "Hello?"})
     shown = answer.content.decode()
     assert "Good &lt;b&gt;day&lt;/b&gt;." in shown
-    assert "7 tokens asked, 5 answered, 0.0170 USD" in shown
+    assert "7 input tokens, 5 output tokens, 0.0170 USD" in shown
     call = AgentCall.objects.get()
     assert (call.run, call.person, call.status) == (None, admin, "completed")
 
@@ -264,10 +264,10 @@ async def test_with_scripts_the_answer_grows_on_the_page(
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
     await socket.send_to(text_data="shown")  # what pages say of drawings
     await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
-    assert "Answering…" in await socket.receive_from(10)
+    assert "Responding…" in await socket.receive_from(10)
     gate.let(2)
     last = ""
-    while "tokens asked" not in last:
+    while "input tokens" not in last:
         last = str(await socket.receive_from(10))
     assert "Good day." in last
     assert 'hx-swap-oob="outerMorph"' in last
@@ -300,7 +300,7 @@ async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
     await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
-    assert "Answering…" in await socket.receive_from(10)
+    assert "Responding…" in await socket.receive_from(10)
     await run_in_db(User.objects.filter(pk=admin.pk).update, is_active=False)
     gate.let(2)
     closed = await socket.receive_output(10)

@@ -113,7 +113,7 @@ def test_reasons_are_values(page: Client) -> None:
     make_audit_event(make_run(), reason="about a patient", workflow_name="sum")
     assert "about a patient" not in text_of(page)
     assert "No" not in text_of(page, "?text=patient").split("<main")[0]
-    assert "for those who may read values" in text_of(page)
+    assert "Reason hidden" in text_of(page)
     assert "about a patient" not in text_of(page, "?text=patient")
 
 
@@ -135,7 +135,7 @@ def test_the_history_of_a_run_in_admin_is_what_people_did(
     run = make_run(status=Status.PENDING)
     client = sign_in(admin)
     path = f"/admin/workflows/run/{run.pk}/history/"
-    assert "Nobody has done anything" in client.get(path).content.decode()
+    assert "No activity yet" in client.get(path).content.decode()
     client.post(f"/runs/{run.pk}/cancel/", {"reason": "the wrong page"})
     text = client.get(path).content.decode()
     assert "the wrong page" in text

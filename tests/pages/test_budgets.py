@@ -58,7 +58,7 @@ def made_call(run: Run | None = None, tokens: int = 30, **fields: Any) -> AgentC
 def test_without_budgets_the_page_says_what_that_means(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
-    assert "There is no budget: agents may be asked without end." in text_of(page)
+    assert "No budgets: usage is unlimited." in text_of(page)
     assert "/agents/budgets/new/" in text_of(page)
     assert "/agents/budgets/new/" not in text_of(sign_in(alice))
     assert 'href="/agents/budgets/"' in text_of(page, "/agents/")

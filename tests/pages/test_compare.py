@@ -137,17 +137,17 @@ def test_runs_of_two_versions_share_a_graph_with_all_their_steps(page: Client) -
         "edges": [{"source": "read_pages", "target": "shred", "index": 0}],
     }  # fmt: skip
     text = text_of(page, make_whole_run(), make_run(graph=graph))
-    assert "The workflow changed in between." in text
+    assert "The workflow changed between these runs." in text
     assert ">Shred<" in text
     other = make_run(workflow_name="another", graph={})
-    assert "runs of different workflows" in text_of(page, make_whole_run(), other)
+    assert "Different workflows" in text_of(page, make_whole_run(), other)
 
 
 def test_one_run_offers_others_for_comparison(page: Client) -> None:
     run, other = make_run(), make_run()
     text = page.get("/compare/", {"a": str(run.pk)}).content.decode()
     assert f"?a={run.pk}&amp;b={other.pk}" in text
-    assert "Tick two runs" in page.get("/compare/").content.decode()
+    assert "Select two runs" in page.get("/compare/").content.decode()
     assert page.get("/compare/", {"a": "rubbish", "b": str(run.pk)}).status_code == 404
     assert page.get("/compare/", {"a": str(run.pk), "b": "\x00"}).status_code == 404
 

@@ -166,7 +166,7 @@ async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> Non
     async with opened("/ws/lists/workers/", alice) as page:
         assert await page.closed_with() == 4404
     async with opened("/ws/lists/workers/", admin) as page:
-        assert "Nothing waits for a worker." in await page.next_shown()
+        assert "No pending runs." in await page.next_shown()
 
 
 def expire(session: SessionStore) -> None:
@@ -381,7 +381,7 @@ async def test_a_list_shows_new_runs_that_match_its_filter(
 ) -> None:
     monkeypatch.setattr(consumers.ListConsumer, "pause_seconds", 0)
     async with opened("/ws/lists/runs/?status=failed", alice) as page:
-        assert "No run matches" in await page.next_shown()
+        assert "No matching runs" in await page.next_shown()
         await run_in_db(make_run, status=Status.COMPLETED)
         await notify_lists()
         assert await page.is_quiet()
@@ -502,7 +502,7 @@ async def test_another_view_sends_the_difference(alice: User) -> None:
         await page.next_shown()
         await page.change_view("?at=1")
         text = await page.next_shown()
-        assert "As it was after step 1" in text
+        assert "State after step 1" in text
         assert "run-facts" not in text
         await page.change_view("?node=weigh")
         assert "panel-heading" in await page.next_shown()
@@ -548,7 +548,7 @@ async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
         await page.next_shown()
         await page.change_view(query)
         await page.change_view("?at=1")
-        assert "As it was after step 1" in await page.next_shown()
+        assert "State after step 1" in await page.next_shown()
 
 
 async def test_content_that_changes_without_a_message_is_rendered_again(

@@ -191,4 +191,4 @@ def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
 
 
 def test_an_empty_history_says_where_decisions_come_from(page: Client) -> None:
-    assert "Nothing has been decided yet." in page.get("/decisions/").content.decode()
+    assert "No decisions yet." in page.get("/decisions/").content.decode()

@@ -48,7 +48,7 @@ def upload(page: Client, name: str, content: bytes) -> str:
 
 
 def test_an_empty_library_says_what_to_do(page: Client) -> None:
-    assert "The library is empty." in page.get("/documents/").content.decode()
+    assert "No documents yet." in page.get("/documents/").content.decode()
 
 
 def test_an_upload_leads_to_the_documents_page(page: Client, alice: User) -> None:
@@ -246,7 +246,7 @@ def test_documents_are_found_by_a_part_of_their_name(page: Client) -> None:
     text = page.get("/documents/", {"q": "tide"}).content.decode()
     assert "Tide gate.pdf" in text
     assert "Pilot boat.pdf" not in text
-    assert "No document matches." in page.get("/documents/?q=%00x").content.decode()
+    assert "No matching documents." in page.get("/documents/?q=%00x").content.decode()
 
 
 def test_documents_are_found_by_who_added_them(page: Client, alice: User) -> None:
@@ -266,7 +266,7 @@ def test_a_page_is_shown_large_with_the_places_that_the_address_marks(
     document = make_document(content=many_pages(3))
     url = f"/documents/{document.pk}/pages/2/"
     text = page.get(url, {"box": ["0.1,0.2,0.5,0.3", "1,1,0,0", "x"]}).content.decode()
-    assert "1 place marked" in text
+    assert "1 highlighted area" in text
     assert '<rect x="92" y="195"' in text
     assert f'href="/documents/{document.pk}/pages/1/"' in text
     assert f'href="/documents/{document.pk}/pages/3/"' in text
@@ -382,14 +382,14 @@ def test_a_document_that_a_run_still_needs_is_not_deleted(
     assert f"is needed by a run that has not ended ({run}" in answer.content.decode()
     assert document.file.storage.exists(name_of(document))
     text = page.get(f"/documents/{document.pk}/").content.decode()
-    assert "it cannot be deleted now" in text
+    assert "Can’t be deleted" in text
 
 
 def test_a_document_of_ended_runs_is_deleted_after_saying_so(page: Client) -> None:
     document = make_document()
     make_run(status="completed", params={"document": str(document.pk)})
     text = page.get(f"/documents/{document.pk}/").content.decode()
-    assert "1 run worked on it" in text
+    assert "runs that use the document can’t be resumed" in text
     assert page.post(f"/documents/{document.pk}/delete/", WHY).status_code == 302
 
 

@@ -135,7 +135,7 @@ def test_what_was_typed_waits_in_its_form_after_signing_in_and_nothing_was_done(
         cancel, {"reason": reason}, headers={"Referer": f"{ORIGIN}{page}?at=1"}
     )
     assert answer.status_code == 401
-    assert "Nothing was sent." in answer.content.decode()
+    assert "Not submitted." in answer.content.decode()
     carried = hidden(answer.content.decode())
     wrong = {"username": "alice", "password": "?", **carried}
     again = client.post("/accounts/login/", wrong).content.decode()
@@ -144,11 +144,11 @@ def test_what_was_typed_waits_in_its_form_after_signing_in_and_nothing_was_done(
     text = client.get(f"{page}?at=1").content.decode()
     form = text[text.index(f'action="{cancel}"') :].partition("</form>")[0]
     assert 'value="Wrong &quot;file&quot; &amp; &lt;b&gt;late&lt;/b&gt;\r\n' in form
-    assert re.search(r'<details [^>]*id="deed-cancel"[^>]* open', text)
-    assert "Nothing was sent.</strong>" in text
+    assert re.search(r'<details [^>]*id="action-cancel"[^>]* open', text)
+    assert "Not submitted.</strong>" in text
     run.refresh_from_db()
     assert run.status == Status.RUNNING
-    assert "Nothing was sent" not in client.get(page).content.decode(), "said once"
+    assert "Not submitted" not in client.get(page).content.decode(), "said once"
 
 
 def test_a_form_that_is_gone_by_then_still_gives_back_what_was_typed(
@@ -159,7 +159,7 @@ def test_a_form_that_is_gone_by_then_still_gives_back_what_was_typed(
     carried = hidden(client.post(cancel, {"reason": "A long story"}).content.decode())
     Run.objects.update(status=Status.COMPLETED, completed_at=run.created_at)
     page = client.get(enter(client, "alice", **carried)).content.decode()
-    assert "The form is not on this page any more." in page
+    assert "The form is no longer on this page." in page
     assert "A long story" in page
 
 
@@ -185,7 +185,7 @@ def test_secrets_and_files_are_not_kept(client: Client) -> None:
     carried = hidden(answer.content.decode())
     text = client.get(enter(client, "alice", **carried)).content.decode()
     assert "mine" in text
-    assert "Choose the file again: plan.pdf." in text
+    assert "Select the file again: plan.pdf." in text
     assert "sk-secret" not in text
     assert "sk-secret" not in str(dict(client.session))
 
@@ -210,9 +210,9 @@ def test_a_form_too_long_to_be_kept_says_what_to_do(client: Client) -> None:
     page = reverse("run", args=[make_run().pk])
     answer = client.post(f"{page}notes/", {"text": "a" * (MAX_CHARS + 1)})
     text = answer.content.decode()
-    assert "too long to be kept" in text
+    assert "too long to keep" in text
     assert enter(client, "alice", **hidden(text)) == page
-    assert "Nothing was sent" not in client.get(page).content.decode()
+    assert "Not submitted" not in client.get(page).content.decode()
 
 
 def test_a_form_that_says_nothing_leads_to_the_sign_in_page_and_back(

@@ -182,7 +182,7 @@ def test_title_help_and_limits_are_shown() -> None:
     html = render_to_string("forms/_group.html", {"group": form.group})
     assert "Publish from" in html
     assert "Publish unseen at or above this." in html
-    assert "From 0 to 1." in html
+    assert "0 to 1." in html
     assert 'value="0.8"' in html
     assert 'aria-describedby="id_threshold_helptext"' in html
 

@@ -52,16 +52,16 @@ def test_the_home_page_shows_it_as_drawings_with_words(
     text = sign_in(alice).get("/").content.decode()
     assert "1 finished, 1 failed, per hour" in text
     assert "1 failed</title>" in text
-    begin = text.index('<svg class="bars')
+    begin = text.index('<svg class="chart')
     drawing = text[begin : text.index("</svg>", begin) + 6]
     assert drawing.count("<title>") == drawing.count("</g>") == 24
 
 
 def test_a_new_service_invites_to_begin(alice: User, sign_in: SignIn) -> None:
     text = sign_in(alice).get("/").content.decode()
-    assert "Nothing waits for you." in text
-    assert "Nothing is running." in text
-    assert "no finished runs" in text
+    assert "You’re all caught up." in text
+    assert "No runs in progress." in text
+    assert "No finished runs" in text
     assert "No runs yet." in text
 
 
@@ -73,7 +73,7 @@ def test_what_is_most_urgent_needs_me_first(alice: User, sign_in: SignIn) -> Non
     text = sign_in(alice).get("/").content.decode()
     assert text.index("Urgent?") < text.index("Question 0?")
     assert "Question 5?" not in text
-    assert "All 7" in text
+    assert "View all 7" in text
 
 
 def test_questions_are_listed_by_who_may_answer(alice: User, sign_in: SignIn) -> None:
@@ -96,8 +96,8 @@ def test_a_question_says_when_it_expires_and_what_follows(
     )
     make_approval(expires_at=now - dt.timedelta(seconds=1))
     text = " ".join(sign_in(alice).get("/approvals/").content.decode().split())
-    assert "then it goes on without an answer" in text
-    assert "Time was up" in text
+    assert "then the run continues without a response" in text
+    assert "Expired" in text
     assert "then the run fails" in text
     assert text.count('data-tone="warn"') == 2
 

@@ -113,7 +113,7 @@ def test_only_what_would_be_accepted_is_offered(page: Client) -> None:
         status: {
             deed
             for deed in ("cancel", "resume", "delete")
-            if f"deed-{deed}" in text_in(page, status)
+            if f"action-{deed}" in text_in(page, status)
         }
         for status in Status.values
     }

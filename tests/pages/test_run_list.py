@@ -171,7 +171,7 @@ def test_a_search_that_no_index_answers_says_how_far_it_looked(
     looks = 0
     while not (rows := shown(page, **query)):
         answer = page.get("/runs/", query)
-        assert "Look further back" in answer.content.decode()
+        assert "Search further back" in answer.content.decode()
         assert "None of the 3 newest runs" in answer.content.decode()
         query["before"] = answer.context["found"].after
         looks += 1

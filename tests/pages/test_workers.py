@@ -35,9 +35,9 @@ def test_each_worker_is_shown_with_what_it_runs(page: Client) -> None:
     mine = make_run(status=Status.RUNNING, worker="worker-1")
     other = make_run(status=Status.RUNNING, worker="worker-9")
     text = text_of(page)
-    assert "1 of 10 places taken" in text
+    assert "1 of 10 slots" in text
     assert "1 of 2" in text
-    assert "Waits for work." in text
+    assert "Idle" in text
     assert mine.short_id in text
     assert other.short_id not in text
 
@@ -48,9 +48,9 @@ def test_a_worker_that_fell_silent_is_no_worker_at_work(page: Client) -> None:
     make_worker("stopped-1", heartbeat_at=long_ago, stopped_at=long_ago)
     make_worker("ancient-1", heartbeat_at=timezone.now() - dt.timedelta(days=9))
     text = text_of(page)
-    assert "No worker is alive." in text
+    assert "No active workers." in text
     assert "silent-1" in text
-    assert "it said no goodbye" in text
+    assert "stopped unexpectedly" in text
     assert "stopped-1" in text
     assert "ancient-1" not in text
 
@@ -72,14 +72,14 @@ def test_leases_lost_lately_lead_to_their_runs(page: Client) -> None:
     make_attempt(run, worker="worker-7", outcome=Outcome.LOST)
     make_attempt(run, number=2)
     text = text_of(page)
-    assert "Attempt 1: worker worker-7 was lost." in text
+    assert "the lease of worker worker-7 expired" in text
     assert f'href="/runs/{run.pk}/"' in text
 
 
 def test_an_idle_service_says_so(page: Client) -> None:
     text = text_of(page)
-    assert "Nothing waits for a worker." in text
-    assert "No worker has lost a run." in text
+    assert "No pending runs." in text
+    assert "Recoveries" in text
 
 
 def test_it_is_for_those_who_keep_the_service_going(
