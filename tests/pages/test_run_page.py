@@ -197,8 +197,9 @@ def test_a_cancellation_names_who_requested_it(page: Client, bob: User) -> None:
         cancel_reason="too slow",
     )
     text = text_of(page, run)
-    assert "Stopping." in text
-    assert "by bob: “too slow”" in text
+    assert "Cancelling…" in text
+    assert "Requested by bob" in text
+    assert "Reason: “too slow”." in text
     assert "action-cancel" not in text
 
 
