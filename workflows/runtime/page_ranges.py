@@ -28,7 +28,7 @@ def pages_of(expression: str, count: int) -> tuple[int, ...]:
     """
     if len(expression) > MAX_EXPRESSION_LENGTH:
         raise InvalidPageRange(
-            f"Pages are told in at most {MAX_EXPRESSION_LENGTH:,} characters."
+            f"A page range has at most {MAX_EXPRESSION_LENGTH:,} characters."
         )
     parts = [part.strip() for part in expression.split(",")]
     spans = [_span(part, count) for part in parts if part]

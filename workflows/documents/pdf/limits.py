@@ -57,7 +57,7 @@ def _refuse_size(page: PdfPage, number: int) -> None:
     width, height = page.get_size()
     if not (0 < width <= MAX_PAGE_POINTS and 0 < height <= MAX_PAGE_POINTS):
         raise PageTooComplex(
-            f"Page {number} is said to measure {width:g} by {height:g} points; "
+            f"Page {number} measures {width:g} by {height:g} points; "
             f"we read pages of up to {MAX_PAGE_POINTS:,}."
         )
 

@@ -65,7 +65,7 @@ def _shown_page(document: PdfDocument, number: int) -> Iterator[PdfPage]:
     """Give the page with its stamps, notes and form fields made part of its text."""
     with page_of(document, number) as page:
         if FPDFPage_GetAnnotCount(page):
-            # in memory only, and seen once the page is loaded anew
+            # in memory only; effective after the page is loaded again
             FPDFPage_Flatten(page, FLAT_NORMALDISPLAY)
     with page_of(document, number) as page:
         yield page

@@ -41,7 +41,7 @@ def send(
 ) -> None:
     """Write a frame to a file descriptor.
 
-    With `deadline`, a moment of the monotonic clock, it does not block for longer; the
+    With `deadline`, in monotonic seconds, it does not block for longer; the
     descriptor must be non-blocking then. Raises ConnectionClosed, DeadlineExceeded.
     """
     for part in encode(head, body):

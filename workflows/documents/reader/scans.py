@@ -36,7 +36,7 @@ if missing := [m for m in (DETECTOR, RECOGNISER) if not (MODELS / m).is_file()]:
 
 MAX_PIXELS = 30_000_000
 MAX_THREADS = 4  # of one child
-BAND = 0.15  # of the page, at head and foot, that is looked at again
+BAND = 0.15  # of the page: header and footer area of enhanced variants
 _DETECTION_PIXELS = (
     1280  # pixels of the longer side: enough to find lines, not to read them
 )
