@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
 from project.origins import from_our_pages  # noqa: E402 - needs settings
-from workflows.pages.live.close_codes import lets_go  # noqa: E402 - needs apps
+from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
 from workflows.pages.live.routing import websocket_urlpatterns  # noqa: E402 - needs apps
 
 
@@ -34,6 +34,6 @@ sockets: Any = AuthMiddlewareStack(URLRouter(routes))
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": from_our_pages(lets_go(sockets)),
+        "websocket": from_our_pages(close_on_outage(sockets)),
     }
 )

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from project.security import POLICY
-from workflows.engine.loop import run_lasting
+from workflows.engine.loop import run_resilient
 
 logger = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         daphne.HTTPFactory, daphne.WebSocketFactory = Requests, Sockets
         # what a run or a request raises to end the process ends nothing but itself
         loop = daphne.twisted_loop
-        loop.run_forever = partial(run_lasting, loop.run_forever)
+        loop.run_forever = partial(run_resilient, loop.run_forever)
         super().run()
 
     def listen_success(self, port: IListeningPort) -> None:

@@ -71,13 +71,13 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "workflows.pages.middleware.remember_address",
+    "workflows.pages.middleware.set_client_address",
     "workflows.pages.render.zones.in_readers_zone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "workflows.pages.sessions.ended.keeps_typed_input",
+    "workflows.pages.sessions.ended.keep_unsaved_input",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -280,7 +280,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 0
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 FILE_UPLOAD_PERMISSIONS = 0o600
-FILE_UPLOAD_HANDLERS = ["workflows.documents.uploads.ReceivingHandler"]
+FILE_UPLOAD_HANDLERS = ["workflows.documents.uploads.HashingUploadHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.max_form_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20

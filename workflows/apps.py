@@ -28,5 +28,5 @@ class WorkflowsConfig(AppConfig):
         signals.listen()
         json_matching.listen()
         background.add(bulk.continue_jobs)
-        background.add(schedule.take_turn)
+        background.add(schedule.purge_if_due)
         post_migrate.connect(sealed_since.remember, sender=self)

@@ -8,7 +8,7 @@ RequestError
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
 ├─ StillNeeded        409   another object depends on the one to delete
-├─ NobodyToAsk        409   an agent of the workflow is unavailable
+├─ AgentUnavailable        409   an agent of the workflow is unavailable
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
 ├─ NotAllowed         403   the person lacks a permission
 ├─ RateLimited        429   too many requests within a minute
@@ -143,7 +143,7 @@ class StillNeeded(RequestError):
     status = 409
 
 
-class NobodyToAsk(RequestError):
+class AgentUnavailable(RequestError):
     """An agent of the workflow is unavailable."""
 
     status = 409

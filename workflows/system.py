@@ -28,7 +28,7 @@ from workflows.execution import launching, queue, workers
 from workflows.execution.params import check_params
 from workflows.infra import notifications
 from workflows.models import Approval, ApprovalKind, Run, Status
-from workflows.retention.pin import keep
+from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
     cancellation,
@@ -71,7 +71,7 @@ class System(Queries):
 
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
-        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, NobodyToAsk.
+        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, AgentUnavailable.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -139,7 +139,7 @@ class System(Queries):
     ) -> Run:
         """Launch a new run with the params of another one; both get an audit event.
 
-        Raises RunNotFound, NotAllowed, WorkflowNotFound, InvalidParams, NobodyToAsk,
+        Raises RunNotFound, NotAllowed, WorkflowNotFound, InvalidParams, AgentUnavailable,
         PayloadRemoved, ReasonMissing.
         """
         with transaction.atomic():
@@ -186,7 +186,7 @@ class System(Queries):
             deletion.delete(run, by=by, reason=reason)
             notifications.changed_on_commit(UUID(str(run_id)))
 
-    def keep(
+    def set_pinned(
         self,
         run_id: UUID | str,
         *,
@@ -201,7 +201,7 @@ class System(Queries):
         with transaction.atomic():
             run = self._operable(run_id, by)
             trail.require_reason(reason, by=by)
-            keep(run, golden, by=by, reason=reason)
+            set_pinned(run, golden, by=by, reason=reason)
         return self.find_run(run_id)
 
     def label(
@@ -283,8 +283,8 @@ class System(Queries):
                 )
             if approval.kind != ApprovalKind.BUDGET:
                 self._wake(approval, "answer", by, comment)
-            elif budgets.allow_more(approval, checked, by):
-                reason = f"{budgets.told(checked)}. {comment}"
+            elif budgets.grant_increase(approval, checked, by):
+                reason = f"{budgets.increase_text(checked)}. {comment}"
                 self._wake(approval, "raise budget", by, reason)
             else:
                 cancellation.cancel(approval.run, by=by, reason=comment)

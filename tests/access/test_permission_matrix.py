@@ -452,7 +452,7 @@ async def test_a_right_that_is_taken_closes_the_page_at_once(
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
-        await page.look()
+        await page.next_shown()
         await run_in_db(cast("User", person).groups.clear)
         assert await page.closed_with() == 4404
 
@@ -467,7 +467,7 @@ async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
     world = await run_in_db(make_world)
     person = cast("User", await run_in_db(person_of, "viewer"))
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
-        await page.look()
+        await page.next_shown()
         theirs = User.groups.through.objects.filter(user_id=person.pk)
         await run_in_db(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
         assert await page.closed_with() == 4404
@@ -481,9 +481,9 @@ async def test_a_list_forgets_what_may_not_be_seen_any_more(
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened("/ws/lists/runs/", person) as page:
-        assert world.run.short_id in await page.look()
+        assert world.run.short_id in await page.next_shown()
         await run_in_db(cast("User", person).groups.clear)
-        assert world.run.short_id not in await page.look()
+        assert world.run.short_id not in await page.next_shown()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -492,7 +492,7 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
-        assert WORD in await page.look()
+        assert WORD in await page.next_shown()
         group = await run_in_db(Group.objects.create, name="readers")
         await run_in_db(
             WorkflowPermission.objects.create,
@@ -501,7 +501,7 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
             may_see=False,
             may_read=True,
         )
-        text = await page.look()
+        text = await page.next_shown()
         assert WORD not in text
         assert "Hidden." in text
 

@@ -114,7 +114,7 @@ def test_runs_are_found_by_id_and_filtered(page: Client) -> None:
 def test_a_text_is_looked_for_among_the_newest(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflows.admin.read_only.WINDOW", 2)
+    monkeypatch.setattr("workflows.admin.read_only.SCAN_LIMIT", 2)
     old, *new = [make_run(worker="press-1") for _ in range(3)]
     text = page.get(RUNS, {"q": "press"}).content.decode()
     assert [run.short_id in text for run in (old, *new)] == [False, True, True]

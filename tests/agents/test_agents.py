@@ -19,8 +19,8 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, Kind, Price
 from workflows.runtime import (
     AuthenticationFailed,
-    BadAnswer,
     Invalid,
+    InvalidResponse,
     Message,
     NotFound,
     ProviderError,
@@ -296,7 +296,7 @@ async def test_vectors_come_in_the_order_of_the_texts(
     assert server.requests[0].body["input"] == ["a", "bcd"]
     assert await here.agents.embed("writer", []) == ()
     server.script(Answer(vectors=[[1.0]]))
-    with pytest.raises(BadAnswer, match="1 vectors for 2 texts"):
+    with pytest.raises(InvalidResponse, match="1 vectors for 2 texts"):
         await here.agents.embed("writer", ["a", "b"])
 
 
@@ -340,7 +340,7 @@ async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
     server: ModelServer, writer: Agent, here: Asking
 ) -> None:
     server.script(Answer("I would rather not."), Answer("No."))
-    with pytest.raises(BadAnswer, match=r"no valid Verdict.*contains no JSON"):
+    with pytest.raises(InvalidResponse, match=r"no valid Verdict.*contains no JSON"):
         await here.agents.ask("writer", "Which label?", Verdict)
     assert len(server.requests) == 2
 
@@ -427,7 +427,7 @@ async def test_what_is_no_answer_fails_with_a_sentence(
     server: ModelServer, writer: Agent, here: Asking, raw: bytes
 ) -> None:
     server.script(Answer(raw=raw))
-    with pytest.raises(BadAnswer, match="“Local”"):
+    with pytest.raises(InvalidResponse, match="“Local”"):
         await here.agents.chat("writer", "Hello?")
 
 

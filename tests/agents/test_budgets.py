@@ -266,7 +266,7 @@ def test_each_scope_counts_its_calls(
     make_call(other, created_at=yesterday)
     make_call(make_run(workflow_name="else"))
     make_call()  # tried out by a person
-    standing = budgets.standing_of(make_budget(**fields), run)
+    standing = budgets.usage_of_budget(make_budget(**fields), run)
     assert standing.used.calls == expected
 
 
@@ -276,9 +276,9 @@ def test_more_is_allowed_to_whom_it_was_asked_for(db: None, alice: User) -> None
     approval = Approval.objects.create(
         run=run, sequence=1, node_name="talk", kind="budget", budget=budget
     )
-    budgets.allow_more(approval, CONTINUE, alice)
-    assert budgets.standing_of(budget, run).tokens == 112
-    assert budgets.standing_of(budget, other).tokens == 12
+    budgets.grant_increase(approval, CONTINUE, alice)
+    assert budgets.usage_of_budget(budget, run).tokens == 112
+    assert budgets.usage_of_budget(budget, other).tokens == 12
 
 
 def test_budgets_of_other_workflows_and_those_switched_off_do_not_count(

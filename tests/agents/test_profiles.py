@@ -21,7 +21,7 @@ from tests.support.workers import ended, reaches, working
 from workflows.agents import profile_stats, profiles
 from workflows.agents.lookup import find_service
 from workflows.engine import State, Workflow, approval, node
-from workflows.errors import InvalidParams, NobodyToAsk
+from workflows.errors import AgentUnavailable, InvalidParams
 from workflows.infra import encryption
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, CallStatus, Profile, Run, Status
@@ -146,11 +146,13 @@ def test_without_weights_a_run_has_the_workflows_own_settings(db: None) -> None:
 
 
 def test_without_an_agent_nothing_is_launched(server: ModelServer, db: None) -> None:
-    with pytest.raises(NobodyToAsk, match="no provider of agents is set up"):
+    with pytest.raises(AgentUnavailable, match="no provider of agents is set up"):
         system.execute("summarize", {"text": "Hello."})
     make_agent(server)
     make_profile(stages={"summary": {"agent": "judge"}})
-    with pytest.raises(NobodyToAsk, match="At “summary”: There is no agent “judge”"):
+    with pytest.raises(
+        AgentUnavailable, match="At “summary”: There is no agent “judge”"
+    ):
         system.execute("summarize", {"text": "Hello."}, profile="careful")
     with pytest.raises(InvalidParams, match="no agent “judge”"):
         system.execute("summarize", {"text": "Hello.", "agent": "judge"})
@@ -264,7 +266,7 @@ def test_profiles_are_compared_by_what_came_of_them(
     assert careful.cost_each == 1
     assert (own.runs, own.completed_share, own.people_share) == (1, 1, 0)
     assert gone.name == "gone"
-    forks = profile_stats.forks("summarize", ["", "careful", "nobody"])
+    forks = profile_stats.outgoing_edges("summarize", ["", "careful", "nobody"])
     assert [(one.to_node, one.shares) for one in forks] == [
         ("note_parts", (0, 0, None)),
         ("write_summary", (1, 1, None)),
@@ -400,9 +402,9 @@ def test_an_agent_has_to_be_able_to_do_what_its_stage_needs(
     make_agent(server, "eye", capabilities=["vision"])
     document = make_document("memo.pdf").pk
     blind = {"document": document, "agent": "reader"}
-    with pytest.raises(NobodyToAsk, match="“reader” lacks a capability: look at"):
+    with pytest.raises(AgentUnavailable, match="“reader” lacks a capability: look at"):
         system.execute("classify-document", blind)
-    with pytest.raises(NobodyToAsk, match="“eye” lacks a capability: chat"):
+    with pytest.raises(AgentUnavailable, match="“eye” lacks a capability: chat"):
         system.execute("summarize", {"text": "Hello.", "agent": "eye"})
     assert not Run.objects.exists()
     run = system.execute("classify-document", {**blind, "agent": "eye"})

@@ -9,7 +9,7 @@ import pytest
 from tests.support.agent_rows import Asking, asking, make_agent
 from tests.support.openai_server import Answer, ModelServer
 from workflows.models import Agent
-from workflows.runtime import BadAnswer, Invalid, Tool, ToolCall
+from workflows.runtime import Invalid, InvalidResponse, Tool, ToolCall
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WEATHER = Tool("weather", "Tell the weather.", {"type": "object", "properties": {}})
@@ -72,7 +72,7 @@ async def test_a_tool_call_that_is_none_fails_with_a_sentence(  # noqa: PLR0913,
     says: str,
 ) -> None:
     server.script(a_tool_call(name, arguments))
-    with pytest.raises(BadAnswer, match=says):
+    with pytest.raises(InvalidResponse, match=says):
         await here.agents.tools("writer", "Will it rain?", [WEATHER])
     assert here.books.calls[0].status == "failed"
 
@@ -109,7 +109,9 @@ async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
         a_tool_call("forecast", arguments),
         a_tool_call("forecast", '{"city": "Bern", "days": 2}'),
     )
-    with pytest.raises(BadAnswer, match=f"“forecast” with invalid arguments.*{says}"):
+    with pytest.raises(
+        InvalidResponse, match=f"“forecast” with invalid arguments.*{says}"
+    ):
         await here.agents.tools("writer", "Will it rain?", [FORECAST])
     [name_or_default] = await here.agents.tools("writer", "Will it rain?", [FORECAST])
     assert name_or_default.arguments == {"city": "Bern", "days": 2}

@@ -31,7 +31,7 @@ from tests.support.servers import HOME, SECRET_KEY, free_port, manage, migrated_
 from tests.support.workers import ended, working
 from workflows.documents import local_files
 from workflows.documents.images import page_image
-from workflows.documents.local_files import Copies
+from workflows.documents.local_files import LocalCopyCache
 from workflows.documents.service import store_document
 from workflows.documents.storage import check_storage, delete_files
 from workflows.infra.database_threads import run_in_db
@@ -106,7 +106,7 @@ def bucket(server: S3Server, use: Use) -> Iterator[S3Server]:
 @pytest.fixture(autouse=True)
 def no_copy_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test profit of another one's copies."""
-    monkeypatch.setattr(local_files, "_copies", Copies())
+    monkeypatch.setattr(local_files, "_copies", LocalCopyCache())
 
 
 @pytest.fixture
@@ -313,7 +313,9 @@ def test_pages_of_a_document_say_that_storage_does_not_work(
     url = f"/documents/{document.pk}"
     page.get(f"{url}/pages/1.png")
     failing()
-    monkeypatch.setattr(local_files, "_copies", Copies())  # as in another process
+    monkeypatch.setattr(
+        local_files, "_copies", LocalCopyCache()
+    )  # as in another process
     assert page.get(f"{url}/").status_code == 200
     for address in ("pages/1.png", "pages/2.png", "file"):
         answer = page.get(f"{url}/{address}")

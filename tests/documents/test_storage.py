@@ -20,7 +20,7 @@ from tests.support.factories import make_document
 from tests.support.remote_storage import RemoteStorage
 from workflows.documents import local_files
 from workflows.documents.images import StoredImages
-from workflows.documents.local_files import Copies, local_path_async
+from workflows.documents.local_files import LocalCopyCache, local_path_async
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import RenderOptions, StorageFailed
@@ -36,7 +36,7 @@ def remote(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[RemoteStorage
         **settings.STORAGES,
         "default": {"BACKEND": "tests.support.remote_storage.RemoteStorage"},
     }
-    monkeypatch.setattr(local_files, "_copies", Copies())
+    monkeypatch.setattr(local_files, "_copies", LocalCopyCache())
     monkeypatch.setattr(RemoteStorage, "kept", {})
     return RemoteStorage
 
@@ -74,7 +74,7 @@ def test_one_document_that_does_not_come_holds_up_no_other(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = make_document(content=b"%PDF slow"), make_document(content=b"%PDF b")
-    door, copies = Door(), Copies()
+    door, copies = Door(), LocalCopyCache()
 
     def hold_one(name: str) -> None:
         if name == slow.file.name:
@@ -99,7 +99,7 @@ def test_a_copy_that_failed_is_told_to_all_who_wait_and_tried_again_by_the_next(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = make_document(content=b"%PDF 1")
-    copies = Copies()
+    copies = LocalCopyCache()
 
     def broken(name: str) -> None:
         raise ConnectionError("gone")
@@ -117,7 +117,7 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await run_in_db(make_document, "memo.pdf", b"%PDF 1")
-    door, copies = Door(), Copies(most_bytes=0)
+    door, copies = Door(), LocalCopyCache(max_bytes=0)
     monkeypatch.setattr(local_files, "_copies", copies)
     monkeypatch.setattr(remote, "before_opening", [door.hold])
     given_back = threading.Event()
@@ -164,7 +164,7 @@ async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_dat
 def test_a_download_is_whole_though_its_copy_goes_meanwhile(
     remote: type[RemoteStorage], alice: User, sign_in: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(local_files, "_copies", Copies(most_bytes=0))
+    monkeypatch.setattr(local_files, "_copies", LocalCopyCache(max_bytes=0))
     large = many_pages(1) + bytes(700_000)
     document = make_document(content=large)
     client: Client = sign_in(alice)

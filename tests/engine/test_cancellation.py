@@ -433,7 +433,7 @@ async def test_a_run_cancelled_while_its_store_settles_is_interrupted_in_the_nod
     cancellation, gate = Cancellation(), Gate()
 
     class Settling(MemoryStore):
-        async def settle(self) -> None:
+        async def flush(self) -> None:
             cancellation.cancel()
             for _ in range(3):  # longer than the interruption is on its way
                 await asyncio.sleep(0)

@@ -55,11 +55,11 @@ def test_a_run_without_a_checkpoint_is_an_error_with_its_id() -> None:
 def test_deleting_forgets_and_may_be_repeated() -> None:
     store = MemoryStore()
     store.save(a_state())
-    store.keep_item("r", 1, 0, "x")
+    store.save_item("r", 1, 0, "x")
     store.delete("r")
     store.delete("r")
     assert store.list() == []
-    assert store.kept_items("r", 1) == {}
+    assert store.saved_items("r", 1) == {}
 
 
 def test_secrets_are_not_kept() -> None:
@@ -99,23 +99,23 @@ def test_what_is_changed_in_place_after_saving_does_not_reach_the_checkpoint() -
 def test_items_are_kept_by_step_and_index_until_their_step_is_complete() -> None:
     store = MemoryStore()
     store.save(a_state().stamped(sequence=1))
-    store.keep_item("r", 2, 0, {"label": "x"})
-    store.keep_item("r", 2, 3, None)
-    store.keep_item("r", 3, 0, "later")
-    assert store.kept_items("r", 2) == {0: {"label": "x"}, 3: None}
+    store.save_item("r", 2, 0, {"label": "x"})
+    store.save_item("r", 2, 3, None)
+    store.save_item("r", 3, 0, "later")
+    assert store.saved_items("r", 2) == {0: {"label": "x"}, 3: None}
     store.save(a_state().stamped(sequence=2))
-    assert store.kept_items("r", 2) == {}
-    assert store.kept_items("r", 3) == {0: "later"}
+    assert store.saved_items("r", 2) == {}
+    assert store.saved_items("r", 3) == {0: "later"}
 
 
 def test_kept_items_cannot_be_changed_by_who_gave_or_reads_them() -> None:
     store, value = MemoryStore(), {"list": [1]}
-    store.keep_item("r", 1, 0, value)
+    store.save_item("r", 1, 0, value)
     value["list"].append(2)
-    store.kept_items("r", 1).clear()
-    assert store.kept_items("r", 1) == {0: {"list": [1]}}
+    store.saved_items("r", 1).clear()
+    assert store.saved_items("r", 1) == {0: {"list": [1]}}
     with pytest.raises(NotSerialisable):
-        store.keep_item("r", 1, 1, object())
+        store.save_item("r", 1, 1, object())
 
 
 def test_what_a_store_can_do_is_asked_by_its_methods() -> None:
@@ -123,7 +123,7 @@ def test_what_a_store_can_do_is_asked_by_its_methods() -> None:
         def save(self, state: State) -> None: ...
 
     class Later(Plain):
-        async def settle(self) -> None: ...
+        async def flush(self) -> None: ...
 
     assert isinstance(MemoryStore(), ItemStore)
     assert not isinstance(MemoryStore(), FlushingStore)
@@ -139,7 +139,7 @@ def test_many_threads_may_use_one_store() -> None:
         together.wait()
         for number in range(200):
             store.save(a_state(run_id, n=number).stamped(sequence=number))
-            store.keep_item(run_id, number + 1, 0, number)
+            store.save_item(run_id, number + 1, 0, number)
             assert store.load(run_id).get("n") == number
             assert run_id in store.list()
 

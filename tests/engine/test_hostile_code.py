@@ -25,7 +25,7 @@ from workflows.engine.errors import (
     ChainError,
     ExecutionError,
     ExitRaised,
-    formatted,
+    format_traceback,
 )
 from workflows.engine.patterns import fold
 from workflows.engine.testing import run_in_memory, run_in_memory_async
@@ -42,9 +42,9 @@ def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> No
         assert message in str(outcome.error), (name, str(outcome.error))
         assert not outcome.error.is_cancelled, name
         assert not outcome.error.is_deadline, name
-        assert "raise" in formatted(outcome.error) or "Error" in formatted(
+        assert "raise" in format_traceback(
             outcome.error
-        )
+        ) or "Error" in format_traceback(outcome.error)
 
 
 @pytest.mark.parametrize("place", ["async", "item async", "step async"])

@@ -50,7 +50,7 @@ class Failing:
 class Durable(Failing):
     """Raises too, but makes the run durable."""
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Have nothing to wait for."""
 
 

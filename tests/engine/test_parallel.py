@@ -531,7 +531,7 @@ async def test_a_server_that_stops_interrupts_the_items_and_keeps_the_finished()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert runs.store.kept_items("r1", 1) == {0: 10}
+    assert runs.store.saved_items("r1", 1) == {0: 10}
 
 
 async def test_no_items_give_an_empty_list() -> None:
@@ -559,4 +559,4 @@ async def test_without_checkpoints_no_item_is_kept() -> None:
     runs = Runs(interval=0)
     graph = runs.line(parallel(double, over="items", into="out", name="all"))
     await graph.execute(start(items=[1, 2]))
-    assert runs.store.kept_items("r1", 1) == {}
+    assert runs.store.saved_items("r1", 1) == {}

@@ -306,7 +306,7 @@ class SettlingStore(MemoryStore):
         self.error = error or OSError("disk full")
         self.listener: Any = None
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         self.settled.append(self.listener.types)
         if len(self.settled) == self.fail_on:
             raise self.error
@@ -372,7 +372,7 @@ async def test_a_server_that_stops_while_the_store_settles_is_not_swallowed() ->
     gate = Gate()
 
     class Waiting(SettlingStore):
-        async def settle(self) -> None:
+        async def flush(self) -> None:
             gate.entered.set()
             await gate.opened.wait()
 

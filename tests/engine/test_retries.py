@@ -337,7 +337,7 @@ async def test_a_run_cancelled_while_it_waited_is_not_tried_again() -> None:
 
 async def test_tries_of_an_interrupted_attempt_count_and_its_wait_goes_on() -> None:
     class Interrupted(MemoryStore):
-        def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
+        def saved_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
             return (2, 7.5) if (run_id, sequence) == ("r1", 2) else (0, 0.0)
 
     runs = Runs(store=Interrupted())

@@ -238,8 +238,8 @@ async def test_what_follows_a_call_is_done_in_its_thread_before_its_result_is_th
     def fails() -> None:
         raise RuntimeError("no connection to close")
 
-    one_place.around_calls(clean_up=fails)
-    one_place.around_calls(
+    one_place.add_hooks(clean_up=fails)
+    one_place.add_hooks(
         prepare=lambda: prepared.append(threading.current_thread().name),
         clean_up=lambda: done.append(threading.current_thread().name),
     )

@@ -21,7 +21,7 @@ from workflows.models import Outcome, Run, StageStatus, Status
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.run.compare import Comparison
 from workflows.pages.run.diagram import draw_run
-from workflows.pages.run.point_in_time import Moment
+from workflows.pages.run.point_in_time import PointInTime
 from workflows.pages.run.stage_rows import rows_of
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
     run, other = cancelled_run(recorded), make_run(status=Status.FAILED, sequence=1)
     make_stage(other, "read_pages")
     make_stage(other, "judge_pages", sequence=2, status=StageStatus.FAILED)
-    states = {node.name: node.state for node in draw_run(run, Moment()).nodes}
+    states = {node.name: node.state for node in draw_run(run, PointInTime()).nodes}
     assert states["judge_pages"].state == "cancelled"
     assert states["judge_pages"].text == "Cancelled"
-    (_, row) = rows_of(run, Moment())
+    (_, row) = rows_of(run, PointInTime())
     assert (row.status, row.went_wrong) == ("cancelled", False)
     title = Comparison(run, other).parting.title
     assert title == "Step 2, Judge pages: A was cancelled, B failed."

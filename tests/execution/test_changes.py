@@ -10,7 +10,7 @@ import pytest
 from tests.support.factories import make_checkpoint, make_run
 from workflows.engine.errors import CheckpointMismatch
 from workflows.execution import changes
-from workflows.execution.changes import Change, changes_of, told
+from workflows.execution.changes import Change, changes_of, describe_patch
 from workflows.models import Checkpoint, Run
 
 pytestmark = pytest.mark.django_db
@@ -64,7 +64,7 @@ def test_steps_from_the_middle_are_read_from_the_nearest_whole_state() -> None:
 
 
 def test_places_in_lists_are_counted_from_one() -> None:
-    (change,) = told(
+    (change,) = describe_patch(
         [{"op": "remove", "path": "/rows/0/a~1b"}], {"rows": [{"a/b": 5}]}
     ).listed
     assert change == Change("rows / 1 / a/b", "removed", "5", None)
@@ -72,13 +72,13 @@ def test_places_in_lists_are_counted_from_one() -> None:
 
 def test_items_added_to_one_list_count_together() -> None:
     patch = [{"op": "add", "path": "/texts/-", "value": n} for n in range(3)]
-    (change,) = told(patch).listed
+    (change,) = describe_patch(patch).listed
     assert (change.kind, change.count, change.after) == ("appended", 3, "[0, 1, 2]")
 
 
 def test_many_changes_are_counted_and_long_values_cut() -> None:
     patch = [{"op": "add", "path": f"/k{n}", "value": "x" * 9_000} for n in range(40)]
-    found = told(patch)
+    found = describe_patch(patch)
     assert len(found.listed) == changes.MAX_CHANGES
     assert found.hidden == 40 - changes.MAX_CHANGES
     assert found.listed[0].after is not None

@@ -90,7 +90,7 @@ def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
     overdue: Overdue, stopwatch: Stopwatch, outage: Outage, settings: Any
 ) -> None:
     run = held_run(expired_seconds_ago=3600)
-    outage.met(ConnectionError("refused"))
+    outage.report_failure(ConnectionError("refused"))
     queue.sweep(overdue.lost)
     stopwatch.seconds = 1000
     assert queue.sweep(overdue.lost) == [], "who holds it cannot renew it either"

@@ -28,7 +28,7 @@ from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
 from workflows.models import Approval, Attempt, AuditEvent, Retention, Run, Status
 from workflows.registry import registry
-from workflows.retention.purge import let_go
+from workflows.retention.purge import purge_due
 from workflows.system import System
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,7 +153,7 @@ def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
 
     def act(number: int) -> object:
         if number % 2:
-            return let_go().payloads
+            return purge_due().payloads
         return System().resume(run.pk, by=alice, reason="a race")
 
     came = run_in_db_priority(count, act)

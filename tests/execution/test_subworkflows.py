@@ -32,7 +32,7 @@ from workflows.models import (
 )
 from workflows.registry import Registry
 from workflows.registry import registry as installed
-from workflows.retention.purge import let_go
+from workflows.retention.purge import purge_due
 from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed")
@@ -483,7 +483,7 @@ def test_a_deep_tree_can_be_shown_cancelled_compared_and_deleted(
     Run.objects.exclude(pk__in=left).delete()
     Retention.objects.create(workflow_name="", run_days=1)
     Run.objects.update(completed_at=timezone.now() - timedelta(days=2))
-    assert let_go().runs == len(left)
+    assert purge_due().runs == len(left)
     assert not Run.objects.exists()
 
 

@@ -113,7 +113,7 @@ def test_an_outage_with_successes_in_between_is_still_one(
     monkeypatch.setattr("workflows.infra.outages.time.monotonic", lambda: now[0])
     outage = outages.Outage("pigeon", "The pigeon is away", "It is back", calm=5.0)
     for _ in range(3):
-        outage.met(AWAY)
+        outage.report_failure(AWAY)
         now[0] += 4
         outage.report_success()  # as on a disk that is full for some rows and not for others
     assert len(caplog.records) == 1
@@ -128,7 +128,7 @@ def test_an_outage_is_told_once_and_told_when_it_is_over(
     outage = outages.Outage("pigeon", "The pigeon is away", "The pigeon is back")
     outage.report_success()
     for _ in range(3):
-        outage.met(AWAY)
+        outage.report_failure(AWAY)
     outage.report_success()
     outage.report_success()
     said = [record.getMessage() for record in caplog.records]

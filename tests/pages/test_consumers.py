@@ -125,14 +125,14 @@ async def notify_lists() -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Return the rendered parts of runs: first region and version of each."""
     made: list[tuple[str, int]] = []
-    draw: Callable[[Part], RenderedRegions] = consumers.draw_part
+    draw: Callable[[Part], RenderedRegions] = consumers.render_run_part
 
     def counting(part: Part) -> RenderedRegions:
         drawing = draw(part)
         made.append((part.regions[0], drawing.version))
         return drawing
 
-    monkeypatch.setattr(consumers, "draw_part", counting)
+    monkeypatch.setattr(consumers, "render_run_part", counting)
     return made
 
 
@@ -283,7 +283,7 @@ async def test_an_outage_closes_the_socket_so_that_the_page_reconnects(
     def fail(_part: Part) -> RenderedRegions:
         raise error
 
-    monkeypatch.setattr(consumers, "draw_part", fail)
+    monkeypatch.setattr(consumers, "render_run_part", fail)
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4503
@@ -366,7 +366,7 @@ async def test_a_rendering_error_closes_the_socket_so_that_the_page_reconnects(
     def broken(_part: Part) -> RenderedRegions:
         raise RuntimeError("the database is away")
 
-    monkeypatch.setattr(consumers, "draw_part", broken)
+    monkeypatch.setattr(consumers, "render_run_part", broken)
     run = await run_in_db(make_run)
     async with opened(of_run(run), alice) as page:
         assert await page.closed_with() == 4500
@@ -433,7 +433,7 @@ async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     drawn: list[int] = []
-    draw = consumers.draw_part
+    draw = consumers.render_run_part
 
     def counting(part: Part) -> RenderedRegions:
         with CaptureHere() as captured:
@@ -441,7 +441,7 @@ async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(
         drawn.append(captured.count)
         return drawing
 
-    monkeypatch.setattr(consumers, "draw_part", counting)
+    monkeypatch.setattr(consumers, "render_run_part", counting)
     async with opened(of_run(run), alice) as page:
         await page.next_shown()
     assert len(drawn) == 4

@@ -23,9 +23,9 @@ from django.test import AsyncClient, Client
 from tests.pages.test_forms import ONE_PAGE
 from tests.support.crafted_pdfs import many_pages
 from tests.support.factories import make_document, make_run
-from workflows.documents.local_files import Copies
+from workflows.documents.local_files import LocalCopyCache
 from workflows.documents.service import store_document
-from workflows.documents.uploads import Received, ReceivingHandler
+from workflows.documents.uploads import HashingUploadHandler, Received
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import NotFound
@@ -189,13 +189,13 @@ def test_an_upload_is_hashed_while_it_arrives_and_never_held_whole(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Received] = []
-    complete = ReceivingHandler.file_complete
+    complete = HashingUploadHandler.file_complete
 
-    def noted(handler: ReceivingHandler, size: int) -> Received:
+    def noted(handler: HashingUploadHandler, size: int) -> Received:
         kept.append(complete(handler, size))
         return kept[-1]
 
-    monkeypatch.setattr(ReceivingHandler, "file_complete", noted)
+    monkeypatch.setattr(HashingUploadHandler, "file_complete", noted)
     upload(page, "one.pdf", ONE_PAGE)
     document = Document.objects.get()
     assert kept[0].sha256 == document.sha256 == hashlib.sha256(ONE_PAGE).hexdigest()
@@ -208,14 +208,14 @@ def test_what_is_too_large_is_not_kept_while_it_is_read(
 ) -> None:
     monkeypatch.setattr("django.conf.settings.MAX_UPLOAD_BYTES", 100_000)
     sizes: list[int] = []
-    complete = ReceivingHandler.file_complete
+    complete = HashingUploadHandler.file_complete
 
-    def noted(handler: ReceivingHandler, size: int) -> Received:
+    def noted(handler: HashingUploadHandler, size: int) -> Received:
         file = complete(handler, size)
         sizes.append(Path(file.temporary_file_path()).stat().st_size)
         return file
 
-    monkeypatch.setattr(ReceivingHandler, "file_complete", noted)
+    monkeypatch.setattr(HashingUploadHandler, "file_complete", noted)
     answer = page.post("/documents/", files(("x.pdf", b"%PDF-1.7" + bytes(400_000))))
     assert answer.status_code == 413
     assert sizes == [0]
@@ -469,7 +469,7 @@ def test_everything_works_in_storage_without_paths(
 def test_copies_are_made_once_and_dropped_when_there_is_no_room(settings: Any) -> None:
     settings.STORAGES = MEMORY
     document = make_document(content=many_pages(3))
-    copies = Copies(most_bytes=0)
+    copies = LocalCopyCache(max_bytes=0)
     with copies.of(document) as path:
         assert Path(path).read_bytes() == many_pages(3)
         document.file.storage.delete(name_of(document))

@@ -140,7 +140,7 @@ def test_it_is_read_in_chunks_and_no_run_is_lost_between_them(
 def test_windows_without_a_match_are_gone_through(
     admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pagination, "WINDOW", 2)
+    monkeypatch.setattr(pagination, "SCAN_LIMIT", 2)
     make_runs(admin)
     found = json.loads("".join(parts(admin, "json", where="params.n = 0")))
     assert [one["params"] for one in found] == [{"n": 0}]

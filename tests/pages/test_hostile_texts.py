@@ -27,7 +27,7 @@ from workflows.models import BulkJob, Run, Status
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.lists.live_lists import LISTS
-from workflows.pages.live.consumers import draw_part, render_stream_preview
+from workflows.pages.live.consumers import render_run_part, render_stream_preview
 from workflows.pages.run.parts import parts_of
 from workflows.pages.run.view import RunView
 from workflows.pages.urls import urlpatterns
@@ -227,14 +227,14 @@ def drawings_of(world: World) -> Iterator[tuple[str, str]]:
     evil = world.evil
     views = [RunView(), RunView(at=1, node=evil), RunView(find=evil, edge=(evil, 1))]
     for run in Run.objects.all():
-        rights = access.rights(world.person, run)
+        rights = access.run_permissions(world.person, run)
         parts = [
             part
             for view in views[: 3 if run == world.rich else 1]
-            for shown_to in (rights, access.Rights())
+            for shown_to in (rights, access.RunPermissions())
             for part in parts_of(run.pk, shown_to, view)
         ]
-        for drawing in (*map(draw_part, parts), render_stream_preview(run.pk)):
+        for drawing in (*map(render_run_part, parts), render_stream_preview(run.pk)):
             for name, html in drawing.regions.items():
                 yield f"{run.status} {name}", html
 

@@ -163,7 +163,7 @@ def test_older_runs_are_a_page_away_and_none_is_missing(
 def test_a_search_that_no_index_answers_says_how_far_it_looked(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pagination, "WINDOW", 3)
+    monkeypatch.setattr(pagination, "SCAN_LIMIT", 3)
     oldest = make_run(status=Status.FAILED, error_message="a needle")
     for _ in range(6):
         make_run(status=Status.FAILED, error_message="hay")

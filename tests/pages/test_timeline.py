@@ -29,7 +29,7 @@ from workflows.models import (
     Status,
     WaitKind,
 )
-from workflows.pages.access import Rights
+from workflows.pages.access import RunPermissions
 from workflows.pages.run.axis import Axis, Idle, ticks_of
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.page import RunPage
@@ -77,7 +77,7 @@ def an_attempt(
 
 
 def timeline_of(run: Run, **view: Any) -> Timeline:
-    return RunPage(run, Rights(), view=RunView(**view)).timeline
+    return RunPage(run, RunPermissions(), view=RunView(**view)).timeline
 
 
 def lane(timeline: Timeline, name: str) -> Lane:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from tests.support.factories import make_approval, make_run
 from workflows.agents import budgets
 from workflows.models import Status, WaitKind
-from workflows.pages.forms.datetime_field import Asked, MomentInput
+from workflows.pages.forms.datetime_field import DateTimeInputs, DateTimeZoneInput
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.render.zones import (
     BoundedZone,
@@ -265,7 +265,7 @@ def test_a_local_time_that_comes_twice_is_asked_about() -> None:
 
 
 def test_the_other_of_two_equal_times_can_be_chosen_instead() -> None:
-    shown = str(Asked.of("2026-10-25T00:30:00+00:00").text)
+    shown = str(DateTimeInputs.of("2026-10-25T00:30:00+00:00").text)
     assert shown == "2026-10-25T00:30:00"  # in UTC it comes once
     html = in_zone(BERLIN, str, form(initial={"at": "2026-10-25T00:30:00Z"})["at"])
     sent = sent_by(html)
@@ -329,7 +329,7 @@ def test_no_other_widget_of_ours_takes_a_moment() -> None:
         for one in with_subclasses(forms.DateTimeInput)
         if one.__module__.startswith("workflows")
     }
-    assert ours == {MomentInput}
+    assert ours == {DateTimeZoneInput}
 
 
 def test_the_servers_zone_is_the_one_without_a_name() -> None:

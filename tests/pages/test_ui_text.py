@@ -120,9 +120,13 @@ def texts_of_module(source: str) -> Iterator[str]:
         if isinstance(node, ast.Call) and "logger" in ast.unparse(node.func):
             skipped.update(id(part) for part in ast.walk(node))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if " " in node.value and id(node) not in skipped:
-                yield node.value
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and " " in node.value
+            and id(node) not in skipped
+        ):
+            yield node.value
 
 
 def banned_in(texts: Iterator[str]) -> list[str]:

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.test import Client, override_settings
 
-from workflows.infra.client_ip import NOBODY, address_of
+from workflows.infra.client_ip import UNKNOWN, address_of
 from workflows.pages.rates import own
 
 Answer = Callable[..., tuple[int, str]]
@@ -99,9 +99,9 @@ def test_one_household_counts_as_one(alice: User) -> None:
         ("192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("", NOBODY),
-        ("unknown", NOBODY),
-        ("192.0.2.7:80", NOBODY),
+        ("", UNKNOWN),
+        ("unknown", UNKNOWN),
+        ("192.0.2.7:80", UNKNOWN),
         ("fe80::1%eth0", "fe80::"),
     ],
 )

@@ -40,7 +40,7 @@ from workflows.models import (
 )
 from workflows.retention import purge, schedule
 from workflows.retention.preview import preview
-from workflows.retention.purge import let_go
+from workflows.retention.purge import purge_due
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +77,7 @@ def test_payloads_go_and_the_way_stays() -> None:
     run = old_run()
     before = [(d.from_node, d.reason, d.taken) for d in run.decisions.all()]
     rule(payload_days=30)
-    assert let_go().payloads == 1
+    assert purge_due().payloads == 1
     run.refresh_from_db()
     assert (run.params, run.result) == ({}, None)
     assert run.payload_removed_at is not None
@@ -92,14 +92,14 @@ def test_payloads_go_and_the_way_stays() -> None:
     assert (deed.action, deed.actor_name) == ("remove payload", "system")
     assert deed.reason.startswith("30 days after its end")
     assert found() == []
-    assert let_go().total == 0, "it goes once"
+    assert purge_due().total == 0, "it goes once"
 
 
 def test_runs_go_later_and_their_decisions_stay() -> None:
     run = old_run()
     make_note(run)
     rule(payload_days=30, run_days=90)
-    gone = let_go()
+    gone = purge_due()
     assert (gone.payloads, gone.runs) == (1, 1)
     assert not Run.objects.exists()
     assert Decision.objects.filter(run_id=run.pk).count() == 3
@@ -112,14 +112,14 @@ def test_runs_go_later_and_their_decisions_stay() -> None:
 def test_histories_go_last_and_deeds_stay() -> None:
     run = old_run()
     rule(run_days=30, decision_days=90)
-    assert let_go().histories == 1
+    assert purge_due().histories == 1
     assert not Decision.objects.exists()
     assert not Stage.objects.exists()
     actions = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
     assert list(actions) == ["launch", "remove run", "remove history"]
     assert AuditEvent.objects.filter(run=run.pk, workflow_name="sum").count() == 3
     assert found() == []
-    assert let_go().total == 0
+    assert purge_due().total == 0
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_histories_go_last_and_deeds_stay() -> None:
 def test_what_is_never_touched(fields: dict[str, Any]) -> None:
     run = old_run(**fields)
     rule(payload_days=30, run_days=30, decision_days=30)
-    assert let_go().total == 0
+    assert purge_due().total == 0
     run.refresh_from_db()
     assert run.params == {"who": "Mr X"}
 
@@ -149,11 +149,11 @@ def test_a_child_stays_while_its_parent_may_read_it() -> None:
     child, parent = old_run(), launch()
     Run.objects.filter(pk=child.pk).update(parent=parent)
     rule(payload_days=30, run_days=60)
-    assert let_go().total == 0
+    assert purge_due().total == 0
     Run.objects.filter(pk=parent.pk).update(
         status=Status.FAILED, completed_at=timezone.now()
     )
-    assert let_go().runs == 1
+    assert purge_due().runs == 1
     assert not Run.objects.filter(pk=child.pk).exists()
 
 
@@ -161,15 +161,15 @@ def test_a_workflow_has_its_own_rule_or_that_of_all_others() -> None:
     mine, other = old_run(), old_run(workflow_name="other")
     rule("other", payload_days=365)
     rule("", payload_days=30)
-    assert let_go().payloads == 1
+    assert purge_due().payloads == 1
     assert Run.objects.exclude(payload_removed_at=None).get() == mine
-    assert let_go("other").total == 0
+    assert purge_due("other").total == 0
     assert Run.objects.get(pk=other.pk).params
 
 
 def test_without_a_rule_everything_stays() -> None:
     old_run(10_000)
-    assert let_go().total == 0
+    assert purge_due().total == 0
 
 
 @pytest.mark.parametrize(
@@ -199,24 +199,24 @@ def test_it_goes_batch_by_batch_and_can_be_interrupted(
         old_run()
     rule(payload_days=30)
     left = iter([True, False, False, False])
-    assert let_go(more=lambda: next(left)).payloads == 2
+    assert purge_due(more=lambda: next(left)).payloads == 2
     assert found() == []
-    assert let_go().payloads == 3
+    assert purge_due().payloads == 3
     assert found() == []
 
 
 def test_workers_take_turns(settings: Any) -> None:
     old_run()
-    assert not schedule.take_turn(), "there is no rule"
+    assert not schedule.purge_if_due(), "there is no rule"
     rule(payload_days=30)
     settings.RETENTION_ENABLED = False
-    assert not schedule.take_turn()
+    assert not schedule.purge_if_due()
     settings.RETENTION_ENABLED = True
-    assert schedule.take_turn()
+    assert schedule.purge_if_due()
     assert Run.objects.get().payload_removed_at is not None
-    assert not schedule.take_turn(), "it was done just now"
+    assert not schedule.purge_if_due(), "it was done just now"
     Tally.objects.filter(pk=schedule.NAME).update(next_at=timezone.now())
-    assert schedule.take_turn()
+    assert schedule.purge_if_due()
 
 
 # Chains --------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_payload_that_somebody_else_removed_is_noticed() -> None:
 def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
     run = old_run()
     rule(payload_days=30)
-    let_go()
+    purge_due()
     row = run.decisions.order_by("pk")[1]
     Decision.objects.filter(pk=row.pk).update(values={"total": 1})
     (said,) = found()
@@ -249,7 +249,7 @@ def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
 def test_what_is_left_is_still_checked() -> None:
     run = old_run()
     rule(payload_days=30, run_days=60)
-    let_go()
+    purge_due()
     row = Decision.objects.filter(run_id=run.pk).order_by("pk")[0]
     Decision.objects.filter(pk=row.pk).update(taken=not row.taken)
     assert any(f"decision {row.pk}" in one for one in found())
@@ -268,26 +268,26 @@ def test_a_golden_run_is_kept_with_a_reason(alice: User) -> None:
     run = old_run()
     rule(run_days=30)
     with pytest.raises(ReasonMissing):
-        system.keep(run.pk, by=alice)
-    assert system.keep(run.pk, by=alice, reason="evidence in a case").is_pinned
-    assert let_go().total == 0
+        system.set_pinned(run.pk, by=alice)
+    assert system.set_pinned(run.pk, by=alice, reason="evidence in a case").is_pinned
+    assert purge_due().total == 0
     with pytest.raises(InvalidStatus):
-        system.keep(run.pk, by=alice, reason="again")
+        system.set_pinned(run.pk, by=alice, reason="again")
     deed = AuditEvent.objects.latest("pk")
     assert (deed.action, deed.before, deed.after) == (
         "keep",
         {"golden": False},
         {"golden": True},
     )
-    system.keep(run.pk, by=alice, reason="the case is closed", golden=False)
+    system.set_pinned(run.pk, by=alice, reason="the case is closed", golden=False)
     assert found() == []
-    assert let_go().runs == 1
+    assert purge_due().runs == 1
 
 
 def test_a_run_without_its_states_cannot_be_resumed(alice: User) -> None:
     run = old_run(status=Status.FAILED)
     rule(payload_days=30)
-    let_go()
+    purge_due()
     with pytest.raises(PayloadRemoved):
         system.resume(run.pk, by=alice, reason="once more")
     run.refresh_from_db()
@@ -297,7 +297,7 @@ def test_a_run_without_its_states_cannot_be_resumed(alice: User) -> None:
 def test_the_run_page_says_what_was_removed(alice: User, sign_in: SignIn) -> None:
     run = old_run(by=alice)
     rule(payload_days=30)
-    let_go()
+    purge_due()
     text = sign_in(alice).get(f"/runs/{run.pk}/").content.decode()
     assert text.count("by retention.") >= 3  # result, params, log
     assert "Mr X" not in text
@@ -322,7 +322,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
 ) -> None:
     run = old_run(by=alice)
     rule(run_days=30)
-    let_go()
+    purge_due()
     page = sign_in(alice)
     text = page.get("/decisions/").content.decode()
     assert "(removed)" in text
@@ -357,8 +357,8 @@ def test_a_job_goes_as_late_as_the_runs_it_was_done_to(alice: User) -> None:
         old_job(alice, 40, "sum", "mail"),
         old_job(alice, 400, "sum", "other"),
     ]
-    assert let_go("sum").jobs == 0, "a job may be of many workflows"
-    assert let_go().jobs == 1
+    assert purge_due("sum").jobs == 0, "a job may be of many workflows"
+    assert purge_due().jobs == 1
     assert list(BulkJob.objects.order_by("id")) == stay
     assert BulkItem.objects.count() == 1 + 2 + 2
     assert AuditEvent.objects.filter(action="cancel").count() == 6
@@ -367,10 +367,10 @@ def test_a_job_goes_as_late_as_the_runs_it_was_done_to(alice: User) -> None:
 
 def test_a_job_that_has_not_ended_and_one_without_rules_stay(alice: User) -> None:
     old_job(alice, 400, "sum")
-    assert let_go().jobs == 0
+    assert purge_due().jobs == 0
     rule("sum", run_days=30)
     BulkJob.objects.update(ended_at=None)
-    assert let_go().jobs == 0
+    assert purge_due().jobs == 0
 
 
 # The command and admin -----------------------------------------------------------------

@@ -36,13 +36,13 @@ def _saved(sender: type, *, created: bool, raw: bool, **about: Any) -> None:
     # a new group or user has no members and no open pages yet
     is_unused = created and sender is not WorkflowPermission
     if not (is_unused or raw or (fields and set(fields) <= IRRELEVANT_FIELDS)):
-        notifications.rights_changed_on_commit()
+        notifications.permissions_changed_on_commit()
 
 
 def _deleted(**_: Any) -> None:
-    notifications.rights_changed_on_commit()
+    notifications.permissions_changed_on_commit()
 
 
 def _membership_changed(*, action: str, **_: Any) -> None:
     if action in POST_ACTIONS:
-        notifications.rights_changed_on_commit()
+        notifications.permissions_changed_on_commit()

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.access import permissions
-from workflows.pages.lists.pagination import WINDOW
+from workflows.pages.lists.pagination import SCAN_LIMIT
 from workflows.pages.lists.run_filters import id_in
 from workflows.registry import registry
 
@@ -94,9 +94,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
             return queryset.filter(**{field.lstrip("="): found}), False
         if search_term:
             keys = queryset.order_by("-pk").values_list("pk", flat=True)
-            if edge := list(keys[WINDOW : WINDOW + 1]):
+            if edge := list(keys[SCAN_LIMIT : SCAN_LIMIT + 1]):
                 queryset = queryset.filter(pk__gt=edge[0])
-                notice = f"Only the newest {WINDOW:,} rows were searched."
+                notice = f"Only the newest {SCAN_LIMIT:,} rows were searched."
                 self.message_user(request, notice, messages.INFO)
         return super().get_search_results(request, queryset, search_term)
 

@@ -14,7 +14,7 @@ from workflows.access import permissions
 from workflows.admin.audited import AuditedAdmin
 from workflows.admin.read_only import ReadOnlyAdmin
 from workflows.models import RemovedRun, Retention
-from workflows.retention.preview import MOST, preview
+from workflows.retention.preview import MAX_RUNS, preview
 from workflows.retention.rules import jobs_due
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RetentionAdmin(AuditedAdmin):
             **self.admin_site.each_context(request),
             "title": "Preview deletions",
             "rows": preview(),
-            "most": MOST,
+            "most": MAX_RUNS,
             "jobs": jobs_due().count(),
             "opts": self.opts,
         }

@@ -48,7 +48,7 @@ class BudgetIncrease(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetUsage:
     """Usage of a budget as it applies to one run."""
 
     budget: Budget
@@ -95,7 +95,7 @@ class BudgetReached(Paused):
 
     again = True
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: BudgetUsage) -> None:
         budget = standing.budget
         super().__init__(
             "approval",
@@ -143,20 +143,20 @@ def reached(run: Run, unsaved: Sequence[AgentCall] = ()) -> BudgetReached | None
         Q(workflow_name="") | Q(workflow_name=run.workflow_name), is_enabled=True
     )
     for budget in budgets:
-        standing = standing_of(budget, run, unsaved)
+        standing = usage_of_budget(budget, run, unsaved)
         if standing.is_reached:
             return BudgetReached(standing)
     return None
 
 
-def standing_of(
+def usage_of_budget(
     budget: Budget, run: Run, unsaved: Sequence[AgentCall] = ()
-) -> Standing:
+) -> BudgetUsage:
     """Return the usage of a budget as it applies to a run."""
     known = counted_calls(budget, run).exclude(pk__in=[call.pk for call in unsaved])
     used = usage.plus(usage.of(known), unsaved)
     more = increases_for(budget, run).aggregate(tokens=Sum("tokens"), cost=Sum("cost"))
-    return Standing(
+    return BudgetUsage(
         budget,
         used,
         None if budget.tokens is None else budget.tokens + (more["tokens"] or 0),
@@ -196,7 +196,7 @@ def server_day() -> dt.date:
     return timezone.localdate(timezone=timezone.get_default_timezone())
 
 
-def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
+def validate_increase(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a response as JSON. Raises InvalidParams if it is invalid or insufficient."""
     try:
         more = BudgetIncrease.model_validate(dict(given))
@@ -208,11 +208,11 @@ def check_more(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
             }
         ) from error
     if more.outcome == CONTINUE and approval.budget is not None:
-        _require_enough(standing_of(approval.budget, approval.run), more)
+        _require_enough(usage_of_budget(approval.budget, approval.run), more)
     return more.model_dump(mode="json", exclude_none=True)
 
 
-def _require_enough(standing: Standing, more: BudgetIncrease) -> None:
+def _require_enough(standing: BudgetUsage, more: BudgetIncrease) -> None:
     if standing.tokens is not None:
         missing = standing.used.tokens + 1 - standing.tokens
         if (more.tokens or 0) < missing:
@@ -227,7 +227,7 @@ def _require_enough(standing: Standing, more: BudgetIncrease) -> None:
             )
 
 
-def allow_more(
+def grant_increase(
     approval: Approval, answer: Mapping[str, Any], by: AbstractBaseUser
 ) -> bool:
     """Record an increase; return False if the run is to be cancelled."""
@@ -252,7 +252,7 @@ def _format_amount(amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
-def told(answer: Mapping[str, Any]) -> str:
+def increase_text(answer: Mapping[str, Any]) -> str:
     """Return a description of the increase for the audit log."""
     parts = []
     if answer.get("tokens"):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from workflows.runtime.errors import BadAnswer
+from workflows.runtime.errors import InvalidResponse
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -19,7 +19,7 @@ _decoder = json.JSONDecoder()
 
 
 def find_json(text: str) -> Any:
-    """Return the first object or list in a text. Raises BadAnswer if there is none.
+    """Return the first object or list in a text. Raises InvalidResponse if there is none.
 
     The whole text is tried first, then fenced blocks, then anything that starts with a brace;
     a list is returned only if there is no object.
@@ -33,17 +33,17 @@ def find_json(text: str) -> Any:
             return found
     found = _find_value(text, "{", dict) or _find_value(text, "[", list)
     if found is None:
-        raise BadAnswer("The response contains no JSON.")
+        raise InvalidResponse("The response contains no JSON.")
     return found
 
 
 def parse_answer(text: str, kind: type[Answer]) -> Answer:
-    """Parse the response in a text. Raises BadAnswer with the validation errors."""
+    """Parse the response in a text. Raises InvalidResponse with the validation errors."""
     value = find_json(text)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise BadAnswer(problems_of(error)) from error
+        raise InvalidResponse(problems_of(error)) from error
 
 
 def problems_of(error: ValidationError) -> str:

@@ -102,7 +102,7 @@ def _used(workflow_name: str) -> dict[str, Usage]:
     return usage.by(calls, "run__profile_name")
 
 
-def forks(workflow_name: str, names: list[str]) -> list[EdgeShares]:
+def outgoing_edges(workflow_name: str, names: list[str]) -> list[EdgeShares]:
     """Return the edges of branching nodes with their share for each profile."""
     decisions = Decision.objects.filter(run__workflow_name=workflow_name).order_by()
     taken = decisions.filter(taken=True).values(

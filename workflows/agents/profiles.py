@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from workflows.agents.lookup import find_agent, require_capability
-from workflows.errors import InvalidParams, NobodyToAsk
+from workflows.errors import AgentUnavailable, InvalidParams
 from workflows.models import Profile
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.profiles import as_json, merge_prompts
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from workflows.registry import AnyWorkflow
 
-OWN = ""  # the workflow's defaults, where a profile can be named
+NO_PROFILE = ""  # the workflow's defaults, where a profile can be named
 
 PromptSettings = dict[str, dict[str, Any]]
 
@@ -37,14 +37,14 @@ def choose(
     """
     profile = assigned(workflow, run_id) if name is None else find(workflow, name)
     given = profile.stages if profile else {}
-    return profile.name if profile else OWN, as_json(
+    return profile.name if profile else NO_PROFILE, as_json(
         merge_prompts(workflow.prompts, given)
     )
 
 
 def find(workflow: AnyWorkflow, name: str) -> Profile | None:
     """Return the profile of that name, None for the workflow's defaults."""
-    if name == OWN:
+    if name == NO_PROFILE:
         return None
     found = Profile.objects.filter(workflow_name=workflow.name, name=name).first()
     if found is None:
@@ -76,7 +76,7 @@ def check_agents(
     """Check that each prompt has an agent with the capability it needs.
 
     A prompt without an agent in the profile uses the one chosen at launch, then the default
-    one; an optional prompt is skipped without an agent. Raises NobodyToAsk before anything is
+    one; an optional prompt is skipped without an agent. Raises AgentUnavailable before anything is
     queued.
     """
     chosen = params.get("agent")
@@ -89,4 +89,4 @@ def check_agents(
             agent = find_agent(name_or_default)
             require_capability(agent.name, agent.capabilities, prompt.needs)
         except ProviderError as lacking:
-            raise NobodyToAsk(name, str(lacking)) from lacking
+            raise AgentUnavailable(name, str(lacking)) from lacking

@@ -17,15 +17,15 @@ from workflows.agents.json_answers import parse_answer
 from workflows.agents.lookup import find_service, require_capability
 from workflows.agents.upstream import CallUsage, pooled
 from workflows.agents.upstream.messages import (
-    body_of,
     conversation,
     functions,
+    request_body,
     tool_calls,
     with_images,
 )
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import CallStatus, Capability
-from workflows.runtime.errors import BadAnswer, Invalid, ProviderError
+from workflows.runtime.errors import Invalid, InvalidResponse, ProviderError
 from workflows.runtime.protocols import Answer, NodeContext
 from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 
@@ -74,7 +74,7 @@ class StreamPreview(Protocol):
 class DatabaseAgents:
     """The agents configured by administrators."""
 
-    ledger: CallRecorder
+    call_recorder: CallRecorder
     token: str = ""  # given at launch; replaces the stored keys
     clients: Callable[[], Clients] = pooled
     context: NodeContext | None = None
@@ -89,7 +89,7 @@ class DatabaseAgents:
         """Return the response. Raises ProviderError."""
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
-        body = body_of(service.options, options)
+        body = request_body(service.options, options)
         async with self._recorded("chat", service) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
         return reply_of(message, call)
@@ -100,9 +100,9 @@ class DatabaseAgents:
         """Yield the response as it streams; the run's page shows a preview."""
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
-        body = body_of(service.options, options)
+        body = request_body(service.options, options)
         async with self._recorded("chat_stream", service) as call:
-            words = self.ledger.words(call)
+            words = self.call_recorder.words(call)
             pieces = service.stream(self.clients(), messages, body, call.usage)
             try:
                 async with aclosing(pieces):
@@ -125,7 +125,7 @@ class DatabaseAgents:
         service = await self._service(agent, Capability.VISION, token)
         base = conversation(prompt, service.system_prompt)
         messages = with_images(base, images, service.agent)
-        body = body_of(service.options, options)
+        body = request_body(service.options, options)
         async with self._recorded("vision", service) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
         return reply_of(message, call)
@@ -142,7 +142,7 @@ class DatabaseAgents:
         """Return the function calls that the model requests."""
         service = await self._service(agent, Capability.TOOLS, token)
         messages = conversation(prompt, service.system_prompt)
-        body = {**body_of(service.options, options), "tools": functions(tools)}
+        body = {**request_body(service.options, options), "tools": functions(tools)}
         async with self._recorded("tools", service) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
             return tool_calls(message, tools)
@@ -161,7 +161,7 @@ class DatabaseAgents:
             return ()
         if not all(texts):
             raise Invalid("An empty text cannot be embedded.")
-        body = body_of(service.options, options)
+        body = request_body(service.options, options)
         async with self._recorded("embed", service) as call:
             return await service.embed(self.clients(), texts, body, call.usage)
 
@@ -176,21 +176,21 @@ class DatabaseAgents:
     ) -> Answer:
         """Return the response as that model; an invalid one is requested again.
 
-        Each request is a separate call. Raises BadAnswer if the repaired response is invalid.
+        Each request is a separate call. Raises InvalidResponse if the repaired response is invalid.
         """
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         messages.insert(0, {"role": "system", "content": schema_instruction(answer)})
-        body = body_of(service.options, options)
+        body = request_body(service.options, options)
         for left in range(MAX_REPAIRS, -1, -1):
             async with self._recorded("ask", service) as call:
                 message = await service.chat(self.clients(), messages, body, call.usage)
             text = message.content or ""
             try:
                 return parse_answer(text, answer)
-            except BadAnswer as wrong:
+            except InvalidResponse as wrong:
                 if not left:
-                    raise BadAnswer(
+                    raise InvalidResponse(
                         f"The agent “{service.agent}” returned no valid"
                         f" {answer.__name__}, after a second request: {wrong}"
                     ) from wrong
@@ -212,7 +212,7 @@ class DatabaseAgents:
         self, kind: str, service: Service
     ) -> AsyncGenerator[Call, None]:
         """Wait until a call is permitted, yield it and record its outcome."""
-        await self.ledger.allow(self.context)
+        await self.call_recorder.allow(self.context)
         call = Call(kind, service, CallUsage(), self.context)
         call.status = CallStatus.CANCELLED  # unless it completes or fails
         try:
@@ -222,7 +222,7 @@ class DatabaseAgents:
             call.status, call.error = CallStatus.FAILED, error
             raise
         finally:
-            self.ledger.enter(call)
+            self.call_recorder.enter(call)
 
 
 def reply_of(message: Any, call: Call) -> Reply:
@@ -242,7 +242,7 @@ def schema_instruction(answer: type[Answer]) -> str:
     )
 
 
-def repair_messages(text: str, wrong: BadAnswer) -> list[dict[str, Any]]:
+def repair_messages(text: str, wrong: InvalidResponse) -> list[dict[str, Any]]:
     """Return the messages that request a valid response."""
     return [
         {"role": "assistant", "content": text},

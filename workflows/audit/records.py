@@ -152,7 +152,7 @@ class StepRecord:
     # rare writes through the ORM (an approval, a child run)
     extra_writes: list[Callable[[], None]] = field(default_factory=list)
     # resolved when the record is durable, or with the error
-    durable: asyncio.Future[int] | None = None
+    committed: asyncio.Future[int] | None = None
 
     @property
     def is_empty(self) -> bool:

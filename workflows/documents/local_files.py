@@ -35,11 +35,11 @@ class _Copy:
     done: Future[None] = field(default_factory=Future)
 
 
-class Copies:
+class LocalCopyCache:
     """LRU cache of local copies of documents whose storage has no paths."""
 
-    def __init__(self, most_bytes: int = MAX_CACHED_BYTES) -> None:
-        self._max_bytes = most_bytes
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._copies: dict[str, _Copy] = {}  # by hash, least recently used first
         self._directory: Path | None = None
@@ -96,7 +96,7 @@ class Copies:
                 used -= copy.size
 
 
-_copies = Copies()
+_copies = LocalCopyCache()
 
 
 def _fetch(row: Document, path: Path) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from django.db.models.fields.files import FieldFile
 
 CHUNK_BYTES = 1 << 20
-NEEDING = (Status.PENDING, Status.RUNNING, Status.WAITING)
+ACTIVE_STATUSES = (Status.PENDING, Status.RUNNING, Status.WAITING)
 MAX_NAMED = 3  # runs listed in an error message
 MAX_NAME_CHARS = 200
 PDF = "application/pdf"
@@ -154,13 +154,13 @@ def _safe_name(name: str) -> str:
 # Deleting ----------------------------------------------------------------------------
 
 
-class StillNeeded(Duplicate):
+class DocumentInUse(Duplicate):
     """An unfinished run uses the document."""
 
     code = "still_needed"
 
 
-class FilesLeft(StorageFailed):
+class FilesNotDeleted(StorageFailed):
     """The document was deleted, but some of its files could not be."""
 
     def __init__(self, name: str, count: int) -> None:
@@ -182,17 +182,17 @@ def delete_document(
     """Delete a document with its file and page images.
 
     Files are deleted after commit. Raises ReasonMissing without a reason of a person;
-    StillNeeded while an unfinished run uses the document; FilesLeft if storage failed to
+    DocumentInUse while an unfinished run uses the document; FilesNotDeleted if storage failed to
     delete some files.
     """
     trail.require_reason(reason, by=by)
     named = f"{document.name}: {reason}"
     with trail.changing(trail.DELETE_DOCUMENT, document, by=by, reason=named):
-        runs = runs_with(document).filter(status__in=NEEDING)
+        runs = runs_with(document).filter(status__in=ACTIVE_STATUSES)
         waiting = list(runs.order_by("id")[:MAX_NAMED])
         if waiting:
             names = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
-            raise StillNeeded(
+            raise DocumentInUse(
                 f"“{document.name}” is needed by a run that has not ended ({names}). "
                 "Cancel the run, or wait for its end."
             )
@@ -204,4 +204,4 @@ def delete_document(
 def _remove(name: str, files: list[FieldFile]) -> None:
     remaining = delete_files(files)
     if remaining:
-        raise FilesLeft(name, remaining)
+        raise FilesNotDeleted(name, remaining)

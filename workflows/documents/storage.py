@@ -38,7 +38,7 @@ def storage_errors() -> Iterator[None]:
     except (FileNotFoundError, ProviderError):
         raise
     except Exception as error:
-        outages.storage.met(error)
+        outages.storage.report_failure(error)
         raise StorageFailed(STORAGE_FAILED_MESSAGE) from error
     outages.storage.report_success()
 

@@ -21,7 +21,7 @@ class Received(TemporaryUploadedFile):
     is_too_large = False
 
 
-class ReceivingHandler(FileUploadHandler):
+class HashingUploadHandler(FileUploadHandler):
     """Turns every uploaded file into a Received."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:

@@ -46,7 +46,7 @@ class CheckpointStore(Protocol):
 class FlushingStore(Protocol):
     """A store or observer that writes asynchronously."""
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Return once everything saved and observed so far is durable."""
 
 
@@ -54,10 +54,10 @@ class FlushingStore(Protocol):
 class ItemStore(Protocol):
     """A store of the finished items of parallel nodes."""
 
-    def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
+    def save_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
         """Store the result of one item of a step."""
 
-    def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
+    def saved_items(self, run_id: str, sequence: int) -> dict[int, Json]:
         """Return the stored results of a step, by index."""
 
 
@@ -65,7 +65,7 @@ class ItemStore(Protocol):
 class TryStore(Protocol):
     """A store of the tries that an interrupted attempt made."""
 
-    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
+    def saved_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
         """Return the number of failed tries of a step, and the seconds until the next one."""
 
 
@@ -113,13 +113,13 @@ class MemoryStore:
         with self._lock:
             return sorted(self._states)
 
-    def keep_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
+    def save_item(self, run_id: str, sequence: int, index: int, value: Json) -> None:
         """Store the result of one item of a step. Raises NotSerialisable."""
         frozen = freeze(value)
         with self._lock:
             self._items.setdefault(run_id, {}).setdefault(sequence, {})[index] = frozen
 
-    def kept_items(self, run_id: str, sequence: int) -> dict[int, Json]:
+    def saved_items(self, run_id: str, sequence: int) -> dict[int, Json]:
         """Return the stored results of a step, by index."""
         with self._lock:
             return dict(self._items.get(run_id, {}).get(sequence, {}))

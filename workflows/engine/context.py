@@ -83,8 +83,8 @@ class NodeContext:
     )
     answer: Answer | None = None
     emit: Emit | None = None  # None: no observer
-    keep_item: SaveItem | None = None  # None: the store does not store items
-    kept_items: SavedItems = _no_saved_items
+    save_item: SaveItem | None = None  # None: the store does not store items
+    saved_items: SavedItems = _no_saved_items
     check_child: CheckChild | None = None  # None: params of children are not checked
     item: int | None = None  # index of the item of a parallel node
     abandoned: bool = False  # the try timed out while its thread still runs
@@ -114,8 +114,8 @@ class NodeContext:
             try_number=1,
             try_after=0.0,
             answer=None,
-            keep_item=None,
-            kept_items=_no_saved_items,
+            save_item=None,
+            saved_items=_no_saved_items,
             limits=[],
         )
 
@@ -139,6 +139,6 @@ def set_current_context(context: NodeContext) -> None:
         _context_by_task[task] = context
 
 
-def place_of(task: asyncio.Task[Any]) -> NodeContext | None:
+def context_of_task(task: asyncio.Task[Any]) -> NodeContext | None:
     """Return the try that a task of a run started last. Thread-safe."""
     return _context_by_task.get(task)

@@ -410,7 +410,7 @@ def _problems(error: ValidationError) -> str:
     )
 
 
-def formatted(error: BaseException) -> str:
+def format_traceback(error: BaseException) -> str:
     """Return the traceback of an error with its causes, or one line if formatting raises."""
     try:
         return "".join(traceback.format_exception(error))

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class LastingLoop(asyncio.SelectorEventLoop):
+class ResilientLoop(asyncio.SelectorEventLoop):
     """A loop for `asyncio.Runner` that ends only with its main task."""
 
     def run_until_complete(
@@ -38,7 +38,7 @@ class LastingLoop(asyncio.SelectorEventLoop):
                 _log_or_raise(raised)
 
 
-def run_lasting(run_forever: Callable[[], None]) -> None:
+def run_resilient(run_forever: Callable[[], None]) -> None:
     """Run the loop of another library until it is stopped, even if tasks raise SystemExit."""
     while True:
         try:

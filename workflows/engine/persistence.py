@@ -65,7 +65,7 @@ class Persistence:
     async def flush(self) -> None:
         """Return once everything saved and observed so far is durable."""
         if self._flushing is not None:
-            await self._flushing.settle()
+            await self._flushing.flush()
 
     @property
     def flushes(self) -> bool:
@@ -90,10 +90,10 @@ class Persistence:
         """Give a node the items and tries that earlier attempts stored for its step."""
         if self._item_store is not None:
             step = (context.run_id, context.sequence)
-            context.keep_item = functools.partial(self._item_store.keep_item, *step)
-            context.kept_items = functools.partial(self._item_store.kept_items, *step)
+            context.save_item = functools.partial(self._item_store.save_item, *step)
+            context.saved_items = functools.partial(self._item_store.saved_items, *step)
         if self._try_store is not None:
-            made, delay = self._try_store.kept_tries(context.run_id, context.sequence)
+            made, delay = self._try_store.saved_tries(context.run_id, context.sequence)
             context.try_number, context.try_after = made + 1, delay
 
 

@@ -23,7 +23,7 @@ from .errors import ExecutionError, Paused, RequestError, describe
 from .events import Event, EventType
 from .graph import Graph
 from .inputs import check_launch
-from .loop import LastingLoop
+from .loop import ResilientLoop
 from .round_trip import plain
 from .state import State
 from .workflow import Workflow
@@ -187,7 +187,7 @@ def run_in_memory(
     """
 
     def run() -> Outcome[S]:
-        with asyncio.Runner(loop_factory=LastingLoop) as runner:
+        with asyncio.Runner(loop_factory=ResilientLoop) as runner:
             return runner.run(run_in_memory_async(workflow, params, **options))
 
     with ThreadPoolExecutor(1) as thread:  # the caller's thread may have a running loop

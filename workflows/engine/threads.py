@@ -120,7 +120,7 @@ class ThreadPool:
         self._prepare: list[Callable[[], None]] = []
         self._clean_ups: list[Callable[[], None]] = []
 
-    def around_calls(
+    def add_hooks(
         self, *, prepare: Callable[[], None] | None = None, clean_up: Callable[[], None]
     ) -> None:
         """Call `prepare` in each new thread, and `clean_up` after each call, before its result.

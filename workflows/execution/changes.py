@@ -91,7 +91,7 @@ def _fill_cache(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
 
 def _by_patches(rows: Iterable[Checkpoint]) -> dict[int, Changes]:
     return {
-        row.sequence: told(json.loads(row.data))
+        row.sequence: describe_patch(json.loads(row.data))
         if row.kind == Checkpoint.Kind.DELTA
         else Changes(is_known=False)
         for row in rows
@@ -106,7 +106,7 @@ def _by_states(rows: Sequence[Checkpoint]) -> dict[int, Changes]:
             if row.kind == Checkpoint.Kind.DELTA
             else diff(before, after)
         )
-        found[row.sequence] = told(patch, before)
+        found[row.sequence] = describe_patch(patch, before)
     return found
 
 
@@ -128,14 +128,14 @@ def between(run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
     if before is None or after is None:
         return before, after, Changes()
     patch: list[Operation] = diff(before, after)
-    return before, after, told(patch, before, most=10 * MAX_CHANGES)
+    return before, after, describe_patch(patch, before, limit=10 * MAX_CHANGES)
 
 
 # A patch as changes -----------------------------------------------------------------------
 
 
-def told(
-    patch: Sequence[Operation], before: Any = NOTHING, most: int = MAX_CHANGES
+def describe_patch(
+    patch: Sequence[Operation], before: Any = NOTHING, limit: int = MAX_CHANGES
 ) -> Changes:
     """Return a patch as changes; items appended to the same list are one change."""
     found: list[Change] = []
@@ -145,7 +145,7 @@ def told(
         keys = [unescaped(token) for token in operation["path"].split("/")[1:]]
         if operation["op"] == "add" and keys[-1:] == ["-"]:
             appended.setdefault(_path(keys[:-1]), []).append(operation["value"])
-        elif len(found) < most:
+        elif len(found) < limit:
             found.append(_change(operation, keys, before))
         else:
             hidden += 1

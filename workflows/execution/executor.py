@@ -23,7 +23,7 @@ from workflows.engine.errors import (
     Superseded,
     WorkflowError,
     describe,
-    formatted,
+    format_traceback,
 )
 from workflows.execution import checkpoints, node_connections, queue
 from workflows.execution.preparation import prepare
@@ -62,7 +62,7 @@ class Executor:
         self._draining = draining
         self._registry = workflows
         self._recorders: dict[UUID, Recorder] = {}  # of the runs being executed
-        threads.pool.around_calls(
+        threads.pool.add_hooks(
             prepare=node_connections.prepare, clean_up=node_connections.clean_up
         )
 
@@ -146,7 +146,7 @@ class Executor:
                 Status.FAILED,
                 message=describe(error),
                 code=code,
-                traceback=formatted(error),
+                traceback=format_traceback(error),
             )
         else:
             result = checkpoints.dumps(state.data)
@@ -170,7 +170,7 @@ async def _record_failure(
         message=describe(error),
         code=error.code,
         node=error.node,
-        traceback=formatted(error),
+        traceback=format_traceback(error),
     )
 
 

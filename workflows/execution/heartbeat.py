@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import connection
 
-from workflows.engine.context import place_of
+from workflows.engine.context import context_of_task
 from workflows.infra import metrics
 from workflows.infra.database_threads import in_this_thread
 
@@ -133,7 +133,7 @@ class LoopWatch:
 
     def _blocked_since(self, since: float) -> Blocked:
         task: asyncio.Task[Any] | None = asyncio.current_task(self._loop)
-        place = place_of(task) if task is not None else None
+        place = context_of_task(task) if task is not None else None
         if place is None:
             return Blocked(since)
         return Blocked(since, place.run_id, place.node)

@@ -29,7 +29,7 @@ def new_run(
     workflow: AnyWorkflow,
     params: Mapping[str, Any],
     *,
-    profile: str | None = profiles.OWN,
+    profile: str | None = profiles.NO_PROFILE,
     token: str = "",
     **columns: Any,
 ) -> Run:

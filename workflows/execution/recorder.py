@@ -150,17 +150,17 @@ class Recorder:
         """Return the id of the run if it has a state."""
         return [str(self.run.pk)] if self._state is not None else []
 
-    def keep_item(self, run_id: str, sequence: int, index: int, value: object) -> None:  # noqa: ARG002 - the engine's signature
+    def save_item(self, run_id: str, sequence: int, index: int, value: object) -> None:  # noqa: ARG002 - the engine's signature
         """Store one finished item of a parallel node, without waiting for the commit."""
         self.buffer.record.items.append(ItemRow(sequence, index, dumps(value)))
         self._stages.count_item()
         self.buffer.schedule_flush()
 
-    def kept_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
+    def saved_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
         """Return the items of this step that finished in an earlier attempt, by index."""
         return dict(self._items.get(sequence, {}))
 
-    def kept_tries(self, run_id: str, sequence: int) -> tuple[int, float]:  # noqa: ARG002
+    def saved_tries(self, run_id: str, sequence: int) -> tuple[int, float]:  # noqa: ARG002
         """Return the failed tries of this step in earlier attempts, and the wait left."""
         return self._history.tries.of(sequence)
 
@@ -176,7 +176,7 @@ class Recorder:
                 launching.new_child, self.run, pause, self._workflows
             )
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Return once everything observed so far is committed.
 
         1. At an end of the graph, leave it to `end` or `pause`, which follow at once.

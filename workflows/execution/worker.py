@@ -191,7 +191,7 @@ class Worker:
                 "Worker %s: %s conflicted with another transaction.", self.name, name
             )
         elif outage := outages.of(error):
-            outage.met(error)
+            outage.report_failure(error)
         else:
             logger.error(
                 "Worker %s: %s failed; trying again.", self.name, name, exc_info=error

@@ -84,11 +84,11 @@ class Writer:
         Records submitted within one iteration of the loop are handed over at its end:
         runs that continued together after a commit are together in the next.
         """
-        record.durable = self._loop.create_future()
+        record.committed = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
         self._gathered.append(record)
-        return record.durable
+        return record.committed
 
     def _hand_over(self) -> None:
         with self._wake:
@@ -180,7 +180,7 @@ class Writer:
         error: Exception | None,
     ) -> None:
         for record in batch:
-            future = record.durable
+            future = record.committed
             if future is None or future.done():
                 continue
             if error is not None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-NOBODY: Final = "0.0.0.0"  # noqa: S104 - no client has it; nothing listens
+UNKNOWN: Final = "0.0.0.0"  # noqa: S104 - no client has it; nothing listens
 IPV6_PREFIX_BITS: Final = 64  # of a network that one client controls as a whole
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return the client's address, NOBODY if REMOTE_ADDR is none.
+    """Return the client's address, UNKNOWN if REMOTE_ADDR is none.
 
     The server has set REMOTE_ADDR to the address that a trusted proxy forwards. An IPv6
     network counts as one client: it could use another address for each request.
@@ -21,7 +21,7 @@ def address_of(request: HttpRequest) -> str:
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
-        return NOBODY
+        return UNKNOWN
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     if address.ipv4_mapped:

@@ -66,7 +66,7 @@ async def send(to: str, message: Mapping[str, object]) -> bool:
         await _with_retries(lambda: layer.group_send(to, dict(message)))
     except ChannelLayerUnavailable as error:
         _cooldown.until = time.monotonic() + COOLDOWN_SECONDS
-        outages.messages.met(error)
+        outages.messages.report_failure(error)
         return False
     outages.messages.report_success()
     return True
@@ -200,7 +200,7 @@ def cancel_on_commit(run_id: UUID) -> None:
     _send_on_commit(WORKERS, {"type": "run.cancel", "run": str(run_id)})
 
 
-def rights_changed_on_commit() -> None:
+def permissions_changed_on_commit() -> None:
     """Notify all open pages to check the permissions of their viewers again."""
     _send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
 

@@ -103,7 +103,7 @@ class Outage:
         self._ended: float | None = None
         self.count = 0  # outages so far
 
-    def met(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """Count a failure; the first one is logged."""
         self._failed = time.monotonic()
         if self._since is None:
@@ -147,7 +147,7 @@ class Backoff:
             return 0.0
         if not is_away(error):
             return None
-        database.met(error)
+        database.report_failure(error)
         pause, self._pause = self._pause, min(self._pause * 2, LAST_PAUSE_SECONDS)
         return pause
 

@@ -103,7 +103,7 @@ async def _run_check(check: Callable[[], Awaitable[CheckResult]]) -> CheckResult
         )
     except Exception as error:
         if outage := outages.of(error):
-            outage.met(error)
+            outage.report_failure(error)
         else:
             logger.exception("A health check failed.")
         return CheckResult(ok=False, message="It cannot be reached; the log says why.")

@@ -24,7 +24,7 @@ def members_only(view: View) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class RunPermissions:
     """The viewer's permissions on a run, the key by which its rendered pages are cached."""
 
     read: bool = False  # view the data of the run, not only steps and times
@@ -41,15 +41,15 @@ class Rights:
         return self.sight.workers
 
     @property
-    def of_the_story(self) -> Rights:
+    def for_timeline(self) -> RunPermissions:
         """Return the permissions that affect the timeline, as its cache key."""
-        return Rights(read=self.read)
+        return RunPermissions(read=self.read)
 
 
-def rights(person: Person, run: Run) -> Rights:
+def run_permissions(person: Person, run: Run) -> RunPermissions:
     """Return the permissions of a user on a run."""
     granted, name = permissions.permissions_for(person), run.workflow_name
-    return Rights(
+    return RunPermissions(
         read=name in granted.read,
         launch=name in granted.launch,
         operate=name in granted.operate,

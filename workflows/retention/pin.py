@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 
-def keep(run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str) -> None:
+def set_pinned(
+    run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str
+) -> None:
     """Pin or unpin a run; call it within a transaction.
 
     Raises InvalidStatus if that changes nothing.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from workflows.retention.rules import Rule
 
-MOST: Final = 10_000  # that are counted for one number
+MAX_RUNS: Final = 10_000  # that are counted for one number
 
 # tables that are deleted from, and the column with most of their bytes
 PAYLOAD: tuple[tuple[type[Model], str], ...] = (
@@ -71,7 +71,7 @@ class Preview:
         ]
 
 
-def preview(only: str = "", *, most: int = MOST) -> list[Preview]:
+def preview(only: str = "", *, most: int = MAX_RUNS) -> list[Preview]:
     """Return the data that is due, per workflow; counts at most `most` runs each."""
     return [_of(rule, most) for rule in rules.rules(only)]
 

@@ -60,7 +60,9 @@ class PurgeCounts:
         return self.payloads + self.runs + self.histories + self.jobs
 
 
-def let_go(only: str = "", *, more: Callable[[], bool] = lambda: True) -> PurgeCounts:
+def purge_due(
+    only: str = "", *, more: Callable[[], bool] = lambda: True
+) -> PurgeCounts:
     """Delete all that is due, of one workflow or all, for as long as `more` returns True."""
     counts = PurgeCounts()
     for rule in rules.rules(only):

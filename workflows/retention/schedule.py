@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.models import Retention, Tally
-from workflows.retention.purge import let_go
+from workflows.retention.purge import purge_due
 
 NAME: Final = "retention"
 INTERVAL: Final = dt.timedelta(hours=1)
@@ -22,7 +22,7 @@ SLICE_SECONDS: Final = 20.0  # of one worker; then another one may continue
 PAUSE: Final = dt.timedelta(minutes=2)  # between two slices while more is due
 
 
-def take_turn(_worker: str = "") -> bool:
+def purge_if_due(_worker: str = "") -> bool:
     """Purge for SLICE_SECONDS if a purge is due; return False if none is."""
     if not settings.RETENTION_ENABLED or not Retention.objects.exists():
         return False
@@ -32,7 +32,7 @@ def take_turn(_worker: str = "") -> bool:
     if row.next_at > now or not mine.update(next_at=now + INTERVAL):
         return False
     until = time.monotonic() + SLICE_SECONDS
-    let_go(more=lambda: time.monotonic() < until)
+    purge_due(more=lambda: time.monotonic() < until)
     if time.monotonic() >= until:
         Tally.objects.filter(pk=NAME).update(next_at=timezone.now() + PAUSE)
     return True

@@ -5,9 +5,9 @@ Importing this package does not import Django; the real providers are in other p
 
 from workflows.runtime.errors import (
     AuthenticationFailed,
-    BadAnswer,
     Duplicate,
     Invalid,
+    InvalidResponse,
     NotFound,
     ProviderError,
     StorageFailed,
@@ -63,7 +63,6 @@ __all__ = [
     "AgentRef",
     "Agents",
     "AuthenticationFailed",
-    "BadAnswer",
     "Box",
     "ChosenProfile",
     "DocumentInfo",
@@ -79,6 +78,7 @@ __all__ = [
     "ImageInfo",
     "Images",
     "Invalid",
+    "InvalidResponse",
     "Line",
     "LogEntry",
     "Logger",

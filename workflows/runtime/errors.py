@@ -10,7 +10,7 @@
     └─ UpstreamFailed      an external service failed
        ├─ StorageFailed    the storage of documents failed
        ├─ TimedOut         it did not respond in time
-       └─ BadAnswer        its response is unusable
+       └─ InvalidResponse        its response is unusable
 
 Each message is a sentence for the person who launched the run.
 """
@@ -81,7 +81,7 @@ class TimedOut(UpstreamFailed):
     code = "timed_out"
 
 
-class BadAnswer(UpstreamFailed):
+class InvalidResponse(UpstreamFailed):
     """An external service returned an unusable response."""
 
     code = "bad_answer"

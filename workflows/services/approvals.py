@@ -36,7 +36,7 @@ def checked(
     Raises InvalidParams, ApprovalNotFound, WorkflowNotFound.
     """
     if approval.kind == ApprovalKind.BUDGET:
-        return budgets.check_more(approval, value)
+        return budgets.validate_increase(approval, value)
     workflow = workflows.get(approval.run.workflow_name)
     return check_answer(workflow, approval.node_name, value)
 

@@ -161,7 +161,7 @@ def json(value: object, links: json_tree.Links | None = None) -> SafeString:
 @register.filter
 def pages_linked(text: str, run: Run) -> SafeString:
     """Return a text whose pages lead to the run's document."""
-    return page_marks.with_pages_linked(text, run)
+    return page_marks.link_pages(text, run)
 
 
 @register.simple_tag

@@ -10,8 +10,8 @@ import openai
 
 from workflows.runtime.errors import (
     AuthenticationFailed,
-    BadAnswer,
     Invalid,
+    InvalidResponse,
     NotFound,
     ProviderError,
     TimedOut,
@@ -92,7 +92,7 @@ def translate_error(  # noqa: PLR0911 - a kind of error each
         return UpstreamFailed(
             f"{who} failed while it answered: {_shorten(redact(str(error), secrets))}"
         )
-    return BadAnswer(
+    return InvalidResponse(
         f"{who} answered what is not the JSON it should be{_attempts_text(tries)}:"
         f" {_shorten(redact(str(error), secrets))}"
     )

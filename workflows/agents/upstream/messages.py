@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.agents.upstream.schemas import check_arguments, check_tool_schema
-from workflows.runtime.errors import BadAnswer, Invalid
+from workflows.runtime.errors import Invalid, InvalidResponse
 from workflows.runtime.records import Message, Prompt, Tool, ToolCall
 
 ChatMessage = dict[str, Any]
@@ -125,7 +125,7 @@ def functions(tools: Sequence[Tool]) -> list[ChatMessage]:
 def tool_calls(message: Any, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
     """Return the requested function calls, with arguments validated against the schema.
 
-    Raises BadAnswer for an invalid call.
+    Raises InvalidResponse for an invalid call.
     """
     known = {tool.name: tool for tool in tools}
     return tuple(_tool_call(call, known) for call in message.tool_calls or ())
@@ -135,21 +135,21 @@ def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
     function = getattr(call, "function", None)
     name = getattr(function, "name", None) or ""
     if name not in known:
-        raise BadAnswer(f"The model requested the unknown function “{name}”.")
+        raise InvalidResponse(f"The model requested the unknown function “{name}”.")
     text = getattr(function, "arguments", None) or "{}"
     try:
         arguments = json.loads(text)
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
-        raise BadAnswer(
+        raise InvalidResponse(
             f"The model called “{name}” with arguments that are not an object: {text[:200]}"
         )
     check_arguments(known[name], arguments)
     return ToolCall(str(call.id or ""), name, arguments)
 
 
-def body_of(*options: Mapping[str, Any]) -> dict[str, Any]:
+def request_body(*options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the merged options; later ones take precedence. Raises Invalid."""
     body = {name: value for given in options for name, value in given.items()}
     if wrong := sorted(RESERVED & body.keys()):

@@ -10,7 +10,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from workflows.runtime.errors import BadAnswer, Invalid
+from workflows.runtime.errors import Invalid, InvalidResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def check_tool_schema(tool: Tool) -> None:
 
 
 def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
-    """Raise BadAnswer if arguments do not match the tool's schema."""
+    """Raise InvalidResponse if arguments do not match the tool's schema."""
     schema = dict(tool.parameters)
     validator = validator_for(schema)(schema, registry=EMPTY_REGISTRY)
     try:
@@ -49,7 +49,7 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
             f"{'.'.join(map(str, one.absolute_path)) or 'the whole'}: {_shorten(one.message)}"
             for one in problems
         )
-        raise BadAnswer(
+        raise InvalidResponse(
             f"The model called “{tool.name}” with invalid arguments: {problems_text}"
         )
 

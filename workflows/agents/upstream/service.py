@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workflows.agents.upstream.clients import Endpoint
 from workflows.agents.upstream.messages import ChatMessage, text_length
-from workflows.runtime.errors import BadAnswer, ProviderError
+from workflows.runtime.errors import InvalidResponse, ProviderError
 
 if TYPE_CHECKING:
     from workflows.agents.upstream.call_usage import CallUsage
@@ -126,7 +126,7 @@ class Service:
             raise
         if first is None:
             await stream.close()
-            raise BadAnswer(f"“{self.provider}” returned an empty response.")
+            raise InvalidResponse(f"“{self.provider}” returned an empty response.")
         return stream, first
 
     async def embed(
@@ -161,7 +161,7 @@ class Service:
         except (AttributeError, TypeError, ValueError):
             vectors = ()
         if len(vectors) != len(texts):
-            raise BadAnswer(
+            raise InvalidResponse(
                 f"“{self.provider}” returned {len(vectors)} vectors for {len(texts)} texts."
             )
         return vectors
@@ -198,7 +198,7 @@ class Service:
         choices = getattr(completion, "choices", None) or []
         message = getattr(choices[0], "message", None) if choices else None
         if message is None:
-            raise BadAnswer(
+            raise InvalidResponse(
                 f"“{self.provider}” (agent “{self.agent}”) responded"
                 " without a message. Is its base URL that of an OpenAI-compatible API?"
             )

@@ -67,12 +67,12 @@ class ParallelNode(Node[Any, Any]):
 
     def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
         read = self._codec.read
-        saved = {index: read(item) for index, item in context.kept_items().items()}
+        saved = {index: read(item) for index, item in context.saved_items().items()}
 
         def save(index: int, result: Any) -> Any:
             written = self._codec.write(result)
-            if context.keep_item is not None:
-                context.keep_item(index, written)
+            if context.save_item is not None:
+                context.save_item(index, written)
             return read(written)
 
         return StoredItems(saved, save)

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 from django.template.defaultfilters import filesizeformat
 
 from workflows.retention.preview import preview
-from workflows.retention.purge import let_go
+from workflows.retention.purge import purge_due
 from workflows.retention.rules import jobs_due
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._preview(options["workflow"])
             return
-        gone = let_go(options["workflow"])
+        gone = purge_due(options["workflow"])
         self.stdout.write(
             f"Deleted: data of {gone.payloads} runs, {gone.runs} runs,"
             f" histories of {gone.histories} runs, {gone.jobs} bulk operations."

@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 
 from project.garbage import freeze_loaded_objects
 from project.shutdown import end_within
-from workflows.engine.loop import LastingLoop
+from workflows.engine.loop import ResilientLoop
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         with _serve_metrics():
             worker = Worker(options["name"], options["concurrency"])
             # SystemExit raised by workflow code must not end the process
-            with asyncio.Runner(loop_factory=LastingLoop) as runner:
+            with asyncio.Runner(loop_factory=ResilientLoop) as runner:
                 runner.run(self._work(worker))
 
     async def _work(self, worker: Worker) -> None:

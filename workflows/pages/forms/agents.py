@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.db import transaction
 
-from workflows.agents.upstream.messages import body_of
+from workflows.agents.upstream.messages import request_body
 from workflows.models import Agent, Capability, Kind, Provider
 from workflows.pages.forms.fields import JsonField
 from workflows.runtime.errors import Invalid
@@ -28,7 +28,7 @@ def problem_of(options: object) -> str:
     if not isinstance(options, dict):
         return 'Enter a JSON object, such as {"temperature": 0.2}.'
     try:
-        body_of(options)
+        request_body(options)
     except Invalid as error:
         return str(error)
     return ""

@@ -37,7 +37,7 @@ AMBIGUOUS = 2  # instants of a local time
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DateTimeInputs:
     """The inputs of a date and time, as shown or as submitted."""
 
     text: str = ""  # local date and time
@@ -46,9 +46,9 @@ class Asked:
     offset: str = ""  # `+02:00`: selects one of two instants of an ambiguous time
 
     @classmethod
-    def of(cls, value: Any) -> Asked:
+    def of(cls, value: Any) -> DateTimeInputs:
         """Return the inputs for a stored or a submitted value."""
-        if isinstance(value, Asked):
+        if isinstance(value, DateTimeInputs):
             return value
         instant = _parsed(value) if isinstance(value, str) else value
         if not isinstance(instant, dt.datetime):
@@ -74,7 +74,7 @@ class Asked:
         return found if len(found) == AMBIGUOUS else []
 
 
-class MomentInput(forms.DateTimeInput):
+class DateTimeZoneInput(forms.DateTimeInput):
     """Inputs for a date and time, its zone, and the offset of an ambiguous time."""
 
     input_type = "datetime-local"
@@ -87,7 +87,7 @@ class MomentInput(forms.DateTimeInput):
         renderer: Any = None,
     ) -> SafeString:
         """Return the HTML of the inputs, with the name of the zone."""
-        inputs = Asked.of(value)
+        inputs = DateTimeInputs.of(value)
         merged = dict(attrs or {})
         zone_id = f"{merged.get('id', name)}_zone"
         described = f"{merged.get('aria-describedby', '')} {zone_id}".strip()
@@ -108,13 +108,13 @@ class MomentInput(forms.DateTimeInput):
 
     def value_from_datadict(
         self, data: Mapping[str, Any], files: Any, name: str
-    ) -> Asked | None:
+    ) -> DateTimeInputs | None:
         """Return the submitted inputs, None if there are none."""
         text = super().value_from_datadict(data, files, name)
         if text is None:
             return None
         zone = data.get(name + IN_ZONE, "")
-        return Asked(
+        return DateTimeInputs(
             str(text).strip(),
             zone if is_zone(zone) else current_zone(),
             data.get(name + EXACT, ""),
@@ -129,7 +129,7 @@ class UtcDateTimeField(forms.DateTimeField):
     or its lack of one.
     """
 
-    widget = MomentInput(attrs={"step": "1"})
+    widget = DateTimeZoneInput(attrs={"step": "1"})
 
     def prepare_value(self, value: Any) -> Any:
         """Return the value unchanged: the widget formats it."""
@@ -137,12 +137,16 @@ class UtcDateTimeField(forms.DateTimeField):
 
     def clean(self, value: Any) -> str | None:
         """Return the time as ISO text. Raises ValidationError."""
-        inputs = value if isinstance(value, Asked) else Asked(str(value or "").strip())
-        inputs = inputs if inputs.zone else Asked(inputs.text, current_zone())
+        inputs = (
+            value
+            if isinstance(value, DateTimeInputs)
+            else DateTimeInputs(str(value or "").strip())
+        )
+        inputs = inputs if inputs.zone else DateTimeInputs(inputs.text, current_zone())
         self.validate(inputs.text)
         return self._read(inputs) if inputs.text else None
 
-    def _read(self, inputs: Asked) -> str:
+    def _read(self, inputs: DateTimeInputs) -> str:
         wall = self._as_typed(inputs.text)
         if timezone.is_naive(wall):
             return _resolve(inputs, wall).isoformat()
@@ -176,7 +180,7 @@ def readings(wall: dt.datetime, zone: dt.tzinfo) -> list[dt.datetime]:
     return found
 
 
-def _resolve(inputs: Asked, wall: dt.datetime) -> dt.datetime:
+def _resolve(inputs: DateTimeInputs, wall: dt.datetime) -> dt.datetime:
     """Return the instant of a local time. Raises ValidationError."""
     if _shows_naive_initial(inputs, wall):
         return dt.datetime.fromisoformat(inputs.exact)
@@ -196,7 +200,7 @@ def _resolve(inputs: Asked, wall: dt.datetime) -> dt.datetime:
     raise ValidationError(_why_not(found, wall, inputs.tzinfo))
 
 
-def _shows_naive_initial(inputs: Asked, wall: dt.datetime) -> bool:
+def _shows_naive_initial(inputs: DateTimeInputs, wall: dt.datetime) -> bool:
     """Return whether the field still shows its initial value, which has no zone."""
     was = _parsed(inputs.exact)
     return (
@@ -207,7 +211,7 @@ def _shows_naive_initial(inputs: Asked, wall: dt.datetime) -> bool:
 
 
 def _unchanged_initial(
-    inputs: Asked, wall: dt.datetime, near: dt.datetime | None = None
+    inputs: DateTimeInputs, wall: dt.datetime, near: dt.datetime | None = None
 ) -> dt.datetime | None:
     """Return the initial value if the field still shows it, else None."""
     was = _parsed(inputs.exact)
@@ -237,7 +241,7 @@ def _why_not(found: list[dt.datetime], wall: dt.datetime, zone: dt.tzinfo) -> st
     )
 
 
-def _choice(name: str, inputs: Asked) -> SafeString | str:
+def _choice(name: str, inputs: DateTimeInputs) -> SafeString | str:
     """Return the choice of the offset of an ambiguous time, "" for any other."""
     try:
         choices = inputs.choices

@@ -63,7 +63,11 @@ class AgentForm(forms.Form):
     def launch_options(self) -> dict[str, Any]:
         """Return the keyword arguments for `System.execute`."""
         chosen = self.cleaned_data.get("profile") or BY_WEIGHT
-        named = chosen.removeprefix(NAMED) if chosen.startswith(NAMED) else profiles.OWN
+        named = (
+            chosen.removeprefix(NAMED)
+            if chosen.startswith(NAMED)
+            else profiles.NO_PROFILE
+        )
         profile = None if chosen == BY_WEIGHT else named
         return {"profile": profile, "token": self.cleaned_data.get("token", "")}
 
@@ -75,10 +79,10 @@ def initial_of(profile_name: str) -> dict[str, str]:
 
 def agent_form(workflow: AnyWorkflow, **options: Any) -> AgentForm | None:
     """Return the form of a workflow that uses agents, None for any other."""
-    return AgentForm(workflow, **options) if may_ask(workflow) else None
+    return AgentForm(workflow, **options) if uses_agents(workflow) else None
 
 
-def may_ask(workflow: AnyWorkflow) -> bool:
+def uses_agents(workflow: AnyWorkflow) -> bool:
     """Return whether a workflow uses agents, by its prompts or a parameter."""
     if workflow.prompts:
         return True

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from workflows.access import permissions
 from workflows.agents import budgets
-from workflows.agents.budgets import Standing
+from workflows.agents.budgets import BudgetUsage
 from workflows.models import ENDED, Agent, AgentCall, Budget, Price, Run, Scope
 from workflows.pages.catalog import title_of
 from workflows.pages.visible_rows import visible_runs
@@ -31,7 +31,7 @@ class Use:
 
     name: str  # of the workflow or run; "" for everything the budget counts
     address: str
-    standing: Standing
+    standing: BudgetUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
         yield from _of_workflows(budget, permissions.visible(person, calls))
     elif budget.workflow_name or permissions.permissions_for(person).see.are_all:
         whole = Run(workflow_name=budget.workflow_name)
-        yield Use("", "", budgets.standing_of(budget, whole))
+        yield Use("", "", budgets.usage_of_budget(budget, whole))
 
 
 def _of_runs(budget: Budget, calls: QuerySet[AgentCall], person: User) -> Iterator[Use]:
@@ -83,14 +83,14 @@ def _of_runs(budget: Budget, calls: QuerySet[AgentCall], person: User) -> Iterat
     keys = [key for key, _ in _largest(live, "run")]
     runs = visible_runs(person).only("workflow_name").in_bulk(keys)
     for run in (runs[key] for key in keys if key in runs):
-        standing = budgets.standing_of(budget, run)
+        standing = budgets.usage_of_budget(budget, run)
         name = f"{title_of(run.workflow_name)} {run.short_id}"
         yield Use(name, reverse("run", args=[run.pk]), standing)
 
 
 def _of_workflows(budget: Budget, calls: QuerySet[AgentCall]) -> Iterator[Use]:
     for name, _ in _largest(calls.exclude(workflow_name=""), "workflow_name"):
-        standing = budgets.standing_of(budget, Run(workflow_name=name))
+        standing = budgets.usage_of_budget(budget, Run(workflow_name=name))
         yield Use(title_of(name), reverse("workflow", args=[name]), standing)
 
 

@@ -22,7 +22,7 @@ from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.lists.workers import workers_for
 from workflows.pages.query_string import clean_text, int_in, uuid_in
 from workflows.pages.redaction import by_workflow
-from workflows.pages.render.regions import drawn
+from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import zone_in
 from workflows.services import saved_views
 from workflows.system import system
@@ -54,7 +54,7 @@ class LiveList:
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
         """Return the HTML of each region, for htmx out-of-band swaps."""
-        return drawn(self.template, self.regions, self.context(query, person))
+        return render_regions(self.template, self.regions, self.context(query, person))
 
 
 def list_visible_runs(user: User, **filters: Any) -> QuerySet[Run]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, Q, QuerySet
 
 PAGE_SIZE = 50  # rows on one page
-WINDOW = 20_000  # rows that are scanned for one page
+SCAN_LIMIT = 20_000  # rows that are scanned for one page
 PROBE_LIMIT = 4_000  # rows that are scanned before the index of values is used
 
 Row = TypeVar("Row", bound="Model")
@@ -35,8 +35,8 @@ class Page(Generic[Row]):
 
     rows: list[Row] = field(default_factory=list)
     after: Any = None  # key the next page continues from; None on the last page
-    looked: int = 0  # rows that were scanned, if the scan reached its limit
-    looked_to: dt.datetime | None = None  # and when the last of them was created
+    scanned: int = 0  # rows that were scanned, if the scan reached its limit
+    scanned_to: dt.datetime | None = None  # and when the last of them was created
 
 
 def keyset_page(
@@ -59,7 +59,7 @@ def keyset_page(
     if not condition:
         return _cut(list(rows[: size + 1]), size)
     by_index = indexed and is_postgresql()
-    limit = PROBE_LIMIT if by_index else WINDOW
+    limit = PROBE_LIMIT if by_index else SCAN_LIMIT
     ends = list(rows.values_list("pk", "created_at")[limit - 1 : limit + 1])
     last = ends[0] if len(ends) > 1 else None  # the last row that is scanned
     scanned = rows.filter(pk__gte=last[0]) if last else rows
@@ -69,7 +69,7 @@ def keyset_page(
     if by_index:
         # an order that no index has, so that the index of values is used
         return _cut(list(_unordered(rows.filter(condition))[: size + 1]), size)
-    page.after, page.looked, page.looked_to = last[0], limit, last[1]
+    page.after, page.scanned, page.scanned_to = last[0], limit, last[1]
     return page
 
 

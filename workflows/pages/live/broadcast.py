@@ -109,7 +109,7 @@ async def _receive(subscription: _LoopSubscription) -> None:
                 while True:
                     subscription.dispatch(await messages.next())
         except outages.ChannelLayerUnavailable as error:
-            outages.messages.met(error)
+            outages.messages.report_failure(error)
             if not subscription.ready.done():
                 subscription.ready.set_exception(error)  # clients reconnect later
                 return

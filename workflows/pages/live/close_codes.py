@@ -21,7 +21,7 @@ REFUSED = 4403
 GONE = 4404
 
 
-def lets_go(application: Application) -> Application:
+def close_on_outage(application: Application) -> Application:
     """Wrap an application to close websockets with TRY_AGAIN_LATER during an outage.
 
     It wraps the authentication as well, since sessions are stored in the database.
@@ -34,7 +34,7 @@ def lets_go(application: Application) -> Application:
             outage = outages.of(error)
             if outage is None:
                 raise
-            outage.met(error)
+            outage.report_failure(error)
             with suppress(Exception):  # the client may have disconnected first
                 await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
 

@@ -25,7 +25,7 @@ from workflows.errors import RunNotFound
 from workflows.infra import notifications, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
-from workflows.pages.access import Rights, rights
+from workflows.pages.access import RunPermissions, run_permissions
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.run_filters import read_query
 from workflows.pages.live.broadcast import LISTS as LISTS_TOPIC
@@ -33,7 +33,7 @@ from workflows.pages.live.broadcast import hub
 from workflows.pages.live.close_codes import BROKEN, GONE, REFUSED, TRY_AGAIN_LATER
 from workflows.pages.live.page_state import PageState, Render
 from workflows.pages.live.render_cache import RenderedRegions
-from workflows.pages.render.regions import drawn
+from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.parts import FRAME, MOMENT, Part, parts_of, render_part
@@ -202,7 +202,7 @@ class LivePageConsumer(AsyncWebsocketConsumer):
         except Exception as error:
             # the page reconnects, and then receives the current state
             if outage := outages.of(error):
-                outage.met(error)
+                outage.report_failure(error)
                 await self.close(TRY_AGAIN_LATER)
                 return
             logger.exception("Rendering a live page failed: %r", self._state.keys)
@@ -281,7 +281,7 @@ class RunConsumer(LivePageConsumer):
     def parts(self) -> Iterator[tuple[Hashable, Render]]:
         """Yield the parts of the page; the key of each has only what it depends on."""
         for part in parts_of(self.run_id, self.rights, self.view):
-            render = partial(in_zone, self._zone, draw_part, part)
+            render = partial(in_zone, self._zone, render_run_part, part)
             yield (self._zone, part), partial(run_in_db, render)
         if self.rights.read:
             yield (
@@ -323,15 +323,15 @@ class ListConsumer(LivePageConsumer):
         return RenderedRegions(await run_in_db(render_in_zone))
 
 
-def rights_of(run_id: UUID, person: User) -> Rights:
+def rights_of(run_id: UUID, person: User) -> RunPermissions:
     """Return the permissions of a person on a run.
 
     Raises RunNotFound, also without permission to see the run.
     """
-    return rights(person, system.find_run(run_id, by=person))
+    return run_permissions(person, system.find_run(run_id, by=person))
 
 
-def draw_part(part: Part) -> RenderedRegions:
+def render_run_part(part: Part) -> RenderedRegions:
     """Render some regions of a run page; none, with `is_gone`, for a deleted run."""
     try:
         run = system.find_run(part.run_id)
@@ -353,4 +353,6 @@ def render_stream_preview(run_id: UUID) -> RenderedRegions:
     run = Run.objects.filter(pk=run_id).only("status", "attempt").first()
     if run is None:
         return RenderedRegions({})
-    return RenderedRegions(drawn("runs/_words.html", ("run-words",), {"run": run}))
+    return RenderedRegions(
+        render_regions("runs/_words.html", ("run-words",), {"run": run})
+    )

@@ -89,7 +89,7 @@ def address_of(
 _PAGE = re.compile(r"\b[Pp]age (\d{1,6})\b")
 
 
-def with_pages_linked(text: str, run: Run) -> SafeString:
+def link_pages(text: str, run: Run) -> SafeString:
     """Link each “page N” in a text to the run's document, with the marks of the run."""
     document = run.params.get("document") if isinstance(run.params, Mapping) else None
     try:

@@ -92,7 +92,7 @@ def _out_of_band(name: str, html: str) -> str:
     return html.replace(attribute, f'{attribute} hx-swap-oob="outerMorph"', 1)
 
 
-def drawn(
+def render_regions(
     template: str,
     names: Iterable[str],
     context: Mapping[str, Any],

@@ -10,11 +10,11 @@ from workflows.pages.run.loop_folding import Fold
 
 if TYPE_CHECKING:
     from workflows.models import Decision, Run
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
     from workflows.pages.run.steps import Step, StepList
 
 
-def announce(run: Run, moment: Moment, step_list: StepList) -> str:
+def announce(run: Run, moment: PointInTime, step_list: StepList) -> str:
     """Return the newest step with its result, then the status of the run."""
     sentences = []
     last = step_list.entries[-1] if step_list.entries else None

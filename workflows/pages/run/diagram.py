@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
     from workflows.pages.run.durations import StepDuration
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
 
 
 def draw_run(
     run: Run,
-    moment: Moment,
+    moment: PointInTime,
     durations: Mapping[int, StepDuration] = MappingProxyType({}),
 ) -> Diagram:
     """Return the graph of a run with the state of each node and edge, in three queries.
@@ -34,7 +34,7 @@ def draw_run(
 
 
 def _nodes(
-    run: Run, moment: Moment, durations: Mapping[int, StepDuration]
+    run: Run, moment: PointInTime, durations: Mapping[int, StepDuration]
 ) -> dict[str, NodeState]:
     """Return the newest state of each node and the number of its steps."""
     executed = moment.rows(run.stages.order_by()).values("node_name")
@@ -52,7 +52,7 @@ def _nodes(
 
 def _node_state(
     name: str,
-    moment: Moment,
+    moment: PointInTime,
     newest: Mapping[int, Stage],
     visits: Mapping[str, tuple[int, int]],
     durations: Mapping[int, StepDuration],
@@ -78,7 +78,7 @@ def _text(stage: Stage, duration: StepDuration | None) -> str:
     return stage.status_text
 
 
-def _edges(run: Run, moment: Moment) -> dict[tuple[str, int], EdgeState]:
+def _edges(run: Run, moment: PointInTime) -> dict[tuple[str, int], EdgeState]:
     """Return how many steps took or rejected each edge.
 
     An edge that was evaluated again after a resume counts once for its step.

@@ -13,7 +13,7 @@ from workflows.models import Level, LogLine
 from workflows.pages.redaction import is_redacted
 from workflows.pages.render.times import clock
 from workflows.pages.render.zones import current_zone
-from workflows.pages.run.point_in_time import Moment
+from workflows.pages.run.point_in_time import PointInTime
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,7 +32,7 @@ class RunLog:
 
     levels = Level.choices
 
-    def __init__(self, run: Run, view: RunView, moment: Moment) -> None:
+    def __init__(self, run: Run, view: RunView, moment: PointInTime) -> None:
         self.run, self.view, self.moment = run, view, moment
 
     @cached_property
@@ -68,9 +68,11 @@ class RunLog:
         return [(f"line-{line.pk}", line_html(line)) for line in self.lines]
 
 
-def lines(run: Run, view: RunView, moment: Moment | None = None) -> QuerySet[LogLine]:
+def lines(
+    run: Run, view: RunView, moment: PointInTime | None = None
+) -> QuerySet[LogLine]:
     """Return the lines that match a view, unordered."""
-    rows = (moment or Moment()).rows(run.log_lines.all())
+    rows = (moment or PointInTime()).rows(run.log_lines.all())
     if view.level:
         rows = rows.filter(level__gte=view.level)
     return rows.filter(message__icontains=view.find) if view.find else rows

@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import Run
 from workflows.pages import redaction
-from workflows.pages.access import Rights
+from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import known
-from workflows.pages.forms.launch_form import may_ask
+from workflows.pages.forms.launch_form import uses_agents
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
 from workflows.pages.graph.diagram import Diagram
@@ -52,7 +52,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def __init__(
         self,
         run: Run,
-        rights: Rights,
+        rights: RunPermissions,
         form: SchemaForm | None = None,
         view: RunView | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def accepts_agent_token(self) -> bool:
         """Whether an API key for agents can be given when the run is resumed."""
         workflow = known(self.run.workflow_name)
-        return workflow is not None and may_ask(workflow)
+        return workflow is not None and uses_agents(workflow)
 
     @cached_property
     def notice(self) -> Notice | None:

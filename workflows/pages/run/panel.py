@@ -13,12 +13,12 @@ from workflows.pages.graph.diagram import KINDS
 from workflows.pages.redaction import redact_rows
 from workflows.pages.render.text import in_words
 from workflows.pages.run.baselines import usual_ms
-from workflows.pages.run.steps import Step, add_durations, together
+from workflows.pages.run.steps import Step, add_durations, group_steps
 
 if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.run.durations import StepDuration
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
     from workflows.pages.run.view import RunView
 
 MAX_STEPS = 10  # newest steps of a node that are shown
@@ -44,7 +44,7 @@ class Panel:
         self,
         run: Run,
         view: RunView,
-        moment: Moment,
+        moment: PointInTime,
         durations: Callable[[], Mapping[int, StepDuration]] = dict,
     ) -> None:
         """Call `durations` for those of the timeline, by stage key, only if steps are shown."""
@@ -89,7 +89,7 @@ class Panel:
         sequences = [stage.sequence for stage in newest]
         decisions = self.moment.rows(self.run.decisions.filter(sequence__in=sequences))
         retries = self.moment.rows(self.run.retries.filter(sequence__in=sequences))
-        steps = together(
+        steps = group_steps(
             self.run, newest, decisions.select_related("decided_by"), retries
         )
         add_durations(steps, self._known_durations())
@@ -114,7 +114,7 @@ class Panel:
         return self._durations[0]
 
     @property
-    def middle_ms(self) -> float | None:
+    def median_ms(self) -> float | None:
         """The median milliseconds of the steps of this run."""
         return median(self._durations[1]) if self._durations[1] else None
 

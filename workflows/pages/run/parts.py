@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workflows.pages.access import Rights
-from workflows.pages.render.regions import drawn
+from workflows.pages.access import RunPermissions
+from workflows.pages.render.regions import render_regions
 from workflows.pages.run.view import RunView
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ class Part:
     run_id: UUID
     regions: tuple[str, ...]
     view: RunView
-    rights: Rights
+    rights: RunPermissions
 
 
-def parts_of(run_id: UUID, rights: Rights, view: RunView) -> Iterator[Part]:
+def parts_of(run_id: UUID, rights: RunPermissions, view: RunView) -> Iterator[Part]:
     """Yield the parts of the page; parts with the same HTML are equal."""
-    shared = rights.of_the_story
+    shared = rights.for_timeline
     yield Part(run_id, FRAME, RunView(at=view.at), rights)
     yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), shared)
     selected = RunView(at=view.at, node=view.node, edge=view.edge)
@@ -82,9 +82,9 @@ def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
         items["run-graph"] = (page.graph_items, "", "svg")
     if "run-log" in names:
         items["run-log"] = (page.log.items, "run-log-lines", "")
-    return drawn(TEMPLATE, names, context, items)
+    return render_regions(TEMPLATE, names, context, items)
 
 
-def render_regions(page: RunPage) -> dict[str, str]:
+def render_all_regions(page: RunPage) -> dict[str, str]:
     """Return all live regions as HTML for an out-of-band swap."""
     return render_part(page, (*FRAME, *MOMENT, *PANEL, *LOG))

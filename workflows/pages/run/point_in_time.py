@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class PointInTime:
     """The time after step `at` of a run; the current state when `at` is None."""
 
     at: int | None = None
@@ -41,10 +41,10 @@ class Moment:
         return rows.filter(existed)
 
 
-def moment_of(run: Run, at: int | None) -> Moment:
+def moment_of(run: Run, at: int | None) -> PointInTime:
     """Return the time after a step; the current state for a step not yet completed."""
     if at is None or at > run.sequence:
-        return Moment()
+        return PointInTime()
     rows = run.checkpoints.filter(sequence=at)
     found = rows.values_list("attempt", "created_at", "node_name").first()
-    return Moment(at, *found) if found else Moment(at)
+    return PointInTime(at, *found) if found else PointInTime(at)

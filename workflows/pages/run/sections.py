@@ -26,12 +26,12 @@ from workflows.models import (
     Status,
 )
 from workflows.pages import redaction
-from workflows.pages.access import Rights
+from workflows.pages.access import RunPermissions
 from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.render.json_tree import VIEWER
-from workflows.pages.run.point_in_time import Moment, moment_of
+from workflows.pages.run.point_in_time import PointInTime, moment_of
 from workflows.pages.run.status_at import StatusAt, status_at
 from workflows.pages.run.view import RunView
 from workflows.services.approvals import is_for
@@ -45,13 +45,15 @@ MAX_ID_ITEMS = 200  # of each list or object
 class Section:
     """A run as a viewer with these rights sees it, at the point in time of a view."""
 
-    def __init__(self, run: Run, rights: Rights, view: RunView | None = None) -> None:
+    def __init__(
+        self, run: Run, rights: RunPermissions, view: RunView | None = None
+    ) -> None:
         self.run = run if rights.read else redaction.redact(run)
         self.rights = rights
         self.view = view or RunView()
 
     @cached_property
-    def moment(self) -> Moment:
+    def moment(self) -> PointInTime:
         """The point in time that is shown."""
         return moment_of(self.run, self.view.at)
 

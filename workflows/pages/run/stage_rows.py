@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.models import Run
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
 
 MAX_STAGES = 5_000  # newest stages that are read
 
@@ -53,7 +53,7 @@ class Row(NamedTuple):
         return self.status in {StageStatus.FAILED, StageStatus.INTERRUPTED}
 
 
-def rows_of(run: Run, moment: Moment) -> list[Row]:
+def rows_of(run: Run, moment: PointInTime) -> list[Row]:
     """Return the newest stages at a point in time, oldest first."""
     newest = moment.rows(run.stages.order_by("-attempt", "-sequence"))
     values = newest.values_list(

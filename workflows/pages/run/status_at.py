@@ -14,7 +14,7 @@ from workflows.models import Status
 
 if TYPE_CHECKING:
     from workflows.models import Run
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class StatusAt:
         return self.status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
-def status_at(run: Run, moment: Moment) -> StatusAt:
+def status_at(run: Run, moment: PointInTime) -> StatusAt:
     """Return the status of a run.
 
     After any step but the last it is Running: a wait, failure or cancellation belongs to

@@ -24,7 +24,7 @@ from workflows.system import system
 if TYPE_CHECKING:
     from workflows.execution.changes import Changes
     from workflows.pages.run.notices import Notice
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
 
 MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
 MAX_FAILED = 5  # newest failed steps that are listed first
@@ -71,7 +71,7 @@ class StepList:
     trouble: str = ""  # why the state changes can't be read
 
 
-def list_steps(run: Run, moment: Moment, rows: Sequence[Row]) -> StepList:
+def list_steps(run: Run, moment: PointInTime, rows: Sequence[Row]) -> StepList:
     """Return the newest steps of a run up to a point in time, in four queries."""
     entries = list(folded(rows))
     shown = entries[-MAX_ENTRIES:]
@@ -93,17 +93,17 @@ def list_steps(run: Run, moment: Moment, rows: Sequence[Row]) -> StepList:
     return step_list
 
 
-def _steps(run: Run, moment: Moment, stages: Sequence[Stage]) -> list[Step]:
+def _steps(run: Run, moment: PointInTime, stages: Sequence[Stage]) -> list[Step]:
     sequences = {stage.sequence for stage in stages}
     existed = Q(sequence__in=sequences) | Q(sequence__gt=max(sequences, default=0))
     decisions = moment.rows(run.decisions.filter(existed))
     decisions = decisions.select_related("decided_by").order_by("-attempt", "-sequence")
     retries = moment.rows(run.retries.filter(sequence__in=sequences))
     limit = MAX_ENTRIES * DECISIONS_PER_STEP
-    return together(run, stages, decisions[:limit], retries[:limit])
+    return group_steps(run, stages, decisions[:limit], retries[:limit])
 
 
-def together(
+def group_steps(
     run: Run,
     stages: Iterable[Stage],
     decisions: Iterable[Decision],

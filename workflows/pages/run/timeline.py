@@ -35,7 +35,7 @@ from workflows.pages.run.idle_spans import (
 )
 
 if TYPE_CHECKING:
-    from workflows.pages.run.point_in_time import Moment
+    from workflows.pages.run.point_in_time import PointInTime
     from workflows.pages.run.stage_rows import Row
 
 WORK, RETRY = "work", "retry"
@@ -209,7 +209,7 @@ class Timeline:
 
 def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
     run: Run,
-    moment: Moment,
+    moment: PointInTime,
     rows: Sequence[Row],
     events: Events,
     retries: Iterable[Retry],
@@ -287,7 +287,7 @@ def _set(bar: Bar, timeline: Timeline) -> None:
 class _Clock:
     """Converts times of a run to milliseconds since its launch, up to now or its end."""
 
-    def __init__(self, run: Run, moment: Moment) -> None:
+    def __init__(self, run: Run, moment: PointInTime) -> None:
         self.origin = run.created_at
         self.now = moment.time or run.completed_at or timezone.now()
         self.is_live = moment.is_now and not run.is_ended

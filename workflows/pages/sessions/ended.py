@@ -44,7 +44,7 @@ SIGNED_OUT: Final = "Signed out. Nothing was sent."
 OLDER_PAGE: Final = "This page was opened before the last sign-in, so nothing was sent."
 
 
-def keeps_typed_input(get_response: Respond) -> Respond:
+def keep_unsaved_input(get_response: Respond) -> Respond:
     """Return a middleware that responds to requests whose session has ended."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:

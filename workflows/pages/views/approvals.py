@@ -49,7 +49,7 @@ def answer(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     if form.is_valid() and submit(request, found, form):
         messages.success(request, "Decision saved. Run resumed.")
         return after(request, system.find_run(run_id, by=request.user))
-    page = RunPage(found, access.rights(request.user, found), form)
+    page = RunPage(found, access.run_permissions(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.delta import diff
-from workflows.execution.changes import Changes, told
+from workflows.execution.changes import Changes, describe_patch
 from workflows.models import AuditEvent
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
@@ -50,7 +50,7 @@ class Row:
         was, now = self.deed.before, self.deed.after
         if not (self.may_read and was and now):
             return Changes()
-        return told(diff(was, now), was, limit=MAX_CHANGES)
+        return describe_patch(diff(was, now), was, limit=MAX_CHANGES)
 
     @property
     def whole(self) -> dict[str, Any]:

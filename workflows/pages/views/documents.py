@@ -21,9 +21,9 @@ from django.views.decorators.http import (
 from workflows.access import permissions
 from workflows.documents.images import page_image as rendered_page
 from workflows.documents.service import (
-    NEEDING,
-    FilesLeft,
-    StillNeeded,
+    ACTIVE_STATUSES,
+    DocumentInUse,
+    FilesNotDeleted,
     TooLarge,
     delete_document,
     runs_with,
@@ -219,7 +219,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
         "beyond": MAX_THUMBNAILS + 1,
         "runs": runs.order_by("-id").defer("params", "result", "graph")[:5],
         "run_count": runs.count(),
-        "is_needed": runs.filter(status__in=NEEDING).exists(),
+        "is_needed": runs.filter(status__in=ACTIVE_STATUSES).exists(),
     }
     return render(request, "documents/detail.html", context, status=status)
 
@@ -233,10 +233,10 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     permissions.require(may_delete(request, found), "delete this document")
     try:
         delete_document(found, by=request.user, reason=reason_of(request))
-    except StillNeeded as error:
+    except DocumentInUse as error:
         messages.error(request, str(error))
         return detail(request, found, CONFLICT)
-    except FilesLeft as error:
+    except FilesNotDeleted as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, f"“{found.name}” deleted.")

@@ -70,7 +70,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return default_server_error(request)
     outage = outages.of(error)
     if outage is outages.database:
-        outage.met(error)
+        outage.report_failure(error)
         return unavailable(request, *AWAY)
     return (
         unavailable(request, *STUCK)

@@ -13,14 +13,14 @@ from django.views.decorators.http import require_safe
 from workflows.access import permissions
 from workflows.audit.exporter import pieces
 from workflows.models import Level
-from workflows.pages.access import members_only, rights
+from workflows.pages.access import members_only, run_permissions
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.pagination import forward_page
 from workflows.pages.query_string import int_in
 from workflows.pages.redaction import redact
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
-from workflows.pages.run.steps import add_changes, add_durations, together
+from workflows.pages.run.steps import add_changes, add_durations, group_steps
 from workflows.pages.run.view import RunView
 from workflows.pages.streaming import streamed
 from workflows.pages.views.runs import readable_run, visible_run
@@ -44,14 +44,14 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
     if not permissions.may_read(request.user, run.workflow_name):
         redact(run)
-    steps = together(
+    steps = group_steps(
         run,
         stages.rows,
         decisions.select_related("decided_by"),
         run.retries.filter(sequence__gt=after, sequence__lte=last),
     )
-    page = RunPage(run, rights(request.user, run))
-    add_durations(steps, page.timeline.spent)
+    page = RunPage(run, run_permissions(request.user, run))
+    add_durations(steps, page.timeline.durations)
     context = {
         "run": run,
         "steps": steps,

@@ -37,13 +37,13 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
     """Compare the profiles of a workflow."""
     found = system.find_workflow(name, by=request.user)
     known = {one.name: one for one in profiles.of_workflow(found)}
-    compared = profile_stats.compare(name, [profiles.OWN, *known])
-    forks = profile_stats.forks(name, [one.name for one in compared])
+    compared = profile_stats.compare(name, [profiles.NO_PROFILE, *known])
+    forks = profile_stats.outgoing_edges(name, [one.name for one in compared])
     context = {
         "workflow": entry(found),
         "rows": [(one, known.get(one.name)) for one in compared],
         "forks": forks,
-        "has_stages": bool(found.prompts),
+        "has_prompts": bool(found.prompts),
         "may_manage": permissions.may_manage_agents(request.user),
     }
     return render(request, "workflows/profiles.html", context)

@@ -22,7 +22,7 @@ from workflows.pages.forms.launch_form import MAX_TOKEN_LENGTH
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of
 from workflows.pages.run.page import RunPage
-from workflows.pages.run.parts import render_regions
+from workflows.pages.run.parts import render_all_regions
 from workflows.pages.run.view import RunView
 from workflows.system import system
 
@@ -72,7 +72,7 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Pin a run, so that retention never deletes it; with `off`, unpin it."""
     golden = not request.POST.get("off")
-    found = system.keep(
+    found = system.set_pinned(
         run_id, by=request.user, reason=reason_of(request), golden=golden
     )
     result = "pinned: exempt from retention" if golden else "unpinned"
@@ -145,9 +145,9 @@ def run_response(
     """Return the run's page, or only its regions after an htmx POST."""
     if page is None:
         view = RunView.read(request.GET.dict())
-        page = RunPage(found, access.rights(request.user, found), view=view)
+        page = RunPage(found, access.run_permissions(request.user, found), view=view)
     if request.htmx and request.method == "POST":
-        regions = render_regions(page)
+        regions = render_all_regions(page)
         shown = render_to_string("messages.html", {"oob": True}, request)
         return HttpResponse("\n".join([*regions.values(), shown]), status=status)
     context = {"page": page, "run": found}

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from workflows.access import permissions
 from workflows.engine.adapters import schema
 from workflows.engine.factory import FactoryWorkflow
-from workflows.errors import InvalidParams, NobodyToAsk
+from workflows.errors import AgentUnavailable, InvalidParams
 from workflows.models import Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
@@ -88,7 +88,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     context |= {
         "asking": options_form,
         "lacking": missing_agents() if needs_agents else "",
-        "has_stages": bool(found.prompts),
+        "has_prompts": bool(found.prompts),
     }
     status = INVALID if form.is_bound else 200
     return render(request, "workflows/detail.html", context, status=status)
@@ -148,7 +148,7 @@ def launch(
     except InvalidParams as error:
         form.take_errors(error)
         return None
-    except NobodyToAsk as error:
+    except AgentUnavailable as error:
         form.add_error(None, str(error))
         return None
     messages.success(request, f"Run {run.short_id} launched.")
