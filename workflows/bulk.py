@@ -96,7 +96,7 @@ BULK_ACTIONS = {
             "Pin",
             "Pinned runs are exempt from retention.",
             "Pinned",
-            "keep",
+            "set_pinned",
         ),
         BulkAction(
             "label",
