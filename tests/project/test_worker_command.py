@@ -21,8 +21,8 @@ pytestmark = pytest.mark.crash
         ("--concurrency", "many", "'many' is not a valid concurrency"),
         ("--concurrency", "10001", "from 1 to 10,000"),
         ("--name", "", "'' is not a valid name: up to 200 letters"),
-        ("--name", "two words", "'two words' is no name"),
-        ("--name", "x" * 201, "is no name"),
+        ("--name", "two words", "'two words' is not a valid name"),
+        ("--name", "x" * 201, "is not a valid name"),
     ],
 )
 def test_odd_values_are_refused_in_a_sentence(
@@ -48,7 +48,7 @@ def test_it_says_its_name_and_tells_its_figures(tmp_path: Path) -> None:
             assert b"signalbox_claims_total" in answer.read()
         taken = manage("worker", data_dir=installation.data_dir, METRICS_PORT=str(port))
         assert taken.returncode == 1
-        assert "each worker of a machine needs its own" in taken.stderr
+        assert "each worker on a machine needs its own" in taken.stderr
         assert "Traceback" not in taken.stderr
         worker.terminate()
         assert worker.wait(30) == 0
