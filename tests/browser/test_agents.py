@@ -52,7 +52,9 @@ def try_it(page: Page, server: ModelServer) -> None:
     expect(page.locator("#try-answer")).to_contain_text("Responding…")
     gate.let(1)
     expect(page.locator("#try-answer")).to_contain_text("Good day.")
-    expect(page.locator("#try-answer")).to_contain_text("7 input tokens, 5 output tokens")
+    expect(page.locator("#try-answer")).to_contain_text(
+        "7 input tokens, 5 output tokens"
+    )
     keep(page, "agent-tried")
 
 

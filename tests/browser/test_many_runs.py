@@ -168,6 +168,4 @@ def test_the_list_of_decisions_grows_while_it_is_open(visit: Visit) -> None:
     watcher.goto("/decisions/?workflow=classify-document&outcome=taken")
     expect(watcher.locator("#live")).to_have_text("Live")
     run = launched(actor, CLEAR, "completed")
-    expect(
-        watcher.locator(f".feed-row a[href='/runs/{run}/']").first
-    ).to_be_visible()
+    expect(watcher.locator(f".feed-row a[href='/runs/{run}/']").first).to_be_visible()
