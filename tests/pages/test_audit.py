@@ -59,7 +59,7 @@ def test_deeds_stay_when_their_run_goes(page: Client, alice: User) -> None:
     system.delete_run(run.pk, by=alice, reason="too old")
     text = text_of(page, f"?run={run.pk}")
     assert "too old" in text
-    assert "(removed)" in text
+    assert "(deleted)" in text
     assert f'href="/runs/{run.pk}/"' not in text
 
 
@@ -112,7 +112,7 @@ def test_reasons_are_values(page: Client) -> None:
     )
     make_audit_event(make_run(), reason="about a patient", workflow_name="sum")
     assert "about a patient" not in text_of(page)
-    assert "No" not in text_of(page, "?text=patient").split("<main")[0]
+    assert "No matching events" in text_of(page, "?text=patient")
     assert "Reason hidden" in text_of(page)
     assert "about a patient" not in text_of(page, "?text=patient")
 
@@ -135,7 +135,7 @@ def test_the_history_of_a_run_in_admin_is_what_people_did(
     run = make_run(status=Status.PENDING)
     client = sign_in(admin)
     path = f"/admin/workflows/run/{run.pk}/history/"
-    assert "No activity yet" in client.get(path).content.decode()
+    assert "No audit events" in client.get(path).content.decode()
     client.post(f"/runs/{run.pk}/cancel/", {"reason": "the wrong page"})
     text = client.get(path).content.decode()
     assert "the wrong page" in text

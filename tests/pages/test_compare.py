@@ -83,7 +83,7 @@ def test_the_states_at_the_first_difference_are_compared(page: Client) -> None:
         ("label", True, True),
         ("x", False, True),
     ]
-    assert "nothing" in text_of(page, first, second)
+    assert "—" in text_of(page, first, second)
 
 
 def test_a_damaged_state_is_named(page: Client) -> None:

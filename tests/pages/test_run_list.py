@@ -172,7 +172,7 @@ def test_a_search_that_no_index_answers_says_how_far_it_looked(
     while not (rows := shown(page, **query)):
         answer = page.get("/runs/", query)
         assert "Search further back" in answer.content.decode()
-        assert "None of the 3 newest runs" in answer.content.decode()
+        assert "No match among the newest 3 runs" in answer.content.decode()
         query["before"] = answer.context["found"].after
         looks += 1
     assert rows == [oldest.pk]
@@ -225,6 +225,6 @@ def test_values_of_any_kind_stand_in_their_column(page: Client) -> None:
 
 
 def test_empty_lists_say_what_to_do_next(page: Client) -> None:
-    assert "Choose a workflow" in page.get("/runs/").content.decode()
+    assert "Launch a workflow" in page.get("/runs/").content.decode()
     make_run()
     assert "Show all runs" in page.get("/runs/", {"status": "failed"}).content.decode()

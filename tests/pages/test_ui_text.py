@@ -119,14 +119,9 @@ def texts_of_module(source: str) -> Iterator[str]:
             skipped.add(id(node.value))
         if isinstance(node, ast.Call) and "logger" in ast.unparse(node.func):
             skipped.update(id(part) for part in ast.walk(node))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and " " in node.value
-            and id(node) not in skipped
-        ):
-            yield node.value
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    shown = (node.value for node in constants if id(node) not in skipped)
+    yield from (text for text in shown if isinstance(text, str) and " " in text)
 
 
 def banned_in(texts: Iterator[str]) -> list[str]:

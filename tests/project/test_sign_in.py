@@ -41,7 +41,7 @@ def guess(times: int, name: str = "alice", **options: str) -> tuple[int, str]:
 def test_a_wrong_password_is_wrong_four_times(alice: User) -> None:
     status, page = guess(settings.AXES_FAILURE_LIMIT - 1)
     assert status == 200
-    assert "is not right" in page
+    assert "Incorrect user name or password" in page
     assert tried(password=RIGHT)[0] == 302
 
 
