@@ -98,15 +98,19 @@ def test_items_that_time_out_hold_no_thread_of_other_runs_and_none_begins_after_
     def lines() -> list[str]:
         return begun.read_text().splitlines() if begun.exists() else []
 
-    (late,) = installation.launch(1, "late", trace=str(begun), hold=str(hold))
-    wait_for(lambda: len(lines()) >= THREADS, what="the threads to be taken")
-    (other,) = installation.launch(1, "every-kind")
+    full = tmp_path / "full"
+    (other,) = installation.launch(1, "patient", hold=str(full))
     waiting = (
         "SELECT COUNT(*) FROM workflows_stage"  # noqa: S608 - an id of ours
         f" WHERE run_id = '{other}' AND waits_for_thread"
     )
-    wait_for(lambda: installation.ask(waiting) == [(1,)], what="the other run to wait")
     with Visitor(installation.url) as visitor:
+        (late,) = installation.launch(1, "late", trace=str(begun), hold=str(hold))
+        wait_for(lambda: len(lines()) >= THREADS, what="the threads to be taken")
+        full.touch()
+        wait_for(
+            lambda: installation.ask(waiting) == [(1,)], what="the other run to wait"
+        )
         page = visitor.read(f"/runs/{other}/")
     assert "Waiting for a thread" in page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
@@ -10,12 +11,18 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.support.workers import PATIENCE_SECONDS, ended, until, working
+from workflows.audit.verifier import Checker
 from workflows.engine import Retry, State, Workflow, node, threads
 from workflows.execution.thread_waits import ThreadWaits
 from workflows.infra.database_threads import run_in_db
 from workflows.models import LogLine, Run, Stage
+from workflows.pages.access import RunPermissions
+from workflows.pages.run.page import RunPage
+from workflows.pages.run.timeline import Bar
+from workflows.pages.run.view import RunView
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -59,6 +66,11 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     release.set()
 
 
+def bars_of(run: Run, node: str) -> list[Bar]:
+    timeline = RunPage(run, RunPermissions(), view=RunView()).timeline
+    return next(lane.bars for lane in timeline.lanes if lane.name == node)
+
+
 def waits(run: Run) -> bool:
     return run.stages.filter(waits_for_thread=True).exists()
 
@@ -83,6 +95,7 @@ async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
         assert 'data-kind="work"' not in html
         assert "Waiting for a thread" not in await run_in_db(step_of, first)
         waited = time.monotonic() - began
+        released = timezone.now()
         release.set()
         run = await ended(second.pk)
         assert (await ended(first.pk)).status == run.status == "completed"
@@ -90,6 +103,10 @@ async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
     assert not stage.waits_for_thread
     assert stage.duration_ms is not None
     assert stage.duration_ms < waited * 1_000
+    assert stage.created_at > released - dt.timedelta(milliseconds=50)
+    (bar,) = await run_in_db(bars_of, run, "quick")
+    assert bar.start >= (released - run.created_at).total_seconds() * 1_000 - 50
+    assert await run_in_db(lambda: Checker().run(run.pk)) == []
 
 
 @pytest.mark.django_db(transaction=True)

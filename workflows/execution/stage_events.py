@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from workflows.infra.text import clean
 from workflows.models import Level, StageStatus
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Mapping
 
     from workflows.engine import Event
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workflows.execution.pauses import Reply
     from workflows.execution.record_buffer import RecordBuffer
 
+MAX_START_SECONDS = 0.5  # of work, within which a wait for a thread counts as before it
 PROGRESS_LOG_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
 
@@ -173,8 +174,25 @@ class StageEvents:
         stage = self._buffer.stage
         if stage is not None and stage.waits_for_thread != self._waits.is_waiting:
             stage.waits_for_thread = self._waits.is_waiting
+            if not stage.waits_for_thread:
+                self._move_start(stage)
             self._buffer.write_stage()
             self._buffer.schedule_flush()
+
+    def _move_start(self, stage: StageRow) -> None:
+        """Start a stage that waited for a thread before its work when it has one.
+
+        The wait is not part of its duration, so that its bar in the timeline would begin
+        and end too early. A stage that waited in the middle of its work keeps its start.
+        """
+        worked = time.monotonic() - self._began - self._waits.seconds
+        first_try = self._history.tries.of(stage.sequence)[0] + 1
+        if (
+            stage.tries == first_try
+            and worked < MAX_START_SECONDS
+            and self._waiting_since is None
+        ):
+            stage.created_at = timezone.now() - dt.timedelta(seconds=worked)
 
     def _on_parallel_start(self, data: Mapping[str, Any]) -> None:
         stage = self._buffer.stage

@@ -15,7 +15,7 @@ from workflows.engine import State, Workflow, chain, node, parallel
 
 ITEMS = 12
 LATE_ITEMS = 80  # more than there are places for sync nodes
-LATE_SECONDS = 3.0  # after which an item that keeps its thread has timed out
+LATE_SECONDS = 6.0  # after which an item that keeps its thread has timed out
 HOLD_SECONDS = 0.2  # that each item keeps its connection
 LEFT = "never committed"
 
@@ -186,3 +186,19 @@ all_late = parallel(
     time_out, over=late_items, into="counts", limit=LATE_ITEMS, fail_fast=False
 )
 late = Workflow("late", state=Greedy, start=all_late, routes={all_late: end})
+
+
+@node
+async def wait_for_file(state: Greedy) -> Greedy:
+    """Wait, without a thread, until the file is there."""
+    while not Path(state.params.hold).exists():  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.02)
+    return state
+
+
+patient = Workflow(
+    "patient",
+    state=Greedy,
+    start=wait_for_file,
+    routes={wait_for_file: ask_once},
+)

@@ -101,7 +101,7 @@ RECORD_TABLES: Mapping[str, Table] = {
         " items_done items_total error_message created_at waits_for_thread seal",
         "run_id attempt sequence",
         "iteration tries status duration_ms items_done items_total error_message"
-        " waits_for_thread seal",
+        " created_at waits_for_thread seal",
     ),
     "decisions": table_of(
         Decision,
