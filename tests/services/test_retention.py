@@ -394,7 +394,10 @@ def test_a_dry_run_tells_rows_and_bytes_and_removes_nothing() -> None:
     assert Run.objects.get(pk=run.pk).params
     out = StringIO()
     call_command("prune", stdout=out)
-    assert "payloads of 1 runs, 1 runs, histories of 0 runs, 0 jobs." in out.getvalue()
+    assert (
+        "data of 1 runs, 1 runs, histories of 0 runs, 0 bulk operations."
+        in out.getvalue()
+    )
 
 
 def test_a_preview_looks_at_so_many_runs_and_says_so() -> None:
