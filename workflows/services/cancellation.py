@@ -46,11 +46,10 @@ def _cancel_some(
     run_ids: Sequence[UUID], *, by: AbstractBaseUser | None, reason: str
 ) -> int:
     """Cancel the runs whose status permits it; return their number."""
-    rows = Run.objects.filter(
-        pk__in=run_ids, status__in=CANCELLABLE, cancel_requested_at=None
-    )
+    rows = Run.objects.filter(pk__in=run_ids, status__in=CANCELLABLE)
     # the same order as the writer and the leases, to avoid deadlocks
-    runs = list(rows.select_for_update().order_by("pk"))
+    locked = rows.select_for_update().order_by("pk")
+    runs = [run for run in locked if run.is_cancellable]
     running = [run.pk for run in runs if run.status == Status.RUNNING]
     idle = [run.pk for run in runs if run.status != Status.RUNNING]
     person = by.pk if by else None
