@@ -284,7 +284,7 @@ def test_the_page_tells_how_far_it_is(
     while bulk.continue_jobs("worker-1"):
         pass
     text = " ".join(sign_in(alice).get(address).content.decode().split())
-    assert "5 done, 0 refused" in text
+    assert "5 succeeded, 0 skipped" in text
     assert "Stop it" not in text
     refused = sign_in(alice).get(address, {"only": "refused"}).content.decode()
     assert "None of these." in refused
