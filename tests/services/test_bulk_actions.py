@@ -37,7 +37,7 @@ def test_it_asks_before_it_does_anything(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
     text = " ".join(answer.content.decode().split())
     assert "Cancel 1 run?" in text
-    assert "1 of the 2 chosen is in no status for that" in text
+    assert "1 of the 2 selected runs can’t be processed" in text
     assert Run.objects.get(pk=pending.pk).status == Status.PENDING
 
 
@@ -147,5 +147,5 @@ def test_it_is_for_members(client: Client) -> None:
 def test_what_fits_no_run_is_not_offered(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": make_run().pk})
     text = answer.content.decode()
-    assert "None of the chosen runs is in a status for that." in text
+    assert "None of the selected runs can be processed" in text
     assert "bulk-reason" not in text

@@ -277,8 +277,8 @@ def test_the_page_tells_how_far_it_is(
     job = asked(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     text = " ".join(sign_in(alice).get(address).content.decode().split())
-    assert "0 of 5 so far" in text
-    assert "Waits for a worker" in text
+    assert "0 of 5 processed" in text
+    assert "Waiting for a worker" in text
     assert "Stop it" in text
     assert sign_in(bob).get(address).status_code == 404
     while bulk.continue_jobs("worker-1"):
@@ -295,7 +295,7 @@ def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) ->
     stop = reverse("bulk-job-stop", args=[job.pk])
     text = sign_in(alice).post(stop, follow=True).content.decode()
     assert "Stopped: 5 runs were left as they are." in text
-    assert "Left as it was" in text
+    assert "Unchanged" in text
 
 
 def test_results_are_shown_a_page_at_a_time(

@@ -312,7 +312,7 @@ def test_a_run_is_kept_on_its_page(alice: User, sign_in: SignIn) -> None:
     assert page.post(f"/runs/{run.pk}/keep/").status_code == 422
     page.post(f"/runs/{run.pk}/keep/", {"reason": "evidence"})
     assert Run.objects.get().is_golden
-    assert "Keep it no longer" in page.get(f"/runs/{run.pk}/").content.decode()
+    assert "Unpin" in page.get(f"/runs/{run.pk}/").content.decode()
     page.post(f"/runs/{run.pk}/keep/", {"reason": "closed", "off": "1"})
     assert not Run.objects.get().is_golden
 
@@ -325,7 +325,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
     let_go()
     page = sign_in(alice)
     text = page.get("/decisions/").content.decode()
-    assert "(removed)" in text
+    assert "(deleted)" in text
     assert f"/runs/{run.pk}/" not in text
     answer = page.get(f"/runs/{run.pk}/")
     assert answer.status_code == 404
@@ -409,13 +409,13 @@ def test_rules_are_edited_and_looked_at_in_admin(admin: User, sign_in: SignIn) -
     old_run()
     client = sign_in(admin)
     path = "/admin/workflows/retention/"
-    assert "everything is kept" in client.get(f"{path}preview/").content.decode()
+    assert "nothing is deleted" in client.get(f"{path}preview/").content.decode()
     wrong = {"workflow_name": "", "payload_days": "30", "run_days": "10"}
     assert "give growing numbers" in client.post(f"{path}add/", wrong).content.decode()
     client.post(f"{path}add/", wrong | {"run_days": "60"})
     assert Retention.objects.get().run_days == 60
     assert Intervention.objects.latest("pk").action == "add retention rule"
-    assert "What would go now" in client.get(path).content.decode()
+    assert "Preview deletions" in client.get(path).content.decode()
     text = client.get(f"{path}preview/").content.decode()
     assert "60 days" in text
     assert client.get("/admin/workflows/removedrun/").status_code == 200
