@@ -181,7 +181,7 @@ def test_without_a_reason_nothing_is_done(page: Client) -> None:
 def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> None:
     runs = [make_run(status=status) for status in Status.values]
     text = operate(page, "cancel_selected", runs, reason="the disk is full")
-    assert "3 done, 3 refused" in text
+    assert "3 succeeded, 3 skipped" in text
     assert "is completed and cannot be cancelled" in text
     assert "Cancelled or cancelling." in text
     left = Run.objects.exclude(status=Status.CANCELLED)
@@ -195,7 +195,7 @@ def test_failed_runs_are_resumed_and_others_refused(page: Client) -> None:
     failed = make_run(status=Status.FAILED, fingerprint=fingerprint())
     done = make_run(status=Status.COMPLETED)
     text = operate(page, "resume_selected", [failed, done], reason="the disk is back")
-    assert "1 done, 1 refused" in text
+    assert "1 succeeded, 1 skipped" in text
     failed.refresh_from_db()
     assert failed.status == Status.PENDING
 
@@ -213,7 +213,7 @@ def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
     given["_selected_action"] = str(pending[0].pk)
     address = f"{RUNS}?status__exact=pending"
     text = page.post(address, given).content.decode()
-    assert "3 of the 3 chosen fit" in text
+    assert "3 of the 3 selected runs can be processed" in text
     assert 'name="select_across" value="1"' in text
     page.post(address, {**given, "confirmed": "1", "reason": "all of them"})
     assert Run.objects.filter(status=Status.CANCELLED).count() == 3
@@ -224,7 +224,7 @@ def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
 def test_what_would_refuse_is_said_before(page: Client) -> None:
     runs = [make_run(status=Status.PENDING), make_run()]
     text = operate(page, "cancel_selected", runs)
-    assert "1 of the 2 chosen fit" in text
+    assert "1 of the 2 selected runs can be processed" in text
     assert "Completed · will be skipped" in text
 
 

@@ -315,3 +315,16 @@ def test_what_changed_is_said_to_those_who_listen(
     expect(says).to_have_attribute("aria-live", "polite")
     do(page, "cancel", "Nobody needs it any more.")
     expect(says).to_contain_text("Run status: Cancelled.")
+
+
+def test_a_printed_run_is_complete(visit: Visit, places: dict[str, str]) -> None:
+    page = signed_in(visit)
+    page.goto(prepare(visit, places)["completed"])
+    page.emulate_media(media="print")
+    expect(page.locator(".topbar")).to_be_hidden()
+    expect(page.locator("#run-graph")).to_be_visible()
+    expect(page.locator("#run-lanes .tl-bar").first).to_be_visible()
+    expect(page.locator("#run-steps .step").last).to_be_visible()
+    assert page.locator("#run-log-box").evaluate(
+        "box => box.scrollHeight <= box.clientHeight"
+    )

@@ -61,7 +61,7 @@ def test_without_a_provider_the_page_says_what_that_means(
     assert "No providers yet." in text_of(page, "/agents/")
     assert 'href="/agents/providers/new/"' in text_of(page, "/agents/")
     theirs = text_of(sign_in(alice), "/agents/")
-    assert "An administrator can add it here." in theirs
+    assert "Ask an administrator to add one." in theirs
     assert "/agents/providers/new/" not in theirs
 
 

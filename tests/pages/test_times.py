@@ -29,7 +29,7 @@ from workflows.pages.render.zones import (
     local,
     zone_named,
 )
-from workflows.templatetags.signalbox import exact_moment
+from workflows.templatetags.signalbox import exact_time
 
 SignIn = Callable[[User], Client]
 BERLIN, NEW_YORK, SAO_PAULO = "Europe/Berlin", "America/New_York", "America/Sao_Paulo"
@@ -338,6 +338,6 @@ def test_the_servers_zone_is_the_one_without_a_name() -> None:
 
 @pytest.mark.django_db
 def test_the_script_is_told_for_which_zone_a_deadline_was_written() -> None:
-    shown = in_zone(BERLIN, exact_moment, END)
+    shown = in_zone(BERLIN, exact_time, END)
     assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
     assert ">31 Dec 9999, 23:59 UTC<" in shown

@@ -55,7 +55,7 @@ def test_after_the_fifth_one_has_to_wait_and_is_told_how_long(
     page = " ".join(answer.content.decode().split())
     assert answer.status_code == 429
     assert 890 <= int(answer.headers["Retry-After"]) <= 900
-    assert "Too many tries. Try again in 15 minutes, at " in page
+    assert "Too many failed attempts. Try again in 15 minutes, at " in page
     assert 'name="next" value="/runs/"' in page
     assert not client.session.get("_auth_user_id")
 

@@ -37,14 +37,14 @@ def test_it_asks_before_it_does_anything(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
     text = " ".join(answer.content.decode().split())
     assert "Cancel 1 run?" in text
-    assert "1 of the 2 chosen is in no status for that" in text
+    assert "1 of the 2 selected runs can’t be processed" in text
     assert Run.objects.get(pk=pending.pk).status == Status.PENDING
 
 
 def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
     pending, done = make_run(status=Status.PENDING), make_run()
     text = do(page, "cancel", pending, done, reason="wrong batch")
-    assert "1 done, 1 refused" in text
+    assert "1 succeeded, 1 skipped" in text
     assert "Cancelled or cancelling." in text
     assert f"Run {done.short_id} is completed and cannot be cancelled." in text
     assert Run.objects.get(pk=pending.pk).status == Status.CANCELLED
@@ -55,14 +55,14 @@ def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
 def test_failed_runs_are_resumed_and_changed_workflows_refuse(page: Client) -> None:
     failed = make_run(status=Status.FAILED, workflow_name="not-here")
     text = do(page, "resume", failed)
-    assert "0 done, 1 refused" in text
+    assert "0 succeeded, 1 skipped" in text
     assert "not found" in text
 
 
 def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
     done, running = make_run(), make_run(status=Status.RUNNING)
     text = do(page, "delete", done, running, reason="too old")
-    assert "1 done, 1 refused" in text
+    assert "1 succeeded, 1 skipped" in text
     assert list(Run.objects.values_list("pk", flat=True)) == [running.pk]
     assert AuditEvent.objects.get(action="delete").reason == "too old"
 
@@ -147,5 +147,5 @@ def test_it_is_for_members(client: Client) -> None:
 def test_what_fits_no_run_is_not_offered(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": make_run().pk})
     text = answer.content.decode()
-    assert "None of the chosen runs is in a status for that." in text
+    assert "None of the selected runs can be processed" in text
     assert "bulk-reason" not in text

@@ -281,14 +281,14 @@ def test_the_page_tells_how_far_it_is(
     job = asked(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     text = " ".join(sign_in(alice).get(address).content.decode().split())
-    assert "0 of 5 so far" in text
-    assert "Waits for a worker" in text
+    assert "0 of 5 processed" in text
+    assert "Waiting for a worker" in text
     assert "Stop it" in text
     assert sign_in(bob).get(address).status_code == 404
     while bulk.continue_jobs("worker-1"):
         pass
     text = " ".join(sign_in(alice).get(address).content.decode().split())
-    assert "5 done, 0 refused" in text
+    assert "5 succeeded, 0 skipped" in text
     assert "Stop it" not in text
     refused = sign_in(alice).get(address, {"only": "refused"}).content.decode()
     assert "None of these." in refused
@@ -299,7 +299,7 @@ def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) ->
     stop = reverse("bulk-job-stop", args=[job.pk])
     text = sign_in(alice).post(stop, follow=True).content.decode()
     assert "Bulk operation stopped. 5 runs unchanged." in text
-    assert "Left as it was" in text
+    assert "Unchanged" in text
 
 
 def test_results_are_shown_a_page_at_a_time(

@@ -1,1 +1,1 @@
-"""Tags and filters of our templates."""
+"""Template tags and filters."""

@@ -1,4 +1,4 @@
-"""What agents say and take, as the page of a run shows it."""
+"""Usage of agents and the responses that stream in, for the run and profile pages."""
 
 from __future__ import annotations
 
@@ -21,19 +21,13 @@ register = template.Library()
 
 @register.filter
 def thousands(number: float | None) -> str:
-    """Return a number with its thousands apart, a dash for None."""
+    """Return a number with thousands separators, `—` for None."""
     return "—" if number is None else f"{number:,.0f}"
-
-
-@register.filter
-def percent(share: float | None) -> str:
-    """Return a share of 0..1 in percent, a dash for None."""
-    return "—" if share is None else f"{share:.0%}"
 
 
 @register.simple_tag
 def live_texts(run: Run) -> Sequence[LiveText]:
-    """Return what agents are answering at this moment, oldest first."""
+    """Return the responses that agents are streaming to a run, oldest first."""
     if run.is_ended or is_redacted(run):
         return []
     return list(LiveText.objects.filter(run=run, attempt=run.attempt))
@@ -41,19 +35,19 @@ def live_texts(run: Run) -> Sequence[LiveText]:
 
 @register.simple_tag
 def run_usage(run: Run) -> Usage:
-    """Return what a run's agents took in all."""
+    """Return the total agent usage of a run."""
     return usage.of_run(run.pk)
 
 
 @register.simple_tag
 def workflow_usage(name: str) -> Usage:
-    """Return what the agents of all runs of a workflow took."""
+    """Return the total agent usage of all runs of a workflow."""
     return usage.of_workflow(name)
 
 
 @register.simple_tag
 def stage_usages(run: Run) -> list[tuple[Stage, Usage]]:
-    """Return what the stages of a run took, those that asked somebody, in order."""
+    """Return the agent usage per stage, in order, of stages that called agents."""
     sums = usage.of_stages(run.pk)
     stages = run.stages.filter(sequence__in={sequence for _, sequence in sums})
     return [

@@ -1,4 +1,4 @@
-"""Icons, times, lengths and JSON, as every page shows them."""
+"""Icons, times, durations, JSON and access checks for all templates."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from workflows.pages import catalog
 from workflows.pages.graph import diagram as drawing
 from workflows.pages.graph import svg
 from workflows.pages.lists.inbox import count_open
-from workflows.pages.render import icons, json_tree, page_marks, zones
-from workflows.pages.render import text as words
+from workflows.pages.render import icons, json_tree, page_marks, text, zones
 from workflows.pages.render.times import clock, time_element
 
 if TYPE_CHECKING:
@@ -37,13 +36,13 @@ register = template.Library()
 
 @register.simple_tag
 def icon(name: str, x: float | None = None, y: float | None = None) -> SafeString:
-    """Return an icon."""
+    """Return an icon as SVG; `x` and `y` place it within a drawing."""
     return icons.icon(name, x=x, y=y)
 
 
 @register.simple_tag
 def badge(status: str, label: str) -> SafeString:
-    """Return a status: its shape and its word."""
+    """Return a status badge: icon and label."""
     return format_html(
         '<span class="badge" data-status="{}">{} {}</span>',
         status,
@@ -54,67 +53,67 @@ def badge(status: str, label: str) -> SafeString:
 
 @register.filter
 def in_words(name: str) -> str:
-    """Return a name from code as words, with a capital."""
-    return words.in_words(name)
+    """Return a name from code as a label: `read_pages` → `Read pages`."""
+    return text.in_words(name)
 
 
 @register.filter
 def workflow_title(name: str) -> str:
-    """Return the title of a workflow; its name in words when it is not installed."""
+    """Return the title of a workflow, or its name as a label if it is not installed."""
     return catalog.title_of(name)
 
 
 @register.filter
 def lower_label(name: str) -> str:
-    """Return a name from code as words, as it stands within a sentence."""
-    return words.in_words(name, capital=False)
+    """Return a name from code in lower case: `is_small` → `is small`."""
+    return text.in_words(name, capital=False)
 
 
 @register.filter
-def span(length: dt.timedelta | float | None) -> str:
-    """Return a length of time, given in milliseconds or as a timedelta."""
+def duration(length: dt.timedelta | float | None) -> str:
+    """Return a duration, given in milliseconds or as a timedelta; "" for None."""
     if length is None:
         return ""
     if isinstance(length, dt.timedelta):
-        return words.span(length.total_seconds())
-    return words.span(length / 1000)
+        return text.span(length.total_seconds())
+    return text.span(length / 1000)
 
 
 @register.filter
 def number(count: int, most: int = 0) -> str:
-    """Return a number for people: `12,345`; one above `most` as `10,000+`."""
+    """Return a number with thousands separators; above `most` as `10,000+`."""
     return f"{most:,}+" if most and count > most else f"{count:,}"
 
 
 @register.filter
 def percent(share: float | None) -> str:
-    """Return a share, 0..1, as a percentage."""
-    return "–" if share is None else words.percent(share)
+    """Return a share, 0..1, as a percentage, `—` for None."""
+    return "—" if share is None else text.percent(share)
 
 
 @register.filter
 def bytesize(count: int) -> str:
-    """Return a number of bytes for people."""
-    return words.size(count)
+    """Return a size in bytes with its unit: `4.2 MB`."""
+    return text.size(count)
 
 
 @register.filter
 def money(amount: Decimal | None) -> str:
-    """Return a sum in the currency of this installation, nothing for None."""
-    return "" if amount is None else words.money(amount, settings.CURRENCY)
+    """Return an amount in the currency of the installation, "" for None."""
+    return "" if amount is None else text.money(amount, settings.CURRENCY)
 
 
 @register.filter
-def moment(value: dt.datetime | None) -> SafeString | str:
-    """Return a moment: how long ago, and exactly on hover."""
+def time_ago(value: dt.datetime | None) -> SafeString | str:
+    """Return a relative time; the exact time is in its title."""
     if value is None:
         return ""
-    return time_element(value, "ago", words.ago(value, timezone.now()))
+    return time_element(value, "ago", text.ago(value, timezone.now()))
 
 
 @register.filter
-def exact_moment(value: dt.datetime | None) -> SafeString | str:
-    """Return a moment to the minute, with the short name of its zone: `29 Mar 2026, 14:00 CEST`.
+def exact_time(value: dt.datetime | None) -> SafeString | str:
+    """Return a time to the minute with its zone: `29 Mar 2026, 14:00 CEST`.
 
     For deadlines and timers, where the zone matters.
     """
@@ -125,7 +124,7 @@ def exact_moment(value: dt.datetime | None) -> SafeString | str:
 
 @register.simple_tag
 def current_zone() -> str:
-    """Return the name of the zone in which moments are shown and read."""
+    """Return the name of the current time zone."""
     return zones.current_zone()
 
 
@@ -134,52 +133,52 @@ register.filter(clock)
 
 @register.filter
 def running_since(value: dt.datetime | None) -> SafeString | str:
-    """Return the time since a moment; it goes on counting where scripts run."""
+    """Return the elapsed time since a time; scripts keep it current."""
     if value is None:
         return ""
     seconds = (timezone.now() - value).total_seconds()
     return format_html(
         '<time datetime="{}" data-since>{}</time>',
         value.isoformat(timespec="milliseconds"),
-        words.span(max(seconds, 0)),
+        text.span(max(seconds, 0)),
     )
 
 
 @register.filter
 def until(value: dt.datetime) -> SafeString:
-    """Return the time left until a moment; it counts down where scripts run."""
+    """Return the time left until a time; scripts count it down."""
     left = max((value - timezone.now()).total_seconds(), 0)
-    return time_element(value, "until", f"in {words.span(left)}")
+    return time_element(value, "until", f"in {text.span(left)}")
 
 
 @register.filter
 def json(value: object, links: json_tree.Links | None = None) -> SafeString:
-    """Return a JSON value as folding lists."""
+    """Return a JSON value as collapsible lists."""
     return json_tree.tree(value, links)
 
 
 @register.filter
-def pages_linked(text: str, run: Run) -> SafeString:
-    """Return a text whose pages lead to the run's document."""
-    return page_marks.link_pages(text, run)
+def pages_linked(value: str, run: Run) -> SafeString:
+    """Return a text in which page references link to the document of the run."""
+    return page_marks.link_pages(value, run)
 
 
 @register.simple_tag
 def draw(graph: Mapping[str, object]) -> drawing.Diagram:
-    """Return the drawing of a graph that has not run."""
+    """Return the diagram of a graph without a run."""
     return drawing.draw(graph)
 
 
 @register.simple_tag
 def graph_items(diagram: drawing.Diagram, still: bool = False) -> SafeString:
-    """Return the steps and links of a drawn graph as SVG."""
+    """Return the nodes and edges of a diagram as SVG; `still` omits links."""
     items = svg.items_of(diagram, still=bool(still))
     return mark_safe("".join(html for _, html in items))  # noqa: S308 - drawn by us
 
 
 @register.simple_tag(takes_context=True)
 def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
-    """Return the zone in which days are meant: that of the address, else the reader's."""
+    """Return the zone of the day filters: that of the query, else the reader's."""
     has_days = period.first or period.last
     value = period.zone if has_days else zones.zone_in(context["request"].COOKIES)
     return {"value": value, "name": str(zones.zone_named(value))}
@@ -187,47 +186,47 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 
 @register.simple_tag
 def open_approvals(user: User) -> int:
-    """Return how many questions wait for this person."""
+    """Return the number of open approvals that a user can answer."""
     return count_open(permissions_for(user))
 
 
 @register.filter
 def may_see_workers(user: User) -> bool:
-    """Tell whether the page of workers is there for this person."""
+    """Return whether a user can open the workers page."""
     return permissions.may_see_workers(user)
 
 
 @register.filter
 def last_digits(run_id: UUID) -> str:
-    """Return the end of a run's id, which tells runs apart."""
+    """Return the short ID of a run: its last eight hex digits."""
     return run_id.hex[-8:]
 
 
 @register.filter
-def payload_gone(run: Run) -> SafeString | str:
-    """Return what stands where values of a run were that retention let go."""
+def payload_deleted(run: Run) -> SafeString | str:
+    """Return the text in place of values that retention deleted; "" if it did not."""
     if run.payload_removed_at is None:
         return ""
     here = zones.local(run.payload_removed_at)
     day = time_element(here, "day", f"{here.day} {here:%B} {here.year:04}")
-    return format_html("Removed on {} by retention.", day)
+    return format_html("Deleted by retention on {}.", day)
 
 
 @register.simple_tag
 def workflows_installed() -> bool:
-    """Return whether there is any workflow."""
+    """Return whether any workflow is installed."""
     return permissions.are_workflows_installed()
 
 
 @register.filter
-def is_told_of_open_permissions(user: User) -> bool:
-    """Tell whether this person gives roles that restrict nobody."""
+def sees_open_access_warning(user: User) -> bool:
+    """Return whether a user manages roles while roles are not enforced."""
     return permissions.are_open() and permissions.may_give_roles(user)
 
 
 @register.filter
 def gives_permissions(opts: Options[Any] | str) -> bool:
-    """Tell whether an admin page is one where roles or rights are given; or the index."""
+    """Return whether an admin page manages permissions; True for the index."""
     if not opts:
         return True
     label, name = getattr(opts, "app_label", ""), getattr(opts, "model_name", "")
@@ -236,17 +235,11 @@ def gives_permissions(opts: Options[Any] | str) -> bool:
 
 @register.filter
 def may_audit(user: User) -> bool:
-    """Tell whether the page of what people did is there for this person."""
+    """Return whether a user can open the audit log."""
     return permissions.may_audit(user)
 
 
 @register.filter
-def per(ms: float, whole: float) -> str:
-    """Return a part of a whole in percent, as SVG wants it."""
-    return f"{100 * ms / whole:.2f}"
-
-
-@register.filter
 def px(value: float) -> str:
-    """Return a length in a drawing, whatever the language's decimal sign."""
+    """Return an SVG length with a decimal point, independent of the locale."""
     return f"{value:g}"
