@@ -32,21 +32,21 @@ strict = true
 follow_imports = silent
 plugins = pydantic.mypy
 """
-CONTROLS = {  # a field of the form with its widget, in words
-    ("ExactTextField", "TextInput"): "one line of text",
-    ("ExactTextField", "Textarea"): "several lines of text",
-    ("IntegerField", "NumberInput"): "a number",
-    ("FloatField", "NumberInput"): "a number",
-    ("BooleanField", "CheckboxInput"): "a box to tick",
+CONTROLS = {  # a form field with its widget, and its name on the page
+    ("ExactTextField", "TextInput"): "single-line text",
+    ("ExactTextField", "Textarea"): "multi-line text",
+    ("IntegerField", "NumberInput"): "number",
+    ("FloatField", "NumberInput"): "number",
+    ("BooleanField", "CheckboxInput"): "checkbox",
     ("ChosenField", "RadioSelect"): "choices",
-    ("SeveralField", "CheckboxSelectMultiple"): "several boxes to tick",
-    ("LinesField", "Textarea"): "several lines of text, one value on each",
-    ("IsoField", "DateInput"): "a date",
-    ("IsoField", "TimeInput"): "a time",
-    ("UtcDateTimeField", "MomentInput"): "a date with a time",
-    ("DocumentField", "Select"): "a drop-down of documents",
-    ("AgentField", "Select"): "a drop-down of agents",
-    ("DocumentsField", "SelectMultiple"): "a list of documents",
+    ("SeveralField", "CheckboxSelectMultiple"): "checkboxes",
+    ("LinesField", "Textarea"): "multi-line text, one value per line",
+    ("IsoField", "DateInput"): "date",
+    ("IsoField", "TimeInput"): "time",
+    ("UtcDateTimeField", "DateTimeZoneInput"): "date and time",
+    ("DocumentField", "Select"): "document drop-down",
+    ("AgentField", "Select"): "agent drop-down",
+    ("DocumentsField", "SelectMultiple"): "document list",
     ("JsonField", "Textarea"): "JSON",
 }
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -155,7 +155,7 @@ def test_what_the_example_shows_is_drawn_as_the_page_says(
     from workflows.pages.documents import evidence
 
     document = make_document(pk=authoring.large)
-    shown = evidence.read(authoring.asked.pause.show)
+    shown = evidence.read(authoring.pending.pause.show)
     assert shown.document == document
     assert [page.number for page in shown.pages] == [1]
     assert [mark.text for mark in shown.pages[0].marks] == ["the total"]
@@ -293,11 +293,9 @@ def control(kind: Any) -> str:
     form = SchemaForm(model.model_json_schema())
     name, field = next(iter(form.fields.items()))
     if "." in name:
-        return "a group of fields"
-    words = CONTROLS[type(field).__name__, type(field.widget).__name__]
-    return (
-        f"{words}, with an upload beside it" if name + UPLOAD in form.fields else words
-    )
+        return "field group"
+    shown = CONTROLS[type(field).__name__, type(field.widget).__name__]
+    return f"{shown}, with an upload" if name + UPLOAD in form.fields else shown
 
 
 def test_the_table_of_the_runtime_names_all_of_it() -> None:
