@@ -1,7 +1,7 @@
-"""Every address, socket and deed × every role: as the table of docs/rights.md says.
+"""Compare the response at every URL, websocket and action with docs/permissions.md, for every role.
 
-A new address makes this fail until it is in the table; and whoever may not see a run, or
-not read its values, finds no trace of them on any page.
+The test fails for a new URL until the table contains it. Users who cannot view a run or its
+data find no trace of them on any page.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
 
 TABLE = entries()
-ADMIN_DEEDS = "POST admin/workflows/run/"
+ADMIN_ACTIONS = "POST admin/workflows/run/"
 FORMS: dict[str, dict[str, Any]] = {
     "POST agents/<int:agent_id>/try/": {},  # asks nothing: it would go to a model
     "POST runs/bulk/": {"do": "cancel", "confirmed": "1", "reason": "x"},
@@ -74,16 +74,16 @@ def addresses(resolver: URLResolver | None = None, before: str = "") -> Iterator
 
 
 def test_every_address_is_in_the_table() -> None:
-    told = {entry.address for entry in TABLE if entry.verb in {"GET", "POST"}}
-    assert set(addresses()) - told == set()
-    assert told - set(addresses()) == set()
+    documented = {entry.address for entry in TABLE if entry.verb in {"GET", "POST"}}
+    assert set(addresses()) - documented == set()
+    assert documented - set(addresses()) == set()
 
 
 def test_every_socket_is_in_the_table() -> None:
     there_are = {str(one.pattern) for one in websocket_urlpatterns}
-    told = {entry.address for entry in TABLE if entry.verb == "socket"}
+    documented = {entry.address for entry in TABLE if entry.verb == "socket"}
     lists = {f"ws/lists/{kind}/" for kind in LISTS}
-    assert told == (there_are - {"ws/lists/<slug:kind>/"}) | lists
+    assert documented == (there_are - {"ws/lists/<slug:kind>/"}) | lists
 
 
 def test_every_command_of_ours_is_in_the_table() -> None:
@@ -91,29 +91,29 @@ def test_every_command_of_ours_is_in_the_table() -> None:
     assert ours == {entry.address for entry in TABLE if entry.verb == "command"}
 
 
-def test_every_deed_of_admin_is_in_the_table() -> None:
-    told = {entry.address for entry in TABLE if entry.verb == "deed"}
+def test_every_action_of_admin_is_in_the_table() -> None:
+    documented = {entry.address for entry in TABLE if entry.verb == "action"}
     there_are = {
         f"{model._meta.model_name} {name}"  # noqa: SLF001 - its name
         for model, page in admin.site._registry.items()  # noqa: SLF001 - likewise
         for name in page.actions or ()
         if model._meta.app_label == "workflows"  # noqa: SLF001 - likewise
     }
-    assert told == {str(name) for name in there_are}
+    assert documented == {str(name) for name in there_are}
 
 
-def test_what_takes_no_form_is_told_as_taking_none(
+def test_methods_missing_from_the_table_are_refused(
     admin: User, settings: Settings
 ) -> None:
     """An address that the table has no POST for refuses one, and one without GET refuses that."""
     client, world = Client(), make_world()
     client.force_login(admin)
-    told = {entry.name for entry in TABLE}
+    documented = {entry.name for entry in TABLE}
     for address in addresses():
         if address.startswith(("admin/", "accounts/")):
             continue
         for verb in ("GET", "POST"):
-            if f"{verb} {address}" not in told:
+            if f"{verb} {address}" not in documented:
                 path = path_of(f"{verb} {address}", world)
                 answer = client.generic(verb, path)
                 assert answer.status_code == 405, f"{verb} {address}"
@@ -187,7 +187,7 @@ def outcome_of(answer: Any) -> str:
 
 @pytest.fixture(params=COLUMNS)
 def column(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """Look as each of the columns; rights are closed but for the last one."""
+    """Return each column; permissions are closed except for the last one."""
     name = str(request.param)
     settings.DEFAULT_ACCESS = "open" if name == "open" else "closed"
     return name
@@ -325,17 +325,17 @@ async def test_a_hidden_run_closes_as_one_that_is_not_there(settings: Settings) 
             assert await page.closed_with() == 4404
 
 
-# Deeds of admin --------------------------------------------------------------------------
+# Actions of admin ------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
-def test_the_deeds_of_admin_are_done_for_whom_the_table_says(column: str) -> None:
+def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> None:
     world, person = make_world(), person_of(column)
     client = Client()
     if person is not None:
         client.force_login(person)
     for entry in TABLE:
-        if entry.verb != "deed":
+        if entry.verb != "action":
             continue
         model, action = entry.address.split(" ")
         run = world.runs["failed" if "resume" in action else "pending"]
@@ -345,7 +345,7 @@ def test_the_deeds_of_admin_are_done_for_whom_the_table_says(column: str) -> Non
             form |= {"confirmed": "1", "reason": "why not"}
             answer = client.post(f"/admin/workflows/{model}/", form)
             goes_to = answer.headers.get("Location", "")
-            if goes_to.startswith("/runs/bulk/"):  # the job tells what came of it
+            if goes_to.startswith("/runs/bulk/"):  # the page of the job has the result
                 answer = client.get(goes_to)
             done = run.audit_events.count() > before
             transaction.set_rollback(True)
@@ -458,10 +458,10 @@ async def test_a_right_that_is_taken_closes_the_page_at_once(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_right_that_was_taken_unheard_closes_the_page_soon(
+async def test_a_permission_revoked_without_notification_closes_the_page(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing happens to the run, and nothing tells that rights have changed."""
+    """Neither the run changes nor is the change of permissions announced."""
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)

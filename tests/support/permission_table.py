@@ -1,4 +1,4 @@
-"""The table of docs/rights.md: what each role gets at each address."""
+"""Parser of the permission table in docs/permissions.md."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from project.env import ROOT
 
-DOCUMENT = ROOT / "docs" / "rights.md"
+DOCUMENT = ROOT / "docs" / "permissions.md"
 CELL = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One address and what is done there: `POST runs/<uuid:run_id>/cancel/`."""
+    """A method and URL, such as `POST runs/<uuid:run_id>/cancel/`, with its responses."""
 
     name: str
-    expected: dict[str, str]  # by column
+    expected: dict[str, str]  # response by column
 
     @property
     def verb(self) -> str:
-        """Return GET, POST, socket or command."""
+        """Return GET, POST, socket, action or command."""
         return self.name.split(" ", 1)[0]
 
     @property
@@ -46,12 +46,12 @@ def _entries() -> Iterator[Entry]:
         elif columns and not set(cells[0]) <= {"-", " "}:
             expected = dict(zip(columns, cells[1:], strict=True))
             for name in re.findall(r"`([^`]+)`", cells[0]):
-                for one in expanded(name.replace("\\|", "|")):
-                    yield Entry(one, expected)
+                for expanded_name in expanded(name.replace("\\|", "|")):
+                    yield Entry(expanded_name, expected)
 
 
 def expanded(name: str) -> Iterator[str]:
-    """Yield what a name with braces stands for: `a/{b,c}/` is `a/b/` and `a/c/`."""
+    """Expand braces: `a/{b,c}/` yields `a/b/` and `a/c/`."""
     found = re.search(r"\{([^}]*)\}", name)
     if found is None:
         yield name

@@ -1,6 +1,6 @@
 """Permissions to view, launch, operate, approve and read: the only place that decides.
 
-Permissions are granted per workflow to groups, or by a role; docs/rights.md has the rules
+Permissions are granted per workflow to groups, or by a role; docs/permissions.md has the rules
 and the resulting table. The permissions of a person are read once per request, as sets of
 workflow names, so that lists can filter by them. `System` checks them before each action;
 pages, sockets and admin query rows of many runs through `visible`, `visible_runs` and

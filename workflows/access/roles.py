@@ -1,6 +1,6 @@
 """Roles: Django groups created by the migrations, with their initial permissions.
 
-docs/rights.md describes each role. Administrators may change the groups: a group is
+docs/permissions.md describes each role. Administrators may change the groups: a group is
 created once and never reset.
 """
 

@@ -108,7 +108,7 @@ class Run(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
-        permissions: ClassVar = [  # what roles may; see docs/rights.md
+        permissions: ClassVar = [  # what roles may; see docs/permissions.md
             ("launch_run", "Can launch runs"),
             ("operate_run", "Can cancel, resume, label and delete runs"),
             ("approve_run", "Can answer questions of runs"),
