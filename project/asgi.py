@@ -14,7 +14,7 @@ pages = get_asgi_application()
 
 from project.origins import from_our_pages  # noqa: E402 - needs settings
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
-from workflows.pages.live.routing import websocket_urlpatterns  # noqa: E402 - needs apps
+from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
 
 
 async def no_such_socket(

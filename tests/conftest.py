@@ -190,7 +190,7 @@ def no_outage_is_remembered() -> None:
 @pytest.fixture(autouse=True)
 def nobody_has_asked_too_often() -> None:
     """Forget how often people asked in other tests: their ids are given out again."""
-    if rates := sys.modules.get("workflows.pages.rates"):
+    if rates := sys.modules.get("workflows.pages.rate_limits"):
         rates.own().storage.reset()
 
 

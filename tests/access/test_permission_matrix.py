@@ -40,7 +40,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, WorkflowPermission
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.live import consumers
-from workflows.pages.live.routing import websocket_urlpatterns
+from workflows.pages.live.websocket_urls import websocket_urlpatterns
 from workflows.pages.render.text import in_words
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from tests.support.workers import ended, until, working
 from workflows.agents import usage
-from workflows.agents.upstream import service
+from workflows.agents.provider_api import service
 from workflows.engine import Retry, State, Workflow, node, parallel
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, LiveText, Price, Run

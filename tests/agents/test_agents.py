@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from tests.support.agent_rows import KEY, Asking, asking, make_agent, make_provider
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.agents.lookup import cost_of
-from workflows.agents.upstream import service
+from workflows.agents.provider_api import service
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, Kind, Price
 from workflows.runtime import (

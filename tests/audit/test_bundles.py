@@ -48,7 +48,7 @@ def verify(*given: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command as one would elsewhere: without settings or a database."""
     bare = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgres://nowhere/none"}
     return subprocess.run(
-        [sys.executable, "-m", "workflows.audit.verify", *map(str, given)],
+        [sys.executable, "-m", "workflows.audit.verify_bundle", *map(str, given)],
         cwd=ROOT,
         env=bare,
         capture_output=True,
@@ -78,7 +78,7 @@ def test_a_bundle_is_verified_without_django_or_a_database(
 
 def test_verifying_imports_no_django() -> None:
     code = (
-        "import sys, workflows.audit.verify;"
+        "import sys, workflows.audit.verify_bundle;"
         "sys.exit(any(name.split('.')[0] in ('django', 'psycopg') for name in sys.modules))"
     )
     came = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)

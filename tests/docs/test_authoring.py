@@ -43,7 +43,7 @@ CONTROLS = {  # a form field with its widget, and its name on the page
     ("LinesField", "Textarea"): "multi-line text, one value per line",
     ("IsoField", "DateInput"): "date",
     ("IsoField", "TimeInput"): "time",
-    ("UtcDateTimeField", "DateTimeZoneInput"): "date and time",
+    ("ZonedDateTimeField", "DateTimeZoneInput"): "date and time",
     ("DocumentField", "Select"): "document drop-down",
     ("AgentField", "Select"): "agent drop-down",
     ("DocumentsField", "SelectMultiple"): "document list",

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support import crafted_pdfs as crafted
 from tests.support.crafted_pdfs import BODY, one_page
 from tests.support.factories import make_document
-from workflows.documents import pdf, readers
+from workflows.documents import pdf, reader_client
 from workflows.documents.images import StoredImages, page_image
 from workflows.documents.pdf import PageOutOfRange
 from workflows.infra.database_threads import run_in_db
@@ -36,13 +36,13 @@ def memo() -> Document:
 def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the number of each page when it is drawn."""
     drawn: list[int] = []
-    draw = readers.render_page
+    draw = reader_client.render_page
 
     def noted(path: str, number: int, *rest: Any) -> pdf.Picture:
         drawn.append(number)
         return draw(path, number, *rest)
 
-    monkeypatch.setattr(readers, "render_page", noted)
+    monkeypatch.setattr(reader_client, "render_page", noted)
     return drawn
 
 
@@ -150,14 +150,14 @@ async def test_a_file_without_pages_is_not_drawn() -> None:
 async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = readers.render_page
+    draw = reader_client.render_page
 
     def then_deleted(*given: Any) -> pdf.Picture:
         picture = draw(*given)
         Document.objects.all().delete()
         return picture
 
-    monkeypatch.setattr(readers, "render_page", then_deleted)
+    monkeypatch.setattr(reader_client, "render_page", then_deleted)
     with pytest.raises(NotFound, match="deleted meanwhile"):
         await run_in_db(page_image, memo, 1, SMALL)
     storage = memo.file.storage
@@ -168,13 +168,13 @@ async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
 async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, draw = threading.Event(), readers.render_page
+    begun, draw = threading.Event(), reader_client.render_page
 
     def begin(*given: Any) -> pdf.Picture:
         begun.set()
         return draw(*given)
 
-    monkeypatch.setattr(readers, "render_page", begin)
+    monkeypatch.setattr(reader_client, "render_page", begin)
     endless = await run_in_db(
         make_document, "endless.pdf", one_page(b"0 0 600 700 re f " * 300_000)
     )

@@ -41,8 +41,8 @@ from workflows.engine import (
     node,
     parallel,
 )
-from workflows.engine.delta import apply, diff
 from workflows.engine.errors import ParallelError
+from workflows.engine.json_patch import apply, diff
 from workflows.engine.patterns import map as map_items
 
 

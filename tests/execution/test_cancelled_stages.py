@@ -11,12 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from tests.support.factories import (
-    make_attempt,
-    make_audit_event,
-    make_run,
-    make_stage,
-)
+from tests.support.factories import make_attempt, make_audit_event, make_run, make_stage
 from workflows.models import Outcome, Run, StageStatus, Status
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.run.compare import Comparison

@@ -22,7 +22,7 @@ from tests.infra.test_secrets import everything_stored
 from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from tests.support.workers import PATIENCE_SECONDS, ended, reaches, working
-from workflows.agents.upstream import service
+from workflows.agents.provider_api import service
 from workflows.engine import (
     Retry,
     State,

@@ -22,7 +22,7 @@ from tests.agents.test_agent_calls import registry, system
 from tests.support.agent_rows import KEY, make_agent
 from tests.support.openai_server import Answer, ModelServer, failing
 from tests.support.workers import ended, working
-from workflows.agents.upstream import service
+from workflows.agents.provider_api import service
 from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, Run

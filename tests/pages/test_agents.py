@@ -19,7 +19,7 @@ from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Agent, AgentCall, AuditEvent, Price, Provider
 from workflows.pages.live import agent_consumer
-from workflows.pages.live.routing import websocket_urlpatterns
+from workflows.pages.live.websocket_urls import websocket_urlpatterns
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]

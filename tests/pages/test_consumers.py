@@ -35,7 +35,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, Status
 from workflows.pages.live import broadcast, consumers
 from workflows.pages.live.render_cache import RenderedRegions, render_cache
-from workflows.pages.live.routing import websocket_urlpatterns
+from workflows.pages.live.websocket_urls import websocket_urlpatterns
 from workflows.pages.run import notices
 from workflows.pages.run.parts import Part
 

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from tests.support.factories import make_user
 from workflows.models import AuditEvent
-from workflows.pages.rates import own
+from workflows.pages.rate_limits import own
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]

@@ -15,7 +15,7 @@ from django.urls import reverse
 from tests.support.servers import OwnRedis
 from workflows.errors import RateLimited
 from workflows.models import Document, Run
-from workflows.pages import rates
+from workflows.pages import rate_limits
 
 SignIn = Callable[[User], Client]
 LAUNCH = "/workflows/summarize/"
@@ -69,29 +69,29 @@ def test_an_open_page_gets_the_sentence_among_its_messages(
 def test_all_processes_count_together_in_redis(redis_url: str) -> None:
     with override_settings(REDIS_URL=redis_url):
         for _ in range(3):
-            rates.shared.cache_clear()  # as another process would
-            rates.count("launch", "person 1")
+            rate_limits.shared.cache_clear()  # as another process would
+            rate_limits.count("launch", "person 1")
         with pytest.raises(RateLimited, match="Too many"):
-            rates.count("launch", "person 1")
-        rates.count("launch", "person 2")
-    rates.shared.cache_clear()
+            rate_limits.count("launch", "person 1")
+        rate_limits.count("launch", "person 2")
+    rate_limits.shared.cache_clear()
 
 
 @only(launch=1)
 def test_without_redis_each_process_goes_on_counting(own_redis: OwnRedis) -> None:
-    rates.shared.cache_clear()
+    rate_limits.shared.cache_clear()
     with override_settings(REDIS_URL=own_redis.url):
         own_redis.stop()
-        rates.count("launch", "person 1")
+        rate_limits.count("launch", "person 1")
         with pytest.raises(RateLimited):
-            rates.count("launch", "person 1")
-    rates.shared.cache_clear()
+            rate_limits.count("launch", "person 1")
+    rate_limits.shared.cache_clear()
 
 
 def test_a_socket_to_redis_is_understood() -> None:
-    rates.shared.cache_clear()
+    rate_limits.shared.cache_clear()
     with override_settings(REDIS_URL="unix:///run/redis.sock?db=1"):
-        storage: Any = rates.shared().storage
+        storage: Any = rate_limits.shared().storage
         kept = storage.storage.connection_pool.connection_kwargs
         assert kept["path"] == "/run/redis.sock"
-    rates.shared.cache_clear()
+    rate_limits.shared.cache_clear()

@@ -30,10 +30,10 @@ from workflows.models import (
     WaitKind,
 )
 from workflows.pages.access import RunPermissions
-from workflows.pages.run.axis import Axis, Idle, ticks_of
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.timeline import Bar, Lane, Timeline
+from workflows.pages.run.timeline_axis import Axis, Idle, ticks_of
 from workflows.pages.run.view import RunView
 
 pytestmark = pytest.mark.django_db

@@ -67,7 +67,7 @@ KNOWN: dict[str, int] = {
     "workflows/pages/forms/budgets.py": 4,
     "workflows/pages/forms/datetime_field.py": 1,
     "workflows/pages/forms/profiles.py": 1,
-    "workflows/pages/rates.py": 1,
+    "workflows/pages/rate_limits.py": 1,
     "workflows/pages/run/attempt_notices.py": 1,
     "workflows/pages/run/compare.py": 2,
     "workflows/pages/run/notices.py": 7,

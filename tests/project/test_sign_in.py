@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.test import Client, override_settings
 
 from workflows.infra.client_ip import UNKNOWN, address_of
-from workflows.pages.rates import own
+from workflows.pages.rate_limits import own
 
 Answer = Callable[..., tuple[int, str]]
 DOORS = ("/accounts/login/", "/admin/login/")

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.openai_server import ModelServer
 from workflows.agents.provider import Call, DatabaseAgents
-from workflows.agents.upstream import Clients
+from workflows.agents.provider_api import Clients
 from workflows.models import Agent, AgentCall, CallStatus, Kind, Provider, Run
 from workflows.runtime.protocols import NodeContext
 

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 from workflows import bulk
 from workflows.errors import EmptySelection
-from workflows.pages.lists import bulk_jobs
+from workflows.pages.lists import bulk_operations
 from workflows.pages.requests import reason_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def respond(
     reason = reason_of(request)
     is_sent = "confirmed" in request.POST
     if not is_sent or not reason:
-        found = bulk_jobs.preview(action, _selected(runs), request.user)  # type: ignore[arg-type] # as below
+        found = bulk_operations.preview(action, _selected(runs), request.user)  # type: ignore[arg-type] # as below
         across = request.POST.get("select_across", "0") == "1"
         page = {
             **context,
@@ -64,5 +64,5 @@ def respond(
 
 def _selected(runs: QuerySet[Run]) -> Iterator[Run]:
     """Yield the selected runs, newest first, up to bulk.MAX_RUNS."""
-    rows = runs.select_related(None).defer(None).only(*bulk_jobs.NEEDED)
-    yield from rows.order_by("-pk")[: bulk.MAX_RUNS].iterator(bulk_jobs.READ)
+    rows = runs.select_related(None).defer(None).only(*bulk_operations.NEEDED)
+    yield from rows.order_by("-pk")[: bulk.MAX_RUNS].iterator(bulk_operations.READ)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cryptography.fernet import InvalidToken
 from django.utils import timezone
 
-from workflows.agents.upstream import Service
-from workflows.agents.upstream.clients import Endpoint
+from workflows.agents.provider_api import Service
+from workflows.agents.provider_api.clients import Endpoint
 from workflows.infra.text import clean
 from workflows.models import Agent, AgentCall, Capability, Price, Provider
 from workflows.runtime.errors import NotFound, Unavailable, Unsupported

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from workflows.agents.json_answers import parse_answer
 from workflows.agents.lookup import find_service, require_capability
-from workflows.agents.upstream import CallUsage, pooled
-from workflows.agents.upstream.messages import (
+from workflows.agents.provider_api import CallUsage, pooled
+from workflows.agents.provider_api.messages import (
     conversation,
     functions,
     request_body,
@@ -30,7 +30,7 @@ from workflows.runtime.protocols import Answer, NodeContext
 from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 
 if TYPE_CHECKING:
-    from workflows.agents.upstream import Clients, Service
+    from workflows.agents.provider_api import Clients, Service
 
 MAX_REPAIRS = 1  # requests to an agent to repair an invalid response
 

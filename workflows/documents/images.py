@@ -18,7 +18,7 @@ from uuid import uuid4
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 
-from workflows.documents import readers
+from workflows.documents import reader_client
 from workflows.documents.local_files import local_path, local_path_async
 from workflows.documents.provider import find_document, page_count_of
 from workflows.documents.storage import delete_files, storage_errors
@@ -71,7 +71,7 @@ async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageIn
                 found = await _stored_async(row, page, style)
                 continue
             async with local_path_async(row) as path:
-                picture = await readers.render_page_async(path, page, style)
+                picture = await reader_client.render_page_async(path, page, style)
             file = await asyncio.to_thread(_save_file, row, page, style, picture)
             image, obsolete = await run_in_db_retrying(
                 _save_row, row, page, style, picture, file
@@ -98,7 +98,7 @@ def page_image(
                 found = _stored(row, page, style)
                 continue
             with local_path(row) as path:
-                picture = readers.render_page(path, page, style)
+                picture = reader_client.render_page(path, page, style)
             file = _save_file(row, page, style, picture)
             image, obsolete = _save_row(row, page, style, picture, file)
             delete_files(obsolete)

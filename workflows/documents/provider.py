@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from workflows.documents import readers
+from workflows.documents import reader_client
 from workflows.documents.local_files import file_missing, local_path_async
 from workflows.documents.storage import storage_errors
 from workflows.infra.database_threads import run_in_db_retrying
@@ -44,7 +44,10 @@ class StoredDocuments:
         count = page_count_of(row)
         async with local_path_async(row) as path:
             return tuple(
-                [await readers.text_of(path, page) for page in range(1, count + 1)]
+                [
+                    await reader_client.text_of(path, page)
+                    for page in range(1, count + 1)
+                ]
             )
 
     async def page(self, document: UUID, number: int) -> Page:
@@ -52,7 +55,7 @@ class StoredDocuments:
         row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
         async with local_path_async(row) as path:
-            return await readers.text_of(path, number)
+            return await reader_client.text_of(path, number)
 
     async def scan(
         self, document: UUID, number: int, *, enhanced: bool = False
@@ -61,7 +64,7 @@ class StoredDocuments:
         row = await run_in_db_retrying(find_document, document)
         page_count_of(row)
         async with local_path_async(row) as path:
-            return await readers.read_page_image(path, number, enhanced=enhanced)
+            return await reader_client.read_page_image(path, number, enhanced=enhanced)
 
 
 def find_document(document: UUID) -> Document:

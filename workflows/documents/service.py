@@ -19,7 +19,7 @@ from django.db.models.functions import Cast
 
 from workflows.access import permissions
 from workflows.audit import trail
-from workflows.documents import readers
+from workflows.documents import reader_client
 from workflows.documents.pdf import is_pdf
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
@@ -110,7 +110,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         content_type=PDF,
         size=file.size or 0,
         sha256=file.sha256,
-        page_count=readers.count_pages(file.temporary_file_path()),
+        page_count=reader_client.count_pages(file.temporary_file_path()),
         uploaded_by_id=by.pk if by else None,
     )
     # Unique file name: deleting a file never deletes that of another row.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Sum
 
-from workflows.engine.delta import diff, unescaped
+from workflows.engine.json_patch import diff, unescaped
 from workflows.execution.checkpoints import replay, states
 from workflows.models import Checkpoint
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from workflows.engine.delta import Operation
+    from workflows.engine.json_patch import Operation
 
 MAX_BYTES = 1_000_000  # of checkpoints that are replayed for one page
 MAX_CHANGES = 12  # listed per step; the rest is counted

@@ -15,9 +15,9 @@ from django.conf import settings
 from django.db.models import Subquery
 from django.db.models.functions import Coalesce
 
-from workflows.engine.delta import apply, diff
 from workflows.engine.errors import CheckpointMismatch, RunError
 from workflows.engine.frozen import freeze
+from workflows.engine.json_patch import apply, diff
 from workflows.models import Checkpoint
 
 if TYPE_CHECKING:

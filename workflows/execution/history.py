@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.execution import checkpoints, pauses, stream_preview
-from workflows.execution.tries import NO_TRIES, Tries, tries_of
+from workflows.execution.retry_records import NO_TRIES, Tries, tries_of
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import StageItem
 

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from workflows.audit.records import StageRow
 from workflows.engine.events import EventType
+from workflows.execution.decision_records import decision_of
 from workflows.execution.history import NO_HISTORY
-from workflows.execution.routing_records import decision_of
+from workflows.execution.retry_records import retry_message, retry_of
 from workflows.execution.thread_waits import ALL, ThreadWaits
-from workflows.execution.tries import retry_message, retry_of
 from workflows.infra import log_context
 from workflows.infra.text import clean
 from workflows.models import Level, StageStatus

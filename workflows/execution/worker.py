@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.agents.upstream import pooled
+from workflows.agents.provider_api import pooled
 from workflows.execution import background, queue, tally, workers
 from workflows.execution.executor import Executor
 from workflows.execution.heartbeat import Blocked, Heartbeat, LoopWatch

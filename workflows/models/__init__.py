@@ -11,6 +11,7 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.approvals import Approval
+from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.history import (
     Attempt,
@@ -21,7 +22,6 @@ from workflows.models.history import (
     Stage,
     StageItem,
 )
-from workflows.models.jobs import BulkItem, BulkJob, ItemResult
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.operations import (
     AuditEvent,

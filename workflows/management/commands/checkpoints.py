@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workflows.engine.delta import diff
 from workflows.engine.errors import CheckpointMismatch
+from workflows.engine.json_patch import diff
 from workflows.errors import RunNotFound
 from workflows.execution.checkpoints import rebuild, states
 from workflows.models import Checkpoint

@@ -41,5 +41,5 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot write the file: {error}") from error
         self.stdout.write(
             f"Exported run {run.pk} to {file}. Verify it with\n"
-            f"python -m workflows.audit.verify {file} --key {public_key()}"
+            f"python -m workflows.audit.verify_bundle {file} --key {public_key()}"
         )

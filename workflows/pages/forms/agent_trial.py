@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from workflows.agents.lookup import row_of
 from workflows.agents.provider import DatabaseAgents
-from workflows.agents.upstream import Clients
+from workflows.agents.provider_api import Clients
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall
 from workflows.runtime.errors import ProviderError

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.db import transaction
 
-from workflows.agents.upstream.messages import request_body
+from workflows.agents.provider_api.messages import request_body
 from workflows.models import Agent, Capability, Kind, Provider
 from workflows.pages.forms.fields import JsonField
 from workflows.runtime.errors import Invalid

@@ -122,7 +122,7 @@ class DateTimeZoneInput(forms.DateTimeInput):
         )
 
 
-class UtcDateTimeField(forms.DateTimeField):
+class ZonedDateTimeField(forms.DateTimeField):
     """A date and time, cleaned to ISO text; None if empty.
 
     The text is in UTC, except for an unchanged initial value: that one keeps its offset,

@@ -22,7 +22,7 @@ from django.urls import reverse
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.models import Agent
-from workflows.pages.forms.datetime_field import UtcDateTimeField
+from workflows.pages.forms.datetime_field import ZonedDateTimeField
 from workflows.pages.render.text import in_words
 from workflows.pages.render.zones import current_zone
 
@@ -310,7 +310,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], forms.Field]] = {
     "date": lambda o: _iso(forms.DateField(), o, "date"),
     "time": lambda o: _iso(forms.TimeField(), o, "time"),
     "uuid": lambda o: _iso(forms.UUIDField(), o),
-    "date-time": lambda o: UtcDateTimeField(**o),
+    "date-time": lambda o: ZonedDateTimeField(**o),
     "email": lambda o: forms.EmailField(**o),
     "uri": lambda o: forms.URLField(assume_scheme="https", **o),
 }
@@ -353,7 +353,7 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
         filter(None, [options["help_text"], "One per line."])
     )
     inner = field_for(item, {"required": True, "help_text": ""})
-    if isinstance(inner, UtcDateTimeField):
+    if isinstance(inner, ZonedDateTimeField):
         options["help_text"] += (
             f" Times without an offset such as +02:00 are in {current_zone()}."
         )

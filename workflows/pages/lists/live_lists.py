@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from workflows.access import permissions
 from workflows.models import RemovedRun, RunLabel, Status
-from workflows.pages.lists import bulk_jobs, inbox
+from workflows.pages.lists import bulk_operations, inbox
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.overview import overview
@@ -199,7 +199,7 @@ LISTS: dict[str, LiveList] = {
             "nav-waiting",
         ),
     ),
-    "job": LiveList(bulk_jobs.context, "runs/job.html", ("job-state",)),
+    "job": LiveList(bulk_operations.context, "runs/job.html", ("job-state",)),
     "decisions": LiveList(
         decisions_context, "decisions/list.html", ("decisions-rows",)
     ),

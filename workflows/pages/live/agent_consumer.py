@@ -21,7 +21,7 @@ from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.forms.agents import TryForm
 from workflows.pages.live.close_codes import REFUSED
 from workflows.pages.live.consumers import RECHECK_SECONDS
-from workflows.pages.rates import count
+from workflows.pages.rate_limits import count
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

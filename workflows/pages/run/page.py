@@ -26,7 +26,6 @@ from workflows.pages.run.announcement import announce
 from workflows.pages.run.attempt_notices import attempt_notices
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.diagram import draw_run
-from workflows.pages.run.idle_spans import Events
 from workflows.pages.run.log import RunLog
 from workflows.pages.run.notices import Notice, notice, recheck_after
 from workflows.pages.run.panel import Panel
@@ -40,6 +39,7 @@ from workflows.pages.run.sections import (
 from workflows.pages.run.stage_rows import Row, rows_of
 from workflows.pages.run.steps import Step, StepList, list_steps
 from workflows.pages.run.timeline import Timeline, timeline_of
+from workflows.pages.run.timeline_waits import Events
 from workflows.pages.run.view import RunView
 from workflows.services import actions
 

@@ -21,9 +21,9 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.models import Retry, Run
 from workflows.pages.render.regions import strip_indentation
 from workflows.pages.render.text import in_words, span
-from workflows.pages.run.axis import Axis, Idle, Tick, axis_of, ticks_of
 from workflows.pages.run.durations import StepDuration
-from workflows.pages.run.idle_spans import (
+from workflows.pages.run.timeline_axis import Axis, Idle, Tick, axis_of, ticks_of
+from workflows.pages.run.timeline_waits import (
     APPROVAL,
     CHILD,
     QUEUE,

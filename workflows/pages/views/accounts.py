@@ -24,7 +24,7 @@ from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.methods import page_of
-from workflows.pages.rates import count, limited
+from workflows.pages.rate_limits import count, limited
 from workflows.pages.requests import status_of_form
 from workflows.pages.sessions.kept_input import path_of, store, unsigned
 

@@ -19,7 +19,7 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.forms.agents import AgentForm, ProviderForm, TryForm
 from workflows.pages.methods import posts_only
-from workflows.pages.rates import limited
+from workflows.pages.rate_limits import limited
 from workflows.pages.requests import INVALID, status_of_form
 from workflows.pages.views import crud
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
 from workflows.audit import trail
-from workflows.engine.delta import diff
+from workflows.engine.json_patch import diff
 from workflows.execution.changes import Changes, describe_patch
 from workflows.models import AuditEvent
 from workflows.pages.access import members_only

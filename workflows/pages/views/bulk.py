@@ -18,7 +18,7 @@ from workflows.access import permissions
 from workflows.errors import EmptySelection, InvalidLabel, ReasonMissing
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
-from workflows.pages.lists import bulk_jobs
+from workflows.pages.lists import bulk_operations
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.export import KINDS, Export
 from workflows.pages.lists.run_filters import RunFilters
@@ -53,7 +53,7 @@ def many(request: HtmxRequest) -> HttpResponse:
     runs = _runs(request, ids)
     if error or missing or not request.POST.get("confirmed"):
         entered = {"error": error, "label": label, "missing": missing}
-        preview = bulk_jobs.preview(action, runs, request.user)
+        preview = bulk_operations.preview(action, runs, request.user)
         return _confirmation_page(request, action, preview, entered)
     reason = reason_of(request)
     job = bulk.start(action, runs, by=request.user, reason=reason, label=label)
@@ -63,7 +63,7 @@ def many(request: HtmxRequest) -> HttpResponse:
 def _confirmation_page(
     request: HtmxRequest,
     action: bulk.BulkAction,
-    preview: bulk_jobs.Preview,
+    preview: bulk_operations.Preview,
     entered: dict[str, str],
 ) -> HttpResponse:
     back = _back(request)
@@ -91,7 +91,7 @@ def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     """Show the progress of a job and the result for each run."""
     bulk.find(job_id, by=request.user)
     query = {**request.GET.dict(), "job": str(job_id)}
-    context = bulk_jobs.context(query, request.user)
+    context = bulk_operations.context(query, request.user)
     return render(request, "runs/job.html", context)
 
 
@@ -128,9 +128,9 @@ def _ids(request: HtmxRequest) -> list[UUID]:
 def _runs(request: HtmxRequest, ids: list[UUID]) -> Iterator[Run]:
     """Yield the selected runs, or the newest of all that match."""
     if request.POST.get("scope") != "all":
-        return bulk_jobs.selected(request.user, ids)
+        return bulk_operations.selected(request.user, ids)
     newest = uuid_in(request.POST.get("newest", ""))
-    return bulk_jobs.matching(request.user, request.POST.get("query", ""), newest)
+    return bulk_operations.matching(request.user, request.POST.get("query", ""), newest)
 
 
 def _label(request: HtmxRequest, action: bulk.BulkAction) -> tuple[str, str]:

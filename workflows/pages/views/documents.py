@@ -39,7 +39,7 @@ from workflows.pages.forms.fields import UploadInput
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import text_in, uuid_in
-from workflows.pages.rates import limited
+from workflows.pages.rate_limits import limited
 from workflows.pages.requests import reason_of
 from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
 from workflows.runtime.renderings import SCREEN

@@ -30,7 +30,7 @@ from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.usage import usage_of
-from workflows.pages.rates import limited
+from workflows.pages.rate_limits import limited
 from workflows.pages.requests import INVALID
 from workflows.system import system
 

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workflows.agents.upstream.clients import Endpoint
-from workflows.agents.upstream.messages import ChatMessage, text_length
+from workflows.agents.provider_api.clients import Endpoint
+from workflows.agents.provider_api.messages import ChatMessage, text_length
 from workflows.runtime.errors import InvalidResponse, ProviderError
 
 if TYPE_CHECKING:
-    from workflows.agents.upstream.call_usage import CallUsage
-    from workflows.agents.upstream.clients import Clients
+    from workflows.agents.provider_api.call_usage import CallUsage
+    from workflows.agents.provider_api.clients import Clients
 
 Result = TypeVar("Result")
 
@@ -205,7 +205,7 @@ class Service:
         return message
 
     def _translate_error(self, error: Exception, usage: CallUsage) -> ProviderError:
-        from workflows.agents.upstream import failures  # noqa: PLC0415
+        from workflows.agents.provider_api import failures  # noqa: PLC0415
 
         return failures.translate_error(
             error,
@@ -218,13 +218,13 @@ class Service:
 
 def _error_types() -> tuple[type[Exception], ...]:
     """Return the exceptions of a request; imported late because that takes a second."""
-    from workflows.agents.upstream import failures  # noqa: PLC0415
+    from workflows.agents.provider_api import failures  # noqa: PLC0415
 
     return failures.FAILURES
 
 
 def _retry_delay(error: Exception) -> float | bool:
-    from workflows.agents.upstream import failures  # noqa: PLC0415
+    from workflows.agents.provider_api import failures  # noqa: PLC0415
 
     return failures.retry_delay(error)
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.agents.upstream.schemas import check_arguments, check_tool_schema
+from workflows.agents.provider_api.schemas import check_arguments, check_tool_schema
 from workflows.runtime.errors import Invalid, InvalidResponse
 from workflows.runtime.records import Message, Prompt, Tool, ToolCall
 

@@ -1,4 +1,4 @@
-"""`python -m workflows.audit.verify bundle.json --key KEY`: verify a signed bundle.
+"""`python -m workflows.audit.verify_bundle bundle.json --key KEY`: verify a signed bundle.
 
 Requires only Python and the package cryptography.
 """
@@ -17,7 +17,7 @@ GOOD, NOT_AS_SIGNED, INVALID_BUNDLE = 0, 1, 2  # exit codes
 def main() -> int:
     """Print the deviations, or that there are none; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m workflows.audit.verify", description=__doc__
+        prog="python -m workflows.audit.verify_bundle", description=__doc__
     )
     parser.add_argument("bundle", type=Path, help="file of manage.py export_history")
     parser.add_argument(

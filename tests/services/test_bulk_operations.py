@@ -22,7 +22,7 @@ from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AuditEvent, BulkItem, BulkJob, Run, Status
-from workflows.pages.lists import bulk_jobs
+from workflows.pages.lists import bulk_operations
 from workflows.registry import registry
 from workflows.system import system
 
@@ -305,7 +305,7 @@ def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) ->
 def test_results_are_shown_a_page_at_a_time(
     alice: User, sign_in: SignIn, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_jobs, "MAX_SHOWN_RUNS", 2)
+    monkeypatch.setattr(bulk_operations, "MAX_SHOWN_RUNS", 2)
     job = asked(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     page = sign_in(alice).get(address)

@@ -3,8 +3,8 @@
 Prompts are built elsewhere; this package records nothing and reads no database.
 """
 
-from workflows.agents.upstream.call_usage import CallUsage
-from workflows.agents.upstream.clients import Clients, pooled
-from workflows.agents.upstream.service import Service
+from workflows.agents.provider_api.call_usage import CallUsage
+from workflows.agents.provider_api.clients import Clients, pooled
+from workflows.agents.provider_api.service import Service
 
 __all__ = ["CallUsage", "Clients", "Service", "pooled"]

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.json_values import VALUES, changed
-from workflows.engine import delta
+from workflows.engine import json_patch
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.frozen import FrozenDict, equal, freeze, share
 from workflows.engine.state import State
 
 
-def through_text(patch: list[delta.Operation]) -> list[delta.Operation]:
+def through_text(patch: list[json_patch.Operation]) -> list[json_patch.Operation]:
     """Return a patch as it comes back from a database."""
-    operations: list[delta.Operation] = json.loads(json.dumps(patch))
+    operations: list[json_patch.Operation] = json.loads(json.dumps(patch))
     return operations
 
 
@@ -38,8 +38,8 @@ class Untouchable(FrozenDict):
 def test_a_patch_leads_exactly_from_one_value_to_any_other(
     before: Any, after: Any
 ) -> None:
-    patch = through_text(delta.diff(freeze(before), freeze(after)))
-    result = delta.apply(patch, freeze(before))
+    patch = through_text(json_patch.diff(freeze(before), freeze(after)))
+    result = json_patch.apply(patch, freeze(before))
     assert equal(result, after)
     assert json.dumps(result) == json.dumps(after)  # the order of keys as well
 
@@ -50,14 +50,14 @@ def test_a_patch_leads_exactly_to_what_is_nearly_the_same(
 ) -> None:
     before = freeze(values[0])
     after = share(before, freeze(values[1]))
-    result = delta.apply(through_text(delta.diff(before, after)), before)
+    result = json_patch.apply(through_text(json_patch.diff(before, after)), before)
     assert equal(result, after)
     assert json.dumps(result) == json.dumps(after)
 
 
 @given(VALUES)
 def test_equal_values_have_no_patch(value: Any) -> None:
-    assert delta.diff(freeze(value), freeze(json.loads(json.dumps(value)))) == []
+    assert json_patch.diff(freeze(value), freeze(json.loads(json.dumps(value)))) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), VALUES), max_size=8))
@@ -69,7 +69,9 @@ def test_the_patches_of_a_run_rebuild_every_state(
         states.append(states[-1].set(key, value))
     data = states[0].data
     for before, after in itertools.pairwise(states):
-        data = delta.apply(through_text(delta.diff(before.data, after.data)), data)
+        data = json_patch.apply(
+            through_text(json_patch.diff(before.data, after.data)), data
+        )
         assert json.dumps(data) == json.dumps(after.data)
 
 
@@ -77,24 +79,26 @@ def test_what_is_the_same_object_is_never_looked_into() -> None:
     big: Any = dict.__new__(Untouchable)
     before = freeze({"n": 1}).with_items({"big": big})
     after = before.with_items({"n": 2})
-    assert delta.diff(before, after) == [{"op": "replace", "path": "/n", "value": 2}]
+    assert json_patch.diff(before, after) == [
+        {"op": "replace", "path": "/n", "value": 2}
+    ]
 
 
 def test_an_append_is_one_small_operation_each_however_long_the_list() -> None:
     before = State(verdicts=[{"page": page, "label": "x" * 50} for page in range(1000)])
     after = before.append("verdicts", {"page": 1000}, {"page": 1001})
-    patch = delta.diff(before.data, after.data)
+    patch = json_patch.diff(before.data, after.data)
     assert patch == [
         {"op": "add", "path": "/verdicts/-", "value": {"page": 1000}},
         {"op": "add", "path": "/verdicts/-", "value": {"page": 1001}},
     ]
-    assert delta.size(patch) < 150
+    assert json_patch.size(patch) < 150
 
 
 def test_each_kind_of_change_is_told_where_it_is() -> None:
     before = freeze({"same": [1], "gone": 1, "object": {"list": [{"a": 1}, 2]}})
     after = freeze({"same": [1], "object": {"list": [{"a": 2}, 2]}, "new": {}})
-    assert delta.diff(before, after) == [
+    assert json_patch.diff(before, after) == [
         {"op": "remove", "path": "/gone"},
         {"op": "replace", "path": "/object/list/0/a", "value": 2},
         {"op": "add", "path": "/new", "value": {}},
@@ -117,43 +121,43 @@ def test_each_kind_of_change_is_told_where_it_is() -> None:
 def test_items_that_stay_are_not_told_again(
     before: list[Any], after: list[Any], patch: list[tuple[str, str]]
 ) -> None:
-    found = delta.diff(freeze(before), freeze(after))
+    found = json_patch.diff(freeze(before), freeze(after))
     assert [(operation["op"], operation["path"]) for operation in found] == patch
 
 
 def test_a_list_that_changed_all_over_is_stored_whole() -> None:
     before, after = freeze(list(range(1000))), freeze(list(range(1000, 2000)))
-    patch = delta.diff(freeze({"n": before}), freeze({"n": after}))
+    patch = json_patch.diff(freeze({"n": before}), freeze({"n": after}))
     assert patch == [{"op": "replace", "path": "/n", "value": after}]
 
 
 def test_keys_in_another_order_are_stored_as_they_are() -> None:
     before, after = freeze({"a": 1, "b": 2}), freeze({"b": 2, "a": 1})
-    assert list(delta.apply(delta.diff(before, after), before)) == ["b", "a"]
+    assert list(json_patch.apply(json_patch.diff(before, after), before)) == ["b", "a"]
 
 
 @pytest.mark.parametrize("key", ["", "/", "~", "~1", "~0", "a/b~c", "-", "0", " ", "ü"])
 def test_any_key_can_be_pointed_at(key: str) -> None:
     before, after = freeze({"in": {key: 1}}), freeze({"in": {key: 2}})
-    patch = delta.diff(before, after)
-    assert delta.apply(patch, before) == after
-    assert patch[0]["path"] == f"/in/{delta.escaped(key)}"
-    assert delta.unescaped(delta.escaped(key)) == key
+    patch = json_patch.diff(before, after)
+    assert json_patch.apply(patch, before) == after
+    assert patch[0]["path"] == f"/in/{json_patch.escaped(key)}"
+    assert json_patch.unescaped(json_patch.escaped(key)) == key
 
 
 def test_the_size_of_a_patch_is_that_of_its_compact_ascii_text() -> None:
-    patch = delta.diff(freeze({}), freeze({"größe": "🎈"}))
-    assert delta.size(patch) == len(json.dumps(patch, separators=(",", ":")))
+    patch = json_patch.diff(freeze({}), freeze({"größe": "🎈"}))
+    assert json_patch.size(patch) == len(json.dumps(patch, separators=(",", ":")))
 
 
 def test_applying_changes_neither_the_document_nor_what_it_shares() -> None:
     document = freeze({"a": [1, {"b": 2}], "rest": {"c": []}})
-    patch: list[delta.Operation] = [
+    patch: list[json_patch.Operation] = [
         {"op": "replace", "path": "/a/1/b", "value": 3},
         {"op": "add", "path": "/a/-", "value": [4]},
         {"op": "add", "path": "/a/2/-", "value": 5},
     ]
-    result = delta.apply(patch, document)
+    result = json_patch.apply(patch, document)
     assert result == {"a": [1, {"b": 3}, [4, 5]], "rest": {"c": []}}
     assert document == {"a": [1, {"b": 2}], "rest": {"c": []}}
     assert result["rest"] is document["rest"]
@@ -163,7 +167,7 @@ def test_applying_changes_neither_the_document_nor_what_it_shares() -> None:
 
 def test_an_empty_patch_gives_the_very_document() -> None:
     document = freeze({"a": 1})
-    assert delta.apply([], document) is document
+    assert json_patch.apply([], document) is document
 
 
 @pytest.mark.parametrize(
@@ -191,5 +195,5 @@ def test_an_empty_patch_gives_the_very_document() -> None:
 def test_a_patch_that_does_not_fit_is_refused_by_name(operation: Any) -> None:
     document = freeze({"list": [1, 2], "text": "x"})
     with pytest.raises(CheckpointMismatch, match="does not fit the state"):
-        delta.apply([operation], document)
+        json_patch.apply([operation], document)
     assert document == {"list": [1, 2], "text": "x"}
