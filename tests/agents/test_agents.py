@@ -472,7 +472,7 @@ async def test_each_lack_has_a_sentence_of_its_own(
     agent = await run_in_db(make_agent, server, capabilities=["chat"])
     with pytest.raises(NotFound, match=r"no agent “judge”\. There is writer"):
         await here.agents.chat("judge", "Hello?")
-    with pytest.raises(Unsupported, match="lacks a capability: look at images"):
+    with pytest.raises(Unsupported, match="lacks a capability: vision"):
         await here.agents.vision("writer", "Hello?", [PNG])
     with pytest.raises(Invalid, match="prompt is empty"):
         await here.agents.chat("writer", "  ")

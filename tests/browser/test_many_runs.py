@@ -143,7 +143,7 @@ def test_two_runs_are_compared_from_the_list(visit: Visit) -> None:
     for run in runs:
         page.check(f"#row-{run} input")
     page.click(".bulk-bar [value=compare]")
-    expect(page.locator("h1")).to_contain_text("Two runs of")
+    expect(page.locator("h1")).to_contain_text("Compare two runs of")
     expect(page.locator("#parting-heading + p")).to_contain_text("A → Publish")
     expect(page.locator(".compare-decisions .compare-differs").first).to_be_visible()
     expect(page.locator(".node[data-state=only-b]").first).to_be_visible()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows.access import permissions
-from workflows.models import Decision, Run
+from workflows.models import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def visible_runs(user: User) -> QuerySet[Run]:
     """Return the runs that a user may see, with all columns and in no order."""
-    return permissions.visible(user, Run.objects.order_by())
+    return permissions.visible_runs(user).order_by()
 
 
 def visible_decisions(user: User) -> QuerySet[Decision]:
     """Return the decisions that a user may see, in no order."""
-    return permissions.visible(user, Decision.objects.order_by())
+    return permissions.visible_decisions(user).order_by()
 
 
 def existing_runs(ids: Iterable[UUID | None]) -> set[UUID]:
