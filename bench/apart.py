@@ -23,7 +23,7 @@ from typing import Any
 from bench.__main__ import prepare
 from bench.live import ROOT, percentiles
 
-LOOK_SECONDS = 0.02  # between two looks whether it is done
+POLL_SECONDS = 0.02  # between two looks whether it is done
 WARM_UP = 20  # runs that are not counted
 
 
@@ -78,7 +78,7 @@ async def latencies(runs: int) -> list[float]:
         began = time.monotonic()
         run_id = await launch()
         while (found := await result(run_id)) is None:  # noqa: ASYNC110 - what it waits for happens in another process
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         waits.append((found["at"] - began) * 1_000)
     return waits
 

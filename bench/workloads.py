@@ -52,7 +52,7 @@ WORKLOADS = {
 }
 
 REQUESTS = 4  # threads that launch, each with its connection
-LOOK_SECONDS = 0.02  # between two looks whether all is done
+POLL_SECONDS = 0.02  # between two looks whether all is done
 
 _random = random.Random(20240229)  # noqa: S311 - a payload, not a secret
 
@@ -181,7 +181,7 @@ class Bench:
     async def _all_done(self) -> None:
         """Return when all runs completed; looks at the database now and then."""
         while await run_in_db(_not_completed):  # noqa: ASYNC110 - what it waits for happens in another process or thread
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _not_completed() -> bool:

@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(os.environ[HOME])
     os.environ["DATA_DIR"] = str(home / (WORKER or "main"))
     _choose_database(home)
-    _hear_interrupts()
+    _handle_interrupts()
     _stay_at_home()
     if not all(Path(path).resolve().is_relative_to(ENGINE) for path in config.args):
         _configure_django()
@@ -77,7 +77,7 @@ def _configure_django() -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
-def _hear_interrupts() -> None:
+def _handle_interrupts() -> None:
     """Let servers of tests be interrupted also where a shell started us behind it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

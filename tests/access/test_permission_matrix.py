@@ -41,7 +41,7 @@ from workflows.models import Run, WorkflowPermission
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.live import consumers
 from workflows.pages.live.websocket_urls import websocket_urlpatterns
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
@@ -231,14 +231,12 @@ def test_everybody_gets_what_the_table_says(column: str) -> None:
         found = outcome_of(answer)
         if found != entry.expected[column]:
             wrong.append(f"{entry.name}: {found}, not {entry.expected[column]}")
-        if told := told_too_much(
-            column, world, path_of(entry.name, world), text_of(answer)
-        ):
+        if told := leaks(column, world, path_of(entry.name, world), text_of(answer)):
             wrong.append(f"{entry.name} tells {told}")
     assert wrong == []
 
 
-def told_too_much(column: str, world: World, asked: str, text: str) -> list[str]:
+def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
     """Return what an answer says that this column may not know."""
     unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
     if column in {"anonymous", "member"}:
@@ -310,7 +308,7 @@ async def test_every_socket_does_what_the_table_says(column: str) -> None:
         found, text = await looked_at(path, person or AnonymousUser())
         if found != entry.expected[column]:
             wrong.append(f"{path}: {found}, not {entry.expected[column]}")
-        if told := told_too_much(column, world, path, text):
+        if told := leaks(column, world, path, text):
             wrong.append(f"{path} tells {told}")
     assert wrong == []
 
@@ -402,7 +400,7 @@ def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_is_not_there(
         hidden, nothing = (OURS, other) if OURS in path else (world.run.pk, uuid4())
         not_there = client.get(path.replace(str(hidden), str(nothing)))
         assert there.status_code == not_there.status_code, path
-        words = in_words(OURS), in_words(other)
+        words = readable_name(OURS), readable_name(other)
         text = _plain(there, str(hidden)).replace(words[0], words[1])
         assert text == _plain(not_there, str(nothing)), path
 

@@ -276,7 +276,7 @@ def test_a_teams_own_group_is_left_as_it_is() -> None:
 # System ----------------------------------------------------------------------------------
 
 
-def deeds(run: Run, by: User) -> dict[str, object]:
+def actions(run: Run, by: User) -> dict[str, object]:
     return {
         "cancel": lambda: system.cancel(run.pk, by=by),
         "resume": lambda: system.resume(run.pk, by=by),
@@ -294,7 +294,7 @@ def deeds(run: Run, by: User) -> dict[str, object]:
 def test_system_does_nothing_for_who_may_not(closed: None, deed: str) -> None:
     run = make_approval().run
     for who, refusal in ((person(), RunNotFound), (person(roles.VIEWER), NotAllowed)):
-        call = deeds(run, who)[deed]
+        call = actions(run, who)[deed]
         assert callable(call)
         with pytest.raises(refusal):
             call()

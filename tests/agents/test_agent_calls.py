@@ -39,7 +39,7 @@ async def greet(state: Talk, runtime: Runtime) -> Talk:
 
 
 @node(retry=Retry(attempts=2, on=UpstreamFailed, wait=0))
-async def tell(state: Talk, runtime: Runtime) -> Talk:
+async def describe(state: Talk, runtime: Runtime) -> Talk:
     text = ""
     async for piece in runtime.agents.chat_stream("writer", "Tell me."):
         text += piece
@@ -53,8 +53,8 @@ async def answer_one(word: str, runtime: Runtime) -> str:
 
 answer_all = parallel(answer_one, over="words", into="answers", limit=1)
 
-greeting = Workflow("greeting", state=Talk, start=greet, routes={greet: tell})
-telling = Workflow("telling", state=Talk, start=tell, routes={})
+greeting = Workflow("greeting", state=Talk, start=greet, routes={greet: describe})
+telling = Workflow("telling", state=Talk, start=describe, routes={})
 answering = Workflow("answering", state=Talk, start=answer_all, routes={})
 
 registry = Registry()

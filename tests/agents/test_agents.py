@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.support.agent_rows import KEY, Asking, asking, make_agent, make_provider
+from tests.support.agent_rows import KEY, CallTask, calling, make_agent, make_provider
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.agents.lookup import cost_of
 from workflows.agents.provider_api import service
@@ -53,10 +53,10 @@ def writer(server: ModelServer) -> Agent:
 
 
 @pytest.fixture
-async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asking]:
+async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CallTask]:
     monkeypatch.setattr(service, "FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(service, "JITTER_SECONDS", 0.0)
-    made = asking()
+    made = calling()
     yield made
     await made.clients.close()
 
@@ -65,7 +65,7 @@ async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asking]:
 
 
 async def test_a_chat_gives_the_answer_and_what_it_took(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("Good day."))
     reply = await here.agents.chat("writer", "Hello?")
@@ -80,7 +80,7 @@ async def test_a_chat_gives_the_answer_and_what_it_took(
 
 
 async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     await run_in_db(
         make_agent,
@@ -96,7 +96,7 @@ async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them
 
 
 async def test_a_conversation_with_a_system_prompt_keeps_its_own(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     await run_in_db(make_agent, server, system_prompt="Be brief.")
     messages = [
@@ -116,9 +116,9 @@ async def test_a_conversation_with_a_system_prompt_keeps_its_own(
 
 
 async def test_a_token_given_at_launch_or_with_the_call_goes_before_the_stored_key(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
-    launched = asking("at-launch")
+    launched = calling("at-launch")
     await launched.agents.chat("writer", "Hello?")
     await launched.agents.chat("writer", "Hello?", token="of-the-call")
     await launched.clients.close()
@@ -127,7 +127,7 @@ async def test_a_token_given_at_launch_or_with_the_call_goes_before_the_stored_k
 
 
 async def test_connections_are_kept_for_the_next_calls(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     for _ in range(3):
         await here.agents.chat("writer", "Hello?")
@@ -135,7 +135,7 @@ async def test_connections_are_kept_for_the_next_calls(
 
 
 async def test_azure_is_asked_by_deployment_with_its_own_header(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(
         make_provider,
@@ -155,7 +155,7 @@ async def test_azure_is_asked_by_deployment_with_its_own_header(
 
 
 async def test_an_answer_whose_tokens_nobody_counted_is_estimated(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("x" * 40, usage=None))
     await here.agents.chat("writer", "y" * 8)
@@ -164,7 +164,7 @@ async def test_an_answer_whose_tokens_nobody_counted_is_estimated(
 
 
 async def test_without_a_name_the_default_agent_is_asked(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     await here.agents.chat("", "the only one")
     await run_in_db(make_agent, server, "judge", is_default=True, model="large")
@@ -176,7 +176,7 @@ async def test_without_a_name_the_default_agent_is_asked(
 
 
 async def test_a_stream_gives_pieces_as_they_come_and_shows_them(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day", "."], gate=gate))
@@ -198,7 +198,7 @@ async def test_a_stream_gives_pieces_as_they_come_and_shows_them(
 
 
 async def test_a_stream_that_breaks_off_fails_and_keeps_what_it_took(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer(pieces=["Good ", "day"], breaks_after=1))
     pieces = here.agents.chat_stream("writer", "Hello?")
@@ -211,7 +211,7 @@ async def test_a_stream_that_breaks_off_fails_and_keeps_what_it_took(
 
 
 async def test_a_stream_is_tried_again_before_its_first_piece(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(failing(503), Answer("Good day."))
     pieces = [piece async for piece in here.agents.chat_stream("writer", "Hello?")]
@@ -220,7 +220,7 @@ async def test_a_stream_is_tried_again_before_its_first_piece(
 
 
 async def test_a_reader_that_stops_closes_the_connection(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     gate = Gate()
     server.script(Answer(pieces=["a", "b", "c"], gate=gate))
@@ -234,7 +234,7 @@ async def test_a_reader_that_stops_closes_the_connection(
 
 @pytest.mark.parametrize("kind", ["chat", "chat_stream"])
 async def test_a_cancelled_call_closes_the_connection_at_once(
-    server: ModelServer, writer: Agent, here: Asking, kind: str
+    server: ModelServer, writer: Agent, here: CallTask, kind: str
 ) -> None:
     gate = Gate()
     server.script(Answer("never", gate=gate))
@@ -258,7 +258,7 @@ async def test_a_cancelled_call_closes_the_connection_at_once(
 
 
 async def test_images_go_along_as_data_uris(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     await here.agents.vision("writer", "What is it?", [PNG, "data:image/jpeg;base64,x"])
     text, first, second = server.requests[0].body["messages"][0]["content"]
@@ -279,7 +279,7 @@ async def test_images_go_along_as_data_uris(
 async def test_what_is_no_image_is_refused_before_anyone_is_asked(
     server: ModelServer,
     writer: Agent,
-    here: Asking,
+    here: CallTask,
     images: list[bytes | str],
     says: str,
 ) -> None:
@@ -289,7 +289,7 @@ async def test_what_is_no_image_is_refused_before_anyone_is_asked(
 
 
 async def test_vectors_come_in_the_order_of_the_texts(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     assert await here.agents.embed("writer", ["a", "bcd"]) == ((1.0, 1.0), (3.0, 1.0))
     assert server.requests[0].path == "/v1/embeddings"
@@ -304,7 +304,7 @@ async def test_vectors_come_in_the_order_of_the_texts(
 
 
 async def test_an_answer_becomes_a_model_also_from_a_fence(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     fenced = (
         'Here you are:\n```json\n{"label": "SECRET", "confidence": 0.9}\n```\nFine?'
@@ -317,7 +317,7 @@ async def test_an_answer_becomes_a_model_also_from_a_fence(
 
 
 async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
         Answer('{"label": "SECRET", "confidence": 7}'),
@@ -337,7 +337,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
 
 
 async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("I would rather not."), Answer("No."))
     with pytest.raises(InvalidResponse, match=r"no valid Verdict.*contains no JSON"):
@@ -350,7 +350,7 @@ async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_what_may_pass_is_tried_again(
-    server: ModelServer, writer: Agent, here: Asking, status: int
+    server: ModelServer, writer: Agent, here: CallTask, status: int
 ) -> None:
     server.script(failing(status), failing(status), Answer("At last."))
     reply = await here.agents.chat("writer", "Hello?")
@@ -359,7 +359,7 @@ async def test_what_may_pass_is_tried_again(
 
 
 async def test_the_server_says_how_long_to_wait(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
         failing(429, headers={"Retry-After": "0.3"}),
@@ -372,7 +372,7 @@ async def test_the_server_says_how_long_to_wait(
 
 
 async def test_who_asks_to_wait_for_minutes_is_not_waited_for(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(failing(429, "Slow down", headers={"Retry-After": "600"}))
     with pytest.raises(UpstreamFailed, match=r"too many requests.*wait 600 s"):
@@ -381,7 +381,7 @@ async def test_who_asks_to_wait_for_minutes_is_not_waited_for(
 
 
 async def test_the_last_try_tells_how_often_it_was_tried(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(*[failing(503, "Overloaded")] * 4)
     with pytest.raises(
@@ -405,7 +405,7 @@ async def test_the_last_try_tells_how_often_it_was_tried(
 async def test_what_will_not_pass_is_told_at_once(  # noqa: PLR0913, PLR0917 - a table
     server: ModelServer,
     writer: Agent,
-    here: Asking,
+    here: CallTask,
     status: int,
     kind: type[ProviderError],
     says: str,
@@ -424,7 +424,7 @@ async def test_what_will_not_pass_is_told_at_once(  # noqa: PLR0913, PLR0917 - a
     "raw", [b"{broken", b"<html>", b"", b"[]", b'{"choices": null}', b'"x"']
 )
 async def test_what_is_no_answer_fails_with_a_sentence(
-    server: ModelServer, writer: Agent, here: Asking, raw: bytes
+    server: ModelServer, writer: Agent, here: CallTask, raw: bytes
 ) -> None:
     server.script(Answer(raw=raw))
     with pytest.raises(InvalidResponse, match="“Local”"):
@@ -432,7 +432,7 @@ async def test_what_is_no_answer_fails_with_a_sentence(
 
 
 async def test_a_stream_of_rubbish_fails_with_a_sentence(
-    server: ModelServer, writer: Agent, here: Asking
+    server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
         Answer(raw=b"data: {broken\n\n", headers={"Content-Type": "text/event-stream"})
@@ -443,7 +443,7 @@ async def test_a_stream_of_rubbish_fails_with_a_sentence(
 
 
 async def test_who_does_not_answer_in_time_is_not_asked_again(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(make_provider, server, timeout_seconds=0.2)
     await run_in_db(make_agent, server, provider=provider)
@@ -454,7 +454,7 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
 
 
 async def test_a_server_that_is_not_there_is_tried_and_told(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(
         make_provider, server, base_url="http://127.0.0.1:9/v1", tries=2
@@ -465,7 +465,7 @@ async def test_a_server_that_is_not_there_is_tried_and_told(
 
 
 async def test_each_lack_has_a_sentence_of_its_own(
-    server: ModelServer, here: Asking
+    server: ModelServer, here: CallTask
 ) -> None:
     with pytest.raises(Unavailable, match="no provider of agents is set up"):
         await here.agents.chat("writer", "Hello?")
@@ -489,7 +489,7 @@ async def test_each_lack_has_a_sentence_of_its_own(
 
 
 async def test_a_key_of_another_secret_key_asks_to_be_entered_again(
-    writer: Agent, here: Asking, settings: object
+    writer: Agent, here: CallTask, settings: object
 ) -> None:
     settings.SECRET_KEY = "another" * 10  # type: ignore[attr-defined]
     with pytest.raises(Unavailable, match="enter it again"):

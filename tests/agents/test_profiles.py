@@ -176,7 +176,7 @@ TELLING = {"tell": PromptProfile("writer", "Be brief.", {"temperature": 0})}
 
 
 @node
-async def tell(state: Asked, runtime: Runtime) -> Asked:
+async def describe(state: Asked, runtime: Runtime) -> Asked:
     prompt = runtime.profiles.prompt("tell", TELLING["tell"])
     reply = await runtime.agents.chat(
         prompt.agent, prompt.messages("Well?"), **prompt.options
@@ -189,7 +189,7 @@ telling = Workflow(
     "telling",
     state=Asked,
     start=wait_for_somebody,
-    routes={wait_for_somebody: tell},
+    routes={wait_for_somebody: describe},
     prompts=TELLING,
 )
 ours = Registry()

@@ -41,7 +41,7 @@ NOT_SEALED = {
 }
 
 
-def deeds(run: Run, by: User) -> None:
+def actions(run: Run, by: User) -> None:
     """Do some things to a run."""
     system.label(run.pk, "audit", by=by, reason="to be looked at")
     system.label(run.pk, "later", by=by)
@@ -58,7 +58,7 @@ def run(alice: User) -> Run:
         ],
         by=alice,
     )
-    deeds(made, alice)
+    actions(made, alice)
     sealed_run(by=alice)
     return made
 
@@ -311,7 +311,7 @@ def test_a_key_may_be_replaced_while_the_old_one_is_kept(
 ) -> None:
     run = sealed_run(by=alice)
     settings.AUDIT_KEYS = ["x" * 50]
-    deeds(run, alice)
+    actions(run, alice)
     sealed_run(by=alice)
     assert found() == []
     settings.AUDIT_KEYS = ["y" * 50, "x" * 50]

@@ -54,7 +54,7 @@ def changed() -> tuple[Any, Any]:
     return newest().before, newest().after
 
 
-def everything_told() -> str:
+def recorded_values() -> str:
     rows = AuditEvent.objects.values_list("reason", "before", "after")
     return str(list(rows))
 
@@ -87,7 +87,7 @@ def test_of_a_key_is_told_that_there_is_another_and_never_which(
     assert changed() == ({"key": "kept"}, {"key": "another"})
     client.post(f"/agents/providers/{one.pk}/", OURS | {"forget": "on"})
     assert changed() == ({"key": "kept"}, {"key": "none"})
-    told = everything_told()
+    told = recorded_values()
     assert KEY not in told
     assert ANOTHER not in told
 
@@ -174,7 +174,7 @@ def test_no_password_is_told_not_even_its_hash(client: Client) -> None:
     eve = User.objects.get(username="eve")
     assert newest().after["password"] == "kept"  # type: ignore[index] # just seen to be there
     client.post(f"/admin/auth/user/{eve.pk}/delete/", {"post": "yes"})
-    told = everything_told()
+    told = recorded_values()
     assert word not in told
     assert eve.password not in told
 

@@ -34,7 +34,7 @@ ARGUMENTS = [
 ]
 SCREENSHOTS = Path(__file__).parent.parent.parent / "test-results" / "screenshots"
 REFUSED = re.compile(r"status of (401|403|404|409|413|422)")  # as the test provoked
-PATIENCE_MS = 20_000  # a bound for what never comes, not a wait
+TIMEOUT_MS = 20_000  # a bound for what never comes, not a wait
 
 Visit = Callable[..., Page]
 
@@ -60,7 +60,7 @@ def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """Give a page whose troubles fail the test: console errors, requests elsewhere."""
     options = {"viewport": {"width": 1400, "height": 900}, **options}
     context = browser.new_context(base_url=url, **options)
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     troubles: list[str] = []
     try:
         page = context.new_page()
@@ -77,14 +77,14 @@ def note_troubles(
     """Collect what a page must not do."""
     home = urlsplit(url).netloc
 
-    def seen(address: str) -> None:
+    def recorded(address: str) -> None:
         if urlsplit(address).netloc not in {home, ""}:
             troubles.append(f"request to {address}")
 
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.extend(errors_in(message)))
-    page.on("websocket", lambda socket: seen(socket.url))
-    context.on("request", lambda request: seen(request.url))
+    page.on("websocket", lambda socket: recorded(socket.url))
+    context.on("request", lambda request: recorded(request.url))
 
 
 def errors_in(message: ConsoleMessage) -> list[str]:

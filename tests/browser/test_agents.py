@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, Visit, keep, sign_in, status_is
+from tests.browser.conftest import TIMEOUT_MS, Visit, keep, sign_in, status_is
 from tests.support.openai_server import Answer, Gate, ModelServer
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
+def longer_timeout() -> Iterator[None]:
     """Wait as long for what comes as for pages."""
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     yield
     expect.set_options(timeout=None)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, Visit, keep, launch, sign_in, status_is
+from tests.browser.conftest import TIMEOUT_MS, Visit, keep, launch, sign_in, status_is
 from tests.support.servers import free_port, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -91,7 +91,7 @@ def test_the_same_without_scripts_by_reloading(visit: Visit) -> None:
 
 def reload_until(page: Page, status: str) -> None:
     """Load the page again until it says so, by the link it offers for that."""
-    deadline = time.monotonic() + PATIENCE_MS / 1000
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
     while page.locator(f"#run-status[data-status={status}]").count() == 0:
         assert time.monotonic() < deadline, page.locator("#run-status").inner_text()
         page.get_by_role("link", name="Refresh").click()
@@ -237,7 +237,7 @@ def test_the_mark_is_true_when_the_server_dies_and_comes_back(
         server.process.kill()
         expect(page.locator("#live")).to_have_text("Reconnecting…")
     with running_server(data_dir, "--port", port):
-        expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+        expect(page.locator("#live")).to_have_text("Live", timeout=TIMEOUT_MS)
         page.check("#answer-form [value=publish]")
         page.fill("#answer-reason", "It is clear.")
         page.click("#answer-form button[type=submit]")

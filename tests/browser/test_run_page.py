@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, Visit, sign_in, status_is
-from tests.browser.test_looks import DESK, PHONE, look
+from tests.browser.conftest import TIMEOUT_MS, Visit, sign_in, status_is
+from tests.browser.test_appearance import DESK, PHONE, check_page
 from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 UNTOUCHED = "window.untouched === true"
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_every_state_is_whole_and_accessible(
     for name, address in everything.items():
         page.goto(address)
         page.wait_for_selector("main")
-        problems += look(page, f"run-{name}-{scheme}-{width}", with_axe=with_axe)
+        problems += check_page(page, f"run-{name}-{scheme}-{width}", with_axe=with_axe)
     assert not problems, "\n".join(problems)
 
 

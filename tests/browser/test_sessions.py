@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, Visit, keep, sign_in
+from tests.browser.conftest import TIMEOUT_MS, Visit, keep, sign_in
 from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def expire_sessions(site: RunningServer, but: Page) -> None:
     connection.close()
 
 
-def let_pages_look(admin: Page) -> None:
+def check_pages(admin: Page) -> None:
     """Have open pages look at once whether they may go on, instead of after a while."""
     admin.goto("/admin/auth/user/")
     admin.locator("#result_list").get_by_role("link", name="admin").click()
@@ -71,7 +71,7 @@ def test_an_open_page_says_that_it_is_signed_out_and_keeps_what_was_typed(
     page.fill("#answer-reason", "Not yet\nreally")
     page.fill("#note-text", "half a note")
     expire_sessions(site, but=other)
-    let_pages_look(other)
+    check_pages(other)
     expect(page.locator("#live")).to_have_text("Signed out")
     expect(page.locator("#messages")).to_contain_text(
         "Signed out. Sign in to continue."

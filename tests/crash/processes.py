@@ -18,8 +18,8 @@ from typing import Any
 from project.env import ROOT
 from tests.support.servers import HOME, SECRET_KEY, migrated_file, own_environment
 
-PATIENCE_SECONDS = 60  # a bound for what never comes, not a wait
-LOOK_SECONDS = 0.05
+TIMEOUT_SECONDS = 60  # a bound for what never comes, not a wait
+POLL_SECONDS = 0.05
 
 
 class Installation:
@@ -103,7 +103,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS * 5,
+            timeout=TIMEOUT_SECONDS * 5,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -146,11 +146,11 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(
-    holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE_SECONDS
+    holds: Callable[[], Any], *, what: str, seconds: float = TIMEOUT_SECONDS
 ) -> Any:
     """Return the first true answer; other processes can only be looked at."""
     deadline = time.monotonic() + seconds
     while not (answer := holds()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return answer

@@ -85,14 +85,14 @@ def _log(installation: Installation, server: RunningServer) -> str:
     return installation.logs() + server.log.read_text()
 
 
-def check_told_once(log: str, *, processes: int) -> None:
+def check_reported_once(log: str, *, processes: int) -> None:
     """Assert that each process told of the database's absence and return, and no more."""
     assert "Traceback" not in log
     assert log.count("Database unavailable") == processes
     assert log.count("The database is back") == processes
 
 
-def check_what_a_visitor_is_told(
+def check_visitor_messages(
     visitor: Visitor, page: str, form: Mapping[str, str]
 ) -> None:
     """Assert that pages, deeds on a page, and sockets are told of the outage."""
@@ -131,7 +131,7 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
         stopped = time.monotonic()
         hold.touch()  # nodes end now, and nobody takes what they return
         assert says_of(server, "database", "It cannot be reached")
-        check_what_a_visitor_is_told(visitor, page, form)
+        check_visitor_messages(visitor, page, form)
         wait_for(partial(for_longer_than_a_lease, stopped), what="leases to run out")
         assert [worker.poll() for worker in workers] == [None, None]
         assert server.process.poll() is None
@@ -149,7 +149,7 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
     check_history(report, ROUNDS)
     assert set(Counter(installation.traces()).values()) == {1}, report["attempts"]
     assert {attempt["number"] for attempt in report["attempts"]} == {1}
-    check_told_once(_log(installation, server), processes=len(workers) + 1)
+    check_reported_once(_log(installation, server), processes=len(workers) + 1)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tests.support.servers import ADMIN_PASSWORD
 
-PATIENCE_SECONDS = 30  # for one answer
+TIMEOUT_SECONDS = 30  # for one answer
 HIDDEN = re.compile(r'<input type="hidden"\s+name="(\w+)"\s+value="([^"]*)"')
 
 
@@ -50,7 +50,7 @@ class Visitor:
         self._connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, timeout=PATIENCE_SECONDS)
+        return http.client.HTTPConnection(self.host, timeout=TIMEOUT_SECONDS)
 
     def also(self) -> Visitor:
         """Return the same person with a connection of its own, for another thread."""
@@ -123,7 +123,7 @@ class Socket:
     def __init__(self, host: str, path: str, cookie: str) -> None:
         """Shake hands."""
         name, _, port = host.partition(":")
-        self._socket = socket.create_connection((name, int(port)), PATIENCE_SECONDS)
+        self._socket = socket.create_connection((name, int(port)), TIMEOUT_SECONDS)
         self._file = self._socket.makefile("rb")
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [

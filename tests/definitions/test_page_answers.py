@@ -42,7 +42,7 @@ def test_words_around_an_answer_do_not_matter() -> None:
     assert parse_answer(answer, Detection).clarity_score == 0.4
 
 
-def seen(*markings: dict[str, Any], clarity: float = 1.0) -> Detection:
+def detection_of(*markings: dict[str, Any], clarity: float = 1.0) -> Detection:
     """Return what a model sees."""
     return Detection.model_validate(
         {"clarity_score": clarity, "markings_found": list(markings)}
@@ -50,7 +50,7 @@ def seen(*markings: dict[str, Any], clarity: float = 1.0) -> Detection:
 
 
 def test_a_marking_that_a_model_sees_is_one_of_the_page() -> None:
-    detection = seen(
+    detection = detection_of(
         {"text": "Secret // Noforn", "location": "top of page", "legibility": 0.9},
         {"text": "harbour office", "location": "header"},
     )
@@ -64,7 +64,7 @@ def test_a_marking_that_a_model_sees_is_one_of_the_page() -> None:
 def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about() -> (
     None
 ):
-    detection = seen(clarity=0.4)
+    detection = detection_of(clarity=0.4)
     assert read_detection(1, detection, enhanced=False).is_unclear
     second = read_detection(1, detection, enhanced=True)
     assert not second.is_unclear
@@ -72,6 +72,8 @@ def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about()
 
 
 def test_a_marking_a_model_can_hardly_read_is_a_doubt() -> None:
-    detection = seen({"text": "SE RET", "location": "footer", "legibility": 0.3})
+    detection = detection_of(
+        {"text": "SE RET", "location": "footer", "legibility": 0.3}
+    )
     reading = read_detection(1, detection, enhanced=True)
     assert reading.doubts == ("The agent is not sure that “SE RET” is SECRET.",)

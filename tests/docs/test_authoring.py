@@ -25,7 +25,7 @@ from workflows.engine.events import EVENT_TYPES
 ROOT = Path(__file__).parents[2]
 README, AUTHORING = PAGES = (ROOT / "README.md", ROOT / "docs" / "authoring.md")
 MANAGE = (sys.executable, "manage.py")
-LEAST_BLOCKS = 40  # on the author's page: fewer, and something is not found any more
+MIN_BLOCKS = 40  # on the author's page: fewer, and something is not found any more
 MYPY = """
 [mypy]
 strict = true
@@ -81,7 +81,7 @@ def in_a_process(*command: str, **environment: str) -> subprocess.CompletedProce
 
 def test_the_authors_page_runs(authoring: ModuleType) -> None:
     assert authoring.paid.status == "completed"
-    assert len(blocks(AUTHORING)) >= LEAST_BLOCKS
+    assert len(blocks(AUTHORING)) >= MIN_BLOCKS
 
 
 def test_the_readme_runs() -> None:

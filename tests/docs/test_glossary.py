@@ -32,7 +32,9 @@ def modules() -> list[Path]:
 
 
 def banned_in(name: str) -> frozenset[str]:
-    return BANNED & {part.lower() for part in PARTS.findall(name)}
+    is_number_of_words = re.fullmatch(r"_?(MAX|MIN)_\w*WORDS", name) is not None
+    allowed = {"words"} if is_number_of_words else set()
+    return BANNED & {part.lower() for part in PARTS.findall(name)} - allowed
 
 
 def names_in(path: Path) -> Iterator[tuple[str, int]]:

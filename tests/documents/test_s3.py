@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield running
 
 
-def told_to_operators() -> dict[str, str]:
+def messages_for_operators() -> dict[str, str]:
     """Return what docs/operating.md says to set."""
     text = (ROOT / "docs" / "operating.md").read_text()
     section = text.split("## Documents in S3")[1].split("\n## ")[0]
@@ -66,7 +66,7 @@ def told_to_operators() -> dict[str, str]:
 
 def environment(server: S3Server, **options: Any) -> dict[str, str]:
     """Return the variables an operator sets, for this server."""
-    told = told_to_operators()
+    told = messages_for_operators()
     given = json.loads(told["MEDIA_STORAGE_OPTIONS"])
     given = {**given, "endpoint_url": server.url, **options}
     return {

@@ -26,7 +26,7 @@ from workflows.models import Document, PageImage
 from workflows.runtime import RenderOptions, StorageFailed
 
 pytestmark = pytest.mark.django_db
-PATIENCE_SECONDS = 20  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ class Door:
         """Wait to be let in."""
         self.asked += 1
         self.reached.set()
-        assert self.opened.wait(PATIENCE_SECONDS)
+        assert self.opened.wait(TIMEOUT_SECONDS)
 
 
 def test_a_full_disk_is_told_where_a_document_is_stored(
@@ -88,7 +88,7 @@ def test_one_document_that_does_not_come_holds_up_no_other(
 
     with ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(read, slow) for _ in range(2)]
-        assert door.reached.wait(PATIENCE_SECONDS)
+        assert door.reached.wait(TIMEOUT_SECONDS)
         assert read(other) == b"%PDF b"
         door.opened.set()
         assert [one.result() for one in waiting] == [b"%PDF slow"] * 2
@@ -123,23 +123,23 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
     given_back = threading.Event()
     make_room = copies._evict  # noqa: SLF001 - the moment in which it is let go
 
-    def then_tell() -> None:
+    def then_report() -> None:
         make_room()
         given_back.set()
 
-    monkeypatch.setattr(copies, "_evict", then_tell)
+    monkeypatch.setattr(copies, "_evict", then_report)
 
     async def read() -> None:
         async with local_path_async(document):
             raise AssertionError("it was called off")
 
     reading = asyncio.create_task(read())
-    assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
+    assert await asyncio.to_thread(door.reached.wait, TIMEOUT_SECONDS)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     door.opened.set()
-    assert await asyncio.to_thread(given_back.wait, PATIENCE_SECONDS)
+    assert await asyncio.to_thread(given_back.wait, TIMEOUT_SECONDS)
     assert copies._copies == {}  # noqa: SLF001 - nobody reads it, so there is no room
 
 
@@ -155,7 +155,7 @@ async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_dat
     asking = [
         asyncio.create_task(StoredImages().render(document.pk, style)) for _ in range(6)
     ]
-    assert await asyncio.to_thread(door.reached.wait, PATIENCE_SECONDS)
+    assert await asyncio.to_thread(door.reached.wait, TIMEOUT_SECONDS)
     assert await run_in_db(PageImage.objects.count) == 1
     door.opened.set()
     assert len({found.id for (found,) in await asyncio.gather(*asking)}) == 1

@@ -139,7 +139,7 @@ def test_a_name_as_long_as_a_row_holds_is_taken() -> None:
 # Answers ----------------------------------------------------------------------------
 
 
-def asking(into: Any) -> Workflow[Any]:
+def approval_workflow(into: Any) -> Workflow[Any]:
     """Return a workflow that puts a Review into a field of that type."""
     state = type("Asked", (State,), {"__annotations__": {"field": into}, "field": None})
     ask = approval("Right?", answer=Review, into="field", name="ask")
@@ -168,7 +168,7 @@ def asking(into: Any) -> Workflow[Any]:
     ],
 )
 def test_a_field_that_can_hold_the_answer_is_taken(into: Any) -> None:
-    asking(into)
+    approval_workflow(into)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_field_that_can_hold_the_answer_is_taken(into: Any) -> None:
 )
 def test_a_field_that_cannot_hold_the_answer_is_refused(into: Any) -> None:
     with pytest.raises(DefinitionError, match="puts a Review into “field”") as caught:
-        asking(into)
+        approval_workflow(into)
     assert caught.value.code == "check.answer_type"
 
 

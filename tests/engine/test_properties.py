@@ -397,7 +397,7 @@ def test_collecting_all_runs_every_item_once(
     assert [error.index for error in outcome.errors] == bad
     assert isinstance(outcome, ParallelError) is (bool(items) and not good)
     assert progress == [(count + 1, len(items)) for count in range(len(good))]
-    assert_told(story.events, len(items), len(good), len(bad))
+    assert_reported(story.events, len(items), len(good), len(bad))
 
 
 async def collected(
@@ -415,7 +415,7 @@ async def collected(
         return error
 
 
-def assert_told(events: list[Event], started: int, good: int, bad: int) -> None:
+def assert_reported(events: list[Event], started: int, good: int, bad: int) -> None:
     """One start and one end of each item, between the start and the end of all."""
     types = Counter(event.type for event in events)
     assert types["worker.start"] == types["worker.complete"] == started
@@ -443,7 +443,7 @@ def test_failing_fast_ends_at_the_first_failure(
     assert bench.started == list(items)[: len(bench.started)]
     good = [item for item in bench.ended if item not in failing]
     assert sorted(outcome.results) == [10 * item for item in sorted(good)]
-    assert_told(story.events, len(bench.started), len(good), 1)
+    assert_reported(story.events, len(bench.started), len(good), 1)
 
 
 async def failing_fast(bench: Bench, story: Story, workers: int) -> Any:

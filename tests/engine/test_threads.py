@@ -25,7 +25,7 @@ from workflows.engine.threads import Counts, ThreadPool
 
 from .parts import Runs, start
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 class Held:
@@ -44,11 +44,11 @@ class Held:
         self.running += 1
         self.most = max(self.most, self.running)
         self.loop.call_soon_threadsafe(self._changed.set)
-        assert self.release.wait(PATIENCE_SECONDS)
+        assert self.release.wait(TIMEOUT_SECONDS)
         self.running -= 1
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not holds():
                 await self._changed.wait()
                 self._changed.clear()
@@ -77,7 +77,7 @@ def holding(held: Held, name: str, **options: Any) -> Node[Any, Any]:
 
 
 async def waits_for_thread(runs: Runs) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not runs.listener.data("thread.wait"):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
 
@@ -272,7 +272,7 @@ async def test_a_node_that_swallows_its_cancellation_is_interrupted_again(
         while len(interrupted) < 3:
             entered.set()
             try:
-                await asyncio.sleep(PATIENCE_SECONDS)
+                await asyncio.sleep(TIMEOUT_SECONDS)
             except BaseException as error:
                 interrupted.append(error)
         return state
@@ -300,7 +300,7 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
         while len(interrupted) < 3:
             entered.set()
             try:
-                await asyncio.sleep(PATIENCE_SECONDS)
+                await asyncio.sleep(TIMEOUT_SECONDS)
             except BaseException as error:
                 interrupted.append(error)
 
@@ -318,7 +318,7 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
     await entered.wait()
     if reason == "cancelled":
         asked.cancel()
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await asyncio.wait({run})
     assert isinstance(run.exception(), ExecutionError | None)
     assert len(interrupted) == 3

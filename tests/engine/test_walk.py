@@ -114,12 +114,12 @@ async def test_a_runtime_that_wants_to_know_is_told_where_it_is() -> None:
             return f"{context.key} {context.iteration} {context.try_number}"
 
     @node
-    def look(state: State, runtime: str) -> State:
+    def read(state: State, runtime: str) -> State:
         places.append(runtime)
         return state
 
-    await Runs().line(sets("a"), look).execute(start(), runtime=Runtime())
-    assert places == ["r1/look/2 2 1"]
+    await Runs().line(sets("a"), read).execute(start(), runtime=Runtime())
+    assert places == ["r1/read/2 2 1"]
 
 
 class Doer:

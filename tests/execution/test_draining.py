@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.workers import PATIENCE_SECONDS, ended, working
+from tests.support.workers import TIMEOUT_SECONDS, ended, working
 from workflows.engine import Graph, State
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
@@ -44,7 +44,7 @@ async def test_a_run_claimed_while_its_worker_drains_is_given_back(
         runs = claim(worker, limit)
         if runs and worker == "first":
             loop.call_soon_threadsafe(claimed.set)
-            go_on.wait(PATIENCE_SECONDS)
+            go_on.wait(TIMEOUT_SECONDS)
         return runs
 
     monkeypatch.setattr(queue, "claim", slow_claim)

@@ -21,7 +21,7 @@ from project.log import LineFormatter
 from tests.infra.test_secrets import everything_stored
 from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
-from tests.support.workers import PATIENCE_SECONDS, ended, reaches, working
+from tests.support.workers import TIMEOUT_SECONDS, ended, reaches, working
 from workflows.agents.provider_api import service
 from workflows.engine import (
     Retry,
@@ -243,7 +243,7 @@ async def test_what_an_agent_streams_is_shown_masked_at_every_moment(
         launched = await run_in_db(system.execute, "spilled-stream", token=SENT)
         for _ in pieces:
             before = len(shown)
-            await asyncio.to_thread(gate.reached.wait, PATIENCE_SECONDS)
+            await asyncio.to_thread(gate.reached.wait, TIMEOUT_SECONDS)
             gate.let()
             with suppress(TimeoutError):  # two pieces may be shown at once
                 async with asyncio.timeout(0.5):

@@ -508,13 +508,13 @@ async def test_a_run_that_pauses_after_its_cancel_was_asked_for_starts_no_child(
     system = System(registry)
     top = await run_in_db(system.execute, "top", {}, by=person)
 
-    def ask_unheard() -> None:
+    def cancel_without_notification() -> None:
         Run.objects.filter(pk=top.pk).request_cancel(by_id=person.pk, reason="stop")
 
     async with working(registry) as worker:
         await entered.wait()
         worker.cancel = lambda *_: None  # type: ignore[method-assign]  # the message is lost
-        await run_in_db(ask_unheard)
+        await run_in_db(cancel_without_notification)
         go_on.set()
         top = await ended(top.pk)
     assert top.status == Status.CANCELLED

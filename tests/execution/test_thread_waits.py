@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.support.workers import PATIENCE_SECONDS, ended, until, working
+from tests.support.workers import TIMEOUT_SECONDS, ended, until, working
 from workflows.audit.verifier import Checker
 from workflows.engine import Retry, State, Workflow, node, threads
 from workflows.execution.thread_waits import ThreadWaits
@@ -31,7 +31,7 @@ release = threading.Event()
 
 @node
 def hold(state: State) -> State:
-    assert release.wait(PATIENCE_SECONDS)
+    assert release.wait(TIMEOUT_SECONDS)
     return state
 
 
@@ -47,7 +47,7 @@ tries: list[int] = []
 def late(state: State) -> State:
     tries.append(1)
     if len(tries) == 1:
-        assert release.wait(PATIENCE_SECONDS)
+        assert release.wait(TIMEOUT_SECONDS)
     return state
 
 

@@ -34,13 +34,13 @@ from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed")
 
-FOREVER = 3_000  # seconds between sweeps: what is found is not found by one
+FAR_FUTURE = 3_000  # seconds between sweeps: what is found is not found by one
 
 
 @pytest.fixture(autouse=True)
 def no_sweep(settings: Any) -> None:
     """Let nothing be found by a sweep."""
-    settings.POLL_INTERVAL_SECONDS = FOREVER
+    settings.POLL_INTERVAL_SECONDS = FAR_FUTURE
 
 
 class Count(State):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.engine.traces.compare import assert_equal, same
 from tests.lifecycle.cases import Case, recorded_script
-from tests.lifecycle.graphs import TOKEN_SEEN, operations
+from tests.lifecycle.graphs import TOKEN_RECEIVED, operations
 from tests.lifecycle.requests import OUTCOMES, Listed, is_sortable, wanted_page
 from tests.lifecycle.script import Answer, Script
 from tests.lifecycle.story import Row
@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: (bool(item) or None) if key == TOKEN_SEEN else _plain(item)
+            key: (bool(item) or None) if key == TOKEN_RECEIVED else _plain(item)
             for key, item in value.items()
         }
     return [_plain(item) for item in value] if isinstance(value, list) else value

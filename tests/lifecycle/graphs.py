@@ -13,7 +13,7 @@ from workflows.engine import Cancellation, DefinitionError, Graph, State, node
 from workflows.engine.factory import Factory
 
 WORKFLOW = "wf"  # what the reference registers it as
-TOKEN_SEEN = "token_seen"  # the key in which `use_token` tells what it found
+TOKEN_RECEIVED = "token_seen"  # the key in which `use_token` tells what it found
 
 
 StopRun = Callable[[str], None]
@@ -88,19 +88,19 @@ def _node_of(call: Mapping[str, Any], around: Surroundings) -> Any:
         visit = world.visits[name]
         world.cancellation = Stop(around.stop_run, state.run_id)
         await around.hold(name)
-        steps = [_told(op, state) for op in call["ops"]]
+        steps = [_report(op, state) for op in call["ops"]]
         return await ops.apply(steps, state, visit, world)
 
     return node(name=name or "unnamed")(run)
 
 
-def _told(op: ops.Op, state: State) -> ops.Op:
+def _report(op: ops.Op, state: State) -> ops.Op:
     """`use_token` as the `set` it comes to: whether the node was given that token."""
     if op["op"] != "use_token":
         return op
     given = state.secret("token")
     seen = True if given and given == op.get("message", given) else None
-    return {**op, "op": "set", "key": TOKEN_SEEN, "value": seen}
+    return {**op, "op": "set", "key": TOKEN_RECEIVED, "value": seen}
 
 
 def operations(case: Case) -> list[ops.Op]:

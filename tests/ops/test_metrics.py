@@ -31,7 +31,7 @@ def token(settings: Any) -> str:
     return TOKEN
 
 
-def figures(client: Client, token: str) -> Figures:
+def metric_samples(client: Client, token: str) -> Figures:
     """Return each figure by its name and the values of its labels."""
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200
@@ -91,7 +91,7 @@ def test_it_tells_workers_queue_and_runs(client: Client, token: str) -> None:
         make_run(status=status, workflow_name=name)
     make_run(status="failed", workflow_name="a")
     Run.objects.filter(workflow_name="a").update(updated_at=ago[100])
-    found = figures(client, token)
+    found = metric_samples(client, token)
     assert found["signalbox_workers_alive",] == 1
     assert found["signalbox_worker_running", "busy"] == 3
     assert found["signalbox_worker_capacity", "busy"] == 8
@@ -117,11 +117,11 @@ def one_node(graph: Graph, _runtime: object, _params: object) -> State:
 async def test_a_process_counts_what_it_does(client: Client, token: str) -> None:
     registry = Registry()
     registry.register_factory("one-node", one_node)
-    before = await run_in_db(figures, client, token)
+    before = await run_in_db(metric_samples, client, token)
     run = await run_in_db(System(registry).execute, "one-node", {})
     async with working(registry):
         await ended(run.pk)
-    after = await run_in_db(figures, client, token)
+    after = await run_in_db(metric_samples, client, token)
 
     def grew(name: str) -> float:
         return after[name,] - before[name,]
@@ -135,11 +135,11 @@ async def test_a_process_counts_what_it_does(client: Client, token: str) -> None
 
 @pytest.mark.django_db
 def test_a_recovery_is_counted(client: Client, token: str) -> None:
-    before = figures(client, token)
+    before = metric_samples(client, token)
     make_run(
         status="running", worker="gone", attempt=1, lease_expires_at=timezone.now()
     )
     queue.sweep()
-    after = figures(client, token)
+    after = metric_samples(client, token)
     name = "signalbox_recoveries_total"
     assert after[name,] - before[name,] == 1

@@ -42,7 +42,7 @@ review = approval("Is it right?", answer=Review, into="review", name="review")
 
 
 @pytest.fixture(autouse=True)
-def asking() -> Iterator[None]:
+def waiting_run() -> Iterator[None]:
     """Have a workflow that asks."""
     registry.register(Workflow("ask", state=Doubt, start=review, routes={}))
     yield

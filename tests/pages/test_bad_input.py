@@ -146,11 +146,11 @@ def test_no_query_fails_a_page(world: World, sender: Sender) -> None:
         st.sampled_from(sorted(pages)),
         st.dictionaries(st.sampled_from(QUERY), texts, min_size=1, max_size=12),
     )
-    def look(name: str, told: dict[str, str]) -> None:
+    def probe(name: str, told: dict[str, str]) -> None:
         sender.get(pages[name], told)
         assert sender.failed == {}
 
-    look()
+    probe()
 
 
 def test_no_filter_fails_a_list(world: World, sender: Sender) -> None:

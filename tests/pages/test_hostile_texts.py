@@ -108,14 +108,14 @@ def test_what_comes_out_of_a_text_is_noticed(html: str, wrong: int) -> None:
     assert len(looked_through(html).wrong) == wrong
 
 
-class Look:
+class Inspector:
     """Looks at answers, and counts those that show the hostile text."""
 
     def __init__(self, world: World) -> None:
         self.evil, self.shown, self.wrong = world.evil, 0, dict[str, Any]()
 
     def at(self, what: str, html: str) -> None:
-        """Look at some HTML."""
+        """Inspector at some HTML."""
         found = looked_through(html)
         if found.wrong:
             self.wrong[what] = found.wrong[:3]
@@ -123,7 +123,7 @@ class Look:
             self.shown += 1
 
     def at_answer(self, what: str, answer: Any, *allowed: int) -> None:
-        """Look at an answer, which has to have one of these statuses, else a good one."""
+        """Inspector at an answer, which has to have one of these statuses, else a good one."""
         status = answer.status_code
         is_good = status in allowed if allowed else status < 400
         if not is_good:
@@ -178,15 +178,15 @@ def views_of(world: World) -> Iterator[str]:
     yield f"{viewer}?box=0.1,0.1,0.5,0.2&run={world.rich.pk}"
 
 
-def read_page_images(world: World, look: Look, client: Client) -> None:
-    """Look at every page, in every way."""
+def read_page_images(world: World, look: Inspector, client: Client) -> None:
+    """Inspector at every page, in every way."""
     allowed = (200, 302, 400, 404, 405)
     for address in [*pages_of(world), *views_of(world)]:
         look.at_answer(address, client.get(address), *allowed)
 
 
-def look_at_admin(world: World, look: Look, client: Client) -> None:
-    """Look at every page of the admin, and what it answers to deeds."""
+def check_admin(world: World, look: Inspector, client: Client) -> None:
+    """Inspector at every page of the admin, and what it answers to deeds."""
     evil = quote(world.evil[:200])
     look.at_answer("index", client.get("/admin/"))
     for model in apps.get_models():
@@ -211,8 +211,8 @@ def look_at_admin(world: World, look: Look, client: Client) -> None:
 # What is sent over sockets ----------------------------------------------------------
 
 
-def look_at_drawings(world: World, look: Look, _client: Client) -> None:
-    """Look at everything that sockets send."""
+def check_graphs(world: World, look: Inspector, _client: Client) -> None:
+    """Inspector at everything that sockets send."""
     for what, html in [*drawings_of(world), *lists_of(world)]:
         look.at(what, html)
     evil = world.evil
@@ -294,8 +294,8 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "/admin/auth/user/add/", {"username": evil, "password1": evil}
 
 
-def look_at_answers(world: World, look: Look, client: Client) -> None:
-    """Look at what is answered to forms, from pages with and without scripts."""
+def check_responses(world: World, look: Inspector, client: Client) -> None:
+    """Inspector at what is answered to forms, from pages with and without scripts."""
     for address, form in forms_of(world):
         is_live = address.startswith("/runs/") and "question" not in form
         for headers in [{}, LIVE] if is_live else [{}]:
@@ -304,16 +304,16 @@ def look_at_answers(world: World, look: Look, client: Client) -> None:
             look.at_answer(address, answer, *allowed)
 
 
-def look_at_locked_door(world: World, look: Look, _client: Client) -> None:
-    """Look at what those see who guess passwords."""
+def check_lockout(world: World, look: Inspector, _client: Client) -> None:
+    """Inspector at what those see who guess passwords."""
     for _ in range(6):
         form = {"username": world.evil[:150], "password": "?", "next": world.evil}
         answer = Client().post("/accounts/login/", form)
         look.at_answer("signing in", answer, 429, 200)
 
 
-def look_at_ended_sessions(world: World, look: Look, _client: Client) -> None:
-    """Look at forms that come too late, and at what is filled in again."""
+def check_ended_sessions(world: World, look: Inspector, _client: Client) -> None:
+    """Inspector at forms that come too late, and at what is filled in again."""
     page = reverse("run", args=[world.rich.pk])
     form = {"text": world.evil, world.evil[:50]: world.evil}
     member, ours = Client(enforce_csrf_checks=True), {"Origin": "http://testserver"}
@@ -331,8 +331,8 @@ def look_at_ended_sessions(world: World, look: Look, _client: Client) -> None:
 # Files ------------------------------------------------------------------------------
 
 
-def look_at_files(world: World, _look: Look, client: Client) -> None:
-    """Look at exports and downloads: they are no pages, and no browser shows them."""
+def check_files(world: World, _look: Inspector, client: Client) -> None:
+    """Inspector at exports and downloads: they are no pages, and no browser shows them."""
     for name, arguments in (
         ("run-result", [world.runs[Status.COMPLETED].pk]),
         ("run-params", [world.rich.pk]),
@@ -352,8 +352,8 @@ def look_at_files(world: World, _look: Look, client: Client) -> None:
 # Pages that tell of failures --------------------------------------------------------
 
 
-def look_at_failures(world: World, look: Look, client: Client) -> None:
-    """Look at the pages that tell of failures."""
+def check_failures(world: World, look: Inspector, client: Client) -> None:
+    """Inspector at the pages that tell of failures."""
     evil = quote(world.evil[:500])
     look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
     look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
@@ -378,8 +378,8 @@ def look_at_failures(world: World, look: Look, client: Client) -> None:
 FORM = "application/x-www-form-urlencoded"
 
 
-def look_at_empty_pages(world: World, look: Look, _client: Client) -> None:
-    """Look at what stands where there is nothing, which this world has no page of."""
+def check_empty_pages(world: World, look: Inspector, _client: Client) -> None:
+    """Inspector at what stands where there is nothing, which this world has no page of."""
     request = RequestFactory().get("/", {"q": world.evil})
     request.user = world.person
     for name in ("_no_runs.html", "_no_workflows.html"):
@@ -390,17 +390,17 @@ def look_at_empty_pages(world: World, look: Look, _client: Client) -> None:
 
 WALKS = (  # deeds last: they change what there is to see
     read_page_images,
-    look_at_admin,
-    look_at_drawings,
-    look_at_files,
-    look_at_failures,
-    look_at_empty_pages,
-    look_at_locked_door,
-    look_at_ended_sessions,
-    look_at_answers,
+    check_admin,
+    check_graphs,
+    check_files,
+    check_failures,
+    check_empty_pages,
+    check_lockout,
+    check_ended_sessions,
+    check_responses,
 )
 READ_ONLY = {"a template", "very long"}  # what these could do shows on pages
-LEAST_SHOWN = 100  # answers in which the text is seen: else nothing was tested
+MIN_SHOWN = 100  # answers in which the text is seen: else nothing was tested
 
 
 @pytest.mark.django_db
@@ -408,13 +408,13 @@ LEAST_SHOWN = 100  # answers in which the text is seen: else nothing was tested
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_nothing_comes_out_of_a_hostile_text(kind: str, rendered: set[str]) -> None:
     world = make_world(HOSTILE[kind])
-    look = Look(world)
+    look = Inspector(world)
     client = Client()
     client.force_login(world.person)
     for walk in WALKS[:1] if kind in READ_ONLY else WALKS:
         walk(world, look, client)
     assert look.wrong == {}
-    assert look.shown > (LEAST_SHOWN // 2 if kind in READ_ONLY else LEAST_SHOWN)
+    assert look.shown > (MIN_SHOWN // 2 if kind in READ_ONLY else MIN_SHOWN)
     if kind not in READ_ONLY:
         folder = ROOT / "templates"
         there = {str(path.relative_to(folder)) for path in folder.rglob("*.html")}

@@ -169,7 +169,7 @@ def test_a_message_that_is_too_long_closes_its_socket(
 # What we stand on -------------------------------------------------------------------
 
 
-def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
+def exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
     """Return what looking up vulnerabilities gives when pip-audit says this."""
     monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
     say = f"import sys; sys.stdout.write({output!r})"
@@ -188,16 +188,16 @@ def audited(*vulnerabilities: str) -> str:
 def test_a_known_vulnerability_fails_the_check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any
 ) -> None:
-    assert told(monkeypatch, tmp_path, audited("CVE-1", "CVE-2")) == 1
+    assert exit_code(monkeypatch, tmp_path, audited("CVE-1", "CVE-2")) == 1
     assert "pillow 1.0: CVE-1, CVE-2" in capsys.readouterr().out
 
 
 def test_what_was_looked_up_is_not_looked_up_again_today(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any
 ) -> None:
-    assert told(monkeypatch, tmp_path, audited()) == 0
+    assert exit_code(monkeypatch, tmp_path, audited()) == 0
     assert "none is known of 1 of 2 packages" in capsys.readouterr().out
-    assert told(monkeypatch, tmp_path, audited("CVE-1")) == 0
+    assert exit_code(monkeypatch, tmp_path, audited("CVE-1")) == 0
     assert "looked up today" in capsys.readouterr().out
 
 
@@ -211,7 +211,7 @@ def test_what_was_looked_up_is_not_looked_up_again_today(
 def test_a_machine_without_the_network_is_told_that_it_was_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any, output: str, why: str
 ) -> None:
-    assert told(monkeypatch, tmp_path, output) == 0
+    assert exit_code(monkeypatch, tmp_path, output) == 0
     said = capsys.readouterr().out
     assert "skipped" in said
     assert why in said

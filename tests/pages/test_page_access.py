@@ -32,7 +32,7 @@ ARGUMENTS = {
     "price_id": 1,
 }
 OPEN = {"favicon.ico"}
-DEEDS = (
+ACTIONS = (
     "run-cancel",
     "run-resume",
     "run-delete",
@@ -78,13 +78,13 @@ def test_what_is_not_there_gets_a_page_that_says_so(
         assert "Page not found" in text or "nothing here" in text
 
 
-@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("deed", ACTIONS)
 def test_a_deed_is_not_done_by_a_link(alice: User, sign_in: SignIn, deed: str) -> None:
     run = make_run(status=Status.RUNNING)
     assert sign_in(alice).get(reverse(deed, args=[run.pk])).status_code == 405
 
 
-@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("deed", ACTIONS)
 def test_a_form_from_elsewhere_is_refused(alice: User, deed: str) -> None:
     run = make_run(status=Status.RUNNING)
     client = Client(enforce_csrf_checks=True)

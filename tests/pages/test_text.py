@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows.pages.render.json_tree import tree
-from workflows.pages.render.text import AGO_UNITS, ago, in_words, size, span, wrap
+from workflows.pages.render.text import AGO_UNITS, ago, readable_name, size, span, wrap
 
 NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
 
@@ -99,7 +99,7 @@ def test_a_size_is_told_in_one_unit(count: int, words: str) -> None:
     ],
 )
 def test_a_name_becomes_words(name: str, words: str) -> None:
-    assert in_words(name) == words
+    assert readable_name(name) == words
 
 
 @given(st.text(), st.integers(2, 30), st.integers(1, 4))

@@ -57,8 +57,8 @@ BANNED = {
     "once more": "confirm",
     "taken over": "recovered",
 }
-WORDS = "|".join(map(re.escape, BANNED))
-PATTERN = re.compile(rf"(?i:(?<![\w-])({WORDS})(?![\w-]))|\bIts(?= \w)")
+BANNED_TERMS = "|".join(map(re.escape, BANNED))
+PATTERN = re.compile(rf"(?i:(?<![\w-])({BANNED_TERMS})(?![\w-]))|\bIts(?= \w)")
 
 # Python files whose strings are still to be reworded, with the number of texts at most.
 KNOWN: dict[str, int] = {

@@ -49,7 +49,7 @@ def greet(state: Greeting, _runtime: object) -> Greeting:
 
 
 @pytest.fixture(autouse=True)
-def hello() -> Iterator[None]:
+def first_step() -> Iterator[None]:
     """Have a workflow to launch."""
     registry.register(
         Workflow(

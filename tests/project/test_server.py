@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from project.env import ROOT
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 pytestmark = pytest.mark.crash
 
@@ -81,7 +81,7 @@ class Running:
 
     def connect(self, request: str) -> socket.socket:
         """Send a request and return the connection."""
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
         client.sendall(request.encode())
         return client
 
@@ -120,7 +120,7 @@ def test_a_request_in_progress_is_answered_before_the_end(
         server.process.terminate()
         answer = b"".join(iter(lambda: client.recv(1000), b""))
     assert answer.endswith(b"first second")
-    assert server.process.wait(PATIENCE) == 0
+    assert server.process.wait(TIMEOUT) == 0
 
 
 def test_nobody_new_is_let_in_at_the_end(start: Callable[..., Running]) -> None:
@@ -138,7 +138,7 @@ def test_the_worker_drains_before_the_end(start: Callable[..., Running]) -> None
     server.process.terminate()
     assert next(server.lines).startswith("Stopping: work in hand may finish")
     assert next(server.lines) == "drained"
-    assert server.process.wait(PATIENCE) == 0
+    assert server.process.wait(TIMEOUT) == 0
 
 
 def test_sockets_are_told_that_the_server_goes(start: Callable[..., Running]) -> None:
@@ -153,7 +153,7 @@ def test_sockets_are_told_that_the_server_goes(start: Callable[..., Running]) ->
             received += more
         client.sendall(LIKEWISE)
         assert "closed 1001" in server.lines
-    assert server.process.wait(PATIENCE) == 0
+    assert server.process.wait(TIMEOUT) == 0
 
 
 def test_sockets_limit_what_comes_in_and_not_what_goes_out(
@@ -176,12 +176,12 @@ def test_a_second_interrupt_ends_it_at_once(start: Callable[..., Running]) -> No
     server.process.send_signal(signal.SIGINT)
     assert next(server.lines).startswith("Stopping")
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(PATIENCE) == -signal.SIGINT
+    assert server.process.wait(TIMEOUT) == -signal.SIGINT
 
 
 def test_a_worker_that_fails_ends_the_server(
     start: Callable[..., Running], tmp_path: Path
 ) -> None:
     server = start("fail")
-    assert server.process.wait(PATIENCE) == 1
+    assert server.process.wait(TIMEOUT) == 1
     assert "The embedded worker failed" in (tmp_path / "stderr").read_text()

@@ -56,7 +56,7 @@ def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
 
 
 @dataclass
-class Seen:
+class RecordedCalls:
     """Words of a streamed answer, kept."""
 
     text: str = ""
@@ -76,7 +76,7 @@ class Books:
     """A ledger that keeps what it is told."""
 
     calls: list[Call] = field(default_factory=list)
-    shown: list[Seen] = field(default_factory=list)
+    shown: list[RecordedCalls] = field(default_factory=list)
     stop: BaseException | None = None
 
     async def allow(self, _context: NodeContext | None) -> None:
@@ -88,14 +88,14 @@ class Books:
         """Keep a call."""
         self.calls.append(call)
 
-    def words(self, _call: Call) -> Seen:
+    def preview(self, _call: Call) -> RecordedCalls:
         """Return where its words are kept."""
-        self.shown.append(Seen())
+        self.shown.append(RecordedCalls())
         return self.shown[-1]
 
 
 @dataclass
-class Asking:
+class CallTask:
     """Agents with their books and clients, for one test."""
 
     agents: DatabaseAgents
@@ -103,7 +103,7 @@ class Asking:
     clients: Clients
 
 
-def asking(token: str = "") -> Asking:
+def calling(token: str = "") -> CallTask:
     """Return agents with clients of their own; close them in the end."""
     books, clients = Books(), Clients()
-    return Asking(DatabaseAgents(books, token, lambda: clients), books, clients)
+    return CallTask(DatabaseAgents(books, token, lambda: clients), books, clients)

@@ -44,7 +44,7 @@ NUMBERS = (
     "١٢",
     "1.5",
 )
-WORDS = (
+PLAIN_TEXTS = (
     "true",
     "null",
     "[]",
@@ -79,7 +79,7 @@ WORDS = (
     "params.a%s = %s",
     "result.0.$.* = [1]",
 )
-BAD = (*TEXTS, *NUMBERS, *WORDS)
+BAD = (*TEXTS, *NUMBERS, *PLAIN_TEXTS)
 
 texts = st.one_of(st.sampled_from(BAD), st.text(max_size=40))
 """One bad text, or any text at all."""

@@ -30,7 +30,7 @@ from workflows.engine import (
 from workflows.engine.testing import run_in_memory
 
 AGAIN = Retry(attempts=2, wait=0)
-KEEPING = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
+CHECKPOINTS = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
 ITEMS = {"items": [1, 2]}
 
 
@@ -88,10 +88,10 @@ def _a_loop_with_retries() -> Workflow[State]:
         return state.set(count=state.get("count", 0) + 1)
 
     @node(retry=AGAIN)
-    def look(value: int) -> int:
+    def check(value: int) -> int:
         return item.on(value)
 
-    looking = parallel(look, over="items", into="seen")
+    looking = parallel(check, over="items", into="seen")
     ask = approval("Is it?", answer=Answer, into="answer")
     return Workflow(
         "loop",
@@ -159,7 +159,7 @@ def _a_resume_with_kept_items() -> list[Event]:
     looking = parallel(second.on, over="items", into="seen", limit=1)
     workflow = Workflow("kept", state=State, start=same, routes={same: looking})
     observer = Observer()
-    graph = Graph("kept", KEEPING, observer, MemoryStore())
+    graph = Graph("kept", CHECKPOINTS, observer, MemoryStore())
     start = workflow.factory(graph, None, ITEMS).stamped(run_id="kept")
     with contextlib.suppress(ExecutionError):
         asyncio.run(graph.execute(start))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-PATIENCE_SECONDS = 20  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
 
 
 @dataclass
@@ -104,7 +104,7 @@ class ModelServer:
     def __enter__(self) -> Self:
         """Start it."""
         self._thread.start()
-        assert self._ready.wait(PATIENCE_SECONDS)
+        assert self._ready.wait(TIMEOUT_SECONDS)
         return self
 
     def __exit__(
@@ -115,7 +115,7 @@ class ModelServer:
     ) -> None:
         """Stop it."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(TIMEOUT_SECONDS)
 
     def wait_closed(self, seconds: float) -> float:
         """Return when a client closed its connection early; wait at most so long."""
@@ -127,7 +127,7 @@ class ModelServer:
         """Return the requests once there are so many."""
         with self._changed:
             assert self._changed.wait_for(
-                lambda: len(self.requests) >= count, PATIENCE_SECONDS
+                lambda: len(self.requests) >= count, TIMEOUT_SECONDS
             )
         return self.requests
 

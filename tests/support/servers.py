@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
 SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one run
-PATIENCE = 20  # seconds a server gets to answer
+TIMEOUT = 20  # seconds a server gets to answer
 
 ADMIN_PASSWORD = "an admin's password"  # of the servers of tests
 SECRET_KEY = "a key of tests, with which the tables that are copied were made" * 2
@@ -192,7 +192,7 @@ class OwnRedis:
         """Stop it."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
             self._process = None
 
     def forget(self) -> None:
@@ -222,13 +222,13 @@ def free_port() -> int:
 
 def wait_for_port(port: int) -> None:
     """Return once something listens on a port. Raises TimeoutError."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise TimeoutError(f"Nothing listened on port {port} within {PATIENCE} s.")
+    raise TimeoutError(f"Nothing listened on port {port} within {TIMEOUT} s.")
 
 
 # Our own ----------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def manage(
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE * 3,
+        timeout=TIMEOUT * 3,
     )
 
 
@@ -271,7 +271,7 @@ class RunningServer:
     def stop(self) -> int:
         """Ask it to end, as systemd would; return its exit code."""
         self.process.terminate()
-        return self.process.wait(PATIENCE * 2)
+        return self.process.wait(TIMEOUT * 2)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Run
 from workflows.registry import Registry
 
-PATIENCE_SECONDS = 20  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
 
 
 @asynccontextmanager
@@ -35,7 +35,7 @@ async def working(
 async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
     """Return the run as soon as something holds of it; look again at every nudge."""
     async with (
-        asyncio.timeout(PATIENCE_SECONDS),
+        asyncio.timeout(TIMEOUT_SECONDS),
         notifications.subscribe(notifications.PAGES) as ear,
     ):
         while True:

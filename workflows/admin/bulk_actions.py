@@ -44,7 +44,7 @@ def respond(
         page = {
             **context,
             "title": f"{action.verb} runs",
-            "deed": action,
+            "bulk_action": action,
             "action": f"{action.name}_selected",
             "found": found,
             "missing": is_sent,

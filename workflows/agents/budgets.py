@@ -79,7 +79,7 @@ class BudgetUsage:
         return min(max(shares), 1.0)
 
     @property
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return usage and limit, for example "10 of 100 tokens"."""
         parts = []
         if self.tokens is not None:
@@ -99,7 +99,7 @@ class BudgetReached(Paused):
         budget = standing.budget
         super().__init__(
             "approval",
-            question=f"The budget “{budget.name}” is used up: {standing.in_words} were"
+            question=f"The budget “{budget.name}” is used up: {standing.summary} were"
             f" used {SCOPE_LABELS[Scope(budget.scope)]}. Allow more?",
             form=form_of(budget),
             groups=budget.groups,

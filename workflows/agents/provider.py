@@ -56,7 +56,7 @@ class CallRecorder(Protocol):
     def enter(self, call: Call) -> None:
         """Record a finished call."""
 
-    def words(self, call: Call) -> StreamPreview:
+    def preview(self, call: Call) -> StreamPreview:
         """Return the preview of a streamed response."""
 
 
@@ -102,7 +102,7 @@ class DatabaseAgents:
         messages = conversation(prompt, service.system_prompt)
         body = request_body(service.options, options)
         async with self._recorded("chat_stream", service) as call:
-            words = self.call_recorder.words(call)
+            words = self.call_recorder.preview(call)
             pieces = service.stream(self.clients(), messages, body, call.usage)
             try:
                 async with aclosing(pieces):

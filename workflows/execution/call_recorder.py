@@ -62,7 +62,7 @@ class RunCallRecorder:
         AgentCall.objects.bulk_create([row], ignore_conflicts=True)
         transaction.on_commit(lambda: self._unsaved.pop(row.pk, None))
 
-    def words(self, call: Call) -> LiveStreamPreview:
+    def preview(self, call: Call) -> LiveStreamPreview:
         """Return the preview of a streamed response."""
         sequence = call.context.sequence if call.context else 0
         return LiveStreamPreview(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.access import permissions
 from workflows.errors import WorkflowNotFound
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def entry(workflow: AnyWorkflow) -> Entry:
 def title_of(name: str) -> str:
     """Return the title of a workflow, else its name for display."""
     workflow = known(name)
-    return (workflow.title if workflow else "") or in_words(name)
+    return (workflow.title if workflow else "") or readable_name(name)
 
 
 def known(name: str) -> AnyWorkflow | None:
@@ -57,7 +57,7 @@ def known(name: str) -> AnyWorkflow | None:
 
 def title_for(person: User, name: str) -> str:
     """Return the title of a workflow that a user may see, else its name for display."""
-    return title_of(name) if permissions.may_see(person, name) else in_words(name)
+    return title_of(name) if permissions.may_see(person, name) else readable_name(name)
 
 
 def entries(person: User) -> list[Entry]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
+    from workflows.models import Decision
+
 
 def visible_runs(user: User) -> QuerySet[Run]:
     """Return the runs that a user may see, with all columns and in no order."""

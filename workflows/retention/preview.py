@@ -61,7 +61,7 @@ class Preview:
     histories: Part
 
     @property
-    def told(self) -> list[tuple[str, int | None, Part]]:
+    def parts(self) -> list[tuple[str, int | None, Part]]:
         """The parts, each with its label and the days after which it is deleted."""
         rule = self.rule
         return [

@@ -52,9 +52,9 @@ def badge(status: str, label: str) -> SafeString:
 
 
 @register.filter
-def in_words(name: str) -> str:
+def readable_name(name: str) -> str:
     """Return a name from code as a label: `read_pages` → `Read pages`."""
-    return text.in_words(name)
+    return text.readable_name(name)
 
 
 @register.filter
@@ -66,7 +66,7 @@ def workflow_title(name: str) -> str:
 @register.filter
 def lower_label(name: str) -> str:
     """Return a name from code in lower case: `is_small` → `is small`."""
-    return text.in_words(name, capital=False)
+    return text.readable_name(name, capital=False)
 
 
 @register.filter

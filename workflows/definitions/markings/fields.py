@@ -81,12 +81,12 @@ class _Span:
         return self.end == len(self.cell.characters)
 
     @property
-    def words(self) -> tuple[Word, ...]:
+    def named_words(self) -> tuple[Word, ...]:
         return self.cell.part(self.start, self.end)
 
     @property
     def box(self) -> Box:
-        return Box.around([word.box for word in self.words])
+        return Box.around([word.box for word in self.named_words])
 
 
 class Reader:

@@ -226,7 +226,7 @@ def _position(cell: Cell, at: int, found: list[Label]) -> LabelPosition:
 
 # Spelling ----------------------------------------------------------------------------
 
-_LABEL_WORDS = (
+_LABEL_VOCABULARY = (
     "CLASSIFICATION",
     "CAVEATS",
     "CAVEAT",
@@ -309,6 +309,6 @@ def _correct_word(word: str) -> str:
 
 
 def _similar_length(word: str) -> Iterator[str]:
-    for known in _LABEL_WORDS:
+    for known in _LABEL_VOCABULARY:
         if abs(len(known) - len(word)) <= 2:  # noqa: PLR2004 - letters lost or added
             yield known

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if not found:
             self.stdout.write("No rule applies to a workflow that has ever run.")
         for one in found:
-            for what, days, part in one.told:
+            for what, days, part in one.parts:
                 when = f"after {days} days" if days else "never"
                 size = filesizeformat(part.bytes).replace("\xa0", " ")
                 self.stdout.write(

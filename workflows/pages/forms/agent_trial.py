@@ -48,7 +48,7 @@ class TrialCallRecorder:
         self.row = row_of(call)
         self.row.person_id = self.person_id
 
-    def words(self, _call: Call) -> NullPreview:
+    def preview(self, _call: Call) -> NullPreview:
         """Return a preview that discards the text."""
         return NullPreview()
 

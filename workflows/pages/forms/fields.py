@@ -23,7 +23,7 @@ from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.models import Agent
 from workflows.pages.forms.datetime_field import ZonedDateTimeField
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.pages.render.zones import current_zone
 
 Schema = Mapping[str, Any]
@@ -254,7 +254,7 @@ def label_of(value: Any) -> str:
         return "Yes" if value else "No"
     if value is None:
         return NOTHING
-    return in_words(value) if isinstance(value, str) else json.dumps(value)
+    return readable_name(value) if isinstance(value, str) else json.dumps(value)
 
 
 # From a schema --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 
 MAX_DEPTH = 3  # of fieldsets; models nested more deeply become JSON fields
 
@@ -127,5 +127,5 @@ def _title(name: str, given: Mapping[str, Any], found: Mapping[str, Any]) -> str
         or title == name.replace("_", " ").title()
         or title == found.get("type")
     ):
-        return in_words(name)
+        return readable_name(name)
     return str(title)

@@ -10,7 +10,7 @@ from workflows.models import Agent, Profile
 from workflows.pages.forms.agents import TAKEN, problem_of
 from workflows.pages.forms.fields import ExactTextField, JsonField
 from workflows.pages.forms.schema_form import Group, Row
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 
 if TYPE_CHECKING:
     from workflows.registry import AnyWorkflow
@@ -75,7 +75,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         own = [Row(self[name]) for name in ("name", "description", "weight")]
         prompts = [
             Group(
-                title=f"Prompt “{in_words(name)}”",
+                title=f"Prompt “{readable_name(name)}”",
                 parts=[
                     Row(self[f"{name}.{field}"], is_optional=True)
                     for field in ("agent", "prompt", "options")

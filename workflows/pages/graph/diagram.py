@@ -23,7 +23,7 @@ from workflows.pages.graph.layout import (
     lay_out,
 )
 from workflows.pages.graph.text_width import text_width
-from workflows.pages.render.text import in_words, wrap
+from workflows.pages.render.text import readable_name, wrap
 
 TITLE_CHARS = 24  # in one line of a node
 LABEL_CHARS = 26  # of an edge
@@ -262,7 +262,7 @@ def _plan(text: str, count_room: float) -> _Plan:
 
 
 def _size(node: Mapping[str, Any]) -> Size:
-    lines = wrap(in_words(node["name"]), TITLE_CHARS)
+    lines = wrap(readable_name(node["name"]), TITLE_CHARS)
     title = max(text_width(line, TITLE_SIZE) for line in lines) + COUNTER_WIDTH
     width = TEXT_LEFT + max(title, text_width(SAMPLE_NOTE, LABEL_SIZE)) + TEXT_RIGHT
     return Size(width, 50 + LINE * (len(lines) - 1))
@@ -271,7 +271,7 @@ def _size(node: Mapping[str, Any]) -> Size:
 def _label(edge: Mapping[str, Any]) -> str:
     """Return the label of an edge: its name, else that of its condition."""
     name = edge.get("name") or edge.get("predicate") or ""
-    return "" if name in UNCONDITIONAL else in_words(name, capital=False)
+    return "" if name in UNCONDITIONAL else readable_name(name, capital=False)
 
 
 def _label_width(edge: Mapping[str, Any], count_room: float) -> float:
@@ -287,7 +287,7 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
     size, place = plan.sizes[name], plan.layout.nodes[name]
     state = states.get(name, NodeState())
     left = place.x - size.width / 2
-    lines = wrap(in_words(name), TITLE_CHARS)
+    lines = wrap(readable_name(name), TITLE_CHARS)
     texts = tuple(
         Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
         for row, line in enumerate(lines)

@@ -110,7 +110,7 @@ def _job_context(
     page = forward_page(items, after=after, size=MAX_SHOWN_RUNS, key="position")
     return {
         "job": job,
-        "deed": bulk.BULK_ACTIONS[job.action],
+        "action": bulk.BULK_ACTIONS[job.action],
         "items": page.rows,
         "only": only,
         "after": after,

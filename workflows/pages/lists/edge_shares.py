@@ -19,7 +19,7 @@ from workflows.access import permissions
 from workflows.models import EdgeTally
 from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.render.charts import Bar, Bars, stacked
-from workflows.pages.render.text import in_words, percent
+from workflows.pages.render.text import percent, readable_name
 from workflows.pages.render.zones import zone_named
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _bar(
     counts = [column[index] for column in columns]
     total = sum(counts)
     parts = [
-        f"{in_words(share.way.target)} {percent(count / total)} ({count})"
+        f"{readable_name(share.way.target)} {percent(count / total)} ({count})"
         for share, count in zip(shares, counts, strict=True)
         if count
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workflows.access import permissions
 from workflows.models import EdgeTally
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class EdgeRef:
     @property
     def title(self) -> str:
         """Return the edge for display."""
-        return f"{in_words(self.source)} → {in_words(self.target)}"
+        return f"{readable_name(self.source)} → {readable_name(self.target)}"
 
 
 def known(person: User, workflow: str = "") -> list[EdgeRef]:

@@ -45,7 +45,7 @@ class Ended:
     unit: str  # of the bars, with the time zone
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return a text alternative of the chart."""
         return f"{self.total} finished, {self.failed} failed, per {self.unit}"
 

@@ -354,5 +354,5 @@ def render_stream_preview(run_id: UUID) -> RenderedRegions:
     if run is None:
         return RenderedRegions({})
     return RenderedRegions(
-        render_regions("runs/_words.html", ("run-words",), {"run": run})
+        render_regions("runs/_stream_preview.html", ("run-words",), {"run": run})
     )

@@ -24,7 +24,7 @@ ONE_PERCENT = 0.01
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def in_words(name: str, *, capital: bool = True) -> str:
+def readable_name(name: str, *, capital: bool = True) -> str:
     """Return an identifier as text: `read_pages` → `Read pages`."""
     text = " ".join(name.replace("_", " ").replace("-", " ").split()) or name
     return text[:1].upper() + text[1:] if capital else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows.pages.redaction import is_redacted
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.pages.run.loop_folding import Fold
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _step_sentence(step: Step) -> str:
     stage = step.stage
     if stage is None:
         return ""
-    name = f"Step {stage.sequence}, {in_words(stage.node_name)}"
+    name = f"Step {stage.sequence}, {readable_name(stage.node_name)}"
     duration = f" after {step.duration.text}" if step.duration else ""
     sentence = f"{name}: {stage.status_text.lower()}{duration}."
     taken = next((decision for decision in step.decisions if decision.taken), None)
@@ -40,4 +40,6 @@ def _step_sentence(step: Step) -> str:
 
 def _decision_sentence(decision: Decision) -> str:
     reason = decision.condition_label if is_redacted(decision) else decision.explanation
-    return f"Taken: {in_words(decision.to_node)}{f' · {reason}' if reason else ''}."
+    return (
+        f"Taken: {readable_name(decision.to_node)}{f' · {reason}' if reason else ''}."
+    )

@@ -11,7 +11,7 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.redaction import is_redacted, redact_rows
-from workflows.pages.render.text import in_words, span
+from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.stage_status import as_shown
 from workflows.system import system
 
@@ -206,7 +206,7 @@ class Comparison:
             if a.node_name != b.node_name:
                 return self._different_nodes(place)
             if a.status != b.status:
-                step = f"Step {place + 1}, {in_words(a.node_name)}"
+                step = f"Step {place + 1}, {readable_name(a.node_name)}"
                 title = f"{step}: A {_status(a)}, B {_status(b)}."
                 return Divergence(place, title)
         return self._common_steps_only(len(first), len(second))
@@ -240,9 +240,9 @@ class Comparison:
             for index in sorted({*left, *right})
         ]
         title = (
-            f"After step {place}, {in_words(a.node_name)}:"
-            f" A → {in_words(self.first.steps[place].node_name)},"
-            f" B → {in_words(self.second.steps[place].node_name)}."
+            f"After step {place}, {readable_name(a.node_name)}:"
+            f" A → {readable_name(self.first.steps[place].node_name)},"
+            f" B → {readable_name(self.second.steps[place].node_name)}."
         )
         return Divergence(place, title, a.node_name, a.sequence, edges)
 

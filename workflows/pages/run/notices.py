@@ -13,7 +13,7 @@ from django.utils import timezone
 from workflows.models import Outcome, Run, Stage, StageStatus, Status, WaitKind, Worker
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
-from workflows.pages.render.text import in_words, span
+from workflows.pages.render.text import readable_name, span
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
         return None
     return Notice(
         "quiet",
-        f"{in_words(stage.node_name)} is taking longer than usual.",
+        f"{readable_name(stage.node_name)} is taking longer than usual.",
         f"It usually takes {span(expected)}. Worker {run.worker} is responding.",
         lead="Started",
         at=stage.created_at,
@@ -224,7 +224,7 @@ def _waiting(run: Run, approval: Approval | None, permissions: Permissions) -> N
         return _waiting_for_approval(run, approval, permissions)
     if child := _visible_child(run, permissions):
         return _waiting_for_child(child, permissions)
-    node = in_words(run.waiting_node)
+    node = readable_name(run.waiting_node)
     if run.wake_at:
         return Notice(
             "quiet",
@@ -307,7 +307,7 @@ def _reason(run: Run, permissions: Permissions) -> Notice | None:
 
 
 def _failed(run: Run) -> Notice:
-    node = f" in {in_words(run.error_node)}" if run.error_node else ""
+    node = f" in {readable_name(run.error_node)}" if run.error_node else ""
     return Notice(
         "bad",
         f"Failed{node}.",

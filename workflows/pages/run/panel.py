@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.models import Decision, StageStatus
 from workflows.pages.graph.diagram import KINDS
 from workflows.pages.redaction import redact_rows
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.steps import Step, add_durations, group_steps
 
@@ -174,4 +174,8 @@ def _condition(edge: Mapping[str, Any]) -> str:
     predicate = edge.get("predicate") or ""
     if predicate in {"", "always"}:
         return ""
-    return predicate if predicate == "otherwise" else in_words(predicate, capital=False)
+    return (
+        predicate
+        if predicate == "otherwise"
+        else readable_name(predicate, capital=False)
+    )

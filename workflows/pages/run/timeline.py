@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import Retry, Run
 from workflows.pages.render.regions import strip_indentation
-from workflows.pages.render.text import in_words, span
+from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.durations import StepDuration
 from workflows.pages.run.timeline_axis import Axis, Idle, Tick, axis_of, ticks_of
 from workflows.pages.run.timeline_waits import (
@@ -232,7 +232,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
     for row in rows:
         lane = lanes.get(row.node)
         if lane is None:
-            lane = lanes[row.node] = Lane(row.node, in_words(row.node))
+            lane = lanes[row.node] = Lane(row.node, readable_name(row.node))
             lane.usual_ms = usual.get(row.node)
         tries = waits.get((row.attempt, row.sequence), ())
         is_plain = row.is_without_thread or not tries

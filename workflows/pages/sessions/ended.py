@@ -22,7 +22,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views.csrf import csrf_failure as default_csrf_failure
 
 from workflows.pages.methods import page_of
-from workflows.pages.render.text import in_words
+from workflows.pages.render.text import readable_name
 from workflows.pages.sessions import kept_input
 from workflows.pages.sessions.form_fill import fill
 from workflows.pages.sessions.kept_input import KeptInput
@@ -96,7 +96,7 @@ def signed_out(request: HttpRequest, response: HttpResponseBase) -> HttpResponse
     if request.method in SAFE:
         return response
     kept = KeptInput.of(request)
-    if kept.is_worth_keeping:
+    if kept.is_worth_saving:
         return sign_in_page(request, kept)
     return redirect(f"{reverse('login')}?{urlencode({'next': page})}")
 
@@ -214,7 +214,9 @@ def _fill_in(request: HttpRequest, response: HttpResponseBase) -> None:
     if kept is None:
         return
     filled = fill(response.text, request.get_full_path(), kept.action, kept.fields)
-    left = [(in_words(name), text) for name, text in filled.left if name not in UNTYPED]
+    left = [
+        (readable_name(name), text) for name, text in filled.left if name not in UNTYPED
+    ]
     context = {"found": filled.found, "left": left, "files": kept.files}
     notice = render_to_string("kept_input.html", context)
     response.content = _with_notice(filled.html, notice)

@@ -66,7 +66,7 @@ class KeptInput:
         )
 
     @property
-    def is_worth_keeping(self) -> bool:
+    def is_worth_saving(self) -> bool:
         """Return whether anything was entered or chosen."""
         typed = any(value.strip() for _, value in self.fields)
         return typed or bool(self.files) or self.is_too_long

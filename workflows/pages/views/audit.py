@@ -34,20 +34,20 @@ MAX_CHANGES = 40  # shown of one event
 class Row:
     """An audit event as its reader may see it."""
 
-    deed: AuditEvent
+    event: AuditEvent
     is_there: bool  # its run is still stored
     may_read: bool  # its reason and values, which may quote data of the run
 
     @property
     def subject(self) -> str:
         """Return the object of an event without a run; "" if the reader may not see it."""
-        is_of_run = self.deed.run_id is not None
-        return "" if is_of_run or not self.may_read else trail.subject_of(self.deed)
+        is_of_run = self.event.run_id is not None
+        return "" if is_of_run or not self.may_read else trail.subject_of(self.event)
 
     @property
     def changes(self) -> Changes:
         """Return the changed values; none if the reader may not see them."""
-        was, now = self.deed.before, self.deed.after
+        was, now = self.event.before, self.event.after
         if not (self.may_read and was and now):
             return Changes()
         return describe_patch(diff(was, now), was, limit=MAX_CHANGES)
@@ -55,7 +55,7 @@ class Row:
     @property
     def whole(self) -> dict[str, Any]:
         """Return the added or deleted values; {} if the reader may not see them."""
-        was, now = self.deed.before or {}, self.deed.after or {}
+        was, now = self.event.before or {}, self.event.after or {}
         return was | now if self.may_read and not (was and now) else {}
 
 

@@ -70,7 +70,7 @@ def _confirmation_page(
     if not preview.total:
         return _error_page(request, back, str(EmptySelection()), action)
     context = {
-        "deed": action,
+        "action": action,
         "back": back,
         "query": request.POST.get("query", ""),
         "scope": request.POST.get("scope", ""),
@@ -116,7 +116,7 @@ def _error_page(
     error: str,
     action: bulk.BulkAction | None = None,
 ) -> HttpResponse:
-    context = {"back": back, "error": error, "deed": action}
+    context = {"back": back, "error": error, "action": action}
     return render(request, "runs/bulk.html", context, status=INVALID)
 
 

@@ -97,16 +97,16 @@ def test_pages_are_whole_and_accessible(
     # colours differ by scheme, order by width: two of the four have all of both
     with_axe = (scheme == "light") == (width == DESK)
     page.goto("/accounts/login/")
-    problems = look(page, f"sign-in-{scheme}-{width}", with_axe=with_axe)
+    problems = check_page(page, f"sign-in-{scheme}-{width}", with_axe=with_axe)
     sign_in(page)
     for name, address in everything.items():
         page.goto(address)
         page.wait_for_load_state("networkidle")
-        problems += look(page, f"{name}-{scheme}-{width}", with_axe=with_axe)
+        problems += check_page(page, f"{name}-{scheme}-{width}", with_axe=with_axe)
     assert problems == []
 
 
-def look(page: Page, name: str, *, with_axe: bool) -> list[str]:
+def check_page(page: Page, name: str, *, with_axe: bool) -> list[str]:
     """Keep a picture; return what is cut off and what axe finds grave."""
     keep(page, name)
     cut = [f"{name} is too wide: {html}" for html in page.evaluate(OVERFLOWING)]
