@@ -18,13 +18,13 @@ class RetentionSettings(BaseSettings):
     audit_keys: Keys = Field(
         (),
         description="Secrets that seal the history, at least 50 characters each, the "
-        "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",
+        "newest first: the first one seals, all of them verify. Default: SECRET_KEY.",
     )
 
     retention_enabled: bool = Field(
         True,
-        description="Workers let go of what the rules of retention say, one worker at a "
-        "time, each hour. Off: only `manage.py prune` does.",
+        description="Workers purge data by the retention rules, one worker at a time, "
+        "each hour. Off: only `manage.py prune` does.",
     )
 
     @field_validator("audit_keys")
