@@ -1,4 +1,5 @@
-# Commands of this project. `make serve` needs only Python 3.11+ and make. Settings such as PORT and DATA_DIR come from the environment: docs/operating.md.
+# Commands of this project. `make serve` needs only Python 3.11+ and make.
+# Settings such as PORT and DATA_DIR are environment variables: docs/operating.md.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -1,4 +1,4 @@
-"""Settings of what is kept: the keys that seal the history, and letting go of it."""
+"""Settings of the history: the keys that seal it, and its retention."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic_settings import BaseSettings
 
 from project.lists import Keys
 
-MIN_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
+MIN_KEY_LENGTH: Final = 50  # characters; required by `check --deploy`
 
 
 class RetentionSettings(BaseSettings):
-    """How the history is kept."""
+    """Settings of audit keys and retention."""
 
     audit_keys: Keys = Field(
         (),

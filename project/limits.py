@@ -1,4 +1,4 @@
-"""How much is taken from anybody at once, and how often: the limits among the settings."""
+"""Settings that limit sizes and rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PER_MINUTE = "Maximum {} of a person in a minute; 0 sets no limit."
 
 
 class Limits(BaseSettings):
-    """What exceeds one of these is refused with a sentence; nothing of it is kept."""
+    """Limits; input above one is refused with a message and not stored."""
 
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Maximum bytes of an uploaded file."
