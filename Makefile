@@ -1,5 +1,5 @@
-# The commands of this project. On a machine with Python 3.11+ and make, `make serve` is
-# enough. Settings such as PORT and DATA_DIR come from the environment: docs/operating.md.
+# Commands of this project. `make serve` needs only Python 3.11+ and make.
+# Settings such as PORT and DATA_DIR are environment variables: docs/operating.md.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -7,68 +7,68 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r
-ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-# Checks look at the code, not at what somebody's server keeps in DATA_DIR.
-APART := env -u PRODUCTION -u DEBUG -u DATABASE_URL -u REDIS_URL DATA_DIR=$(CURDIR)/$(VENV)/checks
+IS_SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
+# Checks must not use the DATA_DIR or databases of a configured server.
+ISOLATED := env -u PRODUCTION -u DEBUG -u DATABASE_URL -u REDIS_URL DATA_DIR=$(CURDIR)/$(VENV)/checks
 PROCESSES := $(or $(TEST_PROCESSES),logical)
 PYTEST = $(PYTHON) -m pytest -n $(PROCESSES) --maxprocesses 8 -rs
 
-# An environment whose Python has gone (an upgrade of the system) is made anew.
+# Recreate an environment whose Python is missing, for example after a system upgrade.
 ifeq ($(wildcard $(PYTHON)),)
 $(shell rm -f $(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-ocr)
 endif
 
 .PHONY: help
-help: ## Say what can be made
+help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # Installing ------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(VENV)/.installed $(VENV)/.installed-ocr ## Install what serving needs, into .venv
+setup: $(VENV)/.installed $(VENV)/.installed-ocr ## Install the requirements of the server into .venv
 
 $(PYTHON):
 	@found=; for python in $${PYTHON3:-python3} python3.14 python3.13 python3.12 python3.11; do \
-	  if $$python -c '$(ENOUGH)' 2>/dev/null; then found=$$python; break; fi; \
+	  if $$python -c '$(IS_SUPPORTED)' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
 	  echo "Python 3.11 or newer is needed. Found: $$(python3 --version 2>&1 || true)"; \
-	  echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON3=/path/to/python3"; \
+	  echo "Install one, or pass its path: make $(MAKECMDGOALS) PYTHON3=/path/to/python3"; \
 	  exit 1; \
 	fi; \
 	$$found -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed: requirements.txt | $(PYTHON)
-	@echo "Installing what is needed into $(VENV); the first time takes a minute or two."
+	@echo "Installing the requirements into $(VENV); the first time takes a minute or two."
 	@$(INSTALL) requirements.txt
 	@touch $@
 
-# Scans are read with these; where they cannot be had, everything else works.
+# OCR of scans needs these; without them everything else works.
 $(VENV)/.installed-ocr: requirements-ocr.txt | $(VENV)/.installed
-	@$(INSTALL) requirements-ocr.txt || echo "The packages that read scans cannot be" \
-	  "installed here: documents without a text layer will be shown to a person." \
+	@$(INSTALL) requirements-ocr.txt || echo "The OCR packages cannot be" \
+	  "installed here: documents without a text layer will need an approval." \
 	  "To try again: rm $@"
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt | $(PYTHON)
-	@echo "Installing what the tests need into $(VENV); the first time takes some minutes."
+	@echo "Installing the requirements of the tests into $(VENV); the first time takes some minutes."
 	@$(INSTALL) requirements-dev.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-ocr
 
 # Running ---------------------------------------------------------------------------------
 
 .PHONY: serve
-serve: setup ## Prepare what is missing, then serve the pages and do the work
+serve: setup ## Prepare what is missing, serve the pages and execute runs
 	@exec $(PYTHON) manage.py serve --prepare
 
 .PHONY: worker
-worker: setup ## Do the work in a process of its own, beside servers with the same REDIS_URL
+worker: setup ## Execute runs in a separate process, with servers that share REDIS_URL
 	@exec $(PYTHON) manage.py worker
 
 # Testing ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.installed-dev ## Run all tests; without Chromium the browser's are skipped
+test: $(VENV)/.installed-dev ## Run all tests; browser tests are skipped without Chromium
 	@$(PYTEST) -m "not slow"
 
 .PHONY: test-all
@@ -77,7 +77,7 @@ test-all: $(VENV)/.installed-dev ## Run all tests thoroughly, on SQLite and on P
 	@TEST_DATABASE=postgres $(PYTEST)
 
 .PHONY: check format lint templates types imports migrations deploy vulnerable
-check: format lint templates types imports migrations deploy vulnerable ## Look at the code without running it
+check: format lint templates types imports migrations deploy vulnerable ## Check format, lint, types, imports, migrations and more
 
 format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
@@ -90,20 +90,20 @@ templates: $(VENV)/.installed-dev
 	$(VENV)/bin/djlint --quiet --lint templates
 
 types: $(VENV)/.installed-dev
-	$(APART) $(VENV)/bin/mypy
+	$(ISOLATED) $(VENV)/bin/mypy
 
 imports: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports
 
 migrations: $(VENV)/.installed-dev
-	$(APART) $(PYTHON) manage.py makemigrations --check --dry-run
+	$(ISOLATED) $(PYTHON) manage.py makemigrations --check --dry-run
 
 deploy: $(VENV)/.installed-dev
 	@echo "manage.py check --deploy, in production mode"
 	@key=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))'); \
-	$(APART) PRODUCTION=1 SECRET_KEY=$$key ALLOWED_HOSTS=runs.example.org \
+	$(ISOLATED) PRODUCTION=1 SECRET_KEY=$$key ALLOWED_HOSTS=runs.example.org \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING
 
-# A machine without the network is told that this was skipped.
+# Without network access this reports that the check was skipped.
 vulnerable: $(VENV)/.installed-dev
 	@$(PYTHON) -m project.vulnerable

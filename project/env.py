@@ -1,7 +1,7 @@
-"""Every setting: its type, its default and what it means, read from the environment.
+"""Settings: type, default and description of each, read from the environment.
 
-A start with wrong settings ends at once, and names every mistake in one go.
-The table in docs/operating.md lists the same settings; a test holds the two together.
+A start with invalid settings ends at once and reports all errors together. A test
+compares the table in docs/operating.md with the descriptions.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def _upper(value: object) -> object:
-    """Return a text in capitals; anything else as it is."""
+    """Return text in upper case, other values unchanged."""
     return value.upper() if isinstance(value, str) else value
 
 
 class Installation(BaseSettings):
-    """What an installation is. Empty variables count as not set."""
+    """Settings of an installation; empty variables count as not set."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
     )
 
-    # PRODUCTION stands first: the checks of later settings look at it.
+    # PRODUCTION comes first: validators of later settings read it.
     production: bool = Field(
         False,
-        description="Serve a team: asks for SECRET_KEY and ALLOWED_HOSTS, and lets "
-        "cookies and pages through over HTTPS only. Off, it serves one laptop.",
+        description="Serve a team: requires SECRET_KEY and ALLOWED_HOSTS, and sends "
+        "cookies and pages over HTTPS only. Off: serve one laptop.",
     )
     debug: bool = Field(
         False,
         description="Show tracebacks in the browser and reload templates. "
         "Never together with PRODUCTION.",
     )
-    host: str = Field("127.0.0.1", description="Address the server listens on.")
+    host: str = Field("127.0.0.1", description="Address on which the server listens.")
     port: int = Field(
-        8000, ge=0, le=65535, description="Port the server listens on; 0 takes any."
+        8000, ge=0, le=65535, description="Port on which the server listens; 0: any."
     )
     data_dir: Path = Field(
         Path("var"),
@@ -70,156 +70,155 @@ class Installation(BaseSettings):
     admin_password: SecretStr | None = Field(
         None,
         description="Password of the `admin` account that the first start creates; "
-        "without it one is generated and printed once.",
+        "if empty, one is generated and printed once.",
     )
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs sessions and forms, at least 50 characters. Needed in "
-        "production; a laptop generates one and keeps it in DATA_DIR/secret-key.",
+        description="Signs sessions and forms, at least 50 characters. Required in "
+        "production; a laptop generates one and stores it in DATA_DIR/secret-key.",
     )
     secret_key_fallbacks: Keys = Field(
         (),
-        description="Former secret keys, with commas between: what they signed and "
-        "encrypted is still read.",
+        description="Former secret keys, separated by commas, with which signatures and "
+        "encrypted values are still read.",
     )
     database_url: SecretStr | None = Field(
         None,
-        description="`postgres://user:password@host/name`; without it SQLite in "
+        description="`postgres://user:password@host/name`; if empty, SQLite in "
         "DATA_DIR.",
     )
     database_pool_size: int = Field(
         20,
         ge=0,
         le=1000,
-        description="PostgreSQL connections one process may hold, without those of "
-        "nodes that use the ORM: half as many more. 0 opens one per request instead, as "
-        "a connection pooler in front expects.",
+        description="Maximum PostgreSQL connections of a process, plus half as many for "
+        "nodes that use the ORM. 0: one connection per request, for an external "
+        "connection pooler.",
     )
     redis_url: SecretStr | None = Field(
         None,
         description="`redis://host:6379/0`: server and workers become separate "
-        "processes. Without it the server runs the work itself.",
+        "processes. If empty, the server embeds a worker.",
     )
     allowed_hosts: Names = Field(
         (),
-        description="Host names people reach the server by, with commas between; "
-        "needed in production. A laptop answers to its own names.",
+        description="Host names of the server, separated by commas; required in "
+        "production. A laptop accepts its own names.",
     )
     csrf_trusted_origins: Names = Field(
         (),
         description="Origins, such as `https://runs.example.org`, whose forms are "
-        "accepted besides the server's own.",
+        "accepted in addition to the server's own.",
     )
     behind_proxy: bool | None = Field(
         None,
-        description="Believe X-Forwarded-For and X-Forwarded-Proto, as only a proxy "
-        "that always sets them allows; without it the same as PRODUCTION.",
+        description="Trust X-Forwarded-For and X-Forwarded-Proto; only safe behind a "
+        "proxy that always sets them. Default: the value of PRODUCTION.",
     )
     https: bool | None = Field(
         None,
-        description="Send plain HTTP to HTTPS and mark cookies secure; needs "
-        "BEHIND_PROXY, since TLS ends there. Without it the same as PRODUCTION.",
+        description="Redirect plain HTTP to HTTPS and mark cookies secure; needs "
+        "BEHIND_PROXY, because TLS ends there. Default: the value of PRODUCTION.",
     )
     hsts_seconds: int = Field(
         31_536_000,
         ge=0,
-        description="Seconds for which browsers insist on HTTPS; 0 leaves it out. "
+        description="Seconds for which browsers require HTTPS; 0 omits the header. "
         "Only with HTTPS.",
     )
     workflow_apps: Names = Field(
         (),
-        description="Python packages with a `workflows.py` of your own, with commas "
-        "between; they become Django apps.",
+        description="Python packages with your `workflows.py`, separated by commas; "
+        "they become Django apps.",
     )
     default_access: Literal["open", "closed"] = Field(
         "open",
-        description="What may be done with a workflow that no group was given rights "
-        "for: `open` anything by whoever is signed in, `closed` what their roles allow.",
+        description="Permissions on workflows without permission rows: `open` allows "
+        "everything to every signed-in user, `closed` what their roles allow.",
     )
     time_zone: str = Field(
         "UTC",
-        description="Time zone of pages and of admin where the reader's is not known yet"
-        " (their browser tells it), and of the days of budgets; the database and exports"
-        " keep UTC.",
+        description="Time zone of pages and of admin until the browser has reported the "
+        "reader's, and of the days of budgets; the database and exports use UTC.",
     )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)
-    ] = Field("INFO", description="Least level that is logged.")
+    ] = Field("INFO", description="Minimum level that is logged.")
     worker_concurrency: int = Field(
-        8, ge=1, le=10_000, description="Runs that one worker runs at once."
+        8, ge=1, le=10_000, description="Runs that a worker executes at once."
     )
     lease_seconds: float = Field(
         30,
         gt=0,
         le=86_400,
-        description="Seconds without a sign of life after which a worker's runs go to "
-        "another.",
+        description="Seconds without a heartbeat after which another worker takes over "
+        "the runs of a worker.",
     )
     heartbeat_seconds: float = Field(
         5,
         gt=0,
         le=3600,
-        description="Seconds between a worker's signs of life; at most half of "
+        description="Seconds between the heartbeats of a worker; at most half of "
         "LEASE_SECONDS.",
     )
     poll_interval_seconds: float = Field(
         2,
         gt=0,
         le=3600,
-        description="Seconds between a worker's looks for work that no message "
+        description="Seconds between the polls of a worker for work that no message "
         "announced.",
     )
     max_recoveries: int = Field(
         5,
         ge=0,
         le=1000,
-        description="Times a run may take its worker down with it and be taken up "
-        "again; then it fails.",
+        description="Recoveries of a run whose worker was lost; after that many the "
+        "run fails.",
     )
     max_subworkflow_depth: int = Field(
         50,
         ge=1,
         le=500,
-        description="Levels of runs that start one another, below the run that was "
-        "launched; deeper the node fails.",
+        description="Maximum depth of sub-workflows below a launched run; the node that "
+        "would exceed it fails.",
     )
     drain_seconds: float = Field(
         20,
         ge=0,
         le=3600,
-        description="Seconds that nodes get to finish in after SIGTERM; then their "
-        "runs are released from the last checkpoint.",
+        description="Seconds in which nodes can finish after SIGTERM; then their "
+        "runs are released at the last checkpoint.",
     )
     pdf_processes: int = Field(
         2,
         ge=1,
         le=64,
         description="Child processes of a server or worker that open PDFs at once; "
-        "each takes up to 1.5 GB of memory over a page made to exhaust it.",
+        "each uses up to 1.5 GB of memory for a page made to exhaust it.",
     )
     ocr_processes: int = Field(
         1,
         ge=1,
         le=64,
         description="Child processes of a server or worker that read scans at once; "
-        "each takes about 1 GB of memory while it is at work.",
+        "each uses about 1 GB of memory while it works.",
     )
     metrics_token: SecretStr | None = Field(
         None,
-        description="Lets Prometheus read `/metrics`, as its bearer token. Operators who "
-        "see all runs may, too; for others there is no such address.",
+        description="Bearer token with which Prometheus reads `/metrics`. Users who can "
+        "view the workers and all runs can read it too; others get 404.",
     )
     metrics_port: int | None = Field(
         None,
         ge=1,
         le=65535,
-        description="Port, on HOST, where a `manage.py worker` tells its own figures; "
-        "without it, it tells none.",
+        description="Port, on HOST, on which a `manage.py worker` serves its metrics; "
+        "if empty, it serves none.",
     )
     media_storage: str | None = Field(
         None,
-        description="Python path of the Django storage that keeps documents, such as "
-        "`project.s3.S3Storage`; without it `media/` in DATA_DIR.",
+        description="Python path of the Django storage of documents, such as "
+        "`project.s3.S3Storage`; if empty, `media/` in DATA_DIR.",
     )
     media_storage_options: str | None = Field(
         None,
@@ -230,7 +229,7 @@ class Installation(BaseSettings):
         "USD",
         min_length=1,
         max_length=8,
-        description="What the prices of models and the budgets are in; a label only.",
+        description="Currency of the prices of models and of budgets; a label only.",
     )
 
     @field_validator("debug")
@@ -243,7 +242,7 @@ class Installation(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        """Return the whole path, once it is sure that we can write there."""
+        """Return the absolute path; raise ValueError unless it is writable."""
         whole = (ROOT / value.expanduser()).resolve()
         there = next(place for place in (whole, *whole.parents) if place.exists())
         if not there.is_dir():
@@ -361,7 +360,7 @@ class Installation(BaseSettings):
 
     @property
     def storage(self) -> dict[str, Any]:
-        """Return the storage of documents as Django's STORAGES names it."""
+        """Storage of documents as an entry of Django's STORAGES."""
         if not self.media_storage:
             return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
         options = json.loads(self.media_storage_options or "{}")
@@ -369,17 +368,17 @@ class Installation(BaseSettings):
 
     @property
     def uses_https(self) -> bool:
-        """Whether people are meant to come by HTTPS."""
+        """Whether the server requires HTTPS."""
         return self.production if self.https is None else self.https
 
     @property
     def trusts_proxy(self) -> bool:
-        """Whether the X-Forwarded headers are to be believed."""
+        """Whether the X-Forwarded headers are trusted."""
         return self.production if self.behind_proxy is None else self.behind_proxy
 
 
 def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> None:
-    """Raise ValueError, without the password, for an address of another kind."""
+    """Raise ValueError, without the password, for a URL with another scheme."""
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
@@ -391,10 +390,10 @@ class Environment(RetentionSettings, Limits, Installation):
 def load() -> Environment:
     """Return the settings.
 
-    Raises SettingsError, which ends the process, with a sentence for each mistake.
+    Raises SettingsError, which ends the process, with a message for each error.
     """
     try:
         return Environment()
     except ValidationError as error:
-        mistakes = error.errors()
-    raise SettingsError(mistakes)
+        errors = error.errors()
+    raise SettingsError(errors)

@@ -1,4 +1,4 @@
-"""Settings of what is kept: the keys that seal the history, and letting go of it."""
+"""Settings of the history: the keys that seal it, and its retention."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pydantic_settings import BaseSettings
 
 from project.lists import Keys
 
-MIN_KEY_LENGTH: Final = 50  # characters; what `check --deploy` asks for
+MIN_KEY_LENGTH: Final = 50  # characters; required by `check --deploy`
 
 
 class RetentionSettings(BaseSettings):
-    """How the history is kept."""
+    """Settings of audit keys and retention."""
 
     audit_keys: Keys = Field(
         (),
         description="Secrets that seal the history, at least 50 characters each, the "
-        "newest first: it seals, all of them verify. Without them SECRET_KEY seals.",
+        "newest first: the first one seals, all of them verify. Default: SECRET_KEY.",
     )
 
     retention_enabled: bool = Field(
         True,
-        description="Workers let go of what the rules of retention say, one worker at a "
-        "time, each hour. Off: only `manage.py prune` does.",
+        description="Workers purge data by the retention rules, one worker at a time, "
+        "each hour. Off: only `manage.py prune` does.",
     )
 
     @field_validator("audit_keys")

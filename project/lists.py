@@ -1,4 +1,4 @@
-"""Settings that are lists: texts with commas between them."""
+"""Types of settings that are comma-separated lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 
 
 def _split(value: object) -> object:
-    """Return the comma-separated parts of a text; anything else as it is."""
+    """Split text at commas; return other values unchanged."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value

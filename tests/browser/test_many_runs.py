@@ -147,7 +147,7 @@ def test_two_runs_are_compared_from_the_list(visit: Visit) -> None:
     expect(page.locator("#parting-heading + p")).to_contain_text("A → Publish")
     expect(page.locator(".compare-decisions .compare-differs").first).to_be_visible()
     expect(page.locator(".node[data-state=only-b]").first).to_be_visible()
-    expect(page.locator(".differences tbody tr").first).to_be_visible()
+    expect(page.locator(".compare-values tbody tr").first).to_be_visible()
 
 
 def test_decisions_lead_to_the_moment_and_shares_are_counted(visit: Visit) -> None:

@@ -1,4 +1,4 @@
-"""docs/architecture.md names the packages of `workflows/` in the order of the import contract."""
+"""Compare the packages in docs/architecture.md with the import contract."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ def documented_layers() -> list[set[str]]:
     return [set(CODE.findall(row.split("|")[1])) for row in rows]
 
 
-def layers_of_the_contract() -> list[set[str]]:
+def contract_layers() -> list[set[str]]:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     (contract,) = (
-        one for one in tools["importlinter"]["contracts"] if one["id"] == "layers"
+        contract
+        for contract in tools["importlinter"]["contracts"]
+        if contract["id"] == "layers"
     )
     return [{name.strip() for name in row.split(":")} for row in contract["layers"]]
 
 
 def test_the_table_of_packages_is_the_import_contract() -> None:
-    assert documented_layers() == layers_of_the_contract()
+    assert documented_layers() == contract_layers()
 
 
 def test_every_package_has_a_layer() -> None:
@@ -35,14 +37,14 @@ def test_every_package_has_a_layer() -> None:
         for path in (ROOT / "workflows").iterdir()
         if not path.name.startswith("_")
     }
-    assert folders - {"migrations"} == set().union(*layers_of_the_contract())
+    assert folders - {"migrations"} == set().union(*contract_layers())
 
 
-def test_every_file_that_is_named_exists() -> None:
-    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?)`", ARCHITECTURE.read_text())
+def test_every_path_in_the_document_exists() -> None:
+    paths = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?)`", ARCHITECTURE.read_text())
     missing = [
         name
-        for name in named
+        for name in paths
         if not (ROOT / name).exists() and not (ROOT / "workflows" / name).exists()
     ]
     assert missing == []

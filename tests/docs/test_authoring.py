@@ -1,4 +1,4 @@
-"""The code in README.md and docs/authoring.md runs, and their tables say what the code does."""
+"""Run the code of README.md and docs/authoring.md, and compare their tables with the code."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 @pytest.fixture(scope="module")
 def authoring() -> Iterator[ModuleType]:
-    """Give docs/authoring.md as a module that has run; forget what it registered."""
+    """Yield docs/authoring.md as an executed module; unregister its workflows."""
     from workflows.registry import registry
 
     known = [workflow.name for workflow in registry.list()]
@@ -65,7 +65,7 @@ def authoring() -> Iterator[ModuleType]:
 
 
 def in_a_process(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project's directory, and return what it said."""
+    """Run a command in the project's directory, and return its output."""
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -105,7 +105,7 @@ def test_a_page_needs_no_django_where_it_says_so(page: Path) -> None:
 
 
 def test_the_types_of_all_blocks_are_right(tmp_path: Path) -> None:
-    """Give all pages to mypy at once, each line at the place where it stands."""
+    """Check all pages with one call of mypy, with their line numbers."""
     (tmp_path / "mypy.ini").write_text(f"{MYPY}mypy_path = {ROOT}\n")
     for page in PAGES:
         (tmp_path / f"{page.stem}.py").write_text(in_place(page))
@@ -148,7 +148,7 @@ def test_the_first_workflow_of_each_page_runs_in_an_app(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_what_the_example_shows_is_drawn_as_the_page_says(
+def test_drawing_of_the_example_matches_the_page(
     authoring: ModuleType,
 ) -> None:
     from tests.support.factories import make_document
@@ -172,7 +172,7 @@ def test_what_the_example_shows_is_drawn_as_the_page_says(
         ("```python\n1", "page.md:1: the block has no end."),
     ],
 )
-def test_no_block_is_passed_over(tmp_path: Path, text: str, complaint: str) -> None:
+def test_no_block_is_skipped(tmp_path: Path, text: str, complaint: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(ValueError, match=re.escape(complaint)):
@@ -188,7 +188,7 @@ def test_no_block_is_passed_over(tmp_path: Path, text: str, complaint: str) -> N
         "```python\nasync def test_it() -> None:\n    assert False\n```",
     ],
 )
-def test_a_page_that_says_something_else_fails(tmp_path: Path, text: str) -> None:
+def test_a_page_with_different_output_fails(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(AssertionError):
@@ -196,7 +196,7 @@ def test_a_page_that_says_something_else_fails(tmp_path: Path, text: str) -> Non
 
 
 @every_page
-def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
+def test_links_within_a_page_resolve(page: Path) -> None:
     assert dead_links(page) == set()
 
 
@@ -204,7 +204,7 @@ def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
 
 
 def documented_codes() -> dict[str, str]:
-    """Return every code on the author's page with its meaning."""
+    """Return every code in docs/authoring.md with its meaning."""
     found = rows(AUTHORING, "Code", "Meaning", "What to do")
     codes = {ticked(code)[0]: meaning for code, meaning, _ in found}
     assert len(codes) == len(found), "a code is there twice"
@@ -213,7 +213,7 @@ def documented_codes() -> dict[str, str]:
 
 
 def codes_given_elsewhere() -> set[str]:
-    """Return the codes that runs get outside of the engine, read in the source."""
+    """Return the codes that are assigned outside of the engine, from the source."""
     found = {CheckpointMismatch.code}
     for package in ("execution", "models"):
         for path in (ROOT / "workflows" / package).glob("*.py"):
@@ -223,7 +223,7 @@ def codes_given_elsewhere() -> set[str]:
 
 
 def _code_in(part: ast.AST) -> set[str]:
-    """Return the texts in `code=…`, `error_code=…` and `code = … or …`."""
+    """Return the strings in `code=…`, `error_code=…` and `code = … or …`."""
     if isinstance(part, ast.keyword):
         is_code = part.arg in {"code", "error_code"}
     else:
@@ -237,19 +237,19 @@ def _code_in(part: ast.AST) -> set[str]:
     return {str(each.value) for each in parts if isinstance(each, ast.Constant)}
 
 
-def test_the_tables_of_error_codes_are_those_of_the_code() -> None:
+def test_tables_of_error_codes_match_the_code() -> None:
     documented = documented_codes()
     of_the_engine = {code: documented.get(code, "") for code in CODES}
     assert of_the_engine == dict(CODES)
     assert documented.keys() - CODES.keys() == codes_given_elsewhere()
 
 
-def test_the_table_of_events_is_that_of_the_code() -> None:
+def test_table_of_events_matches_the_code() -> None:
     named = [ticked(event)[0] for event, *_ in rows(AUTHORING, "Event", "When", "Data")]
     assert named == list(EVENT_TYPES)
 
 
-def test_events_carry_the_data_that_the_table_says() -> None:
+def test_events_carry_the_documented_data() -> None:
     documented = {}
     for name, _, data in rows(AUTHORING, "Event", "When", "Data"):
         always, _, also = data.partition("; also ")
@@ -265,13 +265,13 @@ def test_events_carry_the_data_that_the_table_says() -> None:
 
 
 def _place(event: str) -> set[str]:
-    """Return what the events of a pattern carry besides their own data."""
+    """Return the common data of the events of a pattern."""
     patterns = {"chain", "step", "parallel", "worker", "route"}
     return {"node", "sequence"} if event.partition(".")[0] in patterns else set()
 
 
 @pytest.mark.django_db
-def test_the_form_shows_for_each_type_what_the_table_says(
+def test_launch_form_shows_the_documented_control(
     authoring: ModuleType,
 ) -> None:
     shown, documented = {}, {}
@@ -284,7 +284,7 @@ def test_the_form_shows_for_each_type_what_the_table_says(
 
 
 def control(kind: Any) -> str:
-    """Return in words what a launch form shows for a type."""
+    """Describe the control that a launch form shows for a type."""
     from pydantic import create_model
 
     from workflows.pages.forms.schema_form import UPLOAD, SchemaForm
@@ -298,7 +298,7 @@ def control(kind: Any) -> str:
     return f"{shown}, with an upload" if name + UPLOAD in form.fields else shown
 
 
-def test_the_table_of_the_runtime_names_all_of_it() -> None:
+def test_table_of_the_runtime_is_complete() -> None:
     from workflows.runtime import protocols
 
     calls = " ".join(call for call, _ in rows(AUTHORING, "Call", "Gives"))
@@ -309,7 +309,7 @@ def test_the_table_of_the_runtime_names_all_of_it() -> None:
     assert set(re.findall(r"\.(\w+)[(`]", calls)) == there
 
 
-def test_the_table_of_the_runtimes_errors_names_all_of_them() -> None:
+def test_table_of_runtime_errors_is_complete() -> None:
     from workflows import runtime
 
     given = {name: getattr(runtime, name) for name in runtime.__all__}
@@ -320,7 +320,7 @@ def test_the_table_of_the_runtimes_errors_names_all_of_them() -> None:
     assert named == kinds - {"ProviderError"}
 
 
-def test_the_table_of_options_names_all_of_them() -> None:
+def test_table_of_options_is_complete() -> None:
     from workflows.engine.testing import Options
 
     named = [ticked(option)[0] for option, _ in rows(AUTHORING, "Option", "Meaning")]
@@ -330,7 +330,7 @@ def test_the_table_of_options_names_all_of_them() -> None:
 @pytest.mark.parametrize(
     "name", ["parallel", "chain", "conditional", "approval", "subworkflow"]
 )
-def test_the_signature_of_a_pattern_is_that_of_the_code(name: str) -> None:
+def test_signature_of_a_pattern_matches_the_code(name: str) -> None:
     written = re.search(rf"^`{name}\((.*?)\)`", AUTHORING.read_text(), re.MULTILINE)
     assert written is not None
     scope: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The documentation tells what the code does: settings, commands, addresses."""
+"""Compare the documentation with the code: settings, commands, make targets, links."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ KINDS: dict[object, str] = {
 
 
 def kind(field: FieldInfo) -> str:
-    """Return in words what a setting may be."""
+    """Describe the type and limits of a setting, as in the column Kind."""
     annotation = field.annotation
-    if isinstance(annotation, types.UnionType):  # `… | None`: may be left out
+    if isinstance(annotation, types.UnionType):  # `… | None`: optional
         annotation = next(
             part for part in typing.get_args(annotation) if part is not type(None)
         )
@@ -53,7 +53,7 @@ def _limit(rule: object) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """Return a setting's default as one would write it in the environment."""
+    """Return the default of a setting as written in the environment."""
     value = field.get_default()
     if value is None or value == ():
         return ""
@@ -63,7 +63,7 @@ def default(field: FieldInfo) -> str:
 
 
 def settings_table() -> str:
-    """Return the table of all settings as docs/operating.md has to hold it."""
+    """Return the table of all settings that docs/operating.md must contain."""
     rows = ["| Setting | Kind | Default | Meaning |", "| --- | --- | --- | --- |"]
     for name, field in Environment.model_fields.items():
         cells = (f"`{name.upper()}`", kind(field), default(field), field.description)
@@ -71,14 +71,14 @@ def settings_table() -> str:
     return "\n".join(re.sub(r"\|  \|", "| |", row) for row in rows)
 
 
-def test_the_table_of_settings_is_that_of_the_class() -> None:
+def test_settings_table_matches_environment_class() -> None:
     assert settings_table() in OPERATING.read_text(), (
-        "docs/operating.md has to hold this table:\n" + settings_table()
+        "docs/operating.md must contain this table:\n" + settings_table()
     )
 
 
 @pytest.mark.parametrize("name", Environment.model_fields)
-def test_every_setting_says_what_it_means(name: str) -> None:
+def test_every_setting_has_a_description(name: str) -> None:
     description = Environment.model_fields[name].description or ""
     assert description.endswith(".")
 
@@ -98,7 +98,7 @@ def test_every_make_target_is_described(target: str) -> None:
     assert f"`make {target}`" in OPERATING.read_text()
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_resolve() -> None:
     broken = [
         f"{document.name}: {target}"
         for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

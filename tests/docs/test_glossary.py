@@ -1,4 +1,4 @@
-"""Names use the terms of docs/glossary.md: the words it forbids stand in no name."""
+"""Names and templates contain no word that docs/glossary.md forbids."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def names_in(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def is_test(name: str) -> bool:
-    return name.startswith("test_")  # a sentence, not a name
+    return name.startswith("test_")  # test names are sentences
 
 
 def test_no_name_has_a_banned_word() -> None:
@@ -97,5 +97,5 @@ def test_no_template_has_a_banned_word() -> None:
         ("keep_alive", set()),
     ],
 )
-def test_words_are_told_apart_in_names(name: str, banned: set[str]) -> None:
+def test_banned_words_are_matched_as_whole_words(name: str, banned: set[str]) -> None:
     assert banned_in(name) == banned

@@ -1,4 +1,4 @@
-"""How the house is kept: pinned requirements, no registry's name, files of a size."""
+"""Rules for files: pinned requirements, no registry host names, limits of size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINES = 600
 SERVED = ("requirements.txt", "requirements-ocr.txt", "requirements-s3.txt")
 TESTED = "requirements-dev.txt"
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[^]]*\])?==(\S+)", re.MULTILINE)
-# Spelled apart, so that this file does not hold what it looks for.
+# Split, so that this file does not contain the names itself.
 REGISTRIES = (
     "pypi" + ".org",
     "pythonhosted" + ".org",
@@ -24,8 +24,8 @@ REGISTRIES = (
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
 
-def our_files(*suffixes: str) -> list[Path]:
-    """Return the files that git keeps or would keep."""
+def project_files(*suffixes: str) -> list[Path]:
+    """Return the files that git tracks or would track."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -63,7 +63,7 @@ def test_every_requirement_is_pinned_and_hashed(lock: str) -> None:
 @pytest.mark.parametrize(
     "source", [lock.replace(".txt", ".in") for lock in (*SERVED, TESTED)]
 )
-def test_what_we_ask_for_is_in_the_lock(source: str) -> None:
+def test_direct_requirements_are_in_the_lock(source: str) -> None:
     wanted = {
         re.split(r"[\[<>=~ ]", line)[0].lower().replace("_", "-")
         for line in (ROOT / source).read_text().splitlines()
@@ -81,52 +81,54 @@ def test_tests_run_with_the_versions_that_are_served(lock: str) -> None:
 def test_no_file_names_a_registry() -> None:
     naming = [
         path
-        for path in our_files()
+        for path in project_files()
         if any(name.encode() in path.read_bytes() for name in REGISTRIES)
     ]
     assert relative(naming) == []
 
 
-def test_files_stay_readable_in_a_sitting() -> None:
+def test_modules_are_below_the_line_limit() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {lines} lines"
-        for path in our_files(".py")
+        for path in project_files(".py")
         if (lines := len(path.read_text().splitlines())) > MAX_LINES
         and "migrations" not in path.parts
     ]
     assert long == []
 
 
-def test_every_module_says_what_it_is_for() -> None:
-    silent = [
+def test_every_module_has_a_docstring() -> None:
+    undocumented = [
         path
-        for path in our_files(".py")
+        for path in project_files(".py")
         if (text := path.read_text().removeprefix("#!/usr/bin/env python\n").strip())
         and not text.startswith('"""')
         and "migrations" not in path.parts
     ]
-    assert relative(silent) == []
+    assert relative(undocumented) == []
 
 
-def test_no_module_is_a_drawer_for_anything() -> None:
-    assert relative([p for p in our_files(".py") if p.name in FORBIDDEN_NAMES]) == []
+def test_no_module_has_a_catch_all_name() -> None:
+    assert (
+        relative([p for p in project_files(".py") if p.name in FORBIDDEN_NAMES]) == []
+    )
 
 
-def test_nothing_is_left_to_do() -> None:
+def test_no_file_has_an_open_task() -> None:
     marks = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     left = [
         p
-        for p in our_files(".py", ".html", ".css", ".js")
+        for p in project_files(".py", ".html", ".css", ".js")
         if marks.search(p.read_text())
     ]
     assert relative(left) == []
 
 
-def test_pages_fetch_nothing_from_elsewhere() -> None:
+def test_pages_load_nothing_from_other_hosts() -> None:
     fetching = re.compile(
         r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(["']?https?:"""
     )
-    files = our_files(".html", ".css", ".js")
+    files = project_files(".html", ".css", ".js")
     found = [
         p for p in files if "tests" not in p.parts and fetching.search(p.read_text())
     ]
@@ -134,14 +136,14 @@ def test_pages_fetch_nothing_from_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("script", ["manage.py", ".ci/run"])
-def test_scripts_can_be_started(script: str) -> None:
+def test_scripts_are_executable(script: str) -> None:
     assert (ROOT / script).stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize(
     "target", ["setup", "serve", "test", "test-all", "check", "worker"]
 )
-def test_make_knows_what_to_do(target: str) -> None:
+def test_make_plans_every_target(target: str) -> None:
     planned = subprocess.run(
         ["make", "--dry-run", target],
         cwd=ROOT,
@@ -153,7 +155,7 @@ def test_make_knows_what_to_do(target: str) -> None:
     assert planned.stderr == ""
 
 
-def test_make_says_which_python_is_needed(tmp_path: Path) -> None:
+def test_make_reports_the_required_python(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / "requirements.txt").touch()
     for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):

@@ -148,7 +148,7 @@ class Reader:
         box = Box.around([w.box for w in cell.part(label.start, label.value)])
         below = self._below(cell.row, box, _MAX_BELOW_DISTANCE)
         if below is not None:
-            yield [below, *self._continuation(below, below.words)]
+            yield [below, *self._continuation(below, below.named_words)]
 
     def _may_be_value(self, at: int, across: int) -> bool:
         """Whether a cell is neither a label nor a column heading."""
@@ -204,7 +204,9 @@ class Reader:
         value = _value(label, [line.text for line in lines])
         if lines and lines[-1].is_whole and _OPEN.search(value.text):
             value = replace(value, is_understood=False)  # the rest is missing
-        words = dict.fromkeys([*named, *(w for line in lines for w in line.words)])
+        words = dict.fromkeys(
+            [*named, *(w for line in lines for w in line.named_words)]
+        )
         text = f"{cell.text(label.start, label.value)} {value.text}".strip()
         is_apart = bool(lines) and lines[0].cell is not cell
         return Field(label, value, tuple(words), text, is_apart)
