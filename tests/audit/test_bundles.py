@@ -198,5 +198,5 @@ def test_it_can_be_downloaded_by_those_who_may_read_values(
 def test_the_command_refuses_what_is_not_there(run: Run, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="not found"):
         call_command("export_history", str(uuid.uuid4()), to=tmp_path / "x.json")
-    with pytest.raises(CommandError, match="cannot be written"):
+    with pytest.raises(CommandError, match="Cannot write the file"):
         call_command("export_history", str(run.pk), to=tmp_path / "no" / "x.json")

@@ -125,7 +125,7 @@ def test_the_audit_shows_what_was_and_is(client: Client) -> None:
     page = client.get("/audit/").content.decode()
     assert "<del>4</del>" in page
     assert "<ins>7</ins>" in page
-    assert "What was deleted" in page
+    assert "<summary>Details</summary>" in page
 
 
 # Admin ------------------------------------------------------------------------------------

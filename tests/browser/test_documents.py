@@ -54,7 +54,7 @@ def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
     page.wait_for_load_state()
     page.keyboard.press("+")
-    expect(page.locator(".viewer-zoom")).to_contain_text("150 %")
+    expect(page.locator(".viewer-zoom")).to_contain_text("150%")
     page.wait_for_load_state()
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="long.pdf")).to_be_visible()

@@ -351,7 +351,9 @@ async def test_a_parent_is_not_resumed_while_its_child_still_stops(
     registry.register(calling("leaf", "top"))
     system = System(registry)
     parent, child = await run_in_db(stopping_child)
-    with pytest.raises(InvalidStatus, match=f"{child.short_id}.*is still stopping"):
+    with pytest.raises(
+        InvalidStatus, match=f"{child.short_id}.*is still being cancelled"
+    ):
         await run_in_db(system.resume, parent.pk, by=person, reason="too early")
     parent = await run_in_db(system.find_run, parent.pk)
     assert parent.status == Status.CANCELLED

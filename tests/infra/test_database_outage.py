@@ -67,9 +67,9 @@ def hers(browser: Client, alice: User) -> Client:
         (AWAY, 503, "Database unavailable"),
         (OperationalError("database is locked"), 503, "Database unavailable"),
         (OperationalError("database or disk is full"), 503, "Database is read-only"),
-        (InternalError("x"), 500, "Something broke"),
-        (IntegrityError("x"), 500, "Something broke"),
-        (ValueError("disk is full"), 500, "Something broke"),
+        (InternalError("x"), 500, "Server error"),
+        (IntegrityError("x"), 500, "Server error"),
+        (ValueError("disk is full"), 500, "Server error"),
     ],
 )
 def test_an_outage_is_told_from_a_fault(

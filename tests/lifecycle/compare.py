@@ -270,7 +270,7 @@ async def assert_list(wanted: Wanted, answer: Answer, where: str) -> None:
         assert listed == Listed(200, page), where
     else:
         assert listed.status == 400, where
-        assert "cannot be sorted by" in listed.message, where
+        assert "Can’t sort runs by" in listed.message, where
         assert all(field in listed.message for field in SORTABLE), where
 
 

@@ -116,7 +116,7 @@ def test_failed_steps_of_a_long_run_come_first(alice: User, sign_in: SignIn) -> 
             error_message="It broke <here>." if is_wrong else "",
         )
     text = " ".join(sign_in(alice).get(f"/runs/{run.pk}/").content.decode().split())
-    first = text.index("Steps that went wrong")
+    first = text.index('aria-label="Failed steps"')
     assert text.index("It broke &lt;here&gt;.") > first
     assert text.index("It broke &lt;here&gt;.") < text.index('id="run-steps"')
     assert "/steps/?after=6#stage-" in text

@@ -88,6 +88,4 @@ def test_a_view_needs_a_name(alice: User, sign_in: SignIn, name: str) -> None:
 
 
 def test_the_page_of_views_says_how_to_get_one(alice: User, sign_in: SignIn) -> None:
-    assert (
-        "There are no views yet." in sign_in(alice).get("/runs/views/").content.decode()
-    )
+    assert "No saved views yet." in sign_in(alice).get("/runs/views/").content.decode()

@@ -93,9 +93,9 @@ def test_the_rename_of_models_keeps_rows_permissions_and_seals(
     before = permissions_of(group)
     old = apps_at("0016_cancelled_stages")
     row = old.get_model(APP, "Run").objects.get()
-    assert [bytes(row.chain), bytes(row.deeds), row.is_pinned] == [*heads, True]
-    assert old.get_model(APP, "AuditEvent").objects.get().action == "label"
-    assert old.get_model(APP, "WorkflowPermission").objects.get().workflow_name == "sum"
+    assert [bytes(row.chain), bytes(row.deeds), row.is_golden] == [*heads, True]
+    assert old.get_model(APP, "Intervention").objects.get().action == "label"
+    assert old.get_model(APP, "WorkflowRight").objects.get().workflow_name == "sum"
     call_command("migrate", APP, verbosity=0)
 
     assert before == {"view_intervention", "change_workflowright"}

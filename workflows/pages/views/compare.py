@@ -46,9 +46,9 @@ def compare(request: HtmxRequest) -> HttpResponse:
 
 def _run(request: HtmxRequest, name: str) -> Run | None:
     """Return a run of the query. Raises RunNotFound."""
-    text = text_in(request.GET, name, MAX_ID_LENGTH)
-    if not text:
+    if not request.GET.get(name):
         return None
+    text = text_in(request.GET, name, MAX_ID_LENGTH)
     found = system.find_run(text, by=request.user)
     return redacted_for(request.user, [found])[0]
 
