@@ -81,12 +81,12 @@ class _Span:
         return self.end == len(self.cell.characters)
 
     @property
-    def named_words(self) -> tuple[Word, ...]:
+    def tokens(self) -> tuple[Word, ...]:
         return self.cell.part(self.start, self.end)
 
     @property
     def box(self) -> Box:
-        return Box.around([word.box for word in self.named_words])
+        return Box.around([word.box for word in self.tokens])
 
 
 class Reader:
@@ -148,7 +148,7 @@ class Reader:
         box = Box.around([w.box for w in cell.part(label.start, label.value)])
         below = self._below(cell.row, box, _MAX_BELOW_DISTANCE)
         if below is not None:
-            yield [below, *self._continuation(below, below.named_words)]
+            yield [below, *self._continuation(below, below.tokens)]
 
     def _may_be_value(self, at: int, across: int) -> bool:
         """Whether a cell is neither a label nor a column heading."""
@@ -205,7 +205,7 @@ class Reader:
         if lines and lines[-1].is_whole and _OPEN.search(value.text):
             value = replace(value, is_understood=False)  # the rest is missing
         words = dict.fromkeys(
-            [*named, *(w for line in lines for w in line.named_words)]
+            [*named, *(w for line in lines for w in line.tokens)]
         )
         text = f"{cell.text(label.start, label.value)} {value.text}".strip()
         is_apart = bool(lines) and lines[0].cell is not cell
