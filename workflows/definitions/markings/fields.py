@@ -204,9 +204,7 @@ class Reader:
         value = _value(label, [line.text for line in lines])
         if lines and lines[-1].is_whole and _OPEN.search(value.text):
             value = replace(value, is_understood=False)  # the rest is missing
-        words = dict.fromkeys(
-            [*named, *(w for line in lines for w in line.tokens)]
-        )
+        words = dict.fromkeys([*named, *(w for line in lines for w in line.tokens)])
         text = f"{cell.text(label.start, label.value)} {value.text}".strip()
         is_apart = bool(lines) and lines[0].cell is not cell
         return Field(label, value, tuple(words), text, is_apart)
