@@ -27,7 +27,7 @@ def _message(error: DatabaseError) -> str:
     """Return the message for an unreachable database. Raises any other error."""
     from workflows.infra import outages  # noqa: PLC0415 - needs the settings
 
-    if not outages.is_away(error):
+    if not outages.is_unavailable(error):
         raise error
     cause = str(error).strip().splitlines()[0]
     return f"The database cannot be reached: {cause}. Start it, or set DATABASE_URL."

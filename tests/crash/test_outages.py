@@ -89,7 +89,7 @@ def check_reported_once(log: str, *, processes: int) -> None:
     """Assert that each process told of the database's absence and return, and no more."""
     assert "Traceback" not in log
     assert log.count("Database unavailable") == processes
-    assert log.count("The database is back") == processes
+    assert log.count("Database available again") == processes
 
 
 def check_visitor_messages(
@@ -109,7 +109,7 @@ def check_visitor_messages(
         visitor.open_socket(f"/ws{page}")
 
 
-def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
+def test_while_postgresql_is_unavailable_everyone_waits_and_nothing_is_lost_or_doubled(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,
@@ -130,7 +130,7 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
         own_postgres.stop()
         stopped = time.monotonic()
         hold.touch()  # nodes end now, and nobody takes what they return
-        assert says_of(server, "database", "It cannot be reached")
+        assert says_of(server, "database", "cannot be reached")
         check_visitor_messages(visitor, page, form)
         wait_for(partial(for_longer_than_a_lease, stopped), what="leases to run out")
         assert [worker.poll() for worker in workers] == [None, None]
@@ -143,7 +143,10 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
         with visitor.open_socket(f"/ws{page}") as again:
             assert 'data-status="completed"' in str(again.next())
         wait_for(
-            lambda: _log(installation, server).count("is back") > len(workers),
+            lambda: (
+                _log(installation, server).count("Database available again")
+                > len(workers)
+            ),
             what="the word of each process that the database is back",
         )
     check_history(report, ROUNDS)
@@ -153,7 +156,7 @@ def test_while_postgresql_is_away_everyone_waits_and_nothing_is_lost_or_doubled(
 
 
 @pytest.mark.slow
-def test_a_worker_told_to_stop_while_postgresql_is_away_ends_all_the_same(
+def test_a_worker_told_to_stop_while_postgresql_is_unavailable_ends_all_the_same(
     tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
 ) -> None:
     installation = Installation(
@@ -177,7 +180,7 @@ def test_a_worker_told_to_stop_while_postgresql_is_away_ends_all_the_same(
     assert Counter(installation.traces()).pop(f"{run_id}/work/2") == 2
 
 
-def test_while_redis_is_away_launches_are_accepted_and_done(
+def test_while_redis_is_unavailable_launches_are_accepted_and_done(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,
@@ -205,7 +208,7 @@ def test_while_redis_is_away_launches_are_accepted_and_done(
     assert set(Counter(installation.traces()).values()) == {1}
     log = _log(installation, server)
     assert "Traceback" not in log
-    assert log.count("The channel layer is away") == 2, "told once a process"
+    assert log.count("Channel layer unavailable") == 2, "told once a process"
 
 
 @pytest.mark.slow
@@ -225,7 +228,7 @@ def test_a_worker_hears_again_after_redis_lost_everything(
         own_redis.stop()
         own_redis.start()
         wait_for(
-            lambda: "The channel layer is back" in installation.logs(),
+            lambda: "Channel layer available again" in installation.logs(),
             what="the worker to listen again",
         )
         installation.launch(rounds=ROUNDS)
@@ -246,7 +249,7 @@ def test_a_read_only_database_stops_runs_and_lets_them_go_on(
         wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
         own_postgres.set("default_transaction_read_only", "on")
         wait_for(
-            partial(says_of, server, "database", "takes no changes"), what="a red light"
+            partial(says_of, server, "database", "refuses writes"), what="a red light"
         )
         assert visitor.get(f"/runs/{run_id}/").status == 200, "it can still be read"
         form = {"trace": str(installation.trace), "rounds": "1", "seconds": "0"}

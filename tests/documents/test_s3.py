@@ -301,7 +301,7 @@ def test_an_upload_that_cannot_be_stored_is_told_and_leaves_nothing(
     warned = [r for r in caplog.records if r.levelno >= logging.WARNING]
     ours = [r for r in warned if r.name.startswith("workflows.")]
     assert len(ours) == 1, "however many have asked"
-    assert ours[0].getMessage().startswith("The storage of documents fails (")
+    assert ours[0].getMessage().startswith("Document storage unavailable (")
     assert "not the secret" not in caplog.text
 
 

@@ -22,7 +22,7 @@ def test_a_transaction_that_the_server_ended_is_an_outage_and_not_a_fault() -> N
         cursor.execute("SET idle_in_transaction_session_timeout = 50")
     with pytest.raises(DatabaseError) as raised:
         change_too_slowly(run)
-    assert outages.is_away(raised.value), "whoever wrote waits, and writes again"
+    assert outages.is_unavailable(raised.value), "whoever wrote waits, and writes again"
     connection.close()
     assert Run.objects.get(pk=run.pk).priority == 0
 

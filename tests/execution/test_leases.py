@@ -44,7 +44,7 @@ def stopwatch(settings: Any) -> Stopwatch:
 
 @pytest.fixture
 def outage() -> Outage:
-    return Outage("database", "The database is away", "The database is back")
+    return Outage("database", "Database unavailable", "Database available again")
 
 
 @pytest.fixture

@@ -111,7 +111,9 @@ def test_an_outage_with_successes_in_between_is_still_one(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("workflows.infra.outages.time.monotonic", lambda: now[0])
-    outage = outages.Outage("pigeon", "The pigeon is away", "It is back", calm=5.0)
+    outage = outages.Outage(
+        "pigeon", "Pigeon unavailable", "Pigeon available again", calm=5.0
+    )
     for _ in range(3):
         outage.report_failure(AWAY)
         now[0] += 4
@@ -119,19 +121,19 @@ def test_an_outage_with_successes_in_between_is_still_one(
     assert len(caplog.records) == 1
     now[0] += 1
     outage.report_success()
-    assert caplog.records[-1].getMessage() == "It is back after 13.0 s."
+    assert caplog.records[-1].getMessage() == "Pigeon available again after 13.0 s."
 
 
 def test_an_outage_is_told_once_and_told_when_it_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    outage = outages.Outage("pigeon", "The pigeon is away", "The pigeon is back")
+    outage = outages.Outage("pigeon", "Pigeon unavailable", "Pigeon available again")
     outage.report_success()
     for _ in range(3):
         outage.report_failure(AWAY)
     outage.report_success()
     outage.report_success()
     said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "The pigeon is away (connection refused); trying again."
+    assert said[0] == "Pigeon unavailable (connection refused); retrying."
     assert len(said) == 2
-    assert said[1].startswith("The pigeon is back after ")
+    assert said[1].startswith("Pigeon available again after ")

@@ -133,7 +133,7 @@ def test_a_failure_is_logged_and_not_shown(
     monkeypatch.setitem(health.CHECKS, "messages", fail)
     status, messages = ask(client, "messages")
     assert status == 503
-    assert messages["message"] == "It cannot be reached; the log says why."
+    assert messages["message"] == "Failed or cannot be reached; see the log."
     assert "10.0.0.7" in caplog.text
 
 

@@ -117,7 +117,7 @@ def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) 
 
 
 @pytest.mark.parametrize("command", ["serve", "prepare", "migrate"])
-def test_a_database_that_is_away_is_one_clear_sentence(
+def test_a_database_that_is_unavailable_is_one_clear_sentence(
     tmp_path: Path, command: str
 ) -> None:
     url = f"postgres://nobody@127.0.0.1:{free_port()}/none"

@@ -194,7 +194,7 @@ class Worker:
             outage.report_failure(error)
         else:
             logger.error(
-                "Worker %s: %s failed; trying again.", self.name, name, exc_info=error
+                "Worker %s: %s failed; retrying.", self.name, name, exc_info=error
             )
 
     async def _register(self) -> None:
@@ -292,7 +292,7 @@ class Worker:
         try:
             await run_in_db(workers.deregister, self.name)
         except Exception as error:
-            if not outages.is_away(error):
+            if not outages.is_unavailable(error):
                 raise
             logger.warning(
                 "Worker %s stopped without deregistering: %s", self.name, error

@@ -36,7 +36,7 @@ _DISK_FULL_MESSAGES = (
 )
 
 
-def is_away(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Return True if waiting may help: the server is gone or the file is locked."""
     if (
         isinstance(error, DatabaseError | InterfaceError)
@@ -90,7 +90,7 @@ class Outage:
         began: str,
         ended: str,
         calm: float = 0.0,
-        consequence: str = "trying again",
+        consequence: str = "retrying",
     ) -> None:
         """Take its label in metrics, and the texts of its log lines.
 
@@ -145,7 +145,7 @@ class Backoff:
         """
         if is_conflict(error):
             return 0.0
-        if not is_away(error):
+        if not is_unavailable(error):
             return None
         database.report_failure(error)
         pause, self._pause = self._pause, min(self._pause * 2, LAST_PAUSE_SECONDS)
@@ -159,19 +159,19 @@ def _line(error: BaseException) -> str:
 
 
 # One per process: all its threads and tasks have the same outage.
-database: Final = Outage("database", "The database is away", "The database is back")
+database: Final = Outage("database", "Database unavailable", "Database available again")
 # A disk that is nearly full accepts small changes and refuses others.
 changes: Final = Outage(
-    "changes", "The database takes no changes", "It takes changes again", calm=5.0
+    "changes", "Database refuses writes", "Database accepts writes again", calm=5.0
 )
 messages: Final = Outage(
-    "messages", "The channel layer is away", "The channel layer is back"
+    "messages", "Channel layer unavailable", "Channel layer available again"
 )
 # Nothing waits for the end of this one: each page or node that needs a file tries once.
 storage: Final = Outage(
     "storage",
-    "The storage of documents fails",
-    "The storage of documents works again",
+    "Document storage unavailable",
+    "Document storage available again",
     calm=5.0,
     consequence="pages and nodes that need a file report it",
 )
@@ -179,7 +179,7 @@ storage: Final = Outage(
 
 def of(error: BaseException) -> Outage | None:
     """Return the outage that an error belongs to, None if it is another kind of error."""
-    if is_away(error):
+    if is_unavailable(error):
         return database
     if is_stuck(error):
         return changes

@@ -77,7 +77,7 @@ def _to_response(results: Mapping[str, CheckResult]) -> JsonResponse:
 
 
 async def _run_checks(names: Iterable[str]) -> dict[str, CheckResult]:
-    """Run the checks; skip those that need the database if it is away."""
+    """Run the checks; skip those that need the database if it is unavailable."""
     results: dict[str, CheckResult] = {}
     for name in names:
         database = results.get("database")
@@ -106,7 +106,9 @@ async def _run_check(check: Callable[[], Awaitable[CheckResult]]) -> CheckResult
             outage.report_failure(error)
         else:
             logger.exception("A health check failed.")
-        return CheckResult(ok=False, message="It cannot be reached; the log says why.")
+        return CheckResult(
+            ok=False, message="Failed or cannot be reached; see the log."
+        )
 
 
 def _database() -> CheckResult:
@@ -116,10 +118,8 @@ def _database() -> CheckResult:
     except DatabaseError as error:
         if not outages.is_stuck(error):
             raise
-        logger.error("The database takes no changes: %s", error)  # noqa: TRY400 - an outage
-        message = (
-            "It answers, but takes no changes: it is read-only, or its disk is full."
-        )
+        logger.error("Database refuses writes: %s", error)  # noqa: TRY400 - an outage
+        message = "The database refuses writes: it is read-only or its disk is full."
         return CheckResult(ok=False, message=message)
     outages.database.report_success()
     return CheckResult(ok=True, message="The database answers.")
