@@ -210,7 +210,7 @@ def test_the_slider_goes_through_the_moments_by_keyboard(
     mark(page)
     page.locator("[data-step-slider]").focus()
     page.keyboard.press("Home")
-    expect(page.locator("#run-moment")).to_contain_text("before the first step")
+    expect(page.locator("#run-moment")).to_contain_text("Before the first step")
     expect(page.locator("#run-path")).to_contain_text("No steps yet")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#run-moment")).to_contain_text("after step 1")
@@ -218,7 +218,7 @@ def test_the_slider_goes_through_the_moments_by_keyboard(
     expect(page.locator("#run-log")).to_contain_text("Collected 6 texts.")
     expect(page).to_have_url(re.compile(r"\?at=1$"))
     page.keyboard.press("End")
-    expect(page.locator("#run-moment")).to_contain_text("At the end")
+    expect(page.locator("#run-moment")).to_contain_text("Finished")
     expect(page).to_have_url(re.compile(r"/$"))
     assert page.evaluate(UNTOUCHED)
 
@@ -248,7 +248,7 @@ def test_the_same_without_scripts_by_links_and_forms(
     page.get_by_role("link", name="Previous step").click()
     expect(page.locator("#run-moment")).to_contain_text("State after step")
     page.get_by_role("link", name="Next step").click()
-    expect(page.locator("#run-moment")).to_contain_text("At the end")
+    expect(page.locator("#run-moment")).to_contain_text("Finished")
     page.fill(".log-filter [name=find]", "press is slow")
     page.locator(".log-filter button").click()
     expect(page.locator(".log-line")).to_have_count(1)
@@ -292,7 +292,7 @@ def test_a_hidden_page_rests_and_catches_up(
       document.dispatchEvent(new Event("visibilitychange"));
     }"""
     watcher.evaluate(hide, True)
-    expect(watcher.locator("#live")).to_have_text("Resting")
+    expect(watcher.locator("#live")).to_have_text("Paused")
     actor.goto(address)
     actor.fill("#note-text", "Written meanwhile.")
     actor.click("#note-form button")
@@ -311,10 +311,10 @@ def test_what_changed_is_said_to_those_who_listen(
     prepare(visit, places)
     page.goto(places["pending"])
     expect(page.locator("#live")).to_have_text("Live")
-    says = page.locator("#run-says")
-    expect(says).to_have_attribute("aria-live", "polite")
+    announcement = page.locator("#run-announcement")
+    expect(announcement).to_have_attribute("aria-live", "polite")
     do(page, "cancel", "Nobody needs it any more.")
-    expect(says).to_contain_text("Run status: Cancelled.")
+    expect(announcement).to_contain_text("Run status: Cancelled.")
 
 
 def test_a_printed_run_is_complete(visit: Visit, places: dict[str, str]) -> None:
