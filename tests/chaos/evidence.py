@@ -1,0 +1,175 @@
+"""Rows, ledger and journal in memory: all that the checker looks at.
+
+Rows are read with plain SQL, by no code of the product, and the chains are verified by the
+product's own command in another process. Ids are hex digits without dashes, JSON columns are
+parsed, and moments are aware datetimes, whichever database they come from.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from project.env import ROOT
+from tests.chaos import ledger
+from tests.chaos.ledger import Execution
+
+Row = dict[str, Any]
+Step = tuple[str, int]  # run and number
+
+TABLES = {  # table → JSON columns
+    "run": ("params", "result", "graph"),
+    "attempt": (),
+    "stage": (),
+    "decision": ("values",),
+    "checkpoint": (),
+    "stageitem": (),
+    "retry": (),
+    "logline": (),
+    "approval": ("answer", "on_expiry"),
+    "auditevent": (),
+    "bulkjob": (),
+    "bulkitem": (),
+    "runtally": (),
+    "removedrun": (),
+    "worker": (),
+}
+TIMEOUT_SECONDS = 300  # for another process
+IDS = frozenset({"id", "run_id", "parent_id", "job_id"})
+
+
+class Cursor(Protocol):
+    """The part of a DB-API cursor that is used."""
+
+    @property
+    def description(self) -> Any:
+        """The columns of the last query, each with its name first."""
+
+    def execute(self, query: str) -> Any:
+        """Execute a query."""
+
+    def fetchall(self) -> Any:
+        """Return its rows."""
+
+
+@dataclass
+class Evidence:
+    """What a run of the suite left behind."""
+
+    tables: dict[str, list[Row]]
+    ledger: list[Execution] = field(default_factory=list)
+    journal: list[Row] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)  # of `manage.py verify_history`
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the rows of a table."""
+        return self.tables[table]
+
+    @cached_property
+    def runs(self) -> dict[str, Row]:
+        """The runs by id."""
+        return {run["id"]: run for run in self.rows("run")}
+
+    def by_run(self, table: str) -> dict[str, list[Row]]:
+        """Return the rows of a table by run."""
+        found: dict[str, list[Row]] = defaultdict(list)
+        for row in self.rows(table):
+            found[row["run_id"]].append(row)
+        return found
+
+    @cached_property
+    def completed(self) -> dict[Step, Row]:
+        """The stage that completed each step; if there are several, the last."""
+        return {
+            (row["run_id"], row["sequence"]): row
+            for row in self.rows("stage")
+            if row["status"] == "completed"
+        }
+
+    @cached_property
+    def calls(self) -> dict[tuple[str, int, int | None], list[Execution]]:
+        """The begins and ends of each step and item, in order."""
+        found: dict[tuple[str, int, int | None], list[Execution]] = defaultdict(list)
+        for line in self.ledger:
+            found[line.run, line.step, line.item].append(line)
+        return found
+
+    def requests(self, kind: str) -> list[Row]:
+        """Return the requests of clients of one kind."""
+        return [line for line in self.journal if line["kind"] == kind]
+
+    def status_of(self, row: Row) -> str:
+        """Return the status of the run that a row belongs to, "" if there is none."""
+        run = self.runs.get(row["run_id"])
+        return run["status"] if run else ""
+
+    def kind_of(self, run_id: str, name: str) -> str:
+        """Return the kind of a node, as in the graph that the run was launched with."""
+        nodes = self.runs[run_id]["graph"]["nodes"]
+        return next((one["kind"] for one in nodes if one["name"] == name), "")
+
+
+def read(cursor: Cursor, directory: Path) -> Evidence:
+    """Read the rows, and the files of a directory."""
+    return Evidence(
+        {table: _rows(cursor, table, TABLES[table]) for table in TABLES},
+        ledger.executions(directory / "ledger"),
+        ledger.lines(directory / "journal"),
+    )
+
+
+def _rows(cursor: Cursor, table: str, as_json: tuple[str, ...]) -> list[Row]:
+    cursor.execute(f"SELECT * FROM workflows_{table} ORDER BY id")  # noqa: S608 - names are ours
+    names = [column[0] for column in cursor.description]
+    return [
+        {
+            name: _value(name, value, is_json=name in as_json)
+            for name, value in zip(names, row, strict=True)
+        }
+        for row in cursor.fetchall()
+    ]
+
+
+def _value(name: str, value: Any, *, is_json: bool) -> Any:
+    if is_json:
+        return json.loads(value) if isinstance(value, str) else value
+    if name in IDS and isinstance(value, str | uuid.UUID):
+        return str(value).replace("-", "")
+    if name.endswith("_at") and isinstance(value, str):
+        moment = dt.datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return value
+
+
+def execute(
+    environment: Mapping[str, str], *arguments: str, accepted: tuple[int, ...] = (0,)
+) -> str:
+    """Return what another Python prints; its exit code has to be one of those accepted."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={"DJANGO_SETTINGS_MODULE": "project.settings", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert done.returncode in accepted, done.stdout + done.stderr
+    return done.stdout
+
+
+def verification(environment: Mapping[str, str]) -> list[str]:
+    """Return the findings of `manage.py verify_history`."""
+    text = execute(environment, "manage.py", "verify_history", accepted=(0, 1))
+    *findings, summary = text.splitlines()
+    assert summary.startswith("Verified"), text
+    return findings

@@ -1,0 +1,86 @@
+"""Decisions, and the way that runs took through their graphs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tests.chaos.invariants import Invariant, Results, holds
+
+if TYPE_CHECKING:
+    from tests.chaos.evidence import Evidence, Row, Step
+
+
+def _decisions(evidence: Evidence) -> dict[Step, dict[int, list[Row]]]:
+    """Return the decisions of each step and attempt, in the order of the edges."""
+    found: dict[Step, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(evidence.rows("decision"), key=lambda row: row["edge_index"]):
+        found[row["run_id"], row["sequence"]][row["attempt"]].append(row)
+    return found
+
+
+def decisions_are_complete(evidence: Evidence) -> Results:
+    """After each step that is no exit, every edge up to the one taken has its decision."""
+    decisions = _decisions(evidence)
+    for (run, step), stage in evidence.completed.items():
+        if stage["node_name"] in evidence.runs[run]["graph"]["exits"]:
+            continue
+        attempts = decisions[run, step]
+        yield holds(attempts, f"run {run} has no decision after step {step}")
+        for rows in attempts.values():
+            edges = [row["edge_index"] for row in rows]
+            taken = [bool(row["taken"]) for row in rows]
+            is_whole = edges == list(range(len(rows)))
+            is_whole = is_whole and taken == [False] * (len(rows) - 1) + [True]
+            text = f"run {run} after step {step}: edges {edges}, taken {taken}"
+            yield holds(is_whole, text)
+
+
+def steps_follow_decisions(evidence: Evidence) -> Results:
+    """The node of a step is the one that the decision before it led to, in every attempt."""
+    decisions = _decisions(evidence)
+    for row in evidence.rows("stage"):
+        for rows in decisions.get((row["run_id"], row["sequence"] - 1), {}).values():
+            targets = [each["to_node"] for each in rows if each["taken"]]
+            text = f"step {row['sequence']} of run {row['run_id']} is not {targets}"
+            yield holds(row["node_name"] in targets, text)
+
+
+def decisions_leave_their_step(evidence: Evidence) -> Results:
+    """A decision leaves the node of a completed step, along an edge of the graph."""
+    for row in evidence.rows("decision"):
+        stage = evidence.completed.get((row["run_id"], row["sequence"]))
+        edge = {
+            "source": row["from_node"],
+            "target": row["to_node"],
+            "index": row["edge_index"],
+        }
+        edges = [
+            {name: each[name] for name in edge}
+            for each in evidence.runs[row["run_id"]]["graph"]["edges"]
+        ]
+        is_of_step = stage is not None and stage["node_name"] == row["from_node"]
+        text = f"decision of step {row['sequence']} of run {row['run_id']}: {edge}"
+        yield holds(is_of_step and edge in edges, text)
+
+
+def runs_go_from_entry_to_exit(evidence: Evidence) -> Results:
+    """The first step of a run is the entry, and the last step of a completed one an exit."""
+    for run in evidence.runs.values():
+        if run["status"] == "completed":
+            first = evidence.completed.get((run["id"], 1))
+            last = evidence.completed.get((run["id"], run["sequence"]))
+            ends = [stage["node_name"] for stage in (first, last) if stage]
+            graph = run["graph"]
+            is_whole = ends[:1] == [graph["entry"]] and ends[-1] in graph["exits"]
+            yield holds(
+                is_whole, f"run {run['id']} went from {ends[:1]} to {ends[-1:]}"
+            )
+
+
+INVARIANTS: list[Invariant] = [
+    decisions_are_complete,
+    steps_follow_decisions,
+    decisions_leave_their_step,
+    runs_go_from_entry_to_exit,
+]

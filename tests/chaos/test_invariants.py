@@ -1,0 +1,411 @@
+"""Each invariant holds for a sound history, and fails alone for the damage it is there for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import invariants
+from tests.chaos.evidence import Evidence, execute, read, verification
+from tests.chaos.ledger import BEGIN, END, Execution
+from tests.crash.processes import Installation
+from tests.support.servers import HOME
+
+# The run of each workflow, by the place of its order among those of `world`.
+PLACES = ("sequence", "items", "parent", "timer", "retries", "thread", "approval")
+RUNS = {name: f"order-{place}" for place, name in enumerate(PLACES, 1)}
+RUNS |= {f"failing_{n}": f"order-{8 + n}" for n in range(3)} | {"cancelled": "order-11"}
+
+Edit = Callable[[Evidence], None]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Damage to rows, or to the files beside them."""
+
+    name: str  # of the invariant that fails
+    sql: str = ""  # statements, each of which changes a row
+    edit: Edit | None = None
+
+
+def in_journal(kind: str, **changes: object) -> Edit:
+    """Change the first line of a kind."""
+
+    def edit(evidence: Evidence) -> None:
+        evidence.requests(kind)[0].update(changes)
+
+    return edit
+
+
+def out_of_journal(kind: str) -> Edit:
+    """Remove the first line of a kind."""
+
+    def edit(evidence: Evidence) -> None:
+        evidence.journal.remove(evidence.requests(kind)[0])
+
+    return edit
+
+
+def call(evidence: Evidence, what: str, name: str, step: int) -> int:
+    """Return the place in the ledger of a line of a run."""
+    wanted = next(
+        row["id"]
+        for row in evidence.rows("run")
+        if row["params"]["order"] == RUNS[name]
+    )
+    return next(
+        place
+        for place, line in enumerate(evidence.ledger)
+        if (line.what, line.run, line.step) == (what, wanted, step)
+    )
+
+
+def in_ledger(
+    what: str, name: str, step: int, edit: Callable[[Execution], list[Execution]]
+) -> Edit:
+    """Replace a line of the ledger."""
+
+    def edited(evidence: Evidence) -> None:
+        place = call(evidence, what, name, step)
+        evidence.ledger[place : place + 1] = edit(evidence.ledger[place])
+
+    return edited
+
+
+def is_also_launched(evidence: Evidence) -> None:
+    """Promise a run that does not exist."""
+    line = evidence.requests("launch")[0]
+    evidence.journal.append(line | {"run": "0" * 32})
+
+
+def is_ordered_twice(evidence: Evidence) -> None:
+    """Give two runs the order of the first."""
+    evidence.requests("launch")[1]["order"] = RUNS["sequence"]
+
+
+def is_reported(evidence: Evidence) -> None:
+    """Let the verification of the history find something."""
+    evidence.findings.append("run 0199…: decision 8123 of step 4: it was changed")
+
+
+PLANTS = [
+    Plant(
+        "accepted_runs_end",
+        """
+        UPDATE workflows_run SET status = 'pending', completed_at = NULL WHERE id =
+        :failing_2;
+        DELETE FROM workflows_runtally WHERE status = 'failed'
+        """,
+    ),
+    Plant(
+        "ended_runs_hold_nothing",
+        "UPDATE workflows_run SET secrets = x'00' WHERE id = :timer",
+    ),
+    Plant(
+        "ends_are_explained",
+        "UPDATE workflows_run SET error_code = '' WHERE id = :failing_2",
+    ),
+    Plant(
+        "failures_are_planned",
+        "UPDATE workflows_run SET error_message = 'out of memory' WHERE id = :failing_2",
+    ),
+    Plant(
+        "runs_end_once",
+        """
+        UPDATE workflows_attempt SET outcome = 'completed' WHERE run_id = :failing_0 AND
+        number = 1
+        """,
+    ),
+    Plant(
+        "attempts_are_numbered",
+        "UPDATE workflows_run SET attempt = attempt + 1 WHERE id = :timer",
+    ),
+    Plant(
+        "attempts_are_closed",
+        "UPDATE workflows_attempt SET ended_at = NULL WHERE run_id = :sequence AND number = 1",
+    ),
+    Plant(
+        "last_attempts_agree",
+        "UPDATE workflows_attempt SET outcome = 'released' WHERE run_id = :failing_2",
+    ),
+    Plant(
+        "log_lines_are_numbered",
+        "UPDATE workflows_logline SET number = 5 WHERE run_id = :sequence",
+    ),
+    Plant(
+        "runs_are_counted",
+        "UPDATE workflows_runtally SET count = count + 1 WHERE workflow_name = 'chaos-items'",
+    ),
+    Plant(
+        "steps_are_complete",
+        """
+        INSERT INTO workflows_stage (id, run_id, attempt, sequence, node_name, iteration,
+        tries, status, created_at, waits_for_thread, error_message, duration_ms) SELECT -1,
+        run_id, 1, sequence, node_name, iteration, tries, status, created_at,
+        waits_for_thread, error_message, duration_ms FROM workflows_stage WHERE run_id =
+        :failing_0 AND sequence = 3 AND status = 'completed'
+        """,
+    ),
+    Plant(
+        "states_are_complete",
+        "DELETE FROM workflows_checkpoint WHERE run_id = :timer AND sequence = 0",
+    ),
+    Plant(
+        "states_belong_to_their_step",
+        "UPDATE workflows_checkpoint SET attempt = 7 WHERE run_id = :timer AND sequence = 1",
+    ),
+    Plant(
+        "no_step_is_left_open",
+        """
+        UPDATE workflows_stage SET status = 'started' WHERE run_id = :failing_2 AND status =
+        'failed'
+        """,
+    ),
+    Plant(
+        "interruptions_are_explained",
+        """
+        UPDATE workflows_stage SET status = 'interrupted' WHERE run_id = :cancelled AND
+        status = 'cancelled'
+        """,
+    ),
+    Plant(
+        "calls_were_recorded_first",
+        edit=in_ledger(
+            BEGIN, "sequence", 1, lambda line: [line, replace(line, step=99)]
+        ),
+    ),
+    Plant(
+        "recorded_steps_run_once",
+        edit=in_ledger(
+            BEGIN, "sequence", 1, lambda line: [line, replace(line, token="again")]
+        ),
+    ),
+    Plant(
+        "recorded_steps_were_executed",
+        edit=in_ledger(END, "failing_2", 1, lambda _: []),
+    ),
+    Plant(
+        "results_are_of_recorded_calls",
+        edit=in_ledger(
+            END, "sequence", 1, lambda line: [replace(line, token="another")]
+        ),
+    ),
+    Plant(
+        "results_have_all_steps",
+        """
+        UPDATE workflows_run SET result = json_remove(result, '$.done[0]') WHERE id =
+        :sequence
+        """,
+    ),
+    Plant("items_are_complete", 'DELETE FROM workflows_stageitem WHERE "index" = 0'),
+    Plant(
+        "recorded_items_run_once",
+        """UPDATE workflows_stageitem SET data = '"x"' WHERE "index" = 0""",
+    ),
+    Plant(
+        "tries_are_numbered", "UPDATE workflows_retry SET number = 7 WHERE number = 2"
+    ),
+    Plant(
+        "decisions_are_complete",
+        """
+        DELETE FROM workflows_decision WHERE id = (SELECT MIN(id) FROM workflows_decision
+        WHERE taken = 0 AND run_id = :sequence)
+        """,
+    ),
+    Plant(
+        "steps_follow_decisions",
+        """
+        UPDATE workflows_stage SET node_name = 'publish' WHERE run_id = :cancelled AND
+        sequence = 2
+        """,
+    ),
+    Plant(
+        "decisions_leave_their_step",
+        """
+        UPDATE workflows_decision SET from_node = 'elsewhere' WHERE id = (SELECT MIN(id)
+        FROM workflows_decision WHERE run_id = :sequence)
+        """,
+    ),
+    Plant(
+        "runs_go_from_entry_to_exit",
+        """
+        UPDATE workflows_run SET graph = json_set(graph, '$.entry', 'finish') WHERE id =
+        :timer
+        """,
+    ),
+    Plant(
+        "no_approval_is_left_open",
+        "UPDATE workflows_approval SET status = 'open' WHERE run_id = :cancelled",
+    ),
+    Plant(
+        "approval_steps_have_a_response",
+        "UPDATE workflows_approval SET status = 'withdrawn' WHERE run_id = :approval",
+    ),
+    Plant(
+        "responses_decide",
+        """
+        UPDATE workflows_approval SET answer = '{"outcome": "reject"}' WHERE run_id =
+        :approval
+        """,
+        in_journal("answer", outcome="reject"),
+    ),
+    Plant(
+        "steps_have_one_child",
+        "UPDATE workflows_run SET parent_sequence = NULL WHERE parent_id IS NOT NULL",
+    ),
+    Plant(
+        "no_child_is_left_over",
+        """
+        UPDATE workflows_run SET parent_id = :sequence, status = 'waiting', completed_at =
+        NULL WHERE id = :failing_2;
+        DELETE FROM workflows_auditevent WHERE action = 'launch' AND run_id = :failing_2;
+        DELETE FROM workflows_runtally WHERE status = 'failed'
+        """,
+    ),
+    Plant(
+        "parents_have_the_result_of_their_child",
+        """
+        UPDATE workflows_run SET result = json_set(result, '$.child.worked', 9) WHERE id =
+        :parent
+        """,
+    ),
+    Plant("accepted_launches_exist", edit=is_also_launched),
+    Plant(
+        "orders_are_executed_once",
+        """
+        UPDATE workflows_run SET params = json_set(params, '$.order', 'order-1') WHERE id =
+        :items
+        """,
+        is_ordered_twice,
+    ),
+    Plant("runs_were_ordered", edit=out_of_journal("launch")),
+    Plant("accepted_responses_are_kept", edit=in_journal("answer", outcome="reject")),
+    Plant("resumes_begin_an_attempt", edit=in_journal("resume", attempt=2)),
+    Plant("watchers_see_no_step_undone", edit=in_journal("watch", steps=[1, 9])),
+    Plant("watchers_see_the_end", edit=in_journal("watch", statuses=["running"])),
+    Plant(
+        "watchers_see_no_end_undone",
+        edit=in_journal("watch", statuses=["completed", "running", "completed"]),
+    ),
+    Plant(
+        "launches_are_audited",
+        "DELETE FROM workflows_auditevent WHERE action = 'launch' AND run_id = :timer",
+    ),
+    Plant(
+        "accepted_actions_are_audited",
+        "DELETE FROM workflows_auditevent WHERE reason = 'resume-1'",
+    ),
+    Plant("audited_actions_were_requested", edit=out_of_journal("resume")),
+    Plant(
+        "cancelled_runs_were_asked_to",
+        "DELETE FROM workflows_auditevent WHERE action = 'cancel'",
+        out_of_journal("cancel"),
+    ),
+    Plant(
+        "responses_are_audited",
+        "DELETE FROM workflows_auditevent WHERE action = 'answer'",
+        out_of_journal("answer"),
+    ),
+    Plant("chains_verify", edit=is_reported),
+    Plant("bulk_operations_end", "UPDATE workflows_bulkjob SET ended_at = NULL"),
+    Plant(
+        "bulk_actions_are_audited",
+        "DELETE FROM workflows_auditevent WHERE reason = 'bulk-1'",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def world() -> Path:
+    """Return a directory with the history of `world`; it is executed once a run."""
+    shared = Path(os.environ[HOME])
+    home = shared / "chaos-world"
+    with (shared / "chaos-world.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            building = shared / "chaos-world.building"
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            built = Installation(building, WORKFLOW_APPS="tests.chaos.app")
+            execute(built.environment, "-m", "tests.chaos.world", str(building))
+            building.rename(home)
+    return home
+
+
+@pytest.fixture
+def rows(world: Path) -> Iterator[sqlite3.Connection]:
+    """Give a copy of the rows in memory, without the constraints that forbid the damage."""
+    with (
+        closing(sqlite3.connect(world / "data" / "db.sqlite3")) as source,
+        closing(sqlite3.connect(":memory:")) as copy,
+    ):
+        source.backup(copy)
+        copy.execute("PRAGMA ignore_check_constraints = ON")
+        yield copy
+
+
+def ids(rows: sqlite3.Connection) -> dict[str, str]:
+    """Return the id of the run of each name, as SQL parameters."""
+    launched = rows.execute(
+        "SELECT json_extract(params, '$.order'), id FROM workflows_run"
+        " WHERE parent_id IS NULL"
+    )
+    by_order = dict(launched.fetchall())
+    return {name: by_order.get(order, "") for name, order in RUNS.items()}
+
+
+def failed(findings: list[invariants.Finding]) -> dict[str, list[str]]:
+    """Return the violations by invariant."""
+    return {one.name: one.violations for one in findings if one.violations}
+
+
+def test_a_history_without_faults_satisfies_every_invariant(
+    world: Path, rows: sqlite3.Connection
+) -> None:
+    findings = invariants.check(read(rows.cursor(), world))
+    assert failed(findings) == {}
+    assert [one.name for one in findings if not one.checked] == []
+
+
+def test_there_is_damage_for_every_invariant() -> None:
+    names = [invariant.__name__ for invariant in invariants.all_invariants()]
+    assert sorted(plant.name for plant in PLANTS) == sorted(names)
+    assert len(names) >= 25
+    assert all(invariant.__doc__ for invariant in invariants.all_invariants())
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_damage_is_found_by_the_invariant_that_is_there_for_it(
+    world: Path, rows: sqlite3.Connection, plant: Plant
+) -> None:
+    runs = ids(rows)
+    for statement in filter(None, plant.sql.split(";")):
+        assert rows.execute(statement, runs).rowcount > 0, statement
+    evidence = read(rows.cursor(), world)
+    if plant.edit is not None:
+        plant.edit(evidence)
+    assert set(failed(invariants.check(evidence))) == {plant.name}
+
+
+def test_the_verification_reports_a_decision_that_was_changed(
+    world: Path, rows: sqlite3.Connection, tmp_path: Path
+) -> None:
+    rows.execute(
+        "UPDATE workflows_decision SET reason = 'because' WHERE id ="
+        " (SELECT MIN(id) FROM workflows_decision WHERE run_id = :sequence)",
+        ids(rows),
+    )
+    rows.commit()
+    damaged = Installation(tmp_path, WORKFLOW_APPS="tests.chaos.app")
+    with closing(sqlite3.connect(damaged.data_dir / "db.sqlite3")) as copy:
+        rows.backup(copy)
+    (finding,) = verification(damaged.environment)
+    assert "is not what was recorded" in finding
