@@ -248,7 +248,7 @@ class Installation(BaseSettings):
         if not there.is_dir():
             raise ValueError(f"lies below {there}, which is no directory")
         if not os.access(there, os.W_OK | os.X_OK):
-            raise ValueError(f"cannot be used: {there} may not be written to")
+            raise ValueError(f"cannot be used: {there} is not writable")
         return whole
 
     @field_validator("media_storage")
@@ -317,7 +317,7 @@ class Installation(BaseSettings):
             name = ""
         if value is not None and name in {"", ":memory:"}:
             raise ValueError(
-                "must look like postgres://user:password@host:5432/name, with special "
+                "must have the form postgres://user:password@host:5432/name, with special "
                 "characters of the password written as %xx"
             )
         return value

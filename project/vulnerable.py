@@ -30,7 +30,7 @@ def main() -> int:
     locks = [ROOT / name for name in LOCKS]
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     if _is_cached(digest):
-        return _say("Vulnerabilities: none was known when this was looked up today.")
+        return _say("Vulnerabilities: none was known when this was checked today.")
     found = _query(locks)
     if isinstance(found, str):
         return _say(f"Vulnerabilities: skipped, {found}")

@@ -77,11 +77,11 @@ BULK_ACTIONS = {
             "resume",
         ),
         BulkAction(
-            "again",
+            "rerun",
             "Rerun",
             "A new run with the same parameters is launched for each. The old runs are kept.",
             "Rerun launched",
-            "run_again",
+            "rerun",
         ),
         BulkAction(
             "release",
@@ -92,7 +92,7 @@ BULK_ACTIONS = {
             "release",
         ),
         BulkAction(
-            "keep",
+            "pin",
             "Pin",
             "Pinned runs are exempt from retention.",
             "Pinned",
@@ -177,7 +177,7 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     with transaction.atomic():
         if active.update(stopped_at=now, ended_at=now, lease_expires_at=None):
             trail.note(
-                "stop job", by=by, reason=f"{job}, {job.remaining} not processed"
+                "cancel job", by=by, reason=f"{job}, {job.remaining} not processed"
             )
             notifications.lists_changed_on_commit()
     return find(job_id, by=by)

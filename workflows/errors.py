@@ -64,7 +64,7 @@ class RunRemoved(RunNotFound):
             self,
             f"Run {removed.pk} of {removed.workflow_name} was deleted on"
             f" {removed.removed_at:%Y-%m-%d} by {removed.removed_by_name}."
-            + (" Its decisions are kept." if removed.keeps_history else ""),
+            + (" The decision history is retained." if removed.keeps_history else ""),
         )
 
 

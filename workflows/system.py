@@ -134,7 +134,7 @@ class System(Queries):
         resumption.resume(run, self._registry, by=by, reason=reason, token=token)
         return self.find_run(run_id)
 
-    def run_again(
+    def rerun(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> Run:
         """Launch a new run with the params of another one; both get an audit event.
@@ -149,7 +149,7 @@ class System(Queries):
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
             rerun = self.execute(name, run.params, by=by, profile=profile)
-            trail.record(run, "run again", by=by, reason=reason, after=run.status)
+            trail.record(run, "rerun", by=by, reason=reason, after=run.status)
         return rerun
 
     def release(
@@ -192,7 +192,7 @@ class System(Queries):
         *,
         by: AbstractBaseUser | None,
         reason: str = "",
-        golden: bool = True,
+        pinned: bool = True,
     ) -> Run:
         """Pin a run, which exempts it from retention, or unpin it.
 
@@ -201,7 +201,7 @@ class System(Queries):
         with transaction.atomic():
             run = self._operable(run_id, by)
             trail.require_reason(reason, by=by)
-            set_pinned(run, golden, by=by, reason=reason)
+            set_pinned(run, pinned, by=by, reason=reason)
         return self.find_run(run_id)
 
     def label(
@@ -282,7 +282,7 @@ class System(Queries):
                     approvals.closed_reason(self.find_approval(run_id))
                 )
             if approval.kind != ApprovalKind.BUDGET:
-                self._wake(approval, "answer", by, comment)
+                self._wake(approval, "respond", by, comment)
             elif budgets.grant_increase(approval, checked, by):
                 reason = f"{budgets.increase_text(checked)}. {comment}"
                 self._wake(approval, "raise budget", by, reason)

@@ -228,7 +228,7 @@ def test_what_would_refuse_is_said_before(page: Client) -> None:
     assert "Completed · will be skipped" in text
 
 
-@pytest.mark.parametrize("name", ["cancel", "resume", "again", "release", "delete"])
+@pytest.mark.parametrize("name", ["cancel", "resume", "rerun", "release", "delete"])
 def test_every_deed_is_offered(page: Client, name: str) -> None:
     make_run()
     text = page.get(RUNS).content.decode()

@@ -223,7 +223,7 @@ def test_none_at_all_is_true_for_all_and_false_for_any() -> None:
     assert everything(State())
     assert not anything(State())
     assert (everything.name, anything.name) == ("always", "never")
-    assert reason(everything) == "nothing is asked"
+    assert reason(everything) == "no conditions"
     assert reason(anything) == "there is nothing to choose from"
 
 

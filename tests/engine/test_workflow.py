@@ -349,7 +349,7 @@ def test_a_pattern_takes_the_name_of_its_variable_also_of_a_local_one() -> None:
 
 def test_two_nodes_of_one_name_are_refused() -> None:
     other: Node[Plain, Plain] = node(name="two")(one.function)
-    with pytest.raises(DefinitionError, match="“two” is there already"):
+    with pytest.raises(DefinitionError, match="“two” exists already"):
         Workflow("w", state=Plain, start=one, routes={one: two, two: other})
 
 
@@ -470,7 +470,7 @@ def test_a_misspelt_field_of_a_parallel_node_is_found_at_import(
 
 def test_a_misspelt_field_of_an_approval_is_found_before_anyone_is_asked() -> None:
     ask = approval("Keep {s.items}?", answer=Keep, into="kep", name="ask")
-    with pytest.raises(DefinitionError, match="“ask” puts what it gets into “kep”"):
+    with pytest.raises(DefinitionError, match="“ask” stores its result in “kep”"):
         Workflow("slips", state=Basket, start=ask, routes={ask: leave})
 
 

@@ -205,7 +205,7 @@ async def test_a_release_that_nobody_requested_is_a_recovery_and_ends(
     assert steps == ["first", *["culprit"] * 3]
     attempts = await run_in_db(lambda: list(Attempt.objects.filter(run=run)))
     assert [attempt.outcome for attempt in attempts] == ["released"] * 2 + ["failed"]
-    assert all("nobody requested" in attempt.error_message for attempt in attempts)
+    assert all("without a request" in attempt.error_message for attempt in attempts)
 
 
 @pytest.mark.usefixtures("sealed")

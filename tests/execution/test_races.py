@@ -109,7 +109,7 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
     kept = Approval.objects.get(run=run)
     assert kept.answered_by is not None
     assert all(kept.answered_by.username in str(c) for c in losers)
-    assert AuditEvent.objects.get(run=run, action="answer").reason == kept.comment
+    assert AuditEvent.objects.get(run=run, action="respond").reason == kept.comment
 
 
 @pytest.mark.parametrize("count", CROWDS)

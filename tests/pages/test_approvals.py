@@ -90,7 +90,7 @@ def test_an_answer_is_recorded_with_the_person_and_the_reason(
     assert asked.answer == {"outcome": "publish", "label": None}
     assert (asked.answered_by, asked.comment) == (alice, "the banner counts")
     assert Run.objects.get().status == Status.PENDING
-    assert AuditEvent.objects.get().action == "answer"
+    assert AuditEvent.objects.get().action == "respond"
 
 
 def test_an_answer_that_does_not_fit_comes_back_with_its_message(page: Client) -> None:

@@ -203,7 +203,7 @@ def check_admin(world: World, look: Inspector, client: Client) -> None:
     preview = reverse("admin:workflows_retention_preview")
     look.at_answer(preview, client.get(preview))
     ids = [str(run.pk) for run in world.runs.values()]
-    for deed in ("cancel_selected", "resume_selected", "keep_selected"):
+    for deed in ("cancel_selected", "resume_selected", "pin_selected"):
         form = {"action": deed, "_selected_action": ids, "index": "0"}
         look.at_answer(deed, client.post("/admin/workflows/run/", form))
 

@@ -198,7 +198,7 @@ def test_what_was_looked_up_is_not_looked_up_again_today(
     assert exit_code(monkeypatch, tmp_path, audited()) == 0
     assert "none is known of 1 of 2 packages" in capsys.readouterr().out
     assert exit_code(monkeypatch, tmp_path, audited("CVE-1")) == 0
-    assert "looked up today" in capsys.readouterr().out
+    assert "checked today" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_a_release_that_nobody_requested_does_not_blame_the_worker() -> None:
         requeued(Outcome.RELEASED, "The task of the run was cancelled.")
     )
     assert found.title == (
-        "Worker one released the run: code that nobody requested cancelled its task."
+        "Worker one released the run: code in the worker cancelled its task without a request."
     )
     assert found.tone == "warn"
 

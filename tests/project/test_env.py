@@ -140,7 +140,7 @@ def test_a_database_address_names_a_database(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     told = refusal(monkeypatch, DATABASE_URL=address)
-    assert "DATABASE_URL must look like postgres://user:password@host" in told
+    assert "DATABASE_URL must have the form postgres://user:password@host" in told
 
 
 def test_a_team_is_served_by_https_behind_a_proxy(

@@ -28,7 +28,7 @@ SignIn = Callable[[User], Client]
 LINKS = {
     "cancel": "/runs/{}/cancel/",
     "resume": "/runs/{}/resume/",
-    "again": "?again={}",
+    "rerun": "?again={}",
     "delete": "/runs/{}/delete/",
 }
 
@@ -58,7 +58,7 @@ def test_page_bulk_and_admin_offer_the_same_for_the_same_run(
             sent = {"do": name, "run": str(run.pk)}
             found = client.post("/runs/bulk/", sent).context["found"]
             assert bool(found.fitting) is (name in offered), (run.status, name)
-        for name in ("cancel", "resume", "again", "release", "keep", "delete"):
+        for name in ("cancel", "resume", "rerun", "release", "pin", "delete"):
             sent = {"action": f"{name}_selected", "_selected_action": str(run.pk)}
             answer = client.post("/admin/workflows/run/", sent)
             fitting = answer.context["found"].fitting

@@ -246,14 +246,14 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
     try:
         old = make_run(workflow_name="once-more", params={"limit": 3})
         job = bulk.start(
-            bulk.BULK_ACTIONS["again"], [old], by=alice, reason="once more"
+            bulk.BULK_ACTIONS["rerun"], [old], by=alice, reason="once more"
         )
     finally:
         registry.unregister("once-more")
     assert job.done == 1
     new = Run.objects.exclude(pk=old.pk).get()
     assert (new.params, new.launched_by, new.status) == ({"limit": 3}, alice, "pending")
-    assert AuditEvent.objects.filter(run=old, action="run again").exists()
+    assert AuditEvent.objects.filter(run=old, action="rerun").exists()
     assert AuditEvent.objects.filter(run=new, action="launch").exists()
 
 

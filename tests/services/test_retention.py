@@ -89,7 +89,7 @@ def test_payloads_go_and_the_way_stays() -> None:
     assert [d.values for d in run.decisions.all()] == [{}, {}, {}]
     assert [(d.from_node, d.reason, d.taken) for d in run.decisions.all()] == before
     deed = run.audit_events.latest("pk")
-    assert (deed.action, deed.actor_name) == ("remove payload", "system")
+    assert (deed.action, deed.actor_name) == ("purge data", "system")
     assert deed.reason.startswith("30 days after its end")
     assert found() == []
     assert purge_due().total == 0, "it goes once"
@@ -116,7 +116,7 @@ def test_histories_go_last_and_deeds_stay() -> None:
     assert not Decision.objects.exists()
     assert not Stage.objects.exists()
     actions = AuditEvent.objects.order_by("pk").values_list("action", flat=True)
-    assert list(actions) == ["launch", "remove run", "remove history"]
+    assert list(actions) == ["launch", "purge run", "purge history"]
     assert AuditEvent.objects.filter(run=run.pk, workflow_name="sum").count() == 3
     assert found() == []
     assert purge_due().total == 0
@@ -264,7 +264,7 @@ def test_what_is_left_is_still_checked() -> None:
 # People --------------------------------------------------------------------------------
 
 
-def test_a_golden_run_is_kept_with_a_reason(alice: User) -> None:
+def test_a_run_is_pinned_with_a_reason(alice: User) -> None:
     run = old_run()
     rule(run_days=30)
     with pytest.raises(ReasonMissing):
@@ -275,11 +275,11 @@ def test_a_golden_run_is_kept_with_a_reason(alice: User) -> None:
         system.set_pinned(run.pk, by=alice, reason="again")
     deed = AuditEvent.objects.latest("pk")
     assert (deed.action, deed.before, deed.after) == (
-        "keep",
-        {"golden": False},
-        {"golden": True},
+        "pin",
+        {"pinned": False},
+        {"pinned": True},
     )
-    system.set_pinned(run.pk, by=alice, reason="the case is closed", golden=False)
+    system.set_pinned(run.pk, by=alice, reason="the case is closed", pinned=False)
     assert found() == []
     assert purge_due().runs == 1
 
@@ -306,14 +306,14 @@ def test_the_run_page_says_what_was_removed(alice: User, sign_in: SignIn) -> Non
         assert answer.status_code in {200, 404}
 
 
-def test_a_run_is_kept_on_its_page(alice: User, sign_in: SignIn) -> None:
+def test_a_run_is_pinned_on_its_page(alice: User, sign_in: SignIn) -> None:
     run = old_run(by=alice)
     page = sign_in(alice)
-    assert page.post(f"/runs/{run.pk}/keep/").status_code == 422
-    page.post(f"/runs/{run.pk}/keep/", {"reason": "evidence"})
+    assert page.post(f"/runs/{run.pk}/pin/").status_code == 422
+    page.post(f"/runs/{run.pk}/pin/", {"reason": "evidence"})
     assert Run.objects.get().is_pinned
     assert "Unpin" in page.get(f"/runs/{run.pk}/").content.decode()
-    page.post(f"/runs/{run.pk}/keep/", {"reason": "closed", "off": "1"})
+    page.post(f"/runs/{run.pk}/pin/", {"reason": "closed", "off": "1"})
     assert not Run.objects.get().is_pinned
 
 
@@ -331,7 +331,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
     assert answer.status_code == 404
     text = answer.content.decode()
     assert "of sum was deleted on" in text
-    assert "Its decisions are kept." in text
+    assert "The decision history is retained." in text
     with pytest.raises(RunRemoved):
         system.find_run(run.pk, by=alice)
 

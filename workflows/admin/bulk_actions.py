@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-ACTIONS = ("cancel", "resume", "again", "release", "keep", "delete")
+ACTIONS = ("cancel", "resume", "rerun", "release", "pin", "delete")
 """Names of the bulk.BULK_ACTIONS that admin offers."""
 
 

@@ -13,6 +13,7 @@ from workflows.access import permissions
 from workflows.admin.read_only import ReadOnlyAdmin, run_link
 from workflows.audit import trail
 from workflows.models import AuditEvent, BulkJob, Run, Worker
+from workflows.models.operations import stored_actions
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -82,7 +83,10 @@ class ActionFilter(admin.SimpleListFilter):
         queryset: QuerySet[Any],
     ) -> QuerySet[Any]:
         """Return the rows of the chosen action."""
-        return queryset.filter(action=self.value()) if self.value() else queryset
+        action = self.value()
+        if not action:
+            return queryset
+        return queryset.filter(action__in=stored_actions(action))
 
 
 @admin.register(AuditEvent)
@@ -92,7 +96,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = (
         "actor_name",
         "address",
-        "action",
+        "action_name",
         "about",
         "reason",
         "status_before",
@@ -106,7 +110,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "actor",
         "actor_name",
         "address",
-        "action",
+        "action_name",
         "about",
         "workflow_name",
         "reason",
@@ -116,7 +120,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "after",
         "created_at",
     )
-    readonly_fields = ("about",)
+    readonly_fields = ("action_name", "about")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
         """Return the visible events with their existing runs.
@@ -131,6 +135,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         if not permissions.permissions_for(request.user).read.are_all:
             rows = rows.exclude(action__in=trail.ON_DOCUMENTS)
         return rows.prefetch_related("run")
+
+    @admin.display(description="Action", ordering="action")
+    def action_name(self, event: AuditEvent) -> str:
+        """Return the current name of the action."""
+        return event.action_name
 
     @admin.display(description="About")
     def about(self, event: AuditEvent) -> SafeString | str:

@@ -60,7 +60,7 @@ def require_capability(agent: str, abilities: Collection[str], needed: str) -> N
     if needed not in abilities:
         raise Unsupported(
             f"The agent “{agent}” lacks a capability:"
-            f" {Capability(needed).label.lower()}. Tick it on the agent's page if its"
+            f" {Capability(needed).label.lower()}. Enable it on the agent's page if its"
             " model supports it, or choose another agent."
         )
 

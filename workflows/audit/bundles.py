@@ -59,10 +59,10 @@ def read(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidBundle(f"Not valid JSON for a bundle: {error}.") from error
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
-        raise InvalidBundle(f"Its format is not {FORMAT}.")
+        raise InvalidBundle(f"The bundle's format is not {FORMAT}.")
     missing = _missing(bundle)
     if missing:
-        raise InvalidBundle(f"It has no {missing}.")
+        raise InvalidBundle(f"The bundle has no {missing}.")
     return bundle
 
 

@@ -29,10 +29,10 @@ OF_RUNS = "Runs"
 IN_ADMIN = "In Django admin"
 ACTIONS: dict[str, tuple[str, ...]] = {
     OF_RUNS: (
-        *("launch", "cancel", "resume", "run again", "release"),
-        *("keep", "keep no longer", "label", "unlabel", "note", "delete"),
+        *("launch", "cancel", "resume", "rerun", "release"),
+        *("pin", "unpin", "label", "unlabel", "note", "delete"),
     ),
-    "Approvals": ("answer", "raise budget"),
+    "Approvals": ("respond", "raise budget"),
     "Documents": ON_DOCUMENTS,
     "Agents, profiles and budgets": tuple(
         f"{verb} {kind}"
@@ -40,16 +40,16 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         for verb in ("save", "delete")
     ),
     "Accounts": ("change password",),
-    "Views and jobs": ("save view", "change view", "delete view", "stop job"),
-    "Retention": ("remove payload", "remove run", "remove history"),
+    "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
+    "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages
 }
-"""Every recorded action by subject. Stored in sealed rows: add, but never rename."""
+"""Every recorded action by subject. A renamed one gets a row in RENAMED_ACTIONS."""
 SUBJECTS = {  # names of subjects that differ from the last word of the action
     "password": "account",
     "user": "account",
     "group": "role",
-    "job": "bulk job",
+    "job": "bulk operation",
 }
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 
@@ -84,9 +84,9 @@ def is_declared(action: str) -> bool:
 
 def subject_of(row: AuditEvent) -> str:
     """Return the subject of an event without a run, such as `Agent “default”`."""
-    kind = row.action.partition(" ")[2]
+    kind = row.action_name.partition(" ")[2]
     named = row.reason
-    if row.action in ACTIONS[IN_ADMIN]:  # the name is followed by the changes
+    if row.action_name in ACTIONS[IN_ADMIN]:  # the name is followed by the changes
         named = named.rpartition(": ")[0] or named
     kind = SUBJECTS.get(kind, kind)
     return f"{kind[:1].upper()}{kind[1:]} “{named}”" if named else kind.capitalize()

@@ -22,6 +22,7 @@ from workflows.audit.links import IN_ORDER, RunLink, audit_event_link, links
 from workflows.audit.row_adapters import as_bytes
 from workflows.infra.database import snapshot
 from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Status
+from workflows.models.operations import stored_actions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,8 +33,9 @@ EARLIEST: Final = (
     sealed_since.UPGRADE + CLOCKS_DIFFER
 )  # tolerance for a seal before sealing began
 # actions that delete a run: without its history, or with it
-REMOVED_WITHOUT: Final = frozenset({"delete", "remove history"})
-REMOVED_WITH: Final = frozenset({"remove run"})
+REMOVED_WITHOUT: Final = stored_actions("delete", "purge history")
+REMOVED_WITH: Final = stored_actions("purge run")
+PURGED_DATA: Final = stored_actions("purge data")
 FIRST: Final = UUID(int=0)
 HEADS: Final = ("pk", "history_chain_head", "audit_chain_head")
 LAST_MILLISECOND: Final = 253_402_300_799_999  # of the year 9999
@@ -141,7 +143,7 @@ class Checker:
                 yield _about(subject, link, UNSEALED)
         yield from self._ends(subject, steps, events)
         yield from _removal(subject, did, is_known)
-        if pruned and "remove payload" not in did:
+        if pruned and did.isdisjoint(PURGED_DATA):
             what = "values of its decisions are gone, and no audit event records why"
             yield Finding(subject.id, "run", what)
 

@@ -10,12 +10,12 @@ from workflows.runtime import AgentRef, PromptProfile, Runtime
 MAX_CHARACTERS = 50_000
 PROMPTS = {
     "analyze": PromptProfile(
-        prompt="You take a question apart before anyone answers it. List what is asked, "
+        prompt="You take a question apart before anyone answers it. List its parts, "
         "what is known, what is assumed and what is missing. Do not answer it."
     ),
     "reason": PromptProfile(
         prompt="You reason step by step from an analysis. Number the steps, say what each "
-        "rests on, and look for what speaks against it. Do not conclude yet."
+        "rests on, and search for evidence against it. Do not conclude yet."
     ),
     "conclude": PromptProfile(
         prompt="You draw the conclusion that the reasoning supports, and no more. Be "

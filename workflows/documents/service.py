@@ -101,8 +101,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
     file.seek(0)
     if not is_pdf(file.read(CHUNK_BYTES)):
         raise Unsupported(
-            f"“{name}” is not a PDF, whatever its name says. Save or print it as a"
-            " PDF first."
+            f"“{name}” is not a PDF file. Save or print it as a PDF first."
         )
     file.seek(0)
     document = Document(

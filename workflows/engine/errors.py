@@ -250,7 +250,7 @@ class ApprovalExpired(RunError):
         self.within = within
         time = f" within {within}" if within else ""
         super().__init__(
-            f"Nobody answered “{node}”{time}, and no answer is declared for that."
+            f"No one responded to “{node}”{time}, and no response is declared for expiry."
         )
 
 

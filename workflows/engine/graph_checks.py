@@ -41,7 +41,7 @@ def check_new_node(graph: str, name: str, node: object, known: Container[str]) -
         refuse(
             "build.duplicate_node",
             graph,
-            f"node “{name}” is there already: choose another name.",
+            f"node “{name}” exists already: choose another name.",
         )
 
 

@@ -186,7 +186,7 @@ class Subworkflow(Node[Any, Any]):
             return freeze(await context.check_child(context, self.workflow, given))
         except (RequestError, NotSerialisable) as error:
             raise SubworkflowFailed(
-                f"The workflow “{self.workflow}” was not started: {error}"
+                f"The workflow “{self.workflow}” was not launched: {error}"
             ) from error
 
 

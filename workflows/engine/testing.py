@@ -307,9 +307,9 @@ class _MemoryRun(Generic[S]):
     async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
         if self.depth >= MAX_DEPTH:
             return Answer(
-                error=f"it was not started: this run is {MAX_DEPTH} levels below the run"
-                " that was launched, and deeper it may not go. Look for a workflow that"
-                " starts itself"
+                error=f"this run is {MAX_DEPTH} levels below the run"
+                " that was launched, the maximum. Check for a workflow that"
+                " launches itself"
             )
         options: Options = {**self.options, "clock": self.clock}
         child = _MemoryRun(workflow, options, self.depth + 1)

@@ -259,7 +259,7 @@ def _check_fields_exist(
     """Raise DefinitionError for nodes that refer to unknown fields."""
     fields = state.fields()
     for node in nodes:
-        for role, does in (("over", "works on"), ("into", "puts what it gets into")):
+        for role, does in (("over", "works on"), ("into", "stores its result in")):
             field = getattr(node, role, None)
             if fields and isinstance(field, str) and field not in fields:
                 raise DefinitionError(

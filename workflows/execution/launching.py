@@ -62,9 +62,9 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
     limit = settings.MAX_SUBWORKFLOW_DEPTH
     if run_tree.depth_of(run.pk, limit) >= limit:
         raise SubworkflowFailed(
-            f"The workflow “{paused.workflow}” was not started: this run is"
-            f" {limit} levels below the run that was launched, and deeper it may not go"
-            " (MAX_SUBWORKFLOW_DEPTH). Look for a workflow that starts itself."
+            f"The workflow “{paused.workflow}” was not launched: this run is"
+            f" {limit} levels below the run that was launched, the maximum"
+            " (MAX_SUBWORKFLOW_DEPTH). Check for a workflow that launches itself."
         )
     return new_run(
         workflows.get(paused.workflow),

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from workflows.registry import AnyWorkflow
 
 NOT_REQUESTED = (
-    "The task of the run was cancelled by code that runs in its worker, which nobody"
-    " requested."
+    "The task of the run was cancelled by code in its worker, without a request of"
+    " a person or a shutdown."
 )
 MASKED_PARAMS = (
     "The params of the subworkflow “{}” contained a secret of this run. It was replaced"
@@ -276,7 +276,7 @@ class Recorder:
         self.buffer.fall_back()
         await self.end(
             Status.FAILED,
-            message=f"What the run recorded could not be stored: {describe(error)}. Its last"
-            " stored step is kept; put the cause right, then resume.",
+            message=f"What the run recorded could not be stored: {describe(error)}. The last"
+            " stored step is kept; correct the cause, then resume the run.",
             code="checkpoint_save_failed",
         )

@@ -34,7 +34,7 @@ OUTAGES: Final = Counter(
 NODE_THREADS: Final = Gauge(
     "signalbox_node_threads",
     "Calls of sync nodes in this process: running, waiting for a thread, or abandoned:"
-    " still running although nobody waits for them.",
+    " still running although their result is discarded.",
     ["state"],
 )
 NODE_THREADS.labels("running").set_function(lambda: threads.pool.counts.running)

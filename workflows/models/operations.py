@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +10,29 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.runs import Run
+
+RENAMED_ACTIONS: Final = {
+    "run again": "rerun",
+    "keep": "pin",
+    "keep no longer": "unpin",
+    "answer": "respond",
+    "stop job": "cancel job",
+    "remove payload": "purge data",
+    "remove run": "purge run",
+    "remove history": "purge history",
+}
+"""Old → current name of audit actions. Sealed rows keep the name they were stored with."""
+
+
+def current_action(stored: str) -> str:
+    """Return the current name of a stored audit action."""
+    return RENAMED_ACTIONS.get(stored, stored)
+
+
+def stored_actions(*names: str) -> frozenset[str]:
+    """Return the names with which audit actions may be stored: current and old ones."""
+    old = {old for old, new in RENAMED_ACTIONS.items() if new in names}
+    return frozenset(names) | old
 
 
 class Worker(models.Model):
@@ -77,7 +100,12 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         """Return the actor and the action."""
-        return f"{self.actor_name}: {self.action}"
+        return f"{self.actor_name}: {self.action_name}"
+
+    @property
+    def action_name(self) -> str:
+        """Return the current name of the action; `action` may be an old, sealed one."""
+        return current_action(self.action)
 
 
 class RemovedRun(models.Model):

@@ -35,7 +35,7 @@ class Retention(models.Model):
         null=True,
         blank=True,
         validators=DAYS,
-        help_text="Deletes the run. Its steps and decisions are kept. Empty: never.",
+        help_text="Deletes the run. Steps and decisions are kept. Empty: never.",
     )
     decision_days = models.PositiveIntegerField(
         "delete history after (days)",

@@ -1,4 +1,4 @@
-"""Pinned (golden) runs: they and all their data are exempt from retention."""
+"""Pinned runs: they and all their data are exempt from retention."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def set_pinned(
-    run: Run, golden: bool, *, by: AbstractBaseUser | None, reason: str
+    run: Run, pinned: bool, *, by: AbstractBaseUser | None, reason: str
 ) -> None:
     """Pin or unpin a run; call it within a transaction.
 
     Raises InvalidStatus if that changes nothing.
     """
-    rows = Run.objects.filter(pk=run.pk, is_pinned=not golden)
-    if not rows.update(is_pinned=golden):
-        raise InvalidStatus(run, wanted="kept twice" if golden else "let go twice")
-    changed = {"golden": not golden}, {"golden": golden}
-    action = "keep" if golden else "keep no longer"
+    rows = Run.objects.filter(pk=run.pk, is_pinned=not pinned)
+    if not rows.update(is_pinned=pinned):
+        raise InvalidStatus(run, wanted="pinned twice" if pinned else "unpinned twice")
+    changed = {"pinned": not pinned}, {"pinned": pinned}
+    action = "pin" if pinned else "unpin"
     trail.record(run, action, by=by, reason=reason, after=run.status, changed=changed)
     notifications.changed_on_commit(run.pk)

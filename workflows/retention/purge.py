@@ -128,9 +128,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
         version=F("version") + 1,
     )
     for run in runs:
-        trail.record(
-            run, "remove payload", by=None, reason=rule.reason(rule.payload_days)
-        )
+        trail.record(run, "purge data", by=None, reason=rule.reason(rule.payload_days))
     notifications.changed_on_commit(*(run.pk for run in runs))
 
 
@@ -152,7 +150,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
     """Delete runs; their stages, decisions and audit events stay."""
     reason = rule.reason(rule.run_days)
     for run in runs:
-        event = trail.record(run, "remove run", by=None, reason=reason)
+        event = trail.record(run, "purge run", by=None, reason=reason)
         deletion.keep_record(
             run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
@@ -168,4 +166,4 @@ def _delete_histories(removed: Sequence[RemovedRun], rule: Rule) -> None:
     RemovedRun.objects.filter(pk__in=ids).update(keeps_history=False)
     for row in removed:
         reason = rule.reason(rule.decision_days)
-        trail.record_removed(row, "remove history", by=None, reason=reason)
+        trail.record_removed(row, "purge history", by=None, reason=reason)

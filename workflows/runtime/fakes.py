@@ -236,9 +236,7 @@ class FakeAgents:
     ) -> Reply:
         """Return the next response. Raises Invalid without an image."""
         if not images:
-            raise Invalid(
-                f"The agent “{agent}” was asked about images, but given none."
-            )
+            raise Invalid(f"The agent “{agent}” was called for images but got none.")
         return _reply(
             self._next("vision", agent, prompt, token, {**options, "images": images})
         )
@@ -303,10 +301,12 @@ class FakeAgents:
         options_with_token = options if token is None else {**options, "token": token}
         self.calls.append(AgentCall(kind, agent, prompt, options_with_token))
         if agent not in self._answers:
-            raise NotFound(f"There is no agent “{agent}”: give FakeAgents its answers.")
+            raise NotFound(
+                f"There is no agent “{agent}”: give FakeAgents its responses."
+            )
         if not self._answers[agent]:
             raise UpstreamFailed(
-                f"The agent “{agent}” was asked more often than it has answers."
+                f"The agent “{agent}” was called more often than it has responses."
             )
         given = self._answers[agent].pop(0)
         if isinstance(given, Exception):

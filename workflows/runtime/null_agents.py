@@ -40,6 +40,6 @@ class NoAgents:
 def refuse(agent: str) -> NoReturn:
     """Raises Unavailable with the agent's name and how to configure one."""
     raise Unavailable(
-        f"The agent “{agent}” cannot be asked: no provider of agents is set up. "
+        f"The agent “{agent}” cannot be called: no provider of agents is set up. "
         "An administrator can add a provider and an agent on the Agents page."
     )

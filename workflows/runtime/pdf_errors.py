@@ -3,7 +3,7 @@
 Invalid
 └─ PdfError
    ├─ EmptyFile          nothing was uploaded
-   ├─ NotAPdf            another kind of file, whatever its name says
+   ├─ NotAPdf            another kind of file, also if its name ends in .pdf
    ├─ DamagedPdf         broken, or cut short while it was copied
    ├─ EncryptedPdf       needs a password to open
    ├─ NoPages            a PDF without a page

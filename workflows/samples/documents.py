@@ -31,17 +31,17 @@ def samples() -> tuple[Sample, ...]:
     return (
         Sample(
             "tide-gate-report.pdf",
-            "Marked alike on every page: it is published without a question.",
+            "Marked the same on every page: published without an approval.",
             write_pdf(list(_tide_gate()), title="Tide gate report"),
         ),
         Sample(
             "pilot-boat-review.pdf",
-            "Its pages contradict each other: a person is asked.",
+            "The pages contradict each other: an approval is requested.",
             write_pdf(list(_pilot_boat()), title="Pilot boat review"),
         ),
         Sample(
             "lighthouse-memo-scan.pdf",
-            "A scan without a text layer: read from its picture where scans can be.",
+            "A scan without a text layer: read from its page images if OCR is available.",
             scanned(list(_lighthouse()), title="Lighthouse memo", seed=1907),
         ),
     )

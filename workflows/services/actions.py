@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "cancel": lambda run: run.is_cancellable,
     "resume": lambda run: run.is_resumable,
-    "again": lambda run: run.payload_removed_at is None,  # in any status
+    "rerun": lambda run: run.payload_removed_at is None,  # in any status
     "release": lambda run: run.status == Status.RUNNING,
-    "keep": lambda run: not run.is_pinned,
-    "unkeep": lambda run: run.is_pinned,
+    "pin": lambda run: not run.is_pinned,
+    "unpin": lambda run: run.is_pinned,
     "label": lambda _run: True,
     "unlabel": lambda _run: True,
     "delete": lambda run: run.is_ended,
@@ -43,5 +43,5 @@ def offered(run: Run, granted: Permissions) -> frozenset[str]:
     return frozenset(
         action
         for action in POSSIBLE
-        if (may_launch if action == "again" else may_operate) and possible(run, action)
+        if (may_launch if action == "rerun" else may_operate) and possible(run, action)
     )

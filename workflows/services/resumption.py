@@ -105,7 +105,7 @@ def _require_not_cancelling(run: Run, child: Run | None) -> None:
         raise InvalidStatus(
             run,
             wanted=f"resumed yet: its child run {child.short_id} is still being cancelled."
-            " Try again in a moment",
+            " Try again in a few seconds",
         )
 
 

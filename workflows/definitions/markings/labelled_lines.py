@@ -210,7 +210,7 @@ def _doubt(field: Field) -> Iterator[str]:
     elif value.is_none and field.label.subject != "caveats":
         yield f"“{text}” names a marking but gives no value."
     elif field.label.position in ("qualified", "inline"):
-        yield f"“{text}” may not refer to the document."
+        yield f"“{text}” might not refer to the document."
     elif field.confidence < _MIN_CONFIDENCE:
         yield f"“{text}” is barely legible."
 

@@ -325,7 +325,7 @@ class AllOf(Predicate[S_contra]):
 
     def _result(self, state: Any) -> ResultParts:
         parts, last = _evaluate_parts(self.parts, state, stops_at=False)
-        return last is not False, _joined(parts) or "nothing is asked", parts
+        return last is not False, _joined(parts) or "no conditions", parts
 
 
 class AnyOf(Predicate[S_contra]):

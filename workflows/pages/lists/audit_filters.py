@@ -11,6 +11,7 @@ from django.db.models import Q
 from workflows.access import permissions
 from workflows.audit import trail
 from workflows.models.datetimes import audit_events_between
+from workflows.models.operations import current_action, stored_actions
 from workflows.pages.lists.filters import Filters, without_empty
 from workflows.pages.lists.pagination import Page, keyset_page
 from workflows.pages.lists.period import ANY_TIME, Period
@@ -43,7 +44,7 @@ class AuditFilters(Filters):
         return cls(
             workflow=text_in(query, "workflow"),
             who=text_in(query, "who"),
-            action=text_in(query, "action"),
+            action=current_action(text_in(query, "action")),
             run=uuid_in(text_in(query, "run")),
             address=text_in(query, "address"),
             period=Period.read(query),
@@ -80,7 +81,7 @@ class AuditFilters(Filters):
         fields = {
             "workflow_name": self.workflow,
             "actor_name": self.who,
-            "action": self.action,
+            "action__in": self.action and stored_actions(self.action),
             "run_id": self.run,
         }
         return rows.filter(**{name: value for name, value in fields.items() if value})

@@ -27,7 +27,7 @@ def attempt_notices(
     notices: dict[int, Notice] = {}
     for before, after in itertools.pairwise(attempts):
         between = _between(before, after, audit_events)
-        if not any(event.action == "answer" for event in between):
+        if not any(event.action_name == "respond" for event in between):
             step = first_steps.get(after.number)
             notices[after.number] = _notice(before, after, between, step)
     return notices

@@ -118,8 +118,8 @@ def _recovery(run: Run) -> str:
         return f"Worker {attempt.worker} stopped responding."
     if attempt is not None and is_unrequested_release(attempt):
         return (
-            f"Worker {attempt.worker} released the run: code that nobody requested"
-            " cancelled its task."
+            f"Worker {attempt.worker} released the run: code in the worker cancelled"
+            " its task without a request."
         )
     return ""
 

@@ -43,7 +43,7 @@ class Events:
     ) -> dt.datetime | None:
         """Return the first time of an action within a span."""
         return _first((event.created_at for event in self.audit_events
-                       if event.action == action), start, end)  # fmt: skip
+                       if event.action_name == action), start, end)  # fmt: skip
 
 
 def gaps_of(run: Run, events: Events) -> Iterator[Gap]:

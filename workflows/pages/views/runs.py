@@ -69,13 +69,13 @@ def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @posts_only
 @members_only
 @answers_request_errors
-def keep(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+def pin(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Pin a run, so that retention never deletes it; with `off`, unpin it."""
-    golden = not request.POST.get("off")
+    pinned = not request.POST.get("off")
     found = system.set_pinned(
-        run_id, by=request.user, reason=reason_of(request), golden=golden
+        run_id, by=request.user, reason=reason_of(request), pinned=pinned
     )
-    result = "pinned: exempt from retention" if golden else "unpinned"
+    result = "pinned: exempt from retention" if pinned else "unpinned"
     messages.success(request, f"Run {found.short_id} {result}.")
     return after(request, found)
 
