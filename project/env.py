@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from project.history import MIN_KEY_LENGTH, RetentionSettings
 from project.limits import Limits
 from project.lists import Keys, Names
+from project.network import Network
 from project.refused import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
@@ -383,8 +384,14 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(RetentionSettings, Limits, Installation):
+class Environment(RetentionSettings, Limits, Network, Installation):
     """The settings of one process."""
+
+    @property
+    def allows_private_providers(self) -> bool:
+        """Whether providers may have internal addresses."""
+        allowed = self.allow_private_providers
+        return not self.production if allowed is None else allowed
 
 
 def load() -> Environment:

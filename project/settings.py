@@ -308,6 +308,7 @@ EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
 # Agents -----------------------------------------------------------------------------
 
 CURRENCY: Final = ENV.currency
+ALLOW_PRIVATE_PROVIDERS: Final = ENV.allows_private_providers
 
 # Language, time and log -------------------------------------------------------------
 

@@ -215,6 +215,12 @@ class InvalidLabel(RequestError):
         )
 
 
+class InvalidKey(RequestError):
+    """The API key can’t be sent in a request."""
+
+    status = 422
+
+
 class InvalidView(RequestError):
     """The view can’t be saved."""
 

@@ -20,9 +20,9 @@ from tests.support.openai_server import Answer, ModelServer
 from tests.support.workers import ended, reaches, working
 from workflows.agents import profile_stats, profiles
 from workflows.agents.lookup import find_service
+from workflows.agents.run_keys import RunKey
 from workflows.engine import State, Workflow, approval, node
 from workflows.errors import AgentUnavailable, InvalidParams
-from workflows.infra import encryption
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, CallStatus, Profile, Run, Status
 from workflows.registry import Registry, registry
@@ -436,7 +436,7 @@ def test_resuming_asks_for_the_token_again_and_keeps_it_encrypted(
     form.post(f"{address}resume/", {"reason": "again", "token": " only-for-this-run "})
     run.refresh_from_db()
     assert run.status == Status.PENDING
-    assert encryption.decrypt(run.secrets) == {"token": "only-for-this-run"}
+    assert RunKey.decrypted(run.secrets).key == "only-for-this-run"
     assert b"only-for-this-run" not in bytes(run.secrets or b"")
 
 

@@ -213,8 +213,8 @@ def test_administration_edits_them_too_and_shows_no_key(
     ]
     assert KEY not in "".join(seen)
     path = f"/admin/workflows/provider/{agent.provider_id}/change/"
-    page.post(path, {**PROVIDER, "secret": "from admin"})
-    assert Provider.objects.get().open_key() == "from admin"
+    page.post(path, {**PROVIDER, "secret": "from-admin"})
+    assert Provider.objects.get().open_key() == "from-admin"
 
 
 # Trying out --------------------------------------------------------------------------

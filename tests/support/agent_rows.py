@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.openai_server import ModelServer
 from workflows.agents.provider import Call, DatabaseAgents
 from workflows.agents.provider_api import Clients
+from workflows.agents.run_keys import RunKey
 from workflows.models import Agent, AgentCall, CallStatus, Kind, Provider, Run
 from workflows.runtime.protocols import NodeContext
 
@@ -106,4 +107,6 @@ class CallTask:
 def calling(token: str = "") -> CallTask:
     """Return agents with clients of their own; close them in the end."""
     books, clients = Books(), Clients()
-    return CallTask(DatabaseAgents(books, token, lambda: clients), books, clients)
+    return CallTask(
+        DatabaseAgents(books, RunKey(token), lambda: clients), books, clients
+    )

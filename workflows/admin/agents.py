@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import JSONField
 from django.utils.safestring import SafeString
 
@@ -20,7 +20,7 @@ from workflows.models import (
     Profile,
     Provider,
 )
-from workflows.pages.forms.agents import AgentForm, ProviderForm
+from workflows.pages.forms.agents import KEY_DROPPED, AgentForm, ProviderForm
 from workflows.pages.forms.fields import JsonField
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ class ProviderAdmin(SetUpAdmin):
     form = ProviderForm
     list_display = ("name", "kind", "base_url", "stored_key", "is_enabled")
     search_fields = ("name", "base_url")
+
+    def save_model(
+        self, request: HttpRequest, obj: Model, form: Any, change: bool
+    ) -> None:
+        """Save the row; say if that deletes the stored key."""
+        super().save_model(request, obj, form, change)
+        if form.drops_key:
+            self.message_user(request, KEY_DROPPED, messages.WARNING)
 
     @admin.display(boolean=True, description="API key")
     def stored_key(self, provider: Provider) -> bool:

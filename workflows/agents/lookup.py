@@ -14,6 +14,7 @@ from workflows.agents.provider_api import Service
 from workflows.agents.provider_api.clients import Endpoint
 from workflows.infra.text import clean
 from workflows.models import Agent, AgentCall, Capability, Price, Provider
+from workflows.models.agents import KeyOfOtherOrigin
 from workflows.runtime.errors import NotFound, Unavailable, Unsupported
 from workflows.runtime.null_agents import refuse
 
@@ -95,7 +96,7 @@ def endpoint_of(provider: Provider) -> Endpoint:
 
 
 def service_of(agent: Agent) -> Service:
-    """Return the service of an agent. Raises Unavailable if its key cannot be decrypted."""
+    """Return the service of an agent. Raises Unavailable if its key cannot be used."""
     provider = agent.provider
     try:
         key = provider.open_key()
@@ -103,6 +104,11 @@ def service_of(agent: Agent) -> Service:
         raise Unavailable(
             f"The key of the provider “{provider.name}” was stored under another"
             " SECRET_KEY and cannot be read: enter it again."
+        ) from None
+    except KeyOfOtherOrigin:
+        raise Unavailable(
+            f"The key of the provider “{provider.name}” was entered for another address"
+            " and was not sent: enter it again."
         ) from None
     return Service(
         agent=agent.name,

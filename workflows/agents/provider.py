@@ -23,9 +23,16 @@ from workflows.agents.provider_api.messages import (
     tool_calls,
     with_images,
 )
+from workflows.agents.run_keys import NO_KEY, RunKey
+from workflows.infra.addresses import origin_of
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import CallStatus, Capability
-from workflows.runtime.errors import Invalid, InvalidResponse, ProviderError
+from workflows.runtime.errors import (
+    Invalid,
+    InvalidResponse,
+    ProviderError,
+    Unavailable,
+)
 from workflows.runtime.protocols import Answer, NodeContext
 from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 
@@ -75,7 +82,7 @@ class DatabaseAgents:
     """The agents configured by administrators."""
 
     call_recorder: CallRecorder
-    token: str = ""  # given at launch; replaces the stored keys
+    key: RunKey = NO_KEY  # replaces the stored keys
     clients: Callable[[], Clients] = pooled
     context: NodeContext | None = None
 
@@ -205,7 +212,15 @@ class DatabaseAgents:
         """Return the service of an agent. Raises NotFound, Unavailable, Unsupported."""
         service = await run_in_db_retrying(find_service, agent)
         require_capability(service.agent, service.capabilities, capability)
-        return service.with_key(token or self.token)
+        if token or not self.key.key:
+            return service.with_key(token or "")
+        if not self.key.may_be_sent_to(origin_of(service.endpoint.base_url)):
+            raise Unavailable(
+                f"The provider “{service.provider}” (agent “{service.agent}”) got its"
+                " address after the API key for this run was entered. The key was not"
+                " sent: check the address, and enter the key again."
+            )
+        return service.with_key(self.key.key)
 
     @asynccontextmanager
     async def _recorded(

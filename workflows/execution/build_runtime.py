@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from workflows.agents.provider import DatabaseAgents
+from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.documents.images import StoredImages
 from workflows.documents.provider import StoredDocuments
 from workflows.execution.call_recorder import RunCallRecorder
@@ -68,14 +69,14 @@ def _formatted(message: str, args: tuple[object, ...]) -> str:
         return f"{message} {args!r}"
 
 
-def build_runtime(run: Run, handle: RecordHandle, token: str = "") -> Runtime:
+def build_runtime(run: Run, handle: RecordHandle, key: RunKey = NO_KEY) -> Runtime:
     """Return the services for the nodes of one run.
 
-    `token` is used instead of the keys of providers.
+    `key` is used instead of the keys of providers.
     """
     return Runtime(
         agents=DatabaseAgents(
-            RunCallRecorder(run, handle.attach_write, handle.masker), token
+            RunCallRecorder(run, handle.attach_write, handle.masker), key
         ),
         documents=StoredDocuments(),
         images=StoredImages(),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from workflows.agents import profiles
+from workflows.agents.run_keys import RunKey
 from workflows.audit import chain
 from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.execution import run_tree
-from workflows.infra import encryption
 from workflows.models import Run
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def new_run(
         params=dict(params),
         graph=workflow.drawn,
         fingerprint=workflow.fingerprint,
-        secrets=encryption.encrypt({"token": token}) if token else None,
+        secrets=RunKey.entered(token).encrypted(),
         **columns,
     )
     run.profile_name, run.profile_stages = profiles.choose(workflow, profile, run.pk)

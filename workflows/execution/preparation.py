@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from workflows.agents.run_keys import RunKey
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import CheckpointMismatch
@@ -14,7 +15,6 @@ from workflows.execution.build_runtime import build_runtime
 from workflows.execution.history import history_of
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
-from workflows.infra import encryption
 from workflows.infra.database_threads import run_in_db_retrying
 
 if TYPE_CHECKING:
@@ -65,19 +65,18 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     Raises WorkflowNotFound, CheckpointMismatch, InvalidToken, and any error of the
     author's factory, migration or validators.
     """
-    secrets = encryption.decrypt(run.secrets)
-    recorder.buffer.masker = Masker(secrets.values())
+    key = RunKey.decrypted(run.secrets)
+    recorder.buffer.masker = Masker([key.key])
     masking.OF_RUN.set(recorder.buffer.masker)
     history = await history_of(run)
     recorder.continue_from(history)
     workflow = _workflow_of(run, workflows)
-    token = secrets.get("token", "")
-    runtime = build_runtime(run, recorder.buffer, token)
+    runtime = build_runtime(run, recorder.buffer, key)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations
     initial = call_contained(partial(_initial_state, workflow, graph, runtime, run))
-    if token:
-        initial = initial.set_secret("token", token)
+    if key.key:
+        initial = initial.set_secret("token", key.key)
     prepared = PreparedRun(run, graph, runtime, initial, history)
     if history.snapshot is not None:
         _restore(prepared, history.snapshot, recorder, workflow)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -11,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.infra import encryption
+from workflows.infra.addresses import origin_of
 from workflows.models.runs import Run, new_run_id
 
 NAME = RegexValidator(
@@ -41,8 +43,17 @@ def chat_only() -> list[str]:
     return [Capability.CHAT.value]
 
 
+class KeyOfOtherOrigin(Exception):
+    """The stored key was entered for another scheme, host or port."""
+
+
 class Provider(models.Model):
-    """A service that runs models. Its API key is write-only: encrypted, never shown."""
+    """A service that runs models. Its API key is write-only: encrypted, never shown.
+
+    A key belongs to the origin (scheme, host and port) of the base URL that it was entered
+    for, which is encrypted with it: a change of the row, by whatever means, does not
+    send the key to another host.
+    """
 
     name = models.CharField(max_length=60, unique=True, validators=[NAME])
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.OPENAI)
@@ -73,21 +84,51 @@ class Provider(models.Model):
         """Return the name."""
         return self.name
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save the row; a key of another origin is dropped."""
+        if self._has_key_of_other_origin():
+            self.key = None
+            if (fields := options.get("update_fields")) is not None:
+                options["update_fields"] = {*fields, "key"}
+        super().save(*args, **options)
+
     @property
     def has_key(self) -> bool:
         """Return whether a key is stored."""
         return self.key is not None
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the base URL."""
+        return origin_of(self.base_url)
+
     def keep_key(self, key: str) -> None:
-        """Encrypt and set the key; "" removes it. Does not save."""
-        self.key = encryption.encrypt({"key": key}) if key else None
+        """Encrypt and set the key for the current base URL; "" removes it.
+
+        Does not save.
+        """
+        values = {"key": key, "origin": self.origin}
+        self.key = encryption.encrypt(values) if key else None
 
     def open_key(self) -> str:
         """Return the decrypted key, "" if none is stored.
 
-        Raises cryptography.fernet.InvalidToken if no secret key decrypts it.
+        Raises cryptography.fernet.InvalidToken if no secret key decrypts it, and
+        KeyOfOtherOrigin.
         """
-        return encryption.decrypt(self.key).get("key", "")
+        values = encryption.decrypt(self.key)
+        if values and values.get("origin") != self.origin:
+            raise KeyOfOtherOrigin
+        return values.get("key", "")
+
+    def _has_key_of_other_origin(self) -> bool:
+        try:
+            self.open_key()
+        except KeyOfOtherOrigin:
+            return True
+        except InvalidToken:
+            return False  # unknown; `open_key` checks once it can be decrypted
+        return False
 
 
 class Agent(models.Model):

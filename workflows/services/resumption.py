@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from workflows.agents.run_keys import RunKey
 from workflows.audit import trail
 from workflows.engine import GraphShape
 from workflows.errors import (
@@ -30,7 +31,7 @@ from workflows.errors import (
     WorkflowNotFound,
 )
 from workflows.execution import run_tree
-from workflows.infra import encryption, notifications
+from workflows.infra import notifications
 from workflows.models import RESUMABLE, Run, Status
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _resume_one(
 ) -> bool:
     """Queue a run; False if its status changed concurrently."""
     run, replaced = link.run, link.replaced
-    secrets = {"secrets": encryption.encrypt({"token": token})} if token else {}
+    secrets = {"secrets": RunKey.entered(token).encrypted()} if token else {}
     with transaction.atomic():
         resumable = Run.objects.filter(pk=run.pk, payload_removed_at=None)
         if not resumable.resume(**secrets):

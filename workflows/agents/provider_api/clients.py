@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
+
+from workflows.infra.addresses import Guard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,11 +66,16 @@ def _make_client(endpoint: Endpoint) -> AsyncOpenAI:
     import httpx  # noqa: PLC0415
     from openai import AsyncAzureOpenAI, AsyncOpenAI  # noqa: PLC0415
 
+    from workflows.infra.outbound import transport_to  # noqa: PLC0415
+
     timeout_seconds = endpoint.timeout_seconds
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS, max_keepalive_connections=IDLE_CONNECTIONS
+    )
     http = httpx.AsyncClient(
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS, max_keepalive_connections=IDLE_CONNECTIONS
-        ),
+        transport=transport_to(endpoint.base_url, guard(), limits),
+        trust_env=False,  # the transport reads the proxies; .netrc holds foreign keys
+        follow_redirects=False,  # a key stays with the origin it was entered for
         timeout=httpx.Timeout(
             timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)
         ),
@@ -82,6 +91,11 @@ def _make_client(endpoint: Endpoint) -> AsyncOpenAI:
     return AsyncOpenAI(
         base_url=endpoint.base_url, api_key=NO_KEY, http_client=http, max_retries=0
     )
+
+
+def guard() -> Guard:
+    """Return the guard of the addresses of providers."""
+    return Guard(settings.ALLOW_PRIVATE_PROVIDERS, "ALLOW_PRIVATE_PROVIDERS")
 
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Clients] = WeakKeyDictionary()

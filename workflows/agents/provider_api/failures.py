@@ -8,6 +8,7 @@ import email.utils
 import httpx
 import openai
 
+from workflows.infra.addresses import AddressRefused
 from workflows.runtime.errors import (
     AuthenticationFailed,
     Invalid,
@@ -15,6 +16,7 @@ from workflows.runtime.errors import (
     NotFound,
     ProviderError,
     TimedOut,
+    Unavailable,
     UpstreamFailed,
 )
 
@@ -33,6 +35,8 @@ def retry_delay(error: Exception) -> float | bool:  # noqa: PLR0911 - a case eac
     """Return whether to retry, or the delay in seconds: a hook for stamina."""
     if isinstance(error, openai.APITimeoutError):
         return isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
+    if isinstance(error.__cause__, AddressRefused):
+        return False
     if isinstance(error, openai.APIConnectionError | httpx.TransportError):
         return not isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
     if not isinstance(error, openai.APIStatusError):
@@ -70,6 +74,8 @@ def translate_error(  # noqa: PLR0911 - a kind of error each
     who = f"“{provider}” (agent “{agent}”)"
     if isinstance(error, ProviderError):
         return error
+    if isinstance(error.__cause__, AddressRefused):
+        return Unavailable(f"{who} was not called: {error.__cause__}")
     if isinstance(error, openai.APIStatusError):
         message = redact(_server_message(error), secrets)
         return _from_status(error, who, message, _attempts_text(tries))
@@ -102,6 +108,11 @@ def _from_status(  # noqa: PLR0911 - a kind of status each
     error: openai.APIStatusError, who: str, message: str, times: str
 ) -> ProviderError:
     status = error.status_code
+    if error.response.is_redirect:
+        return Invalid(
+            f"{who} redirects to another address ({status}). Redirects are not followed:"
+            " enter the final address on the provider's page."
+        )
     if status in UNAUTHORIZED:
         return AuthenticationFailed(
             f"{who} did not accept the key ({status}): {message} Check the key of the"

@@ -8,9 +8,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workflows.agents import keys
 from workflows.agents.provider_api.clients import Endpoint
 from workflows.agents.provider_api.messages import ChatMessage, text_length
-from workflows.runtime.errors import InvalidResponse, ProviderError
+from workflows.runtime.errors import (
+    AuthenticationFailed,
+    InvalidResponse,
+    ProviderError,
+)
 
 if TYPE_CHECKING:
     from workflows.agents.provider_api.call_usage import CallUsage
@@ -176,6 +181,12 @@ class Service:
         Raises ProviderError without keys in its message.
         """
         import stamina  # noqa: PLC0415 - see `_error_types`
+
+        if not keys.is_valid(self.key):
+            raise AuthenticationFailed(
+                f"“{self.provider}” (agent “{self.agent}”) was not called with this key:"
+                f" {keys.INVALID_KEY}"
+            )
 
         attempts = stamina.retry_context(
             on=_retry_delay,

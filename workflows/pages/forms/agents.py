@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 from django import forms
 from django.db import transaction
 
+from workflows.agents import keys
+from workflows.agents.provider_api.clients import guard
 from workflows.agents.provider_api.messages import request_body
+from workflows.infra.addresses import DEFAULT_PORTS, AddressRefused, origin_of
 from workflows.models import Agent, Capability, Kind, Provider
 from workflows.pages.forms.fields import JsonField
 from workflows.runtime.errors import Invalid
@@ -19,6 +22,21 @@ ADDRESSES = {
     Kind.AZURE: "https://your-resource.openai.azure.com",
 }
 TAKEN = "This name is already in use."
+KEY_DROPPED = (
+    "The stored API key was deleted, because it was entered for another address."
+    " Enter the key for the new one."
+)
+
+
+def is_usable(address: str) -> bool:
+    """Return whether a client can send requests to an address."""
+    import httpx  # noqa: PLC0415 - the import takes a moment
+
+    try:
+        httpx.URL(address)
+    except httpx.InvalidURL:
+        return False
+    return bool(origin_of(address))
 
 
 def problem_of(options: object) -> str:
@@ -87,22 +105,21 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
         """Set the help text of the key, by whether one is stored."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         help_text = (
-            "A key is stored, encrypted and never shown. Leave empty to keep it."
+            "A key is stored, encrypted and never shown. Leave empty to keep it; a new"
+            " scheme, host or port in the base URL deletes it."
         )
         if not self.instance.has_key:
             help_text = "Stored encrypted and never shown again. Not needed for Ollama."
             self.fields["forget"].widget = forms.HiddenInput()
         self.fields["secret"].help_text = help_text
+        self._stored_origin = self.instance.origin if self.instance.has_key else ""
         self.fields["kind"].choices = Kind.choices  # type: ignore[attr-defined]
 
     def clean_base_url(self) -> str:
         """Return the base URL. Raises ValidationError, also for one with credentials."""
         address = str(self.cleaned_data["base_url"]).rstrip("/")
-        try:
-            parts = urlsplit(address)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        parts = urlsplit(address if is_usable(address) else "")
+        if parts.scheme not in DEFAULT_PORTS:
             raise forms.ValidationError(
                 "Enter a full URL, such as https://api.openai.com/v1."
             )
@@ -112,17 +129,42 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
             )
         return address.removesuffix("/chat/completions")
 
+    def clean_secret(self) -> str:
+        """Return the new key. Raises ValidationError for one that cannot be sent."""
+        key = str(self.cleaned_data["secret"]).strip()
+        if not keys.is_valid(key):
+            raise forms.ValidationError(keys.INVALID_KEY)
+        return key
+
     def clean(self) -> dict[str, Any]:
-        """Reject a new key together with the deletion of the stored one."""
+        """Reject an address that the guard refuses, and contradictions about the key.
+
+        A disabled provider may keep its address: nothing connects to it.
+        """
         values = super().clean() or {}
         if values.get("forget") and values.get("secret"):
             self.add_error("forget", "Either delete the stored key or enter a new one.")
+        if values.get("is_enabled") and (address := values.get("base_url")):
+            parts = urlsplit(address)
+            port = parts.port or DEFAULT_PORTS[parts.scheme]
+            try:
+                guard().check_host(parts.hostname or "", port)
+            except AddressRefused as error:
+                self.add_error("base_url", str(error))
         return values
+
+    @property
+    def drops_key(self) -> bool:
+        """Whether saving deletes the stored key because the address has another origin."""
+        values = self.cleaned_data
+        if not self._stored_origin or values.get("secret") or values.get("forget"):
+            return False
+        return origin_of(values["base_url"]) != self._stored_origin
 
     def save(self, commit: bool = True) -> Provider:
         """Save, and encrypt a new key or delete the stored one."""
         if self.cleaned_data.get("secret"):
-            self.instance.keep_key(self.cleaned_data["secret"].strip())
+            self.instance.keep_key(self.cleaned_data["secret"])
         elif self.cleaned_data.get("forget"):
             self.instance.keep_key("")
         saved: Provider = super().save(commit)

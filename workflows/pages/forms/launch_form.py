@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
-from workflows.agents import profiles
+from workflows.agents import keys, profiles
 from workflows.agents.lookup import find_agent
 from workflows.engine.adapters import schema
 from workflows.models import Agent
@@ -54,6 +54,13 @@ class AgentForm(forms.Form):
         if not found:
             field.widget = forms.HiddenInput()
         field.initial = choices[0][0]
+
+    def clean_token(self) -> str:
+        """Return the key. Raises ValidationError for one that cannot be sent."""
+        token = str(self.cleaned_data["token"])
+        if not keys.is_valid(token):
+            raise forms.ValidationError(keys.INVALID_KEY)
+        return token
 
     @property
     def is_shown(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
+from django.contrib import messages
 from django.db.models import Count
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
@@ -17,7 +18,12 @@ from workflows.models import Agent, Price, Provider
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.agent_trial import Trial
-from workflows.pages.forms.agents import AgentForm, ProviderForm, TryForm
+from workflows.pages.forms.agents import (
+    KEY_DROPPED,
+    AgentForm,
+    ProviderForm,
+    TryForm,
+)
 from workflows.pages.methods import posts_only
 from workflows.pages.rate_limits import limited
 from workflows.pages.requests import INVALID, status_of_form
@@ -53,6 +59,8 @@ def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpRespon
     form = ProviderForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         crud.save(request, form, "provider")
+        if form.drops_key:
+            messages.warning(request, KEY_DROPPED)
         return redirect("agents")
     context = {"form": form, "provider": found}
     return render(

@@ -14,6 +14,8 @@ from django.views.decorators.http import require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from workflows.access import permissions as rules
+from workflows.agents import keys
+from workflows.errors import InvalidKey
 from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -59,6 +61,8 @@ def cancel(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 def resume(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Resume a failed or cancelled run from its last step."""
     token = request.POST.get("token", "").strip()[:MAX_TOKEN_LENGTH]
+    if not keys.is_valid(token):
+        raise InvalidKey(keys.INVALID_KEY)
     found = system.resume(
         run_id, by=request.user, reason=reason_of(request), token=token
     )
