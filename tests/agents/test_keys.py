@@ -130,7 +130,7 @@ async def test_redirects_are_not_followed(server: ModelServer) -> None:
 
 
 def test_the_migration_binds_keys_to_their_present_address(provider: Provider) -> None:
-    migration = importlib.import_module("workflows.migrations.0018_key_origins")
+    migration = importlib.import_module("workflows.migrations.0019_key_origins")
     old, unknown = encryption.encrypt({"key": "old"}), b"of another SECRET_KEY"
     Provider.objects.update(key=old)
     Provider.objects.create(name="Lost", base_url="https://x.example.org")

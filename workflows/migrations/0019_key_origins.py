@@ -27,7 +27,7 @@ def bind_keys(apps: StateApps, _editor: object) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workflows", "0017_standard_names")]
+    dependencies = [("workflows", "0018_action_names")]
 
     # earlier releases read the key and ignore the origin
     operations = [migrations.RunPython(bind_keys, migrations.RunPython.noop)]
