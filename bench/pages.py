@@ -160,7 +160,7 @@ def narrow(workflow: str) -> User:
     WorkflowPermission.objects.get_or_create(
         workflow_name=workflow,
         group=group,
-        defaults={"may_see": True, "may_read": True},
+        defaults={"can_view": True, "can_read": True},
     )
     person.groups.set([group])
     return person

@@ -170,7 +170,7 @@ def start(
 def stop(job_id: UUID, *, by: User) -> BulkJob:
     """Stop a job; processed runs are not reverted. Raises JobNotFound, NotAllowed."""
     job = find(job_id, by=by)
-    if not may_stop(by, job):
+    if not can_stop(by, job):
         raise NotAllowed("Only the requester or an administrator can stop this.")
     now = timezone.now()
     active = BulkJob.objects.filter(pk=job.pk, ended_at=None)
@@ -183,7 +183,7 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     return find(job_id, by=by)
 
 
-def may_stop(person: User, job: BulkJob) -> bool:
+def can_stop(person: User, job: BulkJob) -> bool:
     """Return whether a person may stop a job: its requester and administrators."""
     return job.person_id == person.pk or person.has_perm("workflows.administer_run")
 
@@ -191,7 +191,7 @@ def may_stop(person: User, job: BulkJob) -> bool:
 def visible_jobs(person: User) -> QuerySet[BulkJob]:
     """Return the jobs that a person may see: their own; auditors see all."""
     jobs = BulkJob.objects.select_related("person")
-    return jobs if permissions.may_audit(person) else jobs.filter(person=person)
+    return jobs if permissions.can_audit(person) else jobs.filter(person=person)
 
 
 def find(job_id: UUID, *, by: User) -> BulkJob:

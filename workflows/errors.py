@@ -7,7 +7,7 @@ RequestError
 ├─ AlreadyAnswered    409   the approval is closed
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
-├─ StillNeeded        409   another object depends on the one to delete
+├─ InUse              409   another object depends on the one to delete
 ├─ AgentUnavailable        409   an agent of the workflow is unavailable
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
 ├─ NotAllowed         403   the person lacks a permission
@@ -137,8 +137,8 @@ class AlreadyAnswered(RequestError):
     status = 409
 
 
-class StillNeeded(RequestError):
-    """Still in use."""
+class InUse(RequestError):
+    """Other rows or unfinished runs depend on the object."""
 
     status = 409
 

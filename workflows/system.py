@@ -76,7 +76,7 @@ class System(Queries):
         workflow = self.find_workflow(name, by=by)
         if by is not None:
             permissions.require(
-                permissions.may_launch(by, name), "launch this workflow"
+                permissions.can_launch(by, name), "launch this workflow"
             )
         run = launching.new_run(
             workflow,
@@ -111,7 +111,7 @@ class System(Queries):
         """Return a run that `by` may operate. Raises RunNotFound, NotAllowed."""
         run = self.find_run(run_id, by=by)
         if by is not None:
-            permissions.require(permissions.may_operate_run(by, run), "change this run")
+            permissions.require(permissions.can_operate_run(by, run), "change this run")
         return run
 
     def resume(
@@ -247,7 +247,7 @@ class System(Queries):
         Raises RunNotFound, NotAllowed, InvalidParams.
         """
         run = self.find_run(run_id, by=by)
-        permissions.require(permissions.may_note_run(by, run), "add notes to this run")
+        permissions.require(permissions.can_note_run(by, run), "add notes to this run")
         return notes.add(run, text, by=by)
 
     def answer(
@@ -267,9 +267,9 @@ class System(Queries):
         run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
         permissions.require(
-            permissions.may_approve_run(by, run), "respond to approvals of this run"
+            permissions.can_approve_run(by, run), "respond to approvals of this run"
         )
-        if not approvals.may_answer(approval, by):
+        if not approvals.can_answer(approval, by):
             raise NotAllowed(
                 f"You are not an approver: members of {' or '.join(approval.groups)} are."
             )

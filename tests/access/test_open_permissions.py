@@ -145,7 +145,7 @@ def test_admin_says_what_effect_a_group_has(
 ) -> None:
     client = sign_in(admin)
     lawyers = Group.objects.create(name="lawyers")
-    WorkflowPermission.objects.create(workflow_name=NAME, group=lawyers, may_see=True)
+    WorkflowPermission.objects.create(workflow_name=NAME, group=lawyers, can_view=True)
     found = effects(client)
     nothing = "None while permissions are open: all users have these permissions."
     assert found["viewer"] == found["launcher"] == nothing

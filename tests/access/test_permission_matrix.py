@@ -496,8 +496,8 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
             WorkflowPermission.objects.create,
             workflow_name=OURS,
             group=group,
-            may_see=False,
-            may_read=True,
+            can_view=False,
+            can_read=True,
         )
         text = await page.next_shown()
         assert WORD not in text

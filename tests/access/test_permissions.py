@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 OURS, THEIRS = "classify-document", "summarize"
-VERBS = ("see", "launch", "operate", "approve", "read")
+VERBS = ("view", "launch", "operate", "approve", "read")
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ def team(name: str = "harbour") -> Group:
 
 
 def give(workflow: str, group: Group | None, *verbs: str) -> WorkflowPermission:
-    ticks = {f"may_{verb}": verb in verbs for verb in VERBS}
+    flags = {f"can_{verb}": verb in verbs for verb in VERBS}
     return WorkflowPermission.objects.create(
-        workflow_name=workflow, group=group, **ticks
+        workflow_name=workflow, group=group, **flags
     )
 
 
-def may(user: User, workflow: str = OURS) -> set[str]:
-    """Return what somebody may do with a workflow."""
+def verbs_of(user: User, workflow: str = OURS) -> set[str]:
+    """Return the permissions of a user for a workflow."""
     user.__dict__.pop(permissions.CACHE_ATTRIBUTE, None)
-    sight = permissions.permissions_for(user)
-    return {verb for verb in VERBS if workflow in getattr(sight, verb)}
+    granted = permissions.permissions_for(user)
+    return {verb for verb in VERBS if workflow in getattr(granted, verb)}
 
 
 # Sets of workflows -----------------------------------------------------------------------
@@ -123,25 +123,25 @@ def test_a_closed_account_may_do_nothing() -> None:
 
 
 def test_open_rights_are_everybodys() -> None:
-    assert may(person()) == set(VERBS)
+    assert verbs_of(person()) == set(VERBS)
 
 
 def test_closed_rights_are_nobodys(closed: None) -> None:
-    assert may(person()) == set()
+    assert verbs_of(person()) == set()
 
 
 @pytest.mark.parametrize(
     ("role", "verbs"),
     [
-        (roles.VIEWER, {"see", "read"}),
-        (roles.LAUNCHER, {"see", "launch", "read"}),
-        (roles.OPERATOR, {"see", "launch", "operate", "approve", "read"}),
-        (roles.AUDITOR, {"see", "read"}),
-        (roles.ADMIN, {"see", "launch", "operate", "approve", "read"}),
+        (roles.VIEWER, {"view", "read"}),
+        (roles.LAUNCHER, {"view", "launch", "read"}),
+        (roles.OPERATOR, {"view", "launch", "operate", "approve", "read"}),
+        (roles.AUDITOR, {"view", "read"}),
+        (roles.ADMIN, {"view", "launch", "operate", "approve", "read"}),
     ],
 )
 def test_a_role_opens_what_is_closed(closed: None, role: str, verbs: set[str]) -> None:
-    assert may(person(role)) == verbs
+    assert verbs_of(person(role)) == verbs
 
 
 @pytest.mark.parametrize("default", ["open", "closed"])
@@ -149,56 +149,60 @@ def test_a_workflow_with_rows_is_for_those_they_name(
     settings: Settings, default: str
 ) -> None:
     settings.DEFAULT_ACCESS = default
-    give(OURS, team(), "see", "launch")
-    assert may(person(team())) == {"see", "launch", "read"}
-    assert may(person()) == set()
+    give(OURS, team(), "view", "launch")
+    assert verbs_of(person(team())) == {"view", "launch", "read"}
+    assert verbs_of(person()) == set()
     for role in (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR):
-        assert may(person(role)) == set()
-    assert may(person(roles.AUDITOR)) == {"see", "read"}
-    assert may(person(roles.ADMIN)) == set(VERBS)
+        assert verbs_of(person(role)) == set()
+    assert verbs_of(person(roles.AUDITOR)) == {"view", "read"}
+    assert verbs_of(person(roles.ADMIN)) == set(VERBS)
 
 
 def test_rows_of_one_workflow_say_nothing_of_another(closed: None) -> None:
-    give(OURS, team(), "see")
-    assert may(person(team()), THEIRS) == set()
-    assert may(person(team(), roles.LAUNCHER), THEIRS) == {"see", "launch", "read"}
+    give(OURS, team(), "view")
+    assert verbs_of(person(team()), THEIRS) == set()
+    assert verbs_of(person(team(), roles.LAUNCHER), THEIRS) == {
+        "view",
+        "launch",
+        "read",
+    }
 
 
 def test_a_row_without_a_group_is_for_everyone(closed: None) -> None:
-    give(OURS, None, "see", "launch")
-    give(OURS, team(), "see", "operate")
-    assert may(person()) == {"see", "launch", "read"}
-    assert may(person(team())) == {"see", "launch", "operate", "read"}
+    give(OURS, None, "view", "launch")
+    give(OURS, team(), "view", "operate")
+    assert verbs_of(person()) == {"view", "launch", "read"}
+    assert verbs_of(person(team())) == {"view", "launch", "operate", "read"}
 
 
 def test_rows_of_several_groups_add_up() -> None:
-    give(OURS, team("one"), "see", "launch")
-    give(OURS, team("two"), "see", "approve")
+    give(OURS, team("one"), "view", "launch")
+    give(OURS, team("two"), "view", "approve")
     both = person(team("one"), team("two"))
-    assert may(both) == {"see", "launch", "approve", "read"}
+    assert verbs_of(both) == {"view", "launch", "approve", "read"}
 
 
 @pytest.mark.parametrize("role", [None, *roles.ROLES])
 def test_values_are_for_those_who_are_named_and_a_superuser(role: str | None) -> None:
     give(OURS, team(), "read")
-    assert "read" not in may(person(role) if role else person())
-    assert "see" in may(person())
-    assert "read" in may(person(team()))
-    assert "read" in may(person(is_superuser=True))
+    assert "read" not in verbs_of(person(role) if role else person())
+    assert "view" in verbs_of(person())
+    assert "read" in verbs_of(person(team()))
+    assert "read" in verbs_of(person(is_superuser=True))
 
 
 def test_reading_alone_lets_nobody_see(closed: None) -> None:
     give(OURS, team(), "read")
-    assert may(person(team())) == set()
+    assert verbs_of(person(team())) == set()
 
 
 def test_a_superuser_may_do_everything(closed: None) -> None:
-    give(OURS, team(), "see", "read")
+    give(OURS, team(), "view", "read")
     assert permissions.permissions_for(person(is_superuser=True)) is EVERYTHING
 
 
 def test_people_of_the_same_rights_see_the_same() -> None:
-    give(OURS, team(), "see")
+    give(OURS, team(), "view")
     one, other = person(team()), person(team())
     assert permissions.permissions_for(one) == permissions.permissions_for(other)
     assert permissions.permissions_for(one) != permissions.permissions_for(person())
@@ -216,7 +220,7 @@ def test_rights_are_looked_up_once(django_assert_max_num_queries: object) -> Non
 
 
 def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None:
-    give(THEIRS, team(), "see")
+    give(THEIRS, team(), "view")
     ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
     seen = permissions.visible(person(), Run.objects.all())
     assert set(seen) == {ours}
@@ -231,14 +235,14 @@ def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None
 
 
 def test_a_right_that_gives_nothing_is_refused() -> None:
-    nothing = WorkflowPermission(workflow_name=OURS, group=team(), may_see=False)
+    nothing = WorkflowPermission(workflow_name=OURS, group=team(), can_view=False)
     with pytest.raises(ValidationError, match="Select at least one permission"):
         nothing.full_clean()
 
 
 def test_to_do_something_includes_seeing_it() -> None:
     blind = WorkflowPermission(
-        workflow_name=OURS, group=team(), may_see=False, may_launch=True
+        workflow_name=OURS, group=team(), can_view=False, can_launch=True
     )
     with pytest.raises(ValidationError, match="require “view”"):
         blind.full_clean()
@@ -248,7 +252,7 @@ def test_to_do_something_includes_seeing_it() -> None:
 
 @pytest.mark.parametrize("group", ["harbour", None])
 def test_a_group_has_one_row_a_workflow(group: str | None) -> None:
-    give(OURS, team(group) if group else None, "see")
+    give(OURS, team(group) if group else None, "view")
     again = WorkflowPermission(workflow_name=OURS, group=team(group) if group else None)
     with pytest.raises(ValidationError, match="Edit those"):
         again.full_clean()
@@ -315,7 +319,7 @@ def test_a_hidden_run_is_refused_with_the_words_of_none(closed: None) -> None:
 
 
 def test_a_hidden_workflow_is_refused_with_the_words_of_none(closed: None) -> None:
-    give(THEIRS, team(), "see")
+    give(THEIRS, team(), "view")
     with pytest.raises(WorkflowNotFound) as hidden:
         system.execute(OURS, {}, by=person(team()))
     assert str(hidden.value) == f"Workflow “{OURS}” not found. Available: {THEIRS}."
@@ -333,7 +337,7 @@ def test_a_viewer_launches_nothing(closed: None) -> None:
 
 def test_with_a_parent_go_its_children(closed: None) -> None:
     """A cancel takes along what the run waits for, whoever may operate that."""
-    give(OURS, team(), "see", "operate")
+    give(OURS, team(), "view", "operate")
     parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
     child = make_run(status=Status.PENDING, parent=parent, workflow_name=THEIRS)
     system.cancel(parent.pk, by=person(team()), reason="wrong document")
@@ -386,7 +390,7 @@ def test_pages_and_admin_always_say_who_asks() -> None:
 def test_a_document_is_as_open_as_the_runs_that_it_was_given_to(closed: None) -> None:
     owner, reader = person(roles.LAUNCHER), person(team())
     document = make_document(uploaded_by=owner)
-    give(OURS, team(), "see")
+    give(OURS, team(), "view")
     assert document not in permissions.visible_documents(reader)
     DocumentUse.objects.create(document=document, workflow_name=OURS)
     assert document in permissions.visible_documents(reader)
@@ -403,11 +407,11 @@ def test_a_document_without_runs_is_for_those_who_may_see_documents(
 
 
 def test_nobody_launches_with_a_document_they_may_not_see() -> None:
-    give(OURS, team(), "see", "launch")
+    give(OURS, team(), "view", "launch")
     mine, other = person(team()), person(team())
     other_document = make_document(uploaded_by=other)
     DocumentUse.objects.create(document=other_document, workflow_name=THEIRS)
-    give(THEIRS, team("nobody"), "see")
+    give(THEIRS, team("nobody"), "view")
     with pytest.raises(InvalidParams, match="There is no document"):
         system.execute(OURS, {"document": str(other_document.pk)}, by=mine)
     run = system.execute(OURS, {"document": str(other_document.pk)}, by=other)
@@ -422,7 +426,7 @@ def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_firs
     content = many_pages(1)
     first = store_document("secret.pdf", BytesIO(content), by=person(roles.LAUNCHER))
     DocumentUse.objects.create(document=first, workflow_name=THEIRS)
-    give(THEIRS, team("nobody"), "see")
+    give(THEIRS, team("nobody"), "view")
     later = person(roles.LAUNCHER)
     assert first not in permissions.visible_documents(later)
     again = store_document("mine.pdf", BytesIO(content), by=later)

@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, User
 from tests.support.factories import make_decision, make_run
 from tests.support.permission_fixtures import OURS, THEIRS
 from workflows import pages
-from workflows.access import permissions
 from workflows.models import WorkflowPermission
+from workflows.pages.visible_rows import visible_decisions, visible_runs
 
 PAGES = Path(pages.__file__).parent
 GUARDED = {"Run", "Decision"}  # models whose manager pages do not use
@@ -45,7 +45,7 @@ def test_pages_query_runs_and_decisions_through_the_helpers() -> None:
 def test_a_manager_is_detected() -> None:
     assert uses_manager("rows = Run.objects.filter(pk=1)")
     assert uses_manager("Decision.objects")
-    assert not uses_manager("rows = permissions.visible_runs(user)")
+    assert not uses_manager("rows = visible_runs(user)")
 
 
 def test_the_helpers_apply_the_permissions(alice: User) -> None:
@@ -55,5 +55,5 @@ def test_the_helpers_apply_the_permissions(alice: User) -> None:
     others = Group.objects.create(name="others")
     WorkflowPermission.objects.create(workflow_name=THEIRS, group=others)
     viewer = User.objects.get(pk=alice.pk)
-    assert list(permissions.visible_runs(viewer)) == [mine]
-    assert [one.run for one in permissions.visible_decisions(viewer)] == [mine]
+    assert list(visible_runs(viewer)) == [mine]
+    assert [one.run for one in visible_decisions(viewer)] == [mine]

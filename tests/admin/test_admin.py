@@ -266,21 +266,21 @@ def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
     given = {
         "workflow_name": "classify-document",
         "group": group.pk,
-        "may_see": "on",
-        "may_approve": "on",
+        "can_view": "on",
+        "can_approve": "on",
     }
     answer = keeper.post("/admin/workflows/workflowpermission/add/", given)
     assert answer.status_code == 302
     right = WorkflowPermission.objects.get()
-    assert (right.may_see, right.may_launch, right.may_approve) == (True, False, True)
-    told = AuditEvent.objects.get(action="give rights")
+    assert (right.can_view, right.can_launch, right.can_approve) == (True, False, True)
+    told = AuditEvent.objects.get(action="grant permission")
     assert told.actor_name == "keeper"
-    assert "classify-document for reviewers: see, approve" in told.reason
+    assert "classify-document for reviewers: view, approve" in told.reason
     keeper.post(
         f"/admin/workflows/workflowpermission/{right.pk}/delete/", {"post": "yes"}
     )
     assert not WorkflowPermission.objects.exists()
-    assert AuditEvent.objects.filter(action="take rights").exists()
+    assert AuditEvent.objects.filter(action="revoke permission").exists()
 
 
 def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:

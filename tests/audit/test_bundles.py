@@ -189,8 +189,8 @@ def test_it_can_be_downloaded_by_those_who_may_read_values(
     assert list(not_as_signed(told, public_key())) == []
     assert told["interventions"][0]["address"] is None, "for auditors"
     others = Group.objects.create(name="others")
-    WorkflowPermission.objects.create(workflow_name="sum", group=others, may_read=True)
-    WorkflowPermission.objects.create(workflow_name="sum", may_see=True)
+    WorkflowPermission.objects.create(workflow_name="sum", group=others, can_read=True)
+    WorkflowPermission.objects.create(workflow_name="sum", can_view=True)
     client = sign_in(alice)
     assert client.get(f"/runs/{run.pk}/history.json").status_code == 403
 

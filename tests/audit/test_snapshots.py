@@ -153,17 +153,17 @@ def test_admin_tells_what_a_row_and_its_links_were(client: Client) -> None:
 
 
 def test_admin_tells_rights_that_are_given_and_taken(client: Client) -> None:
-    given = {"workflow_name": "summarize", "may_see": "on"}
+    given = {"workflow_name": "summarize", "can_view": "on"}
     client.post("/admin/workflows/workflowpermission/add/", given)
     right = WorkflowPermission.objects.get()
-    more = given | {"may_launch": "on"}
+    more = given | {"can_launch": "on"}
     client.post(f"/admin/workflows/workflowpermission/{right.pk}/change/", more)
-    assert changed() == ({"may_launch": False}, {"may_launch": True})
+    assert changed() == ({"can_launch": False}, {"can_launch": True})
     client.post(
         f"/admin/workflows/workflowpermission/{right.pk}/delete/", {"post": "yes"}
     )
     was, now = changed()
-    assert (was["may_launch"], now) == (True, {})
+    assert (was["can_launch"], now) == (True, {})
 
 
 def test_no_password_is_told_not_even_its_hash(client: Client) -> None:
@@ -226,7 +226,7 @@ def test_names_of_documents_are_for_who_may_read_every_workflow(
     assert "patient-x" in client.get("/audit/").content.decode()
     others = Group.objects.create(name="others")
     WorkflowPermission.objects.create(
-        workflow_name="summarize", group=others, may_see=True, may_read=True
+        workflow_name="summarize", group=others, can_view=True, can_read=True
     )
     for query in ("", "?text=patient"):
         page = client.get(f"/audit/{query}").content.decode()

@@ -17,7 +17,7 @@ from tests.support.factories import make_approval, make_run, make_user
 from tests.support.workers import ended, reaches, working
 from workflows.engine import State, Workflow, approval, node, sleep, subworkflow
 from workflows.engine.testing import run_in_memory
-from workflows.errors import InvalidStatus, StillNeeded
+from workflows.errors import InUse, InvalidStatus
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
@@ -395,7 +395,7 @@ async def test_a_child_stays_while_its_parent_may_read_it(
     def delete() -> None:
         parent = make_run(status=Status.PENDING, sequence=0)
         child = make_run(parent=parent, parent_sequence=1)
-        with pytest.raises(StillNeeded, match=parent.short_id):
+        with pytest.raises(InUse, match=parent.short_id):
             System(registry).delete_run(child.pk, by=person, reason="tidy")
         Run.objects.filter(pk=parent.pk).update(sequence=1)  # it has read it
         System(registry).delete_run(child.pk, by=person, reason="tidy")

@@ -278,7 +278,7 @@ def test_the_inbox_has_what_may_be_answered_and_nothing_else(
         ask(groups=names) for names in ([], ["editors"], ["ü%", "lawyers"], ["u%"])
     ]
     theirs = None if groups is None else frozenset(groups)
-    sight = replace(EVERYTHING, groups=theirs)
+    granted = replace(EVERYTHING, groups=theirs)
     wanted = [one for one in asked if is_for(one.groups, theirs)]
-    assert inbox.open_page(sight).rows == wanted
-    assert inbox.count_open(sight) == len(wanted)
+    assert inbox.open_page(granted).rows == wanted
+    assert inbox.count_open(granted) == len(wanted)

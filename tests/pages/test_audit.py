@@ -108,7 +108,7 @@ def test_it_is_for_those_who_may_see_all(alice: User, sign_in: SignIn) -> None:
 def test_reasons_are_values(page: Client) -> None:
     others = Group.objects.create(name="others")
     WorkflowPermission.objects.create(
-        workflow_name="sum", group=others, may_see=True, may_read=True
+        workflow_name="sum", group=others, can_view=True, can_read=True
     )
     make_audit_event(make_run(), reason="about a patient", workflow_name="sum")
     assert "about a patient" not in text_of(page)
@@ -202,7 +202,7 @@ def test_every_action_that_code_names_is_declared() -> None:
 def test_the_filter_of_the_page_and_of_admin_lists_every_action(
     page: Client, admin: User, sign_in: SignIn
 ) -> None:
-    assert {"change user", "add group", "give rights", "note"} <= set(ALL_ACTIONS)
+    assert {"change user", "add group", "grant permission", "note"} <= set(ALL_ACTIONS)
     text = text_of(page)
     there = sign_in(admin).get("/admin/workflows/auditevent/").content.decode()
     for action in ALL_ACTIONS:
@@ -235,7 +235,7 @@ def test_admin_and_the_page_say_what_each_row_is_about(
     client.post("/agents/prices/new/", PRICE)
     client.post(
         "/admin/workflows/workflowpermission/add/",
-        {"workflow_name": "classify-document", "may_see": "on"},
+        {"workflow_name": "classify-document", "can_view": "on"},
     )
     trail.note("change password", by=admin, reason="olga")
     gone = make_run()
@@ -247,7 +247,7 @@ def test_admin_and_the_page_say_what_each_row_is_about(
     subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
     for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
         assert about in said, about
-    assert re.search("Rights “classify-document[^”]*”", said)
+    assert re.search("Permission “classify-document[^”]*”", said)
     text = text_of(page)
     for about in subjects:
         assert about in text, about
@@ -263,7 +263,7 @@ def test_names_of_documents_stay_hidden_in_admin_as_on_the_page(
     assert "merger.pdf" in page.get("/admin/workflows/auditevent/").content.decode()
     lawyers = Group.objects.create(name="lawyers")
     WorkflowPermission.objects.create(
-        workflow_name="secret-work", group=lawyers, may_see=True, may_read=True
+        workflow_name="secret-work", group=lawyers, can_view=True, can_read=True
     )
     for address in ("/admin/workflows/auditevent/", "/audit/"):
         assert "merger.pdf" not in page.get(address).content.decode(), address

@@ -157,7 +157,7 @@ def test_a_run_without_permission_is_not_compared(
 ) -> None:
     first, second = make_run(), make_run()
     monkeypatch.setattr(
-        permissions, "may_view_run", lambda _person, run: run.pk == first.pk
+        permissions, "can_view_run", lambda _person, run: run.pk == first.pk
     )
     answer = page.get("/compare/", {"a": str(first.pk), "b": str(second.pk)})
     assert answer.status_code == 404

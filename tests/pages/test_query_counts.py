@@ -120,7 +120,7 @@ def test_narrow_rights_cost_no_query_a_row(sign_in: SignIn, address: str) -> Non
     directors, readers = make_role("directors"), make_role("readers")
     WorkflowPermission.objects.create(workflow_name="reasoning", group=directors)
     WorkflowPermission.objects.create(
-        workflow_name="classify-document", group=readers, may_see=False, may_read=True
+        workflow_name="classify-document", group=readers, can_view=False, can_read=True
     )
     page = sign_in(person)
     fill()

@@ -81,7 +81,7 @@ def test_the_rename_of_models_keeps_rows_permissions_and_seals(
     chain.begin(run)
     run.save()
     trail.record(run, "label", by=None, reason="")
-    WorkflowPermission.objects.create(workflow_name="sum", may_see=True)
+    WorkflowPermission.objects.create(workflow_name="sum", can_view=True)
     group = Group.objects.create(name="keepers")
     ours = Permission.objects.filter(content_type__app_label=APP)
     new = {"view_auditevent", "change_workflowpermission"}
@@ -107,7 +107,7 @@ def test_the_rename_of_models_keeps_rows_permissions_and_seals(
     assert {"auditevent", "workflowpermission"} <= models
     assert not {"intervention", "workflowright"} & models
     assert AuditEvent.objects.get().run == run
-    assert WorkflowPermission.objects.get().may_see
+    assert WorkflowPermission.objects.get().can_view
     assert Checker().run(run.pk) == []
 
 

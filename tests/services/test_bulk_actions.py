@@ -129,7 +129,7 @@ def test_two_runs_are_compared_and_three_are_not(page: Client) -> None:
 def test_who_may_not_changes_nothing(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(permissions, "may_operate_run", lambda _person, _run: False)
+    monkeypatch.setattr(permissions, "can_operate_run", lambda _person, _run: False)
     run = make_run(status=Status.PENDING)
     assert "You don’t have permission to change this run." in do(page, "cancel", run)
     assert Run.objects.get(pk=run.pk).status == Status.PENDING

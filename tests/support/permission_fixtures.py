@@ -111,7 +111,7 @@ def person_of(column: str) -> User | None:
         person.groups.add(make_role(roles.OPERATOR))
         others = Group.objects.create(name="readers")
         WorkflowPermission.objects.create(
-            workflow_name=OURS, group=others, may_see=False, may_read=True
+            workflow_name=OURS, group=others, can_view=False, can_read=True
         )
     if column == "member":
         _let_into_theirs(person)

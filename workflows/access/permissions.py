@@ -3,8 +3,7 @@
 Permissions are granted per workflow to groups, or by a role; docs/permissions.md has the rules
 and the resulting table. The permissions of a person are read once per request, as sets of
 workflow names, so that lists can filter by them. `System` checks them before each action;
-pages, sockets and admin query rows of many runs through `visible`, `visible_runs` and
-`visible_decisions`.
+pages, sockets and admin query rows of many runs through `visible`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
 from workflows.models import (
-    Decision,
     Document,
     DocumentUse,
-    Run,
     RunTally,
     WorkflowPermission,
 )
@@ -35,6 +32,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
+
+    from workflows.models import Run
 
     Person = AbstractBaseUser | AnonymousUser
 
@@ -90,7 +89,7 @@ ALL, NONE = WorkflowSet(all_but=True), WorkflowSet()
 class Permissions:
     """Permissions of a person; equal for all people who get the same pages."""
 
-    see: WorkflowSet = NONE
+    view: WorkflowSet = NONE
     launch: WorkflowSet = NONE
     operate: WorkflowSet = NONE
     approve: WorkflowSet = NONE
@@ -101,7 +100,7 @@ class Permissions:
     documents: bool = False  # documents that no run uses
     workers: bool = False  # workers and the queue
 
-    def may_note(self, name: str) -> bool:
+    def can_note(self, name: str) -> bool:
         """Return whether notes are permitted: with any permission but view."""
         return any(name in one for one in (self.launch, self.operate, self.approve))
 
@@ -138,13 +137,13 @@ def _permissions(person: User) -> Permissions:
     if person.is_superuser:
         return EVERYTHING
     rules = _Rules(person)
-    see = rules.to("see", role="view_run")
+    view = rules.to("view", role="view_run")
     return Permissions(
-        see=see,
-        launch=see & rules.to("launch", role="launch_run"),
-        operate=see & rules.to("operate", role="operate_run"),
-        approve=see & rules.to("approve", role="approve_run"),
-        read=see & rules.to_read,
+        view=view,
+        launch=view & rules.to("launch", role="launch_run"),
+        operate=view & rules.to("operate", role="operate_run"),
+        approve=view & rules.to("approve", role="approve_run"),
+        read=view & rules.to_read,
         groups=frozenset(rules.groups.values()),
         documents=rules.is_open or person.has_perm("workflows.view_document"),
         workers=person.has_perm("workflows.view_worker"),
@@ -172,9 +171,9 @@ class _Rules:
         2. For a restricted workflow: by its rows.
         3. For any other: all if permissions are open by default, else by the role.
         """
-        if self._has("administer_run") or (verb == "see" and self._has("audit_run")):
+        if self._has("administer_run") or (verb == "view" and self._has("audit_run")):
             return ALL
-        given = _named(self._mine, f"may_{verb}")
+        given = _named(self._mine, f"can_{verb}")
         if not (self.is_open or self._has(role)):
             return WorkflowSet(given)
         return WorkflowSet(_restricted(self._rows) - given, all_but=True)
@@ -182,15 +181,15 @@ class _Rules:
     @property
     def to_read(self) -> WorkflowSet:
         """The workflows whose values are not restricted to other groups."""
-        kept, mine = (_named(rows, "may_read") for rows in (self._rows, self._mine))
+        kept, mine = (_named(rows, "can_read") for rows in (self._rows, self._mine))
         return WorkflowSet(kept - mine, all_but=True)
 
     def _has(self, permission: str) -> bool:
         return self._person.has_perm(f"workflows.{permission}")
 
 
-def _named(rows: Iterable[WorkflowPermission], tick: str) -> frozenset[str]:
-    return frozenset(row.workflow_name for row in rows if getattr(row, tick))
+def _named(rows: Iterable[WorkflowPermission], flag: str) -> frozenset[str]:
+    return frozenset(row.workflow_name for row in rows if getattr(row, flag))
 
 
 def _restricted(rows: Iterable[WorkflowPermission]) -> frozenset[str]:
@@ -228,22 +227,12 @@ def visible(
     person may read.
     """
     granted = permissions_for(person)
-    names = granted.read if read else granted.see
+    names = granted.read if read else granted.view
     if names.are_all:
         return rows
     if names.all_but:  # an index serves IN, not NOT IN
         names = WorkflowSet(known_names() - names.names)
     return rows.filter(names.q(field))
-
-
-def visible_runs(person: Person, *, read: bool = False) -> QuerySet[Run]:
-    """Return the runs that a person may see; pages query runs through this only."""
-    return visible(person, Run.objects.all(), read=read)
-
-
-def visible_decisions(person: Person, *, read: bool = False) -> QuerySet[Decision]:
-    """Return the decisions that a person may see; pages query them through this only."""
-    return visible(person, Decision.objects.all(), read=read)
 
 
 def known_names() -> frozenset[str]:
@@ -311,32 +300,32 @@ def documents_for(granted: Permissions, also: Q | None = None) -> QuerySet[Docum
 # One run, one workflow ------------------------------------------------------------------
 
 
-def may_see(person: Person, name: str) -> bool:
+def can_view(person: Person, name: str) -> bool:
     """Return whether a person may see the runs of a workflow."""
-    return name in permissions_for(person).see
+    return name in permissions_for(person).view
 
 
-def may_read(person: Person, name: str) -> bool:
+def can_read(person: Person, name: str) -> bool:
     """Return whether a person may read the values of runs of a workflow."""
     return name in permissions_for(person).read
 
 
-def may_view_run(person: Person, run: Run) -> bool:
+def can_view_run(person: Person, run: Run) -> bool:
     """Return whether this person may see the run."""
-    return may_see(person, run.workflow_name)
+    return can_view(person, run.workflow_name)
 
 
-def may_operate_run(person: Person, run: Run) -> bool:
+def can_operate_run(person: Person, run: Run) -> bool:
     """Return whether this person may cancel, resume, label or delete the run."""
     return run.workflow_name in permissions_for(person).operate
 
 
-def may_note_run(person: Person, run: Run) -> bool:
+def can_note_run(person: Person, run: Run) -> bool:
     """Return whether this person may write notes about the run."""
-    return permissions_for(person).may_note(run.workflow_name)
+    return permissions_for(person).can_note(run.workflow_name)
 
 
-def may_approve_run(person: Person, run: Run) -> bool:
+def can_approve_run(person: Person, run: Run) -> bool:
     """Return whether this person may respond to approvals of the run.
 
     This requires the permission to read its values, which the approval shows.
@@ -345,12 +334,12 @@ def may_approve_run(person: Person, run: Run) -> bool:
     return run.workflow_name in granted.approve and run.workflow_name in granted.read
 
 
-def may_launch(person: Person, name: str) -> bool:
+def can_launch(person: Person, name: str) -> bool:
     """Return whether this person may launch the workflow."""
     return name in permissions_for(person).launch
 
 
-def may_launch_any(person: Person) -> bool:
+def can_launch_any(person: Person) -> bool:
     """Return whether this person may launch any workflow."""
     launch = permissions_for(person).launch
     return any(name in launch for name in _installed())
@@ -364,18 +353,18 @@ def are_workflows_installed() -> bool:
 # Everything else ------------------------------------------------------------------------
 
 
-def may_see_workers(person: Person) -> bool:
+def can_view_workers(person: Person) -> bool:
     """Return whether this person may see workers and the queue."""
     return permissions_for(person).workers
 
 
-def may_see_totals(person: Person) -> bool:
+def can_view_totals(person: Person) -> bool:
     """Return whether this person may see totals over all runs."""
     granted = permissions_for(person)
-    return granted.workers and granted.see.are_all
+    return granted.workers and granted.view.are_all
 
 
-def may_audit(person: Person) -> bool:
+def can_audit(person: Person) -> bool:
     """Return whether this person may see the audit log of all users."""
     if not is_member(person):
         return False
@@ -385,7 +374,7 @@ def may_audit(person: Person) -> bool:
     )
 
 
-def may_upload(person: Person) -> bool:
+def can_upload(person: Person) -> bool:
     """Return whether this person may upload documents: if they may launch any workflow."""
     if not is_member(person):
         return False
@@ -395,12 +384,12 @@ def may_upload(person: Person) -> bool:
     return cast("User", person).has_perm("workflows.add_document")
 
 
-def may_manage_agents(person: Person) -> bool:
+def can_manage_agents(person: Person) -> bool:
     """Return whether this person may set up providers, agents, profiles and budgets."""
     return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
 
 
-def may_give_roles(person: Person) -> bool:
+def can_give_roles(person: Person) -> bool:
     """Return whether this person may assign roles or grant permissions."""
     if not is_member(person):
         return False

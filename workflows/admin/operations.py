@@ -130,7 +130,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         """
         rows: QuerySet[AuditEvent] = super().get_queryset(request)
         rows = permissions.visible(request.user, rows, read=True)
-        if not permissions.permissions_for(request.user).see.are_all:
+        if not permissions.permissions_for(request.user).view.are_all:
             rows = rows.exclude(workflow_name="")
         if not permissions.permissions_for(request.user).read.are_all:
             rows = rows.exclude(action__in=trail.ON_DOCUMENTS)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
-FLAGS = ("may_see", "may_launch", "may_operate", "may_approve", "may_read")
+FLAGS = ("can_view", "can_launch", "can_operate", "can_approve", "can_read")
 MAX_NAMED_PERMISSIONS = 3  # of a group in the list
-GRANT, REVOKE = "give rights", "take rights"  # audit actions, stored in sealed rows
+GRANT, REVOKE = "grant permission", "revoke permission"  # audit actions
 SUPERUSER_FIELDS = ("is_superuser", "user_permissions")  # editable by superusers only
 
 
@@ -85,7 +85,7 @@ class WorkflowPermissionAdmin(AuditedAdmin):
         if verb == "delete":
             return REVOKE, str(row)
         given = ", ".join(name for name in FLAGS if getattr(row, name))
-        return GRANT, f"{row}: {given.replace('may_', '')}"
+        return GRANT, f"{row}: {given.replace('can_', '')}"
 
 
 admin.site.unregister([User, Group])

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from workflows.access import permissions
 from workflows.pages.lists.pagination import SCAN_LIMIT
-from workflows.pages.lists.run_filters import id_in
+from workflows.pages.query_string import uuid_in
 from workflows.registry import registry
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
     ) -> tuple[QuerySet[Any], bool]:
         """Search a full id by its index, any other text among the newest rows."""
         field = next((f for f in self.search_fields if f in BY_ID), "")
-        if field and (found := id_in(search_term.strip())):
+        if field and (found := uuid_in(search_term.strip())):
             return queryset.filter(**{field.lstrip("="): found}), False
         if search_term:
             keys = queryset.order_by("-pk").values_list("pk", flat=True)
@@ -105,7 +105,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for t
     ) -> bool:
         """Return whether this person may view the model; auditors may view every model."""
         may = super().has_view_permission(request, obj)
-        return may or permissions.may_audit(request.user)
+        return may or permissions.can_audit(request.user)
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:  # noqa: ARG002  # noqa: ARG002
         """Return False: rows are created by actions of people and workers."""

@@ -14,7 +14,7 @@ from workflows.access import permissions
 from workflows.admin.bulk_actions import ACTIONS, respond
 from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json, run_link
 from workflows.models import Approval, AuditEvent, Run
-from workflows.pages.lists.run_filters import id_in
+from workflows.pages.query_string import uuid_in
 from workflows.pages.render.text import span
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RunAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the audit events of the run in place of Django's log."""
-        events = AuditEvent.objects.filter(run=id_in(object_id)).order_by("-id")
+        events = AuditEvent.objects.filter(run=uuid_in(object_id)).order_by("-id")
         read = permissions.permissions_for(request.user).read
         shown = [(event, event.workflow_name in read) for event in events[:MAX_EVENTS]]
         context = {"events": shown, **(extra_context or {})}

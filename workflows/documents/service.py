@@ -23,8 +23,9 @@ from workflows.documents import reader_client
 from workflows.documents.pdf import is_pdf
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
+from workflows.errors import InUse
 from workflows.models import Document, Run, Status
-from workflows.runtime.errors import Duplicate, Invalid, StorageFailed, Unsupported
+from workflows.runtime.errors import Invalid, StorageFailed, Unsupported
 from workflows.runtime.pdf_errors import EmptyFile
 
 if TYPE_CHECKING:
@@ -153,12 +154,6 @@ def _safe_name(name: str) -> str:
 # Deleting ----------------------------------------------------------------------------
 
 
-class DocumentInUse(Duplicate):
-    """An unfinished run uses the document."""
-
-    code = "still_needed"
-
-
 class FilesNotDeleted(StorageFailed):
     """The document was deleted, but some of its files could not be."""
 
@@ -181,7 +176,7 @@ def delete_document(
     """Delete a document with its file and page images.
 
     Files are deleted after commit. Raises ReasonMissing without a reason of a person;
-    DocumentInUse while an unfinished run uses the document; FilesNotDeleted if storage failed to
+    InUse while an unfinished run uses the document; FilesNotDeleted if storage failed to
     delete some files.
     """
     trail.require_reason(reason, by=by)
@@ -191,7 +186,7 @@ def delete_document(
         waiting = list(runs.order_by("id")[:MAX_NAMED])
         if waiting:
             names = ", ".join(f"{run.workflow_name} {run.short_id}" for run in waiting)
-            raise DocumentInUse(
+            raise InUse(
                 f"“{document.name}” is needed by a run that has not ended ({names}). "
                 "Cancel the run, or wait for its end."
             )

@@ -91,10 +91,10 @@ def _class_accepts(kind: Any, answer: type[BaseModel]) -> bool:
         return False
     if kind is Any or not isinstance(kind, type):  # a type variable, an alias
         return True
-    return issubclass(answer, kind) or _may_convert(kind)
+    return issubclass(answer, kind) or _is_convertible(kind)
 
 
-def _may_convert(kind: type) -> bool:
+def _is_convertible(kind: type) -> bool:
     """Return whether pydantic may convert another model to this type."""
     if not issubclass(kind, BaseModel):
         return hasattr(kind, "__get_pydantic_core_schema__")

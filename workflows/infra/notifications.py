@@ -202,7 +202,7 @@ def cancel_on_commit(run_id: UUID) -> None:
 
 def permissions_changed_on_commit() -> None:
     """Notify all open pages to check the permissions of their viewers again."""
-    _send_on_commit(PAGES, {"type": "rights.changed", "rights": True})
+    _send_on_commit(PAGES, {"type": "permissions.changed", "permissions": True})
 
 
 def _on_commit(announce: Callable[[], None]) -> None:

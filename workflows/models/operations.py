@@ -16,6 +16,8 @@ RENAMED_ACTIONS: Final = {
     "keep": "pin",
     "keep no longer": "unpin",
     "answer": "respond",
+    "give rights": "grant permission",
+    "take rights": "revoke permission",
     "stop job": "cancel job",
     "remove payload": "purge data",
     "remove run": "purge run",

@@ -13,8 +13,8 @@ from django.db.models import Q
 class WorkflowPermission(models.Model):
     """Permissions of one group, or of all users, on the runs of one workflow.
 
-    A row with any permission but `may_read` restricts the workflow to the groups that
-    have rows. A row with `may_read` restricts the values of its runs to those groups.
+    A row with any permission but `can_read` restricts the workflow to the groups that
+    have rows. A row with `can_read` restricts the values of its runs to those groups.
     """
 
     workflow_name = models.CharField(
@@ -31,26 +31,26 @@ class WorkflowPermission(models.Model):
         related_name="workflow_permissions",
         help_text="Empty: all users.",
     )
-    may_see = models.BooleanField(
+    can_view = models.BooleanField(
         "view",
         default=True,
         help_text="Runs, their steps and times. Included in launch, operate and "
         "approve.",
     )
-    may_launch = models.BooleanField(
+    can_launch = models.BooleanField(
         "launch", default=False, help_text="Launch runs, with their sub-workflows."
     )
-    may_operate = models.BooleanField(
+    can_operate = models.BooleanField(
         "operate",
         default=False,
         help_text="Cancel, resume, label and delete runs.",
     )
-    may_approve = models.BooleanField(
+    can_approve = models.BooleanField(
         "approve",
         default=False,
         help_text="Respond to approvals; those limited to groups only as a member.",
     )
-    may_read = models.BooleanField(
+    can_read = models.BooleanField(
         "view data",
         default=False,
         help_text="Parameters, results, states, reasons, errors and logs. Once one "
@@ -76,8 +76,8 @@ class WorkflowPermission(models.Model):
                 "this workflow. Edit those.",
             ),
             models.CheckConstraint(
-                condition=Q(may_see=True)
-                | Q(may_launch=False, may_operate=False, may_approve=False),
+                condition=Q(can_view=True)
+                | Q(can_launch=False, can_operate=False, can_approve=False),
                 name="permission_includes_view",
                 violation_error_message="Launch, operate and approve require “view”.",
             ),
@@ -89,10 +89,10 @@ class WorkflowPermission(models.Model):
 
     def clean(self) -> None:
         """Reject a row without any permission. Raises ValidationError."""
-        if not (self.restricts or self.may_read):
+        if not (self.restricts or self.can_read):
             raise ValidationError("Select at least one permission, or delete this row.")
 
     @property
     def restricts(self) -> bool:
         """Return whether the row restricts the workflow to groups with rows."""
-        return self.may_see  # included in every permission but may_read
+        return self.can_view  # included in every permission but can_read

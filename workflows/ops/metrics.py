@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
     """Respond with all metrics. Raises Http404 without permission."""
-    if not _may_scrape(request):
+    if not _can_scrape(request):
         raise Http404
     text = generate_latest(_installation) + generate_latest(REGISTRY)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_scrape(request: HttpRequest) -> bool:
+def _can_scrape(request: HttpRequest) -> bool:
     """Return True for Prometheus with its token and for users who may see totals."""
     kind, _, token_sent = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
@@ -48,7 +48,7 @@ def _may_scrape(request: HttpRequest) -> bool:
         return bool(token) and secrets.compare_digest(
             token_sent.strip().encode(), token
         )
-    return permissions.may_see_totals(request.user)
+    return permissions.can_view_totals(request.user)
 
 
 class InstallationCollector(Collector):

@@ -33,12 +33,12 @@ class RunPermissions:
     approve: bool = False
     note: bool = False
     trace: bool = False  # view tracebacks
-    sight: Permissions = NOTHING  # on everything else
+    granted: Permissions = NOTHING  # on everything else
 
     @property
     def workers(self) -> bool:
         """Return whether the viewer may see the workers and the queue."""
-        return self.sight.workers
+        return self.granted.workers
 
     @property
     def for_timeline(self) -> RunPermissions:
@@ -53,8 +53,8 @@ def run_permissions(person: Person, run: Run) -> RunPermissions:
         read=name in granted.read,
         launch=name in granted.launch,
         operate=name in granted.operate,
-        approve=permissions.may_approve_run(person, run),
-        note=granted.may_note(name),
+        approve=permissions.can_approve_run(person, run),
+        note=granted.can_note(name),
         trace=bool(getattr(person, "is_staff", False)) and name in granted.read,
-        sight=granted,
+        granted=granted,
     )

@@ -57,7 +57,7 @@ def known(name: str) -> AnyWorkflow | None:
 
 def title_for(person: User, name: str) -> str:
     """Return the title of a workflow that a user may see, else its name for display."""
-    return title_of(name) if permissions.may_see(person, name) else readable_name(name)
+    return title_of(name) if permissions.can_view(person, name) else readable_name(name)
 
 
 def entries(person: User) -> list[Entry]:

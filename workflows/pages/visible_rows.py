@@ -1,7 +1,7 @@
 """Runs and decisions as query sets that are limited to what a user may see.
 
-The only module of the pages that starts a query from `Run.objects` or
-`Decision.objects`: a list that starts here cannot forget the viewer's permissions.
+Queries of many runs or decisions start here, never at a manager, so that a page cannot
+omit the viewer's permissions. `tests/access/test_query_helpers.py` has the exceptions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows.access import permissions
-from workflows.models import Run
+from workflows.models import Decision, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,20 +18,18 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-    from workflows.models import Decision
-
 
 def visible_runs(user: User) -> QuerySet[Run]:
     """Return the runs that a user may see, with all columns and in no order."""
-    return permissions.visible_runs(user).order_by()
+    return permissions.visible(user, Run.objects.order_by())
 
 
 def visible_decisions(user: User) -> QuerySet[Decision]:
     """Return the decisions that a user may see, in no order."""
-    return permissions.visible_decisions(user).order_by()
+    return permissions.visible(user, Decision.objects.order_by())
 
 
 def existing_runs(ids: Iterable[UUID | None]) -> set[UUID]:
-    """Return which of these runs are still stored, whoever may see them."""
+    """Return which of these runs are still stored, regardless of permissions."""
     wanted = {run_id for run_id in ids if run_id}
     return set(Run.objects.filter(pk__in=wanted).values_list("pk", flat=True))

@@ -39,9 +39,9 @@ def possible(run: Run, action: str) -> bool:
 def offered(run: Run, granted: Permissions) -> frozenset[str]:
     """Return the actions that a run permits and the viewer has permission for."""
     name = run.workflow_name
-    may_operate, may_launch = name in granted.operate, name in granted.launch
+    can_operate, can_launch = name in granted.operate, name in granted.launch
     return frozenset(
         action
         for action in POSSIBLE
-        if (may_launch if action == "rerun" else may_operate) and possible(run, action)
+        if (can_launch if action == "rerun" else can_operate) and possible(run, action)
     )

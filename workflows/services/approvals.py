@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workflows.registry import Registry
 
 
-def may_answer(approval: Approval, user: AbstractBaseUser) -> bool:
+def can_answer(approval: Approval, user: AbstractBaseUser) -> bool:
     """Return whether this person is an approver."""
     return is_for(approval.groups, permissions.permissions_for(user).groups)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workflows.audit import trail
-from workflows.errors import InvalidStatus, StillNeeded
+from workflows.errors import InUse, InvalidStatus
 from workflows.models import RemovedRun, Run
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     """Delete an ended run; call it within a transaction.
 
-    Raises InvalidStatus, and StillNeeded until its parent has read the outcome: otherwise
+    Raises InvalidStatus, and InUse until its parent has read the outcome: otherwise
     the parent would launch the child run again.
     """
     locked = Run.objects.select_for_update().filter(pk=run.pk)
@@ -23,7 +23,7 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
         raise InvalidStatus(run, wanted="deleted; cancel it first")
     parent = _waiting_parent(run)
     if parent is not None:
-        raise StillNeeded(
+        raise InUse(
             f"Run {run.short_id} cannot be deleted yet: its parent {parent.short_id} has not"
             " read its outcome."
         )

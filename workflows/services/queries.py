@@ -38,7 +38,7 @@ class Queries:
         known = self._registry.list()
         if by is None:
             return known
-        visible = permissions.permissions_for(by).see
+        visible = permissions.permissions_for(by).view
         return [workflow for workflow in known if workflow.name in visible]
 
     def find_workflow(self, name: str, *, by: Person | None = None) -> AnyWorkflow:
@@ -85,7 +85,7 @@ class Queries:
             raise self._not_found(run_id, by) from error
         except (ValidationError, ValueError) as error:
             raise RunNotFound(run_id) from error
-        if by is not None and not permissions.may_view_run(by, run):
+        if by is not None and not permissions.can_view_run(by, run):
             raise RunNotFound(run_id)
         return run
 
@@ -93,7 +93,7 @@ class Queries:
     def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:
         """Return the error for a missing run; who might see it learns of its deletion."""
         removed = RemovedRun.objects.filter(pk=run_id).first()
-        if removed and (by is None or permissions.may_see(by, removed.workflow_name)):
+        if removed and (by is None or permissions.can_view(by, removed.workflow_name)):
             return RunRemoved(removed)
         return RunNotFound(run_id)
 

@@ -48,7 +48,7 @@ def _is_permitted(view: SavedView, granted: Permissions) -> bool:
     """
     query = dict(parse_qsl(view.query))
     of_values = any(query.get(name) for name in OF_VALUES)
-    names, workflow = granted.read if of_values else granted.see, query.get("workflow")
+    names, workflow = granted.read if of_values else granted.view, query.get("workflow")
     if workflow:
         return workflow in names
     return names.are_all or not of_values

@@ -191,9 +191,9 @@ def open_approvals(user: User) -> int:
 
 
 @register.filter
-def may_see_workers(user: User) -> bool:
+def can_view_workers(user: User) -> bool:
     """Return whether a user can open the workers page."""
-    return permissions.may_see_workers(user)
+    return permissions.can_view_workers(user)
 
 
 @register.filter
@@ -221,7 +221,7 @@ def workflows_installed() -> bool:
 @register.filter
 def sees_open_access_warning(user: User) -> bool:
     """Return whether a user manages roles while roles are not enforced."""
-    return permissions.are_open() and permissions.may_give_roles(user)
+    return permissions.are_open() and permissions.can_give_roles(user)
 
 
 @register.filter
@@ -234,9 +234,9 @@ def gives_permissions(opts: Options[Any] | str) -> bool:
 
 
 @register.filter
-def may_audit(user: User) -> bool:
+def can_audit(user: User) -> bool:
     """Return whether a user can open the audit log."""
-    return permissions.may_audit(user)
+    return permissions.can_audit(user)
 
 
 @register.filter

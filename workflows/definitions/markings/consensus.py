@@ -161,8 +161,8 @@ def _with_missing_letters(
     if not believed:
         return [], ""
     finding = _best_guess(believed, more, found)
-    may_be = " or ".join(dict.fromkeys((finding.label, utmost.label)))
-    doubt = f"“{finding.text}” may be {may_be}; letters are missing."
+    candidates = " or ".join(dict.fromkeys((finding.label, utmost.label)))
+    doubt = f"“{finding.text}” may be {candidates}; letters are missing."
     return [finding], f"{_where(believed[0])}: {doubt}"
 
 

@@ -96,7 +96,7 @@ class AuditFilters(Filters):
         return condition
 
 
-def may_read(person: User, event: AuditEvent) -> bool:
+def can_read(person: User, event: AuditEvent) -> bool:
     """Return whether a user may view the reason and values of an event.
 
     Events on documents contain their names, and a document is visible to those who may
@@ -109,7 +109,7 @@ def may_read(person: User, event: AuditEvent) -> bool:
 
 
 def _readable(person: User) -> Q:
-    """Return `may_read` as a condition."""
+    """Return `can_read` as a condition."""
     read = permissions.permissions_for(person).read
     on_documents = Q(action__in=trail.ON_DOCUMENTS)
     return Q() if read.are_all else read.q() & ~on_documents

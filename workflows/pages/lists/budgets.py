@@ -56,7 +56,7 @@ class Entry:
 
 def entries_for(person: User) -> list[Entry]:
     """Return the budgets whose workflow a user may see, with their use."""
-    visible = permissions.permissions_for(person).see
+    visible = permissions.permissions_for(person).view
     return [
         Entry(budget, list(_uses(budget, person)))
         for budget in Budget.objects.all()
@@ -72,7 +72,7 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
         yield from _of_runs(budget, permissions.visible(person, calls), person)
     elif budget.scope == Scope.WORKFLOW and not budget.workflow_name:
         yield from _of_workflows(budget, permissions.visible(person, calls))
-    elif budget.workflow_name or permissions.permissions_for(person).see.are_all:
+    elif budget.workflow_name or permissions.permissions_for(person).view.are_all:
         whole = Run(workflow_name=budget.workflow_name)
         yield Use("", "", budgets.usage_of_budget(budget, whole))
 

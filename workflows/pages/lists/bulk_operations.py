@@ -115,5 +115,5 @@ def _job_context(
         "only": only,
         "after": after,
         "next": page.after,
-        "may_stop": bulk.may_stop(person, job),
+        "can_stop": bulk.can_stop(person, job),
     }

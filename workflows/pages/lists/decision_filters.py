@@ -47,12 +47,10 @@ class DecisionFilters(Filters):
     @classmethod
     def read(cls, query: Mapping[str, str]) -> DecisionFilters:
         """Read the filters of a query, ignoring invalid values."""
-        outcome, where, error = query.get("outcome", ""), text_in(query, "where"), ""
-        conditions: list[json_conditions.Condition] = []
-        try:
-            conditions = json_conditions.read(where, (VALUES,), column=VALUES)
-        except json_conditions.BadCondition as invalid:
-            error = str(invalid)
+        outcome, where = query.get("outcome", ""), text_in(query, "where")
+        conditions, error = json_conditions.read_or_error(
+            where, (VALUES,), column=VALUES
+        )
         edge = text_in(query, "edge")
         return cls(
             workflow=text_in(query, "workflow"),
@@ -62,7 +60,7 @@ class DecisionFilters(Filters):
             who=text_in(query, "who"),
             period=Period.read(query),
             where=where,
-            conditions=tuple(conditions),
+            conditions=conditions,
             error=error,
         )
 

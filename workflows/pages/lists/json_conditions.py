@@ -94,6 +94,16 @@ def read(text: str, columns: Sequence[str], *, column: str = "") -> list[Conditi
     return _Reader(text, columns, column).read()
 
 
+def read_or_error(
+    text: str, columns: Sequence[str], *, column: str = ""
+) -> tuple[tuple[Condition, ...], str]:
+    """Return the conditions of a text, and the error: "" if the text is valid."""
+    try:
+        return tuple(read(text, columns, column=column)), ""
+    except BadCondition as error:
+        return (), str(error)
+
+
 class _Reader:
     """Recursive-descent parser of a text."""
 

@@ -90,7 +90,7 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
         "rows": rows_of(found.rows, columns, person),
         "before": before,
         "me": person,
-        "may_launch_any": permissions.may_launch_any(person),
+        "can_launch_any": permissions.can_launch_any(person),
     }
 
 
@@ -127,7 +127,7 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
         "failed": redacted_for(person, failed[:SHORTEST_LIST]),
         "lately": redacted_for(person, runs[:SHORT_LIST]),
         "overview": overview(person, zone_in(query)),
-        "may_launch_any": permissions.may_launch_any(person),
+        "can_launch_any": permissions.can_launch_any(person),
         "zone": zone_in(query),
     }
 
@@ -138,7 +138,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
     runs = list_visible_runs(person, workflow=name).prefetch_related("labels")
     return {
         "name": name,
-        "may_launch": permissions.may_launch(person, name),
+        "can_launch": permissions.can_launch(person, name),
         "columns": WORKFLOW_COLUMNS,
         "rows": rows_of(runs[: SHORT_LIST * 2], WORKFLOW_COLUMNS, person),
     }
@@ -157,7 +157,7 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
         "found": found,
         "removed": set(removed_runs(ids)),
         "before": before,
-        "may_launch_any": permissions.may_launch_any(person),
+        "can_launch_any": permissions.can_launch_any(person),
     }
 
 
@@ -207,7 +207,7 @@ LISTS: dict[str, LiveList] = {
         workers_context,
         "workers/list.html",
         ("workers-alive", "workers-queue", "workers-lost"),
-        may=permissions.may_see_workers,
+        may=permissions.can_view_workers,
     ),
     "workflow": LiveList(workflow_context, "workflows/detail.html", ("workflow-runs",)),
     "approvals": LiveList(

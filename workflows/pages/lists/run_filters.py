@@ -13,9 +13,7 @@ from workflows.models.datetimes import run_id_at
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.filters import Filters, id_of_person, without_empty
 from workflows.pages.lists.period import ANY_TIME, Period
-from workflows.pages.query_string import parse_query as read_query
 from workflows.pages.query_string import text_in
-from workflows.pages.query_string import uuid_in as id_in
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-__all__ = ["COLUMNS", "RunFilters", "id_in", "read_query"]
 COLUMNS = ("params", "result")
 
 
@@ -47,12 +44,8 @@ class RunFilters(Filters):
     @classmethod
     def read(cls, query: Mapping[str, str]) -> RunFilters:
         """Read the filters of a query, ignoring invalid values."""
-        status, where, error = query.get("status", ""), text_in(query, "where"), ""
-        conditions: list[json_conditions.Condition] = []
-        try:
-            conditions = json_conditions.read(where, COLUMNS)
-        except json_conditions.BadCondition as invalid:
-            error = str(invalid)
+        status, where = query.get("status", ""), text_in(query, "where")
+        conditions, error = json_conditions.read_or_error(where, COLUMNS)
         return cls(
             workflow=text_in(query, "workflow"),
             status=status if status in Status.values else "",
@@ -61,7 +54,7 @@ class RunFilters(Filters):
             period=Period.read(query),
             where=where,
             text=text_in(query, "text"),
-            conditions=tuple(conditions),
+            conditions=conditions,
             error=error,
         )
 

@@ -39,7 +39,7 @@ class AgentTrialConsumer(AsyncWebsocketConsumer):
         self._task: asyncio.Task[None] | None = None
         person = cast("User", self.scope["user"])
         await self.accept()
-        if not await run_in_db(permissions.may_manage_agents, person):
+        if not await run_in_db(permissions.can_manage_agents, person):
             await self.close(REFUSED)
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels' signature
@@ -61,7 +61,7 @@ class AgentTrialConsumer(AsyncWebsocketConsumer):
         self._task = asyncio.create_task(self._handle(prompt))
 
     async def _handle(self, prompt: str) -> None:
-        if await self._may_continue():
+        if await self._can_continue():
             await self._respond(prompt)
         else:
             await self.close(REFUSED)
@@ -102,21 +102,21 @@ class AgentTrialConsumer(AsyncWebsocketConsumer):
                 now = time.monotonic()
                 if now - checked >= RECHECK_SECONDS:
                     checked = now
-                    if not await self._may_continue():
+                    if not await self._can_continue():
                         return False
                 if now - shown >= PAUSE_SECONDS:
                     await self._show(trial)
                     shown = now
         return True
 
-    async def _may_continue(self) -> bool:
+    async def _can_continue(self) -> bool:
         """Return whether the person may still manage agents: pages stay open for long."""
         known = cast("User", self.scope["user"])
         person = await run_in_db(
             permissions.reload_user, known, self.scope.get("session")
         )
         return person is not None and await run_in_db(
-            permissions.may_manage_agents, person
+            permissions.can_manage_agents, person
         )
 
     async def _show(self, trial: Trial) -> None:

@@ -46,7 +46,7 @@ class _LoopSubscription:
         else:
             # permissions changed, or messages were missed, which can include such a one
             for topic in tuple(self.pages):
-                self._notify(topic, {"rights": True})
+                self._notify(topic, {"permissions": True})
 
     def _notify(self, topic: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self.pages.get(topic, ())):

@@ -27,12 +27,12 @@ from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
 from workflows.pages.access import RunPermissions, run_permissions
 from workflows.pages.lists.live_lists import LISTS
-from workflows.pages.lists.run_filters import read_query
 from workflows.pages.live.broadcast import LISTS as LISTS_TOPIC
 from workflows.pages.live.broadcast import hub
 from workflows.pages.live.close_codes import BROKEN, GONE, REFUSED, TRY_AGAIN_LATER
 from workflows.pages.live.page_state import PageState, Render
 from workflows.pages.live.render_cache import RenderedRegions
+from workflows.pages.query_string import parse_query
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
@@ -130,13 +130,13 @@ class LivePageConsumer(AsyncWebsocketConsumer):
             self.note({})
         elif text_data and text_data.startswith(VIEW_PREFIX):
             query = text_data[len(VIEW_PREFIX) :][:MAX_QUERY_CHARS].lstrip("?")
-            self.change_view(read_query(query))
+            self.change_view(parse_query(query))
             self._watch()
             self._wake.set()
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Request a new rendering, of at least the version in the message, if any."""
-        if message.get("rights"):
+        if message.get("permissions"):
             self._checked = float("-inf")
         version = message.get("version")
         known = self._version if self._is_notified else None
@@ -262,16 +262,18 @@ class RunConsumer(LivePageConsumer):
         self.run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
         self._preview_key: Hashable = ("stream preview", self.run_id, False)
         self.topic = str(self.run_id)
-        self.change_view(read_query(self.scope["query_string"]))
+        self.change_view(parse_query(self.scope["query_string"]))
         await super().connect()
 
     async def prepare(self) -> bool:
         """Read the viewer's permissions on the run."""
         try:
-            self.rights = await run_in_db(rights_of, self.run_id, self.person)
+            self.permissions = await run_in_db(
+                run_permissions_of, self.run_id, self.person
+            )
         except RunNotFound:
             return False
-        self._preview_key = ("stream preview", self.run_id, self.rights.read)
+        self._preview_key = ("stream preview", self.run_id, self.permissions.read)
         return True
 
     def change_view(self, query: Mapping[str, str]) -> None:
@@ -280,10 +282,10 @@ class RunConsumer(LivePageConsumer):
 
     def parts(self) -> Iterator[tuple[Hashable, Render]]:
         """Yield the parts of the page; the key of each has only what it depends on."""
-        for part in parts_of(self.run_id, self.rights, self.view):
+        for part in parts_of(self.run_id, self.permissions, self.view):
             render = partial(in_zone, self._zone, render_run_part, part)
             yield (self._zone, part), partial(run_in_db, render)
-        if self.rights.read:
+        if self.permissions.read:
             yield (
                 self._preview_key,
                 partial(run_in_db, render_stream_preview, self.run_id),
@@ -307,7 +309,7 @@ class ListConsumer(LivePageConsumer):
     async def prepare(self) -> bool:
         """Read list, filters and the viewer's permissions."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
-        self.query = read_query(self.scope["query_string"])
+        self.query = parse_query(self.scope["query_string"])
         self.permissions = await run_in_db(permissions.permissions_for, self.person)
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
@@ -323,7 +325,7 @@ class ListConsumer(LivePageConsumer):
         return RenderedRegions(await run_in_db(render_in_zone))
 
 
-def rights_of(run_id: UUID, person: User) -> RunPermissions:
+def run_permissions_of(run_id: UUID, person: User) -> RunPermissions:
     """Return the permissions of a person on a run.
 
     Raises RunNotFound, also without permission to see the run.
@@ -337,7 +339,7 @@ def render_run_part(part: Part) -> RenderedRegions:
         run = system.find_run(part.run_id)
     except RunNotFound:
         return RenderedRegions({}, is_gone=True)
-    page = RunPage(run, part.rights, view=part.view)
+    page = RunPage(run, part.permissions, view=part.view)
     regions = render_part(page, part.regions)
     seconds = None
     if part.regions == FRAME:

@@ -133,7 +133,7 @@ def is_unrequested_release(attempt: Attempt) -> bool:
 
 
 def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Notice:
-    if not permissions.see.are_all:  # the number of other runs is not for every viewer
+    if not permissions.view.are_all:  # the number of other runs is not for every viewer
         return Notice("quiet", title, "The run starts when a slot is free.")
     ahead = system.runs_before(run)
     position = (
@@ -240,17 +240,17 @@ def _waiting(run: Run, approval: Approval | None, permissions: Permissions) -> N
 def _waiting_for_approval(
     run: Run, approval: Approval, permissions: Permissions
 ) -> Notice:
-    may_respond = run.workflow_name in (permissions.approve & permissions.read)
+    can_respond = run.workflow_name in (permissions.approve & permissions.read)
     if approval.groups:
         approvers = f"Members of {' or '.join(approval.groups)} can respond."
     else:
-        approvers = "Anyone can respond." if may_respond else "You are not an approver."
+        approvers = "Anyone can respond." if can_respond else "You are not an approver."
     return Notice(
         "warn",
         "Waiting for approval.",
         approvers,
-        "#run-approval" if may_respond else "",
-        "Respond" if may_respond else "",
+        "#run-approval" if can_respond else "",
+        "Respond" if can_respond else "",
         lead="Requested",
         at=approval.created_at,
         until_lead="Due" if run.wake_at else "",
@@ -263,7 +263,7 @@ def _visible_child(run: Run, permissions: Permissions) -> Run | None:
     if run.status != Status.WAITING or run.waiting_for != WaitKind.SUBWORKFLOW:
         return None
     child = run.children.order_by("-id").first()
-    return child if child and child.workflow_name in permissions.see else None
+    return child if child and child.workflow_name in permissions.view else None
 
 
 def _waiting_for_child(child: Run, permissions: Permissions) -> Notice:

@@ -47,17 +47,17 @@ __all__ = ["RunPage", "answer_form"]
 
 
 class RunPage(ApprovalSection, ResultSection, ActivitySection):
-    """A run as its page shows it to a viewer with these rights and this view."""
+    """A run as its page shows it to a viewer with these permissions and this view."""
 
     def __init__(
         self,
         run: Run,
-        rights: RunPermissions,
+        permissions: RunPermissions,
         form: SchemaForm | None = None,
         view: RunView | None = None,
     ) -> None:
         """Use `form`, the submitted form, after a rejected response."""
-        super().__init__(run, rights, view)
+        super().__init__(run, permissions, view)
         self._form = form
 
     # -- header -------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def actions(self) -> frozenset[str]:
         """The actions on the run that its status and the viewer's permissions allow."""
-        return actions.offered(self.run, self.rights.sight)
+        return actions.offered(self.run, self.permissions.granted)
 
     @property
     def accepts_agent_token(self) -> bool:
@@ -84,7 +84,10 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         if not self.moment.is_now:
             return None
         return notice(
-            self.run, self.approval, usual_ms(self.run), permissions=self.rights.sight
+            self.run,
+            self.approval,
+            usual_ms(self.run),
+            permissions=self.permissions.granted,
         )
 
     @property
@@ -100,7 +103,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def waiting(self) -> int:
         """The number of open approvals of the viewer, for the navigation."""
-        return count_open(self.rights.sight)
+        return count_open(self.permissions.granted)
 
     # -- time travel --------------------------------------------------------------------
 

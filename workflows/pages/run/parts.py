@@ -55,13 +55,15 @@ class Part:
     run_id: UUID
     regions: tuple[str, ...]
     view: RunView
-    rights: RunPermissions
+    permissions: RunPermissions
 
 
-def parts_of(run_id: UUID, rights: RunPermissions, view: RunView) -> Iterator[Part]:
+def parts_of(
+    run_id: UUID, permissions: RunPermissions, view: RunView
+) -> Iterator[Part]:
     """Yield the parts of the page; parts with the same HTML are equal."""
-    shared = rights.for_timeline
-    yield Part(run_id, FRAME, RunView(at=view.at), rights)
+    shared = permissions.for_timeline
+    yield Part(run_id, FRAME, RunView(at=view.at), permissions)
     yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), shared)
     selected = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, selected, shared)

@@ -43,13 +43,13 @@ MAX_ID_ITEMS = 200  # of each list or object
 
 
 class Section:
-    """A run as a viewer with these rights sees it, at the point in time of a view."""
+    """A run as a viewer with these permissions sees it, at the point in time of a view."""
 
     def __init__(
-        self, run: Run, rights: RunPermissions, view: RunView | None = None
+        self, run: Run, permissions: RunPermissions, view: RunView | None = None
     ) -> None:
-        self.run = run if rights.read else redaction.redact(run)
-        self.rights = rights
+        self.run = run if permissions.read else redaction.redact(run)
+        self.permissions = permissions
         self.view = view or RunView()
 
     @cached_property
@@ -87,13 +87,13 @@ class ApprovalSection(Section):
         return bool(is_open) and self.moment.is_now
 
     @property
-    def may_answer(self) -> bool:
+    def can_answer(self) -> bool:
         """Whether the viewer may respond."""
         approval = self.approval
         return bool(
             approval
-            and self.rights.approve
-            and is_for(approval.groups, self.rights.sight.groups)
+            and self.permissions.approve
+            and is_for(approval.groups, self.permissions.granted.groups)
         )
 
     @cached_property
@@ -104,7 +104,7 @@ class ApprovalSection(Section):
     @cached_property
     def form(self) -> SchemaForm | None:
         """The form of the response, None for viewers who may not respond."""
-        if self._form is not None or not self.has_open_approval or not self.may_answer:
+        if self._form is not None or not self.has_open_approval or not self.can_answer:
             return self._form
         return answer_form(self.approval) if self.approval else None
 
@@ -157,14 +157,14 @@ class ResultSection(Section):
     @property
     def traceback(self) -> str:
         """The traceback of the failure, "" for viewers who may not read it."""
-        return self.failure.traceback if self.failure and self.rights.trace else ""
+        return self.failure.traceback if self.failure and self.permissions.trace else ""
 
     @cached_property
     def links(self) -> dict[str, tuple[str, str]]:
         """URL and name of each document whose id occurs in parameters or result."""
         ids = set(uuids_in([self.run.params, self.run.result]))
         rows = (
-            documents_for(self.rights.sight)
+            documents_for(self.permissions.granted)
             .filter(pk__in=ids)
             .values_list("pk", "name")
             if ids
@@ -231,7 +231,7 @@ class ActivitySection(Section):
 
     @cached_property
     def labels(self) -> Sequence[str]:
-        if not self.rights.read:
+        if not self.permissions.read:
             return ()
         return list(self.run.labels.values_list("name", flat=True))
 
@@ -244,12 +244,12 @@ class ActivitySection(Section):
     @property
     def visible_children(self) -> Sequence[Run]:
         """The child runs that the viewer may see."""
-        visible = self.rights.sight.see
+        visible = self.permissions.granted.view
         return [child for child in self.children if child.workflow_name in visible]
 
     @property
     def parent(self) -> Run | None:
         """The parent run, if the viewer may see it."""
         parent = self.run.parent
-        is_visible = parent and parent.workflow_name in self.rights.sight.see
+        is_visible = parent and parent.workflow_name in self.permissions.granted.view
         return parent if is_visible else None

@@ -44,7 +44,7 @@ def list_agents(request: HtmxRequest) -> HttpResponse:
     context = {
         "agents": Agent.objects.select_related("provider"),
         "providers": Provider.objects.annotate(agent_count=Count("agents")),
-        "may_manage": permissions.may_manage_agents(request.user),
+        "can_manage": permissions.can_manage_agents(request.user),
     }
     return render(request, "agents/list.html", context)
 
@@ -118,7 +118,7 @@ def try_agent(request: HtmxRequest, agent_id: int) -> HttpResponse:
 @members_only
 @answers_request_errors
 def delete_provider(request: HtmxRequest, provider_id: int) -> HttpResponse:
-    """Delete a provider without agents. Raises StillNeeded for one that has some."""
+    """Delete a provider without agents. Raises InUse for one that has some."""
     crud.require_manager(request, MANAGE)
     crud.delete(request, get_object_or_404(Provider, pk=provider_id), "provider")
     return redirect("agents")

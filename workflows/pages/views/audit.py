@@ -17,7 +17,7 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import period
-from workflows.pages.lists.audit_filters import AuditFilters, may_read
+from workflows.pages.lists.audit_filters import AuditFilters, can_read
 from workflows.pages.query_string import int_in
 from workflows.pages.visible_rows import existing_runs
 from workflows.system import system
@@ -36,19 +36,19 @@ class Row:
 
     event: AuditEvent
     is_there: bool  # its run is still stored
-    may_read: bool  # its reason and values, which may quote data of the run
+    can_read: bool  # its reason and values, which may quote data of the run
 
     @property
     def subject(self) -> str:
         """Return the object of an event without a run; "" if the reader may not see it."""
         is_of_run = self.event.run_id is not None
-        return "" if is_of_run or not self.may_read else trail.subject_of(self.event)
+        return "" if is_of_run or not self.can_read else trail.subject_of(self.event)
 
     @property
     def changes(self) -> Changes:
         """Return the changed values; none if the reader may not see them."""
         was, now = self.event.before, self.event.after
-        if not (self.may_read and was and now):
+        if not (self.can_read and was and now):
             return Changes()
         return describe_patch(diff(was, now), was, limit=MAX_CHANGES)
 
@@ -56,7 +56,7 @@ class Row:
     def whole(self) -> dict[str, Any]:
         """Return the added or deleted values; {} if the reader may not see them."""
         was, now = self.event.before or {}, self.event.after or {}
-        return was | now if self.may_read and not (was and now) else {}
+        return was | now if self.can_read and not (was and now) else {}
 
 
 @require_safe
@@ -64,7 +64,7 @@ class Row:
 @answers_request_errors
 def list_audit_events(request: HtmxRequest) -> HttpResponse:
     """Show a page of the matching audit events, newest first."""
-    permissions.require(permissions.may_audit(request.user), "view the audit log")
+    permissions.require(permissions.can_audit(request.user), "view the audit log")
     filters = AuditFilters.read(request.GET.dict())
     before = int_in(request.GET, "before") or None
     found = filters.page(request.user, before)
@@ -74,7 +74,7 @@ def list_audit_events(request: HtmxRequest) -> HttpResponse:
         "filters": filters,
         "found": found,
         "rows": [
-            Row(event, event.run_id in existing, may_read(request.user, event))
+            Row(event, event.run_id in existing, can_read(request.user, event))
             for event in found.rows
         ],
         "before": before,

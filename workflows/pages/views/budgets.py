@@ -36,7 +36,7 @@ def list_budgets(request: HtmxRequest) -> HttpResponse:
         "entries": entries_for(request.user),
         "prices": Price.objects.all(),
         "unpriced": models_without_price(),
-        "may_manage": permissions.may_manage_agents(request.user),
+        "can_manage": permissions.can_manage_agents(request.user),
     }
     return render(request, "agents/budgets.html", context)
 

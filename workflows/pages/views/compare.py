@@ -36,8 +36,8 @@ def compare(request: HtmxRequest) -> HttpResponse:
         context = {
             "one": one,
             "others": _others(request, one) if one else [],
-            "may_launch": one
-            and permissions.may_launch(request.user, one.workflow_name),
+            "can_launch": one
+            and permissions.can_launch(request.user, one.workflow_name),
         }
         return render(request, "runs/compare_with.html", context)
     shown = {"both": Comparison(first, second), "legend": LEGEND}

@@ -12,7 +12,7 @@ from django.db.models import ProtectedError
 
 from workflows.access import permissions
 from workflows.audit import trail
-from workflows.errors import StillNeeded
+from workflows.errors import InUse
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def require_manager(request: HtmxRequest, action: str) -> None:
     """Raise NotAllowed unless the user may manage agents; `action` completes the message."""
-    permissions.require(permissions.may_manage_agents(request.user), action)
+    permissions.require(permissions.can_manage_agents(request.user), action)
 
 
 def save(
@@ -39,14 +39,14 @@ def save(
 def delete(request: HtmxRequest, row: Model, kind: str, *, reason: str = "") -> None:
     """Delete a row, record it as "delete <kind>" and add a message.
 
-    Raises StillNeeded if other rows refer to it.
+    Raises InUse if other rows refer to it.
     """
     try:
         with trail.changing(f"delete {kind}", row, by=request.user, reason=reason):
             row.delete()
     except ProtectedError as error:
         names = ", ".join(sorted(str(other) for other in error.protected_objects))
-        raise StillNeeded(
+        raise InUse(
             f"Not deleted: “{row}” is used by {names}. Change that first."
         ) from error
     messages.success(request, f"{kind.capitalize()} “{row}” deleted.")

@@ -22,14 +22,13 @@ from workflows.access import permissions
 from workflows.documents.images import page_image as rendered_page
 from workflows.documents.service import (
     ACTIVE_STATUSES,
-    DocumentInUse,
     FilesNotDeleted,
     TooLarge,
     delete_document,
     runs_with,
     store_document,
 )
-from workflows.errors import RunNotFound
+from workflows.errors import InUse, RunNotFound
 from workflows.models import Document, Run
 from workflows.pages.access import members_only
 from workflows.pages.documents.downloads import download
@@ -114,7 +113,7 @@ def list_documents(request: HtmxRequest) -> HttpResponse:
     """Show the documents and accept uploads; respond with JSON if the client accepts it."""
     form, status = UploadForm(), 200
     if request.method == "POST":
-        permissions.require(permissions.may_upload(request.user), "upload documents")
+        permissions.require(permissions.can_upload(request.user), "upload documents")
         uploaded = store_files(request)
         if JSON in request.headers.get("Accept", ""):
             return JsonResponse(uploaded.to_dict(), status=uploaded.status)
@@ -123,7 +122,7 @@ def list_documents(request: HtmxRequest) -> HttpResponse:
             return after_upload(uploaded.documents)
         form, status = invalid_form(request, uploaded)
     context = {"form": form, **documents_context(request.GET, request.user)}
-    context["may_upload"] = permissions.may_upload(request.user)
+    context["can_upload"] = permissions.can_upload(request.user)
     return render(request, "documents/list.html", context, status=status)
 
 
@@ -213,7 +212,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
     runs = permissions.visible(request.user, runs_with(found))
     context = {
         "document": found,
-        "may_delete": may_delete(request, found),
+        "can_delete": can_delete(request, found),
         "pages": range(1, min(count, MAX_THUMBNAILS) + 1),
         "hidden": max(count - MAX_THUMBNAILS, 0),
         "beyond": MAX_THUMBNAILS + 1,
@@ -228,12 +227,12 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 @members_only
 @answers_request_errors
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
-    """Delete a document permanently; 409 if a run still needs it."""
+    """Delete a document permanently; 409 while an unfinished run uses it."""
     found = visible_document(request, document_id)
-    permissions.require(may_delete(request, found), "delete this document")
+    permissions.require(can_delete(request, found), "delete this document")
     try:
         delete_document(found, by=request.user, reason=reason_of(request))
-    except DocumentInUse as error:
+    except InUse as error:
         messages.error(request, str(error))
         return detail(request, found, CONFLICT)
     except FilesNotDeleted as error:
@@ -243,7 +242,7 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     return redirect("documents")
 
 
-def may_delete(request: HtmxRequest, found: Document) -> bool:
+def can_delete(request: HtmxRequest, found: Document) -> bool:
     """Return whether the user may delete a document.
 
     It must be their own, or all workflows that used it must be operable for them. A
@@ -252,7 +251,7 @@ def may_delete(request: HtmxRequest, found: Document) -> bool:
     """
     granted = permissions.permissions_for(request.user)
     used = list(found.uses.values_list("workflow_name", flat=True))
-    if not all(name in granted.see for name in used):
+    if not all(name in granted.view for name in used):
         return False
     operates = granted.operate.is_any and all(name in granted.operate for name in used)
     return operates or found.uploaded_by_id == request.user.pk
@@ -276,7 +275,7 @@ def run_of(request: HtmxRequest) -> Run | None:
         run = system.find_run(UUID(request.GET.get("run", "")), by=request.user)
     except (ValueError, RunNotFound):
         return None
-    return run if permissions.may_read(request.user, run.workflow_name) else None
+    return run if permissions.can_read(request.user, run.workflow_name) else None
 
 
 @require_safe

@@ -42,7 +42,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     stages = forward_page(run.stages.all(), after=after, size=STEPS, key="sequence")
     last = stages.rows[-1].sequence if stages.rows else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
-    if not permissions.may_read(request.user, run.workflow_name):
+    if not permissions.can_read(request.user, run.workflow_name):
         redact(run)
     steps = group_steps(
         run,
@@ -123,7 +123,7 @@ def bundle(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
     run = readable_run(request, run_id)
     return streamed(
         request,
-        lambda: pieces(run, with_addresses=permissions.may_audit(request.user)),
+        lambda: pieces(run, with_addresses=permissions.can_audit(request.user)),
         name=f"{run.workflow_name}-{run.short_id}-history.json",
         content_type="application/json",
     )

@@ -33,11 +33,11 @@ def home(request: HtmxRequest) -> HttpResponse:
         "workflows": [
             {"workflow": one, "health": health[one.name]} for one in workflows
         ],
-        "may_launch": permissions.permissions_for(request.user).launch,
-        "invites_upload": permissions.may_upload(request.user)
+        "can_launch": permissions.permissions_for(request.user).launch,
+        "invites_upload": permissions.can_upload(request.user)
         and not permissions.visible_documents(request.user).exists(),
         "is_warned": permissions.are_open()
-        and permissions.may_give_roles(request.user)
+        and permissions.can_give_roles(request.user)
         and User.objects.filter(is_active=True).exclude(pk=request.user.pk).exists(),
     }
     return render(request, "home.html", context)

@@ -44,7 +44,7 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
         "rows": [(one, known.get(one.name)) for one in compared],
         "forks": forks,
         "has_prompts": bool(found.prompts),
-        "may_manage": permissions.may_manage_agents(request.user),
+        "can_manage": permissions.can_manage_agents(request.user),
     }
     return render(request, "workflows/profiles.html", context)
 

@@ -41,7 +41,7 @@ def list_runs(request: HtmxRequest) -> HttpResponse:
         "fields": known_fields(context["filters"].workflow, request.user),
         "views": views_of(request.user),
         "most": bulk.MAX_RUNS,
-        "may_operate": permissions.permissions_for(request.user).operate.is_any,
+        "can_operate": permissions.permissions_for(request.user).operate.is_any,
     }
     return render(request, "runs/list.html", context)
 

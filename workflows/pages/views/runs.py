@@ -131,7 +131,7 @@ def visible_run(request: HtmxRequest, run_id: UUID) -> Run:
 def readable_run(request: HtmxRequest, run_id: UUID) -> Run:
     """Return a run whose data the user may view. Raises RunNotFound, NotAllowed."""
     found = visible_run(request, run_id)
-    may = rules.may_read(request.user, found.workflow_name)
+    may = rules.can_read(request.user, found.workflow_name)
     rules.require(may, "view the data of this run")
     return found
 

@@ -23,6 +23,6 @@ if TYPE_CHECKING:
 @answers_request_errors
 def list_workers(request: HtmxRequest) -> HttpResponse:
     """Show the workers with their runs, the queue and recent recoveries."""
-    permissions.require(permissions.may_see_workers(request.user), "view the workers")
+    permissions.require(permissions.can_view_workers(request.user), "view the workers")
     context = LISTS["workers"].context({}, request.user)
     return render(request, "workers/list.html", context)

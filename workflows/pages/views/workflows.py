@@ -70,11 +70,11 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
 def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     """Show a workflow's graph, launch form and runs; launch a run on POST."""
     found = system.find_workflow(name, by=request.user)
-    may_launch = permissions.may_launch(request.user, name)
+    can_launch = permissions.can_launch(request.user, name)
     form = launch_form(request, found)
     options_form = launch_agent_form(request, found)
     if request.method == "POST":
-        permissions.require(may_launch, "launch this workflow")
+        permissions.require(can_launch, "launch this workflow")
         run = launch(request, found, form, options_form)
         if run is not None:
             return redirect("run", run_id=run.pk)
@@ -83,7 +83,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     shown = entry(found)
     usage = usage_of(request.user, name, shown.graph)
     context |= {"workflow": shown, "form": form, "once": once, "usage": usage}
-    context |= {"may_launch": may_launch, "again": request.GET.get("again", "")}
+    context |= {"can_launch": can_launch, "again": request.GET.get("again", "")}
     needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
         "asking": options_form,
@@ -120,7 +120,7 @@ def rerun_source(request: HtmxRequest) -> Run | None:
     """
     again = request.GET.get("again")
     run = system.find_run(again, by=request.user) if again else None
-    if run is None or not permissions.may_read(request.user, run.workflow_name):
+    if run is None or not permissions.can_read(request.user, run.workflow_name):
         return None
     return run
 
