@@ -9,6 +9,7 @@ from workflows.engine.errors import describe
 from workflows.execution import masking
 from workflows.infra import log_context, outages
 
+REFUSED = "_signalbox_host_refused"  # of a request
 LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
 
 
@@ -50,6 +51,24 @@ class RunContextFilter(logging.Filter):
         """Keep the record, and note where it comes from."""
         record.where = log_context.here()
         return True
+
+
+class DisallowedHostsInALine(logging.Filter):
+    """One line for a request with a foreign host name, without a traceback.
+
+    Such requests come from scanners. Django logs the error and then the response.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record of the error; drop that of the response."""
+        request = getattr(record, "request", None)
+        if record.name == "django.security.DisallowedHost":
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = "%.300s", (record.getMessage(),)
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            setattr(request, REFUSED, True)
+            return True
+        return not (record.name == "django.request" and hasattr(request, REFUSED))
 
 
 class OutagesInALine(logging.Filter):

@@ -238,7 +238,6 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         port: int,
         max_upload_bytes: int,
         max_socket_bytes: int,
-        behind_proxy: bool,
         worker: Callable[[], Works] | None,
         tell: Callable[[str], object],
         too_large: TooLarge | None = None,
@@ -251,7 +250,6 @@ class Server(daphne.Server):  # type: ignore[misc] # Daphne publishes no types
         super().__init__(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
-            proxy_forwarded_address_header="X-Forwarded-For" if behind_proxy else None,
             action_logger=_log_request,
             server_name="signalbox",
             ready_callable=self._when_running,

@@ -32,6 +32,7 @@ AUDIT_KEYS = [key.get_secret_value() for key in ENV.audit_keys]
 HOST: Final = ENV.host
 PORT: Final = ENV.port
 BEHIND_PROXY: Final = ENV.trusts_proxy
+TRUSTED_PROXIES: Final = ENV.trusted_proxies
 LOOPBACK = ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # noqa: S104 - recognised here, never bound
 
@@ -320,6 +321,7 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "project.log.LineFormatter"}},
     "filters": {
+        "hosts": {"()": "project.log.DisallowedHostsInALine"},
         "outages": {"()": "project.log.OutagesInALine"},
         "run_context": {"()": "project.log.RunContextFilter"},
     },
@@ -327,7 +329,7 @@ LOGGING: dict[str, Any] = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["outages", "run_context"],
+            "filters": ["hosts", "outages", "run_context"],
         }
     },
     "root": {"handlers": ["stderr"], "level": ENV.log_level},

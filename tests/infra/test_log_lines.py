@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from io import StringIO
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
+from django.test import Client
+from django.utils.log import AdminEmailHandler
+from django.utils.module_loading import import_string
 
 from project.log import LineFormatter, OutagesInALine, RunContextFilter
 from tests.support.workers import ended, working
@@ -96,3 +101,33 @@ def test_an_outage_takes_one_line_and_a_fault_its_traceback(lines: Lines) -> Non
     outage, fault = lines.lines
     assert outage.endswith("It failed: so (connection refused)")
     assert fault.endswith("ValueError: mine")
+
+
+# Foreign host names ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.example.org", "in valid", "x" * 2000])
+def test_a_foreign_host_name_is_one_line_without_a_traceback(
+    client: Client, host: str
+) -> None:
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LineFormatter())
+    for name in settings.LOGGING["handlers"]["stderr"]["filters"]:
+        handler.addFilter(import_string(settings.LOGGING["filters"][name]["()"])())
+    logging.getLogger().addHandler(handler)
+    try:
+        answer = client.get("/", headers={"host": host})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert answer.status_code == 400
+    [line] = stream.getvalue().splitlines()
+    assert " WARNING django.security.DisallowedHost: Invalid HTTP_HOST" in line
+    assert host[:100] in line
+    assert len(line) < 500
+
+
+def test_no_logger_sends_mail() -> None:
+    names = [None, *logging.root.manager.loggerDict]
+    found = [one for name in names for one in logging.getLogger(name).handlers]
+    assert not any(isinstance(one, AdminEmailHandler) for one in found)

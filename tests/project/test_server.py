@@ -55,7 +55,7 @@ class Worker:
 
 server = Server(
     application, host="127.0.0.1", port=0, max_upload_bytes=1000, max_socket_bytes=1000,
-    behind_proxy=False, worker=Worker, tell=lambda line: print(line, flush=True),
+    worker=Worker, tell=lambda line: print(line, flush=True),
 )
 server.run()
 sys.exit(server.failure or 0)

@@ -17,8 +17,8 @@ def set_client_address(
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     """Return a middleware that sets the client address of a request's audit events.
 
-    Behind a trusted proxy (BEHIND_PROXY) the server has set REMOTE_ADDR to the client
-    that the proxy names; forwarding headers are not read here, since they can be forged.
+    Behind trusted proxies (BEHIND_PROXY) `project.forwarded` has set REMOTE_ADDR to the
+    client that they name; the header is not read here, since it can be forged.
     """
 
     def respond(request: HttpRequest) -> HttpResponseBase:

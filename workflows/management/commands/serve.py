@@ -51,7 +51,6 @@ class Command(BaseCommand):
             port=port,
             max_upload_bytes=settings.MAX_UPLOAD_BYTES,
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
-            behind_proxy=settings.BEHIND_PROXY,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._write,
             too_large=too_large,
