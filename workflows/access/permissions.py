@@ -66,6 +66,11 @@ class WorkflowSet:
         kept = (name for name in self.names if name in other)
         return WorkflowSet(frozenset(kept))
 
+    def is_within(self, other: WorkflowSet) -> bool:
+        """Return whether the other set contains all of this one."""
+        complement = WorkflowSet(other.names, all_but=not other.all_but)
+        return not (self & complement).is_any
+
     @property
     def are_all(self) -> bool:
         """Return whether the set contains every workflow."""
