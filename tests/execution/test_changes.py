@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -14,6 +15,8 @@ from workflows.execution.changes import Change, changes_of, describe_patch
 from workflows.models import Checkpoint, Run
 
 pytestmark = pytest.mark.django_db
+
+STARTED = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -34,20 +37,25 @@ def a_run(*states: dict[str, Any] | list[dict[str, Any]]) -> Run:
     return run
 
 
+def stages(*sequences: int, start: dt.datetime = STARTED) -> dict[int, dt.datetime]:
+    """Return the starts of the stages of these steps."""
+    return dict.fromkeys(sequences, start)
+
+
 def test_a_change_tells_what_was_there_before() -> None:
     run = a_run(
         {"label": "a", "pages": []},
         [{"op": "replace", "path": "/label", "value": "b"}],
         [{"op": "add", "path": "/pages/-", "value": 1}],
     )
-    found = changes_of(run.pk, [1, 2])
+    found = changes_of(run.pk, stages(1, 2))
     assert found[1].listed == (Change("label", "replaced", '"a"', '"b"'),)
     assert found[2].listed == (Change("pages", "appended", None, "[1]"),)
 
 
 def test_a_whole_state_on_the_way_is_compared_too() -> None:
     run = a_run({"n": 1, "kept": [1, 2]}, {"n": 2, "kept": [1, 2], "new": None})
-    assert set(changes_of(run.pk, [1])[1].listed) == {
+    assert set(changes_of(run.pk, stages(1))[1].listed) == {
         Change("new", "added", None, "null"),
         Change("n", "replaced", "1", "2"),
     }
@@ -60,7 +68,9 @@ def test_steps_from_the_middle_are_read_from_the_nearest_whole_state() -> None:
         {"n": 2},
         [{"op": "replace", "path": "/n", "value": 3}],
     )
-    assert changes_of(run.pk, [3])[3].listed == (Change("n", "replaced", "2", "3"),)
+    assert changes_of(run.pk, stages(3))[3].listed == (
+        Change("n", "replaced", "2", "3"),
+    )
 
 
 def test_places_in_lists_are_counted_from_one() -> None:
@@ -95,7 +105,7 @@ def test_states_too_large_to_compare_are_told_by_their_patches(
         [{"op": "replace", "path": "/label", "value": "b"}],
         {"label": "c"},
     )
-    found = changes_of(run.pk, [1, 2])
+    found = changes_of(run.pk, stages(1, 2))
     assert found[1].listed == (Change("label", "replaced", None, '"b"'),)
     assert not found[2].is_known
 
@@ -104,16 +114,25 @@ def test_what_was_worked_out_is_not_read_again(
     django_assert_num_queries: Any,
 ) -> None:
     run = a_run({"n": 0}, [{"op": "replace", "path": "/n", "value": 1}])
-    first = changes_of(run.pk, [1])
+    first = changes_of(run.pk, stages(1))
     with django_assert_num_queries(0):
-        assert changes_of(run.pk, [1]) == first
+        assert changes_of(run.pk, stages(1)) == first
+
+
+def test_a_step_that_ran_again_after_the_database_went_back_is_read_again() -> None:
+    run = a_run({"n": 0}, [{"op": "replace", "path": "/n", "value": 1}])
+    changes_of(run.pk, stages(1))
+    patch = [{"op": "replace", "path": "/n", "value": 2}]
+    Checkpoint.objects.filter(run=run, sequence=1).update(data=json.dumps(patch))
+    again = changes_of(run.pk, stages(1, start=STARTED + dt.timedelta(seconds=1)))
+    assert again[1].listed == (Change("n", "replaced", "0", "2"),)
 
 
 def test_a_damaged_checkpoint_is_named() -> None:
     run = a_run({"n": 0}, [{"op": "replace", "path": "/m/x", "value": 1}])
     with pytest.raises(CheckpointMismatch, match="checkpoint of step 1"):
-        changes_of(run.pk, [1])
+        changes_of(run.pk, stages(1))
 
 
 def test_steps_without_checkpoints_are_left_out() -> None:
-    assert changes_of(make_run().pk, [0, 1, 2]) == {}
+    assert changes_of(make_run().pk, stages(0, 1, 2)) == {}

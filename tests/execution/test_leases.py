@@ -80,7 +80,7 @@ def test_a_worker_that_renews_between_two_checks_keeps_its_run(
     # as after an outage of the database, or when its clock jumped by an hour
     run = held_run(expired_seconds_ago=3600)
     queue.sweep(overdue.lost)
-    queue.renew("other", [run.pk])
+    queue.renew("other", {run.pk: run.fence})
     stopwatch.seconds = 1000
     assert queue.sweep(overdue.lost) == []
     assert status_of(run) == "running"
@@ -142,7 +142,7 @@ def test_a_worker_whose_own_clock_is_wrong_takes_no_run_and_leaves_a_true_lease(
     queue.sweep(overdue.lost)
     stopwatch.seconds = 100
     assert queue.sweep(overdue.lost) == []
-    queue.renew("other", [run.pk])
+    queue.renew("other", {run.pk: run.fence})
     found = Run.objects.get(pk=run.pk)
     assert found.lease_expires_at is not None
     assert 0 < (found.lease_expires_at - right()).total_seconds() < 60
@@ -175,7 +175,7 @@ async def test_a_worker_does_not_take_what_it_holds_itself(
     worker = Worker("only", 1)
     run = Run(attempt=3, lease_expires_at=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
     assert [*worker._lost([run])] == [run]  # noqa: SLF001 - what its sweep believes
-    held = {run.pk: type("HeldRun", (), {"run": run})()}
+    held = {run.pk: type("HeldRun", (), {"run": run, "is_dropped": False})()}
     monkeypatch.setattr(worker._held, "_runs", held)  # noqa: SLF001
     assert [*worker._lost([run])] == []  # noqa: SLF001
 
@@ -217,7 +217,9 @@ def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever
 
     with ThreadPoolExecutor(2) as threads:
         renewing = threads.submit(
-            in_random_order, 1, lambda order: queue.renew("both", order)
+            in_random_order,
+            1,
+            lambda order: queue.renew("both", dict.fromkeys(order, 0)),
         )
         writing = threads.submit(in_random_order, 2, write)
         renewing.result(60)

@@ -95,17 +95,18 @@ def test_a_run_that_is_claimed_again_keeps_its_first_start() -> None:
 
 def test_only_leases_that_are_held_are_renewed() -> None:
     held, asked, other = pending("mail", 3)
-    queue.claim("worker", 3)
+    claimed = queue.claim("worker", 3)
     Run.objects.filter(pk=asked.pk).request_cancel(by_id=None, reason="too late")
     Run.objects.filter(pk=other.pk).recover()
     before = Run.objects.get(pk=held.pk).lease_expires_at
-    ours = queue.renew("worker", [held.pk, asked.pk, other.pk])
+    fences = {run.pk: run.fence for run in claimed}
+    ours = queue.renew("worker", fences)
     assert ours == {held.pk: (1, None), asked.pk: (1, "too late")}
     after = Run.objects.get(pk=held.pk).lease_expires_at
     assert after is not None
     assert before is not None
     assert after > before
-    assert queue.renew("somebody else", [held.pk]) == {}
+    assert queue.renew("somebody else", fences) == {}
 
 
 # A place in the queue -----------------------------------------------------------------------

@@ -134,7 +134,7 @@ async def test_a_child_run_has_all_that_a_launched_run_has(
     child = await child_of(top)
     of_its_own = {
         "id", "params", "result", "created_at", "updated_at", "started_at",
-        "completed_at", "version", "worker", "history_chain_head", "audit_chain_head", "parent",
+        "completed_at", "version", "fence", "worker", "history_chain_head", "audit_chain_head",
         "parent_sequence", "priority",
     }  # fmt: skip
     for field in Run._meta.concrete_fields:  # noqa: SLF001 - Django's documented API

@@ -75,7 +75,15 @@ def sealed_run(
 
 def record_for(run: Run, sequence: int) -> StepRecord:
     """Return an empty record of a run that has come so far."""
-    return StepRecord(run.pk, WORKER, run.attempt, run.workflow_name, sequence)
+    return StepRecord(
+        run.pk,
+        WORKER,
+        run.attempt,
+        run.workflow_name,
+        sequence,
+        fence_before=run.fence,
+        fence=run.fence,
+    )
 
 
 def record_of(run: Run, sequence: int, step: Step) -> StepRecord:

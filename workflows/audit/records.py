@@ -141,6 +141,8 @@ class StepRecord:
     error_node: str = ""
     completed_at: dt.datetime | None = None
     history_chain_head: bytes = b""  # after this record
+    fence_before: int = 0  # Run.fence that the record expects
+    fence: int = 0  # and sets
     # rows to insert or update
     stages: list[StageRow] = field(default_factory=list)
     decisions: list[DecisionRow] = field(default_factory=list)

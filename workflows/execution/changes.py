@@ -1,8 +1,9 @@
 """The changes of each step to the state, read from the checkpoints.
 
-A stored checkpoint never changes, so the result is cached, cut to what a page shows. States
-too large to be compared are described by their stored patches alone, without the values
-before.
+A stored checkpoint never changes, so the result is cached, cut to what a page shows. The
+start of the stage is part of the key: when the database went back to an older copy, the
+step runs again. States too large to be compared are described by their stored patches
+alone, without the values before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from workflows.execution.checkpoints import replay, states
 from workflows.models import Checkpoint
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
@@ -52,19 +54,25 @@ class Changes:
     is_known: bool = True  # False: too large to be compared
 
 
-_cache: OrderedDict[tuple[UUID, int], Changes] = OrderedDict()
+_cache: OrderedDict[tuple[UUID, int, dt.datetime], Changes] = OrderedDict()
 
 
-def changes_of(run_id: UUID, sequences: Iterable[int]) -> Mapping[int, Changes]:
+def changes_of(run_id: UUID, steps: Mapping[int, dt.datetime]) -> Mapping[int, Changes]:
     """Return the changes by step; steps without checkpoints are left out.
 
-    Raises CheckpointMismatch when a row is missing or damaged.
+    `steps` has the start of the stage of each step. Raises CheckpointMismatch when a row
+    is missing or damaged.
     """
-    wanted = [sequence for sequence in sequences if sequence > 0]
-    missing = [step for step in wanted if (run_id, step) not in _cache]
+    keys = {step: (run_id, step, start) for step, start in steps.items() if step > 0}
+    missing = {step: key for step, key in keys.items() if key not in _cache}
     if missing:
-        _fill_cache(run_id, min(missing), max(missing), set(missing))
-    return {step: _cache[run_id, step] for step in wanted if (run_id, step) in _cache}
+        found = _read(run_id, min(missing), max(missing), set(missing))
+        for step, changes in found.items():
+            _cache[missing[step]] = changes
+    wanted = {step: _cache[key] for step, key in keys.items() if key in _cache}
+    while len(_cache) > MAX_CACHED:
+        _cache.popitem(last=False)
+    return wanted
 
 
 def clear_cache() -> None:
@@ -72,7 +80,7 @@ def clear_cache() -> None:
     _cache.clear()
 
 
-def _fill_cache(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
+def _read(run_id: UUID, first: int, last: int, wanted: set[int]) -> dict[int, Changes]:
     rows = Checkpoint.objects.filter(run_id=run_id, sequence__lte=last)
     keyframes = rows.filter(kind=Checkpoint.Kind.FULL, sequence__lt=first)
     start = keyframes.order_by("-sequence").values_list("sequence", flat=True).first()
@@ -82,11 +90,7 @@ def _fill_cache(run_id: UUID, first: int, last: int, wanted: set[int]) -> None:
         found = _by_patches(rows.filter(sequence__in=wanted))
     else:
         found = _by_states(list(rows.order_by("sequence")))
-    for step, changes in found.items():
-        if step in wanted:
-            _cache[run_id, step] = changes
-    while len(_cache) > MAX_CACHED:
-        _cache.popitem(last=False)
+    return {step: changes for step, changes in found.items() if step in wanted}
 
 
 def _by_patches(rows: Iterable[Checkpoint]) -> dict[int, Changes]:

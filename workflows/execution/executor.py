@@ -25,9 +25,10 @@ from workflows.engine.errors import (
     describe,
     format_traceback,
 )
-from workflows.execution import checkpoints, node_connections, queue
+from workflows.execution import checkpoints, node_connections, queue, rewinds
 from workflows.execution.preparation import prepare
 from workflows.execution.recorder import Recorder
+from workflows.execution.writer import LeaseLost
 from workflows.infra import log_context
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import Level, Status
@@ -82,13 +83,15 @@ class Executor:
             async with ThreadSensitiveContext(executor=thread):
                 await self._execute(run, recorder, cancellation)
         except Superseded as signal:
-            logger.warning("Run %s was left: %s.", run.pk, signal)
+            # shielded here and below: the heartbeat cancels a lost run again and again
+            await asyncio.shield(self._leave(run, recorder, signal))
         except asyncio.CancelledError:
-            await _release(run, recorder, requested=self._draining())
+            requested = self._draining()
+            await asyncio.shield(self._release(run, recorder, requested=requested))
             raise
         except Exception as error:
             logger.exception("Run %s could not store its records.", run.pk)
-            await _fail_without_record(run, recorder, error)
+            await self._fail_without_record(run, recorder, error)
         finally:
             thread.end()
             if self._recorders.get(run.pk) is recorder:
@@ -106,7 +109,7 @@ class Executor:
             " cancelled.",
             run.pk,
         )
-        await _release(run, recorder, requested=True)
+        await self._release(run, recorder, requested=True)
 
     def log_blocked(self, worker: str, blocked: Blocked) -> None:
         """Add to the log of each run what blocked it; call it from any thread."""
@@ -152,6 +155,52 @@ class Executor:
             result = checkpoints.dumps(state.data)
             await recorder.end(Status.COMPLETED, result=result)
 
+    # -- the end without a record -----------------------------------------------------
+
+    async def _leave(self, run: Run, recorder: Recorder, signal: Superseded) -> None:
+        """Leave a run whose record the fence refused, or that was released."""
+        is_held_again = self._recorders.get(run.pk) is not recorder
+        try:
+            if isinstance(signal, LeaseLost) and await run_in_db_retrying(
+                rewinds.leave,
+                run,
+                recorder.buffer.position,
+                is_held_again=is_held_again,
+            ):
+                return
+        except Exception:
+            logger.exception("Run %s was left, and its row could not be read.", run.pk)
+            return
+        logger.warning("Run %s was left: %s.", run.pk, signal)
+
+    async def _fail_without_record(
+        self, run: Run, recorder: Recorder, error: Exception
+    ) -> None:
+        try:
+            await recorder.fail_without_record(error)
+        except Superseded as signal:
+            await self._leave(run, recorder, signal)
+        except Exception:
+            logger.exception(
+                "The failure of run %s could not be stored; its lease will expire.",
+                run.pk,
+            )
+
+    async def _release(self, run: Run, recorder: Recorder, *, requested: bool) -> None:
+        """Give back a run whose task was cancelled; if that fails its lease expires.
+
+        Only a drain requests that. Any other cancellation comes from code on the event
+        loop, which would repeat it in each worker that takes the run: those are counted.
+        """
+        try:
+            await recorder.release(requested=requested)
+        except Superseded as signal:
+            await self._leave(run, recorder, signal)
+        except Exception as error:
+            logger.warning(
+                "Run %s was not released (%s): its lease will expire.", run.pk, error
+            )
+
 
 async def _record_failure(
     run: Run, recorder: Recorder, error: ExecutionError, cancellation: Cancellation
@@ -172,30 +221,3 @@ async def _record_failure(
         node=error.node,
         traceback=format_traceback(error),
     )
-
-
-async def _fail_without_record(run: Run, recorder: Recorder, error: Exception) -> None:
-    try:
-        await recorder.fail_without_record(error)
-    except Superseded:
-        logger.info("Run %s had left this worker before it failed.", run.pk)
-    except Exception:
-        logger.exception(
-            "The failure of run %s could not be stored; its lease will expire.", run.pk
-        )
-
-
-async def _release(run: Run, recorder: Recorder, *, requested: bool) -> None:
-    """Give back a run whose task was cancelled; if that fails its lease expires.
-
-    Only a drain requests that. Any other cancellation comes from code on the event loop,
-    which would repeat it in each worker that takes the run: those are counted.
-    """
-    try:
-        await asyncio.shield(recorder.release(requested=requested))
-    except Superseded:
-        logger.info("Run %s had left this worker before it was released.", run.pk)
-    except Exception as error:
-        logger.warning(
-            "Run %s was not released (%s): its lease will expire.", run.pk, error
-        )

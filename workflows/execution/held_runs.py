@@ -31,6 +31,7 @@ class HeldRun:
     cancellation: Cancellation
     task: asyncio.Task[None]
     was_missed: bool = False  # at the last heartbeat; it may just have ended
+    is_dropped: bool = False  # its lease is lost
 
 
 class HeldRuns:
@@ -97,12 +98,20 @@ class HeldRuns:
                 item.cancellation.cancel(reason)
 
     def not_held(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Yield the runs whose attempt is not held here; safe to call from any thread."""
-        held = {(run_id, item.run.attempt) for run_id, item in self.snapshot().items()}
+        """Yield the runs whose attempt is not held here; safe to call from any thread.
+
+        A node may ignore that its run was dropped: that run is held by nobody.
+        """
+        held = {
+            (run_id, item.run.attempt)
+            for run_id, item in self.snapshot().items()
+            if not item.is_dropped
+        }
         return (run for run in runs if (run.pk, run.attempt) not in held)
 
     def _drop(self, item: HeldRun) -> None:
-        """Cancel the task of a run that another worker has; again if its node ignores it."""
+        """Cancel the task of a run that is lost; again if its node ignores it."""
+        item.is_dropped = True
         if not item.task.cancelling():
             logger.error("Worker %s lost its lease on %s.", self._worker, item.run.pk)
             metrics.LEASE_LOSSES.inc()

@@ -6,7 +6,8 @@ Messages only trigger a check, so that a lost message loses nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -31,11 +32,13 @@ from workflows.models import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
 
     from workflows.models import AuditEvent
     from workflows.models.transitions import RunQuerySet
+
+FENCE_BITS: Final = 62  # of 63: records add to it
 
 
 def enqueue(run: Run, event: AuditEvent) -> bool:
@@ -54,19 +57,24 @@ def claim(worker: str, limit: int) -> list[Run]:
     """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
     By priority, then fair between workflows, then by age. One conditional update: fewer
-    runs are returned if another worker was faster.
+    runs are returned if another worker was faster. The fence starts at random: a database
+    that was put back to an older copy hands out the same attempts again.
     """
-    runs = sql.driver().claim_pending(worker, limit, timezone.now())
+    fence = secrets.randbits(FENCE_BITS)
+    runs = sql.driver().claim_pending(worker, limit, timezone.now(), fence)
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
-def renew(worker: str, held: Iterable[UUID]) -> dict[UUID, tuple[int, str | None]]:
+def renew(
+    worker: str, fences: Mapping[UUID, int]
+) -> dict[UUID, tuple[int, str | None]]:
     """Extend the leases of the runs held; return attempt and cancel reason of each.
 
-    A run that is missing from the result is no longer this worker's. The reason is None
-    unless a cancel was requested.
+    `fences` has `Run.fence` as the last committed record of each run left it. A run that
+    is missing from the result is no longer this worker's, or not where the worker left
+    it. The reason is None unless a cancel was requested.
     """
-    rows = sql.driver().renew_leases(worker, list(held))
+    rows = sql.driver().renew_leases(worker, fences)
     return {pk: (attempt, reason if at else None) for pk, attempt, at, reason in rows}
 
 

@@ -20,6 +20,7 @@ from workflows.audit.records import LogRow, StepRecord
 from workflows.engine.errors import Superseded
 from workflows.execution.masking import Masker
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
+from workflows.execution.rewinds import Position
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class RecordBuffer:
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
         self._chain = head_of(run.history_chain_head, run.pk)
+        self._fence = run.fence  # that of the last record, committed or not
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._log_number = 0
@@ -82,6 +84,12 @@ class RecordBuffer:
         except Exception:
             self.fall_back()
             raise
+
+    @property
+    def position(self) -> Position:
+        """The position after the last record known to be committed."""
+        committed = self._pipeline.committed
+        return Position(committed.sequence, committed.fence, self._fence)
 
     # -- for the recorder -------------------------------------------------------------
 
@@ -146,7 +154,12 @@ class RecordBuffer:
 
     def _cursor(self) -> RunCursor:
         return RunCursor(
-            self.sequence, self.waiting_node, self.wake_at, self._chain, self.stage
+            self.sequence,
+            self.waiting_node,
+            self.wake_at,
+            self._chain,
+            self._fence,
+            self.stage,
         )
 
     def _take(self) -> tuple[StepRecord, RunCursor]:
@@ -157,6 +170,10 @@ class RecordBuffer:
         self._chain = self.record.history_chain_head = seal_record(
             self.record, self._chain
         )
+        # a number of its own, even if the record before may be lost: nobody knows
+        self._fence += 1
+        self.record.fence = self._fence
+        self.record.fence_before = self._pipeline.committed.fence
         taken = self.record, self._cursor()
         self.record = self._new_record()
         self.stage = self.stage.copy() if self.stage else None

@@ -31,6 +31,7 @@ class RunCursor:
     waiting_node: str
     wake_at: dt.datetime | None
     chain: bytes  # the head of its history
+    fence: int  # Run.fence
     stage: StageRow | None = None  # the one that is being executed
 
 
@@ -79,7 +80,7 @@ class RecordPipeline:
                 return
             if future.exception() is not None:
                 return  # flush will raise it
-            self.committed = cursor
+            self._move_to(cursor)
         self._submit()
 
     def _submit(self) -> None:
@@ -93,7 +94,12 @@ class RecordPipeline:
         future, cursor = self._submitted
         try:
             self._run.version = await asyncio.shield(future)
-            self.committed = cursor
+            self._move_to(cursor)
         finally:
             if future.done():  # else this task was cancelled, and the next flush waits
                 self._submitted = None
+
+    def _move_to(self, cursor: RunCursor) -> None:
+        """Note that a record is durable; the heartbeat's thread reads the fence."""
+        self.committed = cursor
+        self._run.fence = cursor.fence

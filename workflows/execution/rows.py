@@ -46,14 +46,14 @@ class Rows:
 def rows_of(records: Iterable[StepRecord]) -> Rows:
     """Return the rows of a batch.
 
-    No row occurs twice, which PostgreSQL refuses: of several records of a run the last
-    has its position, of several rows of a stage the last has its status.
+    No row occurs twice, which PostgreSQL refuses: a batch has one record per run, and of
+    several rows of a stage the last has its status.
     """
     rows, now = Rows(), timezone.now()
-    runs: dict[Any, Row] = {}
     stages: dict[Any, Row] = {}
-    for record in records:
-        runs[record.run_id] = _run(record, now, runs.get(record.run_id))
+    # Always in the same order: the rows are locked in it, also by `renew_leases`.
+    for record in sorted(records, key=attrgetter("run_id.int")):
+        rows.runs.append(_run(record, now))
         for stage in record.stages:
             stages[record.run_id, stage.sequence] = [
                 record.run_id, record.attempt, stage.sequence, stage.node,
@@ -62,15 +62,12 @@ def rows_of(records: Iterable[StepRecord]) -> Rows:
                 stage.waits_for_thread, stage.seal,
             ]  # fmt: skip
         _add_history(rows, record, now)
-    # Always in the same order: the rows are locked in it, also by `renew_leases`.
-    rows.runs = [runs[run_id] for run_id in sorted(runs, key=attrgetter("int"))]
     rows.stages = list(stages.values())
     return rows
 
 
-def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
+def _run(record: StepRecord, now: dt.datetime) -> Row:
     forgiven = record.progressed or record.status == Status.COMPLETED
-    forgiven = forgiven or (earlier is not None and earlier[-1] == Recoveries.NONE)
     if record.recovered:
         recoveries = Recoveries.ONE if forgiven else Recoveries.ONE_MORE
     else:
@@ -80,6 +77,7 @@ def _run(record: StepRecord, now: dt.datetime, earlier: Row | None) -> Row:
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
         record.completed_at, now, record.history_chain_head, int(recoveries),
+        record.fence, record.fence_before,
     ]  # fmt: skip
 
 

@@ -225,7 +225,7 @@ class Worker:
                 metrics.CLAIMS.inc(len(runs))
                 for run in runs:
                     self._held.start(run)
-                    self._announcer.committed({run.pk: run.version})
+                    self._announcer.committed({run.pk: None})
                 if len(runs) == free:
                     return  # there may be more, once a slot is free
         await self._woken.wait()
@@ -270,8 +270,9 @@ class Worker:
     def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Renew the leases, on the heartbeat's thread; the loop applies the result."""
         held = self._held.snapshot()
-        workers.record_heartbeat(self.name, len(held))
-        renewed = queue.renew(self.name, held) if held else {}
+        workers.record_heartbeat(self.name, len(held), self.capacity)
+        fences = {run_id: item.run.fence for run_id, item in held.items()}
+        renewed = queue.renew(self.name, fences) if held else {}
         outages.changes.report_success()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._held.apply_renewal, held, renewed)

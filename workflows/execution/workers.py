@@ -25,13 +25,17 @@ def register(name: str, capacity: int) -> None:
     gone = [name, *_gone_from_this_host()]
     Run.objects.filter(worker__in=gone).expire()
     Worker.objects.filter(name__in=gone).update(stopped_at=timezone.now())
+    _insert(name, capacity, running=0)
+
+
+def _insert(name: str, capacity: int, running: int) -> None:
     Worker.objects.update_or_create(
         name=name,
         defaults={
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "capacity": capacity,
-            "running": 0,
+            "running": running,
             "started_at": timezone.now(),
             "heartbeat_at": clock.in_seconds(0),
             "stopped_at": None,
@@ -39,11 +43,14 @@ def register(name: str, capacity: int) -> None:
     )
 
 
-def record_heartbeat(name: str, running: int) -> None:
-    """Store that the worker is alive and how many runs it holds."""
-    Worker.objects.filter(name=name).update(
-        heartbeat_at=clock.in_seconds(0), running=running
-    )
+def record_heartbeat(name: str, running: int, capacity: int) -> None:
+    """Store that the worker is alive and how many runs it holds.
+
+    An older copy of the database may be without the worker's row: it is inserted again.
+    """
+    rows = Worker.objects.filter(name=name)
+    if not rows.update(heartbeat_at=clock.in_seconds(0), running=running):
+        _insert(name, capacity, running)
 
 
 def deregister(name: str) -> None:

@@ -37,7 +37,10 @@ MAX_BATCH = 2_000  # records in one transaction
 
 
 class LeaseLost(Superseded):
-    """Another worker holds the run, or it has ended: this attempt writes nothing more."""
+    """Another worker holds the run, it has ended, or the database went back.
+
+    This attempt writes nothing more.
+    """
 
     def __init__(self, record: StepRecord) -> None:
         super().__init__(
@@ -104,12 +107,21 @@ class Writer:
             connection.close()
 
     def _take(self) -> list[StepRecord]:
-        """Wait for records; return a batch, an empty one once stopped and drained."""
+        """Wait for records; return a batch, an empty one once stopped and drained.
+
+        A batch has one record per run. Two of them are those of two attempts, of which
+        only one passes the fence.
+        """
         with self._wake:
             while not self._waiting and not self._stopping:
                 self._wake.wait()
-            size = min(len(self._waiting), MAX_BATCH)
-            return [self._waiting.popleft() for _ in range(size)]
+            batch: dict[UUID, StepRecord] = {}
+            while self._waiting and len(batch) < MAX_BATCH:
+                if self._waiting[0].run_id in batch:
+                    break
+                record = self._waiting.popleft()
+                batch[record.run_id] = record
+            return [*batch.values()]
 
     def _write(self, batch: Sequence[StepRecord]) -> None:
         """Write a batch; halve one that the database refuses, until a single run is left."""

@@ -22,6 +22,10 @@ CLAIMS: Final = Counter("signalbox_claims", "Runs this process took from the que
 LEASE_LOSSES: Final = Counter(
     "signalbox_lease_losses", "Runs this process held that another worker took over."
 )
+REWINDS: Final = Counter(
+    "signalbox_rewinds",
+    "Runs this process held that the database had taken back to an earlier step.",
+)
 RECOVERIES: Final = Counter(
     "signalbox_recoveries", "Runs of lost workers that this process put right."
 )

@@ -287,7 +287,7 @@ class Announcer:
 
     def committed(self, versions: Mapping[UUID, int | None]) -> None:
         """Announce new versions of runs; without any, notify only the lists."""
-        self._unsent.update(versions)
+        self._unsent = _merged(self._unsent, versions)
         self._changes.request()
 
     def pending(self) -> None:
@@ -298,7 +298,7 @@ class Announcer:
         versions, self._unsent = self._unsent, {}
         if await send(PAGES, changed(versions)):
             return True
-        self._unsent = versions | self._unsent
+        self._unsent = _merged(versions, self._unsent)
         return False
 
     async def _send_pending(self) -> bool:
@@ -308,6 +308,15 @@ class Announcer:
         """Wait until everything was sent, or failed once more."""
         await self._changes.drain()
         await self._pending.drain()
+
+
+def _merged(
+    earlier: Mapping[UUID, int | None], later: Mapping[UUID, int | None]
+) -> dict[UUID, int | None]:
+    """Return what to announce of both: a version does not include that any may be new."""
+    merged = {**earlier, **later}
+    merged.update((run, None) for run, version in earlier.items() if version is None)
+    return merged
 
 
 _announcers: WeakKeyDictionary[asyncio.AbstractEventLoop, Announcer] = (

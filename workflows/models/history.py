@@ -251,7 +251,8 @@ class LogLine(models.Model):
         Run, on_delete=models.CASCADE, related_name="log_lines", db_index=False
     )  # the unique constraint begins with it
     attempt = models.PositiveIntegerField()
-    number = models.PositiveIntegerField()  # from 1 within the attempt
+    # from 1 within the attempt; 0 for what happened before it (`execution/rewinds.py`)
+    number = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()  # of the stage that wrote it
     level = models.PositiveSmallIntegerField(choices=Level.choices)
     message = models.TextField()

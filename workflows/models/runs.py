@@ -64,7 +64,10 @@ class Run(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True, default="")
     version = models.PositiveIntegerField(default=0)  # +1 per recorded change
     sequence = models.PositiveIntegerField(default=0)  # steps completed
-    attempt = models.PositiveIntegerField(default=0)  # +1 per claim; fences writes
+    attempt = models.PositiveIntegerField(default=0)  # +1 per claim
+    # Position of the attempt that holds the run: a random number per claim, +1 per
+    # record. A write that expects another number changes nothing (`execution/sql`).
+    fence = models.BigIntegerField(default=0, db_default=0)
 
     worker = models.CharField(max_length=200, blank=True, default="")
     lease_expires_at = models.DateTimeField(null=True)  # null unless running

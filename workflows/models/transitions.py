@@ -7,7 +7,8 @@ its attempt, so that a worker whose lease was taken over changes nothing.
     pending → running                       queue.claim, many at once
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
-    running → pending                       the recorder (drained), recover (lease expired)
+    running → pending                       the recorder (drained), recover (lease expired),
+                                            give_back (the database went back)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
     failed, cancelled → pending             resume
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from workflows.models.status import CANCEL_AGAIN, ENDED, RESUMABLE, Status
@@ -80,6 +82,18 @@ class RunQuerySet(models.QuerySet["Run"]):
         """running → pending: the worker was lost; counts towards MAX_RECOVERIES."""
         return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
             status=Status.PENDING, lease_expires_at=None, recoveries=F("recoveries") + 1
+        )
+
+    def give_back(self, *, after_version: int) -> int:
+        """running → pending, without counting as a recovery: the database went back.
+
+        Open pages may show `after_version`, which the row has not reached: it skips it.
+        """
+        return self.filter(status=Status.RUNNING).update(
+            status=Status.PENDING,
+            lease_expires_at=None,
+            version=Greatest(F("version"), after_version) + 1,
+            updated_at=timezone.now(),
         )
 
     def wake(self) -> int:

@@ -20,7 +20,8 @@ from workflows.registry import AnyWorkflow, Registry, registry
 from workflows.services import run_order, state_diff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
 
     from workflows.access.permissions import Person
     from workflows.execution.changes import Changes
@@ -115,10 +116,13 @@ class Queries:
         return state_diff.compare(first, second)
 
     def get_changes(
-        self, run_id: UUID, sequences: Iterable[int]
+        self, run_id: UUID, steps: Mapping[int, dt.datetime]
     ) -> Mapping[int, Changes]:
-        """Return the state changes of some steps of a run, as far as known."""
-        return changes.changes_of(run_id, sequences)
+        """Return the state changes of some steps of a run, as far as known.
+
+        `steps` has the start of the stage of each step.
+        """
+        return changes.changes_of(run_id, steps)
 
     def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
         """Return the states before and after a step, and the changes between them.

@@ -10,7 +10,7 @@ from workflows.models import Run
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from uuid import UUID
 
@@ -42,16 +42,21 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
+    def claim_pending(
+        self, worker: str, limit: int, now: dt.datetime, fence: int
+    ) -> list[Run]:
         """Move pending runs to this worker and open an attempt of each.
 
-        Returns the runs with their new values, without the columns of UNREAD.
+        `fence` is a random number that no other claim has. Returns the runs with their
+        new values, without the columns of UNREAD.
         """
 
     @abstractmethod
-    def renew_leases(self, worker: str, run_ids: Sequence[UUID]) -> list[Renewed]:
+    def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Extend the leases of these runs as far as this worker still holds them.
 
+        `fences` has the number of the last record known to be committed, by run. A row
+        that is behind it is from an older copy of the database, and left as it is.
         Returns id, attempt, and time and reason of a requested cancel, of those.
         """
 
@@ -60,10 +65,11 @@ class Driver(ABC):
         """Write a batch; return the new version of each run that this worker still holds.
 
         This is the fence: a run that is missing from the result has another owner,
-        another attempt or has ended, and none of its rows was written.
+        another attempt, has ended, or is not where its last record left it, because the
+        database was put back to an older copy. None of its rows was written.
 
-        Every insert is an upsert: a batch whose COMMIT was lost on the way can be sent
-        again and changes nothing that is already there.
+        A batch has one record per run. Every insert is an upsert: a batch whose COMMIT was
+        lost on the way can be sent again and changes nothing that is already there.
         """
 
     def _values(self, table: Table, row: Model) -> list[Any]:

@@ -19,6 +19,8 @@ from workflows.execution.sql.statements import (
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    IS_HELD,
+    IS_RENEWABLE,
     LOOKAHEAD,
     RECORD_RUNS,
     RECORD_TABLES,
@@ -32,7 +34,7 @@ from workflows.models import Run
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from uuid import UUID
 
@@ -53,6 +55,7 @@ _CLAIM_PARAMETERS: Final = {
             "lookahead": "bigint",
             "now": "timestamptz",
             "lease": "float8",
+            "fence": "bigint",
         }.items(),
         start=1,
     )
@@ -73,26 +76,33 @@ class PostgreSQLDriver(Driver):
             cursor.execute(_insert_run(), values, prepare=True)
             return cursor.fetchone() is not None
 
-    def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
+    def claim_pending(
+        self, worker: str, limit: int, now: dt.datetime, fence: int
+    ) -> list[Run]:
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
-        values = [worker, limit, limit * LOOKAHEAD, now, lease]
+        values = [worker, limit, limit * LOOKAHEAD, now, lease, fence]
         with self._prepared() as cursor:
             cursor.execute(_claim_pending(), values, prepare=True)
             return self._to_runs(cursor.fetchall())
 
-    def renew_leases(self, worker: str, run_ids: Sequence[UUID]) -> list[Renewed]:
+    def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Lock the rows in the writer's order: else each might wait for the other."""
-        marks = ", ".join(["%s"] * len(run_ids))
+        condition = IS_RENEWABLE.format(run="run.", held="held.", worker="%s")
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"WITH held AS (SELECT id FROM {RUNS.name}"  # noqa: S608 - names are ours
-                f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
-                " ORDER BY id FOR UPDATE)"
+                f"WITH mine AS (SELECT run.id FROM {RUNS.name} AS run,"  # noqa: S608 - names are ours
+                " unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)"
+                f" WHERE {condition} ORDER BY run.id FOR UPDATE OF run)"
                 f" UPDATE {RUNS.name} SET lease_expires_at = {_LEASE_END.format('%s')}"
-                " WHERE id IN (SELECT id FROM held)"
+                " WHERE id IN (SELECT id FROM mine)"
                 f" RETURNING {', '.join(RENEWED_COLUMNS)}",
-                [worker, *run_ids, float(settings.LEASE_SECONDS)],
+                [
+                    [*fences],
+                    [*fences.values()],
+                    worker,
+                    float(settings.LEASE_SECONDS),
+                ],
             )
             rows = self._converted(RENEWED_COLUMNS, cursor.fetchall())
             return [tuple(row) for row in rows]
@@ -188,8 +198,7 @@ def _write_records(runs: int, counts: tuple[tuple[str, int], ...]) -> str:
     moved = (
         f"moved AS (UPDATE {RECORD_RUNS.name} AS run SET {assignments}"  # noqa: S608 - names are ours
         f" FROM (SELECT {RECORD_RUNS.typed_columns} FROM {source}) AS new"
-        " WHERE run.id = new.id AND run.attempt = new.attempt"
-        " AND run.worker = new.worker AND run.status = 'running'"
+        f" WHERE {IS_HELD.format(run='run.', new='new.')}"
         " RETURNING run.id, run.version)"
     )
     inserts = [

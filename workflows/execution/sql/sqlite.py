@@ -16,6 +16,8 @@ from workflows.execution.sql.statements import (
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    IS_HELD,
+    IS_RENEWABLE,
     LOOKAHEAD,
     RECORD_RUNS,
     RECORD_TABLES,
@@ -58,7 +60,9 @@ class SQLiteDriver(Driver):
             )
         return True
 
-    def claim_pending(self, worker: str, limit: int, now: dt.datetime) -> list[Run]:
+    def claim_pending(
+        self, worker: str, limit: int, now: dt.datetime, fence: int
+    ) -> list[Run]:
         """Claim runs, then insert an attempt of each."""
         values: dict[str, Any] = {
             "worker": worker,
@@ -66,6 +70,7 @@ class SQLiteDriver(Driver):
             "lookahead": limit * LOOKAHEAD,
             "now": self.connection.ops.adapt_datetimefield_value(now),
             "lease": self._lease_end(),
+            "fence": fence,
         }
         with self.transaction():
             with self.connection.cursor() as cursor:
@@ -77,17 +82,22 @@ class SQLiteDriver(Driver):
             )
         return runs
 
-    def renew_leases(self, worker: str, run_ids: Sequence[UUID]) -> list[Renewed]:
-        """Update the rows in one statement."""
-        marks = ", ".join(["%s"] * len(run_ids))
+    def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
+        """Set the end of the leases by this machine's clock: there is only one."""
+        marks = ", ".join(["(%s, %s)"] * len(fences))
         key = Run._meta.pk  # noqa: SLF001 - Django's documented model API
-        keys = [key.get_db_prep_value(pk, self.connection) for pk in run_ids]
+        keys = [
+            value
+            for pk, fence in fences.items()
+            for value in (key.get_db_prep_value(pk, self.connection), fence)
+        ]
+        condition = IS_RENEWABLE.format(run=f"{RUNS.name}.", held="held.", worker="%s")
         with self.connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {RUNS.name} SET lease_expires_at = %s"  # noqa: S608 - names are ours
-                f" WHERE status = 'running' AND worker = %s AND id IN ({marks})"
-                f" RETURNING {', '.join(RENEWED_COLUMNS)}",
-                [self._lease_end(), worker, *keys],
+                f"WITH held(id, fence) AS (VALUES {marks})"  # noqa: S608 - names are ours
+                f" UPDATE {RUNS.name} SET lease_expires_at = %s FROM held"
+                f" WHERE {condition} RETURNING {', '.join(RENEWED_COLUMNS)}",
+                [*keys, self._lease_end(), worker],
             )
             rows = self._converted(RENEWED_COLUMNS, cursor.fetchall())
             return [tuple(row) for row in rows]
@@ -129,7 +139,7 @@ def _marks(table: Table) -> str:
 
 @functools.cache
 def _claim_pending() -> str:
-    names = ("worker", "limit", "lookahead", "now", "lease")
+    names = ("worker", "limit", "lookahead", "now", "lease", "fence")
     places = {name: f"%({name})s" for name in names}
     return SELECT_PENDING.format(
         runs=RUNS.name, among="IN", close="", lock="", **places
@@ -143,10 +153,7 @@ _MOVE_RUN: Final = (
     f" AS (VALUES ({', '.join('?' * len(RECORD_RUNS.columns))}))"
     f" UPDATE {RECORD_RUNS.name}"
     f" SET {RUN_ASSIGNMENTS.format(run=f'{RECORD_RUNS.name}.', new='new.')} FROM new"
-    f" WHERE {RECORD_RUNS.name}.id = new.id"
-    f" AND {RECORD_RUNS.name}.attempt = new.attempt"
-    f" AND {RECORD_RUNS.name}.worker = new.worker"
-    f" AND {RECORD_RUNS.name}.status = 'running'"
+    f" WHERE {IS_HELD.format(run=f'{RECORD_RUNS.name}.', new='new.')}"
     " RETURNING version"
 )
 

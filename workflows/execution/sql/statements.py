@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from workflows.execution.sql.tables import Table, all_columns, table_of
+from workflows.execution.sql.tables import Column, Table, all_columns, table_of
 from workflows.models import (
     Attempt,
     AuditEvent,
@@ -81,6 +81,7 @@ SELECT_PENDING = """
 CLAIM_SELECTED = """
     UPDATE {runs} AS claimed SET
         status = 'running', worker = {worker}, lease_expires_at = {until},
+        fence = {fence},
         attempt = claimed.attempt + 1, version = claimed.version + 1,
         started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
     WHERE claimed.id IN (SELECT id FROM selected)
@@ -92,8 +93,9 @@ CLAIM_SELECTED = """
 RECORD_RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
-    " error_message error_code error_node completed_at updated_at history_chain_head recoveries",
-)
+    " error_message error_code error_node completed_at updated_at history_chain_head"
+    " recoveries fence",
+).with_columns(Column("fence_before", "bigint"))
 RECORD_TABLES: Mapping[str, Table] = {
     "stages": table_of(
         Stage,
@@ -144,9 +146,22 @@ RUN_ASSIGNMENTS = """
     error_message = {new}error_message, error_code = {new}error_code,
     error_node = {new}error_node, completed_at = {new}completed_at,
     updated_at = {new}updated_at, history_chain_head = {new}history_chain_head,
+    fence = {new}fence,
     recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
         WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
     lease_expires_at =
         CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,
     secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END
+"""
+# The fence: this attempt holds the run, and the row is where the record before left it. The
+# second number is that of this record, whose COMMIT was lost on the way.
+IS_HELD = """
+    {run}id = {new}id AND {run}attempt = {new}attempt AND {run}worker = {new}worker
+    AND {run}status = 'running' AND {run}fence IN ({new}fence_before, {new}fence)
+"""
+# Records may follow while leases are renewed: the fence has moved on by a few, and is never
+# behind. The numbers of another claim are not that near (2 in 10^9).
+IS_RENEWABLE = """
+    {run}status = 'running' AND {run}worker = {worker} AND {run}id = {held}id
+    AND {run}fence BETWEEN {held}fence AND {held}fence + 4294967296
 """

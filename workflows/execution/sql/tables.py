@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -71,6 +71,10 @@ class Table:
     def insert(self, marks: str) -> str:
         """Return the INSERT of one row with these placeholders."""
         return f"INSERT INTO {self.name} ({self.names}) VALUES ({marks})"  # noqa: S608 - names are ours
+
+    def with_columns(self, *columns: Column) -> Table:
+        """Return the table with further columns, for values that it does not store."""
+        return replace(self, columns=(*self.columns, *columns))
 
     @property
     def conflict(self) -> str:

@@ -140,8 +140,9 @@ class LivePageConsumer(AsyncWebsocketConsumer):
             self._checked = float("-inf")
         version = message.get("version")
         known = self._version if self._is_notified else None
-        if version is None or (self._is_notified and known is None):
-            self._version = None
+        is_older = version is not None and version < self._state.version
+        if version is None or is_older or (self._is_notified and known is None):
+            self._version = None  # the newest: the database may have gone back
         else:
             self._version = max(version, known or 0)
         self._is_notified = True

@@ -51,6 +51,11 @@ class PageState:
         return any(rendered.is_gone for rendered in self._rendered.values())
 
     @property
+    def version(self) -> int:
+        """The newest version of a part; 0 without any."""
+        return max((one.version for one in self._rendered.values()), default=0)
+
+    @property
     def again_at(self) -> float:
         """The monotonic time at which a part can differ without a message."""
         times = (rendered.again_at for rendered in self._rendered.values())
@@ -64,13 +69,12 @@ class PageState:
         After a notification, `version` is the minimum version; None is the newest.
         """
         now = time.monotonic()
-        newest = max((one.version for one in self._rendered.values()), default=0)
         for key, render in parts():
             known = self._rendered.get(key)
             options: dict[str, Any] = {"version": version}
             if not notified:
                 if known is None:
-                    options = {"version": newest or None}
+                    options = {"version": self.version or None}
                 elif known.again_at is not None and known.again_at <= now:
                     options = {"since": known.again_at}
                 else:

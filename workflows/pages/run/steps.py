@@ -141,17 +141,18 @@ def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Set the state changes of each step; return why they can't be read, "" if they can."""
     if is_redacted(run) or run.payload_removed_at is not None:
         return ""
-    completed = [
-        step
+    completed = {
+        step.sequence: step.stage.created_at
         for step in steps
         if step.stage and step.stage.status == StageStatus.COMPLETED
-    ]
+    }
     try:
-        changes = system.get_changes(run.pk, [step.sequence for step in completed])
+        changes = system.get_changes(run.pk, completed)
     except CheckpointMismatch as error:
         return str(error)
-    for step in completed:
-        step.changes = changes.get(step.sequence)
+    for step in steps:
+        if step.sequence in completed:
+            step.changes = changes.get(step.sequence)
     return ""
 
 
@@ -194,13 +195,19 @@ def _key(run: Run, step: Step) -> Hashable:
     """Return all that the HTML of a step depends on; None while it runs.
 
     It includes the run, since the HTML links to the run and its document. Ids of runs are
-    unique, while row numbers repeat after a database is restored.
+    unique, while row numbers repeat after a database is restored, which is why the times of
+    rows are included.
     """
     stage = step.stage
     if stage is not None and stage.status in ACTIVE_STATUSES:
         return None
     decisions = tuple(
-        (one.pk, one.taken, one.decided_by and one.decided_by.get_username())
+        (
+            one.pk,
+            one.created_at,
+            one.taken,
+            one.decided_by and one.decided_by.get_username(),
+        )
         for one in step.decisions
     )
     rest = (
@@ -212,4 +219,5 @@ def _key(run: Run, step: Step) -> Hashable:
     )
     if stage is None:
         return (run.pk, step.key, decisions, rest)
-    return (run.pk, stage.pk, stage.status, stage.duration_ms, decisions, rest)
+    done = (stage.pk, stage.created_at, stage.status, stage.duration_ms)
+    return (run.pk, *done, decisions, rest)
