@@ -60,6 +60,16 @@ async def test_changes_within_the_pause_are_announced_at_its_end(
     assert versions_in(sent) == [{A: 1}, {A: 99}]
 
 
+async def test_a_version_does_not_replace_the_notice_that_any_version_may_be_new(
+    sent: list[dict[str, Any]],
+) -> None:
+    announcer = notifications.Announcer()
+    announcer.committed({A: None, B: 1})
+    announcer.committed({A: 2, B: 2})
+    await announcer.drain()
+    assert versions_in(sent) == [{A: None, B: 2}]
+
+
 async def test_a_message_that_could_not_be_sent_is_sent_later(sent: list[Any]) -> None:
     announcer = notifications.Announcer()
     sent.append(None)

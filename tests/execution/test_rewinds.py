@@ -114,7 +114,7 @@ def restore(copy: Copy) -> None:
     with transaction.atomic():
         for model in reversed(TABLES):
             rows: QuerySet[Model] = model._base_manager.all()  # noqa: SLF001
-            rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # noqa: SLF001
+            rows._raw_delete(rows.db)  # noqa: SLF001
         for model, saved in copy:
             model._base_manager.bulk_create(saved)  # noqa: SLF001
 

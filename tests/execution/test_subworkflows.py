@@ -135,7 +135,7 @@ async def test_a_child_run_has_all_that_a_launched_run_has(
     of_its_own = {
         "id", "params", "result", "created_at", "updated_at", "started_at",
         "completed_at", "version", "fence", "worker", "history_chain_head", "audit_chain_head",
-        "parent_sequence", "priority",
+        "parent", "parent_sequence", "priority",
     }  # fmt: skip
     for field in Run._meta.concrete_fields:  # noqa: SLF001 - Django's documented API
         if field.name not in of_its_own:

@@ -32,7 +32,7 @@ from tests.support.factories import (
 )
 from workflows.infra import notifications, outages
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Run, Status
+from workflows.models import Run, StageStatus, Status
 from workflows.pages.live import broadcast, consumers
 from workflows.pages.live.render_cache import RenderedRegions, render_cache
 from workflows.pages.live.websocket_urls import websocket_urlpatterns
@@ -426,6 +426,22 @@ async def test_many_viewers_of_a_version_share_one_rendering(
         ]
         for other in others:
             await other.__aexit__(None, None, None)
+
+
+async def test_a_page_follows_a_database_that_went_back_to_an_older_copy(
+    alice: User,
+) -> None:
+    run = await run_in_db(make_run, status=Status.RUNNING, version=40)
+    lost = await run_in_db(make_stage, run, "weigh")
+    async with opened(of_run(run), alice) as page:
+        assert "Weigh" in await page.next_shown()
+        await run_in_db(lost.delete)
+        await run_in_db(make_stage, run, "read_pages", status=StageStatus.STARTED)
+        await change(run, version=5)
+        assert "Read pages" in await page.next_shown()
+        await run_in_db(make_stage, run, "judge_pages", sequence=2)
+        await change(run)
+        assert "Judge pages" in await page.next_shown()
 
 
 async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(

@@ -23,6 +23,7 @@ from tests.support.factories import (
     make_whole_run,
     make_worker,
 )
+from workflows.execution import rewinds
 from workflows.models import Level, Outcome, Run, StageStatus, Status, WaitKind
 
 pytestmark = pytest.mark.django_db
@@ -120,19 +121,26 @@ def test_a_recovery_names_the_worker_and_the_step(page: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "error_message", "notice"),
+    ("outcome", "error_code", "error_message", "notice"),
     [
-        (Outcome.RELEASED, "", "Worker worker-1 shut down.</strong> Resumed"),
+        (Outcome.RELEASED, "", "", "Worker worker-1 shut down.</strong> Resumed"),
         (
             Outcome.RELEASED,
+            rewinds.ERROR_CODE,
+            "The database went back from step 3 to step 1.",
+            "The database went back from step 3 to step 1.</strong> Continued as attempt 2",
+        ),
+        (
+            Outcome.RELEASED,
+            "",
             "Code cancelled it.",
             "Worker worker-1 released the run.</strong> Code cancelled it. Recovered",
         ),
-        (Outcome.WAITING, "", "Resumed after wait, at step 2."),
+        (Outcome.WAITING, "", "", "Resumed after wait, at step 2."),
     ],
 )
 def test_a_later_attempt_names_its_cause(
-    page: Client, outcome: str, error_message: str, notice: str
+    page: Client, outcome: str, error_code: str, error_message: str, notice: str
 ) -> None:
     run = make_run(status=Status.RUNNING, attempt=2, worker="worker-2")
     make_attempt(
@@ -140,6 +148,7 @@ def test_a_later_attempt_names_its_cause(
         number=1,
         worker="worker-1",
         outcome=outcome,
+        error_code=error_code,
         error_message=error_message,
     )
     make_attempt(run, number=2, outcome="", ended_at=None)

@@ -6,7 +6,12 @@ import itertools
 from typing import TYPE_CHECKING
 
 from workflows.models import Outcome
-from workflows.pages.run.notices import Notice, is_unrequested_release, with_reason
+from workflows.pages.run.notices import (
+    Notice,
+    is_rewound,
+    is_unrequested_release,
+    with_reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +67,8 @@ def _without_event(before: Attempt, continued: str, at_step: str) -> Notice:
     worker = f"Worker {before.worker}"
     if before.outcome == Outcome.LOST:
         return Notice("warn", f"{worker} stopped responding.", f"Recovered {continued}")
+    if is_rewound(before):
+        return Notice("warn", before.error_message, f"Continued {continued}")
     if is_unrequested_release(before):
         text = f"{before.error_message} Recovered {continued}"
         return Notice("warn", f"{worker} released the run.", text)

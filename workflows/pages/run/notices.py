@@ -10,6 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
+from workflows.execution import rewinds
 from workflows.models import Outcome, Run, Stage, StageStatus, Status, WaitKind, Worker
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
@@ -129,7 +130,13 @@ def is_unrequested_release(attempt: Attempt) -> bool:
 
     Such a release has a message, one by a worker that shuts down has none.
     """
-    return attempt.outcome == Outcome.RELEASED and bool(attempt.error_message)
+    is_explained = attempt.outcome == Outcome.RELEASED and bool(attempt.error_message)
+    return is_explained and not is_rewound(attempt)
+
+
+def is_rewound(attempt: Attempt) -> bool:
+    """Return whether the database went back to an older copy during an attempt."""
+    return attempt.error_code == rewinds.ERROR_CODE
 
 
 def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Notice:
