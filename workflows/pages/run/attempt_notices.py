@@ -67,13 +67,18 @@ def _without_event(before: Attempt, continued: str, at_step: str) -> Notice:
     worker = f"Worker {before.worker}"
     if before.outcome == Outcome.LOST:
         return Notice("warn", f"{worker} stopped responding.", f"Recovered {continued}")
+    if before.outcome == Outcome.RELEASED:
+        return _after_release(before, continued)
+    is_wait = before.outcome == Outcome.WAITING
+    title = f"Resumed after wait{at_step}." if is_wait else f"Resumed{at_step}."
+    return Notice("quiet" if is_wait else "busy", title)
+
+
+def _after_release(before: Attempt, continued: str) -> Notice:
+    worker = f"Worker {before.worker}"
     if is_rewound(before):
         return Notice("warn", before.error_message, f"Continued {continued}")
     if is_unrequested_release(before):
         text = f"{before.error_message} Recovered {continued}"
         return Notice("warn", f"{worker} released the run.", text)
-    if before.outcome == Outcome.RELEASED:
-        return Notice("quiet", f"{worker} shut down.", f"Resumed {continued}")
-    is_wait = before.outcome == Outcome.WAITING
-    title = f"Resumed after wait{at_step}." if is_wait else f"Resumed{at_step}."
-    return Notice("quiet" if is_wait else "busy", title)
+    return Notice("quiet", f"{worker} shut down.", f"Resumed {continued}")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0017_standard_names"),
+        ("workflows", "0019_key_origins"),
     ]
 
     operations = [
