@@ -428,9 +428,7 @@ async def test_many_viewers_of_a_version_share_one_rendering(
             await other.__aexit__(None, None, None)
 
 
-async def test_a_page_follows_a_database_that_went_back_to_an_older_copy(
-    alice: User,
-) -> None:
+async def test_a_page_follows_a_database_that_went_back(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING, version=40)
     lost = await run_in_db(make_stage, run, "weigh")
     async with opened(of_run(run), alice) as page:
