@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0019_key_origins"),
+        ("workflows", "0020_permission_names"),
     ]
 
     operations = [
