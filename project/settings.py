@@ -188,6 +188,9 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = (
                         "socket_connect_timeout": 2,
                     }
                 ],
+                # Members join again every 15 or 30 seconds; those that were killed do not.
+                # Times are those of the members' clocks, which may differ.
+                "group_expiry": 300,
             },
         }
     }

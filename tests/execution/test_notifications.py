@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from channels_redis.core import RedisChannelLayer
 
 from workflows.infra import notifications
 
@@ -93,3 +95,49 @@ async def test_drain_tries_once_more_and_does_not_wait_without_end(
     announcer.committed({A: 1})
     announcer.pending()
     await asyncio.wait_for(announcer.drain(), 10)
+
+
+# Members of a group, in a real Redis ----------------------------------------------------
+
+
+async def members_of(layer: RedisChannelLayer, group: str) -> set[str]:
+    key = layer._group_key(group)  # noqa: SLF001 - the package has no list of members
+    found = await layer.connection(layer.consistent_hash(group)).zrange(key, 0, -1)
+    return {member.decode() for member in found}
+
+
+async def test_channels_of_killed_processes_leave_the_group_and_busy_ones_stay(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = RedisChannelLayer(hosts=[redis_url], group_expiry=2)
+    monkeypatch.setattr(notifications, "get_channel_layer", lambda: layer)
+    dead = await layer.new_channel()
+    await notifications.join(notifications.WORKERS, dead)
+    async with notifications.subscribe(notifications.WORKERS, silence=0.5) as busy:
+        both = await members_of(layer, notifications.WORKERS)
+        assert both == {dead, busy.channel}
+        number = 0
+        # the subscription never gets to be silent, and outlives the expiry twice
+        began = time.monotonic()
+        members = both
+        while dead in members or time.monotonic() < began + 4:
+            number += 1
+            await notifications.send(notifications.WORKERS, {"type": "n", "n": number})
+            assert (await busy.next())["n"] == number
+            members = await members_of(layer, notifications.WORKERS)
+            assert busy.channel in members
+    await layer.close_pools()
+
+
+async def test_silence_is_reported_and_joins_the_group_again(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = RedisChannelLayer(hosts=[redis_url])
+    monkeypatch.setattr(notifications, "get_channel_layer", lambda: layer)
+    async with notifications.subscribe(notifications.WORKERS, silence=0.2) as listener:
+        await layer.flush()
+        assert await listener.next() == {}
+        assert await members_of(layer, notifications.WORKERS) == {listener.channel}
+        await notifications.send(notifications.WORKERS, {"type": "heard"})
+        assert (await listener.next())["type"] == "heard"
+    await layer.close_pools()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -117,9 +117,13 @@ async def _with_retries(call: Callable[[], Awaitable[object]]) -> None:
     raise ChannelLayerUnavailable(str(failed)) from failed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Subscription:
-    """A channel that is a member of a group."""
+    """A channel that is a member of a group.
+
+    A membership expires (`group_expiry` in the settings), so that channels of processes that were
+    killed leave the group; `next` renews it.
+    """
 
     layer: BaseChannelLayer
     channel: str
@@ -127,22 +131,43 @@ class Subscription:
     silence: float | None = (
         None  # seconds without a message, after which it joins again
     )
+    _joined: float = field(default_factory=time.monotonic)
+    _heard: float = field(default_factory=time.monotonic)  # the last message
 
     async def next(self) -> dict[str, Any]:
         """Return the next message, an empty one after `silence` seconds without any.
 
         A layer that was emptied has lost its groups and messages: the channel then joins
-        the group again. Raises ChannelLayerUnavailable.
+        the group again. So it does every `silence` seconds while there are messages.
+        Raises ChannelLayerUnavailable.
         """
-        timeout = asyncio.timeout(self.silence)
+        while True:
+            message = await self._receive()
+            if message is not None:
+                self._heard = time.monotonic()
+                return message
+            await join(self.group, self.channel)
+            self._joined = time.monotonic()
+            if self._joined >= self._heard + (self.silence or 0):
+                self._heard = self._joined
+                return {}
+
+    async def _receive(self) -> dict[str, Any] | None:
+        """Return the next message, None when it is time to join again."""
+        timeout = asyncio.timeout(None)
+        if self.silence is not None:
+            seconds = min(self._joined, self._heard) + self.silence - time.monotonic()
+            if seconds <= 0:
+                return None
+            timeout = asyncio.timeout(seconds)
         try:
             async with timeout:
-                return await self.layer.receive(self.channel)
+                message: dict[str, Any] = await self.layer.receive(self.channel)
+                return message
         except Exception as error:
             if not timeout.expired():
                 raise ChannelLayerUnavailable(str(error)) from error
-        await join(self.group, self.channel)
-        return {}
+        return None
 
 
 @asynccontextmanager
