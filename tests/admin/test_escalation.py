@@ -38,7 +38,7 @@ def readers() -> Group:
     """Return a group that alone reads the data of a workflow."""
     group = make_role("readers")
     WorkflowPermission.objects.create(
-        workflow_name=FLOW, group=group, may_see=True, may_read=True
+        workflow_name=FLOW, group=group, can_view=True, can_read=True
     )
     return group
 
@@ -119,7 +119,7 @@ def test_an_account_that_reads_more_is_not_taken_over(
 def test_data_is_not_granted_by_who_cannot_read_it(
     page: Client, readers: Group
 ) -> None:
-    form = {"workflow_name": FLOW, "may_see": "on", "may_read": "on"}
+    form = {"workflow_name": FLOW, "can_view": "on", "can_read": "on"}
     for group in ("", make_role("admin").pk, make_role("operator").pk):
         answer = page.post(f"{RIGHT}add/", {**form, "group": group})
         assert f"{NOT_YOURS} what you don’t have yourself" in text_of(answer)
@@ -127,7 +127,7 @@ def test_data_is_not_granted_by_who_cannot_read_it(
     row = WorkflowPermission.objects.get()
     others = {**form, "group": make_role("operator").pk}
     assert NOT_YOURS in text_of(page.post(f"{RIGHT}{row.pk}/change/", others))
-    same = {**form, "group": readers.pk, "may_launch": "on"}
+    same = {**form, "group": readers.pk, "can_launch": "on"}
     assert page.post(f"{RIGHT}{row.pk}/change/", same).status_code == 302
 
 
@@ -135,7 +135,10 @@ def test_data_is_not_granted_by_who_cannot_read_it(
     ("path", "form"),
     [
         ("{row}/delete/", {"post": "yes"}),
-        ("{row}/change/", {"workflow_name": FLOW, "group": "{group}", "may_see": "on"}),
+        (
+            "{row}/change/",
+            {"workflow_name": FLOW, "group": "{group}", "can_view": "on"},
+        ),
         ("", {"action": "delete_selected", "_selected_action": "{row}", "post": "yes"}),
     ],
 )
@@ -149,7 +152,7 @@ def test_a_restriction_of_data_is_not_lifted_by_who_it_restricts(
     assert answer.status_code == 403
     assert "would extend your own permissions" in text_of(answer)
     assert "successfully" not in text_of(answer)
-    assert WorkflowPermission.objects.get().may_read
+    assert WorkflowPermission.objects.get().can_read
     assert not AuditEvent.objects.exists()
 
 

@@ -65,24 +65,24 @@ class Power:
             return False
         return not (before.covers(self) and _is_within(self.granted, before.granted))
 
-    def may_give(self, given: Iterable[Permission]) -> bool:
+    def can_give(self, given: Iterable[Permission]) -> bool:
         """Return whether the account has these permissions of Django itself."""
         if self.is_superuser:
             return True
         names = {f"{one.content_type.app_label}.{one.codename}" for one in given}
         return names <= self.codes
 
-    def may_grant(self, name: str, verbs: Iterable[str]) -> bool:
+    def can_grant(self, name: str, verbs: Iterable[str]) -> bool:
         """Return whether the account has permissions on a workflow, such as launch, itself."""
         return all(name in getattr(self.granted, verb) for verb in verbs)
 
-    def may_put_into(self, group: Group) -> bool:
+    def can_add_to(self, group: Group) -> bool:
         """Return whether the account has what membership of a group gives."""
-        rows = WorkflowPermission.objects.filter(group=group, may_read=True)
+        rows = WorkflowPermission.objects.filter(group=group, can_read=True)
         names = rows.values_list("workflow_name", flat=True)
         given = group.permissions.select_related("content_type")
-        readable = all(self.may_grant(name, ["read"]) for name in names)
-        return readable and self.may_give(given)
+        readable = all(self.can_grant(name, ["read"]) for name in names)
+        return readable and self.can_give(given)
 
 
 def _is_within(after: Permissions, before: Permissions) -> bool:

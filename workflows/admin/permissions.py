@@ -122,7 +122,7 @@ class WorkflowPermissionForm(forms.ModelForm):  # type: ignore[type-arg] # gener
         ]
         power = Power.of(self.actor)
         for flag in given:
-            if name and not power.may_grant(name, [flag.removeprefix("may_")]):
+            if name and not power.can_grant(name, [flag.removeprefix("can_")]):
                 label = str(self.fields[flag].label).lower()
                 self.add_error(flag, NOT_YOURS.format(f"{label} on “{name}”"))
         return values
@@ -183,7 +183,7 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type ch
         kept = self.instance.permissions.all() if self.instance.pk else ()
         added = chosen.exclude(pk__in=[one.pk for one in kept])
         power = Power.of(self.actor)
-        missing = [one for one in added if not power.may_give([one])]
+        missing = [one for one in added if not power.can_give([one])]
         if missing:
             names = ", ".join(sorted(one.name.lower() for one in missing))
             raise forms.ValidationError(NOT_YOURS.format(names))
@@ -245,7 +245,7 @@ class AccountForm(UserChangeForm):  # type: ignore[type-arg] # generic for type 
         chosen = self.cleaned_data["groups"]
         added = chosen.exclude(pk__in=self.instance.groups.values("pk"))
         power = Power.of(self.actor)
-        missing = sorted(one.name for one in added if not power.may_put_into(one))
+        missing = sorted(one.name for one in added if not power.can_add_to(one))
         if missing:
             raise forms.ValidationError(
                 NOT_YOURS.format(f"the permissions of {', '.join(missing)}")

@@ -214,7 +214,7 @@ class DatabaseAgents:
         require_capability(service.agent, service.capabilities, capability)
         if token or not self.key.key:
             return service.with_key(token or "")
-        if not self.key.may_be_sent_to(origin_of(service.endpoint.base_url)):
+        if not self.key.can_be_sent_to(origin_of(service.endpoint.base_url)):
             raise Unavailable(
                 f"The provider “{service.provider}” (agent “{service.agent}”) got its"
                 " address after the API key for this run was entered. The key was not"

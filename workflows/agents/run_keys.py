@@ -45,7 +45,7 @@ class RunKey:
         origins = " ".join(sorted(self.origins or ()))
         return encryption.encrypt({"token": self.key, "origins": origins})
 
-    def may_be_sent_to(self, origin: str) -> bool:
+    def can_be_sent_to(self, origin: str) -> bool:
         """Return whether a provider at this origin may get the key."""
         return self.origins is None or origin in self.origins
 
