@@ -378,6 +378,64 @@ def test_the_command_knows_no_run_of_that_id(db: None) -> None:
         call_command("verify_history", str(uuid.uuid4()))
 
 
+def verified(*args: str) -> tuple[int, str]:
+    """Return exit code and output of the command."""
+    out = StringIO()
+    try:
+        call_command("verify_history", *args, stdout=out)
+    except SystemExit as ended:
+        return int(str(ended.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+@pytest.mark.parametrize("one", [True, False])
+@pytest.mark.parametrize("unsealed", [0, 3])
+def test_a_missing_start_of_sealing_is_a_sentence(
+    run: Run, one: bool, unsealed: int
+) -> None:
+    HistoryHead.objects.filter(name=sealed_since.NAME).delete()
+    for _ in range(unsealed):
+        make_audit_event(run)
+    code, out = verified(*([str(run.pk)] if one else []))
+    assert code == 1
+    assert "history: the row that says since when it is sealed is missing" in out
+    last = out.splitlines()[-1]
+    if unsealed:
+        assert last == "3 rows have no seal; it is not known whether sealing had begun."
+    else:
+        assert last.endswith(": 1 finding.")
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_without_its_key_nothing_is_verified_and_a_sentence_says_so(
+    run: Run, settings: Any, one: bool
+) -> None:
+    settings.SECRET_KEY = "another" * 10
+    with pytest.raises(CommandError, match="Nothing was verified") as ended:
+        call_command("verify_history", *([str(run.pk)] if one else []))
+    assert ended.value.returncode == 2
+
+
+def test_a_forged_start_does_not_pass_for_a_missing_key(run: Run) -> None:
+    HistoryHead.objects.filter(name=sealed_since.NAME).update(head=b"forged")
+    Stage.objects.filter(pk__in=run.stages.values("pk")[:1]).update(node_name="x")
+    code, out = verified()
+    assert code == 1
+    assert "2 findings" in out
+
+
+def test_an_empty_history_needs_no_key(db: None, settings: Any) -> None:
+    HistoryHead.objects.all().delete()
+    settings.SECRET_KEY = "another" * 10
+    assert verified()[0] == 1  # the start of sealing is missing
+
+
+def test_a_run_with_findings_is_counted_once(run: Run) -> None:
+    sound = verified()[1].splitlines()[-1].partition(":")[0]
+    Stage.objects.filter(pk__in=run.stages.values("pk")[:1]).update(node_name="burn")
+    assert verified()[1].splitlines()[-1] == f"{sound}: 1 finding."
+
+
 # Any history ---------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)

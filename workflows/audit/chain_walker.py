@@ -164,6 +164,15 @@ class ChainWalker:
         return False
 
 
+def fits(link: Link, keys: Sequence[bytes]) -> bool:
+    """Return whether the seal of a row is valid by one of the keys."""
+    return any(
+        seals.fits(key, link.seal or b"", fields)
+        for fields in _versions(link)
+        for key in keys
+    )
+
+
 def _versions(link: Link) -> Iterator[Sequence[Any]]:
     yield link.fields
     if link.others is not None:

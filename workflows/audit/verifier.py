@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.db.models import Q
@@ -18,14 +18,29 @@ from django.db.models import Q
 from workflows.audit import chain_walker, keys, sealed_since, seals
 from workflows.audit.chain import WITHOUT_RUN
 from workflows.audit.chain_walker import ChainWalker, Finding, Link
-from workflows.audit.links import IN_ORDER, RunLink, audit_event_link, links
+from workflows.audit.links import (
+    IN_ORDER,
+    RunLink,
+    audit_event_link,
+    decision_link,
+    links,
+    stage_link,
+)
 from workflows.audit.row_adapters import as_bytes
 from workflows.infra.database import snapshot
-from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Status
+from workflows.models import (
+    AuditEvent,
+    Decision,
+    HistoryHead,
+    RemovedRun,
+    Run,
+    Stage,
+    Status,
+)
 from workflows.models.operations import stored_actions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 RUNS_AT_ONCE: Final = 200
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
@@ -91,7 +106,7 @@ class Checker:
                 if found:
                     yield from Checker().run(run_id)  # its rows were counted already
         yield from self._check_events_without_run()
-        yield from self._beginning()
+        yield from self.beginning()
 
     def run(self, run_id: UUID) -> list[Finding]:
         """Return the findings of one run, from one snapshot of its rows."""
@@ -176,7 +191,7 @@ class Checker:
                     yield _about(Subject(FIRST), link, UNSEALED)
             yield from walk.end(as_bytes(head), is_needed=False)
 
-    def _beginning(self) -> Iterator[Finding]:
+    def beginning(self) -> Iterator[Finding]:
         """Report a start of sealing that is missing, forged or implausible."""
         since, oldest = self.tally.since, self.tally.oldest
         if since is None:
@@ -184,7 +199,8 @@ class Checker:
                 None,
                 "history",
                 "the row that says since when it is sealed is missing, was changed, or"
-                " its key is not among AUDIT_KEYS, SECRET_KEY and its fallbacks",
+                " its key is not among AUDIT_KEYS, SECRET_KEY and its fallbacks: rows"
+                " without a seal may have been added since",
             )
         elif oldest is not None and oldest < since - EARLIEST:
             what = f"it is said to be sealed since {since}, and was so on {oldest}"
@@ -203,6 +219,31 @@ class Checker:
     def _remember(self, link: Link) -> None:
         if self.tally.oldest is None or link.created_at < self.tally.oldest:
             self.tally.oldest = link.created_at
+
+
+def has_key() -> bool:
+    """Return whether a configured key fits the history, as far as a sample tells.
+
+    The sample are the start of sealing, and the oldest and newest sealed rows; an empty
+    history needs no key.
+    """
+    if sealed_since.known() is not None:
+        return True
+    rows = [
+        *_oldest_and_newest(Stage, stage_link),
+        *_oldest_and_newest(Decision, decision_link),
+        *_oldest_and_newest(AuditEvent, audit_event_link),
+    ]
+    if not rows:
+        return not HistoryHead.objects.filter(name=sealed_since.NAME).exists()
+    return any(chain_walker.fits(link, keys.verifying()) for link in rows)
+
+
+def _oldest_and_newest(model: Any, as_link: Callable[[Any], Link]) -> Iterator[Link]:
+    sealed = model.objects.exclude(seal=None)
+    for row in (sealed.order_by("pk").first(), sealed.order_by("pk").last()):
+        if row is not None:
+            yield as_link(row)
 
 
 def _range(after: UUID) -> tuple[UUID | None, Q, dict[UUID, Subject]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workflows.audit.verifier import Checker
+from workflows.audit.verifier import Checker, has_key
 from workflows.models import RemovedRun, Run
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from workflows.audit.chain_walker import Finding
+    from workflows.audit.verifier import Tally
 
-NOT_AS_RECORDED = 1  # exit code
+NOT_AS_RECORDED, NO_KEY = 1, 2  # exit codes
 
 
 class Command(BaseCommand):
@@ -25,8 +27,8 @@ class Command(BaseCommand):
 
     help = (
         "Verify stages, decisions and audit events. Reports every row that was changed,"
-        " removed, added or moved, and exits with 1 if there is one. Safe to run while"
-        " workers are active."
+        " removed, added or moved, and exits with 1 if there is one, with 2 if no"
+        " configured key fits. Safe to run while workers are active."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,25 +42,43 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Run {run_id} not found, and no record of its deletion."
             )
+        if not has_key():
+            raise CommandError(
+                "Nothing was verified: neither AUDIT_KEYS nor SECRET_KEY and its fallbacks"
+                " contain a key that fits the history. Run the command with the keys of"
+                " the server that wrote it.",
+                returncode=NO_KEY,
+            )
         found: Iterable[Finding] = (
-            checker.everything() if run_id is None else checker.run(run_id)
+            checker.everything()
+            if run_id is None
+            else chain(checker.run(run_id), checker.beginning())
         )
         number = 0
         for finding in found:
             number += 1
             self.stdout.write(str(finding))
-        tally = checker.tally
-        summary = {0: "no findings", 1: "1 finding"}.get(number, f"{number} findings")
+        self._summarize(checker.tally, number)
+        if number:
+            sys.exit(NOT_AS_RECORDED)
+
+    def _summarize(self, tally: Tally, findings: int) -> None:
+        summary = {0: "no findings", 1: "1 finding"}.get(
+            findings, f"{findings} findings"
+        )
         self.stdout.write(
             f"Verified {tally.runs} runs with {tally.rows} rows: {summary}."
         )
-        if tally.unsealed:
-            self.stdout.write(
-                f"{tally.unsealed} rows are from before {tally.since:%Y-%m-%d %H:%M}"
-                " UTC, when sealing began, and cannot be verified."
+        if not tally.unsealed:
+            return
+        if tally.since is None:
+            why = "have no seal; it is not known whether sealing had begun"
+        else:
+            why = (
+                f"are from before {tally.since:%Y-%m-%d %H:%M} UTC, when sealing began,"
+                " and cannot be verified"
             )
-        if number:
-            sys.exit(NOT_AS_RECORDED)
+        self.stdout.write(f"{tally.unsealed} rows {why}.")
 
 
 def _is_known(run_id: UUID) -> bool:
