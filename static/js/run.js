@@ -214,7 +214,7 @@
       time.textContent = `in ${duration(left)}`;
     }
   };
-  const announcement = () => $("#run-said")?.dataset.said;
+  const announcement = () => $("#run-status-text")?.dataset.text;
   let announced = announcement();
   const announce = () => {
     const text = announcement();

@@ -127,7 +127,7 @@ def path_of(name: str, world: World) -> str:
     address = name.split(" ", 1)[1]
     model = re.match(r"admin/(workflows|auth|axes)/(\w+)/", address)
     values: dict[str, Any] = {
-        "<uuid:run_id>": (world.asked.run if "/answer/" in address else world.run).pk,
+        "<uuid:run_id>": (world.asked.run if "/respond/" in address else world.run).pk,
         "<str:name>": OURS,
         "<int:profile_id>": world.profile.pk,
         "<str:kind>": "json",
@@ -371,7 +371,7 @@ def test_a_hidden_run_is_answered_like_one_that_is_not_there(
         if entry.verb not in {"GET", "POST"} or "<uuid:run_id>" not in entry.address:
             continue
         path = path_of(entry.name, world)
-        hidden = str(world.asked.run.pk if "answer" in path else world.run.pk)
+        hidden = str(world.asked.run.pk if "respond" in path else world.run.pk)
         send = client.get if entry.verb == "GET" else client.post
         there, not_there = send(path), send(path.replace(hidden, nothing))
         assert there.status_code == not_there.status_code == 404, entry.name

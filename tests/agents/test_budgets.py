@@ -338,9 +338,9 @@ def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> N
     shown = page.get(f"/runs/{run.pk}/").content.decode()
     assert "Additional tokens" in shown
     little = {"answer-outcome": "continue", "answer-tokens": "0"}
-    assert page.post(f"/runs/{run.pk}/answer/", little).status_code == 422
+    assert page.post(f"/runs/{run.pk}/respond/", little).status_code == 422
     enough = {"answer-outcome": "continue", "answer-tokens": "50", "reason": "needed"}
-    assert page.post(f"/runs/{run.pk}/answer/", enough).status_code == 302
+    assert page.post(f"/runs/{run.pk}/respond/", enough).status_code == 302
     run.refresh_from_db()
     assert run.status == Status.PENDING
     assert "allowed 50 tokens more" in page.get(f"/runs/{run.pk}/").content.decode()

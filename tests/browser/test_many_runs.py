@@ -144,7 +144,7 @@ def test_two_runs_are_compared_from_the_list(visit: Visit) -> None:
         page.check(f"#row-{run} input")
     page.click(".bulk-bar [value=compare]")
     expect(page.locator("h1")).to_contain_text("Compare two runs of")
-    expect(page.locator("#parting-heading + p")).to_contain_text("A → Publish")
+    expect(page.locator("#first-difference-heading + p")).to_contain_text("A → Publish")
     expect(page.locator(".compare-decisions .compare-differs").first).to_be_visible()
     expect(page.locator(".node[data-state=only-b]").first).to_be_visible()
     expect(page.locator(".compare-values tbody tr").first).to_be_visible()

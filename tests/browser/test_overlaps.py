@@ -42,7 +42,7 @@ BAR = """() => {
 }"""
 LONG_NAME = """() => {
   document.querySelector('.topbar .menu summary').textContent = 'somebody.with.a.long.name@example';
-  document.querySelector('#nav-waiting').innerHTML = '<b class="count">128</b>';
+  document.querySelector('#nav-approvals').innerHTML = '<b class="count">128</b>';
 }"""
 
 

@@ -112,7 +112,7 @@ def test_it_does_not_count_as_a_failure_of_its_node(admin: User, recorded: str) 
     make_stage(failed, "judge_pages", status=StageStatus.FAILED)
     took = {
         one.node: one
-        for one in usage_of(admin, failed.workflow_name, failed.graph).took
+        for one in usage_of(admin, failed.workflow_name, failed.graph).durations
     }
     assert took["judge_pages"].failed == 1
 

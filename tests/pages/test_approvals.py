@@ -65,7 +65,7 @@ def send(page: Client, asked: Approval, **given: Any) -> Any:
     """Send the answer form as a browser does."""
     values = {f"answer-{name}": value for name, value in given.items()}
     values |= {"question": asked.sequence, "reason": "the banner counts"}
-    return page.post(f"/runs/{asked.run_id}/answer/", values)
+    return page.post(f"/runs/{asked.run_id}/respond/", values)
 
 
 def test_a_waiting_run_shows_the_question_and_a_form_for_the_answer(
@@ -106,7 +106,7 @@ def test_an_answer_that_does_not_fit_comes_back_with_its_message(page: Client) -
 def test_a_live_page_gets_the_form_back_as_a_region(page: Client) -> None:
     asked = ask()
     answer = page.post(
-        f"/runs/{asked.run_id}/answer/", {"question": asked.sequence}, headers=HTMX
+        f"/runs/{asked.run_id}/respond/", {"question": asked.sequence}, headers=HTMX
     )
     assert answer.status_code == 422
     text = answer.content.decode()
@@ -138,7 +138,7 @@ def test_an_answer_to_an_earlier_question_does_not_count_for_a_later_one(
 
 def test_a_run_that_asks_nothing_takes_no_answer(page: Client) -> None:
     run = make_run(status=Status.RUNNING)
-    assert page.post(f"/runs/{run.pk}/answer/").status_code == 404
+    assert page.post(f"/runs/{run.pk}/respond/").status_code == 404
 
 
 def test_a_question_for_a_group_is_for_its_members(page: Client, alice: User) -> None:
@@ -167,9 +167,9 @@ def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
 ) -> None:
     asked = ask()
     given = {"question": asked.sequence, "answer-outcome": "publish", "reason": "x"}
-    answer = page.post(f"/runs/{asked.run_id}/answer/", given, headers=HTMX)
+    answer = page.post(f"/runs/{asked.run_id}/respond/", given, headers=HTMX)
     text = answer.content.decode()
-    assert '<span id="nav-waiting"' in text
+    assert '<span id="nav-approvals"' in text
     assert "waiting for you" not in text
 
 

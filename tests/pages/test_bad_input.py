@@ -230,7 +230,7 @@ def test_no_form_fails_a_page(world: World, sender: Sender) -> None:
 
 def test_no_value_of_a_field_fails_a_form(world: World, sender: Sender) -> None:
     pages = addresses(world)
-    asked = reverse("run-answer", args=[world.asked.run_id])
+    asked = reverse("run-respond", args=[world.asked.run_id])
     for number, value in enumerate(BAD):
         everything = dict.fromkeys(FIELDS, value)
         for name in ("run-note", "run-label", "agent-new", "profile-new"):
@@ -265,7 +265,7 @@ BODIES = [
 def test_no_body_fails_a_form(world: World, sender: Sender) -> None:
     pages = addresses(world)
     for kind, body in BODIES:
-        for name in ("run-note", "run-answer", "workflow", "documents", "runs-bulk"):
+        for name in ("run-note", "run-respond", "workflow", "documents", "runs-bulk"):
             sender._note(  # noqa: SLF001 - this is no form
                 f"{kind} {body[:40]!r} {name}",
                 *(sender.client.generic, "POST", pages[name], body),

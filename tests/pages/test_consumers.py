@@ -246,7 +246,7 @@ async def test_a_change_is_sent_and_only_what_changed(alice: User) -> None:
         assert "Read pages" in text
         assert 'id="run-path"' in text
         assert 'id="run-log"' not in text
-        assert 'id="run-facts"' not in text
+        assert 'id="run-details"' not in text
 
 
 async def test_a_notification_without_changes_sends_nothing(alice: User) -> None:
@@ -422,7 +422,7 @@ async def test_many_viewers_of_a_version_share_one_rendering(
             assert "Read pages" in await page.next_shown()
         assert sorted(counted) == [
             (first, run.version)
-            for first in ("run-log", "run-moment", "run-panel", "run-title")
+            for first in ("run-log", "run-stepper", "run-panel", "run-title")
         ]
         for other in others:
             await other.__aexit__(None, None, None)
@@ -517,7 +517,7 @@ async def test_another_view_sends_the_difference(alice: User) -> None:
         await page.change_view("?at=1")
         text = await page.next_shown()
         assert "State after step 1" in text
-        assert "run-facts" not in text
+        assert "run-details" not in text
         await page.change_view("?node=weigh")
         assert "panel-heading" in await page.next_shown()
         await page.change_view("")

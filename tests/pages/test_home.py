@@ -126,7 +126,7 @@ def test_a_workflow_shows_its_shares_and_durations(
     counts = {edge.title: edge.count.text for edge in usage.diagram.edges if edge.count}
     assert counts["weigh → publish, if is confident: taken 1×, not taken 2×"] == "33%"
     assert counts["weigh → review: taken 2×, not taken 1×"] == "67%"
-    weigh = next(one for one in usage.took if one.node == "weigh")
+    weigh = next(one for one in usage.durations if one.node == "weigh")
     assert (weigh.count, weigh.median, weigh.slow) == (3, 120.0, 120.0)
     assert usage.diagram.nodes[0].note.text == "120 ms · p95 120 ms"
     text = sign_in(alice).get(f"/workflows/{NAME}/").content.decode()

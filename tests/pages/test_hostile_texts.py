@@ -265,7 +265,7 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
             yield reverse(deed, args=[run.pk]), everything
             yield reverse(deed, args=[run.pk]), {"name": evil[:30]}
     yield (
-        reverse("run-answer", args=[world.asked.run_id]),
+        reverse("run-respond", args=[world.asked.run_id]),
         {"question": world.asked.sequence, "answer-outcome": evil, "reason": evil},
     )
     for name in (KNOWN, "summarize", "reasoning"):

@@ -36,7 +36,7 @@ ACTIONS = (
     "run-cancel",
     "run-resume",
     "run-delete",
-    "run-answer",
+    "run-respond",
     "run-note",
     "run-label",
 )

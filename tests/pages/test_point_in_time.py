@@ -282,7 +282,7 @@ def test_the_head_of_an_earlier_moment_tells_of_that_moment(
         made = began + dt.timedelta(seconds=90 * sequence)
         make_checkpoint(run, sequence=sequence, node_name=node, created_at=made)
     text = text_of(sign_in(admin), run, "?at=1")
-    head = text[text.index('id="run-status"') : text.index('id="run-moment"')]
+    head = text[text.index('id="run-status"') : text.index('id="run-stepper"')]
     assert 'data-status="running"' in head
     assert "Running" in head
     assert "1 m 30 s" in head

@@ -29,7 +29,7 @@ def test_a_view_is_saved_with_what_means_something(
     answer = page.post("/runs/views/", {"name": " My  view ", "query": query})
     view = SavedView.objects.get()
     assert view.name == "My view"
-    assert view.query == "status=failed&column=by%2Ctook&fields=result.label"
+    assert view.query == "status=failed&column=by%2Cduration&fields=result.label"
     assert answer.headers["Location"] == f"/runs/?{view.query}"
     text = page.get(answer.headers["Location"]).content.decode()
     assert 'aria-current="page">My view' in text

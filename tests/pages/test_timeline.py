@@ -172,7 +172,7 @@ def test_a_wait_for_approval_lasts_until_the_response_and_then_the_run_queues() 
     timeline = timeline_of(run)
     assert in_seconds(lane(timeline, "review").bars) == [
         ("work", 9, 10),
-        ("person", 10, 70),
+        ("approval", 10, 70),
         ("work", 80, 81),
     ]
     assert in_seconds(lane(timeline, "").bars)[-1] == ("queue", 70, 80)
@@ -187,7 +187,7 @@ def test_a_run_that_waits_for_approval_waits_until_now() -> None:
     timeline = timeline_of(run)
     assert in_seconds(lane(timeline, "review").bars) == [
         ("work", 9, 10),
-        ("person", 10, None),
+        ("approval", 10, None),
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_wait_for_a_timer_has_its_own_kind() -> None:
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "pause", 9, 1, status=StageStatus.WAITING)
     kinds = [bar.kind for bar in lane(timeline_of(run), "pause").bars]
-    assert kinds == ["work", "moment"]
+    assert kinds == ["work", "timer"]
 
 
 def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
@@ -217,7 +217,7 @@ def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
     make_audit_event(run, action="cancel", created_at=at(50))
     assert in_seconds(lane(timeline_of(run), "review").bars) == [
         ("work", 9, 10),
-        ("person", 10, 50),
+        ("approval", 10, 50),
     ]
 
 
@@ -350,12 +350,12 @@ def a_run_answered_after_hours(**fields: Any) -> Run:
 
 def test_a_wait_much_longer_than_all_the_rest_is_compressed() -> None:
     timeline = timeline_of(a_run_answered_after_hours())
-    (wait,) = (one for one in lane(timeline, "review").bars if one.kind == "person")
+    (wait,) = (one for one in lane(timeline, "review").bars if one.kind == "approval")
     (work,) = lane(timeline, "publish").bars
     assert wait.width < 15
     assert work.width > 50
     assert wait.text == "waiting for approval 3 h"  # as long as it was
-    assert {kind: length for kind, _, length in timeline.totals}["person"] == "3 h"
+    assert {kind: length for kind, _, length in timeline.totals}["approval"] == "3 h"
     assert len(timeline.breaks) == 1
     ticks = [(tick.text, tick.is_break) for tick in timeline.ticks]
     assert ("3 h", True) in ticks

@@ -122,8 +122,8 @@ def _let_into_theirs(person: User) -> None:
     """Let somebody do everything with the other workflow, and nothing with ours."""
     team = Group.objects.create(name="team")
     person.groups.add(team)
-    ticks = {f"may_{verb}": True for verb in ("launch", "operate", "approve")}
-    WorkflowPermission.objects.create(workflow_name=THEIRS, group=team, **ticks)
+    flags = {f"can_{verb}": True for verb in ("launch", "operate", "approve")}
+    WorkflowPermission.objects.create(workflow_name=THEIRS, group=team, **flags)
     make_run(workflow_name=THEIRS)
     make_decision(make_run(workflow_name=THEIRS), reason="of theirs")
 

@@ -35,7 +35,7 @@ class RunAdmin(ReadOnlyAdmin):
         "status",
         "launched_by",
         "created_at",
-        "took",
+        "duration",
         "worker",
     )
     list_display_links = ("workflow_name",)
@@ -103,7 +103,7 @@ class RunAdmin(ReadOnlyAdmin):
         return run_link(run)
 
     @admin.display(description="Duration")
-    def took(self, run: Run) -> str:
+    def duration(self, run: Run) -> str:
         """Return the time from the start to the end, or to now."""
         length: dt.timedelta | None = run.elapsed
         return span(length.total_seconds()) if length is not None else "—"

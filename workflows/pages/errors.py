@@ -30,7 +30,7 @@ HEADINGS = {
     503: "Storage unavailable",
 }
 ACTION_PATHS = frozenset(
-    {"cancel", "resume", "delete", "pin", "answer", "notes", "labels"}
+    {"cancel", "resume", "delete", "pin", "respond", "notes", "labels"}
 )
 
 

@@ -23,7 +23,7 @@ BUILT_IN = {
     "workflow": "Workflow",
     "launched": "Launched",
     "by": "By",
-    "took": "Took",
+    "duration": "Duration",
     "labels": "Labels",
     "started": "Started",
     "ended": "Ended",
@@ -32,7 +32,8 @@ BUILT_IN = {
     "worker": "Worker",
     "error": "Error",
 }
-DEFAULT_COLUMNS = ("workflow", "launched", "by", "took")
+RENAMED = {"took": "duration"}  # in saved views and bookmarks
+DEFAULT_COLUMNS = ("workflow", "launched", "by", "duration")
 MAX_FIELDS = 6
 MAX_FIELD_LENGTH = 120  # characters
 MAX_CELL_LENGTH = 80  # characters
@@ -69,7 +70,10 @@ class Columns:
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Columns:
         """Read the columns of a query, ignoring unknown ones."""
-        names = query.get("column", "").split(",") if query.get("column") else []
+        column = query.get("column", "")
+        names = (
+            [RENAMED.get(name, name) for name in column.split(",")] if column else []
+        )
         ours = tuple(name for name in BUILT_IN if name in names)
         fields = tuple(_fields(query.get("fields", "")))
         chosen = bool(names or fields)

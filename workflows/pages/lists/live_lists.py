@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SHORT_LIST, SHORTEST_LIST = 6, 4  # rows
 MAX_LABELS, MAX_SCANNED_LABELS = 100, 2_000
-WORKFLOW_COLUMNS = Columns(ours=("launched", "by", "took"))
+WORKFLOW_COLUMNS = Columns(ours=("launched", "by", "duration"))
 Context = dict[str, Any]
 Shown = TypeVar("Shown", bound="Model")
 
@@ -192,11 +192,11 @@ LISTS: dict[str, LiveList] = {
         "home.html",
         (
             "home-approvals",
-            "home-figures",
+            "home-metrics",
             "home-running",
             "home-failed",
-            "home-lately",
-            "nav-waiting",
+            "home-recent",
+            "nav-approvals",
         ),
     ),
     "job": LiveList(bulk_operations.context, "runs/job.html", ("job-state",)),
@@ -213,6 +213,6 @@ LISTS: dict[str, LiveList] = {
     "approvals": LiveList(
         approvals_context,
         "approvals/list.html",
-        ("approvals-open", "approvals-answered", "nav-waiting"),
+        ("approvals-open", "approvals-answered", "nav-approvals"),
     ),
 }

@@ -78,7 +78,7 @@ class Usage:
     """A workflow's graph with shares and durations."""
 
     diagram: Diagram
-    took: Sequence[NodeDurations]
+    durations: Sequence[NodeDurations]
     runs: int  # that durations are based on
 
     @property
@@ -92,13 +92,13 @@ def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
     runs = visible_runs(person).filter(workflow_name=name)
     ended = runs.filter(status__in=ENDED).order_by("-pk")
     ids = list(ended.values_list("pk", flat=True)[:MAX_RUNS])
-    took = _took(ids, [node["name"] for node in graph.get("nodes", ())])
-    nodes = {one.node: NodeState(text=one.text) for one in took if one.text}
+    durations = _durations(ids, [node["name"] for node in graph.get("nodes", ())])
+    nodes = {one.node: NodeState(text=one.text) for one in durations if one.text}
     edges = _edges(name, graph, shares_of(person, name, SHARES_PERIOD))
-    return Usage(draw(graph, nodes, edges), took, len(ids))
+    return Usage(draw(graph, nodes, edges), durations, len(ids))
 
 
-def _took(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:
+def _durations(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:
     """Return the durations of nodes in these runs, in the order of the graph."""
     stages = Stage.objects.filter(run__in=ids).order_by()
     durations: dict[str, list[float]] = defaultdict(list)

@@ -36,7 +36,7 @@ from workflows.pages.query_string import parse_query
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
-from workflows.pages.run.parts import FRAME, MOMENT, Part, parts_of, render_part
+from workflows.pages.run.parts import FRAME, POINT_IN_TIME, Part, parts_of, render_part
 from workflows.pages.run.view import RunView
 from workflows.system import system
 
@@ -345,7 +345,7 @@ def render_run_part(part: Part) -> RenderedRegions:
     seconds = None
     if part.regions == FRAME:
         seconds = page.recheck_after
-    elif part.regions == MOMENT:
+    elif part.regions == POINT_IN_TIME:
         seconds = page.grow_again
     again_at = None if seconds is None else time.monotonic() + seconds
     return RenderedRegions(regions, version=run.version, again_at=again_at)
@@ -357,5 +357,7 @@ def render_stream_preview(run_id: UUID) -> RenderedRegions:
     if run is None:
         return RenderedRegions({})
     return RenderedRegions(
-        render_regions("runs/_stream_preview.html", ("run-words",), {"run": run})
+        render_regions(
+            "runs/_stream_preview.html", ("run-stream-preview",), {"run": run}
+        )
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.template.loader import render_to_string
 
-BASE_REGIONS = ("nav-waiting",)  # regions of the base template
+BASE_REGIONS = ("nav-approvals",)  # regions of the base template
 TIME = re.compile(
     r"(<time [^>]*data-(?:ago|since|until)\b[^>]*>)[^<]*"
 )  # a script updates the text of these elements

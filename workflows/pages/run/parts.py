@@ -2,7 +2,7 @@
 
     frame    depends on all permissions of the viewer, at a point in time: status, notice,
              approval, details
-    moment   graph, timeline and steps at a point in time
+    point    graph, timeline and steps at a point in time
     panel    the selected node or edge
     log      the lines of a filter
 
@@ -33,16 +33,16 @@ FRAME = (
     "run-error",
     "run-result",
     "run-notes",
-    "run-facts",
-    "nav-waiting",
+    "run-details",
+    "nav-approvals",
 )
-MOMENT = (
-    "run-moment",
+POINT_IN_TIME = (
+    "run-stepper",
     "run-graph",
     "run-timeline",
     "run-totals",
     "run-path",
-    "run-said",
+    "run-status-text",
 )
 PANEL = ("run-panel",)
 LOG = ("run-log",)
@@ -64,7 +64,7 @@ def parts_of(
     """Yield the parts of the page; parts with the same HTML are equal."""
     shared = permissions.for_timeline
     yield Part(run_id, FRAME, RunView(at=view.at), permissions)
-    yield Part(run_id, MOMENT, RunView(at=view.at, scale=view.scale), shared)
+    yield Part(run_id, POINT_IN_TIME, RunView(at=view.at, scale=view.scale), shared)
     selected = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, selected, shared)
     yield Part(
@@ -75,7 +75,7 @@ def parts_of(
 def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
     """Return these regions as HTML for an out-of-band swap."""
     context = {"page": page, "run": page.run}
-    if "nav-waiting" in names:
+    if "nav-approvals" in names:
         context["waiting"] = page.waiting
     items = {}
     if "run-path" in names:
@@ -89,4 +89,4 @@ def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:
 
 def render_all_regions(page: RunPage) -> dict[str, str]:
     """Return all live regions as HTML for an out-of-band swap."""
-    return render_part(page, (*FRAME, *MOMENT, *PANEL, *LOG))
+    return render_part(page, (*FRAME, *POINT_IN_TIME, *PANEL, *LOG))

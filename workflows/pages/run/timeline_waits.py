@@ -16,7 +16,7 @@ from workflows.models import Outcome
 if TYPE_CHECKING:
     from workflows.models import Approval, Attempt, AuditEvent, Run
 
-QUEUE, APPROVAL, CHILD, TIMER = "queue", "person", "child", "moment"
+QUEUE, APPROVAL, CHILD, TIMER = "queue", "approval", "child", "timer"
 STOPPED = "stopped"  # ended, and resumed later
 
 

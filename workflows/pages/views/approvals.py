@@ -39,7 +39,7 @@ def list_approvals(request: HtmxRequest) -> HttpResponse:
 @posts_only
 @members_only
 @answers_request_errors
-def answer(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Submit the decision of an open approval; show an invalid form again."""
     found = visible_run(request, run_id)
     approval = open_approval(found, request.POST.get("question", ""))
