@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -25,6 +25,7 @@ from workflows.engine.errors import RequestError
 from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import clock, notifications, outages
 from workflows.models import BulkItem, BulkJob, ItemResult
+from workflows.models.runs import new_run_id
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -130,15 +131,45 @@ BULK_ACTIONS = {
 # Requests -------------------------------------------------------------------------------
 
 
-def start(
-    action: BulkAction, runs: Iterable[Run], *, by: User, reason: str, label: str = ""
+def start(  # noqa: PLR0913 - all but the first two are named
+    action: BulkAction,
+    runs: Iterable[Run],
+    *,
+    by: User,
+    reason: str,
+    label: str = "",
+    job_id: UUID | None = None,
 ) -> BulkJob:
     """Create a job; up to INLINE_RUNS_LIMIT runs are processed before this returns.
 
-    The runs need only id, status and workflow_name. Raises EmptySelection.
+    The runs need only id, status and workflow_name. A `job_id` that is in use returns the
+    existing job: its form was sent again. Raises EmptySelection.
     """
+    try:
+        job = _create(action, runs, by=by, reason=reason, label=label, job_id=job_id)
+    except IntegrityError:
+        own = BulkJob.objects.filter(person=by)
+        existing = own.filter(pk=job_id).first() if job_id else None
+        if existing is None:
+            raise
+        return existing
+    if job.total <= INLINE_RUNS_LIMIT:
+        run_inline(job)
+    return job
+
+
+def _create(  # noqa: PLR0913 - as above
+    action: BulkAction,
+    runs: Iterable[Run],
+    *,
+    by: User,
+    reason: str,
+    label: str,
+    job_id: UUID | None,
+) -> BulkJob:
     with transaction.atomic():
         job = BulkJob.objects.create(
+            id=job_id or new_run_id(),
             action=action.name,
             label=label,
             reason=reason,
@@ -162,8 +193,6 @@ def start(
         if not job.total:
             raise EmptySelection
         job.save(update_fields=["total"])
-    if job.total <= INLINE_RUNS_LIMIT:
-        run_inline(job)
     return job
 
 

@@ -18,11 +18,18 @@ MAX_NOTE_LENGTH = 4_000  # characters
 
 
 def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
-    """Add a note to a run. Raises InvalidParams for an empty one."""
+    """Add a note to a run. Raises InvalidParams for an empty one.
+
+    A note that repeats the run's last one, by the same author, is that note: its form
+    was sent again, since the first response got lost.
+    """
     text = text.replace("\x00", "").strip()[:MAX_NOTE_LENGTH]
     if not text:
         raise InvalidParams({"": ["Write the note, then add it."]})
     with transaction.atomic():
+        last = Note.objects.filter(run=run).last()
+        if last is not None and (last.author_id, last.text) == (by.pk, text):
+            return last
         note = Note.objects.create(
             run=run, author_id=by.pk, author_name=by.get_username(), text=text
         )

@@ -16,6 +16,7 @@ from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.methods import posts_only
+from workflows.pages.query_string import int_in
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import RunPage, answer_form
 from workflows.pages.views.runs import after, run_response, visible_run
@@ -42,6 +43,9 @@ def list_approvals(request: HtmxRequest) -> HttpResponse:
 def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Submit the decision of an open approval; show an invalid form again."""
     found = visible_run(request, run_id)
+    if has_responded(request, found):
+        messages.info(request, "You already submitted your decision. It is saved.")
+        return after(request, found)
     approval = open_approval(found, request.POST.get("question", ""))
     form = answer_form(
         approval, data=request.POST, files=request.FILES, by=request.user
@@ -51,6 +55,18 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         return after(request, system.find_run(run_id, by=request.user))
     page = RunPage(found, access.run_permissions(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
+
+
+def has_responded(request: HtmxRequest, found: Run) -> bool:
+    """Return whether the user's response to the approval of this form was accepted.
+
+    They send it again if the response to the first time was an error.
+    """
+    question = int_in(request.POST, "question")
+    if question is None:
+        return False
+    own = found.approvals.filter(sequence=question, answered_by=request.user.pk)
+    return own.exists()
 
 
 def open_approval(found: Run, sequence: str) -> Approval:

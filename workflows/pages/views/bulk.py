@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
+from django.core import signing
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_safe
 from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import EmptySelection, InvalidLabel, ReasonMissing
+from workflows.models.runs import new_run_id
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_operations
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
 
 COMPARED_RUNS = 2
+ONCE = "bulk-once"  # field; makes a form that is sent twice start one job
 
 
 @posts_only
@@ -55,9 +58,29 @@ def many(request: HtmxRequest) -> HttpResponse:
         entered = {"error": error, "label": label, "missing": missing}
         preview = bulk_operations.preview(action, runs, request.user)
         return _confirmation_page(request, action, preview, entered)
-    reason = reason_of(request)
-    job = bulk.start(action, runs, by=request.user, reason=reason, label=label)
+    job = bulk.start(
+        action,
+        runs,
+        by=request.user,
+        reason=reason_of(request),
+        label=label,
+        job_id=_job_id(request),
+    )
     return redirect("bulk-job", job_id=job.pk)
+
+
+def _new_once(request: HtmxRequest) -> str:
+    """Return the signed id of the job that the form of this user will start."""
+    return signing.dumps([request.user.pk, str(new_run_id())], salt=ONCE)
+
+
+def _job_id(request: HtmxRequest) -> UUID | None:
+    """Return the id that the form was rendered with; None for one without, or a forged one."""
+    try:
+        user_id, text = signing.loads(request.POST.get(ONCE, ""), salt=ONCE)
+    except signing.BadSignature:
+        return None
+    return UUID(text) if user_id == request.user.pk else None
 
 
 def _confirmation_page(
@@ -76,6 +99,7 @@ def _confirmation_page(
         "scope": request.POST.get("scope", ""),
         "chosen": _ids(request),
         "found": preview,
+        "once": _new_once(request),
         **entered,
     }
     is_invalid = entered["error"] or entered["missing"]

@@ -48,10 +48,10 @@ STUCK: Final = (
     ),
 )
 
-# If the connection broke during the commit, the outcome is unknown.
+# The connection may have broken during the commit, or after it.
 SENT: Final = (
-    "Your request was most likely not accepted. Send it again once the database is"
-    " available: the same form never launches a second run."
+    "Your request may have been accepted. Send the same form again once the database is"
+    " available: nothing is done twice, and the response shows what happened."
 )
 
 TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
