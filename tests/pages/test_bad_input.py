@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -72,6 +73,30 @@ def world(db: None) -> Iterator[World]:
     """Return a database with one row of each kind, and no limit to how often."""
     with override_settings(RATES=UNLIMITED):
         yield make_world("ordinary")
+
+
+@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.slow)], ids="of {}".format)
+def spread(request: pytest.FixtureRequest) -> Spread:
+    """Return which pages get which values: all of them in the slow tests."""
+    return Spread(request.param)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Combines pages and values so that each page gets one value of `every`.
+
+    Each value still goes to one page of `every`, and each page gets values of all kinds.
+    """
+
+    every: int
+
+    def has(self, page: int, value: int) -> bool:
+        """Tell whether a page gets a value; both by their number."""
+        return (page + value) % self.every == 0
+
+    def over(self, pages: Sequence[str], value: int) -> list[str]:
+        """Return the pages that get a value."""
+        return [page for i, page in enumerate(pages) if self.has(i, value)]
 
 
 class Sender:
@@ -153,23 +178,30 @@ def test_no_query_fails_a_page(world: World, sender: Sender) -> None:
     probe()
 
 
-def test_no_filter_fails_a_list(world: World, sender: Sender) -> None:
+def test_no_filter_fails_a_list(world: World, sender: Sender, spread: Spread) -> None:
     pages = addresses(world)
-    for value in BAD:
+    for number, value in enumerate(BAD):
         short = value[:3_000]
-        for name in ("runs", "decisions", "documents", "run-log"):
-            sender.get(pages[name], dict.fromkeys(QUERY, short))
-        sender.get(pages["runs"], {"where": short, "status": "failed"})
-        sender.get(pages["runs"], {"fields": f"params.{short}", "from": short})
-        sender.get(pages["decisions"], {"where": short, "edge": short})
+        queries = (
+            ("runs", dict.fromkeys(QUERY, short)),
+            ("decisions", dict.fromkeys(QUERY, short)),
+            ("documents", dict.fromkeys(QUERY, short)),
+            ("run-log", dict.fromkeys(QUERY, short)),
+            ("runs", {"where": short, "status": "failed"}),
+            ("runs", {"fields": f"params.{short}", "from": short}),
+            ("decisions", {"where": short, "edge": short}),
+        )
+        for index, (name, query) in enumerate(queries):
+            if spread.has(index, number):
+                sender.get(pages[name], query)
 
 
-def test_no_address_fails(sender: Sender) -> None:
+def test_no_address_fails(sender: Sender, spread: Spread) -> None:
     one = "01890000-0000-7000-8000-000000000000"
     encoded = ["%ED%A0%80", "%00", "%FF", "%2F", "%2e%2e", "%0A"]
     encoded += [quote(one[:999], safe="", errors="surrogatepass") for one in BAD]
-    for told in encoded:
-        for address in (
+    for number, told in enumerate(encoded):
+        places = (
             f"/workflows/{told}/",
             f"/workflows/{told}/profiles/",
             f"/runs/{told}/",
@@ -179,7 +211,8 @@ def test_no_address_fails(sender: Sender) -> None:
             f"/agents/{told}/",
             f"/admin/workflows/stage/{told}/change/",
             f"/admin/{told}/",
-        ):
+        )
+        for address in spread.over(places, number):
             sender.get(address)
 
 
@@ -228,15 +261,26 @@ def test_no_form_fails_a_page(world: World, sender: Sender) -> None:
     send()
 
 
-def test_no_value_of_a_field_fails_a_form(world: World, sender: Sender) -> None:
+def test_no_value_of_a_field_fails_a_form(
+    world: World, sender: Sender, spread: Spread
+) -> None:
     pages = addresses(world)
     asked = reverse("run-respond", args=[world.asked.run_id])
     for number, value in enumerate(BAD):
         everything = dict.fromkeys(FIELDS, value)
-        for name in ("run-note", "run-label", "agent-new", "profile-new"):
-            sender.post(pages[name], everything)
-        sender.post(asked, {**everything, "question": str(world.asked.sequence)})
-        sender.post("/workflows/reasoning/", everything)
+        answer = {**everything, "question": str(world.asked.sequence)}
+        forms = (
+            *("run-note", "run-label", "agent-new", "profile-new"),
+            "workflow",
+            "answer",
+        )
+        for name in spread.over(forms, number):
+            if name == "answer":
+                sender.post(asked, answer)
+            elif name == "workflow":
+                sender.post("/workflows/reasoning/", everything)
+            else:
+                sender.post(pages[name], everything)
         if number % 6 == 0:
             all_of_them = {"do": "resume", "scope": "all", "query": f"where={value}"}
             sender.post(pages["runs-bulk"], everything | all_of_them)
@@ -295,21 +339,22 @@ def test_no_upload_fails(world: World, sender: Sender) -> None:
 # The admin --------------------------------------------------------------------------
 
 
-def test_no_form_of_the_admin_fails(world: World, sender: Sender) -> None:
-    for value in BAD[::2]:
+def test_no_form_of_the_admin_fails(
+    world: World, sender: Sender, spread: Spread
+) -> None:
+    for number, value in enumerate(BAD[::2]):
         chosen = {"_selected_action": value[:3_000], "reason": value[:3_000]}
-        for deed in ("cancel_selected", value[:200]):
+        for deed in spread.over(("cancel_selected", value[:200]), number):
             more = {"action": deed, "confirmed": "1", "index": value[:9]}
             sender.post("/admin/workflows/run/", chosen | more)
         names = (*FIELDS, "tokens", "cost", "scope", "per_million_in", "workflow_name")
-        for address in ("budget", "price", "agent"):
+        for address in spread.over(("budget", "price", "agent"), number):
             told = dict.fromkeys(names, value)
             sender.post(f"/admin/workflows/{address}/add/", told)
-        sender.post(
-            "/admin/auth/user/add/",
-            dict.fromkeys(("username", "password1", "password2"), value),
-        )
-        for model in ("run", "decision", "document", "approval"):
+        if spread.has(1, number):
+            fields = ("username", "password1", "password2")
+            sender.post("/admin/auth/user/add/", dict.fromkeys(fields, value))
+        for model in spread.over(("run", "decision", "document", "approval"), number):
             sender.get(f"/admin/workflows/{model}/", {"q": value[:3_000]})
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
 
+import psycopg
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
@@ -12,7 +19,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import StateApps
 
-from tests.support.factories import make_run
+from tests.support.factories import make_decision, make_run
+from tests.support.servers import HOME, migrated_file
 from workflows.access import roles
 from workflows.audit import chain, trail
 from workflows.audit.verifier import Checker
@@ -41,7 +49,20 @@ def at_the_newest(transactional_db: None) -> Iterator[None]:
     migrate()
 
 
-def test_decisions_made_before_learn_their_workflow(at_the_newest: None) -> None:
+def test_decisions_made_before_learn_their_workflow(db: None) -> None:
+    run = make_run(workflow_name="old-one")
+    decision = make_decision(run, "a", "b", workflow_name="")
+    import_module("workflows.migrations.0004_decisions_name_their_workflow").fill(
+        apps, None
+    )
+    decision.refresh_from_db()
+    assert decision.workflow_name == "old-one"
+
+
+@pytest.mark.slow
+def test_a_migration_from_before_names_the_workflow_of_decisions(
+    at_the_newest: None,
+) -> None:
     run = make_run(workflow_name="old-one")
     old = migrate("0002_lean_history")
     old.get_model(APP, "Decision").objects.create(
@@ -111,12 +132,43 @@ def test_the_rename_of_models_keeps_rows_permissions_and_seals(
     assert Checker().run(run.pk) == []
 
 
+GRANTED = """
+    SELECT auth_group.name, auth_permission.codename FROM auth_group
+    JOIN auth_group_permissions granted ON granted.group_id = auth_group.id
+    JOIN auth_permission ON auth_permission.id = granted.permission_id
+"""
+
+
+@pytest.fixture
+def granted(request: pytest.FixtureRequest) -> list[tuple[str, str]]:
+    """Return role and permission of each row in a database that was only migrated."""
+    if connection.vendor == "postgresql":
+        url = request.getfixturevalue("migrated_url")
+        with psycopg.connect(url) as postgres:
+            return postgres.execute(GRANTED).fetchall()
+    file = migrated_file(Path(os.environ[HOME]))
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as sqlite:
+        return sqlite.execute(GRANTED).fetchall()
+
+
 def test_the_roles_of_a_new_installation_have_the_permissions_of_the_roles(
-    at_the_newest: None,
+    granted: list[tuple[str, str]],
 ) -> None:
+    for name, permissions in roles.ROLES.items():
+        of_role = {codename for role, codename in granted if role == name}
+        assert of_role
+        assert {one for one in permissions if "*" not in one} <= of_role
+
+
+@pytest.mark.slow
+def test_all_migrations_can_be_reversed_and_applied_again(at_the_newest: None) -> None:
+    before = set(connection.introspection.table_names())
     call_command("migrate", APP, "zero", verbosity=0)
+    left = set(connection.introspection.table_names())
+    assert not {name for name in left if name.startswith(f"{APP}_")}
     call_command("migrate", verbosity=0)
+    assert set(connection.introspection.table_names()) == before
     for name, permissions in roles.ROLES.items():
         role = Group.objects.get(name=name)
-        granted = set(role.permissions.values_list("codename", flat=True))
-        assert {one for one in permissions if "*" not in one} <= granted
+        of_role = set(role.permissions.values_list("codename", flat=True))
+        assert {one for one in permissions if "*" not in one} <= of_role

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
@@ -12,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
-from tests.support.servers import ADMIN_PASSWORD, manage
+from tests.support.servers import ADMIN_PASSWORD, HOME, manage, migrated_file
 from workflows.models import Document
 
 
@@ -95,12 +97,18 @@ def test_production_collects_its_static_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("is_new", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_processes_that_prepare_together_wait_for_each_other(
-    tmp_path: Path, database: str, request: pytest.FixtureRequest
+    tmp_path: Path, database: str, is_new: bool, request: pytest.FixtureRequest
 ) -> None:
     settings = {"ADMIN_PASSWORD": ""}
+    if not is_new:  # one migration is left to apply
+        settings["WORKFLOW_APPS"] = "tests.project.unmigrated"
     if database == "postgres":
-        settings["DATABASE_URL"] = request.getfixturevalue("postgres_url")
+        name = "postgres_url" if is_new else "migrated_url"
+        settings["DATABASE_URL"] = request.getfixturevalue(name)
+    elif not is_new:
+        shutil.copy(migrated_file(Path(os.environ[HOME])), tmp_path)
     with ThreadPoolExecutor() as threads:
         together = [
             threads.submit(manage, "prepare", data_dir=tmp_path, **settings)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import http.client
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.servers import RunningServer, free_port, manage, running_server
+from tests.support.servers import (
+    SECRET_KEY,
+    RunningServer,
+    copy_prepared,
+    free_port,
+    manage,
+    running_server,
+)
 
 pytestmark = pytest.mark.crash
 MEGABYTE = 1_000_000
@@ -42,6 +50,12 @@ def ask(
         return answer, answer.read().decode()
     finally:
         connection.close()
+
+
+def serve(*options: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Run `serve` in a directory that is prepared first; it must end by itself."""
+    copy_prepared(data_dir)
+    return manage("serve", *options, data_dir=data_dir, SECRET_KEY=SECRET_KEY)
 
 
 def test_it_listens_when_it_says_so(server: RunningServer) -> None:
@@ -91,9 +105,8 @@ def test_a_body_cannot_hide_its_size(server: RunningServer) -> None:
 def test_a_taken_port_is_one_clear_sentence(
     server: RunningServer, tmp_path: Path
 ) -> None:
-    manage("prepare", data_dir=tmp_path)
     port = str(urlsplit(server.url).port)
-    refused = manage("serve", "--port", port, "--no-worker", data_dir=tmp_path)
+    refused = serve("--port", port, "--no-worker", data_dir=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr == (
         f"127.0.0.1:{port} is already in use: stop what listens there, or set PORT.\n"
@@ -101,8 +114,7 @@ def test_a_taken_port_is_one_clear_sentence(
 
 
 def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> None:
-    manage("prepare", data_dir=tmp_path)
-    refused = manage("serve", "--host", "192.0.2.1", "--no-worker", data_dir=tmp_path)
+    refused = serve("--host", "192.0.2.1", "--no-worker", data_dir=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("192.0.2.1:8000 cannot be listened on (")
     assert refused.stderr.count("\n") == 1

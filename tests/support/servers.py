@@ -6,14 +6,16 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
 SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one run
 TIMEOUT = 20  # seconds a server gets to answer
+TEMPLATE_TIMEOUT = 120  # seconds to make one, without which nothing can be tested
 
 ADMIN_PASSWORD = "an admin's password"  # of the servers of tests
 SECRET_KEY = "a key of tests, with which the tables that are copied were made" * 2
@@ -83,12 +86,8 @@ def migrated_template(home: Path, server: str) -> str:
         )
         if found.fetchone() is None:
             with fresh_database(server) as url:
-                made = manage(
-                    "migrate",
-                    data_dir=home,
-                    DATABASE_URL=url,
-                    SECRET_KEY=SECRET_KEY,
-                )
+                keys = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
+                made = _manage(("migrate",), home, keys, TEMPLATE_TIMEOUT)
                 assert made.returncode == 0, made.stderr
                 fresh = urlsplit(url).path.strip("/")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
@@ -97,13 +96,49 @@ def migrated_template(home: Path, server: str) -> str:
 
 def migrated_file(home: Path) -> Path:
     """Return an SQLite file with our tables, to be copied; it is made once a run."""
-    file = home / "template" / "db.sqlite3"
-    with _alone(home / "template.lock"):
-        if not file.exists():
-            file.parent.mkdir()
-            made = manage("migrate", data_dir=file.parent, SECRET_KEY=SECRET_KEY)
+    return _made_once(home / "template") / "db.sqlite3"
+
+
+def prepared_directory(home: Path) -> Path:
+    """Return a DATA_DIR after `prepare`, to be copied; it is made once a run.
+
+    Processes that use a copy need SECRET_KEY, with which its rows were sealed.
+    """
+    return _made_once(home / "prepared", migrated_file(home))
+
+
+def _made_once(directory: Path, file: Path | None = None) -> Path:
+    """Return a directory that `migrate` made, or `prepare` with a migrated file.
+
+    It has its name once it is complete: a command that failed leaves nothing to copy.
+    """
+    with _alone(directory.parent / "template.lock"):
+        if not directory.exists():
+            draft = directory.with_name(f"{directory.name}-{uuid.uuid4().hex}")
+            draft.mkdir()
+            if file:
+                shutil.copy(file, draft)
+            command = "prepare" if file else "migrate"
+            keys = {"SECRET_KEY": SECRET_KEY}
+            made = _manage((command,), draft, keys, TEMPLATE_TIMEOUT)
             assert made.returncode == 0, made.stderr
-    return file
+            draft.rename(directory)
+    return directory
+
+
+def copy_prepared(data_dir: Path) -> None:
+    """Make a directory what `prepare` would make it, without its seconds of CPU."""
+    home = Path(os.environ[HOME])
+    shutil.copytree(prepared_directory(home), data_dir, dirs_exist_ok=True)
+
+
+def forget_start_of_sealing(file: Path) -> None:
+    """Remove the row whose MAC needs the template's SECRET_KEY.
+
+    The next `migrate` records it with the key of that process.
+    """
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DELETE FROM workflows_historyhead")
 
 
 def _address(server: str, database: str) -> str:
@@ -235,11 +270,14 @@ def wait_for_port(port: int) -> None:
 
 
 def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a process of ours that has just these settings."""
+    """Return the environment of a process of ours that has just these settings.
+
+    Compiled modules are kept even where the caller's environment forbids it: the tests
+    start dozens of processes, and each would compile the whole project.
+    """
+    dropped = {*Environment.model_fields, "pythondontwritebytecode"}
     clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name.lower() not in Environment.model_fields
+        name: value for name, value in os.environ.items() if name.lower() not in dropped
     }
     given = {"DATA_DIR": str(data_dir), "ADMIN_PASSWORD": ADMIN_PASSWORD, **settings}
     return clean | given
@@ -249,6 +287,12 @@ def manage(
     *arguments: str, data_dir: Path, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of manage.py to its end."""
+    return _manage(arguments, data_dir, settings, TIMEOUT * 3)
+
+
+def _manage(
+    arguments: Sequence[str], data_dir: Path, settings: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -256,7 +300,7 @@ def manage(
         capture_output=True,
         text=True,
         check=False,
-        timeout=TIMEOUT * 3,
+        timeout=timeout,
     )
 
 
@@ -282,8 +326,12 @@ def running_server(
 
     Its log is in `data_dir`, unless the path of another file is given.
     """
-    prepared = manage("prepare", data_dir=data_dir, **settings)
-    assert prepared.returncode == 0, prepared.stderr
+    settings.setdefault("SECRET_KEY", SECRET_KEY)
+    if "DATABASE_URL" in settings or (data_dir / "db.sqlite3").exists():
+        prepared = manage("prepare", data_dir=data_dir, **settings)
+        assert prepared.returncode == 0, prepared.stderr
+    else:
+        copy_prepared(data_dir)
     log = log or data_dir / "serve.log"
     with log.open("a") as errors:
         process = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""An app with one migration that a migrated database of the tests has not applied."""
