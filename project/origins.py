@@ -46,7 +46,7 @@ def from_our_pages(application: Application) -> Application:
 
 
 def is_ours(origin: str, host: str) -> bool:
-    """Tell whether a page of this origin may open sockets to this host."""
+    """Return whether a page of this origin may open sockets to this host."""
     try:
         parts = urlsplit(origin)
         port = parts.port
@@ -62,7 +62,7 @@ def is_ours(origin: str, host: str) -> bool:
 
 
 def _is_host(origin: str, host: str, scheme: str) -> bool:
-    """Tell whether an origin is the host that is asked, which has to be one of ours."""
+    """Return whether an origin is the host that is asked, which has to be one of ours."""
     request = HttpRequest()
     request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": ""}
     try:

@@ -44,7 +44,7 @@ def end(state: Ticking) -> Ticking:
 
 @predicate("round {s.round} of {s.params.rounds}")
 def goes_on(state: Ticking) -> bool:
-    """Tell whether there is another round."""
+    """Return whether there is another round."""
     return state.round < state.params.rounds
 
 

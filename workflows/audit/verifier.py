@@ -207,12 +207,12 @@ class Checker:
             yield Finding(None, "history", f"{what}: the row that says so was changed")
 
     def _is_old(self, link: Link) -> bool:
-        """Tell whether a row may be without a seal: it is from before there were any."""
+        """Return whether a row may be without a seal: it is from before there were any."""
         since = self.tally.since
         return since is None or link.created_at < since
 
     def _is_new(self, run_id: UUID) -> bool:
-        """Tell whether a run was launched when all was sealed: its id tells the time."""
+        """Return whether a run was launched when all was sealed: its id tells the time."""
         since = self.tally.since
         return since is not None and _made_at(run_id) >= since
 

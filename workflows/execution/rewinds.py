@@ -76,7 +76,7 @@ def leave(run: Run, position: Position, *, is_held_again: bool = False) -> bool:
 
 
 def _is_behind(stored: Run, run: Run, position: Position) -> bool:
-    """Tell whether the row lacks what this attempt has committed."""
+    """Return whether the row lacks what this attempt has committed."""
     if stored.sequence < position.sequence or stored.attempt < run.attempt:
         return True
     is_known = position.fence <= stored.fence <= position.last_fence

@@ -1,4 +1,4 @@
-"""A question a run asks a person, and the answer."""
+"""Approvals: a person's input that a run waits for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ URGENT = dt.timedelta(hours=4)  # before it expires
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
-    """The moves of an approval: each is one conditional update."""
+    """Approvals, and the conditional updates that close them."""
 
     def open(self) -> ApprovalQuerySet:
-        """Return those that still wait for an answer."""
+        """Return the open approvals."""
         return self.filter(status=ApprovalStatus.OPEN)
 
     def answer(self, *, value: object, by_id: int | None, comment: str) -> bool:
-        """Record the answer; False when another answer, or the end, came first."""
+        """Record a response. Return False if the approval was closed before."""
         return bool(
             self.open().update(
                 status=ApprovalStatus.ANSWERED,
@@ -37,14 +37,14 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         )
 
     def close(self, status: ApprovalStatus, *, value: object = None) -> int:
-        """Close those still open as expired or withdrawn; return how many."""
+        """Close open approvals as expired or withdrawn; return their number."""
         return self.open().update(
             status=status, answer=value, answered_at=timezone.now()
         )
 
 
 class Approval(models.Model):
-    """A typed question; answered once, by one person, for good."""
+    """A question with a form; one person responds, once."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
     sequence = models.PositiveIntegerField()  # of the step that waits
@@ -52,7 +52,7 @@ class Approval(models.Model):
     kind = models.CharField(
         max_length=10, choices=ApprovalKind.choices, default=ApprovalKind.NODE
     )
-    budget = models.ForeignKey(  # that was reached, if one was
+    budget = models.ForeignKey(  # the exhausted budget, if any
         "Budget", null=True, on_delete=models.SET_NULL, related_name="+"
     )
     question = models.TextField()
@@ -100,10 +100,10 @@ class Approval(models.Model):
 
     @property
     def is_urgent(self) -> bool:
-        """Tell whether it expires soon, or has."""
+        """Return whether the approval expires within URGENT, or has expired."""
         return self.expires_at is not None and self.expires_at - timezone.now() < URGENT
 
     @property
     def is_overdue(self) -> bool:
-        """Tell whether the time to answer is up; the sweep closes it in a moment."""
+        """Return whether the approval has expired; the sweep is about to close it."""
         return self.expires_at is not None and self.expires_at <= timezone.now()

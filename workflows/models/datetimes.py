@@ -1,8 +1,8 @@
-"""Where in the history a moment lies: ids grow with time, so a period is a range of ids.
+"""Periods of the history as ranges of ids, since ids grow with time.
 
-A run's id begins with the millisecond it was made in. Decisions are numbered as they
-are written, a few at most out of order; whoever needs a period to the second filters the
-range by time as well.
+The id of a run begins with its creation time in milliseconds. Decisions are numbered as
+they are written, a few out of order: for a period to the second, filter the range by
+time as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FURTHEST_MS = 2**48 - 1
 
 
 def run_id_at(moment: dt.datetime) -> UUID:
-    """Return the least id that a run made at this moment can have."""
+    """Return the lowest id that a run created at this time can have."""
     milliseconds = int(moment.timestamp() * 1000)
     return UUID(int=min(max(milliseconds, 0), FURTHEST_MS) << TIME_BITS_AT)
 
@@ -35,24 +35,24 @@ def run_id_at(moment: dt.datetime) -> UUID:
 def decisions_between(
     since: dt.datetime | None, until: dt.datetime | None
 ) -> QuerySet[Decision]:
-    """Return the decisions made from a moment on and before another one."""
+    """Return the decisions made at or after `since` and before `until`."""
     return _between(Decision, since, until)
 
 
 def audit_events_between(
     since: dt.datetime | None, until: dt.datetime | None
 ) -> QuerySet[AuditEvent]:
-    """Return what people did from a moment on and before another one."""
+    """Return the audit events at or after `since` and before `until`."""
     return _between(AuditEvent, since, until)
 
 
 def _between(
     model: type[Row], since: dt.datetime | None, until: dt.datetime | None
 ) -> QuerySet[Row]:
-    """Return the rows made from a moment on and before another one.
+    """Return the rows created at or after `since` and before `until`.
 
-    The range of ids is found by bisection, a few dozen looks at the primary key within
-    one statement; no index of times has to be kept for it.
+    The range of ids is found by bisection, a few dozen lookups of the primary key within
+    one statement, so that no index of times is needed.
     """
     rows = model._default_manager.all()  # noqa: SLF001 - Django's documented model API
     if since is not None:
@@ -81,7 +81,7 @@ MADE = (
 
 
 def _first_id_after(model: type[Model], moment: dt.datetime) -> int:
-    """Return the least id whose row was made at or after a moment, in one query."""
+    """Return the lowest id whose row was created at or after a time, in one query."""
     table = model._meta.db_table  # noqa: SLF001 - Django's documented model API
     given = connection.ops.adapt_datetimefield_value(moment)
     with connection.cursor() as cursor:

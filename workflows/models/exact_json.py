@@ -1,4 +1,4 @@
-"""JSON that comes back as it was stored, on every database."""
+"""JSON that is read exactly as it was stored, on every database."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class ExactJSONField(models.JSONField):
-    """A JSON field that PostgreSQL keeps as text.
+    """A JSON field that PostgreSQL stores as text.
 
     jsonb turns 1e22 into an integer and -0.0 into 0.0, and orders keys in its own way. SQLite
-    keeps text anyway. A query into the value goes through `as_json`, with its index.
+    stores text anyway. Queries into the value use `as_json`, with its index.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:

@@ -1,4 +1,4 @@
-"""What people add to runs to find them again: labels, and views of the runs list."""
+"""Labels of runs, and saved views of the run list."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RunLabel(models.Model):
 
 
 class SavedView(models.Model):
-    """Filters and columns of the runs list under a name; shared ones are everyone's."""
+    """Named filters and columns of the run list; shared ones are visible to all users."""
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"

@@ -1,4 +1,4 @@
-"""The waits between the tries of a node: when, how long, and what went wrong before."""
+"""Waits between the tries of a node: time, length and the preceding error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.models.runs import Run
 
 
 class Retry(models.Model):
-    """One try that failed and is followed by another: what it said, how long to wait."""
+    """A failed try that is followed by another: its error, and the wait."""
 
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="retries", db_index=False

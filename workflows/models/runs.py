@@ -1,6 +1,6 @@
 """A run: the queue entry, the status and the outcome; its history is in `history.py`.
 
-The rows tell the truth: a status moves only by the conditional updates of
+The rows are authoritative: a status changes only by the conditional updates of
 `RunQuerySet` (see `transitions.py`), and a worker that lost its lease writes nothing.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def new_run_id() -> uuid.UUID:
-    """Return a UUIDv7: ids sort by the time they were made."""
+    """Return a UUIDv7: ids sort by creation time."""
     return uuid_utils.compat.uuid7()
 
 
@@ -96,8 +96,8 @@ class Run(models.Model):
         "self", null=True, on_delete=models.SET_NULL, related_name="forks"
     )
     secrets = models.BinaryField(null=True)  # encrypted; erased when the run ends
-    # The profile it was launched with, and the settings of its stages as they were
-    # then: {stage: {agent, prompt, options}}. No attempt sees others.
+    # The profile it was launched with, and the settings of its prompts at that time:
+    # {prompt: {agent, prompt, options}}. Every attempt uses these.
     profile_name = models.CharField(max_length=60, blank=True, default="")
     profile_stages = ExactJSONField(default=dict)
     # Heads of its two chains (audit/seals.py): of stages and decisions, and of audit
@@ -180,7 +180,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the workflow's name and the end of the id, which tells runs apart."""
+        """Return the workflow's name and the short id."""
         return f"{self.workflow_name} {self.short_id}"
 
     @property
@@ -190,24 +190,24 @@ class Run(models.Model):
 
     @property
     def is_ended(self) -> bool:
-        """Tell whether nothing more happens unless someone resumes it."""
+        """Return whether the run has ended; it may be resumed."""
         return self.status in ENDED
 
     @property
     def error_text(self) -> str:
-        """Return what went wrong; the reason of a cancel is no error: `cancel_reason`."""
+        """Return the error; "" for a cancelled run, whose reason is in `cancel_reason`."""
         return "" if self.status == Status.CANCELLED else self.error_message
 
     @property
     def is_cancellable(self) -> bool:
-        """Tell whether a cancel would be accepted: also again, when a node ignores one."""
-        asked = self.cancel_requested_at
-        is_open = asked is None or asked < timezone.now() - CANCEL_AGAIN
+        """Return whether a cancel would be accepted, also once more if a node ignores one."""
+        requested = self.cancel_requested_at
+        is_open = requested is None or requested < timezone.now() - CANCEL_AGAIN
         return self.status in CANCELLABLE and is_open
 
     @property
     def is_resumable(self) -> bool:
-        """Tell whether a resume would be accepted: it needs the last state."""
+        """Return whether a resume would be accepted: it requires the last state."""
         return self.status in RESUMABLE and self.payload_removed_at is None
 
     @property

@@ -1,14 +1,14 @@
-"""How a run's status moves: each move is one conditional UPDATE with a row count.
+"""Transitions of a run's status: each is one conditional UPDATE with a row count.
 
-Nobody assigns `run.status`. A move that changed no row lost to another one, which is a
-normal outcome: the caller says so to whoever asked. Moves that a worker makes carry
+`run.status` is never assigned. An update that changed no row lost to another one, which
+is a normal outcome that the caller reports. Transitions by a worker are conditional on
 its attempt, so that a worker whose lease was taken over changes nothing.
 
-    pending → running                       queue.claim, many at once
+    pending → running                       queue.claim, several per statement
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
     running → pending                       the recorder (drained), recover (lease expired),
-                                            give_back (the database went back)
+                                            give_back (the database was restored)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
     failed, cancelled → pending             resume
@@ -35,7 +35,7 @@ GIVEN_UP: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
-    """Runs, and the conditional updates that move them."""
+    """Runs, and the conditional updates of their status."""
 
     def live(self) -> RunQuerySet:
         """Return the runs that have not ended."""
@@ -46,13 +46,13 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(status=Status.RUNNING, lease_expires_at__lt=now)
 
     def _move(self, **changes: object) -> int:
-        """Change the rows of this query set; every change makes a new version."""
+        """Update the rows of this query set, with a new version."""
         return self.update(
             version=F("version") + 1, updated_at=timezone.now(), **changes
         )
 
     def expire(self) -> int:
-        """End the leases of workers that are known to be gone: the sweep does the rest."""
+        """Expire the leases of ended workers; the sweep recovers their runs."""
         return self.filter(status=Status.RUNNING).update(lease_expires_at=GIVEN_UP)
 
     def finish(
@@ -85,9 +85,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def give_back(self, *, after_version: int) -> int:
-        """running → pending, without counting as a recovery: the database went back.
+        """running → pending, without counting as a recovery: the database was restored.
 
-        Open pages may show `after_version`, which the row has not reached: it skips it.
+        Open pages may show `after_version`, which is newer than the row: skip past it.
         """
         return self.filter(status=Status.RUNNING).update(
             status=Status.PENDING,
@@ -97,13 +97,13 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def wake(self) -> int:
-        """waiting → pending: the answer, the child or the moment has come."""
+        """waiting → pending: the response, the child's end or the timer has arrived."""
         return self.filter(status=Status.WAITING)._move(  # noqa: SLF001
             status=Status.PENDING, waiting_for=""
         )
 
     def cancel(self, *, by_id: int | None, reason: str) -> int:
-        """pending, waiting → cancelled, at once."""
+        """pending, waiting → cancelled, immediately."""
         now = timezone.now()
         return self.filter(status__in=(Status.PENDING, Status.WAITING))._move(  # noqa: SLF001
             status=Status.CANCELLED,
@@ -119,9 +119,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def request_cancel(self, *, by_id: int | None, reason: str) -> int:
-        """Ask the worker of a running run to stop it; False when one asked just before.
+        """Request a running run's cancellation; return 0 if one was requested just before.
 
-        A node may ignore that it is cancelled: after CANCEL_AGAIN one may ask again.
+        A node can ignore its cancellation: after CANCEL_AGAIN it can be requested again.
         """
         now = timezone.now()
         first = Q(cancel_requested_at__isnull=True)
@@ -133,7 +133,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def resume(self, **changes: object) -> int:
-        """failed, cancelled → pending; the attempt history keeps what is cleared."""
+        """failed, cancelled → pending; the attempts keep the cleared values."""
         return self.filter(status__in=RESUMABLE)._move(  # noqa: SLF001
             status=Status.PENDING,
             completed_at=None,

@@ -93,7 +93,7 @@ def _read(page: PdfPage, number: int) -> Page:
 
 
 def _is_picture(page: PdfPage) -> bool:
-    """Tell whether a picture covers most of the page, as on a scan."""
+    """Return whether a picture covers most of the page, as on a scan."""
     width, height = page.get_size()
     sides = tuple(ctypes.c_float() for _ in range(4))
     for index in range(min(FPDFPage_CountObjects(page), _MAX_OBJECTS)):

@@ -200,7 +200,7 @@ def _without_rules(ink: Grey) -> Grey:
 
 
 def _is_writing(place: Grey, width: int, height: int) -> bool:
-    """Tell whether some ink may be letters: of their size, dense enough, several."""
+    """Return whether some ink may be letters: of their size, dense enough, several."""
     high, wide = place.shape
     if wide < _MIN_WIDTH * width or not (
         _MIN_HEIGHT * height <= high <= _MAX_HEIGHT * height
