@@ -1,6 +1,6 @@
-"""W5 with the worker in a process of its own: `python -m bench.apart [--runs 100]`.
+"""W5 with the worker in a separate process: `python -m bench.apart [--runs 100]`.
 
-PostgreSQL holds the rows and Redis carries the nudges, as for a team. Printed is one JSON
+PostgreSQL holds the rows and Redis the notifications, as in production. Prints one JSON
 line: the milliseconds from `System.execute` in this process until the first node starts
 in the worker's, which says when in the run's result. Both read one machine's clock.
 """
@@ -23,7 +23,7 @@ from typing import Any
 from bench.__main__ import prepare
 from bench.live import ROOT, percentiles
 
-POLL_SECONDS = 0.02  # between two looks whether it is done
+POLL_SECONDS = 0.02  # between two checks for the end
 WARM_UP = 20  # runs that are not counted
 
 
@@ -60,8 +60,8 @@ def worker() -> Iterator[None]:
         command, cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE
     ) as process:
         try:
-            assert process.stdout is not None  # noqa: S101 - it was asked for
-            process.stdout.readline()  # it says that it takes runs
+            assert process.stdout is not None  # noqa: S101 - a pipe was requested
+            process.stdout.readline()  # the worker reports that it is ready
             yield
         finally:
             process.kill()
@@ -77,7 +77,7 @@ async def latencies(runs: int) -> list[float]:
     for _ in range(runs):
         began = time.monotonic()
         run_id = await launch()
-        while (found := await result(run_id)) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+        while (found := await result(run_id)) is None:  # noqa: ASYNC110 - the condition is set in another process
             await asyncio.sleep(POLL_SECONDS)
         waits.append((found["at"] - began) * 1_000)
     return waits

@@ -1,4 +1,4 @@
-"""How fast the machine is at the moment, and what the database server spends."""
+"""Measure the current speed of the machine, and the cost of the database server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _stats() -> list[str]:
     for process in Path("/proc").glob("[0-9]*/stat"):
         try:
             found.append(process.read_text())
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
     return found
 

@@ -76,7 +76,7 @@ class Site:
 
     @property
     def cpu_seconds(self) -> float:
-        """Return the processor time it has used, 0 where that is not told."""
+        """Return the processor time of the process, 0 if unknown."""
         stat = Path(f"/proc/{self.process}/stat")
         if not stat.exists():
             return 0.0
@@ -99,14 +99,14 @@ def served(home: str) -> Iterator[Site]:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     ) as server:
         try:
-            assert server.stdout is not None  # noqa: S101 - it was asked for
+            assert server.stdout is not None  # noqa: S101 - a pipe was requested
             for line in server.stdout:
                 if found := re.search(r"ready at (http://\S+)/", line):
                     yield Site(found[1], server.pid)
                     return
             raise SystemExit("The server did not start.")
         finally:
-            server.kill()  # nothing of it is kept
+            server.kill()  # the output is discarded
 
 
 def signed_in(url: str) -> urllib.request.OpenerDirector:
@@ -148,7 +148,7 @@ def launched(browser: urllib.request.OpenerDirector, url: str, rounds: int) -> s
 
 
 class Page(WebSocketClientProtocol):  # type: ignore[misc] - autobahn has no types
-    """An open page: it notes when it is shown what, and says that it has shown it."""
+    """An open page: records what it is sent and when, and acknowledges it."""
 
     waits: list[float] = []  # noqa: RUF012 - of all pages
     received = 0  # bytes, by all pages
@@ -169,7 +169,7 @@ class Page(WebSocketClientProtocol):  # type: ignore[misc] - autobahn has no typ
         self.sendMessage(b"shown")
 
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name
-        """Begin with nothing seen."""
+        """Start without messages."""
         self.seen: set[bytes] = set()
         self.is_warm = False
 
@@ -177,7 +177,7 @@ class Page(WebSocketClientProtocol):  # type: ignore[misc] - autobahn has no typ
 async def watched(
     site: Site, run: str, browser: Any, pages: int, seconds: float
 ) -> dict[str, Any]:
-    """Return how long lines took to come, and what it cost."""
+    """Return the latency of lines, and the cost."""
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.jar)
     host = site.url.removeprefix("http://")
     loop = asyncio.get_running_loop()

@@ -28,7 +28,7 @@ STATUSES = ("completed", "failed", "cancelled")
 OUTCOMES = (92, 6, 2)  # percent of the runs that end in each
 CONDITION_MET_SHARE = 0.4  # chance of a condition
 APPROVAL_SHARE = 0.05  # share of reviews that a person answers
-LABELLED_SHARE = 0.02  # share of runs that somebody labelled
+LABELLED_SHARE = 0.02  # share of runs with a label
 LABEL_TEXTS = ("to check", "audit", "customer b")
 NODES = ("read", "judge", "review", "publish")
 EDGES = (  # source, target, place among the source's edges, condition
@@ -122,7 +122,7 @@ def _run(rng: random.Random, at: dt.datetime, people: int) -> MadeRun:
 
 
 def _id(rng: random.Random, at: dt.datetime) -> UUID:
-    """Return a UUIDv7 of this moment."""
+    """Return a UUIDv7 with this time."""
     milliseconds = int(at.timestamp() * 1000)
     return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | rng.getrandbits(62))
 

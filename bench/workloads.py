@@ -52,7 +52,7 @@ WORKLOADS = {
 }
 
 REQUESTS = 4  # threads that launch, each with its connection
-POLL_SECONDS = 0.02  # between two looks whether all is done
+POLL_SECONDS = 0.02  # between two checks for the end
 
 _random = random.Random(20240229)  # noqa: S311 - a payload, not a secret
 
@@ -179,8 +179,8 @@ class Bench:
         connection.close()
 
     async def _all_done(self) -> None:
-        """Return when all runs completed; looks at the database now and then."""
-        while await run_in_db(_not_completed):  # noqa: ASYNC110 - what it waits for happens in another process or thread
+        """Return when all runs completed, by polling the database."""
+        while await run_in_db(_not_completed):  # noqa: ASYNC110 - the condition is set in another process or thread
             await asyncio.sleep(POLL_SECONDS)
 
 

@@ -1,6 +1,6 @@
 """Settings: type, default and description of each, read from the environment.
 
-A start with invalid settings ends at once and reports all errors together. A test
+A start with invalid settings ends immediately and reports all errors together. A test
 compares the table in docs/operating.md with the descriptions.
 """
 

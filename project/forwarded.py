@@ -18,10 +18,10 @@ HEADER = b"x-forwarded-for"
 
 
 def behind_proxies(application: Application, proxies: int) -> Application:
-    """Return the ASGI application, with the client that the outermost proxy names.
+    """Return the ASGI application, with the client address given by the outermost proxy.
 
     `proxies` is the number of trusted proxies. Without the header, or if that entry is no
-    address, the client is the peer of the connection: requests that cannot be told apart
+    address, the client is the peer of the connection: indistinguishable requests
     then share their limits.
     """
 

@@ -1,4 +1,4 @@
-"""The key that signs sessions and forms, where nobody has set one."""
+"""Generate SECRET_KEY, which signs sessions and forms, if none is configured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KEY_FILE = "secret-key"
 
 
 def keep_secret_key(directory: Path) -> str:
-    """Return the key kept in a directory; make one, readable by its owner alone, first.
+    """Return the key stored in a directory; generate one, readable by its owner, first.
 
-    Two processes that start together end up with the same key: the key is written
-    beside its place and linked into it, which only the first of them can.
+    Two processes that start together use the same key: it is written to a temporary
+    file and hard-linked to its name, which succeeds for the first one only.
     """
     place = directory / KEY_FILE
     if not place.exists():
@@ -31,4 +31,4 @@ def _link_unless_there(source: str, place: Path) -> None:
     try:
         os.link(source, place)
     except FileExistsError:
-        return  # another process was first: its key counts
+        return  # another process was first: use its key

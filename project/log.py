@@ -1,4 +1,4 @@
-"""How a log record becomes one line."""
+"""Format log records as single lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
 
 
 class LineFormatter(logging.Formatter):
-    """One line for one record, in UTC; only a traceback takes more."""
+    """Formats a record as one line, in UTC, followed by its traceback, if any."""
 
     def __init__(self) -> None:
         super().__init__(LINE, style="{")
@@ -22,7 +22,7 @@ class LineFormatter(logging.Formatter):
     def formatTime(  # noqa: N802 - logging's name
         self, record: logging.LogRecord, datefmt: str | None = None
     ) -> str:
-        """Return the moment in UTC, to the millisecond."""
+        """Return the time in UTC, to the millisecond."""
         moment = datetime.fromtimestamp(record.created, UTC)
         return (
             moment.strftime(datefmt)
@@ -37,7 +37,7 @@ class LineFormatter(logging.Formatter):
         return line if masker is None else masker.text(line)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
-        """Return the line; line breaks in the message are shown, not obeyed."""
+        """Return the line, with line breaks in the message escaped."""
         where = getattr(record, "where", "")
         record.where = f"[{where}] " if where else ""
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
@@ -45,10 +45,10 @@ class LineFormatter(logging.Formatter):
 
 
 class RunContextFilter(logging.Filter):
-    """Adds the run and the node that a line was logged in: of a node's own lines, too."""
+    """Adds the run and node in whose context a line was logged."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the record, and note where it comes from."""
+        """Keep the record, and add its context."""
         record.where = log_context.here()
         return True
 
@@ -72,9 +72,9 @@ class DisallowedHostsInALine(logging.Filter):
 
 
 class OutagesInALine(logging.Filter):
-    """Leaves out the traceback of what failed only because database or Redis were away.
+    """Omits the traceback of errors caused by an outage of the database or Redis.
 
-    While it is, every request fails alike, and where in the code says nothing.
+    During an outage every request fails, and the position in the code is of no use.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

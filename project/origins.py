@@ -1,7 +1,7 @@
-"""Websockets are opened by our own pages only: the rule of Django's forms, for sockets.
+"""Accept websockets from our own pages only, as Django's CSRF check does for forms.
 
-A browser sends cookies along with a websocket that any page opens, and says in `Origin`
-whose page that is. What names no origin is no browser of ours.
+A browser sends cookies with a websocket that any page opens, and names that page's
+origin in `Origin`. A client without this header is not a browser.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOREIGN = 4403  # before it is accepted, so that a browser sees a refused handsh
 
 
 def from_our_pages(application: Application) -> Application:
-    """Return the application, for sockets whose origin is the host they come to.
+    """Return the application; it accepts sockets whose origin is the requested host.
 
     CSRF_TRUSTED_ORIGINS may name others, as for forms.
     """
@@ -62,7 +62,7 @@ def is_ours(origin: str, host: str) -> bool:
 
 
 def _is_host(origin: str, host: str, scheme: str) -> bool:
-    """Return whether an origin is the host that is asked, which has to be one of ours."""
+    """Return whether an origin is the requested host, which must be an allowed one."""
     request = HttpRequest()
     request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": ""}
     try:

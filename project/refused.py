@@ -1,4 +1,4 @@
-"""The end of a process whose settings cannot be used: a sentence for each mistake."""
+"""Report invalid settings at startup: one sentence for each mistake."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class SettingsError(SystemExit):
-    """The environment holds settings that cannot be used; the text names them all."""
+    """Some settings are invalid; the text names all of them."""
 
     def __init__(self, mistakes: Sequence[ErrorDetails]) -> None:
-        """Take what pydantic found."""
+        """Take the errors that pydantic found."""
         lines = "\n".join(f"  {_sentence(mistake)}" for mistake in mistakes)
         super().__init__(
             f"Signalbox did not start, because of its settings:\n{lines}\n"
@@ -23,7 +23,7 @@ class SettingsError(SystemExit):
 
 
 def _sentence(mistake: ErrorDetails) -> str:
-    """Return a sentence that names the variable, what is wrong and what it holds."""
+    """Return a sentence with the variable, the error and the value."""
     name = str(mistake["loc"][0]).upper() if mistake["loc"] else "The environment"
     if mistake["type"] == "value_error":
         return f"{name} {mistake['ctx']['error']}."

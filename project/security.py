@@ -1,4 +1,4 @@
-"""What browsers are told to refuse: scripts and styles that are not files of ours, and more."""
+"""Security headers: a content security policy that allows only our own files, and more."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ OTHERS = {
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that adds the headers to what does not carry its own."""
+    """Return a middleware that adds the headers to responses without their own."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        # Django's own traceback pages style themselves inline.
+        # Django's traceback pages use inline styles.
         is_traceback = settings.DEBUG and response.status_code in {404, 500}
         if not is_traceback:
             response.headers.setdefault(HEADER, POLICY)

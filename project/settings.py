@@ -27,7 +27,7 @@ SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbac
 RETENTION_ENABLED = ENV.retention_enabled
 AUDIT_KEYS = [key.get_secret_value() for key in ENV.audit_keys]
 
-# Where to listen, and who may be asked for ------------------------------------------
+# Address and allowed host names ------------------------------------------
 
 HOST: Final = ENV.host
 PORT: Final = ENV.port
@@ -102,9 +102,9 @@ TEMPLATES: list[dict[str, Any]] = [
 # The database -----------------------------------------------------------------------
 
 # IMMEDIATE takes the write lock when a transaction begins, so two writers queue for it
-# instead of one failing half-way. WAL lets readers go on meanwhile. FULL, because an
-# accepted run is promised to survive: with NORMAL a power cut could take back commits
-# that somebody has already seen.
+# instead of one failing half-way. WAL lets readers continue. FULL, because an
+# accepted run must not be lost: with NORMAL, a power failure can revert commits
+# that were already confirmed.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,  # seconds a writer waits for the lock
@@ -129,7 +129,7 @@ OURS: Final = "project.sqlite"  # the same, with turns at writing
 
 
 def _database() -> dict[str, Any]:
-    """Return what Django needs to know of the database."""
+    """Return Django's database settings."""
     if ENV.database_url is None:
         url = f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
     else:
@@ -153,14 +153,14 @@ def _database() -> dict[str, Any]:
             "max_size": ENV.database_pool_size,
             # Seconds a request waits for a connection; a socket's handshake has five.
             "timeout": 4,
-            "reconnect_timeout": 5,  # then whoever needs one next begins anew
+            "reconnect_timeout": 5,  # then the next request starts a new attempt
         }
-        # Our own statements may be prepared by the server; Django would forbid it. A
-        # pooler in front could give the next one to a session that never saw it.
+        # Let the server prepare statements, which Django disables. A
+        # transaction pooler could route one to a session without the statement.
         options["prepare_threshold"] = 5
-    # Under ASGI every request has a thread of its own, and a connection kept by a
-    # thread would outlive its use: the pool keeps connections instead, and looks at each
-    # before it gives it out, since the server may have been started again meanwhile.
+    # Under ASGI every request has its own thread, and a connection kept by a
+    # thread would outlive its use: the pool keeps connections instead, and checks each
+    # before use, since the server may have been restarted.
     return {
         **database,
         "OPTIONS": options,
@@ -212,9 +212,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# Whoever guesses passwords has to wait. Failures are counted in the database, so by all
-# processes together, and by name and address at once: nobody locks out another who comes
-# from elsewhere. The answer is the same for names that nobody has.
+# Lockout after wrong passwords. Failures are counted in the database, shared by all
+# processes, per name and address together: no one can lock out a user at another
+# address. The response is the same for unknown names.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -253,7 +253,7 @@ if HTTPS:
     # Browsers take such cookies only from this very host, over HTTPS: not from a
     # neighbour below the same domain.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes speak plain HTTP, beside the proxy
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes use plain HTTP, without the proxy
 SECURE_HSTS_SECONDS = ENV.hsts_seconds if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -268,7 +268,7 @@ SILENCED_SYSTEM_CHECKS = [
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static" if PRODUCTION else None
 STATICFILES_DIRS = [ROOT / "static"]
-MEDIA_ROOT = DATA_DIR / "media"  # never served as such: the pages check who asks
+MEDIA_ROOT = DATA_DIR / "media"  # never served directly: views check permissions
 STORAGES = {
     "default": ENV.storage,
     "staticfiles": {
@@ -342,12 +342,14 @@ LOGGING: dict[str, Any] = {
         "daphne": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
-        # These tell of each request, headers included: ours are recorded on their stage.
+        # These log each request with its headers; calls are recorded on their stage.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
         "stamina": {"level": "ERROR"},  # tries are recorded with their call
         "twisted": {"level": "WARNING"},
-        "psycopg.pool": {"level": "ERROR"},  # it tells each try; we tell the outage
+        "psycopg.pool": {
+            "level": "ERROR"
+        },  # logs each retry; the outage is logged once
     },
 }

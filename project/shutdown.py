@@ -1,7 +1,7 @@
-"""The end of a process that threads would keep from ending.
+"""End a process whose threads do not end.
 
-A thread cannot be interrupted, and Python waits for most of them at its end: for a node
-that never returns, for good. Whoever has cleaned up calls `end_within`.
+A thread cannot be interrupted, and Python waits for non-daemon threads at exit: forever,
+if a node never returns. Call `end_within` after the clean-up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 
 logger = logging.getLogger(__name__)
 
-END_SECONDS = 3.0  # that the rest of the interpreter's own clean-up gets
+END_SECONDS = 3.0  # for the interpreter's own clean-up
 
 
 def end_within(seconds: float = END_SECONDS, *, code: int = 0) -> None:

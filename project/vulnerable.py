@@ -1,7 +1,7 @@
-"""Whether a vulnerability is known of what we stand on: `make check` asks pip-audit.
+"""Check the requirements for known vulnerabilities with pip-audit; part of `make check`.
 
-A machine that reaches no list of vulnerabilities is told so, and no check fails for it.
-What was looked up is not looked up again for a day, unless a requirement changed.
+Without access to the vulnerability service the check is skipped with a message.
+A result is cached for a day, unless a requirement changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.txt", "requirements-ocr.txt", "requirements-s3.txt")
-CACHE = Path(sys.prefix) / ".vulnerable"  # what was looked up, and when
+CACHE = Path(sys.prefix) / ".vulnerable"  # digest of the requirements
 FRESH_SECONDS = 86_400
 TIMEOUT_SECONDS = 60  # for all of it
 COMMAND = (
@@ -26,7 +26,7 @@ COMMAND = (
 
 
 def main() -> int:
-    """Say what is known. Returns the exit code: 1 for a vulnerability."""
+    """Print known vulnerabilities. Returns the exit code: 1 for a vulnerability."""
     locks = [ROOT / name for name in LOCKS]
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     if _is_cached(digest):
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _report(found: list[dict[str, Any]], digest: str) -> int:
-    """Say what pip-audit found, and remember it. Returns the exit code."""
+    """Print and cache the result of pip-audit. Returns the exit code."""
     looked_up = [one for one in found if "vulns" in one]
     known = [
         f"  {one['name']} {one['version']}: {', '.join(v['id'] for v in one['vulns'])}"
@@ -58,7 +58,7 @@ def _report(found: list[dict[str, Any]], digest: str) -> int:
 
 
 def _query(locks: list[Path]) -> list[dict[str, Any]] | str:
-    """Return what pip-audit says of each package, or why it says nothing."""
+    """Return the report of pip-audit by package, or the reason for a failure."""
     wanted = [part for lock in locks for part in ("--requirement", str(lock))]
     try:
         done = subprocess.run(  # noqa: S603 - our own environment's

@@ -46,7 +46,7 @@ class ModuleRefused(SystemExit):
     """
 
     def __init__(self, name: str, raised: str, place: str) -> None:
-        """Take the module, what it raised in words, and the line where it did."""
+        """Take the module, the description of its error, and the line that raised it."""
         where = f" ({place})" if place else ""
         super().__init__(
             f"Signalbox did not start: the module {name} raised {raised} while it was"
@@ -107,7 +107,7 @@ class Registry:
         return workflow
 
     def unregister(self, name: str) -> None:
-        """Forget a workflow; one that is not there is fine."""
+        """Unregister a workflow, if it is registered."""
         with self._lock:
             self._workflows.pop(name, None)
 

@@ -22,7 +22,7 @@ class Pace(BaseModel):
 
 
 class Ticking(State):
-    """What a run knows."""
+    """The state of a run."""
 
     params: Pace
     round: int = 0

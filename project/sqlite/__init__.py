@@ -1,1 +1,1 @@
-"""Django's SQLite, where the threads of one process take turns at writing."""
+"""Django's SQLite backend, with a lock that orders the writers of one process."""

@@ -1,10 +1,10 @@
-"""Django's SQLite, where the threads of one process take turns at writing.
+"""Django's SQLite backend, with a lock that orders the writers of one process.
 
-SQLite has one writer at a time, and whoever comes second polls for the lock with ever
-longer sleeps, up to a tenth of a second, while the lock may be free again and again. A
-process that serves pages and runs workflows would spend its time asleep. Here its threads
-queue for a lock of the process before they ask for that of the file, which is then free
-unless another process has it.
+SQLite has one writer at a time, and a second one polls for the lock with increasing
+sleeps of up to 0.1 s, during which the lock may be free several times. A
+process that serves pages and runs workflows would spend its time asleep. The threads
+queue for a lock of the process before they request the lock of the file, which is then
+free unless another process has it.
 """
 
 from __future__ import annotations

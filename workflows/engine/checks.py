@@ -16,7 +16,7 @@ from .pauses import Approval
 from .predicates import Edge, FunctionPredicate, Predicate, always
 from .state import State
 
-_STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a place such as s.params.names[0]
+_STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a box such as s.params.names[0]
 
 
 def dead_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:

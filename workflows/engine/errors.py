@@ -374,7 +374,7 @@ class Paused(Signal):
         super().__init__(kind)
         self.kind = kind  # approval, wait or subworkflow
         self.question = question
-        self.form = form  # JSON schema of the answer
+        self.form = form  # JSON schema of the response
         self.until = until  # when the wait ends or the question expires
         self.on_expiry = on_expiry  # the default response; None: the node fails
         self.groups = tuple(groups)  # who may respond; empty: anyone

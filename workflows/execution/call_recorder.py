@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class RunCallRecorder:
     """Records the calls of one attempt of a run, each with the record of its step.
 
-    A long step does not delay them: they are committed within a moment.
+    A long step does not delay them: they are committed shortly after.
     """
 
     def __init__(

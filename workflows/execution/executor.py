@@ -4,7 +4,7 @@
     hot start     the engine executes the graph, the recorder commits each step
     post-commit   the end is recorded; a parent run that waits for it is woken
 
-Whatever happens, the run's row shows it in the end: completed, failed with a message,
+The run's row always shows the outcome: completed, failed with a message,
 cancelled, waiting, or pending again. The last write never depends on the run's own task.
 """
 

@@ -1,7 +1,7 @@
 """Which runs have lost their worker: the lease expired and was not renewed afterwards.
 
-A lease may also expire because the database was away, or because a clock jumped. Then the
-leases of all workers expire at once, and each worker renews its own at its next heartbeat.
+A lease can also expire because of an outage of the database, or of a clock jump. Then the
+leases of all workers expire together, and each worker renews its own at its next heartbeat.
 An expired lease is therefore checked again after two heartbeats, measured on the monotonic
 clock of the worker that checks, and only one that is still not renewed counts as lost. For
 the duration of a lease after an outage none does: some workers are slow to reconnect.

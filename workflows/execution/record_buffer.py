@@ -1,7 +1,7 @@
 """The rows of one run's next record, and their commit.
 
 Rows gather in a `StepRecord` until it is flushed: by someone who waits for the commit, or a
-moment after rows came that nobody waits for (log lines, items). A record that the database
+moment after rows that nothing waits for (log lines, items). A record that the database
 refused is dropped, and the buffer falls back to the state after the last committed one.
 """
 
@@ -94,7 +94,7 @@ class RecordBuffer:
     # -- for the recorder -------------------------------------------------------------
 
     def schedule_flush(self) -> None:
-        """Flush in a moment, without anyone waiting for it."""
+        """Schedule a flush without waiting for it."""
         self._pipeline.schedule_flush()
 
     def add_line(self, level: int, message: str, now: dt.datetime) -> None:

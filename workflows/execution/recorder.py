@@ -3,7 +3,7 @@
 One recorder serves one attempt of one run. It is the engine's observer and its checkpoint
 store: events and states gather in a record, and `settle`, which the engine awaits before
 every node and at every end, hands the record to the writer and returns after the commit.
-Rows that nobody waits for (log lines, items) are flushed in between.
+Rows that nothing waits for (log lines, items) are flushed in between.
 
     RecordBuffer   the rows of the next record, and their commit
     StageEvents    events as rows
@@ -179,7 +179,7 @@ class Recorder:
     async def flush(self) -> None:
         """Return once everything observed so far is committed.
 
-        1. At an end of the graph, leave it to `end` or `pause`, which follow at once.
+        1. At an end of the graph, leave it to `end` or `pause`, which follow directly.
         2. When the worker drains and a node is about to start, release the run instead.
         3. Hand the record to the writer and wait for the commit.
 
@@ -243,7 +243,7 @@ class Recorder:
     async def release(self, *, requested: bool = True) -> None:
         """Give the run back to the queue in the middle of a node.
 
-        A release that nobody requested counts as a recovery, so that it cannot repeat
+        A release without a request counts as a recovery, so that it cannot repeat
         without end; at MAX_RECOVERIES it fails the run.
         """
         if requested:

@@ -53,7 +53,7 @@ class LiveStreamPreview:
         self._changed = asyncio.Event()
 
     def add(self, piece: str) -> None:
-        """Append a piece of text; it is shown in a moment."""
+        """Append a piece of text; it is shown with the next update."""
         self._pieces.append(piece)
         self._changed.set()
         if self._task is None:

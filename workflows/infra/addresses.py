@@ -33,7 +33,7 @@ class AddressRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Which addresses may be connected to, and the setting that says so."""
+    """The allowed addresses, and the setting that allows more."""
 
     allow_private: bool
     setting: str  # named in messages

@@ -1,4 +1,4 @@
-"""Notifications: small messages without content. Losing one costs a moment, never data.
+"""Notifications: small messages without content. A lost one delays an update and loses no data.
 
 workers          a run is pending              → a worker checks the queue
 workers          a run shall be cancelled      → its worker cancels it
@@ -196,7 +196,7 @@ async def leave(to: str, channel: str) -> None:
             await layer.group_discard(to, channel)
 
 
-# Each of these sends after the commit of the current transaction, at once outside of one.
+# Each of these sends after the commit of the current transaction, or immediately outside of one.
 
 
 def pending_on_commit() -> None:
@@ -261,7 +261,7 @@ async def _notify_and_drain(
 
 
 class Throttle:
-    """Performs an action at once when requested; once more at the end of the pause.
+    """Performs an action when requested, and at most once more at the end of the pause.
 
     The last request is therefore always followed by the action, and requests are cheap.
     A failed action is repeated after COOLDOWN_SECONDS.
@@ -291,7 +291,7 @@ class Throttle:
                 await asyncio.sleep(COOLDOWN_SECONDS)
 
     async def drain(self) -> None:
-        """Wait until all requests were served, or failed once more."""
+        """Wait until all requests were served, or failed twice."""
         self._is_draining = True
         if self._task is not None:
             await self._task
@@ -330,7 +330,7 @@ class Announcer:
         return await send(WORKERS, {"type": "runs.pending"})
 
     async def drain(self) -> None:
-        """Wait until everything was sent, or failed once more."""
+        """Wait until everything was sent, or failed twice."""
         await self._changes.drain()
         await self._pending.drain()
 

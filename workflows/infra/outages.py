@@ -18,7 +18,7 @@ from workflows.infra import metrics
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last while the database is away
+FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last during an outage of the database
 LAST_PAUSE_SECONDS = 5.0
 
 # SQLSTATEs of connections that PostgreSQL closed, whatever class the driver raises:
@@ -54,7 +54,7 @@ def is_unavailable(error: BaseException) -> bool:
 def is_conflict(error: BaseException) -> bool:
     """Return True for a transaction that was aborted because of a conflict with another.
 
-    Nothing is away and nothing is wrong: repeated, it succeeds.
+    There is no outage and no error: a retry succeeds.
     """
     return isinstance(error, DatabaseError) and _state(error) in _CONFLICT_STATES
 
@@ -122,7 +122,7 @@ class Outage:
         logger.warning("%s after %.1f s.", self._ended_text, self._ended - since)
 
     def reset(self) -> None:
-        """Forget all outages: for tests."""
+        """Reset all outages; for tests."""
         self._since = self._ended = None
 
     def is_recent(self, seconds: float) -> bool:
@@ -133,7 +133,7 @@ class Outage:
 
 
 class Backoff:
-    """Delays between retries, doubled up to a limit while the database is away."""
+    """Delays between retries, doubled up to a limit during an outage of the database."""
 
     def __init__(self) -> None:
         self._pause = FIRST_PAUSE_SECONDS

@@ -56,14 +56,16 @@ class Approval(models.Model):
         "Budget", null=True, on_delete=models.SET_NULL, related_name="+"
     )
     question = models.TextField()
-    form = ExactJSONField(default=dict)  # JSON schema of the answer
-    evidence = ExactJSONField(default=dict)  # what the person should look at
-    groups = models.JSONField(default=list)  # names of groups that may answer; [] = any
+    form = ExactJSONField(default=dict)  # JSON schema of the response
+    evidence = ExactJSONField(default=dict)  # what the response is based on
+    groups = models.JSONField(
+        default=list
+    )  # names of groups that can respond; [] = any
     status = models.CharField(
         max_length=10, choices=ApprovalStatus.choices, default=ApprovalStatus.OPEN
     )
     expires_at = models.DateTimeField(null=True)
-    on_expiry = ExactJSONField(null=True)  # the declared answer; null = the run fails
+    on_expiry = ExactJSONField(null=True)  # the declared response; null = the run fails
     answer = ExactJSONField(null=True)
     answered_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -86,7 +88,7 @@ class Approval(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # the inbox: what is open, oldest first
+            # list of open approvals, oldest first
             models.Index(
                 fields=["id"],
                 condition=Q(status=ApprovalStatus.OPEN),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound="Model")
 
-SLACK = dt.timedelta(minutes=15)  # that a decision may be written after it was made
-TIME_BITS_AT = 80  # of a UUIDv7's 128: what is above is milliseconds since 1970
+SLACK = dt.timedelta(minutes=15)  # between a decision and its INSERT, at most
+TIME_BITS_AT = 80  # of the 128 of a UUIDv7: higher bits are milliseconds since 1970
 FURTHEST_MS = 2**48 - 1
 
 
@@ -64,7 +64,7 @@ def _between(
     return rows
 
 
-# Halves a range of ids until its ends meet; a gap counts to the row after it.
+# Halves a range of ids until its ends meet; a gap belongs to the row after it.
 BISECTION = """
 WITH RECURSIVE ends(low, high) AS (
     SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), -1) + 1 FROM {table}

@@ -160,7 +160,7 @@ class Run(models.Model):
             models.Index(fields=["workflow_name", "-id"], name="run_by_workflow"),
             models.Index(fields=["status", "-id"], name="run_by_status"),
             models.Index(fields=["launched_by", "-id"], name="run_by_person"),
-            # runs page: a text in errors is looked for among these only
+            # runs page: the search in errors is limited to these
             models.Index(
                 fields=["-id"], condition=Q(status__in=RESUMABLE), name="run_troubled"
             ),
@@ -170,13 +170,13 @@ class Run(models.Model):
                 condition=Q(completed_at__isnull=False),
                 name="run_ended",
             ),
-            # retention: what ended long ago and has its payload
+            # retention: runs that ended long ago and have their payload
             models.Index(
                 fields=["workflow_name", "completed_at"],
                 condition=Q(completed_at__isnull=False, payload_removed_at=None),
                 name="run_with_payload",
             ),
-            # beside these, on PostgreSQL: GIN over params and result (migration 0014)
+            # also, on PostgreSQL: GIN over params and result (migration 0014)
         ]
 
     def __str__(self) -> str:

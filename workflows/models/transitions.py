@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from workflows.models.runs import Run  # noqa: F401 - in the quotes below
 
 
-# The lease of a worker that is known to be gone: nobody waits for a sign of life.
+# The lease of a worker whose process is known to have ended; expires immediately.
 GIVEN_UP: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

@@ -30,7 +30,7 @@ from workflows.models import Worker
 logger = logging.getLogger(__name__)
 
 CHECK_TIMEOUT_SECONDS = 8.0  # of one check; longer than the timeout of a connection
-MIN_FREE_BYTES = 100_000_000  # below that an upload or a checkpoint may not fit
+MIN_FREE_BYTES = 100_000_000  # below it, an upload or a checkpoint might not fit
 NEED_DATABASE = {"migrations", "workers"}
 PAGE_CHECKS = ("database", "migrations")
 

@@ -10,7 +10,7 @@ Invalid
    ├─ TooManyPages       more than we read
    ├─ PageOutOfRange     there is no page with that number
    ├─ DamagedPage        this page is broken; others may be fine
-   └─ PageTooComplex     this page asks for more room or work than we give it
+   └─ PageTooComplex     the page exceeds the limits of memory or time
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Reference:
     """Marks an id in a workflow's params as a reference to a row.
 
     A form offers a list (and an upload) where it finds this in the metadata of a field;
-    a JSON schema says it as `"reference": "document"`.
+    in a JSON schema: `"reference": "document"`.
     """
 
     kind: str

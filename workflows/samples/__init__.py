@@ -1,4 +1,4 @@
-"""Sample documents, drawn by our own code: something to try the workflows on."""
+"""Generated sample documents for trying the workflows."""
 
 from workflows.samples.documents import Sample, samples
 

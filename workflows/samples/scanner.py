@@ -1,4 +1,4 @@
-"""Pages as an old copier hands them out: grey, grainy, askew, without a text layer."""
+"""Simulate scans of an old copier: grey, grainy, skewed, without a text layer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from workflows.samples.writer import Photo, Sheet, write_pdf
 
 _DPI = 110
 _PAPER = 236  # grey, of 255
-_GRAIN = 34  # how far the noise may lie from the middle
+_GRAIN = 34  # amplitude of the noise
 _QUALITY = 45  # of the JPEG, of 100
 
 
 def scanned(sheets: Sequence[Sheet], *, title: str, seed: int) -> bytes:
-    """Return a PDF whose pages are pictures of these pages, each put in a bit askew."""
+    """Return a PDF whose pages are images of these pages, each slightly skewed."""
     chance = random.Random(seed)  # noqa: S311 - noise, not a secret
     drawn = write_pdf(sheets, title=title)
     photos = [
@@ -29,7 +29,7 @@ def scanned(sheets: Sequence[Sheet], *, title: str, seed: int) -> bytes:
 
 
 def _copied(png: bytes, chance: random.Random) -> Photo:
-    """Return a page after the copier: turned, blurred, grainy, with specks."""
+    """Return a page as scanned: rotated, blurred, grainy, with specks."""
     page = Image.open(io.BytesIO(png)).convert("L").point(_faded)
     page = page.rotate(
         chance.uniform(-1.2, 1.2), Image.Resampling.BICUBIC, fillcolor=_PAPER
@@ -47,7 +47,7 @@ def _copied(png: bytes, chance: random.Random) -> Photo:
 
 
 def _faded(grey: int) -> float:
-    """Return worn ink for black and paper for white."""
+    """Replace black by faded ink and white by paper."""
     return 55 + grey * (_PAPER - 55) / 255
 
 

@@ -1,4 +1,4 @@
-"""A small PDF writer: text in the standard fonts, rules, boxes, pictures.
+"""A small PDF writer: text in the standard fonts, rules, boxes, images.
 
 The same pages give the same bytes, always: no dates, no random ids.
 """
@@ -22,13 +22,13 @@ FONTS = {
     "typed-bold": "Courier-Bold",
 }
 _NAMES = {font: f"F{number}" for number, font in enumerate(FONTS, start=1)}
-_TYPED = 0.6  # ems: every letter of a typewriter is as wide
+_TYPED = 0.6  # ems: width of every letter of a monospaced font
 _NARROW, _WIDE = set("fijlrtI.,:;'!|()[]/- “”’"), set("mwMW@%—")
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A picture that fills a page."""
+    """An image that fills a page."""
 
     jpeg: bytes
     width: int  # pixels
@@ -37,17 +37,17 @@ class Photo:
 
 @dataclass
 class Sheet:
-    """A page being drawn; places are in points from its top left corner."""
+    """A page to draw on; positions are in points from its top left corner."""
 
     marks: list[str] = field(default_factory=list)
     photo: Photo | None = None
-    width: float = WIDTH  # points; drawings are for A4, photos may lie on their side
+    width: float = WIDTH  # points; text pages are A4, images may be landscape
     height: float = HEIGHT
 
     def text(
         self, left: float, top: float, words: str, *, font: str = "text", size: float
     ) -> None:
-        """Write a line whose letters stand on `top`."""
+        """Write a line of text with the baseline at `top`."""
         escaped = words.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
         place = f"{left:.2f} {HEIGHT - top:.2f}"
         self.marks.append(
@@ -57,7 +57,7 @@ class Sheet:
     def centred(
         self, top: float, words: str, *, font: str = "text", size: float
     ) -> None:
-        """Write a line in the middle of the page."""
+        """Write a centred line."""
         left = (WIDTH - width_of(words, font, size)) / 2
         self.text(left, top, words, font=font, size=size)
 
@@ -72,7 +72,7 @@ class Sheet:
 
 
 def width_of(words: str, font: str, size: float) -> float:
-    """Return about how wide a line is, in points: near enough to centre and to wrap."""
+    """Return the approximate width of a line in points, to centre and wrap it."""
     if font.startswith("typed"):
         return _TYPED * size * len(words)
     ems = sum(_ems(letter) for letter in words)
@@ -88,7 +88,7 @@ def _ems(letter: str) -> float:
 
 
 def wrapped(words: str, width: float, *, font: str, size: float) -> list[str]:
-    """Return the words as lines that are at most so many points wide."""
+    """Wrap words into lines of at most a width in points."""
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -144,13 +144,13 @@ def _stream(facts: str, data: bytes) -> bytes:
 
 
 class _File:
-    """The numbered objects of a PDF, and the table that tells where each begins."""
+    """The numbered objects of a PDF, and their cross-reference table."""
 
     def __init__(self) -> None:
         self._objects: list[bytes] = []
 
     def reserve(self) -> int:
-        """Return the number of an object that will be put later."""
+        """Reserve an object; return its number."""
         return self.add(b"")
 
     def add(self, content: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Pages of a PDF as pictures, with a bound on how large a picture may get."""
+"""Render pages of a PDF as images of limited size."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Picture:
     data: bytes = field(repr=False)  # PNG or JPEG
     width: int  # pixels
     height: int
-    dpi: float  # less than was asked for, where the page is too large for it
+    dpi: float  # lower than requested if the page is too large for it
 
 
 def render_page(
@@ -59,9 +59,9 @@ def draw_page(
     *,
     seconds: float = SECONDS_TO_DRAW,
 ) -> Picture:
-    """Return one page of an opened document as a picture.
+    """Return an image of one page of an opened document.
 
-    A very large page is drawn at fewer dots per inch, so that no picture has more than
+    A very large page is rendered at fewer dots per inch, so that no image has more than
     MAX_PIXELS before it is turned; one that takes longer than `seconds` is refused.
     Raises PdfError.
     """
@@ -84,7 +84,7 @@ def draw_page(
 
 
 def _largest_scale(page: PdfPage) -> float:
-    """Return how many pixels a point may have, for the picture to keep its bounds."""
+    """Return the pixels per point, reduced so that the image is within its limits."""
     width, height = page.get_size()
     by_area = math.sqrt(MAX_PIXELS / (width * height))
     return float(min(by_area, MAX_SIDE / max(width, height)))
@@ -103,7 +103,7 @@ def _blank(page: PdfPage, scale: float, style: PageStyle) -> PdfBitmap:
 def _draw(
     document: PdfDocument, page: PdfPage, bitmap: PdfBitmap, seconds: float
 ) -> bool:
-    """Draw the page with its notes and form fields; False when time ran out."""
+    """Render the page with its annotations and form fields; return False on timeout."""
     ends = time.monotonic() + seconds
     pause = IFSDK_PAUSE(version=1)
     pause.NeedToPauseNow = type(pause.NeedToPauseNow)(
@@ -122,13 +122,13 @@ def _draw(
 
 
 def _copy(bitmap: PdfBitmap) -> Image:
-    """Return the picture in memory of our own, so that PDFium's can be freed."""
+    """Return a copy of the image, so that PDFium's memory can be freed."""
     image: Image = bitmap.to_pil()
     return image.copy()
 
 
 def adjusted(image: Image, style: PageStyle) -> Image:
-    """Return the picture brighter, sharper in contrast, greyer or turned, as asked."""
+    """Return the image with brightness, contrast, grey and rotation applied."""
     steps = (
         (ImageEnhance.Brightness, style.get("brightness") / 100),
         (ImageEnhance.Contrast, 1 + style.get("contrast") / 100),
@@ -146,7 +146,7 @@ def adjusted(image: Image, style: PageStyle) -> Image:
     return image
 
 
-_QUARTERS = {  # clockwise, where Pillow counts the other way
+_QUARTERS = {  # clockwise; Pillow counts counter-clockwise
     90: Transpose.ROTATE_270,
     180: Transpose.ROTATE_180,
     270: Transpose.ROTATE_90,

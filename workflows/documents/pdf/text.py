@@ -1,4 +1,4 @@
-"""The text layer of a PDF's pages: words, lines, and where on the page they stand."""
+"""The text layer of a PDF's pages: words and lines with their positions."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from workflows.documents.pdf.limits import MAX_CHARACTERS, refuse_bombs
 from workflows.runtime.pdf_errors import PageTooComplex
 from workflows.runtime.records import Box, Line, Page, Word
 
-_GRID = 1_000_000  # steps across a page, in which PDFium tells places
-_INVISIBLE = {"Cc", "Cf", "Cn"}  # control characters, joiners, what is no character
+_GRID = 1_000_000  # units of PDFium's coordinates across a page
+_INVISIBLE = {"Cc", "Cf", "Cn"}  # control characters, joiners, unassigned
 _LINE_BREAKS = "\r\n\f\v\u2028\u2029"
 _MIN_PICTURE_SHARE = 0.5  # of the page
 _MAX_OBJECTS = 2_000
-_HYPHENS = {0x02, 0xFFFE}  # how PDFium tells a hyphen at the end of a line
+_HYPHENS = {0x02, 0xFFFE}  # PDFium's code points for a hyphen at the end of a line
 
 Rectangle = tuple[float, float, float, float]  # left, bottom, right, top; in points
 
@@ -62,7 +62,7 @@ def read_from(document: PdfDocument, number: int) -> Page:
 
 @contextmanager
 def _shown_page(document: PdfDocument, number: int) -> Iterator[PdfPage]:
-    """Give the page with its stamps, notes and form fields made part of its text."""
+    """Yield the page with stamps, annotations and form fields flattened into its text."""
     with page_of(document, number) as page:
         if FPDFPage_GetAnnotCount(page):
             # in memory only; effective after the page is loaded again
@@ -93,7 +93,7 @@ def _read(page: PdfPage, number: int) -> Page:
 
 
 def _is_picture(page: PdfPage) -> bool:
-    """Return whether a picture covers most of the page, as on a scan."""
+    """Return whether an image covers most of the page, as on a scan."""
     width, height = page.get_size()
     sides = tuple(ctypes.c_float() for _ in range(4))
     for index in range(min(FPDFPage_CountObjects(page), _MAX_OBJECTS)):
@@ -108,7 +108,7 @@ def _is_picture(page: PdfPage) -> bool:
 
 
 class _TextRectangles:
-    """Asks PDFium for rectangles, in numbers that are made once and used again."""
+    """Reads rectangles from PDFium into reused buffers."""
 
     def __init__(self, textpage: PdfTextPage) -> None:
         self._textpage = textpage
@@ -117,7 +117,7 @@ class _TextRectangles:
         self._loose = FS_RECTF()
 
     def of(self, index: int) -> Rectangle | None:
-        """Return the character's outline, else the room its font gives it, if any."""
+        """Return the character's tight box, else its loose box, if any."""
         if FPDFText_GetCharBox(self._textpage, index, *self._arguments):
             left, right, bottom, top = (side.value for side in self._sides)
             if right > left and top > bottom:
@@ -129,7 +129,7 @@ class _TextRectangles:
 
 
 class _TextCollector:
-    """Makes words of characters and lines of words."""
+    """Groups characters into words and words into lines."""
 
     def __init__(self, page: PdfPage, textpage: PdfTextPage) -> None:
         self._page = page
@@ -141,7 +141,7 @@ class _TextCollector:
         self._lines: list[Line] = []
 
     def add(self, index: int) -> None:
-        """Take the next character; white space ends a word, a line break a line."""
+        """Add a character; white space ends a word, a line break ends a line."""
         code = FPDFText_GetUnicode(self._textpage, index)
         character = "-" if code in _HYPHENS else chr(code)
         if not character.isspace():
@@ -153,7 +153,7 @@ class _TextCollector:
             self._end_line()
 
     def finish(self) -> tuple[Line, ...]:
-        """Return all lines; one that stands outside the visible page is none."""
+        """Return all lines within the visible page."""
         self._end_word()
         self._end_line()
         return tuple(self._lines)
@@ -172,9 +172,9 @@ class _TextCollector:
 
 
 def _clean(text: str) -> str:
-    """Return a word without what cannot be shown or kept: NUL, lone surrogates.
+    """Return a word without characters that cannot be stored: NUL, lone surrogates.
 
-    PDFium tells characters outside the basic plane in two halves; they are joined.
+    PDFium returns characters outside the BMP as surrogate pairs; they are joined.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -194,7 +194,7 @@ def _joined(one: Rectangle | None, other: Rectangle | None) -> Rectangle | None:
 
 
 def _box(page: PdfPage, place: Rectangle) -> Box | None:
-    """Return a place as fractions of the page as it is shown: turned and cropped.
+    """Return a box as fractions of the page as it is shown: rotated and cropped.
 
     None: its middle is not on the page.
     """
@@ -212,7 +212,7 @@ def _box(page: PdfPage, place: Rectangle) -> Box | None:
 
 
 def _shown(page: PdfPage, right: float, up: float) -> tuple[float, float]:
-    """Return a point of the page's own coordinates as fractions of what is shown."""
+    """Return a point in page coordinates as fractions of the visible page."""
     x, y = ctypes.c_int(), ctypes.c_int()
     FPDF_PageToDevice(page, 0, 0, _GRID, _GRID, 0, right, up, x, y)
     return x.value / _GRID, y.value / _GRID

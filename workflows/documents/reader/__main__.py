@@ -51,7 +51,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _receive_requests(requests: queue.SimpleQueue[Request]) -> None:
-    """Queue requests; exit at once when the pool closes the pipe."""
+    """Queue requests; exit immediately when the pool closes the pipe."""
     try:
         while True:
             requests.put(frames.receive(0))

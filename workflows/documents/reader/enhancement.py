@@ -1,4 +1,4 @@
-"""Pictures of pages made easier to read, and the ink on them that nobody has read."""
+"""Enhance page images for OCR, and find ink that OCR did not read."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ Corners = npt.NDArray[np.float32]  # of a line, clockwise from its top left
 Dark = npt.NDArray[np.float32]
 Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 
-EDGES = 0.13  # of the page, at head and foot: where markings stand
-_PAPER = 41  # pixels: paper is what is lightest within so many
-_NOISE_FACTOR = 4.0  # times the noise is ink
+EDGES = 0.13  # of the page: header and footer, the position of markings
+_PAPER = 41  # pixels: neighbourhood whose lightest value is paper
+_NOISE_FACTOR = 4.0  # ink is darker than this many times the noise
 _MIN_DARKNESS = 14  # of 255, darker than paper
 _JOIN = (23, 5)  # pixels between letters of one word, across and down
 _MIN_WIDTH, _MIN_HEIGHT, _MAX_HEIGHT = 0.04, 0.006, 0.07  # of the page
-_MIN_INK = 0.08  # of a place
-_BORDER = 0.012  # of the page: shadows of the glass lie there
+_MIN_INK = 0.08  # of a box
+_BORDER = 0.012  # of the page: shadows of the scanner
 _MARGIN = 0.008  # around what was read
 _MIN_LETTERS = 2
 _STRIP_MARGIN = 5.0  # line heights of context before and after a line
 _COLUMN = 2  # pixels of ink
-_HALF = 0.9  # letters from the middle of one to where the next would begin
-_REACH = 1.6  # letters that may be missing between those of one line
+_HALF = 0.9  # letter widths from the centre of a letter to the start of the next
+_REACH = 1.6  # letter widths of a gap within a line
 _SPECK = 14  # pixels
 _THROUGH, _THIN = 0.9, 0.3  # of a line's height
 
 
 def increase_contrast(grey: Grey) -> Grey:
-    """Return ink as black and paper as white, whatever the copier made of them."""
+    """Return ink as black and paper as white, regardless of the copier's contrast."""
     dark = _darkness(grey)
     most = max(float(np.percentile(dark, 99.7)), _MIN_DARKNESS)
     return _grey(255 - np.clip(dark / most, 0, 1) * 255)
 
 
 def amplify_faint_ink(grey: Grey) -> Grey:
-    """Return the faintest ink as if it were strong; what is dark stays so."""
+    """Return the image with faint ink darkened."""
     dark = _blurred(_darkness(grey), 1.6)
     floor = _noise(dark)
     strong = np.clip((dark - floor) / max(3 * floor, 30.0), 0, 1)
@@ -49,7 +49,7 @@ def amplify_faint_ink(grey: Grey) -> Grey:
 
 
 def close_gaps(grey: Grey) -> Grey:
-    """Return black on white, with small gaps in letters closed and specks gone."""
+    """Return black on white, with small gaps in letters closed and specks removed."""
     dark = cv2.medianBlur(_grey(_darkness(grey)), 3)
     limit, _ = cv2.threshold(dark, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     ink = np.where(dark > max(limit * 0.6, _MIN_DARKNESS), 255, 0).astype(np.uint8)
@@ -59,12 +59,12 @@ def close_gaps(grey: Grey) -> Grey:
 
 
 def smooth(grey: Grey) -> Grey:
-    """Return the page without grain, a little out of focus."""
+    """Return the page without grain, slightly blurred."""
     return _grey(cv2.GaussianBlur(cv2.medianBlur(grey, 5), (0, 0), 1.2))
 
 
 def _darkness(grey: Grey) -> Dark:
-    """Return how much darker than the paper around it each place is, 0..255."""
+    """Return for each pixel how much darker it is than the paper around it, 0..255."""
     kernel = np.ones((_PAPER, _PAPER), np.uint8)
     small = cv2.resize(cv2.medianBlur(grey, 5), None, fx=0.5, fy=0.5)
     paper = cv2.GaussianBlur(cv2.dilate(small, kernel), (0, 0), 12)
@@ -77,7 +77,7 @@ def _blurred(dark: Dark, by: float) -> Dark:
 
 
 def _noise(dark: Dark) -> float:
-    """Return how dark the grain of the paper is."""
+    """Return the noise level of the paper."""
     middle = float(np.median(dark))
     spread = float(np.median(np.abs(dark - middle))) * 1.48
     return max(middle + _NOISE_FACTOR * spread, _MIN_DARKNESS)
@@ -91,7 +91,7 @@ def _grey(values: npt.NDArray[np.generic]) -> Grey:
 
 
 def ink_at_edges(grey: Grey) -> Grey:
-    """Return the ink at head and foot as 255, without rules and the glass' shadows."""
+    """Return the ink in header and footer as 255, without rules and scanner shadows."""
     height, width = grey.shape
     dark = _blurred(_darkness(grey), 1.5)
     ink = np.where(dark > _noise(dark), 255, 0).astype(np.uint8)
@@ -103,7 +103,7 @@ def ink_at_edges(grey: Grey) -> Grey:
 
 
 def unread_ink(ink: Grey, read: Iterable[Box]) -> Iterator[Pixels]:
-    """Yield places at head and foot that look like writing, but were not read."""
+    """Yield boxes in header and footer that resemble text but were not read."""
     height, width = ink.shape
     ink, margin = ink.copy(), _MARGIN * width
     for box in read:
@@ -124,7 +124,7 @@ def ink_around(
     others: Iterable[Corners],
     letters: tuple[float, float, float],
 ) -> tuple[float, float]:
-    """Return how much ink stands before and after the letters of a line, in letters.
+    """Return the amount of ink before and after the letters of a line, in letter widths.
 
     About 0 when every letter was read; more when something stands beside them that was
     not: what is left of the "TOP" that wore off before a SECRET.
@@ -147,7 +147,7 @@ def ink_around(
 
 
 def _connected_columns(columns: npt.NDArray[np.bool_], reach: float) -> int:
-    """Return how many columns have ink, from the beginning to the first wide gap."""
+    """Return the number of columns with ink up to the first wide gap."""
     places = np.flatnonzero(columns)
     if not len(places):
         return 0
@@ -157,7 +157,7 @@ def _connected_columns(columns: npt.NDArray[np.bool_], reach: float) -> int:
 
 
 def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:
-    """Return a line's ink, straight, with room at both ends, and how much room."""
+    """Return a line's ink, straightened, with margins at both ends, and their width."""
     along = quad[1] - quad[0]
     width = float(np.linalg.norm(along))
     height = float(np.linalg.norm(quad[3] - quad[0]))
@@ -176,7 +176,7 @@ def _strip(ink: Grey, quad: Corners) -> tuple[Grey, int]:
 
 
 def _without_specks(ink: Grey) -> Grey:
-    """Return a line's ink without specks, and without what runs through it up and down.
+    """Return a line's ink without specks and without vertical strokes through it.
 
     Letters end before their line does; dirt on a drum and the sides of a box do not.
     """
@@ -191,7 +191,7 @@ def _without_specks(ink: Grey) -> Grey:
 
 
 def _without_rules(ink: Grey) -> Grey:
-    """Return the ink without long lines across or down: rules, folds, dirty drums."""
+    """Return the ink without long horizontal or vertical lines: rules, folds, streaks."""
     height, width = ink.shape
     for size in ((1, round(width * 0.06)), (round(height * 0.04), 1)):
         lines = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones(size, np.uint8))
@@ -200,7 +200,7 @@ def _without_rules(ink: Grey) -> Grey:
 
 
 def _is_writing(place: Grey, width: int, height: int) -> bool:
-    """Return whether some ink may be letters: of their size, dense enough, several."""
+    """Return whether ink might be letters, by size, density and number."""
     high, wide = place.shape
     if wide < _MIN_WIDTH * width or not (
         _MIN_HEIGHT * height <= high <= _MAX_HEIGHT * height

@@ -180,7 +180,7 @@ class Pool:
     """At most `size` children of one kind, started on demand; idle ones exit."""
 
     def __init__(self, name: str, size: int, limits: Limits) -> None:
-        """Take what it is called in the log, how many there may be, and their limits."""
+        """Take the name for the log, the maximum number of children, and their limits."""
         self.limits = limits
         self._name = name
         self._slots = threading.BoundedSemaphore(size)

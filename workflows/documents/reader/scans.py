@@ -40,14 +40,12 @@ BAND = 0.15  # of the page: header and footer area of enhanced variants
 _DETECTION_PIXELS = (
     1280  # pixels of the longer side: enough to find lines, not to read them
 )
-_MIN_CONFIDENCE = 0.3  # of a line; what is less sure counts as unread
-_VERTICAL_RATIO = (
-    1.5  # a box so many times as high as wide holds a line that runs up or down
-)
-_MAX_TESTED_LINES = 8  # lines by which is judged how the page lies
-_MIN_IMPROVEMENT = 1.15  # how much better another way up must read
-_MIN_LETTERS = 3  # by which their distance is measured
-_RETRY_BELOW_CONFIDENCE = 0.8  # below it, a line is tried upside down as well
+_MIN_CONFIDENCE = 0.3  # of a line; below it the line counts as unread
+_VERTICAL_RATIO = 1.5  # ratio of height to width from which a line is vertical
+_MAX_TESTED_LINES = 8  # lines that determine the rotation of the page
+_MIN_IMPROVEMENT = 1.15  # factor by which another rotation must be better
+_MIN_LETTERS = 3  # to measure their distance
+_RETRY_BELOW_CONFIDENCE = 0.8  # below it, a line is also read upside down
 
 Quad = npt.NDArray[np.float32]  # four corners, clockwise from the line's top left
 
@@ -59,8 +57,8 @@ class TextLine:
     text: str
     confidence: float  # 0..1
     quad: Quad  # pixels
-    letters: tuple[float, float, float] = (0, 1, 0)  # middles of the first and the last
-    # letter, and how far apart they stand, in shares of the line's length
+    letters: tuple[float, float, float] = (0, 1, 0)  # centres of the first and the last
+    # letter, and their distance, as fractions of the line's length
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Text:
     letters: tuple[float, float, float] = (0, 1, 0)
 
     def upside_down(self) -> Text:
-        """Return the same, as it stands on a line that was turned to be read."""
+        """Return the text with positions for a line that was rotated by 180°."""
         first, last, pitch = self.letters
         return Text(self.text, self.confidence, (1 - last, 1 - first, pitch))
 
@@ -85,7 +83,7 @@ def read_image(data: bytes, *, page: int, enhanced: bool) -> Head:
     return {"variants": [encode_page(one) for one in pages]}
 
 
-@functools.lru_cache(maxsize=3)  # a second reading follows the first one closely
+@functools.lru_cache(maxsize=3)  # a second read usually follows soon
 def _read_plain(data: bytes) -> tuple[Grey, int, list[TextLine]]:
     picture = Image.open(io.BytesIO(data))
     if picture.width * picture.height > MAX_PIXELS:
@@ -139,7 +137,7 @@ def _add_unread_ink(
 
 
 def _line(found: TextLine, width: int, height: int) -> Line:
-    """Return the line with a place for every word, by the share of its letters."""
+    """Return the line with a box for every word, by its share of the letters."""
     across = found.quad[:, 0] / width
     down = found.quad[:, 1] / height
     left, right = _clipped_range(across)
@@ -199,7 +197,9 @@ def _rotate_upright(grey: Grey) -> tuple[Grey, int]:
         return grey, 0
     tall = sum(sides[at][1] > _VERTICAL_RATIO * sides[at][0] for at in longest)
     lies = tall * 2 > len(longest)
-    crops = [_crop(grey, quads[at]) for at in longest]  # tall ones lie on their left
+    crops = [
+        _crop(grey, quads[at]) for at in longest
+    ]  # tall ones are rotated to the left
     one = _legibility_score(crops)
     other = _legibility_score([np.rot90(crop, 2) for crop in crops])
     flipped = other > one * _MIN_IMPROVEMENT
@@ -225,7 +225,7 @@ def _engine() -> Any:
             "Global.log_level": "error",
             "Global.text_score": 0.0,
             "Global.return_word_box": True,
-            "Det.limit_side_len": 320,  # small pictures are not made larger
+            "Det.limit_side_len": 320,  # small images are not enlarged
             "Det.model_path": str(MODELS / DETECTOR),
             "Rec.model_path": str(MODELS / RECOGNISER),
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
@@ -234,7 +234,7 @@ def _engine() -> Any:
 
 
 def _find(grey: Grey) -> list[Quad]:
-    """Return where lines stand, from the top."""
+    """Return the boxes of lines, from the top."""
     scale = min(1.0, _DETECTION_PIXELS / max(grey.shape))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     colour = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
@@ -257,7 +257,7 @@ def _read(grey: Grey, quads: list[Quad]) -> list[TextLine]:
     others = _texts([np.rot90(crops[at], 2) for at in unsure])
     for at, other in zip(unsure, others, strict=True):
         if other.confidence > max(found[at].confidence, _RETRY_BELOW_CONFIDENCE):
-            found[at] = other.upside_down()  # a stamp put on upside down
+            found[at] = other.upside_down()  # a stamp applied upside down
     return [
         TextLine(one.text, one.confidence, quad, one.letters)
         for one, quad in zip(found, quads, strict=True)
@@ -281,7 +281,7 @@ def _texts(crops: list[Grey]) -> list[Text]:
 
 
 def _letters(text: str, info: Any) -> tuple[float, float, float]:
-    """Return where the first and the last letter stand, and how far apart letters do."""
+    """Return the centres of the first and last letter, and the distance of letters."""
     places = [
         (column + 0.5) / info.line_txt_len
         for columns in info.word_cols
@@ -297,7 +297,7 @@ def _letters(text: str, info: Any) -> tuple[float, float, float]:
 
 
 def _size(quad: Quad) -> tuple[float, float]:
-    """Return how wide and how high a line's place is."""
+    """Return the width and height of a line."""
     return (
         float(np.linalg.norm(quad[1] - quad[0])),
         float(np.linalg.norm(quad[3] - quad[0])),
@@ -305,7 +305,7 @@ def _size(quad: Quad) -> tuple[float, float]:
 
 
 def _crop(grey: Grey, quad: Quad) -> Grey:
-    """Return a line by itself, straight; one that runs up or down is laid on its side."""
+    """Return the image of a line, straightened; a vertical one is rotated."""
     width, height = (max(4, round(side)) for side in _size(quad))
     target = _to_quad([[0, 0], [width, 0], [width, height], [0, height]])
     turn = cv2.getPerspectiveTransform(quad, target)
