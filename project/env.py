@@ -169,6 +169,14 @@ class Installation(BaseSettings):
         description="Seconds between the polls of a worker for work that no message "
         "announced.",
     )
+    blocked_loop_seconds: float = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="Seconds for which an async node may block the event loop of its "
+        "worker without an `await`; then its run fails and the worker continues on a new "
+        "loop.",
+    )
     max_recoveries: int = Field(
         5,
         ge=0,

@@ -195,7 +195,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = (
         }
     }
     if ENV.redis_url
-    else {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    else {"default": {"BACKEND": "workflows.infra.memory_layer.ThreadSafeChannelLayer"}}
 )
 
 # Accounts and sessions --------------------------------------------------------------
@@ -302,6 +302,7 @@ WORKER_CONCURRENCY: Final = ENV.worker_concurrency
 LEASE_SECONDS: Final = ENV.lease_seconds
 HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
 POLL_INTERVAL_SECONDS: Final = ENV.poll_interval_seconds
+BLOCKED_LOOP_SECONDS: Final = ENV.blocked_loop_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
 MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds

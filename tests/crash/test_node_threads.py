@@ -137,7 +137,7 @@ def test_a_process_told_to_stop_ends_and_releases_runs_whose_nodes_never_return(
     tmp_path: Path, command: str
 ) -> None:
     installation = greedy(tmp_path, DRAIN_SECONDS="0.2")
-    traces = [tmp_path / "thread", tmp_path / "task"]
+    traces = [tmp_path / "thread", tmp_path / "task", tmp_path / "loop"]
     never = str(tmp_path / "never")
     runs = [
         *installation.launch(1, "stuck", trace=str(traces[0]), hold=never),
@@ -145,7 +145,13 @@ def test_a_process_told_to_stop_ends_and_releases_runs_whose_nodes_never_return(
     ]
     arguments = ["--port", str(free_port())] if command == "serve" else []
     with installation.process(command, *arguments) as process:
-        wait_for(lambda: all(trace.exists() for trace in traces), what="nodes to begin")
+        wait_for(
+            lambda: all(trace.exists() for trace in traces[:2]), what="nodes to begin"
+        )
+        runs += installation.launch(
+            1, "blocking-until", trace=str(traces[2]), hold=never
+        )
+        wait_for(traces[2].exists, what="the loop to be blocked")
         process.terminate()
         assert process.wait(40) == 0, installation.logs()
     report = installation.drive("report")
@@ -184,10 +190,8 @@ def test_a_node_that_blocks_the_event_loop_costs_no_run_its_worker_and_is_named(
     assert {run["recoveries"] for run in report["runs"]} == {0}
     assert {attempt["number"] for attempt in report["attempts"]} == {1}
     lines = dict(installation.ask("SELECT run_id, message FROM workflows_logline"))
-    named = (
-        r"The event loop of worker first was blocked for \d+ s in node slow_blocking, "
-    )
+    named = r"slow_blocking held the event loop for \d[\d.]* s: make it a plain `def`"
     assert re.match(named, lines[culprit.replace("-", "")])
     assert lines[bystander.replace("-", "")].endswith(
-        "by other code: this run had to wait."
+        "by code of another run: this run had to wait."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -191,6 +192,21 @@ async def test_a_node_that_answers_its_timeout_with_a_circle_of_contexts_fails()
 
     with pytest.raises(ExecutionError, match="inner"):
         await Runs().line(circles).execute(start())
+
+
+async def test_a_node_that_blocks_the_loop_beyond_its_timeout_fails_when_it_returns() -> (
+    None
+):
+    runs = Runs()
+
+    @node(timeout=0.01)
+    async def blocks(state: State) -> State:
+        time.sleep(0.03)  # noqa: ASYNC251 - the timer cannot fire meanwhile
+        return state
+
+    with pytest.raises(ExecutionError) as failed:
+        await runs.line(blocks).execute(start())
+    assert isinstance(failed.value.__cause__, NodeTimedOut)
 
 
 def test_a_timeout_no_try_can_keep_is_refused() -> None:

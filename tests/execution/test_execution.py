@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 
-from tests.support.workers import ended, reaches, until, working
+from tests.support.workers import SharedEvent, ended, reaches, until, working
 from workflows.engine import (
     Retry,
     State,
@@ -84,8 +84,8 @@ class Gate:
 
     def __init__(self) -> None:
         """Start closed, with nobody in."""
-        self.entered = asyncio.Event()
-        self.open = asyncio.Event()
+        self.entered = SharedEvent()
+        self.open = SharedEvent()
 
     async def pass_through(self) -> None:
         """Say that someone is in, and wait."""

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 
 from tests.engine.hostile_code import EXITS, PLACES, Case, end
 from tests.support.servers import manage
-from tests.support.workers import ended, working
+from tests.support.workers import SharedEvent, ended, working
 from workflows.engine import Graph, State, Workflow, node
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Attempt, Run
@@ -40,7 +40,7 @@ async def launch(registry: Registry, name: str, **params: Any) -> Run:
     return await run_in_db(System(registry).execute, name, params)
 
 
-def innocent(gate: asyncio.Event) -> Workflow[Case]:
+def innocent(gate: SharedEvent) -> Workflow[Case]:
     """Return a workflow that waits at a gate in its first node."""
 
     @node
@@ -55,7 +55,7 @@ def innocent(gate: asyncio.Event) -> Workflow[Case]:
 async def test_whatever_is_raised_fails_its_run_at_once_and_leaves_others_alone(
     registry: Registry,
 ) -> None:
-    gate = asyncio.Event()
+    gate = SharedEvent()
     registry.register(innocent(gate))
     said = {}
     for place in WITH_A_WORKER:

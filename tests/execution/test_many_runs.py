@@ -11,7 +11,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.utils import timezone
 
 from tests.support.factories import make_run
-from tests.support.workers import until, working
+from tests.support.workers import SharedEvent, until, working
 from workflows.engine import Graph, State
 from workflows.execution import worker as worker_module
 from workflows.infra import notifications
@@ -23,7 +23,7 @@ from workflows.system import System
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def meeting(everybody: asyncio.Event, here: set[str], count: int) -> Registry:
+def meeting(everybody: SharedEvent, here: set[str], count: int) -> Registry:
     """Return a workflow whose node goes on when so many runs are inside it at once."""
 
     async def wait(state: State) -> State:
@@ -66,7 +66,7 @@ async def until_all_completed() -> None:
     [100, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 async def test_many_runs_wait_in_their_nodes_at_once(count: int) -> None:
-    everybody, here = asyncio.Event(), set[str]()
+    everybody, here = SharedEvent(), set[str]()
     registry = meeting(everybody, here, count)
     await run_in_db(launch, registry, count)
     async with working(registry, capacity=count):
@@ -85,7 +85,7 @@ def _steps() -> dict[str, int]:
     [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
 async def test_many_pending_runs_are_all_done_once(count: int) -> None:
-    registry = meeting(asyncio.Event(), set(), 1)  # nobody waits for anybody
+    registry = meeting(SharedEvent(), set(), 1)  # nobody waits for anybody
     await run_in_db(launch, registry, count)
     async with working(registry, capacity=50):
         await until_all_completed()
@@ -97,7 +97,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = 0.05
-    registry = meeting(asyncio.Event(), set(), 1)
+    registry = meeting(SharedEvent(), set(), 1)
     monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
     async with working(registry) as worker:
         await worker._registered.wait()  # noqa: SLF001 - it has looked at the empty queue
@@ -118,7 +118,7 @@ async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
         joined.set()
 
     monkeypatch.setattr(notifications, "join", join_and_report)
-    registry = meeting(asyncio.Event(), set(), 1)
+    registry = meeting(SharedEvent(), set(), 1)
     async with working(registry):
         await joined.wait()
         layer = get_channel_layer()
@@ -134,7 +134,7 @@ async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
-    everybody, here = asyncio.Event(), set[str]()
+    everybody, here = SharedEvent(), set[str]()
     registry = meeting(everybody, here, 2)
     run = await run_in_db(System(registry).execute, "meeting", {})
     right = timezone.now

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.support.factories import make_approval, make_run, make_user
-from tests.support.workers import ended, reaches, working
+from tests.support.workers import SharedEvent, ended, reaches, working
 from workflows.engine import State, Workflow, approval, node, sleep, subworkflow
 from workflows.engine.testing import run_in_memory
 from workflows.errors import InUse, InvalidStatus
@@ -493,7 +493,7 @@ async def test_a_run_that_pauses_after_its_cancel_was_asked_for_starts_no_child(
     registry: Registry, person: User
 ) -> None:
     """The cancel comes while a node is about to wait: the run stops and launches nothing."""
-    entered, go_on = asyncio.Event(), asyncio.Event()
+    entered, go_on = SharedEvent(), SharedEvent()
 
     def params(_: Out) -> dict[str, Any]:
         return {}

@@ -56,6 +56,57 @@ def test_all_workers_are_busy_and_its_place_in_the_queue_is_shown_notice() -> No
     assert found.command == "make worker"
 
 
+def held_by(kind: str, run: Run | None) -> None:
+    since = ago(12).isoformat()
+    of = str(run.pk) if run else "another"
+    make_worker(
+        "one", holds=[{"kind": kind, "run": of, "node": "load", "since": since}]
+    )
+
+
+def test_a_node_that_blocks_its_worker_is_named_on_the_page_of_its_run() -> None:
+    run = make_run(status=Status.RUNNING, worker="one")
+    held_by("loop", run)
+    found = shown_notice(run)
+    assert found.title == "Load blocks worker one."
+    assert "Make the node a plain `def`" in found.text
+    assert recheck_after(run, found) == PENDING_RECHECK_SECONDS
+
+
+def test_a_run_that_has_to_wait_for_another_runs_node_says_so_without_its_name() -> (
+    None
+):
+    run = make_run(status=Status.RUNNING, worker="one")
+    held_by("loop", None)
+    found = shown_notice(run)
+    assert found.title == "Worker one is blocked by code of another run."
+    assert "load" not in found.text.lower()
+
+
+def test_a_loop_that_was_replaced_holds_up_no_other_run() -> None:
+    run = make_run(status=Status.RUNNING, worker="one")
+    held_by("abandoned", None)
+    assert notice(run, None, permissions=EVERYTHING) is None
+
+
+def test_a_thread_that_ignores_the_cancellation_of_its_run_is_named() -> None:
+    run = make_run(
+        status=Status.RUNNING, worker="one", cancel_requested_at=timezone.now()
+    )
+    held_by("thread", run)
+    found = shown_notice(run)
+    assert found.title == "Cancelling…"
+    assert "Load ignores its timeout or cancellation." in found.text
+
+
+@pytest.mark.parametrize("kind", ["thread", "abandoned"])
+def test_a_failed_run_whose_code_still_runs_says_where(kind: str) -> None:
+    run = make_run(status=Status.FAILED, worker="one", error_message="Too slow.")
+    held_by(kind, run)
+    found = shown_notice(run)
+    assert found.text.startswith("Too slow. Load still runs on worker one")
+
+
 def test_a_wait_for_approval_names_its_start_and_the_approvers() -> None:
     run = make_run(status=Status.WAITING)
     approval = make_approval(run, groups=["editors", "lawyers"])

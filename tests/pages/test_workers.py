@@ -42,6 +42,21 @@ def test_each_worker_is_shown_with_what_it_runs(page: Client) -> None:
     assert other.short_id not in text
 
 
+def test_a_worker_whose_slots_are_taken_by_code_without_a_run_is_full(
+    page: Client,
+) -> None:
+    hold = {"run": "gone", "node": "load", "since": timezone.now().isoformat()}
+    make_worker(
+        "worker-1",
+        capacity=1,
+        holds=[{"kind": "thread", **hold}, {"kind": "loop", **hold}],
+    )
+    text = text_of(page)
+    assert "0 of 1 slots, full" in text
+    assert "1 slot taken</strong> by nodes that did not stop" in text
+    assert "an async node holds the event loop" in text
+
+
 def test_a_worker_that_fell_silent_is_no_worker_at_work(page: Client) -> None:
     long_ago = timezone.now() - dt.timedelta(minutes=5)
     make_worker("silent-1", heartbeat_at=long_ago)

@@ -1,10 +1,11 @@
-"""A worker in the test's own event loop, and waiting for what it does, without sleeps."""
+"""A worker controlled from the test's event loop, and waiting for it without sleeps."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,41 @@ from workflows.models import ENDED, Run
 from workflows.registry import Registry
 
 TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
+
+
+class SharedEvent:
+    """An event for a test and its nodes, which execute on another event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_set = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Let everyone continue who waits, on any loop."""
+        with self._lock:
+            self._is_set = True
+            waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            with suppress(RuntimeError):  # its loop has been closed
+                future.get_loop().call_soon_threadsafe(_resolve, future)
+
+    async def wait(self) -> None:
+        """Return once the event is set."""
+        future = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._is_set:
+                return
+            self._waiting.add(future)
+        await future
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 @asynccontextmanager

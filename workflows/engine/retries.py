@@ -108,7 +108,12 @@ async def _run_try(
         async with asyncio.timeout(node.timeout) as limit:
             context.limits.append(TryLimit(limit))
             try:
-                return await await_contained(node.run(value, runtime, context), context)
+                result = await await_contained(
+                    node.run(value, runtime, context), context
+                )
+                if not _is_late(limit):
+                    return result
+                failure: Exception = NodeTimedOut(context.node, node.timeout)
             except Exception as error:  # raised again below
                 # not through asyncio.timeout: it loops endlessly over circular contexts
                 failure = error
@@ -119,6 +124,15 @@ async def _run_try(
     if isinstance(failure, TimeoutError) and limit.expired():
         raise NodeTimedOut(context.node, node.timeout) from failure
     raise failure
+
+
+def _is_late(limit: asyncio.Timeout) -> bool:
+    """Return whether the deadline has passed, also if the loop was blocked meanwhile.
+
+    The timer of a blocked loop is late: a node that does not await returns before it.
+    """
+    when = limit.when()
+    return when is not None and asyncio.get_running_loop().time() >= when
 
 
 async def _wait_for_retry(retry: Retry, error: Exception, context: NodeContext) -> None:

@@ -12,13 +12,13 @@ import contextlib
 import contextvars
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from .cancellation import no_repeated_interruption
 from .context import NodeContext
@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 THREADS = 64  # sync nodes that run concurrently in one process; others wait
+OVERDUE_SECONDS = 2.0  # that a call gets to notice that it has to stop
 MAX_ABANDONED = 128  # abandoned threads; each further one occupies a place
 
 
@@ -45,22 +46,31 @@ class Call(Generic[Result]):
     __slots__ = (
         "_context",
         "_error",
-        "_loop",
         "_result",
         "_work",
         "began",
         "ended",
+        "loop",
+        "place",
+        "since",
         "state",
+        "waiters",
     )
 
-    def __init__(self, work: Callable[[], Result]) -> None:
+    def __init__(
+        self, work: Callable[[], Result], place: NodeContext | None = None
+    ) -> None:
+        """`place` is the try that needs the call."""
+        self.place = place
+        self.since = 0.0  # monotonic time at which it had to stop; 0 = it need not
+        self.waiters: list[asyncio.Future[None]] = []  # for its end, of any event loop
         self._work: Callable[[], Result] | None = work
         self._context: contextvars.Context | None = contextvars.copy_context()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._result: Result | None = None
         self._error: BaseException | None = None
-        self.began: asyncio.Future[None] = self._loop.create_future()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.began: asyncio.Future[None] = self.loop.create_future()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
         self.state = _State.WAITING
 
     @property
@@ -84,9 +94,9 @@ class Call(Generic[Result]):
         context.run(clean_up)
 
     def notify(self, future: asyncio.Future[None]) -> None:
-        """Resolve one of its two futures, from any thread."""
+        """Resolve one of its futures, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(_resolve, future)
+            future.get_loop().call_soon_threadsafe(_resolve, future)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,15 @@ class Counts:
     running: int
     waiting: int  # for a thread
     abandoned: int  # running, but their result is not needed
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueCall:
+    """A call that continues although its try timed out or its run was cancelled."""
+
+    run_id: str
+    node: str
+    since: float  # monotonic time at which it had to stop
 
 
 class ThreadPool:
@@ -117,6 +136,9 @@ class ThreadPool:
         self._abandoned = 0
         self._idle = 0  # threads without a call
         self._started = 0
+        self._calls: set[Call[Any]] = set()  # that run, also abandoned ones
+        # abandoned calls that still run, by the key of their step or item
+        self._leftovers: dict[str, set[Call[Any]]] = {}
         self._prepare: list[Callable[[], None]] = []
         self._clean_ups: list[Callable[[], None]] = []
 
@@ -166,10 +188,54 @@ class ThreadPool:
             if call.state is not _State.RUNNING:
                 return False
             call.state = _State.ABANDONED
+            call.since = call.since or time.monotonic()
+            place = call.place
+            if place is not None and place.sequence:  # else a pattern, without retries
+                self._leftovers.setdefault(place.key, set()).add(call)
             self._running -= 1
             self._abandoned += 1
             self._start_waiting()
             return True
+
+    def abandon_calls_of(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Abandon or withdraw all calls for an event loop that was itself abandoned."""
+        with self._lock:
+            calls = [
+                call for call in (*self._calls, *self._waiting) if call.loop is loop
+            ]
+        for call in calls:
+            if not self.withdraw(call):
+                _abandon(call)
+
+    def has_to_stop(self, call: Call[Any]) -> None:
+        """Count a call as overdue from now on: its run was cancelled."""
+        call.since = call.since or time.monotonic()
+
+    def overdue_calls(self) -> list[OverdueCall]:
+        """Return the calls that continue OVERDUE_SECONDS after they had to stop."""
+        latest = time.monotonic() - OVERDUE_SECONDS
+        with self._lock:
+            calls = [call for call in self._calls if 0 < call.since <= latest]
+        return [
+            OverdueCall(call.place.run_id, call.place.node, call.since)
+            for call in calls
+            if call.place is not None and call.place.sequence
+        ]
+
+    def ends_of_leftovers(self, key: str) -> list[asyncio.Future[None]]:
+        """Return futures for the ends of the abandoned calls of a step or item.
+
+        They belong to the running event loop; the calls may have been made for another.
+        """
+        if key not in self._leftovers:
+            return []
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            ends = []
+            for call in self._leftovers.get(key, ()):
+                ends.append(loop.create_future())
+                call.waiters.append(ends[-1])
+            return ends
 
     @property
     def _free_slots(self) -> int:
@@ -191,6 +257,7 @@ class ThreadPool:
             # a daemon, so that the end of the process does not wait for nodes
             threading.Thread(target=self._serve_calls, name=name, daemon=True).start()
         call.state = _State.RUNNING
+        self._calls.add(call)
         self._running += 1
         self._ready.put(call)
 
@@ -206,13 +273,25 @@ class ThreadPool:
 
     def _end(self, call: Call[Any]) -> None:
         with self._lock:
+            self._calls.discard(call)
             if call.state is _State.ABANDONED:
                 self._abandoned -= 1
+                self._forget_leftover(call)
             else:
                 self._running -= 1
             call.state = _State.ENDED
             self._idle += 1
             self._start_waiting()
+        for waiter in call.waiters:
+            call.notify(waiter)
+
+    def _forget_leftover(self, call: Call[Any]) -> None:
+        if call.place is None or call.place.key not in self._leftovers:
+            return
+        of_key = self._leftovers[call.place.key]
+        of_key.discard(call)
+        if not of_key:
+            del self._leftovers[call.place.key]
 
 
 def _run_hooks(functions: list[Callable[[], None]]) -> None:
@@ -225,11 +304,6 @@ def _run_hooks(functions: list[Callable[[], None]]) -> None:
 
 pool = ThreadPool()  # one per process
 
-# Abandoned calls that still run, by loop and by the key of their step or item.
-_abandoned_calls: WeakKeyDictionary[
-    asyncio.AbstractEventLoop, dict[str, set[Call[Any]]]
-] = WeakKeyDictionary()
-
 
 async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     """Run `work` in a thread and return its result.
@@ -241,23 +315,23 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     3. A try that timed out, or whose task is cancelled, abandons the thread and sets
        `context.cancelled`.
     """
-    call = Call(work)
+    call = Call(work, context)
     await _start_call(call, context)
     try:
         await asyncio.shield(call.ended)
     except asyncio.CancelledError:
         if not context.cancellation.cancelled:
-            _abandon(call, context)
+            _abandon(call)
             raise
-        await _wait_for_cancelled(call, context)
+        await _wait_for_cancelled(call)
     return call.value
 
 
 async def _start_call(call: Call[Any], context: NodeContext) -> None:
     """Return after the start of the call; withdraw it if the task is interrupted before."""
-    if leftover := _abandoned_calls_of(context):
+    if leftover := pool.ends_of_leftovers(context.key):
         with _waiting_for_thread(context, leftover=True):
-            await asyncio.wait({one.ended for one in leftover})
+            await asyncio.wait(leftover)
     if pool.submit(call):
         return
     with _waiting_for_thread(context, leftover=False):
@@ -265,16 +339,17 @@ async def _start_call(call: Call[Any], context: NodeContext) -> None:
             await call.began
         except asyncio.CancelledError:
             if not pool.withdraw(call):
-                _abandon(call, context)
+                _abandon(call)
             raise
 
 
-async def _wait_for_cancelled(call: Call[Any], context: NodeContext) -> None:
+async def _wait_for_cancelled(call: Call[Any]) -> None:
+    pool.has_to_stop(call)
     try:
         with no_repeated_interruption():
             await asyncio.shield(call.ended)
     except asyncio.CancelledError:
-        _abandon(call, context)  # the server stops and does not wait for threads
+        _abandon(call)  # the server stops and does not wait for threads
         raise
 
 
@@ -293,13 +368,15 @@ def _waiting_for_thread(context: NodeContext, *, leftover: bool) -> Iterator[Non
         context.emit_event(EventType.THREAD_BEGIN, dict(item_data))
 
 
-def _abandon(call: Call[Any], context: NodeContext) -> None:
-    context.abandoned = True
+def _abandon(call: Call[Any]) -> None:
+    context = call.place
+    if context is not None:
+        context.abandoned = True
     if not pool.abandon(call):
         return
     logger.warning(
         "The thread of %s still runs but was abandoned; %d abandoned threads run.",
-        context.key,
+        context.key if context is not None else "a call",
         pool.counts.abandoned,
     )
     if pool.is_exhausted:
@@ -309,25 +386,6 @@ def _abandon(call: Call[Any], context: NodeContext) -> None:
             " threads block.",
             pool.max_abandoned,
         )
-    if not context.sequence:
-        return  # a pattern outside a graph, which has no retries
-    loop = asyncio.get_running_loop()
-    of_key = _abandoned_calls.setdefault(loop, {}).setdefault(context.key, set())
-    of_key.add(call)
-    call.ended.add_done_callback(lambda _: _discard(loop, context.key, call))
-
-
-def _abandoned_calls_of(context: NodeContext) -> set[Call[Any]]:
-    if not _abandoned_calls:
-        return set()
-    return _abandoned_calls.get(asyncio.get_running_loop(), {}).get(context.key, set())
-
-
-def _discard(loop: asyncio.AbstractEventLoop, key: str, call: Call[Any]) -> None:
-    of_loop = _abandoned_calls.get(loop, {})
-    of_loop[key].discard(call)
-    if not of_loop[key]:
-        del of_loop[key]
 
 
 def _without_stop_iteration(call: Callable[[], Result]) -> Result:

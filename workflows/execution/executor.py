@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
 
@@ -36,10 +38,9 @@ from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
     from workflows.engine import Cancellation
-    from workflows.execution.heartbeat import Blocked
+    from workflows.execution.loop_watch import Blocked
     from workflows.execution.writer import Writer
     from workflows.models import Run
 
@@ -99,33 +100,28 @@ class Executor:
         if run.parent_id is not None:
             await run_in_db_retrying(queue.wake_parent, run.pk)
 
-    async def release(self, run: Run) -> None:
-        """Give back a run whose task does not end when it is cancelled."""
-        recorder = self._recorders.get(run.pk)
-        if recorder is None or recorder.run is not run:
-            return
-        logger.error(
-            "Run %s is released although its node still works: it ignores that it is"
-            " cancelled.",
-            run.pk,
-        )
-        await self._release(run, recorder, requested=True)
+    def log_holder(self, blocked: Blocked) -> None:
+        """Add to the log of a run that its node holds the event loop; thread-safe.
 
-    def log_blocked(self, worker: str, blocked: Blocked) -> None:
-        """Add to the log of each run what blocked it; call it from any thread."""
-        loop = f"The event loop of worker {worker} was blocked for"
-        for run_id, recorder in [*self._recorders.items()]:
-            if str(run_id) == blocked.run_id:
-                end = (
-                    f"in node {blocked.node}, and so were all other runs of this worker:"
-                    " a node that computes or waits without `await` has to be a sync one."
-                )
-            else:
-                end = "by other code: this run had to wait."
+        A node that does so again is only named again when it takes twice as long.
+        """
+        recorder = self._recorder_of(blocked.run_id)
+        if recorder is not None:
             recorder.buffer.log_from_thread(
-                Level.WARNING,
-                lambda end=end: f"{loop} {max(blocked.seconds, 1):.0f} s {end}",  # type: ignore[misc]
+                Level.WARNING, partial(recorder.describe_hold, blocked)
             )
+
+    def log_waits(self, blocked: Blocked) -> None:
+        """Add to the logs of all other runs that a node makes them wait; thread-safe."""
+        culprit = self._recorder_of(blocked.run_id)
+        for recorder in [*self._recorders.values()]:
+            if recorder is not culprit:
+                recorder.buffer.log_from_thread(
+                    Level.WARNING, partial(_describe_wait, recorder.run.worker, blocked)
+                )
+
+    def _recorder_of(self, run_id: str) -> Recorder | None:
+        return self._recorders.get(UUID(run_id)) if run_id else None
 
     async def _execute(
         self, run: Run, recorder: Recorder, cancellation: Cancellation
@@ -220,4 +216,11 @@ async def _record_failure(
         code=error.code,
         node=error.node,
         traceback=format_traceback(error),
+    )
+
+
+def _describe_wait(worker: str, blocked: Blocked) -> str:
+    return (
+        f"The event loop of worker {worker} was blocked for {blocked.seconds:.0f} s by code"
+        " of another run: this run had to wait."
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workflows.engine import Cancellation
-from workflows.engine.errors import describe
 from workflows.infra import metrics
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
+    from workflows.execution.node_loop import Execution, NodeLoop
     from workflows.models import Run
 
     Execute = Callable[[Run, Cancellation], Coroutine[Any, Any, None]]
@@ -23,24 +24,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class HeldRun:
-    """A run, its task, and how to cancel it."""
+    """A run, its task on a node loop, and how to cancel it."""
 
     run: Run
     cancellation: Cancellation
-    task: asyncio.Task[None]
+    nodes: NodeLoop
+    execution: Execution
+    ended: asyncio.Future[None]  # resolved after the end of the task
     was_missed: bool = False  # at the last heartbeat; it may just have ended
     is_dropped: bool = False  # its lease is lost
 
+    def interrupt(self) -> None:
+        """Cancel the task; its run is released."""
+        self.nodes.cancel(self.execution)
+
 
 class HeldRuns:
-    """Starts the tasks of claimed runs, and cancels those whose lease is lost."""
+    """Starts the tasks of claimed runs, and cancels those whose lease is lost.
+
+    All methods are called on the worker's event loop unless they say otherwise.
+    """
 
     def __init__(
         self, worker: str, execute: Execute, on_ended: Callable[[], None]
     ) -> None:
-        """`on_ended` is called on the event loop when a task has ended."""
+        """`on_ended` is called when a task has ended."""
         self._worker = worker
         self._execute = execute
         self._on_ended = on_ended
@@ -59,24 +69,44 @@ class HeldRuns:
         """Return once no run is held."""
         await self._idle.wait()
 
-    def start(self, run: Run) -> None:
-        """Start a claimed run as a task and return at once."""
+    def start(self, run: Run, nodes: NodeLoop) -> None:
+        """Start a claimed run as a task of a node loop and return at once."""
         cancellation = Cancellation()
         if run.cancel_requested_at is not None:
             cancellation.cancel(run.cancel_reason)
         if earlier := self._runs.get(run.pk):
-            earlier.task.cancel()  # an earlier attempt here, whose lease expired
-        task = asyncio.create_task(
-            self._execute(run, cancellation), name=f"run {run.pk}"
-        )
-        self._runs[run.pk] = HeldRun(run, cancellation, task)
+            earlier.interrupt()  # an earlier attempt here, whose lease expired
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:  # on the node loop
+            with suppress(RuntimeError):  # the worker has ended
+                loop.call_soon_threadsafe(lambda: self.remove(item))
+
+        work = self._execute(run, cancellation)
+        execution = nodes.execute(work, f"run {run.pk}", end)
+        item = HeldRun(run, cancellation, nodes, execution, ended)
+        self._runs[run.pk] = item
         self._idle.clear()
-        task.add_done_callback(lambda done: self._remove(run, done))
 
     def cancel(self, run_id: UUID, reason: str) -> None:
         """Cancel a run at its next await or node boundary, if it is held."""
         if held := self._runs.get(run_id):
             held.cancellation.cancel(reason)
+
+    def of(self, nodes: NodeLoop) -> list[HeldRun]:
+        """Return the runs that a node loop executes."""
+        return [item for item in self._runs.values() if item.nodes is nodes]
+
+    def remove(self, item: HeldRun) -> None:
+        """Hold a run no longer: its task has ended, or its loop was abandoned."""
+        if self._runs.get(item.run.pk) is item:
+            del self._runs[item.run.pk]
+        if not item.ended.done():
+            item.ended.set_result(None)
+        if not self._runs:
+            self._idle.set()
+        self._on_ended()
 
     def apply_renewal(
         self,
@@ -111,20 +141,8 @@ class HeldRuns:
 
     def _drop(self, item: HeldRun) -> None:
         """Cancel the task of a run that is lost; again if its node ignores it."""
-        item.is_dropped = True
-        if not item.task.cancelling():
+        if not item.is_dropped:
             logger.error("Worker %s lost its lease on %s.", self._worker, item.run.pk)
             metrics.LEASE_LOSSES.inc()
-        item.task.cancel()
-
-    def _remove(self, run: Run, task: asyncio.Task[None]) -> None:
-        item = self._runs.get(run.pk)
-        if item is not None and item.task is task:
-            del self._runs[run.pk]
-        if not self._runs:
-            self._idle.set()
-        self._on_ended()
-        if not task.cancelled() and (error := task.exception()):
-            logger.error(
-                "Run %s ended its task: %s", run.pk, describe(error), exc_info=error
-            )
+        item.is_dropped = True
+        item.interrupt()

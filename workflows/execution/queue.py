@@ -119,14 +119,15 @@ def _recover_lost(
                 attempt=run.attempt,
                 lease_expires_at=run.lease_expires_at,
             )
-            if not _end_or_requeue(run, same):
+            if not end_or_requeue(run, same):
                 continue
             _close_attempt(run)
         metrics.RECOVERIES.inc()
         yield run.pk
 
 
-def _end_or_requeue(run: Run, runs: RunQuerySet) -> int:
+def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
+    """Requeue a run that its worker could not continue, or end it: one of `runs`."""
     if run.cancel_requested_at is not None:
         return runs.finish(
             Status.CANCELLED, message=run.cancel_reason, code="cancelled"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -108,16 +109,18 @@ class RecordBuffer:
     def log_from_thread(self, level: int, message: Callable[[], str]) -> None:
         """Add a log line from another thread while the event loop may be blocked.
 
-        The text is made when the loop continues. The line is in the next record, even if
-        the node returns and the run ends before the loop does anything else.
+        The text is made when the loop continues, "" for no line. The line is in the next
+        record, even if the node returns and the run ends before the loop does anything else.
         """
         self._thread_lines.append((level, message))
-        self._loop.call_soon_threadsafe(self._add_thread_lines)
+        with suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._add_thread_lines)
 
     def _add_thread_lines(self) -> None:
         while self._thread_lines and not self._is_closed:
             level, message = self._thread_lines.popleft()
-            self.add_line(level, clean(message()), timezone.now())
+            if text := message():
+                self.add_line(level, clean(text), timezone.now())
 
     def write_stage(self) -> None:
         """Include the current stage, as it will be when the record is flushed."""

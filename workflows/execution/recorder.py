@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from workflows.engine import Event, Paused, State
     from workflows.execution.history import History
+    from workflows.execution.loop_watch import Blocked
     from workflows.execution.writer import Writer
     from workflows.models import Run
     from workflows.registry import AnyWorkflow
@@ -81,6 +82,9 @@ class Recorder:
         self._state: State | None = None  # the last one saved or restored
         self._migrated_to: AnyWorkflow | None = None
         self._has_progressed = False  # this attempt finished a step
+        self._holds: dict[
+            str, float
+        ] = {}  # node → longest hold of the loop, in seconds
 
     def continue_from(self, history: History) -> None:
         """Continue the pause and the tries of earlier attempts."""
@@ -196,6 +200,21 @@ class Recorder:
         if is_released:
             raise Drained("the worker drains, and gave it back to the queue")
         self._stages.start_clock()
+
+    def describe_hold(self, blocked: Blocked) -> str:
+        """Return the log line of a node that holds the event loop until now.
+
+        "" if it was named before and did not take twice as long this time.
+        """
+        seconds = blocked.seconds
+        if seconds < 2 * self._holds.get(blocked.node, 0.0):
+            return ""
+        self._holds[blocked.node] = seconds
+        duration = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"  # noqa: PLR2004
+        return (
+            f"{blocked.node} held the event loop for {duration} s: make it a plain `def`, or"
+            " await what it waits for. Other runs of the worker had to wait."
+        )
 
     # -- the end of the attempt -------------------------------------------------------
 

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from secrets import token_hex
@@ -21,24 +20,28 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.agents.provider_api import pooled
-from workflows.execution import background, queue, tally, workers
+from workflows.execution import background, outside_ends, queue, tally, workers
 from workflows.execution.executor import Executor
-from workflows.execution.heartbeat import Blocked, Heartbeat, LoopWatch
+from workflows.execution.heartbeat import Heartbeat
 from workflows.execution.held_runs import HeldRuns
 from workflows.execution.leases import Overdue
-from workflows.execution.node_connections import CleaningThreads
+from workflows.execution.node_loops import NodeLoops
 from workflows.execution.worker_messages import WorkerMessages
 from workflows.execution.writer import Writer
 from workflows.infra import metrics, notifications, outages
-from workflows.infra.database_threads import close_connections, run_in_db
+from workflows.infra.database_threads import (
+    close_connections,
+    run_in_db,
+    run_in_db_retrying,
+)
 from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from uuid import UUID
 
     from workflows.engine import Cancellation
+    from workflows.execution.held_runs import HeldRun
     from workflows.models import Run
 
 logger = logging.getLogger(__name__)
@@ -51,7 +54,10 @@ RELEASE_SECONDS = 5.0  # for giving runs back at the end, when the database is a
 
 
 class Worker:
-    """Executes up to `capacity` runs at once on the event loop it is started on."""
+    """Executes up to `capacity` runs at once, on a node loop in a thread of its own.
+
+    Its methods are called on the event loop it is started on, which executes no author code.
+    """
 
     def __init__(
         self,
@@ -73,26 +79,31 @@ class Worker:
         self._waits = asyncio.Event()  # a run held here began to wait for a time
         self._claiming = asyncio.Lock()
         self._stopped = asyncio.Event()
+        self._is_full = False  # of code whose runs have ended
 
     async def run(self) -> None:
         """Work until drained."""
         self._announcer = notifications.announcer()
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(CleaningThreads())
-        self._writer = Writer(loop, self._announcer.committed)
+        self._writer = Writer(partial(self._announcer.committed_in_thread, loop))
         self._writer.start()
         self._executor = Executor(
             self._writer,
             draining=lambda: self.draining,
-            on_wait=self._waits.set,
+            on_wait=partial(self._check_waits, loop),
             workflows=self._workflows,
+        )
+        self._nodes = NodeLoops(
+            self.name,
+            self._held,
+            self._executor,
+            self._writer,
+            partial(self._announce_hold, loop),
         )
         heartbeat = Heartbeat(
             partial(self._heartbeat, loop), partial(self._log_failure, "heartbeat")
         )
-        watch = LoopWatch(loop, self._log_blocked)
         heartbeat.start()
-        watch.start()
         steps = (
             self._register,
             self._listen,
@@ -112,15 +123,12 @@ class Worker:
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            await self._nodes.stop()
+            await asyncio.to_thread(heartbeat.stop)
+            await asyncio.to_thread(self._writer.stop)
             await self._announcer.drain()
-            await pooled().close()
-            # nodes may hold all of the loop's threads
-            with ThreadPoolExecutor(1) as thread:
-                watch.stop()
-                await loop.run_in_executor(thread, heartbeat.stop)
-                await loop.run_in_executor(thread, self._writer.stop)
-                await self._deregister()
-                await loop.run_in_executor(thread, close_connections)
+            await self._deregister()
+            await asyncio.to_thread(close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let nodes finish within the grace period, give runs back.
@@ -145,21 +153,39 @@ class Worker:
     async def _interrupt(self) -> None:
         """Interrupt the nodes that still work, and release their runs.
 
-        The task of a node that ignores its cancellation never ends: its run is released
-        without it, and the process ends without waiting for it.
+        The task of a node that ignores its cancellation never ends, and that of a blocked
+        loop is not reached: their runs are released without them, and the process ends
+        without waiting for them.
         """
-        held = {item.task: item.run for item in self._held.snapshot().values()}
-        for task in held:
-            task.cancel()
+        held = [*self._held.snapshot().values()]
+        for item in held:
+            item.interrupt()
         if held:
-            _, pending = await asyncio.wait(held, timeout=RELEASE_SECONDS)
+            pending = await self._wait_for_ends(held, RELEASE_SECONDS)
             self._writer.stop_retrying()
-            if pending:
-                _, pending = await asyncio.wait(pending, timeout=FIRST_PAUSE_SECONDS)
-            releases = [self._executor.release(held[task]) for task in pending]
+            pending = await self._wait_for_ends(pending, FIRST_PAUSE_SECONDS)
             with suppress(TimeoutError):  # the database is away: the leases will expire
                 async with asyncio.timeout(RELEASE_SECONDS):
-                    await asyncio.gather(*releases)
+                    await self._release(pending)
+
+    async def _wait_for_ends(
+        self, items: Sequence[HeldRun], seconds: float
+    ) -> list[HeldRun]:
+        """Return the runs whose task has not ended after that time."""
+        if items:
+            await asyncio.wait([item.ended for item in items], timeout=seconds)
+        return [item for item in items if not item.ended.done()]
+
+    async def _release(self, items: Sequence[HeldRun]) -> None:
+        for item in items:
+            logger.error(
+                "Run %s is released although its node still works: it ignores that it is"
+                " cancelled, or its event loop is blocked.",
+                item.run.pk,
+            )
+        if items:
+            runs = [item.run for item in items]
+            await run_in_db_retrying(outside_ends.release, runs, "")
 
     def wake(self) -> None:
         """Check the queue now: a run is pending or a slot is free."""
@@ -219,16 +245,34 @@ class Worker:
         await self._registered.wait()
         self._woken.clear()
         async with self._claiming:
-            free = self.capacity - len(self._held)
+            free = self._free_slots()
             if free > 0 and not self.draining:
                 runs = await run_in_db(queue.claim, self.name, free)
                 metrics.CLAIMS.inc(len(runs))
                 for run in runs:
-                    self._held.start(run)
+                    self._held.start(run, self._nodes.current)
                     self._announcer.committed({run.pk: None})
                 if len(runs) == free:
                     return  # there may be more, once a slot is free
         await self._woken.wait()
+
+    def _free_slots(self) -> int:
+        """Return how many more runs may be claimed; log when code without a run takes all.
+
+        Code that ignores its timeout or blocks its loop takes the slot of its run for as
+        long as it works.
+        """
+        occupied = self._nodes.occupied_slots()
+        is_full = occupied >= self.capacity
+        if is_full and not self._is_full:
+            logger.error(
+                "Worker %s claims no more runs: all of its %d slots are taken by nodes that"
+                " ignore their timeout or cancellation. Restart it.",
+                self.name,
+                self.capacity,
+            )
+        self._is_full = is_full
+        return self.capacity - len(self._held) - occupied
 
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
@@ -258,6 +302,11 @@ class Worker:
         if self.draining or not await run_in_db(background.run_tasks, self.name):
             await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
 
+    def _check_waits(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read again when the next run is due; called on a node loop."""
+        with suppress(RuntimeError):  # the worker has ended
+            loop.call_soon_threadsafe(self._waits.set)
+
     # -- runs -------------------------------------------------------------------------
 
     async def _execute(self, run: Run, cancellation: Cancellation) -> None:
@@ -270,23 +319,30 @@ class Worker:
     def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Renew the leases, on the heartbeat's thread; the loop applies the result."""
         held = self._held.snapshot()
-        workers.record_heartbeat(self.name, len(held), self.capacity)
+        holds, changed = self._nodes.refresh()
+        in_use = len(held) + self._nodes.occupied_slots()
+        workers.record_heartbeat(self.name, in_use, self.capacity, holds)
+        if changed:
+            self._announcer.committed_in_thread(loop, dict.fromkeys(changed))
         fences = {run_id: item.run.fence for run_id, item in held.items()}
         renewed = queue.renew(self.name, fences) if held else {}
         outages.changes.report_success()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._held.apply_renewal, held, renewed)
+            if changed:
+                loop.call_soon_threadsafe(self.wake)  # a slot may be free
 
-    def _log_blocked(self, blocked: Blocked) -> None:
-        """Log what blocks the event loop, also in the log of each run that it blocks."""
-        node = f"node {blocked.node} of run {blocked.run_id}" if blocked.run_id else ""
-        logger.error(
-            "Worker %s: its event loop is blocked by %s, which holds up all runs of this"
-            " worker: a node that computes or waits without `await` has to be a sync one.",
-            self.name,
-            node or "code outside of nodes",
-        )
-        self._executor.log_blocked(self.name, blocked)
+    def _announce_hold(
+        self, loop: asyncio.AbstractEventLoop, run_ids: Iterable[UUID]
+    ) -> None:
+        """Store now what holds the worker up, then have the pages of these runs show it."""
+
+        async def announce() -> None:
+            await run_in_db(workers.record_holds, self.name, self._nodes.holds())
+            self._announcer.committed(dict.fromkeys(run_ids))
+
+        with suppress(RuntimeError):  # the worker has ended
+            asyncio.run_coroutine_threadsafe(announce(), loop)
 
     async def _deregister(self) -> None:
         """Store that the worker has stopped; without a database its heartbeat shows it."""

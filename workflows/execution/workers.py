@@ -13,6 +13,8 @@ from workflows.infra import clock
 from workflows.models import Run, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.models import QuerySet
 
 
@@ -36,6 +38,7 @@ def _insert(name: str, capacity: int, running: int) -> None:
             "pid": os.getpid(),
             "capacity": capacity,
             "running": running,
+            "holds": [],
             "started_at": timezone.now(),
             "heartbeat_at": clock.in_seconds(0),
             "stopped_at": None,
@@ -43,19 +46,30 @@ def _insert(name: str, capacity: int, running: int) -> None:
     )
 
 
-def record_heartbeat(name: str, running: int, capacity: int) -> None:
-    """Store that the worker is alive and how many runs it holds.
+def record_heartbeat(
+    name: str, running: int, capacity: int, holds: Sequence[object] = ()
+) -> None:
+    """Store that the worker is alive, its slots in use, and what holds it up.
 
     An older copy of the database may be without the worker's row: it is inserted again.
     """
     rows = Worker.objects.filter(name=name)
-    if not rows.update(heartbeat_at=clock.in_seconds(0), running=running):
+    if not rows.update(
+        heartbeat_at=clock.in_seconds(0), running=running, holds=[*holds]
+    ):
         _insert(name, capacity, running)
+
+
+def record_holds(name: str, holds: Sequence[object]) -> None:
+    """Store what holds the worker up, between two heartbeats."""
+    Worker.objects.filter(name=name).update(holds=[*holds])
 
 
 def deregister(name: str) -> None:
     """Store that the worker has stopped."""
-    Worker.objects.filter(name=name).update(stopped_at=timezone.now(), running=0)
+    Worker.objects.filter(name=name).update(
+        stopped_at=timezone.now(), running=0, holds=[]
+    )
 
 
 def alive() -> QuerySet[Worker]:

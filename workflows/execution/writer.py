@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from django.db import connection, transaction
 
@@ -49,18 +50,19 @@ class LeaseLost(Superseded):
         )
 
 
+class LoopAbandoned(Superseded):
+    """The run was executed on an event loop that was replaced: it writes nothing more."""
+
+
 class Writer:
     """A thread with its own connection that commits step records in batches."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        on_committed: Callable[[dict[UUID, int]], None],
-    ) -> None:
-        """`loop` is that of the runs; `on_committed` is called there with new versions."""
-        self._loop = loop
+    def __init__(self, on_committed: Callable[[dict[UUID, int]], None]) -> None:
+        """`on_committed` is called in the writer's thread with the new versions of runs."""
         self._on_committed = on_committed
-        self._gathered: list[StepRecord] = []  # in this iteration of the loop
+        # in this iteration of each event loop that submits records
+        self._gathered: dict[asyncio.AbstractEventLoop, list[StepRecord]] = {}
+        self._refused: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._waiting: deque[StepRecord] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -81,23 +83,37 @@ class Writer:
         """Wait no longer for a database that is away: a failed commit is final from now on."""
         self._no_retries.set()
 
+    def refuse(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take no more records from a loop that was abandoned; call it from any thread."""
+        self._refused.add(loop)
+        self._gathered.pop(loop, None)
+
     def submit(self, record: StepRecord) -> asyncio.Future[int]:
         """Queue a record; the future gives the run's version once it is committed.
 
-        Records submitted within one iteration of the loop are handed over at its end:
-        runs that continued together after a commit are together in the next.
+        Call it on the event loop of the run. Records submitted within one iteration of the
+        loop are handed over at its end: runs that continued together after a commit are
+        together in the next.
         """
-        record.committed = self._loop.create_future()
-        if not self._gathered:
-            self._loop.call_soon(self._hand_over)
-        self._gathered.append(record)
+        loop = asyncio.get_running_loop()
+        record.committed = loop.create_future()
+        if loop in self._refused:
+            record.committed.set_exception(LoopAbandoned(f"run {record.run_id}"))
+            return record.committed
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            self._gathered[loop] = gathered = []
+            loop.call_soon(self._hand_over, loop)
+        gathered.append(record)
         return record.committed
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        records = self._gathered.pop(loop, None)
+        if records is None:
+            return  # the loop was abandoned
         with self._wake:
-            self._waiting.extend(self._gathered)
+            self._waiting.extend(records)
             self._wake.notify()
-        self._gathered.clear()
 
     def _serve(self) -> None:
         try:
@@ -177,29 +193,35 @@ class Writer:
         versions: dict[UUID, int],
         error: Exception | None,
     ) -> None:
-        """Resolve the futures on the loop: one wake-up for the whole batch."""
-        try:
-            self._loop.call_soon_threadsafe(self._resolve, batch, versions, error)
-        except RuntimeError:  # the loop was closed under us: no run waits any more
-            logger.info(
-                "The event loop ended before %d records were reported.", len(batch)
-            )
-
-    def _resolve(
-        self,
-        batch: Sequence[StepRecord],
-        versions: dict[UUID, int],
-        error: Exception | None,
-    ) -> None:
-        for record in batch:
-            future = record.committed
-            if future is None or future.done():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            elif record.run_id in versions:
-                future.set_result(versions[record.run_id])
-            else:
-                future.set_exception(LeaseLost(record))
+        """Resolve the futures: one wake-up for the whole batch on each event loop."""
         if versions:
             self._on_committed(versions)
+        by_loop: dict[asyncio.AbstractEventLoop, list[StepRecord]] = {}
+        for record in batch:
+            if record.committed is not None:
+                by_loop.setdefault(record.committed.get_loop(), []).append(record)
+        for loop, records in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, records, versions, error)
+            except RuntimeError:  # the loop was closed: none of its runs waits any more
+                logger.info(
+                    "The event loop ended before %d records were reported.",
+                    len(records),
+                )
+
+
+def _resolve(
+    records: Sequence[StepRecord],
+    versions: dict[UUID, int],
+    error: Exception | None,
+) -> None:
+    for record in records:
+        future = record.committed
+        if future is None or future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        elif record.run_id in versions:
+            future.set_result(versions[record.run_id])
+        else:
+            future.set_exception(LeaseLost(record))

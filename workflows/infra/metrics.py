@@ -30,7 +30,17 @@ RECOVERIES: Final = Counter(
     "signalbox_recoveries", "Runs of lost workers that this process put right."
 )
 BLOCKED_LOOPS: Final = Counter(
-    "signalbox_blocked_loops", "Times that a node blocked this process's event loop."
+    "signalbox_blocked_loops",
+    "Times that a node held this process's node loop for more than 250 ms, by node; without"
+    " a node for other code that blocked it for 3 s.",
+    ["node"],
+)
+BLOCKED_LOOP_SECONDS: Final = Counter(
+    "signalbox_blocked_loop_seconds", "Seconds that node loops were blocked."
+)
+ABANDONED_LOOPS: Final = Counter(
+    "signalbox_abandoned_loops",
+    "Node loops that were replaced after BLOCKED_LOOP_SECONDS; each leaves a thread behind.",
 )
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]

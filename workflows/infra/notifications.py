@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -273,6 +274,7 @@ class Throttle:
         self._pause = pause
         self._is_requested = False
         self._is_draining = False  # a failed action is not repeated
+        self._is_performing = False
         self._task: asyncio.Task[None] | None = None
 
     def request(self) -> None:
@@ -281,7 +283,27 @@ class Throttle:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._perform())
 
+    def request_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Request the action from another thread than that of its event loop.
+
+        The loop is woken only if the action is not being performed: many requests in a row
+        cost one wake-up per pause.
+        """
+        self._is_requested = True
+        if not self._is_performing:
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(self.request)
+
     async def _perform(self) -> None:
+        while self._is_requested:
+            self._is_performing = True
+            try:
+                await self._perform_requested()
+            finally:
+                # before the check above: a thread that still saw True has requested
+                self._is_performing = False
+
+    async def _perform_requested(self) -> None:
         while self._is_requested:
             self._is_requested = False
             if await self._action():
@@ -293,6 +315,8 @@ class Throttle:
     async def drain(self) -> None:
         """Wait until all requests were served, or failed twice."""
         self._is_draining = True
+        if self._is_requested:  # by a thread
+            self.request()
         if self._task is not None:
             await self._task
         self._is_draining = False
@@ -307,6 +331,7 @@ class Announcer:
 
     def __init__(self) -> None:
         self._unsent: dict[UUID, int | None] = {}
+        self._from_threads: deque[Mapping[UUID, int | None]] = deque()
         self._changes = Throttle(self._send_changes, PAUSE_SECONDS)
         self._pending = Throttle(self._send_pending, PENDING_PAUSE_SECONDS)
 
@@ -315,11 +340,20 @@ class Announcer:
         self._unsent = _merged(self._unsent, versions)
         self._changes.request()
 
+    def committed_in_thread(
+        self, loop: asyncio.AbstractEventLoop, versions: Mapping[UUID, int | None]
+    ) -> None:
+        """Announce new versions of runs from any thread; `loop` is the announcer's."""
+        self._from_threads.append(versions)
+        self._changes.request_from_thread(loop)
+
     def pending(self) -> None:
         """Announce that a run is pending."""
         self._pending.request()
 
     async def _send_changes(self) -> bool:
+        while self._from_threads:
+            self._unsent.update(self._from_threads.popleft())
         versions, self._unsent = self._unsent, {}
         if await send(PAGES, changed(versions)):
             return True
@@ -350,5 +384,5 @@ _announcers: WeakKeyDictionary[asyncio.AbstractEventLoop, Announcer] = (
 
 
 def announcer() -> Announcer:
-    """Return the announcer of the running event loop; a process has one loop."""
+    """Return the announcer of the running event loop."""
     return _announcers.setdefault(asyncio.get_running_loop(), Announcer())

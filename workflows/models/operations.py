@@ -48,6 +48,10 @@ class Worker(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)
     stopped_at = models.DateTimeField(null=True)  # clean shutdown; null = alive or lost
+    # Author code that holds it up: {"kind", "run": id or "", "node", "since": ISO time}.
+    # Kinds: "loop" blocks the node loop now, "abandoned" blocks one that was replaced,
+    # "thread" is a sync node that ignores its timeout or cancellation.
+    holds = models.JSONField(default=list, db_default=[])
 
     class Meta:
         ordering: ClassVar = ["name"]

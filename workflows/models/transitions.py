@@ -8,6 +8,7 @@ its attempt, so that a worker whose lease was taken over changes nothing.
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
     running → pending                       the recorder (drained), recover (lease expired),
+                                            release (its event loop was replaced),
                                             give_back (the database was restored)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
@@ -64,7 +65,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         code: str = "",
         node: str = "",
     ) -> int:
-        """running → ended. Call it on `expired` runs only."""
+        """running → ended. Call it on runs whose own task cannot record their end."""
         return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
             status=status,
             result=result,
@@ -82,6 +83,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         """running → pending: the worker was lost; counts towards MAX_RECOVERIES."""
         return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
             status=Status.PENDING, lease_expires_at=None, recoveries=F("recoveries") + 1
+        )
+
+    def release(self) -> int:
+        """running → pending: the worker gives the run back, for no fault of the run."""
+        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+            status=Status.PENDING, lease_expires_at=None
         )
 
     def give_back(self, *, after_version: int) -> int:

@@ -151,6 +151,35 @@ blocking = Workflow("blocking", state=Greedy, start=slow_blocking, routes={})
 
 
 @node
+async def block_until(state: Greedy) -> Greedy:
+    """Block the event loop until the file is there."""
+    Path(state.params.trace).touch()  # noqa: ASYNC240 - this is what is tested
+    while not Path(state.params.hold).exists():  # noqa: ASYNC240
+        time.sleep(0.02)  # noqa: ASYNC251
+    return state
+
+
+blocking_until = Workflow(
+    "blocking-until", state=Greedy, start=block_until, routes={block_until: end}
+)
+
+
+@node
+async def wait_until(state: Greedy) -> Greedy:
+    """Wait for the file as an async node should; note each execution."""
+    with Path(state.params.trace).open("a") as trace:  # noqa: ASYNC230 - a moment
+        trace.write("begun\n")
+    while not Path(state.params.hold).exists():  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.05)
+    return state
+
+
+considerate = Workflow(
+    "considerate", state=Greedy, start=wait_until, routes={wait_until: end}
+)
+
+
+@node
 async def swallow(state: Greedy) -> Greedy:
     """Ignore every cancellation until the file is there."""
     Path(state.params.trace).touch()  # noqa: ASYNC240 - a moment, in a test

@@ -80,6 +80,7 @@ class Command(BaseCommand):
 
 
 def _worker() -> Callable[[], Works]:
-    from workflows.execution.worker import Worker  # noqa: PLC0415 - only where one works
+    # only where one works
+    from workflows.execution.worker_thread import WorkerThread  # noqa: PLC0415
 
-    return Worker
+    return WorkerThread

@@ -48,9 +48,23 @@ class ActiveWorker:
         return max(len(self.runs) - MAX_RUNS_PER_WORKER, 0)
 
     @property
+    def occupied(self) -> int:
+        """Return the slots that are taken by code which ignores that it has to stop.
+
+        The nodes are named on the pages of their runs, which not every viewer may see.
+        """
+        left = {hold["run"] for hold in self.worker.holds if hold["kind"] != "loop"}
+        return len(left - {str(run.pk) for run in self.runs})
+
+    @property
+    def is_blocked(self) -> bool:
+        """Return whether a node blocks all runs of the worker now."""
+        return any(hold["kind"] == "loop" for hold in self.worker.holds)
+
+    @property
     def is_full(self) -> bool:
         """Return whether all slots of the worker are in use."""
-        return len(self.runs) >= self.worker.capacity
+        return len(self.runs) + self.occupied >= self.worker.capacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from workflows.models import Outcome, Run, Stage, StageStatus, Status, WaitKind,
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
+from workflows.pages.run.hold_notices import holding_up, left_behind
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -160,22 +161,48 @@ def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Not
 def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
     now = timezone.now()
     if run.cancel_requested_at:
-        reason = f"Reason: “{run.cancel_reason}”. " if run.cancel_reason else ""
-        return Notice(
-            "warn",
-            "Cancelling…",
-            f"{reason}The current step is interrupted at its next wait or finishes first.",
-            lead=f"Requested{_cancelled_by(run)}",
-            at=run.cancel_requested_at,
-            again=CANCEL_AGAIN.total_seconds(),
-        )
+        return _cancelling(run)
     if run.lease_expires_at and run.lease_expires_at < now:
         return _unresponsive(run, now - run.lease_expires_at)
+    if held := _held_up(run):
+        return held
     step = run.sequence + 1
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
     if retry is not None and is_redacted(run):
         redact(retry)
     return _retrying(retry, now) or _slow(run, usual, now)
+
+
+def _cancelling(run: Run) -> Notice:
+    reason = f"Reason: “{run.cancel_reason}”. " if run.cancel_reason else ""
+    held = holding_up(run)
+    progress = (
+        f"{held.title} {held.text}"
+        if held
+        else "The current step is interrupted at its next wait or finishes first."
+    )
+    return Notice(
+        "warn",
+        "Cancelling…",
+        f"{reason}{progress}",
+        lead=f"Requested{_cancelled_by(run)}",
+        at=run.cancel_requested_at,
+        again=CANCEL_AGAIN.total_seconds(),
+    )
+
+
+def _held_up(run: Run) -> Notice | None:
+    held = holding_up(run)
+    if held is None:
+        return None
+    return Notice(
+        "warn",
+        held.title,
+        held.text,
+        lead="Since",
+        at=held.since,
+        again=PENDING_RECHECK_SECONDS,
+    )
 
 
 def _unresponsive(run: Run, since: dt.timedelta) -> Notice:
@@ -315,10 +342,11 @@ def _reason(run: Run, permissions: Permissions) -> Notice | None:
 
 def _failed(run: Run) -> Notice:
     node = f" in {readable_name(run.error_node)}" if run.error_node else ""
+    still_running = left_behind(run)
     return Notice(
         "bad",
         f"Failed{node}.",
-        run.error_message,
+        f"{run.error_message} {still_running}".rstrip(),
         lead="Ended",
         at=run.completed_at,
     )
@@ -326,7 +354,8 @@ def _failed(run: Run) -> Notice:
 
 def _cancelled(run: Run) -> Notice:
     title = f"Cancelled{_cancelled_by(run)}{with_reason(run.cancel_reason)}."
-    return Notice("quiet", title, lead="Ended", at=run.completed_at)
+    text = left_behind(run)
+    return Notice("quiet", title, text, lead="Ended", at=run.completed_at)
 
 
 def _cancelled_by(run: Run) -> str:
