@@ -118,7 +118,8 @@ async def test_a_change_of_the_row_alone_sends_no_key(server: ModelServer) -> No
 
 
 async def test_redirects_are_not_followed(server: ModelServer) -> None:
-    await run_in_db(make_agent, server)
+    provider = await run_in_db(make_provider, server, timeout_seconds=60)
+    await run_in_db(make_agent, server, provider=provider)
     with ModelServer() as other:
         to = {"Location": f"{other.url}/chat/completions"}
         server.script(Answer(status=307, headers=to))

@@ -101,12 +101,12 @@ def test_a_response_to_an_approval(
         "reason": "seen",
         "answer-outcome": outcome,
     }
-    again = send_twice(f"/runs/{run.pk}/answer/", lambda: form, follow=True)
+    again = send_twice(f"/runs/{run.pk}/respond/", lambda: form, follow=True)
     assert "You already submitted your decision." in again.content.decode()
     assert (Approval.objects.get().answer or {})["outcome"] == outcome
     assert AuditEvent.objects.filter(action="respond").count() == 1
     page.force_login(make_user("other", is_superuser=True))
-    late = page.post(f"/runs/{run.pk}/answer/", form)
+    late = page.post(f"/runs/{run.pk}/respond/", form)
     assert "Already answered by" in late.content.decode()
 
 

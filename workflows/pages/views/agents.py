@@ -58,9 +58,10 @@ def provider(request: HtmxRequest, provider_id: int | None = None) -> HttpRespon
     found = get_object_or_404(Provider, pk=provider_id) if provider_id else None
     form = ProviderForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        crud.save(request, form, "provider")
+        saved: Provider = crud.save(request, form, "provider")
         if form.drops_key:
             messages.warning(request, KEY_DROPPED)
+            return redirect("provider", provider_id=saved.pk)
         return redirect("agents")
     context = {"form": form, "provider": found}
     return render(
