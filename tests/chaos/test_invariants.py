@@ -91,6 +91,11 @@ def is_ordered_twice(evidence: Evidence) -> None:
     evidence.requests("launch")[1]["order"] = RUNS["sequence"]
 
 
+def is_puzzled(evidence: Evidence) -> None:
+    """Let a client meet an answer that it does not know."""
+    evidence.journal.append({"kind": "client failed", "text": "launch: no token"})
+
+
 def is_reported(evidence: Evidence) -> None:
     """Let the verification of the history find something."""
     evidence.findings.append("run 0199…: decision 8123 of step 4: it was changed")
@@ -295,6 +300,12 @@ PLANTS = [
         "watchers_see_no_end_undone",
         edit=in_journal("watch", statuses=["completed", "running", "completed"]),
     ),
+    Plant(
+        "no_answer_is_an_internal_error",
+        edit=in_journal("answer of server", status=500),
+    ),
+    Plant("clients_understand_answers", edit=is_puzzled),
+    Plant("processes_end_only_when_killed", edit=in_journal("exit", code=1)),
     Plant(
         "launches_are_audited",
         "DELETE FROM workflows_auditevent WHERE action = 'launch' AND run_id = :timer",

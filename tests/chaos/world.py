@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PLAIN = ("sequence", "items", "parent", "timer", "retries", "thread", "approval")
+ANSWER = {"kind": "answer of server", "path": "/", "status": 200}
+EXIT = {"kind": "exit", "process": "worker", "code": -9}
 
 
 class Person:
@@ -110,6 +112,8 @@ async def build(directory: Path) -> None:
     for run_id in [*runs.values(), cancelled]:
         await run_in_db(person.watch, run_id)
     await run_in_db(tally.count_all)
+    ledger.append(directory / "journal", ANSWER)
+    ledger.append(directory / "journal", EXIT)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import re
 import socket
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from tests.support.servers import ADMIN_PASSWORD
@@ -47,14 +48,18 @@ class Visitor:
 
     def __exit__(self, *_: object) -> None:
         """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; another request opens it again."""
         self._connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, timeout=TIMEOUT_SECONDS)
 
-    def also(self) -> Visitor:
-        """Return the same person with a connection of its own, for another thread."""
-        other = Visitor(f"http://{self.host}", sign_in=False)
+    def also(self, url: str = "") -> Visitor:
+        """Return the same person with a connection of its own, perhaps to another process."""
+        other = Visitor(url or f"http://{self.host}", sign_in=False)
         other._cookies = dict(self._cookies)
         return other
 
@@ -79,10 +84,10 @@ class Visitor:
         assert "csrfmiddlewaretoken" in hidden, path
         return hidden
 
-    def send(self, path: str, form: Mapping[str, str], **headers: str) -> Answer:
-        """Send a form as it is."""
+    def send(self, path: str, form: Mapping[str, Any], **headers: str) -> Answer:
+        """Send a form as it is; a list is sent as several values of one name."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._ask("POST", path, urlencode(form), kind | headers)
+        return self._ask("POST", path, urlencode(form, doseq=True), kind | headers)
 
     def _ask(
         self, method: str, path: str, body: str | None, headers: Mapping[str, str]
@@ -171,10 +176,19 @@ class Socket:
             if kind == 9:
                 self._send(10, content)
 
+    def say(self, text: str) -> None:
+        """Send a text."""
+        self._send(1, text.encode())
+
+    def cut(self) -> None:
+        """End the connection at once, also for another thread that listens."""
+        with suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def _send(self, kind: int, content: bytes) -> None:
         mask = os.urandom(4)
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(content))
-        self._socket.sendall(bytes([0x80 | kind, 0x80 | len(content)]) + mask + masked)
+        self._socket.sendall(bytes([0x80 | kind]) + _length(content) + mask + masked)
 
     def _read(self, count: int) -> bytes:
         data = self._file.read(count)
@@ -186,3 +200,13 @@ class Socket:
         """Hang up."""
         self._file.close()
         self._socket.close()
+
+
+def _length(content: bytes) -> bytes:
+    """Return the length of a masked message, as it is sent."""
+    size = len(content)
+    if size < 126:
+        return bytes([0x80 | size])
+    if size < 1 << 16:
+        return struct.pack(">BH", 0x80 | 126, size)
+    return struct.pack(">BQ", 0x80 | 127, size)

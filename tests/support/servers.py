@@ -223,6 +223,11 @@ class OwnRedis:
         )
         wait_for_port(self.port)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Stop it."""
         if self._process is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from tests.chaos.evidence import Evidence
 
 ACCEPTED = "accepted"
+INTERNAL_ERROR = 500
 
 
 def accepted_launches_exist(evidence: Evidence) -> Results:
@@ -86,6 +88,28 @@ def watchers_see_no_end_undone(evidence: Evidence) -> Results:
         yield holds(set(after) <= {"completed"}, text)
 
 
+def no_answer_is_an_internal_error(evidence: Evidence) -> Results:
+    """During a fault the server says that it is away, and never that it is broken."""
+    for line in evidence.requests("answer of server"):
+        yield holds(
+            line["status"] != INTERNAL_ERROR, f"{line['path']}: an internal error"
+        )
+
+
+def clients_understand_answers(evidence: Evidence) -> Results:
+    """Each answer is one that a client of the suite knows what to do with."""
+    yield None
+    for line in evidence.requests("client failed"):
+        yield line["text"]
+
+
+def processes_end_only_when_killed(evidence: Evidence) -> Results:
+    """A process ends because of a signal that kills it, whatever else is broken."""
+    for line in evidence.requests("exit"):
+        text = f"{line['process']} ended by itself, with {line['code']}"
+        yield holds(line["code"] == -signal.SIGKILL, text)
+
+
 INVARIANTS: list[Invariant] = [
     accepted_launches_exist,
     orders_are_executed_once,
@@ -95,4 +119,7 @@ INVARIANTS: list[Invariant] = [
     watchers_see_no_step_undone,
     watchers_see_the_end,
     watchers_see_no_end_undone,
+    no_answer_is_an_internal_error,
+    clients_understand_answers,
+    processes_end_only_when_killed,
 ]
