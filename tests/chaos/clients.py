@@ -190,7 +190,7 @@ class Client:
         run, _ = self._choose(request, "waiting_for = 'approval'")
         if run is not None:
             form = {"answer-outcome": request.outcome}
-            self._act("answer", run, "answer", outcome=request.outcome, form=form)
+            self._act("respond", run, "respond", outcome=request.outcome, form=form)
 
     def _cancel(self, request: Request) -> None:
         live = "status IN ('pending', 'running', 'waiting')"

@@ -260,7 +260,7 @@ PLANTS = [
         UPDATE workflows_approval SET answer = '{"outcome": "reject"}' WHERE run_id =
         :approval
         """,
-        in_journal("answer", outcome="reject"),
+        in_journal("respond", outcome="reject"),
     ),
     Plant(
         "steps_have_one_child",
@@ -292,7 +292,7 @@ PLANTS = [
         is_ordered_twice,
     ),
     Plant("runs_were_ordered", edit=out_of_journal("launch")),
-    Plant("accepted_responses_are_kept", edit=in_journal("answer", outcome="reject")),
+    Plant("accepted_responses_are_kept", edit=in_journal("respond", outcome="reject")),
     Plant("resumes_begin_an_attempt", edit=in_journal("resume", attempt=2)),
     Plant("watchers_see_no_step_undone", edit=in_journal("watch", steps=[1, 9])),
     Plant("watchers_see_the_end", edit=in_journal("watch", statuses=["running"])),
@@ -322,8 +322,8 @@ PLANTS = [
     ),
     Plant(
         "responses_are_audited",
-        "DELETE FROM workflows_auditevent WHERE action = 'answer'",
-        out_of_journal("answer"),
+        "DELETE FROM workflows_auditevent WHERE action = 'respond'",
+        out_of_journal("respond"),
     ),
     Plant("chains_verify", edit=is_reported),
     Plant("bulk_operations_end", "UPDATE workflows_bulkjob SET ended_at = NULL"),

@@ -72,8 +72,8 @@ class Person:
     def respond(self, run_id: UUID) -> None:
         """Respond to an approval."""
         outcome = {"outcome": "publish"}
-        system.answer(run_id, outcome, by=self._user, comment="answer-1")
-        self.note("answer", run_id, reason="answer-1", outcome="publish")
+        system.answer(run_id, outcome, by=self._user, comment="respond-1")
+        self.note("respond", run_id, reason="respond-1", outcome="publish")
 
     def resume_all(self, run_ids: list[UUID]) -> None:
         """Resume some runs in one operation."""

@@ -11,7 +11,7 @@ from tests.chaos.invariants.requests import ACCEPTED
 if TYPE_CHECKING:
     from tests.chaos.evidence import Evidence
 
-ACTIONS: Final = ("cancel", "resume", "answer")
+ACTIONS: Final = ("cancel", "resume", "respond")
 
 
 def _events(evidence: Evidence) -> Counter[tuple[str, str, str]]:
@@ -75,7 +75,7 @@ def responses_are_audited(evidence: Evidence) -> Results:
     events = _events(evidence)
     for row in evidence.rows("approval"):
         if row["status"] == "answered":
-            number = events[row["run_id"], "answer", row["comment"]]
+            number = events[row["run_id"], "respond", row["comment"]]
             text = f"the response of run {row['run_id']} has {number} events"
             yield holds(number == 1, text)
 

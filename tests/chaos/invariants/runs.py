@@ -117,11 +117,12 @@ def last_attempts_agree(evidence: Evidence) -> Results:
 
 
 def log_lines_are_numbered(evidence: Evidence) -> Results:
-    """The log lines of an attempt are numbered from 1, without gaps."""
+    """The log lines of an attempt are numbered from 1, without gaps; 0 is from before it."""
     lines = evidence.by_run("logline")
     for run_id in evidence.runs:
         for attempt in {row["attempt"] for row in lines[run_id]}:
-            numbers = [r["number"] for r in lines[run_id] if r["attempt"] == attempt]
+            own = [row for row in lines[run_id] if row["attempt"] == attempt]
+            numbers = [row["number"] for row in own if row["number"]]
             wanted = list(range(1, len(numbers) + 1))
             text = f"attempt {attempt} of run {run_id} has lines {sorted(numbers)}"
             yield holds(sorted(numbers) == wanted, text)
