@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SERVICES: Final = ("postgres", "redis")
 RESTART_SECONDS: Final = 0.5
 WATCH_SECONDS: Final = 0.1
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 300.0  # on a busy machine
 STEPPED: Final = "CHAOS_CLOCK"
 
 

@@ -24,7 +24,7 @@ from tests.crash.visitor import Visitor
 
 SETTLE_SECONDS: Final = 180.0  # for runs, operations and counts after the last fault
 WATCH_SECONDS: Final = 40.0  # for open pages to show the end
-LOOK_SECONDS: Final = 0.3
+POLL_SECONDS: Final = 0.3
 UNSETTLED: Final = """
     SELECT (SELECT COUNT(*) FROM workflows_run
             WHERE status IN ('pending', 'running', 'waiting'))
@@ -161,5 +161,5 @@ def _wait(holds: Callable[[], Any], seconds: float) -> bool:
     while time.monotonic() < until:
         if holds():
             return True
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return False
