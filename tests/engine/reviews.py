@@ -21,7 +21,7 @@ class Review(State):
 
     @property
     def is_sure(self) -> bool:
-        """Tell whether it is sure enough."""
+        """Return whether it is sure enough."""
         return self.confidence >= self.params.threshold
 
 

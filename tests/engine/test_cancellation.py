@@ -51,7 +51,7 @@ async def test_a_node_is_interrupted_where_it_awaits() -> None:
     assert run.cancelling() == 0
 
 
-async def test_a_cancelled_run_goes_on_when_it_is_resumed() -> None:
+async def test_a_cancelled_run_continues_when_it_is_resumed() -> None:
     runs, gate, cancellation = Runs(), Gate(), Cancellation()
     graph = runs.line(sets("a"), gate.node(), sets("c"))
     run = asyncio.create_task(graph.execute(start(), cancellation=cancellation))
@@ -238,7 +238,7 @@ async def test_a_node_that_fails_after_the_cancellation_is_not_tried_again() -> 
     assert len(tries) == 1
 
 
-async def test_the_deadline_interrupts_a_node_and_is_told_apart() -> None:
+async def test_the_deadline_interrupts_a_node_and_has_its_own_code() -> None:
     runs, gate = Runs(), Gate()
     with pytest.raises(ExecutionError) as caught:
         await runs.line(sets("a"), gate.node()).execute(start(), deadline=0.01)

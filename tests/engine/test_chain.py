@@ -51,7 +51,7 @@ async def test_no_items_give_the_initial_value() -> None:
     assert listener.types == ["chain.start", "chain.complete"]
 
 
-async def test_a_failed_chain_tells_the_step_and_what_had_finished() -> None:
+async def test_a_failed_chain_reports_the_step_and_what_had_finished() -> None:
     async def halve(value: float, item: int) -> float:
         return value / item
 
@@ -89,7 +89,7 @@ async def test_cancellation_is_checked_before_each_step_only() -> None:
     assert (await fold([1, 2], 0, cancelling, cancellation=Cancellation())).final == 3
 
 
-async def test_an_unknown_observer_is_refused_before_anything_is_told() -> None:
+async def test_an_unknown_observer_is_refused_before_any_event() -> None:
     listener = Listener()
     with pytest.raises(ConfigurationError, match="nobody"):
         await fold(

@@ -213,7 +213,7 @@ def test_a_template_of_what_is_there_is_taken(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", WRONG)
-def test_a_template_of_a_field_that_is_not_there_is_refused(template: str) -> None:
+def test_a_template_of_a_field_that_does_not_exist_is_refused(template: str) -> None:
     ask = approval(template, answer=Review, into="review", name="ask")
     with pytest.raises(DefinitionError, match=WRONG[template]) as caught:
         Workflow("checked", state=Case, start=ask, routes={})

@@ -42,7 +42,7 @@ async def test_the_named_handler_makes_the_next_state() -> None:
     assert listener.types == ["route.evaluate", "route.select", "route.execute"]
 
 
-async def test_an_unknown_route_goes_to_the_default_and_is_told_so() -> None:
+async def test_an_unknown_route_takes_the_default_with_an_event() -> None:
     listener = Listener()
     end = await route(State(kind="odd"), by_kind, HANDLERS, shout, observer=listener)
     assert end["text"] == "HELLO"
@@ -59,7 +59,7 @@ async def test_an_unknown_route_without_a_default_is_an_error_with_the_state() -
     assert caught.value.state == State(kind="odd")
 
 
-async def test_a_choice_that_fails_tells_nothing_more() -> None:
+async def test_a_choice_that_fails_reports_nothing_more() -> None:
     listener = Listener()
     with pytest.raises(ConditionalError) as caught:
         await route(State(), by_kind, HANDLERS, observer=listener)
@@ -79,7 +79,7 @@ async def test_a_handler_that_fails_is_selected_but_not_executed() -> None:
     assert listener.types == ["route.evaluate", "route.select"]
 
 
-async def test_cancelled_before_it_tells_nothing() -> None:
+async def test_cancelled_before_it_reports_nothing() -> None:
     cancellation, listener = Cancellation(), Listener()
     cancellation.cancel()
     with pytest.raises(ConditionalError) as caught:

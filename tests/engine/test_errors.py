@@ -122,7 +122,7 @@ def test_signals_cannot_be_eaten_by_a_node(kind: type[Signal]) -> None:
 # Facts and sentences ----------------------------------------------------------------
 
 
-def test_the_end_of_an_attempt_tells_where_and_why() -> None:
+def test_the_end_of_an_attempt_reports_where_and_why() -> None:
     state = State(a=1)
     error = caused(
         ExecutionError("node_failed", node="b", path=["a", "b"], state=state),
@@ -160,7 +160,7 @@ def test_messages_are_sentences(sentence: str) -> None:
     assert str(SENTENCES[sentence]) == sentence
 
 
-def test_a_refused_resume_tells_its_cause() -> None:
+def test_a_refused_resume_reports_its_cause() -> None:
     error = caused(ResumeError("resume.load_failed", "r1"), OSError("disk gone"))
     assert (
         str(error)
@@ -168,7 +168,7 @@ def test_a_refused_resume_tells_its_cause() -> None:
     )
 
 
-def test_a_cancellation_is_told_from_a_deadline_wherever_it_struck() -> None:
+def test_a_cancellation_is_distinguished_from_a_deadline() -> None:
     plain = ExecutionError("cancelled", node="a")
     inside = caused(
         ExecutionError("node_failed", node="a"),
@@ -194,7 +194,7 @@ def test_a_failed_predicate_names_its_edge() -> None:
     )
 
 
-def test_a_chain_tells_its_step() -> None:
+def test_a_chain_reports_its_step() -> None:
     error = caused(
         ChainError("chain.processor", step=1, item="y", state=["x"], result="so far"),
         ValueError("bad y"),

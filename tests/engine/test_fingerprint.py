@@ -1,4 +1,4 @@
-"""Whether a run may go on under a workflow that has changed."""
+"""Whether a run may continue under a workflow that has changed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ for workflow in (classify_document, reasoning, summarize):
 
 
 def test_another_process_finds_the_same_fingerprints() -> None:
-    """A run that waited over a restart goes on: nothing of a process is in them."""
+    """A run that waited over a restart continues: nothing of a process is in them."""
     message = [
         subprocess.run(
             [sys.executable, "-c", PRINT_ALL],
@@ -160,7 +160,7 @@ Wide.__name__ = "Note"
         ),
     ],
 )
-def test_a_change_is_told_in_words(changes: dict[str, Any], reported: str) -> None:
+def test_a_change_is_described_in_words(changes: dict[str, Any], reported: str) -> None:
     before, after = a_workflow(), a_workflow(**changes)
     assert before.fingerprint != after.fingerprint
     (sentence,) = [each for each in after.differences(before.shape) if reported in each]
@@ -168,7 +168,7 @@ def test_a_change_is_told_in_words(changes: dict[str, Any], reported: str) -> No
     assert sentence in differences(before.shape.to_json(), after.shape)
 
 
-def test_nothing_changed_is_nothing_told() -> None:
+def test_no_change_has_no_description() -> None:
     assert a_workflow().differences(a_workflow().shape) == []
 
 
@@ -218,5 +218,5 @@ class Tree(BaseModel):
         (Callable[[int], str], "Callable[[<class 'int'>], str]"),
     ],
 )
-def test_types_are_told_without_their_modules(annotation: Any, text: str) -> None:
+def test_types_are_named_without_their_modules(annotation: Any, text: str) -> None:
     assert type_text(annotation) == text

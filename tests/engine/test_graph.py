@@ -207,7 +207,7 @@ def test_a_missing_observer_is_the_silent_one_and_a_named_one_is_looked_up() -> 
     assert Graph("g", GraphConfig()).checkpoints is None
 
 
-def test_next_tells_where_a_state_would_go_and_why() -> None:
+def test_next_reports_where_a_state_would_go_and_why() -> None:
     graph = a_graph("a", "b", "c")
     graph.add_edge("a", "b", key("score").at_least(0.8))
     graph.add_edge("a", "c", key("score").at_least(0.5))

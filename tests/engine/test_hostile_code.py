@@ -94,7 +94,7 @@ def test_a_task_that_an_author_starts_fails_its_run_alone(
     assert outcome.error.node == "culprit"
 
 
-def test_a_callback_that_would_end_the_process_is_logged_and_the_run_goes_on(
+def test_a_callback_that_would_end_the_process_is_logged_and_the_run_continues(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def leave() -> None:
@@ -112,7 +112,7 @@ def test_a_callback_that_would_end_the_process_is_logged_and_the_run_goes_on(
     assert "raised SystemExit (3); the loop continues" in caplog.text
 
 
-def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_tells_it() -> None:
+def test_a_cancelled_run_is_cancelled_also_where_a_group_of_tasks_reports_it() -> None:
     cancellation = Cancellation()
 
     async def stops() -> None:

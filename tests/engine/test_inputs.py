@@ -429,7 +429,7 @@ def test_an_answer_is_read_by_the_keys_of_its_form() -> None:
     assert list(ask.form["properties"]) == ["limit", "class"]  # type: ignore[attr-defined]
 
 
-def test_an_error_of_pydantic_in_a_node_is_told_without_its_documentation() -> None:
+def test_a_pydantic_error_in_a_node_is_shown_without_documentation_links() -> None:
     @node
     def fails(state: State) -> State:
         Aliased.model_validate({})

@@ -24,7 +24,7 @@ def through_text(patch: list[json_patch.Operation]) -> list[json_patch.Operation
 
 
 class Untouchable(FrozenDict):
-    """An object that fails whoever looks into it."""
+    """An object that fails anyone who looks into it."""
 
     __slots__ = ()
 
@@ -95,7 +95,7 @@ def test_an_append_is_one_small_operation_each_however_long_the_list() -> None:
     assert json_patch.size(patch) < 150
 
 
-def test_each_kind_of_change_is_told_where_it_is() -> None:
+def test_each_kind_of_change_is_reported_with_its_path() -> None:
     before = freeze({"same": [1], "gone": 1, "object": {"list": [{"a": 1}, 2]}})
     after = freeze({"same": [1], "object": {"list": [{"a": 2}, 2]}, "new": {}})
     assert json_patch.diff(before, after) == [
@@ -118,7 +118,7 @@ def test_each_kind_of_change_is_told_where_it_is() -> None:
     ],
     ids=str,
 )
-def test_items_that_stay_are_not_told_again(
+def test_unchanged_items_are_not_sent_again(
     before: list[Any], after: list[Any], patch: list[tuple[str, str]]
 ) -> None:
     found = json_patch.diff(freeze(before), freeze(after))

@@ -30,7 +30,7 @@ def an_event(kind: str = EventType.NODE_START, **data: Any) -> Event:
 
 
 class Recording:
-    """Notes its name and what it is told in a list shared by several."""
+    """Appends its name and the events it gets in a list shared by several."""
 
     def __init__(self, name: str, reported: list[tuple[str, str]]) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Recording:
 
 
 class Failing:
-    """Raises whatever it is told."""
+    """Raises the given exception."""
 
     def on_event(self, event: Event) -> None:
         raise ValueError(f"no {event.type}, please")
@@ -67,9 +67,7 @@ def test_every_type_of_event_is_known_by_its_wire_name() -> None:
     assert all(name == name.lower() and "." in name for name in EVENT_TYPES)
 
 
-def test_several_are_told_in_the_given_order_missing_ones_dropped_and_repeated_ones_kept() -> (
-    None
-):
+def test_several_observers_are_called_in_the_given_order() -> None:
     reported: list[tuple[str, str]] = []
     first, second = Recording("a", reported), Recording("b", reported)
     several = MultiObserver(first, None, second, first)
@@ -81,7 +79,7 @@ def test_several_are_told_in_the_given_order_missing_ones_dropped_and_repeated_o
     ]  # fmt: skip
 
 
-def test_one_that_raises_is_logged_and_the_others_are_told(
+def test_an_observer_that_raises_is_logged_and_the_others_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reported: list[tuple[str, str]] = []
@@ -113,7 +111,7 @@ def test_a_signal_passes_through() -> None:
         notify(Stopping(), an_event())
 
 
-def test_the_log_tells_what_happened_and_nothing_a_state_holds(
+def test_the_log_reports_what_happened_and_nothing_a_state_holds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     event = an_event(

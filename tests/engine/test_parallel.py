@@ -92,7 +92,7 @@ async def test_no_more_items_run_at_once_than_there_are_workers() -> None:
         (ParallelConfig(), 100, 2, 4),  # 2 × CPUs
         (ParallelConfig(), 100, 32, 16),  # the cap
         (ParallelConfig(), 3, 32, 3),  # the items
-        (ParallelConfig(), 0, 2, 0),  # nobody works on nothing
+        (ParallelConfig(), 0, 2, 0),  # no one works on nothing
         (ParallelConfig(max_workers=9), 0, 2, 0),
         (ParallelConfig(worker_cap=2), 100, 32, 2),
     ],
@@ -134,7 +134,7 @@ async def test_the_first_failure_stops_the_rest_and_is_the_only_one() -> None:
     ]
 
 
-async def test_collecting_all_runs_every_item_and_tells_what_failed() -> None:
+async def test_collecting_all_runs_every_item_and_reports_what_failed() -> None:
     async def odd_only(item: int) -> int:
         if item % 2 == 0:
             raise ValueError(f"{item} is even")
@@ -268,7 +268,7 @@ async def test_a_progress_that_raises_is_no_items_failure() -> None:
         await map_items([1, 2, 3], double, broken, config=ParallelConfig(max_workers=3))
 
 
-async def test_a_signal_that_nobody_sent_fails_the_item_that_raised_it() -> None:
+async def test_a_signal_that_no_one_sent_fails_the_item_that_raised_it() -> None:
     async def lost(item: int) -> int:
         if item == 1:
             raise Superseded

@@ -95,7 +95,7 @@ def a_review(**options: Any) -> Node[Any, Any]:
     return approval("Right?", answer=Review, into="review", name="review", **options)
 
 
-async def test_the_answer_is_put_into_the_state_and_the_run_goes_on() -> None:
+async def test_the_answer_is_put_into_the_state_and_the_run_continues() -> None:
     runs = Runs()
     before = sets("label", "bill")
     graph = runs.line(before, a_review(), finish)

@@ -53,7 +53,7 @@ class Case(State):
 
 @predicate("confidence {s.confidence:.0%}, threshold {s.params.threshold:.0%}")
 def is_confident(state: Case) -> bool:
-    """Tell whether the label may stand."""
+    """Return whether the label may stand."""
     return state.confidence >= state.params.threshold
 
 
@@ -87,7 +87,7 @@ def test_a_function_is_named_and_explained_by_its_template() -> None:
     assert is_confident(Case(confidence=0.9))
 
 
-def test_a_function_without_a_template_tells_what_it_read() -> None:
+def test_a_function_without_a_template_reports_what_it_read() -> None:
     @predicate
     def is_sure(state: Case) -> bool:
         return state.confidence >= state.params.threshold
@@ -312,7 +312,7 @@ def test_combinators_take_plain_functions() -> None:
 # Failing ----------------------------------------------------------------------------
 
 
-def test_one_that_raises_tells_what_it_had_read() -> None:
+def test_one_that_raises_reports_what_it_had_read() -> None:
     with pytest.raises(PredicateFailed) as caught:
         breaks.evaluate(State(divisor=0, other=1))
     assert caught.value.evaluation == Evaluation(
@@ -325,7 +325,7 @@ def test_one_that_raises_tells_what_it_had_read() -> None:
     assert "“breaks” failed: breaks raised ZeroDivisionError" in str(caught.value)
 
 
-def test_one_within_others_tells_the_parts_so_far_and_the_first_cause() -> None:
+def test_one_within_others_reports_the_parts_so_far_and_the_first_cause() -> None:
     asked = a & ~(b | breaks)
     with pytest.raises(PredicateFailed) as caught:
         asked.evaluate(State(a=True, b=False))

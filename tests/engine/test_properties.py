@@ -350,7 +350,7 @@ def test_merging_configurations_is_associative_and_keeps_what_is_unset(
 
 
 class Bench:
-    """Items that take a few turns of the loop, and fail or cancel as they are told."""
+    """Items that take a few turns of the loop, and fail or cancel as configured."""
 
     def __init__(
         self, turns: list[int], failing: set[int], cancelling: int | None

@@ -36,7 +36,7 @@ async def refusal(graph: Graph, run_id: str = "r1", **options: Any) -> ResumeErr
     return caught.value
 
 
-async def test_only_the_failed_node_runs_again_and_the_numbers_go_on() -> None:
+async def test_only_the_failed_node_runs_again_and_the_numbers_continue() -> None:
     runs, a, b = Runs(), Flaky("a", 0), Flaky("b", 1)
     graph = runs.line(a.node(), b.node(), sets("c"))
     await fail(graph)
@@ -176,7 +176,7 @@ async def test_a_node_that_left_the_graph_is_a_dead_end() -> None:
     assert (error.code, error.node) == ("resume.dead_end", "a")
 
 
-async def test_a_predicate_that_raises_refuses_the_resume_and_is_told() -> None:
+async def test_a_predicate_that_raises_refuses_the_resume_with_its_error() -> None:
     raising = [False]
 
     @predicate
@@ -301,7 +301,7 @@ class SettlingStore(MemoryStore):
 
     def __init__(self, fail_on: int = 0, error: BaseException | None = None) -> None:
         super().__init__()
-        self.settled: list[list[str]] = []  # what had been told by then
+        self.settled: list[list[str]] = []  # events up to then
         self.fail_on = fail_on
         self.error = error or OSError("disk full")
         self.listener: Any = None
@@ -353,7 +353,7 @@ async def test_a_store_that_cannot_settle_fails_the_step(
     assert [each.name for each in (a, b) if each.runs] == ran
 
 
-async def test_a_failure_that_cannot_be_recorded_tells_both() -> None:
+async def test_a_failure_that_cannot_be_recorded_reports_both() -> None:
     runs = settling(Flaky("a", 1).node(), fail_on=2)
     with pytest.raises(ExecutionError, match="disk full") as caught:
         await runs.graph.execute(start())

@@ -30,7 +30,7 @@ class Unavailable(Exception):
     """The agent is away."""
 
 
-async def test_a_node_is_tried_again_until_it_works_and_each_try_is_told() -> None:
+async def test_a_node_is_retried_until_it_succeeds_with_an_event_per_try() -> None:
     runs, flaky = Runs(), Flaky("a", failures=2, error=Unavailable)
     retry = Retry(attempts=3, on=Unavailable, wait=1, factor=3)
     end = await runs.line(flaky.node(retry=retry)).execute(start())
@@ -248,7 +248,7 @@ async def test_a_timeout_error_of_the_node_itself_is_not_taken_for_ours() -> Non
     assert not isinstance(caught.value.__cause__, NodeTimedOut)
 
 
-async def test_a_thread_that_timed_out_is_told_that_no_one_waits() -> None:
+async def test_a_thread_that_timed_out_is_notified_that_it_was_abandoned() -> None:
     runs = Runs()
     loop, reported = asyncio.get_running_loop(), asyncio.Event()
     timed_out = threading.Event()
@@ -351,7 +351,7 @@ async def test_a_run_cancelled_while_it_waited_is_not_tried_again() -> None:
     assert flaky.runs == 1
 
 
-async def test_tries_of_an_interrupted_attempt_count_and_its_wait_goes_on() -> None:
+async def test_tries_of_an_interrupted_attempt_count_and_its_wait_continues() -> None:
     class Interrupted(MemoryStore):
         def saved_tries(self, run_id: str, sequence: int) -> tuple[int, float]:
             return (2, 7.5) if (run_id, sequence) == ("r1", 2) else (0, 0.0)

@@ -82,7 +82,7 @@ async def waits_for_thread(runs: Runs) -> None:
             await asyncio.sleep(0)
 
 
-async def test_waiting_for_a_thread_is_told_and_is_no_time_of_the_node(
+async def test_a_wait_for_a_thread_has_an_event_and_is_not_part_of_the_duration(
     held: Held, one_place: ThreadPool
 ) -> None:
     first, second = Runs(), Runs()

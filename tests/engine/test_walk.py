@@ -106,7 +106,7 @@ async def test_a_node_may_take_the_runtime_or_not() -> None:
     assert seen == ["rt", "rt", 3]
 
 
-async def test_a_runtime_that_wants_to_know_is_told_where_it_is() -> None:
+async def test_a_runtime_that_asks_for_it_gets_its_position() -> None:
     places: list[str] = []
 
     class Runtime:
@@ -294,7 +294,7 @@ async def test_every_failed_attempt_ends_with_one_graph_error() -> None:
     assert runs.listener.types[-1] == "graph.error"
 
 
-async def test_an_edge_tells_its_predicate_and_what_it_read() -> None:
+async def test_an_edge_reports_its_predicate_and_what_it_read() -> None:
     runs = Runs()
     graph = runs.branch(
         sets("score", 0.9), sets("high"), when=key("score").at_least(0.8)

@@ -222,7 +222,7 @@ def test_retries_pass_without_waiting_and_show_on_the_clock() -> None:
     assert clock.slept == [1.0, 2.0]
 
 
-def test_a_failed_run_tells_where_and_why() -> None:
+def test_a_failed_run_reports_where_and_why() -> None:
     outcome = run_in_memory(classify, PARAMS, runtime=Runtime("a 0.9", away=9))
     assert outcome.status == "failed"
     assert outcome.error is not None
@@ -410,7 +410,7 @@ def test_secrets_reach_the_nodes_also_after_a_pause() -> None:
     assert "s3cret" not in repr(outcome.events)
 
 
-def test_answers_in_a_circle_are_told_instead_of_going_on_for_ever() -> None:
+def test_circular_answers_are_reported_instead_of_looping() -> None:
     ask = approval("Again?", answer=Review, into="review")
     workflow = Workflow(
         "w",

@@ -157,7 +157,7 @@ async def test_what_is_logged_and_raised_is_kept_as_far_as_a_row_holds_it(
     assert answer.status_code == 200
 
 
-async def test_an_error_that_cannot_be_told_fails_its_run_and_no_more(
+async def test_an_error_that_cannot_be_described_fails_only_its_run(
     alice: User,
 ) -> None:
     class Silent(Exception):

@@ -40,5 +40,5 @@ def test_a_cancel_is_accepted_again_and_offered_again_once_it_had_time_to_work(
     assert action in page.get(address).content.decode()
     System().cancel(run.pk, by=alice, reason="it still runs")
     assert row.get().cancel_reason == "it still runs"
-    said = AuditEvent.objects.filter(run=run, action="cancel").order_by("id")
-    assert [one.reason for one in said] == ["first", "it still runs"]
+    text = AuditEvent.objects.filter(run=run, action="cancel").order_by("id")
+    assert [one.reason for one in text] == ["first", "it still runs"]

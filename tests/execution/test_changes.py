@@ -42,7 +42,7 @@ def stages(*sequences: int, start: dt.datetime = STARTED) -> dict[int, dt.dateti
     return dict.fromkeys(sequences, start)
 
 
-def test_a_change_tells_what_was_there_before() -> None:
+def test_a_change_reports_what_was_there_before() -> None:
     run = a_run(
         {"label": "a", "pages": []},
         [{"op": "replace", "path": "/label", "value": "b"}],
@@ -96,7 +96,7 @@ def test_many_changes_are_counted_and_long_values_cut() -> None:
     assert len(found.listed[0].after) < 2_100
 
 
-def test_states_too_large_to_compare_are_told_by_their_patches(
+def test_states_too_large_to_compare_are_described_by_their_patches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(changes, "MAX_BYTES", 10)

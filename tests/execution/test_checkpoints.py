@@ -111,7 +111,7 @@ def test_a_change_that_does_not_fit_is_named(run: Run) -> None:
         rebuild(run.pk)
 
 
-def test_a_run_without_any_whole_state_is_told(run: Run) -> None:
+def test_a_run_without_a_whole_state_is_reported(run: Run) -> None:
     Checkpoint.objects.filter(run=run, sequence=0).delete()
     with pytest.raises(CheckpointMismatch, match="no whole state"):
         rebuild(run.pk)

@@ -1,4 +1,4 @@
-"""A worker that is told to stop keeps no run that it had just taken."""
+"""A worker that is stopped keeps no run that it has just claimed."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Gate:
     """Lets a test hold a node and let it go."""
 
     def __init__(self) -> None:
-        """Start closed, with nobody in."""
+        """Start closed, with no one in."""
         self.entered = SharedEvent()
         self.open = SharedEvent()
 
@@ -226,7 +226,7 @@ async def test_an_edge_that_does_not_hold_leaves_its_row_too(
     ]
 
 
-async def test_an_answer_lets_a_waiting_run_go_on_as_one_step(
+async def test_an_answer_lets_a_waiting_run_continue_as_one_step(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -259,7 +259,7 @@ async def test_an_answer_lets_a_waiting_run_go_on_as_one_step(
     )
 
 
-async def test_a_second_answer_is_told_who_was_faster(
+async def test_a_second_response_names_the_first_person(
     registry: Registry, alice: User, bob: User
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -335,8 +335,8 @@ async def test_cancel_interrupts_a_running_node_with_its_reason(
         "wrong file",
         "wrong file",
     )
-    said = await rows(AuditEvent.objects.filter(run=run, action="cancel"))
-    assert [(i.actor_name, i.reason, i.status_before) for i in said] == [
+    text = await rows(AuditEvent.objects.filter(run=run, action="cancel"))
+    assert [(i.actor_name, i.reason, i.status_before) for i in text] == [
         (alice.username, "wrong file", "running")
     ]
 
@@ -366,7 +366,7 @@ async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
         assert (await ended(run.pk)).status == "completed"
 
 
-async def test_a_drained_worker_gives_its_run_back_and_another_goes_on(
+async def test_a_drained_worker_gives_its_run_back_and_another_continues(
     registry: Registry,
 ) -> None:
     gate = Gate()
@@ -445,17 +445,20 @@ async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) ->
     assert (stage.items_done, stage.items_total) == (4, 4)
 
 
-async def test_the_log_tells_how_far_a_long_parallel_node_has_come(
+async def test_the_log_reports_how_far_a_long_parallel_node_has_come(
     registry: Registry,
 ) -> None:
     run = await launch(registry, summing(), numbers=list(range(20)))
     async with working(registry):
         await ended(run.pk)
-    told = await rows(
+    message = await rows(
         LogLine.objects.filter(run=run, level=10).values_list("message", flat=True)
     )
-    assert len(told) == 10
-    assert (told[0], told[-1]) == ("doubles: 2 of 20 items", "doubles: 20 of 20 items")
+    assert len(message) == 10
+    assert (message[0], message[-1]) == (
+        "doubles: 2 of 20 items",
+        "doubles: 20 of 20 items",
+    )
 
 
 async def test_a_sleeping_run_holds_no_place_and_wakes_in_time(
@@ -521,7 +524,7 @@ async def test_cancelling_a_parent_cancels_its_child(
     assert (await run_in_db(Run.objects.get, pk=run.pk)).status == "cancelled"
 
 
-async def test_retries_are_counted_and_told(registry: Registry) -> None:
+async def test_retries_are_counted_and_logged(registry: Registry) -> None:
     left = [2]
 
     @node(retry=Retry(attempts=3, on=ValueError, wait=0.001))

@@ -57,19 +57,19 @@ async def test_whatever_is_raised_fails_its_run_at_once_and_leaves_others_alone(
 ) -> None:
     gate = SharedEvent()
     registry.register(innocent(gate))
-    said = {}
+    message = {}
     for place in WITH_A_WORKER:
         for number, (name, (exits, text)) in enumerate(EXITS.items()):
             workflow = PLACES[place](exits)
             workflow.name = f"{place} {number}"
             registry.register(workflow)
-            said[workflow.name] = (name, text)
+            message[workflow.name] = (name, text)
     beside = await launch(registry, "innocent")
-    runs = [await launch(registry, name) for name in said]
+    runs = [await launch(registry, name) for name in message]
     async with working(registry, capacity=50):
         for run in runs:
             failed = await ended(run.pk)
-            name, text = said[failed.workflow_name]
+            name, text = message[failed.workflow_name]
             assert failed.status == "failed", name
             assert text in failed.error_message, (name, failed.error_message)
             assert (failed.error_node, failed.attempt) == ("culprit", 1), name
@@ -173,7 +173,7 @@ def _cancel_all_runs() -> None:
 
 
 @pytest.mark.usefixtures("sealed")
-async def test_a_release_that_nobody_requested_is_a_recovery_and_ends(
+async def test_a_release_that_no_one_requested_is_a_recovery_and_ends(
     registry: Registry, settings: Any
 ) -> None:
     settings.MAX_RECOVERIES = 3

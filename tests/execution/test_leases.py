@@ -86,7 +86,7 @@ def test_a_worker_that_renews_between_two_checks_keeps_its_run(
     assert status_of(run) == "running"
 
 
-def test_for_as_long_as_a_lease_after_an_outage_nobody_is_believed_lost(
+def test_for_as_long_as_a_lease_after_an_outage_no_one_is_believed_lost(
     overdue: Overdue, stopwatch: Stopwatch, outage: Outage, settings: Any
 ) -> None:
     run = held_run(expired_seconds_ago=3600)
@@ -149,7 +149,7 @@ def test_a_worker_whose_own_clock_is_wrong_takes_no_run_and_leaves_a_true_lease(
 
 
 @pytest.mark.parametrize("hours", [-24, 24])
-def test_a_wrong_clock_wakes_nobody_early(
+def test_a_wrong_clock_wakes_no_one_early(
     hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.db import connection

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def meeting(everybody: SharedEvent, here: set[str], count: int) -> Registry:
-    """Return a workflow whose node goes on when so many runs are inside it at once."""
+    """Return a workflow whose node continues when so many runs are inside it at once."""
 
     async def wait(state: State) -> State:
         here.add(state.run_id)
@@ -55,7 +55,7 @@ def all_completed() -> bool:
 
 
 async def until_all_completed() -> None:
-    """Return when every run has; look again at each nudge to the lists."""
+    """Return when every run has; look again at each notification to the lists."""
     async with notifications.subscribe(notifications.PAGES) as ear:
         while not await run_in_db(all_completed):
             await ear.next()
@@ -85,7 +85,7 @@ def _steps() -> dict[str, int]:
     [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
 async def test_many_pending_runs_are_all_done_once(count: int) -> None:
-    registry = meeting(SharedEvent(), set(), 1)  # nobody waits for anybody
+    registry = meeting(SharedEvent(), set(), 1)  # no one waits for anyone
     await run_in_db(launch, registry, count)
     async with working(registry, capacity=50):
         await until_all_completed()

@@ -83,7 +83,7 @@ async def test_a_message_that_could_not_be_sent_is_sent_later(sent: list[Any]) -
     assert versions_in(sent) == [{A: 1, B: 1}]
 
 
-async def test_drain_tries_once_more_and_does_not_wait_without_end(
+async def test_drain_tries_again_and_does_not_wait_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def send(_to: str, _message: dict[str, Any]) -> bool:

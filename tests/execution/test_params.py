@@ -29,7 +29,7 @@ def test_a_misspelt_parameter_is_refused_and_the_right_ones_are_named() -> None:
     assert not Run.objects.exists()
 
 
-def test_a_document_that_is_not_there_makes_no_run() -> None:
+def test_a_document_that_does_not_exist_makes_no_run() -> None:
     with pytest.raises(InvalidParams) as refused:
         system.execute(NAME, {"document": str(uuid.uuid4())})
     assert "There is no document" in refused.value.errors["document"][0]

@@ -1,4 +1,4 @@
-"""Ten people do the same thing at the same moment: one wins, the rest are told."""
+"""Ten people do the same thing at the same moment: one wins, the others get an error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CROWDS = [2, 10]
 
 
 def run_in_db_priority(count: int, deed: Callable[[int], Any]) -> list[Any]:
-    """Return what came of one deed done by many threads that start together."""
+    """Return what came of one action done by many threads that start together."""
     start = threading.Barrier(count)
     came: list[Any] = [None] * count
 
@@ -86,12 +86,12 @@ def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
     )
     assert [type(c) for c in came].count(Run) == 1
     assert [type(c) for c in came].count(InvalidStatus) == count - 1
-    (said,) = AuditEvent.objects.filter(run=run, action="cancel")
-    assert Run.objects.get(pk=run.pk).cancel_reason == said.reason
+    (text,) = AuditEvent.objects.filter(run=run, action="cancel")
+    assert Run.objects.get(pk=run.pk).cancel_reason == text.reason
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_of_many_answers_one_counts_and_the_others_are_told_whose(
+def test_of_many_responses_one_counts_and_the_others_get_its_author(
     count: int, alice: User, bob: User
 ) -> None:
     run = make_run(workflow_name="classify-document", status="waiting")
@@ -113,7 +113,7 @@ def test_of_many_answers_one_counts_and_the_others_are_told_whose(
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_deeds_of_many_make_one_chain_with_the_steps_that_a_worker_records(
+def test_audit_events_of_many_make_one_chain_with_the_steps_that_a_worker_records(
     count: int, alice: User, bob: User
 ) -> None:
     run = launch()

@@ -96,7 +96,7 @@ class Counting:
 
 
 def needs_more(state: State) -> bool:
-    """Tell whether another step is due."""
+    """Return whether another step is due."""
     return bool(state["done"] < STEPS)
 
 

@@ -1,4 +1,4 @@
-"""A run that began under an older workflow goes on under the new one."""
+"""A run that began under an older workflow continues under the new one."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_without_a_migration_a_resume_is_refused_with_the_differences(
     assert (await run_in_db(Run.objects.get, pk=run.pk)).status == "failed"
 
 
-async def test_a_migrated_run_goes_on_pauses_and_ends_as_one_of_the_new_workflow(
+async def test_a_migrated_run_continues_pauses_and_ends_as_one_of_the_new_workflow(
     alice: User,
 ) -> None:
     registry = Registry()

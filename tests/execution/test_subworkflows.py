@@ -1,4 +1,4 @@
-"""Runs that start other runs: what a child gets, how its parent goes on, how deep it goes."""
+"""Runs that start other runs: what a child gets, how its parent continues, how deep it goes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def person(transactional_db: None) -> User:
-    """Somebody who resumes and cancels."""
+    """Someone who resumes and cancels."""
     return make_user("operator")
 
 
@@ -207,7 +207,7 @@ async def test_resuming_a_parent_resumes_the_children_that_failed(
     assert {one.run_id for one in await rows(resumed)} == {top.pk, middle.pk, inner.pk}
 
 
-async def test_a_parent_goes_on_with_a_child_that_was_resumed_by_itself(
+async def test_a_parent_continues_with_a_child_that_was_resumed_by_itself(
     registry: Registry, person: User
 ) -> None:
     switch = Switch()
@@ -242,7 +242,7 @@ async def test_a_child_that_fails_again_fails_its_parent_with_what_it_says_now(
     assert (await run_in_db(system.find_run, inner.pk)).attempt == 2
 
 
-async def test_a_waiting_parent_cancelled_by_mistake_goes_on(
+async def test_a_waiting_parent_cancelled_by_mistake_continues(
     registry: Registry, person: User
 ) -> None:
     class Yes(BaseModel):
@@ -270,7 +270,7 @@ async def test_a_waiting_parent_cancelled_by_mistake_goes_on(
     assert await child_of(top) == child
 
 
-async def test_a_child_that_cannot_go_on_is_replaced_when_its_parent_is_resumed(
+async def test_a_child_that_cannot_continue_is_replaced_when_its_parent_is_resumed(
     registry: Registry, person: User
 ) -> None:
     """Its workflow was put right and has other steps now: the parent launches it anew."""
@@ -295,7 +295,7 @@ async def test_a_child_that_cannot_go_on_is_replaced_when_its_parent_is_resumed(
 async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
     registry: Registry, person: User
 ) -> None:
-    """Two of the parent, two of the child, all at once: each run goes on once."""
+    """Two of the parent, two of the child, all at once: each run continues once."""
     switch = Switch()
     system, top, middle, inner = await tree(registry, person, switch)
     switch.broken = False
@@ -311,7 +311,7 @@ async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
         for run in (top, inner, middle, inner, top):
             together.create_task(resume(run))
     async with working(registry):
-        with suppress(InvalidStatus):  # the parent may have read the failure once more
+        with suppress(InvalidStatus):  # the parent may have read the failure again
             await run_in_db(system.resume, top.pk, by=person, reason="go on")
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message

@@ -75,7 +75,7 @@ def test_what_is_new_is_counted_once_in_all() -> None:
     assert counts() == {("classify-document", "completed"): 4}
 
 
-def test_nobody_counts_before_the_pause_is_over() -> None:
+def test_no_one_counts_before_the_pause_is_over() -> None:
     ended()
     assert tally.count_due()
     ended()

@@ -133,11 +133,13 @@ async def test_a_loop_that_waits_may_pass_the_limit_of_steps_and_says_so() -> No
     assert run.status == Status.COMPLETED, run.error_message
     assert run.sequence == 12
     warnings = LogLine.objects.filter(run=run, level=Level.WARNING)
-    told = await run_in_db(lambda: [(one.sequence, one.message) for one in warnings])
-    assert [sequence for sequence, _ in told] == [4, 8, 12]
-    assert "4 steps in all" in told[0][1]
-    assert "at most 4 in one attempt" in told[0][1]
-    assert "8 steps in all" in told[1][1]
+    messages = await run_in_db(
+        lambda: [(one.sequence, one.message) for one in warnings]
+    )
+    assert [sequence for sequence, _ in messages] == [4, 8, 12]
+    assert "4 steps in all" in messages[0][1]
+    assert "at most 4 in one attempt" in messages[0][1]
+    assert "8 steps in all" in messages[1][1]
 
 
 async def test_a_loop_that_never_waits_is_stopped_at_the_limit() -> None:
@@ -189,7 +191,7 @@ async def test_an_approval_that_expires_ends_when_it_is_due() -> None:
 # Tries ----------------------------------------------------------------------------------
 
 
-async def test_tries_go_on_counting_after_a_restart_and_begin_anew_after_a_resume(
+async def test_tries_continue_counting_after_a_restart_and_begin_anew_after_a_resume(
     alice: User,
 ) -> None:
     calls: list[str] = []

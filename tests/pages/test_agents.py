@@ -71,8 +71,8 @@ def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) ->
     provider = Provider.objects.get()
     assert provider.open_key() == KEY
     assert provider.base_url == "https://models.example.org/v1"
-    said = AuditEvent.objects.get()
-    assert (said.actor, said.action, said.reason) == (admin, "save provider", "Ours")
+    text = AuditEvent.objects.get()
+    assert (text.actor, text.action, text.reason) == (admin, "save provider", "Ours")
 
 
 def test_a_stored_key_is_kept_replaced_or_forgotten_and_never_shown(

@@ -115,7 +115,7 @@ def test_a_live_page_gets_the_form_back_as_a_region(page: Client) -> None:
     assert "<html" not in text
 
 
-def test_who_comes_second_is_told_who_was_faster(
+def test_the_second_person_is_shown_who_responded_first(
     page: Client, bob: User, sign_in: SignIn
 ) -> None:
     asked = ask()

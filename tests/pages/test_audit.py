@@ -42,19 +42,19 @@ def text_of(page: Client, query: str = "") -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_a_deed_is_shown_with_who_what_why_and_from_where(
+def test_an_action_is_shown_with_who_what_why_and_from_where(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
     run = make_run(status=Status.PENDING)
     sign_in(alice).post(f"/runs/{run.pk}/cancel/", {"reason": "the wrong page"})
     text = text_of(page)
-    for said in ("alice", "cancel", "pending → cancelled", "the wrong page"):
-        assert said in text
+    for message in ("alice", "cancel", "pending → cancelled", "the wrong page"):
+        assert message in text
     assert "127.0.0.1" in text
     assert f'href="/runs/{run.pk}/"' in text
 
 
-def test_deeds_stay_when_their_run_goes(page: Client, alice: User) -> None:
+def test_audit_events_stay_when_their_run_goes(page: Client, alice: User) -> None:
     run = make_run()
     system.delete_run(run.pk, by=alice, reason="too old")
     text = text_of(page, f"?run={run.pk}")
@@ -88,7 +88,7 @@ def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
     assert found == shown
 
 
-def test_it_goes_on_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_continues_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     run = make_run()
     rows = [make_audit_event(run, reason=f"reason {n}") for n in range(5)]
@@ -242,12 +242,14 @@ def test_admin_and_the_page_say_what_each_row_is_about(
     system.delete_run(gone.pk, by=admin, reason="too old")
     there = make_run()
     system.label(there.pk, "odd", by=admin)
-    said = " ".join(client.get("/admin/workflows/auditevent/").content.decode().split())
-    assert "None (deleted)" not in said
+    message = " ".join(
+        client.get("/admin/workflows/auditevent/").content.decode().split()
+    )
+    assert "None (deleted)" not in message
     subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
     for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
-        assert about in said, about
-    assert re.search("Permission “classify-document[^”]*”", said)
+        assert about in message, about
+    assert re.search("Permission “classify-document[^”]*”", message)
     text = text_of(page)
     for about in subjects:
         assert about in text, about

@@ -91,7 +91,7 @@ class Spread:
     every: int
 
     def has(self, page: int, value: int) -> bool:
-        """Tell whether a page gets a value; both by their number."""
+        """Return whether a page gets a value; both by their number."""
         return (page + value) % self.every == 0
 
     def over(self, pages: Sequence[str], value: int) -> list[str]:
@@ -133,7 +133,7 @@ class Sender:
 
 @pytest.fixture
 def sender(world: World) -> Iterator[Sender]:
-    """Give the browser of somebody who may do everything; nothing may fail by it."""
+    """Give the browser of someone who may do everything; nothing may fail by it."""
     known, browser = world.ids, Sender(world)
     yield browser
     assert "\n".join(f"{v}: {k}" for k, v in browser.failed.items()) == ""
@@ -344,8 +344,8 @@ def test_no_form_of_the_admin_fails(
 ) -> None:
     for number, value in enumerate(BAD[::2]):
         chosen = {"_selected_action": value[:3_000], "reason": value[:3_000]}
-        for deed in spread.over(("cancel_selected", value[:200]), number):
-            more = {"action": deed, "confirmed": "1", "index": value[:9]}
+        for event in spread.over(("cancel_selected", value[:200]), number):
+            more = {"action": event, "confirmed": "1", "index": value[:9]}
             sender.post("/admin/workflows/run/", chosen | more)
         names = (*FIELDS, "tokens", "cost", "scope", "per_million_in", "workflow_name")
         for address in spread.over(("budget", "price", "agent"), number):
@@ -364,7 +364,7 @@ FIRST_SECONDS = 10
 
 
 async def opened(person: User, path: str, query: bytes) -> WebsocketCommunicator:
-    """Return a socket that somebody opened with a query of these bytes."""
+    """Return a socket that someone opened with a query of these bytes."""
     session = await run_in_db(_session_of, person)
     headers = [
         (b"host", b"localhost"),

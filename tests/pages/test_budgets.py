@@ -80,8 +80,8 @@ def test_a_budget_is_kept_changed_and_deleted_with_who_did_it(
     assert (budget.scope, budget.tokens, budget.cost) == ("day", 7, None)
     page.post(f"{path}delete/")
     assert not Budget.objects.exists()
-    deeds = AuditEvent.objects.order_by("pk")
-    assert [(one.actor, one.action) for one in deeds] == [
+    events = AuditEvent.objects.order_by("pk")
+    assert [(one.actor, one.action) for one in events] == [
         (admin, "save budget"),
         (admin, "save budget"),
         (admin, "delete budget"),
@@ -151,7 +151,7 @@ def test_who_may_not_change_agents_changes_no_budget(
 # Used up -----------------------------------------------------------------------------
 
 
-def test_a_budget_of_each_run_tells_of_runs_under_way(page: Client) -> None:
+def test_a_budget_of_each_run_reports_of_runs_under_way(page: Client) -> None:
     make_budget()
     full, some = make_run(status=Status.WAITING), make_run(status=Status.RUNNING)
     over = make_run(status=Status.COMPLETED)
@@ -183,7 +183,7 @@ def test_budgets_of_workflows_and_days_tell_of_all_that_they_count(
     make_budget(name="today", scope=Scope.DAY, tokens=None, cost=2)
     for name, cost in (("letters", "0.5"), ("bills", "0.25")):
         made_call(make_run(workflow_name=name), 30, cost=cost)
-    made_call(None, 40, cost="0.25")  # somebody tried an agent
+    made_call(None, 40, cost="0.25")  # someone tried an agent
     shown = text_of(page)
     assert shown.count("30 of 1,000 tokens") == 2
     assert "1 of 2 USD" in shown

@@ -152,12 +152,12 @@ async def test_an_inactive_account_is_refused(alice: User) -> None:
         assert await page.closed_with() == 4403
 
 
-async def test_a_run_that_is_not_there_says_so(alice: User) -> None:
+async def test_a_run_that_does_not_exist_says_so(alice: User) -> None:
     async with opened(of_run(uuid4()), alice) as page:
         assert await page.closed_with() == 4404
 
 
-async def test_a_list_that_is_not_there_says_so(alice: User) -> None:
+async def test_a_list_that_does_not_exist_says_so(alice: User) -> None:
     async with opened("/ws/lists/nothing/", alice) as page:
         assert await page.closed_with() == 4404
 

@@ -79,7 +79,7 @@ def test_a_period_leaves_what_was_decided_in_it(page: Client, bob: User) -> None
     assert shown(page, **{"from": day, "to": day}) == [old.pk]
 
 
-def test_an_edge_nobody_has_counted_yet_is_found(page: Client, bob: User) -> None:
+def test_an_edge_no_one_has_counted_yet_is_found(page: Client, bob: User) -> None:
     wanted = odd_one(bob)
     assert shown(page, workflow="review-letters", edge="judge→archive") == [wanted.pk]
 
@@ -109,7 +109,7 @@ def test_a_way_of_several_edges_is_one_list_newest_first(
     assert shown(page, predicate="is_confident", before=after) == made[4:0:-1]
 
 
-def test_shares_are_told_over_time_and_on_the_whole(page: Client, alice: User) -> None:
+def test_shares_are_shown_over_time_and_in_total(page: Client, alice: User) -> None:
     run = make_run()
     for sequence in range(4):
         taken = sequence < 3
@@ -133,7 +133,7 @@ def test_shares_are_told_over_time_and_on_the_whole(page: Client, alice: User) -
     assert "1 taken, 1 by people" in text
 
 
-def test_an_hour_is_told_by_the_hour_and_years_in_few_bars(
+def test_recent_hours_have_a_bar_each_and_years_few_bars(
     page: Client, bob: User
 ) -> None:
     odd_one(bob)

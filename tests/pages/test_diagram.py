@@ -38,7 +38,7 @@ def a_graph(count: int, ends: list[tuple[int, int]], **edge: Any) -> dict[str, A
 
 
 def overlap(one: Node, other: Node) -> bool:
-    """Tell whether two steps are drawn over each other."""
+    """Return whether two steps are drawn over each other."""
     beside = one.left + one.width <= other.left or other.left + other.width <= one.left
     apart = one.bottom <= other.top or other.bottom <= one.top
     return not beside and not apart
@@ -146,7 +146,7 @@ def test_links_cross_only_where_they_must() -> None:
     assert crossings(layers.rows, neighbours(layers)[1]) == 0
 
 
-def test_a_long_name_is_wrapped_then_cut_and_told_in_full_on_hover() -> None:
+def test_a_long_name_is_wrapped_then_cut_and_shown_in_full_on_hover() -> None:
     name = "compare_every_clause_with_the_library_of_approved_clauses_again"
     graph = {"entry": name, "exits": [name], "nodes": [{"name": name}], "edges": []}
     node = draw(graph).nodes[0]

@@ -1,4 +1,4 @@
-"""Texts beside the links of a graph: all within the drawing, none on another."""
+"""Texts next to the links of a graph: all within the drawing, none on another."""
 
 from __future__ import annotations
 

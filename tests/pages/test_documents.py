@@ -106,7 +106,7 @@ def test_a_page_is_a_picture_that_a_browser_may_keep(page: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, 10**12])
-def test_a_page_that_is_not_there_is_not_found(page: Client, number: int) -> None:
+def test_a_page_that_does_not_exist_is_not_found(page: Client, number: int) -> None:
     upload(page, "mine.pdf", ONE_PAGE)
     document = Document.objects.get()
     assert page.get(f"/documents/{document.pk}/pages/{number}.png").status_code == 404
@@ -164,7 +164,7 @@ def test_one_that_is_refused_does_not_hold_up_the_others(page: Client) -> None:
     assert Document.objects.get().name == "good.pdf"
 
 
-def test_whoever_accepts_json_is_told_in_json(page: Client) -> None:
+def test_a_client_that_accepts_json_gets_json(page: Client) -> None:
     def send(name: str, content: bytes) -> tuple[int, dict[str, Any]]:
         answer = page.post(
             "/documents/",
@@ -173,16 +173,16 @@ def test_whoever_accepts_json_is_told_in_json(page: Client) -> None:
         )
         return answer.status_code, answer.json()
 
-    status, told = send("one.pdf", ONE_PAGE)
+    status, message = send("one.pdf", ONE_PAGE)
     document = Document.objects.get()
-    assert (status, told["errors"]) == (201, [])
-    assert told["documents"][0]["url"] == f"/documents/{document.pk}/"
-    status, told = send("again.pdf", ONE_PAGE)
+    assert (status, message["errors"]) == (201, [])
+    assert message["documents"][0]["url"] == f"/documents/{document.pk}/"
+    status, message = send("again.pdf", ONE_PAGE)
     assert status == 200
-    assert told["documents"][0]["already_stored"]
-    status, told = send("x.pdf", b"text")
+    assert message["documents"][0]["already_stored"]
+    status, message = send("x.pdf", b"text")
     assert status == 422
-    assert told["errors"][0]["code"] == "unsupported"
+    assert message["errors"][0]["code"] == "unsupported"
 
 
 def test_an_upload_is_hashed_while_it_arrives_and_never_held_whole(
@@ -283,7 +283,7 @@ def test_a_larger_page_is_a_sharper_one_and_keeps_its_marks(page: Client) -> Non
 
 
 @pytest.mark.parametrize("number", [0, 4, 10**12])
-def test_a_page_that_is_not_there_is_not_shown(page: Client, number: int) -> None:
+def test_a_page_that_does_not_exist_is_not_shown(page: Client, number: int) -> None:
     document = make_document(content=many_pages(3))
     assert page.get(f"/documents/{document.pk}/pages/{number}/").status_code == 404
 
@@ -317,7 +317,7 @@ def test_a_download_is_an_attachment_of_the_same_bytes(page: Client) -> None:
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=10-", 10, None), ("bytes=-5", -5, None)],
 )
-def test_a_download_goes_on_where_it_left_off(
+def test_a_download_continues_where_it_left_off(
     page: Client, asked: str, first: int, last: int | None
 ) -> None:
     document = make_document(content=ONE_PAGE)
@@ -426,7 +426,7 @@ def test_files_without_a_row_are_swept_when_they_are_old(page: Client) -> None:
     storage.delete(young)
 
 
-def test_a_picture_whose_file_is_gone_is_swept_and_a_document_told_of(
+def test_an_image_without_file_is_deleted_and_a_document_reported(
     page: Client,
 ) -> None:
     document = make_document("lost.pdf", many_pages(3))

@@ -163,7 +163,7 @@ def test_a_form_that_is_gone_by_then_still_gives_back_what_was_typed(
     assert "A long story" in page
 
 
-def test_nobody_gets_what_another_account_typed(client: Client, bob: User) -> None:
+def test_no_one_gets_what_another_account_typed(client: Client, bob: User) -> None:
     page = reverse("run", args=[make_run().pk])
     answer = client.post(f"{page}notes/", {"text": "alice's own words"})
     carried = hidden(answer.content.decode())
@@ -272,7 +272,7 @@ def test_a_page_opened_before_the_last_sign_in_loses_nothing(alice: User) -> Non
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_live_page_is_told_in_place(client: Client, method: str) -> None:
+def test_a_live_page_shows_the_message_in_place(client: Client, method: str) -> None:
     page = reverse("run", args=[make_run().pk])
     live = {"HX-Request": "true", "HX-Current-URL": f"{ORIGIN}{page}?at=2"}
     answer = getattr(client, method)(f"{page}?at=1", headers=live)

@@ -74,7 +74,7 @@ def test_csv_has_a_row_a_run_and_the_chosen_fields(admin: User) -> None:
     assert rows[0]["labels"] == "'-to check"
 
 
-def test_every_file_tells_what_the_agents_of_a_run_took(admin: User) -> None:
+def test_every_file_reports_what_the_agents_of_a_run_took(admin: User) -> None:
     make_run(profile_name="careful")
     run = make_run()
     for _ in range(2):

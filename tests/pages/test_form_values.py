@@ -81,7 +81,7 @@ class Page(HTMLParser):
 
 
 def submitted(form: SchemaForm) -> QueryDict:
-    """Return what a browser sends of a form that nobody touched."""
+    """Return what a browser sends of a form that no one touched."""
     data = QueryDict(mutable=True)
     for name, value in Page("".join(str(form[n]) for n in form.fields)).sent:
         data.appendlist(name, value)

@@ -417,7 +417,7 @@ def test_hostile_schemas_stay_text() -> None:
 
 @pytest.mark.django_db
 class TestDocuments:
-    """A drop-down of documents with an upload beside it."""
+    """A drop-down of documents with an upload next to it."""
 
     def send(
         self, name: str = "", content: bytes | None = None, **given: Any

@@ -1,4 +1,4 @@
-"""The home page: what needs me, what runs, and how it goes on the whole."""
+"""The home page: what needs me, what runs, and how it continues the whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SignIn = Callable[[User], Client]
 NAME = "classify-document"
 
 
-def test_what_ended_is_told_by_the_hour_and_the_day(alice: User) -> None:
+def test_finished_runs_are_counted_by_hour_and_day(alice: User) -> None:
     now = timezone.now()
     for status, ago in (
         (Status.COMPLETED, dt.timedelta()),

@@ -1,6 +1,6 @@
 """Hostile texts on every page, partial, drawing and export: nothing comes out of them.
 
-Whoever adds a template has to render it here; the test fails otherwise.
+Anyone who adds a template has to render it here; the test fails otherwise.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def read_page_images(world: World, look: Inspector, client: Client) -> None:
 
 
 def check_admin(world: World, look: Inspector, client: Client) -> None:
-    """Inspector at every page of the admin, and what it answers to deeds."""
+    """Inspector at every page of the admin, and what it answers to audit events."""
     evil = quote(world.evil[:200])
     look.at_answer("index", client.get("/admin/"))
     for model in apps.get_models():
@@ -203,9 +203,9 @@ def check_admin(world: World, look: Inspector, client: Client) -> None:
     preview = reverse("admin:workflows_retention_preview")
     look.at_answer(preview, client.get(preview))
     ids = [str(run.pk) for run in world.runs.values()]
-    for deed in ("cancel_selected", "resume_selected", "pin_selected"):
-        form = {"action": deed, "_selected_action": ids, "index": "0"}
-        look.at_answer(deed, client.post("/admin/workflows/run/", form))
+    for event in ("cancel_selected", "resume_selected", "pin_selected"):
+        form = {"action": event, "_selected_action": ids, "index": "0"}
+        look.at_answer(event, client.post("/admin/workflows/run/", form))
 
 
 # What is sent over sockets ----------------------------------------------------------
@@ -217,8 +217,8 @@ def check_graphs(world: World, look: Inspector, _client: Client) -> None:
         look.at(what, html)
     evil = world.evil
     trial = Trial(evil, evil, world.person.pk, text=evil, error=evil, is_over=True)
-    for told in (trial, Trial(evil, evil, world.person.pk, text=evil)):
-        html = render_to_string("agents/agent.html#try-answer", {"trial": told})
+    for message in (trial, Trial(evil, evil, world.person.pk, text=evil)):
+        html = render_to_string("agents/agent.html#try-answer", {"trial": message})
         look.at("try", html)
 
 
@@ -260,10 +260,10 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     ids = [str(pk) for pk in world.ids]
     running, waiting = world.runs[Status.RUNNING], world.runs[Status.WAITING]
     everything = {"reason": evil, "text": evil, "name": evil, "off": evil}
-    for deed in ("run-note", "run-label", "run-resume", "run-cancel"):
+    for event in ("run-note", "run-label", "run-resume", "run-cancel"):
         for run in (running, waiting, world.rich):
-            yield reverse(deed, args=[run.pk]), everything
-            yield reverse(deed, args=[run.pk]), {"name": evil[:30]}
+            yield reverse(event, args=[run.pk]), everything
+            yield reverse(event, args=[run.pk]), {"name": evil[:30]}
     yield (
         reverse("run-respond", args=[world.asked.run_id]),
         {"question": world.asked.sequence, "answer-outcome": evil, "reason": evil},
@@ -388,7 +388,7 @@ def check_empty_pages(world: World, look: Inspector, _client: Client) -> None:
 
 # All of it --------------------------------------------------------------------------
 
-WALKS = (  # deeds last: they change what there is to see
+WALKS = (  # audit events last: they change what there is to see
     read_page_images,
     check_admin,
     check_graphs,

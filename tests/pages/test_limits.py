@@ -208,11 +208,11 @@ def test_what_was_looked_up_is_not_looked_up_again_today(
         ('{"dependencies": [{"name": "a"}]}', "knows none of our packages"),
     ],
 )
-def test_a_machine_without_the_network_is_told_that_it_was_skipped(
+def test_without_the_network_the_check_is_skipped_with_a_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any, output: str, why: str
 ) -> None:
     assert exit_code(monkeypatch, tmp_path, output) == 0
-    said = capsys.readouterr().out
-    assert "skipped" in said
-    assert why in said
+    message = capsys.readouterr().out
+    assert "skipped" in message
+    assert why in message
     assert not (tmp_path / "seen").exists()

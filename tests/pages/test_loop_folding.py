@@ -1,4 +1,4 @@
-"""Loops are told once, and what went wrong is never folded away."""
+"""Rounds of a loop are folded; failures are never hidden."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_other_sign_ins_end(page: Client, person: User, sign_in: SignIn) -> None
         ({}, "required"),
     ],
 )
-def test_what_does_not_fit_is_told_and_changes_nothing(
+def test_an_invalid_input_is_refused_and_changes_nothing(
     page: Client, person: User, form: dict[str, str], said: str
 ) -> None:
     answer = page.post(ADDRESS, form)
@@ -76,10 +76,10 @@ def test_what_does_not_fit_is_told_and_changes_nothing(
     assert not AuditEvent.objects.exists()
 
 
-def test_the_audit_is_told_that_and_not_what(page: Client, person: User) -> None:
+def test_the_audit_event_has_no_content(page: Client, person: User) -> None:
     page.post(ADDRESS, given())
-    deed = AuditEvent.objects.get()
-    assert (deed.actor, deed.action) == (person, "change password")
+    event = AuditEvent.objects.get()
+    assert (event.actor, event.action) == (person, "change password")
     assert NEW not in str(AuditEvent.objects.values())
 
 

@@ -34,7 +34,7 @@ def text_of(page: Client, run: Run) -> str:
 # Notes -----------------------------------------------------------------------------------
 
 
-def test_a_note_tells_who_wrote_what_and_when(page: Client, alice: User) -> None:
+def test_a_note_reports_who_wrote_what_and_when(page: Client, alice: User) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/notes/", {"text": " The <press>\x00 is back. "})
     assert answer.headers["Location"] == f"/runs/{run.pk}/"
@@ -54,14 +54,12 @@ def test_a_note_changes_nothing_else(page: Client) -> None:
     assert after | {"audit_chain_head": None} == before | {"audit_chain_head": None}
 
 
-def test_that_there_was_a_note_is_told_to_the_audit_without_its_words(
-    page: Client, alice: User
-) -> None:
+def test_a_note_has_an_audit_event_without_its_text(page: Client, alice: User) -> None:
     run = make_run(status=Status.RUNNING)
     page.post(f"/runs/{run.pk}/notes/", {"text": "Careful."})
-    deed = AuditEvent.objects.get()
-    assert (deed.run, deed.actor, deed.action) == (run, alice, "note")
-    assert (deed.status_before, deed.status_after) == (run.status, run.status)
+    event = AuditEvent.objects.get()
+    assert (event.run, event.actor, event.action) == (run, alice, "note")
+    assert (event.status_before, event.status_after) == (run.status, run.status)
     assert "Careful" not in str(AuditEvent.objects.values())
 
 

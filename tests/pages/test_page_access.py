@@ -68,7 +68,7 @@ def test_an_outsider_is_led_to_the_sign_in_page(
 
 
 @pytest.mark.parametrize("address", addresses())
-def test_what_is_not_there_gets_a_page_that_says_so(
+def test_what_does_not_exist_gets_a_page_that_says_so(
     alice: User, sign_in: SignIn, address: str
 ) -> None:
     answer = sign_in(alice).get(address)
@@ -79,7 +79,9 @@ def test_what_is_not_there_gets_a_page_that_says_so(
 
 
 @pytest.mark.parametrize("deed", ACTIONS)
-def test_a_deed_is_not_done_by_a_link(alice: User, sign_in: SignIn, deed: str) -> None:
+def test_an_action_is_not_done_by_a_link(
+    alice: User, sign_in: SignIn, deed: str
+) -> None:
     run = make_run(status=Status.RUNNING)
     assert sign_in(alice).get(reverse(deed, args=[run.pk])).status_code == 405
 

@@ -36,7 +36,7 @@ def page(alice: User, sign_in: SignIn) -> Client:
 
 @pytest.fixture
 def run(db: None) -> Run:
-    """Return a run that failed at its third step, and went on in a second attempt."""
+    """Return a run that failed at its third step, and continued in a second attempt."""
     run = make_run(sequence=3, attempt=2)
     for sequence, node in enumerate(("read_pages", "judge_pages"), 1):
         make_stage(run, node, sequence=sequence, attempt=1)
@@ -110,7 +110,7 @@ def test_a_run_that_has_done_nothing_has_no_moments(page: Client) -> None:
     assert "data-step-slider" not in text
 
 
-def test_a_chosen_step_tells_its_visits_and_ways_out(page: Client, run: Run) -> None:
+def test_a_chosen_step_reports_its_visits_and_ways_out(page: Client, run: Run) -> None:
     text = text_of(page, run, "?node=weigh")
     assert 'id="panel-heading"> Weigh' in text
     assert "Ran once" in text
@@ -118,7 +118,7 @@ def test_a_chosen_step_tells_its_visits_and_ways_out(page: Client, run: Run) -> 
     assert "not reached" in text
 
 
-def test_a_chosen_link_tells_its_decisions_with_reason_and_person(
+def test_a_chosen_link_reports_its_decisions_with_reason_and_person(
     page: Client, run: Run, bob: User
 ) -> None:
     make_decision(
@@ -137,7 +137,7 @@ def test_a_chosen_link_tells_its_decisions_with_reason_and_person(
     assert "Looks odd." in text
 
 
-def test_a_chosen_step_is_told_as_it_was(page: Client, run: Run) -> None:
+def test_a_selected_step_shows_its_state_at_the_time(page: Client, run: Run) -> None:
     text = text_of(page, run, "?node=weigh&at=1")
     assert "Not reached at this step" in text
 
@@ -241,7 +241,7 @@ def test_the_first_state_has_nothing_before_it(page: Client, changed: Run) -> No
     assert "Before" not in text
 
 
-def test_a_state_that_is_not_there_is_not_found(page: Client, changed: Run) -> None:
+def test_a_state_that_does_not_exist_is_not_found(page: Client, changed: Run) -> None:
     for address in ("states/3/", "states/3.json", f"states/{2**40}/"):
         assert page.get(f"/runs/{changed.pk}/{address}").status_code == 404
 
@@ -258,7 +258,7 @@ def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_head_of_an_earlier_moment_tells_of_that_moment(
+def test_the_head_of_an_earlier_moment_reports_of_that_moment(
     admin: User, sign_in: SignIn, status: Status
 ) -> None:
     began = timezone.now() - dt.timedelta(hours=2)

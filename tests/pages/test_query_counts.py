@@ -224,7 +224,7 @@ def test_a_comparison_takes_the_same_queries_whatever_its_length(
 def test_steps_within_a_wait_that_is_drawn_short_are_drawn_together(
     alice: User, sign_in: SignIn
 ) -> None:
-    # as in a run whose attempts do not tell the truth: it had no worker, and went on
+    # as in a run whose attempts do not tell the truth: it had no worker, and continued
     run = make_long_run(2_000)
     page = sign_in(alice).get(f"/runs/{run.pk}/")
     assert len(page.content) < 300_000

@@ -27,7 +27,7 @@ def only(**most: int) -> override_settings:
 
 
 @only(launch=2)
-def test_who_launches_too_often_is_told_when_to_try_again(
+def test_a_user_who_launches_too_often_gets_the_time_of_the_next_try(
     alice: User, bob: User, sign_in: SignIn
 ) -> None:
     client = sign_in(alice)
@@ -78,7 +78,7 @@ def test_all_processes_count_together_in_redis(redis_url: str) -> None:
 
 
 @only(launch=1)
-def test_without_redis_each_process_goes_on_counting(own_redis: OwnRedis) -> None:
+def test_without_redis_each_process_continues_counting(own_redis: OwnRedis) -> None:
     rate_limits.shared.cache_clear()
     with override_settings(REDIS_URL=own_redis.url):
         own_redis.stop()

@@ -59,7 +59,7 @@ def test_many_changes_are_sent_whole() -> None:
     assert difference(a_list(*LONG), changed) == changed
 
 
-def test_times_that_go_on_by_themselves_are_no_change() -> None:
+def test_times_that_continue_by_themselves_are_no_change() -> None:
     def since(words: str) -> Region:
         return Region(f'<p id="x"><time datetime="2026" data-since>{words}</time></p>')
 

@@ -51,7 +51,7 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
 
 
 @pytest.mark.parametrize("deed", ["cancel", "resume", "delete"])
-def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
+def test_an_action_needs_its_reason(page: Client, deed: str) -> None:
     run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
     answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
     assert answer.status_code == 422
@@ -60,7 +60,7 @@ def test_a_deed_needs_its_reason(page: Client, deed: str) -> None:
     assert not AuditEvent.objects.exists()
 
 
-def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
+def test_an_action_remembers_where_it_came_from(alice: User) -> None:
     client = Client(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})
     client.force_login(alice)
     run = make_run(status=Status.PENDING)
@@ -70,7 +70,7 @@ def test_a_deed_remembers_where_it_came_from(alice: User) -> None:
     assert AuditEvent.objects.latest("pk").address == ""
 
 
-def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
+def test_a_refused_action_reports_why_on_a_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
     answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
     assert answer.status_code == 409
@@ -79,7 +79,7 @@ def test_a_refused_deed_tells_why_on_a_page(page: Client) -> None:
     assert f'href="/runs/{run.pk}/"' in text
 
 
-def test_a_refused_deed_tells_why_in_the_open_page(page: Client) -> None:
+def test_a_refused_action_reports_why_in_the_open_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
     answer = page.post(f"/runs/{run.pk}/resume/", {"reason": "again"}, headers=HTMX)
     assert answer.status_code == 409

@@ -169,7 +169,7 @@ def test_a_recovered_run_without_workers_names_both_causes() -> None:
     assert title == "Worker one stopped responding. No worker is running."
 
 
-def test_a_release_that_nobody_requested_does_not_blame_the_worker() -> None:
+def test_a_release_that_no_one_requested_does_not_blame_the_worker() -> None:
     make_worker("two")
     found = shown_notice(
         requeued(Outcome.RELEASED, "The task of the run was cancelled.")

@@ -49,7 +49,7 @@ def test_a_run_in_any_status_has_its_page(page: Client, status: str) -> None:
     assert Status(status).label in text
 
 
-def test_a_finished_run_tells_the_whole_way(page: Client, alice: User) -> None:
+def test_a_finished_run_reports_the_whole_way(page: Client, alice: User) -> None:
     text = text_of(page, make_whole_run(launched_by=alice))
     assert "Judge pages" in text
     assert "confidence 93%, threshold 80%" in text
@@ -63,7 +63,7 @@ def test_a_finished_run_tells_the_whole_way(page: Client, alice: User) -> None:
     assert "120 ms" in text
 
 
-def test_the_graph_tells_states_and_the_way(page: Client) -> None:
+def test_the_graph_reports_states_and_the_way(page: Client) -> None:
     text = text_of(page, make_whole_run())
     assert 'data-kind="approval" data-state=""' in text
     assert text.count('data-state="completed"') == 4
@@ -71,7 +71,7 @@ def test_the_graph_tells_states_and_the_way(page: Client) -> None:
     assert 'data-outcome="rejected"' in text
 
 
-def test_progress_of_a_parallel_step_is_told(page: Client) -> None:
+def test_progress_of_a_parallel_step_is_shown(page: Client) -> None:
     run = make_run(status=Status.RUNNING)
     make_stage(
         run,

@@ -60,7 +60,7 @@ def test_its_owner_renames_shares_and_deletes_it(alice: User, sign_in: SignIn) -
     assert list(actions) == ["save view", "change view", "delete view"]
 
 
-def test_nobody_else_changes_it(alice: User, bob: User, sign_in: SignIn) -> None:
+def test_no_one_else_changes_it(alice: User, bob: User, sign_in: SignIn) -> None:
     save(sign_in(alice), shared="1")
     save(sign_in(alice), "Hidden")
     shared, hidden = SavedView.objects.order_by("pk")

@@ -32,7 +32,7 @@ NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_span_is_told_in_two_units_at_most(seconds: float, words: str) -> None:
+def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
     assert span(seconds) == words
 
 
@@ -54,12 +54,12 @@ def test_a_span_is_told_in_two_units_at_most(seconds: float, words: str) -> None
         (800 * 86_400, "2 years ago"),
     ],
 )
-def test_a_moment_is_told_from_now(seconds: float, words: str) -> None:
+def test_a_time_is_shown_relative_to_now(seconds: float, words: str) -> None:
     assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
 
 
 @given(st.floats(-1e12, 1e12))
-def test_what_a_moment_is_told_as_is_true_to_half_a_unit(seconds: float) -> None:
+def test_a_relative_time_is_accurate_to_half_a_unit(seconds: float) -> None:
     away = abs(seconds)
     size, _ = next(((s, n) for s, n in AGO_UNITS if away + 0.5 >= 2 * s), (1, ""))
     now = dt.datetime(5000, 1, 1, tzinfo=dt.UTC)
@@ -70,9 +70,9 @@ def test_what_a_moment_is_told_as_is_true_to_half_a_unit(seconds: float) -> None
     if words == "just now":
         assert away < 10
         return
-    said = int(words.removeprefix("in ").split()[0].replace(",", ""))
-    assert said >= 2
-    assert abs(said * size - away) <= size / 2 + 0.5
+    message = int(words.removeprefix("in ").split()[0].replace(",", ""))
+    assert message >= 2
+    assert abs(message * size - away) <= size / 2 + 0.5
     assert words.startswith("in ") == (seconds < 0)
 
 
@@ -85,7 +85,7 @@ def test_what_a_moment_is_told_as_is_true_to_half_a_unit(seconds: float) -> None
         (10**18, "1000000.0 TB"),
     ],
 )
-def test_a_size_is_told_in_one_unit(count: int, words: str) -> None:
+def test_a_size_has_one_unit(count: int, words: str) -> None:
     assert size(count) == words
 
 

@@ -144,7 +144,7 @@ def text_of(client: Client, address: str) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_a_timer_is_told_in_the_zone_of_the_reader(
+def test_a_timer_is_shown_in_the_zone_of_the_reader(
     alice: User, sign_in: SignIn, waiting_run: Any
 ) -> None:
     client = sign_in(alice)
@@ -253,9 +253,9 @@ def test_a_changed_moment_is_not_the_old_one() -> None:
 
 def test_a_local_time_that_comes_twice_is_asked_about() -> None:
     sent = {"at": "2026-10-25T02:30", "at:zone": BERLIN}
-    said = refusal(sent)
-    assert said.startswith("02:30 on 25 October 2026 occurs twice in Europe/Berlin")
-    assert "+02:00 or +01:00" in said
+    message = refusal(sent)
+    assert message.startswith("02:30 on 25 October 2026 occurs twice in Europe/Berlin")
+    assert "+02:00 or +01:00" in message
     again = str(form(sent)["at"])
     assert "First, CEST" in again
     assert "Second, CET" in again
@@ -274,8 +274,8 @@ def test_the_other_of_two_equal_times_can_be_chosen_instead() -> None:
 
 
 def test_a_local_time_that_does_not_exist_is_refused_with_a_sentence() -> None:
-    said = refusal({"at": "2026-03-29T02:30", "at:zone": BERLIN})
-    assert said.startswith("02:30 on 29 March 2026 doesn’t exist in Europe/Berlin")
+    message = refusal({"at": "2026-03-29T02:30", "at:zone": BERLIN})
+    assert message.startswith("02:30 on 29 March 2026 doesn’t exist in Europe/Berlin")
 
 
 @pytest.mark.parametrize(
@@ -289,8 +289,8 @@ def test_a_local_time_that_does_not_exist_is_refused_with_a_sentence() -> None:
 def test_a_moment_beyond_the_calendar_is_refused_with_a_sentence(
     text: str, zone: str
 ) -> None:
-    said = refusal({"at": text, "at:zone": zone})
-    assert said == "Enter a time between the years 1 and 9999 in UTC."
+    message = refusal({"at": text, "at:zone": zone})
+    assert message == "Enter a time between the years 1 and 9999 in UTC."
 
 
 @pytest.mark.parametrize("text", ["soon", "2026-02-30T10:00", "14:00", "\x00"])
@@ -308,8 +308,8 @@ def test_moments_on_lines_say_their_zone_and_take_an_offset() -> None:
         assert made.is_valid(), made.errors
         return str(made.fields["times"].help_text), made.values()["times"]
 
-    said, found = in_zone(BERLIN, lines)
-    assert f"are in {BERLIN}" in said
+    message, found = in_zone(BERLIN, lines)
+    assert f"are in {BERLIN}" in message
     assert found == ["2026-07-01T12:00:00+00:00", "2026-07-01T17:00:00+00:00"]
 
 
@@ -337,7 +337,7 @@ def test_the_servers_zone_is_the_one_without_a_name() -> None:
 
 
 @pytest.mark.django_db
-def test_the_script_is_told_for_which_zone_a_deadline_was_written() -> None:
+def test_the_script_gets_the_zone_of_a_deadline() -> None:
     shown = in_zone(BERLIN, exact_time, END)
     assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
     assert ">31 Dec 9999, 23:59 UTC<" in shown

@@ -178,7 +178,9 @@ def test_conditions_are_joined_by_and() -> None:
         (f"params.a in ({', '.join('1' * 30)})", "Maximum 20 values."),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_place(where: str, said: str) -> None:
+def test_invalid_conditions_are_reported_with_their_position(
+    where: str, said: str
+) -> None:
     with pytest.raises(BadCondition) as refused:
         read(where, COLUMNS)
     assert said.lower() in str(refused.value).lower()

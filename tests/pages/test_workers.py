@@ -70,7 +70,7 @@ def test_a_worker_that_fell_silent_is_no_worker_at_work(page: Client) -> None:
     assert "ancient-1" not in text
 
 
-def test_the_queue_tells_depth_and_age_by_workflow(page: Client) -> None:
+def test_the_queue_reports_depth_and_age_by_workflow(page: Client) -> None:
     old = timezone.now() - dt.timedelta(minutes=7, seconds=3)
     make_run(status=Status.PENDING, updated_at=old)
     make_run(status=Status.PENDING)

@@ -111,7 +111,7 @@ def test_launching_queues_a_run_with_the_params_and_leads_to_it(
         ({"name": "Ada", "times": "3", "odd": "2"}, "must be odd"),
     ],
 )
-def test_wrong_input_is_told_and_nothing_is_queued(
+def test_wrong_input_is_reported_and_nothing_is_queued(
     page: Client, given: dict[str, str], said: str
 ) -> None:
     answer = page.post(ADDRESS, given)

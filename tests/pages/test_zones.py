@@ -75,9 +75,9 @@ def test_bars_of_the_home_page_are_days_of_the_zone(alice: User) -> None:
         hour=hour, workflow_name="luck", status=Status.COMPLETED, count=3
     )
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", ""):
-        told = overview(alice, zone)
-        assert told.fortnight.bars.last.endswith("3 completed"), zone
-        assert told.day.total == 3
+        message = overview(alice, zone)
+        assert message.fortnight.bars.last.endswith("3 completed"), zone
+        assert message.day.total == 3
     far = overview(alice, "Pacific/Kiritimati").fortnight.bars.last
     assert far.startswith(f"{now + dt.timedelta(hours=14):%d %b}")
 
@@ -98,5 +98,5 @@ def test_shares_over_time_are_by_days_of_the_zone(alice: User) -> None:
     week = {"from": "2026-03-26", "to": "2026-04-02"}
     for zone, day in ((SUMMER, "29 Mar"), ("", "28 Mar")):
         (leaving,) = shares_of(alice, "luck", Period.read({**week, "zone": zone}))
-        told = [bar.title for bar in leaving.bars.bars if "Cheer" in bar.title]
-        assert told == [f"{day}: Cheer 100% (4)"]
+        message = [bar.title for bar in leaving.bars.bars if "Cheer" in bar.title]
+        assert message == [f"{day}: Cheer 100% (4)"]

@@ -74,7 +74,7 @@ class RecordedCalls:
 
 @dataclass
 class Books:
-    """A ledger that keeps what it is told."""
+    """A ledger that keeps the calls it gets."""
 
     calls: list[Call] = field(default_factory=list)
     shown: list[RecordedCalls] = field(default_factory=list)

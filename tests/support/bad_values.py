@@ -1,4 +1,4 @@
-"""What should never be sent to anybody, and is: texts, numbers and JSON of all bad kinds."""
+"""What should never be sent to anyone, and is: texts, numbers and JSON of all bad kinds."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Answer(BaseModel):
 
 
 class Observer:
-    """Keeps what it is told."""
+    """Keeps what it gets."""
 
     def __init__(self) -> None:
         """Start with nothing."""

@@ -242,7 +242,7 @@ def make_audit_event(run: Run, **fields: Any) -> AuditEvent:
 
 
 def make_note(run: Run, text: str = "The press is back.", **fields: Any) -> Note:
-    """Return what somebody wrote about a run."""
+    """Return what someone wrote about a run."""
     return Note.objects.create(run=run, author_name="alice", text=text, **fields)
 
 

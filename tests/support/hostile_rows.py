@@ -1,4 +1,4 @@
-"""A database in which every text that somebody can give is hostile, to be looked at.
+"""A database in which every text that someone can give is hostile, to be looked at.
 
 The rows are made as usual; then every text and JSON value of every model is replaced,
 but for what the rows could not be read without. A field that is added later is hostile
@@ -399,7 +399,7 @@ def _make_hostile(evil: str) -> None:
 
 
 def is_text(field: models.Field[Any, Any]) -> bool:
-    """Tell whether a field holds what somebody wrote."""
+    """Return whether a field holds what someone wrote."""
     if field.choices or field.primary_key or isinstance(field, models.FileField):
         return False
     return isinstance(field, models.CharField | models.TextField | models.JSONField)

@@ -3,7 +3,7 @@
 A page has one block of labels or several, in one of many layouts, with synonyms, other
 fields between them, and prose that has the same words; some have banners or portion
 marks as well. `Marked.must_ask` says that a page contradicts itself or names something
-that nobody can know, so that a person has to be asked.
+that no one can know, so that a person has to be asked.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every memo is drawn from a seed: its words, its machine's faults and where its stamps
 stand differ from seed to seed, what it is meant to show does not. Thresholds are judged
-on one seed and reported on others, which nobody looked at while choosing them.
+on one seed and reported on others, which no one looked at while choosing them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Ink = Image.Image  # "L": 255 where there is ink, 0 where there is none
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """One marking, put on the page by somebody in a hurry."""
+    """One marking, put on the page by someone in a hurry."""
 
     text: str
     at: str = "head"  # head, foot, middle, or side: along the right edge

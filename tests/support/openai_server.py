@@ -240,8 +240,8 @@ class ModelServer:
 
 def _echo(request: Request) -> Answer:
     messages = request.body.get("messages") or [{"content": ""}]
-    said = messages[-1]["content"]
-    text = said if isinstance(said, str) else said[0]["text"]
+    output = messages[-1]["content"]
+    text = output if isinstance(output, str) else output[0]["text"]
     return Answer(f"You said: {text}")
 
 

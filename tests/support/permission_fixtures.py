@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 OURS, THEIRS = "classify-document", "summarize"  # may be seen by roles; by a team only
-DIRECTORS = "reasoning"  # nobody's but theirs, whatever the role
-WORD = "xylophone"  # what nobody may read who may not read values
+DIRECTORS = "reasoning"  # no one's but theirs, whatever the role
+WORD = "xylophone"  # what no one may read who may not read values
 ROLES = (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR, roles.AUDITOR, roles.ADMIN)
 STAFF = {roles.AUDITOR, roles.ADMIN, "superuser"}
 COLUMNS = ("anonymous", "member", *ROLES, "superuser", "no values", "open")
@@ -98,7 +98,7 @@ class World:
 
 
 def person_of(column: str) -> User | None:
-    """Return somebody as a column of the table means them; None for nobody."""
+    """Return someone as a column of the table means them; None for no one."""
     if column == "anonymous":
         return None
     person = make_user(f"the {column}", is_staff=column in STAFF)
@@ -119,7 +119,7 @@ def person_of(column: str) -> User | None:
 
 
 def _let_into_theirs(person: User) -> None:
-    """Let somebody do everything with the other workflow, and nothing with ours."""
+    """Let someone do everything with the other workflow, and nothing with ours."""
     team = Group.objects.create(name="team")
     person.groups.add(team)
     flags = {f"can_{verb}": True for verb in ("launch", "operate", "approve")}

@@ -18,7 +18,7 @@ class RemoteStorage(Storage):
     before_opening: ClassVar[list[Callable[[str], None]]] = []  # called with the name
 
     def exists(self, name: str) -> bool:
-        """Tell whether it is here."""
+        """Return whether it is here."""
         return name in self.kept
 
     def delete(self, name: str) -> None:

@@ -29,7 +29,7 @@ ANYTHING = {
 
 
 class S3Server:
-    """One server with a bucket, and somebody who may use it."""
+    """One server with a bucket, and someone who may use it."""
 
     def __init__(self, directory: Path) -> None:
         """Take where its log goes."""

@@ -45,7 +45,7 @@ THREE = (Step("read"), Step("weigh", ("a", "b")), Step("publish", ()))
 
 
 def launch(by: User | None = None, workflow: str = "sum") -> Run:
-    """Return a run that waits in the queue, with the deed that launched it."""
+    """Return a run that waits in the queue, with the action that launched it."""
     run = Run(workflow_name=workflow, launched_by=by)
     queue.enqueue(run, trail.entry(run, "launch", by=by, after=Status.PENDING))
     return run

@@ -167,7 +167,7 @@ class OwnPostgres:
         self.url = self._server.get_uri()
 
     def stop(self) -> None:
-        """Stop it as a power cut would: no connection is told anything."""
+        """Stop it as a power cut would: no connection is closed properly."""
         self._control("-m", "immediate", "stop")
 
     def start(self) -> None:

@@ -69,7 +69,7 @@ async def working(
 
 
 async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
-    """Return the run as soon as something holds of it; look again at every nudge."""
+    """Return the run as soon as something holds of it; look again at every notification."""
     async with (
         asyncio.timeout(TIMEOUT_SECONDS),
         notifications.subscribe(notifications.PAGES) as ear,

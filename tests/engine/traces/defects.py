@@ -138,7 +138,7 @@ async def runs_nothing_after_an_exit(_case: Case, result: Replay) -> None:
 
 
 async def answers_without_a_crash(case: Case, result: Replay) -> None:
-    """Where the reference crashed we go on: to an end, or to an error that says where."""
+    """Where the reference crashed we continue: to an end, or to an error that says where."""
     for wanted, step in zip(case["expected"]["steps"], result.steps, strict=True):
         if "panic" in wanted:
             reported = [[kind, data] for _, kind, data in without_ours(step.events)]
@@ -204,7 +204,7 @@ async def _like(
 
 
 def _assert_alike(wanted: Replay, result: Replay) -> None:
-    """Two replays went the same way; entering from a checkpoint is told beforehand."""
+    """Two replays went the same way; entering from a checkpoint has an event first."""
     assert wanted.visits == result.visits
     for ours, theirs in zip(result.steps, wanted.steps, strict=True):
         assert (ours.ok, ours.code) == (theirs.ok, theirs.code)

@@ -106,7 +106,7 @@ async def _fresh(_op: Op, _state: State, _given: State, _world: World) -> State:
 async def _mutate_nested(op: Op, state: State, _given: State, _world: World) -> State:
     try:
         state.get(op["key"])[op["sub"]] = op["value"]
-    except TypeError:  # frozen: the node goes on without its change
+    except TypeError:  # frozen: the node continues without its change
         return state
     return state
 
@@ -162,7 +162,7 @@ def fail_if_asked(spec: Mapping[str, Any], item: object) -> None:
 
 
 def config_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A pattern's settings; its observer may stand among them or beside them."""
+    """A pattern's settings; its observer may stand among them or next to them."""
     named = {"observer": spec["observer"]} if "observer" in spec else {}
     return {**(spec.get("config") or {}), **named}
 

@@ -58,11 +58,13 @@ class Replay:
 
 
 class Recorder:
-    """Keeps events, each as it was when it was told, and cancels at the one it is asked to."""
+    """Keeps events as they were when they were emitted, and cancels at the one it is asked to."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.reported: list[tuple[str, Any]] = []  # what each showed when it was told
+        self.reported: list[
+            tuple[str, Any]
+        ] = []  # the content of each when it was emitted
         self.cancel: Mapping[str, Any] = {}
         self.cancellation = Cancellation()
         self._seen = 0
