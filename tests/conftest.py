@@ -256,7 +256,7 @@ def admin(db: None) -> User:
 
 @pytest.fixture
 def sign_in(db: None) -> Callable[[User], Client]:
-    """Return a function that gives a test client signed in as somebody."""
+    """Return a function that gives a test client signed in as someone."""
     from django.test import Client
 
     def as_user(user: User) -> Client:

@@ -231,8 +231,10 @@ def test_everybody_gets_what_the_table_says(column: str) -> None:
         found = outcome_of(answer)
         if found != entry.expected[column]:
             wrong.append(f"{entry.name}: {found}, not {entry.expected[column]}")
-        if told := leaks(column, world, path_of(entry.name, world), text_of(answer)):
-            wrong.append(f"{entry.name} tells {told}")
+        if messages := leaks(
+            column, world, path_of(entry.name, world), text_of(answer)
+        ):
+            wrong.append(f"{entry.name} tells {messages}")
     assert wrong == []
 
 
@@ -256,7 +258,7 @@ def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
 @pytest.mark.parametrize("looking", ["member", "operator", "no values"])
-def test_a_file_of_runs_tells_no_more_than_the_list(
+def test_a_file_of_runs_reports_no_more_than_the_list(
     settings: Settings, kind: str, looking: str
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
@@ -308,13 +310,15 @@ async def test_every_socket_does_what_the_table_says(column: str) -> None:
         found, text = await looked_at(path, person or AnonymousUser())
         if found != entry.expected[column]:
             wrong.append(f"{path}: {found}, not {entry.expected[column]}")
-        if told := leaks(column, world, path, text):
-            wrong.append(f"{path} tells {told}")
+        if messages := leaks(column, world, path, text):
+            wrong.append(f"{path} tells {messages}")
     assert wrong == []
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_hidden_run_closes_as_one_that_is_not_there(settings: Settings) -> None:
+async def test_a_hidden_run_closes_as_one_that_does_not_exist(
+    settings: Settings,
+) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, "member")
@@ -357,7 +361,7 @@ def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> Non
 
 
 @pytest.mark.django_db
-def test_a_hidden_run_is_answered_like_one_that_is_not_there(
+def test_a_hidden_run_is_answered_like_one_that_does_not_exist(
     settings: Settings,
 ) -> None:
     """Of every address with a run: the same status, and the same page but for the id."""
@@ -379,7 +383,7 @@ def test_a_hidden_run_is_answered_like_one_that_is_not_there(
 
 
 @pytest.mark.django_db
-def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_is_not_there(
+def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_does_not_exist(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"

@@ -51,12 +51,12 @@ VERBS = ("view", "launch", "operate", "approve", "read")
 
 @pytest.fixture
 def closed(settings: Settings) -> None:
-    """Give nothing to anybody by default."""
+    """Give nothing to anyone by default."""
     settings.DEFAULT_ACCESS = "closed"
 
 
 def person(*groups: str | Group, **fields: Any) -> User:
-    """Return somebody in these groups, who was never asked for before."""
+    """Return someone in these groups, who was never asked for before."""
     found = make_user(**fields)
     found.groups.set(
         one if isinstance(one, Group) else make_role(one) for one in groups
@@ -111,7 +111,7 @@ def test_what_is_among_both_is_among_each(one: WorkflowSet, other: WorkflowSet) 
 # Rows and roles --------------------------------------------------------------------------
 
 
-def test_nobody_without_an_account_may_do_anything(charlie: AnonymousUser) -> None:
+def test_no_one_without_an_account_may_do_anything(charlie: AnonymousUser) -> None:
     assert permissions.permissions_for(charlie) is NOTHING
 
 
@@ -191,7 +191,7 @@ def test_values_are_for_those_who_are_named_and_a_superuser(role: str | None) ->
     assert "read" in verbs_of(person(is_superuser=True))
 
 
-def test_reading_alone_lets_nobody_see(closed: None) -> None:
+def test_reading_alone_lets_no_one_see(closed: None) -> None:
     give(OURS, team(), "read")
     assert verbs_of(person(team())) == set()
 
@@ -336,7 +336,7 @@ def test_a_viewer_launches_nothing(closed: None) -> None:
 
 
 def test_with_a_parent_go_its_children(closed: None) -> None:
-    """A cancel takes along what the run waits for, whoever may operate that."""
+    """A cancel takes along what the run waits for, anyone who may operate that."""
     give(OURS, team(), "view", "operate")
     parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
     child = make_run(status=Status.PENDING, parent=parent, workflow_name=THEIRS)
@@ -353,7 +353,7 @@ def test_who_may_not_be_shown_the_values_answers_nothing(closed: None) -> None:
 
 
 def calls_of_system(path: Path) -> list[ast.Call]:
-    """Return the calls of the deeds, and of what tells of one run or workflow."""
+    """Return the calls of the audit events, and of what tells of one run or workflow."""
     named = {
         *("find_run", "find_workflow", "list_workflows", "execute", "cancel", "resume"),
         *("delete_run", "label", "unlabel", "add_note", "answer"),
@@ -406,7 +406,7 @@ def test_a_document_without_runs_is_for_those_who_may_see_documents(
     assert document not in permissions.visible_documents(person(roles.VIEWER))
 
 
-def test_nobody_launches_with_a_document_they_may_not_see() -> None:
+def test_no_one_launches_with_a_document_they_may_not_see() -> None:
     give(OURS, team(), "view", "launch")
     mine, other = person(team()), person(team())
     other_document = make_document(uploaded_by=other)

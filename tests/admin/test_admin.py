@@ -229,14 +229,14 @@ def test_what_would_refuse_is_said_before(page: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["cancel", "resume", "rerun", "release", "delete"])
-def test_every_deed_is_offered(page: Client, name: str) -> None:
+def test_every_action_is_offered(page: Client, name: str) -> None:
     make_run()
     text = page.get(RUNS).content.decode()
     assert f'value="{name}_selected"' in text
     assert f"{bulk.BULK_ACTIONS[name].verb} the selected runs" in text
 
 
-def test_who_may_only_look_is_offered_no_deeds(
+def test_who_may_only_look_is_offered_no_audit_events(
     sign_in: SignIn, settings: Settings
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
@@ -273,9 +273,9 @@ def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
     assert answer.status_code == 302
     right = WorkflowPermission.objects.get()
     assert (right.can_view, right.can_launch, right.can_approve) == (True, False, True)
-    told = AuditEvent.objects.get(action="grant permission")
-    assert told.actor_name == "keeper"
-    assert "classify-document for reviewers: view, approve" in told.reason
+    message = AuditEvent.objects.get(action="grant permission")
+    assert message.actor_name == "keeper"
+    assert "classify-document for reviewers: view, approve" in message.reason
     keeper.post(
         f"/admin/workflows/workflowpermission/{right.pk}/delete/", {"post": "yes"}
     )
@@ -290,7 +290,7 @@ def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
     assert not WorkflowPermission.objects.exists()
 
 
-def test_nobody_rises_to_a_superuser_by_keeping_accounts(
+def test_no_one_rises_to_a_superuser_by_keeping_accounts(
     keeper: Client, admin: User
 ) -> None:
     me = User.objects.get(username="keeper")

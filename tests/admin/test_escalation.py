@@ -1,4 +1,4 @@
-"""Whoever manages accounts and groups cannot extend their own permissions."""
+"""Anyone who manages accounts and groups cannot extend their own permissions."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_group_gets_a_permission_that_its_editor_lacks(
     assert page.post("/admin/auth/group/add/", form).status_code == 302
 
 
-def test_nobody_is_put_into_a_group_that_has_more_than_the_editor(
+def test_no_one_is_put_into_a_group_that_has_more_than_the_editor(
     page: Client, readers: Group
 ) -> None:
     strong = Group.objects.create(name="strong")

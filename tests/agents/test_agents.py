@@ -154,7 +154,7 @@ async def test_azure_is_asked_by_deployment_with_its_own_header(
     assert KEY not in request.headers.get("authorization", "")
 
 
-async def test_an_answer_whose_tokens_nobody_counted_is_estimated(
+async def test_an_answer_whose_tokens_no_one_counted_is_estimated(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("x" * 40, usage=None))
@@ -316,7 +316,7 @@ async def test_an_answer_becomes_a_model_also_from_a_fence(
     assert '"confidence"' in schema
 
 
-async def test_an_answer_that_does_not_fit_is_asked_for_once_more(
+async def test_an_answer_that_does_not_fit_is_asked_for_again(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
@@ -380,7 +380,7 @@ async def test_who_asks_to_wait_for_minutes_is_not_waited_for(
     assert len(server.requests) == 1
 
 
-async def test_the_last_try_tells_how_often_it_was_tried(
+async def test_the_last_try_reports_how_often_it_was_tried(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(*[failing(503, "Overloaded")] * 4)
@@ -453,7 +453,7 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
     assert here.books.calls[0].usage.tries == 1
 
 
-async def test_a_server_that_is_not_there_is_tried_and_told(
+async def test_a_server_that_does_not_exist_is_tried_and_told(
     server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(
@@ -499,7 +499,7 @@ async def test_a_key_of_another_secret_key_asks_to_be_entered_again(
 # Keys and prices ---------------------------------------------------------------------
 
 
-def test_a_stored_key_is_readable_by_nobody(writer: Agent) -> None:
+def test_a_stored_key_is_readable_by_no_one(writer: Agent) -> None:
     writer.refresh_from_db()
     stored = writer.provider.key
     assert stored is not None

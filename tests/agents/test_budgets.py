@@ -1,4 +1,4 @@
-"""Budgets: a run that has used one up waits for a person, and goes on with more."""
+"""Budgets: a run that has used one up waits for a person, and continues with more."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def make_budget(**fields: Any) -> Budget:
 # A run -------------------------------------------------------------------------------
 
 
-async def test_a_run_that_used_its_budget_up_waits_and_goes_on_with_more(
+async def test_a_run_that_used_its_budget_up_waits_and_continues_with_more(
     server: ModelServer, alice: User
 ) -> None:
     await run_in_db(make_budget)

@@ -440,6 +440,6 @@ def test_resuming_asks_for_the_token_again_and_keeps_it_encrypted(
     assert b"only-for-this-run" not in bytes(run.secrets or b"")
 
 
-def test_a_workflow_that_asks_nobody_needs_no_token_to_go_on(form: Client) -> None:
+def test_a_workflow_that_asks_no_one_needs_no_token_to_continue(form: Client) -> None:
     run = make_run(status=Status.FAILED, workflow_name="asks-nobody")
     assert "resume-token" not in form.get(f"/runs/{run.pk}/").content.decode()

@@ -30,7 +30,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def run(alice: User) -> Run:
-    """Return a run with steps, decisions and deeds."""
+    """Return a run with steps, decisions and audit events."""
     steps = [
         Step("read", decided_by=alice.pk, comment="“gelesen”\n"),
         Step("weigh", ("a", "b"), {"x": 1e22, "y": 2.5, "z": [1.0, -0.0, 2**70]}),
@@ -85,7 +85,7 @@ def test_verifying_imports_no_django() -> None:
     assert came.returncode == 0
 
 
-def test_it_tells_of_the_run_and_all_its_rows(run: Run, alice: User) -> None:
+def test_a_bundle_has_the_run_and_all_its_rows(run: Run, alice: User) -> None:
     told = bundle(run)
     assert told["run"]["id"] == str(run.pk)
     assert [row["node"] for row in told["stages"]] == ["read", "weigh"]
@@ -195,7 +195,7 @@ def test_it_can_be_downloaded_by_those_who_may_read_values(
     assert client.get(f"/runs/{run.pk}/history.json").status_code == 403
 
 
-def test_the_command_refuses_what_is_not_there(run: Run, tmp_path: Path) -> None:
+def test_the_command_refuses_what_does_not_exist(run: Run, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="not found"):
         call_command("export_history", str(uuid.uuid4()), to=tmp_path / "x.json")
     with pytest.raises(CommandError, match="Cannot write the file"):

@@ -49,7 +49,7 @@ def actions(run: Run, by: User) -> None:
 
 @pytest.fixture
 def run(alice: User) -> Run:
-    """Return a run with steps, decisions and deeds, beside another one."""
+    """Return a run with steps, decisions and audit events, next to another one."""
     made = sealed_run(
         [
             Step("read", decided_by=alice.pk, comment="well read"),
@@ -104,10 +104,10 @@ def test_a_changed_column_is_named_by_its_row(run: Run, kind: str, column: str) 
     field = row._meta.get_field(column)  # noqa: SLF001
     value = other_value(field, getattr(row, column))
     type(row).objects.filter(pk=row.pk).update(**{column: value})
-    said = found()
-    assert any(f"{kind} {row.pk}" in one for one in said), said
-    # missed in one run and added to another; or said to be let go by nobody
-    assert len(said) == 1 or column in {"run_id", "values_digest"}
+    message = found()
+    assert any(f"{kind} {row.pk}" in one for one in message), message
+    # missed in one run and added to another; or said to be let go by no one
+    assert len(message) == 1 or column in {"run_id", "values_digest"}
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -115,9 +115,9 @@ def test_a_removed_row_is_missed_at_its_place(run: Run, kind: str) -> None:
     row = OURS[kind].objects.filter(run=run).order_by("pk")[1]
     place = seals.position_of(bytes(row.seal))
     OURS[kind].objects.filter(pk=row.pk).delete()
-    (said,) = found()
-    assert f"missing: the row at position {place}, after" in said
-    assert found_in(run) == [said]
+    (message,) = found()
+    assert f"missing: the row at position {place}, after" in message
+    assert found_in(run) == [message]
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -128,9 +128,9 @@ def test_a_row_without_a_seal_was_added(run: Run, kind: str) -> None:
         "audit event": lambda: make_audit_event(run),
     }
     row = make[kind]()
-    (said,) = found()
-    assert f"{kind} {row.pk}" in said
-    assert "no seal" in said
+    (message,) = found()
+    assert f"{kind} {row.pk}" in message
+    assert "no seal" in message
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -149,25 +149,27 @@ def test_rows_that_changed_places_are_both_named(run: Run, kind: str) -> None:
     first.seal, second.seal = second.seal, first.seal
     first.save()
     second.save()
-    said = found()
-    assert any(f"{kind} {first.pk}" in one for one in said)
-    assert any(f"{kind} {second.pk}" in one for one in said)
+    message = found()
+    assert any(f"{kind} {first.pk}" in one for one in message)
+    assert any(f"{kind} {second.pk}" in one for one in message)
 
 
 def test_a_row_moved_to_another_run_is_missed_and_named(run: Run) -> None:
     other = Run.objects.exclude(pk=run.pk).get()
     row = run.decisions.order_by("pk")[0]
     Decision.objects.filter(pk=row.pk).update(run=other, attempt=5)
-    said = "\n".join(found())
-    assert f"run {run.pk}: stage or decision: missing" in said
-    assert f"run {other.pk}: decision {row.pk}" in said
+    message = "\n".join(found())
+    assert f"run {run.pk}: stage or decision: missing" in message
+    assert f"run {other.pk}: decision {row.pk}" in message
 
 
 def test_an_end_that_was_cut_off_is_missed(run: Run) -> None:
     last = run.stages.order_by("-sequence")[0]
     last.delete()
-    (said,) = found()
-    assert "stage or decision: missing: the row at position 6, after decision" in said
+    (message,) = found()
+    assert (
+        "stage or decision: missing: the row at position 6, after decision" in message
+    )
 
 
 def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
@@ -178,8 +180,8 @@ def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
     assert run.history_chain_head
     forged = bytes(before.seal)[:4] + bytes(run.history_chain_head)[4:]
     Run.objects.filter(pk=run.pk).update(history_chain_head=forged)
-    (said,) = found()
-    assert "the head of the chain of its stages and decisions was changed" in said
+    (message,) = found()
+    assert "the head of the chain of its stages and decisions was changed" in message
 
 
 @pytest.mark.parametrize("column", ["history_chain_head", "audit_chain_head"])
@@ -188,8 +190,8 @@ def test_a_head_that_was_taken_away_is_noticed(
     run: Run, column: str, value: bytes | None
 ) -> None:
     Run.objects.filter(pk=run.pk).update(**{column: value})
-    (said,) = found()
-    assert f"run {run.pk}: run: the head of the chain of its" in said
+    (message,) = found()
+    assert f"run {run.pk}: run: the head of the chain of its" in message
 
 
 def test_a_run_without_any_history_needs_its_heads() -> None:
@@ -228,7 +230,7 @@ def _as_recorded(row: Decision) -> Any:
 # What people do ------------------------------------------------------------------------
 
 
-def test_a_removed_run_leaves_deeds_that_hold(run: Run, alice: User) -> None:
+def test_a_removed_run_leaves_audit_events_that_hold(run: Run, alice: User) -> None:
     system.delete_run(run.pk, by=alice, reason="made by mistake")
     assert found() == []
     left = RemovedRun.objects.get(pk=run.pk)
@@ -244,11 +246,13 @@ def test_a_run_that_vanished_is_missed(run: Run) -> None:
     for rows in (run.labels, run.stages, run.decisions):
         rows.all().delete()
     Run.objects.filter(pk=run.pk).delete()
-    (said,) = found()
-    assert said == f"run {run.pk}: run: it is gone, and no audit event records by whom"
+    (message,) = found()
+    assert (
+        message == f"run {run.pk}: run: it is gone, and no audit event records by whom"
+    )
 
 
-def test_a_removal_that_nobody_did_is_noticed(run: Run) -> None:
+def test_a_removal_that_no_one_did_is_noticed(run: Run) -> None:
     RemovedRun.objects.create(
         id=run.pk,
         workflow_name="sum",
@@ -266,10 +270,11 @@ def test_a_removal_that_nobody_did_is_noticed(run: Run) -> None:
 def test_rows_of_no_run_are_named(run: Run) -> None:
     row = run.decisions.order_by("pk")[0]
     no_checks(lambda: Decision.objects.filter(pk=row.pk).update(run=uuid.uuid4()))
-    said = found()
+    message = found()
     no_checks(lambda: Decision.objects.filter(pk=row.pk).delete())
     assert any(
-        f"decision {row.pk}" in one and "the run does not exist" in one for one in said
+        f"decision {row.pk}" in one and "the run does not exist" in one
+        for one in message
     )
 
 
@@ -286,9 +291,9 @@ def test_a_link_to_an_account_that_is_there_may_not_be_taken(
     AuditEvent.objects.filter(pk=row.pk).update(actor=None)
     decided = run.decisions.get(decided_by=alice)
     Decision.objects.filter(pk=decided.pk).update(decided_by=None)
-    said = found()
-    assert any(f"audit event {row.pk}: its actor was changed" in one for one in said)
-    assert any(f"decision {decided.pk}" in one for one in said)
+    message = found()
+    assert any(f"audit event {row.pk}: its actor was changed" in one for one in message)
+    assert any(f"decision {decided.pk}" in one for one in message)
 
 
 def test_what_is_done_to_no_run_is_chained_too(alice: User) -> None:
@@ -297,8 +302,8 @@ def test_what_is_done_to_no_run_is_chained_too(alice: User) -> None:
     assert found() == []
     first = AuditEvent.objects.earliest("pk")
     AuditEvent.objects.filter(pk=first.pk).update(reason="Yours: ")
-    (said,) = found()
-    assert f"audit event {first.pk}" in said
+    (message,) = found()
+    assert f"audit event {first.pk}" in message
     HistoryHead.objects.filter(name="deeds").delete()
     assert any("audit events is missing" in one for one in found())
 
@@ -350,8 +355,8 @@ def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
             keys.sealing(), f"beginning {seals.microseconds(row.at)}".encode()
         )
         row.save()
-    (said,) = found()
-    assert said.startswith("history: ")
+    (message,) = found()
+    assert message.startswith("history: ")
 
 
 # The command ---------------------------------------------------------------------------

@@ -87,9 +87,9 @@ def test_of_a_key_is_told_that_there_is_another_and_never_which(
     assert changed() == ({"key": "kept"}, {"key": "another"})
     client.post(f"/agents/providers/{one.pk}/", OURS | {"forget": "on"})
     assert changed() == ({"key": "kept"}, {"key": "none"})
-    told = recorded_values()
-    assert KEY not in told
-    assert ANOTHER not in told
+    message = recorded_values()
+    assert KEY not in message
+    assert ANOTHER not in message
 
 
 def test_saving_what_was_there_already_is_told_as_no_change(client: Client) -> None:
@@ -110,7 +110,7 @@ def test_a_refused_deletion_leaves_no_word_of_it(client: Client) -> None:
     assert not AuditEvent.objects.exists()
 
 
-def test_a_view_that_is_saved_again_tells_both_queries(client: Client) -> None:
+def test_a_view_that_is_saved_again_reports_both_queries(client: Client) -> None:
     client.post("/runs/views/", {"name": "Mine", "query": "status=failed"})
     client.post("/runs/views/", {"name": "Mine", "query": "status=waiting"})
     assert SavedView.objects.get().query == "status=waiting"
@@ -131,7 +131,7 @@ def test_the_audit_shows_what_was_and_is(client: Client) -> None:
 # Admin ------------------------------------------------------------------------------------
 
 
-def test_admin_tells_what_a_row_and_its_links_were(client: Client) -> None:
+def test_admin_reports_what_a_row_and_its_links_were(client: Client) -> None:
     group = Group.objects.create(name="readers")
     bob = User.objects.create_user("bob", password="a-long-passphrase")
     given = {
@@ -152,7 +152,7 @@ def test_admin_tells_what_a_row_and_its_links_were(client: Client) -> None:
     )
 
 
-def test_admin_tells_rights_that_are_given_and_taken(client: Client) -> None:
+def test_admin_reports_rights_that_are_given_and_taken(client: Client) -> None:
     given = {"workflow_name": "summarize", "can_view": "on"}
     client.post("/admin/workflows/workflowpermission/add/", given)
     right = WorkflowPermission.objects.get()
@@ -174,9 +174,9 @@ def test_no_password_is_told_not_even_its_hash(client: Client) -> None:
     eve = User.objects.get(username="eve")
     assert newest().after["password"] == "kept"  # type: ignore[index] # just seen to be there
     client.post(f"/admin/auth/user/{eve.pk}/delete/", {"post": "yes"})
-    told = recorded_values()
-    assert word not in told
-    assert eve.password not in told
+    message = recorded_values()
+    assert word not in message
+    assert eve.password not in message
 
 
 # Documents --------------------------------------------------------------------------------
@@ -203,8 +203,8 @@ def test_whoever_brings_the_same_file_is_told_once(admin: User, alice: User) -> 
     store_document("letter.pdf", io.BytesIO(ONE_PAGE), by=admin)
     for _ in range(2):
         store_document("mine.pdf", io.BytesIO(ONE_PAGE), by=alice)
-    deeds = AuditEvent.objects.order_by("pk").values_list("actor_name", flat=True)
-    assert list(deeds) == ["admin", "alice"]
+    events = AuditEvent.objects.order_by("pk").values_list("actor_name", flat=True)
+    assert list(events) == ["admin", "alice"]
     assert changed() == ({"holders": []}, {"holders": ["alice"]})
 
 
@@ -236,7 +236,7 @@ def test_names_of_documents_are_for_who_may_read_every_workflow(
 # By itself --------------------------------------------------------------------------------
 
 
-def test_a_row_that_is_not_there_has_nothing_to_tell() -> None:
+def test_a_row_that_does_not_exist_has_nothing_to_tell() -> None:
     assert snapshots.of(Price(model="m")) == {}
     gone = Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     Price.objects.all().delete()

@@ -131,7 +131,7 @@ SAID = """(moment) => {
 }"""
 
 
-def test_the_script_tells_times_by_the_rule_of_the_server(visit: Visit) -> None:
+def test_the_script_reports_times_by_the_rule_of_the_server(visit: Visit) -> None:
     page = visit()
     page.goto("/accounts/login/")
     hour, day = 3600, 86_400
@@ -139,6 +139,6 @@ def test_the_script_tells_times_by_the_rule_of_the_server(visit: Visit) -> None:
         now = dt.datetime.now(dt.UTC)
         moment = now - dt.timedelta(seconds=away)
         before = ago(moment, now)
-        said = page.evaluate(SAID, moment.isoformat())
+        message = page.evaluate(SAID, moment.isoformat())
         # the clock may have gone on by a second or so meanwhile
-        assert said in {before, ago(moment, dt.datetime.now(dt.UTC))}
+        assert message in {before, ago(moment, dt.datetime.now(dt.UTC))}

@@ -49,7 +49,7 @@ def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
     page.locator(".page-image-frame").first.click()
     expect(page.get_by_role("heading", name="Page 1")).to_be_visible()
     for key, heading in (("ArrowRight", "Page 2"), ("j", "Page 3"), ("k", "Page 2")):
-        page.wait_for_load_state()  # until then nobody listens to keys
+        page.wait_for_load_state()  # until then no one listens to keys
         page.keyboard.press(key)
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
     page.wait_for_load_state()
@@ -103,7 +103,7 @@ DROP = """([selector, name, size]) => {
   const place = document.querySelector(selector);
   place.dispatchEvent(event("dragover"));
   return place.dispatchEvent(event("drop"));
-}"""  # whether the browser would go on and open the file
+}"""  # whether the browser would continue and open the file
 
 
 def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_dropped(

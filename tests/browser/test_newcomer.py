@@ -21,7 +21,7 @@ def mark(page: Page) -> None:
 
 
 def is_untouched(page: Page) -> bool:
-    """Tell whether the page was never loaded again."""
+    """Return whether the page was never loaded again."""
     return page.evaluate("window.untouched === true") is True
 
 

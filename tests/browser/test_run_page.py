@@ -78,12 +78,12 @@ def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
             "log": f"{whole}log/?level=20",
         }
         words = places["long-words"]
-        said = "say_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_break"
+        text = "say_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_break"
         places |= {
             "long-steps": f"{words}steps/",
             "long-log": f"{words}log/",
-            "long-node": f"{words}?node={said}",
-            "long-edge": f"{words}?edge={said}.0",
+            "long-node": f"{words}?node={text}",
+            "long-edge": f"{words}?edge={text}.0",
             "long-decisions": "/decisions/?workflow=long-words",
             "long-state": f"{words}states/1/",
         }

@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def expire_sessions(site: RunningServer, but: Page) -> None:
-    """End all sessions as time does, without a word to anybody, but that of one page."""
+    """End all sessions as time does, without a word to anyone, but that of one page."""
     cookies = {one["name"]: one["value"] for one in but.context.cookies()}
     file = site.log.parent / "db.sqlite3"
     connection = sqlite3.connect(file, timeout=20)
@@ -38,7 +38,7 @@ def expire_sessions(site: RunningServer, but: Page) -> None:
 
 
 def check_pages(admin: Page) -> None:
-    """Have open pages look at once whether they may go on, instead of after a while."""
+    """Have open pages look at once whether they may continue, instead of after a while."""
     admin.goto("/admin/auth/user/")
     admin.locator("#result_list").get_by_role("link", name="admin").click()
     admin.locator("input[name=_save]").click()

@@ -138,7 +138,7 @@ def _evidence(database: str, directory: Path) -> evidence.Evidence:
 
 
 def _is_counted(database: str, directory: Path) -> bool:
-    """Tell whether the hourly counts have caught up with the runs."""
+    """Return whether the hourly counts have caught up with the runs."""
     results = runs_are_counted(_evidence(database, directory))
     return all(result is None for result in results)
 

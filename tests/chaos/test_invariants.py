@@ -29,7 +29,7 @@ Edit = Callable[[Evidence], None]
 
 @dataclass(frozen=True)
 class Plant:
-    """Damage to rows, or to the files beside them."""
+    """Damage to rows, or to the files next to them."""
 
     name: str  # of the invariant that fails
     sql: str = ""  # statements, each of which changes a row

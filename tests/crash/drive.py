@@ -1,4 +1,4 @@
-"""Run beside the processes under test, on their database: launch runs, tell how they stand.
+"""Run next to the processes under test, on their database: launch runs, tell how they stand.
 
 python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
 python -m tests.crash.drive report                                → all rows that matter
@@ -102,22 +102,24 @@ def delete_many(count: int) -> int:
     boss = User.objects.create_superuser("boss")
     for run_id in launch(count, "count", {"trace": os.devnull}):
         system.cancel(run_id, by=None)
-    deed = bulk.BULK_ACTIONS["delete"]
-    return bulk.start(deed, Run.objects.order_by("id"), by=boss, reason="too old").total
+    event = bulk.BULK_ACTIONS["delete"]
+    return bulk.start(
+        event, Run.objects.order_by("id"), by=boss, reason="too old"
+    ).total
 
 
 def main() -> None:
     """Do what the command line says and print JSON."""
-    deed, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    deeds: dict[str, Callable[..., Any]] = {
+    event, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    events: dict[str, Callable[..., Any]] = {
         "launch": launch,
         "launch_each": launch_each,
         "report": report,
         "act": act,
-        # on one event loop: each deed would else open a connection to Redis of its own
+        # on one event loop: each action would else open a connection to Redis of its own
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }
-    answer = deeds[deed](**given)
+    answer = events[event](**given)
     json.dump(answer, sys.stdout, cls=DjangoJSONEncoder)
 
 

@@ -62,7 +62,7 @@ def check_history(report: dict[str, Any], rounds: int) -> None:
 def check_decisions(report: dict[str, Any], rounds: int) -> None:
     """Assert that every edge a run evaluated on its way has one row, and which it took.
 
-    An attempt that goes on at a step's end evaluates its edges again, with rows of its
+    An attempt that continues at a step's end evaluates its edges again, with rows of its
     own, and has to come to the same.
     """
     steps = rounds + 2

@@ -76,7 +76,7 @@ class Installation:
             return sqlite.execute(query).fetchall()
 
     def are_ended(self) -> bool:
-        """Tell whether no run is pending, running or waiting any more."""
+        """Return whether no run is pending, running or waiting any more."""
         live = (
             "SELECT COUNT(*) FROM workflows_run"
             " WHERE status IN ('pending', 'running', 'waiting')"

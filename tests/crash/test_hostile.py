@@ -1,4 +1,4 @@
-"""A process outlasts every run whose code would end it, and so do the runs beside it."""
+"""A process outlasts every run whose code would end it, and so do the runs next to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAID = {
 
 
 def launch_all(installation: Installation) -> None:
-    """Launch the innocent run and, beside it, all that would end the process."""
+    """Launch the innocent run and, next to it, all that would end the process."""
     installation.drive("launch_each", names=["innocent", *SAID, "items"], params={})
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.crash
 def installation(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Installation]:
-    """Give an installation on each kind of database, with Redis beside PostgreSQL."""
+    """Give an installation on each kind of database, with Redis next to PostgreSQL."""
     if request.param == "sqlite":
         yield Installation(tmp_path)
         return
@@ -30,7 +30,7 @@ def installation(
     yield Installation(tmp_path, database=database, redis=redis)
 
 
-def test_a_killed_workers_run_goes_on_elsewhere_from_its_last_step(
+def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
     installation: Installation, tmp_path: Path
 ) -> None:
     hold = tmp_path / "hold"
@@ -65,7 +65,7 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     # Not on SQLite: stopped inside a transaction, a process keeps the one write lock of
-    # the file, and no other can take over before it goes on.
+    # the file, and no other can take over before it continues.
     installation = Installation(tmp_path, database=migrated_url, redis=redis_url)
     hold = tmp_path / "hold"
     installation.launch(rounds=2, hold=str(hold))
@@ -192,7 +192,7 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     }
 
 
-def test_a_deed_on_many_runs_survives_the_worker_that_is_at_it(
+def test_an_action_on_many_runs_survives_the_worker_that_is_at_it(
     installation: Installation,
 ) -> None:
     total = installation.drive("delete_many", count=120)

@@ -62,7 +62,7 @@ def test_nodes_that_use_the_orm_give_their_connections_back(
     for result in results_of(installation, *crowd):
         assert result["counts"] == [1] * ITEMS
 
-    # connections that the server ended while nobody used them
+    # connections that the server ended while no one used them
     kinds = installation.launch(1, "every-kind")
     results_of(installation, *kinds)
     installation.ask(
@@ -114,7 +114,7 @@ def test_items_that_time_out_hold_no_thread_of_other_runs_and_none_begins_after_
         page = visitor.read(f"/runs/{other}/")
     assert "Waiting for a thread" in page
 
-    # threads that nobody waits for still work, and the other run has one
+    # threads that no one waits for still work, and the other run has one
     report = wait_until_ended(installation)
     ended_at = time.time()
     runs = {run["id"]: run for run in report["runs"]}

@@ -21,7 +21,7 @@ from tests.support.servers import OwnPostgres, OwnRedis, RunningServer, running_
 
 pytestmark = pytest.mark.crash
 
-# Whoever does not come back for so long after an outage is taken for lost: longer than a
+# Anyone who does not come back for so long after an outage is taken for lost: longer than a
 # busy machine keeps a process waiting for its turn.
 LEASE_SECONDS = 3.0
 ROUNDS = 2
@@ -52,7 +52,7 @@ def server(installation: Installation) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def visitor(server: RunningServer) -> Iterator[Visitor]:
-    """Give somebody who is signed in."""
+    """Give someone who is signed in."""
     with Visitor(server.url) as visitor:
         yield visitor
 
@@ -65,18 +65,18 @@ def readiness(server: RunningServer) -> tuple[int, dict[str, Any]]:
 
 
 def is_ready(server: RunningServer) -> bool:
-    """Tell whether every part is well."""
+    """Return whether every part is well."""
     return readiness(server)[0] == 200
 
 
 def says_of(server: RunningServer, part: str, words: str) -> bool:
-    """Tell whether it is not ready, and gives these words as the reason."""
+    """Return whether it is not ready, and gives these words as the reason."""
     status, checks = readiness(server)
     return status == 503 and not checks[part]["ok"] and words in checks[part]["message"]
 
 
 def for_longer_than_a_lease(moment: float) -> bool:
-    """Tell whether so long an outage has passed that every lease ran out."""
+    """Return whether so long an outage has passed that every lease ran out."""
     return time.monotonic() > moment + LEASE_SECONDS * 1.5
 
 
@@ -95,7 +95,7 @@ def check_reported_once(log: str, *, processes: int) -> None:
 def check_visitor_messages(
     visitor: Visitor, page: str, form: Mapping[str, str]
 ) -> None:
-    """Assert that pages, deeds on a page, and sockets are told of the outage."""
+    """Assert that pages, audit events on a page, and sockets are told of the outage."""
     answer = visitor.get(page)
     assert answer.status == 503
     assert "The database can’t be reached right now." in answer.text
@@ -129,7 +129,7 @@ def test_while_postgresql_is_unavailable_everyone_waits_and_nothing_is_lost_or_d
 
         own_postgres.stop()
         stopped = time.monotonic()
-        hold.touch()  # nodes end now, and nobody takes what they return
+        hold.touch()  # nodes end now, and no one takes what they return
         assert says_of(server, "database", "cannot be reached")
         check_visitor_messages(visitor, page, form)
         wait_for(partial(for_longer_than_a_lease, stopped), what="leases to run out")
@@ -215,7 +215,7 @@ def test_while_redis_is_unavailable_launches_are_accepted_and_done(
 def test_a_worker_hears_again_after_redis_lost_everything(
     tmp_path: Path, migrated_url: str, own_redis: OwnRedis
 ) -> None:
-    # No sweep comes to the rescue: only a nudge can start the second run.
+    # No sweep comes to the rescue: only a notification can start the second run.
     installation = Installation(
         tmp_path,
         database=migrated_url,
@@ -236,7 +236,7 @@ def test_a_worker_hears_again_after_redis_lost_everything(
 
 
 @pytest.mark.slow
-def test_a_read_only_database_stops_runs_and_lets_them_go_on(
+def test_a_read_only_database_stops_runs_and_lets_them_continue(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,
@@ -297,7 +297,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_runs_and_lets_them_go_on(
+def test_a_full_disk_stops_runs_and_lets_them_continue(
     small_disk: Path, tmp_path: Path
 ) -> None:
     installation = Installation(small_disk, LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.25")

@@ -154,7 +154,7 @@ class Load:
                 self.drawings += 1
 
 
-def test_a_rolling_restart_of_everything_is_noticed_by_nobody(
+def test_a_rolling_restart_of_everything_is_noticed_by_no_one(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     installation = Installation(
@@ -238,6 +238,6 @@ def wait_until_it_answers(port: int) -> None:
 
 
 def _wait_for_more(load: Load) -> None:
-    """Let the load go on for a while between two restarts."""
+    """Let the load continue for a while between two restarts."""
     launched = len(load.launched)
     wait_for(lambda: len(load.launched) > launched + 3, what="more launches")

@@ -42,14 +42,18 @@ def test_it_embeds_a_worker_and_exits_with_the_end_of_the_run(tmp_path: Path) ->
     command = started(installation, trace=installation.trace, rounds=1)
     out, err = command.communicate(timeout=60)
     assert command.returncode == 0, err
-    told = json.loads(out)
-    assert told["run"]["status"] == "completed"
-    assert [stage["node_name"] for stage in told["stages"]] == [
+    message = json.loads(out)
+    assert message["run"]["status"] == "completed"
+    assert [stage["node_name"] for stage in message["stages"]] == [
         "begin",
         "work",
         "finish",
     ]
-    assert [decision["taken"] for decision in told["decisions"]] == [True, False, True]
+    assert [decision["taken"] for decision in message["decisions"]] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_it_exits_1_when_the_run_failed(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_document_marked_alike_on_every_page_is_published() -> None:
     )
 
 
-def test_the_result_tells_every_page_and_where_the_markings_stand() -> None:
+def test_the_result_reports_every_page_and_where_the_markings_stand() -> None:
     result = run(marked("SECRET"), marked("SECRET")).state.result
     assert result is not None
     assert [(page.page, page.label) for page in result.pages] == [
@@ -109,7 +109,7 @@ def test_the_result_tells_every_page_and_where_the_markings_stand() -> None:
     assert header.locations[0].box.bottom < 0.1 < footer.locations[0].box.top
 
 
-def test_the_log_tells_in_words_what_was_found() -> None:
+def test_the_log_reports_in_words_what_was_found() -> None:
     runtime = FakeRuntime()
     run(marked("SECRET"), marked("SECRET"), runtime=runtime)
     assert "“memo.pdf” has 2 pages." in runtime.logger.text

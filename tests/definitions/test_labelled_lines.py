@@ -173,7 +173,7 @@ def test_what_a_label_leaves_in_doubt_is_asked_about(text: str, doubt: str) -> N
     assert published(in_a_secret_document(text)) is None
 
 
-def test_a_word_that_nobody_knows_stays_in_the_label_that_is_asked_about() -> None:
+def test_a_word_that_no_one_knows_stays_in_the_label_that_is_asked_about() -> None:
     state = classified(on_a_page("CLASSIFICATION: SECRET\nCAVEATS: NF, PLOVER")).state
     assert state.label == "SECRET//NOFORN//PLOVER"
 
@@ -315,7 +315,7 @@ def test_what_an_agent_reads_after_a_label_counts() -> None:
     assert (weigh([reading]).label, reading.doubts) == ("SECRET//NOFORN", ())
 
 
-def test_what_an_agent_reads_and_nobody_understands_is_asked_about() -> None:
+def test_what_an_agent_reads_and_no_one_understands_is_asked_about() -> None:
     candidates = [
         {"text": "SECRET", "location": "head"},
         {"text": "CAVEATS: AMBER GATE"},

@@ -437,7 +437,9 @@ def test_no_document_is_labelled_lower_than_one_of_its_pages(
 def test_a_portion_mark_above_the_banner_raises_the_label_and_contradicts() -> None:
     verdict = verdict_of(sheet("CONFIDENTIAL", "\n\n(TS//SI) The boat.\n" + BODY))
     assert verdict.label == "TOP SECRET//SI"
-    assert any("higher than every banner" in told for told in verdict.contradictions)
+    assert any(
+        "higher than every banner" in message for message in verdict.contradictions
+    )
 
 
 def test_a_portion_mark_below_the_banner_contradicts_nothing() -> None:

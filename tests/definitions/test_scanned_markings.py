@@ -27,7 +27,7 @@ def scan(
 
 
 def with_ink(page: Page, *, before: float = 0.0, after: float = 0.0) -> Page:
-    """Return a page with unread ink beside its first line."""
+    """Return a page with unread ink next to its first line."""
     first = replace(page.lines[0], unread_before=before, unread_after=after)
     return replace(page, lines=(first, *page.lines[1:]))
 

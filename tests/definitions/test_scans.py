@@ -1,7 +1,7 @@
 """Scans of memos without a text layer: the level right, never lower, asked when unsure.
 
 The memos are drawn by tests/support/memos.py, each with the truth about it. A few are read in
-every run of the tests, all of them, and those of seeds nobody looked at, in the slow one.
+every run of the tests, all of them, and those of seeds no one looked at, in the slow one.
 """
 
 from __future__ import annotations
@@ -66,17 +66,17 @@ class Judged:
 
     @property
     def is_right(self) -> bool:
-        """Tell whether the level is the true one."""
+        """Return whether the level is the true one."""
         return self.level is self.memo.level
 
     @property
     def is_lower(self) -> bool:
-        """Tell whether it was marked lower than it is."""
+        """Return whether it was marked lower than it is."""
         return _rank(self.level) < _rank(self.memo.level)
 
     @property
     def is_safe(self) -> bool:
-        """Tell whether level and caveats are right, or a person is asked about them."""
+        """Return whether level and caveats are right, or a person is asked about them."""
         right = self.is_right and set(self.caveats) == set(self.memo.caveats)
         return right or self.asked
 

@@ -49,8 +49,8 @@ def sees(*markings: str, clarity: float = 0.95, **more: Any) -> Answer:
         for text in markings
         for place in ("header", "footer")
     ]
-    said = {"clarity_score": clarity, "markings_found": found, **more}
-    return Answer(f"Here it is:\n```json\n{json.dumps(said)}\n```")
+    output = {"clarity_score": clarity, "markings_found": found, **more}
+    return Answer(f"Here it is:\n```json\n{json.dumps(output)}\n```")
 
 
 async def launch(document: Document, **options: Any) -> Run:
@@ -199,6 +199,6 @@ async def test_a_profile_brings_the_agent_its_prompt_and_its_options(
     assert run.profile_name == "sharp"
     [request] = server.requests
     assert (request.body["model"], request.body["seed"]) == ("sharper", 7)
-    said = json.dumps(request.body["messages"])
-    assert "Look." in said
-    assert QUESTION[:40] not in said
+    output = json.dumps(request.body["messages"])
+    assert "Look." in output
+    assert QUESTION[:40] not in output

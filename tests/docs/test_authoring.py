@@ -116,11 +116,11 @@ def test_the_types_of_all_blocks_are_right(tmp_path: Path) -> None:
         *("--cache-dir", str(tmp_path / "cache")),
         *(str(tmp_path / f"{page.stem}.py") for page in PAGES),
     )
-    said = re.findall(r"(\w+)\.py:(\d+): error: (.*)", done.stdout)
+    output = re.findall(r"(\w+)\.py:(\d+): error: (.*)", done.stdout)
     wanted = [b for page in PAGES for b in blocks(page) if b.kind == "mistyped"]
     assert (done.stderr, done.returncode) == ("", 1 if wanted else 0)
-    assert len(said) == len(wanted), done.stdout
-    for page, line, text in said:
+    assert len(output) == len(wanted), done.stdout
+    for page, line, text in output:
         at = [b for b in wanted if b.page.stem == page and int(line) in b.lines]
         assert [block.shown for block in at] == [text], f"{page}, line {line}"
 
@@ -260,11 +260,11 @@ def test_events_carry_the_documented_data() -> None:
     seen: dict[str, list[set[str]]] = {}
     for event in every_event.events():
         seen.setdefault(event.type, []).append(set(event.data) - _place(event.type))
-    told = {}
+    message = {}
     for name, keys in seen.items():
         each_time = keys[0].intersection(*keys)
-        told[name] = (each_time, keys[0].union(*keys) - each_time)
-    assert told == documented
+        message[name] = (each_time, keys[0].union(*keys) - each_time)
+    assert message == documented
 
 
 def _place(event: str) -> set[str]:
@@ -340,8 +340,8 @@ def test_signature_of_a_pattern_matches_the_code(name: str) -> None:
     exec(f"def documented({written[1]}): ...", scope)  # noqa: S102 - our own page
     documented = inspect.signature(scope["documented"]).parameters
     there = inspect.signature(getattr(engine, name)).parameters
-    told = {name: (one.kind, one.default) for name, one in documented.items()}
-    assert told == {
+    message = {name: (one.kind, one.default) for name, one in documented.items()}
+    assert message == {
         n: (there[n].kind, there[n].default) for n in documented if n in there
     }
     left_out = there.keys() - documented.keys()

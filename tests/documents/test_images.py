@@ -1,4 +1,4 @@
-"""Pictures of pages: made once, whoever asks, and found again by every option."""
+"""Pictures of pages: made once, anyone who asks, and found again by every option."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_three_hundred_pages_are_read_one_by_one_in_order() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2])
-def test_a_page_that_is_not_there_is_refused(number: int) -> None:
+def test_a_page_that_does_not_exist_is_refused(number: int) -> None:
     with pytest.raises(pdf.PageOutOfRange, match=f"no page {number}: the PDF has 1"):
         pdf.read_page(one_page(BODY), number)
     with pytest.raises(pdf.PageOutOfRange):

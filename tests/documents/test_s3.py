@@ -66,11 +66,11 @@ def messages_for_operators() -> dict[str, str]:
 
 def environment(server: S3Server, **options: Any) -> dict[str, str]:
     """Return the variables an operator sets, for this server."""
-    told = messages_for_operators()
-    given = json.loads(told["MEDIA_STORAGE_OPTIONS"])
+    message = messages_for_operators()
+    given = json.loads(message["MEDIA_STORAGE_OPTIONS"])
     given = {**given, "endpoint_url": server.url, **options}
     return {
-        **told,
+        **message,
         "MEDIA_STORAGE_OPTIONS": json.dumps(given),
         "AWS_ACCESS_KEY_ID": server.key,
         "AWS_SECRET_ACCESS_KEY": server.secret,
@@ -249,10 +249,10 @@ def test_a_process_that_is_told_so_by_its_environment_works_in_s3(
     review = samples()[1]  # its pages contradict each other
     file = tmp_path / review.name
     file.write_bytes(review.data)
-    told = {**environment(bucket), "SECRET_KEY": SECRET_KEY}
+    message = {**environment(bucket), "SECRET_KEY": SECRET_KEY}
     given = ("--param", f"document=@{file}", "--wait", "--json")
     done = manage(
-        "run_workflow", "classify-document", *given, data_dir=tmp_path, **told
+        "run_workflow", "classify-document", *given, data_dir=tmp_path, **message
     )
     run = json.loads(done.stdout)["run"]
     assert run["status"] == "waiting", done.stderr
@@ -293,8 +293,8 @@ def test_an_upload_that_cannot_be_stored_is_told_and_leaves_nothing(
     assert answer.status_code == 503
     assert answer.content.decode().count(FAILS) == 2
     assert not Document.objects.exists()
-    told = upload(page, PDF, accept="application/json")
-    assert (told.status_code, told.json()["errors"][0]["code"]) == (
+    message = upload(page, PDF, accept="application/json")
+    assert (message.status_code, message.json()["errors"][0]["code"]) == (
         503,
         "storage_failed",
     )
@@ -385,14 +385,14 @@ def test_options_that_make_no_storage_are_told_before_anything_is_served(
     use()
     assert check_storage() == []
     use(**options)
-    (told,) = check_storage()
-    assert told.msg.startswith(
+    (message,) = check_storage()
+    assert message.msg.startswith(
         "MEDIA_STORAGE cannot be used with MEDIA_STORAGE_OPTIONS"
     )
-    assert said in told.msg
+    assert said in message.msg
 
 
-def test_nobody_is_waited_for_longer_than_a_reader_would(use: Use) -> None:
+def test_no_one_is_waited_for_longer_than_a_reader_would(use: Use) -> None:
     use()
     storage: Any = default_storage
     config = storage.client_config

@@ -42,7 +42,7 @@ def remote(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[RemoteStorage
 
 
 class Door:
-    """Holds whoever opens a file until it is let in."""
+    """Holds anyone who opens a file until it is let in."""
 
     def __init__(self) -> None:
         """Begin closed."""
@@ -140,11 +140,11 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
         await reading
     door.opened.set()
     assert await asyncio.to_thread(given_back.wait, TIMEOUT_SECONDS)
-    assert copies._copies == {}  # noqa: SLF001 - nobody reads it, so there is no room
+    assert copies._copies == {}  # noqa: SLF001 - no one reads it, so there is no room
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_pictures_that_storage_holds_back_hold_up_nobody_who_needs_the_database(
+async def test_pictures_that_storage_holds_back_hold_up_no_one_who_needs_the_database(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await run_in_db(make_document, "memo.pdf", many_pages(3))

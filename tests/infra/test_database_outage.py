@@ -133,7 +133,7 @@ def test_an_outage_is_told_once_and_told_when_it_is_over(
         outage.report_failure(AWAY)
     outage.report_success()
     outage.report_success()
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "Pigeon unavailable (connection refused); retrying."
-    assert len(said) == 2
-    assert said[1].startswith("Pigeon available again after ")
+    message = [record.getMessage() for record in caplog.records]
+    assert message[0] == "Pigeon unavailable (connection refused); retrying."
+    assert len(message) == 2
+    assert message[1].startswith("Pigeon available again after ")

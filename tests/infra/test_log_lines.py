@@ -81,14 +81,14 @@ async def test_a_nodes_own_lines_carry_run_and_node(lines: Lines) -> None:
         library.warning("elsewhere")
     finally:
         library.removeHandler(lines)
-    said = [line.split(": ", 1)[1] for line in lines.lines]
-    assert said[0] == f"[{run.pk} speak] in a task"
-    assert said[1] == f"[{run.pk} whisper] in a thread, True"
-    assert sorted(said[2:4]) == [
+    text = [line.split(": ", 1)[1] for line in lines.lines]
+    assert text[0] == f"[{run.pk} speak] in a task"
+    assert text[1] == f"[{run.pk} whisper] in a thread, True"
+    assert sorted(text[2:4]) == [
         f"[{run.pk} {all_of_them.name}] item 1",
         f"[{run.pk} {all_of_them.name}] item 2",
     ]
-    assert said[4] == "elsewhere"
+    assert text[4] == "elsewhere"
 
 
 def test_an_outage_takes_one_line_and_a_fault_its_traceback(lines: Lines) -> None:

@@ -35,7 +35,7 @@ async def assert_same(
 
 
 def answers(case: Case, script: Script) -> Iterator[tuple[Wanted, Answer]]:
-    """What was recorded of each action, beside what came of it here."""
+    """What was recorded of each action, next to what came of it here."""
     recorded = [_plain(wanted) for wanted in recorded_script(case)]
     return zip(recorded, script.answers, strict=True)
 
@@ -60,10 +60,10 @@ async def _assert_answer(
     aspects: Collection[str],
     where: str,
 ) -> None:
-    told = {key: value for key, value in wanted.items() if key in CHECKS}
-    unknown = wanted.keys() - told.keys() - UNCOMPARED
+    messages = {key: value for key, value in wanted.items() if key in CHECKS}
+    unknown = wanted.keys() - messages.keys() - UNCOMPARED
     assert not unknown, f"{where}: the adapter does not know the answer's {unknown}"
-    for key, value in told.items():
+    for key, value in messages.items():
         aspect, check = CHECKS[key]
         if aspect in aspects:
             check(script, value, answer, f"{where}, {key}")
@@ -134,16 +134,16 @@ def _assert_stream(
     It shows more of a run that was resumed, which there has no stream, and to a reader
     who is late; and no end of one whose process was shut down, for that is none.
     """
-    told = answer.stream or []
+    messages = answer.stream or []
     if len(wanted) == STREAM_BUFFER:
-        told = told[:STREAM_BUFFER]
+        messages = messages[:STREAM_BUFFER]
     if not wanted and answer.before.attempts[1:]:
         return
     if was_shut_down(script) and answer.since.status == Status.PENDING:
         wanted = [event for event in wanted if event["data"].keys() != {"message"}]
-    kinds = [event["type"] for event in told]
+    kinds = [event["type"] for event in messages]
     assert kinds == [event["type"] for event in wanted], where
-    for ours, theirs in zip(told, wanted, strict=True):
+    for ours, theirs in zip(messages, wanted, strict=True):
         # its wording is its own, and empty for a node
         data = {key: v for key, v in theirs["data"].items() if key != "message"}
         assert_equal(ours["data"], data, f"{where}, {theirs['type']}")
@@ -179,10 +179,10 @@ def assert_rows(
 def assert_run(script: Script, wanted: Row, ours: Row, where: str) -> None:
     """A run's row is as recorded.
 
-    - Params that nobody gave are an empty object with us.
+    - Params that no one gave are an empty object with us.
     - `completed` says whether the run has ended. The reference's row keeps the time of
-      an earlier end while the run goes on, and its error; ours is cleared.
-    - A run whose process was shut down is pending: the next process goes on with it.
+      an earlier end while the run continues, and its error; ours is cleared.
+    - A run whose process was shut down is pending: the next process continues with it.
     """
     if _is_released(script, wanted, ours):
         wanted = wanted | {"status": "pending", "error_message": None}
@@ -205,7 +205,7 @@ def _is_released(script: Script, wanted: Row, ours: Row) -> bool:
 
 
 def was_shut_down(script: Script) -> bool:
-    """Tell whether a process of the script was."""
+    """Return whether a process of the script was."""
     return any(one.action["do"] == "shutdown" for one in script.answers)
 
 
@@ -214,9 +214,9 @@ def _assert_message(
 ) -> None:
     """There is an error or there is none; it tells what the author's node said."""
     assert (ours is None) is (wanted is None), where
-    said = {op["message"] for op in operations(script.case) if op["op"] == "fail"}
-    said |= {script.case.get("factory_error", "")} - {""}
-    for words in said:
+    text = {op["message"] for op in operations(script.case) if op["op"] == "fail"}
+    text |= {script.case.get("factory_error", "")} - {""}
+    for words in text:
         if wanted is not None and wanted.endswith(words):
             assert ours is not None
             assert words in ours, where
@@ -235,7 +235,7 @@ def assert_stage(wanted: Row, ours: Row, where: str) -> None:
 
     - One that the reference left open when its run was stopped is closed with us, as
       failed, cancelled or interrupted, with its duration.
-    - What a failed node handed back is not kept: the run goes on from its input.
+    - What a failed node handed back is not kept: the run continues from its input.
     - Our stage tells what went wrong; the reference's never does.
     """
     where = f"{where}: {ours} is not {wanted}"

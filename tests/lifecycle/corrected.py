@@ -58,9 +58,9 @@ SPOKEN_OF: list[tuple[str, set[str]]] = [
 ]
 
 
-def of(script: Script, *deeds: str) -> list[Answer]:
+def of(script: Script, *events: str) -> list[Answer]:
     """The answers to some actions, in order."""
-    return [one for one in script.answers if one.action["do"] in deeds]
+    return [one for one in script.answers if one.action["do"] in events]
 
 
 def last(script: Script) -> Story:
@@ -94,7 +94,7 @@ async def cancels_what_is_pending(_case: Case, script: Script) -> None:
 
 
 async def stops_an_orphan(_case: Case, script: Script) -> None:
-    """Its lease ends, then it is cancelled by whoever looks, and can be resumed."""
+    """Its lease ends, then it is cancelled by anyone who looks, and can be resumed."""
     (cancel,), (resume,) = of(script, "cancel"), of(script, "resume")
     assert (cancel.error, resume.error) == (None, "invalid_status")
     (run_id,) = script.run_ids
@@ -150,7 +150,7 @@ async def closes_the_stage_it_interrupts(case: Case, script: Script) -> None:
 
 
 async def gives_a_token_to_a_resume(_case: Case, script: Script) -> None:
-    """With a token the node has it; without one it goes on and finds none."""
+    """With a token the node has it; without one it continues and finds none."""
     (resume,) = of(script, "resume")
     assert resume.error is None
     assert resume.after.run is not None
@@ -213,9 +213,9 @@ async def follows_its_text(case: Case, script: Script) -> None:
     await _assert_lists(case, script)
     stories = list((await script.finish()).values())
     for pattern, holds in TEXTS:
-        said = re.findall(pattern, text_of(case))
-        one_does = any(holds(word, script, stories) for word in said)
-        assert one_does or not said, f"{said} of {text_of(case)!r}"
+        message = re.findall(pattern, text_of(case))
+        one_does = any(holds(word, script, stories) for word in message)
+        assert one_does or not message, f"{message} of {text_of(case)!r}"
 
 
 async def _assert_lists(case: Case, script: Script) -> None:

@@ -1,7 +1,7 @@
 """A database that refuses some of what a run writes, and what comes of the run.
 
-The reference writes its history beside the run: what the database refuses is logged, and
-the run goes on without it. Ours is one transaction with the step, because nobody could
+The reference writes its history next to the run: what the database refuses is logged, and
+the run continues without it. Ours is one transaction with the step, because no one could
 explain later what was not recorded. The step fails and the run with it, nothing of the
 step is left, and once the cause is put right a resume leads to the recorded end, with a
 history that has no gap.
@@ -83,7 +83,7 @@ async def assert_survived(case: Case, script: Script) -> None:
     2. Once the cause is put right, and resumed, it ends as recorded, its history whole.
     """
     verb, table = refused(case)
-    waits = (verb, table) != ("UPDATE", "runs")  # nobody can take such a run
+    waits = (verb, table) != ("UPDATE", "runs")  # no one can take such a run
     async with refusing(verb, table):
         await _play(case, script, waits=waits)
         stopped = {run_id: await script.read(run_id) for run_id in script.run_ids}
@@ -98,7 +98,7 @@ async def assert_survived(case: Case, script: Script) -> None:
 
 
 async def _play(case: Case, script: Script, *, waits: bool) -> None:
-    """Do what the script says; there is nothing to wait for when nobody takes a run."""
+    """Do what the script says; there is nothing to wait for when no one takes a run."""
     for wanted, action in zip(recorded_script(case), case["script"], strict=True):
         if waits or not action["do"].startswith(("wait", "sleep")):
             await script.act(action, wanted)
@@ -122,14 +122,14 @@ async def _assert_whole(case: Case, script: Script, story: Story) -> None:
     assert (story.status == "completed") is walked.completed
     assert same(story.run["result"], walked.data)
     for wanted in recorded_script(case):
-        told: list[Row] = wanted.get("stream") or []
-        if told and told[-1]["type"] == "complete":
-            assert same(story.run["result"], told[-1]["data"]["result"])
+        message: list[Row] = wanted.get("stream") or []
+        if message and message[-1]["type"] == "complete":
+            assert same(story.run["result"], message[-1]["data"]["result"])
             assert story.path == [
                 event["data"]["node_name"]
-                for event in told
+                for event in message
                 if event["type"] == "stage.complete"
             ]
             assert story.decisions == [
-                event["data"] for event in told if event["type"] == "decision"
+                event["data"] for event in message if event["type"] == "decision"
             ]

@@ -42,5 +42,5 @@ def let_lease_end(run_id: UUID) -> None:
 
 
 def is_orphan(run: Run) -> bool:
-    """Tell whether nobody executes a running run."""
+    """Return whether no one executes a running run."""
     return run.status == Status.RUNNING and run.worker == GONE

@@ -26,7 +26,7 @@ class FactoryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the nodes of a case have to do with beside their state."""
+    """What the nodes of a case have to do with next to their state."""
 
     world: ops.World
     stop_run: StopRun
@@ -34,11 +34,11 @@ class Surroundings:
 
 
 async def never_held(_node: str) -> None:
-    """Let a node go on at once."""
+    """Let a node continue at once."""
 
 
 def nobody(_run_id: str) -> None:
-    """Stop no run: nobody executes one."""
+    """Stop no run: no one executes one."""
 
 
 class Stop(Cancellation):

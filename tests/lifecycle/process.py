@@ -54,7 +54,7 @@ class Processes:
 
     @property
     def are_working(self) -> bool:
-        """Tell whether anyone takes runs."""
+        """Return whether anyone takes runs."""
         return bool(self._workers())
 
     def _workers(self) -> list[Worker]:

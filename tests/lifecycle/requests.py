@@ -1,7 +1,7 @@
 """What a script asks over HTTP: our pages for its routes, and the list of runs.
 
 Only the outcome is compared. The reference answers in JSON, with 200, 204, 404, 400 for
-whatever else the caller did wrong, and 500; our pages redirect after a deed, and tell
+whatever else the caller did wrong, and 500; our pages redirect after an action, and tell
 409 (wrong status), 422 (values that do not fit) and 404 (an id that is none) apart.
 """
 
@@ -60,7 +60,7 @@ class Response:
 
     status: int
     launched: str = ""  # id of the run it launched
-    deed: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
+    event: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
 
 
 def ask(method: str, path: str, body: Any = None) -> Response:
@@ -189,7 +189,7 @@ def _orders(statement: str) -> list[tuple[str, str]]:
 
 
 def is_sortable(sql: Iterable[str]) -> bool:
-    """Tell whether a recorded order names nothing but fields we sort by."""
+    """Return whether a recorded order names nothing but fields we sort by."""
     _, _, order = " ".join(sql).partition("ORDER BY ")
     parts = order.partition(" LIMIT ")[0].split(", ")
     known = {f"r.{field} {way}" for field in SORTABLE for way in ("ASC", "DESC")}

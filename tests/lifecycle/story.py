@@ -97,7 +97,7 @@ def _stage_row(stage: Stage, known: Mapping[int, Any]) -> Row:
 
 
 def _walked(stages: list[Stage], decisions: Any) -> list[Decision]:
-    """The edges a walk took; not those by which a run went on from its checkpoint.
+    """The edges a walk took; not those by which a run continued from its checkpoint.
 
     That jump follows a step of an earlier attempt, and the reference has no row of it.
     """

@@ -37,7 +37,7 @@ from workflows.engine import (
 from workflows.infra.database_threads import run_in_db
 from workflows.models import CANCELLABLE, ENDED, RESUMABLE
 
-# what decides, beside the graph, how a run ends
+# what decides, next to the graph, how a run ends
 DISTURBANCES = {
     "cancel",
     "shutdown",
@@ -181,9 +181,9 @@ async def _assert_outcome(
     case: Case, script: Script, stories: Mapping[UUID, Story]
 ) -> None:
     """Undisturbed, a run and its resumes come to what the graph comes to in memory."""
-    deeds = [action["do"] for action in case["script"]]
+    events = [action["do"] for action in case["script"]]
     cancels = any(op["op"] == "cancel" for op in operations(case))
-    undisturbed = deeds.count("execute") == 1 and not DISTURBANCES & {*deeds}
+    undisturbed = events.count("execute") == 1 and not DISTURBANCES & {*events}
     if cancels or not undisturbed or len(stories) != 1 or "fail_exec" in case:
         return
     (story,) = stories.values()

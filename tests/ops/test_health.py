@@ -47,7 +47,7 @@ def fresh_messages() -> Iterator[None]:
     channel_layers.backends.clear()
 
 
-def test_live_asks_nobody(
+def test_live_asks_no_one(
     client: Client, db: None, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(0):
@@ -138,7 +138,7 @@ def test_a_failure_is_logged_and_not_shown(
 
 
 async def _lose(*_: object) -> None:
-    """Take a message and deliver it to nobody."""
+    """Take a message and deliver it to no one."""
 
 
 async def test_threads_of_nodes_that_never_return_are_said_when_others_wait_for_them(

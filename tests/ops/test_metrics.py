@@ -44,7 +44,7 @@ def metric_samples(client: Client, token: str) -> Figures:
 
 
 @pytest.mark.django_db
-def test_there_is_no_such_address_for_anybody_else(
+def test_there_is_no_such_address_for_anyone_else(
     client: Client, alice: User, token: str
 ) -> None:
     nowhere = client.get("/no-such-page")
@@ -78,7 +78,7 @@ def test_it_is_only_looked_at(client: Client, token: str) -> None:
 
 
 @pytest.mark.django_db
-def test_it_tells_workers_queue_and_runs(client: Client, token: str) -> None:
+def test_it_reports_workers_queue_and_runs(client: Client, token: str) -> None:
     now = timezone.now()
     ago = {s: now - dt.timedelta(seconds=s) for s in (4, 100, 1000)}
     Worker.objects.create(

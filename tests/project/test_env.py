@@ -66,7 +66,7 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = refusal(
+    message = refusal(
         monkeypatch,
         PRODUCTION="1",
         DEBUG="1",
@@ -92,7 +92,7 @@ def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         "CSRF_TRUSTED_ORIGINS must begin with https:// or http://",
         "docs/operating.md lists every setting.",
     ):
-        assert sentence in told
+        assert sentence in message
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_refusal_shows_no_secret(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    told = refusal(monkeypatch, **{name: value})
-    assert f"{name} must" in told
-    assert "too-short-to-be-a-secret" not in told
+    message = refusal(monkeypatch, **{name: value})
+    assert f"{name} must" in message
+    assert "too-short-to-be-a-secret" not in message
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "80.5"])
@@ -121,16 +121,18 @@ def test_a_port_is_a_port(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
 def test_hosts_are_names_not_addresses(
     monkeypatch: pytest.MonkeyPatch, hosts: str
 ) -> None:
-    told = refusal(monkeypatch, ALLOWED_HOSTS=hosts)
-    assert f"ALLOWED_HOSTS must hold host names, not addresses like '{hosts}'" in told
+    message = refusal(monkeypatch, ALLOWED_HOSTS=hosts)
+    assert (
+        f"ALLOWED_HOSTS must hold host names, not addresses like '{hosts}'" in message
+    )
 
 
 def test_data_cannot_be_kept_below_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    told = refusal(monkeypatch, DATA_DIR=str(tmp_path / "file" / "data"))
-    assert f"DATA_DIR lies below {tmp_path / 'file'}, which is no directory." in told
+    message = refusal(monkeypatch, DATA_DIR=str(tmp_path / "file" / "data"))
+    assert f"DATA_DIR lies below {tmp_path / 'file'}, which is no directory." in message
 
 
 @pytest.mark.parametrize(
@@ -139,8 +141,8 @@ def test_data_cannot_be_kept_below_a_file(
 def test_a_database_address_names_a_database(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    told = refusal(monkeypatch, DATABASE_URL=address)
-    assert "DATABASE_URL must have the form postgres://user:password@host" in told
+    message = refusal(monkeypatch, DATABASE_URL=address)
+    assert "DATABASE_URL must have the form postgres://user:password@host" in message
 
 
 def test_a_team_is_served_by_https_behind_a_proxy(

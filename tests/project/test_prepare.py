@@ -19,7 +19,7 @@ from workflows.models import Document
 
 
 def prepare() -> str:
-    """Prepare once more; return what it says."""
+    """Prepare again; return what it says."""
     out = StringIO()
     call_command("prepare", stdout=out)
     return out.getvalue()
@@ -46,7 +46,7 @@ def test_a_password_that_was_given_is_not_shown(settings: Settings) -> None:
     assert User.objects.get().check_password(ADMIN_PASSWORD)
 
 
-def test_nobody_is_added_where_somebody_is() -> None:
+def test_no_one_is_added_where_someone_is() -> None:
     User.objects.create_user("alice")
     assert prepare() == ""
     assert User.objects.get().username == "alice"
@@ -117,5 +117,5 @@ def test_processes_that_prepare_together_wait_for_each_other(
     done = [process.result() for process in together]
     assert [process.stderr for process in done] == ["", "", ""]
     assert [process.returncode for process in done] == [0, 0, 0]
-    told = "".join(process.stdout for process in done)
-    assert told.count("Sign in as admin") == told.count("Database migrated") == 1
+    message = "".join(process.stdout for process in done)
+    assert message.count("Sign in as admin") == message.count("Database migrated") == 1

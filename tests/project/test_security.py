@@ -1,4 +1,4 @@
-"""What every answer says to browsers, and what nobody gets in by: forms, files, sockets."""
+"""What every answer says to browsers, and what no one gets in by: forms, files, sockets."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_a_request_in_progress_is_answered_before_the_end(
     assert server.process.wait(TIMEOUT) == 0
 
 
-def test_nobody_new_is_let_in_at_the_end(start: Callable[..., Running]) -> None:
+def test_no_one_new_is_let_in_at_the_end(start: Callable[..., Running]) -> None:
     server = start()
     with server.connect("GET / HTTP/1.0\r\n\r\n"):
         assert next(server.lines) == "half"

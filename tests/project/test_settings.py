@@ -207,8 +207,10 @@ def test_in_production_cookies_stay_on_this_host_and_out_of_scripts(
 ) -> None:
     found = settings_of(tmp_path, **TEAM, SESSION_HOURS="12")
     for cookie, name in (("SESSION", "__Host-session"), ("CSRF", "__Host-csrf")):
-        told = {part: found[f"{cookie}_COOKIE_{part}"] for part in ("NAME", "SECURE")}
-        assert told == {"NAME": name, "SECURE": True}
+        messages = {
+            part: found[f"{cookie}_COOKIE_{part}"] for part in ("NAME", "SECURE")
+        }
+        assert messages == {"NAME": name, "SECURE": True}
         assert found[f"{cookie}_COOKIE_HTTPONLY"]
         assert found[f"{cookie}_COOKIE_SAMESITE"] == "Lax"
     assert found["SESSION_COOKIE_AGE"] == 12 * 3600

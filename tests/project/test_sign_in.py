@@ -80,7 +80,7 @@ def test_asking_again_meanwhile_makes_it_no_longer(alice: User) -> None:
     assert AccessAttempt.objects.get().attempt_time == before
 
 
-def test_nobody_is_locked_out_by_who_guesses_elsewhere(alice: User, bob: User) -> None:
+def test_no_one_is_locked_out_by_who_guesses_elsewhere(alice: User, bob: User) -> None:
     guess(settings.AXES_FAILURE_LIMIT, REMOTE_ADDR="192.0.2.1")
     assert tried(password=RIGHT, REMOTE_ADDR="192.0.2.2")[0] == 302
     assert tried("bob", "bob's password", REMOTE_ADDR="192.0.2.1")[0] == 302
@@ -117,7 +117,7 @@ def test_an_address_that_is_none_fails_no_sign_in(alice: User, address: str) -> 
     assert tried(password=RIGHT, REMOTE_ADDR=address)[0] == 302
 
 
-# Nobody learns who has an account ---------------------------------------------------
+# No one learns who has an account ---------------------------------------------------
 
 
 def closed(name: str) -> None:
@@ -125,7 +125,7 @@ def closed(name: str) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 5, 6])
-def test_names_that_nobody_has_get_the_same_answers(alice: User, times: int) -> None:
+def test_names_that_no_one_has_get_the_same_answers(alice: User, times: int) -> None:
     real, unreal = guess(times, "alice"), guess(times, "alicf")
     assert real[0] == unreal[0]
     assert real[1] == unreal[1].replace("alicf", "alice")
@@ -139,7 +139,7 @@ def test_a_closed_account_gets_the_same_answer(alice: User, door: str) -> None:
     assert tried(password=RIGHT, door=door) == before
 
 
-def test_a_password_is_worked_on_just_as_long_for_nobody(
+def test_a_password_is_worked_on_just_as_long_for_no_one(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked = []

@@ -67,7 +67,7 @@ def test_a_turn_ends_with_its_transaction_however_that_ends(ending: str) -> None
         if ending != "commit":
             raise ZeroDivisionError
         transaction.on_commit(lambda: 1 / 0)
-    assert not base._turn.locked()  # noqa: SLF001 - nobody else can see it
+    assert not base._turn.locked()  # noqa: SLF001 - no one else can see it
     failures: list[BaseException] = []
     in_thread("next", failures).join()
     assert failures == []

@@ -177,7 +177,7 @@ async def test_a_fake_document_gives_its_pages_as_they_stand() -> None:
     assert documents.reads == [(memo, None), (memo, 2)]
 
 
-async def test_what_is_not_there_is_not_found() -> None:
+async def test_what_does_not_exist_is_not_found() -> None:
     documents = FakeDocuments()
     for wanted in (documents.get, documents.read, documents.pages):
         with pytest.raises(NotFound, match="no document"):

@@ -1,4 +1,4 @@
-"""One deed on many runs: asked for first, done to each by itself, told of each."""
+"""One action on many runs: asked for first, done to each by itself, told of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def page(alice: User, sign_in: SignIn) -> Client:
 
 
 def do(page: Client, deed: str, *runs: Run, status: int = 200, **fields: Any) -> str:
-    """Confirm a deed on runs; return the page that tells what became of each."""
+    """Confirm an action on runs; return the page that tells what became of each."""
     sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1"}
     sent |= {"reason": "a test", **fields}
     answer = page.post("/runs/bulk/", sent, follow=True)

@@ -1,4 +1,4 @@
-"""Jobs: a deed on many runs that workers do, which survives them, and can be stopped."""
+"""Jobs: an action on many runs that workers do, which survives them, and can be stopped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cancelled() -> int:
 
 
 def asked(by: User, count: int = 5, **options: Any) -> BulkJob:
-    """Return a job of somebody who wants runs cancelled."""
+    """Return a job of someone who wants runs cancelled."""
     return bulk.start(CANCEL, pending(count), by=by, reason="too many", **options)
 
 
@@ -98,15 +98,15 @@ def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> No
     with trail.coming_from("192.0.2.1"):
         asked(alice, 2)
     rows = AuditEvent.objects.filter(action="cancel")
-    told = {(row.actor, row.reason, row.address) for row in rows}
-    assert told == {(alice, "too many", "192.0.2.1")}
+    message = {(row.actor, row.reason, row.address) for row in rows}
+    assert message == {(alice, "too many", "192.0.2.1")}
     assert rows.count() == 2
 
 
 # Doing it -------------------------------------------------------------------------------
 
 
-def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> None:
+def test_what_a_worker_left_another_continues_with(alice: User, small: None) -> None:
     job = asked(alice, 5)
     taken = bulk._claim("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
@@ -119,7 +119,7 @@ def test_what_a_worker_left_another_goes_on_with(alice: User, small: None) -> No
     assert (job.done, job.refused, cancelled()) == (5, 0, 5)
 
 
-def test_a_deed_is_taken_back_when_its_word_is_lost(
+def test_an_action_is_taken_back_when_its_word_is_lost(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = asked(alice, 2)
@@ -232,7 +232,7 @@ async def test_a_worker_does_it_beside_its_runs(
     assert job.processed == 5
 
 
-# The deeds that are new -----------------------------------------------------------------
+# The audit events that are new -----------------------------------------------------------------
 
 
 @node
@@ -263,19 +263,19 @@ def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
     job = bulk.start(
         bulk.BULK_ACTIONS["release"], [gone, held], by=alice, reason="it hangs"
     )
-    told = {item.run_id: item for item in job.items.all()}
-    assert told[gone.pk].result == "done"
+    message = {item.run_id: item for item in job.items.all()}
+    assert message[gone.pk].result == "done"
     gone.refresh_from_db()
     assert gone.lease_expires_at is not None
     assert gone.lease_expires_at < timezone.now()
-    assert told[held.pk].result == "refused"
-    assert "is held by worker here" in told[held.pk].text
+    assert message[held.pk].result == "refused"
+    assert "is held by worker here" in message[held.pk].text
 
 
 # Its page -------------------------------------------------------------------------------
 
 
-def test_the_page_tells_how_far_it_is(
+def test_the_page_reports_how_far_it_is(
     alice: User, bob: User, sign_in: SignIn, small: None
 ) -> None:
     job = asked(alice, 5)

@@ -88,9 +88,9 @@ def test_payloads_go_and_the_way_stays() -> None:
     assert run.attempts.get(number=9).traceback == ""
     assert [d.values for d in run.decisions.all()] == [{}, {}, {}]
     assert [(d.from_node, d.reason, d.taken) for d in run.decisions.all()] == before
-    deed = run.audit_events.latest("pk")
-    assert (deed.action, deed.actor_name) == ("purge data", "system")
-    assert deed.reason.startswith("30 days after its end")
+    event = run.audit_events.latest("pk")
+    assert (event.action, event.actor_name) == ("purge data", "system")
+    assert event.reason.startswith("30 days after its end")
     assert found() == []
     assert purge_due().total == 0, "it goes once"
 
@@ -109,7 +109,7 @@ def test_runs_go_later_and_their_decisions_stay() -> None:
     assert found() == []
 
 
-def test_histories_go_last_and_deeds_stay() -> None:
+def test_histories_go_last_and_audit_events_stay() -> None:
     run = old_run()
     rule(run_days=30, decision_days=90)
     assert purge_due().histories == 1
@@ -222,15 +222,15 @@ def test_workers_take_turns(settings: Any) -> None:
 # Chains --------------------------------------------------------------------------------
 
 
-def test_a_payload_that_somebody_else_removed_is_noticed() -> None:
+def test_a_payload_that_someone_else_removed_is_noticed() -> None:
     from workflows.audit import seals
 
     run = old_run()
     for row in run.decisions.all():
         row.values_digest, row.values = seals.payload_digest(row.values), {}
         row.save()
-    (said,) = found()
-    assert "values of its decisions are gone, and no audit event records why" in said
+    (message,) = found()
+    assert "values of its decisions are gone, and no audit event records why" in message
 
 
 def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
@@ -239,11 +239,11 @@ def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
     purge_due()
     row = run.decisions.order_by("pk")[1]
     Decision.objects.filter(pk=row.pk).update(values={"total": 1})
-    (said,) = found()
-    assert f"decision {row.pk}" in said
+    (message,) = found()
+    assert f"decision {row.pk}" in message
     Decision.objects.filter(pk=row.pk).update(values={}, values_digest=b"\x00" * 32)
-    (said,) = found()
-    assert f"decision {row.pk}" in said
+    (message,) = found()
+    assert f"decision {row.pk}" in message
 
 
 def test_what_is_left_is_still_checked() -> None:
@@ -273,8 +273,8 @@ def test_a_run_is_pinned_with_a_reason(alice: User) -> None:
     assert purge_due().total == 0
     with pytest.raises(InvalidStatus):
         system.set_pinned(run.pk, by=alice, reason="again")
-    deed = AuditEvent.objects.latest("pk")
-    assert (deed.action, deed.before, deed.after) == (
+    event = AuditEvent.objects.latest("pk")
+    assert (event.action, event.before, event.after) == (
         "pin",
         {"pinned": False},
         {"pinned": True},
@@ -376,7 +376,7 @@ def test_a_job_that_has_not_ended_and_one_without_rules_stay(alice: User) -> Non
 # The command and admin -----------------------------------------------------------------
 
 
-def test_a_dry_run_tells_rows_and_bytes_and_removes_nothing() -> None:
+def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     run = old_run()
     make_run(workflow_name="other")
     rule(payload_days=30, run_days=60)

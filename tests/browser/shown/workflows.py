@@ -113,19 +113,19 @@ def reject(state: Draft) -> Draft:
 
 @predicate("{s.round} of {s.params.rounds} rounds are done")
 def has_rounds_left(state: Draft) -> bool:
-    """Tell whether another round is wanted."""
+    """Return whether another round is wanted."""
     return state.round < state.params.rounds
 
 
 @predicate("the reviewer chose “{s.verdict.outcome}”")
 def was_approved(state: Draft) -> bool:
-    """Tell whether it may be published."""
+    """Return whether it may be published."""
     return state.verdict is not None and state.verdict.outcome == "publish"
 
 
 @predicate("the reviewer chose “{s.verdict.outcome}”")
 def shall_go_on(state: Draft) -> bool:
-    """Tell whether it is to be refined again."""
+    """Return whether it is to be refined again."""
     return state.verdict is not None and state.verdict.outcome == "again"
 
 
@@ -217,7 +217,7 @@ def say(state: State, runtime: Runtime) -> State:
 
 @predicate("{s.said}")
 def is_a_condition_with_a_name_that_is_much_longer_than_a_phone(state: State) -> bool:
-    """Tell whether something long was said."""
+    """Return whether something long was said."""
     return bool(state["said"])
 
 

@@ -131,7 +131,7 @@ def finish(state: Case, runtime: Runtime) -> Case:
 
 @predicate("{s.worked} of {s.params.rounds} rounds")
 def needs_more(state: Case) -> bool:
-    """Tell whether another round is due."""
+    """Return whether another round is due."""
     return state.worked < state.params.rounds
 
 
@@ -174,7 +174,7 @@ parent = Workflow(
 
 @predicate("the response is {s.response.outcome}")
 def was_approved(state: Case) -> bool:
-    """Tell whether the person wants to publish."""
+    """Return whether the person wants to publish."""
     return state.response is not None and state.response.outcome == "publish"
 
 

@@ -47,7 +47,7 @@ def leave_trace(state: Count, runtime: Runtime) -> None:
 
 
 def held(state: Count) -> bool:
-    """Tell whether the test has not let the run go on yet."""
+    """Return whether the test has not let the run continue yet."""
     return bool(state.params.hold) and not Path(state.params.hold).exists()
 
 
@@ -77,7 +77,7 @@ def finish(state: Count, runtime: Runtime) -> Count:
 
 
 def needs_more(state: Count) -> bool:
-    """Tell whether another round is due."""
+    """Return whether another round is due."""
     return state.done < state.params.rounds
 
 
