@@ -293,12 +293,12 @@ def actions(run: Run, by: User) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "deed", ["cancel", "resume", "delete", "label", "unlabel", "note", "answer"]
+    "action", ["cancel", "resume", "delete", "label", "unlabel", "note", "answer"]
 )
-def test_system_does_nothing_for_who_may_not(closed: None, deed: str) -> None:
+def test_system_does_nothing_for_who_may_not(closed: None, action: str) -> None:
     run = make_approval().run
     for who, refusal in ((person(), RunNotFound), (person(roles.VIEWER), NotAllowed)):
-        call = actions(run, who)[deed]
+        call = actions(run, who)[action]
         assert callable(call)
         with pytest.raises(refusal):
             call()

@@ -106,7 +106,7 @@ def changes() -> dict[str, Callable[[dict[str, Any]], object]]:
         "run": lambda told: told["run"].update(status="failed"),
         "stage": lambda told: told["stages"][0].update(tries=2),
         "decision": lambda told: told["decisions"][1].update(values={"x": 1}),
-        "deed": lambda told: told["interventions"][0].update(actor="bob"),
+        "audit event": lambda told: told["interventions"][0].update(actor="bob"),
         "new field": lambda told: told["stages"][0].update(extra=1),
         "hash": lambda told: told["stages"][0].update(hash="00"),
         "no hex": lambda told: told["stages"][0].update(hash="zz"),

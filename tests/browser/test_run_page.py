@@ -140,11 +140,11 @@ def under_way(page: Page) -> dict[str, str]:
     return found
 
 
-def do(page: Page, deed: str, reason: str) -> None:
+def do(page: Page, action: str, reason: str) -> None:
     """Do what a button with a reason does."""
-    page.click(f"#action-{deed} summary")
-    page.fill(f"#{deed}-reason", reason)
-    page.click(f"#action-{deed} button")
+    page.click(f"#action-{action} summary")
+    page.fill(f"#{action}-reason", reason)
+    page.click(f"#action-{action} button")
 
 
 def mark(page: Page) -> None:

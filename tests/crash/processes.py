@@ -55,9 +55,11 @@ class Installation:
         """Return what a management command prints. Raises when it fails."""
         return self._run("manage.py", *arguments)
 
-    def drive(self, deed: str, **given: Any) -> Any:
+    def drive(self, action: str, **given: Any) -> Any:
         """Return the answer of tests/crash/drive.py."""
-        return json.loads(self._run("-m", "tests.crash.drive", deed, json.dumps(given)))
+        return json.loads(
+            self._run("-m", "tests.crash.drive", action, json.dumps(given))
+        )
 
     def launch(self, count: int = 1, name: str = "count", **params: Any) -> list[str]:
         """Launch runs of a workflow of the tests; return their ids."""

@@ -101,8 +101,8 @@ class Load:
             self._watch,
         ]
         with Visitor(self._url) as first:
-            for deed in crowd:
-                given = (deed, first.also())
+            for visit in crowd:
+                given = (visit, first.also())
                 self._threads.append(threading.Thread(target=self._repeat, args=given))
         for thread in self._threads:
             thread.start()
@@ -114,13 +114,13 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _repeat(self, deed: Callable[[Visitor], None], visitor: Visitor) -> None:
+    def _repeat(self, visit: Callable[[Visitor], None], visitor: Visitor) -> None:
         with visitor:
             while not self._stop.is_set():
                 try:
-                    deed(visitor)
+                    visit(visitor)
                 except Exception as error:
-                    self.failures.append(f"{deed.__name__}: {error!r}")
+                    self.failures.append(f"{visit.__name__}: {error!r}")
 
     def _note(self, answer: Answer, wanted: int) -> bool:
         self.read[answer.status] += 1

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CROWDS = [2, 10]
 
 
-def run_in_db_priority(count: int, deed: Callable[[int], Any]) -> list[Any]:
+def run_in_db_priority(count: int, act: Callable[[int], Any]) -> list[Any]:
     """Return what came of one action done by many threads that start together."""
     start = threading.Barrier(count)
     came: list[Any] = [None] * count
@@ -44,7 +44,7 @@ def run_in_db_priority(count: int, deed: Callable[[int], Any]) -> list[Any]:
     def one(number: int) -> None:
         start.wait()
         try:
-            came[number] = deed(number)
+            came[number] = act(number)
         except RequestError as error:
             came[number] = error
         finally:

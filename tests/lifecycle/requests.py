@@ -60,7 +60,7 @@ class Response:
 
     status: int
     launched: str = ""  # id of the run it launched
-    event: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
+    action: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
 
 
 def ask(method: str, path: str, body: Any = None) -> Response:

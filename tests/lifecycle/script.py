@@ -296,7 +296,7 @@ class Script:
         )
         if answer.response.launched:
             self.run_ids.append(UUID(answer.response.launched))
-        if answer.response.launched or answer.response.deed == "resume":
+        if answer.response.launched or answer.response.action == "resume":
             await self._settled(self._run_of(action))
 
     async def list_sql(self, answer: Answer, wanted: Mapping[str, Any]) -> None:

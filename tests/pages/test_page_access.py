@@ -78,20 +78,20 @@ def test_what_does_not_exist_gets_a_page_that_says_so(
         assert "Page not found" in text or "nothing here" in text
 
 
-@pytest.mark.parametrize("deed", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 def test_an_action_is_not_done_by_a_link(
-    alice: User, sign_in: SignIn, deed: str
+    alice: User, sign_in: SignIn, action: str
 ) -> None:
     run = make_run(status=Status.RUNNING)
-    assert sign_in(alice).get(reverse(deed, args=[run.pk])).status_code == 405
+    assert sign_in(alice).get(reverse(action, args=[run.pk])).status_code == 405
 
 
-@pytest.mark.parametrize("deed", ACTIONS)
-def test_a_form_from_elsewhere_is_refused(alice: User, deed: str) -> None:
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_form_from_elsewhere_is_refused(alice: User, action: str) -> None:
     run = make_run(status=Status.RUNNING)
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    answer = client.post(reverse(deed, args=[run.pk]))
+    answer = client.post(reverse(action, args=[run.pk]))
     assert answer.status_code == 403
     assert "form has expired" in answer.content.decode()
     assert Run.objects.get().status == Status.RUNNING

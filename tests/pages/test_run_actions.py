@@ -50,10 +50,10 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
     assert "<html" not in text
 
 
-@pytest.mark.parametrize("deed", ["cancel", "resume", "delete"])
-def test_an_action_needs_its_reason(page: Client, deed: str) -> None:
-    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
-    answer = page.post(f"/runs/{run.pk}/{deed}/", {"reason": " \n"})
+@pytest.mark.parametrize("action", ["cancel", "resume", "delete"])
+def test_an_action_needs_its_reason(page: Client, action: str) -> None:
+    run = make_run(status=Status.PENDING if action == "cancel" else Status.FAILED)
+    answer = page.post(f"/runs/{run.pk}/{action}/", {"reason": " \n"})
     assert answer.status_code == 422
     assert "Enter a reason" in answer.content.decode()
     assert Run.objects.get(pk=run.pk).status == run.status
@@ -111,9 +111,9 @@ def text_in(page: Client, status: str) -> str:
 def test_only_what_would_be_accepted_is_offered(page: Client) -> None:
     offered = {
         status: {
-            deed
-            for deed in ("cancel", "resume", "delete")
-            if f"action-{deed}" in text_in(page, status)
+            action
+            for action in ("cancel", "resume", "delete")
+            if f"action-{action}" in text_in(page, status)
         }
         for status in Status.values
     }

@@ -23,9 +23,9 @@ def page(alice: User, sign_in: SignIn) -> Client:
     return sign_in(alice)
 
 
-def do(page: Client, deed: str, *runs: Run, status: int = 200, **fields: Any) -> str:
+def do(page: Client, action: str, *runs: Run, status: int = 200, **fields: Any) -> str:
     """Confirm an action on runs; return the page that tells what became of each."""
-    sent = {"do": deed, "run": [run.pk for run in runs], "confirmed": "1"}
+    sent = {"do": action, "run": [run.pk for run in runs], "confirmed": "1"}
     sent |= {"reason": "a test", **fields}
     answer = page.post("/runs/bulk/", sent, follow=True)
     assert answer.status_code == status
@@ -75,10 +75,10 @@ def test_labels_are_put_on_and_taken_off(page: Client) -> None:
     assert Run.objects.filter(labels__name="audit").count() == 1
 
 
-@pytest.mark.parametrize("deed", ["cancel", "delete"])
-def test_nothing_is_done_without_a_reason(page: Client, deed: str) -> None:
-    run = make_run(status=Status.PENDING if deed == "cancel" else Status.FAILED)
-    text = do(page, deed, run, reason=" ", status=422)
+@pytest.mark.parametrize("action", ["cancel", "delete"])
+def test_nothing_is_done_without_a_reason(page: Client, action: str) -> None:
+    run = make_run(status=Status.PENDING if action == "cancel" else Status.FAILED)
+    text = do(page, action, run, reason=" ", status=422)
     assert "Enter a reason" in text
     assert Run.objects.get(pk=run.pk).status == run.status
 
