@@ -8,13 +8,14 @@ Environment variables a run of the tests looks at:
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,20 @@ def pytest_configure(config: pytest.Config) -> None:
     _stay_at_home()
     if not all(Path(path).resolve().is_relative_to(ENGINE) for path in config.args):
         _configure_django()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import and list all tests without garbage collection, a quarter of the CPU time.
+
+    What was made meanwhile stays until the end: later collections leave it out.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure() -> None:
