@@ -85,14 +85,15 @@ class Site:
 
 
 @contextmanager
-def served(home: str) -> Iterator[Site]:
-    """Give a server that is ready; it is gone at the end."""
+def served(home: str, **settings: str) -> Iterator[Site]:
+    """Give a server with these settings that is ready; it is gone at the end."""
     environment = {
         **{name: text for name, text in os.environ.items() if name != "DATABASE_URL"},
         "DATA_DIR": home,
         "WORKFLOW_APPS": "bench.watched",
         "ADMIN_PASSWORD": PASSWORD,
         "LOG_LEVEL": "WARNING",
+        **settings,
     }
     command = [sys.executable, "manage.py", "serve", "--prepare", "--port", "0"]
     with subprocess.Popen(  # noqa: S603 - our own server
