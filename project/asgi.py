@@ -1,4 +1,4 @@
-"""The ASGI application: pages over HTTP, live regions over websockets."""
+"""The ASGI application: pages over HTTP, live regions over websockets, and their limits."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -6,18 +6,25 @@ from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
-from django.conf import settings  # noqa: E402 - after DJANGO_SETTINGS_MODULE
-
+from project.admission import Admission, Lane, Lanes  # noqa: E402 - needs settings
+from project.bodies import Bodies, BodyLimits  # noqa: E402 - needs settings
 from project.forwarded import behind_proxies  # noqa: E402 - needs settings
 from project.origins import from_our_pages  # noqa: E402 - needs settings
+from project.refused_requests import is_signed_in, respond  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
+from workflows.pages.live.socket_limits import SocketLimits  # noqa: E402 - needs apps
 from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
+
+QUEUE_SECONDS = 3.0  # in which a queued page gets a place
+FILES, FILES_QUEUE = 4, 400
+CHECKS, CHECKS_QUEUE = 2, 16
 
 
 async def no_such_socket(
@@ -30,14 +37,39 @@ async def no_such_socket(
     await send({"type": "websocket.close"})
 
 
+def _admission(application: Any) -> Admission:
+    """Limit the requests of an application by the settings."""
+    lanes = Lanes(
+        pages=Lane(
+            settings.MAX_REQUESTS,
+            queue=settings.MAX_QUEUED_REQUESTS,
+            seconds=QUEUE_SECONDS,
+        ),
+        files=Lane(FILES, queue=FILES_QUEUE, seconds=QUEUE_SECONDS),
+        checks=Lane(CHECKS, queue=CHECKS_QUEUE, seconds=QUEUE_SECONDS),
+        files_prefix=settings.STATIC_URL,
+    )
+    limits = BodyLimits(
+        upload_bytes=settings.MAX_UPLOAD_BYTES,
+        form_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+        grace_seconds=settings.REQUEST_SECONDS,
+    )
+    return Admission(application, lanes, Bodies(limits, is_signed_in), respond)
+
+
 # Channels puts consumers where Django's types expect views.
 nowhere: Any = no_such_socket
 routes: list[Any] = [*websocket_urlpatterns, re_path("", nowhere)]
-sockets: Any = AuthMiddlewareStack(URLRouter(routes))
+socket_limits = SocketLimits(
+    sockets=settings.MAX_SOCKETS,
+    per_person=settings.MAX_SOCKETS_PER_PERSON,
+    messages_per_second=settings.MAX_MESSAGES_PER_SECOND,
+)
+sockets: Any = AuthMiddlewareStack(socket_limits.of_people(URLRouter(routes)))
 application: Any = ProtocolTypeRouter(
     {
-        "http": pages,
-        "websocket": from_our_pages(close_on_outage(sockets)),
+        "http": _admission(pages),
+        "websocket": from_our_pages(socket_limits.of_process(close_on_outage(sockets))),
     }
 )
 if settings.BEHIND_PROXY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+OTHER_CONNECTIONS = 12  # to the database: websockets, checks, exports, the worker
 PER_MINUTE = "Maximum {} of a person in a minute; 0 sets no limit."
 
 
@@ -68,3 +69,59 @@ class Limits(BaseSettings):
         60, ge=0, description=PER_MINUTE.format("launches and trial requests to agents")
     )
     uploads_per_minute: int = Field(60, ge=0, description=PER_MINUTE.format("uploads"))
+    max_requests: int = Field(
+        8,
+        ge=1,
+        le=200,
+        description="Pages that a server process renders at once; less if "
+        "DATABASE_POOL_SIZE is below MAX_REQUESTS + 12.",
+    )
+    max_queued_requests: int = Field(
+        64,
+        ge=0,
+        le=10_000,
+        description="Requests that wait for one of MAX_REQUESTS; others get 503.",
+    )
+    max_connections: int = Field(
+        1_000,
+        ge=20,
+        le=100_000,
+        description="Maximum connections of a server process; beyond it a new one closes "
+        "the one that has been idle for longest.",
+    )
+    max_connections_per_address: int = Field(
+        500,
+        ge=0,
+        description="The same for connections from one address; 0 sets no limit. Not used "
+        "with BEHIND_PROXY: all connections come from the proxy.",
+    )
+    max_sockets: int = Field(
+        600, ge=0, description="Maximum open websockets of a server process."
+    )
+    max_sockets_per_person: int = Field(
+        60, ge=0, description="Maximum open websockets of a person in a process."
+    )
+    max_messages_per_second: int = Field(
+        50,
+        ge=5,
+        description="Maximum messages a second from a websocket, and four times as many "
+        "from all websockets of a person; more close it.",
+    )
+    max_exports: int = Field(
+        2, ge=1, description="Exports and logs that a server process sends at once."
+    )
+    request_seconds: float = Field(
+        10,
+        gt=0,
+        le=600,
+        description="Seconds for the headers of a request to arrive, and the same for "
+        "the first bytes of its body; then 8 kB a second are required.",
+    )
+
+
+def requests_at_once(most: int, pool_size: int) -> int:
+    """Return MAX_REQUESTS, or what the database connections of the process suffice for.
+
+    A request that waits for a connection in vain reports the database unavailable.
+    """
+    return max(1, min(most, pool_size - OTHER_CONNECTIONS)) if pool_size else most

@@ -11,6 +11,7 @@ import dj_database_url
 
 from project import env
 from project.keys import keep_secret_key
+from project.limits import requests_at_once
 
 ROOT: Final = env.ROOT
 ENV: Final = env.load()
@@ -65,6 +66,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "workflows.pages.middleware.release_connection",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "project.security.content_security_policy",
@@ -293,6 +295,20 @@ MAX_PARAMS_BYTES: Final = ENV.max_params_bytes
 MAX_STATE_BYTES: Final = ENV.max_state_bytes
 MAX_LINE_CHARS: Final = ENV.max_line_chars
 MAX_SOCKET_BYTES: Final = ENV.max_socket_bytes
+MAX_REQUESTS: Final = requests_at_once(
+    ENV.max_requests,
+    DATABASES["default"]["OPTIONS"].get("pool", {}).get("max_size", 0),
+)
+MAX_QUEUED_REQUESTS: Final = ENV.max_queued_requests
+MAX_CONNECTIONS: Final = ENV.max_connections
+MAX_CONNECTIONS_PER_ADDRESS: Final = (
+    0 if BEHIND_PROXY else ENV.max_connections_per_address
+)
+MAX_SOCKETS: Final = ENV.max_sockets
+MAX_SOCKETS_PER_PERSON: Final = ENV.max_sockets_per_person
+MAX_MESSAGES_PER_SECOND: Final = ENV.max_messages_per_second
+MAX_EXPORTS: Final = ENV.max_exports
+REQUEST_SECONDS: Final = ENV.request_seconds
 PDF_PROCESSES: Final = ENV.pdf_processes
 OCR_PROCESSES: Final = ENV.ocr_processes
 
@@ -341,6 +357,8 @@ LOGGING: dict[str, Any] = {
         "django": {"level": ENV.log_level},
         "django.server": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
+        "uvicorn": {"level": "ERROR"},  # a warning for each malformed request
+        "websockets": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
         # These log each request with its headers; calls are recorded on their stage.

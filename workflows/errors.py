@@ -12,6 +12,7 @@ RequestError
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
 ├─ NotAllowed         403   the person lacks a permission
 ├─ RateLimited        429   too many requests within a minute
+├─ TooManyDownloads   503   the process sends as many exports as it may
 ├─ InvalidSort        400   unknown sort field
 ├─ InvalidLabel       422
 ├─ InvalidView        422
@@ -187,6 +188,20 @@ class RateLimited(RequestError):
             f" Try again in {wait}."
         )
         self.seconds = seconds
+
+
+class TooManyDownloads(RequestError):
+    """The process sends as many exports as it may."""
+
+    status = 503
+    code = "busy"
+    heading = "Server busy"
+    seconds = 10
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many exports are in progress. Try again when one of them is finished."
+        )
 
 
 class InvalidSort(RequestError):

@@ -176,6 +176,12 @@ class Socket:
             if kind == 9:
                 self._send(10, content)
 
+    def flood(self, count: int) -> None:
+        """Send so many short messages. Raises ConnectionError when it is cut off."""
+        frame = b"\x81\x85" + bytes(4) + b"stale"  # masked with zeros
+        for _ in range(count // 1_000):
+            self._socket.sendall(frame * 1_000)
+
     def say(self, text: str) -> None:
         """Send a text."""
         self._send(1, text.encode())

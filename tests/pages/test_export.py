@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import datetime as dt
+import gc
 import io
 import json
 from collections.abc import AsyncIterator
@@ -12,12 +13,15 @@ from decimal import Decimal
 from typing import cast
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.http import StreamingHttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from tests.support.factories import make_run
+from workflows.errors import TooManyDownloads
 from workflows.models import AgentCall, CallStatus, Status
+from workflows.pages import streaming
 from workflows.pages.lists import export, pagination
 from workflows.pages.lists.export import defused
 from workflows.system import system
@@ -174,3 +178,53 @@ def test_an_export_states_the_zone_of_each_moment_whoever_reads_it(admin: User) 
     text = "".join(asyncio.run(all_of(cast("AsyncIterator[bytes]", stream))))
     (row,) = csv.DictReader(io.StringIO(text[1:]))
     assert row["created_at"] == "2026-07-01T12:00:00.000+00:00"
+
+
+async def test_an_export_too_many_is_refused_until_another_one_is_finished(
+    monkeypatch: pytest.MonkeyPatch, admin: User
+) -> None:
+    monkeypatch.setattr(streaming, "slots", streaming.Slots(1))
+    await sync_to_async(make_runs)(admin)
+    client = AsyncClient()
+    await client.aforce_login(admin)
+    first = await client.get("/runs/export.csv")
+    refused = await client.get("/runs/export.jsonl")
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "10"
+    assert "Too many exports are in progress." in refused.content.decode()
+    stream = cast("AsyncIterator[bytes]", first.streaming_content)  # type: ignore[attr-defined]
+    assert len(await all_of(stream)) > 1
+    assert streaming.slots.used == 0
+
+
+def test_an_export_that_nobody_reads_counts_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "slots", streaming.Slots(1))
+    chunks = streaming.Chunks(cast("AsyncIterator[str]", iter(())))
+    with pytest.raises(TooManyDownloads):
+        streaming.slots.take()
+    del chunks  # as after a disconnect
+    gc.collect()
+    streaming.slots.take()
+
+
+async def test_an_export_pauses_for_as_long_as_it_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("workflows.pages.streaming.asyncio.sleep", note)
+    monkeypatch.setattr(streaming, "slots", streaming.Slots(2))
+    moments = iter([0.0, 0.5, 1.0, 1.5])
+    monkeypatch.setattr(
+        "workflows.pages.streaming.time.perf_counter", lambda: next(moments)
+    )
+    streaming.slots.take()
+    assert await streaming.read_paced(str, 7) == "7"
+    streaming.slots.take()
+    await streaming.read_paced(str, 7)
+    assert pauses == [0.5, 1.5], "two together take as much time as one"

@@ -163,7 +163,7 @@ def test_a_message_that_is_too_long_closes_its_socket(
     with server.connect(UPGRADE) as client:
         assert next(server.lines) == "open"
         client.sendall(header + b"a" * 1_001)
-        assert next(server.lines) == "closed 1006", "and nothing of it was handed on"
+        assert next(server.lines) == "closed 1009", "and nothing of it was handed on"
 
 
 # What we stand on -------------------------------------------------------------------

@@ -5,19 +5,24 @@ from __future__ import annotations
 import http.client
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from project.env import ROOT
+from tests.crash.visitor import Visitor
 from tests.support.servers import (
     SECRET_KEY,
     RunningServer,
     copy_prepared,
     free_port,
     manage,
+    own_environment,
     running_server,
+    wait_for_port,
 )
 
 pytestmark = pytest.mark.crash
@@ -145,6 +150,27 @@ def test_an_unprepared_database_is_one_clear_sentence(tmp_path: Path) -> None:
     assert refused.stderr == (
         "The database is not up to date: run `manage.py prepare`.\n"
     )
+
+
+@pytest.mark.slow
+def test_daphne_serves_the_pages_as_well(tmp_path: Path) -> None:
+    copy_prepared(tmp_path)
+    port = free_port()
+    daphne = [sys.executable, "-m", "daphne", "--port", str(port)]
+    with subprocess.Popen(
+        [*daphne, "project.asgi:application"],
+        cwd=ROOT,
+        env=own_environment(tmp_path, SECRET_KEY=SECRET_KEY),
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            wait_for_port(port)
+            with Visitor(f"http://127.0.0.1:{port}/") as person:
+                assert "Runs" in person.read("/runs/")
+                with person.open_socket("/ws/lists/runs/") as page:
+                    assert isinstance(page.next(), str)
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])

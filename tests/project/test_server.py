@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,12 @@ pytestmark = pytest.mark.crash
 # moment to drain, or fails when told to.
 SCRIPT = """
 import asyncio, sys
+from project.connections import ConnectionLimits
 from project.server import Server
+
+limits = ConnectionLimits(
+    connections=8, head_seconds=0.3, idle_seconds=60, messages_per_second=10
+)
 
 async def application(scope, receive, send):
     if scope["type"] == "websocket":
@@ -30,7 +36,9 @@ async def application(scope, receive, send):
         print("open", flush=True)
         if "talk" in sys.argv:
             await send({"type": "websocket.send", "text": 5000 * "."})
-        print("closed", (await receive())["code"], flush=True)
+        while (message := await receive())["type"] != "websocket.disconnect":
+            pass
+        print("closed", message["code"], flush=True)
         return
     start = {"type": "http.response.start", "status": 200, "headers": []}
     await send(start)
@@ -54,7 +62,7 @@ class Worker:
         self.stopped.set()
 
 server = Server(
-    application, host="127.0.0.1", port=0, max_upload_bytes=1000, max_socket_bytes=1000,
+    application, host="127.0.0.1", port=0, limits=limits, max_socket_bytes=1000,
     worker=Worker, tell=lambda line: print(line, flush=True),
 )
 server.run()
@@ -65,8 +73,7 @@ UPGRADE = (
     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-GOING_AWAY = b"\x88\x02\x03\xe9"  # a close frame with code 1001
-LIKEWISE = b"\x88\x82\x00\x00\x00\x00\x03\xe9"  # the same from a client: masked
+RESTART = b"\x88\x02\x03\xf4"  # a close frame with code 1012
 
 
 class Running:
@@ -141,18 +148,17 @@ def test_the_worker_drains_before_the_end(start: Callable[..., Running]) -> None
     assert server.process.wait(TIMEOUT) == 0
 
 
-def test_sockets_are_told_that_the_server_goes(start: Callable[..., Running]) -> None:
+def test_websockets_are_closed_for_the_restart(start: Callable[..., Running]) -> None:
     server = start()
     with server.connect(UPGRADE) as client:
         assert next(server.lines) == "open"
         server.process.terminate()
         received = b""
-        while not received.endswith(GOING_AWAY):
+        while not received.endswith(RESTART):
             more = client.recv(1000)
             assert more, received
             received += more
-        client.sendall(LIKEWISE)
-        assert "closed 1001" in server.lines
+        assert "closed 1012" in server.lines
     assert server.process.wait(TIMEOUT) == 0
 
 
@@ -185,3 +191,63 @@ def test_a_worker_that_fails_ends_the_server(
     server = start("fail")
     assert server.process.wait(TIMEOUT) == 1
     assert "The embedded worker failed" in (tmp_path / "stderr").read_text()
+
+
+def test_headers_that_do_not_arrive_close_the_connection(
+    start: Callable[..., Running],
+) -> None:
+    server = start()
+    with server.connect("GET / HTTP/1.1\r\nHost: x\r\n") as client:
+        assert client.recv(1000) == b""
+
+
+def test_a_full_server_closes_the_oldest_idle_connection(
+    start: Callable[..., Running],
+) -> None:
+    server = start()
+    idle = [server.connect("") for _ in range(8)]
+    with server.connect("GET / HTTP/1.0\r\n\r\n") as client:
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    assert answer.endswith(b"first second")
+    assert idle[0].recv(1) == b""
+    idle[-1].sendall(b"GET / HTTP/1.0\r\n\r\n")
+    assert idle[-1].recv(1000).startswith(b"HTTP/1.1 200"), "younger ones stay open"
+    for client in idle:
+        client.close()
+
+
+@pytest.mark.parametrize("kind", [b"\x81", b"\x89"], ids=["messages", "pings"])
+def test_a_flooded_websocket_is_closed_and_nobody_waits_for_it(
+    start: Callable[..., Running], kind: bytes
+) -> None:
+    server = start()
+    frame = kind + b"\x81" + bytes(4) + b"x"
+    with server.connect(UPGRADE) as client:
+        assert next(server.lines) == "open"
+        with suppress(ConnectionError):  # it is closed before everything is sent
+            client.sendall(frame * 5_000)
+        assert next(server.lines) == "closed 4429"
+        with server.connect("GET / HTTP/1.0\r\n\r\n") as other:
+            assert other.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_connections_leave_open_files_for_the_worker() -> None:
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (100, {hard}));"
+        "from project.server import allow_open_files as allow;"
+        "print(allow(1000), r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+
+    def run(hard: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code.format(hard=hard)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    assert run(hard=2000).stdout.split() == ["1000", "1500"], "the limit is raised"
+    limited = run(hard=800)
+    assert limited.stdout.split() == ["400", "800"]
+    assert "The system allows 800 open files" in limited.stderr

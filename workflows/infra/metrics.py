@@ -45,6 +45,11 @@ ABANDONED_LOOPS: Final = Counter(
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]
 )
+REFUSALS: Final = Counter(
+    "signalbox_refused_requests",
+    "Requests that this process refused before it looked at them.",
+    ["reason"],
+)
 NODE_THREADS: Final = Gauge(
     "signalbox_node_threads",
     "Calls of sync nodes in this process: running, waiting for a thread, or abandoned:"

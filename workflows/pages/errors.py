@@ -11,7 +11,7 @@ from django.http import JsonResponse
 from django.shortcuts import render
 
 from workflows.engine.errors import RequestError
-from workflows.errors import RateLimited
+from workflows.errors import RateLimited, TooManyDownloads
 from workflows.pages.requests import HtmxRequest
 from workflows.runtime.errors import StorageFailed
 
@@ -60,10 +60,10 @@ def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
         messages.error(request, str(error))
         response = render(request, "messages.html", {"oob": True}, status=status)
     else:
-        heading = HEADINGS.get(status, "Request failed")
+        heading = getattr(error, "heading", HEADINGS.get(status, "Request failed"))
         context = {"heading": heading, "message": str(error), "back": _back(request)}
         response = render(request, "refused.html", context, status=status)
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | TooManyDownloads):
         response["Retry-After"] = str(error.seconds)
     return response
 

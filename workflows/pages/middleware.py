@@ -1,8 +1,11 @@
-"""Middleware that records the client address for audit events."""
+"""Middleware for the client address of audit events and for database connections."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from django.core.handlers.asgi import ASGIRequest
+from django.db import close_old_connections
 
 from workflows.audit import trail
 
@@ -24,5 +27,22 @@ def set_client_address(
     def respond(request: HttpRequest) -> HttpResponseBase:
         with trail.coming_from(request.META.get("REMOTE_ADDR") or ""):
             return get_response(request)
+
+    return respond
+
+
+def release_connection(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Return a middleware that releases the database connection before the response is sent.
+
+    Django releases it afterwards, so clients that read slowly would hold all connections.
+    """
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if isinstance(request, ASGIRequest):
+            close_old_connections()
+        return response
 
     return respond

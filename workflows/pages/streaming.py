@@ -1,18 +1,84 @@
-"""Streamed downloads of any length in constant memory."""
+"""Streamed downloads of any length in constant memory, a few of them at once.
+
+A download that reads rows takes as much time from the pages of its process as it gets. So
+their number is limited, and they pause between their chunks: together they use about half
+the time of one thread.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
+from workflows.errors import TooManyDownloads
 from workflows.infra.database_threads import run_in_db
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+class Slots:
+    """How many downloads of this process are in progress."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock, self.used = most, threading.Lock(), 0
+
+    def take(self) -> None:
+        """Count one more. Raises TooManyDownloads."""
+        with self._lock:
+            if self.used >= self._most:
+                raise TooManyDownloads
+            self.used += 1
+
+    def release(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self.used -= 1
+
+
+slots = Slots(settings.MAX_EXPORTS)  # of this process
+
+
+class Chunks:
+    """The content of a download, which takes a slot until it was read or dropped."""
+
+    def __init__(self, chunks: AsyncIterator[str]) -> None:
+        """Take a slot. Raises TooManyDownloads."""
+        slots.take()
+        self._chunks = chunks
+        # also if it is never read, because the client disconnected first
+        self.close = weakref.finalize(self, slots.release)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield the chunks, and release the slot after the last one."""
+        try:
+            async for chunk in self._chunks:
+                yield chunk
+        finally:
+            self.close()
+
+
+async def read_paced(
+    function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
+) -> Result:
+    """Call a function that reads rows in a thread, then leave pages as much time."""
+    began = time.perf_counter()
+    result = await run_in_db(function, *args, **kwargs)
+    took = time.perf_counter() - began
+    await asyncio.sleep(took * (2 * max(slots.used, 1) - 1))
+    return result
 
 
 def streamed(
@@ -22,9 +88,12 @@ def streamed(
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """Return a download of text chunks; each is read once the previous one is sent."""
+    """Return a download of text chunks; each is read once the previous one is sent.
+
+    Raises TooManyDownloads.
+    """
     is_async = isinstance(request, ASGIRequest)
-    content = _awaited(chunks()) if is_async else chunks()
+    content = Chunks(_awaited(chunks())) if is_async else chunks()
     response = StreamingHttpResponse(content, content_type=content_type)
     disposition = content_disposition_header(as_attachment=True, filename=name)
     response["Content-Disposition"] = disposition or "attachment"
@@ -34,5 +103,5 @@ def streamed(
 
 async def _awaited(chunks: Iterator[str]) -> AsyncIterator[str]:
     """Yield the items of an iterator that queries the database, from a thread."""
-    while (chunk := await run_in_db(next, chunks, None)) is not None:
+    while (chunk := await read_paced(next, chunks, None)) is not None:
         yield chunk

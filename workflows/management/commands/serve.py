@@ -12,9 +12,12 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from project.connections import ConnectionLimits
 from project.garbage import freeze_loaded_objects
 from project.server import Server, Works
 from project.shutdown import end_within
+
+SWITCH_SECONDS = 0.001  # in which a thread lets others run; Python's own is 0.005
 
 
 class Command(BaseCommand):
@@ -43,19 +46,25 @@ class Command(BaseCommand):
             call_command("prepare", stdout=self.stdout)
         self._require_prepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
-        from workflows.pages.views.failures import too_large  # noqa: PLC0415 - likewise
 
+        limits = ConnectionLimits(
+            connections=settings.MAX_CONNECTIONS,
+            per_address=settings.MAX_CONNECTIONS_PER_ADDRESS,
+            head_seconds=settings.REQUEST_SECONDS,
+            messages_per_second=settings.MAX_MESSAGES_PER_SECOND,
+        )
         server = Server(
             application,
             host=host,
             port=port,
-            max_upload_bytes=settings.MAX_UPLOAD_BYTES,
+            limits=limits,
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._write,
-            too_large=too_large,
         )
         freeze_loaded_objects()
+        # Threads that render pages keep the event loop waiting for as long, each time.
+        sys.setswitchinterval(SWITCH_SECONDS)
         server.run()
         end_within(code=1 if server.failure else 0)
         if server.failure:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.agents import usage
 from workflows.agents.usage import Usage
-from workflows.infra.database_threads import run_in_db
 from workflows.models import Status
 from workflows.pages.lists.columns import as_text, labels_of
 from workflows.pages.lists.pagination import iter_chunks
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
+from workflows.pages.streaming import read_paced
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,7 +37,7 @@ KINDS = {
     "json": "application/json; charset=utf-8",
 }
 SEPARATORS = {"csv": "", "jsonl": "", "json": ",\n"}
-CHUNK = 500  # rows read per query
+CHUNK = 200  # rows read per query
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 HEAD = (
     "id",
@@ -78,7 +78,7 @@ class Export:
         chunks = iter_chunks(self._filled(), self.condition, size=CHUNK)
         yield self._head()
         separator = ""
-        while (part := await run_in_db(self._next, chunks, separator)) is not None:
+        while (part := await read_paced(self._next, chunks, separator)) is not None:
             if part:
                 yield part
                 separator = SEPARATORS[self.kind]

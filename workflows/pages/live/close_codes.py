@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Clients reconnect after these, with increasing delay:
 TRY_AGAIN_LATER = 4503
 BROKEN = 4500
+TOO_MANY_MESSAGES = 4429
 # Clients do not reconnect after these:
 REFUSED = 4403
 GONE = 4404

@@ -1,4 +1,4 @@
-"""Error responses 400, 413, 500 and 503.
+"""Error responses 400, 401, 408, 413, 500 and 503.
 
 Nothing here queries the database or the session, which is stored there: these responses
 are also sent when the session could not be read.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Protocol
 
 from django.conf import settings
 from django.contrib.messages import ERROR
@@ -20,6 +21,7 @@ from django.core.exceptions import (
 )
 from django.http import HttpResponse
 from django.template.loader import render_to_string
+from django.utils.datastructures import CaseInsensitiveMapping
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.defaults import bad_request as default_bad_request
 from django.views.defaults import server_error as default_server_error
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 RETRY_SECONDS: Final = 5
+HTML: Final = "text/html; charset=utf-8"
+SAFE: Final = frozenset({"GET", "HEAD"})
+UNAUTHORIZED, TIMED_OUT, BUSY = 401, 408, 503
 AWAY: Final = (
     "Database unavailable",
     (
@@ -62,6 +67,15 @@ TOO_LONG: Final = (
 )
 
 
+class Rejection(Protocol):
+    """A request that is rejected before Django handles it."""
+
+    status: int
+    code: str  # for scripts
+    heading: str
+    sentence: str
+
+
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
     """Respond with 503 during a database outage, with 500 to any other error."""
@@ -90,24 +104,68 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def too_large(sentence: str, headers: Mapping[str, str]) -> tuple[str, str]:
-    """Return content type and body of a response to a request that is too large.
+    """Return content type and body of a response to a request that is too large."""
+    return _text_of("too_large", "Request too large", sentence, False, _form(headers))
 
-    The body is a page, a message for htmx, or JSON for a client that accepts it. The
-    server calls this too, for bodies that it rejects before Django.
+
+def rejected(
+    rejection: Rejection, method: str, headers: Mapping[str, str]
+) -> HttpResponse:
+    """Return the response to a request that is rejected before Django handles it.
+
+    The body is a page, a message for htmx, or JSON for a client that accepts it.
     """
-    if "application/json" in headers.get("Accept", ""):
-        body = {"errors": [{"code": "too_large", "message": sentence}]}
+    retries = rejection.status == BUSY and method in SAFE
+    kind, text = _text_of(
+        rejection.code,
+        rejection.heading,
+        rejection.sentence,
+        retries,
+        _form(headers),
+    )
+    response = HttpResponse(text, content_type=kind, status=rejection.status)
+    response["Cache-Control"] = "no-store"
+    if rejection.status == BUSY:
+        response["Retry-After"] = str(RETRY_SECONDS)
+    elif rejection.status == UNAUTHORIZED:  # RFC 9110 requires the header with 401
+        response["WWW-Authenticate"] = 'Cookie realm="Signalbox"'
+    elif rejection.status == TIMED_OUT:
+        response["Connection"] = "close"
+    return response
+
+
+def _form(headers: Mapping[str, str]) -> str:
+    """Return the form of response that a client wants: JSON, a message or a page."""
+    given = CaseInsensitiveMapping(dict(headers))
+    if "application/json" in given.get("Accept", ""):
+        return "json"
+    return "message" if "HX-Request" in given else "page"
+
+
+@lru_cache(maxsize=64)  # an overloaded server renders nothing
+def _text_of(
+    code: str, heading: str, sentence: str, retries: bool, form: str
+) -> tuple[str, str]:
+    """Return content type and body of a rejection."""
+    if form == "json":
+        body = {"errors": [{"code": code, "message": sentence}]}
         return "application/json", json.dumps(body)
-    html = "text/html; charset=utf-8"
-    if any(name.lower() == "hx-request" for name in headers):
+    if form == "message":
         context = {"messages": [Message(ERROR, sentence)], "oob": True}
-        return html, render_to_string("messages.html", context)
-    return html, render_to_string("413.html", {"sentence": sentence})
+        return HTML, render_to_string("messages.html", context)
+    template = "503.html" if retries else "rejected.html"
+    context = {
+        "heading": heading,
+        "sentence": sentence,
+        "again": retries,
+        "seconds": RETRY_SECONDS,
+    }
+    return HTML, render_to_string(template, context)
 
 
 def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:
     """Return a 503 response: a page, or a message for htmx."""
-    is_safe = request.method in {"GET", "HEAD"}
+    is_safe = request.method in SAFE
     if request.headers.get("HX-Request") == "true":
         parts = [f"{heading}.", sentence, *([] if is_safe else [SENT])]
         message = Message(ERROR, " ".join(parts))
@@ -117,7 +175,7 @@ def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpRespon
         context = {
             "heading": heading,
             "sentence": sentence,
-            "again": request.get_full_path() if is_safe else "",
+            "again": is_safe,
             "sent": SENT,
             "seconds": RETRY_SECONDS,
         }
