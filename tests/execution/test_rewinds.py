@@ -197,7 +197,7 @@ async def test_a_run_that_the_older_copy_shows_as_pending_is_claimed_again() -> 
         run = await ended(run_id)
     assert (run.status, run.attempt) == ("completed", 1)
     await run_in_db(check_history, run_id)
-    assert "back from step 1 to step" in await run_in_db(line_of, run_id)
+    assert "The database went back" in await run_in_db(line_of, run_id)
 
 
 async def test_a_run_launched_after_the_older_copy_is_dropped(

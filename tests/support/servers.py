@@ -183,6 +183,17 @@ class OwnPostgres:
             connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             connection.execute("SELECT pg_reload_conf()")
 
+    @property
+    def bin_path(self) -> Path:
+        """The directory of its programs."""
+        assert self._server.bin_path is not None
+        return self._server.bin_path
+
+    @property
+    def system_user(self) -> str | None:
+        """The user that its processes run as; None is that of the tests."""
+        return self._server.system_user
+
     def remove(self) -> None:
         """Stop it for good."""
         self._server.cleanup()
