@@ -13,14 +13,15 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from tests.support.sealed_runs import WORKER, Step, record_of
+from tests.support.sealed_runs import WORKER, Step, record_for, record_of
 from tests.support.sealed_runs import launch as launched
 from tests.support.workers import ended, until, working
 from workflows.audit.verifier import Checker
 from workflows.engine import Graph, State
-from workflows.execution import queue, rewinds, sql
+from workflows.execution import queue, rewinds, sql, workers
 from workflows.execution.rewinds import Position
 from workflows.execution.rows import rows_of
+from workflows.execution.writer import Writer
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
@@ -34,6 +35,7 @@ from workflows.models import (
     Run,
     Stage,
     StageItem,
+    Worker,
 )
 from workflows.registry import Registry
 from workflows.system import System
@@ -308,3 +310,26 @@ def test_a_run_that_another_worker_recovered_is_no_rewind(
     )
     assert not rewinds.leave(run, Position(5, run.fence, run.fence))
     assert not LogLine.objects.filter(run=run).exists()
+
+
+def test_the_heartbeat_inserts_a_worker_that_the_older_copy_lacks() -> None:
+    workers.record_heartbeat("worker", 3, 8)
+    row = Worker.objects.get(name="worker")
+    assert (row.running, row.capacity, row.stopped_at) == (3, 8, None)
+    workers.record_heartbeat("worker", 2, 8)
+    assert Worker.objects.get(name="worker").running == 2
+
+
+async def test_records_of_two_attempts_of_a_run_are_written_apart() -> None:
+    run, other = Run(attempt=1), Run(attempt=1)
+    writer = Writer(asyncio.get_running_loop(), lambda _versions: None)
+    again = record_for(run, 2)
+    again.attempt = 2
+    for record in (record_for(run, 1), record_for(other, 1), again):
+        writer.submit(record)
+    writer._hand_over()  # noqa: SLF001 - as the loop does
+    batches = [writer._take(), writer._take()]  # noqa: SLF001 - as its thread does
+    assert [[r.run_id for r in batch] for batch in batches] == [
+        [run.pk, other.pk],
+        [run.pk],
+    ]

@@ -81,7 +81,7 @@ class Cluster:
     def ask(self, query: str) -> object:
         """Return the only value of a query."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(query).fetchone()
         assert row is not None
         return row[0]
 

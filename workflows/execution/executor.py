@@ -155,7 +155,8 @@ class Executor:
 
     async def _leave(self, run: Run, recorder: Recorder, signal: Superseded) -> None:
         """Leave a run whose record the fence refused, or that was released."""
-        is_held_again = self._recorders.get(run.pk) is not recorder
+        # the task of this recorder may have ended already: it is cancelled repeatedly
+        is_held_again = self._recorders.get(run.pk, recorder) is not recorder
         try:
             if isinstance(signal, LeaseLost) and await run_in_db_retrying(
                 rewinds.leave,
