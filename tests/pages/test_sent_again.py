@@ -55,7 +55,7 @@ def broken_after_commit(
 
 
 @pytest.fixture(autouse=True)
-def asking() -> Iterator[None]:
+def waiting_workflow() -> Iterator[None]:
     registry.register(Workflow("ask", state=Doubt, start=review, routes={}))
     yield
     registry.unregister("ask")
