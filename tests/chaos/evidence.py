@@ -43,6 +43,7 @@ TABLES = {  # table → JSON columns
     "removedrun": (),
     "worker": (),
 }
+COPIED, NOTICED = "copied", "noticed"  # lines around the commits that a rollback loses
 TIMEOUT_SECONDS = 300  # for another process
 IDS = frozenset({"id", "run_id", "parent_id", "job_id"})
 
@@ -106,6 +107,50 @@ class Evidence:
     def requests(self, kind: str) -> list[Row]:
         """Return the requests of clients of one kind."""
         return [line for line in self.journal if line["kind"] == kind]
+
+    def lasting(self, kind: str) -> list[Row]:
+        """Return the requests of one kind that no rollback may have undone."""
+        lost = {id(line) for line in self._lost_lines}
+        return [line for line in self.requests(kind) if id(line) not in lost]
+
+    @cached_property
+    def rewound(self) -> frozenset[str]:
+        """The runs that a rollback of the database may have taken back.
+
+        Their rows have to be as those of any run; what was executed or promised before
+        may have happened twice, or not at all.
+        """
+        found = {line["run"] for line in self._lost_lines if line.get("run")}
+        for begin, end in self._rollbacks("executions"):
+            found |= {line.run for line in self.ledger[begin:end]}
+        above = {run["parent_id"] for run in self.runs.values() if run["id"] in found}
+        below = {run["id"] for run in self.runs.values() if run["parent_id"] in found}
+        return frozenset(found | above | below)
+
+    @cached_property
+    def _lost_lines(self) -> list[Row]:
+        """The lines of the journal from the time that a rollback took back."""
+        return [
+            line
+            for begin, end in self._rollbacks("place")
+            for line in self.journal[begin:end]
+        ]
+
+    def _rollbacks(self, unit: str) -> list[tuple[int, int | None]]:
+        """Return from where to where the lost times reach, in the journal or the ledger."""
+        marks = [
+            line | {"place": place}
+            for place, line in enumerate(self.journal)
+            if line["kind"] in {COPIED, NOTICED}
+        ]
+        return [
+            (
+                mark[unit],
+                next((m[unit] for m in marks[n:] if m["kind"] == NOTICED), None),
+            )
+            for n, mark in enumerate(marks)
+            if mark["kind"] == COPIED
+        ]
 
     def status_of(self, row: Row) -> str:
         """Return the status of the run that a row belongs to, "" if there is none."""

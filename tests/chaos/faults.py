@@ -5,14 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tests.chaos import evidence, ledger
 from tests.chaos.schedule import OWN_SERVER, Fault
 
 if TYPE_CHECKING:
+    from tests.chaos.clients import Books
     from tests.chaos.installation import Services
     from tests.chaos.server import Server
 
@@ -25,6 +28,8 @@ class Faults:
     """Breaks an installation, and repairs it."""
 
     services: Services
+    books: Books
+    notice_seconds: float  # in which workers notice that the database went back
     server: Server | None = None  # if it may be broken
     refused_writes: bool = False  # at some time
     _broken: set[str] = field(default_factory=set)  # servers
@@ -94,10 +99,29 @@ class Faults:
             "restart postgres": (server.stop, server.start),
             "read only": (server.refuse_writes, server.accept_writes),
             "fill disk": (server.fill_disk, server.free_disk),
+            "roll back": (self._copy, self._roll_back),
         }
         if fault.what in WRITES_REFUSED:
             self.refused_writes = True
         return self._alone("postgres", *begins[fault.what])
+
+    def _copy(self) -> None:
+        """Copy the database; what is confirmed from now on will be lost."""
+        assert self.server is not None
+        self._mark(evidence.COPIED)
+        self.server.copy()
+
+    def _roll_back(self) -> None:
+        """Go back to the copy; soon afterwards everybody has noticed."""
+        assert self.server is not None
+        self.server.roll_back()
+        timer = threading.Timer(self.notice_seconds, self._mark, [evidence.NOTICED])
+        timer.daemon = True
+        timer.start()
+
+    def _mark(self, kind: str) -> None:
+        """Note in the journal how far the ledger is."""
+        self.books.note(kind, executions=len(ledger.lines(self.books.ledger)))
 
     def _alone(self, server: str, begin: End, end: End) -> End | None:
         """Begin a fault of a server, unless it has one already."""

@@ -24,6 +24,7 @@ from tests.crash.visitor import Visitor
 
 SETTLE_SECONDS: Final = 180.0  # for runs, operations and counts after the last fault
 WATCH_SECONDS: Final = 40.0  # for open pages to show the end
+LEASES: Final = 3  # in which workers notice that the database went back
 POLL_SECONDS: Final = 0.3
 UNSETTLED: Final = """
     SELECT (SELECT COUNT(*) FROM workflows_run
@@ -83,7 +84,8 @@ def _run(
         clients = _clients(services, settings, books)
         for client in clients:
             stack.callback(client.close)
-        _follow(schedule, clients, Faults(services, server), books)
+        faults = Faults(services, books, settings.lease_seconds * LEASES, server)
+        _follow(schedule, clients, faults, books)
         services.heal()
         _wait(lambda: services.ask(UNSETTLED) == [(0,)], SETTLE_SECONDS)
         _wait(lambda: _is_counted(database, directory), SETTLE_SECONDS)

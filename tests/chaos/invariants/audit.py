@@ -39,7 +39,7 @@ def accepted_actions_are_audited(evidence: Evidence) -> Results:
     """Each cancel, resume and response that was accepted has its audit event."""
     events = _events(evidence)
     for action in ACTIONS:
-        for line in evidence.requests(action):
+        for line in evidence.lasting(action):
             if line["reply"] == ACCEPTED:
                 number = events[line["run"], action, line["reason"]]
                 text = (

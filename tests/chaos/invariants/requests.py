@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.chaos.invariants import Invariant, Results, holds
 
 if TYPE_CHECKING:
-    from tests.chaos.evidence import Evidence
+    from tests.chaos.evidence import Evidence, Row
 
 ACCEPTED = "accepted"
 INTERNAL_ERROR = 500
@@ -17,7 +17,7 @@ INTERNAL_ERROR = 500
 
 def accepted_launches_exist(evidence: Evidence) -> Results:
     """Each launch that a client was told of is the run with that id and order."""
-    for line in evidence.requests("launch"):
+    for line in evidence.lasting("launch"):
         if line["reply"] == ACCEPTED:
             run = evidence.runs.get(line["run"])
             is_there = run is not None and run["params"]["order"] == line["order"]
@@ -44,7 +44,7 @@ def runs_were_ordered(evidence: Evidence) -> Results:
 def accepted_responses_are_kept(evidence: Evidence) -> Results:
     """A response that was accepted is that of the approval, with its reason."""
     kept = {(r["run_id"], r["comment"]): r["answer"] for r in evidence.rows("approval")}
-    for line in evidence.requests("respond"):
+    for line in evidence.lasting("respond"):
         if line["reply"] == ACCEPTED:
             stored = kept.get((line["run"], line["reason"]))
             text = f"run {line['run']}: accepted {line['outcome']}, stored {stored}"
@@ -53,7 +53,7 @@ def accepted_responses_are_kept(evidence: Evidence) -> Results:
 
 def resumes_begin_an_attempt(evidence: Evidence) -> Results:
     """A run that was resumed was executed again, unless it was cancelled before."""
-    for line in evidence.requests("resume"):
+    for line in evidence.lasting("resume"):
         run = evidence.runs.get(line["run"])
         if line["reply"] == ACCEPTED and run is not None:
             text = f"run {line['run']} was resumed after attempt {line['attempt']}, not executed"
@@ -61,9 +61,15 @@ def resumes_begin_an_attempt(evidence: Evidence) -> Results:
             yield holds(again, text)
 
 
+def _watched(evidence: Evidence) -> list[Row]:
+    """Return what pages showed of runs that no rollback took back."""
+    lines = evidence.requests("watch")
+    return [line for line in lines if line["run"] not in evidence.rewound]
+
+
 def watchers_see_no_step_undone(evidence: Evidence) -> Results:
     """A step that a page showed as completed is completed."""
-    for line in evidence.requests("watch"):
+    for line in _watched(evidence):
         for step in line["steps"]:
             text = f"a page of run {line['run']} showed step {step} as completed"
             yield holds((line["run"], step) in evidence.completed, text)
@@ -81,7 +87,7 @@ def watchers_see_the_end(evidence: Evidence) -> Results:
 
 def watchers_see_no_end_undone(evidence: Evidence) -> Results:
     """A run that a page showed as completed is not shown in another status afterwards."""
-    for line in evidence.requests("watch"):
+    for line in _watched(evidence):
         seen = line["statuses"]
         after = seen[seen.index("completed") :] if "completed" in seen else []
         text = f"a page of run {line['run']} showed {seen}"

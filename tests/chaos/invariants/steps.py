@@ -79,7 +79,8 @@ def calls_were_recorded_first(evidence: Evidence) -> Results:
         for row in evidence.rows("stage")
     }
     for line in evidence.ledger:
-        if line.what == BEGIN and line.item is None and line.run in evidence.runs:
+        is_step = line.what == BEGIN and line.item is None
+        if is_step and line.run in evidence.runs.keys() - evidence.rewound:
             stage = line.run, line.step, line.attempt, line.node
             yield holds(stage in recorded, f"no row for the call {line}")
 
@@ -91,6 +92,8 @@ def recorded_steps_run_once(evidence: Evidence) -> Results:
         for row in evidence.rows("retry")
     )
     for (run, step), stage in evidence.completed.items():
+        if run in evidence.rewound:
+            continue
         calls = [c for c in evidence.calls[run, step, None] if c.what == BEGIN]
         later = [call for call in calls if call.attempt > stage["attempt"]]
         own = [call for call in calls if call.attempt == stage["attempt"]]
@@ -159,6 +162,8 @@ def items_are_complete(evidence: Evidence) -> Results:
 def recorded_items_run_once(evidence: Evidence) -> Results:
     """An item whose result was kept was executed to its end, and by no later attempt."""
     for row in evidence.rows("stageitem"):
+        if row["run_id"] in evidence.rewound:
+            continue
         lines = evidence.calls[row["run_id"], row["sequence"], row["index"]]
         ends = [e.attempt for e in lines if e.what == END and e.token in row["data"]]
         begins = [line.attempt for line in lines if line.what == BEGIN]
