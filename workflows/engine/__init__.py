@@ -27,15 +27,18 @@ from .errors import (
     ConfigurationError,
     DefinitionError,
     ExecutionError,
+    LimitExceeded,
     NodeTimedOut,
     NotSerialisable,
     Paused,
+    ProcessDied,
     ResumeError,
     Superseded,
     WorkflowError,
 )
 from .events import Event, EventType
 from .graph import Graph
+from .isolation import Isolation
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
 from .patterns import chain, conditional, parallel
@@ -78,6 +81,8 @@ __all__ = [
     "Graph",
     "GraphConfig",
     "GraphShape",
+    "Isolation",
+    "LimitExceeded",
     "LogObserver",
     "MemoryStore",
     "MultiObserver",
@@ -91,6 +96,7 @@ __all__ = [
     "ParallelConfig",
     "Paused",
     "Predicate",
+    "ProcessDied",
     "ResumeError",
     "Retry",
     "State",

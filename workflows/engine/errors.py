@@ -16,6 +16,9 @@ Codes are in codes.py. A message contains the problem, the place and, unless obv
        ├─ StateError            an unknown field of a State class, or an invalid value
        ├─ PredicateFailed       a predicate raised: edge, evaluation
        ├─ NodeTimedOut          a try took too long; also a TimeoutError
+       ├─ ProcessDied           the process of an isolated node ended: node, end
+       │  └─ LimitExceeded      it exceeded its memory or CPU time
+       ├─ IsolationFailed       a node could not be isolated, or its result not returned
        ├─ ExitRaised            author code raised something other than an Exception
        ├─ AnswerInvalid         a response does not fit its form
        ├─ ApprovalExpired       an approval expired without a default response
@@ -44,6 +47,7 @@ from .codes import CODES
 
 if TYPE_CHECKING:
     from .predicates import Edge, Evaluation
+    from .processes import ProcessEnd
     from .state import State
 
 
@@ -219,6 +223,22 @@ class NodeTimedOut(RunError, TimeoutError):
         self.node = node
         self.seconds = seconds
         super().__init__(f"“{node}” did not finish within {seconds:g} s.")
+
+
+class ProcessDied(RunError):
+    """The process of an isolated node ended before it returned a result."""
+
+    def __init__(self, message: str, end: ProcessEnd | None = None) -> None:
+        super().__init__(message)
+        self.end = end  # None: its exit was not observed
+
+
+class LimitExceeded(ProcessDied):
+    """An isolated node exceeded its memory or CPU time."""
+
+
+class IsolationFailed(RunError):
+    """A node could not be executed in a child process."""
 
 
 class ExitRaised(RunError):

@@ -24,6 +24,7 @@ from typing import (
 from .containment import await_contained, call_in_node
 from .context import NodeContext, set_current_context
 from .errors import DefinitionError
+from .isolation import Isolation, Work, call_isolated, check_isolated
 from .retries import Retry
 from .threads import in_thread
 
@@ -101,6 +102,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         *,
         retry: Retry | None = None,
         timeout: float | None = None,
+        isolate: bool | Isolation = False,
     ) -> None:
         own_name = getattr(function, "__name__", "")
         name = name or own_name.replace("<lambda>", "")
@@ -110,6 +112,9 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         self._accepts_runtime = accepts_runtime(function)
         self._is_async = is_async(function)
         self.runs_in_thread = not self._is_async
+        self.isolation = Isolation() if isolate is True else isolate or None
+        if self.isolation is not None:
+            check_isolated(function, self.name, is_async=self._is_async)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, value: In_contra, runtime: Any = None) -> Raw_co:
@@ -124,7 +129,10 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         self, value: In_contra, runtime: object, context: NodeContext
     ) -> Out_co:
         """Execute one try: in the current task, or in a thread for a sync function."""
-        if self._accepts_runtime:
+        call: Callable[[], Any]
+        if self.isolation is not None:
+            call = self._isolated_call(self.isolation, value, runtime, context)
+        elif self._accepts_runtime:
             call = functools.partial(
                 self.function, value, runtime_for_try(runtime, context)
             )
@@ -139,6 +147,13 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
             # in a separate task, as the runner relies on `runs_in_thread`
             result = await asyncio.create_task(_await_result(result, context))
         return result  # type: ignore[no-any-return]  # Raw is Out or Awaitable[Out]
+
+    def _isolated_call(
+        self, isolation: Isolation, value: object, runtime: object, context: NodeContext
+    ) -> Callable[[], Any]:
+        given = runtime_for_try(runtime, context) if self._accepts_runtime else None
+        work = Work(self.function, value, self._accepts_runtime)
+        return functools.partial(call_isolated, work, isolation, given, context)
 
 
 async def _await_result(result: Awaitable[Raw_co], context: NodeContext) -> Raw_co:
@@ -264,7 +279,11 @@ def node(
 ) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 @overload
 def node(
-    *, name: str = "", retry: Retry | None = None, timeout: float | None = None
+    *,
+    name: str = "",
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    isolate: bool | Isolation = False,
 ) -> NodeMaker: ...
 def node(
     function: Callable[..., Any] | None = None,
@@ -273,11 +292,15 @@ def node(
     name: str = "",
     retry: Retry | None = None,
     timeout: float | None = None,
+    isolate: bool | Isolation = False,
 ) -> Any:
     """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
-    `timeout` is in seconds, per try.
+    `timeout` is in seconds, per try. `isolate` executes a sync function in a child process
+    of its own, with the limits of an `Isolation`.
     """
     if function is not None:
         return FunctionNode(function)
-    return functools.partial(FunctionNode, name=name, retry=retry, timeout=timeout)
+    return functools.partial(
+        FunctionNode, name=name, retry=retry, timeout=timeout, isolate=isolate
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, GetJsonSchemaHandler
@@ -28,6 +28,9 @@ from workflows.runtime.records import (
     ToolCall,
 )
 from workflows.runtime.renderings import RenderOptions
+
+if TYPE_CHECKING:
+    from workflows.runtime.isolated import ChildRuntime
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Part = TypeVar("Part")
@@ -227,6 +230,12 @@ class Runtime:
             logger=_bound(self.logger, context),
             context=context,
         )
+
+    def for_child(self) -> ChildRuntime:
+        """Return the part that goes with a node into its child process."""
+        from workflows.runtime.isolated import ChildRuntime  # noqa: PLC0415 - a cycle
+
+        return ChildRuntime(self.profiles)
 
     @property
     def key(self) -> str:

@@ -1,0 +1,74 @@
+"""The Runtime in the child process of an isolated node: its logger, profile and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from workflows.runtime.errors import Unavailable
+from workflows.runtime.protocols import NodeContext, Profiles, Runtime
+
+Send = Callable[[str, str], None]
+"""Takes the level of a log line, and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRuntime:
+    """What is sent to the child process; it is pickled."""
+
+    profiles: Profiles
+
+    def connect(self, context: NodeContext, send: Send) -> Runtime:
+        """Return the Runtime for the node, in its process."""
+        return Runtime(
+            agents=cast("Any", _Refused("Agents")),
+            documents=cast("Any", _Refused("Documents")),
+            images=cast("Any", _Refused("Images of documents")),
+            profiles=self.profiles,
+            logger=_SentLog(send),
+            context=context,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A part of the Runtime that is not available."""
+
+    name: str
+
+    def __getattr__(self, _: str) -> Any:
+        raise Unavailable(
+            f"{self.name} are not available in a node with isolate=: use them in another"
+            " node before it, and pass on what it needs in the state."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _SentLog:
+    """A logger whose lines are written by the process of the run."""
+
+    send: Send
+
+    def debug(self, message: str, *args: object) -> None:
+        """Log at level debug."""
+        self._send("debug", message, args)
+
+    def info(self, message: str, *args: object) -> None:
+        """Log at level info."""
+        self._send("info", message, args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Log at level warning."""
+        self._send("warning", message, args)
+
+    def error(self, message: str, *args: object) -> None:
+        """Log at level error."""
+        self._send("error", message, args)
+
+    def _send(self, level: str, message: str, args: tuple[object, ...]) -> None:
+        try:
+            text = message % args if args else message
+        except (TypeError, ValueError):  # as in the process of the run
+            text = f"{message} {args!r}"
+        self.send(level, text)
