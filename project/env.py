@@ -181,8 +181,15 @@ class Installation(BaseSettings):
         5,
         ge=0,
         le=1000,
-        description="Recoveries of a run whose worker was lost; after that many the "
-        "run fails.",
+        description="Processes in succession that a run may end, without a step being "
+        "completed; then it fails.",
+    )
+    suspect_processes: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Child processes of a worker that execute the runs of a lost worker "
+        "at once, so that a run that ends its process ends no other run.",
     )
     max_subworkflow_depth: int = Field(
         50,

@@ -320,6 +320,7 @@ HEARTBEAT_SECONDS: Final = ENV.heartbeat_seconds
 POLL_INTERVAL_SECONDS: Final = ENV.poll_interval_seconds
 BLOCKED_LOOP_SECONDS: Final = ENV.blocked_loop_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
+SUSPECT_PROCESSES: Final = ENV.suspect_processes
 MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds
 METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""

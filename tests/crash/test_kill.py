@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,11 @@ def installation(
 ) -> Iterator[Installation]:
     """Give an installation on each kind of database, with Redis next to PostgreSQL."""
     if request.param == "sqlite":
-        yield Installation(tmp_path)
+        yield Installation(tmp_path, MAX_RECOVERIES="1000")
         return
     database = request.getfixturevalue("migrated_url")
     redis = request.getfixturevalue("redis_url")
-    yield Installation(tmp_path, database=database, redis=redis)
+    yield Installation(tmp_path, database=database, redis=redis, MAX_RECOVERIES="1000")
 
 
 def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
@@ -49,6 +51,7 @@ def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
     assert set(ran.values()) == {1}, "no finished node does"
     assert [(a["worker"], a["outcome"]) for a in report["attempts"]] == [
         ("first", "lost"),
+        ("second", "released"),  # by its child process, after the step
         ("second", "completed"),
     ]
     interrupted = [s for s in report["stages"] if s["status"] == "interrupted"]
@@ -115,21 +118,28 @@ def test_sigterm_lets_nodes_finish_and_gives_runs_back(
     assert [a["outcome"] for a in report["attempts"]] == ["released", "completed"]
 
 
-def test_a_run_that_takes_its_workers_down_fails_in_the_end(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, MAX_RECOVERIES="2", LEASE_SECONDS="1")
+def test_a_run_that_is_lost_with_its_workers_fails_in_the_end(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, MAX_RECOVERIES="1", LEASE_SECONDS="1")
     installation.launch(rounds=1, hold=str(tmp_path / "never"))
-    for name in ("first", "second"):
+    processes = []
+    for name in ("first", "second", "third"):
         before = len(installation.traces())
         with installation.worker(name) as worker:
             wait_for(
                 partial(_worked_since, installation, before), what="the node to begin"
             )
+            processes.append((worker.pid, installation.working()))
             kill(worker)
-    with installation.worker("third"):
+        wait_for(partial(_is_gone, processes[-1][1]), what="the end of its child")
+    assert [node == worker for worker, node in processes] == [True, False, False]
+    with installation.worker("fourth"):
         report = wait_until_ended(installation)
     (run,) = report["runs"]
     assert run["status"] == "failed"
-    assert "lost its worker 2 times" in run["error_message"]
+    assert (
+        "was lost together with its worker once, the last time third"
+        in run["error_message"]
+    )
 
 
 def test_a_killed_parallel_node_runs_only_what_had_not_finished(
@@ -215,7 +225,7 @@ def test_an_action_on_many_runs_survives_the_worker_that_is_at_it(
 @pytest.mark.parametrize(
     ("runs", "kills"),
     [
-        (40, 4),
+        (24, 3),
         pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
@@ -241,7 +251,7 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
                 partial(_moved, installation, before + between),
                 what="some steps to begin",
             )
-            kill(workers.pop(installation.working()))
+            kill(workers.pop(_worker_of(installation.working(), workers)))
             heir = stack.enter_context(installation.worker(f"heir-{number}", share))
             workers[heir.pid] = heir
         report = wait_until_ended(installation, seconds=1200)
@@ -262,3 +272,26 @@ def _worked_since(installation: Installation, before: int) -> bool:
 
 def _moved(installation: Installation, steps: int) -> bool:
     return len(installation.traces()) > steps
+
+
+def _is_gone(pid: int) -> bool:
+    return not _ps("stat", pid) or "Z" in _ps("stat", pid)
+
+
+def _worker_of(pid: int, workers: dict[int, Any]) -> int:
+    """Return the worker that a node ran in, or that started the child process it ran in."""
+    if pid in workers:
+        return pid
+    parent = _ps("ppid", pid)
+    found = int(parent) if parent else 0
+    return found if found in workers else next(iter(workers))
+
+
+def _ps(column: str, pid: int) -> str:
+    listed = subprocess.run(
+        ["ps", "-o", f"{column}=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return listed.stdout.strip()

@@ -17,7 +17,16 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows.access.permissions import EVERYTHING
-from workflows.models import Outcome, Retry, Run, StageStatus, Status, WaitKind
+from workflows.models import (
+    PROCESS_DIED,
+    Outcome,
+    Retry,
+    Run,
+    StageStatus,
+    Status,
+    Suspicion,
+    WaitKind,
+)
 from workflows.pages.run.notices import (
     PENDING_RECHECK_SECONDS,
     Notice,
@@ -253,3 +262,26 @@ def test_a_notice_that_can_change_without_a_message_is_checked_again() -> None:
     assert recheck_after(pending, shown) == PENDING_RECHECK_SECONDS
     running = make_run(status=Status.RUNNING)
     assert recheck_after(running, None) == pytest.approx(30, abs=5)
+
+
+def test_a_suspect_names_what_happened_and_the_place_it_waits_for() -> None:
+    make_worker("two")
+    run = requeued(Outcome.LOST)
+    run.suspicion, run.recoveries = Suspicion.SUSPECT, 0
+    found = shown_notice(run)
+    assert found.title == "Worker one stopped responding."
+    assert "in a separate process, of which each worker starts up to 4" in found.text
+    message = "The process that executed node “x” ended with exit code 3."
+    run.attempts.update(error_code=PROCESS_DIED, error_message=message)
+    run.suspicion = Suspicion.ALONE
+    found = shown_notice(run)
+    assert found.title == message
+    assert "once no other run of that worker is in one" in found.text
+
+
+def test_a_running_suspect_is_in_a_separate_process() -> None:
+    run = make_run(status=Status.RUNNING, suspicion=Suspicion.SUSPECT)
+    found = shown_notice(run)
+    assert found.title == (
+        "Running in a separate process because its last worker stopped unexpectedly."
+    )

@@ -57,6 +57,7 @@ class RunAdmin(ReadOnlyAdmin):
         "worker",
         "attempt",
         "recoveries",
+        "suspicion",
         "sequence",
         "version",
         "lease_expires_at",

@@ -132,6 +132,7 @@ class StepRecord:
     status: str = Status.RUNNING
     progressed: bool = False  # a step completed: resets the count of recoveries
     recovered: bool = False  # released unexpectedly: counts as a recovery
+    suspicion: int = 0
     waiting_for: str = ""
     waiting_node: str = ""
     wake_at: dt.datetime | None = None

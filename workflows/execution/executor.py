@@ -18,7 +18,7 @@ from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
 
-from workflows.engine import threads
+from workflows.engine import isolation, threads
 from workflows.engine.errors import (
     ExecutionError,
     Paused,
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SEPARATE_PROCESS = (
+    "Executed in a separate process because the last worker of this run stopped"
+    " unexpectedly."
+)
+
 
 class Executor:
     """Executes the claimed runs of one worker, each in its own task."""
@@ -64,6 +69,7 @@ class Executor:
         self._draining = draining
         self._registry = workflows
         self._recorders: dict[UUID, Recorder] = {}  # of the runs being executed
+        isolation.set_up_children("django:setup")
         threads.pool.add_hooks(
             prepare=node_connections.prepare, clean_up=node_connections.clean_up
         )
@@ -100,6 +106,11 @@ class Executor:
         if run.parent_id is not None:
             await run_in_db_retrying(queue.wake_parent, run.pk)
 
+    def has_progressed(self, run: Run) -> bool:
+        """Return whether a step was completed since the run was claimed."""
+        recorder = self._recorders.get(run.pk)
+        return recorder is not None and recorder.has_progressed
+
     def log_holder(self, blocked: Blocked) -> None:
         """Add to the log of a run that its node holds the event loop; thread-safe.
 
@@ -129,6 +140,8 @@ class Executor:
         """Prepare and execute the run, then record how it ended."""
         try:
             prepared = await prepare(run, recorder, self._registry)
+            if run.suspicion:
+                recorder.buffer.log(Level.INFO, SEPARATE_PROCESS)
             state = await prepared.execute(cancellation)
         except Paused as paused:
             await recorder.pause(paused)

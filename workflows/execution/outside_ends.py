@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.execution import queue
+from workflows.execution import recovery
 from workflows.infra import notifications
 from workflows.models import Attempt, Outcome, Run, Status
 
@@ -67,7 +67,7 @@ def _end(run: Run, outcome: Outcome, reason: str, *, charged: bool) -> None:
             )
             _close(run, Outcome.CANCELLED, stored.cancel_reason, "cancelled")
         elif charged:
-            queue.end_or_requeue(stored, held)
+            recovery.end_or_requeue(stored, held)
             _close(run, outcome, reason)
         else:
             held.release()

@@ -9,24 +9,20 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.execution import sql
-from workflows.infra import clock, metrics, notifications
+from workflows.execution import recovery, sql
+from workflows.infra import clock, notifications
 from workflows.models import (
     ENDED,
     Approval,
     ApprovalStatus,
-    Attempt,
-    Outcome,
     Run,
-    Stage,
-    StageStatus,
     Status,
+    Suspicion,
     WaitKind,
 )
 
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from workflows.models import AuditEvent
-    from workflows.models.transitions import RunQuerySet
 
 FENCE_BITS: Final = 62  # of 63: records add to it
 
@@ -53,15 +48,17 @@ def enqueue(run: Run, event: AuditEvent) -> bool:
     return inserted
 
 
-def claim(worker: str, limit: int) -> list[Run]:
+def claim(worker: str, limit: int, suspicion: Suspicion = Suspicion.NONE) -> list[Run]:
     """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
     By priority, then fair between workflows, then by age. One conditional update: fewer
-    runs are returned if another worker was faster. The fence starts at random: a database
-    that was put back to an older copy hands out the same attempts again.
+    runs are returned if another worker was faster. Suspects are claimed separately. The
+    fence starts at random: a database that was put back to an older copy hands out the
+    same attempts again.
     """
     fence = secrets.randbits(FENCE_BITS)
-    runs = sql.driver().claim_pending(worker, limit, timezone.now(), fence)
+    now = timezone.now()
+    runs = sql.driver().claim_pending(worker, limit, now, fence, suspicion)
     return sorted(runs, key=lambda run: (-run.priority, run.pk))
 
 
@@ -89,7 +86,7 @@ def sweep(
        a child run whose end was missed.
     """
     now = clock.now()
-    changed = [*_recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
+    changed = [*recovery.recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
     for run_id in changed:
         notifications.changed_on_commit(run_id)
     return changed
@@ -106,58 +103,6 @@ def wake_due() -> float | None:
     waiting = Run.objects.filter(status=Status.WAITING, wake_at__isnull=False)
     due = waiting.order_by("wake_at").values_list("wake_at", flat=True).first()
     return None if due is None else (due - clock.now()).total_seconds()
-
-
-def _recover_lost(
-    now: dt.datetime, lost: Callable[[Iterable[Run]], Iterable[Run]]
-) -> Iterable[UUID]:
-    for run in lost(Run.objects.expired(now)):
-        with transaction.atomic():
-            # the same attempt and still expired: its worker may have renewed the lease
-            same = Run.objects.expired(now).filter(
-                pk=run.pk,
-                attempt=run.attempt,
-                lease_expires_at=run.lease_expires_at,
-            )
-            if not end_or_requeue(run, same):
-                continue
-            _close_attempt(run)
-        metrics.RECOVERIES.inc()
-        yield run.pk
-
-
-def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
-    """Requeue a run that its worker could not continue, or end it: one of `runs`."""
-    if run.cancel_requested_at is not None:
-        return runs.finish(
-            Status.CANCELLED, message=run.cancel_reason, code="cancelled"
-        )
-    if run.recoveries + 1 >= settings.MAX_RECOVERIES:
-        return runs.finish(
-            Status.FAILED,
-            message=f"The run lost its worker {run.recoveries + 1} times in a row, the"
-            f" last time {run.worker}, without finishing a step. It was not tried again:"
-            " look at the worker's log and memory, then resume it.",
-            code="worker_lost",
-            node=_running_node(run),
-        )
-    return runs.recover()
-
-
-def _running_node(run: Run) -> str:
-    stage = Stage.objects.filter(run=run, status=StageStatus.STARTED).last()
-    return stage.node_name if stage else ""
-
-
-def _close_attempt(run: Run) -> None:
-    """Record in the history that the worker was lost."""
-    Attempt.objects.filter(run=run, number=run.attempt).update(
-        ended_at=timezone.now(),
-        outcome=Outcome.LOST,
-        error_message=f"Worker {run.worker} did not renew its lease in time.",
-        error_code="worker_lost",
-    )
-    chain.interrupt(run.pk)
 
 
 def _wake_due(now: dt.datetime) -> Iterable[UUID]:

@@ -17,9 +17,10 @@ def runs_before(run: Run) -> int:
 
     Those of a higher priority; then the older ones of its own workflow, and of each other
     workflow as many as have an earlier slot. Of two runs with the same slot the older is
-    claimed first; here the others are assumed to be younger.
+    claimed first; here the others are assumed to be younger. Suspects have separate
+    places, and are counted among themselves.
     """
-    pending = Run.objects.filter(status=Status.PENDING)
+    pending = Run.objects.filter(status=Status.PENDING, suspicion=run.suspicion)
     same_priority = pending.filter(priority=run.priority)
     older = same_priority.filter(workflow_name=run.workflow_name, pk__lt=run.pk).count()
     running = _by_workflow(Run.objects.filter(status=Status.RUNNING))

@@ -153,6 +153,7 @@ class RecordBuffer:
             sequence=self.sequence,
             waiting_node=self.waiting_node,
             wake_at=self.wake_at,
+            suspicion=self.run.suspicion,
         )
 
     def _cursor(self) -> RunCursor:

@@ -29,7 +29,15 @@ from workflows.execution.stage_events import StageEvents
 from workflows.execution.state_migration import adopt
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
-from workflows.models import Level, Outcome, StageStatus, Status, WaitKind
+from workflows.models import (
+    SUSPICION_LIFTED,
+    Level,
+    Outcome,
+    StageStatus,
+    Status,
+    Suspicion,
+    WaitKind,
+)
 from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
@@ -81,7 +89,7 @@ class Recorder:
         self._encoder = Encoder()
         self._state: State | None = None  # the last one saved or restored
         self._migrated_to: AnyWorkflow | None = None
-        self._has_progressed = False  # this attempt finished a step
+        self.has_progressed = False  # this attempt finished a step
         self._holds: dict[
             str, float
         ] = {}  # node → longest hold of the loop, in seconds
@@ -124,7 +132,7 @@ class Recorder:
         )
         if state.sequence:
             self.buffer.complete_step(state.sequence)
-            self._has_progressed = True
+            self.has_progressed = True
             self._warn_of_many_steps()
 
     def _warn_of_many_steps(self) -> None:
@@ -194,8 +202,9 @@ class Recorder:
             return  # the executor records the end with these rows, in one transaction
         is_released = self._draining() and self._stages.withdraw_unstarted_stage()
         if is_released:
+            code = SUSPICION_LIFTED if self._lift_suspicion_after_progress() else ""
             self.buffer.record.status = Status.PENDING
-            self.buffer.record.ending = Ending(Outcome.RELEASED)
+            self.buffer.record.ending = Ending(Outcome.RELEASED, error_code=code)
         await self.buffer.flush()
         if is_released:
             raise Drained("the worker drains, and gave it back to the queue")
@@ -231,6 +240,7 @@ class Recorder:
         """Commit the end of the run and of this attempt."""
         record = self.buffer.record
         record.status, record.completed_at = status, timezone.now()
+        record.suspicion = Suspicion.NONE
         record.result = result
         record.error_message, record.error_code = clean(message), code
         record.error_node, record.waiting_node = node, self.buffer.waiting_node
@@ -251,6 +261,7 @@ class Recorder:
         self.buffer.masker.pause(paused)
         record = self.buffer.record
         record.status = Status.WAITING
+        record.suspicion = Suspicion.NONE
         record.waiting_for = paused.kind
         record.waiting_node = paused.node
         record.wake_at = paused.until
@@ -268,7 +279,7 @@ class Recorder:
         if requested:
             await self._release(Ending(Outcome.RELEASED))
             return
-        times = 1 + (0 if self._has_progressed else self.run.recoveries)
+        times = 1 + (0 if self.has_progressed else self.run.recoveries)
         if times < settings.MAX_RECOVERIES:
             self.buffer.record.recovered = True
             await self._release(Ending(Outcome.RELEASED, NOT_REQUESTED))
@@ -285,10 +296,18 @@ class Recorder:
         )
 
     async def _release(self, ending: Ending) -> None:
+        self._lift_suspicion_after_progress()
         self.buffer.record.status = Status.PENDING
         self.buffer.record.ending = ending
         self._stages.close_stage(StageStatus.INTERRUPTED)
         await self.buffer.flush()
+
+    def _lift_suspicion_after_progress(self) -> bool:
+        """Lift it from a run that is given back if the step it was suspected of is done."""
+        if not (self.run.suspicion and self.has_progressed):
+            return False
+        self.buffer.record.suspicion = Suspicion.NONE
+        return True
 
     async def fail_without_record(self, error: Exception) -> None:
         """Fail the run without the rows that could not be written."""

@@ -77,7 +77,7 @@ def _run(record: StepRecord, now: dt.datetime) -> Row:
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
         record.completed_at, now, record.history_chain_head, int(recoveries),
-        record.fence, record.fence_before,
+        record.fence, int(record.suspicion), record.fence_before,
     ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from workflows.execution.heartbeat import Heartbeat
 from workflows.execution.held_runs import HeldRuns
 from workflows.execution.leases import Overdue
 from workflows.execution.node_loops import NodeLoops
+from workflows.execution.quarantine import Quarantine
 from workflows.execution.worker_messages import WorkerMessages
 from workflows.execution.writer import Writer
 from workflows.infra import metrics, notifications, outages
@@ -74,6 +75,10 @@ class Worker:
         self._workflows = workflows
         self._held = HeldRuns(self.name, self._execute, on_ended=self.wake)
         self._overdue = Overdue()
+        # a child process has the workflows of the installed apps only
+        self._quarantine = Quarantine(
+            self.name, self._held, is_used=workflows is registry
+        )
         self._registered = asyncio.Event()
         self._woken = asyncio.Event()  # the queue has to be checked
         self._waits = asyncio.Event()  # a run held here began to wait for a time
@@ -85,7 +90,8 @@ class Worker:
         """Work until drained."""
         self._announcer = notifications.announcer()
         loop = asyncio.get_running_loop()
-        self._writer = Writer(partial(self._announcer.committed_in_thread, loop))
+        self._announce = partial(self._announcer.committed_in_thread, loop)
+        self._writer = Writer(self._announce)
         self._writer.start()
         self._executor = Executor(
             self._writer,
@@ -144,6 +150,7 @@ class Worker:
         async with self._claiming:
             pass  # a claim in progress may still bring runs, to be drained as well
         logger.info("Worker %s drains %d runs.", self.name, len(self._held))
+        self._quarantine.drain()
         try:
             await asyncio.wait_for(self._held.wait_until_idle(), grace)
         except TimeoutError:
@@ -247,7 +254,8 @@ class Worker:
         async with self._claiming:
             free = self._free_slots()
             if free > 0 and not self.draining:
-                runs = await run_in_db(queue.claim, self.name, free)
+                runs = await run_in_db(self._quarantine.claim, free)
+                runs += await run_in_db(queue.claim, self.name, free - len(runs))
                 metrics.CLAIMS.inc(len(runs))
                 for run in runs:
                     self._held.start(run, self._nodes.current)
@@ -277,6 +285,7 @@ class Worker:
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
         await run_in_db(queue.sweep, self._lost)
+        self._quarantine.expect()
         self.wake()
 
     async def _wake_due(self) -> None:
@@ -310,7 +319,10 @@ class Worker:
     # -- runs -------------------------------------------------------------------------
 
     async def _execute(self, run: Run, cancellation: Cancellation) -> None:
-        await self._executor.run(run, cancellation)
+        if run.suspicion and self._quarantine.is_used:
+            await self._quarantine.execute(run, cancellation, self._announce)
+        else:
+            await self._executor.run(run, cancellation)
 
     def _lost(self, expired: Iterable[Run]) -> Iterable[Run]:
         """Return the runs that no worker holds any more; called on a database thread."""
@@ -324,6 +336,7 @@ class Worker:
         workers.record_heartbeat(self.name, in_use, self.capacity, holds)
         if changed:
             self._announcer.committed_in_thread(loop, dict.fromkeys(changed))
+        held = self._quarantine.renewed_here(held)
         fences = {run_id: item.run.fence for run_id, item in held.items()}
         renewed = queue.renew(self.name, fences) if held else {}
         outages.changes.report_success()

@@ -29,6 +29,14 @@ REWINDS: Final = Counter(
 RECOVERIES: Final = Counter(
     "signalbox_recoveries", "Runs of lost workers that this process put right."
 )
+SUSPECTS: Final = Counter(
+    "signalbox_suspects",
+    "Runs that this process executed in child processes after their worker was lost.",
+)
+SUSPECT_DEATHS: Final = Counter(
+    "signalbox_suspect_deaths",
+    "Child processes that were ended by the run that they executed.",
+)
 BLOCKED_LOOPS: Final = Counter(
     "signalbox_blocked_loops",
     "Times that a node held this process's node loop for more than 250 ms, by node; without"

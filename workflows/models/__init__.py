@@ -14,6 +14,8 @@ from workflows.models.approvals import Approval
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.history import (
+    PROCESS_DIED,
+    SUSPICION_LIFTED,
     Attempt,
     Checkpoint,
     Decision,
@@ -44,6 +46,7 @@ from workflows.models.status import (
     Level,
     StageStatus,
     Status,
+    Suspicion,
     WaitKind,
 )
 from workflows.models.tallies import EdgeTally, RunTally, Tally
@@ -51,7 +54,9 @@ from workflows.models.tallies import EdgeTally, RunTally, Tally
 __all__ = [
     "CANCELLABLE",
     "ENDED",
+    "PROCESS_DIED",
     "RESUMABLE",
+    "SUSPICION_LIFTED",
     "Agent",
     "AgentCall",
     "Approval",
@@ -94,6 +99,7 @@ __all__ = [
     "StageItem",
     "StageStatus",
     "Status",
+    "Suspicion",
     "Tally",
     "WaitKind",
     "Worker",

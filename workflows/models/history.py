@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.db import models
@@ -12,6 +12,10 @@ from django.utils import timezone
 from workflows.engine.predicates.wording import condition_label, explain
 from workflows.models.runs import Run
 from workflows.models.status import Level, StageStatus
+
+# Error codes of attempts
+PROCESS_DIED: Final = "process_died"  # lost: the run ended the child process it was in
+SUSPICION_LIFTED: Final = "suspicion_lifted"  # released from a child process
 
 
 class Outcome(models.TextChoices):

@@ -22,6 +22,7 @@ from workflows.models.status import (
     ENDED,
     RESUMABLE,
     Status,
+    Suspicion,
     WaitKind,
 )
 from workflows.models.transitions import RunQuerySet
@@ -71,7 +72,10 @@ class Run(models.Model):
 
     worker = models.CharField(max_length=200, blank=True, default="")
     lease_expires_at = models.DateTimeField(null=True)  # null unless running
-    recoveries = models.PositiveIntegerField(default=0)  # workers lost in a row
+    recoveries = models.PositiveIntegerField(default=0)  # processes lost in a row
+    suspicion = models.PositiveSmallIntegerField(
+        choices=Suspicion.choices, default=Suspicion.NONE
+    )
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -143,6 +147,12 @@ class Run(models.Model):
                 fields=["workflow_name", "-priority", "id"],
                 condition=Q(status=Status.PENDING),
                 name="run_pending",
+            ),
+            # queue.claim of suspects, of which there are few
+            models.Index(
+                fields=["suspicion"],
+                condition=Q(status=Status.PENDING, suspicion__gt=0),
+                name="run_pending_suspect",
             ),
             # sweep: runs whose lease ran out
             models.Index(

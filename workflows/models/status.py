@@ -32,6 +32,16 @@ def success_rate(completed: int, failed: int) -> float | None:
     return completed / total if total else None
 
 
+class Suspicion(models.IntegerChoices):
+    """Whether a run may have ended the process of its worker, and how it is executed."""
+
+    NONE = 0, "None"  # in the worker's process
+    SUSPECT = 1, "Suspect"  # in a child process
+    # In a child process that no other one runs beside: its child and the worker that
+    # started it were lost together, perhaps because of it.
+    ALONE = 2, "Suspect, executed alone"
+
+
 class StageStatus(models.TextChoices):
     """Status of one execution of a node."""
 

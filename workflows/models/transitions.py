@@ -8,7 +8,8 @@ its attempt, so that a worker whose lease was taken over changes nothing.
     running → completed, failed, cancelled  finish (and the recorder, in bulk)
     running → waiting                       the recorder, when a node pauses
     running → pending                       the recorder (drained), recover (lease expired),
-                                            release (its event loop was replaced),
+                                            release (its event loop was replaced, or its
+                                            child process stopped),
                                             give_back (the database was restored)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
@@ -25,7 +26,13 @@ from django.db.models import F, Q
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from workflows.models.status import CANCEL_AGAIN, ENDED, RESUMABLE, Status
+from workflows.models.status import (
+    CANCEL_AGAIN,
+    ENDED,
+    RESUMABLE,
+    Status,
+    Suspicion,
+)
 
 if TYPE_CHECKING:
     from workflows.models.runs import Run  # noqa: F401 - in the quotes below
@@ -79,10 +86,15 @@ class RunQuerySet(models.QuerySet["Run"]):
             secrets=None,
         )
 
-    def recover(self) -> int:
-        """running → pending: the worker was lost; counts towards MAX_RECOVERIES."""
+    def recover(
+        self, suspicion: Suspicion = Suspicion.SUSPECT, *, is_charged: bool = False
+    ) -> int:
+        """running → pending: its process was lost; if charged, this counts for MAX_RECOVERIES."""
         return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
-            status=Status.PENDING, lease_expires_at=None, recoveries=F("recoveries") + 1
+            status=Status.PENDING,
+            lease_expires_at=None,
+            suspicion=suspicion,
+            recoveries=F("recoveries") + int(is_charged),
         )
 
     def release(self) -> int:

@@ -43,9 +43,9 @@ class Driver(ABC):
 
     @abstractmethod
     def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int
+        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
     ) -> list[Run]:
-        """Move pending runs to this worker and open an attempt of each.
+        """Move pending runs of this suspicion to this worker and open an attempt of each.
 
         `fence` is a random number that no other claim has. Returns the runs with their
         new values, without the columns of UNREAD.

@@ -56,6 +56,7 @@ _CLAIM_PARAMETERS: Final = {
             "now": "timestamptz",
             "lease": "float8",
             "fence": "bigint",
+            "suspicion": "bigint",
         }.items(),
         start=1,
     )
@@ -77,11 +78,11 @@ class PostgreSQLDriver(Driver):
             return cursor.fetchone() is not None
 
     def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int
+        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
     ) -> list[Run]:
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
-        values = [worker, limit, limit * LOOKAHEAD, now, lease, fence]
+        values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
         with self._prepared() as cursor:
             cursor.execute(_claim_pending(), values, prepare=True)
             return self._to_runs(cursor.fetchall())

@@ -61,7 +61,7 @@ class SQLiteDriver(Driver):
         return True
 
     def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int
+        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
     ) -> list[Run]:
         """Claim runs, then insert an attempt of each."""
         values: dict[str, Any] = {
@@ -71,6 +71,7 @@ class SQLiteDriver(Driver):
             "now": self.connection.ops.adapt_datetimefield_value(now),
             "lease": self._lease_end(),
             "fence": fence,
+            "suspicion": suspicion,
         }
         with self.transaction():
             with self.connection.cursor() as cursor:
@@ -139,7 +140,7 @@ def _marks(table: Table) -> str:
 
 @functools.cache
 def _claim_pending() -> str:
-    names = ("worker", "limit", "lookahead", "now", "lease", "fence")
+    names = ("worker", "limit", "lookahead", "now", "lease", "fence", "suspicion")
     places = {name: f"%({name})s" for name in names}
     return SELECT_PENDING.format(
         runs=RUNS.name, among="IN", close="", lock="", **places

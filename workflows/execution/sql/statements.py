@@ -41,9 +41,9 @@ LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals
 # The next runs to claim: by priority, then fair between workflows, then by age. Fair
 # means: of two workflows the one with fewer running runs goes first, however many each has
 # pending. `names` walks the index from one workflow to the next, so that ten thousand
-# pending runs of one of them cost no more than ten. `selected` checks the status of each
-# row once more, under its lock; CASE keeps the planner from doing that through the index of
-# all pending runs, which it believes to be nearly empty.
+# pending runs of one of them cost no more than ten. A claim takes runs of one suspicion.
+# `selected` checks the status of each row once more, under its lock; CASE keeps the planner
+# from doing that through the index of all pending runs, which it believes to be nearly empty.
 SELECT_PENDING = """
     WITH RECURSIVE names(name) AS (
         SELECT MIN(workflow_name) FROM {runs} WHERE status = 'pending'
@@ -61,6 +61,7 @@ SELECT_PENDING = """
         FROM names JOIN {runs} AS run ON run.id {among} (
             SELECT id FROM {runs}
             WHERE status = 'pending' AND workflow_name = names.name
+                AND suspicion = {suspicion}
             ORDER BY priority DESC, id LIMIT {lookahead}
         ){close}
     ),
@@ -94,7 +95,7 @@ RECORD_RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
     " error_message error_code error_node completed_at updated_at history_chain_head"
-    " recoveries fence",
+    " recoveries fence suspicion",
 ).with_columns(Column("fence_before", "bigint"))
 RECORD_TABLES: Mapping[str, Table] = {
     "stages": table_of(
@@ -149,6 +150,7 @@ RUN_ASSIGNMENTS = """
     fence = {new}fence,
     recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
         WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
+    suspicion = {new}suspicion,
     lease_expires_at =
         CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,
     secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END

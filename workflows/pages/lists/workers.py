@@ -38,6 +38,11 @@ class ActiveWorker:
     runs: list[Run] = field(default_factory=list)
 
     @property
+    def separate(self) -> int:
+        """Return how many of its runs are in child processes."""
+        return sum(run.suspicion > 0 for run in self.runs)
+
+    @property
     def shown(self) -> list[Run]:
         """Return the first few of its runs."""
         return self.runs[:MAX_RUNS_PER_WORKER]

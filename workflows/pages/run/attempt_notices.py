@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from workflows.models import Outcome
+from workflows.models import PROCESS_DIED, SUSPICION_LIFTED, Outcome
 from workflows.pages.run.notices import (
     Notice,
     is_rewound,
@@ -64,6 +64,8 @@ def _notice(
 
 def _without_event(before: Attempt, continued: str, at_step: str) -> Notice:
     """Return the notice of an attempt that no person started."""
+    if before.error_code in {PROCESS_DIED, SUSPICION_LIFTED}:
+        return _after_separate_process(before, continued)
     worker = f"Worker {before.worker}"
     if before.outcome == Outcome.LOST:
         return Notice("warn", f"{worker} stopped responding.", f"Recovered {continued}")
@@ -82,3 +84,10 @@ def _after_release(before: Attempt, continued: str) -> Notice:
         text = f"{before.error_message} Recovered {continued}"
         return Notice("warn", f"{worker} released the run.", text)
     return Notice("quiet", f"{worker} shut down.", f"Resumed {continued}")
+
+
+def _after_separate_process(before: Attempt, continued: str) -> Notice:
+    if before.error_code == PROCESS_DIED:
+        return Notice("warn", before.error_message, f"Recovered {continued}")
+    title = "A step was completed in a separate process."
+    return Notice("quiet", title, f"Resumed in the worker's process {continued}")

@@ -11,7 +11,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.execution import rewinds
-from workflows.models import Outcome, Run, Stage, StageStatus, Status, WaitKind, Worker
+from workflows.models import (
+    PROCESS_DIED,
+    Outcome,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    Suspicion,
+    WaitKind,
+    Worker,
+)
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
@@ -103,8 +113,19 @@ def _pending(run: Run, permissions: Permissions) -> Notice:
         title = f"{lead}All workers are busy."
         return _all_busy(run, title, f"{running} of {capacity} slots", permissions)
     if recovery:
-        return Notice("warn", recovery, "Another worker will resume the run shortly.")
+        return Notice("warn", recovery, _after_recovery(run))
     return Notice("quiet", "Queued.", "A worker will start the run shortly.")
+
+
+def _after_recovery(run: Run) -> str:
+    """Return where a recovered run will be executed, and what it waits for."""
+    if not run.suspicion:
+        return "Another worker will resume the run shortly."
+    lead = "A worker will resume the run in a separate process"
+    if run.suspicion == Suspicion.ALONE:
+        return f"{lead}, once no other run of that worker is in one."
+    places = settings.SUSPECT_PROCESSES
+    return f"{lead}, of which each worker starts up to {places} at once."
 
 
 def _recovery(run: Run) -> str:
@@ -113,12 +134,15 @@ def _recovery(run: Run) -> str:
     `recoveries` alone does not say it: it also counts releases that no person and no
     shutdown requested, and it is kept while an attempt waits.
     """
-    if not run.recoveries:
+    is_recovered = run.recoveries or run.suspicion
+    attempt = run.attempts.filter(number=run.attempt).first() if is_recovered else None
+    if attempt is None:
         return ""
-    attempt = run.attempts.filter(number=run.attempt).first()
-    if attempt is not None and attempt.outcome == Outcome.LOST:
-        return f"Worker {attempt.worker} stopped responding."
-    if attempt is not None and is_unrequested_release(attempt):
+    if attempt.outcome == Outcome.LOST:
+        is_seen = attempt.error_code == PROCESS_DIED
+        lost = f"Worker {attempt.worker} stopped responding."
+        return attempt.error_message if is_seen else lost
+    if is_unrequested_release(attempt):
         return (
             f"Worker {attempt.worker} released the run: code in the worker cancelled"
             " its task without a request."
@@ -170,7 +194,18 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
     if retry is not None and is_redacted(run):
         redact(retry)
-    return _retrying(retry, now) or _slow(run, usual, now)
+    return _retrying(retry, now) or _slow(run, usual, now) or _separate(run)
+
+
+def _separate(run: Run) -> Notice | None:
+    if not run.suspicion:
+        return None
+    return Notice(
+        "quiet",
+        "Running in a separate process because its last worker stopped unexpectedly.",
+        f"Worker {run.worker} supervises it. If this run ends its process, no other run"
+        " is affected.",
+    )
 
 
 def _cancelling(run: Run) -> Notice:

@@ -1,0 +1,208 @@
+"""What becomes of a run whose process was lost.
+
+A worker executes many runs, and any of them may have ended its process. None is charged:
+all are suspects, which workers execute in child processes (`quarantine.py`). A suspect
+whose child process ends is the culprit. It is charged, and fails at MAX_RECOVERIES.
+
+When a child and the worker that started it are lost together, as when all processes of a
+container are killed for its memory, any of the worker's runs may be the cause. Its suspects
+are then executed alone, and one that is lost again is charged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from workflows.audit import chain
+from workflows.infra import metrics, notifications
+from workflows.models import (
+    PROCESS_DIED,
+    Attempt,
+    Level,
+    LogLine,
+    Outcome,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    Suspicion,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable
+    from uuid import UUID
+
+    from workflows.engine.processes import ProcessEnd
+    from workflows.models.transitions import RunQuerySet
+
+ADVICE = (
+    "Look for what ends the process in this node: os._exit, a crash in native code, or its"
+    " memory. `@node(isolate=True)` turns that into an error of the node. Then resume the run."
+)
+
+
+def recover_lost(
+    now: dt.datetime, lost: Callable[[Iterable[Run]], Iterable[Run]]
+) -> Iterable[UUID]:
+    """Return the runs of lost workers to the queue, or end them; yield their ids.
+
+    `lost` selects them from the runs whose lease has expired.
+    """
+    for run in lost(Run.objects.expired(now)):
+        with transaction.atomic():
+            # the same attempt and still expired: its worker may have renewed the lease
+            same = Run.objects.expired(now).filter(
+                pk=run.pk,
+                attempt=run.attempt,
+                lease_expires_at=run.lease_expires_at,
+            )
+            if not _settle_lost(run, same):
+                continue
+            message = f"Worker {run.worker} did not renew its lease in time."
+            _close_attempt(run, Outcome.LOST, message, "worker_lost")
+        metrics.RECOVERIES.inc()
+        yield run.pk
+
+
+def settle_child(claimed: Run, end: ProcessEnd) -> bool:
+    """Charge a run whose child process ended without recording an end of the attempt.
+
+    False if the attempt had an end, as it normally does.
+    """
+    run = refreshed(claimed)
+    if run is None:
+        return False
+    node = _running_node(run)
+    what = f"node “{node}”" if node else "the run before its first node"
+    message = f"The process that executed {what} ended with {end.cause}"
+    with transaction.atomic():
+        same = _same_attempt(run)
+        times = run.recoveries + 1
+        if run.cancel_requested_at is not None:
+            moved = _cancel(run, same)
+        elif times >= settings.MAX_RECOVERIES:
+            memory = f"; {end.memory}" if end.memory else ""
+            moved = same.finish(
+                Status.FAILED,
+                message=f"{message} {_often(times)}{memory}. {ADVICE}",
+                code="process_died",
+                node=node,
+            )
+        else:
+            moved = same.recover(_at_least_suspect(run), is_charged=True)
+        if not moved:
+            return False
+        text = f"{message}; {end.memory}." if end.memory else f"{message}."
+        _log(run, text)
+        _close_attempt(run, Outcome.LOST, text, PROCESS_DIED)
+        notifications.changed_on_commit(run.pk)
+    return True
+
+
+def give_back(run: Run) -> bool:
+    """Return a run to the queue whose child process was stopped by a drain."""
+    with transaction.atomic():
+        if not _same_attempt(run).release():
+            return False
+        _close_attempt(run, Outcome.RELEASED)
+        notifications.changed_on_commit(run.pk)
+    return True
+
+
+def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
+    """Requeue a run that its worker could not continue, charged, or end it: one of `runs`."""
+    if run.cancel_requested_at is not None:
+        return _cancel(run, runs)
+    if run.recoveries + 1 < settings.MAX_RECOVERIES:
+        return runs.recover(Suspicion(run.suspicion), is_charged=True)
+    return runs.finish(
+        Status.FAILED,
+        message=f"The run lost its worker {_often(run.recoveries + 1)}, the last time"
+        f" {run.worker}, without finishing a step. It was not tried again: look at the"
+        " worker's log and memory, then resume it.",
+        code="worker_lost",
+        node=_running_node(run),
+    )
+
+
+def refreshed(run: Run) -> Run | None:
+    """Return the run as it is stored while its attempt has no end, None otherwise."""
+    return _same_attempt(run).defer("graph", "result").first()
+
+
+def times_lost(run: Run) -> int:
+    """Return how many attempts of the run were lost with their process."""
+    return run.attempts.filter(outcome=Outcome.LOST).count()
+
+
+def _same_attempt(run: Run) -> RunQuerySet:
+    return Run.objects.filter(
+        pk=run.pk, attempt=run.attempt, worker=run.worker, status=Status.RUNNING
+    )
+
+
+def _settle_lost(run: Run, runs: RunQuerySet) -> int:
+    if run.cancel_requested_at is not None:
+        return _cancel(run, runs)
+    if run.suspicion != Suspicion.ALONE:
+        return runs.recover(Suspicion(run.suspicion + 1))
+    if run.recoveries + 1 < settings.MAX_RECOVERIES:
+        return runs.recover(Suspicion.ALONE, is_charged=True)
+    return runs.finish(
+        Status.FAILED,
+        message=f"The run was executed in a process of its own, and was lost together with"
+        f" its worker {_often(run.recoveries + 1)}, the last time {run.worker}."
+        " It was not tried again: look at the worker's log and at the memory of its machine"
+        " or container, then resume the run.",
+        code="worker_lost",
+        node=_running_node(run),
+    )
+
+
+def _cancel(run: Run, runs: RunQuerySet) -> int:
+    return runs.finish(Status.CANCELLED, message=run.cancel_reason, code="cancelled")
+
+
+def _often(times: int) -> str:
+    return f"{times} times in a row" if times > 1 else "once"
+
+
+def _at_least_suspect(run: Run) -> Suspicion:
+    return Suspicion(max(run.suspicion, Suspicion.SUSPECT))
+
+
+def _running_node(run: Run) -> str:
+    stage = Stage.objects.filter(run=run, status=StageStatus.STARTED).last()
+    return stage.node_name if stage else ""
+
+
+def _close_attempt(
+    run: Run, outcome: Outcome, message: str = "", code: str = ""
+) -> None:
+    """Record in the history how the attempt ended."""
+    Attempt.objects.filter(run=run, number=run.attempt).update(
+        ended_at=timezone.now(),
+        outcome=outcome,
+        error_message=message,
+        error_code=code,
+    )
+    chain.interrupt(run.pk)
+
+
+def _log(run: Run, message: str) -> None:
+    """Add a line to the run's log, after those of the process that ended."""
+    lines = LogLine.objects.filter(run=run, attempt=run.attempt)
+    last = lines.order_by("-number").values_list("number", flat=True).first()
+    LogLine.objects.create(
+        run=run,
+        attempt=run.attempt,
+        number=(last or 0) + 1,
+        sequence=run.sequence + 1,
+        level=Level.ERROR,
+        message=message,
+    )
