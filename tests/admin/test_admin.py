@@ -148,7 +148,7 @@ def test_an_action_of_a_deleted_run_is_still_shown(page: Client) -> None:
     assert "(deleted)" in text
 
 
-# Deeds -----------------------------------------------------------------------------------
+# Actions ---------------------------------------------------------------------------------
 
 
 def operate(

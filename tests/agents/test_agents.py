@@ -385,7 +385,7 @@ async def test_the_last_try_reports_how_often_it_was_tried(
 ) -> None:
     server.script(*[failing(503, "Overloaded")] * 4)
     with pytest.raises(
-        UpstreamFailed, match=r"failed \(503\) in 4 tries: Overloaded\."
+        UpstreamFailed, match=r"failed \(503\) in 4 attempts: Overloaded\."
     ):
         await here.agents.chat("writer", "Hello?")
     [call] = here.books.calls
@@ -460,7 +460,7 @@ async def test_a_server_that_does_not_exist_is_tried_and_told(
         make_provider, server, base_url="http://127.0.0.1:9/v1", tries=2
     )
     await run_in_db(make_agent, server, provider=provider)
-    with pytest.raises(UpstreamFailed, match="could not be reached in 2 tries"):
+    with pytest.raises(UpstreamFailed, match="could not be reached in 2 attempts"):
         await here.agents.chat("writer", "Hello?")
 
 

@@ -23,7 +23,7 @@ def page(alice: User, sign_in: SignIn) -> Client:
     return sign_in(alice)
 
 
-# Deeds -----------------------------------------------------------------------------------
+# Actions ---------------------------------------------------------------------------------
 
 
 def test_cancelling_stops_the_run_and_keeps_the_reason(

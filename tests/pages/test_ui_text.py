@@ -62,9 +62,7 @@ PATTERN = re.compile(rf"(?i:(?<![\w-])({BANNED_TERMS})(?![\w-]))|\bIts(?= \w)")
 NO_UI_TEXT = frozenset(
     {
         "workflows/samples/documents.py",  # texts of fictional memos
-        # to be reworded
-        "workflows/agents/provider_api/failures.py",
-        "workflows/agents/provider_api/service.py",
+        # to be reworded with its next change
         "workflows/execution/queue.py",
     }
 )

@@ -336,7 +336,7 @@ def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
         system.find_run(run.pk, by=alice)
 
 
-# Deeds on many runs --------------------------------------------------------------------
+# Bulk actions -------------------------------------------------------------------------
 
 
 def old_job(by: User, days: int, *names: str) -> BulkJob:

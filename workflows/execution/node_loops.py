@@ -244,9 +244,9 @@ def _sentence(blocked: Blocked) -> str:
     what = f"“{blocked.node}”" if blocked.node else "Code of this run between its nodes"
     return (
         f"{what} held the event loop of its worker for {blocked.seconds:.0f} s without an"
-        " `await`, which blocked all runs of the worker, and was abandoned: what it still"
-        " does is not recorded. Make it a plain `def`, which runs in a thread of its own,"
-        " or await what it waits for."
+        " `await`, which blocked all runs of the worker, and was abandoned: its further"
+        " effects are not recorded. Make it a plain `def`, which runs in a separate thread,"
+        " or await its blocking calls."
     )
 
 

@@ -222,7 +222,7 @@ class Recorder:
         duration = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"  # noqa: PLR2004
         return (
             f"{blocked.node} held the event loop for {duration} s: make it a plain `def`, or"
-            " await what it waits for. Other runs of the worker had to wait."
+            " await its blocking calls. Other runs of the worker had to wait."
         )
 
     # -- the end of the attempt -------------------------------------------------------

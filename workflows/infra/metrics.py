@@ -55,7 +55,7 @@ OUTAGES: Final = Counter(
 )
 REFUSALS: Final = Counter(
     "signalbox_refused_requests",
-    "Requests that this process refused before it looked at them.",
+    "Requests that this process refused before processing them.",
     ["reason"],
 )
 NODE_THREADS: Final = Gauge(

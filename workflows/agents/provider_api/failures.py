@@ -143,7 +143,7 @@ def _server_message(error: openai.APIStatusError) -> str:
 
 
 def _attempts_text(tries: int) -> str:
-    return f" in {tries} tries" if tries > 1 else ""
+    return f" in {tries} attempts" if tries > 1 else ""
 
 
 def _shorten(text: str) -> str:

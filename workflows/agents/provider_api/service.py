@@ -203,7 +203,7 @@ class Service:
                     return await send()
         except _error_types() as error:
             raise self._translate_error(error, usage) from None  # it may echo the key
-        raise AssertionError("stamina tries at least once")
+        raise AssertionError("stamina made no attempt")
 
     def _message_of(self, completion: Any) -> Any:
         choices = getattr(completion, "choices", None) or []

@@ -39,13 +39,13 @@ def holding_up(run: Run) -> HoldText | None:
                 f"{node} blocks worker {run.worker}.",
                 "It holds the event loop without an `await`, so all runs of the worker wait."
                 f" After {settings.BLOCKED_LOOP_SECONDS:g} s the run fails. Make the node a"
-                " plain `def`, or await what it waits for.",
+                " plain `def`, or await its blocking calls.",
                 since,
             )
         if hold["kind"] == "thread":
             return HoldText(
                 f"{node} ignores its timeout or cancellation.",
-                f"Its code still runs in a thread of worker {run.worker}.",
+                f"The code still runs in a thread of worker {run.worker}.",
                 since,
             )
     for hold in holds:
