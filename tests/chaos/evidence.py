@@ -13,7 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -163,10 +163,12 @@ class Evidence:
         return next((one["kind"] for one in nodes if one["name"] == name), "")
 
 
-def read(cursor: Cursor, directory: Path) -> Evidence:
-    """Read the rows, and the files of a directory."""
+def read(
+    cursor: Cursor, directory: Path, tables: Iterable[str] = tuple(TABLES)
+) -> Evidence:
+    """Read the rows of some tables, and the files of a directory."""
     return Evidence(
-        {table: _rows(cursor, table, TABLES[table]) for table in TABLES},
+        {table: _rows(cursor, table, TABLES[table]) for table in tables},
         ledger.executions(directory / "ledger"),
         ledger.lines(directory / "journal"),
     )

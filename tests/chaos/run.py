@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,14 +134,16 @@ def _follow(
         books.note("refused writes")
 
 
-def _evidence(database: str, directory: Path) -> evidence.Evidence:
+def _evidence(
+    database: str, directory: Path, tables: Iterable[str] = tuple(evidence.TABLES)
+) -> evidence.Evidence:
     with psycopg.connect(database) as connection, connection.cursor() as cursor:
-        return evidence.read(cursor, directory)
+        return evidence.read(cursor, directory, tables)
 
 
 def _is_counted(database: str, directory: Path) -> bool:
     """Return whether the hourly counts have caught up with the runs."""
-    results = runs_are_counted(_evidence(database, directory))
+    results = runs_are_counted(_evidence(database, directory, ("run", "runtally")))
     return all(result is None for result in results)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -85,11 +85,14 @@ class Settings:
     @property
     def command(self) -> str:
         """The command that repeats this run."""
-        given = {"seed": self.seed, "seconds": f"{self.seconds:g}"}
-        sizes = {"workers": self.workers, "webs": self.webs, "clients": self.clients}
-        options = [f"--{name} {value}" for name, value in (given | sizes).items()]
-        faults = [f'--fault "{name}"' for name in self.faults]
-        chosen = [] if self.faults == tuple(FAULTS) else faults
+        options = [
+            f"--{one.name.replace('_', '-')} {getattr(self, one.name):g}"
+            for one in fields(self)
+            if one.name != "faults" and getattr(self, one.name) != one.default
+        ]
+        chosen = [f'--fault "{name}"' for name in self.faults]
+        if self.faults == tuple(FAULTS):
+            chosen = []
         return " ".join(["python -m tests.chaos", *options, *chosen])
 
 

@@ -8,12 +8,14 @@ Environment variables:
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
 
 import pytest
 
+from tests.chaos.__main__ import settings_of
 from tests.chaos.run import run
 from tests.chaos.schedule import FAULTS, REQUESTS, WORKFLOWS, Settings, draw
 
@@ -53,11 +55,13 @@ def test_a_schedule_of_ten_minutes_has_every_fault_and_every_request() -> None:
 
 
 def test_the_command_of_a_report_repeats_the_schedule() -> None:
-    settings = Settings(seed=7, seconds=20, workers=2, faults=("kill", "read only"))
+    settings = Settings(seed=7, seconds=20, pace=0.5, faults=("kill", "read only"))
     assert settings.command == (
-        "python -m tests.chaos --seed 7 --seconds 20 --workers 2 --webs 2 --clients 4"
+        "python -m tests.chaos --seed 7 --seconds 20 --pace 0.5"
         ' --fault "kill" --fault "read only"'
     )
+    assert settings_of(shlex.split(settings.command)[3:])[0] == settings
+    assert settings_of([])[0].faults == tuple(FAULTS)
 
 
 @pytest.mark.crash
@@ -75,5 +79,6 @@ def test_nothing_is_lost_or_doubled_in_a_short_time_of_faults(
 def test_nothing_is_lost_or_doubled_in_a_long_time_of_faults(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", SystemRandom().randint(1, MAX_SEED)))
     seconds = float(os.environ.get("CHAOS_SECONDS", "600"))
-    outcome = run(Settings(seed=seed, seconds=seconds), tmp_path)
+    settings = Settings(seed=seed, seconds=seconds, clients=8, requests_per_second=6)
+    outcome = run(settings, tmp_path)
     assert outcome.failed == [], f"\n{outcome}"

@@ -206,6 +206,8 @@ class OwnPostgres:
         place = parse_qs(urlsplit(self.url).query)["host"][0]
         options = ("-h", place, "-U", "postgres", "-X", "stream", "-c", "fast")
         self._execute("pg_basebackup", "-D", str(to), *options)
+        for lock in to.glob(".s.PGSQL.*"):  # of the server that was copied
+            lock.unlink()
 
     def restore(self, copy: Path) -> None:
         """Replace the cluster with a copy, under whoever uses it; the copy is used up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from tests.chaos.invariants import Invariant, Results, holds
@@ -134,17 +134,16 @@ def results_are_of_recorded_calls(evidence: Evidence) -> Results:
 
 def results_have_all_steps(evidence: Evidence) -> Results:
     """The result of a completed run has one value for each step that called a node."""
+    called: dict[str, list[int]] = defaultdict(list)
+    for (run_id, step), stage in sorted(evidence.completed.items()):
+        if evidence.kind_of(run_id, stage["node_name"]) == "node":
+            called[run_id].append(step)
     for run in evidence.runs.values():
         if run["status"] == "completed" and run["result"]:
             found = [int(text.partition("/")[0]) for text in run["result"]["done"]]
-            called = [
-                step
-                for (run_id, step), stage in sorted(evidence.completed.items())
-                if run_id == run["id"]
-                and evidence.kind_of(run_id, stage["node_name"]) == "node"
-            ]
-            text = f"run {run['id']} has values of steps {found}, called {called}"
-            yield holds(found == called, text)
+            wanted = called[run["id"]]
+            text = f"run {run['id']} has values of steps {found}, called {wanted}"
+            yield holds(found == wanted, text)
 
 
 def items_are_complete(evidence: Evidence) -> Results:
