@@ -21,4 +21,5 @@ were told.
     clients       people who launch, respond, cancel, resume and watch
     run           one run of the suite: schedule, healing, check, report
     world         a small history without faults, for the tests of the invariants
+    damage        what the tests of the invariants do to it
 """
