@@ -322,12 +322,12 @@ def test_the_heartbeat_inserts_a_worker_that_the_older_copy_lacks() -> None:
 
 async def test_records_of_two_attempts_of_a_run_are_written_apart() -> None:
     run, other = Run(attempt=1), Run(attempt=1)
-    writer = Writer(asyncio.get_running_loop(), lambda _versions: None)
+    writer = Writer(lambda _versions: None)
     again = record_for(run, 2)
     again.attempt = 2
     for record in (record_for(run, 1), record_for(other, 1), again):
         writer.submit(record)
-    writer._hand_over()  # noqa: SLF001 - as the loop does
+    await asyncio.sleep(0)  # the loop hands them over
     batches = [writer._take(), writer._take()]  # noqa: SLF001 - as its thread does
     assert [[r.run_id for r in batch] for batch in batches] == [
         [run.pk, other.pk],
