@@ -118,6 +118,8 @@ def test_sigterm_lets_nodes_finish_and_gives_runs_back(
     assert [a["outcome"] for a in report["attempts"]] == ["released", "completed"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_run_that_is_lost_with_its_workers_fails_in_the_end(tmp_path: Path) -> None:
     installation = Installation(tmp_path, MAX_RECOVERIES="1", LEASE_SECONDS="1")
     installation.launch(rounds=1, hold=str(tmp_path / "never"))
