@@ -139,6 +139,13 @@ def set_current_context(context: NodeContext) -> None:
         _context_by_task[task] = context
 
 
+def inherit_context(task: asyncio.Task[Any]) -> None:
+    """Count a new task as part of the try whose code starts it, if the current task has one."""
+    parent = asyncio.current_task()
+    if parent is not None and (context := _context_by_task.get(parent)) is not None:
+        _context_by_task[task] = context
+
+
 def context_of_task(task: asyncio.Task[Any]) -> NodeContext | None:
     """Return the try that a task of a run started last. Thread-safe."""
     return _context_by_task.get(task)

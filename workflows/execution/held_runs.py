@@ -84,7 +84,7 @@ class HeldRuns:
                 loop.call_soon_threadsafe(lambda: self.remove(item))
 
         work = self._execute(run, cancellation)
-        execution = nodes.execute(work, f"run {run.pk}", end)
+        execution = nodes.execute(work, str(run.pk), end)
         item = HeldRun(run, cancellation, nodes, execution, ended)
         self._runs[run.pk] = item
         self._idle.clear()

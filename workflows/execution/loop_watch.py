@@ -117,10 +117,12 @@ class LoopWatch:
         """
         is_certain = time.monotonic() - since >= CERTAIN_SECONDS
         is_same = suspect is asyncio.current_task(self._nodes.loop)
-        context = context_of_task(suspect) if suspect is not None else None
-        if context is None or not (is_certain or (is_same and not has_responded)):
+        if suspect is None or not (is_certain or (is_same and not has_responded)):
             return Blocked(since)
-        return Blocked(since, context.run_id, context.node)
+        context = context_of_task(suspect)
+        if context is not None:
+            return Blocked(since, context.run_id, context.node)
+        return Blocked(since, self._nodes.run_of(suspect))  # a factory or a predicate
 
     def _follow(self, blocked: Blocked) -> bool:
         """Wait for the end of a blockage; return False if it was given up.

@@ -18,13 +18,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from workflows.agents.provider_api import pooled
+from workflows.engine.context import inherit_context
 from workflows.engine.errors import describe
 from workflows.engine.loop import ResilientLoop, run_resilient
 from workflows.execution.node_connections import CleaningThreads
 from workflows.infra import notifications
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
 
 logger = logging.getLogger(__name__)
 
@@ -37,28 +38,34 @@ class Execution:
     """A task on a node loop. Its methods are called on that loop."""
 
     def __init__(
-        self, work: Coroutine[Any, Any, None], name: str, on_ended: Callable[[], None]
+        self,
+        work: Coroutine[Any, Any, None],
+        run_id: str,
+        on_ended: Callable[[], None],
     ) -> None:
         self._work = work
-        self._name = name
+        self.run_id = run_id
         self._on_ended = on_ended
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Start the task."""
-        self._task = asyncio.create_task(self._work, name=self._name)
-        self._task.add_done_callback(self._end)
+        self.task = asyncio.create_task(self._work, name=f"run {self.run_id}")
+        self.task.add_done_callback(self._end)
 
     def cancel(self) -> None:
         """Cancel the task, but not before its first step: it has to release its run."""
-        if self._task is not None:
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+        if self.task is not None:
+            asyncio.get_running_loop().call_soon(self.task.cancel)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._on_ended()
         if not task.cancelled() and (error := task.exception()):
             logger.error(
-                "%s ended its task: %s", self._name, describe(error), exc_info=error
+                "Run %s ended its task: %s",
+                self.run_id,
+                describe(error),
+                exc_info=error,
             )
 
 
@@ -90,15 +97,18 @@ class NodeLoop:
         self._thread.start()
 
     def execute(
-        self, work: Coroutine[Any, Any, None], name: str, on_ended: Callable[[], None]
+        self,
+        work: Coroutine[Any, Any, None],
+        run_id: str,
+        on_ended: Callable[[], None],
     ) -> Execution:
-        """Execute a coroutine as a task; `on_ended` is called on this loop at its end."""
+        """Execute a run as a task; `on_ended` is called on this loop at its end."""
 
         def end() -> None:
             self._remove(execution)
             on_ended()
 
-        execution = Execution(work, name, end)
+        execution = Execution(work, run_id, end)
         with self._lock:
             self._executions.add(execution)
             self._busy.set()
@@ -109,6 +119,15 @@ class NodeLoop:
         """Cancel a task at its next await."""
         with suppress(RuntimeError):  # the loop was closed: the task has ended
             self.loop.call_soon_threadsafe(execution.cancel)
+
+    def run_of(self, task: asyncio.Task[Any]) -> str:
+        """Return the id of the run whose own task this is, "" for another task.
+
+        Not by the name of the task, which author code can set.
+        """
+        with self._lock:
+            found = [one for one in self._executions if one.task is task]
+        return found[0].run_id if found else ""
 
     def wait_until_busy(self, seconds: float) -> bool:
         """Return whether a task is executed; wait up to `seconds` for one."""
@@ -143,6 +162,7 @@ class NodeLoop:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.set_default_executor(CleaningThreads())
+        self.loop.set_task_factory(_make_task)
         try:
             run_resilient(self.loop.run_forever)
         except Exception:
@@ -170,3 +190,14 @@ class NodeLoop:
             await asyncio.wait(tasks, timeout=STOP_SECONDS / 4)
         await self.loop.shutdown_asyncgens()
         self.loop.stop()
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    work: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+    **options: Any,
+) -> asyncio.Task[Any]:
+    """Make a task that is attributed to the node that starts it, if it blocks the loop."""
+    task = asyncio.Task(work, loop=loop, **options)
+    inherit_context(task)
+    return task

@@ -152,11 +152,15 @@ blocking = Workflow("blocking", state=Greedy, start=slow_blocking, routes={})
 
 @node
 async def block_until(state: Greedy) -> Greedy:
-    """Block the event loop until the file is there."""
-    Path(state.params.trace).touch()  # noqa: ASYNC240 - this is what is tested
-    while not Path(state.params.hold).exists():  # noqa: ASYNC240
-        time.sleep(0.02)  # noqa: ASYNC251
+    """Block the event loop until the file is there, in a task that the node starts."""
+    await asyncio.create_task(_block_until(state.params))
     return state
+
+
+async def _block_until(params: Params) -> None:
+    Path(params.trace).touch()  # noqa: ASYNC240 - this is what is tested
+    while not Path(params.hold).exists():  # noqa: ASYNC240
+        time.sleep(0.02)  # noqa: ASYNC251
 
 
 blocking_until = Workflow(
