@@ -54,9 +54,14 @@ class Lane:
         self._queue, self._seconds = queue, seconds
         self._waiting = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a request would be refused at once."""
+        return self._waiting >= self._queue and self._places.locked()
+
     async def enter(self) -> None:
         """Take a place; raise Full if there is none in time."""
-        if self._places.locked() and self._waiting >= self._queue:
+        if self.is_full:
             raise Full
         self._waiting += 1
         try:
@@ -109,6 +114,10 @@ class Admission:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         lane = self._lanes.of(scope["path"])
+        if lane.is_full and scope["method"] in {"GET", "HEAD"}:
+            # before Django's work for a request, which takes most of a millisecond
+            await self._refuse(busy(), scope, send)
+            return
         with self._bodies.body(scope, receive) as body:
             request = _Request(scope, body, lane, send)
             try:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10  # for requests in progress
 BACKLOG = 512  # connections that the system accepts before the server does
+ACCEPTS = 16  # of them in a turn of the event loop, so that others have their turn
 HEAD_BYTES = 64_000  # of a request: its line and its headers
 PING_SECONDS, PONG_SECONDS = 20, 30
 OTHER_FILES = 500  # open files beside connections: database, uploads, nodes, pipes
@@ -69,6 +70,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             proxy_headers=False,  # see project.forwarded
+            backlog=ACCEPTS,
             server_header=False,
             headers=[("Server", "signalbox")],
             h11_max_incomplete_event_size=HEAD_BYTES,
@@ -112,6 +114,8 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)  # asyncio has one number for both
         if self._make_worker is not None:
             self._worker = self._make_worker()
             self._working = self._start(self._worker.run())

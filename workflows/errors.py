@@ -12,7 +12,7 @@ RequestError
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
 ├─ NotAllowed         403   the person lacks a permission
 ├─ RateLimited        429   too many requests within a minute
-├─ TooManyDownloads   503   the process sends as many exports as it may
+├─ TooManyDownloads   429   the process sends as many exports as it may
 ├─ InvalidSort        400   unknown sort field
 ├─ InvalidLabel       422
 ├─ InvalidView        422
@@ -193,10 +193,8 @@ class RateLimited(RequestError):
 class TooManyDownloads(RequestError):
     """The process sends as many exports as it may."""
 
-    status = 503
-    code = "busy"
-    heading = "Server busy"
-    seconds = 10
+    status = 429
+    seconds = 10  # after which a client may try again
 
     def __init__(self) -> None:
         super().__init__(

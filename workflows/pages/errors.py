@@ -60,7 +60,7 @@ def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
         messages.error(request, str(error))
         response = render(request, "messages.html", {"oob": True}, status=status)
     else:
-        heading = getattr(error, "heading", HEADINGS.get(status, "Request failed"))
+        heading = HEADINGS.get(status, "Request failed")
         context = {"heading": heading, "message": str(error), "back": _back(request)}
         response = render(request, "refused.html", context, status=status)
     if isinstance(error, RateLimited | TooManyDownloads):
