@@ -40,13 +40,13 @@ class Works(Protocol):
         """Work until drained."""
 
     async def drain(self) -> None:
-        """Take nothing more, and let what is being done come to an end."""
+        """Claim no more runs, and return when those in progress are finished or released."""
 
 
 class Server(uvicorn.Server):
     """Serves until SIGTERM or SIGINT, then shuts down gracefully: see `shutdown`.
 
-    After `run`, `failure` is empty, or the sentence that says why it could not go on.
+    After `run`, `failure` is empty, or the message why it could not start or continue.
     """
 
     def __init__(  # noqa: PLR0913 - all of them are needed, and named
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
         worker: Callable[[], Works] | None,
         tell: Callable[[str], object],
     ) -> None:
-        """Take what to serve and where; `tell` gets the sentences for the operator."""
+        """`tell` gets the messages for the operator."""
         config = uvicorn.Config(
             application,
             http=Connection,
@@ -230,10 +230,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _why_not_listening(asked_for: str, error: OSError) -> str:
-    """Return a sentence that says what is in the way, and what to do."""
+def _why_not_listening(address: str, error: OSError) -> str:
+    """Return a message with the cause and what to do."""
     if error.errno == errno.EADDRINUSE:
-        return f"{asked_for} is already in use: stop what listens there, or set PORT."
+        return f"{address} is already in use: stop what listens there, or set PORT."
     if error.errno == errno.EACCES:
-        return f"{asked_for} is not ours to listen on: set PORT to 1024 or above."
-    return f"{asked_for} cannot be listened on ({error}): set HOST and PORT."
+        return f"{address} is not ours to listen on: set PORT to 1024 or above."
+    return f"{address} cannot be listened on ({error}): set HOST and PORT."

@@ -8,6 +8,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
 
 from workflows.audit import trail
+from workflows.pages.streaming import rendering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +38,15 @@ def release_connection(
     """Return a middleware that releases the database connection before the response is sent.
 
     Django releases it afterwards, so clients that read slowly would hold all connections.
+    It also counts the pages in progress, for which downloads pause.
     """
 
     def respond(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
+        rendering.take()
+        try:
+            response = get_response(request)
+        finally:
+            rendering.release()
         if isinstance(request, ASGIRequest):
             close_old_connections()
         return response
