@@ -183,26 +183,21 @@ async def flood(target: Target, sockets: int = 1) -> Result:
     until = time.perf_counter() + FLOOD_SECONDS
     burst = masked_text(b"stale") * 500
 
-    async def send() -> int:
-        """Return how many messages the client sent until the server closed the socket."""
-        reader, writer = await target.open_socket("/ws/lists/runs/")
-        sent = 0
-        try:
-            while time.perf_counter() < until and not reader.at_eof():
-                writer.write(burst)
-                await asyncio.wait_for(writer.drain(), ANSWER_SECONDS)
-                sent += 500
-                await asyncio.sleep(0)
-        finally:
-            writer.transport.abort()
-        return sent
-
     async def repeat() -> tuple[int, int]:
+        """Return how many messages were sent, on how many connections."""
         sent = connects = 0
         while time.perf_counter() < until:
-            connects += 1
             with suppress(OSError, EOFError):
-                sent += await send()
+                reader, writer = await target.open_socket("/ws/lists/runs/")
+                connects += 1
+                try:
+                    while time.perf_counter() < until and not reader.at_eof():
+                        writer.write(burst)
+                        await asyncio.wait_for(writer.drain(), ANSWER_SECONDS)
+                        sent += 500
+                        await asyncio.sleep(0)
+                finally:
+                    writer.transport.abort()
             await asyncio.sleep(0.1)
         return sent, connects
 
