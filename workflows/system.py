@@ -276,6 +276,8 @@ class System(Queries):
         checked = approvals.checked(self._registry, approval, value)
         trail.require_reason(comment, by=by)
         with transaction.atomic():
+            # the run first, as everywhere: a cancel locks it before its approval
+            Run.objects.select_for_update().filter(pk=approval.run_id).first()
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.answer(value=checked, by_id=by.pk, comment=comment):
                 raise AlreadyAnswered(

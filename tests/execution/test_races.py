@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.support.factories import make_approval, make_run
@@ -26,7 +27,16 @@ from workflows.audit.chain import head_of
 from workflows.engine.errors import RequestError
 from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
-from workflows.models import Approval, Attempt, AuditEvent, Retention, Run, Status
+from workflows.models import (
+    Approval,
+    ApprovalStatus,
+    Attempt,
+    AuditEvent,
+    Retention,
+    Run,
+    Status,
+    WaitKind,
+)
 from workflows.registry import registry
 from workflows.retention.purge import purge_due
 from workflows.system import System
@@ -110,6 +120,66 @@ def test_of_many_responses_one_counts_and_the_others_get_its_author(
     assert kept.answered_by is not None
     assert all(kept.answered_by.username in str(c) for c in losers)
     assert AuditEvent.objects.get(run=run, action="respond").reason == kept.comment
+
+
+def expire(run: Run, _: User) -> list[object]:
+    """Let the sweep find that the approval has expired."""
+    return [*queue.sweep()]
+
+
+def respond(run: Run, by: User) -> Run:
+    """Respond to the approval."""
+    return System().answer(run.pk, {"outcome": "publish"}, by=by, comment="right")
+
+
+@pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="SQLite has one lock for all rows."
+)
+@pytest.mark.parametrize("act", [respond, expire])
+def test_whoever_closes_an_approval_locks_the_run_first_as_a_cancel_does(
+    act: Callable[[Run, User], Any], alice: User
+) -> None:
+    """Two transactions that lock the same rows in another order end in a deadlock."""
+    due = timezone.now() - timedelta(seconds=1)
+    run = make_run(
+        workflow_name="classify-document",
+        status="waiting",
+        waiting_for=WaitKind.APPROVAL,
+        wake_at=due,
+    )
+    approval = make_approval(run=run, node_name="ask_reviewer", expires_at=due)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Run.objects.select_for_update().get(pk=run.pk)
+            acting = pool.submit(in_this_thread, act, run, alice)
+            wait_until_blocked()
+            withdrawn = Approval.objects.filter(pk=approval.pk)
+            assert withdrawn.close(ApprovalStatus.WITHDRAWN) == 1
+            Run.objects.filter(pk=run.pk).cancel(by_id=None, reason="stop")
+        if act is respond:
+            with pytest.raises(AlreadyAnswered):
+                acting.result()
+        else:
+            assert acting.result() == []
+
+
+def in_this_thread(act: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the result of an action, and close the connection of the thread."""
+    try:
+        return act(*arguments)
+    finally:
+        connection.close()
+
+
+def wait_until_blocked() -> None:
+    """Return once a transaction waits for a lock of another one."""
+    for _ in range(1_000):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+            cursor.execute("SELECT pg_sleep(0.01)")
+    raise AssertionError("No transaction waited for a lock.")
 
 
 @pytest.mark.parametrize("count", CROWDS)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.support.factories import make_checkpoint, make_run
-from tests.support.workers import ended, until, working
+from tests.support.workers import SharedEvent, ended, until, working
 from workflows.engine import (
     GraphConfig,
     Retry,
@@ -27,7 +27,7 @@ from workflows.engine import (
 )
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Level, LogLine, Run, Stage, Status, WaitKind
+from workflows.models import ENDED, Level, LogLine, Run, Stage, Status, WaitKind
 from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
@@ -227,3 +227,55 @@ async def test_tries_continue_counting_after_a_restart_and_begin_anew_after_a_re
 def _exists(query: Any, _run: Run) -> bool:
     found: bool = query.exists()
     return found
+
+
+class Verdict(BaseModel):
+    """A response, or what stands for one."""
+
+    outcome: str
+
+
+class Asked(State):
+    """The response to an approval."""
+
+    verdict: Verdict | None = None
+
+
+async def test_a_run_cancelled_while_it_pauses_asks_again_when_it_is_resumed(
+    alice: User,
+) -> None:
+    """The time at which an approval would have expired is no response to it."""
+    entered, proceed = SharedEvent(), SharedEvent()
+
+    @node
+    async def before(state: Asked) -> Asked:
+        entered.set()
+        await proceed.wait()
+        return state
+
+    ask = approval(
+        "Right?",
+        answer=Verdict,
+        into="verdict",
+        name="ask",
+        within=timedelta(milliseconds=1),
+        on_expiry=Verdict(outcome="late"),
+    )
+    workflow = Workflow("asks", state=Asked, start=before, routes={before: ask})
+    registry, run = await launched(workflow)
+
+    def cancel_without_notification() -> None:
+        Run.objects.filter(pk=run.pk).request_cancel(by_id=alice.pk, reason="stop")
+
+    async with working(registry) as worker:
+        await entered.wait()
+        worker.cancel = lambda *_: None  # type: ignore[method-assign]  # the message is lost
+        await run_in_db(cancel_without_notification)
+        proceed.set()
+        assert (await ended(run.pk)).status == Status.CANCELLED
+        await run_in_db(
+            partial(System(registry).resume, run.pk, by=alice, reason="go on")
+        )
+        run = await until(run.pk, lambda run: run.status in ENDED and run.attempt > 2)
+    assert (run.status, run.error_message) == (Status.COMPLETED, "")
+    assert run.result["verdict"] == {"outcome": "late"}

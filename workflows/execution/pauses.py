@@ -38,6 +38,8 @@ def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], Non
     def write() -> None:
         mine = Run.objects.filter(pk=run.pk)
         if mine.exclude(cancel_requested_at=None).wake():
+            # else a resume after this time would take it for the end of the pause
+            mine.update(wake_at=None)
             return
         if paused.kind == WaitKind.APPROVAL:
             _open_approval(run, paused)

@@ -109,12 +109,13 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
     due = Run.objects.filter(status=Status.WAITING, wake_at__lte=now)
     for run_id in due.values_list("pk", flat=True):
         with transaction.atomic():
+            # the run first, as everywhere: a cancel locks it before its approval
+            if not Run.objects.filter(pk=run_id, wake_at__lte=now).wake():
+                continue
             overdue = Approval.objects.filter(run=run_id, expires_at__lte=now)
             overdue.open().update(
                 status=ApprovalStatus.EXPIRED, answer=F("on_expiry"), answered_at=now
             )
-            if not Run.objects.filter(pk=run_id, wake_at__lte=now).wake():
-                continue
         yield run_id
 
 
