@@ -82,6 +82,26 @@ def test_no_one_counts_before_the_pause_is_over() -> None:
     assert not tally.count_due()
 
 
+def test_a_count_that_is_interrupted_is_repeated_within_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended()
+    with monkeypatch.context() as broken:
+        broken.setattr(tally, "_count", interrupt)
+        with pytest.raises(ConnectionError):
+            tally.count_due()
+    left = Tally.objects.get().next_at - timezone.now()
+    assert left <= dt.timedelta(minutes=1)
+    due()
+    assert tally.count_due()
+    assert counts() == {("classify-document", "completed"): 1}
+
+
+def interrupt(*_: object) -> None:
+    """Fail as a count does whose database goes away."""
+    raise ConnectionError
+
+
 def test_closed_hours_stay_when_their_runs_are_deleted() -> None:
     old = ended(ago=30 * HOUR)
     tally.count_due()

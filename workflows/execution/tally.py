@@ -17,6 +17,7 @@ from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
+from workflows.infra import clock
 from workflows.models import Decision, EdgeTally, Run, RunTally, Tally
 from workflows.models.datetimes import decisions_between
 
@@ -29,6 +30,7 @@ HISTORY = "history"
 HOUR = dt.timedelta(hours=1)
 SPAN = 24 * HOUR  # counted in one transaction
 CLOSED_AFTER = HOUR  # by which a row may be written late
+CLAIM_SECONDS = 60.0  # for one span: then another worker counts, this one may be lost
 MIN_PAUSE_SECONDS = 2.0
 PAUSE_FACTOR = 20  # pause after a count, in multiples of its duration
 SLICE_SECONDS = 2.0  # after which a worker that is behind makes a break
@@ -36,13 +38,13 @@ SLICE_SECONDS = 2.0  # after which a worker that is behind makes a break
 
 def count_due() -> bool:
     """Count new history; return False if there is none or another worker counts."""
-    now = timezone.now()
+    now = clock.now()
     row, _ = Tally.objects.get_or_create(name=HISTORY, defaults={"next_at": now})
     newest = _newest()
     if row.next_at > now or row.newest_rows == newest:
         return False
     mine = Tally.objects.filter(pk=HISTORY, next_at=row.next_at)
-    if not mine.update(next_at=now + dt.timedelta(minutes=5)):
+    if not mine.update(next_at=clock.in_seconds(CLAIM_SECONDS)):
         return False  # another worker counts
     began = time.monotonic()
     until, behind = _count_from(row.counted_until, now)
@@ -51,7 +53,7 @@ def count_due() -> bool:
         counted_until=until,
         counted_at=timezone.now(),
         newest_rows="" if behind else newest,
-        next_at=timezone.now() + dt.timedelta(seconds=0 if behind else pause),
+        next_at=clock.in_seconds(0 if behind else pause),
     )
     return True
 
@@ -87,6 +89,7 @@ def _count_from(
     closed = _hour(now - CLOSED_AFTER)
     deadline = time.monotonic() + SLICE_SECONDS
     for start, end in _spans(since or _beginning(now), now):
+        Tally.objects.filter(pk=HISTORY).update(next_at=clock.in_seconds(CLAIM_SECONDS))
         _count(start, end)
         if end < closed and time.monotonic() > deadline:
             return end, True
