@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.chaos.clients import Books, Client
 from tests.chaos.faults import Faults
 from tests.chaos.installation import Services
 from tests.chaos.invariants import Finding
-from tests.chaos.invariants.runs import ENDED, runs_are_counted
+from tests.chaos.invariants.runs import runs_are_counted
 from tests.chaos.schedule import OWN_SERVER, Schedule, Settings, draw
 from tests.chaos.server import Server, own_server
 from tests.crash.visitor import Visitor
@@ -89,7 +89,8 @@ def _run(
         services.heal()
         _wait(lambda: services.ask(UNSETTLED) == [(0,)], SETTLE_SECONDS)
         _wait(lambda: _is_counted(database, directory), SETTLE_SECONDS)
-        _close_pages(clients, books)
+        ends = services.ask("SELECT id, status FROM workflows_run")
+        _close_pages(clients, books, {str(run): status for run, status in ends})
         for process in services.processes.values():
             for code in process.exits:
                 books.note("exit", process=process.name, code=code)
@@ -147,11 +148,17 @@ def _is_counted(database: str, directory: Path) -> bool:
     return all(result is None for result in results)
 
 
-def _close_pages(clients: Sequence[Client], books: Books) -> None:
-    """Close the open pages once they show an end, or after a while."""
+def _close_pages(
+    clients: Sequence[Client], books: Books, ends: Mapping[str, str]
+) -> None:
+    """Close the open pages once they show how their runs ended, or after a while.
+
+    The page of a run that was resumed may show an earlier end for a moment; that of a run
+    which a rollback took back shows what it showed last.
+    """
     watchers = [watcher for client in clients for watcher in client.watchers]
     _wait(
-        lambda: all(each.shown in ENDED for each in watchers),
+        lambda: all(each.shown == ends.get(each.run, each.shown) for each in watchers),
         WATCH_SECONDS,
     )
     for watcher in watchers:
