@@ -141,7 +141,8 @@ def set_current_context(context: NodeContext) -> None:
 
 def inherit_context(task: asyncio.Task[Any]) -> None:
     """Count a new task as part of the try whose code starts it, if the current task has one."""
-    parent = asyncio.current_task()
+    # of the task's loop, which may not run: others make tasks on it when they close it
+    parent = asyncio.current_task(task.get_loop())
     if parent is not None and (context := _context_by_task.get(parent)) is not None:
         _context_by_task[task] = context
 
