@@ -76,6 +76,10 @@ def test_nothing_is_lost_or_doubled_in_a_short_time_of_faults(
 @pytest.mark.crash
 @pytest.mark.slow
 @pytest.mark.timeout(0)
+@pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") == "postgres",
+    reason="It uses PostgreSQL anyway: `make test-all` needs it once.",
+)
 def test_nothing_is_lost_or_doubled_in_a_long_time_of_faults(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", SystemRandom().randint(1, MAX_SEED)))
     seconds = float(os.environ.get("CHAOS_SECONDS", "600"))
