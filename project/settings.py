@@ -360,6 +360,8 @@ LOGGING: dict[str, Any] = {
         "daphne": {"level": "WARNING"},
         "uvicorn": {"level": "ERROR"},  # a warning for each malformed request
         "websockets": {"level": "WARNING"},
+        # a line for each message to the channel of a killed process, until it expires
+        "channels_redis": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
         # These log each request with its headers; calls are recorded on their stage.

@@ -131,3 +131,10 @@ def test_no_logger_sends_mail() -> None:
     names = [None, *logging.root.manager.loggerDict]
     found = [one for name in names for one in logging.getLogger(name).handlers]
     assert not any(isinstance(one, AdminEmailHandler) for one in found)
+
+
+def test_messages_to_a_channel_that_nobody_reads_are_not_logged_each() -> None:
+    """Until it expires, the channel of a killed process would fill the log."""
+    logger = logging.getLogger("channels_redis.core")
+    assert not logger.isEnabledFor(logging.INFO)
+    assert logger.isEnabledFor(logging.WARNING)
