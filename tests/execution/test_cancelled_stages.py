@@ -12,12 +12,23 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from tests.support.factories import make_attempt, make_audit_event, make_run, make_stage
-from workflows.models import Outcome, Run, StageStatus, Status
+from tests.support.sealed_runs import (
+    WORKER,
+    Step,
+    found_in,
+    launch,
+    record_of,
+    write,
+)
+from workflows.audit.chain import head_of
+from workflows.execution import queue
+from workflows.models import Outcome, Run, Stage, StageStatus, Status
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.run.compare import Comparison
 from workflows.pages.run.diagram import draw_run
 from workflows.pages.run.point_in_time import PointInTime
 from workflows.pages.run.stage_rows import rows_of
+from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -135,3 +146,17 @@ def test_a_file_of_runs_has_the_reason_apart_from_errors(
     assert cancelled["cancel_reason"] == REASON
     assert failed["error_code"] == "node_failed"
     assert failed["cancel_reason"] == ""
+
+
+def test_the_stage_of_a_wait_that_is_over_ends_when_its_pending_run_is_cancelled() -> (
+    None
+):
+    run = launch()
+    (claimed,) = queue.claim(WORKER, 1)
+    record = record_of(claimed, 1, Step("ask", (), status=StageStatus.WAITING))
+    record.sequence, record.status = 0, Status.WAITING
+    write(record, head_of(claimed.history_chain_head, claimed.pk))
+    assert Run.objects.filter(pk=run.pk).wake() == 1
+    system.cancel(run.pk, by=None, reason="stop")
+    assert Stage.objects.get(run=run).status == StageStatus.CANCELLED
+    assert found_in(run) == []

@@ -83,10 +83,12 @@ def interrupt(run_id: UUID) -> None:
 def cancel_waiting(runs: Iterable[Run], reason: str) -> None:
     """Close and seal the stages at which cancelled runs were waiting.
 
+    A pending run may have one, too: its wait is over, and no worker has claimed it yet.
+
     Call it in the transaction that cancels them, with the runs as they were read under a
     lock. Executes three statements for any number of runs.
     """
-    waiting = {run.pk: run for run in runs if run.status == Status.WAITING}
+    waiting = {run.pk: run for run in runs if run.status != Status.RUNNING}
     rows = Stage.objects.filter(run__in=waiting, status=StageStatus.WAITING)
     stages = list(rows.order_by("run_id", "attempt", "sequence"))
     key, now = keys.sealing(), timezone.now()
