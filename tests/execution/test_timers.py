@@ -27,7 +27,16 @@ from workflows.engine import (
 )
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
-from workflows.models import ENDED, Level, LogLine, Run, Stage, Status, WaitKind
+from workflows.models import (
+    ENDED,
+    Level,
+    LogLine,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    WaitKind,
+)
 from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
@@ -273,6 +282,8 @@ async def test_a_run_cancelled_while_it_pauses_asks_again_when_it_is_resumed(
         await run_in_db(cancel_without_notification)
         proceed.set()
         assert (await ended(run.pk)).status == Status.CANCELLED
+        waiting = Stage.objects.filter(run=run.pk, status=StageStatus.WAITING)
+        assert not await run_in_db(waiting.exists)
         await run_in_db(
             partial(System(registry).resume, run.pk, by=alice, reason="go on")
         )
