@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
+from workflows.audit import chain
 from workflows.audit.records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, describe
 from workflows.execution import launching, pauses
@@ -255,6 +256,9 @@ class Recorder:
         for stage in record.stages:
             if stage.status == StageStatus.CANCELLED:
                 stage.error = record.error_message
+        if self.run.waiting_node and not self._stages.has_started:
+            # the pause of an earlier attempt, which this one did not continue
+            record.extra_writes.append(partial(chain.interrupt, self.run.pk))
         await self.buffer.flush()
 
     async def pause(self, paused: Paused) -> None:

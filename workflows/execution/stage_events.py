@@ -43,6 +43,7 @@ class StageEvents:
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
         self._began = 0.0  # on the monotonic clock
         self._waits = ThreadWaits()
+        self.has_started = False  # a node of this attempt
 
     def continue_from(self, history: History) -> None:
         """Continue the pause and the tries of earlier attempts."""
@@ -76,6 +77,7 @@ class StageEvents:
             tries=self._history.tries.of(data["sequence"])[0] + 1,
         )
         self._waits = ThreadWaits()
+        self.has_started = True
         self._buffer.write_stage()
         log_context.NODE.set(data["node"])
 
