@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -49,12 +50,12 @@ class Failing(Registry):
     """A registry whose workflow can no longer be built."""
 
     def get(self, name: str) -> Any:
-        workflow = super().get(name)
+        workflow = copy.copy(super().get(name))  # other tests use the original
 
         def broken(*_: object) -> Any:
             raise ValueError("no settings")
 
-        workflow.factory = broken
+        workflow.factory = broken  # type: ignore[method-assign]
         return workflow
 
 

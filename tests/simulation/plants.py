@@ -1,0 +1,56 @@
+"""Faults planted into the product, to show that the simulation finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from workflows.audit import chain
+from workflows.execution import queue
+from workflows.execution.sql import sqlite
+from workflows.execution.sql.statements import IS_HELD, RECORD_RUNS
+from workflows.models import AuditEvent, Run
+
+
+def _without_fence() -> Any:
+    """Let a worker write for runs that another worker holds."""
+    fenced = sqlite._MOVE_RUN  # noqa: SLF001 - the statement of the fault
+    held = IS_HELD.format(run=f"{RECORD_RUNS.name}.", new="new.")
+    assert held in fenced
+    free = fenced.replace(held, f"{RECORD_RUNS.name}.id = new.id")
+    return patch.object(sqlite, "_MOVE_RUN", free)
+
+
+def _without_key() -> Any:
+    """Forget the idempotency key of a launch."""
+    enqueue = queue.enqueue
+
+    def forget(run: Run, event: AuditEvent) -> bool:
+        run.idempotency_key = None
+        return enqueue(run, event)
+
+    return patch.object(queue, "enqueue", forget)
+
+
+def _without_seals() -> Any:
+    """Do not seal the steps that a lost worker left."""
+    return patch.object(chain, "_close", lambda stage, _key, head: stage.save() or head)
+
+
+PLANTS = {
+    "fence": _without_fence,
+    "key": _without_key,
+    "seal": _without_seals,
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Execute the block with a fault in the product; "" is none."""
+    if not name:
+        yield
+        return
+    with PLANTS[name]():
+        yield

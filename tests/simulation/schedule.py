@@ -1,0 +1,280 @@
+"""One schedule: clients and faults from a seed, then what has to hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection
+
+from tests.chaos import evidence, invariants, ledger
+from tests.simulation.loop import Process
+from tests.simulation.replace import replaced
+from tests.simulation.world import World
+from workflows.audit.verifier import Checker
+from workflows.engine.errors import RequestError
+from workflows.execution import tally
+from workflows.execution.leases import Overdue
+from workflows.execution.worker import Worker
+from workflows.infra import outages
+from workflows.models import ENDED, Approval, ApprovalStatus, Run
+from workflows.system import system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KINDS = ("sequence", "items", "parent", "approval", "timer", "retries", "failing")
+# Probabilities of faults. A worker recovers no run for the duration of a lease after a failure
+# of its own connection, so that frequent failures hide what follows a recovery.
+NETWORK_FAULTS: Mapping[str, float] = {
+    "slow": 0.02,
+    "cut": 0.03,
+    "lost reply": 0.04,
+    "message": 0.1,
+    "failed start": 0.05,
+}
+PROCESS_FAULTS: Mapping[str, float] = {
+    **NETWORK_FAULTS,
+    "cut": 0.0,
+    "lost reply": 0.002,
+}
+CLIENT_SECONDS = 6.0  # in which clients act and faults happen
+LIMIT_SECONDS = 600.0  # after which a run that has not ended is a violation
+MAX_CALLBACKS = 900  # of a process before it crashes
+DISTURBANCE_SECONDS = 8.0  # of a stopped worker or an outage, at most: four leases
+CRASH_SHARE = 0.4  # of the workers
+RESTART_SHARE = 0.8  # of those that crashed
+PACE = 0.6  # seconds that a node takes at most
+
+
+class Schedule:
+    """Executes one seed."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.world = World(seed, NETWORK_FAULTS if seed % 2 else PROCESS_FAULTS)
+        self._directory = directory
+        self._random = self.world.random
+        self._names = itertools.count(1)
+        self._workers: dict[Process, Worker] = {}
+        self._processes: list[Process] = []  # of workers
+        self._user: Any = None
+
+    def execute(self) -> list[str]:
+        """Return what does not hold. The rows of the database are left as they are."""
+        for name in ("ledger", "journal"):
+            (self._directory / name).unlink(missing_ok=True)
+        loop = self.world.loop
+        asyncio.set_event_loop(loop)
+        with replaced(self.world):
+            self._user = User.objects.create_superuser("simulated")
+            self.world.database.install()
+            try:
+                loop.run_until_complete(self._play())
+            finally:
+                self.world.database.uninstall()
+            violations = self._check()
+        loop.close()
+        return violations
+
+    # -- what happens -----------------------------------------------------------------
+
+    async def _play(self) -> None:
+        world = self.world
+        for _ in range(self._random.randint(2, 3)):
+            self._start_worker()
+        web = Process("web")
+        clients = [
+            world.start(web, self._client) for _ in range(self._random.randint(2, 4))
+        ]
+        disturbance = world.start(Process("faults"), self._disturb)
+        await asyncio.gather(*clients, disturbance)
+        world.is_calm = True
+        for process in self._processes:
+            process.crash_at = 0
+        if not any(process.is_alive for process in self._processes):
+            self._start_worker()
+        await world.start(Process("end"), self._wait_for_ends)
+        for process, worker in self._workers.items():
+            if process.is_alive:
+                await world.start(process, lambda worker=worker: worker.drain(5.0))  # type: ignore[misc]
+
+    def _start_worker(self) -> None:
+        process = Process(f"worker-{next(self._names)}")
+        self._processes.append(process)
+        if not self.world.is_calm and self._random.random() < CRASH_SHARE:
+            process.crash_at = self._random.randint(1, MAX_CALLBACKS)
+            process.on_crash = lambda: self._crash(process)
+
+        async def work() -> None:
+            worker = Worker(process.name, self._random.randint(1, 4))
+            worker._overdue = Overdue(self.world.loop.time, outages.database)  # noqa: SLF001 - bound at import
+            self._workers[process] = worker
+            await worker.run()
+
+        self.world.start(process, work)
+
+    def _crash(self, process: Process) -> None:
+        self.world.crash(process)
+        if self._random.random() < RESTART_SHARE:
+            delay = self._random.random() * 3
+            self.world.loop.call_later(delay, self._start_worker, context=_no_process())
+
+    async def _disturb(self) -> None:
+        """Stop workers for a while, and take the database away."""
+        until = self.world.loop.time() + CLIENT_SECONDS
+        while self.world.loop.time() < until:
+            await asyncio.sleep(self._random.random())
+            kind = self._random.choice(
+                ["stop", "outage" if self.world.seed % 2 else "stop"]
+            )
+            seconds = self._random.random() * DISTURBANCE_SECONDS
+            running = [
+                one for one in self._processes if one.is_alive and not one.is_stopped
+            ]
+            if kind == "stop" and running:
+                await self.world.stop_for(self._random.choice(running), seconds)
+            elif kind == "outage":
+                self.world.counts["outage"] += 1
+                self.world.database.is_away = True
+                await asyncio.sleep(seconds)
+                self.world.database.is_away = False
+
+    async def _client(self) -> None:
+        """Launch runs and operate them."""
+        until = self.world.loop.time() + CLIENT_SECONDS
+        mine: list[UUID] = []
+        while self.world.loop.time() < until:
+            action = self._random.choice(
+                ["launch", "launch", "respond", "cancel", "resume"]
+            )
+            if action == "launch":
+                mine.append(await self._launch())
+            elif mine:
+                await getattr(self, f"_{action}")(self._random.choice(mine))
+            await asyncio.sleep(self._random.random())
+
+    async def _launch(self) -> UUID:
+        order = f"order-{next(self._names)}"
+        kind = self._random.choice(KINDS)
+        params = {
+            "order": order,
+            "ledger": str(self._directory / "ledger"),
+            "pace": self._random.random() * PACE,
+            "rounds": self._random.randint(1, 3),
+        }
+        run = await self._until_answered(
+            lambda: system.execute(
+                f"chaos-{kind}", params, by=self._user, idempotency_key=order
+            )
+        )
+        self._note("launch", run.pk, order=order)
+        return run.pk  # type: ignore[no-any-return]
+
+    async def _respond(self, run_id: UUID) -> None:
+        reason = f"answer-{next(self._names)}"
+        await self._act(
+            "respond",
+            run_id,
+            lambda: system.answer(
+                run_id, {"outcome": "publish"}, by=self._user, comment=reason
+            ),
+            reason=reason,
+            outcome="publish",
+        )
+
+    async def _cancel(self, run_id: UUID) -> None:
+        reason = f"cancel-{next(self._names)}"
+        await self._act(
+            "cancel",
+            run_id,
+            lambda: system.cancel(run_id, by=self._user, reason=reason),
+            reason=reason,
+        )
+
+    async def _resume(self, run_id: UUID) -> None:
+        reason = f"resume-{next(self._names)}"
+        await self._act(
+            "resume",
+            run_id,
+            lambda: system.resume(run_id, by=self._user, reason=reason),
+            reason=reason,
+        )
+
+    async def _act(
+        self, kind: str, run_id: UUID, act: Callable[[], Run], **given: Any
+    ) -> None:
+        run = await self._until_answered(lambda: Run.objects.get(pk=run_id))
+        attempt = run.attempt
+        sends, reply = 0, "accepted"
+        while True:
+            sends += 1
+            try:
+                await self.world.database.call(act)
+                break
+            except DatabaseError:
+                await asyncio.sleep(0.2)
+            except RequestError:  # refused, or accepted before without a reply
+                reply = "refused" if sends == 1 else "unknown"
+                break
+        self._note(kind, run_id, reply=reply, sends=sends, attempt=attempt, **given)
+
+    async def _until_answered(self, function: Callable[[], Any]) -> Any:
+        """Call a function until the database replies; return its result."""
+        while True:
+            with suppress(DatabaseError):
+                return await self.world.database.call(function)
+            await asyncio.sleep(0.2)
+
+    def _note(self, kind: str, run_id: UUID, **given: Any) -> None:
+        line = {"kind": kind, "run": run_id.hex, "reply": "accepted", "sends": 1}
+        ledger.append(self._directory / "journal", line | given)
+
+    async def _wait_for_ends(self) -> None:
+        limit = self.world.loop.time() + LIMIT_SECONDS
+        while self.world.loop.time() < limit:
+            waiting, live = await self.world.database.call(_live_runs)
+            if not live:
+                return
+            for run_id in waiting:
+                await self._respond(run_id)
+            await asyncio.sleep(1.0)
+
+    # -- what has to hold -------------------------------------------------------------
+
+    def digest(self) -> str:
+        """Return a summary that is the same whenever the seed is executed."""
+        columns = ("workflow_name", "status", "attempt", "sequence", "version")
+        rows = [*Run.objects.order_by("pk").values_list(*columns)]
+        text = repr((rows, sorted(self.world.counts.items()), self.world.loop.elapsed))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _check(self) -> list[str]:
+        tally.count_all()
+        with connection.cursor() as cursor:
+            found = evidence.read(cursor, self._directory)
+        found.findings = [str(finding) for finding in Checker().everything()]
+        return [
+            f"{finding.name}: {text}"
+            for finding in invariants.check(found)
+            for text in finding.violations
+        ]
+
+
+def _live_runs() -> tuple[list[UUID], bool]:
+    """Return the runs with an open approval, and whether any run has not ended."""
+    approvals = Approval.objects.filter(status=ApprovalStatus.OPEN)
+    waiting = [*approvals.values_list("run_id", flat=True)]
+    return waiting, bool(waiting) or Run.objects.exclude(status__in=ENDED).exists()
+
+
+def _no_process() -> contextvars.Context:
+    """Return a context outside of any process."""
+    return contextvars.Context()
