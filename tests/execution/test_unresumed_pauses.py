@@ -16,7 +16,7 @@ from workflows.audit.verifier import Checker
 from workflows.engine import State, Workflow, approval, node
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Run, Stage, StageStatus, Status
+from workflows.models import Run, Stage, StageStatus, Status, Suspicion
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -120,6 +120,8 @@ def lose(run: Run, prepare: Callable[[Run], None]) -> None:
     """Claim a run with a worker that stops without releasing it, then sweep."""
     queue.claim("gone", 1)
     prepare(run)
+    # a run that was executed alone is the only one that may have ended its worker
+    Run.objects.filter(pk=run.pk).update(suspicion=Suspicion.ALONE)
     Run.objects.filter(pk=run.pk).expire()
     queue.sweep()
 

@@ -66,18 +66,34 @@ def begin(run: Run) -> None:
 
 
 def interrupt(run_id: UUID) -> None:
-    """Close and seal the stages that a lost worker left in progress.
+    """Close and seal the stages that an attempt left open.
 
-    Call it in the transaction that recovers the run: the run's row is locked, and the
-    fence keeps the lost worker from writing.
+    Those are the stages in progress and, if the run has ended, the one at which it paused:
+    the next attempt of a run that has not ended continues the pause. Call it in the
+    transaction that moves the run, after that: the run's row is locked, and the fence keeps
+    a lost worker from writing.
     """
-    stored = Run.objects.filter(pk=run_id).values_list("history_chain_head", flat=True)
-    key, head = keys.sealing(), head_of(stored.get(), run_id)
-    started = Stage.objects.filter(run=run_id, status=StageStatus.STARTED)
-    for stage in started.order_by("attempt", "sequence"):
-        stage.status = StageStatus.INTERRUPTED
+    run = Run.objects.only("status", "error_message", "history_chain_head").get(
+        pk=run_id
+    )
+    key, head = keys.sealing(), head_of(run.history_chain_head, run_id)
+    is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if run.is_ended else [])]
+    stages = Stage.objects.filter(run=run_id, status__in=is_open)
+    for stage in stages.order_by("attempt", "sequence"):
+        if stage.status == StageStatus.WAITING:
+            _end_wait(stage, run)
+        else:
+            stage.status = StageStatus.INTERRUPTED
         head = _close(stage, key, head)
     Run.objects.filter(pk=run_id).update(history_chain_head=head)
+
+
+def _end_wait(stage: Stage, run: Run) -> None:
+    """Set the final values of a stage that was waiting when its run ended."""
+    is_cancelled = run.status == Status.CANCELLED
+    stage.status = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
+    stage.error_message = run.error_message
+    stage.duration_ms = (timezone.now() - stage.created_at).total_seconds() * 1_000
 
 
 def cancel_waiting(runs: Iterable[Run], reason: str) -> None:

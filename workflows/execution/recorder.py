@@ -249,7 +249,6 @@ class Recorder:
             Outcome(status.value), record.error_message, code, clean(traceback)
         )
         is_cancelled = status == Status.CANCELLED
-        self._stages.reopen_waiting_stage()
         self._stages.close_stage(
             StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
         )

@@ -109,17 +109,6 @@ class StageEvents:
         self._buffer.write_stage()
         self._buffer.stage = None
 
-    def reopen_waiting_stage(self) -> None:
-        """Continue the stage at which the run had paused, if its node was not entered yet."""
-        if self._buffer.stage is None and self._waiting_since is not None:
-            self._buffer.stage = StageRow(
-                self._buffer.run.sequence + 1,
-                self._buffer.waiting_node,
-                1,
-                StageStatus.WAITING,
-                self._waiting_since,
-            )
-
     def withdraw_unstarted_stage(self) -> bool:
         """Remove a stage whose start is not committed yet; return False if there is none."""
         stage, rows = self._buffer.stage, self._buffer.record.stages
