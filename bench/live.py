@@ -115,7 +115,7 @@ def signed_in(url: str) -> urllib.request.OpenerDirector:
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     browser.addheaders = [("Referer", url)]
-    browser.jar = jar  # type: ignore[attr-defined] - kept beside it for the sockets
+    browser.jar = jar  # type: ignore[attr-defined]  # for the sockets
     answer = posted(
         browser, f"{url}/accounts/login/", username="admin", password=PASSWORD
     )
@@ -148,31 +148,28 @@ def launched(browser: urllib.request.OpenerDirector, url: str, rounds: int) -> s
 # The pages ----------------------------------------------------------------------------------
 
 
-class Page(WebSocketClientProtocol):  # type: ignore[misc] - autobahn has no types
+class Page(WebSocketClientProtocol):  # autobahn has few types
     """An open page: records what it is sent and when, and acknowledges it."""
 
     waits: list[float] = []  # noqa: RUF012 - of all pages
     received = 0  # bytes, by all pages
     messages = 0
     counts = False
+    is_warm = False
+    seen: frozenset[bytes] = frozenset()  # lines that were received
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002, N802, N803 - autobahn's signature
         """Note how long each line that is new took to come."""
         now = time.time()
         news = set(TICK.findall(payload)) - self.seen
-        self.seen |= news
+        self.seen = self.seen | news
         if Page.counts:
             Page.received += len(payload)
             Page.messages += 1
             if self.is_warm:
                 Page.waits += [(now - float(tick)) * 1000 for tick in news]
         self.is_warm = True  # its first drawing shows lines from before it came
-        self.sendMessage(b"shown")
-
-    def onOpen(self) -> None:  # noqa: N802 - autobahn's name
-        """Start without messages."""
-        self.seen: set[bytes] = set()
-        self.is_warm = False
+        self.sendMessage(b"shown")  # type: ignore[no-untyped-call]
 
 
 async def watched(
@@ -183,11 +180,12 @@ async def watched(
     host = site.url.removeprefix("http://")
     loop = asyncio.get_running_loop()
     for _ in range(pages):
-        factory = WebSocketClientFactory(
+        factory = WebSocketClientFactory(  # type: ignore[no-untyped-call]
             f"ws://{host}/ws/runs/{run}/", origin=site.url, headers={"Cookie": cookies}
         )
         factory.protocol = Page
-        await loop.create_connection(factory, *host.split(":"))
+        name, _, port = host.partition(":")
+        await loop.create_connection(factory, name, int(port))
     await asyncio.sleep(4)  # all have caught up
     Page.counts, used = True, site.cpu_seconds
     await asyncio.sleep(seconds)
