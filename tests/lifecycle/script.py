@@ -24,7 +24,7 @@ from workflows.engine.errors import RequestError
 from workflows.errors import InvalidStatus, RunNotFound, WorkflowNotFound
 from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Run, Stage, Status
-from workflows.registry import registry
+from workflows.registry import Registry, registry
 
 Result = TypeVar("Result")
 
@@ -336,9 +336,12 @@ ACTIONS: dict[str, Do] = {
 @asynccontextmanager
 async def scene(case: Case) -> AsyncIterator[Script]:
     """Give the script of a case, with its workflow known to all processes."""
-    world, pace = World(), Pace()
-    async with processes(registry) as known:
+    # Workers of the pages' registry execute suspects in child processes, which do not have
+    # the workflow.
+    world, pace, own = World(), Pace(), Registry()
+    async with processes(own) as known:
         around = Surroundings(world, known.stop_run, pace.hold)
+        own.register_factory(WORKFLOW, factory_of(case, around))
         registry.register_factory(WORKFLOW, factory_of(case, around))
         try:
             yield Script(case, known, world, pace)
