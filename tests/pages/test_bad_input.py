@@ -75,7 +75,7 @@ def world(db: None) -> Iterator[World]:
         yield make_world("ordinary")
 
 
-@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.slow)], ids="of {}".format)
+@pytest.fixture(params=[6, pytest.param(1, marks=pytest.mark.slow)], ids="of {}".format)
 def spread(request: pytest.FixtureRequest) -> Spread:
     """Return which pages get which values: all of them in the slow tests."""
     return Spread(request.param)

@@ -422,7 +422,7 @@ async def test_many_viewers_of_a_version_share_one_rendering(
             assert "Read pages" in await page.next_shown()
         assert sorted(counted) == [
             (first, run.version)
-            for first in ("run-log", "run-stepper", "run-panel", "run-title")
+            for first in ("run-log", "run-panel", "run-stepper", "run-title")
         ]
         for other in others:
             await other.__aexit__(None, None, None)
