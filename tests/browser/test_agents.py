@@ -32,7 +32,7 @@ def set_up(page: Page, server: ModelServer, name: str) -> None:
     page.goto("/agents/providers/new/")
     page.fill("#id_name", f"Provider of {name}")
     page.fill("#id_base_url", server.url)
-    page.fill("#id_secret", "a key nobody sees")
+    page.fill("#id_secret", "a-key-that-is-not-shown")
     page.click(".form button[type=submit]")
     page.goto("/agents/new/")
     page.fill("#id_name", name)

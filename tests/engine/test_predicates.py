@@ -83,7 +83,7 @@ def test_a_function_is_named_and_explained_by_its_template() -> None:
         reason="confidence 62%, threshold 80%",
         values={"confidence": 0.62, "params": Params().model_dump()},
     )
-    assert is_confident.__doc__ == "Tell whether the label may stand."
+    assert is_confident.__doc__ == "Return whether the label may stand."
     assert is_confident(Case(confidence=0.9))
 
 

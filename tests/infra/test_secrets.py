@@ -21,6 +21,7 @@ from django.urls import URLPattern, reverse
 from tests.agents.test_agent_calls import registry, system
 from tests.support.agent_rows import KEY, make_agent
 from tests.support.openai_server import Answer, ModelServer, failing
+from tests.support.responses import text_of
 from tests.support.workers import ended, working
 from workflows.agents.provider_api import service
 from workflows.infra import notifications
@@ -69,14 +70,19 @@ def everything_shown(admin: User, runs: list[Run]) -> str:
     """Return every page, admin page and export, of all there is."""
     page = Client()
     page.force_login(admin)
-    answers = {path: page.get(path) for path in {*pages_of(runs), *admin_pages()}}
-    odd = {path: one.status_code for path, one in answers.items()}
-    assert {path: odd[path] for path in odd if odd[path] not in ANSWERS} == {}
-    whole_ones = [one for one in answers.values() if one.status_code == OK]
+    statuses, whole_ones = {}, []
+    for path in {*pages_of(runs), *admin_pages()}:
+        answer = page.get(path)
+        statuses[path] = answer.status_code
+        text = text_of(answer)  # also frees the slot of a download
+        if answer.status_code == OK:
+            whole_ones.append(text)
+    odd = {path: code for path, code in statuses.items() if code not in ANSWERS}
+    assert odd == {}
     assert len(whole_ones) > len(runs) * len(OF_A_RUN)
     dumped = io.StringIO()
     call_command("dumpdata", "workflows", stdout=dumped)
-    return "\n".join([*map(text_of, whole_ones), dumped.getvalue()])
+    return "\n".join([*whole_ones, dumped.getvalue()])
 
 
 def pages_of(runs: list[Run]) -> Iterator[str]:
@@ -106,21 +112,6 @@ def admin_pages() -> Iterator[str]:
         yield reverse(f"admin:{kind}_changelist")
         for row in model._default_manager.all():  # noqa: SLF001
             yield reverse(f"admin:{kind}_change", args=[row.pk])
-
-
-def text_of(answer: Any) -> str:
-    """Return an answer, also one that is written as it is read."""
-    if not answer.streaming:
-        return str(answer.content.decode(errors="replace"))
-    if answer.is_async:
-        return asyncio.run(whole(answer))
-    return b"".join(answer.streaming_content).decode(errors="replace")
-
-
-async def whole(answer: Any) -> str:
-    """Return a file that is written as it is read."""
-    parts = [part.decode() async for part in answer.streaming_content]
-    return "".join(parts)
 
 
 async def heard(channel: str) -> str:

@@ -318,7 +318,7 @@ def check_ended_sessions(world: World, look: Inspector, _client: Client) -> None
     form = {"text": world.evil, world.evil[:50]: world.evil}
     member, ours = Client(enforce_csrf_checks=True), {"Origin": "http://testserver"}
     member.force_login(world.person)
-    for address in (f"{page}notes/", f"{page}answer/"):
+    for address in (f"{page}notes/", f"{page}respond/"):
         late = member.post(address, form, headers=ours)
         look.at_answer("a page before the last sign-in", late, 403)
         look.at_answer("what was typed", member.get(page), 200)

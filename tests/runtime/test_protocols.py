@@ -277,7 +277,7 @@ async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised(
     assert (await agents.vision("clerk", "What?", [b"png"])).text == "A boat."
     with pytest.raises(UpstreamFailed, match="Down"):
         await agents.chat("clerk", "Hello")
-    with pytest.raises(Invalid, match="given none"):
+    with pytest.raises(Invalid, match="got none"):
         await agents.vision("clerk", "What?", [])
 
 

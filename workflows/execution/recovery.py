@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from workflows.models.transitions import RunQuerySet
 
 ADVICE = (
-    "Look for what ends the process in this node: os._exit, a crash in native code, or its"
+    "Find the code of this node that ends the process: os._exit, a crash in native code, or its"
     " memory. `@node(isolate=True)` turns that into an error of the node. Then resume the run."
 )
 
@@ -123,7 +123,7 @@ def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
     return runs.finish(
         Status.FAILED,
         message=f"The run lost its worker {_often(run.recoveries + 1)}, the last time"
-        f" {run.worker}, without finishing a step. It was not tried again: look at the"
+        f" {run.worker}, without finishing a step. It was not tried again: check the"
         " worker's log and memory, then resume it.",
         code="worker_lost",
         node=_running_node(run),
@@ -155,9 +155,9 @@ def _settle_lost(run: Run, runs: RunQuerySet) -> int:
         return runs.recover(Suspicion.ALONE, is_charged=True)
     return runs.finish(
         Status.FAILED,
-        message=f"The run was executed in a process of its own, and was lost together with"
+        message=f"The run was executed in a separate process, and was lost together with"
         f" its worker {_often(run.recoveries + 1)}, the last time {run.worker}."
-        " It was not tried again: look at the worker's log and at the memory of its machine"
+        " It was not tried again: check the worker's log and the memory of its machine"
         " or container, then resume the run.",
         code="worker_lost",
         node=_running_node(run),

@@ -40,7 +40,7 @@ class _Refused:
     def __getattr__(self, _: str) -> Any:
         raise Unavailable(
             f"{self.name} are not available in a node with isolate=: use them in another"
-            " node before it, and pass on what it needs in the state."
+            " node before it, and pass on the values in the state."
         )
 
 
