@@ -12,10 +12,13 @@ crash, a statement may fail, and the reply to a COMMIT may be lost.
     loop        simulated time, and processes whose callbacks end with them
     database    calls that other processes interrupt between transactions
     world       the random numbers of one schedule, its network and its processes
+    children    the child process of a suspect
     replace     what of the product is replaced, and by what
     schedule    clients and faults, and what has to hold after them
+    plants      faults of the product, which have to be found
+    runner      one schedule after another
 
 Invariants, workflows and ledger are those of `tests.chaos`. A schedule is determined by its
-seed. Method: B. Beyer, "Testing distributed systems with deterministic simulation"
-(FoundationDB, W. Wilson, Strange Loop 2014).
+seed. The method is that of FoundationDB: Will Wilson, "Testing Distributed Systems w/
+Deterministic Simulation", Strange Loop 2014.
 """
