@@ -138,6 +138,7 @@ def test_a_form_sent_after_the_session_ended_stays_and_can_be_sent_after_signing
     page.wait_for_selector("#run-status[data-status=cancelled]")
 
 
+@pytest.mark.slow
 def test_signing_in_in_another_tab_loses_nothing_in_this_one(
     visit: Visit, site: RunningServer
 ) -> None:
@@ -157,7 +158,7 @@ def test_signing_in_in_another_tab_loses_nothing_in_this_one(
     expect(page.locator(".note-text")).to_have_text("typed before")
 
 
-@pytest.mark.parametrize("scripts", [False, True])
+@pytest.mark.parametrize("scripts", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_whole_form_comes_back_filled_in(
     visit: Visit, site: RunningServer, scripts: bool
 ) -> None:

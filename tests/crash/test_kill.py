@@ -144,6 +144,7 @@ def test_a_run_that_is_lost_with_its_workers_fails_in_the_end(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_a_killed_parallel_node_runs_only_what_had_not_finished(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     }
 
 
+@pytest.mark.slow
 def test_an_action_on_many_runs_survives_the_worker_that_is_at_it(
     installation: Installation,
 ) -> None:
@@ -227,7 +229,7 @@ def test_an_action_on_many_runs_survives_the_worker_that_is_at_it(
 @pytest.mark.parametrize(
     ("runs", "kills"),
     [
-        (24, 3),
+        pytest.param(24, 3, marks=pytest.mark.slow),
         pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )

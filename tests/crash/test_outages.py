@@ -180,6 +180,7 @@ def test_a_worker_told_to_stop_while_postgresql_is_unavailable_ends_all_the_same
     assert Counter(installation.traces()).pop(f"{run_id}/work/2") == 2
 
 
+@pytest.mark.slow
 def test_while_redis_is_unavailable_launches_are_accepted_and_done(
     installation: Installation,
     server: RunningServer,

@@ -24,7 +24,8 @@ from workflows.runtime import FakeDocuments, FakeRuntime, Page
 pytest.importorskip("rapidocr", reason="scans are read with requirements-ocr.txt only")
 pytestmark = pytest.mark.timeout(600)
 
-READ_ALWAYS = ("clean", "letters missing of top secret", "unmarked, speaks of secrets")
+READ_ALWAYS = ("clean", "letters missing of top secret")
+UNMARKED = "unmarked, speaks of secrets"  # the longest to read
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ def judge_fields(memo: Memo, seed: int, pool: Pool) -> Judged:
     return Judged(memo, state.level, state.caveats, outcome.status == "waiting")
 
 
-@pytest.mark.parametrize("name", READ_ALWAYS)
+@pytest.mark.parametrize(
+    "name", [*READ_ALWAYS, pytest.param(UNMARKED, marks=pytest.mark.slow)]
+)
 def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> None:
     (memo,) = [memo for memo in MEMOS if memo.name == name]
     found = judge_fields(replace(memo, is_short=True), SEED, reader)

@@ -96,7 +96,9 @@ def test_production_collects_its_static_files(tmp_path: Path) -> None:
     assert ADMIN_PASSWORD not in prepared.stdout
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("is_new", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_processes_that_prepare_together_wait_for_each_other(
     tmp_path: Path, database: str, is_new: bool, request: pytest.FixtureRequest
