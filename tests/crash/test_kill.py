@@ -168,6 +168,7 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
     assert report["results"][run_id]["visited"] == [0, 10, 20, 30, 40, 50, 60, 70]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moments",
     [

@@ -123,7 +123,9 @@ async def test_channels_of_killed_processes_leave_the_group_and_busy_ones_stay(
         while dead in members or time.monotonic() < began + 4:
             number += 1
             await notifications.send(notifications.WORKERS, {"type": "n", "n": number})
-            assert (await busy.next())["n"] == number
+            while not (message := await busy.next()):
+                pass  # a slow machine was silent for that long
+            assert message["n"] == number
             members = await members_of(layer, notifications.WORKERS)
             assert busy.channel in members
     await layer.close_pools()

@@ -404,8 +404,6 @@ READ_ONLY = {"a template", "very long", "an address"}
 MIN_SHOWN = 100  # answers in which the text is seen: else nothing was tested
 
 
-@pytest.mark.django_db
-@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
 def check_walks(
     kind: str, walks: Sequence[Callable[[World, Inspector, Client], None]]
 ) -> int:
@@ -420,11 +418,15 @@ def check_walks(
     return look.shown
 
 
+@pytest.mark.django_db
+@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
 @pytest.mark.slow
 def test_no_form_turns_a_hostile_text_into_an_address() -> None:
     assert check_walks("an address", WALKS) > MIN_SHOWN
 
 
+@pytest.mark.django_db
+@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_nothing_comes_out_of_a_hostile_text(kind: str, rendered: set[str]) -> None:
     if kind in READ_ONLY:
