@@ -105,6 +105,12 @@ def test_a_response_to_an_approval(
     assert "You already submitted your decision." in again.content.decode()
     assert (Approval.objects.get().answer or {})["outcome"] == outcome
     assert AuditEvent.objects.filter(action="respond").count() == 1
+    for changed in (
+        {"answer-outcome": "reject" if outcome == "publish" else "publish"},
+        {"reason": "seen twice"},
+    ):  # another response, from another tab of the same person
+        second = page.post(f"/runs/{run.pk}/respond/", form | changed)
+        assert "Already answered by" in second.content.decode()
     page.force_login(make_user("other", is_superuser=True))
     late = page.post(f"/runs/{run.pk}/respond/", form)
     assert "Already answered by" in late.content.decode()

@@ -58,15 +58,19 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 
 
 def has_responded(request: HtmxRequest, found: Run) -> bool:
-    """Return whether the user's response to the approval of this form was accepted.
+    """Return whether this response of the user to the approval was accepted before.
 
-    They send it again if the response to the first time was an error.
+    They send it again if the response to the first time was an error. Another decision or
+    reason, from another tab, is a second response, which is rejected.
     """
     question = int_in(request.POST, "question")
     if question is None:
         return False
-    own = found.approvals.filter(sequence=question, answered_by=request.user.pk)
-    return own.exists()
+    own = found.approvals.filter(sequence=question, answered_by=request.user.pk).first()
+    if own is None or own.comment != reason_of(request):
+        return False
+    form = answer_form(own, data=request.POST, files=request.FILES, by=request.user)
+    return form.is_valid() and form.values().items() <= (own.answer or {}).items()
 
 
 def open_approval(found: Run, sequence: str) -> Approval:
