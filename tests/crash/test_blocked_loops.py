@@ -109,6 +109,7 @@ def test_a_loop_that_stays_blocked_is_replaced_and_only_the_run_that_blocks_it_f
     assert installation.ask("SELECT stopped_at FROM workflows_worker") != [(None,)]
 
 
+@pytest.mark.slow
 def test_an_abandoned_loop_that_returns_executes_and_writes_nothing_more(
     tmp_path: Path,
 ) -> None:

@@ -32,6 +32,7 @@ def installation(
     yield Installation(tmp_path, database=database, redis=redis, MAX_RECOVERIES="1000")
 
 
+@pytest.mark.slow
 def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
     assert report["attempts"][-1]["worker"] == "heir"
 
 
+@pytest.mark.slow
 def test_sigterm_lets_nodes_finish_and_gives_runs_back(
     installation: Installation, tmp_path: Path
 ) -> None:
