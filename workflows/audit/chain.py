@@ -18,6 +18,7 @@ from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Stage
 from workflows.models.status import StageStatus, Status
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
@@ -76,24 +77,27 @@ def interrupt(run_id: UUID) -> None:
     run = Run.objects.only("status", "error_message", "history_chain_head").get(
         pk=run_id
     )
-    key, head = keys.sealing(), head_of(run.history_chain_head, run_id)
+    key, now = keys.sealing(), timezone.now()
+    head = head_of(run.history_chain_head, run_id)
     is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if run.is_ended else [])]
     stages = Stage.objects.filter(run=run_id, status__in=is_open)
     for stage in stages.order_by("attempt", "sequence"):
         if stage.status == StageStatus.WAITING:
-            _end_wait(stage, run)
+            is_cancelled = run.status == Status.CANCELLED
+            ended = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
+            _end_wait(stage, ended, run.error_message, now)
         else:
             stage.status = StageStatus.INTERRUPTED
         head = _close(stage, key, head)
     Run.objects.filter(pk=run_id).update(history_chain_head=head)
 
 
-def _end_wait(stage: Stage, run: Run) -> None:
+def _end_wait(
+    stage: Stage, status: StageStatus, message: str, now: dt.datetime
+) -> None:
     """Set the final values of a stage that was waiting when its run ended."""
-    is_cancelled = run.status == Status.CANCELLED
-    stage.status = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
-    stage.error_message = run.error_message
-    stage.duration_ms = (timezone.now() - stage.created_at).total_seconds() * 1_000
+    stage.status, stage.error_message = status, message
+    stage.duration_ms = (now - stage.created_at).total_seconds() * 1_000
 
 
 def cancel_waiting(runs: Iterable[Run], reason: str) -> None:
@@ -110,9 +114,7 @@ def cancel_waiting(runs: Iterable[Run], reason: str) -> None:
     key, now = keys.sealing(), timezone.now()
     for stage in stages:
         run = waiting[stage.run_id]
-        stage.status = StageStatus.CANCELLED
-        stage.error_message = reason
-        stage.duration_ms = (now - stage.created_at).total_seconds() * 1_000
+        _end_wait(stage, StageStatus.CANCELLED, reason, now)
         head = head_of(run.history_chain_head, run.pk)
         stage.seal, run.history_chain_head = _sealed_stage(stage, key, head)
     if stages:

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils import timezone
 
-from workflows.audit import chain
 from workflows.execution import recovery
 from workflows.infra import notifications
-from workflows.models import Attempt, Outcome, Run, Status
+from workflows.models import Outcome, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from workflows.models.transitions import RunQuerySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +35,13 @@ def release(runs: Iterable[Run], reason: str, *, charged: bool = False) -> None:
     this attempt meanwhile is not changed.
     """
     for run in runs:
-        _end(run, Outcome.RELEASED, reason, charged=charged)
+        _release(run, reason, charged=charged)
 
 
 def fail(run: Run, failure: Failure) -> None:
     """Fail a run, unless it has left this attempt meanwhile."""
     with transaction.atomic():
-        changed = _held(run).finish(
+        changed = recovery.same_attempt(run).finish(
             Status.FAILED,
             message=failure.message,
             code="event_loop_blocked",
@@ -55,35 +51,24 @@ def fail(run: Run, failure: Failure) -> None:
             _close(run, Outcome.FAILED, failure.message, "event_loop_blocked")
 
 
-def _end(run: Run, outcome: Outcome, reason: str, *, charged: bool) -> None:
+def _release(run: Run, reason: str, *, charged: bool) -> None:
     with transaction.atomic():
-        held = _held(run)
+        held = recovery.same_attempt(run)
         stored = held.select_for_update().first()
         if stored is None:
             return
         if stored.cancel_requested_at is not None:
-            held.finish(
-                Status.CANCELLED, message=stored.cancel_reason, code="cancelled"
-            )
+            recovery.cancel(stored, held)
             _close(run, Outcome.CANCELLED, stored.cancel_reason, "cancelled")
-        elif charged:
+            return
+        if charged:
             recovery.end_or_requeue(stored, held)
-            _close(run, outcome, reason)
         else:
             held.release()
-            _close(run, outcome, reason)
-
-
-def _held(run: Run) -> RunQuerySet:
-    return Run.objects.filter(
-        pk=run.pk, worker=run.worker, attempt=run.attempt, status=Status.RUNNING
-    )
+        _close(run, Outcome.RELEASED, reason)
 
 
 def _close(run: Run, outcome: Outcome, message: str, code: str = "") -> None:
-    Attempt.objects.filter(run=run, number=run.attempt).update(
-        ended_at=timezone.now(), outcome=outcome, error_message=message, error_code=code
-    )
-    chain.interrupt(run.pk)
+    recovery.close_attempt(run, outcome, message, code)
     notifications.changed_on_commit(run.pk)
     notifications.pending_on_commit()

@@ -64,7 +64,7 @@ def recover_lost(
             if not _settle_lost(run, same):
                 continue
             message = f"Worker {run.worker} did not renew its lease in time."
-            _close_attempt(run, Outcome.LOST, message, "worker_lost")
+            close_attempt(run, Outcome.LOST, message, "worker_lost")
         metrics.RECOVERIES.inc()
         yield run.pk
 
@@ -81,10 +81,10 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
     what = f"node “{node}”" if node else "the run before its first node"
     message = f"The process that executed {what} ended with {end.cause}"
     with transaction.atomic():
-        same = _same_attempt(run)
+        same = same_attempt(run)
         times = run.recoveries + 1
         if run.cancel_requested_at is not None:
-            moved = _cancel(run, same)
+            moved = cancel(run, same)
         elif times >= settings.MAX_RECOVERIES:
             memory = f"; {end.memory}" if end.memory else ""
             moved = same.finish(
@@ -99,7 +99,7 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
             return False
         text = f"{message}; {end.memory}." if end.memory else f"{message}."
         _log(run, text)
-        _close_attempt(run, Outcome.LOST, text, PROCESS_DIED)
+        close_attempt(run, Outcome.LOST, text, PROCESS_DIED)
         notifications.changed_on_commit(run.pk)
     return True
 
@@ -107,9 +107,9 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
 def give_back(run: Run) -> bool:
     """Return a run to the queue whose child process was stopped by a drain."""
     with transaction.atomic():
-        if not _same_attempt(run).release():
+        if not same_attempt(run).release():
             return False
-        _close_attempt(run, Outcome.RELEASED)
+        close_attempt(run, Outcome.RELEASED)
         notifications.changed_on_commit(run.pk)
     return True
 
@@ -117,7 +117,7 @@ def give_back(run: Run) -> bool:
 def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
     """Requeue a run that its worker could not continue, charged, or end it: one of `runs`."""
     if run.cancel_requested_at is not None:
-        return _cancel(run, runs)
+        return cancel(run, runs)
     if run.recoveries + 1 < settings.MAX_RECOVERIES:
         return runs.recover(Suspicion(run.suspicion), is_charged=True)
     return runs.finish(
@@ -132,7 +132,7 @@ def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
 
 def refreshed(run: Run) -> Run | None:
     """Return the run as it is stored while its attempt has no end, None otherwise."""
-    return _same_attempt(run).defer("graph", "result").first()
+    return same_attempt(run).defer("graph", "result").first()
 
 
 def times_lost(run: Run) -> int:
@@ -140,15 +140,37 @@ def times_lost(run: Run) -> int:
     return run.attempts.filter(outcome=Outcome.LOST).count()
 
 
-def _same_attempt(run: Run) -> RunQuerySet:
+def same_attempt(run: Run) -> RunQuerySet:
+    """Return the row of a run while the worker that claimed it holds this attempt."""
     return Run.objects.filter(
         pk=run.pk, attempt=run.attempt, worker=run.worker, status=Status.RUNNING
     )
 
 
+def cancel(run: Run, runs: RunQuerySet) -> int:
+    """End a run whose cancel was requested: one of `runs`."""
+    return runs.finish(Status.CANCELLED, message=run.cancel_reason, code="cancelled")
+
+
+def close_attempt(
+    run: Run, outcome: Outcome, message: str = "", code: str = ""
+) -> None:
+    """Record how the attempt in the row of a run ended, and close its open stages.
+
+    Call it in the transaction that moves the run, after that.
+    """
+    Attempt.objects.filter(run=run, number=run.attempt).update(
+        ended_at=timezone.now(),
+        outcome=outcome,
+        error_message=message,
+        error_code=code,
+    )
+    chain.interrupt(run.pk)
+
+
 def _settle_lost(run: Run, runs: RunQuerySet) -> int:
     if run.cancel_requested_at is not None:
-        return _cancel(run, runs)
+        return cancel(run, runs)
     if run.suspicion != Suspicion.ALONE:
         return runs.recover(Suspicion(run.suspicion + 1))
     if run.recoveries + 1 < settings.MAX_RECOVERIES:
@@ -164,10 +186,6 @@ def _settle_lost(run: Run, runs: RunQuerySet) -> int:
     )
 
 
-def _cancel(run: Run, runs: RunQuerySet) -> int:
-    return runs.finish(Status.CANCELLED, message=run.cancel_reason, code="cancelled")
-
-
 def _often(times: int) -> str:
     return f"{times} times in a row" if times > 1 else "once"
 
@@ -179,19 +197,6 @@ def _at_least_suspect(run: Run) -> Suspicion:
 def _running_node(run: Run) -> str:
     stage = Stage.objects.filter(run=run, status=StageStatus.STARTED).last()
     return stage.node_name if stage else ""
-
-
-def _close_attempt(
-    run: Run, outcome: Outcome, message: str = "", code: str = ""
-) -> None:
-    """Record in the history how the attempt ended."""
-    Attempt.objects.filter(run=run, number=run.attempt).update(
-        ended_at=timezone.now(),
-        outcome=outcome,
-        error_message=message,
-        error_code=code,
-    )
-    chain.interrupt(run.pk)
 
 
 def _log(run: Run, message: str) -> None:

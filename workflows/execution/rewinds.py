@@ -17,9 +17,9 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from workflows.audit import chain
+from workflows.execution import recovery
 from workflows.infra import metrics, notifications
-from workflows.models import Attempt, Level, LogLine, Outcome, Run, Status
+from workflows.models import Level, LogLine, Outcome, Run, Status
 
 if TYPE_CHECKING:
     from typing import Final
@@ -96,15 +96,9 @@ def _text(position: Position, stored: Run) -> str:
 
 
 def _give_up(stored: Run, known_version: int, text: str) -> None:
-    """Close the attempt that the row shows, and queue the run again."""
-    Attempt.objects.filter(run=stored, number=stored.attempt).update(
-        ended_at=timezone.now(),
-        outcome=Outcome.RELEASED,
-        error_message=text,
-        error_code=ERROR_CODE,
-    )
-    chain.interrupt(stored.pk)
+    """Queue the run again, and close the attempt that the row shows."""
     Run.objects.filter(pk=stored.pk).give_back(after_version=known_version)
+    recovery.close_attempt(stored, Outcome.RELEASED, text, ERROR_CODE)
     notifications.pending_on_commit()
 
 
