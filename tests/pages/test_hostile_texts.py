@@ -357,7 +357,7 @@ def check_failures(world: World, look: Inspector, client: Client) -> None:
     evil = quote(world.evil[:500])
     look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
     look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
-    for name in ("400.html", "403.html", "500.html", "rejected.html", "refused.html"):
+    for name in ("400.html", "403.html", "500.html", "standalone.html", "refused.html"):
         request = RequestFactory().get("/", {"q": world.evil})
         request.user = world.person
         context = {"sentence": world.evil, "message": world.evil, "back": "/"}

@@ -153,7 +153,7 @@ def _text_of(
     if form == "message":
         context = {"messages": [Message(ERROR, sentence)], "oob": True}
         return HTML, render_to_string("messages.html", context)
-    template = "503.html" if retries else "rejected.html"
+    template = "503.html" if retries else "standalone.html"
     context = {
         "heading": heading,
         "sentence": sentence,
