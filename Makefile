@@ -74,7 +74,7 @@ worker: setup ## Execute runs in a separate process, with servers that share RED
 # Testing ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.installed-dev ## Run all tests; browser tests are skipped without Chromium
+test: $(VENV)/.installed-dev ## Run all tests but the slow ones; browser tests are skipped without Chromium
 	@$(PYTEST) -m "not slow"
 
 .PHONY: test-all

@@ -290,7 +290,7 @@ def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
     assert not WorkflowPermission.objects.exists()
 
 
-def test_no_one_rises_to_a_superuser_by_keeping_accounts(
+def test_managing_accounts_makes_no_one_a_superuser(
     keeper: Client, admin: User
 ) -> None:
     me = User.objects.get(username="keeper")

@@ -453,7 +453,7 @@ async def test_who_does_not_answer_in_time_is_not_asked_again(
     assert here.books.calls[0].usage.tries == 1
 
 
-async def test_a_server_that_does_not_exist_is_tried_and_told(
+async def test_an_unreachable_server_is_an_error_with_the_number_of_attempts(
     server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(
@@ -464,7 +464,7 @@ async def test_a_server_that_does_not_exist_is_tried_and_told(
         await here.agents.chat("writer", "Hello?")
 
 
-async def test_each_lack_has_a_sentence_of_its_own(
+async def test_each_missing_part_has_its_own_message(
     server: ModelServer, here: CallTask
 ) -> None:
     with pytest.raises(Unavailable, match="no provider of agents is set up"):

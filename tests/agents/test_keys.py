@@ -176,7 +176,9 @@ def test_a_key_that_no_header_can_carry_is_refused_at_its_field(
     assert not Provider.objects.exists()
 
 
-async def test_a_program_that_passes_such_a_key_is_told_so(server: ModelServer) -> None:
+async def test_such_a_key_from_code_is_refused_before_the_request(
+    server: ModelServer,
+) -> None:
     await run_in_db(make_agent, server)
     with pytest.raises(AuthenticationFailed, match="only ASCII"):
         await calling("schlüssel").agents.chat("writer", "Hello?")

@@ -236,7 +236,7 @@ def test_names_of_documents_are_for_who_may_read_every_workflow(
 # By itself --------------------------------------------------------------------------------
 
 
-def test_a_row_that_does_not_exist_has_nothing_to_tell() -> None:
+def test_a_row_that_does_not_exist_has_an_empty_snapshot() -> None:
     assert snapshots.of(Price(model="m")) == {}
     gone = Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     Price.objects.all().delete()

@@ -156,7 +156,7 @@ def test_while_postgresql_is_unavailable_everyone_waits_and_nothing_is_lost_or_d
 
 
 @pytest.mark.slow
-def test_a_worker_told_to_stop_while_postgresql_is_unavailable_ends_all_the_same(
+def test_a_worker_stops_on_request_while_postgresql_is_unavailable(
     tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
 ) -> None:
     installation = Installation(

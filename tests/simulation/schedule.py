@@ -157,8 +157,10 @@ class Schedule:
             )
             if action == "launch":
                 mine.append(await self._launch())
+            elif mine and action == "respond":
+                await self._respond(self._random.choice(mine))
             elif mine:
-                await getattr(self, f"_{action}")(self._random.choice(mine))
+                await self._operate(action, self._random.choice(mine))
             await asyncio.sleep(self._random.random())
 
     async def _launch(self) -> UUID:
@@ -190,21 +192,14 @@ class Schedule:
             outcome="publish",
         )
 
-    async def _cancel(self, run_id: UUID) -> None:
-        reason = f"cancel-{next(self._names)}"
+    async def _operate(self, action: str, run_id: UUID) -> None:
+        """Cancel or resume a run."""
+        reason = f"{action}-{next(self._names)}"
+        operation = getattr(system, action)
         await self._act(
-            "cancel",
+            action,
             run_id,
-            lambda: system.cancel(run_id, by=self._user, reason=reason),
-            reason=reason,
-        )
-
-    async def _resume(self, run_id: UUID) -> None:
-        reason = f"resume-{next(self._names)}"
-        await self._act(
-            "resume",
-            run_id,
-            lambda: system.resume(run_id, by=self._user, reason=reason),
+            lambda: operation(run_id, by=self._user, reason=reason),
             reason=reason,
         )
 

@@ -34,7 +34,6 @@ class World:
         self._groups: dict[str, list[tuple[Process | None, asyncio.Queue[Any]]]] = {}
         self._ids = 0
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.errors: list[str] = []
 
     def happens(self, fault: str) -> bool:
         """Return whether a fault happens now, and count it."""
