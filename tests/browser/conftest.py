@@ -115,6 +115,7 @@ def sign_in(page: Page) -> None:
     page.fill("#id_password", ADMIN_PASSWORD)
     page.click("button[type=submit]")
     page.wait_for_selector(".topbar .menu")
+    page.wait_for_load_state()  # the menu is there before the scripts have run
 
 
 def launch(page: Page, document: str) -> None:
