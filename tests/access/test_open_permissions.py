@@ -74,7 +74,9 @@ def test_a_page_offers_only_what_may_be_used(
 
 
 @pytest.mark.usefixtures("closed")
-def test_a_member_without_a_role_is_told_whom_to_ask(sign_in: SignIn) -> None:
+def test_a_member_without_a_role_is_referred_to_an_administrator(
+    sign_in: SignIn,
+) -> None:
     client = sign_in(member_of())
     for address in ("/", "/workflows/"):
         text = main_of(client, address)
@@ -84,7 +86,7 @@ def test_a_member_without_a_role_is_told_whom_to_ask(sign_in: SignIn) -> None:
 
 
 @pytest.mark.usefixtures("closed")
-def test_a_viewer_of_a_workflow_is_not_told_to_launch_it(sign_in: SignIn) -> None:
+def test_a_viewer_of_a_workflow_is_not_invited_to_launch_it(sign_in: SignIn) -> None:
     run = make_run(workflow_name=NAME)
     viewer = sign_in(member_of("viewer"))
     assert "Launch another" not in main_of(viewer, f"/compare/?a={run.pk}")
@@ -95,7 +97,9 @@ def test_a_viewer_of_a_workflow_is_not_told_to_launch_it(sign_in: SignIn) -> Non
     assert "launch it" not in text.replace("to launch this", "")
 
 
-def test_whoever_may_launch_is_invited_to(alice: User, sign_in: SignIn) -> None:
+def test_a_user_who_can_launch_is_invited_to_launch(
+    alice: User, sign_in: SignIn
+) -> None:
     client = sign_in(alice)
     assert "Launch a workflow" in main_of(client, "/")
     assert "Launch a workflow" in main_of(client, "/runs/")
@@ -143,7 +147,7 @@ def effects(client: Client) -> dict[str, str]:
     return dict(rows)
 
 
-def test_admin_says_what_effect_a_group_has(
+def test_admin_describes_the_effect_of_a_group(
     admin: User, sign_in: SignIn, settings: Settings
 ) -> None:
     client = sign_in(admin)

@@ -216,7 +216,7 @@ def text_of(answer: Any) -> str:
 
 
 @pytest.mark.django_db
-def test_everybody_gets_what_the_table_says(column: str) -> None:
+def test_every_role_gets_the_response_in_the_table(column: str) -> None:
     world, person = make_world(), person_of(column)
     client = Client(raise_request_exception=True)
     if person is not None:
@@ -299,7 +299,7 @@ async def looked_at(path: str, person: Any) -> tuple[str, str]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_every_socket_does_what_the_table_says(column: str) -> None:
+async def test_every_socket_behaves_as_in_the_table(column: str) -> None:
     world = await run_in_db(make_world)
     person = await run_in_db(person_of, column)
     wrong = []
@@ -476,7 +476,7 @@ async def test_a_permission_revoked_without_notification_closes_the_page(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_list_forgets_what_may_not_be_seen_any_more(
+async def test_a_list_drops_rows_after_their_permission_is_revoked(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
@@ -509,7 +509,7 @@ async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) ->
 
 
 @pytest.mark.django_db
-def test_values_for_others_are_called_hidden_wherever_they_would_stand(
+def test_redacted_values_are_marked_hidden_in_every_place(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"

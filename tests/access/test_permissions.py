@@ -122,11 +122,11 @@ def test_a_closed_account_may_do_nothing() -> None:
     )
 
 
-def test_open_rights_are_everybodys() -> None:
+def test_open_permissions_are_granted_to_everyone() -> None:
     assert verbs_of(person()) == set(VERBS)
 
 
-def test_closed_rights_are_nobodys(closed: None) -> None:
+def test_closed_permissions_are_granted_to_no_one(closed: None) -> None:
     assert verbs_of(person()) == set()
 
 
@@ -158,7 +158,7 @@ def test_a_workflow_with_rows_is_for_those_they_name(
     assert verbs_of(person(roles.ADMIN)) == set(VERBS)
 
 
-def test_rows_of_one_workflow_say_nothing_of_another(closed: None) -> None:
+def test_rows_of_one_workflow_do_not_affect_another(closed: None) -> None:
     give(OURS, team(), "view")
     assert verbs_of(person(team()), THEIRS) == set()
     assert verbs_of(person(team(), roles.LAUNCHER), THEIRS) == {
@@ -191,7 +191,7 @@ def test_values_are_for_those_who_are_named_and_a_superuser(role: str | None) ->
     assert "read" in verbs_of(person(is_superuser=True))
 
 
-def test_reading_alone_lets_no_one_see(closed: None) -> None:
+def test_permission_to_read_data_does_not_include_viewing(closed: None) -> None:
     give(OURS, team(), "read")
     assert verbs_of(person(team())) == set()
 
@@ -212,7 +212,7 @@ def test_people_of_the_same_rights_see_the_same() -> None:
     assert isinstance(permissions.permissions_for(one), Permissions)
 
 
-def test_rights_are_looked_up_once(django_assert_max_num_queries: object) -> None:
+def test_permissions_are_queried_once(django_assert_max_num_queries: object) -> None:
     user = person(team())
     permissions.permissions_for(user)
     with django_assert_max_num_queries(0):  # type: ignore[operator] # a fixture
@@ -234,7 +234,7 @@ def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None
 # What a row may say ----------------------------------------------------------------------
 
 
-def test_a_right_that_gives_nothing_is_refused() -> None:
+def test_a_row_that_grants_no_permission_is_refused() -> None:
     nothing = WorkflowPermission(workflow_name=OURS, group=team(), can_view=False)
     with pytest.raises(ValidationError, match="Select at least one permission"):
         nothing.full_clean()
@@ -270,7 +270,7 @@ def test_every_permission_of_a_role_exists(role: str) -> None:
     assert named <= given
 
 
-def test_a_teams_own_group_is_left_as_it_is() -> None:
+def test_an_existing_group_of_a_team_is_not_changed() -> None:
     Group.objects.filter(name=roles.OPERATOR).delete()
     Group.objects.create(name=roles.OPERATOR)
     roles.make(Group, Permission)
@@ -307,7 +307,7 @@ def test_system_does_nothing_for_who_may_not(closed: None, action: str) -> None:
     assert not run.audit_events.exists()
 
 
-def test_a_hidden_run_is_refused_with_the_words_of_none(closed: None) -> None:
+def test_a_hidden_run_gets_the_same_message_as_a_missing_one(closed: None) -> None:
     run = make_run()
     run_id = run.pk
     with pytest.raises(RunNotFound) as hidden:
@@ -318,7 +318,7 @@ def test_a_hidden_run_is_refused_with_the_words_of_none(closed: None) -> None:
     assert str(hidden.value) == str(missing.value)
 
 
-def test_a_hidden_workflow_is_refused_with_the_words_of_none(closed: None) -> None:
+def test_a_hidden_workflow_gets_the_same_message_as_a_missing_one(closed: None) -> None:
     give(THEIRS, team(), "view")
     with pytest.raises(WorkflowNotFound) as hidden:
         system.execute(OURS, {}, by=person(team()))
@@ -335,7 +335,7 @@ def test_a_viewer_launches_nothing(closed: None) -> None:
     assert not Run.objects.exists()
 
 
-def test_with_a_parent_go_its_children(closed: None) -> None:
+def test_deleting_a_parent_deletes_its_children(closed: None) -> None:
     """A cancel takes along what the run waits for, anyone who may operate that."""
     give(OURS, team(), "view", "operate")
     parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
@@ -369,7 +369,7 @@ def calls_of_system(path: Path) -> list[ast.Call]:
     ]
 
 
-def test_pages_and_admin_always_say_who_asks() -> None:
+def test_pages_and_admin_always_pass_the_user() -> None:
     """What draws for many viewers at once is told their rights instead: it is named."""
     forgotten = {
         f"{path.relative_to(ROOT)}: {ast.unparse(call)}"
@@ -420,7 +420,7 @@ def test_no_one_launches_with_a_document_they_may_not_see() -> None:
     assert other_document in permissions.visible_documents(mine)
 
 
-def test_whoever_has_the_same_file_sees_the_document_and_nothing_of_who_was_first(
+def test_uploading_the_same_file_shows_the_document_but_not_its_first_uploader(
     closed: None,
 ) -> None:
     content = many_pages(1)

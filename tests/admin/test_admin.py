@@ -111,7 +111,7 @@ def test_runs_are_found_by_id_and_filtered(page: Client) -> None:
     assert other.short_id not in by_status
 
 
-def test_a_text_is_looked_for_among_the_newest(
+def test_text_search_is_limited_to_the_newest_rows(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workflows.admin.read_only.SCAN_LIMIT", 2)
@@ -221,7 +221,7 @@ def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
     assert failed.status == Status.FAILED
 
 
-def test_what_would_refuse_is_said_before(page: Client) -> None:
+def test_runs_that_would_be_refused_are_listed_before_the_action(page: Client) -> None:
     runs = [make_run(status=Status.PENDING), make_run()]
     text = operate(page, "cancel_selected", runs)
     assert "1 of the 2 selected runs can be processed" in text
@@ -236,7 +236,7 @@ def test_every_action_is_offered(page: Client, name: str) -> None:
     assert f"{bulk.BULK_ACTIONS[name].verb} the selected runs" in text
 
 
-def test_who_may_only_look_is_offered_no_audit_events(
+def test_a_viewer_is_offered_no_audit_events(
     sign_in: SignIn, settings: Settings
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"

@@ -59,7 +59,7 @@ def text_of(answer: Any) -> str:
     return str(answer.content.decode())
 
 
-def test_the_groups_of_the_own_account_stay(
+def test_an_editor_cannot_change_the_groups_of_their_own_account(
     page: Client, keeper: User, readers: Group
 ) -> None:
     path = f"/admin/auth/user/{keeper.pk}/change/"

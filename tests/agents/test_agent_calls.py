@@ -151,7 +151,7 @@ async def test_the_token_of_the_launch_is_used(server: ModelServer) -> None:
     assert sent == {f"Bearer {TOKEN}"}
 
 
-async def test_words_are_shown_while_they_arrive_and_gone_afterwards(
+async def test_streamed_text_is_shown_until_the_call_ends(
     server: ModelServer,
 ) -> None:
     gate = Gate()
@@ -185,7 +185,7 @@ async def test_cancelling_a_run_in_mid_stream_closes_the_connection_within_a_sec
     assert not await run_in_db(LiveText.objects.exists)
 
 
-async def test_words_that_a_lost_worker_heard_are_forgotten(
+async def test_streamed_text_of_a_lost_worker_is_discarded(
     server: ModelServer,
 ) -> None:
     run = await launch("telling")

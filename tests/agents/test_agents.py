@@ -64,7 +64,7 @@ async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CallTask]:
 # Chat --------------------------------------------------------------------------------
 
 
-async def test_a_chat_gives_the_answer_and_what_it_took(
+async def test_a_chat_returns_the_response_and_its_usage(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("Good day."))
@@ -79,7 +79,7 @@ async def test_a_chat_gives_the_answer_and_what_it_took(
     assert (call.kind, call.status, call.usage.tries) == ("chat", "completed", 1)
 
 
-async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them(
+async def test_prompt_and_options_of_the_agent_are_sent_and_a_call_can_override_them(
     server: ModelServer, here: CallTask
 ) -> None:
     await run_in_db(
@@ -95,7 +95,7 @@ async def test_the_agents_prompt_and_options_go_along_and_a_call_may_change_them
     assert (request.body["seed"], request.body["num_ctx"]) == (1, 4096)
 
 
-async def test_a_conversation_with_a_system_prompt_keeps_its_own(
+async def test_a_system_prompt_in_the_conversation_replaces_that_of_the_agent(
     server: ModelServer, here: CallTask
 ) -> None:
     await run_in_db(make_agent, server, system_prompt="Be brief.")
@@ -115,7 +115,7 @@ async def test_a_conversation_with_a_system_prompt_keeps_its_own(
     assert sent[2]["tool_call_id"] == "c1"
 
 
-async def test_a_token_given_at_launch_or_with_the_call_goes_before_the_stored_key(
+async def test_a_token_from_the_launch_or_the_call_overrides_the_stored_key(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     launched = calling("at-launch")
@@ -134,7 +134,7 @@ async def test_connections_are_kept_for_the_next_calls(
     assert server.connections == 1
 
 
-async def test_azure_is_asked_by_deployment_with_its_own_header(
+async def test_azure_requests_use_the_deployment_url_and_the_api_key_header(
     server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(
@@ -175,7 +175,7 @@ async def test_without_a_name_the_default_agent_is_asked(
 # Streams -----------------------------------------------------------------------------
 
 
-async def test_a_stream_gives_pieces_as_they_come_and_shows_them(
+async def test_a_stream_yields_and_shows_pieces_as_they_arrive(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     gate = Gate()
@@ -197,7 +197,7 @@ async def test_a_stream_gives_pieces_as_they_come_and_shows_them(
     assert server.requests[0].body["stream_options"] == {"include_usage": True}
 
 
-async def test_a_stream_that_breaks_off_fails_and_keeps_what_it_took(
+async def test_a_broken_stream_fails_and_its_usage_is_counted(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer(pieces=["Good ", "day"], breaks_after=1))
@@ -257,7 +257,7 @@ async def test_a_cancelled_call_closes_the_connection_at_once(
 # Images, vectors --------------------------------------------------------------
 
 
-async def test_images_go_along_as_data_uris(
+async def test_images_are_sent_as_data_uris(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     await here.agents.vision("writer", "What is it?", [PNG, "data:image/jpeg;base64,x"])
@@ -288,7 +288,7 @@ async def test_what_is_no_image_is_refused_before_anyone_is_asked(
     assert server.requests == []
 
 
-async def test_vectors_come_in_the_order_of_the_texts(
+async def test_vectors_are_returned_in_the_order_of_the_texts(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     assert await here.agents.embed("writer", ["a", "bcd"]) == ((1.0, 1.0), (3.0, 1.0))
@@ -358,7 +358,7 @@ async def test_what_may_pass_is_tried_again(
     assert here.books.calls[0].usage.tries == 3
 
 
-async def test_the_server_says_how_long_to_wait(
+async def test_a_retry_after_header_sets_the_delay(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
@@ -402,7 +402,7 @@ async def test_the_last_try_reports_how_often_it_was_tried(
         (500, UpstreamFailed, "failed (500)"),
     ],
 )
-async def test_what_will_not_pass_is_told_at_once(  # noqa: PLR0913, PLR0917 - a table
+async def test_permanent_errors_are_not_retried(  # noqa: PLR0913, PLR0917 - a table
     server: ModelServer,
     writer: Agent,
     here: CallTask,
@@ -431,7 +431,7 @@ async def test_what_is_no_answer_fails_with_a_sentence(
         await here.agents.chat("writer", "Hello?")
 
 
-async def test_a_stream_of_rubbish_fails_with_a_sentence(
+async def test_a_malformed_stream_fails_with_a_readable_message(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
@@ -464,7 +464,7 @@ async def test_an_unreachable_server_is_an_error_with_the_number_of_attempts(
         await here.agents.chat("writer", "Hello?")
 
 
-async def test_each_missing_part_has_its_own_message(
+async def test_each_missing_part_has_a_distinct_message(
     server: ModelServer, here: CallTask
 ) -> None:
     with pytest.raises(Unavailable, match="no provider of agents is set up"):

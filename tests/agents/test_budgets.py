@@ -208,7 +208,7 @@ async def test_items_that_finished_are_kept_over_the_pause(
     assert len(server.requests) == 4
 
 
-async def test_a_pause_comes_through_a_group_of_tasks(
+async def test_a_pause_propagates_through_a_task_group(
     server: ModelServer, alice: User
 ) -> None:
     await run_in_db(make_budget)
@@ -354,7 +354,7 @@ def test_answers_that_cannot_be_are_refused(alice: User) -> None:
     assert not BudgetRaise.objects.exists()
 
 
-async def test_words_of_an_answer_do_not_outlive_a_pause(
+async def test_streamed_text_is_removed_when_the_run_pauses(
     server: ModelServer, alice: User
 ) -> None:
     server.script(Answer("Good day."))

@@ -70,7 +70,7 @@ def stored(provider: Provider) -> Provider:
         "https://models.example.org:8443/v1",
     ],
 )
-def test_another_origin_deletes_the_stored_key_and_says_so(
+def test_a_changed_origin_deletes_the_stored_key_and_reports_it(
     page: Client, provider: Provider, path: str, address: str
 ) -> None:
     form = {**FORM, "base_url": address}
@@ -93,7 +93,7 @@ def test_a_key_entered_with_the_new_address_belongs_to_it(
     assert stored(provider).open_key() == "new"
 
 
-def test_another_path_of_the_same_origin_keeps_the_key(
+def test_a_changed_path_of_the_same_origin_retains_the_key(
     page: Client, provider: Provider
 ) -> None:
     form = {**FORM, "base_url": "https://MODELS.example.org:443/v2"}

@@ -70,7 +70,7 @@ AGENTS = TABLES["extract_agent_params"]
 
 
 @pytest.mark.parametrize("case", AGENTS, ids=lambda case: str(case["case"]))
-def test_a_stage_is_asked_of_its_own_agent_then_of_the_runs(
+def test_a_prompt_uses_its_agent_before_the_agent_of_the_run(
     server: ModelServer, db: None, case: dict[str, Any]
 ) -> None:
     for number in (1, 2):  # two, and none of them is the default
@@ -139,7 +139,7 @@ def test_weights_share_out_the_runs_and_the_same_run_gets_the_same(db: None) -> 
     assert profiles.choose(SUMMARIZE, "", ids[0])[0] == ""
 
 
-def test_without_weights_a_run_has_the_workflows_own_settings(db: None) -> None:
+def test_without_weights_a_run_uses_the_settings_of_the_workflow(db: None) -> None:
     make_profile("careful", stages={"summary": {"agent": "x"}})
     name, stages = profiles.choose(SUMMARIZE, None, uuid4())
     assert (name, stages["summary"]["agent"]) == ("", "")
@@ -198,7 +198,7 @@ our_system = System(ours)
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_run_keeps_the_settings_it_was_launched_with(
+async def test_a_run_retains_the_settings_of_its_launch(
     server: ModelServer, alice: User
 ) -> None:
     await run_in_db(make_agent, server)
@@ -229,7 +229,7 @@ async def test_a_run_keeps_the_settings_it_was_launched_with(
 # Pages -------------------------------------------------------------------------------
 
 
-def test_profiles_are_compared_by_what_came_of_them(
+def test_profiles_are_compared_by_their_results(
     admin: User, sign_in: SignIn, bob: User
 ) -> None:
     profile = make_profile("careful", weight=3, description="Slow and sure.")
@@ -329,7 +329,7 @@ def form(alice: User, sign_in: SignIn) -> Client:
     return sign_in(alice)
 
 
-def test_without_a_provider_the_form_says_so_and_launches_nothing(
+def test_without_a_provider_the_form_shows_an_error_and_nothing_is_launched(
     form: Client, db: None
 ) -> None:
     shown = form.get("/workflows/summarize/").content.decode()
@@ -423,7 +423,7 @@ def test_a_profile_offers_the_agents_that_can_do_what_a_stage_needs(
     assert "Chosen at launch, or none" in shown
 
 
-def test_resuming_asks_for_the_token_again_and_keeps_it_encrypted(
+def test_resuming_requires_the_token_again_and_stores_it_encrypted(
     form: Client, server: ModelServer
 ) -> None:
     make_agent(server)

@@ -38,7 +38,7 @@ def a_tool_call(name: str, arguments: str) -> Answer:
     return Answer(tool_calls=[{"id": "c1", "type": "function", "function": function}])
 
 
-async def test_tools_go_along_and_come_back_typed(
+async def test_tool_definitions_are_sent_and_calls_are_returned_typed(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(a_tool_call("weather", '{"city": "Bern"}'), Answer("It rains."))

@@ -40,7 +40,7 @@ def test_new_events_have_the_new_name_only(old: str) -> None:
     assert trail.is_declared(RENAMED_ACTIONS[old])
 
 
-def test_an_event_with_an_old_action_name_keeps_its_seal(run: Run) -> None:
+def test_an_event_with_an_old_action_name_still_verifies(run: Run) -> None:
     row = append_event(run, "keep")
     row.refresh_from_db()
     assert (row.action, row.action_name) == ("keep", "pin")

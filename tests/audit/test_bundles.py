@@ -125,14 +125,16 @@ def changes() -> dict[str, Callable[[dict[str, Any]], object]]:
 
 
 @pytest.mark.parametrize("change", changes())
-def test_whatever_is_done_to_it_is_found(run: Run, change: str) -> None:
+def test_every_change_to_a_bundle_is_detected(run: Run, change: str) -> None:
     told = bundle(run)
     changes()[change](told)
     again = read(json.dumps(told))
     assert list(not_as_signed(again, public_key())) != []
 
 
-def test_whoever_signs_it_anew_has_another_key(run: Run, settings: Any) -> None:
+def test_a_bundle_that_was_signed_again_has_another_key(
+    run: Run, settings: Any
+) -> None:
     ours = public_key()
     settings.AUDIT_KEYS = ["x" * 50]
     forged = bundle(run)

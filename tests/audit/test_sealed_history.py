@@ -186,7 +186,7 @@ def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
 
 @pytest.mark.parametrize("column", ["history_chain_head", "audit_chain_head"])
 @pytest.mark.parametrize("value", [None, b"", b"\x00" * 20])
-def test_a_head_that_was_taken_away_is_noticed(
+def test_a_removed_chain_head_is_detected(
     run: Run, column: str, value: bytes | None
 ) -> None:
     Run.objects.filter(pk=run.pk).update(**{column: value})
@@ -202,7 +202,7 @@ def test_a_run_without_any_history_needs_its_heads() -> None:
     assert len(found()) == 2
 
 
-def test_whoever_recomputes_without_the_key_is_caught(run: Run) -> None:
+def test_seals_recomputed_without_the_key_are_detected(run: Run) -> None:
     """SHA-256 alone would let the one who changes a row mend the chain behind it."""
     key = b"a key of the attacker's own     "
     row = run.decisions.order_by("pk")[0]
@@ -325,7 +325,7 @@ def test_a_key_may_be_replaced_while_the_old_one_is_kept(
     assert found() != []
 
 
-def test_rows_from_before_are_told_apart(alice: User) -> None:
+def test_rows_older_than_the_seals_are_distinguished(alice: User) -> None:
     old = make_run()
     make_stage(old)
     make_decision(old)
@@ -362,7 +362,7 @@ def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
 # The command ---------------------------------------------------------------------------
 
 
-def test_the_command_says_that_all_is_well(run: Run) -> None:
+def test_the_command_reports_an_intact_history(run: Run) -> None:
     out = StringIO()
     call_command("verify_history", stdout=out)
     assert out.getvalue() == "Verified 2 runs with 16 rows: no findings.\n"
@@ -378,7 +378,7 @@ def test_the_command_names_rows_and_exits_with_1(run: Run) -> None:
     assert f"run {run.pk}: stage {row.pk} of step 1: " in out.getvalue()
 
 
-def test_the_command_knows_no_run_of_that_id(db: None) -> None:
+def test_the_command_reports_an_unknown_run_id(db: None) -> None:
     with pytest.raises(CommandError, match="not found"):
         call_command("verify_history", str(uuid.uuid4()))
 
@@ -412,7 +412,7 @@ def test_a_missing_start_of_sealing_is_a_sentence(
 
 
 @pytest.mark.parametrize("one", [True, False])
-def test_without_its_key_nothing_is_verified_and_a_sentence_says_so(
+def test_without_the_key_nothing_is_verified_and_the_reason_is_reported(
     run: Run, settings: Any, one: bool
 ) -> None:
     settings.SECRET_KEY = "another" * 10

@@ -62,7 +62,7 @@ def recorded_values() -> str:
 # Pages ------------------------------------------------------------------------------------
 
 
-def test_of_a_new_row_everything_is_told_and_of_a_changed_one_what_differs(
+def test_a_new_row_is_recorded_in_full_and_a_changed_one_by_its_differences(
     client: Client,
 ) -> None:
     client.post("/agents/providers/new/", OURS)
@@ -77,7 +77,7 @@ def test_of_a_new_row_everything_is_told_and_of_a_changed_one_what_differs(
     assert (was["base_url"], now) == ("https://llm.example.org/v1", {})
 
 
-def test_of_a_key_is_told_that_there_is_another_and_never_which(
+def test_a_changed_key_is_recorded_without_its_value(
     client: Client,
 ) -> None:
     client.post("/agents/providers/new/", OURS | {"secret": KEY})
@@ -92,7 +92,7 @@ def test_of_a_key_is_told_that_there_is_another_and_never_which(
     assert ANOTHER not in message
 
 
-def test_saving_what_was_there_already_is_told_as_no_change(client: Client) -> None:
+def test_saving_equal_values_is_recorded_as_no_change(client: Client) -> None:
     price = Price.objects.create(
         model="m", per_million_in=Decimal(3), per_million_out=Decimal("0.5")
     )
@@ -166,7 +166,7 @@ def test_admin_reports_rights_that_are_given_and_taken(client: Client) -> None:
     assert (was["can_launch"], now) == (True, {})
 
 
-def test_no_password_is_told_not_even_its_hash(client: Client) -> None:
+def test_neither_a_password_nor_its_hash_is_recorded(client: Client) -> None:
     word = "a-long-passphrase-8"
     new = {"username": "eve", "password1": word, "password2": word}
     new["usable_password"] = "true"
@@ -182,7 +182,7 @@ def test_no_password_is_told_not_even_its_hash(client: Client) -> None:
 # Documents --------------------------------------------------------------------------------
 
 
-def test_adding_and_deleting_a_document_is_told_with_what_it_was(
+def test_adding_and_deleting_a_document_is_recorded_with_its_description(
     client: Client, admin: User
 ) -> None:
     document = store_document("letter.pdf", io.BytesIO(ONE_PAGE), by=admin)
@@ -199,7 +199,9 @@ def test_adding_and_deleting_a_document_is_told_with_what_it_was(
     assert found() == []
 
 
-def test_whoever_brings_the_same_file_is_told_once(admin: User, alice: User) -> None:
+def test_each_uploader_of_the_same_file_is_recorded_once(
+    admin: User, alice: User
+) -> None:
     store_document("letter.pdf", io.BytesIO(ONE_PAGE), by=admin)
     for _ in range(2):
         store_document("mine.pdf", io.BytesIO(ONE_PAGE), by=alice)
@@ -208,7 +210,7 @@ def test_whoever_brings_the_same_file_is_told_once(admin: User, alice: User) -> 
     assert changed() == ({"holders": []}, {"holders": ["alice"]})
 
 
-def test_a_person_says_why_and_a_command_need_not(alice: User) -> None:
+def test_a_person_has_to_give_a_reason_and_a_command_does_not(alice: User) -> None:
     document = store_document("letter.pdf", io.BytesIO(ONE_PAGE))
     with pytest.raises(ReasonMissing):
         delete_document(document, by=alice, reason="")

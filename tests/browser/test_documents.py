@@ -21,7 +21,7 @@ def stored(place: Path, name: str, content: bytes) -> str:
     return str(path)
 
 
-def test_several_files_are_uploaded_and_the_refused_one_says_why(
+def test_several_files_are_uploaded_and_a_refused_one_shows_the_reason(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()
@@ -37,7 +37,7 @@ def test_several_files_are_uploaded_and_the_refused_one_says_why(
     keep(page, "documents-refused")
 
 
-def test_one_file_leads_to_its_page_and_the_viewer_goes_by_keys(
+def test_a_single_upload_opens_its_page_and_keys_turn_the_pages_of_the_viewer(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()
@@ -141,7 +141,7 @@ def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_d
 
 
 @pytest.mark.slow
-def test_a_scan_is_read_and_its_result_leads_to_the_place_on_the_page(
+def test_the_result_of_a_scan_links_to_the_place_on_the_page(
     visit: Visit,
 ) -> None:
     pytest.importorskip("rapidocr", reason="scans need requirements-ocr.txt")

@@ -116,7 +116,7 @@ def test_one_tick_ticks_all_and_ticks_outlive_a_change_of_the_list(
     assert page.locator("[data-select-all]").evaluate("tick => tick.indeterminate")
 
 
-def test_many_are_cancelled_without_scripts_and_each_says_what_became_of_it(
+def test_runs_are_cancelled_in_bulk_without_scripts_and_each_result_is_shown(
     visit: Visit,
 ) -> None:
     done = launched_without_scripts(visit, CLEAR, "completed")
@@ -150,7 +150,7 @@ def test_two_runs_are_compared_from_the_list(visit: Visit) -> None:
     expect(page.locator(".compare-values tbody tr").first).to_be_visible()
 
 
-def test_decisions_lead_to_the_moment_and_shares_are_counted(visit: Visit) -> None:
+def test_decisions_link_to_their_step_and_shares_are_counted(visit: Visit) -> None:
     page = signed_in(visit)
     run = launched(page, CLEAR, "completed")
     page.goto("/decisions/")

@@ -221,7 +221,7 @@ def test_it_can_be_done_with_the_keyboard_alone(visit: Visit) -> None:
     expect(page.locator("#main")).to_be_focused()
 
 
-def test_the_mark_is_true_when_the_server_dies_and_comes_back(
+def test_the_live_indicator_follows_a_server_that_dies_and_returns(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data_dir, port = tmp_path_factory.mktemp("killed"), str(free_port())
@@ -246,7 +246,7 @@ def test_the_mark_is_true_when_the_server_dies_and_comes_back(
         context.close()
 
 
-def test_a_form_that_came_over_the_socket_can_be_sent_before_htmx_has_seen_it(
+def test_a_form_from_the_socket_can_be_submitted_before_htmx_processes_it(
     visit: Visit,
 ) -> None:
     page = visit()
@@ -270,7 +270,7 @@ def test_a_form_that_came_over_the_socket_can_be_sent_before_htmx_has_seen_it(
     assert not is_untouched(page)
 
 
-def test_who_answers_second_is_told_who_was_faster(visit: Visit) -> None:
+def test_the_second_responder_sees_who_responded_first(visit: Visit) -> None:
     first, second = visit(), visit(java_script_enabled=False)
     for page in (first, second):
         page.goto("/")

@@ -90,7 +90,9 @@ def test_after_an_answer_the_status_is_in_view_and_focused(visit: Visit) -> None
     expect(page.locator("#run-status .badge")).to_be_in_viewport()
 
 
-def test_choosing_a_node_keeps_the_heading_of_the_graph_in_view(visit: Visit) -> None:
+def test_the_heading_of_the_graph_stays_visible_when_a_node_is_selected(
+    visit: Visit,
+) -> None:
     page = signed_in(visit, viewport={"width": 1440, "height": 640})
     page.goto(finished(page))
     expect(page.locator("#live")).to_have_attribute("data-live", "live")

@@ -179,7 +179,7 @@ def test_every_state_is_whole_and_accessible(
 # Looking elsewhere -----------------------------------------------------------------------
 
 
-def test_a_step_is_chosen_without_leaving_and_back_lets_go(
+def test_a_step_is_selected_in_place_and_the_back_button_deselects_it(
     visit: Visit, places: dict[str, str]
 ) -> None:
     page = signed_in(visit)
@@ -201,7 +201,7 @@ def test_a_step_is_chosen_without_leaving_and_back_lets_go(
     assert page.evaluate(UNTOUCHED)
 
 
-def test_the_slider_goes_through_the_moments_by_keyboard(
+def test_the_keyboard_moves_the_slider_through_the_steps(
     visit: Visit, places: dict[str, str]
 ) -> None:
     page = signed_in(visit)
@@ -279,7 +279,7 @@ def test_a_large_graph_is_zoomed_by_button_and_key(
 # Live ------------------------------------------------------------------------------------
 
 
-def test_a_hidden_page_rests_and_catches_up(
+def test_a_hidden_page_pauses_updates_and_catches_up(
     visit: Visit, places: dict[str, str]
 ) -> None:
     watcher, actor = signed_in(visit), signed_in(visit)
@@ -304,7 +304,7 @@ def test_a_hidden_page_rests_and_catches_up(
     assert watcher.evaluate(UNTOUCHED)
 
 
-def test_what_changed_is_said_to_those_who_listen(
+def test_changes_are_announced_to_screen_readers(
     visit: Visit, places: dict[str, str]
 ) -> None:
     page = signed_in(visit)

@@ -62,7 +62,7 @@ def signed_in(visit: Visit, **options: object) -> Page:
     return page
 
 
-def test_an_open_page_says_that_it_is_signed_out_and_keeps_what_was_typed(
+def test_an_open_page_shows_that_it_is_signed_out_and_preserves_typed_values(
     visit: Visit, site: RunningServer
 ) -> None:
     page, other = signed_in(visit), signed_in(visit)
@@ -159,7 +159,7 @@ def test_signing_in_in_another_tab_loses_nothing_in_this_one(
 
 
 @pytest.mark.parametrize("scripts", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_whole_form_comes_back_filled_in(
+def test_all_fields_of_a_form_are_restored(
     visit: Visit, site: RunningServer, scripts: bool
 ) -> None:
     page, other = signed_in(visit, java_script_enabled=scripts), signed_in(visit)

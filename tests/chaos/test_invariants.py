@@ -94,7 +94,7 @@ def test_damage_is_found_by_the_invariant_that_is_there_for_it(
 
 
 @pytest.mark.parametrize("is_rewound", [True, False])
-def test_a_rollback_excuses_calls_that_it_may_have_taken_back_and_no_others(
+def test_a_rollback_explains_only_calls_that_it_can_have_undone(
     world: Path, rows: sqlite3.Connection, is_rewound: bool
 ) -> None:
     again = in_ledger(

@@ -102,7 +102,7 @@ def test_a_swallowed_request_is_executed_and_its_reply_lost(
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-def test_a_silent_route_forwards_what_it_held_back_once_it_is_healed(
+def test_a_blocked_route_forwards_withheld_bytes_once_it_is_healed(
     proxy: Proxy, server: Server, client: socket.socket, arrives: bool
 ) -> None:
     proxy.silence("web", up=not arrives)

@@ -99,7 +99,7 @@ def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
 
 
 @pytest.mark.slow
-def test_sigterm_lets_nodes_finish_and_gives_runs_back(
+def test_after_sigterm_nodes_finish_and_runs_are_released(
     installation: Installation, tmp_path: Path
 ) -> None:
     hold = tmp_path / "hold"

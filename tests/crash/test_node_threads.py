@@ -55,7 +55,7 @@ def results_of(installation: Installation, *runs: str) -> list[Any]:
     return [report["results"][run] for run in runs]
 
 
-def test_nodes_that_use_the_orm_give_their_connections_back(
+def test_nodes_that_use_the_orm_return_their_connections(
     installation: Installation,
 ) -> None:
     crowd = installation.launch(4, "crowd")
@@ -90,7 +90,7 @@ def test_nodes_that_use_the_orm_give_their_connections_back(
     assert "couldn't get a connection" not in log
 
 
-def test_items_that_time_out_hold_no_thread_of_other_runs_and_none_begins_after_the_end(
+def test_items_that_time_out_occupy_no_thread_of_other_runs_and_none_starts_after_the_end(
     installation: Installation, tmp_path: Path
 ) -> None:
     begun, hold = tmp_path / "begun", tmp_path / "hold"
@@ -133,7 +133,7 @@ def test_items_that_time_out_hold_no_thread_of_other_runs_and_none_begins_after_
 
 
 @pytest.mark.parametrize("command", ["worker", "serve"])
-def test_a_process_told_to_stop_ends_and_releases_runs_whose_nodes_never_return(
+def test_a_stopped_process_exits_and_releases_runs_whose_nodes_never_return(
     tmp_path: Path, command: str
 ) -> None:
     installation = greedy(tmp_path, DRAIN_SECONDS="0.2")

@@ -213,7 +213,7 @@ def test_while_redis_is_unavailable_launches_are_accepted_and_done(
 
 
 @pytest.mark.slow
-def test_a_worker_hears_again_after_redis_lost_everything(
+def test_a_worker_subscribes_again_after_redis_lost_its_data(
     tmp_path: Path, migrated_url: str, own_redis: OwnRedis
 ) -> None:
     # No sweep comes to the rescue: only a notification can start the second run.
@@ -237,7 +237,7 @@ def test_a_worker_hears_again_after_redis_lost_everything(
 
 
 @pytest.mark.slow
-def test_a_read_only_database_stops_runs_and_lets_them_continue(
+def test_runs_stop_while_the_database_is_read_only_and_continue_afterwards(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,
@@ -298,7 +298,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_runs_and_lets_them_continue(
+def test_runs_stop_while_the_disk_is_full_and_continue_afterwards(
     small_disk: Path, tmp_path: Path
 ) -> None:
     installation = Installation(small_disk, LEASE_SECONDS="1", HEARTBEAT_SECONDS="0.25")

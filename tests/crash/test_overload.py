@@ -39,7 +39,7 @@ def is_live(server: RunningServer) -> bool:
         return probe.get("/health/live").status == 200
 
 
-def test_page_loads_at_once_are_served_or_refused_and_never_blame_the_database(
+def test_concurrent_page_loads_are_served_or_refused_without_a_database_error(
     server: RunningServer,
 ) -> None:
     with Visitor(server.url) as first, ExitStack() as stack:
@@ -78,7 +78,7 @@ def test_a_flood_of_messages_ends_with_4429_and_others_are_served(
             assert code == 4429
 
 
-def test_slow_requests_and_idle_connections_keep_nobody_out(
+def test_slow_requests_and_idle_connections_do_not_block_other_clients(
     server: RunningServer,
 ) -> None:
     place = urlsplit(server.url)

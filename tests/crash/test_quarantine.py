@@ -77,7 +77,7 @@ def _suspect(installation: Installation, tmp_path: Path, **params: str) -> str:
         ("crash", "signal 11 (SIGSEGV)"),
     ],
 )
-def test_the_message_of_the_run_says_how_its_process_ended(
+def test_the_message_of_the_run_states_how_its_process_ended(
     how: str, cause: str, tmp_path: Path
 ) -> None:
     installation = make(tmp_path, MAX_RECOVERIES="1")
@@ -98,7 +98,9 @@ def test_the_message_of_the_run_says_how_its_process_ended(
 
 
 @pytest.mark.slow
-def test_a_worker_that_drains_gives_back_the_run_of_its_child(tmp_path: Path) -> None:
+def test_a_draining_worker_releases_the_run_of_its_child_process(
+    tmp_path: Path,
+) -> None:
     installation = make(tmp_path, DRAIN_SECONDS="0.2")
     hold = tmp_path / "hold"
     run_id = _suspect(installation, tmp_path, hold=str(hold))

@@ -14,7 +14,7 @@ from tests.support.servers import running_server
 pytestmark = pytest.mark.crash
 
 
-def test_a_killed_server_continues_with_its_runs_and_its_page_says_so(
+def test_a_restarted_server_continues_its_runs_and_the_page_shows_it(
     tmp_path: Path,
 ) -> None:
     installation = Installation(tmp_path)

@@ -97,7 +97,7 @@ def test_a_document_marked_alike_on_every_page_is_published() -> None:
     )
 
 
-def test_the_result_reports_every_page_and_where_the_markings_stand() -> None:
+def test_the_result_reports_every_page_and_the_places_of_its_markings() -> None:
     result = run(marked("SECRET"), marked("SECRET")).state.result
     assert result is not None
     assert [(page.page, page.label) for page in result.pages] == [
@@ -109,7 +109,7 @@ def test_the_result_reports_every_page_and_where_the_markings_stand() -> None:
     assert header.locations[0].box.bottom < 0.1 < footer.locations[0].box.top
 
 
-def test_the_log_reports_in_words_what_was_found() -> None:
+def test_the_log_describes_the_findings() -> None:
     runtime = FakeRuntime()
     run(marked("SECRET"), marked("SECRET"), runtime=runtime)
     assert "“memo.pdf” has 2 pages." in runtime.logger.text
@@ -118,7 +118,7 @@ def test_the_log_reports_in_words_what_was_found() -> None:
     assert {entry.node for entry in runtime.logger.entries} >= {"publish"}
 
 
-def test_no_page_is_drawn_when_no_one_has_to_look() -> None:
+def test_no_page_is_rendered_unless_a_review_needs_it() -> None:
     runtime = FakeRuntime()
     run(marked("SECRET"), runtime=runtime)
     assert runtime.images.rendered == []
@@ -157,7 +157,7 @@ def shown_by(outcome: Outcome[Any]) -> dict[str, Any]:
     return stored
 
 
-def test_a_scan_is_shown_to_a_person_whatever_the_threshold() -> None:
+def test_a_scan_is_always_reviewed_by_a_person() -> None:
     outcome = run("", "", threshold=0)
     assert outcome.status == "waiting"
     assert reason_for(outcome, "weigh_markings", "has_unread_pages") == (
@@ -218,7 +218,7 @@ def test_an_approved_label_is_published_as_it_was_found() -> None:
     )
 
 
-def test_a_reviewer_may_give_another_label() -> None:
+def test_a_reviewer_can_choose_another_label() -> None:
     answer = {
         "outcome": "publish",
         "level": "RESTRICTED",
@@ -257,7 +257,7 @@ def test_a_file_without_pages_fails_in_a_sentence() -> None:
     assert "“notes.txt” has no pages to read. Choose a PDF." in str(outcome.error)
 
 
-def test_a_document_that_is_gone_fails_in_a_sentence() -> None:
+def test_a_deleted_document_fails_the_run_with_a_readable_message() -> None:
     outcome = run_in_memory(
         classify_document, {"document": str(DOCUMENT)}, runtime=FakeRuntime()
     )
@@ -342,7 +342,7 @@ def test_the_graph_is_known_before_any_run() -> None:
     assert all(node.doc for node in shape.nodes)
 
 
-def test_an_unsure_label_goes_to_the_reviewer() -> None:
+def test_a_label_below_the_threshold_goes_to_review() -> None:
     state = Classification(
         params=Params(document=DOCUMENT), level=Level.SECRET, confidence=0.7
     )
@@ -374,7 +374,7 @@ async def test_a_node_can_be_called_by_itself() -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(0, "completed"), (1, "waiting"), (2, "waiting")]
 )
-def test_the_sample_documents_go_the_ways_they_were_drawn_for(
+def test_each_sample_document_takes_its_intended_route(
     number: int, status: str
 ) -> None:
     outcome = run(*pdf.read_pages(samples()[number].data))
@@ -396,14 +396,14 @@ def scanned(
     return runtime
 
 
-def test_a_scan_marked_clearly_is_published_after_one_look() -> None:
+def test_a_clearly_marked_scan_is_published_after_one_view() -> None:
     outcome = run("", runtime=scanned(marked("SECRET//NOFORN")))
     assert outcome.status == "completed"
     assert outcome.state.label == "SECRET//NOFORN"
     assert "read_pages_again" not in outcome.path
 
 
-def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() -> None:
+def test_a_faint_scan_is_viewed_again_and_published_if_that_is_conclusive() -> None:
     first = marked("SECRET").replace("SECRET", "S CRET", 1)
     outcome = run(
         "",
@@ -417,7 +417,7 @@ def test_a_faint_scan_is_looked_at_again_and_published_when_that_settles_it() ->
     assert outcome.state.level is Level.SECRET
 
 
-def test_what_no_look_makes_out_is_asked_about() -> None:
+def test_an_illegible_marking_goes_to_review() -> None:
     outcome = run("", runtime=scanned("SE..ET" + BODY, enhanced=("S..RET" + BODY,)))
     assert outcome.status == "waiting"
     assert outcome.state.level is Level.SECRET
@@ -426,7 +426,7 @@ def test_what_no_look_makes_out_is_asked_about() -> None:
     assert "letters are missing" in reason
 
 
-def test_a_higher_marking_in_any_look_holds() -> None:
+def test_the_highest_marking_of_all_views_wins() -> None:
     outcome = run(
         "",
         runtime=scanned(
@@ -459,7 +459,7 @@ def sees(text: str, location: str = "header", clarity: float = 1.0) -> str:
     return json.dumps({"clarity_score": clarity, "markings_found": [marking]})
 
 
-def test_an_agent_that_was_chosen_looks_at_every_page() -> None:
+def test_the_selected_agent_examines_every_page() -> None:
     runtime = vision(*[f"```json\n{sees('SECRET')}\n```"] * 2)
     outcome = asked(runtime, marked("SECRET"), marked("SECRET"))
     assert outcome.status == "completed"
@@ -482,13 +482,15 @@ def test_a_scan_that_only_an_agent_can_read_is_published_on_its_word() -> None:
     assert outcome.state.label == "SECRET//NOFORN"
 
 
-def test_an_agent_that_sees_another_level_than_the_text_says_makes_a_question() -> None:
+def test_a_level_of_the_agent_that_contradicts_the_text_goes_to_review() -> None:
     outcome = asked(vision(sees("TOP SECRET")), marked("SECRET"))
     assert outcome.status == "waiting"
     assert outcome.state.level is Level.TOP_SECRET
 
 
-def test_a_page_an_agent_finds_unclear_is_drawn_as_it_likes_and_shown_again() -> None:
+def test_a_page_that_an_agent_finds_unclear_is_rendered_as_requested_and_sent_again() -> (
+    None
+):
     unclear = json.dumps(
         {"clarity_score": 0.3, "filter_suggestion": {"contrast": 70, "brightness": 120}}
     )
@@ -521,7 +523,7 @@ def test_a_profile_may_choose_the_agent() -> None:
 # The score ---------------------------------------------------------------------------
 
 
-def test_the_score_is_told_with_the_factors_it_is_the_product_of() -> None:
+def test_the_score_is_reported_with_its_factors() -> None:
     result = run(marked("SECRET"), marked("SECRET")).state.result
     assert result is not None
     assert result.score.recommendation == "ACCEPT"

@@ -115,7 +115,7 @@ def test_every_caveat_of_a_block_is_kept(text: str, label: str) -> None:
     assert published(on_a_page(text)) == f"SECRET//{label}"
 
 
-def test_a_table_is_read_by_places_whatever_order_its_words_come_in() -> None:
+def test_a_table_is_read_by_position_and_not_by_word_order() -> None:
     def word(text: str, left: float, top: float) -> Line:
         return Line((Word(text, Box(left, top, left + 0.15, top + 0.011)),))
 
@@ -173,7 +173,7 @@ def test_what_a_label_leaves_in_doubt_is_asked_about(text: str, doubt: str) -> N
     assert published(in_a_secret_document(text)) is None
 
 
-def test_a_word_that_no_one_knows_stays_in_the_label_that_is_asked_about() -> None:
+def test_an_unknown_word_stays_in_the_label_under_review() -> None:
     state = classified(on_a_page("CLASSIFICATION: SECRET\nCAVEATS: NF, PLOVER")).state
     assert state.label == "SECRET//NOFORN//PLOVER"
 
@@ -233,7 +233,7 @@ def test_lists_of_countries_that_differ_are_asked_about() -> None:
     assert published(*pages) is None
 
 
-def test_a_banner_keeps_the_caveat_after_a_list_of_countries() -> None:
+def test_a_banner_retains_the_caveat_after_a_list_of_countries() -> None:
     page = page_of("SECRET//REL TO USA, GBR, NOFORN" + BODY)
     assert verdict_of(page).label == "SECRET//NOFORN//REL TO USA, GBR"
 
@@ -264,7 +264,7 @@ def test_a_banner_keeps_the_caveat_after_a_list_of_countries() -> None:
         "He asked about the terms: none were given, and the handling: as before.",
     ],
 )
-def test_running_text_with_the_words_of_labels_marks_nothing(text: str) -> None:
+def test_label_words_in_running_text_are_not_markings(text: str) -> None:
     assert published(in_a_secret_document(text)) == "SECRET"
     assert verdict_of(on_a_page(text)).level is None
 
@@ -298,7 +298,7 @@ def test_a_value_that_one_view_shows_more_of_is_asked_about(other: str) -> None:
     assert reading.doubts
 
 
-def test_a_label_that_was_hardly_read_is_asked_about() -> None:
+def test_a_poorly_legible_label_goes_to_review() -> None:
     reading = read_scan(
         [scan("CLASSIFICATION: SECRET\nCAVEATS: NONE", confidence=0.7)] * 2
     )
@@ -367,7 +367,7 @@ def check_that_plain_ones_are_published(seeds: range) -> None:
             )
 
 
-def test_no_generated_document_is_published_below_what_it_bears() -> None:
+def test_no_generated_document_is_published_below_its_marking() -> None:
     check_that_none_is_published_lower(FEW)
 
 
@@ -377,7 +377,7 @@ def test_generated_documents_that_are_clear_are_published_as_they_are_marked() -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_none_of_many_generated_documents_is_published_below_what_it_bears() -> None:
+def test_none_of_many_generated_documents_is_published_below_its_marking() -> None:
     check_that_none_is_published_lower(MANY)
 
 

@@ -62,7 +62,7 @@ def test_a_block_of_labels_on_a_scan_is_read_whole_at_the_first_view(
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("machine", MACHINES)
-def test_no_scan_of_a_generated_document_is_published_below_what_it_bears(
+def test_no_scan_of_a_generated_document_is_published_below_its_marking(
     machine: str, reader: Pool
 ) -> None:
     documents = [marked(seed) for seed in range(5_000, 5_030)]

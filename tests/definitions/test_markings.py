@@ -122,7 +122,7 @@ def test_every_level_is_read_as_it_is_written(level: Level) -> None:
         ("Approved for public release", "PUBLIC"),
     ],
 )
-def test_a_banner_is_read_whatever_its_case_spacing_and_signs(
+def test_a_banner_is_read_regardless_of_case_spacing_and_punctuation(
     text: str, label: str
 ) -> None:
     marking = banner(text)
@@ -381,14 +381,14 @@ def test_a_blank_page_is_legible() -> None:
     assert (blank.legibility, blank.reasons) == (1, ("the page is blank",))
 
 
-def test_noise_in_the_text_layer_lowers_the_figure_and_says_why() -> None:
+def test_noise_in_the_text_layer_lowers_the_score_with_a_reason() -> None:
     noise = read(page_of("\ue000\ue001\ue002 xkcdqwrtz bcdfghjk ~^#|x " * 6))
     assert noise.legibility < 0.3
     assert any("are not text" in reason for reason in noise.reasons)
     assert any("are not recognizable" in reason for reason in noise.reasons)
 
 
-def test_a_page_with_hardly_a_word_says_so() -> None:
+def test_a_page_with_very_little_text_is_reported() -> None:
     reading = read(page_of("SECRET"))
     assert reading.legibility < 0.6
     assert reading.reasons == ("only 1 word",)
@@ -404,7 +404,7 @@ def test_legibility_is_a_figure_between_0_and_1_for_any_text(text: str) -> None:
 # The verdict -------------------------------------------------------------------------
 
 
-def test_pages_that_agree_give_a_sure_label() -> None:
+def test_pages_that_agree_result_in_a_certain_label() -> None:
     verdict = verdict_of(sheet("SECRET//NOFORN"), sheet("SECRET//NOFORN"))
     assert verdict.label == "SECRET//NOFORN"
     assert verdict.confidence > 0.95
@@ -515,7 +515,7 @@ def a_finding(
     )
 
 
-def test_the_same_marking_on_many_pages_is_told_once_with_its_places() -> None:
+def test_the_same_marking_on_many_pages_is_reported_once_with_its_places() -> None:
     readings = [
         PageReading(page=page, legibility=1, findings=(a_finding(page),))
         for page in range(1, 301)
@@ -551,5 +551,5 @@ def test_a_reviewer_is_shown_unread_pages_and_the_first_of_each_marking() -> Non
         ([1, 2, 3, 5, 9, 9], "pages 1–3, 5 and 9"),
     ],
 )
-def test_pages_are_told_in_few_words(pages: list[int], words: str) -> None:
+def test_page_numbers_are_summarized_as_ranges(pages: list[int], words: str) -> None:
     assert page_numbers_text(pages) == words

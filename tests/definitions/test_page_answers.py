@@ -18,7 +18,7 @@ from workflows.definitions.markings.vision import read_detection
 
 
 @pytest.mark.parametrize("row", TABLES["parse_detection"], ids=lambda row: row["input"])
-def test_detections_are_read_as_the_table_says(row: dict[str, Any]) -> None:
+def test_detections_are_read_as_in_the_table(row: dict[str, Any]) -> None:
     if row["error"] is not None:
         with pytest.raises(InvalidAnswer, match=r"\.$") as raised:
             parse_answer(row["input"], Detection)
@@ -30,14 +30,14 @@ def test_detections_are_read_as_the_table_says(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", TABLES["parse_scoring"], ids=lambda row: row["input"])
-def test_scores_are_read_as_the_table_says(row: dict[str, Any]) -> None:
+def test_scores_are_read_as_in_the_table(row: dict[str, Any]) -> None:
     score = parse_answer(row["input"], Score).model_dump(mode="json")
     assert score["overall_score"] == row["overall_score"]
     assert score["recommendation"] == row["recommendation"]
     assert score["factors"] == row["factors"]
 
 
-def test_words_around_an_answer_do_not_matter() -> None:
+def test_text_around_an_answer_is_ignored() -> None:
     answer = 'Here it is:\n```json\n{"clarity_score": 0.4}\n```\nI hope it helps.'
     assert parse_answer(answer, Detection).clarity_score == 0.4
 
@@ -61,9 +61,7 @@ def test_a_marking_that_a_model_sees_is_one_of_the_page() -> None:
     assert not reading.is_unclear
 
 
-def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about() -> (
-    None
-):
+def test_a_page_that_a_model_finds_unclear_is_viewed_again_and_then_reviewed() -> None:
     detection = detection_of(clarity=0.4)
     assert read_detection(1, detection, enhanced=False).is_unclear
     second = read_detection(1, detection, enhanced=True)
@@ -71,7 +69,7 @@ def test_a_page_that_a_model_finds_unclear_is_looked_at_again_then_asked_about()
     assert second.doubts == ("The agent reports that the page is hard to read.",)
 
 
-def test_a_marking_a_model_can_hardly_read_is_a_doubt() -> None:
+def test_a_marking_that_a_model_reads_poorly_is_a_doubt() -> None:
     detection = detection_of(
         {"text": "SE RET", "location": "footer", "legibility": 0.3}
     )

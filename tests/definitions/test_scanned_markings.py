@@ -70,7 +70,7 @@ def test_other_lines_resemble_nothing_well(text: str) -> None:
     assert all(match.score < 0.65 for match in fuzzy_matches(text))
 
 
-def test_what_stands_beside_a_level_and_is_no_caveat_makes_it_unclear() -> None:
+def test_text_next_to_a_level_that_is_no_caveat_makes_it_unclear() -> None:
     assert not fuzzy_matches("SECRETARY")[0].is_exact
     assert not fuzzy_matches("SECRET//JFO")[0].is_clear
 
@@ -78,7 +78,7 @@ def test_what_stands_beside_a_level_and_is_no_caveat_makes_it_unclear() -> None:
 # One look ----------------------------------------------------------------------------
 
 
-def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
+def test_a_page_with_equal_header_and_footer_needs_one_view() -> None:
     reading = read_scan([scan("SECRET//NOFORN", "SECRET//NOFORN")])
     assert (reading.doubts, reading.is_unclear) == ((), False)
     assert reading.banner is Level.SECRET
@@ -95,7 +95,7 @@ def test_a_page_marked_alike_at_head_and_foot_needs_one_look() -> None:
     ],
     ids=["head only", "unlike", "unsure", "letters missing", "unmarked"],
 )
-def test_any_other_page_is_worth_a_second_look(page: Page) -> None:
+def test_any_other_page_gets_a_second_view(page: Page) -> None:
     first = read_scan([page])
     assert first.is_unclear or not first.doubts
     assert not read_scan([page, page]).is_unclear
@@ -108,7 +108,7 @@ def test_letters_that_are_missing_everywhere_leave_a_doubt() -> None:
     assert weigh([reading]).contradictions
 
 
-def test_letters_that_are_missing_matter_not_where_the_page_says_it_in_full() -> None:
+def test_missing_letters_are_ignored_if_the_page_has_the_full_text_elsewhere() -> None:
     reading = read_scan([scan("SE.RET", "SECRET//NOFORN")])
     assert reading.doubts == ()
     assert weigh([reading]).label == "SECRET//NOFORN"
@@ -122,19 +122,19 @@ def test_a_caveat_that_no_place_shows_in_full_is_asked_about() -> None:
 # Several looks -----------------------------------------------------------------------
 
 
-def test_where_looks_differ_the_higher_holds() -> None:
+def test_if_views_differ_the_higher_marking_wins() -> None:
     reading = read_scan([scan("SECRET"), scan("TOP SECRET", variant="faint")])
     assert reading.banner is Level.TOP_SECRET
 
 
-def test_where_an_unsure_look_is_the_higher_one_a_person_is_asked() -> None:
+def test_an_uncertain_higher_view_goes_to_review() -> None:
     higher = scan("TOP SECRET", confidence=0.7, variant="faint")
     reading = read_scan([scan("SECRET"), higher])
     assert reading.banner is Level.TOP_SECRET
     assert "were read at the same position" in reading.doubts[0]
 
 
-def test_a_caveat_that_one_look_shows_is_kept() -> None:
+def test_a_caveat_found_in_one_view_is_retained() -> None:
     reading = read_scan([scan("SECRET"), scan("SECRET//NOFORN", variant="faint")])
     assert weigh([reading]).caveats == ("NOFORN",)
 
@@ -153,21 +153,21 @@ def read_page_image(*heads: str) -> list[Page]:
 OF_CONFIDENTIAL = ("CONF.DE.T.AL", "CON FI ENT AL", "C.NFDENTAL")
 
 
-def test_what_one_look_shows_of_another_word_is_outvoted_and_asked_about() -> None:
+def test_a_word_that_differs_in_one_view_is_outvoted_and_reviewed() -> None:
     verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "CECRE"))])
     assert verdict.level is Level.CONFIDENTIAL
     (doubt,) = verdict.contradictions
     assert "may be CONFIDENTIAL or SECRET; letters are missing" in doubt
 
 
-def test_a_word_that_nearly_as_many_looks_show_is_not_outvoted() -> None:
+def test_a_word_found_in_nearly_as_many_views_is_not_outvoted() -> None:
     verdict = weigh([read_scan(read_page_image(*OF_CONFIDENTIAL, "SECR", "ECRET"))])
     assert verdict.level is Level.SECRET
     assert verdict.contradictions
 
 
 @pytest.mark.parametrize("one", ["OP SECR", "TO. SECRE", "P SECRE"])
-def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -> None:
+def test_a_word_before_a_level_counts_if_a_single_view_has_it(one: str) -> None:
     verdict = weigh(
         [read_scan(read_page_image("SECRE", "SE RET", "ECRET", "SECR T", one))]
     )
@@ -183,15 +183,13 @@ def test_a_word_before_a_level_is_believed_if_a_single_look_shows_it(one: str) -
         ("SECRET//NOFO", "SECRET//NOFORN"),
     ],
 )
-def test_what_one_look_shows_beyond_what_another_reads_in_full_is_asked_about(
-    one: str, label: str
-) -> None:
+def test_additional_text_in_one_view_goes_to_review(one: str, label: str) -> None:
     verdict = weigh([read_scan(read_page_image("SECRET", one))])
     assert verdict.label == label
     assert any(f"“{one}” may be {label}" in doubt for doubt in verdict.contradictions)
 
 
-def test_it_is_not_asked_about_where_the_page_says_it_in_full() -> None:
+def test_additional_text_is_not_reviewed_if_the_page_has_it_in_full() -> None:
     foot = "SECRET//NOFORN"
     variants = [scan("SECRET", foot), scan("SECRET//NOFO", foot, variant="faint")]
     reading = read_scan(variants)
@@ -202,7 +200,7 @@ def test_it_is_not_asked_about_where_the_page_says_it_in_full() -> None:
 # Ink ---------------------------------------------------------------------------------
 
 
-def test_ink_before_a_secret_may_be_a_top_that_wore_off() -> None:
+def test_ink_before_secret_may_be_an_illegible_top() -> None:
     page = with_ink(scan("SECRET", "SECRET"), before=2.8)
     verdict = weigh([read_scan([page, page])])
     assert verdict.level is Level.TOP_SECRET
@@ -211,18 +209,18 @@ def test_ink_before_a_secret_may_be_a_top_that_wore_off() -> None:
     )
 
 
-def test_ink_that_another_look_could_read_is_no_doubt() -> None:
+def test_ink_that_another_view_could_read_is_no_doubt() -> None:
     page = with_ink(scan("SECRET"), before=2.8)
     reading = read_scan([page, scan("TOP SECRET", variant="faint")])
     assert reading.doubts == ()
 
 
-def test_a_speck_beside_a_marking_is_none() -> None:
+def test_a_speck_next_to_a_marking_is_ignored() -> None:
     page = with_ink(scan("SECRET", "SECRET"), before=0.3, after=0.2)
     assert read_scan([page]).doubts == ()
 
 
-def test_writing_that_no_look_could_read_is_a_doubt() -> None:
+def test_text_that_no_view_could_read_is_a_doubt() -> None:
     strange = Box(0.09, 0.94, 0.2, 0.97)
     page = replace(scan("SECRET"), unread=(strange,))
     assert read_scan([page, page]).doubts == (
@@ -232,7 +230,7 @@ def test_writing_that_no_look_could_read_is_a_doubt() -> None:
     assert settled.doubts == ()
 
 
-def test_a_line_that_was_hardly_read_counts_as_not_read() -> None:
+def test_a_poorly_legible_line_counts_as_unread() -> None:
     page = scan("SECRET")
     mumble = Line((Word("x:?", Box(0.4, 0.94, 0.6, 0.97), 0.35),))
     reading = read_scan([replace(page, lines=(*page.lines, mumble))] * 2)

@@ -46,7 +46,7 @@ def said(call: AgentCall) -> list[str]:
 # Summarize ---------------------------------------------------------------------------
 
 
-def test_a_short_text_is_summarized_in_one_go() -> None:
+def test_a_short_text_is_summarized_in_one_call() -> None:
     agents = FakeAgents(**{"": ["All is well."]})
     outcome = run_in_memory(
         summarize,
@@ -103,7 +103,7 @@ def test_either_a_text_or_a_document_is_needed(params: dict[str, Any]) -> None:
         summarize.initial(params)
 
 
-def test_a_profile_says_whom_a_stage_asks_and_how() -> None:
+def test_a_profile_sets_the_agent_and_options_of_a_prompt() -> None:
     agents = FakeAgents(judge=["Fine."])
     profiles = FakeProfiles(
         summary=PromptProfile("judge", "Rhyme.", {"temperature": 0.9})

@@ -85,7 +85,7 @@ def outcome(run: Run) -> dict[str, Any]:
     return found
 
 
-async def test_a_page_hard_to_see_is_drawn_as_the_agent_likes_and_accepted(
+async def test_a_page_that_is_hard_to_read_is_rendered_as_the_agent_requests(
     server: ModelServer,
 ) -> None:
     document = await run_in_db(a_memo, "SECRET//NOFORN")
@@ -111,7 +111,7 @@ async def test_a_page_hard_to_see_is_drawn_as_the_agent_likes_and_accepted(
     assert [rows[1, place].calls for place in (2, 3)] == [1, 1]
 
 
-async def test_without_a_wish_the_second_look_is_at_a_page_enhanced(
+async def test_without_a_request_the_second_view_is_an_enhanced_page(
     server: ModelServer,
 ) -> None:
     document = await run_in_db(a_memo, "SECRET")

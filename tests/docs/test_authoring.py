@@ -95,7 +95,7 @@ def test_the_readmes_workflow_has_ten_lines() -> None:
 
 
 @every_page
-def test_a_page_needs_no_django_where_it_says_so(page: Path) -> None:
+def test_pages_declared_free_of_django_do_not_import_it(page: Path) -> None:
     program = (
         "import sys; sys.modules.update(django=None, channels=None, asgiref=None)\n"
         "from pathlib import Path; from tests.support.doc_code import run\n"

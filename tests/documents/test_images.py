@@ -46,7 +46,9 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return drawn
 
 
-async def test_the_pages_named_come_in_order_with_their_type(memo: Document) -> None:
+async def test_requested_pages_are_returned_in_order_with_their_type(
+    memo: Document,
+) -> None:
     one, three = await StoredImages().render(memo.pk, RenderOptions("3,1", dpi=72))
     assert (one.page, three.page) == (1, 3)
     assert (one.width, one.height, one.mime) == (612, 792, "image/png")
@@ -111,7 +113,7 @@ async def test_force_draws_again_in_place_of_what_was_kept(
     assert sum(after.file.storage.exists(name) for name in names) == 1
 
 
-async def test_a_picture_whose_file_is_gone_is_drawn_again(
+async def test_an_image_whose_file_is_missing_is_rendered_again(
     memo: Document, drawings: list[int]
 ) -> None:
     await StoredImages().render(memo.pk, RenderOptions("1", dpi=72))

@@ -56,7 +56,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(
         assert str(raised.value).endswith(".")
 
 
-def test_every_kind_of_refusal_has_a_code_of_its_own() -> None:
+def test_every_kind_of_refusal_has_a_distinct_code() -> None:
     kinds = pdf.PdfError.__subclasses__()
     assert len({kind.code for kind in kinds}) == len(kinds) > 5
     assert all(issubclass(kind, Invalid) for kind in kinds)
@@ -87,7 +87,7 @@ def test_a_page_that_does_not_exist_is_refused(number: int) -> None:
 
 
 @given(st.binary(max_size=400), st.integers(0, 500))
-def test_noise_in_a_file_gives_pages_or_a_refusal(noise: bytes, at: int) -> None:
+def test_a_corrupted_file_yields_pages_or_a_refusal(noise: bytes, at: int) -> None:
     whole = one_page(BODY)
     damaged = whole[:at] + noise + whole[at + len(noise) :]
     try:
@@ -100,7 +100,7 @@ def test_noise_in_a_file_gives_pages_or_a_refusal(noise: bytes, at: int) -> None
 # Text --------------------------------------------------------------------------------
 
 
-def test_words_stand_where_the_page_shows_them() -> None:
+def test_words_have_their_positions_on_the_page() -> None:
     page = pdf.read_page(one_page(written("TOP SECRET") + BODY), 1)
     assert [line.text for line in page.lines] == [
         "TOP SECRET",
@@ -166,7 +166,7 @@ def test_a_scan_has_no_lines_and_an_empty_page_is_blank() -> None:
     assert blank.is_blank
 
 
-def test_text_can_be_stored_whatever_the_font_says_its_letters_are() -> None:
+def test_extracted_text_can_be_stored_for_any_font_encoding() -> None:
     mapping = crafted.stream(
         b"begincmap 1 begincodespacerange <00> <ff> endcodespacerange "
         b"5 beginbfchar <41> <0000> <42> <d800> <43> <d83dde00> <44> <200b> <45> <0045> "

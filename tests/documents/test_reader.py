@@ -90,7 +90,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 # What it does ------------------------------------------------------------------------
 
 
-def test_text_and_pictures_come_from_a_child_as_they_would_from_here(
+def test_a_child_process_returns_the_same_text_and_images(
     pool: Pool, memo: str
 ) -> None:
     reply = pool.run(Task("text", {"path": memo, "page": 2}))
@@ -108,7 +108,7 @@ def test_one_child_does_page_after_page(pool: Pool, memo: str) -> None:
     assert len(pool.pids) == 1
 
 
-def test_a_page_survives_the_way_whatever_stands_on_it() -> None:
+def test_any_page_survives_the_transfer_from_the_child_process() -> None:
     box = Box(0.1, 0.2, 0.3, 0.4)
     word = Word("»Ünïcode« \N{PILE OF POO}", box, 0.5)
     page = Page(7, 10, 20, (Line((word,)),), False, True, "plain", 90, (box,))
@@ -246,9 +246,7 @@ async def test_a_task_that_is_cancelled_leaves_no_child_at_work(
     await until(lambda: not set(children()) - before)
 
 
-def test_what_waits_for_a_child_can_be_called_off_before_it_begins(
-    pool: Pool, memo: str
-) -> None:
+def test_waiting_for_a_child_process_can_be_cancelled(pool: Pool, memo: str) -> None:
     job = Job()
     job.cancel()
     with pytest.raises(Cancelled):
@@ -259,7 +257,7 @@ def test_what_waits_for_a_child_can_be_called_off_before_it_begins(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="macOS shows no environment")
-def test_a_child_knows_no_secret_of_ours(
+def test_a_child_process_has_no_secrets(
     pool: Pool, memo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "nobody's business")

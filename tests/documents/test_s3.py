@@ -172,7 +172,7 @@ def test_a_picture_that_is_kept_is_only_read(page: Client, bucket: S3Server) -> 
     assert len(asked) <= 3, asked
 
 
-def test_a_large_document_goes_up_in_parts_and_comes_down_whole(
+def test_a_large_document_is_uploaded_in_parts_and_downloaded_whole(
     page: Client, bucket: S3Server
 ) -> None:
     large = PDF + bytes(9_000_000)  # boto3 sends parts from 8 MB on
@@ -190,7 +190,7 @@ def test_a_large_document_goes_up_in_parts_and_comes_down_whole(
     assert len(bucket.requests()) == asked, "the copy is at hand"
 
 
-def test_each_look_of_a_page_has_a_picture_of_its_own(bucket: S3Server) -> None:
+def test_each_rendering_of_a_page_has_a_separate_image(bucket: S3Server) -> None:
     document = make_document(content=PDF)
     plain, turned = RenderOptions(dpi=72), RenderOptions(dpi=72, rotation=90)
     _, first = page_image(document, 1, plain)
@@ -201,7 +201,7 @@ def test_each_look_of_a_page_has_a_picture_of_its_own(bucket: S3Server) -> None:
     assert len(bucket.names()) == 3, "the document and two pictures"
 
 
-def test_who_stores_the_same_a_moment_later_takes_nothing_away(
+def test_storing_the_same_content_concurrently_removes_nothing(
     bucket: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = S3Storage._save  # noqa: SLF001 - the moment in which the other one is faster
@@ -218,7 +218,7 @@ def test_who_stores_the_same_a_moment_later_takes_nothing_away(
     assert bucket.names() == [str(document.file.name)]
 
 
-def test_what_nothing_speaks_of_is_swept_from_the_bucket(
+def test_unreferenced_objects_are_swept_from_the_bucket(
     page: Client, bucket: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(page, PDF)
@@ -242,7 +242,7 @@ def test_what_nothing_speaks_of_is_swept_from_the_bucket(
     assert not PageImage.objects.exists()
 
 
-def test_a_process_that_is_told_so_by_its_environment_works_in_s3(
+def test_the_environment_configures_storage_in_s3(
     bucket: S3Server, tmp_path: Path
 ) -> None:
     shutil.copy(migrated_file(Path(os.environ[HOME])), tmp_path)
@@ -285,7 +285,7 @@ def failing(request: pytest.FixtureRequest, bucket: S3Server, use: Use) -> Use:
     return now
 
 
-def test_an_upload_that_cannot_be_stored_is_told_and_leaves_nothing(
+def test_an_upload_that_cannot_be_stored_is_reported_and_leaves_nothing(
     page: Client, failing: Use, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing()
@@ -305,7 +305,7 @@ def test_an_upload_that_cannot_be_stored_is_told_and_leaves_nothing(
     assert "not the secret" not in caplog.text
 
 
-def test_pages_of_a_document_say_that_storage_does_not_work(
+def test_document_pages_report_that_storage_is_unavailable(
     page: Client, failing: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(page, PDF)
@@ -328,7 +328,7 @@ def test_pages_of_a_document_say_that_storage_does_not_work(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_could_not_be_removed_is_told_and_swept_later(
+def test_objects_that_could_not_be_removed_are_reported_and_swept_later(
     page: Client, bucket: S3Server, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(page, PDF)
@@ -363,7 +363,7 @@ async def test_a_run_fails_with_the_sentence_and_can_be_resumed_when_storage_is_
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
-def test_a_first_start_that_cannot_store_its_samples_says_so_and_keeps_nothing(
+def test_a_first_start_that_cannot_store_its_samples_reports_it_and_stores_nothing(
     use: Use, bucket: S3Server
 ) -> None:
     use(**QUICK, bucket_name="nobody-made-this")
@@ -379,7 +379,7 @@ def test_a_first_start_that_cannot_store_its_samples_says_so_and_keeps_nothing(
         ({"bucket_name": None}, "needs the option bucket_name"),
     ],
 )
-def test_options_that_make_no_storage_are_told_before_anything_is_served(
+def test_invalid_storage_options_are_reported_before_serving(
     use: Use, options: dict[str, Any], said: str
 ) -> None:
     use()

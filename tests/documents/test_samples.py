@@ -18,7 +18,7 @@ def verdict_on(sample: Sample) -> Verdict:
     return weigh([read(page) for page in pdf.read_pages(sample.data)])
 
 
-def test_each_sample_has_a_few_pages_that_say_sample_on_them() -> None:
+def test_each_sample_has_a_few_pages_labelled_sample() -> None:
     for sample in samples():
         assert sample.name.endswith(".pdf")
         assert 2 <= pdf.count_pages(sample.data) <= 4
@@ -83,7 +83,7 @@ def test_lines_are_wrapped_within_their_width(font: str) -> None:
     assert all(width_of(line, font, 11) <= 300 for line in lines)
 
 
-def test_a_centred_line_stands_in_the_middle() -> None:
+def test_a_centred_line_is_in_the_middle() -> None:
     sheet = Sheet()
     sheet.centred(100, "CONFIDENTIAL", font="label-bold", size=20)
     (line,) = pdf.read_page(write_pdf([sheet], title="One"), 1).lines

@@ -56,7 +56,7 @@ class Door:
         assert self.opened.wait(TIMEOUT_SECONDS)
 
 
-def test_a_full_disk_is_told_where_a_document_is_stored(
+def test_a_full_disk_is_reported_when_a_document_is_stored(
     alice: User, sign_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> str:
@@ -70,7 +70,7 @@ def test_a_full_disk_is_told_where_a_document_is_stored(
     assert not Document.objects.exists()
 
 
-def test_one_document_that_does_not_come_holds_up_no_other(
+def test_a_stalled_document_does_not_block_another(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = make_document(content=b"%PDF slow"), make_document(content=b"%PDF b")
@@ -95,7 +95,7 @@ def test_one_document_that_does_not_come_holds_up_no_other(
     assert door.asked == 1, "the second waited for the first one's copy"
 
 
-def test_a_copy_that_failed_is_told_to_all_who_wait_and_tried_again_by_the_next(
+def test_a_failed_copy_is_reported_to_all_waiters_and_retried_by_the_next_caller(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = make_document(content=b"%PDF 1")
@@ -161,7 +161,7 @@ async def test_pictures_that_storage_holds_back_hold_up_no_one_who_needs_the_dat
     assert len({found.id for (found,) in await asyncio.gather(*asking)}) == 1
 
 
-def test_a_download_is_whole_though_its_copy_goes_meanwhile(
+def test_a_download_is_complete_although_its_copy_is_evicted(
     remote: type[RemoteStorage], alice: User, sign_in: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(local_files, "_copies", LocalCopyCache(max_bytes=0))

@@ -238,7 +238,7 @@ async def test_a_node_that_fails_after_the_cancellation_is_not_tried_again() -> 
     assert len(tries) == 1
 
 
-async def test_the_deadline_interrupts_a_node_and_has_its_own_code() -> None:
+async def test_the_deadline_interrupts_a_node_and_has_a_distinct_code() -> None:
     runs, gate = Runs(), Gate()
     with pytest.raises(ExecutionError) as caught:
         await runs.line(sets("a"), gate.node()).execute(start(), deadline=0.01)
@@ -353,7 +353,7 @@ async def test_a_run_within_a_timeout_of_its_caller_leaves_the_timeout_alone() -
             await Runs().line(gate.node()).execute(start())
 
 
-async def test_a_cancellation_is_made_once_and_keeps_its_reason() -> None:
+async def test_a_cancellation_takes_effect_once_and_retains_its_reason() -> None:
     cancellation = Cancellation()
     assert (cancellation.cancelled, cancellation.reason) == (False, "")
     cancellation.raise_if_cancelled()
@@ -427,7 +427,7 @@ async def test_a_server_that_stops_does_not_wait_for_the_thread_of_a_cancelled_r
     await left.wait()
 
 
-async def test_a_run_cancelled_while_its_store_settles_is_interrupted_in_the_node() -> (
+async def test_a_run_cancelled_while_its_store_flushes_is_interrupted_in_the_node() -> (
     None
 ):
     cancellation, gate = Cancellation(), Gate()

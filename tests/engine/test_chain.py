@@ -44,7 +44,7 @@ async def test_intermediates_are_the_initial_value_and_one_for_each_step() -> No
     assert result.intermediates == (0, 1, 3, 6)
 
 
-async def test_no_items_give_the_initial_value() -> None:
+async def test_an_empty_list_returns_the_initial_value() -> None:
     listener = Listener()
     result = await fold([], 7, add, observer=listener)
     assert (result.final, result.steps) == (7, 0)

@@ -52,7 +52,7 @@ def test_a_run_without_a_checkpoint_is_an_error_with_its_id() -> None:
     assert caught.value.run_id == "r9"
 
 
-def test_deleting_forgets_and_may_be_repeated() -> None:
+def test_deleting_a_checkpoint_is_idempotent() -> None:
     store = MemoryStore()
     store.save(a_state())
     store.save_item("r", 1, 0, "x")
@@ -108,7 +108,7 @@ def test_items_are_kept_by_step_and_index_until_their_step_is_complete() -> None
     assert store.saved_items("r", 3) == {0: "later"}
 
 
-def test_kept_items_cannot_be_changed_by_who_gave_or_reads_them() -> None:
+def test_stored_items_cannot_be_changed_by_writers_or_readers() -> None:
     store, value = MemoryStore(), {"list": [1]}
     store.save_item("r", 1, 0, value)
     value["list"].append(2)

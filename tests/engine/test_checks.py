@@ -237,7 +237,7 @@ def test_an_open_bag_takes_any_template_and_any_answer() -> None:
 # Tests in memory --------------------------------------------------------------------
 
 
-def test_a_clock_of_tests_has_the_waits_and_goes_to_the_expiry_of_an_approval() -> None:
+def test_a_test_clock_records_waits_and_advances_to_the_expiry_of_an_approval() -> None:
     nap = sleep(timedelta(minutes=5), name="nap")
     ask = approval(
         "Right?",
@@ -257,7 +257,7 @@ def test_a_clock_of_tests_has_the_waits_and_goes_to_the_expiry_of_an_approval() 
     assert clock.now() == began + timedelta(minutes=5, days=3)
 
 
-def test_the_repr_of_an_outcome_says_why() -> None:
+def test_the_repr_of_an_outcome_includes_the_reason() -> None:
     @node
     def breaks(state: Case) -> Case:
         raise ValueError("no such page")

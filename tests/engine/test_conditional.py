@@ -109,7 +109,7 @@ async def test_cancelled_while_choosing_it_selects_but_runs_no_handler() -> None
     assert listener.types == ["route.evaluate", "route.select"]
 
 
-async def test_an_unknown_observer_is_its_own_error() -> None:
+async def test_an_unknown_observer_raises_a_distinct_error() -> None:
     with pytest.raises(ConditionalError) as caught:
         await route(
             State(kind="loud"),
@@ -120,7 +120,7 @@ async def test_an_unknown_observer_is_its_own_error() -> None:
     assert caught.value.code == "conditional.unknown_observer"
 
 
-async def test_a_conditional_node_gives_its_handlers_the_runtime() -> None:
+async def test_a_conditional_node_passes_the_runtime_to_its_handlers() -> None:
     runs = Runs()
     node = conditional(by_kind, HANDLERS, name="speak")
     end = await runs.line(node).execute(start(kind="soft"), runtime="world")
@@ -129,7 +129,7 @@ async def test_a_conditional_node_gives_its_handlers_the_runtime() -> None:
     assert (shape.kind, shape.doc) == ("conditional", "Read the route from the state.")
 
 
-async def test_a_failed_conditional_node_keeps_its_input() -> None:
+async def test_a_failed_conditional_node_retains_its_input() -> None:
     runs = Runs()
     node = conditional(by_kind, HANDLERS, name="speak")
     with pytest.raises(ExecutionError, match="“odd”") as caught:

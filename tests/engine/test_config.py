@@ -72,7 +72,7 @@ def test_a_source_may_ask_for_what_is_the_default() -> None:
     )
 
 
-def test_empty_texts_and_zeros_say_nothing() -> None:
+def test_empty_texts_and_zeros_count_as_unset() -> None:
     base = GraphConfig("b", "rec", 7, CheckpointConfig("s", 3, preserve=True))
     source = GraphConfig("", "", 0, CheckpointConfig("", 0, preserve=False))
     assert base.merge(source) == base
@@ -104,7 +104,7 @@ def test_preserve_is_only_ever_switched_on(
 
 @pytest.mark.parametrize("base", [None, True, False], ids=str)
 @pytest.mark.parametrize("source", [None, True, False], ids=str)
-def test_three_valued_settings_keep_the_base_only_where_unset(
+def test_three_valued_settings_retain_the_base_only_where_unset(
     base: bool | None, source: bool | None
 ) -> None:
     expected = base if source is None else source
@@ -128,7 +128,7 @@ def test_layers_can_be_laid_one_over_another() -> None:
     assert (over.max_workers, over.worker_cap) == (2, 3)
 
 
-def test_a_copy_still_knows_what_it_was_given() -> None:
+def test_a_copy_retains_explicitly_set_values() -> None:
     source = GraphConfig(max_iterations=9)
     unpickled = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own
     for same in (copy.copy(source), copy.deepcopy(source), unpickled):

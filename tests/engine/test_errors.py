@@ -67,7 +67,7 @@ def caused(error: BaseException, *causes: BaseException) -> Any:
 # The tree ---------------------------------------------------------------------------
 
 
-def test_the_tree_in_the_module_s_own_words_has_every_class() -> None:
+def test_the_tree_in_the_module_docstring_has_every_class() -> None:
     reported = set(re.findall(r"\b[A-Z][A-Za-z]+\b", errors.__doc__ or ""))
     assert set(CLASSES) <= reported
 
@@ -256,7 +256,9 @@ def test_a_pause_has_what_a_person_needs_to_answer() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_survives_the_way_from_another_process(error: WorkflowError) -> None:
+def test_an_error_survives_the_transfer_from_another_process(
+    error: WorkflowError,
+) -> None:
     back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(back) is type(error)
     assert str(back) == str(error)

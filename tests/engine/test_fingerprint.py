@@ -160,7 +160,7 @@ Wide.__name__ = "Note"
         ),
     ],
 )
-def test_a_change_is_described_in_words(changes: dict[str, Any], reported: str) -> None:
+def test_a_change_is_described_readably(changes: dict[str, Any], reported: str) -> None:
     before, after = a_workflow(), a_workflow(**changes)
     assert before.fingerprint != after.fingerprint
     (sentence,) = [each for each in after.differences(before.shape) if reported in each]
@@ -180,7 +180,7 @@ def test_a_node_that_became_an_approval_is_another_node() -> None:
     )
 
 
-def test_runs_of_its_own_and_of_declared_versions_are_accepted() -> None:
+def test_runs_of_the_current_and_of_declared_versions_are_accepted() -> None:
     workflow = a_workflow(compatible_with=["older"], migrations={"oldest": dict})
     assert workflow.accepts(workflow.fingerprint)
     assert workflow.accepts("older")

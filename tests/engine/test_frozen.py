@@ -73,7 +73,7 @@ def test_a_frozen_value_reads_as_the_value_it_was_made_of(value: Any) -> None:
 
 
 @given(VALUES)
-def test_freezing_what_is_frozen_gives_the_same_object(value: Any) -> None:
+def test_freezing_a_frozen_value_returns_the_same_object(value: Any) -> None:
     frozen = freeze(value)
     assert freeze(frozen) is frozen
 
@@ -166,7 +166,7 @@ def test_copies_may_be_changed_and_leave_the_original_alone() -> None:
 
 
 @given(VALUES)
-def test_a_pickled_value_comes_back_frozen(value: Any) -> None:
+def test_an_unpickled_value_is_frozen(value: Any) -> None:
     back = pickle.loads(pickle.dumps(freeze(value)))  # noqa: S301 - our own
     assert equal(back, value)
     assert freeze(back) is back
@@ -210,7 +210,7 @@ def test_what_no_json_can_hold_is_refused_with_its_path_and_type(
     assert f"The {kind.__name__} at “{path}” cannot be stored" in str(caught.value)
 
 
-def test_the_path_begins_where_the_caller_says() -> None:
+def test_the_path_starts_at_the_given_prefix() -> None:
     with pytest.raises(NotSerialisable, match=r"“pages\.0\.text”"):
         freeze([{"text": object()}], "pages")
     with pytest.raises(NotSerialisable, match="at the top of the state"):

@@ -62,7 +62,7 @@ def test_a_refused_call_leaves_the_graph_as_it_was() -> None:
     assert graph.describe() == before
 
 
-def test_an_edge_from_nowhere_to_nowhere_names_its_source_first() -> None:
+def test_an_edge_between_unknown_nodes_reports_its_source_first() -> None:
     with pytest.raises(DefinitionError, match="zz"):
         a_graph("a").add_edge("zz", "yy")
 
@@ -107,7 +107,7 @@ async def test_execution_validates_in_a_fixed_order(
     assert caught.value.code == code
 
 
-def test_parallel_edges_and_self_loops_keep_their_order() -> None:
+def test_parallel_edges_and_self_loops_retain_their_order() -> None:
     graph = a_graph("a", "b")
     graph.add_edge("a", "b", key_equals("x", 1))
     graph.add_edge("a", "a", name="again")
@@ -121,7 +121,7 @@ def test_parallel_edges_and_self_loops_keep_their_order() -> None:
     assert edges[1].name == "again"
 
 
-def test_check_names_nodes_no_route_leads_to() -> None:
+def test_check_names_nodes_without_an_incoming_route() -> None:
     graph = a_graph("a", "b", "lost", "found")
     graph.add_edge("a", "b")
     graph.add_edge("lost", "b")
@@ -133,7 +133,7 @@ def test_check_names_nodes_no_route_leads_to() -> None:
     assert caught.value.code == "check.unreachable"
 
 
-def test_check_names_nodes_no_way_leads_out_of() -> None:
+def test_check_names_nodes_without_a_path_to_an_exit() -> None:
     graph = a_graph("a", "b", "trap")
     graph.add_edge("a", "b", key("x").is_true())
     graph.add_edge("a", "trap")
@@ -155,7 +155,7 @@ def test_check_names_exits_with_edges() -> None:
         graph.check()
 
 
-def test_check_warns_of_a_branch_that_may_lead_nowhere() -> None:
+def test_check_warns_of_a_branch_that_may_match_no_edge() -> None:
     graph = a_graph("a", "b")
     graph.add_edge("a", "b", key("x").is_true())
     graph.set_entry_point("a")
@@ -199,7 +199,7 @@ def test_dependencies_given_directly_need_no_names() -> None:
     assert graph.checkpoints is store
 
 
-def test_a_missing_observer_is_the_silent_one_and_a_named_one_is_looked_up() -> None:
+def test_without_an_observer_nothing_is_observed_and_a_name_is_resolved() -> None:
     assert isinstance(Graph("g").observer, NoOpObserver)
     assert isinstance(Graph("g", GraphConfig()).observer, LogObserver)
     named = Graph("g", GraphConfig(checkpoint=CheckpointConfig(interval=2)))
@@ -207,7 +207,7 @@ def test_a_missing_observer_is_the_silent_one_and_a_named_one_is_looked_up() -> 
     assert Graph("g", GraphConfig()).checkpoints is None
 
 
-def test_next_reports_where_a_state_would_go_and_why() -> None:
+def test_next_reports_the_selected_edge_and_the_reason() -> None:
     graph = a_graph("a", "b", "c")
     graph.add_edge("a", "b", key("score").at_least(0.8))
     graph.add_edge("a", "c", key("score").at_least(0.5))
@@ -240,7 +240,7 @@ def test_a_shape_survives_its_json() -> None:
     assert shape.nodes[0].doc == "Change nothing."
 
 
-def test_no_way_leads_on_from_an_exit() -> None:
+def test_an_exit_has_no_next_node() -> None:
     graph = a_graph("a", "b", "c", "d")
     graph.add_edge("a", "b")
     graph.add_edge("b", "c")

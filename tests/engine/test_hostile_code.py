@@ -32,7 +32,7 @@ from workflows.engine.testing import run_in_memory, run_in_memory_async
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_whatever_author_code_raises_fails_the_run_at_its_node(place: str) -> None:
+def test_any_exception_of_author_code_fails_the_run_at_its_node(place: str) -> None:
     answers = ANSWERS if place in ANSWERED else {}
     for name, (exits, message) in EXITS.items():
         outcome = run_in_memory(PLACES[place](exits), answers=answers)
@@ -176,7 +176,7 @@ def test_params_that_would_end_the_process_raise_an_exception() -> None:
         call_contained(Deadly._leave)  # noqa: SLF001 - its own test
 
 
-async def test_a_run_that_is_thrown_away_runs_no_further_code() -> None:
+async def test_a_discarded_run_executes_no_further_code() -> None:
     steps: list[str] = []
     entered = asyncio.Event()
 
@@ -202,9 +202,7 @@ async def test_a_run_that_is_thrown_away_runs_no_further_code() -> None:
     assert steps == []
 
 
-async def test_an_error_of_a_pattern_that_is_its_own_cause_says_its_words_once() -> (
-    None
-):
+async def test_an_error_that_is_its_own_cause_is_reported_once() -> None:
     async def again(state: list[int], item: int) -> list[int]:
         raise ValueError("inner")
 

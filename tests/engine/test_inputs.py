@@ -236,7 +236,7 @@ def test_what_would_not_be_read_as_it_was_accepted_is_refused_at_its_field(
     assert "pydantic.dev" not in str(refused.value)
 
 
-def test_a_default_that_is_made_anew_each_time_is_made_once() -> None:
+def test_a_default_factory_is_called_once() -> None:
     made: list[int] = []
 
     def make() -> int:
@@ -316,7 +316,7 @@ def test_types_that_cannot_be_stored_are_refused_at_import() -> None:
             workflow_of(kind)
 
 
-def test_params_become_the_fields_of_a_state_by_name_whatever_their_aliases() -> None:
+def test_params_fill_the_fields_of_a_state_by_name_and_not_by_alias() -> None:
     class Bag(State):
         limit_: int = 0
         kind: str = ""
@@ -338,7 +338,7 @@ def test_params_that_the_state_does_not_take_are_refused_at_launch() -> None:
         flow.initial({"limit": 7, "class": "x"})
 
 
-def test_a_moment_in_the_hour_that_comes_twice_is_stored() -> None:
+def test_a_time_in_the_repeated_hour_is_stored() -> None:
     class Timed(State):
         at: dt.datetime | None = None
 

@@ -130,7 +130,7 @@ async def test_another_try_gets_another_process(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.slow
-async def test_whatever_the_function_does_is_an_error_of_the_node(
+async def test_any_failure_of_the_function_is_an_error_of_the_node(
     how: str, kind: type[Exception], text: str
 ) -> None:
     error = await error_of(nodes.misbehaves, nodes.Case(how=how))

@@ -35,7 +35,7 @@ class Untouchable(FrozenDict):
 
 
 @given(VALUES, VALUES)
-def test_a_patch_leads_exactly_from_one_value_to_any_other(
+def test_a_patch_transforms_one_value_into_any_other_exactly(
     before: Any, after: Any
 ) -> None:
     patch = through_text(json_patch.diff(freeze(before), freeze(after)))
@@ -45,7 +45,7 @@ def test_a_patch_leads_exactly_from_one_value_to_any_other(
 
 
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), changed(value))))
-def test_a_patch_leads_exactly_to_what_is_nearly_the_same(
+def test_a_patch_between_nearly_equal_values_is_exact(
     values: tuple[Any, Any],
 ) -> None:
     before = freeze(values[0])
@@ -75,7 +75,7 @@ def test_the_patches_of_a_run_rebuild_every_state(
         assert json.dumps(data) == json.dumps(after.data)
 
 
-def test_what_is_the_same_object_is_never_looked_into() -> None:
+def test_identical_objects_are_not_compared() -> None:
     big: Any = dict.__new__(Untouchable)
     before = freeze({"n": 1}).with_items({"big": big})
     after = before.with_items({"n": 2})
@@ -84,7 +84,7 @@ def test_what_is_the_same_object_is_never_looked_into() -> None:
     ]
 
 
-def test_an_append_is_one_small_operation_each_however_long_the_list() -> None:
+def test_an_append_is_one_small_operation_for_a_list_of_any_length() -> None:
     before = State(verdicts=[{"page": page, "label": "x" * 50} for page in range(1000)])
     after = before.append("verdicts", {"page": 1000}, {"page": 1001})
     patch = json_patch.diff(before.data, after.data)
@@ -165,7 +165,7 @@ def test_applying_changes_neither_the_document_nor_what_it_shares() -> None:
     assert patch[1]["value"] == [4]
 
 
-def test_an_empty_patch_gives_the_very_document() -> None:
+def test_an_empty_patch_returns_the_same_document() -> None:
     document = freeze({"a": 1})
     assert json_patch.apply([], document) is document
 

@@ -83,9 +83,7 @@ def test_existence_holds_for_a_null_value_and_not_for_a_missing_key() -> None:
     ],
     ids=repr,
 )
-def test_equality_is_strict_about_types_all_the_way_down(
-    wanted: Any, found: Any
-) -> None:
+def test_equality_is_strict_about_types_at_every_level(wanted: Any, found: Any) -> None:
     assert not key_equals("k", wanted)(State(k=found))
     assert not key_equals("k", found)(State(k=wanted))
     assert key_equals("k", wanted)(State(k=wanted))

@@ -92,7 +92,7 @@ def test_an_observer_that_raises_is_logged_and_the_others_are_called(
     assert "no node.start, please" in caplog.text
 
 
-def test_the_error_of_a_durable_one_is_raised_wherever_it_stands() -> None:
+def test_the_error_of_a_durable_observer_is_raised_at_any_position() -> None:
     for observer in (
         Durable(),
         MultiObserver(NoOpObserver(), Durable()),
@@ -162,7 +162,7 @@ def test_an_unknown_name_is_an_error_that_names_the_known_ones() -> None:
     assert caught.value.code == "unknown_observer"
 
 
-def test_a_name_may_be_taken_again_and_forgotten() -> None:
+def test_a_name_can_be_replaced_and_unregistered() -> None:
     names: Registry[Observer] = Registry("observer")
     first, second = NoOpObserver(), LogObserver()
     names.register("x", first)

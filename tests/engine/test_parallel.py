@@ -64,7 +64,7 @@ class Workshop:
             self.gates[item].set()
 
 
-async def test_results_are_in_item_order_however_they_finish() -> None:
+async def test_results_are_in_item_order_regardless_of_completion() -> None:
     shop = Workshop(1, 2, 3)
     run = asyncio.create_task(
         map_items([1, 2, 3], shop.work, config=ParallelConfig(max_workers=3))
@@ -196,7 +196,7 @@ async def test_cancelled_before_it_starts_no_item() -> None:
     assert listener.types == ["parallel.start", "parallel.complete"]
 
 
-async def test_cancellation_interrupts_items_and_keeps_what_finished() -> None:
+async def test_cancellation_interrupts_items_and_stores_finished_results() -> None:
     shop, cancellation = Workshop(1, 2, 3), Cancellation()
     config = ParallelConfig(max_workers=2)
     run = asyncio.create_task(
@@ -314,7 +314,7 @@ async def test_an_item_that_awaits_something_cancelled_has_failed() -> None:
     assert caught.value.code == "parallel.failed"
 
 
-async def test_sync_items_run_in_threads_beside_each_other() -> None:
+async def test_sync_items_run_in_parallel_threads() -> None:
     both = threading.Barrier(2, timeout=10)
 
     def meet(item: int) -> int:
@@ -379,7 +379,7 @@ async def test_an_aggregator_sees_results_in_their_type_and_errors() -> None:
     assert (len(end.verdicts), end.failed) == (2, (1,))
 
 
-async def test_every_item_knows_its_own_key_and_its_tries() -> None:
+async def test_every_item_receives_its_key_and_try_number() -> None:
     keys: list[tuple[str, int]] = []
 
     class Runtime:
@@ -487,7 +487,7 @@ async def test_a_result_that_cannot_be_kept_fails_its_item() -> None:
     assert caught.value.__cause__.errors[0].index == 1
 
 
-async def test_a_store_that_keeps_no_items_will_do() -> None:
+async def test_a_store_without_item_storage_is_accepted() -> None:
     class Plain:
         def __init__(self) -> None:
             self.inner = MemoryStore()
@@ -518,9 +518,7 @@ async def test_a_cancelled_parallel_node_is_a_cancelled_run() -> None:
     assert sorted(shop.interrupted) == [1, 2]
 
 
-async def test_a_server_that_stops_interrupts_the_items_and_keeps_the_finished() -> (
-    None
-):
+async def test_a_stopping_server_interrupts_items_and_stores_finished_ones() -> None:
     shop, runs = Workshop(1, 2, 3), Runs()
     graph = runs.line(
         parallel(shop.work, over="items", into="out", limit=2, name="all")
@@ -534,7 +532,7 @@ async def test_a_server_that_stops_interrupts_the_items_and_keeps_the_finished()
     assert runs.store.saved_items("r1", 1) == {0: 10}
 
 
-async def test_no_items_give_an_empty_list() -> None:
+async def test_an_empty_input_returns_an_empty_list() -> None:
     runs = Runs()
     graph = runs.line(parallel(double, over="items", into="out", name="all"))
     assert (await graph.execute(start(items=[])))["out"] == []

@@ -175,9 +175,7 @@ async def test_asking_again_without_an_answer_pauses_again() -> None:
         await graph.resume("r1", state_type=Letter)
 
 
-async def test_a_pause_stores_the_state_before_it_however_rare_checkpoints_are() -> (
-    None
-):
+async def test_a_pause_always_stores_the_state_before_it() -> None:
     runs = Runs(interval=5)
     a, b = sets("a"), sets("b")
     graph = runs.line(a, b, a_review_of_bag(), sets("c"))
@@ -210,7 +208,7 @@ async def test_a_wait_ends_at_its_time() -> None:
     assert (await graph.resume("r1", enter="pause"))["b"] is True
 
 
-async def test_a_wait_ends_when_it_is_told_to() -> None:
+async def test_a_wait_ends_at_its_timeout() -> None:
     runs = Runs()
     graph = runs.line(
         wait(runs.clock.now() + timedelta(days=9), name="pause"), sets("b")
@@ -219,7 +217,7 @@ async def test_a_wait_ends_when_it_is_told_to() -> None:
     assert (await graph.resume("r1", enter="pause", answer=Answer()))["b"] is True
 
 
-async def test_a_time_that_has_come_is_not_waited_for() -> None:
+async def test_a_past_time_is_not_waited_for() -> None:
     runs = Runs()
     graph = runs.line(
         wait(runs.clock.now() - timedelta(hours=1), name="pause"), sets("b")
@@ -227,7 +225,7 @@ async def test_a_time_that_has_come_is_not_waited_for() -> None:
     assert (await graph.execute(start()))["b"] is True
 
 
-async def test_a_sleep_counts_from_the_step_before_it_however_often_it_is_asked() -> (
+async def test_a_sleep_counts_from_the_previous_step_after_repeated_evaluation() -> (
     None
 ):
     runs = Runs()

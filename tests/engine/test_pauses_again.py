@@ -70,7 +70,7 @@ async def test_items_at_work_finish_and_are_kept_the_rest_waits() -> None:
     assert purse.spent == [1, 2, 3, 4]
 
 
-async def test_a_failure_beside_a_pause_is_the_failure() -> None:
+async def test_a_failure_takes_precedence_over_a_concurrent_pause() -> None:
     runs, purse = Runs(), Purse(0)
 
     @node
@@ -85,7 +85,7 @@ async def test_a_failure_beside_a_pause_is_the_failure() -> None:
         await runs.line(buy_all, sets("done")).execute(start(items=[1, 2]))
 
 
-async def test_a_pause_comes_out_of_groups_of_tasks() -> None:
+async def test_a_pause_propagates_out_of_task_groups() -> None:
     runs, purse = Runs(), Purse(0)
 
     @node

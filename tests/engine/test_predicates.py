@@ -104,7 +104,7 @@ def test_a_function_without_a_template_reports_what_it_read() -> None:
     )
 
 
-def test_a_function_that_reads_nothing_says_so_little() -> None:
+def test_a_function_that_reads_nothing_has_only_its_name_as_reason() -> None:
     assert Predicate.of(lambda _state: True).evaluate(State()) == Evaluation(
         True, "lambda", "lambda is true"
     )
@@ -165,7 +165,7 @@ def test_a_template_that_never_fits_is_refused_at_once(template: str, why: str) 
         predicate(template)(lambda _state: True)
 
 
-def test_braces_of_its_own_are_fine_in_a_template() -> None:
+def test_literal_braces_are_allowed_in_a_template() -> None:
     assert reason(predicate("{{{s.a}}}")(lambda _state: True), a=1) == "{1}"
 
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_a_predicate_is_refused_at_once(function: Any, why: str) 
         Predicate.of(function)
 
 
-def test_a_predicate_is_one_already_and_may_have_a_name_of_its_own() -> None:
+def test_a_predicate_is_not_wrapped_again_and_can_be_named() -> None:
     assert Predicate.of(is_confident) is is_confident
     assert predicate(name="is fine")(lambda _state: True).name == "is fine"
 
@@ -289,7 +289,9 @@ def test_the_opposite_of_the_opposite_is_the_thing_itself() -> None:
     ],
     ids=str,
 )
-def test_names_compose_as_one_would_say_them(asked: Predicate[Any], name: str) -> None:
+def test_names_of_combined_predicates_are_readable(
+    asked: Predicate[Any], name: str
+) -> None:
     assert asked.name == name
     assert repr(asked) == f"<predicate {name}>"
 
@@ -299,7 +301,7 @@ def test_names_compose_as_one_would_say_them(asked: Predicate[Any], name: str) -
     [lambda: a and b, lambda: not a, lambda: bool(a)],  # type: ignore[redundant-expr]
     ids=["and", "not", "bool"],
 )
-def test_python_s_own_and_or_not_are_refused(wrong: Callable[[], object]) -> None:
+def test_python_and_or_not_operators_are_refused(wrong: Callable[[], object]) -> None:
     with pytest.raises(TypeError, match=r"&, \| and ~"):
         wrong()
 
@@ -340,7 +342,7 @@ def test_one_within_others_reports_the_parts_so_far_and_the_first_cause() -> Non
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_what_settles_it_before_spares_the_one_that_raises() -> None:
+def test_a_predicate_after_the_deciding_one_is_not_called() -> None:
     assert not (a & breaks).evaluate(State(a=False)).result
     assert (b | breaks).evaluate(State(b=True)).result
 

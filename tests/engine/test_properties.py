@@ -242,7 +242,7 @@ def test_a_hostile_node_changes_nothing_but_what_it_returns(
 
 
 @given(descriptions(), initials, st.data())
-def test_events_tell_a_story_that_can_be_read(
+def test_events_are_consistent_and_complete(
     calls: list[dict[str, Any]], initial: dict[str, Any], data: st.DataObject
 ) -> None:
     traps = [
@@ -337,7 +337,7 @@ configs = st.one_of(
 
 
 @given(configs)
-def test_merging_configurations_is_associative_and_keeps_what_is_unset(
+def test_merging_configurations_is_associative_and_preserves_unset_values(
     layers: Any,
 ) -> None:
     one, two, three = layers

@@ -194,7 +194,7 @@ async def test_a_predicate_that_raises_refuses_the_resume_with_its_error() -> No
     assert "out of order" in runs.listener.data("edge.evaluate")[0]["reason"]
 
 
-async def test_every_attempt_counts_its_own_steps() -> None:
+async def test_every_attempt_counts_its_steps_separately() -> None:
     runs = Runs(max_iterations=3)
     a, b = Flaky("a", 0), Flaky("b", 1)
     graph = runs.line(sets("x"), a.node(), b.node(), sets("d"))
@@ -213,7 +213,7 @@ async def test_between_checkpoints_finished_nodes_run_again() -> None:
     assert end.sequence == 4
 
 
-async def test_a_finished_run_is_forgotten_unless_it_is_preserved() -> None:
+async def test_the_checkpoint_of_a_finished_run_is_deleted_unless_preserved() -> None:
     runs = Runs(preserve=False)
     graph = runs.line(sets("a"))
     await graph.execute(start())
@@ -239,7 +239,7 @@ async def test_a_stored_bag_is_read_as_the_state_class_that_is_asked_for() -> No
     assert (end.count, end.label) == (5, "")
 
 
-async def test_secrets_are_given_to_each_attempt_anew() -> None:
+async def test_secrets_are_passed_to_each_attempt_again() -> None:
     @node
     async def reveals(state: State) -> State:
         return state.set(seen=state.secret("token"))
@@ -289,7 +289,7 @@ async def test_entering_a_node_evaluates_no_edge_and_hands_it_the_answer() -> No
     ]
 
 
-async def test_a_node_that_is_gone_cannot_be_entered() -> None:
+async def test_a_removed_node_cannot_be_entered() -> None:
     runs = Runs()
     runs.store.save(State().stamped(run_id="r1", checkpoint_node="a", sequence=1))
     error = await refusal(runs.line(sets("a"), sets("b")), enter="gone")
@@ -368,7 +368,7 @@ async def test_a_signal_of_the_store_passes_untouched() -> None:
     assert "graph.error" not in runs.listener.types
 
 
-async def test_a_server_that_stops_while_the_store_settles_is_not_swallowed() -> None:
+async def test_a_server_stop_during_a_flush_is_not_swallowed() -> None:
     gate = Gate()
 
     class Waiting(SettlingStore):
@@ -384,7 +384,7 @@ async def test_a_server_that_stops_while_the_store_settles_is_not_swallowed() ->
         await run
 
 
-async def test_a_save_that_fails_is_fatal_and_keeps_the_state_after_the_node() -> None:
+async def test_a_failed_save_is_fatal_and_preserves_the_state_after_the_node() -> None:
     class Full(MemoryStore):
         def save(self, state: State) -> None:
             if state.sequence == 1:

@@ -70,7 +70,7 @@ async def test_other_errors_are_not_tried_again() -> None:
     assert runs.clock.slept == []
 
 
-async def test_the_graph_may_give_a_node_another_retry() -> None:
+async def test_the_graph_can_override_the_retry_policy_of_a_node() -> None:
     runs, flaky = Runs(), Flaky("a", failures=1)
     end = await runs.line(flaky.node(), retry=Retry(attempts=2)).execute(start())
     assert end["a"] == 2
@@ -110,7 +110,7 @@ def test_waits_grow_by_the_factor_up_to_the_bound(
     assert [retry.delay_after(number) for number in (1, 2, 3, 4)] == waits
 
 
-def test_jitter_adds_no_more_than_it_says() -> None:
+def test_jitter_is_bounded_by_its_setting() -> None:
     retry = Retry(wait=1, jitter=0.5)
     waits = [retry.delay_after(1) for _ in range(200)]
     assert all(1 <= wait <= 1.5 for wait in waits)
@@ -209,7 +209,7 @@ async def test_a_node_that_blocks_the_loop_beyond_its_timeout_fails_when_it_retu
     assert isinstance(failed.value.__cause__, NodeTimedOut)
 
 
-def test_a_timeout_no_try_can_keep_is_refused() -> None:
+def test_a_timeout_that_no_try_can_meet_is_refused() -> None:
     with pytest.raises(DefinitionError, match="timeout"):
         node(timeout=0)(sets("a").function)  # type: ignore[attr-defined]
 

@@ -53,7 +53,7 @@ def test_a_null_value_is_a_value() -> None:
     assert state.get("a", "default") is None
 
 
-def test_setting_what_is_there_already_gives_the_same_state() -> None:
+def test_setting_an_equal_value_returns_the_same_state() -> None:
     state = State(a={"b": [1, 2]})
     assert state.set("a", {"b": [1, 2]}) is state
     assert state.set("a", {"b": [1, 2.0]}) is not state
@@ -78,7 +78,7 @@ def test_the_other_wins_a_merge_and_run_and_secrets_stay() -> None:
     assert mine.merge({"d": 1}).data == {"a": 1, "b": 1, "d": 1}
 
 
-def test_appending_adds_to_a_list_or_begins_one() -> None:
+def test_appending_extends_a_list_or_creates_one() -> None:
     state = State().append("pages", 1).append("pages", 2, [3])
     assert state.get("pages") == [1, 2, [3]]
     with pytest.raises(StateError, match="“n” is int, no list"):
@@ -128,7 +128,7 @@ def test_a_value_no_checkpoint_can_hold_is_refused_and_nothing_is_set() -> None:
 
 
 @given(OBJECTS)
-def test_an_open_bag_comes_back_from_its_text(values: Mapping[str, Any]) -> None:
+def test_an_open_state_round_trips_through_its_text(values: Mapping[str, Any]) -> None:
     state = State(values).stamped(
         run_id="r", checkpoint_node="n", sequence=7, timestamp=NOON
     )
@@ -140,12 +140,12 @@ def test_an_open_bag_comes_back_from_its_text(values: Mapping[str, Any]) -> None
 
 
 @given(VALUES, VALUES)
-def test_setting_gives_back_what_was_set(first: Any, second: Any) -> None:
+def test_a_value_that_was_set_is_returned(first: Any, second: Any) -> None:
     state = State(a=first).set("a", second)
     assert json.dumps(state.get("a")) == json.dumps(second)
 
 
-def test_integers_stay_integers_however_large() -> None:
+def test_large_integers_stay_integers() -> None:
     state = State(n=2**53 + 1, m=-(2**200), x=1.0)
     back = resumed(state)
     assert (back.get("n"), back.get("m")) == (2**53 + 1, -(2**200))
@@ -161,7 +161,7 @@ def test_a_new_state_belongs_to_no_run_yet() -> None:
     assert state.timestamp is None
 
 
-def test_stamping_moves_a_state_and_keeps_content_and_secrets() -> None:
+def test_stamping_changes_the_position_and_preserves_content_and_secrets() -> None:
     state = State(a=1).set_secret("token", "t")
     stamped = state.stamped(run_id="r").stamped(checkpoint_node="n", sequence=1)
     assert stamped.data is state.data
@@ -290,7 +290,7 @@ def test_a_watched_state_notes_the_keys_that_are_read_in_order() -> None:
         "length", "copy", "watched twice", "clone", "place", "unwatched",
     ],
 )  # fmt: skip
-def test_every_way_to_read_is_noted(read: Any, keys: list[str]) -> None:
+def test_every_kind_of_read_is_tracked(read: Any, keys: list[str]) -> None:
     reads: dict[str, None] = {}
     read(State(a=1, b=2).watched(reads))
     assert list(reads) == keys

@@ -107,7 +107,7 @@ async def test_a_wait_for_a_thread_has_an_event_and_is_not_part_of_the_duration(
 
 
 @pytest.mark.parametrize("stop", ["cancelled", "stopped from outside"])
-async def test_a_call_that_has_not_begun_never_begins_once_its_run_ends(
+async def test_a_queued_call_never_starts_after_its_run_ended(
     held: Held, one_place: ThreadPool, stop: str
 ) -> None:
     first, second, asked = Runs(), Runs(), Cancellation()
@@ -128,7 +128,7 @@ async def test_a_call_that_has_not_begun_never_begins_once_its_run_ends(
     assert held.began == ["a"]
 
 
-async def test_items_that_have_not_begun_are_withdrawn_when_another_one_fails(
+async def test_queued_items_are_withdrawn_when_another_item_fails(
     held: Held, one_place: ThreadPool
 ) -> None:
     runs = Runs()
@@ -151,7 +151,7 @@ async def test_items_that_have_not_begun_are_withdrawn_when_another_one_fails(
     assert held.began == ["a"]
 
 
-async def test_an_abandoned_thread_gives_its_place_back_until_there_are_too_many(
+async def test_abandoned_threads_free_their_slots_up_to_a_limit(
     held: Held, one_place: ThreadPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     for names in (["a"], ["a", "b"]):
@@ -177,7 +177,7 @@ async def test_an_abandoned_thread_gives_its_place_back_until_there_are_too_many
     assert not one_place.is_exhausted
 
 
-async def test_a_try_begins_when_the_thread_of_the_one_before_has_ended(
+async def test_a_try_starts_when_the_thread_of_the_previous_try_has_ended(
     held: Held,
 ) -> None:
     runs = Runs()
@@ -324,7 +324,7 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
     assert len(interrupted) == 3
 
 
-async def test_a_cancelled_run_waits_for_its_thread_however_often_it_is_interrupted(
+async def test_a_cancelled_run_waits_for_its_thread_after_repeated_interruptions(
     monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
     monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.001)

@@ -47,7 +47,7 @@ def test_the_data_have_every_field_in_the_order_of_the_class() -> None:
     assert list(SecondReview(params=Params()).data)[-1] == "looks"
 
 
-def test_fields_and_defaults_are_inherited_and_may_be_declared_anew() -> None:
+def test_fields_and_defaults_are_inherited_and_can_be_redeclared() -> None:
     state = SecondReview(params=Params(threshold=0.5))
     assert (state.label, state.looks, state.params.threshold) == ("second", 2, 0.5)
     assert a_review().label == ""
@@ -100,7 +100,7 @@ def test_setting_checks_only_the_field_that_is_set() -> None:
     assert state.set("label", "y", confidence=0.1).label == "y"
 
 
-def test_appending_to_a_typed_list_checks_the_new_items_and_keeps_the_others() -> None:
+def test_appending_to_a_typed_list_validates_only_the_new_items() -> None:
     before = a_review(verdicts=[Verdict(label="x")])
     after = before.append("verdicts", Verdict(label="y"), {"label": "z"})
     assert [verdict.label for verdict in after.verdicts] == ["x", "y", "z"]
@@ -140,7 +140,7 @@ def test_reading_twice_parses_once() -> None:
     assert state.verdicts is state.verdicts
 
 
-def test_a_factory_gives_each_state_a_default_of_its_own() -> None:
+def test_a_factory_creates_a_separate_default_for_each_state() -> None:
     numbers = iter(range(10))
 
     class Counted(State):
@@ -173,7 +173,7 @@ def test_annotations_may_carry_their_constraints() -> None:
         Annotations(share=-1)
 
 
-def test_a_validator_that_changes_its_own_result_is_refused() -> None:
+def test_a_validator_that_is_not_idempotent_is_refused() -> None:
     class Growing(State):
         n: Annotated[int, AfterValidator(lambda n: n + 1)] = 0
 
@@ -215,7 +215,7 @@ def test_a_type_that_cannot_be_found_is_named_when_it_is_needed() -> None:
         wrong.fields()
 
 
-def test_a_type_that_no_state_can_keep_is_named() -> None:
+def test_a_type_that_no_state_can_store_is_named() -> None:
     class Handle:
         pass
 

@@ -91,7 +91,7 @@ class Everything(State):
     ],
     ids=repr,
 )
-def test_a_value_comes_back_as_itself(name: str, value: Any) -> None:
+def test_a_value_round_trips_unchanged(name: str, value: Any) -> None:
     state = Everything().set(name, value)
     for same in (state, resumed(state), state.stamped(sequence=1), state.clone()):
         found = getattr(same, name)
@@ -112,7 +112,7 @@ def test_a_value_comes_back_as_itself(name: str, value: Any) -> None:
     ],
     ids=repr,
 )
-def test_a_value_that_would_not_come_back_is_refused(
+def test_a_value_that_does_not_round_trip_is_refused(
     name: str, value: Any, why: str
 ) -> None:
     with pytest.raises(NotSerialisable, match=why) as caught:
@@ -128,12 +128,14 @@ def test_what_cannot_be_written_is_refused_with_its_path_and_type() -> None:
     assert caught.value.type is object
 
 
-def test_a_subclass_of_a_field_s_model_is_refused_for_it_would_lose_its_own() -> None:
+def test_a_subclass_of_the_model_of_a_field_is_refused_because_it_would_lose_fields() -> (
+    None
+):
     with pytest.raises(NotSerialisable, match="“answer” cannot be stored"):
         a_review(answer=Surely(label="x"))
 
 
-def test_a_hidden_text_is_refused_for_it_would_come_back_as_stars() -> None:
+def test_a_secret_text_is_refused_because_it_would_be_read_as_stars() -> None:
     class Hidden(State):
         token: SecretStr = SecretStr("")
 
@@ -142,7 +144,7 @@ def test_a_hidden_text_is_refused_for_it_would_come_back_as_stars() -> None:
     assert "hush-hush" not in str(caught.value)
 
 
-def test_a_union_that_cannot_tell_is_refused() -> None:
+def test_an_ambiguous_union_is_refused() -> None:
     class Ambiguous(State):
         who: UUID | str = ""
 
@@ -188,7 +190,7 @@ class Agenda(State):
 
 
 @pytest.mark.parametrize("hour", range(4))
-def test_a_moment_in_the_hour_that_comes_twice_is_kept_like_any_other(
+def test_a_time_in_the_repeated_hour_is_preserved(
     hour: int,
 ) -> None:
     # clocks in Berlin show 02:30 at 00:30 and at 01:30 UTC
@@ -220,7 +222,7 @@ def test_the_ends_of_time_are_kept_in_any_zone(year: int, hours: int) -> None:
     assert Agenda(at=at).at == at
 
 
-def test_another_moment_is_not_taken_for_the_same_one() -> None:
+def test_different_times_do_not_compare_as_equal() -> None:
     class Later(State):
         at: Annotated[datetime, PlainSerializer(lambda v: v + timedelta(hours=1))]
 

@@ -52,14 +52,14 @@ async def test_a_run_without_an_id_gets_one() -> None:
     assert len(end.run_id) == 36
 
 
-async def test_snapshots_are_the_states_own_data() -> None:
+async def test_snapshots_are_the_data_of_the_state() -> None:
     runs = Runs()
     begin = start(big=["x"])
     await runs.line(sets("a")).execute(begin)
     assert runs.listener.data("node.start")[0]["input_snapshot"] is begin.data
 
 
-async def test_sync_nodes_run_in_threads_beside_each_other_with_the_callers_context() -> (
+async def test_sync_nodes_run_in_parallel_threads_with_the_context_of_the_caller() -> (
     None
 ):
     both = threading.Barrier(2, timeout=10)
@@ -191,7 +191,7 @@ def stores_an_object(state: State) -> State:
         (stores_an_object, "thing.inner"),
     ],
 )
-async def test_whatever_a_node_does_is_no_more_than_its_failure(
+async def test_any_exception_of_a_node_is_a_failure_of_that_node(
     function: Any, reported: str
 ) -> None:
     runs = Runs()
@@ -239,7 +239,7 @@ async def test_a_node_of_another_state_class_fails_with_both_names() -> None:
     assert "It returned State, and a node of this run returns a Letter" in str(error)
 
 
-async def test_a_brand_new_state_keeps_the_run_and_its_secrets() -> None:
+async def test_a_newly_created_state_retains_the_run_and_its_secrets() -> None:
     async def anew(state: State) -> State:
         return State(new=True).stamped(run_id="elsewhere", sequence=99)
 
@@ -308,7 +308,7 @@ async def test_an_edge_reports_its_predicate_and_what_it_read() -> None:
     assert taken["predicate_name"] == "score at least 0.8"
 
 
-async def test_an_edge_with_a_name_of_its_own_is_taken_under_it() -> None:
+async def test_a_named_edge_is_recorded_under_its_name() -> None:
     runs = Runs()
     graph = runs.branch(sets("a"), sets("b"), when=key("a").is_true(), name="onwards")
     await graph.execute(start())
@@ -364,7 +364,7 @@ async def test_no_event_is_built_when_no_one_listens(
     assert built == []
 
 
-async def test_a_missing_way_names_the_node() -> None:
+async def test_a_missing_route_names_the_node() -> None:
     runs = Runs()
     graph = runs.graph
     graph.add_node("a", sets("a"))

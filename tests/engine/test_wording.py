@@ -66,5 +66,5 @@ def test_a_condition_that_raised_was_neither_met_nor_not_met() -> None:
     assert reported == f"condition could not be evaluated: {raised}"
 
 
-def test_a_condition_without_a_reason_says_its_result() -> None:
+def test_a_condition_without_a_reason_shows_its_result() -> None:
     assert explain("is_small", "", result=False) == "condition not met"

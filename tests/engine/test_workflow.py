@@ -168,7 +168,7 @@ def test_the_table_is_the_graph() -> None:
     assert (classify.title, classify.params_type) == ("Classify document", Params)
 
 
-def test_an_unsure_label_goes_to_the_reviewer() -> None:
+def test_a_label_below_the_threshold_goes_to_review() -> None:
     to, decisions = classify.graph.next(weigh, a_state(label="invoice", confidence=0.7))
     assert to is review
     assert decisions[0].reason == "confidence 70%, threshold 80%"
@@ -300,12 +300,12 @@ def is_done(state: Plain) -> bool:
     return state.done
 
 
-def test_a_node_no_route_leads_to_is_refused_by_name() -> None:
+def test_an_unreachable_node_is_refused_by_name() -> None:
     with pytest.raises(DefinitionError, match="no route leads to “three”"):
         Workflow("w", state=Plain, start=one, routes={one: two, three: two})
 
 
-def test_a_loop_without_a_way_out_is_refused_by_name() -> None:
+def test_a_loop_without_an_exit_is_refused_by_name() -> None:
     with pytest.raises(DefinitionError, match="no exit can be reached from “two”"):
         Workflow(
             "w",

@@ -55,7 +55,7 @@ async def test_a_node_that_is_interrupted_by_a_cancel_is_cancelled_with_the_reas
     assert await findings(run) == []
 
 
-async def test_a_step_that_waits_is_cancelled_and_waits_anew_after_a_resume(
+async def test_a_waiting_step_is_cancelled_and_waits_again_after_a_resume(
     registry: Registry, alice: User
 ) -> None:
     run, system = await launch(registry, summing(), numbers=[1]), System(registry)

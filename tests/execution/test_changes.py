@@ -53,7 +53,7 @@ def test_a_change_reports_what_was_there_before() -> None:
     assert found[2].listed == (Change("pages", "appended", None, "[1]"),)
 
 
-def test_a_whole_state_on_the_way_is_compared_too() -> None:
+def test_an_intermediate_full_state_is_compared_too() -> None:
     run = a_run({"n": 1, "kept": [1, 2]}, {"n": 2, "kept": [1, 2], "new": None})
     assert set(changes_of(run.pk, stages(1))[1].listed) == {
         Change("new", "added", None, "null"),
@@ -119,7 +119,7 @@ def test_what_was_worked_out_is_not_read_again(
         assert changes_of(run.pk, stages(1)) == first
 
 
-def test_a_step_that_ran_again_after_the_database_went_back_is_read_again() -> None:
+def test_a_step_that_ran_again_after_a_database_rewind_is_read_again() -> None:
     run = a_run({"n": 0}, [{"op": "replace", "path": "/n", "value": 1}])
     changes_of(run.pk, stages(1))
     patch = [{"op": "replace", "path": "/n", "value": 2}]

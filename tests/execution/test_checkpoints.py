@@ -129,12 +129,12 @@ def test_the_command_prints_a_whole_state(run: Run) -> None:
     assert json.loads(out.getvalue())["log"][1:] == ["line 0", "line 1"]
 
 
-def test_the_command_says_that_there_is_no_such_step(run: Run) -> None:
+def test_the_command_reports_a_missing_step(run: Run) -> None:
     with pytest.raises(CommandError, match="no checkpoint of step 9"):
         call_command("checkpoints", str(run.pk), at=9)
 
 
-def test_a_keyframe_comes_when_the_changes_outweigh_it() -> None:
+def test_a_full_state_is_stored_when_the_patches_are_larger() -> None:
     encoder = Encoder()
     state = State()
     kinds = []

@@ -226,7 +226,7 @@ async def test_an_edge_that_does_not_hold_leaves_its_row_too(
     ]
 
 
-async def test_an_answer_lets_a_waiting_run_continue_as_one_step(
+async def test_a_response_resumes_a_waiting_run_as_one_step(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -366,7 +366,7 @@ async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
         assert (await ended(run.pk)).status == "completed"
 
 
-async def test_a_drained_worker_gives_its_run_back_and_another_continues(
+async def test_a_drained_worker_releases_its_run_and_another_worker_continues(
     registry: Registry,
 ) -> None:
     gate = Gate()
@@ -445,7 +445,7 @@ async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) ->
     assert (stage.items_done, stage.items_total) == (4, 4)
 
 
-async def test_the_log_reports_how_far_a_long_parallel_node_has_come(
+async def test_the_log_reports_the_progress_of_a_long_parallel_node(
     registry: Registry,
 ) -> None:
     run = await launch(registry, summing(), numbers=list(range(20)))
@@ -561,7 +561,7 @@ async def test_retries_are_counted_and_logged(registry: Registry) -> None:
     assert all(one.wait_seconds > 0 for one in tries)
 
 
-async def test_a_run_of_a_workflow_that_is_gone_fails_with_a_sentence(
+async def test_a_run_of_a_removed_workflow_fails_with_a_readable_message(
     registry: Registry,
 ) -> None:
     run = await launch(registry, summing())

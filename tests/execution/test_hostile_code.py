@@ -52,7 +52,7 @@ def innocent(gate: SharedEvent) -> Workflow[Case]:
 
 
 @pytest.mark.usefixtures("sealed")
-async def test_whatever_is_raised_fails_its_run_at_once_and_leaves_others_alone(
+async def test_any_exception_fails_its_run_immediately_and_no_other_run(
     registry: Registry,
 ) -> None:
     gate = SharedEvent()
@@ -152,7 +152,7 @@ async def test_a_migration_that_raises_fails_its_run(
 
 
 @pytest.mark.usefixtures("sealed")
-async def test_a_factory_that_returns_no_state_says_so(registry: Registry) -> None:
+async def test_a_factory_that_returns_no_state_is_reported(registry: Registry) -> None:
     def factory(graph: Graph, runtime: Any, params: Any) -> Any:
         graph.add_node("end", end)
         graph.set_entry_point("end")
@@ -209,7 +209,7 @@ async def test_a_release_that_no_one_requested_is_a_recovery_and_ends(
 
 
 @pytest.mark.usefixtures("sealed")
-async def test_steps_that_are_finished_in_between_forgive_such_releases(
+async def test_finished_steps_reset_the_count_of_such_releases(
     registry: Registry, settings: Any
 ) -> None:
     settings.MAX_RECOVERIES = 2

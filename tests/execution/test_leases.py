@@ -74,7 +74,7 @@ def test_an_expired_lease_is_checked_twice(
     assert status_of(run) == "pending"
 
 
-def test_a_worker_that_renews_between_two_checks_keeps_its_run(
+def test_a_worker_that_renews_between_two_checks_retains_its_run(
     overdue: Overdue, stopwatch: Stopwatch
 ) -> None:
     # as after an outage of the database, or when its clock jumped by an hour
@@ -86,7 +86,7 @@ def test_a_worker_that_renews_between_two_checks_keeps_its_run(
     assert status_of(run) == "running"
 
 
-def test_for_as_long_as_a_lease_after_an_outage_no_one_is_believed_lost(
+def test_no_worker_counts_as_lost_for_one_lease_after_an_outage(
     overdue: Overdue, stopwatch: Stopwatch, outage: Outage, settings: Any
 ) -> None:
     run = held_run(expired_seconds_ago=3600)
@@ -115,7 +115,7 @@ def test_a_lease_that_is_renewed_with_a_wrong_clock_is_not_taken(
     assert status_of(run) == "running"
 
 
-def test_the_run_of_a_worker_known_to_be_gone_is_taken_at_once(
+def test_the_run_of_a_stopped_worker_is_claimed_immediately(
     overdue: Overdue,
 ) -> None:
     run = held_run()
@@ -124,7 +124,7 @@ def test_the_run_of_a_worker_known_to_be_gone_is_taken_at_once(
 
 
 @pytest.mark.parametrize("hours", [-24, 24])
-def test_a_worker_whose_own_clock_is_wrong_takes_no_run_and_leaves_a_true_lease(
+def test_a_worker_with_a_wrong_clock_claims_no_leased_run_and_writes_correct_leases(
     hours: int, monkeypatch: pytest.MonkeyPatch, overdue: Overdue, stopwatch: Stopwatch
 ) -> None:
     from django.db import connection

@@ -13,7 +13,7 @@ from workflows.system import System
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_a_transaction_that_a_node_leaves_open_is_rolled_back_and_said(
+async def test_a_transaction_that_a_node_leaves_open_is_rolled_back_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     registry = Registry()

@@ -26,14 +26,14 @@ def claimed(limit: int = 1) -> list[str]:
     return sorted(run.workflow_name for run in queue.claim("worker", limit))
 
 
-def test_runs_of_one_workflow_go_by_age() -> None:
+def test_runs_of_one_workflow_are_claimed_oldest_first() -> None:
     first, second, third = pending("mail", 3)
     assert [run.pk for run in queue.claim("worker", 2)] == [first.pk, second.pk]
     assert [run.pk for run in queue.claim("worker", 2)] == [third.pk]
     assert queue.claim("worker", 2) == []
 
 
-def test_a_higher_priority_goes_first_whatever_its_age_and_workflow() -> None:
+def test_a_higher_priority_is_claimed_first_regardless_of_age_and_workflow() -> None:
     pending("mail", 2)
     (urgent,) = pending("mail", priority=5)
     (by_urgency,) = pending("print", priority=9)
@@ -47,7 +47,7 @@ def test_one_claim_shares_its_places_between_workflows() -> None:
     assert claimed(4) == ["mail", "mail", "print", "scan"]
 
 
-def test_a_flood_of_one_workflow_does_not_keep_another_waiting() -> None:
+def test_many_runs_of_one_workflow_do_not_delay_another() -> None:
     pending("mail", 40)
     pending("print", 3)
     ones = [claimed() for _ in range(6)]
@@ -55,7 +55,7 @@ def test_a_flood_of_one_workflow_does_not_keep_another_waiting() -> None:
     assert claimed(3) == ["mail", "mail", "mail"]
 
 
-def test_a_workflow_with_many_runs_under_way_lets_others_go_first() -> None:
+def test_workflows_with_fewer_active_runs_are_claimed_first() -> None:
     for _ in range(5):
         make_run(workflow_name="mail", status=Status.RUNNING)
     pending("mail", 3)
@@ -81,7 +81,7 @@ def test_a_claimed_run_is_the_row_as_it_is_and_has_an_attempt() -> None:
     assert attempt.started_at == row.started_at
 
 
-def test_a_run_that_is_claimed_again_keeps_its_first_start() -> None:
+def test_a_run_that_is_claimed_again_retains_its_first_start_time() -> None:
     (waiting,) = pending("mail")
     (first,) = queue.claim("worker", 1)
     Run.objects.filter(pk=waiting.pk).recover()
@@ -125,7 +125,7 @@ def test_a_place_in_the_queue_is_that_of_the_claims() -> None:
     assert runs_before(mine) == 0
 
 
-def test_a_workflow_with_many_under_way_comes_later() -> None:
+def test_the_queue_position_of_a_workflow_with_many_active_runs_is_later() -> None:
     for _ in range(3):
         make_run(workflow_name="mail", status=Status.RUNNING)
     pending("print", 2)

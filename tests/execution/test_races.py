@@ -136,7 +136,7 @@ def respond(run: Run, by: User) -> Run:
     connection.vendor != "postgresql", reason="SQLite has one lock for all rows."
 )
 @pytest.mark.parametrize("act", [respond, expire])
-def test_whoever_closes_an_approval_locks_the_run_first_as_a_cancel_does(
+def test_closing_an_approval_locks_the_run_first_like_a_cancel(
     act: Callable[[Run, User], Any], alice: User
 ) -> None:
     """Two transactions that lock the same rows in another order end in a deadlock."""
@@ -209,7 +209,7 @@ def test_audit_events_of_many_make_one_chain_with_the_steps_that_a_worker_record
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_a_run_is_resumed_whole_or_not_at_all_while_retention_lets_go(
+def test_a_resume_during_a_purge_is_complete_or_refused(
     count: int, alice: User
 ) -> None:
     workflow = registry.list()[0]

@@ -249,7 +249,7 @@ def test_a_record_is_refused_unless_the_row_is_where_the_last_one_left_it() -> N
     assert write_step(run, 3)
 
 
-def test_a_record_whose_commit_was_lost_on_the_way_can_be_written_again() -> None:
+def test_a_record_whose_commit_response_was_lost_can_be_written_again() -> None:
     run = a_claimed_run()
     assert write_step(run, 1)
     assert write_step(run, 1)

@@ -224,7 +224,7 @@ async def test_params_of_a_subworkflow_are_recorded_masked_and_the_log_names_the
     assert line.level == Level.WARNING
 
 
-async def test_what_an_agent_streams_is_shown_masked_at_every_moment(
+async def test_streamed_text_of_an_agent_is_always_shown_masked(
     server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_preview, "PAUSE_SECONDS", 0.0)
@@ -273,7 +273,7 @@ async def test_rows_written_with_a_record_through_the_orm_are_masked(
         assert secret not in call.error_message
 
 
-def test_a_text_that_grows_keeps_back_what_may_become_a_secret() -> None:
+def test_a_growing_text_withholds_what_may_become_a_secret() -> None:
     masker = Masker(["secret-one", "one-more"])
     assert masker.growing("a secret-one") == ("a •••", "")
     assert masker.growing("a secret-o") == ("a ", "secret-o")

@@ -225,7 +225,7 @@ async def test_a_parent_continues_with_a_child_that_was_resumed_by_itself(
     assert await child_of(middle) == inner
 
 
-async def test_a_child_that_fails_again_fails_its_parent_with_what_it_says_now(
+async def test_a_child_that_fails_again_fails_its_parent_with_the_new_error(
     registry: Registry, person: User
 ) -> None:
     switch = Switch()

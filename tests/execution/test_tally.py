@@ -47,7 +47,7 @@ def test_runs_are_counted_by_workflow_and_end() -> None:
     assert RunTally.objects.filter(hour__lt=timezone.now() - 49 * HOUR).count() == 1
 
 
-def test_edges_are_counted_with_what_came_of_them() -> None:
+def test_edges_are_counted_with_their_outcomes() -> None:
     run, person = make_run(), make_user()
     make_decision(run, sequence=1)
     make_decision(run, sequence=2, decided_by=person)
@@ -138,7 +138,7 @@ def test_a_long_history_is_caught_up_with_in_turns(
     assert turns > 3
 
 
-def test_everything_can_be_counted_anew() -> None:
+def test_all_counts_can_be_rebuilt() -> None:
     ended(ago=30 * HOUR)
     tally.count_all()
     tally.count_all()

@@ -76,7 +76,7 @@ def waits(run: Run) -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
+async def test_the_page_shows_that_a_step_waits_and_its_duration_excludes_the_wait(
     admin: User,
 ) -> None:
     def step_of(run: Run) -> str:
@@ -110,7 +110,7 @@ async def test_the_page_says_that_a_step_waits_and_its_time_does_not_count_that(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_try_that_waits_for_the_thread_of_the_last_one_says_so_and_can_be_cancelled(
+async def test_a_try_that_waits_for_the_previous_thread_reports_it_and_can_be_cancelled(
     admin: User,
 ) -> None:
     async with working(registry):

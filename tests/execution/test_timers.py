@@ -118,7 +118,7 @@ async def test_a_worker_wakes_what_another_left_waiting() -> None:
     assert (run.status, run.result) == (Status.COMPLETED, {"n": 2}), run.error_message
 
 
-def test_the_next_due_moment_is_that_of_the_first_run_to_wake(db: None) -> None:
+def test_the_next_due_time_is_that_of_the_first_run_to_wake(db: None) -> None:
     assert queue.wake_due() is None
     now = timezone.now()
     for seconds in (7_200, 3_600, -1):
@@ -134,7 +134,7 @@ def test_the_next_due_moment_is_that_of_the_first_run_to_wake(db: None) -> None:
     assert Run.objects.filter(status=Status.PENDING).count() == 1
 
 
-async def test_a_loop_that_waits_may_pass_the_limit_of_steps_and_says_so() -> None:
+async def test_a_waiting_loop_can_exceed_the_limit_of_steps_and_is_reported() -> None:
     """The limit is one of each attempt, and a wait ends one: the log tells of each limit."""
     registry, run = await launched(naps(6, limit=4))
     async with working(registry):
@@ -200,7 +200,7 @@ async def test_an_approval_that_expires_ends_when_it_is_due() -> None:
 # Tries ----------------------------------------------------------------------------------
 
 
-async def test_tries_continue_counting_after_a_restart_and_begin_anew_after_a_resume(
+async def test_the_count_of_tries_survives_a_restart_and_is_reset_by_a_resume(
     alice: User,
 ) -> None:
     calls: list[str] = []

@@ -72,7 +72,7 @@ def hers(browser: Client, alice: User) -> Client:
         (ValueError("disk is full"), 500, "Server error"),
     ],
 )
-def test_an_outage_is_told_from_a_fault(
+def test_outages_are_distinguished_from_faults(
     error: Exception,
     status: int,
     words: str,
@@ -85,7 +85,7 @@ def test_an_outage_is_told_from_a_fault(
     assert words in answer.content.decode()
 
 
-def test_a_live_page_is_told_in_its_messages(
+def test_a_live_page_shows_the_outage_in_its_messages(
     hers: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home, "render", raising(AWAY))
@@ -124,7 +124,7 @@ def test_an_outage_with_successes_in_between_is_still_one(
     assert caplog.records[-1].getMessage() == "Pigeon available again after 13.0 s."
 
 
-def test_an_outage_is_told_once_and_told_when_it_is_over(
+def test_an_outage_is_logged_once_at_its_start_and_once_at_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outage = outages.Outage("pigeon", "Pigeon unavailable", "Pigeon available again")

@@ -70,7 +70,7 @@ talk = Workflow(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_nodes_own_lines_carry_run_and_node(lines: Lines) -> None:
+async def test_log_lines_of_a_node_carry_run_and_node(lines: Lines) -> None:
     registry = Registry()
     registry.register(talk)
     library.addHandler(lines)
@@ -133,7 +133,7 @@ def test_no_logger_sends_mail() -> None:
     assert not any(isinstance(one, AdminEmailHandler) for one in found)
 
 
-def test_messages_to_a_channel_that_nobody_reads_are_not_logged_each() -> None:
+def test_messages_to_an_unread_channel_are_not_logged_individually() -> None:
     """Until it expires, the channel of a killed process would fill the log."""
     logger = logging.getLogger("channels_redis.core")
     assert not logger.isEnabledFor(logging.INFO)

@@ -61,7 +61,7 @@ async def test_a_member_whose_event_loop_was_closed_leaves_the_group() -> None:
     assert layer.groups == {}
 
 
-async def test_a_full_channel_loses_messages_and_keeps_its_place() -> None:
+async def test_a_full_channel_loses_messages_and_stays_subscribed() -> None:
     layer = ThreadSafeChannelLayer(capacity=1)
     channel = await layer.new_channel()
     await layer.group_add("pages", channel)

@@ -140,7 +140,7 @@ async def test_one_internal_address_among_public_ones_is_enough_to_refuse(
     assert server.connections == 0
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked(
+async def test_the_connection_uses_the_checked_address(
     server: ModelServer, resolve: Resolver
 ) -> None:
     asked = resolve((PUBLIC,), ("127.0.0.1",))  # DNS rebinding

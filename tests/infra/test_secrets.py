@@ -127,7 +127,7 @@ async def heard(channel: str) -> str:
             return json.dumps(messages)
 
 
-async def test_secrets_appear_nowhere(
+async def test_secrets_do_not_appear_in_any_output(
     server: ModelServer, admin: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

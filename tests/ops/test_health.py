@@ -58,7 +58,7 @@ def test_live_asks_no_one(
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/pages", "/health/ready"])
-def test_health_is_only_looked_at(client: Client, path: str) -> None:
+def test_health_accepts_only_get_requests(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405
 
 
@@ -141,7 +141,7 @@ async def _lose(*_: object) -> None:
     """Take a message and deliver it to no one."""
 
 
-async def test_threads_of_nodes_that_never_return_are_said_when_others_wait_for_them(
+async def test_threads_of_nodes_that_never_return_are_reported_when_others_wait_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool, release = threads.ThreadPool(places=1, max_abandoned=0), threading.Event()

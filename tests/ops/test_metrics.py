@@ -67,12 +67,14 @@ def test_without_a_token_no_token_opens_it(client: Client, settings: Any) -> Non
 
 
 @pytest.mark.django_db
-def test_the_staff_may_look(sign_in: Callable[[User], Client], admin: User) -> None:
+def test_staff_can_read_the_metrics(
+    sign_in: Callable[[User], Client], admin: User
+) -> None:
     assert b"signalbox_workers_alive 0.0" in sign_in(admin).get("/metrics").content
 
 
 @pytest.mark.django_db
-def test_it_is_only_looked_at(client: Client, token: str) -> None:
+def test_metrics_accept_only_get_requests(client: Client, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     assert client.post("/metrics", headers=headers).status_code == 405
 

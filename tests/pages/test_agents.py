@@ -55,7 +55,7 @@ def text_of(page: Client, path: str, status: int = 200) -> str:
 # Setting up --------------------------------------------------------------------------
 
 
-def test_without_a_provider_the_page_says_what_that_means(
+def test_without_a_provider_the_page_explains_the_consequence(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
     assert "No providers yet." in text_of(page, "/agents/")
@@ -75,7 +75,7 @@ def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) ->
     assert (text.actor, text.action, text.reason) == (admin, "save provider", "Ours")
 
 
-def test_a_stored_key_is_kept_replaced_or_forgotten_and_never_shown(
+def test_a_stored_key_is_retained_replaced_or_deleted_and_never_shown(
     page: Client,
 ) -> None:
     page.post("/agents/providers/new/", PROVIDER)
@@ -236,7 +236,7 @@ def test_without_scripts_an_agent_is_tried_by_a_plain_post(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_trial_that_fails_says_why(page: Client, server: ModelServer) -> None:
+def test_a_failed_trial_shows_the_reason(page: Client, server: ModelServer) -> None:
     agent = make_agent(server)
     server.script(failing(401, f"Who is {KEY}?"))
     shown = page.post(f"/agents/{agent.pk}/try/", {"prompt": "Hello?"}).content.decode()

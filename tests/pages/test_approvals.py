@@ -93,7 +93,7 @@ def test_an_answer_is_recorded_with_the_person_and_the_reason(
     assert AuditEvent.objects.get().action == "respond"
 
 
-def test_an_answer_that_does_not_fit_comes_back_with_its_message(page: Client) -> None:
+def test_an_invalid_response_is_shown_again_with_its_message(page: Client) -> None:
     asked = ask()
     answer = send(page, asked, label="mine")
     assert answer.status_code == 422
@@ -191,7 +191,7 @@ def test_the_inbox_shows_what_waits_and_what_was_answered(
     assert "It is &lt;fine&gt;." in answered
 
 
-def test_the_pages_to_look_at_are_shown_with_their_marks(page: Client) -> None:
+def test_the_pages_under_review_are_shown_with_their_marks(page: Client) -> None:
     document = make_document()
     box = {"left": 0.25, "top": 0.1, "right": 0.75, "bottom": 0.2}
     asked = ask(

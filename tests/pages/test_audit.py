@@ -54,7 +54,9 @@ def test_an_action_is_shown_with_who_what_why_and_from_where(
     assert f'href="/runs/{run.pk}/"' in text
 
 
-def test_audit_events_stay_when_their_run_goes(page: Client, alice: User) -> None:
+def test_audit_events_survive_the_deletion_of_their_run(
+    page: Client, alice: User
+) -> None:
     run = make_run()
     system.delete_run(run.pk, by=alice, reason="too old")
     text = text_of(page, f"?run={run.pk}")
@@ -227,7 +229,7 @@ def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
             assert len(action) <= longest
 
 
-def test_admin_and_the_page_say_what_each_row_is_about(
+def test_admin_and_the_page_show_the_object_of_each_row(
     page: Client, admin: User, sign_in: SignIn
 ) -> None:
     client = sign_in(admin)

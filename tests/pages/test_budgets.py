@@ -55,7 +55,7 @@ def made_call(run: Run | None = None, tokens: int = 30, **fields: Any) -> AgentC
 # Setting up --------------------------------------------------------------------------
 
 
-def test_without_budgets_the_page_says_what_that_means(
+def test_without_budgets_the_page_explains_the_consequence(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
     assert "No budgets: usage is unlimited." in text_of(page)
@@ -176,7 +176,7 @@ def test_what_a_person_allowed_beyond_it_counts(page: Client, alice: User) -> No
     assert "alice</b> · 50 tokens" in text_of(page, f"/agents/budgets/{budget.pk}/")
 
 
-def test_budgets_of_workflows_and_days_tell_of_all_that_they_count(
+def test_budgets_of_workflows_and_days_report_their_totals(
     page: Client,
 ) -> None:
     make_budget(name="flows", scope=Scope.WORKFLOW, tokens=1_000)

@@ -152,12 +152,12 @@ async def test_an_inactive_account_is_refused(alice: User) -> None:
         assert await page.closed_with() == 4403
 
 
-async def test_a_run_that_does_not_exist_says_so(alice: User) -> None:
+async def test_a_missing_run_is_reported(alice: User) -> None:
     async with opened(of_run(uuid4()), alice) as page:
         assert await page.closed_with() == 4404
 
 
-async def test_a_list_that_does_not_exist_says_so(alice: User) -> None:
+async def test_a_missing_list_is_reported(alice: User) -> None:
     async with opened("/ws/lists/nothing/", alice) as page:
         assert await page.closed_with() == 4404
 
@@ -227,7 +227,7 @@ def saved_session(person: User) -> SessionStore:
 # What is sent ----------------------------------------------------------------------------
 
 
-async def test_a_page_catches_up_as_soon_as_it_connects(alice: User) -> None:
+async def test_a_page_is_updated_when_it_connects(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING)
     async with opened(of_run(run), alice) as page:
         text = await page.next_shown()
@@ -428,7 +428,7 @@ async def test_many_viewers_of_a_version_share_one_rendering(
             await other.__aexit__(None, None, None)
 
 
-async def test_a_page_follows_a_database_that_went_back(alice: User) -> None:
+async def test_a_page_follows_a_database_rewind(alice: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING, version=40)
     lost = await run_in_db(make_stage, run, "weigh")
     async with opened(of_run(run), alice) as page:
@@ -502,7 +502,7 @@ def with_steps(status: str = Status.COMPLETED) -> Run:
     return run
 
 
-async def test_a_page_is_drawn_for_the_moment_of_its_address(alice: User) -> None:
+async def test_a_page_is_rendered_for_the_step_in_its_address(alice: User) -> None:
     run = await run_in_db(with_steps)
     async with opened(f"{of_run(run)}?at=1", alice) as page:
         text = await page.next_shown()
@@ -556,7 +556,9 @@ async def test_viewers_of_the_same_view_share_a_rendering(
 @pytest.mark.parametrize(
     "query", ["?at=x&edge=.&node=\x00&level=z", "?" + "x" * 9_000, "%ff&&=="]
 )
-async def test_rubbish_of_a_page_is_no_error(alice: User, query: str) -> None:
+async def test_malformed_messages_of_a_page_are_ignored(
+    alice: User, query: str
+) -> None:
     run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
         await page.next_shown()

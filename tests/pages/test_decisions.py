@@ -84,14 +84,14 @@ def test_an_edge_no_one_has_counted_yet_is_found(page: Client, bob: User) -> Non
     assert shown(page, workflow="review-letters", edge="judge→archive") == [wanted.pk]
 
 
-def test_each_row_leads_to_the_run_at_that_moment(page: Client, bob: User) -> None:
+def test_each_row_links_to_the_run_at_that_step(page: Client, bob: User) -> None:
     decision = odd_one(bob)
     text = page.get("/decisions/").content.decode()
     assert f'href="/runs/{decision.run_id}/?at=7"' in text
     assert "bob" in text
 
 
-def test_a_way_of_several_edges_is_one_list_newest_first(
+def test_decisions_of_several_edges_are_one_list_newest_first(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
@@ -170,7 +170,7 @@ def test_odd_values_are_no_error(page: Client, bob: User, value: str) -> None:
     assert shown(page, where=f"x = {value}") == []
 
 
-def test_a_condition_that_cannot_be_read_says_why(page: Client, bob: User) -> None:
+def test_an_invalid_condition_shows_the_reason(page: Client, bob: User) -> None:
     odd_one(bob)
     answer = page.get("/decisions/", {"where": "nonsense"})
     assert answer.context["found"].rows == []
@@ -190,5 +190,5 @@ def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
         assert "<script>alert" not in text
 
 
-def test_an_empty_history_says_where_decisions_come_from(page: Client) -> None:
+def test_an_empty_history_explains_how_decisions_are_recorded(page: Client) -> None:
     assert "No decisions yet." in page.get("/decisions/").content.decode()

@@ -54,7 +54,7 @@ def node_of(diagram: Diagram, name: str) -> Node:
     return next(node for node in diagram.nodes if node.name == name)
 
 
-def test_a_step_stands_below_those_that_lead_to_it() -> None:
+def test_a_step_is_placed_below_its_predecessors() -> None:
     diagram = draw(GRAPH)
     tops = {node.name: node.top for node in diagram.nodes}
     assert tops["read_pages"] < tops["judge_pages"] < tops["weigh"] < tops["review"]
@@ -66,7 +66,7 @@ def test_a_chain_is_drawn_straight() -> None:
     assert len({node.center for node in diagram.nodes}) == 1
 
 
-def test_a_loop_leads_around_the_side_and_back_up() -> None:
+def test_a_loop_is_routed_around_the_side() -> None:
     diagram = draw(a_graph(3, [(0, 1), (1, 2), (2, 0)]))
     assert len(diagram.nodes) == 3
     back = next(edge for edge in diagram.edges if edge.title == "step_2 → step_0")
@@ -74,7 +74,7 @@ def test_a_loop_leads_around_the_side_and_back_up() -> None:
     assert f"H{right + 16 - 8:g}" in back.path
 
 
-def test_self_loops_and_parallel_links_are_all_drawn_each_in_its_own_way() -> None:
+def test_self_loops_and_parallel_edges_are_drawn_separately() -> None:
     graph = a_graph(2, [(0, 0), (0, 0), (0, 1), (0, 1), (0, 1)], predicate="is_ready")
     diagram = draw(graph)
     assert len({edge.path for edge in diagram.edges}) == 5
@@ -92,7 +92,7 @@ def test_a_graph_without_steps_is_empty_and_no_error() -> None:
     assert draw({}).nodes == ()
 
 
-def test_the_same_graph_gives_the_same_drawing() -> None:
+def test_the_same_graph_has_the_same_drawing() -> None:
     ends = [(n, (n * 7 + 3) % 30) for n in range(30)] + [(n, n + 1) for n in range(29)]
     again = dict(reversed(a_graph(30, ends).items()))
     assert draw(a_graph(30, ends)) == draw(again)
@@ -157,7 +157,7 @@ def test_a_long_name_is_wrapped_then_cut_and_shown_in_full_on_hover() -> None:
     assert node.title.startswith(name)
 
 
-def test_a_run_shows_states_visits_and_the_way_it_took() -> None:
+def test_a_run_shows_states_visits_and_its_path() -> None:
     diagram = draw(
         GRAPH,
         {"weigh": NodeState("completed", "Completed · 120 ms", visits=2)},
@@ -183,7 +183,7 @@ def test_taken_links_lie_on_top() -> None:
     assert diagram.edges[-1].outcome == "taken"
 
 
-def test_the_pages_tell_a_state_by_text_and_shape_too() -> None:
+def test_states_are_distinguished_by_text_and_shape_as_well() -> None:
     svg = as_svg(draw(GRAPH, {"weigh": NodeState("failed", "Failed", 1, "#stage-7")}))
     link = next(e for e in svg.iter() if e.get("href") == "#stage-7")
     assert "Failed" in "".join(link.itertext())

@@ -47,11 +47,13 @@ def upload(page: Client, name: str, content: bytes) -> str:
     return page.post("/documents/", {"file": file}, follow=True).content.decode()
 
 
-def test_an_empty_library_says_what_to_do(page: Client) -> None:
+def test_an_empty_document_list_shows_what_to_do(page: Client) -> None:
     assert "No documents yet." in page.get("/documents/").content.decode()
 
 
-def test_an_upload_leads_to_the_documents_page(page: Client, alice: User) -> None:
+def test_an_upload_redirects_to_the_page_of_the_document(
+    page: Client, alice: User
+) -> None:
     text = upload(page, "mine & yours.pdf", ONE_PAGE)
     assert "“mine &amp; yours.pdf” uploaded." in text
     assert "<h1>mine &amp; yours.pdf</h1>" in text
@@ -95,7 +97,7 @@ def test_a_form_without_a_file_asks_for_one(page: Client) -> None:
     assert "This field is required." in answer.content.decode()
 
 
-def test_a_page_is_a_picture_that_a_browser_may_keep(page: Client) -> None:
+def test_a_page_image_can_be_cached_by_the_browser(page: Client) -> None:
     upload(page, "mine.pdf", ONE_PAGE)
     document = Document.objects.get()
     answer = page.get(f"/documents/{document.pk}/pages/1.png")
@@ -112,7 +114,7 @@ def test_a_page_that_does_not_exist_is_not_found(page: Client, number: int) -> N
     assert page.get(f"/documents/{document.pk}/pages/{number}.png").status_code == 404
 
 
-def test_a_page_that_cannot_be_drawn_says_why(page: Client) -> None:
+def test_a_page_that_cannot_be_rendered_shows_the_reason(page: Client) -> None:
     document = make_document(content=b"%PDF-1.7 broken")
     answer = page.get(f"/documents/{document.pk}/pages/1.png")
     assert answer.status_code == 422
@@ -120,13 +122,13 @@ def test_a_page_that_cannot_be_drawn_says_why(page: Client) -> None:
     assert answer.content
 
 
-def test_a_document_whose_file_is_gone_is_not_found(page: Client) -> None:
+def test_a_document_whose_file_is_missing_is_not_found(page: Client) -> None:
     document = make_document()
     document.file.delete(save=False)
     assert page.get(f"/documents/{document.pk}/file").status_code == 404
 
 
-def test_the_library_goes_by_pages(page: Client) -> None:
+def test_the_document_list_is_paginated(page: Client) -> None:
     for number in range(52):
         make_document(f"document {number}.pdf")
     first = page.get("/documents/")
@@ -144,7 +146,7 @@ def files(*named: tuple[str, bytes]) -> dict[str, list[SimpleUploadedFile]]:
     return {"file": [SimpleUploadedFile(name, content) for name, content in named]}
 
 
-def test_several_files_are_stored_in_one_go(page: Client) -> None:
+def test_several_files_are_stored_in_one_request(page: Client) -> None:
     given = files(("one.pdf", ONE_PAGE), ("two.pdf", many_pages(2)))
     answer = page.post("/documents/", given, follow=True)
     assert answer.redirect_chain == [("/documents/", 302)]
@@ -273,7 +275,7 @@ def test_a_page_is_shown_large_with_the_places_that_the_address_marks(
     assert "zoom=1.5" in text
 
 
-def test_a_larger_page_is_a_sharper_one_and_keeps_its_marks(page: Client) -> None:
+def test_an_enlarged_page_is_sharper_and_retains_its_marks(page: Client) -> None:
     document = make_document(content=many_pages(3))
     url = f"/documents/{document.pk}/pages/1/"
     text = page.get(url, {"zoom": "2", "box": "0.1,0.2,0.5,0.3"}).content.decode()
@@ -328,7 +330,9 @@ def test_a_download_continues_where_it_left_off(
     assert answer.headers["Content-Range"].endswith(f"/{len(ONE_PAGE)}")
 
 
-def test_a_range_outside_the_file_is_refused_and_rubbish_ignored(page: Client) -> None:
+def test_a_range_outside_the_file_is_refused_and_a_malformed_one_ignored(
+    page: Client,
+) -> None:
     document = make_document(content=ONE_PAGE)
     url = f"/documents/{document.pk}/file"
     answer = page.get(url, headers={"range": "bytes=999999-"})
@@ -385,7 +389,7 @@ def test_a_document_that_a_run_still_needs_is_not_deleted(
     assert "Can’t be deleted" in text
 
 
-def test_a_document_of_ended_runs_is_deleted_after_saying_so(page: Client) -> None:
+def test_a_document_of_finished_runs_is_deleted_after_a_warning(page: Client) -> None:
     document = make_document()
     make_run(status="completed", params={"document": str(document.pk)})
     text = page.get(f"/documents/{document.pk}/").content.decode()

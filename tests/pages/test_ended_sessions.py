@@ -75,7 +75,7 @@ def post_only() -> list[str]:
     return found
 
 
-def test_signing_in_never_leads_to_an_address_that_only_takes_forms(
+def test_signing_in_never_redirects_to_a_form_only_address(
     alice: User,
 ) -> None:
     addresses = [*post_only(), "/accounts/logout/", "/admin/logout/"]
@@ -108,7 +108,7 @@ def test_an_address_of_a_form_belongs_to_the_page_above_it(
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_what_is_not_possible_at_an_address_is_said_on_a_page(
+def test_a_method_that_is_not_allowed_shows_an_error_page(
     alice: User, sign_in: SignIn, method: str
 ) -> None:
     run = make_run()
@@ -151,7 +151,7 @@ def test_what_was_typed_waits_in_its_form_after_signing_in_and_nothing_was_done(
     assert "Not submitted" not in client.get(page).content.decode(), "said once"
 
 
-def test_a_form_that_is_gone_by_then_still_gives_back_what_was_typed(
+def test_typed_values_are_returned_when_the_form_no_longer_exists(
     client: Client,
 ) -> None:
     run = make_run(status=Status.PENDING)
@@ -206,7 +206,7 @@ def test_every_password_field_has_a_name_that_is_known_as_a_secret() -> None:
     assert not is_secret("secretary")
 
 
-def test_a_form_too_long_to_be_kept_says_what_to_do(client: Client) -> None:
+def test_a_form_too_large_to_store_explains_what_to_do(client: Client) -> None:
     page = reverse("run", args=[make_run().pk])
     answer = client.post(f"{page}notes/", {"text": "a" * (MAX_CHARS + 1)})
     text = answer.content.decode()
@@ -215,7 +215,7 @@ def test_a_form_too_long_to_be_kept_says_what_to_do(client: Client) -> None:
     assert "Not submitted" not in client.get(page).content.decode()
 
 
-def test_a_form_that_says_nothing_leads_to_the_sign_in_page_and_back(
+def test_an_empty_form_redirects_to_the_sign_in_page_and_back(
     client: Client,
 ) -> None:
     page = reverse("run", args=[make_run().pk])
@@ -287,7 +287,7 @@ def test_a_live_page_shows_the_message_in_place(client: Client, method: str) -> 
     assert "Mine" not in text
 
 
-def test_a_script_that_wants_json_gets_it(client: Client) -> None:
+def test_a_script_that_accepts_json_gets_json(client: Client) -> None:
     answer = client.post("/documents/", headers={"Accept": "application/json"})
     assert answer.status_code == 401
     assert answer.json()["errors"][0]["message"] == "Signed out. Nothing was sent."
@@ -297,7 +297,9 @@ def test_a_script_that_wants_json_gets_it(client: Client) -> None:
     "named",
     ["https://evil.example/runs/", f"{ORIGIN}//evil.example/", "//evil.example"],
 )
-def test_the_way_back_stays_on_this_site(client: Client, named: str) -> None:
+def test_the_redirect_after_signing_in_stays_on_this_site(
+    client: Client, named: str
+) -> None:
     page = reverse("run", args=[make_run().pk])
     live = {"HX-Request": "true", "HX-Current-URL": named}
     text = client.post(f"{page}cancel/", {"reason": "Mine"}, headers=live)
@@ -355,7 +357,7 @@ def test_a_page_without_the_form_stays_as_it_is() -> None:
     assert filled.left == [("text", "mine")]
 
 
-def test_what_is_kept_comes_back_as_it_was_or_not_at_all() -> None:
+def test_stored_form_values_are_restored_exactly_or_not_at_all() -> None:
     kept = KeptInput("/runs/", "/runs/bulk/", [("do", "delete")], ["a.pdf"], account=7)
     assert unsigned(kept.signed()) == kept
     assert unsigned(kept.signed()[:-1] + "!") is None

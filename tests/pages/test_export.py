@@ -142,7 +142,7 @@ def test_it_is_read_in_chunks_and_no_run_is_lost_between_them(
     assert len(json.loads("".join(chunks))) == 6
 
 
-def test_windows_without_a_match_are_gone_through(
+def test_windows_without_a_match_are_skipped(
     admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pagination, "SCAN_LIMIT", 2)
@@ -152,7 +152,7 @@ def test_windows_without_a_match_are_gone_through(
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@A1", "\tx", "\rx"])
-def test_a_text_that_looks_like_a_formula_is_defused(text: str) -> None:
+def test_formulas_are_escaped(text: str) -> None:
     assert defused(text) == f"'{text}"
 
 
@@ -167,7 +167,7 @@ def test_there_are_three_kinds_of_file(admin: User) -> None:
     assert client.get("/runs/export.xls").status_code == 404
 
 
-def test_an_export_states_the_zone_of_each_moment_whoever_reads_it(admin: User) -> None:
+def test_an_export_states_the_time_zone_of_each_time(admin: User) -> None:
     made = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
     make_run(created_at=made)
     client = Client()
@@ -198,7 +198,7 @@ async def test_an_export_too_many_is_refused_until_another_one_is_finished(
     assert streaming.slots.used == 0
 
 
-def test_an_export_that_nobody_reads_counts_no_longer(
+def test_an_abandoned_export_no_longer_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(streaming, "slots", streaming.Slots(1))

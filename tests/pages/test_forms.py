@@ -187,7 +187,7 @@ def test_title_help_and_limits_are_shown() -> None:
     assert 'aria-describedby="id_threshold_helptext"' in html
 
 
-def test_a_name_from_code_becomes_words_and_an_own_title_stays() -> None:
+def test_a_name_from_code_becomes_readable_and_an_explicit_title_is_used() -> None:
     class Titled(BaseModel):
         max_pages: int = 3
         other: int = Field(1, title="As I say")
@@ -213,7 +213,7 @@ def test_a_model_that_contains_itself_ends_in_json() -> None:
     assert max(name.count(".") for name in names) == 3
 
 
-def test_a_schema_without_properties_gives_an_empty_form() -> None:
+def test_a_schema_without_properties_renders_an_empty_form() -> None:
     form = SchemaForm({}, data=QueryDict())
     assert form.is_valid()
     assert form.values() == {}
@@ -222,7 +222,7 @@ def test_a_schema_without_properties_gives_an_empty_form() -> None:
 # Values ----------------------------------------------------------------------------------
 
 
-def test_an_untouched_form_gives_the_defaults() -> None:
+def test_an_untouched_form_returns_the_defaults() -> None:
     form = filled(Everything, name="Ada")
     assert form.is_valid(), form.errors
     given = check_params(workflow_of(Everything), form.values())
@@ -299,7 +299,7 @@ def test_the_params_of_a_run_fill_the_form_again() -> None:
     assert check_params(workflow_of(Everything), form.values()) == params
 
 
-def test_an_optional_group_that_is_not_ticked_is_null_whatever_it_holds() -> None:
+def test_an_unticked_optional_group_is_null_regardless_of_its_fields() -> None:
     form = filled(Everything, **{"name": "Ada", "more.limit": "not a number"})
     assert form.is_valid(), form.errors
     assert form.values()["more"] is None
@@ -341,7 +341,7 @@ def test_an_answer_form_is_built_from_the_stored_schema_alone() -> None:
         ("effort.limit", "11", "less than or equal to 10"),
     ],
 )
-def test_what_does_not_fit_is_said_at_its_field(
+def test_invalid_values_are_reported_at_their_field(
     name: str, value: Any, said: str
 ) -> None:
     form = filled(Everything, **{"name": "Ada", name: value})
@@ -358,7 +358,7 @@ def test_what_was_typed_stays_and_the_message_is_tied_to_it() -> None:
     assert 'id="id_count_error"' in html
 
 
-def test_messages_of_the_types_stand_at_the_field_they_are_about() -> None:
+def test_validation_messages_are_shown_at_their_field() -> None:
     form = filled(Everything, name="Ada")
     assert form.is_valid()
     form.take_errors(
@@ -488,7 +488,7 @@ class TestDocuments:
         assert said in str(form.errors)
         assert not Document.objects.exists()
 
-    def test_a_document_that_is_gone_is_refused(self) -> None:
+    def test_a_deleted_document_is_refused(self) -> None:
         form = self.send(document=UUID(int=1))
         assert "not one of the available choices" in str(form.errors["document"])
 

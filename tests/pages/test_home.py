@@ -43,9 +43,7 @@ def test_finished_runs_are_counted_by_hour_and_day(alice: User) -> None:
     assert page.day.bars.last.endswith("1 completed, 1 failed")
 
 
-def test_the_home_page_shows_it_as_drawings_with_words(
-    alice: User, sign_in: SignIn
-) -> None:
+def test_the_home_page_shows_charts_with_labels(alice: User, sign_in: SignIn) -> None:
     make_run(status=Status.FAILED)
     make_run(status=Status.RUNNING)
     tally.count_all()
@@ -57,7 +55,7 @@ def test_the_home_page_shows_it_as_drawings_with_words(
     assert drawing.count("<title>") == drawing.count("</g>") == 24
 
 
-def test_a_new_service_invites_to_begin(alice: User, sign_in: SignIn) -> None:
+def test_a_new_installation_shows_first_steps(alice: User, sign_in: SignIn) -> None:
     text = sign_in(alice).get("/").content.decode()
     assert "You’re all caught up." in text
     assert "No runs in progress." in text
@@ -87,7 +85,7 @@ def test_questions_are_listed_by_who_may_answer(alice: User, sign_in: SignIn) ->
     assert "Others?" not in text
 
 
-def test_a_question_says_when_it_expires_and_what_follows(
+def test_an_approval_shows_its_expiry_and_the_consequence(
     alice: User, sign_in: SignIn
 ) -> None:
     now = timezone.now()

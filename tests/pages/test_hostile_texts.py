@@ -104,7 +104,7 @@ def looked_through(html: str) -> Elements:
         ("&lt;hostile-tag&gt;", 0),
     ],
 )
-def test_what_comes_out_of_a_text_is_noticed(html: str, wrong: int) -> None:
+def test_the_checker_detects_unescaped_text(html: str, wrong: int) -> None:
     assert len(looked_through(html).wrong) == wrong
 
 
@@ -428,7 +428,7 @@ def test_no_form_turns_a_hostile_text_into_an_address() -> None:
 @pytest.mark.django_db
 @override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_nothing_comes_out_of_a_hostile_text(kind: str, rendered: set[str]) -> None:
+def test_hostile_text_is_escaped_everywhere(kind: str, rendered: set[str]) -> None:
     if kind in READ_ONLY:
         assert check_walks(kind, WALKS[:1]) > MIN_SHOWN // 2
         return

@@ -107,14 +107,14 @@ def test_values_that_are_too_long_are_refused_before_anything_is_queued(
 
 
 @override_settings(MAX_PARAMS_BYTES=2_000)
-def test_the_launch_form_says_so(alice: User, sign_in: SignIn) -> None:
+def test_the_launch_form_shows_the_limit(alice: User, sign_in: SignIn) -> None:
     form = {"params.threshold": "0.8", "text": "a" * 3_000, "prompt": "a" * 3_000}
     answer = sign_in(alice).post("/workflows/reasoning/", form)
     assert answer.status_code == 422
     assert not Run.objects.exists()
 
 
-def test_a_line_that_is_too_long_is_cut_and_says_so() -> None:
+def test_a_line_that_is_too_long_is_truncated_with_a_notice() -> None:
     with override_settings(MAX_LINE_CHARS=300):
         assert clean("a" * 301) == "a" * 300 + "… (301 characters in all)"
         assert clean("a" * 300) == "a" * 300
@@ -192,7 +192,7 @@ def test_a_known_vulnerability_fails_the_check(
     assert "pillow 1.0: CVE-1, CVE-2" in capsys.readouterr().out
 
 
-def test_what_was_looked_up_is_not_looked_up_again_today(
+def test_lookups_are_cached_for_the_day(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any
 ) -> None:
     assert exit_code(monkeypatch, tmp_path, audited()) == 0

@@ -79,7 +79,7 @@ def test_a_failed_step_is_never_folded_away() -> None:
 
 
 @pytest.mark.django_db
-def test_a_loop_is_one_line_that_leads_to_its_steps(
+def test_a_loop_is_folded_into_one_line_with_links_to_its_steps(
     alice: User, sign_in: SignIn
 ) -> None:
     run = make_run(status=Status.RUNNING, sequence=824)
@@ -104,7 +104,9 @@ def test_a_loop_is_one_line_that_leads_to_its_steps(
 
 
 @pytest.mark.django_db
-def test_failed_steps_of_a_long_run_come_first(alice: User, sign_in: SignIn) -> None:
+def test_failed_steps_of_a_long_run_are_listed_first(
+    alice: User, sign_in: SignIn
+) -> None:
     run = make_run(status=Status.RUNNING, sequence=100)
     for sequence in range(1, 101):
         is_wrong = sequence == 7

@@ -39,7 +39,7 @@ def given(old: str = OLD, new: str = NEW, again: str = "") -> dict[str, str]:
     }
 
 
-def test_whoever_knows_the_old_one_has_a_new_one(page: Client, person: User) -> None:
+def test_the_current_password_allows_a_change(page: Client, person: User) -> None:
     assert "Change password" in page.get("/").content.decode()
     text = page.post(ADDRESS, given(), follow=True).content.decode()
     assert "Password changed." in text
@@ -83,7 +83,7 @@ def test_the_audit_event_has_no_content(page: Client, person: User) -> None:
     assert NEW not in str(AuditEvent.objects.values())
 
 
-def test_the_old_one_is_not_guessed_by_whoever_finds_the_page_open(
+def test_guesses_of_the_current_password_are_limited(
     page: Client, person: User
 ) -> None:
     own.cache_clear()

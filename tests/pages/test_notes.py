@@ -80,7 +80,7 @@ def test_a_note_appears_on_the_open_page(page: Client) -> None:
     assert "<html" not in text
 
 
-def test_a_note_goes_with_its_run(page: Client) -> None:
+def test_a_note_is_deleted_with_its_run(page: Client) -> None:
     run = make_run()
     page.post(f"/runs/{run.pk}/notes/", {"text": "Look here."})
     page.post(f"/runs/{run.pk}/delete/", {"reason": "old"})
@@ -111,7 +111,7 @@ def test_a_label_that_cannot_be_is_refused_with_a_sentence(page: Client) -> None
 # What helps ------------------------------------------------------------------------------
 
 
-def test_who_may_see_the_workers_is_led_there(
+def test_users_who_can_view_workers_get_a_link_to_them(
     page: Client, admin: User, sign_in: SignIn
 ) -> None:
     run = make_run(status=Status.PENDING)
@@ -178,7 +178,7 @@ def lines(run: Run, count: int) -> None:
     )
 
 
-def test_the_log_is_a_text_file_in_order_however_long(
+def test_a_log_of_any_length_is_an_ordered_text_file(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "LINES", 7)

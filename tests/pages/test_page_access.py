@@ -58,7 +58,7 @@ def addresses() -> list[str]:
 
 @pytest.mark.parametrize("address", addresses())
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_an_outsider_is_led_to_the_sign_in_page(
+def test_an_anonymous_visitor_is_redirected_to_the_sign_in_page(
     db: None, client: Client, address: str, method: str
 ) -> None:
     answer = getattr(client, method)(address)
@@ -68,7 +68,7 @@ def test_an_outsider_is_led_to_the_sign_in_page(
 
 
 @pytest.mark.parametrize("address", addresses())
-def test_what_does_not_exist_gets_a_page_that_says_so(
+def test_a_missing_object_shows_a_not_found_page(
     alice: User, sign_in: SignIn, address: str
 ) -> None:
     answer = sign_in(alice).get(address)
@@ -103,7 +103,7 @@ def test_an_account_that_was_closed_is_out(alice: User, sign_in: SignIn) -> None
     assert client.get("/").status_code == 302
 
 
-def test_one_signs_in_and_comes_to_where_one_wanted(
+def test_signing_in_redirects_to_the_requested_page(
     alice: User, client: Client
 ) -> None:
     page = client.get("/accounts/login/", {"next": "/runs/"})
@@ -115,7 +115,7 @@ def test_one_signs_in_and_comes_to_where_one_wanted(
     assert answer.headers["Location"] == "/runs/"
 
 
-def test_a_wrong_password_gets_a_sentence_and_keeps_the_name(
+def test_a_wrong_password_shows_a_message_and_the_user_name(
     alice: User, client: Client
 ) -> None:
     answer = client.post("/accounts/login/", {"username": "alice", "password": "?"})

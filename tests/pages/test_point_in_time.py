@@ -59,9 +59,7 @@ def text_of(page: Client, run: Run, query: str) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_a_moment_shows_what_was_there_and_nothing_later(
-    page: Client, run: Run
-) -> None:
+def test_a_past_step_shows_nothing_later(page: Client, run: Run) -> None:
     text = text_of(page, run, "?at=1")
     assert "State after step 1" in text
     assert "read_pages wrote this" in text
@@ -70,9 +68,7 @@ def test_a_moment_shows_what_was_there_and_nothing_later(
     assert "taken 1×" not in text
 
 
-def test_what_a_later_attempt_did_is_not_in_an_earlier_moment(
-    page: Client, run: Run
-) -> None:
+def test_a_past_step_shows_nothing_of_later_attempts(page: Client, run: Run) -> None:
     text = text_of(page, run, "?at=2")
     assert 'data-status="failed"' not in text
     assert text.count('class="decision"') == 1
@@ -81,7 +77,7 @@ def test_what_a_later_attempt_did_is_not_in_an_earlier_moment(
     assert "weigh wrote this" in whole
 
 
-def test_the_start_is_a_moment_too(page: Client, run: Run) -> None:
+def test_the_start_of_a_run_can_be_viewed(page: Client, run: Run) -> None:
     text = text_of(page, run, "?at=0")
     assert "Before the first step" in text
     assert "No steps yet." in text
@@ -90,13 +86,15 @@ def test_the_start_is_a_moment_too(page: Client, run: Run) -> None:
 @pytest.mark.parametrize(
     "query", ["", "?at=99", "?at=x", "?at=-1", "?at=²", "?at=9999999999"]
 )
-def test_what_is_no_moment_is_the_end(page: Client, run: Run, query: str) -> None:
+def test_an_unknown_step_shows_the_end(page: Client, run: Run, query: str) -> None:
     text = text_of(page, run, query)
     assert "Finished · 3 steps" in text
     assert "weigh wrote this" in text
 
 
-def test_links_lead_back_and_on_without_scripts(page: Client, run: Run) -> None:
+def test_links_to_the_previous_and_next_step_work_without_scripts(
+    page: Client, run: Run
+) -> None:
     text = text_of(page, run, "?at=1")
     assert 'rel="prev" href="?at=0"' in text
     assert 'rel="next" href="?at=2"' in text
@@ -105,12 +103,14 @@ def test_links_lead_back_and_on_without_scripts(page: Client, run: Run) -> None:
     assert 'rel="prev" href="?at=2"' in text_of(page, run, "")
 
 
-def test_a_run_that_has_done_nothing_has_no_moments(page: Client) -> None:
+def test_a_run_without_steps_has_no_history_navigation(page: Client) -> None:
     text = text_of(page, make_run(status=Status.PENDING), "")
     assert "data-step-slider" not in text
 
 
-def test_a_chosen_step_reports_its_visits_and_ways_out(page: Client, run: Run) -> None:
+def test_a_selected_step_shows_its_visits_and_outgoing_edges(
+    page: Client, run: Run
+) -> None:
     text = text_of(page, run, "?node=weigh")
     assert 'id="panel-heading"> Weigh' in text
     assert "Ran once" in text
@@ -159,7 +159,7 @@ def test_lines_are_found_by_level_and_text(page: Client, run: Run) -> None:
     assert "No matching lines." in text_of(page, run, "?find=nothing+like+it")
 
 
-def test_a_view_is_read_from_its_own_query() -> None:
+def test_a_view_is_parsed_from_its_query_string() -> None:
     for view in (
         RunView(),
         RunView(at=0),
@@ -172,7 +172,7 @@ def test_a_view_is_read_from_its_own_query() -> None:
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800", "x" * 5_000, "9" * 400])
-def test_rubbish_in_a_query_is_no_error(page: Client, run: Run, text: str) -> None:
+def test_a_malformed_query_string_is_ignored(page: Client, run: Run, text: str) -> None:
     values: dict[str, Any] = dict.fromkeys(
         ("at", "node", "edge", "level", "find"), text
     )
@@ -212,7 +212,7 @@ def changed(db: None) -> Run:
     return run
 
 
-def test_steps_tell_what_they_changed(page: Client, changed: Run) -> None:
+def test_steps_show_what_they_changed(page: Client, changed: Run) -> None:
     text = text_of(page, changed, "")
     assert (
         '<span class="change-path">pages</span> <span class="change-word">2 added</span>'
@@ -258,7 +258,7 @@ def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_head_of_an_earlier_moment_reports_of_that_moment(
+def test_the_header_of_a_past_step_describes_that_step(
     admin: User, sign_in: SignIn, status: Status
 ) -> None:
     began = timezone.now() - dt.timedelta(hours=2)

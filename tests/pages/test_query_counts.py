@@ -89,7 +89,7 @@ def fill() -> None:
         "/admin/workflows/stage/",
     ],
 )
-def test_lists_take_the_same_queries_whatever_their_length(
+def test_lists_use_the_same_number_of_queries_at_any_length(
     admin: User, sign_in: SignIn, address: str
 ) -> None:
     page = sign_in(admin)
@@ -149,7 +149,7 @@ def lengthen(run: Run, first: int, count: int) -> None:
     "page_of",
     ["", "?at=2", "?node=step_1", "?edge=weigh.0", "?find=line", "steps/", "log/"],
 )
-def test_a_run_takes_the_same_queries_whatever_its_length(
+def test_a_run_page_uses_the_same_number_of_queries_at_any_length(
     alice: User, sign_in: SignIn, page_of: str
 ) -> None:
     page = sign_in(alice)
@@ -163,7 +163,7 @@ def test_a_run_takes_the_same_queries_whatever_its_length(
     assert short <= 35
 
 
-def test_a_run_of_five_thousand_steps_keeps_its_page_small(
+def test_the_page_of_a_run_with_five_thousand_steps_is_small(
     alice: User, sign_in: SignIn
 ) -> None:
     from workflows.models import Decision, LogLine, Stage
@@ -207,7 +207,7 @@ def test_a_run_of_five_thousand_steps_keeps_its_page_small(
     assert "×2500" in answer.content.decode()
 
 
-def test_a_comparison_takes_the_same_queries_whatever_its_length(
+def test_a_comparison_uses_the_same_number_of_queries_at_any_length(
     alice: User, sign_in: SignIn
 ) -> None:
     page = sign_in(alice)

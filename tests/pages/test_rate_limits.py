@@ -44,7 +44,7 @@ def test_a_user_who_launches_too_often_gets_the_time_of_the_next_try(
 
 
 @only(launch=0)
-def test_nought_sets_no_limit(alice: User, sign_in: SignIn) -> None:
+def test_zero_sets_no_limit(alice: User, sign_in: SignIn) -> None:
     client = sign_in(alice)
     assert {client.post(LAUNCH, {}).status_code for _ in range(5)} == {422}
 

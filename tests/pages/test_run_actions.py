@@ -26,7 +26,7 @@ def page(alice: User, sign_in: SignIn) -> Client:
 # Actions ---------------------------------------------------------------------------------
 
 
-def test_cancelling_stops_the_run_and_keeps_the_reason(
+def test_cancelling_stops_the_run_and_stores_the_reason(
     page: Client, alice: User
 ) -> None:
     run = make_run(status=Status.PENDING)
@@ -60,7 +60,7 @@ def test_an_action_needs_its_reason(page: Client, action: str) -> None:
     assert not AuditEvent.objects.exists()
 
 
-def test_an_action_remembers_where_it_came_from(alice: User) -> None:
+def test_an_action_redirects_to_the_page_it_was_started_from(alice: User) -> None:
     client = Client(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})
     client.force_login(alice)
     run = make_run(status=Status.PENDING)
@@ -89,7 +89,7 @@ def test_a_refused_action_reports_why_in_the_open_page(page: Client) -> None:
     assert "cannot be resumed" in text
 
 
-def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
+def test_deleting_removes_the_run_and_redirects_to_the_list(page: Client) -> None:
     run = make_whole_run()
     answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "a test"})
     assert answer.headers["Location"] == "/runs/"
@@ -97,7 +97,7 @@ def test_deleting_takes_the_run_and_leads_to_the_list(page: Client) -> None:
     assert AuditEvent.objects.get().reason == "a test"
 
 
-def test_deleting_from_a_live_page_leads_away_too(page: Client) -> None:
+def test_deleting_from_a_live_page_redirects_too(page: Client) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/delete/", {"reason": "old"}, headers=HTMX)
     assert answer.headers["HX-Redirect"] == "/runs/"
@@ -147,7 +147,7 @@ def test_the_list_can_be_narrowed(page: Client, alice: User, bob: User) -> None:
     assert f'id="row-{wanted.pk}"' in text
 
 
-def test_the_list_goes_by_pages_that_keep_the_filter(page: Client) -> None:
+def test_pages_of_the_list_retain_the_filter(page: Client) -> None:
     for _ in range(55):
         make_run(status=Status.FAILED)
     first = page.get("/runs/", {"status": "failed"})
@@ -166,7 +166,7 @@ def test_an_odd_filter_is_no_error(page: Client, query: dict[str, str]) -> None:
     assert page.get("/runs/", query).status_code == 200
 
 
-def test_empty_lists_say_what_to_do_next(page: Client) -> None:
+def test_empty_lists_show_the_next_action(page: Client) -> None:
     assert "Launch a workflow" in page.get("/runs/").content.decode()
     filtered = page.get("/runs/", {"status": "failed"}).content.decode()
     assert "Show all" in filtered

@@ -143,7 +143,7 @@ def test_odd_values_are_no_error(page: Client, value: str) -> None:
     assert shown(page, where=f"params.x = {value}") == []
 
 
-def test_older_runs_are_a_page_away_and_none_is_missing(
+def test_older_runs_are_on_the_next_page_without_gaps(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = [make_run().pk for _ in range(7)][::-1]
@@ -160,7 +160,7 @@ def test_older_runs_are_a_page_away_and_none_is_missing(
     assert seen == everything
 
 
-def test_a_search_that_no_index_answers_says_how_far_it_looked(
+def test_an_unindexed_search_reports_the_scanned_range(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pagination, "SCAN_LIMIT", 3)
@@ -207,7 +207,7 @@ def test_what_is_no_column_is_left_out(page: Client) -> None:
     assert answer.context["columns"].titles == ["Duration"]
 
 
-def test_values_of_any_kind_stand_in_their_column(page: Client) -> None:
+def test_values_of_any_type_are_shown_in_their_column(page: Client) -> None:
     kinds: tuple[Any, ...] = (
         None,
         True,
@@ -224,7 +224,7 @@ def test_values_of_any_kind_stand_in_their_column(page: Client) -> None:
     assert "<script>alert" not in answer.content.decode()
 
 
-def test_empty_lists_say_what_to_do_next(page: Client) -> None:
+def test_empty_lists_show_the_next_action(page: Client) -> None:
     assert "Launch a workflow" in page.get("/runs/").content.decode()
     make_run()
     assert "Show all" in page.get("/runs/", {"status": "failed"}).content.decode()

@@ -82,9 +82,7 @@ def test_a_node_that_blocks_its_worker_is_named_on_the_page_of_its_run() -> None
     assert recheck_after(run, found) == PENDING_RECHECK_SECONDS
 
 
-def test_a_run_that_has_to_wait_for_another_runs_node_says_so_without_its_name() -> (
-    None
-):
+def test_a_run_blocked_by_a_node_of_another_run_shows_it_without_its_name() -> None:
     run = make_run(status=Status.RUNNING, worker="one")
     held_by("loop", None)
     found = shown_notice(run)
@@ -109,7 +107,7 @@ def test_a_thread_that_ignores_the_cancellation_of_its_run_is_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["thread", "abandoned"])
-def test_a_failed_run_whose_code_still_runs_says_where(kind: str) -> None:
+def test_a_failed_run_whose_code_still_runs_shows_the_node(kind: str) -> None:
     run = make_run(status=Status.FAILED, worker="one", error_message="Too slow.")
     held_by(kind, run)
     found = shown_notice(run)
@@ -178,7 +176,7 @@ def test_a_recovered_run_without_workers_names_both_causes() -> None:
     assert title == "Worker one stopped responding. No worker is running."
 
 
-def test_a_release_that_no_one_requested_does_not_blame_the_worker() -> None:
+def test_an_unrequested_release_is_not_attributed_to_the_worker() -> None:
     make_worker("two")
     found = shown_notice(
         requeued(Outcome.RELEASED, "The task of the run was cancelled.")

@@ -49,7 +49,7 @@ def test_a_run_in_any_status_has_its_page(page: Client, status: str) -> None:
     assert Status(status).label in text
 
 
-def test_a_finished_run_reports_the_whole_way(page: Client, alice: User) -> None:
+def test_a_finished_run_shows_all_its_steps(page: Client, alice: User) -> None:
     text = text_of(page, make_whole_run(launched_by=alice))
     assert "Judge pages" in text
     assert "confidence 93%, threshold 80%" in text
@@ -63,7 +63,7 @@ def test_a_finished_run_reports_the_whole_way(page: Client, alice: User) -> None
     assert "120 ms" in text
 
 
-def test_the_graph_reports_states_and_the_way(page: Client) -> None:
+def test_the_graph_shows_states_and_the_path(page: Client) -> None:
     text = text_of(page, make_whole_run())
     assert 'data-kind="approval" data-state=""' in text
     assert text.count('data-state="completed"') == 4
@@ -227,7 +227,7 @@ def test_a_wait_for_a_timer_shows_its_end(page: Client) -> None:
     assert ">in 3 hours</time>" in text
 
 
-def test_a_long_run_shows_its_newest_steps_and_leads_to_the_rest(page: Client) -> None:
+def test_a_long_run_shows_its_newest_steps_and_links_to_the_rest(page: Client) -> None:
     run = make_run(status=Status.RUNNING, sequence=130)
     for sequence in range(1, 131):
         make_stage(run, f"step_{sequence}", sequence=sequence)
@@ -268,7 +268,7 @@ def test_the_result_is_a_file_too(page: Client) -> None:
     assert "attachment" in answer.headers["Content-Disposition"]
 
 
-def test_the_outcome_comes_first_and_the_whole_state_is_folded(page: Client) -> None:
+def test_the_outcome_is_shown_first_and_the_full_state_is_folded(page: Client) -> None:
     run = make_run(result={"pages": [1], "result": {"label": "restricted"}})
     text = text_of(page, run)
     assert text.index("restricted") < text.index("Final state")
@@ -326,7 +326,7 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
 # What a result rests on --------------------------------------------------------------
 
 
-def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
+def test_a_result_shows_its_evidence_with_links_to_the_places(
     page: Client,
 ) -> None:
     document = make_document("memo.pdf")
@@ -350,7 +350,7 @@ def test_a_result_shows_the_pages_it_rests_on_with_links_to_their_places(
     assert '<rect x="92" y="15"' in text
 
 
-def test_a_reason_that_speaks_of_a_page_leads_to_it_with_what_the_run_marked(
+def test_a_page_named_in_a_reason_is_linked_with_its_marks(
     page: Client,
 ) -> None:
     document = make_document("memo.pdf")

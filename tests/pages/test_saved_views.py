@@ -87,5 +87,7 @@ def test_a_view_needs_a_name(alice: User, sign_in: SignIn, name: str) -> None:
     assert not SavedView.objects.exists()
 
 
-def test_the_page_of_views_says_how_to_get_one(alice: User, sign_in: SignIn) -> None:
+def test_the_page_of_saved_views_explains_how_to_save_one(
+    alice: User, sign_in: SignIn
+) -> None:
     assert "No saved views yet." in sign_in(alice).get("/runs/views/").content.decode()

@@ -140,7 +140,7 @@ def test_a_bulk_operation(
     assert Run.objects.count() == left[action]
 
 
-def test_the_form_of_someone_else_starts_a_job_of_its_own(page: Client) -> None:
+def test_the_same_form_from_another_user_starts_a_separate_job(page: Client) -> None:
     run = make_run(status=Status.PENDING, workflow_name="ask")
     form = bulk_form(page, do="cancel", run=str(run.pk))
     assert page.post("/runs/bulk/", form).status_code == 302

@@ -98,12 +98,12 @@ def test_a_size_has_one_unit(count: int, words: str) -> None:
         ("URL_check", "URL check"),
     ],
 )
-def test_a_name_becomes_words(name: str, words: str) -> None:
+def test_a_name_becomes_readable_text(name: str, words: str) -> None:
     assert readable_name(name) == words
 
 
 @given(st.text(), st.integers(2, 30), st.integers(1, 4))
-def test_wrapped_text_keeps_to_its_width_and_lines(
+def test_wrapped_text_stays_within_its_width_and_lines(
     text: str, width: int, lines: int
 ) -> None:
     rows = wrap(text, width, lines)

@@ -144,7 +144,7 @@ def test_retry_backoff_is_not_active_time() -> None:
     ]
 
 
-def test_a_try_that_has_not_begun_yet_is_not_drawn() -> None:
+def test_a_try_that_has_not_started_is_not_drawn() -> None:
     run = a_run(Status.RUNNING, created_at=timezone.now() - dt.timedelta(seconds=10))
     make_attempt(run, started_at=run.created_at, ended_at=None, outcome="")
     make_stage(
@@ -191,7 +191,7 @@ def test_a_run_that_waits_for_approval_waits_until_now() -> None:
     ]
 
 
-def test_a_wait_for_a_sub_workflow_has_its_own_kind() -> None:
+def test_a_wait_for_a_sub_workflow_has_a_distinct_kind() -> None:
     run = a_run(Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "refine", 9, 1, status=StageStatus.WAITING)
@@ -200,7 +200,7 @@ def test_a_wait_for_a_sub_workflow_has_its_own_kind() -> None:
     assert kinds == ["work", "child"]
 
 
-def test_a_wait_for_a_timer_has_its_own_kind() -> None:
+def test_a_wait_for_a_timer_has_a_distinct_kind() -> None:
     run = a_run(Status.WAITING, waiting_for=WaitKind.WAIT)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "pause", 9, 1, status=StageStatus.WAITING)
@@ -255,7 +255,7 @@ def test_a_resumed_run_queued_since_it_was_resumed() -> None:
     ]
 
 
-def test_a_past_moment_ends_the_timeline_there() -> None:
+def test_the_timeline_of_a_past_step_ends_there() -> None:
     run = a_run(Status.COMPLETED, ended=100, sequence=2)
     an_attempt(run, 0, 100, Outcome.COMPLETED)
     a_stage(run, "read_pages", 0, 10, sequence=1)
@@ -407,7 +407,7 @@ def test_a_wait_that_lasts_is_compressed_and_does_not_grow() -> None:
     assert lane(timeline, "review").bars[-1].x > 80
 
 
-def test_after_a_break_bars_grow_from_where_they_stand() -> None:
+def test_bars_continue_from_their_position_after_a_break() -> None:
     run = a_run(Status.RUNNING, created_at=timezone.now() - dt.timedelta(hours=2))
     make_attempt(
         run,
@@ -431,7 +431,7 @@ def test_after_a_break_bars_grow_from_where_they_stand() -> None:
 @pytest.mark.parametrize(
     "waits", [(), ((0.2, 0.5),), ((0.1, 0.3), (0.4, 0.6), (0.7, 0.9))]
 )
-def test_texts_of_the_axis_never_touch_however_narrow_it_is(
+def test_axis_labels_never_touch_at_any_width(
     seconds: float, waits: tuple[tuple[float, float], ...]
 ) -> None:
     end = seconds * 1000.0

@@ -94,9 +94,7 @@ def refusal(sent: dict[str, str]) -> str:
 @given(MOMENTS, ZONES)
 @example(END, "Pacific/Kiritimati")
 @example(BEGINNING, "America/Los_Angeles")
-def test_every_moment_can_be_shown_in_every_zone(
-    moment: dt.datetime, zone: str
-) -> None:
+def test_every_time_can_be_shown_in_every_zone(moment: dt.datetime, zone: str) -> None:
     here = in_zone(zone, local, moment)
     assert here == moment
     assert in_zone(zone, timezone.localtime, moment) == moment
@@ -170,7 +168,7 @@ def test_the_deadline_of_an_approval_names_the_zone_of_the_reader(
         assert "12:00 UTC" not in text, address
 
 
-def test_admin_shows_moments_in_the_zone_of_the_reader_and_names_it(
+def test_admin_shows_times_in_the_zone_of_the_reader_and_names_it(
     admin: User, sign_in: SignIn, waiting_run: Any
 ) -> None:
     client = sign_in(admin)
@@ -209,7 +207,7 @@ def test_no_page_fails_at_the_ends_of_time(
         assert client.get(address).status_code == 200, address
 
 
-def test_a_day_of_a_budget_is_the_servers_whoever_asks() -> None:
+def test_a_budget_day_is_always_in_the_time_zone_of_the_server() -> None:
     there = in_zone("Pacific/Kiritimati", budgets.midnight)
     assert there == in_zone("Pacific/Pago_Pago", budgets.midnight) == budgets.midnight()
     assert in_zone("Pacific/Kiritimati", budgets.server_day) == budgets.server_day()
@@ -223,12 +221,14 @@ def test_a_day_of_a_budget_is_the_servers_whoever_asks() -> None:
 @example(BEGINNING, "America/Los_Angeles")
 @example(dt.datetime(2026, 10, 25, 0, 30, tzinfo=dt.UTC), BERLIN)
 @example(dt.datetime(2026, 10, 25, 1, 30, 0, 7, tzinfo=dt.UTC), BERLIN)
-def test_an_untouched_moment_comes_back_equal(moment: dt.datetime, zone: str) -> None:
+def test_an_untouched_time_round_trips_unchanged(
+    moment: dt.datetime, zone: str
+) -> None:
     shown = in_zone(zone, str, form(initial={"at": moment.isoformat()})["at"])
     assert in_zone("Asia/Tokyo", read, sent_by(shown)) == moment
 
 
-def test_a_form_says_in_which_zone_its_moments_are() -> None:
+def test_a_form_shows_the_zone_of_its_times() -> None:
     shown = in_zone(BERLIN, str, form(initial={"at": "2026-07-01T12:00:00Z"})["at"])
     assert 'value="2026-07-01T14:00:00"' in shown
     assert f"Time zone: {BERLIN}" in shown
@@ -245,13 +245,13 @@ def test_what_is_typed_is_read_in_the_zone_that_the_form_named() -> None:
     assert in_zone(NEW_YORK, read, {"at": "2026-07-01T14:00+02:00"}) == noon
 
 
-def test_a_changed_moment_is_not_the_old_one() -> None:
+def test_a_changed_time_is_not_the_old_one() -> None:
     sent = {"at": "2026-07-01T15:00", "at:zone": BERLIN}
     sent["at:exact"] = "2026-07-01T12:00:00+00:00"
     assert read(sent) == dt.datetime(2026, 7, 1, 13, tzinfo=dt.UTC)
 
 
-def test_a_local_time_that_comes_twice_is_asked_about() -> None:
+def test_an_ambiguous_local_time_requires_an_offset() -> None:
     sent = {"at": "2026-10-25T02:30", "at:zone": BERLIN}
     message = refusal(sent)
     assert message.startswith("02:30 on 25 October 2026 occurs twice in Europe/Berlin")
@@ -286,7 +286,7 @@ def test_a_local_time_that_does_not_exist_is_refused_with_a_sentence() -> None:
         ("9999-12-31T23:00-05:00", BERLIN),
     ],
 )
-def test_a_moment_beyond_the_calendar_is_refused_with_a_sentence(
+def test_a_time_beyond_the_calendar_is_refused_with_a_message(
     text: str, zone: str
 ) -> None:
     message = refusal({"at": text, "at:zone": zone})
@@ -294,13 +294,13 @@ def test_a_moment_beyond_the_calendar_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize("text", ["soon", "2026-02-30T10:00", "14:00", "\x00"])
-def test_what_is_no_moment_is_refused_and_shown_again(text: str) -> None:
+def test_an_invalid_time_is_refused_and_shown_again(text: str) -> None:
     sent = {"at": text, "at:zone": BERLIN, "at:exact": "x", "at:offset": "y"}
     assert "valid date" in refusal(sent)
     assert f'value="{BERLIN}"' in str(form(sent)["at"])
 
 
-def test_moments_on_lines_say_their_zone_and_take_an_offset() -> None:
+def test_times_one_per_line_show_their_zone_and_accept_an_offset() -> None:
     def lines() -> tuple[str, Any]:
         data = QueryDict(mutable=True)
         data.update({"times": "2026-07-01T14:00\n2026-07-01T14:00-03:00"})
@@ -319,7 +319,7 @@ def with_subclasses(kind: type[Any]) -> Iterator[type[Any]]:
         yield from with_subclasses(inner)
 
 
-def test_no_other_widget_of_ours_takes_a_moment() -> None:
+def test_no_other_form_widget_accepts_a_time() -> None:
     from django import forms
 
     import workflows.pages.urls  # noqa: F401 - so that all forms are known

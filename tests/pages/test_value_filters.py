@@ -116,7 +116,7 @@ DATES = {"day", "moment", "offset", "leap", "last"}
         ("result.v > 1", set()),
     ],
 )
-def test_a_condition_finds_what_it_says(
+def test_a_condition_matches_its_values(
     runs: None, where: str, names: set[str]
 ) -> None:
     assert found(where) == names

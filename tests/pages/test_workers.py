@@ -57,7 +57,7 @@ def test_a_worker_whose_slots_are_taken_by_code_without_a_run_is_full(
     assert "an async node holds the event loop" in text
 
 
-def test_a_worker_that_fell_silent_is_no_worker_at_work(page: Client) -> None:
+def test_an_unresponsive_worker_does_not_count_as_active(page: Client) -> None:
     long_ago = timezone.now() - dt.timedelta(minutes=5)
     make_worker("silent-1", heartbeat_at=long_ago)
     make_worker("stopped-1", heartbeat_at=long_ago, stopped_at=long_ago)
@@ -82,7 +82,7 @@ def test_the_queue_reports_depth_and_age_by_workflow(page: Client) -> None:
     assert "/runs/?workflow=another-one&amp;status=pending" in text
 
 
-def test_leases_lost_lately_lead_to_their_runs(page: Client) -> None:
+def test_recent_recoveries_link_to_their_runs(page: Client) -> None:
     run = make_run()
     make_attempt(run, worker="worker-7", outcome=Outcome.LOST)
     make_attempt(run, number=2)
@@ -91,13 +91,13 @@ def test_leases_lost_lately_lead_to_their_runs(page: Client) -> None:
     assert f'href="/runs/{run.pk}/"' in text
 
 
-def test_an_idle_service_says_so(page: Client) -> None:
+def test_an_idle_service_is_shown_as_idle(page: Client) -> None:
     text = text_of(page)
     assert "No pending runs." in text
     assert "Recoveries" in text
 
 
-def test_it_is_for_those_who_keep_the_service_going(
+def test_the_page_requires_permission_to_view_workers(
     alice: User, sign_in: SignIn
 ) -> None:
     page = sign_in(alice)

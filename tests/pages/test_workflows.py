@@ -92,7 +92,7 @@ def test_a_workflow_shows_its_graph_and_form_before_any_run(page: Client) -> Non
     assert "No runs yet." in text
 
 
-def test_launching_queues_a_run_with_the_params_and_leads_to_it(
+def test_launching_queues_a_run_with_the_params_and_redirects_to_it(
     page: Client, alice: User
 ) -> None:
     answer = page.post(ADDRESS, {"name": "Ada", "times": "3", "odd": "1"})

@@ -25,7 +25,7 @@ def utc(*parts: int) -> dt.datetime:
     return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[arg-type,misc]
 
 
-def test_days_begin_at_midnight_of_the_zone_in_the_address() -> None:
+def test_days_start_at_midnight_of_the_zone_in_the_address() -> None:
     period = Period.read({**DAY, "zone": SUMMER})
     assert (period.since, period.until) == (utc(2026, 3, 28, 23), utc(2026, 3, 29, 22))
     assert period.query == {**DAY, "zone": SUMMER}

@@ -137,7 +137,7 @@ def start(work: Awaitable[Exchange]) -> asyncio.Task[Exchange]:
     return asyncio.ensure_future(work)
 
 
-async def test_a_request_too_many_is_refused_at_once_and_blames_no_database(
+async def test_a_request_over_the_limit_is_refused_immediately_without_a_database_error(
     pages: Pages, admit: Admit
 ) -> None:
     application = admit()
@@ -304,7 +304,7 @@ async def test_an_address_can_send_only_some_bodies_at_once(
     )
 
 
-async def test_nobody_waits_in_a_lane_for_longer_than_it_says() -> None:
+async def test_no_request_waits_in_a_lane_beyond_its_timeout() -> None:
     lane = Lane(1, queue=5, seconds=0.01)
     await lane.enter()
     with pytest.raises(Full):

@@ -48,7 +48,9 @@ def test_a_laptop_needs_no_setting() -> None:
     assert not settings.debug
 
 
-def test_data_is_kept_in_var_beside_manage_py(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_is_stored_in_var_next_to_manage_py(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("DATA_DIR")
     assert env.load().data_dir == env.ROOT / "var"
     assert (env.ROOT / "manage.py").exists()
@@ -153,7 +155,7 @@ def test_a_team_is_served_by_https_behind_a_proxy(
     assert settings.trusts_proxy
 
 
-def test_https_without_a_proxy_would_send_everybody_in_circles(
+def test_https_without_a_proxy_is_refused_because_redirects_would_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "HTTPS needs BEHIND_PROXY" in refusal(monkeypatch, HTTPS="1")

@@ -49,7 +49,7 @@ def at_the_newest(transactional_db: None) -> Iterator[None]:
     migrate()
 
 
-def test_decisions_made_before_learn_their_workflow(db: None) -> None:
+def test_existing_decisions_get_their_workflow(db: None) -> None:
     run = make_run(workflow_name="old-one")
     decision = make_decision(run, "a", "b", workflow_name="")
     import_module("workflows.migrations.0004_decisions_name_their_workflow").fill(
@@ -95,7 +95,7 @@ def permissions_of(group: Group) -> set[str]:
     return set(rows.values_list("codename", flat=True))
 
 
-def test_the_rename_of_models_keeps_rows_permissions_and_seals(
+def test_renaming_models_preserves_rows_permissions_and_seals(
     at_the_newest: None,
 ) -> None:
     run = make_run(is_pinned=True)

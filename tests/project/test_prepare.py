@@ -61,14 +61,14 @@ def test_there_are_documents_to_try_the_workflows_on() -> None:
     assert {document.uploaded_by for document in documents} == {User.objects.get()}
 
 
-def test_documents_that_were_deleted_stay_away() -> None:
+def test_deleted_samples_are_not_stored_again() -> None:
     prepare()
     Document.objects.all().delete()
     prepare()
     assert not Document.objects.exists()
 
 
-def test_a_first_start_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_first_start_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 

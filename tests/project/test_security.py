@@ -200,7 +200,7 @@ def test_no_file_is_shown_by_the_browser_itself(
     assert answer[HEADER] == POLICY
 
 
-def test_no_file_is_there_under_its_own_name(alice: User, sign_in: SignIn) -> None:
+def test_no_stored_file_uses_its_uploaded_name(alice: User, sign_in: SignIn) -> None:
     document = make_document()
     for prefix in ("/media/", "/static/", "/"):
         answer = sign_in(alice).get(f"{prefix}{document.file.name}")
@@ -236,7 +236,9 @@ def test_no_file_is_there_under_its_own_name(alice: User, sign_in: SignIn) -> No
         ("https://a.example.net.evil.example", "localhost:8000", False),
     ],
 )
-def test_only_our_own_pages_open_sockets(origin: str, host: str, ours: bool) -> None:
+def test_only_pages_of_the_same_origin_can_open_sockets(
+    origin: str, host: str, ours: bool
+) -> None:
     trusted = ["https://runs.example.org", "https://*.example.net"]
     with override_settings(
         CSRF_TRUSTED_ORIGINS=trusted, ALLOWED_HOSTS=["localhost", "127.0.0.1", "[::1]"]

@@ -63,7 +63,7 @@ def serve(*options: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
     return manage("serve", *options, data_dir=data_dir, SECRET_KEY=SECRET_KEY)
 
 
-def test_it_listens_when_it_says_so(server: RunningServer) -> None:
+def test_the_server_listens_before_it_reports_ready(server: RunningServer) -> None:
     answer, text = ask(server, "GET", "/health/live")
     assert answer.status == 200
     assert text == '{"status": "ok"}'
@@ -194,7 +194,7 @@ def test_it_is_ready_when_the_embedded_worker_is(tmp_path: Path) -> None:
     ("path", "origin"),
     [("/ws/nowhere/", "http://localhost"), ("/", "http://evil.example")],
 )
-def test_a_socket_that_leads_nowhere_is_refused_without_a_fuss(
+def test_a_socket_with_an_unknown_path_is_refused_without_a_traceback(
     server: RunningServer, path: str, origin: str
 ) -> None:
     connection = connect(server)

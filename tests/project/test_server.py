@@ -130,7 +130,9 @@ def test_a_request_in_progress_is_answered_before_the_end(
     assert server.process.wait(TIMEOUT) == 0
 
 
-def test_no_one_new_is_let_in_at_the_end(start: Callable[..., Running]) -> None:
+def test_new_connections_are_refused_during_shutdown(
+    start: Callable[..., Running],
+) -> None:
     server = start()
     with server.connect("GET / HTTP/1.0\r\n\r\n"):
         assert next(server.lines) == "half"
@@ -162,7 +164,7 @@ def test_websockets_are_closed_for_the_restart(start: Callable[..., Running]) ->
     assert server.process.wait(TIMEOUT) == 0
 
 
-def test_sockets_limit_what_comes_in_and_not_what_goes_out(
+def test_sockets_limit_incoming_and_not_outgoing_messages(
     start: Callable[..., Running],
 ) -> None:
     server = start("talk")
@@ -217,7 +219,7 @@ def test_a_full_server_closes_the_oldest_idle_connection(
 
 
 @pytest.mark.parametrize("kind", [b"\x81", b"\x89"], ids=["messages", "pings"])
-def test_a_flooded_websocket_is_closed_and_nobody_waits_for_it(
+def test_a_flooded_websocket_is_closed_without_delaying_others(
     start: Callable[..., Running], kind: bytes
 ) -> None:
     server = start()

@@ -75,7 +75,9 @@ def settings_of(data_dir: Path, **variables: str) -> dict[str, Any]:
 # Keys -------------------------------------------------------------------------------
 
 
-def test_a_laptop_keeps_one_key_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_a_development_setup_stores_one_key_readable_only_by_its_owner(
+    tmp_path: Path,
+) -> None:
     first = settings_of(tmp_path / "new")["SECRET_KEY"]
     assert settings_of(tmp_path / "new")["SECRET_KEY"] == first
     assert len(first) >= 50
@@ -100,7 +102,7 @@ def test_a_key_that_is_set_leaves_no_file(tmp_path: Path) -> None:
 # Where we live ----------------------------------------------------------------------
 
 
-def test_a_laptop_answers_to_its_own_names(tmp_path: Path) -> None:
+def test_a_development_setup_accepts_local_host_names(tmp_path: Path) -> None:
     hosts = settings_of(tmp_path, HOST="::1")["ALLOWED_HOSTS"]
     assert {"localhost", "127.0.0.1", "[::1]"} <= set(hosts)
     assert "*" not in hosts
@@ -132,7 +134,7 @@ def test_postgresql_gets_a_pool(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lease", "milliseconds"), [("30", "60000"), ("600", "600000")]
 )
-def test_a_process_stopped_inside_a_transaction_does_not_keep_rows_locked(
+def test_a_process_stopped_inside_a_transaction_releases_its_row_locks(
     tmp_path: Path, lease: str, milliseconds: str
 ) -> None:
     url = "postgres://somebody@db.example.org/runs"
@@ -184,7 +186,7 @@ def test_a_laptop_trusts_no_forwarded_header(tmp_path: Path) -> None:
 # The database as it is --------------------------------------------------------------
 
 
-def test_sqlite_keeps_what_it_has_promised(db: None, tmp_path: Path) -> None:
+def test_sqlite_commits_are_durable(db: None, tmp_path: Path) -> None:
     # those of this process do not wait for the disk
     databases = settings_of(tmp_path)["DATABASES"]
     real = ConnectionHandler(databases)["default"]
@@ -239,7 +241,7 @@ def test_pages_allow_only_scripts_and_styles_of_ours(client: Client) -> None:
 
 
 @override_settings(DEBUG=True)
-def test_a_developer_sees_tracebacks_in_their_own_style(client: Client) -> None:
+def test_logs_for_developers_include_tracebacks_as_text(client: Client) -> None:
     assert HEADER not in client.get("/static/nothing-of-this-name")
 
 
@@ -267,12 +269,12 @@ def a_record(message: str, *values: object) -> logging.LogRecord:
     return record
 
 
-def test_a_log_line_has_moment_level_and_place() -> None:
+def test_a_log_line_has_time_level_and_source() -> None:
     line = LineFormatter().format(a_record("Run %s began.", 7))
     assert line == "2023-11-14T22:13:20.250+00:00 INFO    here: Run 7 began."
 
 
-def test_a_document_cannot_write_log_lines_of_its_own() -> None:
+def test_a_document_cannot_inject_log_lines() -> None:
     line = LineFormatter().format(a_record("Stored %s", "a.pdf\n2023 ERROR forged"))
     assert line.endswith("Stored a.pdf\\n2023 ERROR forged")
     assert len(line.splitlines()) == 1
@@ -281,7 +283,7 @@ def test_a_document_cannot_write_log_lines_of_its_own() -> None:
 # Storage ----------------------------------------------------------------------------
 
 
-def test_documents_are_kept_where_the_environment_says(
+def test_documents_are_stored_where_the_environment_sets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     remote = "tests.support.remote_storage.RemoteStorage"

@@ -46,7 +46,7 @@ def test_a_wrong_password_is_wrong_four_times(alice: User) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_after_the_fifth_one_has_to_wait_and_is_told_how_long(
+def test_after_five_failures_the_sign_in_page_shows_the_waiting_time(
     alice: User, client: Client, door: str
 ) -> None:
     guess(settings.AXES_FAILURE_LIMIT, door=door)
@@ -86,7 +86,7 @@ def test_no_one_is_locked_out_by_who_guesses_elsewhere(alice: User, bob: User) -
     assert tried("bob", "bob's password", REMOTE_ADDR="192.0.2.1")[0] == 302
 
 
-def test_one_household_counts_as_one(alice: User) -> None:
+def test_addresses_of_one_network_count_together(alice: User) -> None:
     for number in range(settings.AXES_FAILURE_LIMIT):
         tried(REMOTE_ADDR=f"2001:db8::{number}")
     assert tried(REMOTE_ADDR="2001:db8::beef", password=RIGHT)[0] == 429
@@ -174,6 +174,6 @@ def test_who_tries_many_names_has_to_wait_too(alice: User, bob: User) -> None:
     assert tried("bob", "bob's password")[0] == 302
 
 
-def test_the_page_itself_may_be_looked_at_often(db: None) -> None:
+def test_viewing_the_sign_in_page_is_not_limited(db: None) -> None:
     with override_settings(RATES={**settings.RATES, "login": 1}):
         assert {Client().get(DOORS[0]).status_code for _ in range(3)} == {200}

@@ -58,7 +58,7 @@ def test_fifty_writers_all_get_their_turn() -> None:
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback", "close"])
-def test_a_turn_ends_with_its_transaction_however_that_ends(ending: str) -> None:
+def test_the_write_lock_is_released_however_the_transaction_ends(ending: str) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012
         Group.objects.create(name="mine")
         if ending == "close":
@@ -72,7 +72,7 @@ def test_a_turn_ends_with_its_transaction_however_that_ends(ending: str) -> None
     assert failures == []
 
 
-def test_who_waits_too_long_for_a_turn_is_told(
+def test_waiting_too_long_for_the_write_lock_raises_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)

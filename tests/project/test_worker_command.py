@@ -34,7 +34,7 @@ def test_odd_values_are_refused_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_it_says_its_name_and_reports_its_figures(tmp_path: Path) -> None:
+def test_the_worker_logs_its_name_and_its_metrics(tmp_path: Path) -> None:
     port = free_port()
     installation = Installation(tmp_path, METRICS_PORT=str(port))
     with installation.worker("worker@host-1", capacity=3) as worker:

@@ -81,7 +81,9 @@ PROTOCOLS: list[tuple[type, object]] = [
 @pytest.mark.parametrize(
     ("protocol", "made"), PROTOCOLS, ids=[type(made).__name__ for _, made in PROTOCOLS]
 )
-def test_what_stands_for_a_protocol_has_all_of_it(protocol: type, made: object) -> None:
+def test_every_implementation_has_all_methods_of_its_protocol(
+    protocol: type, made: object
+) -> None:
     wanted = [name for name in vars(protocol) if not name.startswith("_")]
     assert wanted
     for name in wanted:
@@ -109,7 +111,7 @@ def test_a_type_checker_takes_the_fakes_for_the_protocols() -> None:
 # The Runtime -------------------------------------------------------------------------
 
 
-def test_a_runtime_knows_the_node_it_was_handed_to() -> None:
+def test_a_runtime_exposes_the_node_it_was_passed_to() -> None:
     runtime = FakeRuntime()
     here = runtime.at(Place(cancelled=True))
     assert isinstance(here, FakeRuntime)
@@ -122,7 +124,7 @@ def test_outside_a_node_there_is_no_key() -> None:
         _ = FakeRuntime().key
 
 
-def test_log_lines_know_their_node_and_share_one_log() -> None:
+def test_log_lines_carry_their_node_and_share_one_log() -> None:
     runtime = FakeRuntime()
     runtime.logger.info("Before.")
     runtime.at(Place(node="judge")).logger.warning("Page %d of %d.", 2, 3)
@@ -166,7 +168,7 @@ def test_a_document_reference_survives_json() -> None:
 # Documents and images ----------------------------------------------------------------
 
 
-async def test_a_fake_document_gives_its_pages_as_they_stand() -> None:
+async def test_a_fake_document_returns_its_pages_unchanged() -> None:
     documents = FakeDocuments()
     memo = documents.add("memo.pdf", ["SECRET\n\nThe plan.", page_of("Annex", 7)])
     info = await documents.get(memo)
@@ -187,7 +189,7 @@ async def test_what_does_not_exist_is_not_found() -> None:
         await documents.page(memo, 2)
 
 
-def test_lines_of_a_fake_page_stand_where_they_were_put() -> None:
+def test_lines_of_a_fake_page_have_their_given_positions() -> None:
     page = page_of("HEAD\n\nbody text" + "\n" * 57 + "FOOT")
     head, body, foot = page.lines
     assert head.box.top < 0.05 < body.box.top < 0.9 < foot.box.top < 1
@@ -195,7 +197,7 @@ def test_lines_of_a_fake_page_stand_where_they_were_put() -> None:
     assert first.box.right < second.box.left
 
 
-async def test_a_fake_image_is_a_picture_and_remembers_what_was_asked() -> None:
+async def test_a_fake_image_is_valid_and_records_its_options() -> None:
     images, document = FakeImages(), uuid4()
     style = RenderOptions(pages="3", dpi=72)
     (image,) = await images.render(document, style)
@@ -219,7 +221,7 @@ async def test_a_fake_scan_shows_what_was_added_and_is_unavailable_otherwise() -
 # Agents ------------------------------------------------------------------------------
 
 
-async def test_without_a_provider_every_call_says_where_to_add_one() -> None:
+async def test_without_a_provider_every_call_explains_where_to_add_one() -> None:
     agents = NoAgents()
     calls = [
         agents.chat("clerk", "Hello"),
@@ -246,7 +248,7 @@ async def test_a_fake_agent_answers_from_its_script_in_order() -> None:
         await agents.chat("judge", "Hello")
 
 
-async def test_a_fake_stream_gives_the_whole_text_in_pieces() -> None:
+async def test_a_fake_stream_yields_the_whole_text_in_pieces() -> None:
     agents = FakeAgents(clerk=["one two two one"])
     stream: AsyncIterator[str] = agents.chat_stream("clerk", "Count")
     pieces = [piece async for piece in stream]

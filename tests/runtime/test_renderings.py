@@ -76,7 +76,7 @@ def test_options_are_those_of_the_table(row: dict[str, Any]) -> None:
         ("5,1,5,-2", (1, 2, 5)),
     ],
 )
-def test_pages_come_sorted_and_once(expression: str, pages: tuple[int, ...]) -> None:
+def test_pages_are_sorted_and_unique(expression: str, pages: tuple[int, ...]) -> None:
     assert chosen_pages(expression, 5) == pages
 
 
@@ -92,7 +92,7 @@ def test_pages_come_sorted_and_once(expression: str, pages: tuple[int, ...]) -> 
         ("1," * 2_000, InvalidPageRange, "at most 2,000 characters"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_part_that_is(
+def test_an_error_names_the_invalid_part(
     expression: str, error: type[Invalid], said: str
 ) -> None:
     with pytest.raises(error, match=said):
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_said_with_the_part_that_is(
 
 
 @given(st.text(alphabet="0123456789-+, .b", max_size=30), st.integers(1, 50))
-def test_any_expression_gives_pages_that_are_there_or_a_sentence(
+def test_any_expression_yields_existing_pages_or_a_message(
     expression: str, count: int
 ) -> None:
     try:

@@ -41,7 +41,7 @@ def test_it_asks_before_it_does_anything(page: Client) -> None:
     assert Run.objects.get(pk=pending.pk).status == Status.PENDING
 
 
-def test_each_run_has_its_own_result(page: Client, alice: User) -> None:
+def test_each_run_has_a_separate_result(page: Client, alice: User) -> None:
     pending, done = make_run(status=Status.PENDING), make_run()
     text = do(page, "cancel", pending, done, reason="wrong batch")
     assert "1 succeeded, 1 skipped" in text
@@ -59,7 +59,7 @@ def test_failed_runs_are_resumed_and_changed_workflows_refuse(page: Client) -> N
     assert "not found" in text
 
 
-def test_deleted_runs_are_gone_and_stay_on_record(page: Client) -> None:
+def test_deleted_runs_are_removed_and_recorded(page: Client) -> None:
     done, running = make_run(), make_run(status=Status.RUNNING)
     text = do(page, "delete", done, running, reason="too old")
     assert "1 succeeded, 1 skipped" in text
@@ -83,7 +83,7 @@ def test_nothing_is_done_without_a_reason(page: Client, action: str) -> None:
     assert Run.objects.get(pk=run.pk).status == run.status
 
 
-def test_a_bad_label_comes_back_with_its_message(page: Client) -> None:
+def test_an_invalid_label_is_shown_again_with_its_message(page: Client) -> None:
     text = do(page, "label", make_run(), label="a,b", status=422)
     assert "is not a valid label" in text
     assert 'value="a,b"' in text
@@ -112,7 +112,7 @@ def test_an_unreadable_filter_takes_no_run(page: Client) -> None:
 @pytest.mark.parametrize(
     "sent", [{}, {"do": "explode"}, {"do": "cancel"}, {"do": "cancel", "run": "x"}]
 )
-def test_nothing_chosen_is_said_so(page: Client, sent: dict[str, str]) -> None:
+def test_an_empty_selection_is_reported(page: Client, sent: dict[str, str]) -> None:
     assert page.post("/runs/bulk/", sent).status_code == 422
 
 

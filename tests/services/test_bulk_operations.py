@@ -140,7 +140,7 @@ def test_an_action_is_taken_back_when_its_word_is_lost(
     assert (job.done, cancelled()) == (2, 2)
 
 
-def test_a_run_that_another_came_to_is_left_to_it(alice: User, small: None) -> None:
+def test_a_run_that_another_worker_took_is_skipped(alice: User, small: None) -> None:
     job = asked(alice, 1)
     item = job.items.get()
     BulkItem.objects.update(result="refused", text="elsewhere")
@@ -149,7 +149,7 @@ def test_a_run_that_another_came_to_is_left_to_it(alice: User, small: None) -> N
     assert job.items.get().text == "elsewhere"
 
 
-def test_a_failure_of_ours_is_told_and_the_others_are_done(
+def test_an_internal_failure_is_reported_and_the_other_runs_are_processed(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = asked(alice, 3)
@@ -214,7 +214,7 @@ def test_only_who_asked_or_an_administrator_stops_it(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_worker_does_it_beside_its_runs(
+async def test_a_worker_executes_bulk_operations_alongside_its_runs(
     alice: User, small: None, settings: Any
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = 0.02
@@ -257,7 +257,7 @@ def test_a_run_is_launched_again_with_its_values(alice: User) -> None:
     assert AuditEvent.objects.filter(run=new, action="launch").exists()
 
 
-def test_a_run_is_released_whose_worker_is_gone(alice: User) -> None:
+def test_a_run_whose_worker_stopped_is_released(alice: User) -> None:
     gone, held = (make_run(status=Status.RUNNING, worker=w) for w in ("gone", "here"))
     make_worker("here")
     job = bulk.start(

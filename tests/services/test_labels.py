@@ -59,7 +59,7 @@ def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
         system.label(run.pk, "one more", by=alice)
 
 
-def test_labels_go_with_their_run(alice: User) -> None:
+def test_labels_are_deleted_with_their_run(alice: User) -> None:
     run = make_run()
     system.label(run.pk, "audit", by=alice)
     system.delete_run(run.pk, by=alice, reason="a test")

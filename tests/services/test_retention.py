@@ -73,7 +73,7 @@ def rule(name: str = "sum", **days: int) -> Retention:
 # What goes, and what stays -------------------------------------------------------------
 
 
-def test_payloads_go_and_the_way_stays() -> None:
+def test_payloads_are_purged_and_the_steps_remain() -> None:
     run = old_run()
     before = [(d.from_node, d.reason, d.taken) for d in run.decisions.all()]
     rule(payload_days=30)
@@ -95,7 +95,7 @@ def test_payloads_go_and_the_way_stays() -> None:
     assert purge_due().total == 0, "it goes once"
 
 
-def test_runs_go_later_and_their_decisions_stay() -> None:
+def test_runs_are_purged_later_and_their_decisions_remain() -> None:
     run = old_run()
     make_note(run)
     rule(payload_days=30, run_days=90)
@@ -109,7 +109,7 @@ def test_runs_go_later_and_their_decisions_stay() -> None:
     assert found() == []
 
 
-def test_histories_go_last_and_audit_events_stay() -> None:
+def test_histories_are_purged_last_and_audit_events_remain() -> None:
     run = old_run()
     rule(run_days=30, decision_days=90)
     assert purge_due().histories == 1
@@ -157,7 +157,7 @@ def test_a_child_stays_while_its_parent_may_read_it() -> None:
     assert not Run.objects.filter(pk=child.pk).exists()
 
 
-def test_a_workflow_has_its_own_rule_or_that_of_all_others() -> None:
+def test_a_workflow_uses_its_rule_or_the_default_rule() -> None:
     mine, other = old_run(), old_run(workflow_name="other")
     rule("other", payload_days=365)
     rule("", payload_days=30)
@@ -181,7 +181,7 @@ def test_without_a_rule_everything_stays() -> None:
         {"payload_days": 0},
     ],
 )
-def test_a_rule_in_which_decisions_go_before_payloads_is_refused(
+def test_a_rule_that_purges_decisions_before_payloads_is_refused(
     days: dict[str, int],
 ) -> None:
     with pytest.raises(ValidationError):
@@ -191,7 +191,7 @@ def test_a_rule_in_which_decisions_go_before_payloads_is_refused(
 # Batches, interruptions, turns ---------------------------------------------------------
 
 
-def test_it_goes_batch_by_batch_and_can_be_interrupted(
+def test_the_purge_works_in_batches_and_can_be_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(purge, "BATCH_SIZE", 2)
@@ -233,7 +233,7 @@ def test_a_payload_that_someone_else_removed_is_noticed() -> None:
     assert "values of its decisions are gone, and no audit event records why" in message
 
 
-def test_other_values_in_the_place_of_those_that_went_are_noticed() -> None:
+def test_replaced_values_of_purged_payloads_are_detected() -> None:
     run = old_run()
     rule(payload_days=30)
     purge_due()
@@ -294,7 +294,7 @@ def test_a_run_without_its_states_cannot_be_resumed(alice: User) -> None:
     assert not run.is_resumable
 
 
-def test_the_run_page_says_what_was_removed(alice: User, sign_in: SignIn) -> None:
+def test_the_run_page_shows_what_was_purged(alice: User, sign_in: SignIn) -> None:
     run = old_run(by=alice)
     rule(payload_days=30)
     purge_due()
@@ -317,7 +317,7 @@ def test_a_run_is_pinned_on_its_page(alice: User, sign_in: SignIn) -> None:
     assert not Run.objects.get().is_pinned
 
 
-def test_decisions_of_removed_runs_are_listed_and_lead_nowhere(
+def test_decisions_of_purged_runs_are_listed_without_a_link(
     alice: User, sign_in: SignIn
 ) -> None:
     run = old_run(by=alice)
@@ -347,7 +347,7 @@ def old_job(by: User, days: int, *names: str) -> BulkJob:
     return job
 
 
-def test_a_job_goes_as_late_as_the_runs_it_was_done_to(alice: User) -> None:
+def test_a_bulk_operation_is_purged_with_the_last_of_its_runs(alice: User) -> None:
     rule("sum", run_days=30)
     rule("mail", run_days=90)
     rule("other", payload_days=1)
@@ -400,7 +400,7 @@ def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     )
 
 
-def test_a_preview_looks_at_so_many_runs_and_says_so() -> None:
+def test_a_preview_scans_a_limited_number_of_runs_and_reports_it() -> None:
     for _ in range(3):
         old_run()
     rule(payload_days=30)
@@ -408,7 +408,7 @@ def test_a_preview_looks_at_so_many_runs_and_says_so() -> None:
     assert (one.payloads.runs, one.payloads.is_cut) == (2, True)
 
 
-def test_rules_are_edited_and_looked_at_in_admin(admin: User, sign_in: SignIn) -> None:
+def test_rules_are_edited_and_previewed_in_admin(admin: User, sign_in: SignIn) -> None:
     old_run()
     client = sign_in(admin)
     path = "/admin/workflows/retention/"

@@ -28,7 +28,7 @@ def simulate(*arguments: str, seconds: float = 110) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_schedules_with_faults_keep_every_invariant() -> None:
+def test_schedules_with_faults_satisfy_every_invariant() -> None:
     code, report = simulate("--seed", "1", "--schedules", str(SHORT))
     assert code == 0, report
     for fault in ("crash", "cut", "lost reply", "message", "stop"):
@@ -38,7 +38,7 @@ def test_schedules_with_faults_keep_every_invariant() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", [10_000, 20_000])
-def test_many_schedules_keep_every_invariant(seed: int) -> None:
+def test_many_schedules_satisfy_every_invariant(seed: int) -> None:
     code, report = simulate(
         "--seed", str(seed), "--schedules", str(LONG), seconds=1_700
     )
