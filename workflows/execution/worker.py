@@ -66,14 +66,20 @@ class Worker:
         capacity: int | None = None,
         *,
         workflows: Registry = registry,
+        on_run_ended: Callable[[Run], None] = lambda _run: None,
     ) -> None:
-        """Take a name that no other living worker has (default: host and process)."""
+        """Take a name that no other living worker has (default: host and process).
+
+        `on_run_ended` is called on the worker's event loop when it holds a run no longer:
+        its last record is committed, or its lease is lost.
+        """
         # a process id is reused after a restart; a name must not be
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{token_hex(2)}"
         self.capacity = capacity or settings.WORKER_CONCURRENCY
         self.draining = False
         self._workflows = workflows
-        self._held = HeldRuns(self.name, self._execute, on_ended=self.wake)
+        self._on_run_ended = on_run_ended
+        self._held = HeldRuns(self.name, self._execute, on_ended=self._end)
         self._overdue = Overdue()
         # a child process has the workflows of the installed apps only
         self._quarantine = Quarantine(
@@ -197,6 +203,10 @@ class Worker:
     def wake(self) -> None:
         """Check the queue now: a run is pending or a slot is free."""
         self._woken.set()
+
+    def _end(self, run: Run) -> None:
+        self._on_run_ended(run)
+        self.wake()
 
     def cancel(self, run_id: UUID, reason: str = "") -> None:
         """Cancel a run at its next await or node boundary, if it is held here."""
