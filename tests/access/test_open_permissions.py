@@ -128,7 +128,7 @@ def test_open_permissions_are_called_open_where_roles_are_given(
     assert WARNING not in main_of(sign_in(alice), "/")
 
 
-def test_an_admin_who_is_alone_is_not_warned_at_home(
+def test_a_single_administrator_gets_no_warning_on_the_home_page(
     admin: User, sign_in: SignIn
 ) -> None:
     assert WARNING not in main_of(sign_in(admin), "/")
@@ -163,7 +163,7 @@ def test_admin_describes_the_effect_of_a_group(
     assert effects(client)["viewer"] == "By its permissions."
 
 
-def test_everyone_can_read_what_their_access_is(
+def test_everyone_can_view_their_own_permissions(
     sign_in: SignIn, settings: Settings
 ) -> None:
     client = sign_in(member_of("viewer"))

@@ -361,7 +361,7 @@ def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> Non
 
 
 @pytest.mark.django_db
-def test_a_hidden_run_is_answered_like_one_that_does_not_exist(
+def test_a_hidden_run_gets_the_response_of_a_missing_one(
     settings: Settings,
 ) -> None:
     """Of every address with a run: the same status, and the same page but for the id."""
@@ -383,7 +383,7 @@ def test_a_hidden_run_is_answered_like_one_that_does_not_exist(
 
 
 @pytest.mark.django_db
-def test_a_filter_for_what_is_hidden_is_answered_like_one_for_what_does_not_exist(
+def test_a_filter_for_hidden_rows_gets_the_response_of_missing_ones(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
@@ -419,7 +419,7 @@ def _plain(answer: Any, name: str) -> str:
 
 
 @pytest.mark.django_db
-def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> None:
+def test_parents_and_children_are_shown_only_if_visible(settings: Settings) -> None:
     """Of a parent that one may see, the child is named to those only who may see it."""
     settings.DEFAULT_ACCESS = "closed"
     person, boss = person_of("member"), person_of("superuser")
@@ -447,7 +447,7 @@ def test_a_family_is_shown_as_far_as_each_may_be_seen(settings: Settings) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_right_that_is_taken_closes_the_page_at_once(
+async def test_revoking_a_permission_closes_the_page_immediately(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"

@@ -103,7 +103,9 @@ def verbs_of(user: User, workflow: str = OURS) -> set[str]:
         WorkflowSet(frozenset("bc"), all_but=True),
     ],
 )
-def test_what_is_among_both_is_among_each(one: WorkflowSet, other: WorkflowSet) -> None:
+def test_an_intersection_contains_the_names_in_both_sets(
+    one: WorkflowSet, other: WorkflowSet
+) -> None:
     for name in "abcd":
         assert (name in (one & other)) == (name in one and name in other)
 
@@ -111,11 +113,11 @@ def test_what_is_among_both_is_among_each(one: WorkflowSet, other: WorkflowSet) 
 # Rows and roles --------------------------------------------------------------------------
 
 
-def test_no_one_without_an_account_may_do_anything(charlie: AnonymousUser) -> None:
+def test_an_anonymous_user_has_no_permission(charlie: AnonymousUser) -> None:
     assert permissions.permissions_for(charlie) is NOTHING
 
 
-def test_a_closed_account_may_do_nothing() -> None:
+def test_an_inactive_account_has_no_permission() -> None:
     assert (
         permissions.permissions_for(person(is_active=False, is_superuser=True))
         is NOTHING
@@ -145,7 +147,7 @@ def test_a_role_opens_what_is_closed(closed: None, role: str, verbs: set[str]) -
 
 
 @pytest.mark.parametrize("default", ["open", "closed"])
-def test_a_workflow_with_rows_is_for_those_they_name(
+def test_permission_rows_restrict_a_workflow_to_their_groups(
     settings: Settings, default: str
 ) -> None:
     settings.DEFAULT_ACCESS = default
@@ -168,7 +170,7 @@ def test_rows_of_one_workflow_do_not_affect_another(closed: None) -> None:
     }
 
 
-def test_a_row_without_a_group_is_for_everyone(closed: None) -> None:
+def test_a_permission_row_without_a_group_applies_to_everyone(closed: None) -> None:
     give(OURS, None, "view", "launch")
     give(OURS, team(), "view", "operate")
     assert verbs_of(person()) == {"view", "launch", "read"}
@@ -183,7 +185,7 @@ def test_rows_of_several_groups_add_up() -> None:
 
 
 @pytest.mark.parametrize("role", [None, *roles.ROLES])
-def test_values_are_for_those_who_are_named_and_a_superuser(role: str | None) -> None:
+def test_values_are_visible_to_named_groups_and_superusers(role: str | None) -> None:
     give(OURS, team(), "read")
     assert "read" not in verbs_of(person(role) if role else person())
     assert "view" in verbs_of(person())
@@ -201,7 +203,7 @@ def test_a_superuser_may_do_everything(closed: None) -> None:
     assert permissions.permissions_for(person(is_superuser=True)) is EVERYTHING
 
 
-def test_people_of_the_same_rights_see_the_same() -> None:
+def test_equal_permissions_of_two_users_compare_and_hash_as_equal() -> None:
     give(OURS, team(), "view")
     one, other = person(team()), person(team())
     assert permissions.permissions_for(one) == permissions.permissions_for(other)
@@ -219,7 +221,7 @@ def test_permissions_are_queried_once(django_assert_max_num_queries: object) -> 
         permissions.permissions_for(user)
 
 
-def test_rows_of_many_runs_are_asked_for_by_the_names_that_may_be_seen() -> None:
+def test_rows_of_many_runs_are_filtered_by_visible_workflow_names() -> None:
     give(THEIRS, team(), "view")
     ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
     seen = permissions.visible(person(), Run.objects.all())
@@ -295,7 +297,7 @@ def actions(run: Run, by: User) -> dict[str, object]:
 @pytest.mark.parametrize(
     "action", ["cancel", "resume", "delete", "label", "unlabel", "note", "answer"]
 )
-def test_system_does_nothing_for_who_may_not(closed: None, action: str) -> None:
+def test_system_refuses_users_without_permission(closed: None, action: str) -> None:
     run = make_approval().run
     for who, refusal in ((person(), RunNotFound), (person(roles.VIEWER), NotAllowed)):
         call = actions(run, who)[action]
@@ -328,7 +330,7 @@ def test_a_hidden_workflow_gets_the_same_message_as_a_missing_one(closed: None) 
     assert str(missing.value) == f"Workflow “nothing” not found. Available: {THEIRS}."
 
 
-def test_a_viewer_launches_nothing(closed: None) -> None:
+def test_a_viewer_cannot_launch(closed: None) -> None:
     document = str(make_document().pk)
     with pytest.raises(NotAllowed, match="launch this workflow"):
         system.execute(OURS, {"document": document}, by=person(roles.VIEWER))
@@ -345,7 +347,7 @@ def test_deleting_a_parent_deletes_its_children(closed: None) -> None:
     assert child.status == Status.CANCELLED
 
 
-def test_who_may_not_be_shown_the_values_answers_nothing(closed: None) -> None:
+def test_users_without_access_to_values_cannot_respond(closed: None) -> None:
     give(OURS, team("others"), "read")
     run = make_approval().run
     with pytest.raises(NotAllowed, match="respond to approvals"):
@@ -398,7 +400,7 @@ def test_a_document_is_as_open_as_the_runs_that_it_was_given_to(closed: None) ->
     assert document not in permissions.visible_documents(person(roles.LAUNCHER))
 
 
-def test_a_document_without_runs_is_for_those_who_may_see_documents(
+def test_a_document_without_runs_requires_permission_to_view_documents(
     closed: None,
 ) -> None:
     document = make_document()
@@ -406,7 +408,7 @@ def test_a_document_without_runs_is_for_those_who_may_see_documents(
     assert document not in permissions.visible_documents(person(roles.VIEWER))
 
 
-def test_no_one_launches_with_a_document_they_may_not_see() -> None:
+def test_a_launch_with_an_invisible_document_is_refused() -> None:
     give(OURS, team(), "view", "launch")
     mine, other = person(team()), person(team())
     other_document = make_document(uploaded_by=other)

@@ -123,7 +123,9 @@ def test_text_search_is_limited_to_the_newest_rows(
 
 
 @pytest.mark.parametrize("name", [*MODELS, "bulkjob", "profile"])
-def test_a_list_asks_no_more_for_more_rows(page: Client, name: str) -> None:
+def test_the_queries_of_a_list_do_not_grow_with_its_rows(
+    page: Client, name: str
+) -> None:
     def asked() -> list[str]:
         with CaptureQueriesContext(connection) as queries:
             assert page.get(f"/admin/workflows/{name}/").status_code == 200
@@ -163,7 +165,7 @@ def operate(
     return " ".join(answer.content.decode().split())
 
 
-def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None:
+def test_the_action_first_asks_for_a_reason(page: Client) -> None:
     run = make_run(status=Status.PENDING)
     text = operate(page, "cancel_selected", [run])
     assert "Reason" in text
@@ -172,13 +174,13 @@ def test_first_the_reason_is_asked_for_and_nothing_is_done(page: Client) -> None
     assert Run.objects.get().status == Status.PENDING
 
 
-def test_without_a_reason_nothing_is_done(page: Client) -> None:
+def test_an_action_without_a_reason_is_refused(page: Client) -> None:
     text = operate(page, "cancel_selected", [make_run(status="pending")], reason=" ")
     assert "Enter a reason" in text
     assert Run.objects.get().status == Status.PENDING
 
 
-def test_each_run_gets_its_result_and_each_refusal_its_reason(page: Client) -> None:
+def test_each_run_gets_a_result_and_each_refusal_a_reason(page: Client) -> None:
     runs = [make_run(status=status) for status in Status.values]
     text = operate(page, "cancel_selected", runs, reason="the disk is full")
     assert "3 succeeded, 3 skipped" in text
@@ -206,7 +208,7 @@ def fingerprint() -> str:
     return system.find_workflow("classify-document").fingerprint
 
 
-def test_the_whole_filtered_set_is_taken_and_no_more(page: Client) -> None:
+def test_the_action_applies_to_exactly_the_filtered_set(page: Client) -> None:
     pending = [make_run(status=Status.PENDING) for _ in range(3)]
     failed = make_run(status=Status.FAILED)
     given = {"action": "cancel_selected", "select_across": "1", "index": "0"}
@@ -261,7 +263,7 @@ def keeper(sign_in: SignIn) -> Client:
     return sign_in(person)
 
 
-def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
+def test_granting_a_permission_is_recorded(keeper: Client) -> None:
     group = make_role("reviewers")
     given = {
         "workflow_name": "classify-document",
@@ -283,14 +285,14 @@ def test_rights_are_given_and_that_is_on_record(keeper: Client) -> None:
     assert AuditEvent.objects.filter(action="revoke permission").exists()
 
 
-def test_a_right_to_nothing_is_refused_with_a_sentence(keeper: Client) -> None:
+def test_a_permission_row_for_nothing_is_refused_with_a_message(keeper: Client) -> None:
     given = {"workflow_name": "classify-document", "group": ""}
     answer = keeper.post("/admin/workflows/workflowpermission/add/", given)
     assert "Select at least one permission" in answer.content.decode()
     assert not WorkflowPermission.objects.exists()
 
 
-def test_managing_accounts_makes_no_one_a_superuser(
+def test_permission_to_manage_accounts_cannot_create_superusers(
     keeper: Client, admin: User
 ) -> None:
     me = User.objects.get(username="keeper")

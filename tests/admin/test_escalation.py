@@ -68,7 +68,7 @@ def test_an_editor_cannot_change_the_groups_of_their_own_account(
     assert not User.objects.get(pk=keeper.pk).is_superuser
 
 
-def test_no_group_gets_a_permission_that_its_editor_lacks(
+def test_an_editor_cannot_grant_a_group_permissions_they_lack(
     page: Client, keeper: User
 ) -> None:
     lacking = Permission.objects.get(codename="delete_accessattempt")
@@ -103,7 +103,7 @@ def test_no_one_is_put_into_a_group_that_has_more_than_the_editor(
 
 @pytest.mark.parametrize("is_active", [True, False])
 @pytest.mark.parametrize("view", ["change", "password", "delete"])
-def test_an_account_that_reads_more_is_not_taken_over(
+def test_an_editor_cannot_take_over_an_account_with_more_access(
     page: Client, readers: Group, view: str, is_active: bool
 ) -> None:
     reader = make_user("reader")
@@ -156,7 +156,7 @@ def test_a_restriction_of_data_is_not_lifted_by_who_it_restricts(
     assert not AuditEvent.objects.exists()
 
 
-def test_the_group_that_restricts_data_is_not_deleted_or_taken_over(
+def test_the_group_that_restricts_data_cannot_be_deleted_or_taken_over(
     page: Client, keeper: User, readers: Group
 ) -> None:
     path = f"/admin/auth/group/{readers.pk}/delete/"

@@ -102,7 +102,7 @@ async def test_calls_are_recorded_on_their_stages_and_summed(
     assert whole.columns()["tokens_out"] == 10
 
 
-async def test_what_was_spent_stays_spent_when_the_run_is_deleted(
+async def test_usage_survives_the_deletion_of_the_run(
     server: ModelServer,
 ) -> None:
     async with working(registry):

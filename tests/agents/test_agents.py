@@ -126,7 +126,7 @@ async def test_a_token_from_the_launch_or_the_call_overrides_the_stored_key(
     assert sent == ["Bearer at-launch", "Bearer of-the-call"]
 
 
-async def test_connections_are_kept_for_the_next_calls(
+async def test_connections_are_reused(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     for _ in range(3):
@@ -154,7 +154,7 @@ async def test_azure_requests_use_the_deployment_url_and_the_api_key_header(
     assert KEY not in request.headers.get("authorization", "")
 
 
-async def test_an_answer_whose_tokens_no_one_counted_is_estimated(
+async def test_missing_token_counts_are_estimated(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("x" * 40, usage=None))
@@ -163,7 +163,7 @@ async def test_an_answer_whose_tokens_no_one_counted_is_estimated(
     assert (usage.tokens_in, usage.tokens_out, usage.is_estimated) == (2, 10, True)
 
 
-async def test_without_a_name_the_default_agent_is_asked(
+async def test_without_a_name_the_default_agent_is_called(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     await here.agents.chat("", "the only one")
@@ -210,7 +210,7 @@ async def test_a_broken_stream_fails_and_its_usage_is_counted(
     assert call.usage.tokens_out == 2
 
 
-async def test_a_stream_is_tried_again_before_its_first_piece(
+async def test_a_stream_is_retried_before_its_first_piece(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(failing(503), Answer("Good day."))
@@ -276,7 +276,7 @@ async def test_images_are_sent_as_data_uris(
         ([PNG, "https://elsewhere/x.png"], "Image 2 is not a data URI"),
     ],
 )
-async def test_what_is_no_image_is_refused_before_anyone_is_asked(
+async def test_an_invalid_image_is_refused_before_the_call(
     server: ModelServer,
     writer: Agent,
     here: CallTask,
@@ -303,7 +303,7 @@ async def test_vectors_are_returned_in_the_order_of_the_texts(
 # Answers as models -------------------------------------------------------------------
 
 
-async def test_an_answer_becomes_a_model_also_from_a_fence(
+async def test_a_response_is_parsed_into_a_model_also_from_a_code_fence(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     fenced = (
@@ -316,7 +316,7 @@ async def test_an_answer_becomes_a_model_also_from_a_fence(
     assert '"confidence"' in schema
 
 
-async def test_an_answer_that_does_not_fit_is_asked_for_again(
+async def test_an_invalid_response_is_requested_again(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(
@@ -336,7 +336,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(
     assert [call.kind for call in here.books.calls] == ["ask", "ask"]
 
 
-async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
+async def test_a_response_that_stays_invalid_fails_with_the_errors(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(Answer("I would rather not."), Answer("No."))
@@ -349,7 +349,7 @@ async def test_an_answer_that_never_fits_fails_with_what_is_wrong(
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-async def test_what_may_pass_is_tried_again(
+async def test_temporary_errors_are_retried(
     server: ModelServer, writer: Agent, here: CallTask, status: int
 ) -> None:
     server.script(failing(status), failing(status), Answer("At last."))
@@ -371,7 +371,7 @@ async def test_a_retry_after_header_sets_the_delay(
     assert time.monotonic() - began >= 0.3  # at least: it may always take longer
 
 
-async def test_who_asks_to_wait_for_minutes_is_not_waited_for(
+async def test_a_long_retry_after_is_not_waited_for(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(failing(429, "Slow down", headers={"Retry-After": "600"}))
@@ -380,7 +380,7 @@ async def test_who_asks_to_wait_for_minutes_is_not_waited_for(
     assert len(server.requests) == 1
 
 
-async def test_the_last_try_reports_how_often_it_was_tried(
+async def test_the_last_error_states_the_number_of_tries(
     server: ModelServer, writer: Agent, here: CallTask
 ) -> None:
     server.script(*[failing(503, "Overloaded")] * 4)
@@ -423,7 +423,7 @@ async def test_permanent_errors_are_not_retried(  # noqa: PLR0913, PLR0917 - a t
 @pytest.mark.parametrize(
     "raw", [b"{broken", b"<html>", b"", b"[]", b'{"choices": null}', b'"x"']
 )
-async def test_what_is_no_answer_fails_with_a_sentence(
+async def test_a_malformed_response_fails_with_a_readable_message(
     server: ModelServer, writer: Agent, here: CallTask, raw: bytes
 ) -> None:
     server.script(Answer(raw=raw))
@@ -442,7 +442,7 @@ async def test_a_malformed_stream_fails_with_a_readable_message(
             pass
 
 
-async def test_who_does_not_answer_in_time_is_not_asked_again(
+async def test_a_timed_out_call_is_not_retried(
     server: ModelServer, here: CallTask
 ) -> None:
     provider = await run_in_db(make_provider, server, timeout_seconds=0.2)
@@ -488,7 +488,7 @@ async def test_each_missing_part_has_a_distinct_message(
     assert server.requests == []
 
 
-async def test_a_key_of_another_secret_key_asks_to_be_entered_again(
+async def test_a_key_encrypted_with_another_secret_key_has_to_be_entered_again(
     writer: Agent, here: CallTask, settings: object
 ) -> None:
     settings.SECRET_KEY = "another" * 10  # type: ignore[attr-defined]

@@ -176,7 +176,7 @@ async def test_who_does_not_allow_more_stops_the_run(
     assert not await run_in_db(BudgetRaise.objects.exists)
 
 
-async def test_a_stopped_run_that_is_resumed_is_asked_again(
+async def test_a_resumed_run_is_checked_against_the_budget_again(
     server: ModelServer, alice: User
 ) -> None:
     await run_in_db(make_budget)
@@ -190,7 +190,7 @@ async def test_a_stopped_run_that_is_resumed_is_asked_again(
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
-async def test_items_that_finished_are_kept_over_the_pause(
+async def test_finished_items_are_preserved_over_the_pause(
     server: ModelServer, alice: User
 ) -> None:
     await run_in_db(make_budget, tokens=24)
@@ -270,7 +270,7 @@ def test_each_scope_counts_its_calls(
     assert standing.used.calls == expected
 
 
-def test_more_is_allowed_to_whom_it_was_asked_for(db: None, alice: User) -> None:
+def test_an_increase_applies_only_to_the_requested_scope(db: None, alice: User) -> None:
     budget = make_budget()
     run, other = (make_run(status=Status.WAITING) for _ in range(2))
     approval = Approval.objects.create(
@@ -281,7 +281,7 @@ def test_more_is_allowed_to_whom_it_was_asked_for(db: None, alice: User) -> None
     assert budgets.usage_of_budget(budget, other).tokens == 12
 
 
-def test_budgets_of_other_workflows_and_those_switched_off_do_not_count(
+def test_budgets_of_other_workflows_and_disabled_ones_do_not_count(
     db: None,
 ) -> None:
     run = make_run(workflow_name="talking")
@@ -331,7 +331,9 @@ def test_only_its_groups_may_raise_a_budget_and_only_one_of_them(
     assert BudgetRaise.objects.count() == 1
 
 
-def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> None:
+def test_the_request_for_an_increase_is_answered_on_the_page(
+    alice: User, sign_in: SignIn
+) -> None:
     run = waiting(make_budget())
     page = sign_in(alice)
     assert "is used up: 12 of 12 tokens" in page.get("/approvals/").content.decode()
@@ -346,7 +348,7 @@ def test_the_question_is_answered_on_the_page(alice: User, sign_in: SignIn) -> N
     assert "allowed 50 tokens more" in page.get(f"/runs/{run.pk}/").content.decode()
 
 
-def test_answers_that_cannot_be_are_refused(alice: User) -> None:
+def test_impossible_responses_are_refused(alice: User) -> None:
     run = waiting(make_budget())
     for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "continue", "tokens": "x"}):
         with pytest.raises(InvalidParams):

@@ -108,7 +108,7 @@ def test_a_program_that_saves_another_address_drops_the_key(provider: Provider) 
     assert not stored(provider).has_key
 
 
-async def test_a_change_of_the_row_alone_sends_no_key(server: ModelServer) -> None:
+async def test_a_changed_url_in_the_row_alone_sends_no_key(server: ModelServer) -> None:
     await run_in_db(make_agent, server)
     with ModelServer() as evil:
         await run_in_db(Provider.objects.update, base_url=evil.url)
@@ -176,7 +176,7 @@ def test_a_key_that_no_header_can_carry_is_refused_at_its_field(
     assert not Provider.objects.exists()
 
 
-async def test_such_a_key_from_code_is_refused_before_the_request(
+async def test_a_non_ascii_key_from_code_is_refused_before_the_request(
     server: ModelServer,
 ) -> None:
     await run_in_db(make_agent, server)

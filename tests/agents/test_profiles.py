@@ -127,7 +127,7 @@ def test_a_profile_has_to_be_the_workflows(db: None) -> None:
         profiles.choose(SUMMARIZE, "of others", uuid4())
 
 
-def test_weights_share_out_the_runs_and_the_same_run_gets_the_same(db: None) -> None:
+def test_weights_distribute_the_runs_deterministically(db: None) -> None:
     make_profile("a", weight=1)
     make_profile("b", weight=3)
     make_profile("c", weight=0)
@@ -145,7 +145,7 @@ def test_without_weights_a_run_uses_the_settings_of_the_workflow(db: None) -> No
     assert (name, stages["summary"]["agent"]) == ("", "")
 
 
-def test_without_an_agent_nothing_is_launched(server: ModelServer, db: None) -> None:
+def test_a_launch_without_an_agent_is_refused(server: ModelServer, db: None) -> None:
     with pytest.raises(AgentUnavailable, match="no provider of agents is set up"):
         system.execute("summarize", {"text": "Hello."})
     make_agent(server)
@@ -278,7 +278,7 @@ def test_profiles_are_compared_by_their_results(
     assert f'href="/workflows/summarize/profiles/{profile.pk}/"' in page
 
 
-def test_a_profile_is_kept_changed_and_deleted(
+def test_a_profile_is_created_changed_and_deleted(
     admin: User, sign_in: SignIn, server: ModelServer
 ) -> None:
     make_agent(server, "judge")
@@ -369,7 +369,7 @@ def test_a_run_is_launched_with_a_profile_and_a_token(
     assert "only-for-this-run" not in again
 
 
-def test_what_was_typed_stays_and_a_token_does_not(
+def test_typed_values_are_shown_again_except_a_token(
     form: Client, server: ModelServer
 ) -> None:
     make_agent(server)
@@ -383,7 +383,7 @@ def test_what_was_typed_stays_and_a_token_does_not(
     assert "only-for-this-run" not in shown
 
 
-def test_a_workflow_that_may_ask_offers_a_token_and_profiles_and_needs_no_agent(
+def test_a_workflow_with_optional_agents_offers_token_and_profiles_and_launches_without(
     form: Client, db: None
 ) -> None:
     shown = form.get("/workflows/classify-document/").content.decode()
@@ -440,6 +440,6 @@ def test_resuming_requires_the_token_again_and_stores_it_encrypted(
     assert b"only-for-this-run" not in bytes(run.secrets or b"")
 
 
-def test_a_workflow_that_asks_no_one_needs_no_token_to_continue(form: Client) -> None:
+def test_a_workflow_without_agents_resumes_without_a_token(form: Client) -> None:
     run = make_run(status=Status.FAILED, workflow_name="asks-nobody")
     assert "resume-token" not in form.get(f"/runs/{run.pk}/").content.decode()

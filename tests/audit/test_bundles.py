@@ -177,7 +177,7 @@ def test_a_history_that_was_changed_is_exported_with_what_was_found(
     assert "Deviation found at export: run" in came.stdout
 
 
-def test_it_can_be_downloaded_by_those_who_may_read_values(
+def test_a_bundle_can_be_downloaded_with_permission_to_read_values(
     run: Run, alice: User, sign_in: SignIn
 ) -> None:
     client = sign_in(alice)

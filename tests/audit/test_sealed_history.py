@@ -111,7 +111,7 @@ def test_a_changed_column_is_named_by_its_row(run: Run, kind: str, column: str) 
 
 
 @pytest.mark.parametrize("kind", OURS)
-def test_a_removed_row_is_missed_at_its_place(run: Run, kind: str) -> None:
+def test_a_removed_row_is_detected_at_its_position(run: Run, kind: str) -> None:
     row = OURS[kind].objects.filter(run=run).order_by("pk")[1]
     place = seals.position_of(bytes(row.seal))
     OURS[kind].objects.filter(pk=row.pk).delete()
@@ -144,7 +144,7 @@ def test_a_copied_row_was_added(run: Run, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", OURS)
-def test_rows_that_changed_places_are_both_named(run: Run, kind: str) -> None:
+def test_swapped_rows_are_both_named(run: Run, kind: str) -> None:
     first, second = OURS[kind].objects.filter(run=run).order_by("pk")[:2]
     first.seal, second.seal = second.seal, first.seal
     first.save()
@@ -172,7 +172,7 @@ def test_an_end_that_was_cut_off_is_missed(run: Run) -> None:
     )
 
 
-def test_a_cut_end_is_missed_also_when_the_head_was_put_back(run: Run) -> None:
+def test_a_truncated_end_is_detected_even_with_a_restored_head(run: Run) -> None:
     row = run.stages.order_by("-sequence")[0]
     row.delete()
     before = run.decisions.order_by("-pk")[0]
@@ -230,7 +230,7 @@ def _as_recorded(row: Decision) -> Any:
 # What people do ------------------------------------------------------------------------
 
 
-def test_a_removed_run_leaves_audit_events_that_hold(run: Run, alice: User) -> None:
+def test_audit_events_of_a_removed_run_still_verify(run: Run, alice: User) -> None:
     system.delete_run(run.pk, by=alice, reason="made by mistake")
     assert found() == []
     left = RemovedRun.objects.get(pk=run.pk)
@@ -284,7 +284,7 @@ def test_an_account_that_is_deleted_is_no_tampering(run: Run, alice: User) -> No
     assert found() == []
 
 
-def test_a_link_to_an_account_that_is_there_may_not_be_taken(
+def test_removing_a_link_to_an_existing_account_is_detected(
     run: Run, alice: User
 ) -> None:
     row = run.audit_events.latest("pk")
@@ -311,7 +311,7 @@ def test_what_is_done_to_no_run_is_chained_too(alice: User) -> None:
 # Keys and beginnings -------------------------------------------------------------------
 
 
-def test_a_key_may_be_replaced_while_the_old_one_is_kept(
+def test_a_key_can_be_rotated_while_the_old_one_is_configured(
     alice: User, settings: Any
 ) -> None:
     run = sealed_run(by=alice)
@@ -476,7 +476,7 @@ STEPS = st.builds(
 
 @given(st.lists(STEPS, max_size=4), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
-def test_any_history_holds_until_a_row_is_touched(
+def test_any_history_verifies_until_a_row_is_changed(
     db: None, steps: list[Step], data: st.DataObject
 ) -> None:
     run = sealed_run(steps)

@@ -102,7 +102,7 @@ def test_saving_equal_values_is_recorded_as_no_change(client: Client) -> None:
     assert changed() == ({}, {})
 
 
-def test_a_refused_deletion_leaves_no_word_of_it(client: Client) -> None:
+def test_a_refused_deletion_is_not_recorded(client: Client) -> None:
     provider = Provider.objects.create(name="Ours", base_url="https://x.example/v1")
     Agent.objects.create(name="Reader", provider=provider, model="m")
     client.post(f"/agents/providers/{provider.pk}/delete/")
@@ -152,7 +152,7 @@ def test_admin_reports_what_a_row_and_its_links_were(client: Client) -> None:
     )
 
 
-def test_admin_reports_rights_that_are_given_and_taken(client: Client) -> None:
+def test_admin_records_granted_and_revoked_permissions(client: Client) -> None:
     given = {"workflow_name": "summarize", "can_view": "on"}
     client.post("/admin/workflows/workflowpermission/add/", given)
     right = WorkflowPermission.objects.get()

@@ -77,7 +77,7 @@ def launch_and_read_along(page: Page, server: ModelServer) -> None:
     keep(page, "run-summarized")
 
 
-def test_an_agent_is_set_up_tried_and_read_along(
+def test_an_agent_is_set_up_and_tried_with_streamed_output(
     visit: Visit, model_server: ModelServer
 ) -> None:
     page = visit()

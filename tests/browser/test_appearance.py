@@ -85,7 +85,7 @@ def between(addresses: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_pages_are_whole_and_accessible(
+def test_pages_are_complete_and_accessible(
     visit: Visit, addresses: dict[str, str], scheme: str, width: int
 ) -> None:
     everything = prepare(visit, addresses)

@@ -106,7 +106,7 @@ DROP = """([selector, name, size]) => {
 }"""  # whether the browser would continue and open the file
 
 
-def test_of_a_file_and_a_choice_the_later_one_counts_and_the_box_takes_what_is_dropped(
+def test_the_later_of_upload_and_selection_counts_and_files_can_be_dropped(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit()

@@ -34,7 +34,7 @@ def launched_without_scripts(visit: Visit, document: str, status: str) -> str:
     return launched(signed_in(visit), document, status)
 
 
-def test_runs_are_found_and_the_view_is_kept_and_shared(visit: Visit) -> None:
+def test_runs_are_filtered_and_the_view_is_saved_and_shared(visit: Visit) -> None:
     page = signed_in(visit)
     done = launched(page, CLEAR, "completed")
     asking = launched(page, DOUBTFUL, "waiting")
@@ -57,7 +57,7 @@ def test_runs_are_found_and_the_view_is_kept_and_shared(visit: Visit) -> None:
     expect(page.locator("main")).to_contain_text("No saved views yet.")
 
 
-def test_columns_are_chosen_and_the_list_is_exported(visit: Visit) -> None:
+def test_columns_are_selected_and_the_list_is_exported(visit: Visit) -> None:
     page = signed_in(visit)
     done = launched(page, CLEAR, "completed")
     page.goto("/runs/?status=completed")
@@ -78,7 +78,7 @@ def test_columns_are_chosen_and_the_list_is_exported(visit: Visit) -> None:
     assert {row["status"] for row in rows.values()} == {"completed"}
 
 
-def test_runs_are_ticked_and_labelled_with_the_keyboard_alone(visit: Visit) -> None:
+def test_runs_are_selected_and_labelled_with_the_keyboard_alone(visit: Visit) -> None:
     page = signed_in(visit)
     run = launched(page, CLEAR, "completed")
     page.goto("/runs/?status=completed")
@@ -100,7 +100,7 @@ def test_runs_are_ticked_and_labelled_with_the_keyboard_alone(visit: Visit) -> N
     expect(page.locator("#filter-label")).to_have_value("audit 2026")
 
 
-def test_one_tick_ticks_all_and_ticks_outlive_a_change_of_the_list(
+def test_all_runs_can_be_selected_and_a_selection_survives_updates(
     visit: Visit,
 ) -> None:
     page, other = signed_in(visit), signed_in(visit)

@@ -25,7 +25,9 @@ def is_untouched(page: Page) -> bool:
     return page.evaluate("window.untouched === true") is True
 
 
-def test_from_sign_in_to_the_answered_question_without_a_reload(visit: Visit) -> None:
+def test_a_newcomer_gets_from_sign_in_to_a_response_without_a_reload(
+    visit: Visit,
+) -> None:
     page = visit()
     page.goto("/")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -196,7 +198,7 @@ def test_a_new_run_appears_in_the_open_lists(visit: Visit) -> None:
     assert is_untouched(watcher)
 
 
-def test_it_can_be_done_with_the_keyboard_alone(visit: Visit) -> None:
+def test_the_journey_works_with_the_keyboard_alone(visit: Visit) -> None:
     page = visit()
     page.goto("/workflows/classify-document/")
     page.keyboard.type("admin")

@@ -63,7 +63,7 @@ def finished(page: Page) -> str:
     return address
 
 
-def test_texts_are_whole_and_apart_and_the_bar_is_one_line(visit: Visit) -> None:
+def test_texts_do_not_overlap_and_the_bar_is_one_line(visit: Visit) -> None:
     page = signed_in(visit)
     for address in (finished(page), "/workflows/refine-draft/"):
         page.goto(address)
@@ -79,7 +79,7 @@ def test_texts_are_whole_and_apart_and_the_bar_is_one_line(visit: Visit) -> None
         assert bar["right"] >= 0, (width, bar)
 
 
-def test_after_an_answer_the_status_is_in_view_and_focused(visit: Visit) -> None:
+def test_after_a_response_the_status_is_in_view_and_focused(visit: Visit) -> None:
     page = signed_in(visit, viewport={"width": 1024, "height": 500})
     launch(page, "refine-draft", rounds=1)
     status_is(page, "waiting")

@@ -157,7 +157,7 @@ def mark(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_every_state_is_whole_and_accessible(
+def test_the_run_page_is_complete_and_accessible_in_every_status(
     visit: Visit, places: dict[str, str], scheme: str, width: int
 ) -> None:
     everything = prepare(visit, places)

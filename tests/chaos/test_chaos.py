@@ -66,7 +66,7 @@ def test_the_command_of_a_report_repeats_the_schedule() -> None:
 
 @pytest.mark.crash
 @pytest.mark.timeout(400)
-def test_nothing_is_lost_or_doubled_in_a_short_time_of_faults(
+def test_nothing_is_lost_or_duplicated_during_a_short_series_of_faults(
     migrated_url: str, tmp_path: Path
 ) -> None:
     outcome = run(SHORT, tmp_path, migrated_url)
@@ -80,7 +80,9 @@ def test_nothing_is_lost_or_doubled_in_a_short_time_of_faults(
     os.environ.get("TEST_DATABASE") == "postgres",
     reason="It uses PostgreSQL anyway: `make test-all` needs it once.",
 )
-def test_nothing_is_lost_or_doubled_in_a_long_time_of_faults(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_duplicated_during_a_long_series_of_faults(
+    tmp_path: Path,
+) -> None:
     seed = int(os.environ.get("CHAOS_SEED", SystemRandom().randint(1, MAX_SEED)))
     seconds = float(os.environ.get("CHAOS_SECONDS", "600"))
     settings = Settings(seed=seed, seconds=seconds, clients=8, requests_per_second=6)

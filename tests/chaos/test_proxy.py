@@ -134,7 +134,7 @@ def test_a_cut_route_accepts_new_connections_and_a_refusing_one_none(
 
 
 @pytest.mark.parametrize("fault", ["delay", "throttle"])
-def test_a_slow_route_holds_bytes_back(
+def test_a_slow_route_delays_bytes(
     proxy: Proxy, server: Server, client: socket.socket, fault: str
 ) -> None:
     if fault == "delay":

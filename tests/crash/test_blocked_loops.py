@@ -30,7 +30,7 @@ def lines_of(installation: Installation, run: str) -> list[str]:
     return [message for (message,) in rows]
 
 
-def test_pages_answer_while_a_node_of_the_embedded_worker_blocks_its_loop(
+def test_pages_respond_while_a_node_of_the_embedded_worker_blocks_its_loop(
     tmp_path: Path,
 ) -> None:
     installation = greedy(tmp_path, METRICS_TOKEN=TOKEN)  # with leases of two seconds

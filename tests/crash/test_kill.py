@@ -209,7 +209,7 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
 
 
 @pytest.mark.slow
-def test_an_action_on_many_runs_survives_the_worker_that_is_at_it(
+def test_a_bulk_operation_survives_the_death_of_its_worker(
     installation: Installation,
 ) -> None:
     total = installation.drive("delete_many", count=120)

@@ -109,7 +109,7 @@ def check_visitor_messages(
         visitor.open_socket(f"/ws{page}")
 
 
-def test_while_postgresql_is_unavailable_everyone_waits_and_nothing_is_lost_or_doubled(
+def test_while_postgresql_is_unavailable_processes_wait_and_nothing_is_lost_or_duplicated(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,

@@ -62,7 +62,7 @@ def test_concurrent_page_loads_are_served_or_refused_without_a_database_error(
     assert "Database unavailable" not in server.log.read_text()
 
 
-def test_a_flood_of_messages_ends_with_4429_and_others_are_served(
+def test_a_flood_of_messages_is_closed_with_4429_and_others_are_served(
     server: RunningServer,
 ) -> None:
     with Visitor(server.url) as person, person.open_socket("/ws/lists/runs/") as page:

@@ -82,7 +82,7 @@ def reason_for(outcome: Outcome[Any], source: str, predicate: str) -> tuple[bool
 # What is clear -----------------------------------------------------------------------
 
 
-def test_a_document_marked_alike_on_every_page_is_published() -> None:
+def test_a_document_with_equal_markings_on_every_page_is_published() -> None:
     outcome = run(marked("SECRET//NOFORN"), marked("SECRET//NOFORN"))
     assert outcome.status == "completed"
     assert outcome.path == ["open_document", "read_pages", "weigh_markings", "publish"]
@@ -139,7 +139,7 @@ def test_pages_that_contradict_each_other_are_shown_to_a_person() -> None:
     assert [page for _, page, _ in runtime.images.rendered] == [1, 2]
 
 
-def test_the_reviewer_sees_the_pages_with_their_markings_and_the_reasons() -> None:
+def test_the_review_shows_the_pages_with_their_markings_and_the_reasons() -> None:
     shown = shown_by(run(marked("SECRET"), marked("CONFIDENTIAL")))
     assert [page["page"] for page in shown["pages"]] == [1, 2]
     head = shown["pages"][0]["marks"][0]
@@ -168,13 +168,13 @@ def test_a_scan_is_always_reviewed_by_a_person() -> None:
     assert "no readable marking" in outcome.pause.question
 
 
-def test_a_single_page_without_text_is_enough_to_ask() -> None:
+def test_a_single_page_without_text_requires_review() -> None:
     outcome = run(marked("SECRET"), "", marked("SECRET"))
     assert outcome.status == "waiting"
     assert 2 in outcome.state.shown
 
 
-def test_a_document_without_markings_is_not_published_unseen() -> None:
+def test_a_document_without_markings_requires_review() -> None:
     outcome = run(BODY, BODY, threshold=0)
     assert outcome.status == "waiting"
     assert reason_for(outcome, "weigh_markings", "is_confident") == (
@@ -265,7 +265,7 @@ def test_a_deleted_document_fails_the_run_with_a_readable_message() -> None:
     assert "There is no document" in str(outcome.error)
 
 
-def test_a_damaged_page_is_shown_to_a_person_and_fails_nothing() -> None:
+def test_a_damaged_page_goes_to_review_and_does_not_fail_the_run() -> None:
     class Damaged(FakeDocuments):
         async def page(self, document: UUID, number: int) -> Page:
             if number == 2:
@@ -279,7 +279,7 @@ def test_a_damaged_page_is_shown_to_a_person_and_fails_nothing() -> None:
     assert 2 in outcome.state.shown
 
 
-def test_a_page_that_cannot_be_drawn_does_not_stop_the_question() -> None:
+def test_a_page_that_cannot_be_rendered_does_not_prevent_the_review() -> None:
     class Undrawable(FakeImages):
         def draw(self, document: UUID, page: int, options: RenderOptions) -> ImageInfo:
             super().draw(document, page, options)
@@ -324,7 +324,7 @@ def test_a_cancelled_run_stops_between_pages() -> None:
 # Size and shape ----------------------------------------------------------------------
 
 
-def test_three_hundred_pages_leave_a_small_state_and_no_pictures_in_it() -> None:
+def test_the_state_of_three_hundred_pages_is_small_and_contains_no_images() -> None:
     page = marked("SECRET//NOFORN", "\n\n(U) A boat.\n(S//NF) Another.\n(C) A third.")
     outcome = run(*[page] * 300)
     assert outcome.status == "completed"
@@ -357,7 +357,7 @@ def test_a_label_below_the_threshold_goes_to_review() -> None:
     ]
 
 
-def test_a_reviewers_answer_chooses_the_exit() -> None:
+def test_the_response_of_the_reviewer_selects_the_exit() -> None:
     state = Classification(params=Params(document=DOCUMENT))
     for outcome, exit_ in (("publish", publish), ("reject", reject)):
         answered = state.set(review=Review.model_validate({"outcome": outcome}))
@@ -505,7 +505,7 @@ def test_a_page_that_an_agent_finds_unclear_is_rendered_as_requested_and_sent_ag
 @pytest.mark.parametrize(
     "answer", ["I cannot see anything.", UpstreamFailed("It is asleep.")]
 )
-def test_an_agent_that_does_not_answer_leaves_a_question(answer: Any) -> None:
+def test_an_unavailable_agent_leads_to_review(answer: Any) -> None:
     outcome = asked(vision(answer), marked("SECRET"))
     assert outcome.status == "waiting"
     assert "failed" in outcome.state.contradictions[0]

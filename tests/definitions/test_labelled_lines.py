@@ -111,7 +111,7 @@ def test_a_block_of_labels_is_published_with_its_level_and_caveats(
         ("Classification: SECRET\nCaveats: FOUO", "FOUO"),
     ],
 )
-def test_every_caveat_of_a_block_is_kept(text: str, label: str) -> None:
+def test_every_caveat_of_a_block_is_retained(text: str, label: str) -> None:
     assert published(on_a_page(text)) == f"SECRET//{label}"
 
 
@@ -127,7 +127,7 @@ def test_a_table_is_read_by_position_and_not_by_word_order() -> None:
     assert published(page) == "CONFIDENTIAL//NOFORN"
 
 
-def test_a_block_is_one_finding_at_the_place_of_its_lines() -> None:
+def test_a_block_is_one_finding_with_the_place_of_its_lines() -> None:
     (finding,) = read(on_a_page("Classification: SECRET\nCaveats: NOFORN")).findings
     assert finding.text == "Classification: SECRET; Caveats: NOFORN"
     assert finding.kind == "stamp"
@@ -166,7 +166,7 @@ def test_a_block_is_one_finding_at_the_place_of_its_lines() -> None:
         ),
     ],
 )
-def test_what_a_label_leaves_in_doubt_is_asked_about(text: str, doubt: str) -> None:
+def test_an_ambiguous_label_goes_to_review(text: str, doubt: str) -> None:
     outcome = classified(on_a_page(text))
     assert outcome.status == "waiting"
     assert any(doubt in sentence for sentence in outcome.state.contradictions)
@@ -178,7 +178,7 @@ def test_an_unknown_word_stays_in_the_label_under_review() -> None:
     assert state.label == "SECRET//NOFORN//PLOVER"
 
 
-def test_what_can_be_made_out_of_a_value_is_taken_at_its_highest() -> None:
+def test_a_value_with_several_readings_counts_as_the_highest() -> None:
     text = "Classification: Confidential, annex is Top Secret\nCaveats: NF and more"
     state = classified(on_a_page(text)).state
     assert state.label == "TOP SECRET//NOFORN"
@@ -193,7 +193,7 @@ def test_labels_add_their_caveats_to_a_banner() -> None:
 
 
 @pytest.mark.parametrize("level", ["CONFIDENTIAL", "TOP SECRET"])
-def test_labels_and_banners_that_differ_are_asked_about_at_the_higher(
+def test_differing_labels_and_banners_go_to_review_at_the_higher_level(
     level: str,
 ) -> None:
     outcome = classified(in_a_secret_document(f"CLASSIFICATION: {level}"))
@@ -203,7 +203,7 @@ def test_labels_and_banners_that_differ_are_asked_about_at_the_higher(
     )
 
 
-def test_a_portion_mark_above_the_labels_is_asked_about() -> None:
+def test_a_portion_mark_above_the_labels_goes_to_review() -> None:
     text = f"CLASSIFICATION: CONFIDENTIAL\nCAVEATS: NF\n{BODY}\n1. (TS//SI) Boats."
     state = classified(on_a_page(text)).state
     assert state.label == "TOP SECRET//SI//NOFORN"
@@ -215,7 +215,7 @@ def test_a_caveat_in_portion_marks_that_a_label_names_is_no_doubt() -> None:
     assert published(on_a_page(text)) == "SECRET//NOFORN"
 
 
-def test_no_caveats_on_one_page_and_some_on_another_are_asked_about() -> None:
+def test_caveats_on_only_some_pages_go_to_review() -> None:
     one = on_a_page("CLASSIFICATION: SECRET\nCAVEATS: NONE")
     other = on_a_page("CLASSIFICATION: SECRET\nCAVEATS: NOFORN")
     assert published(one, one) == "SECRET"
@@ -224,7 +224,7 @@ def test_no_caveats_on_one_page_and_some_on_another_are_asked_about() -> None:
     assert "“CAVEATS: NONE” on page 1 contradicts NOFORN." in outcome.state.why
 
 
-def test_lists_of_countries_that_differ_are_asked_about() -> None:
+def test_differing_lists_of_countries_go_to_review() -> None:
     pages = [
         on_a_page(f"CLASSIFICATION: SECRET\nRELEASABLE TO: {to}")
         for to in ("USA, GBR", "USA, GBR, FRA")
@@ -282,7 +282,7 @@ def scan(text: str, *, confidence: float = 0.99, view: str = "plain") -> Page:
     return replace(page, lines=lines, is_picture=True, variant=view)
 
 
-def test_labels_of_a_scan_are_read_as_those_of_a_text() -> None:
+def test_labels_of_a_scan_are_read_like_those_of_a_text() -> None:
     reading = read_scan(
         [scan("CLASSIFICATI0N:SECRET\nCAVEATS;NOFORN\nTERMS: NONE")] * 2
     )
@@ -290,7 +290,7 @@ def test_labels_of_a_scan_are_read_as_those_of_a_text() -> None:
 
 
 @pytest.mark.parametrize("other", ["CAVEATS: NOFORN, ORCON", "CAVEATS: NOFORN ORC0N"])
-def test_a_value_that_one_view_shows_more_of_is_asked_about(other: str) -> None:
+def test_a_value_that_is_longer_in_one_view_goes_to_review(other: str) -> None:
     first = scan("CLASSIFICATION: SECRET\nCAVEATS: NOFORN")
     second = scan(f"CLASSIFICATION: SECRET\n{other}", view="faint")
     reading = read_scan([first, second])
@@ -315,7 +315,7 @@ def test_what_an_agent_reads_after_a_label_counts() -> None:
     assert (weigh([reading]).label, reading.doubts) == ("SECRET//NOFORN", ())
 
 
-def test_what_an_agent_reads_and_no_one_understands_is_asked_about() -> None:
+def test_an_unparsable_reading_of_an_agent_goes_to_review() -> None:
     candidates = [
         {"text": "SECRET", "location": "head"},
         {"text": "CAVEATS: AMBER GATE"},

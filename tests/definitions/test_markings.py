@@ -168,13 +168,13 @@ def test_what_only_resembles_a_marking_is_none(text: str) -> None:
 
 
 @given(st.text(max_size=300))
-def test_any_text_can_be_asked(text: str) -> None:
+def test_any_text_can_be_examined(text: str) -> None:
     for answer in (banner(text), portion(text)):
         assert answer is None or answer.level is not None or answer.caveats
 
 
 @pytest.mark.timeout(10)
-def test_hostile_text_takes_no_longer_than_other_text() -> None:
+def test_hostile_text_is_examined_in_linear_time() -> None:
     for text in (
         "A" * 50_000,
         "REL TO " + "USA," * 20_000,
@@ -207,7 +207,7 @@ def test_a_portion_mark_is_read(text: str, label: str) -> None:
 # Where they stand on a page ----------------------------------------------------------
 
 
-def test_a_banner_at_head_and_foot_is_found_with_its_place() -> None:
+def test_header_and_footer_banners_are_found_with_their_place() -> None:
     header, footer = read(sheet("SECRET//NOFORN")).findings
     assert (header.kind, footer.kind) == ("header", "footer")
     assert header.label == footer.label == "SECRET//NOFORN"
@@ -233,11 +233,11 @@ def test_a_banner_at_head_and_foot_is_found_with_its_place() -> None:
         ("CONFI-\nDENTIAL", "CONFIDENTIAL"),
     ],
 )
-def test_a_banner_shares_its_line_with_other_things(line: str, label: str) -> None:
+def test_a_banner_can_share_its_line_with_other_text(line: str, label: str) -> None:
     assert labels(page_of(line + BODY)) == {"header": label}
 
 
-def test_a_banner_is_found_between_other_things_in_the_same_line() -> None:
+def test_a_banner_is_found_between_other_text_in_the_same_line() -> None:
     def word(text: str, left: float) -> Word:
         return Word(text, Box(left, 0.04, left + 0.012 * len(text), 0.05))
 
@@ -341,7 +341,7 @@ def test_brackets_that_are_no_portion_marks(text: str) -> None:
         "Unclassified upon removal of enclosure 2",
     ],
 )
-def test_what_holds_only_without_an_annex_does_not_mark_the_page(text: str) -> None:
+def test_a_marking_that_depends_on_an_annex_does_not_mark_the_page(text: str) -> None:
     (finding,) = read(page_of("\n\n\n" + text + BODY)).findings
     assert (finding.kind, finding.weight) == ("condition", 0)
     verdict = verdict_of(sheet("SECRET", "\n\n" + text + BODY))
@@ -369,7 +369,7 @@ def test_a_release_contradicts_the_banners_and_never_lowers_the_label(
 # How well a page can be read ---------------------------------------------------------
 
 
-def test_a_page_of_text_is_legible_and_a_picture_is_not() -> None:
+def test_a_page_of_text_is_legible_and_an_image_is_not() -> None:
     assert read(page_of(BODY)).legibility == 1
     picture = read(page_of(""))
     assert picture.legibility == 0
@@ -395,7 +395,7 @@ def test_a_page_with_very_little_text_is_reported() -> None:
 
 
 @given(st.text(max_size=200))
-def test_legibility_is_a_figure_between_0_and_1_for_any_text(text: str) -> None:
+def test_legibility_is_between_0_and_1_for_any_text(text: str) -> None:
     reading = read(page_of(text))
     assert 0 <= reading.legibility <= 1
     assert reading.legibility == 1 or reading.reasons
@@ -442,13 +442,13 @@ def test_a_portion_mark_above_the_banner_raises_the_label_and_contradicts() -> N
     )
 
 
-def test_a_portion_mark_below_the_banner_contradicts_nothing() -> None:
+def test_a_portion_mark_below_the_banner_is_no_contradiction() -> None:
     verdict = verdict_of(sheet("SECRET", "\n\n(U) The boat.\n(C) The crew.\n" + BODY))
     assert (verdict.label, verdict.contradictions) == ("SECRET", ())
     assert verdict.confidence > 0.9
 
 
-def test_a_caveat_that_only_a_portion_names_is_taken_over_and_asked_about() -> None:
+def test_a_caveat_that_only_a_portion_names_is_included_and_reviewed() -> None:
     verdict = verdict_of(sheet("SECRET", "\n\n(C//NF) The boat.\n" + BODY))
     assert verdict.label == "SECRET//NOFORN"
     assert verdict.contradictions == ("NOFORN appears in portion marks only.",)

@@ -66,7 +66,7 @@ def test_a_line_with_faults_resembles_the_marking_it_was(
     "text",
     ["SUBJECT:", "MEMORANDUM FOR THE RECORD", "Merriweather", "", "12.5 %", "SEC"],
 )
-def test_other_lines_resemble_nothing_well(text: str) -> None:
+def test_unrelated_lines_have_no_good_match(text: str) -> None:
     assert all(match.score < 0.65 for match in fuzzy_matches(text))
 
 
@@ -101,7 +101,7 @@ def test_any_other_page_gets_a_second_view(page: Page) -> None:
     assert not read_scan([page, page]).is_unclear
 
 
-def test_letters_that_are_missing_everywhere_leave_a_doubt() -> None:
+def test_letters_missing_in_every_view_leave_a_doubt() -> None:
     reading = read_scan([scan("SE.RET"), scan("S.CRE", variant="faint")])
     assert levels(reading) == {Level.SECRET}
     assert "letters are missing" in reading.doubts[0]
@@ -114,7 +114,7 @@ def test_missing_letters_are_ignored_if_the_page_has_the_full_text_elsewhere() -
     assert weigh([reading]).label == "SECRET//NOFORN"
 
 
-def test_a_caveat_that_no_place_shows_in_full_is_asked_about() -> None:
+def test_a_caveat_that_is_never_complete_goes_to_review() -> None:
     reading = read_scan([scan("SECRET//NOF", "SECRET//N FOR")] * 2)
     assert weigh([reading]).contradictions
 
@@ -249,7 +249,7 @@ def test_a_poorly_legible_line_counts_as_unread() -> None:
         (270, Box(0.75, 0.1, 0.8, 0.3)),
     ],
 )
-def test_places_on_a_page_that_was_turned_are_those_of_the_page_as_shown(
+def test_places_on_a_rotated_page_are_in_display_coordinates(
     turned: int, shown: Box
 ) -> None:
     found = replace(scan("SECRET"), turned=turned).shown(Box(0.1, 0.2, 0.3, 0.25))
@@ -265,14 +265,12 @@ def test_a_slanted_stamp_does_not_swallow_the_line_below_it() -> None:
     assert finding.text == "SECRET//NOFORN"
 
 
-def test_a_word_that_no_letter_shows_is_not_made_up_from_missing_caveats() -> None:
+def test_a_caveat_is_not_inferred_without_any_of_its_letters() -> None:
     page = scan("SECRET//NRN", "SECRET//N ORN")
     assert weigh([read_scan([page, page])]).level is Level.SECRET
 
 
-def test_one_letter_of_a_word_before_it_is_enough_to_ask_about_the_higher_level() -> (
-    None
-):
+def test_one_letter_before_a_level_is_enough_for_a_review_of_the_higher_level() -> None:
     page = scan("P SECRET")
     verdict = weigh([read_scan([page, page])])
     assert verdict.level is Level.TOP_SECRET

@@ -106,7 +106,7 @@ def judge_fields(memo: Memo, seed: int, pool: Pool) -> Judged:
         *(pytest.param(name, marks=pytest.mark.slow) for name in READ_SLOWLY),
     ],
 )
-def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> None:
+def test_a_few_memos_are_classified_correctly(name: str, reader: Pool) -> None:
     (memo,) = [memo for memo in MEMOS if memo.name == name]
     found = judge_fields(replace(memo, is_short=True), SEED, reader)
     assert found.is_right
@@ -117,7 +117,7 @@ def test_a_few_memos_are_taken_for_what_they_are(name: str, reader: Pool) -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [SEED, *HELD_OUT])
-def test_every_memo_is_taken_for_what_it_is_and_none_for_less(
+def test_every_memo_is_classified_correctly_and_none_too_low(
     seed: int, reader: Pool
 ) -> None:
     found = [judge_fields(memo, seed, reader) for memo in MEMOS]
@@ -139,7 +139,7 @@ def test_there_are_enough_memos_of_every_kind() -> None:
     assert sum(memo.level is None for memo in MEMOS) >= 3
 
 
-def test_the_same_seed_draws_the_same_memo_and_another_one_another() -> None:
+def test_the_memo_depends_only_on_the_seed() -> None:
     memo = MEMOS[1]
     assert memo.draw(SEED) == memo.draw(SEED) != memo.draw(SEED + 1)
     assert pdf.read_pages(memo.draw(SEED))[0].is_picture

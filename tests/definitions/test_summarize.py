@@ -151,7 +151,7 @@ def test_a_sure_conclusion_ends_it() -> None:
     assert "Analysis." in said(agents.calls[1])[-1]
 
 
-def test_an_unsure_one_is_reasoned_about_again_as_often_as_asked() -> None:
+def test_an_uncertain_conclusion_is_repeated_up_to_the_limit() -> None:
     answers = ["Analysis.", "1.", concluded(0.4), "2.", concluded(0.5)]
     agents = FakeAgents(**{"": answers})
     outcome = run_in_memory(
@@ -178,7 +178,7 @@ def server() -> Iterator[ModelServer]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_summarize_runs_whole_with_a_profile(server: ModelServer) -> None:
+async def test_summarize_completes_with_a_profile(server: ModelServer) -> None:
     await run_in_db(
         Profile.objects.create,
         workflow_name="summarize",
@@ -203,7 +203,7 @@ async def test_summarize_runs_whole_with_a_profile(server: ModelServer) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_reasoning_runs_whole(server: ModelServer) -> None:
+async def test_reasoning_completes(server: ModelServer) -> None:
     server.script(
         Answer("Analysis."),
         Answer("1. Step."),

@@ -126,7 +126,7 @@ async def test_without_a_request_the_second_view_is_an_enhanced_page(
     assert sum(f"{ENHANCED.contrast}" in one["options"] for one in drawn) == 1
 
 
-async def test_what_leaves_a_doubt_is_reviewed_by_a_person(
+async def test_doubtful_readings_are_reviewed_by_a_person(
     server: ModelServer, alice: User
 ) -> None:
     document = await run_in_db(a_memo, "SECRET")
@@ -165,7 +165,7 @@ async def test_what_is_too_unsure_is_rejected_without_a_question(
     assert (await run_in_db(way, run))[-2:] == ["weigh_markings", "reject"]
 
 
-async def test_a_model_that_fails_leaves_a_question_and_no_lower_label(
+async def test_a_failing_model_leads_to_review_and_never_to_a_lower_label(
     server: ModelServer,
 ) -> None:
     document = await run_in_db(a_memo, "SECRET")

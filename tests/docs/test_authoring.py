@@ -105,7 +105,7 @@ def test_pages_declared_free_of_django_do_not_import_it(page: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_types_of_all_blocks_are_right(tmp_path: Path) -> None:
+def test_all_code_blocks_pass_the_type_checker(tmp_path: Path) -> None:
     """Check all pages with one call of mypy, with their line numbers."""
     (tmp_path / "mypy.ini").write_text(f"{MYPY}mypy_path = {ROOT}\n")
     for page in PAGES:

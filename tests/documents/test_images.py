@@ -55,7 +55,7 @@ async def test_requested_pages_are_returned_in_order_with_their_type(
     assert Image.open(io.BytesIO(one.data)).size == (612, 792)
 
 
-async def test_a_picture_is_made_once_and_found_again(
+async def test_an_image_is_rendered_once_and_reused(
     memo: Document, drawings: list[int]
 ) -> None:
     images = StoredImages()
@@ -65,7 +65,7 @@ async def test_a_picture_is_made_once_and_found_again(
     assert drawings == [1, 2, 3]
 
 
-async def test_of_many_who_ask_at_once_one_draws(
+async def test_concurrent_requests_render_an_image_once(
     memo: Document, drawings: list[int]
 ) -> None:
     page = RenderOptions("2", dpi=72)
@@ -77,7 +77,7 @@ async def test_of_many_who_ask_at_once_one_draws(
     assert await run_in_db(PageImage.objects.count) == 1
 
 
-async def test_every_option_that_matters_makes_another_picture(memo: Document) -> None:
+async def test_every_effective_option_renders_another_image(memo: Document) -> None:
     images = StoredImages()
     styles: list[dict[str, Any]] = [
         {},
@@ -98,7 +98,7 @@ async def test_every_option_that_matters_makes_another_picture(memo: Document) -
     assert Image.open(io.BytesIO(found[4].data)).getpixel((5, 5)) == (255, 255, 0)
 
 
-async def test_force_draws_again_in_place_of_what_was_kept(
+async def test_force_replaces_the_stored_image(
     memo: Document, drawings: list[int]
 ) -> None:
     images = StoredImages()
@@ -127,7 +127,7 @@ async def test_an_image_whose_file_is_missing_is_rendered_again(
 @pytest.mark.parametrize(
     ("pages", "error"), [("4", PageOutOfRange), ("2-1", InvalidPageRange)]
 )
-async def test_pages_that_are_not_there_are_refused_before_anything_is_drawn(
+async def test_missing_pages_are_refused_before_rendering(
     memo: Document, drawings: list[int], pages: str, error: type[Invalid]
 ) -> None:
     with pytest.raises(error):
@@ -135,7 +135,7 @@ async def test_pages_that_are_not_there_are_refused_before_anything_is_drawn(
     assert drawings == []
 
 
-async def test_what_cannot_be_drawn_is_an_error_each_time(memo: Document) -> None:
+async def test_a_rendering_error_is_raised_each_time(memo: Document) -> None:
     broken = await run_in_db(make_document, "x.pdf", b"%PDF-1.7 broken")
     for _ in range(2):
         with pytest.raises(pdf.DamagedPdf):
@@ -143,13 +143,13 @@ async def test_what_cannot_be_drawn_is_an_error_each_time(memo: Document) -> Non
     assert await run_in_db(PageImage.objects.count) == 0
 
 
-async def test_a_file_without_pages_is_not_drawn() -> None:
+async def test_a_file_without_pages_is_not_rendered() -> None:
     notes = await run_in_db(make_document, "notes.txt", b"notes", page_count=None)
     with pytest.raises(Unsupported, match="has no pages"):
         await StoredImages().render(notes.pk)
 
 
-async def test_a_document_deleted_while_it_is_drawn_leaves_no_picture(
+async def test_a_document_deleted_during_rendering_leaves_no_image(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = reader_client.render_page

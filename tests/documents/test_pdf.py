@@ -122,7 +122,7 @@ def test_words_have_their_positions_on_the_page() -> None:
         (b"/CropBox[50 500 562 780]", (0.42, 0.02, 0.57, 0.08)),
     ],
 )
-def test_places_follow_a_page_that_is_turned_or_cropped(
+def test_places_follow_the_rotation_and_cropping_of_a_page(
     attributes: bytes, sides: tuple[float, float, float, float]
 ) -> None:
     page = pdf.read_page(one_page(written("SECRET"), attributes=attributes), 1)
@@ -191,7 +191,7 @@ def test_extracted_text_can_be_stored_for_any_font_encoding() -> None:
 # Pictures ----------------------------------------------------------------------------
 
 
-def test_a_page_is_drawn_at_the_dots_per_inch_that_were_asked_for() -> None:
+def test_a_page_is_rendered_at_the_requested_resolution() -> None:
     picture = pdf.render_page(one_page(BODY), 1, dpi=100)
     assert (picture.width, picture.height, picture.dpi) == (850, 1100, 100)
     drawn = Image.open(io.BytesIO(picture.data))
@@ -208,7 +208,7 @@ def test_absurd_dots_per_inch_are_refused(dpi: int) -> None:
 
 
 @pytest.mark.parametrize("box", [b"[0 0 200000 200000]", b"[0 0 500000 1]"])
-def test_a_huge_page_is_drawn_smaller_than_asked(box: bytes) -> None:
+def test_a_huge_page_is_rendered_at_a_lower_resolution(box: bytes) -> None:
     picture = pdf.render_page(one_page(BODY, box=box), 1, dpi=300)
     assert picture.width * picture.height <= 25_100_000
     assert max(picture.width, picture.height) <= 16_000
@@ -252,7 +252,7 @@ def test_drawings_within_drawings_without_end_are_refused(
         pdf.read_page(data, 1)
 
 
-def test_a_page_that_takes_too_long_to_draw_is_given_up() -> None:
+def test_rendering_a_page_times_out() -> None:
     endless = one_page(b"0 0 600 700 re f " * 300_000)
     with pytest.raises(pdf.PageTooComplex, match=r"longer than 0\.1 s"):
         pdf.render_page(endless, 1, seconds=0.1)
@@ -267,7 +267,7 @@ def test_a_page_with_more_text_than_any_page_is_refused() -> None:
 # Threads -----------------------------------------------------------------------------
 
 
-def test_many_threads_may_read_and_draw_at_once() -> None:
+def test_many_threads_can_read_and_render_concurrently() -> None:
     data, start = crafted.many_pages(4), threading.Barrier(4)
 
     def work(number: int) -> tuple[str, int]:

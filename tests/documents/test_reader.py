@@ -177,7 +177,7 @@ def test_a_child_that_hangs_is_ended_in_time(pool: Pool, memo: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="macOS has no such limit")
-def test_a_page_that_asks_for_more_memory_than_there_may_be_is_refused(
+def test_a_page_that_exceeds_the_memory_limit_is_refused(
     tmp_path: Path,
 ) -> None:
     bomb = crafted.image(
@@ -234,7 +234,7 @@ def test_a_job_that_is_called_off_ends_its_child(pool: Pool, endless: str) -> No
     assert pid not in children()
 
 
-async def test_a_task_that_is_cancelled_leaves_no_child_at_work(
+async def test_a_cancelled_task_leaves_no_child_process_running(
     pool: Pool, endless: str
 ) -> None:
     before = set(children())

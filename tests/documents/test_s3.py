@@ -161,7 +161,7 @@ def test_a_document_lives_in_the_bucket_from_upload_to_its_end(
     assert delete_files([document.file]) == 0, "what is gone already is no mistake"
 
 
-def test_a_picture_that_is_kept_is_only_read(page: Client, bucket: S3Server) -> None:
+def test_a_stored_image_is_not_rendered_again(page: Client, bucket: S3Server) -> None:
     upload(page, PDF)
     url = f"/documents/{Document.objects.get().pk}/pages/1.png"
     first = page.get(url).content
@@ -346,7 +346,7 @@ def test_objects_that_could_not_be_removed_are_reported_and_swept_later(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_run_fails_with_the_sentence_and_can_be_resumed_when_storage_is_back(
+async def test_a_run_fails_during_a_storage_outage_and_can_be_resumed_afterwards(
     bucket: S3Server, use: Use
 ) -> None:
     report = samples()[0]

@@ -34,7 +34,7 @@ def test_the_same_bytes_are_drawn_every_time() -> None:
     assert [sample.data for sample in samples()] == first
 
 
-def test_the_first_is_marked_alike_on_every_page() -> None:
+def test_the_first_sample_has_equal_markings_on_every_page() -> None:
     verdict = verdict_on(samples()[0])
     assert verdict.label == "CONFIDENTIAL//NOFORN"
     assert verdict.confidence >= 0.9
@@ -48,7 +48,7 @@ def test_the_second_contradicts_itself_twice() -> None:
     assert "higher than every banner" in verdict.contradictions[1]
 
 
-def test_the_third_is_a_picture_without_a_text_layer() -> None:
+def test_the_third_sample_is_an_image_without_a_text_layer() -> None:
     data = samples()[2].data
     assert verdict_on(samples()[2]).unread == (1, 2)
     drawn = Image.open(io.BytesIO(pdf.render_page(data, 1, dpi=72).data)).convert("L")
@@ -64,7 +64,7 @@ def test_a_scan_put_in_with_another_seed_is_another_scan() -> None:
     assert one == same != other
 
 
-def test_what_the_writer_writes_reads_back() -> None:
+def test_written_files_can_be_read() -> None:
     sheet = Sheet()
     sheet.text(MARGIN, 100, r"Brackets (like these) and a \ are “kept”.", size=12)
     sheet.rule(120)

@@ -113,7 +113,7 @@ def test_a_failed_copy_is_reported_to_all_waiters_and_retried_by_the_next_caller
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
+async def test_a_cancelled_wait_for_a_copy_releases_its_copy(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await run_in_db(make_document, "memo.pdf", b"%PDF 1")
@@ -144,7 +144,7 @@ async def test_a_wait_for_a_copy_that_is_called_off_holds_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_pictures_that_storage_holds_back_hold_up_no_one_who_needs_the_database(
+async def test_images_delayed_by_storage_do_not_block_database_access(
     remote: type[RemoteStorage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = await run_in_db(make_document, "memo.pdf", many_pages(3))
@@ -173,7 +173,7 @@ def test_a_download_is_complete_although_its_copy_is_evicted(
     assert b"".join(answer.streaming_content) == large  # type: ignore[attr-defined]
 
 
-def test_a_picture_that_cannot_be_had_is_not_kept_by_the_browser(
+def test_a_failed_image_response_is_not_cached_by_the_browser(
     alice: User, sign_in: Any
 ) -> None:
     document = make_document(content=b"%PDF-1.7 broken")

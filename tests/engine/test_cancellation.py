@@ -136,7 +136,7 @@ async def test_a_node_that_swallows_the_interruption_is_stopped_at_its_boundary(
     assert error.state["stubborn"] is True
 
 
-async def test_what_a_node_makes_of_the_interruption_is_still_a_cancellation() -> None:
+async def test_an_exception_raised_on_interruption_is_still_a_cancellation() -> None:
     runs, gate, cancellation = Runs(), Gate(), Cancellation()
 
     @node
@@ -155,7 +155,7 @@ async def test_what_a_node_makes_of_the_interruption_is_still_a_cancellation() -
     assert (error.code, error.is_cancelled) == ("node_failed", True)
 
 
-async def test_a_sync_node_sees_the_cancellation_and_is_waited_for() -> None:
+async def test_a_sync_node_can_check_for_cancellation_and_is_awaited() -> None:
     runs, cancellation = Runs(), Cancellation()
     loop, entered = asyncio.get_running_loop(), asyncio.Event()
     cancelled = threading.Event()
@@ -202,7 +202,7 @@ async def test_a_sync_node_that_raises_cancelled_has_stopped_for_it() -> None:
     assert (caught.value.code, caught.value.is_cancelled) == ("node_failed", True)
 
 
-async def test_waiting_for_the_next_try_ends_at_once() -> None:
+async def test_cancellation_ends_a_retry_backoff_immediately() -> None:
     runs, cancellation = Runs(), Cancellation()
     waiting = asyncio.Event()
 
@@ -222,7 +222,7 @@ async def test_waiting_for_the_next_try_ends_at_once() -> None:
     assert flaky.runs == 1
 
 
-async def test_a_node_that_fails_after_the_cancellation_is_not_tried_again() -> None:
+async def test_a_node_that_fails_after_the_cancellation_is_not_retried() -> None:
     runs, cancellation = Runs(), Cancellation()
     tries: list[int] = []
 
@@ -266,14 +266,14 @@ async def test_the_deadline_is_checked_between_nodes_on_the_graphs_clock() -> No
     assert not error.is_cancelled
 
 
-async def test_a_deadline_of_nothing_has_passed_already() -> None:
+async def test_a_deadline_of_zero_has_passed() -> None:
     runs = Runs()
     with pytest.raises(ExecutionError) as caught:
         await runs.line(sets("a")).execute(start(), deadline=0)
     assert (caught.value.code, caught.value.path) == ("deadline", ())
 
 
-async def test_a_deadline_that_does_not_pass_leaves_nothing_behind() -> None:
+async def test_an_unused_deadline_leaves_no_timer() -> None:
     runs = Runs()
     end = await runs.line(sets("a")).execute(start(), deadline=0.01)
     await asyncio.sleep(0.02)  # past it: the timer must be gone
@@ -313,9 +313,7 @@ async def test_a_server_that_stops_wins_over_a_node_that_swallows_it() -> None:
     assert runs.store.load("r1")["stubborn"] is True
 
 
-async def test_a_server_that_stops_wins_over_a_node_that_turns_it_into_an_error() -> (
-    None
-):
+async def test_a_server_stop_takes_precedence_over_an_error_of_the_node() -> None:
     runs, gate = Runs(), Gate()
 
     @node
@@ -346,7 +344,7 @@ async def test_a_server_that_stops_wins_over_a_person_who_cancels() -> None:
         await run
 
 
-async def test_a_run_within_a_timeout_of_its_caller_leaves_the_timeout_alone() -> None:
+async def test_a_run_does_not_interfere_with_a_timeout_of_its_caller() -> None:
     gate = Gate()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):

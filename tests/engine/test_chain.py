@@ -116,7 +116,7 @@ async def test_a_chain_node_folds_its_state_over_a_field() -> None:
     assert {event.source for event in runs.listener.events} == {"g"}
 
 
-async def test_a_chains_step_may_take_the_runtime_and_be_sync() -> None:
+async def test_a_step_of_a_chain_can_take_the_runtime_and_be_sync() -> None:
     class Runtime:
         def at(self, context: NodeContext) -> str:
             return context.key
@@ -171,7 +171,7 @@ async def test_a_chain_node_is_interrupted_where_its_step_awaits() -> None:
     assert runs.listener.data("chain.complete")[0]["error_type"] == "cancellation"
 
 
-async def test_a_chain_node_is_tried_again_as_a_whole() -> None:
+async def test_a_chain_node_is_retried_as_a_whole() -> None:
     runs = Runs()
     failures = ["once"]
 

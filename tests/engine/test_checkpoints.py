@@ -37,7 +37,7 @@ def a_state(run_id: str = "r", **values: Any) -> State:
     return State(values).stamped(run_id=run_id)
 
 
-def test_the_newest_state_of_each_run_is_kept() -> None:
+def test_the_newest_state_of_each_run_is_stored() -> None:
     store: CheckpointStore = MemoryStore()
     for state in (a_state(n=1), a_state(n=2), a_state("other", n=3)):
         store.save(state)
@@ -62,13 +62,13 @@ def test_deleting_a_checkpoint_is_idempotent() -> None:
     assert store.saved_items("r", 1) == {}
 
 
-def test_secrets_are_not_kept() -> None:
+def test_secrets_are_not_stored() -> None:
     store = MemoryStore()
     store.save(a_state().set_secret("token", "hush"))
     assert dict(store.load("r").secrets) == {}
 
 
-def test_place_and_time_are_kept() -> None:
+def test_position_and_time_are_stored() -> None:
     store = MemoryStore()
     store.save(a_state().stamped(checkpoint_node="n", sequence=4))
     assert (store.load("r").checkpoint_node, store.load("r").sequence) == ("n", 4)
@@ -80,7 +80,7 @@ def test_saving_copies_no_data() -> None:
     assert store.load("r").data is state.data
 
 
-def test_what_is_changed_in_place_after_saving_does_not_reach_the_checkpoint() -> None:
+def test_changes_in_place_after_saving_do_not_affect_the_checkpoint() -> None:
     store = MemoryStore()
     state = Pages(pages=(Page(text="as stored"),)).stamped(run_id="r")
     assert state.pages[0].text == "as stored"  # parsed before it is saved
@@ -96,7 +96,7 @@ def test_what_is_changed_in_place_after_saving_does_not_reach_the_checkpoint() -
 # Items of a parallel node -----------------------------------------------------------
 
 
-def test_items_are_kept_by_step_and_index_until_their_step_is_complete() -> None:
+def test_items_are_stored_by_step_and_index_until_their_step_is_complete() -> None:
     store = MemoryStore()
     store.save(a_state().stamped(sequence=1))
     store.save_item("r", 2, 0, {"label": "x"})
@@ -118,7 +118,7 @@ def test_stored_items_cannot_be_changed_by_writers_or_readers() -> None:
         store.save_item("r", 1, 1, object())
 
 
-def test_what_a_store_can_do_is_asked_by_its_methods() -> None:
+def test_the_features_of_a_store_are_detected_by_its_methods() -> None:
     class Plain:
         def save(self, state: State) -> None: ...
 

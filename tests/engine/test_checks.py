@@ -124,14 +124,14 @@ def test_a_graph_without_a_declaration_may_have_such_an_edge() -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 201, "a\x00b", "a\nb", "a\ud800"])
-def test_a_node_whose_name_no_row_can_hold_is_refused(name: str) -> None:
+def test_a_node_with_a_name_too_long_for_a_row_is_refused(name: str) -> None:
     named = node(name=name)(lambda state: state)
     with pytest.raises(DefinitionError, match="a node cannot be called") as caught:
         Workflow("checked", state=Case, start=named, routes={})
     assert caught.value.code == "build.node_name"
 
 
-def test_a_name_as_long_as_a_row_holds_is_taken() -> None:
+def test_a_name_of_the_maximum_length_is_accepted() -> None:
     named = node(name="ñ" * 200)(lambda state: state)
     Workflow("checked", state=Case, start=named, routes={})
 
@@ -167,7 +167,7 @@ def approval_workflow(into: Any) -> Workflow[Any]:
         "object",
     ],
 )
-def test_a_field_that_can_hold_the_answer_is_taken(into: Any) -> None:
+def test_a_field_that_fits_the_response_is_accepted(into: Any) -> None:
     approval_workflow(into)
 
 
@@ -183,7 +183,7 @@ def test_a_field_that_can_hold_the_answer_is_taken(into: Any) -> None:
         None,
     ],
 )
-def test_a_field_that_cannot_hold_the_answer_is_refused(into: Any) -> None:
+def test_a_field_that_does_not_fit_the_response_is_refused(into: Any) -> None:
     with pytest.raises(DefinitionError, match="puts a Review into “field”") as caught:
         approval_workflow(into)
     assert caught.value.code == "check.answer_type"
@@ -205,7 +205,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("template", RIGHT)
-def test_a_template_of_what_is_there_is_taken(template: str) -> None:
+def test_a_template_of_existing_fields_is_accepted(template: str) -> None:
     asked: Any = predicate(template)(lambda _state: True)
     workflow([when(asked, left), otherwise(right)])
     ask = approval(template, answer=Review, into="review", name="ask")
@@ -229,7 +229,7 @@ def test_a_template_of_a_field_that_does_not_exist_is_refused(template: str) -> 
             workflow([when(asked, left), otherwise(right)])
 
 
-def test_an_open_bag_takes_any_template_and_any_answer() -> None:
+def test_an_open_state_accepts_any_template_and_any_response() -> None:
     ask = approval("Is {s.anything} right?", answer=Review, into="review", name="ask")
     Workflow("checked", state=State, start=ask, routes={})
 
@@ -270,6 +270,6 @@ def test_the_repr_of_an_outcome_includes_the_reason() -> None:
     assert "waiting after no step: “ask” Is “” right?" in waits
 
 
-def test_a_parallel_node_is_no_approval_and_is_not_asked_for_an_answer() -> None:
+def test_a_parallel_node_is_not_checked_as_an_approval() -> None:
     pages = parallel(len, over="pages", into="pages", name="pages")
     Workflow("checked", state=Case, start=pages, routes={})

@@ -35,14 +35,14 @@ def whisper(state: State, runtime: object) -> State:
 HANDLERS: dict[str, Callable[..., Any]] = {"loud": shout, "soft": whisper}
 
 
-async def test_the_named_handler_makes_the_next_state() -> None:
+async def test_the_named_handler_returns_the_next_state() -> None:
     listener = Listener()
     end = await route(State(kind="loud"), by_kind, HANDLERS, observer=listener)
     assert end["text"] == "HELLO"
     assert listener.types == ["route.evaluate", "route.select", "route.execute"]
 
 
-async def test_an_unknown_route_takes_the_default_with_an_event() -> None:
+async def test_an_unknown_route_selects_the_default_with_an_event() -> None:
     listener = Listener()
     end = await route(State(kind="odd"), by_kind, HANDLERS, shout, observer=listener)
     assert end["text"] == "HELLO"

@@ -43,7 +43,7 @@ def test_unset_fail_fast_means_yes() -> None:
     ]  # fmt: skip
 
 
-def test_what_a_source_was_given_wins_and_the_rest_stays() -> None:
+def test_explicit_values_of_a_source_win_over_the_base() -> None:
     base = GraphConfig("base", observer="noop", max_iterations=50)
     merged = base.merge(GraphConfig(max_iterations=7))
     assert merged == GraphConfig("base", observer="noop", max_iterations=7)
@@ -59,7 +59,7 @@ def test_a_default_of_the_source_does_not_override_a_choice_of_the_base() -> Non
     assert ParallelConfig(worker_cap=4).merge(ParallelConfig()).worker_cap == 4
 
 
-def test_a_source_may_ask_for_what_is_the_default() -> None:
+def test_a_source_can_set_the_default_value_explicitly() -> None:
     assert (
         GraphConfig(observer="noop").merge(GraphConfig(observer="log")).observer
         == "log"

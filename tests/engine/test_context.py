@@ -7,7 +7,7 @@ import asyncio
 from workflows.engine.context import context_of_task, inherit_context
 
 
-def test_a_task_that_is_made_before_its_loop_runs_belongs_to_no_node() -> None:
+def test_a_task_created_before_its_loop_runs_belongs_to_no_node() -> None:
     async def work() -> None:
         """Return at once."""
 

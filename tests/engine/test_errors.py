@@ -232,7 +232,7 @@ def test_a_route_that_failed_has_its_state() -> None:
     assert str(error) == "No handler is called “zzz”, and there is no default."
 
 
-def test_a_pause_has_what_a_person_needs_to_answer() -> None:
+def test_a_pause_carries_its_question_groups_and_evidence() -> None:
     pause = Paused("approval", question="Right?", groups=["legal"], show={"page": 1})
     assert (pause.kind, pause.question, pause.groups) == (
         "approval",

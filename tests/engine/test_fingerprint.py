@@ -188,7 +188,7 @@ def test_runs_of_the_current_and_of_declared_versions_are_accepted() -> None:
     assert not workflow.accepts("another")
 
 
-def test_a_migration_turns_the_old_data_into_todays() -> None:
+def test_a_migration_converts_old_data_to_the_current_version() -> None:
     def rename(data: dict[str, Any]) -> dict[str, Any]:
         data["label"] = data.pop("title")
         return data

@@ -67,7 +67,7 @@ def nested(levels: int) -> Any:
 
 
 @given(VALUES)
-def test_a_frozen_value_reads_as_the_value_it_was_made_of(value: Any) -> None:
+def test_a_frozen_value_equals_its_source(value: Any) -> None:
     assert equal(freeze(value), value)
     assert json.dumps(freeze(value)) == json.dumps(value)
 
@@ -201,7 +201,7 @@ def test_a_container_made_by_hand_freezes_what_is_in_it() -> None:
         ({"a": -(10**4300)}, "a", int),
     ],
 )
-def test_what_no_json_can_hold_is_refused_with_its_path_and_type(
+def test_values_outside_json_are_refused_with_path_and_type(
     value: Any, path: str, kind: type
 ) -> None:
     with pytest.raises(NotSerialisable) as caught:
@@ -217,7 +217,7 @@ def test_the_path_starts_at_the_given_prefix() -> None:
         freeze(object())
 
 
-def test_the_longest_integer_that_python_writes_is_kept() -> None:
+def test_the_longest_integer_that_python_writes_is_preserved() -> None:
     longest = 10**4300 - 1
     assert json.loads(json.dumps(freeze({"n": longest})))["n"] == longest
     assert freeze(-longest) == -longest
@@ -230,7 +230,7 @@ def test_values_of_types_made_from_text_or_number_become_plain() -> None:
     assert (type(frozen["t"]), frozen["t"]) == (float, 1.5)
 
 
-def test_text_beyond_ascii_is_kept() -> None:
+def test_text_beyond_ascii_is_preserved() -> None:
     assert freeze({"größe": "🎈 \U0010ffff"}) == {"größe": "🎈 \U0010ffff"}
 
 
@@ -261,7 +261,7 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 
 
 @given(VALUES)
-def test_what_is_equal_is_shared_whole(value: Any) -> None:
+def test_equal_values_are_shared(value: Any) -> None:
     old = freeze({"value": value})
     assert share(old, freeze({"value": copy.deepcopy(value)})) is old
 

@@ -43,7 +43,7 @@ def code_of(call: Any, *args: Any) -> str:
     return caught.value.code
 
 
-def test_a_refused_call_leaves_the_graph_as_it_was() -> None:
+def test_a_refused_call_does_not_change_the_graph() -> None:
     graph = a_graph("a", "b")
     graph.add_edge("a", "b")
     graph.set_entry_point("a")
@@ -165,7 +165,7 @@ def test_check_warns_of_a_branch_that_may_match_no_edge() -> None:
     assert "otherwise" in warning
 
 
-def test_an_edge_that_always_holds_needs_no_other() -> None:
+def test_an_unconditional_edge_needs_no_other_edge() -> None:
     graph = a_graph("a", "b")
     graph.add_edge("a", "b", always)
     graph.set_entry_point("a")

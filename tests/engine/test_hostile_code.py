@@ -85,7 +85,7 @@ def _in_a_group(error: BaseException) -> Workflow[Any]:
 @pytest.mark.parametrize(
     "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Foreign("inner")]
 )
-def test_a_task_that_an_author_starts_fails_its_run_alone(
+def test_a_task_started_by_author_code_fails_only_its_run(
     made: Any, error: BaseException
 ) -> None:
     outcome = run_in_memory(made(error))
@@ -153,7 +153,7 @@ def test_a_node_that_cancels_its_own_task_fails_and_does_not_stop_the_run(
     assert "something that the node awaited was cancelled" in str(outcome.error)
 
 
-def test_what_would_end_the_process_is_not_tried_again() -> None:
+def test_exceptions_that_would_end_the_process_are_not_retried() -> None:
     tries: list[int] = []
 
     @node(retry=Retry(attempts=3, wait=0))
@@ -216,7 +216,7 @@ async def test_an_error_that_is_its_own_cause_is_reported_once() -> None:
     assert "The chain failed at step 1" in str(other) or "the node failed" in str(other)
 
 
-def test_a_pause_among_the_tasks_of_a_group_still_pauses() -> None:
+def test_a_pause_in_a_task_of_a_group_pauses_the_run() -> None:
     async def pauses() -> None:
         raise Paused("wait")
 

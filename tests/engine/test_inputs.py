@@ -397,7 +397,7 @@ def test_a_child_reads_the_params_that_it_was_given(params: Any) -> None:
         (lambda _: {}, False, "There is no workflow “child”"),
     ],
 )  # fmt: skip
-def test_a_child_that_cannot_start_fails_the_node_that_asks_for_it(
+def test_a_child_that_cannot_be_launched_fails_its_node(
     params: Any, children: bool, message: str
 ) -> None:
     known: Mapping[str, Workflow[Any]] = {"child": child()} if children else {}
@@ -416,7 +416,7 @@ def test_without_subworkflows_a_child_is_what_the_run_waits_for() -> None:
     )
 
 
-def test_an_answer_is_read_by_the_keys_of_its_form() -> None:
+def test_a_response_is_parsed_by_the_keys_of_its_form() -> None:
     class Asked(State):
         answer: Aliased | None = None
 

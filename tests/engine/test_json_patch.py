@@ -125,7 +125,7 @@ def test_unchanged_items_are_not_sent_again(
     assert [(operation["op"], operation["path"]) for operation in found] == patch
 
 
-def test_a_list_that_changed_all_over_is_stored_whole() -> None:
+def test_a_completely_changed_list_is_stored_as_one_replacement() -> None:
     before, after = freeze(list(range(1000))), freeze(list(range(1000, 2000)))
     patch = json_patch.diff(freeze({"n": before}), freeze({"n": after}))
     assert patch == [{"op": "replace", "path": "/n", "value": after}]
@@ -150,7 +150,7 @@ def test_the_size_of_a_patch_is_that_of_its_compact_ascii_text() -> None:
     assert json_patch.size(patch) == len(json.dumps(patch, separators=(",", ":")))
 
 
-def test_applying_changes_neither_the_document_nor_what_it_shares() -> None:
+def test_applying_a_patch_does_not_modify_the_document() -> None:
     document = freeze({"a": [1, {"b": 2}], "rest": {"c": []}})
     patch: list[json_patch.Operation] = [
         {"op": "replace", "path": "/a/1/b", "value": 3},

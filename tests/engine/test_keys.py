@@ -58,7 +58,7 @@ def reason(asked: Predicate[Any], **values: Any) -> str:
     return asked.evaluate(State(values)).reason
 
 
-def test_existence_holds_for_a_null_value_and_not_for_a_missing_key() -> None:
+def test_existence_is_true_for_a_null_value_and_false_for_a_missing_key() -> None:
     exists = key_exists("k")
     assert exists(State(k=None))
     assert not exists(State())
@@ -103,7 +103,7 @@ def test_equality_agrees_with_equality_of_json(wanted: Any, found: Any) -> None:
     assert key_equals("k", wanted)(State(k=found)) == equal(wanted, found)
 
 
-def test_equality_takes_what_a_typed_state_holds() -> None:
+def test_equality_accepts_values_of_a_typed_state() -> None:
     case = Case(due=NOON)
     assert key("colour").equals(Colour.RED)(case)
     assert key("due").equals(NOON)(case)
@@ -131,7 +131,9 @@ def test_numbers_are_compared_with_a_bound(
 
 
 @pytest.mark.parametrize("found", ["3", None, True, [3], {"n": 3}], ids=repr)
-def test_what_is_no_number_is_neither_above_nor_below_one(found: Any) -> None:
+def test_a_value_that_is_no_number_is_neither_above_nor_below_a_limit(
+    found: Any,
+) -> None:
     for asked in (key("k").at_least(2), key("k").below(2), key("k").above(-1)):
         evaluation = asked.evaluate(State(k=found))
         assert not evaluation.result
@@ -160,7 +162,7 @@ def test_one_of_several_is_strict_as_well() -> None:
 
 
 @pytest.mark.parametrize("value", [True, False, None, 1, 0, "true", ""], ids=repr)
-def test_true_false_and_null_are_those_and_nothing_like_them(value: Any) -> None:
+def test_true_false_and_null_are_matched_strictly(value: Any) -> None:
     state = State(k=value)
     assert key("k").is_true()(state) == (value is True)
     assert key("k").is_false()(state) == (value is False)

@@ -54,7 +54,7 @@ class Durable(Failing):
         """Have nothing to wait for."""
 
 
-def test_an_event_is_frozen_and_its_picture_leaves_out_the_data() -> None:
+def test_an_event_is_frozen_and_its_repr_omits_the_data() -> None:
     event = an_event(input_snapshot={"secret": 1})
     with pytest.raises(AttributeError):
         event.type = "other"  # type: ignore[misc]
@@ -111,7 +111,7 @@ def test_a_signal_passes_through() -> None:
         notify(Stopping(), an_event())
 
 
-def test_the_log_reports_what_happened_and_nothing_a_state_holds(
+def test_the_log_reports_events_without_values_of_the_state(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     event = an_event(
@@ -131,7 +131,7 @@ def test_the_log_reports_what_happened_and_nothing_a_state_holds(
     assert vars(record)["event"] == "edge.evaluate"
 
 
-def test_the_log_marks_a_failure_and_writes_nothing_where_no_one_listens(
+def test_the_log_marks_failures_and_respects_the_level(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -140,7 +140,7 @@ def test_the_log_marks_a_failure_and_writes_nothing_where_no_one_listens(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_the_no_op_observer_takes_everything() -> None:
+def test_the_no_op_observer_accepts_every_event() -> None:
     reported: list[tuple[str, str]] = []
     notify(MultiObserver(NoOpObserver(), Recording("a", reported)), an_event())
     assert reported == [("a", "node.start")]
@@ -174,7 +174,7 @@ def test_a_name_can_be_replaced_and_unregistered() -> None:
         names.get("x")
 
 
-def test_nothing_is_registered_without_a_name() -> None:
+def test_an_observer_without_a_name_is_refused() -> None:
     names: Registry[Observer] = Registry("observer")
     with pytest.raises(ConfigurationError, match="without a name") as caught:
         names.register("", NoOpObserver())
@@ -182,7 +182,7 @@ def test_nothing_is_registered_without_a_name() -> None:
     assert names.list() == []
 
 
-def test_many_threads_may_register_at_once() -> None:
+def test_many_threads_can_register_concurrently() -> None:
     names: Registry[int] = Registry("number")
     together = threading.Barrier(8)
 

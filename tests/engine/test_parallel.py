@@ -362,7 +362,7 @@ async def test_a_parallel_node_works_over_one_field_into_another() -> None:
     assert runs.listener.data("parallel.start")[0]["worker_count"] == 4
 
 
-async def test_an_aggregator_sees_results_in_their_type_and_errors() -> None:
+async def test_an_aggregator_receives_typed_results_and_errors() -> None:
     async def judge_some(page: str) -> Verdict:
         if page == "b":
             raise ValueError("illegible")
@@ -403,7 +403,7 @@ async def test_every_item_receives_its_key_and_try_number() -> None:
     assert runs.clock.slept == [5]
 
 
-async def test_the_timeout_of_an_item_holds_for_the_item() -> None:
+async def test_the_timeout_of_an_item_applies_to_each_item() -> None:
     @node(timeout=0.01)
     async def slow(item: int) -> int:
         if item == 2:
@@ -421,7 +421,7 @@ async def test_the_timeout_of_an_item_holds_for_the_item() -> None:
     assert isinstance(caught.value.__cause__.__cause__, NodeTimedOut)
 
 
-async def test_finished_items_are_kept_and_not_run_again() -> None:
+async def test_finished_items_are_stored_and_not_executed_again() -> None:
     runs, ran = Runs(), list[int]()
 
     @node
@@ -465,7 +465,7 @@ async def test_a_run_cancelled_in_a_late_item_resumes_with_what_it_has() -> None
     assert end["out"] == list(range(1000))
 
 
-async def test_items_of_another_visit_are_not_taken_for_these() -> None:
+async def test_items_of_another_visit_are_not_reused() -> None:
     async def add(item: int) -> int:
         return item + 1
 
@@ -476,7 +476,7 @@ async def test_items_of_another_visit_are_not_taken_for_these() -> None:
     assert end["items"] == [3, 4]
 
 
-async def test_a_result_that_cannot_be_kept_fails_its_item() -> None:
+async def test_a_result_that_cannot_be_stored_fails_its_item() -> None:
     async def odd(item: int) -> Any:
         return object() if item == 2 else item
 
@@ -539,7 +539,7 @@ async def test_an_empty_input_returns_an_empty_list() -> None:
     assert runs.listener.data("parallel.complete")[0]["items_processed"] == 0
 
 
-async def test_an_open_bag_gets_models_as_plain_values() -> None:
+async def test_an_open_state_receives_models_as_plain_values() -> None:
     graph = Runs().line(parallel(judge, over="pages", into="verdicts", name="all"))
     end = await graph.execute(start(pages=["a"]))
     assert end["verdicts"] == [{"label": "A", "sure": 0.5}]
@@ -553,7 +553,7 @@ def test_fewer_than_no_workers_are_refused(options: dict[str, Any]) -> None:
         parallel(double, over="items", into="out", **options)
 
 
-async def test_without_checkpoints_no_item_is_kept() -> None:
+async def test_without_checkpoints_no_item_is_stored() -> None:
     runs = Runs(interval=0)
     graph = runs.line(parallel(double, over="items", into="out", name="all"))
     await graph.execute(start(items=[1, 2]))

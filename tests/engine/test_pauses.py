@@ -118,7 +118,7 @@ async def test_the_answer_is_put_into_the_state_and_the_run_continues() -> None:
 @pytest.mark.parametrize(
     "value", [None, {}, {"outcome": "burn"}, "publish", {"outcome": 1}]
 )
-async def test_an_answer_that_does_not_fit_its_form_fails_the_node(value: Any) -> None:
+async def test_a_response_that_does_not_fit_its_form_fails_the_node(value: Any) -> None:
     runs = Runs()
     graph = runs.line(a_review(), finish)
     await pause_of(runs, letter())
@@ -130,7 +130,7 @@ async def test_an_answer_that_does_not_fit_its_form_fails_the_node(value: Any) -
     assert isinstance(caught.value.__cause__.__cause__, ValidationError)
 
 
-async def test_an_expired_question_takes_the_declared_answer() -> None:
+async def test_an_expired_approval_uses_the_declared_response() -> None:
     runs = Runs()
     review = a_review(within=timedelta(hours=1), on_expiry=Review(outcome="reject"))
     graph = runs.line(review, finish)
@@ -152,7 +152,7 @@ async def test_an_expired_question_without_one_fails_the_run() -> None:
     assert isinstance(caught.value.__cause__, ApprovalExpired)
 
 
-def test_an_answer_declared_for_expiry_must_fit_its_form() -> None:
+def test_a_response_declared_for_expiry_must_fit_its_form() -> None:
     with pytest.raises(DefinitionError, match="outcome: Input should be"):
         a_review(on_expiry={"outcome": "burn"})
 
@@ -164,7 +164,7 @@ async def test_a_question_that_does_not_fit_the_state_fails_the_node() -> None:
         await runs.graph.execute(letter())
 
 
-async def test_asking_again_without_an_answer_pauses_again() -> None:
+async def test_evaluating_an_approval_without_a_response_pauses_again() -> None:
     runs = Runs()
     graph = runs.line(a_review(), finish)
     await pause_of(runs, letter())
@@ -208,7 +208,7 @@ async def test_a_wait_ends_at_its_time() -> None:
     assert (await graph.resume("r1", enter="pause"))["b"] is True
 
 
-async def test_a_wait_ends_at_its_timeout() -> None:
+async def test_a_wait_ends_when_it_is_resumed_earlier() -> None:
     runs = Runs()
     graph = runs.line(
         wait(runs.clock.now() + timedelta(days=9), name="pause"), sets("b")
@@ -268,7 +268,7 @@ def a_child(**options: Any) -> Node[Any, Any]:
     )
 
 
-async def test_a_subworkflow_pauses_with_its_params_and_takes_the_result() -> None:
+async def test_a_subworkflow_pauses_with_its_params_and_stores_the_result() -> None:
     runs = Runs()
     graph = runs.line(a_child(into="summary"), sets("b"))
     pause = await pause_of(runs, start(label="x"))
@@ -278,7 +278,7 @@ async def test_a_subworkflow_pauses_with_its_params_and_takes_the_result() -> No
     assert end["summary"] == {"text": "short"}
 
 
-async def test_a_subworkflows_result_may_be_taken_apart() -> None:
+async def test_the_result_of_a_subworkflow_can_be_split_into_fields() -> None:
     runs = Runs()
 
     def take(state: State, result: Any) -> State:

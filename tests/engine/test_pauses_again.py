@@ -28,7 +28,7 @@ class Purse:
         self.spent.append(item)
 
 
-async def test_a_node_that_was_left_runs_again_without_an_answer() -> None:
+async def test_a_paused_node_can_be_resumed_without_a_response() -> None:
     runs, purse = Runs(), Purse(1)
 
     @node
@@ -47,7 +47,7 @@ async def test_a_node_that_was_left_runs_again_without_an_answer() -> None:
     assert purse.spent == [1, 1, 2]
 
 
-async def test_items_at_work_finish_and_are_kept_the_rest_waits() -> None:
+async def test_running_items_finish_and_are_stored_while_the_rest_waits() -> None:
     runs, purse = Runs(), Purse(2)
     both = asyncio.Event()
 

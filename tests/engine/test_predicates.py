@@ -104,7 +104,7 @@ def test_a_function_without_a_template_reports_what_it_read() -> None:
     )
 
 
-def test_a_function_that_reads_nothing_has_only_its_name_as_reason() -> None:
+def test_the_reason_of_a_function_that_reads_nothing_is_its_name_and_result() -> None:
     assert Predicate.of(lambda _state: True).evaluate(State()) == Evaluation(
         True, "lambda", "lambda is true"
     )
@@ -120,7 +120,7 @@ def test_the_values_are_exactly_the_keys_that_were_read() -> None:
     assert json.loads(json.dumps(evaluation.values))["c"] == {"absent": True}
 
 
-def test_what_only_the_template_reads_is_not_among_the_values() -> None:
+def test_fields_read_only_by_the_template_are_not_recorded() -> None:
     @predicate("{s.label} has {s.confidence}")
     def is_labelled(state: Case) -> bool:
         return state.label != ""
@@ -131,7 +131,7 @@ def test_what_only_the_template_reads_is_not_among_the_values() -> None:
         assert "invoice has 0.62" in evaluation.reason
 
 
-def test_a_template_works_on_an_open_bag() -> None:
+def test_a_template_works_on_an_open_state() -> None:
     @predicate("score {s.score:.1f} of {s.of[most]}")
     def asked(state: State) -> bool:
         return state.get("score") > 3  # type: ignore[no-any-return]
@@ -169,7 +169,7 @@ def test_literal_braces_are_allowed_in_a_template() -> None:
     assert reason(predicate("{{{s.a}}}")(lambda _state: True), a=1) == "{1}"
 
 
-def test_a_function_may_ask_other_predicates_and_their_reads_count() -> None:
+def test_a_function_can_call_other_predicates_and_their_reads_count() -> None:
     @predicate
     def both(state: Case) -> bool:
         return is_confident(state) or key("label").equals("invoice")(state)
@@ -179,7 +179,7 @@ def test_a_function_may_ask_other_predicates_and_their_reads_count() -> None:
     assert list(evaluation.values) == ["confidence", "params", "label"]
 
 
-def test_a_truthy_answer_counts_as_true() -> None:
+def test_a_truthy_result_counts_as_true() -> None:
     asked = Predicate.of(lambda state: state.get("names"))
     assert asked.evaluate(State(names=["a"])).result is True
     assert asked(State(names=[])) is False
@@ -213,7 +213,7 @@ def test_a_predicate_is_not_wrapped_again_and_can_be_named() -> None:
 # Combinators ------------------------------------------------------------------------
 
 
-def test_always_holds_and_reads_nothing() -> None:
+def test_always_is_met_and_reads_nothing() -> None:
     assert always.evaluate(State(a=1)) == Evaluation(True, "always", "always")
 
 
@@ -231,7 +231,7 @@ a, b, c = (key(name).is_true() for name in "abc")
 
 
 @given(st.lists(st.booleans(), max_size=5))
-def test_all_and_any_answer_as_python_does(values: list[bool]) -> None:
+def test_all_and_any_evaluate_like_python(values: list[bool]) -> None:
     parts = [key(str(n)).is_true() for n in range(len(values))]
     state = State({str(n): value for n, value in enumerate(values)})
     assert all_of(*parts)(state) == all(values)
@@ -250,7 +250,7 @@ def test_all_and_any_answer_as_python_does(values: list[bool]) -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_parts_are_asked_from_left_to_right_until_it_is_settled(
+def test_parts_are_evaluated_from_left_to_right_until_the_result_is_known(
     asked: Predicate[Any], result: bool, evaluated: list[str]
 ) -> None:
     state = State(a=False, b=True, c=False)
@@ -261,7 +261,7 @@ def test_parts_are_asked_from_left_to_right_until_it_is_settled(
     assert set(evaluation.values) == {name[0] for name in evaluated}
 
 
-def test_the_opposite_has_the_part_it_asked() -> None:
+def test_the_negation_contains_its_part() -> None:
     evaluation = (~is_confident).evaluate(Case())
     assert evaluation.result
     assert evaluation.name == "not is_confident"
@@ -270,7 +270,7 @@ def test_the_opposite_has_the_part_it_asked() -> None:
     assert evaluation.values == evaluation.parts[0].values
 
 
-def test_the_opposite_of_the_opposite_is_the_thing_itself() -> None:
+def test_a_double_negation_is_the_predicate_itself() -> None:
     assert not_(not_(a)) is a
     assert (~~(a & b)).name == (a & b).name
 
@@ -306,7 +306,7 @@ def test_python_and_or_not_operators_are_refused(wrong: Callable[[], object]) ->
         wrong()
 
 
-def test_combinators_take_plain_functions() -> None:
+def test_combinators_accept_plain_functions() -> None:
     asked = all_of(a, lambda state: state.get("b"))  # type: ignore[arg-type]
     assert asked(State(a=True, b=1))
 
@@ -327,7 +327,7 @@ def test_one_that_raises_reports_what_it_had_read() -> None:
     assert "“breaks” failed: breaks raised ZeroDivisionError" in str(caught.value)
 
 
-def test_one_within_others_reports_the_parts_so_far_and_the_first_cause() -> None:
+def test_a_nested_error_reports_the_evaluated_parts_and_the_first_cause() -> None:
     asked = a & ~(b | breaks)
     with pytest.raises(PredicateFailed) as caught:
         asked.evaluate(State(a=True, b=False))
@@ -371,7 +371,7 @@ def test_an_edge_without_a_predicate_is_always_taken() -> None:
     assert edge.predicate_name == ""
 
 
-def test_an_edge_asks_its_predicate_and_names_itself_when_that_fails() -> None:
+def test_an_edge_evaluates_its_predicate_and_is_named_in_its_errors() -> None:
     edge = Edge("weigh", "publish", breaks, "fine")
     assert edge.predicate_name == "breaks"
     assert edge.evaluate(State(divisor=1)).result
@@ -383,7 +383,7 @@ def test_an_edge_asks_its_predicate_and_names_itself_when_that_fails() -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_predicate_sees_the_types_that_nodes_see() -> None:
+def test_predicates_and_nodes_receive_the_same_types() -> None:
     who = UUID(int=1)
 
     class AnyWorkflow(State):

@@ -219,7 +219,7 @@ def hostile_graph(store: EveryState, story: Story) -> Graph:
     st.lists(values, max_size=3),
     st.booleans(),
 )
-def test_a_hostile_node_changes_nothing_but_what_it_returns(
+def test_a_hostile_node_affects_only_its_returned_state(
     bag: dict[str, Any], items: list[Any], typed: bool
 ) -> None:
     kind = Typed if typed else State

@@ -103,7 +103,7 @@ async def test_the_initial_state_is_stored_without_an_event() -> None:
     assert len(runs.listener.data("checkpoint.save")) == 1
 
 
-async def test_without_an_interval_nothing_is_stored() -> None:
+async def test_without_an_interval_no_checkpoint_is_stored() -> None:
     runs = Runs(interval=0)
     await runs.line(sets("a")).execute(start())
     assert runs.store.list() == []
@@ -121,7 +121,7 @@ async def test_a_checkpoint_at_an_exit_is_a_finished_run() -> None:
     assert runs.listener.types == ["checkpoint.load"]
 
 
-async def test_a_refused_resume_leaves_the_checkpoint_as_it_was() -> None:
+async def test_a_refused_resume_does_not_change_the_checkpoint() -> None:
     runs = Runs()
     graph = runs.branch(sets("a", 1), sets("b"), when=key("a").equals(2))
     await fail(graph)
@@ -168,7 +168,7 @@ async def test_a_store_that_cannot_read_is_the_cause() -> None:
     assert isinstance(error.__cause__, OSError)
 
 
-async def test_a_node_that_left_the_graph_is_a_dead_end() -> None:
+async def test_a_checkpoint_at_a_removed_node_cannot_be_resumed() -> None:
     runs = Runs()
     await fail(runs.line(sets("a"), Flaky("b", 1).node()))
     other = Runs(store=runs.store)
@@ -226,7 +226,7 @@ class Typed(State):
     label: str = ""
 
 
-async def test_a_stored_bag_is_read_as_the_state_class_that_is_asked_for() -> None:
+async def test_a_stored_state_is_loaded_as_the_requested_class() -> None:
     runs = Runs()
 
     @node
@@ -258,7 +258,7 @@ async def test_a_stored_state_that_does_not_fit_is_refused() -> None:
     assert isinstance(error.__cause__, CheckpointMismatch | StateError)
 
 
-async def test_entering_a_node_evaluates_no_edge_and_hands_it_the_answer() -> None:
+async def test_entering_a_node_evaluates_no_edge_and_passes_the_response() -> None:
     answers: list[Answer | None] = []
 
     class Runtime:

@@ -60,7 +60,7 @@ async def test_the_last_tries_error_is_the_nodes() -> None:
     assert len(runs.listener.data("node.retry")) == 2
 
 
-async def test_other_errors_are_not_tried_again() -> None:
+async def test_other_errors_are_not_retried() -> None:
     runs, flaky = Runs(), Flaky("a", failures=1, error=KeyError)
     with pytest.raises(ExecutionError):
         await runs.line(flaky.node(retry=Retry(on=(Unavailable, OSError)))).execute(
@@ -76,7 +76,7 @@ async def test_the_graph_can_override_the_retry_policy_of_a_node() -> None:
     assert end["a"] == 2
 
 
-async def test_every_try_sees_its_number_and_the_same_key() -> None:
+async def test_every_try_receives_its_number_and_the_same_key() -> None:
     runs = Runs()
     seen: list[tuple[str, int]] = []
 
@@ -148,9 +148,7 @@ def test_a_retry_on_what_is_no_class_of_errors_is_refused(on: Any) -> None:
         Retry(on=on)
 
 
-async def test_the_error_of_a_node_is_not_hidden_by_the_one_it_is_held_against() -> (
-    None
-):
+async def test_the_error_of_a_node_is_not_hidden_by_a_failing_retry_condition() -> None:
     class Odd(type):
         def __instancecheck__(cls, instance: object) -> bool:
             raise TypeError("asked")
@@ -177,9 +175,7 @@ async def test_a_timeout_of_the_node_is_a_timeout_error(on: type[Exception]) -> 
     assert (await Runs().line(slow_at_first).execute(start()))["tries"] == 2
 
 
-async def test_a_node_that_answers_its_timeout_with_a_circle_of_contexts_fails() -> (
-    None
-):
+async def test_a_timeout_error_with_a_cyclic_context_fails_the_node() -> None:
     @node(timeout=0.01)
     async def circles(state: State) -> State:
         try:
@@ -224,7 +220,7 @@ async def test_a_try_that_takes_too_long_fails_by_name() -> None:
     assert gate.interrupted
 
 
-async def test_the_timeout_holds_for_each_try() -> None:
+async def test_the_timeout_applies_to_each_try() -> None:
     runs = Runs()
     tries: list[int] = []
 
@@ -238,7 +234,7 @@ async def test_the_timeout_holds_for_each_try() -> None:
     assert (await runs.line(slow_at_first).execute(start()))["tries"] == 3
 
 
-async def test_a_timeout_error_of_the_node_itself_is_not_taken_for_ours() -> None:
+async def test_a_timeout_error_raised_by_the_node_is_not_a_node_timeout() -> None:
     @node(timeout=60)
     async def gives_up(state: State) -> State:
         raise TimeoutError("the other side")
@@ -273,7 +269,7 @@ async def test_a_thread_that_timed_out_is_notified_that_it_was_abandoned() -> No
     assert seen == [True]
 
 
-async def test_a_pause_is_no_error_to_try_again() -> None:
+async def test_a_pause_is_not_retried() -> None:
     runs = Runs()
     tries: list[int] = []
 
@@ -337,7 +333,7 @@ async def test_no_try_is_announced_once_the_run_is_cancelled() -> None:
     assert runs.listener.data("node.retry") == []
 
 
-async def test_a_run_cancelled_while_it_waited_is_not_tried_again() -> None:
+async def test_a_run_cancelled_during_a_backoff_is_not_retried() -> None:
     runs, cancellation, flaky = Runs(), Cancellation(), Flaky("a", failures=5)
 
     async def sleep(seconds: float) -> None:

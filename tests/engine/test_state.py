@@ -31,7 +31,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # The open bag -----------------------------------------------------------------------
 
 
-def test_an_open_bag_holds_any_key() -> None:
+def test_an_open_state_accepts_any_key() -> None:
     state = State({"a": 1, "with space": 2}, b=[3])
     assert (state.get("a"), state["with space"], state.get("b")) == (1, 2, [3])
     assert (state.get("c"), state.get("c", 4)) == (None, 4)
@@ -40,7 +40,7 @@ def test_an_open_bag_holds_any_key() -> None:
     assert list(state) == ["a", "with space", "b"]
 
 
-def test_setting_makes_a_new_state_and_leaves_the_old_one() -> None:
+def test_setting_returns_a_new_state_and_does_not_change_the_old_one() -> None:
     before = State(a=1)
     after = before.set("a", 2).set(b=3).set("key", 4, value=5)
     assert before.data == {"a": 1}
@@ -67,7 +67,7 @@ def test_what_is_not_touched_is_shared() -> None:
     assert before.set(small=3).data["big"] is before.data["big"]
 
 
-def test_the_other_wins_a_merge_and_run_and_secrets_stay() -> None:
+def test_a_merge_prefers_the_other_state_and_preserves_run_and_secrets() -> None:
     mine = State(a=1, b=1).stamped(run_id="r", sequence=3).set_secret("token", "mine")
     other = (
         State(b=2, c=2).stamped(run_id="x", sequence=9).set_secret("token", "theirs")
@@ -87,7 +87,7 @@ def test_appending_extends_a_list_or_creates_one() -> None:
         state.append("pages", {"x": object()})
 
 
-def test_keys_can_be_left_out_of_an_open_bag() -> None:
+def test_keys_can_be_removed_from_an_open_state() -> None:
     assert State(a=1, b=2).without("a", "zz").data == {"b": 2}
 
 
@@ -111,14 +111,14 @@ def test_a_change_of_what_was_given_does_not_reach_the_state() -> None:
     assert state.data == {"a": [1], "b": [[1]]}
 
 
-def test_an_open_bag_reads_keys_as_attributes_for_templates() -> None:
+def test_an_open_state_exposes_keys_as_attributes_for_templates() -> None:
     state: Any = State(label="x", of={"n": 1})
     assert f"{state.label} {state.of['n']}" == "x 1"
     with pytest.raises(AttributeError, match="no “lable”"):
         _ = state.lable
 
 
-def test_a_value_no_checkpoint_can_hold_is_refused_and_nothing_is_set() -> None:
+def test_a_value_that_cannot_be_stored_is_refused_and_nothing_is_set() -> None:
     state = State(a=1)
     with pytest.raises(
         NotSerialisable, match=r"The datetime at “b\.when” cannot be stored"
@@ -170,7 +170,7 @@ def test_stamping_changes_the_position_and_preserves_content_and_secrets() -> No
     assert stamped.set(a=2).sequence == 1
 
 
-def test_secrets_are_in_no_text_pickle_or_picture_of_a_state() -> None:
+def test_secrets_are_in_no_text_pickle_or_repr_of_a_state() -> None:
     state = State(a=1).set_secret("token", "hush-hush").stamped(run_id="r")
     assert state.secret("token") == "hush-hush"
     assert state.secret("other", "none") == "none"
@@ -214,7 +214,7 @@ def test_states_are_equal_by_class_and_content_types_included() -> None:
         hash(State())
 
 
-def test_a_picture_of_a_large_state_is_short() -> None:
+def test_the_repr_of_a_large_state_is_short() -> None:
     state = State(text="x" * 10_000, items=list(range(10_000)))
     assert len(repr(state)) < 300
     assert repr(State(a="b")) == "State(a='b')"

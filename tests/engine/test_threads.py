@@ -214,7 +214,7 @@ async def test_waiting_for_the_thread_of_an_earlier_try_can_be_cancelled(
     held.release.set()
 
 
-async def test_a_resumed_run_waits_for_the_thread_that_its_last_attempt_left(
+async def test_a_resumed_run_waits_for_the_thread_of_its_last_attempt(
     held: Held,
 ) -> None:
     runs = Runs()

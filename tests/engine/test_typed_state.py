@@ -116,7 +116,7 @@ def test_a_list_with_a_limit_is_checked_as_a_whole_when_appended_to() -> None:
         state.append("names", "c")
 
 
-def test_what_was_read_may_be_changed_and_no_other_state_sees_it() -> None:
+def test_changing_a_value_that_was_read_affects_no_other_state() -> None:
     state = Pages(by_page={1: Verdict(label="x")}, names={"a"})
     text = state.to_json()
     state.by_page[1].label = "changed"
@@ -181,7 +181,7 @@ def test_a_validator_that_is_not_idempotent_is_refused() -> None:
         Growing(n=1)
 
 
-def test_merging_the_same_class_takes_all_its_fields() -> None:
+def test_merging_the_same_class_replaces_all_its_fields() -> None:
     merged = a_review(label="x").merge(a_review(confidence=0.5, label="y"))
     assert (merged.label, merged.confidence) == ("y", 0.5)
     assert a_review().merge({"label": "z"}).label == "z"

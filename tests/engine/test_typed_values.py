@@ -216,7 +216,9 @@ def test_a_time_in_the_repeated_hour_is_preserved(
 
 @pytest.mark.parametrize("year", [1, 9999])
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_the_ends_of_time_are_kept_in_any_zone(year: int, hours: int) -> None:
+def test_minimum_and_maximum_times_round_trip_in_any_zone(
+    year: int, hours: int
+) -> None:
     day = (1, 1) if year == 1 else (12, 31)
     at = datetime(year, *day, tzinfo=timezone(timedelta(hours=hours)))
     assert Agenda(at=at).at == at

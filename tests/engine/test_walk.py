@@ -80,7 +80,7 @@ async def test_sync_nodes_run_in_parallel_threads_with_the_context_of_the_caller
     assert seen == ["here False", "here False"]
 
 
-async def test_a_node_may_take_the_runtime_or_not() -> None:
+async def test_the_runtime_parameter_of_a_node_is_optional() -> None:
     seen: list[object] = []
 
     def alone(state: State) -> State:
@@ -106,7 +106,7 @@ async def test_a_node_may_take_the_runtime_or_not() -> None:
     assert seen == ["rt", "rt", 3]
 
 
-async def test_a_runtime_that_asks_for_it_gets_its_position() -> None:
+async def test_a_runtime_receives_the_position_if_it_declares_it() -> None:
     places: list[str] = []
 
     class Runtime:
@@ -216,7 +216,7 @@ async def test_an_unserialisable_value_fails_the_stage_and_names_its_path_and_ty
     assert error.__cause__.type is object
 
 
-async def test_a_failing_node_may_show_how_far_it_got() -> None:
+async def test_a_failing_node_can_report_partial_progress() -> None:
     async def half_way(state: State) -> State:
         raise Failed("stuck", output=state.set(done=3))
 
@@ -408,7 +408,9 @@ class Cart(State):
     items: list[str] = Field(default_factory=list)
 
 
-async def test_what_a_failed_node_changed_in_place_is_not_in_the_errors_state() -> None:
+async def test_changes_in_place_of_a_failed_node_are_not_in_the_state_of_the_error() -> (
+    None
+):
     async def takes(state: Cart) -> Cart:
         state.items.append("stolen")
         raise ValueError("caught")
@@ -420,7 +422,7 @@ async def test_what_a_failed_node_changed_in_place_is_not_in_the_errors_state() 
     assert error.state.items == ["apple"]
 
 
-async def test_what_a_node_changed_in_place_is_not_in_what_it_returns() -> None:
+async def test_changes_in_place_of_a_node_are_not_in_its_returned_state() -> None:
     async def takes(state: Cart) -> Cart:
         state.items.append("stolen")
         return state

@@ -47,7 +47,7 @@ expense = Workflow(
         ),
     ],
 )
-def test_a_template_that_states_a_verdict_makes_no_false_record(
+def test_a_reason_template_that_states_a_result_is_not_recorded_as_the_opposite(
     amount: int, reported: list[str]
 ) -> None:
     outcome = run_in_memory(expense, {"amount": amount, "limit": 50})

@@ -174,7 +174,7 @@ def test_a_label_below_the_threshold_goes_to_review() -> None:
     assert decisions[0].reason == "confidence 70%, threshold 80%"
 
 
-def test_a_sure_document_is_published_unseen() -> None:
+def test_a_label_above_the_threshold_is_published_without_review() -> None:
     outcome = run_in_memory(
         classify, PARAMS, runtime=Runtime("a 0.9", "a 1.0"), answers=SUMMARY
     )
@@ -204,7 +204,7 @@ def test_an_unsure_one_waits_for_the_reviewer() -> None:
     assert outcome.state.label == "a"
 
 
-def test_the_reviewers_answer_decides() -> None:
+def test_the_response_of_the_reviewer_decides() -> None:
     answers = {review: Review(outcome="reject")}
     outcome = run_in_memory(classify, PARAMS, runtime=Runtime("a 0.5"), answers=answers)
     assert (outcome.status, outcome.state.outcome) == ("completed", "rejected")
@@ -266,7 +266,7 @@ async def touch(state: State) -> State:
     return state
 
 
-def test_params_of_an_open_bag_become_its_values() -> None:
+def test_params_of_an_open_state_become_its_values() -> None:
     bag = Workflow("bag", state=State, start=touch, routes={}, params=Bag)
     assert dict(bag.initial({"size": 3}).data) == {"size": 3, "name": "x"}
     with pytest.raises(ValidationError):
@@ -340,7 +340,7 @@ def test_a_pattern_without_a_variable_or_a_name_is_refused() -> None:
         Workflow("w", state=Plain, start=one, routes={one: sleep(timedelta(1))})
 
 
-def test_a_pattern_takes_the_name_of_its_variable_also_of_a_local_one() -> None:
+def test_a_pattern_is_named_after_its_global_or_local_variable() -> None:
     nap = sleep(timedelta(hours=1))
     named = sleep(timedelta(hours=1), name="siesta")
     workflow = Workflow("w", state=Plain, start=one, routes={one: nap, nap: named})
@@ -468,7 +468,7 @@ def test_a_misspelt_field_of_a_parallel_node_is_found_at_import(
         Workflow("slips", state=Basket, start=doubles, routes={doubles: leave})
 
 
-def test_a_misspelt_field_of_an_approval_is_found_before_anyone_is_asked() -> None:
+def test_a_misspelt_field_of_an_approval_is_refused_at_import() -> None:
     ask = approval("Keep {s.items}?", answer=Keep, into="kep", name="ask")
     with pytest.raises(DefinitionError, match="“ask” stores its result in “kep”"):
         Workflow("slips", state=Basket, start=ask, routes={ask: leave})

@@ -78,7 +78,7 @@ async def run_of(workflow: Workflow[Any], by: User) -> Run:
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_a_node_that_returns_what_no_row_holds_fails_its_run(
+async def test_a_node_that_returns_an_unstorable_value_fails_its_run(
     alice: User, kind: str
 ) -> None:
     value, why = BAD[kind]
@@ -105,7 +105,7 @@ class Free(BaseModel):
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("takes", [None, Free])
-def test_values_that_no_row_holds_are_refused_before_anything_is_queued(
+def test_unstorable_values_are_refused_before_anything_is_queued(
     alice: User, kind: str, takes: type[BaseModel] | None
 ) -> None:
     @node
@@ -133,7 +133,7 @@ def unlogged() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-async def test_what_is_logged_and_raised_is_kept_as_far_as_a_row_holds_it(
+async def test_log_lines_and_errors_are_truncated_to_what_a_row_can_store(
     alice: User, sign_in: SignIn, unlogged: None
 ) -> None:
     class Unspeakable(Exception):
@@ -174,7 +174,7 @@ async def test_an_error_that_cannot_be_described_fails_only_its_run(
     assert "Silent, which failed to say more" in run.error_message
 
 
-async def test_a_reason_is_kept_as_far_as_a_row_holds_it(alice: User) -> None:
+async def test_a_reason_is_truncated_to_what_a_row_can_store(alice: User) -> None:
     @predicate(TEXT.replace("{", ""))
     def is_odd(state: State) -> bool:
         return True
@@ -234,7 +234,7 @@ class Review(BaseModel):
     ],
     ids=range(6),
 )
-async def test_a_question_that_no_row_holds_ends_its_run_or_is_asked(
+async def test_an_unstorable_question_fails_its_run_with_an_error_or_is_shown(
     alice: User, sign_in: SignIn, shown: dict[str, Any]
 ) -> None:
     ask = approval(

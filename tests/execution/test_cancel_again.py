@@ -18,7 +18,7 @@ from workflows.models.status import CANCEL_AGAIN
 from workflows.system import System
 
 
-def test_a_cancel_is_accepted_again_and_offered_again_once_it_had_time_to_work(
+def test_a_cancel_can_be_repeated_after_a_delay(
     alice: User, sign_in: Callable[[User], Client]
 ) -> None:
     run = make_run(

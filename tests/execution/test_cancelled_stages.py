@@ -129,7 +129,7 @@ def test_it_does_not_count_as_a_failure_of_its_node(admin: User, recorded: str) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_of_runs_has_the_reason_apart_from_errors(
+def test_an_export_of_runs_separates_the_reason_from_errors(
     admin: User, sign_in: SignIn
 ) -> None:
     cancelled_run(StageStatus.CANCELLED)

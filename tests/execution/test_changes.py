@@ -61,7 +61,7 @@ def test_an_intermediate_full_state_is_compared_too() -> None:
     }
 
 
-def test_steps_from_the_middle_are_read_from_the_nearest_whole_state() -> None:
+def test_steps_in_the_middle_are_rebuilt_from_the_nearest_full_state() -> None:
     run = a_run(
         {"n": 0},
         [{"op": "replace", "path": "/n", "value": 1}],
@@ -73,7 +73,7 @@ def test_steps_from_the_middle_are_read_from_the_nearest_whole_state() -> None:
     )
 
 
-def test_places_in_lists_are_counted_from_one() -> None:
+def test_positions_in_lists_are_counted_from_one() -> None:
     (change,) = describe_patch(
         [{"op": "remove", "path": "/rows/0/a~1b"}], {"rows": [{"a/b": 5}]}
     ).listed
@@ -86,7 +86,7 @@ def test_items_added_to_one_list_count_together() -> None:
     assert (change.kind, change.count, change.after) == ("appended", 3, "[0, 1, 2]")
 
 
-def test_many_changes_are_counted_and_long_values_cut() -> None:
+def test_many_changes_are_counted_and_long_values_truncated() -> None:
     patch = [{"op": "add", "path": f"/k{n}", "value": "x" * 9_000} for n in range(40)]
     found = describe_patch(patch)
     assert len(found.listed) == changes.MAX_CHANGES

@@ -111,7 +111,7 @@ def test_a_change_that_does_not_fit_is_named(run: Run) -> None:
         rebuild(run.pk)
 
 
-def test_a_run_without_a_whole_state_is_reported(run: Run) -> None:
+def test_a_run_without_a_full_state_is_reported(run: Run) -> None:
     Checkpoint.objects.filter(run=run, sequence=0).delete()
     with pytest.raises(CheckpointMismatch, match="no whole state"):
         rebuild(run.pk)
@@ -123,7 +123,7 @@ def test_the_command_prints_what_each_step_changed(run: Run) -> None:
     assert '{"op": "add", "path": "/log/-", "value": "line 2"}' in out.getvalue()
 
 
-def test_the_command_prints_a_whole_state(run: Run) -> None:
+def test_the_command_prints_a_full_state(run: Run) -> None:
     out = StringIO()
     call_command("checkpoints", str(run.pk), at=2, stdout=out)
     assert json.loads(out.getvalue())["log"][1:] == ["line 0", "line 1"]

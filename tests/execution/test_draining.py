@@ -29,7 +29,7 @@ def one_node(graph: Graph, _runtime: object, _params: object) -> State:
     return State()
 
 
-async def test_a_run_claimed_while_its_worker_drains_is_given_back(
+async def test_a_run_claimed_while_its_worker_drains_is_released(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = 0.05

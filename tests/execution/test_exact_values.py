@@ -121,7 +121,7 @@ async def test_a_child_that_cannot_start_is_not_queued_and_the_node_fails(
     assert not await run_in_db(Run.objects.filter(parent=run).exists)
 
 
-def test_an_answer_that_would_be_read_as_another_is_refused(
+def test_a_response_that_does_not_round_trip_is_refused(
     registry: Registry, alice: User
 ) -> None:
     class Lost(BaseModel):
@@ -156,7 +156,7 @@ def test_options_of_a_prompt_that_no_run_could_read_are_refused(
 
 
 @pytest.mark.django_db
-def test_options_of_a_prompt_are_kept_exactly(registry: Registry) -> None:
+def test_options_of_a_prompt_are_stored_exactly(registry: Registry) -> None:
     prompts = {"say": PromptProfile(options=VALUES)}
     flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
     registry.register(flow)

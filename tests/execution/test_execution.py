@@ -213,7 +213,7 @@ async def test_every_state_of_a_run_can_be_rebuilt(registry: Registry) -> None:
     )
 
 
-async def test_an_edge_that_does_not_hold_leaves_its_row_too(
+async def test_a_condition_that_is_not_met_is_recorded_too(
     registry: Registry,
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -272,7 +272,7 @@ async def test_a_second_response_names_the_first_person(
         assert result_of(await ended(run.pk))["total"] == 0
 
 
-async def test_an_answer_that_does_not_fit_changes_nothing(
+async def test_an_invalid_response_changes_nothing(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -351,7 +351,7 @@ async def test_cancel_of_a_pending_run_needs_no_worker(
         await run_in_db(System(registry).cancel, run.pk, by=alice, reason="no")
 
 
-async def test_a_cancelled_question_is_withdrawn_and_asked_again_after_a_resume(
+async def test_an_approval_of_a_cancelled_run_is_withdrawn_and_created_again_after_a_resume(
     registry: Registry, alice: User
 ) -> None:
     run = await launch(registry, summing(), numbers=[1])
@@ -412,7 +412,7 @@ async def test_a_draining_worker_stops_runs_between_nodes(registry: Registry) ->
     ]
 
 
-async def test_finished_items_of_a_parallel_node_are_kept(registry: Registry) -> None:
+async def test_finished_items_of_a_parallel_node_are_stored(registry: Registry) -> None:
     ran: list[int] = []
     broken = [True]
 
@@ -461,7 +461,7 @@ async def test_the_log_reports_the_progress_of_a_long_parallel_node(
     )
 
 
-async def test_a_sleeping_run_holds_no_place_and_wakes_in_time(
+async def test_a_sleeping_run_uses_no_slot_and_wakes_on_time(
     registry: Registry,
 ) -> None:
     @node
@@ -480,7 +480,9 @@ async def test_a_sleeping_run_holds_no_place_and_wakes_in_time(
     assert (run.status, result_of(run)["total"]) == ("completed", 1)
 
 
-async def test_a_parent_waits_for_its_child_without_a_place(registry: Registry) -> None:
+async def test_a_parent_uses_no_slot_while_it_waits_for_its_child(
+    registry: Registry,
+) -> None:
     @node
     def report(state: Sum) -> Sum:
         return state.set(total=(state.child or {})["total"])

@@ -102,7 +102,7 @@ def test_no_worker_counts_as_lost_for_one_lease_after_an_outage(
     assert queue.sweep(overdue.lost) == [run.pk]
 
 
-def test_a_lease_that_is_renewed_with_a_wrong_clock_is_not_taken(
+def test_a_lease_renewed_with_a_wrong_clock_is_not_recovered(
     overdue: Overdue, stopwatch: Stopwatch
 ) -> None:
     # whose clock is an hour late renews to a moment that has passed for everyone else
@@ -169,7 +169,7 @@ def _set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) 
     monkeypatch.setattr(timezone, "now", now)
 
 
-async def test_a_worker_does_not_take_what_it_holds_itself(
+async def test_a_worker_does_not_recover_its_own_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker = Worker("only", 1)
@@ -181,9 +181,7 @@ async def test_a_worker_does_not_take_what_it_holds_itself(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_leases_are_renewed_while_records_are_written_and_neither_waits_for_ever() -> (
-    None
-):
+def test_leases_are_renewed_while_records_are_written_without_deadlock() -> None:
     from django.db import connection
 
     if connection.vendor != "postgresql":

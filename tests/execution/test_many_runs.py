@@ -84,7 +84,7 @@ def _steps() -> dict[str, int]:
     "count",
     [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
-async def test_many_pending_runs_are_all_done_once(count: int) -> None:
+async def test_many_pending_runs_are_each_executed_once(count: int) -> None:
     registry = meeting(SharedEvent(), set(), 1)  # no one waits for anyone
     await run_in_db(launch, registry, count)
     async with working(registry, capacity=50):
@@ -105,7 +105,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
         await until(run.pk, lambda found: found.status == "completed")
 
 
-async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
+async def test_a_worker_subscribes_again_after_the_channel_layer_lost_its_groups(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = 3000  # only a message can wake the worker
@@ -130,7 +130,7 @@ async def test_a_worker_joins_again_after_the_channel_layer_forgot_everything(
         await until(run.pk, lambda found: found.status == "completed")
 
 
-async def test_a_clock_that_jumped_ahead_takes_no_run_from_who_works_on_it(
+async def test_a_worker_whose_clock_jumped_ahead_recovers_no_active_run(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = settings.HEARTBEAT_SECONDS = 0.05

@@ -27,7 +27,7 @@ async def test_a_transaction_that_a_node_leaves_open_is_rolled_back_and_logged(
     assert caplog.text.count("left a transaction open") == 2
 
 
-async def test_nodes_of_every_kind_may_ask_the_database() -> None:
+async def test_nodes_of_every_kind_can_query_the_database() -> None:
     registry = Registry()
     registry.register(every_kind)
     async with working(registry):

@@ -83,7 +83,7 @@ async def test_a_message_that_could_not_be_sent_is_sent_later(sent: list[Any]) -
     assert versions_in(sent) == [{A: 1, B: 1}]
 
 
-async def test_drain_tries_again_and_does_not_wait_without_end(
+async def test_a_drain_retries_and_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def send(_to: str, _message: dict[str, Any]) -> bool:
@@ -106,7 +106,7 @@ async def members_of(layer: RedisChannelLayer, group: str) -> set[str]:
     return {member.decode() for member in found}
 
 
-async def test_channels_of_killed_processes_leave_the_group_and_busy_ones_stay(
+async def test_channels_of_killed_processes_are_removed_from_the_group_and_busy_ones_remain(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = RedisChannelLayer(hosts=[redis_url], group_expiry=2)

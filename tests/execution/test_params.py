@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db
 NAME = "classify-document"
 
 
-def test_a_misspelt_parameter_is_refused_and_the_right_ones_are_named() -> None:
+def test_a_misspelt_parameter_is_refused_with_the_valid_names() -> None:
     document = make_document()
     with pytest.raises(InvalidParams, match="It takes document, threshold"):
         system.execute(NAME, {"document": str(document.pk), "treshold": 1})
     assert not Run.objects.exists()
 
 
-def test_a_document_that_does_not_exist_makes_no_run() -> None:
+def test_a_missing_document_prevents_the_launch() -> None:
     with pytest.raises(InvalidParams) as refused:
         system.execute(NAME, {"document": str(uuid.uuid4())})
     assert "There is no document" in refused.value.errors["document"][0]

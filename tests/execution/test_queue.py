@@ -40,7 +40,7 @@ def test_a_higher_priority_is_claimed_first_regardless_of_age_and_workflow() -> 
     assert [run.pk for run in queue.claim("worker", 2)] == [by_urgency.pk, urgent.pk]
 
 
-def test_one_claim_shares_its_places_between_workflows() -> None:
+def test_one_claim_distributes_its_slots_over_workflows() -> None:
     pending("mail", 50)
     pending("print", 2)
     pending("scan", 1)
@@ -94,7 +94,7 @@ def test_a_run_that_is_claimed_again_retains_its_first_start_time() -> None:
     ]
 
 
-def test_only_leases_that_are_held_are_renewed() -> None:
+def test_only_own_leases_are_renewed() -> None:
     held, asked, other = pending("mail", 3)
     claimed = queue.claim("worker", 3)
     Run.objects.filter(pk=asked.pk).request_cancel(by_id=None, reason="too late")
@@ -113,7 +113,7 @@ def test_only_leases_that_are_held_are_renewed() -> None:
 # A place in the queue -----------------------------------------------------------------------
 
 
-def test_a_place_in_the_queue_is_that_of_the_claims() -> None:
+def test_the_queue_position_matches_the_order_of_claims() -> None:
     pending("mail", 4)
     (theirs,) = pending("print")
     (urgent,) = pending("print", priority=3)

@@ -77,7 +77,7 @@ def failed_run() -> Run:
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
+def test_one_of_many_concurrent_resumes_is_accepted(count: int, alice: User) -> None:
     run = failed_run()
     came = run_in_db_priority(
         count, lambda _: System().resume(run.pk, by=alice, reason="again")
@@ -89,7 +89,7 @@ def test_of_many_resumes_one_is_accepted(count: int, alice: User) -> None:
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
+def test_one_of_many_concurrent_cancels_is_accepted(count: int, alice: User) -> None:
     run = make_run(status="pending")
     came = run_in_db_priority(
         count, lambda n: System().cancel(run.pk, by=alice, reason=str(n))
@@ -101,7 +101,7 @@ def test_of_many_cancels_one_is_accepted(count: int, alice: User) -> None:
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_of_many_responses_one_counts_and_the_others_get_its_author(
+def test_one_of_many_concurrent_responses_counts_and_the_others_see_its_author(
     count: int, alice: User, bob: User
 ) -> None:
     run = make_run(workflow_name="classify-document", status="waiting")
@@ -183,7 +183,7 @@ def wait_until_blocked() -> None:
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_audit_events_of_many_make_one_chain_with_the_steps_that_a_worker_records(
+def test_concurrent_audit_events_and_recorded_steps_form_one_chain(
     count: int, alice: User, bob: User
 ) -> None:
     run = launch()
@@ -246,7 +246,9 @@ def test_a_run_is_claimed_by_one_worker(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", CROWDS)
-def test_an_idempotency_key_makes_one_run(count: int, alice: User) -> None:
+def test_concurrent_launches_with_one_idempotency_key_create_one_run(
+    count: int, alice: User
+) -> None:
     workflow = _free_workflow()
     came = run_in_db_priority(
         count,

@@ -237,7 +237,7 @@ def write_step(run: Run, number: int) -> int | None:
         return sql.driver().write_records(rows_of([record])).get(run.pk)
 
 
-def test_a_record_is_refused_unless_the_row_is_where_the_last_one_left_it() -> None:
+def test_a_record_is_refused_unless_it_follows_the_last_one_in_the_database() -> None:
     run = a_claimed_run()
     assert write_step(run, 1)
     copy = copy_database()
@@ -320,7 +320,7 @@ def test_the_heartbeat_inserts_a_worker_that_the_older_copy_lacks() -> None:
     assert Worker.objects.get(name="worker").running == 2
 
 
-async def test_records_of_two_attempts_of_a_run_are_written_apart() -> None:
+async def test_records_of_two_attempts_of_a_run_are_written_separately() -> None:
     run, other = Run(attempt=1), Run(attempt=1)
     writer = Writer(lambda _versions: None)
     again = record_for(run, 2)

@@ -144,7 +144,7 @@ def test_a_secret_of_a_few_characters_garbles_no_text(secret: str) -> None:
     assert Masker([secret]).text("abc and a cat") == "abc and a cat"
 
 
-def test_of_two_secrets_the_longer_one_is_replaced_whole() -> None:
+def test_the_longer_of_two_overlapping_secrets_is_masked_completely() -> None:
     assert Masker(["secret", "secret-and-more"]).text("secret-and-more") == MASK
 
 

@@ -389,7 +389,7 @@ async def test_a_run_from_before_children_had_a_graph_can_be_resumed(
         assert (await ended(inner.pk)).status == Status.COMPLETED
 
 
-async def test_a_child_stays_while_its_parent_may_read_it(
+async def test_a_child_is_not_purged_while_its_parent_can_read_it(
     registry: Registry, person: User
 ) -> None:
     def delete() -> None:
@@ -489,7 +489,7 @@ def test_a_deep_tree_can_be_shown_cancelled_compared_and_deleted(
     assert not Run.objects.exists()
 
 
-async def test_a_run_that_pauses_after_its_cancel_was_asked_for_starts_no_child(
+async def test_a_run_that_pauses_after_a_cancel_request_launches_no_child(
     registry: Registry, person: User
 ) -> None:
     """The cancel comes while a node is about to wait: the run stops and launches nothing."""

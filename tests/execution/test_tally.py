@@ -58,7 +58,7 @@ def test_edges_are_counted_with_their_outcomes() -> None:
     assert sorted(rows) == [("publish", 2, 1, 1), ("review", 1, 0, 0)]
 
 
-def test_nothing_new_is_not_counted_again() -> None:
+def test_counting_again_without_new_rows_changes_nothing() -> None:
     ended()
     assert tally.count_due()
     due()
@@ -102,7 +102,7 @@ def interrupt(*_: object) -> None:
     raise ConnectionError
 
 
-def test_closed_hours_stay_when_their_runs_are_deleted() -> None:
+def test_counts_of_closed_hours_survive_the_deletion_of_their_runs() -> None:
     old = ended(ago=30 * HOUR)
     tally.count_due()
     old.delete()
@@ -124,7 +124,7 @@ def test_a_row_that_is_written_late_is_still_counted(
     assert counts() == {("classify-document", "completed"): 2}
 
 
-def test_a_long_history_is_caught_up_with_in_turns(
+def test_a_long_history_is_counted_in_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tally, "SLICE_SECONDS", -1.0)

@@ -96,7 +96,7 @@ async def test_a_worker_wakes_its_runs_when_they_are_due_not_at_the_next_sweep()
     assert (run.status, run.result) == (Status.COMPLETED, {"n": 4})
 
 
-async def test_a_worker_wakes_what_another_left_waiting() -> None:
+async def test_a_worker_wakes_runs_that_another_worker_left_waiting() -> None:
     registry, run = await launched(naps(2))
 
     def left_waiting() -> None:
@@ -250,7 +250,7 @@ class Asked(State):
     verdict: Verdict | None = None
 
 
-async def test_a_run_cancelled_while_it_pauses_asks_again_when_it_is_resumed(
+async def test_an_approval_is_created_again_when_a_run_cancelled_during_its_pause_is_resumed(
     alice: User,
 ) -> None:
     """The time at which an approval would have expired is no response to it."""

@@ -131,7 +131,7 @@ async def test_no_notation_of_an_internal_address_is_connected_to(
     assert server.connections == 0
 
 
-async def test_one_internal_address_among_public_ones_is_enough_to_refuse(
+async def test_one_internal_address_in_a_list_of_public_ones_is_refused(
     server: ModelServer, resolve: Resolver
 ) -> None:
     resolve((PUBLIC, "127.0.0.1"))
@@ -178,7 +178,7 @@ async def test_a_name_that_does_not_exist_is_an_error_of_the_connection(
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "models.test"])
-async def test_a_proxy_is_not_asked_for_internal_addresses(
+async def test_requests_to_internal_addresses_are_refused_before_the_proxy(
     server: ModelServer, resolve: Resolver, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     resolve(("10.0.0.1",))
@@ -188,7 +188,7 @@ async def test_a_proxy_is_not_asked_for_internal_addresses(
     assert server.connections == 0
 
 
-async def test_a_proxy_may_be_internal_and_gets_requests_to_public_hosts(
+async def test_an_internal_proxy_receives_requests_to_public_hosts(
     server: ModelServer, resolve: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve((PUBLIC,))

@@ -47,7 +47,7 @@ def fresh_messages() -> Iterator[None]:
     channel_layers.backends.clear()
 
 
-def test_live_asks_no_one(
+def test_liveness_depends_on_no_other_service(
     client: Client, db: None, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(0):

@@ -44,7 +44,7 @@ def metric_samples(client: Client, token: str) -> Figures:
 
 
 @pytest.mark.django_db
-def test_there_is_no_such_address_for_anyone_else(
+def test_metrics_are_not_found_for_other_users(
     client: Client, alice: User, token: str
 ) -> None:
     nowhere = client.get("/no-such-page")

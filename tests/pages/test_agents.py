@@ -65,7 +65,7 @@ def test_without_a_provider_the_page_explains_the_consequence(
     assert "/agents/providers/new/" not in theirs
 
 
-def test_a_provider_is_kept_with_its_key_encrypted(page: Client, admin: User) -> None:
+def test_a_provider_is_stored_with_its_key_encrypted(page: Client, admin: User) -> None:
     answer = page.post("/agents/providers/new/", PROVIDER, follow=True)
     assert "“Ours” saved." in answer.content.decode()
     provider = Provider.objects.get()
@@ -127,7 +127,7 @@ def agent_fields(provider: Provider, **changes: object) -> dict[str, object]:
     }
 
 
-def test_an_agent_is_kept_and_only_one_is_the_default(
+def test_an_agent_is_stored_and_only_one_is_the_default(
     page: Client, server: ModelServer
 ) -> None:
     provider = make_provider(server)
@@ -163,7 +163,7 @@ def test_an_agent_that_cannot_be_is_refused_at_its_field(
     assert says in answer.content.decode()
 
 
-def test_a_provider_with_agents_stays_until_they_have_another(
+def test_a_provider_cannot_be_deleted_while_agents_use_it(
     page: Client, server: ModelServer
 ) -> None:
     agent = make_agent(server)
@@ -221,7 +221,7 @@ def test_administration_edits_them_too_and_shows_no_key(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_scripts_an_agent_is_tried_by_a_plain_post(
+def test_an_agent_can_be_tried_without_scripts(
     page: Client, admin: User, server: ModelServer
 ) -> None:
     agent = make_agent(server)
@@ -255,7 +255,7 @@ async def socket_of(user: User, path: str) -> WebsocketCommunicator:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_with_scripts_the_answer_grows_on_the_page(
+async def test_with_scripts_the_response_is_streamed_to_the_page(
     admin: User, server: ModelServer
 ) -> None:
     agent = await run_in_db(make_agent, server)
@@ -275,7 +275,7 @@ async def test_with_scripts_the_answer_grows_on_the_page(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_leaving_the_page_ends_the_answer(
+async def test_leaving_the_page_cancels_the_call(
     admin: User, server: ModelServer
 ) -> None:
     agent = await run_in_db(make_agent, server)
@@ -291,7 +291,7 @@ async def test_leaving_the_page_ends_the_answer(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
+async def test_a_stream_ends_when_the_access_of_the_user_is_revoked(
     admin: User, server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_consumer, "RECHECK_SECONDS", 0)
@@ -308,7 +308,7 @@ async def test_an_answer_that_grows_is_shown_no_further_to_whose_access_ended(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_others_are_refused_at_the_socket(
+async def test_users_without_permission_are_refused_at_the_socket(
     alice: User, server: ModelServer
 ) -> None:
     agent = await run_in_db(make_agent, server)

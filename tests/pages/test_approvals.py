@@ -136,7 +136,7 @@ def test_an_answer_to_an_earlier_question_does_not_count_for_a_later_one(
     assert Approval.objects.filter(status=ApprovalStatus.OPEN).exists()
 
 
-def test_a_run_that_asks_nothing_takes_no_answer(page: Client) -> None:
+def test_a_run_without_an_approval_accepts_no_response(page: Client) -> None:
     run = make_run(status=Status.RUNNING)
     assert page.post(f"/runs/{run.pk}/respond/").status_code == 404
 
@@ -162,7 +162,7 @@ def test_the_bar_counts_what_waits_for_me(page: Client) -> None:
     assert 'title="1 waiting for you"' in text
 
 
-def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
+def test_a_response_updates_the_count_on_an_open_page(
     page: Client,
 ) -> None:
     asked = ask()
@@ -173,9 +173,7 @@ def test_an_answer_takes_the_question_off_the_count_of_the_open_page(
     assert "waiting for you" not in text
 
 
-def test_the_inbox_shows_what_waits_and_what_was_answered(
-    page: Client, bob: User
-) -> None:
+def test_the_inbox_shows_open_and_answered_approvals(page: Client, bob: User) -> None:
     ask(question="Is the first right?")
     ask(
         question="Is the second right?",
@@ -230,13 +228,13 @@ def test_evidence_of_another_shape_is_shown_as_values(shown: object) -> None:
     "page_shown",
     [0, -1, "1", {}, {"page": "x"}, {"page": 0}, None, [1]],
 )
-def test_a_page_that_makes_no_sense_is_left_out(page_shown: object) -> None:
+def test_an_invalid_page_number_in_evidence_is_ignored(page_shown: object) -> None:
     document = make_document()
     shown = {"document": str(document.pk), "pages": [page_shown, 3]}
     assert [page.number for page in evidence.read(shown).pages] == [3]
 
 
-def test_marks_stay_on_the_page_and_odd_ones_are_left_out() -> None:
+def test_marks_are_clipped_to_the_page_and_invalid_ones_ignored() -> None:
     document = make_document()
     marks = [
         {"left": -5, "top": 0, "right": 9, "bottom": 1, "text": "all of it"},
@@ -271,7 +269,7 @@ def test_questions_of_other_groups_do_not_use_up_the_inbox(
 
 
 @pytest.mark.parametrize("groups", [[], ["editors"], ['it\'s "odd"', "ü%"], None])
-def test_the_inbox_has_what_may_be_answered_and_nothing_else(
+def test_the_inbox_lists_only_approvals_the_user_can_respond_to(
     groups: list[str] | None,
 ) -> None:
     asked = [

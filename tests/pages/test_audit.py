@@ -100,7 +100,9 @@ def test_it_continues_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> N
     assert "reason 2" in text_of(page, f"?before={rows[3].pk}")
 
 
-def test_it_is_for_those_who_may_see_all(alice: User, sign_in: SignIn) -> None:
+def test_the_audit_page_requires_permission_to_view_everything(
+    alice: User, sign_in: SignIn
+) -> None:
     client = sign_in(alice)
     assert client.get("/audit/").status_code == 403
     assert "/audit/" not in client.get("/").content.decode()
@@ -257,7 +259,7 @@ def test_admin_and_the_page_show_the_object_of_each_row(
         assert about in text, about
 
 
-def test_names_of_documents_stay_hidden_in_admin_as_on_the_page(
+def test_names_of_documents_are_redacted_in_admin_as_on_the_page(
     page: Client, alice: User
 ) -> None:
     auditor = User.objects.get(username="auditor")

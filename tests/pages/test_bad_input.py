@@ -485,7 +485,7 @@ HEADERS = [
 ]
 
 
-def test_no_header_fails_an_answer(world: World, sender: Sender) -> None:
+def test_no_request_header_causes_a_server_error(world: World, sender: Sender) -> None:
     pages = addresses(world)
     for headers in HEADERS:
         for address in (

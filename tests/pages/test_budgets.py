@@ -64,7 +64,7 @@ def test_without_budgets_the_page_explains_the_consequence(
     assert 'href="/agents/budgets/"' in text_of(page, "/agents/")
 
 
-def test_a_budget_is_kept_changed_and_deleted_with_who_did_it(
+def test_a_budget_is_created_changed_and_deleted_with_its_author(
     page: Client, admin: User
 ) -> None:
     Group.objects.create(name="records")
@@ -109,7 +109,7 @@ def test_a_budget_that_cannot_be_is_refused_at_its_field(
     assert not Budget.objects.exists()
 
 
-def test_a_price_is_kept_and_models_without_one_are_named(page: Client) -> None:
+def test_a_price_is_stored_and_models_without_one_are_listed(page: Client) -> None:
     provider = Provider.objects.create(name="Local", base_url="http://localhost/v1")
     for model in ("tiny", "large"):
         Agent.objects.create(name=model, model=model, provider=provider)
@@ -189,7 +189,7 @@ def test_budgets_of_workflows_and_days_report_their_totals(
     assert "1 of 2 USD" in shown
 
 
-def test_a_person_sees_only_what_their_workflows_took(
+def test_usage_is_limited_to_visible_workflows(
     alice: User, sign_in: SignIn, settings: Any
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"

@@ -110,7 +110,7 @@ def test_a_step_that_failed_in_one_run_is_the_first_difference() -> None:
 
 
 @pytest.mark.parametrize("steps", [(), ("weigh",)])
-def test_runs_that_have_nothing_in_common_are_no_error(
+def test_runs_without_common_steps_can_be_compared(
     page: Client, steps: tuple[str, ...]
 ) -> None:
     empty = make_run()

@@ -162,7 +162,9 @@ async def test_a_missing_list_is_reported(alice: User) -> None:
         assert await page.closed_with() == 4404
 
 
-async def test_the_workers_are_not_for_everyone(alice: User, admin: User) -> None:
+async def test_the_socket_of_workers_requires_permission(
+    alice: User, admin: User
+) -> None:
     async with opened("/ws/lists/workers/", alice) as page:
         assert await page.closed_with() == 4404
     async with opened("/ws/lists/workers/", admin) as page:
@@ -206,7 +208,7 @@ async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
         assert await page.closed_with() == 4403, "also when nothing else happens"
 
 
-async def test_who_loses_the_account_is_sent_nothing_more(
+async def test_a_deactivated_user_is_sent_nothing_more(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
@@ -301,7 +303,7 @@ async def test_a_page_that_may_show_something_older_is_sent_everything_again(
         assert 'id="run-log"' in text
 
 
-async def test_a_slow_page_gets_the_newest_and_skips_what_was_between(
+async def test_a_slow_page_gets_the_newest_version_and_skips_intermediate_ones(
     alice: User,
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
@@ -347,7 +349,9 @@ async def test_a_deleted_run_ends_its_pages(alice: User) -> None:
         assert await page.closed_with() == 4404
 
 
-async def test_a_question_is_sent_as_each_may_answer_it(alice: User, bob: User) -> None:
+async def test_an_approval_is_rendered_by_the_permissions_of_each_viewer(
+    alice: User, bob: User
+) -> None:
     def prepare() -> Run:
         bob.groups.add(Group.objects.create(name="reviewers"))
         run = make_run(status=Status.WAITING)
@@ -397,7 +401,7 @@ async def test_every_list_is_sent_out_of_band(alice: User, kind: str) -> None:
         assert 'hx-swap-oob="outerMorph"' in await page.next_shown()
 
 
-async def test_an_odd_query_is_no_error(alice: User) -> None:
+async def test_an_unexpected_query_string_is_ignored(alice: User) -> None:
     async with opened("/ws/lists/runs/?before=%00&who=%ff&status=%00", alice) as page:
         assert await page.next_shown()
 

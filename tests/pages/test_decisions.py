@@ -61,7 +61,7 @@ def odd_one(bob: User) -> Decision:
         {"outcome": "rejected", "when": "7d", "edge": "judge→archive"},
     ],
 )
-def test_each_filter_leaves_what_matches(
+def test_each_filter_selects_matching_rows(
     page: Client, bob: User, query: dict[str, str]
 ) -> None:
     wanted = odd_one(bob)
@@ -70,7 +70,7 @@ def test_each_filter_leaves_what_matches(
     assert shown(page, **query) == [wanted.pk]
 
 
-def test_a_period_leaves_what_was_decided_in_it(page: Client, bob: User) -> None:
+def test_a_period_selects_decisions_within_it(page: Client, bob: User) -> None:
     old = odd_one(bob)
     fresh = make_decision(make_run())
     assert shown(page, when="24h") == [fresh.pk]
@@ -153,7 +153,9 @@ def test_recent_hours_have_a_bar_each_and_years_few_bars(
 
 
 @pytest.mark.parametrize("value", ["\x00", "💥", "→", "a→b→c", "9" * 40, "%", "'; --"])
-def test_odd_values_are_no_error(page: Client, bob: User, value: str) -> None:
+def test_invalid_values_cause_no_server_error(
+    page: Client, bob: User, value: str
+) -> None:
     odd_one(bob)
     names = (
         "workflow",

@@ -126,7 +126,7 @@ def test_sixty_steps_are_drawn_in_time_and_without_overlap(seed: int) -> None:
         )
     )
 )
-def test_any_graph_is_drawn_whole_and_inside_its_frame(
+def test_any_graph_is_drawn_completely_within_its_frame(
     case: tuple[int, list[tuple[int, int]]],
 ) -> None:
     count, ends = case
@@ -178,7 +178,7 @@ def test_a_run_shows_states_visits_and_its_path() -> None:
     assert outcomes["review → reject"] == ""
 
 
-def test_taken_links_lie_on_top() -> None:
+def test_taken_edges_are_drawn_on_top() -> None:
     diagram = draw(GRAPH, {}, {("read_pages", 0): EdgeState(taken=1)})
     assert diagram.edges[-1].outcome == "taken"
 
@@ -213,7 +213,7 @@ def test_hostile_names_stay_text() -> None:
         ([1.0, 5.0, 3.0, 1.0, 9.0], [1.0, 3.0, 3.0, 3.0, 9.0]),
     ],
 )
-def test_places_never_fall_and_stay_near(
+def test_the_layout_finds_the_nearest_rising_positions(
     wanted: list[float], nearest: list[float]
 ) -> None:
     assert rising(wanted) == nearest

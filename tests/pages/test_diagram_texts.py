@@ -78,7 +78,7 @@ LOOPS = {
 
 @pytest.mark.parametrize("label", ["", "is_ready", "Mwanza warm-water measurement"])
 @pytest.mark.parametrize("case", LOOPS)
-def test_labels_and_counts_are_within_the_drawing_and_apart(
+def test_labels_and_counts_are_within_the_drawing_without_overlap(
     case: str, label: str
 ) -> None:
     ends = LOOPS[case]
@@ -122,7 +122,7 @@ def test_counts_of_two_runs_have_room_too(label: str) -> None:
 @pytest.mark.parametrize(
     "name", ["go", "compare_every_clause_ab", "MMMMMMMMMMMMMMMMMMMMMMMM"]
 )
-def test_the_texts_of_a_step_are_within_it_and_apart(name: str) -> None:
+def test_the_texts_of_a_step_are_within_it_without_overlap(name: str) -> None:
     graph = {"entry": name, "exits": [name], "nodes": [{"name": name}], "edges": []}
     state = NodeState("completed", "Completed · 120 ms", 9999)
     node = draw(graph, {name: state}).nodes[0]

@@ -62,7 +62,7 @@ def test_an_upload_redirects_to_the_page_of_the_document(
     assert f'src="/documents/{document.pk}/pages/1.png"' in text
 
 
-def test_the_same_content_is_kept_once(page: Client) -> None:
+def test_equal_content_is_stored_once(page: Client) -> None:
     upload(page, "one.pdf", ONE_PAGE)
     assert "“one.pdf” was already stored." in upload(page, "two.pdf", ONE_PAGE)
     assert Document.objects.count() == 1
@@ -71,7 +71,7 @@ def test_the_same_content_is_kept_once(page: Client) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "empty"), (b"just text", "is not a PDF")]
 )
-def test_a_file_that_cannot_be_used_gets_a_sentence(
+def test_an_unusable_file_is_refused_with_a_message(
     page: Client, content: bytes, said: str
 ) -> None:
     answer = page.post("/documents/", {"file": SimpleUploadedFile("x.pdf", content)})
@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(
     assert not Document.objects.exists()
 
 
-def test_a_file_that_is_too_large_gets_a_sentence(
+def test_a_file_that_is_too_large_is_refused_with_a_message(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django.conf.settings.MAX_UPLOAD_BYTES", 10)
@@ -156,7 +156,7 @@ def test_several_files_are_stored_in_one_request(page: Client) -> None:
     }
 
 
-def test_one_that_is_refused_does_not_hold_up_the_others(page: Client) -> None:
+def test_a_refused_file_does_not_block_the_others(page: Client) -> None:
     given = files(("good.pdf", ONE_PAGE), ("bad.pdf", b"text"))
     answer = page.post("/documents/", given)
     assert answer.status_code == 422
@@ -187,7 +187,7 @@ def test_a_client_that_accepts_json_gets_json(page: Client) -> None:
     assert message["errors"][0]["code"] == "unsupported"
 
 
-def test_an_upload_is_hashed_while_it_arrives_and_never_held_whole(
+def test_an_upload_is_hashed_while_it_arrives_and_never_in_memory_at_once(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Received] = []
@@ -205,7 +205,7 @@ def test_an_upload_is_hashed_while_it_arrives_and_never_held_whole(
         assert kept_file.read() == ONE_PAGE
 
 
-def test_what_is_too_large_is_not_kept_while_it_is_read(
+def test_an_oversized_upload_is_discarded_while_it_is_read(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django.conf.settings.MAX_UPLOAD_BYTES", 100_000)
@@ -262,7 +262,7 @@ def test_documents_are_found_by_who_added_them(page: Client, alice: User) -> Non
 # One page ----------------------------------------------------------------------------
 
 
-def test_a_page_is_shown_large_with_the_places_that_the_address_marks(
+def test_a_page_is_enlarged_with_the_marks_of_its_address(
     page: Client,
 ) -> None:
     document = make_document(content=many_pages(3))
@@ -290,7 +290,7 @@ def test_a_page_that_does_not_exist_is_not_shown(page: Client, number: int) -> N
     assert page.get(f"/documents/{document.pk}/pages/{number}/").status_code == 404
 
 
-def test_a_page_is_drawn_at_sharpnesses_we_offer_only(page: Client) -> None:
+def test_a_page_is_rendered_at_offered_resolutions_only(page: Client) -> None:
     document = make_document(content=many_pages(3))
     for dpi in ("220", "1200", "x"):
         page.get(f"/documents/{document.pk}/pages/1.png", {"dpi": dpi})
@@ -359,7 +359,7 @@ async def test_a_server_sends_a_download_a_piece_at_a_time(alice: User) -> None:
 # Deleting ----------------------------------------------------------------------------
 
 
-def test_a_deleted_document_takes_its_file_and_pictures_along(
+def test_deleting_a_document_deletes_its_file_and_images(
     page: Client, django_capture_on_commit_callbacks: Any
 ) -> None:
     document = make_document(content=many_pages(3))

@@ -125,7 +125,7 @@ def test_a_method_that_is_not_allowed_shows_an_error_page(
 # A form of a browser --------------------------------------------------------------------
 
 
-def test_what_was_typed_waits_in_its_form_after_signing_in_and_nothing_was_done(
+def test_typed_values_are_restored_after_signing_in_and_nothing_was_submitted(
     client: Client,
 ) -> None:
     run = make_run(status=Status.RUNNING)
@@ -163,7 +163,9 @@ def test_typed_values_are_returned_when_the_form_no_longer_exists(
     assert "A long story" in page
 
 
-def test_no_one_gets_what_another_account_typed(client: Client, bob: User) -> None:
+def test_typed_values_of_another_account_are_not_restored(
+    client: Client, bob: User
+) -> None:
     page = reverse("run", args=[make_run().pk])
     answer = client.post(f"{page}notes/", {"text": "alice's own words"})
     carried = hidden(answer.content.decode())
@@ -174,7 +176,7 @@ def test_no_one_gets_what_another_account_typed(client: Client, bob: User) -> No
     assert "was not restored" in text
 
 
-def test_secrets_and_files_are_not_kept(client: Client) -> None:
+def test_secrets_and_files_are_not_preserved(client: Client) -> None:
     form = {
         "note": "mine",
         "file": SimpleUploadedFile("plan.pdf", b"%PDF"),
@@ -225,7 +227,7 @@ def test_an_empty_form_redirects_to_the_sign_in_page_and_back(
     assert "labels" not in answer.headers["Location"]
 
 
-def test_the_forms_of_the_admin_lose_nothing_either(admin: User) -> None:
+def test_forms_of_the_admin_are_preserved_too(admin: User) -> None:
     admin.set_password("admin's password")
     admin.save()
     browser = Client()
@@ -247,7 +249,7 @@ def old_token(page: str) -> str:
     return found[1]
 
 
-def test_a_page_opened_before_the_last_sign_in_loses_nothing(alice: User) -> None:
+def test_a_form_opened_before_the_last_sign_in_is_preserved(alice: User) -> None:
     browser = Client(enforce_csrf_checks=True)
     login = browser.get("/accounts/login/").content.decode()
     enter(browser, "alice", csrfmiddlewaretoken=old_token(login))

@@ -79,7 +79,7 @@ def test_csv_has_a_row_a_run_and_the_chosen_fields(admin: User) -> None:
     assert rows[0]["labels"] == "'-to check"
 
 
-def test_every_file_reports_what_the_agents_of_a_run_took(admin: User) -> None:
+def test_every_export_includes_the_token_usage_of_a_run(admin: User) -> None:
     make_run(profile_name="careful")
     run = make_run()
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_every_file_reports_what_the_agents_of_a_run_took(admin: User) -> None:
     assert json.loads(line)["tokens_in"] == 14
 
 
-def test_json_and_json_lines_are_whole(admin: User) -> None:
+def test_json_and_json_lines_exports_are_complete(admin: User) -> None:
     make_runs(admin)
     lines = "".join(parts(admin, "jsonl")).splitlines()
     array = json.loads("".join(parts(admin, "json")))
@@ -181,7 +181,7 @@ def test_an_export_states_the_time_zone_of_each_time(admin: User) -> None:
     assert row["created_at"] == "2026-07-01T12:00:00.000+00:00"
 
 
-async def test_an_export_too_many_is_refused_until_another_one_is_finished(
+async def test_an_export_over_the_limit_is_refused_until_another_finishes(
     monkeypatch: pytest.MonkeyPatch, admin: User
 ) -> None:
     monkeypatch.setattr(streaming, "slots", streaming.Slots(1))

@@ -152,7 +152,7 @@ class Trip(BaseModel):
     other: Geo | None = Geo(lat=8)
 
 
-def test_a_group_that_is_left_out_is_none_with_all_that_lies_below() -> None:
+def test_an_omitted_group_is_null_including_nested_groups() -> None:
     assert launched_by_form(Trip) == Trip()
 
 
@@ -221,7 +221,7 @@ def test_a_value_that_was_emptied_is_not_replaced_by_its_default(
     assert said in str(form.errors)
 
 
-def test_a_default_that_is_made_at_launch_is_left_to_it() -> None:
+def test_a_default_factory_is_evaluated_at_launch() -> None:
     class Made(BaseModel):
         word: str = Field(default_factory=lambda: "made")
         words: list[str] = Field(default_factory=lambda: ["made"])

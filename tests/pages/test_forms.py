@@ -305,7 +305,7 @@ def test_an_unticked_optional_group_is_null_regardless_of_its_fields() -> None:
     assert form.values()["more"] is None
 
 
-def test_an_answer_form_is_built_from_the_stored_schema_alone() -> None:
+def test_a_response_form_is_built_from_the_stored_schema_alone() -> None:
     form = SchemaForm(
         ANSWER_SCHEMA,
         prefix="answer",
@@ -350,7 +350,7 @@ def test_invalid_values_are_reported_at_their_field(
     assert said in str(form.errors[name])
 
 
-def test_what_was_typed_stays_and_the_message_is_tied_to_it() -> None:
+def test_typed_values_are_shown_again_with_the_message_at_their_field() -> None:
     form = filled(Everything, name="Ada", count="101")
     html = render_to_string("forms/_group.html", {"group": form.group})
     assert 'value="101"' in html
@@ -382,7 +382,7 @@ def test_validation_messages_are_shown_at_their_field() -> None:
     }
 
 
-def test_what_pydantic_refuses_reaches_the_same_place() -> None:
+def test_pydantic_errors_are_shown_at_the_same_place() -> None:
     class Even(BaseModel):
         half: Annotated[int, Field(multiple_of=2)] = 2
         word: str = Field("a", pattern="^[a-z]+$")
@@ -434,13 +434,13 @@ class TestDocuments:
         assert [key for key, _ in choices] == ["", str(new.pk), str(old.pk)]
         assert choices[1][1] == "new.pdf · 3 pages"
 
-    def test_a_chosen_document_is_taken(self) -> None:
+    def test_a_selected_document_is_used(self) -> None:
         document = make_document()
         form = self.send(document=document.pk)
         assert form.is_valid(), form.errors
         assert form.values()["document"] == str(document.pk)
 
-    def test_one_that_is_not_among_the_newest_can_still_be_chosen(
+    def test_a_document_older_than_the_listed_ones_can_be_selected(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("workflows.pages.forms.schema_form.RECENT", 1)
@@ -453,7 +453,7 @@ class TestDocuments:
         assert form.is_valid(), form.errors
         assert form.values()["document"] == str(Document.objects.get().pk)
 
-    def test_a_choice_and_an_upload_at_once_ask_which_is_meant(self) -> None:
+    def test_a_selection_and_an_upload_together_require_a_confirmation(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, document=make_document().pk)
         assert not form.is_valid()
         uploaded = Document.objects.get(name="mine.pdf")
@@ -463,12 +463,12 @@ class TestDocuments:
         assert again.is_valid(), "without the file being sent once more"
         assert self.send("mine.pdf", ONE_PAGE, document=uploaded.pk).is_valid()
 
-    def test_an_upload_is_kept_when_another_field_is_wrong(self) -> None:
+    def test_an_upload_is_stored_when_another_field_is_invalid(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE, threshold="2")
         assert list(form.errors) == ["threshold"]
         assert f'value="{Document.objects.get().pk}" selected' in str(form["document"])
 
-    def test_neither_of_them_asks_for_one(self) -> None:
+    def test_a_missing_document_is_reported_at_its_field(self) -> None:
         form = self.send()
         assert form.errors == {"document": ["Choose or upload a document."]}
 
@@ -480,7 +480,7 @@ class TestDocuments:
             (b"%PDF-1.7\n" + b"x" * 50, "ends too early"),
         ],
     )
-    def test_a_file_that_cannot_be_used_gets_a_sentence(
+    def test_an_unusable_file_is_refused_with_a_message(
         self, content: bytes, said: str
     ) -> None:
         form = self.send("mine.pdf", content)

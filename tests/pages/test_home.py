@@ -74,7 +74,9 @@ def test_what_is_most_urgent_needs_me_first(alice: User, sign_in: SignIn) -> Non
     assert "View all 7" in text
 
 
-def test_questions_are_listed_by_who_may_answer(alice: User, sign_in: SignIn) -> None:
+def test_approvals_are_listed_for_users_who_can_respond(
+    alice: User, sign_in: SignIn
+) -> None:
     alice.groups.add(Group.objects.create(name="records"))
     make_approval(question="Anyone?")
     make_approval(question="Records?", groups=["records"])
@@ -139,7 +141,7 @@ def test_a_workflow_that_never_ran_shows_its_graph_alone(
     assert "Durations" not in text
 
 
-def test_a_bar_of_one_in_many_is_seen_and_none_leaves_its_place() -> None:
+def test_a_small_share_has_a_visible_bar_and_bars_stay_in_bounds() -> None:
     bars = stacked([Bar("a", (100_000, 1)), Bar("b", (0, 0)), Bar("c", (50_000, 0))])
     assert [len(bar.pieces) for bar in bars.bars] == [2, 0, 1]
     assert bars.bars[0].pieces[1].height == MIN_HEIGHT
@@ -155,9 +157,7 @@ def test_a_percentage_is_none_or_all_only_when_it_is(share: float, text: str) ->
     assert percent(share) == text
 
 
-def test_a_thumbnail_takes_no_place_in_the_order_of_keys(
-    alice: User, sign_in: SignIn
-) -> None:
+def test_a_thumbnail_is_not_in_the_tab_order(alice: User, sign_in: SignIn) -> None:
     text = sign_in(alice).get("/workflows/").content.decode()
     begin = text.index('class="workflow-thumb"')
     assert 'tabindex="0"' not in text[begin : text.index("</a>", begin)]

@@ -37,7 +37,7 @@ __all__ = ["start"]  # a fixture of the server's tests
 @pytest.mark.parametrize(
     "address", ["/accounts/login/", "/admin/login/", "/runs/bulk/"]
 )
-def test_a_form_that_is_too_long_gets_a_sentence(
+def test_a_form_that_is_too_large_is_refused_with_a_message(
     alice: User, sign_in: SignIn, address: str
 ) -> None:
     long = {"username": "a" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)}
@@ -51,7 +51,7 @@ def test_a_form_that_is_too_long_gets_a_sentence(
 FORM = "application/x-www-form-urlencoded"
 
 
-def test_an_open_page_gets_the_sentence_among_its_messages(
+def test_an_open_page_shows_the_error_in_its_messages(
     alice: User, sign_in: SignIn
 ) -> None:
     run = make_run()
@@ -66,7 +66,7 @@ def test_an_open_page_gets_the_sentence_among_its_messages(
     assert not run.notes.exists()
 
 
-def test_a_form_with_too_many_fields_or_files_gets_it_too(
+def test_a_form_with_too_many_fields_or_files_is_refused_too(
     alice: User, sign_in: SignIn
 ) -> None:
     client = sign_in(alice)
@@ -124,7 +124,7 @@ def test_a_line_that_is_too_long_is_truncated_with_a_notice() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_step_that_makes_the_state_too_large_ends_the_run(
+async def test_a_state_over_the_size_limit_fails_the_run(
     alice: User, settings: Any
 ) -> None:
     settings.MAX_STATE_BYTES = 10_000
@@ -192,7 +192,7 @@ def test_a_known_vulnerability_fails_the_check(
     assert "pillow 1.0: CVE-1, CVE-2" in capsys.readouterr().out
 
 
-def test_lookups_are_cached_for_the_day(
+def test_a_vulnerability_check_is_cached_for_the_day(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: Any
 ) -> None:
     assert exit_code(monkeypatch, tmp_path, audited()) == 0

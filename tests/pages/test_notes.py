@@ -90,7 +90,7 @@ def test_a_note_is_deleted_with_its_run(page: Client) -> None:
 # Labels ----------------------------------------------------------------------------------
 
 
-def test_a_label_is_put_on_and_taken_off(page: Client) -> None:
+def test_a_label_is_added_and_removed(page: Client) -> None:
     run = make_run()
     page.post(f"/runs/{run.pk}/labels/", {"name": " To Check "})
     assert list(run.labels.values_list("name", flat=True)) == ["to check"]
@@ -135,13 +135,15 @@ def failed() -> Run:
     return run
 
 
-def test_a_member_sees_the_error_without_its_traceback(page: Client) -> None:
+def test_a_member_can_view_the_error_without_its_traceback(page: Client) -> None:
     text = text_of(page, failed())
     assert "The document could not be opened." in text
     assert "secret.py" not in text
 
 
-def test_staff_see_node_kind_and_traceback(admin: User, sign_in: SignIn) -> None:
+def test_staff_can_view_node_error_type_and_traceback(
+    admin: User, sign_in: SignIn
+) -> None:
     text = text_of(sign_in(admin), failed())
     assert "Traceback &lt;most recent&gt;" in text
     assert "secret.py" in text

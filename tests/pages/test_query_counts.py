@@ -114,7 +114,9 @@ def test_lists_use_the_same_number_of_queries_at_any_length(
         "/documents/",
     ],
 )
-def test_narrow_rights_cost_no_query_a_row(sign_in: SignIn, address: str) -> None:
+def test_restricted_permissions_cause_no_query_per_row(
+    sign_in: SignIn, address: str
+) -> None:
     person = make_user("narrow")
     person.groups.add(make_role("operator"))
     directors, readers = make_role("directors"), make_role("readers")
@@ -221,7 +223,7 @@ def test_a_comparison_uses_the_same_number_of_queries_at_any_length(
     assert queries(page, address) == short
 
 
-def test_steps_within_a_wait_that_is_drawn_short_are_drawn_together(
+def test_steps_within_a_compressed_wait_are_drawn_together(
     alice: User, sign_in: SignIn
 ) -> None:
     # as in a run whose attempts do not tell the truth: it had no worker, and continued

@@ -50,7 +50,7 @@ def test_zero_sets_no_limit(alice: User, sign_in: SignIn) -> None:
 
 
 @only(upload=1)
-def test_an_open_page_gets_the_sentence_among_its_messages(
+def test_an_open_page_shows_the_error_in_its_messages(
     alice: User, sign_in: SignIn
 ) -> None:
     client = sign_in(alice)

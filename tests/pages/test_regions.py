@@ -16,7 +16,7 @@ def a_list(*items: tuple[str, str], title: str = "Steps") -> Region:
 LONG = tuple((f"step-{n}", f"text {n}") for n in range(20))
 
 
-def test_a_page_that_has_nothing_gets_all_of_it() -> None:
+def test_a_page_without_regions_receives_all_of_them() -> None:
     region = a_list(*LONG)
     assert difference(None, region) == region
 
@@ -39,22 +39,22 @@ def test_a_new_item_is_appended() -> None:
     )
 
 
-def test_an_item_that_left_is_deleted() -> None:
+def test_a_removed_item_is_deleted_from_the_page() -> None:
     sent = difference(a_list(*LONG), a_list(*LONG[1:]))
     assert sent == '<p id="step-0" hx-swap-oob="delete"></p>'
 
 
-def test_another_order_is_sent_whole() -> None:
+def test_a_reordered_list_is_sent_completely() -> None:
     turned = a_list(*LONG[::-1])
     assert difference(a_list(*LONG), turned) == turned
 
 
-def test_another_frame_is_sent_whole() -> None:
+def test_a_changed_container_is_sent_completely() -> None:
     renamed = a_list(*LONG, title="All steps")
     assert difference(a_list(*LONG), renamed) == renamed
 
 
-def test_many_changes_are_sent_whole() -> None:
+def test_many_changes_are_sent_as_the_full_region() -> None:
     changed = a_list(*((name, f"new {text}") for name, text in LONG))
     assert difference(a_list(*LONG), changed) == changed
 
@@ -67,7 +67,7 @@ def test_times_that_continue_by_themselves_are_no_change() -> None:
     assert difference(since("3 s"), Region('<p id="x">ended</p>')) != ""
 
 
-def test_parts_of_a_picture_are_sent_within_one() -> None:
+def test_parts_of_an_svg_are_sent_within_an_svg_element() -> None:
     def drawn(state: str) -> Region:
         items = [
             (f"node-{n}", f'<g id="node-{n}">{state if n == 3 else ""}</g>')

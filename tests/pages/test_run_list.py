@@ -41,7 +41,9 @@ def made_at(moment: dt.datetime, **fields: Any) -> Run:
     return make_run(pk=run_id_at(moment), created_at=moment, **fields)
 
 
-def test_each_filter_leaves_what_matches(page: Client, alice: User, bob: User) -> None:
+def test_each_filter_selects_matching_rows(
+    page: Client, alice: User, bob: User
+) -> None:
     wanted = make_run(
         workflow_name="review", status=Status.FAILED, launched_by=bob,
         params={"limit": 3}, error_message="The Agent was away.",
@@ -63,7 +65,7 @@ def test_each_filter_leaves_what_matches(page: Client, alice: User, bob: User) -
     assert set(shown(page)) == {wanted.pk, other.pk}
 
 
-def test_a_period_is_kept_by_when_runs_were_launched(page: Client) -> None:
+def test_a_period_selects_runs_by_launch_time(page: Client) -> None:
     now = timezone.now()
     fresh = made_at(now - dt.timedelta(minutes=10))
     old = made_at(now - dt.timedelta(days=3))
@@ -127,7 +129,7 @@ def test_a_condition_that_cannot_be_read_shows_why_and_no_run(
     "value",
     ["\x00", "💥", '"\\ud800"', "1e999", "NaN", "[" * 400, "{}", "9" * 300, "%"],
 )
-def test_odd_values_are_no_error(page: Client, value: str) -> None:
+def test_invalid_values_cause_no_server_error(page: Client, value: str) -> None:
     make_run()
     for name in (
         "workflow",
@@ -200,7 +202,7 @@ def test_columns_are_chosen_and_fields_are_columns_too(page: Client) -> None:
     assert "column=labels%2Cended" in answer.context["query"]
 
 
-def test_what_is_no_column_is_left_out(page: Client) -> None:
+def test_an_unknown_column_is_ignored(page: Client) -> None:
     make_run()
     odd = "params, .x, result., a.b, params." + ".".join("k" * 1 for _ in range(20))
     answer = page.get("/runs/", {"column": "password,took", "fields": odd})

@@ -90,7 +90,7 @@ def test_a_run_blocked_by_a_node_of_another_run_shows_it_without_its_name() -> N
     assert "load" not in found.text.lower()
 
 
-def test_a_loop_that_was_replaced_holds_up_no_other_run() -> None:
+def test_a_replaced_loop_blocks_no_other_run() -> None:
     run = make_run(status=Status.RUNNING, worker="one")
     held_by("abandoned", None)
     assert notice(run, None, permissions=EVERYTHING) is None
@@ -229,7 +229,7 @@ def test_a_cancellation_names_the_person_and_the_reason() -> None:
     assert "Reason: “wrong document”." in found.text
 
 
-def test_a_step_takes_longer_than_usual() -> None:
+def test_a_step_that_takes_longer_than_usual_is_shown() -> None:
     run = make_run(status=Status.RUNNING)
     make_stage(
         run,

@@ -254,7 +254,7 @@ def test_the_log_can_be_read_from_a_level_up(page: Client) -> None:
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "²", "1.5"])
-def test_an_odd_page_number_is_no_error(page: Client, after: str) -> None:
+def test_an_invalid_page_number_is_ignored(page: Client, after: str) -> None:
     run = make_run()
     for name in ("steps", "log"):
         answer = page.get(f"/runs/{run.pk}/{name}/", {"after": after, "level": after})

@@ -36,7 +36,7 @@ def test_a_view_is_saved_with_what_means_something(
     assert AuditEvent.objects.get().action == "save view"
 
 
-def test_others_see_a_view_only_once_it_is_shared(
+def test_a_saved_view_is_visible_to_others_only_after_sharing(
     alice: User, bob: User, sign_in: SignIn
 ) -> None:
     save(sign_in(alice), "Mine alone")

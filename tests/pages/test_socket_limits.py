@@ -47,7 +47,7 @@ class Client:
         await self.task
 
 
-async def test_a_websocket_too_many_of_a_person_is_refused_with_429() -> None:
+async def test_a_websocket_over_the_limit_of_a_user_is_refused_with_429() -> None:
     limits = SocketLimits(sockets=0, per_person=2, messages_per_second=5)
     application = limits.of_people(accept)
     first, second = [await Client(application).connect() for _ in range(2)]
@@ -62,7 +62,7 @@ async def test_a_websocket_too_many_of_a_person_is_refused_with_429() -> None:
         await client.close()
 
 
-async def test_a_websocket_too_many_of_a_process_is_refused_with_503() -> None:
+async def test_a_websocket_over_the_limit_of_a_process_is_refused_with_503() -> None:
     limits = SocketLimits(sockets=1, per_person=0, messages_per_second=5)
     application = limits.of_process(accept)
     first = await Client(application).connect()

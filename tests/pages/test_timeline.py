@@ -298,7 +298,7 @@ def test_usual_is_the_median_of_past_completed_runs_of_the_workflow() -> None:
     assert usual_ms(run) == {"weigh": 130.0}
 
 
-def test_too_few_visits_make_nothing_usual() -> None:
+def test_too_few_visits_give_no_baseline() -> None:
     a_past_run(100, 120)
     assert usual_ms(make_run(status=Status.RUNNING)) == {}
 
@@ -383,7 +383,7 @@ def test_a_link_shows_the_timeline_to_scale() -> None:
     assert RunView(scale=True).rescaled == "?"
 
 
-def test_a_short_wait_or_one_among_long_work_is_drawn_as_it_was() -> None:
+def test_short_waits_are_drawn_to_scale() -> None:
     short = a_run(Status.COMPLETED, ended=60)
     an_attempt(short, 50, 60, Outcome.COMPLETED)
     assert timeline_of(short).breaks == []

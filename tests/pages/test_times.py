@@ -101,7 +101,7 @@ def test_every_time_can_be_shown_in_every_zone(moment: dt.datetime, zone: str) -
     assert in_zone(zone, exactly, moment)
 
 
-def test_what_a_zone_cannot_hold_is_shown_in_utc() -> None:
+def test_a_time_outside_the_range_of_a_zone_is_shown_in_utc() -> None:
     assert in_zone(BERLIN, exactly, END) == "31 Dec 9999, 23:59 UTC"
     assert in_zone(NEW_YORK, exactly, BEGINNING) == "1 Jan 0001, 00:00 UTC"
     assert in_zone(BERLIN, exactly, BEGINNING).startswith("1 Jan 0001, 00:53")

@@ -161,5 +161,7 @@ def test_python_texts_use_standard_terms(name: str) -> None:
         ("{% if found.looked %}Searched{% endif %}", 0),
     ],
 )
-def test_the_search_sees_what_is_shown(source: str, count: int) -> None:
+def test_the_search_for_banned_text_covers_all_shown_text(
+    source: str, count: int
+) -> None:
     assert len(banned_in(texts_of_template(source))) == count

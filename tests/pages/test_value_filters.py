@@ -131,7 +131,7 @@ def test_a_key_of_digits_is_a_key_or_a_place_in_a_list() -> None:
 
 
 @pytest.mark.django_db
-def test_an_odd_key_is_found_and_harms_nothing() -> None:
+def test_a_key_with_special_characters_is_matched_safely() -> None:
     for key in ('a"b', "a'b", "ü", "$", "a b", "a\\b", "%s", "{}"):
         make_run(idempotency_key=key, params={key: {key: 3}})
         for where in (f"params.{key}.{key} = 3", f"params.{key}.{key} > 2"):
@@ -196,7 +196,7 @@ def test_a_filter_that_is_too_long_is_refused_and_not_cut(alice: User) -> None:
     assert run.short_id not in text
 
 
-def test_dates_are_those_of_the_calendar() -> None:
+def test_only_valid_calendar_dates_are_accepted() -> None:
     day = dt.date(1896, 1, 1)
     while day < dt.date(1905, 1, 1):
         assert instant(day.isoformat()) is not None
@@ -231,7 +231,7 @@ class OnBothDatabases(TestCase):
         _json_leaves(),
         st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "~"]),
     )
-    def test_the_database_answers_by_the_rules(
+    def test_filters_in_the_database_follow_the_rules(
         self, value: Any, wanted: Any, operator: str
     ) -> None:
         """Compare one row with the rules in Python."""

@@ -111,7 +111,7 @@ def test_launching_queues_a_run_with_the_params_and_redirects_to_it(
         ({"name": "Ada", "times": "3", "odd": "2"}, "must be odd"),
     ],
 )
-def test_wrong_input_is_reported_and_nothing_is_queued(
+def test_invalid_input_is_reported_and_nothing_is_queued(
     page: Client, given: dict[str, str], said: str
 ) -> None:
     answer = page.post(ADDRESS, given)
@@ -142,7 +142,7 @@ def test_an_upload_launches_the_classifier_with_it(page: Client) -> None:
     assert Run.objects.get().params["document"] == str(Document.objects.get().pk)
 
 
-def test_a_workflow_without_types_takes_json(page: Client) -> None:
+def test_a_workflow_without_typed_params_accepts_json(page: Client) -> None:
     def factory(graph: Any, _runtime: object, _params: object) -> State:
         graph.add_node("greet", lambda state: state)
         graph.set_entry_point("greet")
@@ -174,13 +174,13 @@ def never(*_: Any) -> State:
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a\x00", "a\n", "-", "a" * 101])
-def test_a_name_that_no_address_or_row_can_hold_is_refused(name: str) -> None:
+def test_a_name_that_does_not_fit_an_address_or_row_is_refused(name: str) -> None:
     with pytest.raises(DefinitionError, match="cannot be called"):
         Registry().register_factory(name, never)
 
 
 @pytest.mark.parametrize("name", ["classify-document", "Größe 2", "a" * 100])
-def test_any_other_name_is_taken(name: str) -> None:
+def test_any_other_name_is_accepted(name: str) -> None:
     registry = Registry()
     registry.register_factory(name, never)
     assert registry.get(name).name == name

@@ -194,7 +194,7 @@ async def test_liveness_files_and_checks_do_not_wait_for_pages(
     await asyncio.gather(*waiting, *others)
 
 
-async def test_a_slow_reader_holds_no_place(pages: Pages, admit: Admit) -> None:
+async def test_a_slow_reader_occupies_no_slot(pages: Pages, admit: Admit) -> None:
     application = admit()
     pages.go.set()
     pages.finish.clear()
@@ -207,7 +207,7 @@ async def test_a_slow_reader_holds_no_place(pages: Pages, admit: Admit) -> None:
     await asyncio.gather(slow, other)
 
 
-async def test_a_slow_sender_holds_no_place(pages: Pages, admit: Admit) -> None:
+async def test_a_slow_sender_occupies_no_slot(pages: Pages, admit: Admit) -> None:
     application = admit()
     pages.go.set()
     hold = asyncio.Event()
@@ -244,7 +244,7 @@ async def test_a_large_body_needs_a_session(pages: Pages, admit: Admit) -> None:
     assert (await accepted.through(admit(signed_in=True))).status == 200
 
 
-async def test_the_announced_size_is_checked_before_anything_is_kept(
+async def test_the_announced_size_is_checked_before_reading(
     pages: Pages, admit: Admit
 ) -> None:
     announced = {"content-length": str(LIMITS.upload_bytes + FORM_BYTES + 1)}

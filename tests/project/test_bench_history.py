@@ -14,7 +14,7 @@ from workflows.models import Decision, Run, Stage
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_history_has_the_runs_and_decisions_that_were_asked_for(
+def test_a_history_has_the_requested_runs_and_decisions(
     alice: User, sign_in: Callable[[User], Client]
 ) -> None:
     history_rows.fill(runs=40, decisions=300, days=3)

@@ -129,7 +129,7 @@ def test_hosts_are_names_not_addresses(
     )
 
 
-def test_data_cannot_be_kept_below_a_file(
+def test_data_cannot_be_stored_below_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

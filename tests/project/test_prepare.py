@@ -53,7 +53,7 @@ def test_no_one_is_added_where_someone_is() -> None:
     assert not Document.objects.exists()
 
 
-def test_there_are_documents_to_try_the_workflows_on() -> None:
+def test_prepare_stores_sample_documents() -> None:
     prepare()
     documents = Document.objects.all()
     assert len(documents) >= 2

@@ -106,7 +106,7 @@ def test_a_form_of_another_site_is_refused_with_its_token_too(admin: User) -> No
 @pytest.mark.parametrize(
     "address", ["/", "/nothing", "/admin/", "/admin/workflows/run/", "/health/live"]
 )
-def test_every_answer_has_the_policy(
+def test_every_response_has_the_security_policy(
     admin: User, sign_in: SignIn, address: str
 ) -> None:
     answer = sign_in(admin).get(address)

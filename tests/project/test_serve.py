@@ -76,7 +76,9 @@ def test_it_serves_static_files(server: RunningServer) -> None:
     assert "DJANGO" in text
 
 
-def test_a_body_that_is_too_large_gets_a_sentence(server: RunningServer) -> None:
+def test_a_body_that_is_too_large_is_refused_with_a_message(
+    server: RunningServer,
+) -> None:
     answer, text = ask(server, "POST", "/accounts/login/", b"x" * 3 * MEGABYTE)
     assert answer.status == 413
     assert "Files may have up to 1 MB, and this one is larger." in text
@@ -84,7 +86,7 @@ def test_a_body_that_is_too_large_gets_a_sentence(server: RunningServer) -> None
     assert answer.headers["Content-Security-Policy"]
 
 
-def test_a_script_whose_body_is_too_large_gets_the_sentence_alone(
+def test_a_script_whose_body_is_too_large_gets_a_plain_message(
     server: RunningServer,
 ) -> None:
     for header, value in (("HX-Request", "true"), ("Accept", "application/json")):
@@ -107,7 +109,7 @@ def test_a_body_cannot_hide_its_size(server: RunningServer) -> None:
     connection.close()
 
 
-def test_a_taken_port_is_one_clear_sentence(
+def test_a_port_in_use_is_reported_in_one_sentence(
     server: RunningServer, tmp_path: Path
 ) -> None:
     port = str(urlsplit(server.url).port)
@@ -125,7 +127,7 @@ def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> No
     assert refused.stderr.count("\n") == 1
 
 
-def test_it_prepares_first_when_asked_to(tmp_path: Path, server: RunningServer) -> None:
+def test_serve_prepares_first_on_request(tmp_path: Path, server: RunningServer) -> None:
     port = str(urlsplit(server.url).port)  # taken: it ends after preparing
     ended = manage("serve", "--prepare", "--port", port, data_dir=tmp_path)
     assert "Database migrated." in ended.stdout
@@ -174,7 +176,7 @@ def test_daphne_serves_the_pages_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_asked(tmp_path: Path, asked: signal.Signals) -> None:
+def test_serve_exits_on_sigterm(tmp_path: Path, asked: signal.Signals) -> None:
     with running_server(tmp_path) as running:
         running.process.send_signal(asked)
         assert running.process.wait(20) == 0, running.log.read_text()

@@ -118,7 +118,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     log.close()
 
 
-def test_a_request_in_progress_is_answered_before_the_end(
+def test_a_request_in_progress_completes_before_the_exit(
     start: Callable[..., Running],
 ) -> None:
     server = start()

@@ -108,7 +108,7 @@ def test_a_development_setup_accepts_local_host_names(tmp_path: Path) -> None:
     assert "*" not in hosts
 
 
-def test_a_server_answers_to_the_names_it_was_given(tmp_path: Path) -> None:
+def test_a_server_accepts_its_configured_host_names(tmp_path: Path) -> None:
     assert settings_of(tmp_path, **TEAM)["ALLOWED_HOSTS"] == ["runs.example.org"]
 
 
@@ -143,7 +143,7 @@ def test_a_process_stopped_inside_a_transaction_releases_its_row_locks(
     assert options == f"-c idle_in_transaction_session_timeout={milliseconds}"
 
 
-def test_a_pooler_in_front_makes_ours_needless(tmp_path: Path) -> None:
+def test_a_pool_size_of_zero_disables_the_connection_pool(tmp_path: Path) -> None:
     found = settings_of(tmp_path, DATABASE_URL="postgres://h/n", DATABASE_POOL_SIZE="0")
     assert "pool" not in found["DATABASES"]["default"]["OPTIONS"]
     assert "options" not in found["DATABASES"]["default"]["OPTIONS"], (
@@ -151,7 +151,7 @@ def test_a_pooler_in_front_makes_ours_needless(tmp_path: Path) -> None:
     )
 
 
-def test_redis_takes_the_messages_and_the_work_leaves_the_server(
+def test_with_redis_messages_use_it_and_the_server_runs_no_worker(
     tmp_path: Path,
 ) -> None:
     found = settings_of(tmp_path, REDIS_URL="redis://127.0.0.1:6390/1")
@@ -207,7 +207,7 @@ def test_sqlite_commits_are_durable(db: None, tmp_path: Path) -> None:
 # Cookies ----------------------------------------------------------------------------
 
 
-def test_in_production_cookies_stay_on_this_host_and_out_of_scripts(
+def test_production_cookies_are_host_only_and_http_only(
     tmp_path: Path,
 ) -> None:
     found = settings_of(tmp_path, **TEAM, SESSION_HOURS="12")
@@ -241,7 +241,7 @@ def test_pages_allow_only_scripts_and_styles_of_ours(client: Client) -> None:
 
 
 @override_settings(DEBUG=True)
-def test_logs_for_developers_include_tracebacks_as_text(client: Client) -> None:
+def test_pages_in_debug_mode_have_no_content_security_policy(client: Client) -> None:
     assert HEADER not in client.get("/static/nothing-of-this-name")
 
 

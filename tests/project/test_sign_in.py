@@ -73,7 +73,7 @@ def test_waiting_is_enough(alice: User) -> None:
     assert not AccessAttempt.objects.exists()
 
 
-def test_asking_again_meanwhile_makes_it_no_longer(alice: User) -> None:
+def test_further_tries_do_not_extend_the_lockout(alice: User) -> None:
     guess(settings.AXES_FAILURE_LIMIT)
     before = AccessAttempt.objects.get().attempt_time
     guess(3)
@@ -125,21 +125,21 @@ def closed(name: str) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 5, 6])
-def test_names_that_no_one_has_get_the_same_answers(alice: User, times: int) -> None:
+def test_unknown_user_names_get_the_same_responses(alice: User, times: int) -> None:
     real, unreal = guess(times, "alice"), guess(times, "alicf")
     assert real[0] == unreal[0]
     assert real[1] == unreal[1].replace("alicf", "alice")
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_closed_account_gets_the_same_answer(alice: User, door: str) -> None:
+def test_an_inactive_account_gets_the_same_response(alice: User, door: str) -> None:
     before = tried(door=door)
     closed("alice")
     assert tried(door=door) == before
     assert tried(password=RIGHT, door=door) == before
 
 
-def test_a_password_is_worked_on_just_as_long_for_no_one(
+def test_an_unknown_user_name_hashes_the_password_too(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked = []
@@ -162,7 +162,9 @@ def test_a_password_is_worked_on_just_as_long_for_no_one(
 
 
 @override_settings(RATES={**settings.RATES, "login": 3})
-def test_who_tries_many_names_has_to_wait_too(alice: User, bob: User) -> None:
+def test_tries_with_many_user_names_from_one_address_are_limited_too(
+    alice: User, bob: User
+) -> None:
     for name in ("a", "b", "c"):
         assert tried(name)[0] == 200
     answer = Client().post(DOORS[0], {"username": "bob", "password": "bob's password"})

@@ -48,7 +48,7 @@ def test_a_second_writer_waits_for_the_first_and_then_writes() -> None:
     assert [group.name for group in written] == ["first", "second"]
 
 
-def test_fifty_writers_all_get_their_turn() -> None:
+def test_fifty_concurrent_writers_all_commit() -> None:
     failures: list[BaseException] = []
     threads = [in_thread(f"group {number}", failures) for number in range(50)]
     for thread in threads:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.crash
         ("--name", "x" * 201, "is not a valid name"),
     ],
 )
-def test_odd_values_are_refused_in_a_sentence(
+def test_invalid_values_are_refused_with_a_message(
     tmp_path: Path, option: str, value: str, words: str
 ) -> None:
     done = manage("worker", f"{option}={value}", data_dir=tmp_path)

@@ -95,7 +95,7 @@ def test_every_implementation_has_all_methods_of_its_protocol(
             )
 
 
-def test_a_type_checker_takes_the_fakes_for_the_protocols() -> None:
+def test_fakes_satisfy_the_protocols_for_a_type_checker() -> None:
     agents: list[Agents] = [FakeAgents(), NoAgents()]
     runtime: Runtime = FakeRuntime()
     profiles: list[Profiles] = [FakeProfiles(), NoProfiles()]
@@ -135,7 +135,7 @@ def test_log_lines_carry_their_node_and_share_one_log() -> None:
     assert runtime.logger.text == "Before.\nPage 2 of 3."
 
 
-def test_a_percent_sign_in_a_line_without_values_is_kept() -> None:
+def test_a_percent_sign_in_a_line_without_values_is_preserved() -> None:
     logger = FakeLogger()
     logger.error("50 % done")
     logger.debug("%s", "100 %")
@@ -236,7 +236,7 @@ async def test_without_a_provider_every_call_explains_where_to_add_one() -> None
             await call
 
 
-async def test_a_fake_agent_answers_from_its_script_in_order() -> None:
+async def test_a_fake_agent_returns_its_scripted_responses_in_order() -> None:
     agents = FakeAgents(clerk=["Good morning.", Reply("Bye.", tokens_out=2)])
     assert (await agents.chat("clerk", "Hello", temperature=0)).text == "Good morning."
     assert (await agents.chat("clerk", [Message("user", "Bye")])).tokens_out == 2

@@ -32,7 +32,7 @@ def code_of(error: ProviderError) -> str:
 
 
 @pytest.mark.parametrize("row", TABLES["page_range"], ids=lambda row: row["expr"])
-def test_page_expressions_are_those_of_the_table(row: dict[str, Any]) -> None:
+def test_page_expressions_match_the_table(row: dict[str, Any]) -> None:
     if row["error"] is None:
         assert list(pages_of(row["expr"], row["max_page"])) == row["pages"]
         return
@@ -42,7 +42,7 @@ def test_page_expressions_are_those_of_the_table(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", TABLES["image_format"], ids=lambda row: row["input"])
-def test_formats_are_those_of_the_table(row: dict[str, Any]) -> None:
+def test_formats_match_the_table(row: dict[str, Any]) -> None:
     if row["error"] is None:
         assert image_format(row["input"]) == row["format"]
         return
@@ -54,7 +54,7 @@ def test_formats_are_those_of_the_table(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "row", TABLES["render_options"], ids=lambda row: json.dumps(row["input"])
 )
-def test_options_are_those_of_the_table(row: dict[str, Any]) -> None:
+def test_options_match_the_table(row: dict[str, Any]) -> None:
     if row["error"] is None:
         assert RenderOptions(**row["input"]).to_dict() == row["normalised"]
         return
@@ -134,14 +134,14 @@ def test_an_option_that_cannot_be_is_named(given_: dict[str, Any], said: str) ->
         RenderOptions(**given_)
 
 
-def test_what_makes_no_difference_is_the_same_picture() -> None:
+def test_ineffective_options_give_the_same_image_key() -> None:
     plain = PageStyle(dpi=150).key
     assert PageStyle(dpi=150, format=" PNG ", brightness=100, rotation=0).key == plain
     assert PageStyle(dpi=150, quality=40).key == plain, "a PNG has no quality"
     assert PageStyle(dpi=150, background="#ffffff").key == plain
 
 
-def test_what_makes_a_difference_is_another() -> None:
+def test_effective_options_give_different_image_keys() -> None:
     styles = [
         PageStyle(),
         PageStyle(dpi=150),

@@ -66,7 +66,7 @@ def test_page_bulk_and_admin_offer_the_same_for_the_same_run(
 
 
 @pytest.mark.parametrize("action", ["cancel", "delete"])
-def test_system_accepts_what_is_offered_and_refuses_the_rest(
+def test_system_accepts_offered_actions_and_refuses_others(
     admin: User, action: str
 ) -> None:
     method = getattr(system, bulk.BULK_ACTIONS[action].method)

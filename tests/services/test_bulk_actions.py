@@ -32,7 +32,7 @@ def do(page: Client, action: str, *runs: Run, status: int = 200, **fields: Any) 
     return " ".join(answer.content.decode().split())
 
 
-def test_it_asks_before_it_does_anything(page: Client) -> None:
+def test_a_bulk_action_asks_for_confirmation(page: Client) -> None:
     pending, done = make_run(status=Status.PENDING), make_run()
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
     text = " ".join(answer.content.decode().split())
@@ -67,7 +67,7 @@ def test_deleted_runs_are_removed_and_recorded(page: Client) -> None:
     assert AuditEvent.objects.get(action="delete").reason == "too old"
 
 
-def test_labels_are_put_on_and_taken_off(page: Client) -> None:
+def test_labels_are_added_and_removed(page: Client) -> None:
     runs = [make_run(), make_run()]
     do(page, "label", *runs, label="Audit")
     assert Run.objects.filter(labels__name="audit").count() == 2
@@ -76,7 +76,7 @@ def test_labels_are_put_on_and_taken_off(page: Client) -> None:
 
 
 @pytest.mark.parametrize("action", ["cancel", "delete"])
-def test_nothing_is_done_without_a_reason(page: Client, action: str) -> None:
+def test_a_bulk_action_without_a_reason_is_refused(page: Client, action: str) -> None:
     run = make_run(status=Status.PENDING if action == "cancel" else Status.FAILED)
     text = do(page, action, run, reason=" ", status=422)
     assert "Enter a reason" in text
@@ -89,7 +89,7 @@ def test_an_invalid_label_is_shown_again_with_its_message(page: Client) -> None:
     assert 'value="a,b"' in text
 
 
-def test_all_that_match_are_taken_by_their_filters(page: Client) -> None:
+def test_all_matching_runs_are_selected_by_filters(page: Client) -> None:
     failed = [make_run(status=Status.FAILED) for _ in range(3)]
     make_run()
     answer = page.post(
@@ -100,7 +100,7 @@ def test_all_that_match_are_taken_by_their_filters(page: Client) -> None:
     ]
 
 
-def test_an_unreadable_filter_takes_no_run(page: Client) -> None:
+def test_an_invalid_filter_selects_no_run(page: Client) -> None:
     make_run()
     answer = page.post(
         "/runs/bulk/", {"do": "delete", "scope": "all", "query": "where=nonsense"}
@@ -126,7 +126,7 @@ def test_two_runs_are_compared_and_three_are_not(page: Client) -> None:
     assert "Select two runs to compare; 3 selected." in answer.content.decode()
 
 
-def test_who_may_not_changes_nothing(
+def test_a_user_without_permission_changes_nothing(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(permissions, "can_operate_run", lambda _person, _run: False)

@@ -62,7 +62,7 @@ def test_a_few_are_done_while_one_waits(alice: User) -> None:
     assert cancelled() == 3
 
 
-def test_many_wait_for_a_worker(alice: User) -> None:
+def test_a_large_bulk_operation_waits_for_a_worker(alice: User) -> None:
     runs = Run.objects.bulk_create(
         Run(workflow_name="summarize", status=Status.PENDING)
         for _ in range(bulk.INLINE_RUNS_LIMIT + 1)
@@ -81,13 +81,13 @@ def test_many_wait_for_a_worker(alice: User) -> None:
     assert job.ended_at is not None
 
 
-def test_nothing_chosen_leaves_nothing(alice: User) -> None:
+def test_an_empty_selection_creates_no_bulk_operation(alice: User) -> None:
     with pytest.raises(EmptySelection):
         bulk.start(CANCEL, [], by=alice, reason="none")
     assert not BulkJob.objects.exists()
 
 
-def test_no_more_are_taken_than_one_job_takes(
+def test_the_size_of_a_bulk_operation_is_limited(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_RUNS", 3)
@@ -106,7 +106,9 @@ def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> No
 # Doing it -------------------------------------------------------------------------------
 
 
-def test_what_a_worker_left_another_continues_with(alice: User, small: None) -> None:
+def test_another_worker_continues_an_abandoned_bulk_operation(
+    alice: User, small: None
+) -> None:
     job = asked(alice, 5)
     taken = bulk._claim("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
@@ -119,7 +121,7 @@ def test_what_a_worker_left_another_continues_with(alice: User, small: None) -> 
     assert (job.done, job.refused, cancelled()) == (5, 0, 5)
 
 
-def test_an_action_is_taken_back_when_its_word_is_lost(
+def test_an_action_is_rolled_back_when_its_result_cannot_be_stored(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = asked(alice, 2)
@@ -180,7 +182,7 @@ def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
     assert (job.done, job.refused, cancelled()) == (0, 2, 0)
 
 
-def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> None:
+def test_permission_is_checked_again_for_each_run(alice: User, small: None) -> None:
     job = asked(alice, 2)
     with override_settings(DEFAULT_ACCESS="closed"):
         while bulk.continue_jobs("worker-1"):
@@ -189,7 +191,9 @@ def test_who_lost_the_right_meanwhile_is_refused(alice: User, small: None) -> No
     assert (job.done, job.refused, cancelled()) == (0, 2, 0)
 
 
-def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None:
+def test_a_cancelled_bulk_operation_skips_the_remaining_runs(
+    alice: User, small: None
+) -> None:
     job = asked(alice, 5)
     taken = bulk._claim("worker-1")  # noqa: SLF001
     assert taken is not None
@@ -201,7 +205,7 @@ def test_a_job_that_is_stopped_leaves_the_rest(alice: User, small: None) -> None
     assert cancelled() == 2
 
 
-def test_only_who_asked_or_an_administrator_stops_it(
+def test_only_the_requester_or_an_administrator_can_cancel_it(
     alice: User, bob: User, admin: User, small: None
 ) -> None:
     job = asked(alice)
@@ -275,7 +279,7 @@ def test_a_run_whose_worker_stopped_is_released(alice: User) -> None:
 # Its page -------------------------------------------------------------------------------
 
 
-def test_the_page_reports_how_far_it_is(
+def test_the_page_reports_progress(
     alice: User, bob: User, sign_in: SignIn, small: None
 ) -> None:
     job = asked(alice, 5)
@@ -314,7 +318,7 @@ def test_results_are_shown_a_page_at_a_time(
     assert [item.position for item in page.context["items"]] == [5]
 
 
-def test_what_is_made_after_the_question_is_not_part_of_it(
+def test_runs_launched_after_the_confirmation_are_not_included(
     alice: User, sign_in: SignIn
 ) -> None:
     old, client = pending(2), sign_in(alice)

@@ -29,7 +29,7 @@ def test_a_label_is_put_on_once_with_who_and_why(alice: User) -> None:
     assert (row.action, row.actor, row.reason) == ("label", alice, "to check: odd page")
 
 
-def test_a_label_is_taken_off_where_it_is(alice: User) -> None:
+def test_removing_a_label_ignores_case_and_is_recorded_once(alice: User) -> None:
     run = make_run()
     system.label(run.pk, "audit", by=alice)
     system.unlabel(run.pk, "Audit", by=alice)
@@ -41,9 +41,7 @@ def test_a_label_is_taken_off_where_it_is(alice: User) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a,b", "x" * 41, "a\x00b"])
-def test_what_is_no_label_is_refused_and_leaves_no_trace(
-    alice: User, name: str
-) -> None:
+def test_an_invalid_label_is_refused_and_not_recorded(alice: User, name: str) -> None:
     run = make_run()
     with pytest.raises(InvalidLabel):
         system.label(run.pk, name, by=alice)
@@ -51,7 +49,7 @@ def test_what_is_no_label_is_refused_and_leaves_no_trace(
     assert not AuditEvent.objects.exists()
 
 
-def test_a_run_has_so_many_labels_and_no_more(alice: User) -> None:
+def test_the_number_of_labels_of_a_run_is_limited(alice: User) -> None:
     run = make_run()
     for number in range(MAX_LABELS):
         system.label(run.pk, f"label {number}", by=alice)

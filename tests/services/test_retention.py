@@ -145,7 +145,7 @@ def test_what_is_never_touched(fields: dict[str, Any]) -> None:
     assert run.params == {"who": "Mr X"}
 
 
-def test_a_child_stays_while_its_parent_may_read_it() -> None:
+def test_a_child_is_not_purged_while_its_parent_can_read_it() -> None:
     child, parent = old_run(), launch()
     Run.objects.filter(pk=child.pk).update(parent=parent)
     rule(payload_days=30, run_days=60)
@@ -167,7 +167,7 @@ def test_a_workflow_uses_its_rule_or_the_default_rule() -> None:
     assert Run.objects.get(pk=other.pk).params
 
 
-def test_without_a_rule_everything_stays() -> None:
+def test_without_a_rule_nothing_is_purged() -> None:
     old_run(10_000)
     assert purge_due().total == 0
 
@@ -205,7 +205,7 @@ def test_the_purge_works_in_batches_and_can_be_interrupted(
     assert found() == []
 
 
-def test_workers_take_turns(settings: Any) -> None:
+def test_a_purge_runs_only_when_enabled_and_due(settings: Any) -> None:
     old_run()
     assert not schedule.purge_if_due(), "there is no rule"
     rule(payload_days=30)
@@ -246,7 +246,7 @@ def test_replaced_values_of_purged_payloads_are_detected() -> None:
     assert f"decision {row.pk}" in message
 
 
-def test_what_is_left_is_still_checked() -> None:
+def test_remaining_rows_are_still_verified() -> None:
     run = old_run()
     rule(payload_days=30, run_days=60)
     purge_due()
@@ -365,7 +365,9 @@ def test_a_bulk_operation_is_purged_with_the_last_of_its_runs(alice: User) -> No
     assert found() == []
 
 
-def test_a_job_that_has_not_ended_and_one_without_rules_stay(alice: User) -> None:
+def test_active_bulk_operations_and_those_without_rules_are_not_purged(
+    alice: User,
+) -> None:
     old_job(alice, 400, "sum")
     assert purge_due().jobs == 0
     rule("sum", run_days=30)
