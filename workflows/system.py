@@ -250,7 +250,7 @@ class System(Queries):
         permissions.require(permissions.can_note_run(by, run), "add notes to this run")
         return notes.add(run, text, by=by)
 
-    def answer(
+    def respond(
         self,
         run_id: UUID | str,
         value: Mapping[str, Any],
@@ -269,7 +269,7 @@ class System(Queries):
         permissions.require(
             permissions.can_approve_run(by, run), "respond to approvals of this run"
         )
-        if not approvals.can_answer(approval, by):
+        if not approvals.can_respond(approval, by):
             raise NotAllowed(
                 f"You are not an approver: members of {' or '.join(approval.groups)} are."
             )
@@ -279,7 +279,7 @@ class System(Queries):
             # the run first, as everywhere: a cancel locks it before its approval
             Run.objects.select_for_update().filter(pk=approval.run_id).first()
             mine = Approval.objects.filter(pk=approval.pk)
-            if not mine.answer(value=checked, by_id=by.pk, comment=comment):
+            if not mine.respond(value=checked, by_id=by.pk, comment=comment):
                 raise AlreadyAnswered(
                     approvals.closed_reason(self.find_approval(run_id))
                 )

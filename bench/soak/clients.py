@@ -156,9 +156,9 @@ class Person:
     async def approve(self) -> None:
         """Launch a run with an approval, and respond to it."""
         run = await self.launch("approval")
-        await self.wait_for(run, 'name="answer-outcome"')
+        await self.wait_for(run, 'name="response-outcome"')
         response = self._random.choice(("publish", "reject"))
-        form = {"answer-outcome": response, "reason": "soak test"}
+        form = {"response-outcome": response, "reason": "soak test"}
         await self.post(f"/runs/{run}/", f"/runs/{run}/respond/", form)
 
     async def cancel(self) -> None:

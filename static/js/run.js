@@ -246,9 +246,9 @@
 
   // After a decision was submitted, focus the next approval, else the status.
   let answered = null; // the approval that was submitted
-  const approval = () => $("#answer-form [name=question]")?.value ?? "";
+  const approval = () => $("#response-form [name=question]")?.value ?? "";
   document.addEventListener("submit", ({ target }) => {
-    if (target.id === "answer-form") answered = approval();
+    if (target.id === "response-form") answered = approval();
   });
   const afterDecision = () => {
     if (answered === null || approval() === answered) return;

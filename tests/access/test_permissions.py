@@ -290,12 +290,12 @@ def actions(run: Run, by: User) -> dict[str, object]:
         "label": lambda: system.label(run.pk, "odd", by=by),
         "unlabel": lambda: system.unlabel(run.pk, "odd", by=by),
         "note": lambda: system.add_note(run.pk, "odd", by=by),
-        "answer": lambda: system.answer(run.pk, {"outcome": "publish"}, by=by),
+        "respond": lambda: system.respond(run.pk, {"outcome": "publish"}, by=by),
     }
 
 
 @pytest.mark.parametrize(
-    "action", ["cancel", "resume", "delete", "label", "unlabel", "note", "answer"]
+    "action", ["cancel", "resume", "delete", "label", "unlabel", "note", "respond"]
 )
 def test_system_refuses_users_without_permission(closed: None, action: str) -> None:
     run = make_approval().run
@@ -351,14 +351,14 @@ def test_users_without_access_to_values_cannot_respond(closed: None) -> None:
     give(OURS, team("others"), "read")
     run = make_approval().run
     with pytest.raises(NotAllowed, match="respond to approvals"):
-        system.answer(run.pk, {"outcome": "publish"}, by=person(roles.OPERATOR))
+        system.respond(run.pk, {"outcome": "publish"}, by=person(roles.OPERATOR))
 
 
 def calls_of_system(path: Path) -> list[ast.Call]:
     """Return the calls of the audit events, and of what tells of one run or workflow."""
     named = {
         *("find_run", "find_workflow", "list_workflows", "execute", "cancel", "resume"),
-        *("delete_run", "label", "unlabel", "add_note", "answer"),
+        *("delete_run", "label", "unlabel", "add_note", "respond"),
     }
     return [
         node

@@ -120,7 +120,7 @@ async def test_a_run_that_used_its_budget_up_waits_and_continues_with_more(
             "The budget “small” is used up: 12 of 12 tokens were used in this run."
             " Allow more?"
         )
-        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="Fine")
+        await run_in_db(our_system.respond, run.pk, CONTINUE, by=alice, comment="Fine")
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert len(server.requests) == 3  # the node ran again from its start
@@ -146,17 +146,19 @@ async def test_too_little_is_refused_and_a_budget_can_be_reached_again(
         run = await reaches(run.pk, Status.WAITING)
         with pytest.raises(InvalidParams, match="at least 12 tokens"):
             await run_in_db(
-                our_system.answer,
+                our_system.respond,
                 run.pk,
                 {"outcome": "continue", "tokens": 11},
                 by=alice,
             )
         enough = {"outcome": "continue", "tokens": 12}
-        await run_in_db(our_system.answer, run.pk, enough, by=alice, comment="a test")
+        await run_in_db(our_system.respond, run.pk, enough, by=alice, comment="a test")
         await until(
             run.pk, lambda run: run.status == Status.WAITING and run.attempt == 2
         )
-        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
+        await run_in_db(
+            our_system.respond, run.pk, CONTINUE, by=alice, comment="a test"
+        )
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
     assert await run_in_db(BudgetRaise.objects.count) == 2
@@ -169,7 +171,9 @@ async def test_who_does_not_allow_more_stops_the_run(
     async with working(ours):
         run = await run_in_db(our_system.execute, "talking")
         await reaches(run.pk, Status.WAITING)
-        await run_in_db(our_system.answer, run.pk, CANCEL, by=alice, comment="Too dear")
+        await run_in_db(
+            our_system.respond, run.pk, CANCEL, by=alice, comment="Too dear"
+        )
     run = await run_in_db(our_system.find_run, run.pk)
     assert (run.status, run.cancel_reason) == (Status.CANCELLED, "Too dear")
     assert run.cancel_requested_by_id == alice.pk
@@ -186,7 +190,9 @@ async def test_a_resumed_run_is_checked_against_the_budget_again(
         await run_in_db(our_system.cancel, run.pk, by=alice, reason="a test")
         await run_in_db(our_system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, Status.WAITING)
-        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
+        await run_in_db(
+            our_system.respond, run.pk, CONTINUE, by=alice, comment="a test"
+        )
         assert (await ended(run.pk)).status == Status.COMPLETED
 
 
@@ -199,7 +205,9 @@ async def test_finished_items_are_preserved_over_the_pause(
         run = await reaches(run.pk, Status.WAITING)
         made = len(server.requests)
         assert 2 <= made <= 3  # two at once: one may begin before the other is counted
-        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
+        await run_in_db(
+            our_system.respond, run.pk, CONTINUE, by=alice, comment="a test"
+        )
         run = await ended(run.pk)
     assert run.result is not None
     assert run.result["answers"] == [
@@ -217,7 +225,9 @@ async def test_a_pause_propagates_through_a_task_group(
     async with working(ours):
         await reaches(run.pk, Status.WAITING)
         assert server.requests == []
-        await run_in_db(our_system.answer, run.pk, CONTINUE, by=alice, comment="a test")
+        await run_in_db(
+            our_system.respond, run.pk, CONTINUE, by=alice, comment="a test"
+        )
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
 
@@ -324,10 +334,10 @@ def test_only_its_groups_may_raise_a_budget_and_only_one_of_them(
     alice.groups.add(Group.objects.create(name="finance"))
     run = waiting(make_budget(groups=["finance"]))
     with pytest.raises(NotAllowed, match="finance"):
-        system.answer(run.pk, CONTINUE, by=bob, comment="a test")
-    system.answer(run.pk, CONTINUE, by=alice, comment="a test")
+        system.respond(run.pk, CONTINUE, by=bob, comment="a test")
+    system.respond(run.pk, CONTINUE, by=alice, comment="a test")
     with pytest.raises(AlreadyAnswered):
-        system.answer(run.pk, CONTINUE, by=alice, comment="a test")
+        system.respond(run.pk, CONTINUE, by=alice, comment="a test")
     assert BudgetRaise.objects.count() == 1
 
 
@@ -339,9 +349,13 @@ def test_the_request_for_an_increase_is_answered_on_the_page(
     assert "is used up: 12 of 12 tokens" in page.get("/approvals/").content.decode()
     shown = page.get(f"/runs/{run.pk}/").content.decode()
     assert "Additional tokens" in shown
-    little = {"answer-outcome": "continue", "answer-tokens": "0"}
+    little = {"response-outcome": "continue", "response-tokens": "0"}
     assert page.post(f"/runs/{run.pk}/respond/", little).status_code == 422
-    enough = {"answer-outcome": "continue", "answer-tokens": "50", "reason": "needed"}
+    enough = {
+        "response-outcome": "continue",
+        "response-tokens": "50",
+        "reason": "needed",
+    }
     assert page.post(f"/runs/{run.pk}/respond/", enough).status_code == 302
     run.refresh_from_db()
     assert run.status == Status.PENDING
@@ -352,7 +366,7 @@ def test_impossible_responses_are_refused(alice: User) -> None:
     run = waiting(make_budget())
     for wrong in ({}, {"outcome": "perhaps"}, {"outcome": "continue", "tokens": "x"}):
         with pytest.raises(InvalidParams):
-            system.answer(run.pk, wrong, by=alice, comment="a test")
+            system.respond(run.pk, wrong, by=alice, comment="a test")
     assert not BudgetRaise.objects.exists()
 
 

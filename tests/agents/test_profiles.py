@@ -216,7 +216,7 @@ async def test_a_run_retains_the_settings_of_its_launch(
         await run_in_db(profile.save)
         await run_in_db(profile.delete)
         await run_in_db(
-            our_system.answer, run.pk, {"go_on": True}, by=alice, comment="a test"
+            our_system.respond, run.pk, {"go_on": True}, by=alice, comment="a test"
         )
         run = await ended(run.pk)
     assert run.profile_name == "careful"

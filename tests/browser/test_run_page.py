@@ -55,9 +55,9 @@ def launch(page: Page, workflow: str, **fields: str | float | bool) -> str:
 
 
 def answer(page: Page, outcome: str) -> None:
-    page.check(f"#answer-form [value={outcome}]")
-    page.fill("#answer-reason", "Good enough.")
-    page.click("#answer-form button[type=submit]")
+    page.check(f"#response-form [value={outcome}]")
+    page.fill("#response-reason", "Good enough.")
+    page.click("#response-form button[type=submit]")
 
 
 def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:

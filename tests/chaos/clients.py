@@ -189,7 +189,7 @@ class Client:
     def _respond(self, request: Request) -> None:
         run, _ = self._choose(request, "waiting_for = 'approval'")
         if run is not None:
-            form = {"answer-outcome": request.outcome}
+            form = {"response-outcome": request.outcome}
             self._act("respond", run, "respond", outcome=request.outcome, form=form)
 
     def _cancel(self, request: Request) -> None:

@@ -246,7 +246,7 @@ PLANTS = [
     Plant(
         "responses_decide",
         """
-        UPDATE workflows_approval SET answer = '{"outcome": "reject"}' WHERE run_id =
+        UPDATE workflows_approval SET response = '{"outcome": "reject"}' WHERE run_id =
         :approval
         """,
         in_journal("respond", outcome="reject"),

@@ -35,7 +35,7 @@ TABLES = {  # table → JSON columns
     "stageitem": (),
     "retry": (),
     "logline": (),
-    "approval": ("answer", "on_expiry"),
+    "approval": ("response", "on_expiry"),
     "auditevent": (),
     "bulkjob": (),
     "bulkitem": (),

@@ -72,7 +72,7 @@ class Person:
     def respond(self, run_id: UUID) -> None:
         """Respond to an approval."""
         outcome = {"outcome": "publish"}
-        system.answer(run_id, outcome, by=self._user, comment="respond-1")
+        system.respond(run_id, outcome, by=self._user, comment="respond-1")
         self.note("respond", run_id, reason="respond-1", outcome="publish")
 
     def resume_all(self, run_ids: list[UUID]) -> None:

@@ -136,7 +136,7 @@ async def test_doubtful_readings_are_reviewed_by_a_person(
         asked = await run_in_db(run.approvals.get)
         answer = {"outcome": "publish", "level": "TOP SECRET", "caveats": "NOFORN"}
         why = "The stamp says so."
-        await run_in_db(system.answer, run.pk, answer, by=alice, comment=why)
+        await run_in_db(system.respond, run.pk, answer, by=alice, comment=why)
         run = await ended(run.pk)
     assert asked.evidence["recommendation"] == "REVIEW"
     assert "classified as TOP SECRET" in asked.question

@@ -67,7 +67,7 @@ async def test_a_waiting_step_is_cancelled_and_waits_again_after_a_resume(
         assert await findings(run) == []
         await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await run_in_db(system.answer, run.pk, PUBLISH, by=alice, comment="x")
+        await run_in_db(system.respond, run.pk, PUBLISH, by=alice, comment="x")
         await ended(run.pk)
     asked = [one for one in await steps(run) if one[1] == node]
     assert [one[2] for one in asked] == ["cancelled", "completed"]

@@ -81,14 +81,16 @@ async def test_params_answers_and_results_are_exact(
     async with working(registry):
         await until(run.pk, lambda run: run.waiting_for == "approval")
         answer = {"class": VALUES, "limit": 7}
-        await run_in_db(lambda: system.answer(run.pk, answer, by=alice, comment="Yes."))
+        await run_in_db(
+            lambda: system.respond(run.pk, answer, by=alice, comment="Yes.")
+        )
         run = await ended(run.pk)
     asked = await run_in_db(Approval.objects.get, run=run)
     child = await run_in_db(Run.objects.get, parent=run)
     assert run.status == Status.COMPLETED, run.error_message
     assert exactly(run.params) == exactly({"given": VALUES})
     assert exactly(child.params) == exactly(child.result) == exactly(VALUES)
-    assert exactly(asked.answer) == exactly(answer)
+    assert exactly(asked.response) == exactly(answer)
     assert list(asked.form["properties"]) == ["class", "limit"]
     result = {"given": VALUES, "child": VALUES, "answer": answer}
     assert exactly(run.result) == exactly(result)
@@ -133,7 +135,7 @@ def test_a_response_that_does_not_round_trip_is_refused(
     run = make_run(workflow_name="asks", status=Status.WAITING)
     Approval.objects.create(run=run, sequence=1, node_name="ask", question="Right?")
     with pytest.raises(InvalidParams, match="“gone” cannot be stored"):
-        System(registry).answer(run.pk, {"gone": 3}, by=alice)
+        System(registry).respond(run.pk, {"gone": 3}, by=alice)
     assert Approval.objects.get().status == "open"
 
 

@@ -236,7 +236,7 @@ async def test_a_response_resumes_a_waiting_run_as_one_step(
         approval_row = await run_in_db(Approval.objects.get, run=run)
         assert approval_row.question == "Is 2 right?"
         await run_in_db(
-            System(registry).answer,
+            System(registry).respond,
             run.pk,
             {"outcome": "publish"},
             by=alice,
@@ -266,9 +266,9 @@ async def test_a_second_response_names_the_first_person(
     system = System(registry)
     async with working(registry):
         await reaches(run.pk, "waiting")
-        await run_in_db(system.answer, run.pk, REJECT, by=alice, comment="x")
+        await run_in_db(system.respond, run.pk, REJECT, by=alice, comment="x")
         with pytest.raises(AlreadyAnswered, match=alice.username):
-            await run_in_db(system.answer, run.pk, PUBLISH, by=bob, comment="x")
+            await run_in_db(system.respond, run.pk, PUBLISH, by=bob, comment="x")
         assert result_of(await ended(run.pk))["total"] == 0
 
 
@@ -280,7 +280,7 @@ async def test_an_invalid_response_changes_nothing(
         await reaches(run.pk, "waiting")
         with pytest.raises(InvalidParams) as refused:
             await run_in_db(
-                System(registry).answer, run.pk, {"outcome": "eat"}, by=alice
+                System(registry).respond, run.pk, {"outcome": "eat"}, by=alice
             )
     assert list(refused.value.errors) == ["outcome"]
     assert (await run_in_db(Approval.objects.get, run=run)).status == "open"
@@ -362,7 +362,7 @@ async def test_an_approval_of_a_cancelled_run_is_withdrawn_and_created_again_aft
         assert (await run_in_db(Approval.objects.get, run=run)).status == "withdrawn"
         await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await until(run.pk, lambda r: r.status == "waiting" and r.attempt == 2)
-        await run_in_db(system.answer, run.pk, PUBLISH, by=alice, comment="x")
+        await run_in_db(system.respond, run.pk, PUBLISH, by=alice, comment="x")
         assert (await ended(run.pk)).status == "completed"
 
 

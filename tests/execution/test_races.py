@@ -109,7 +109,7 @@ def test_one_of_many_concurrent_responses_counts_and_the_others_see_its_author(
     people = [alice, bob]
     came = run_in_db_priority(
         count,
-        lambda n: System().answer(
+        lambda n: System().respond(
             run.pk, {"outcome": "publish"}, by=people[n % 2], comment=str(n)
         ),
     )
@@ -117,8 +117,8 @@ def test_one_of_many_concurrent_responses_counts_and_the_others_see_its_author(
     losers = [c for c in came if isinstance(c, AlreadyAnswered)]
     assert len(losers) == count - 1
     kept = Approval.objects.get(run=run)
-    assert kept.answered_by is not None
-    assert all(kept.answered_by.username in str(c) for c in losers)
+    assert kept.responded_by is not None
+    assert all(kept.responded_by.username in str(c) for c in losers)
     assert AuditEvent.objects.get(run=run, action="respond").reason == kept.comment
 
 
@@ -129,7 +129,7 @@ def expire(run: Run, _: User) -> list[object]:
 
 def respond(run: Run, by: User) -> Run:
     """Respond to the approval."""
-    return System().answer(run.pk, {"outcome": "publish"}, by=by, comment="right")
+    return System().respond(run.pk, {"outcome": "publish"}, by=by, comment="right")
 
 
 @pytest.mark.skipif(

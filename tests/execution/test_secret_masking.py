@@ -123,7 +123,7 @@ async def test_what_a_run_spills_of_its_token_is_recorded_masked(admin: User) ->
         async with working(registry):
             launched = await run_in_db(system.execute, "spilling", token=TOKEN)
             await reaches(launched.pk, "waiting")
-            await run_in_db(system.answer, launched.pk, {}, by=admin, comment="It is.")
+            await run_in_db(system.respond, launched.pk, {}, by=admin, comment="It is.")
             run = await ended(launched.pk)
     finally:
         logging.getLogger().removeHandler(handler)

@@ -130,7 +130,7 @@ async def test_a_migrated_run_continues_pauses_and_ends_as_one_of_the_new_workfl
         await run_in_db(system.resume, run.pk, by=alice, reason="a test")
         await reaches(run.pk, "waiting")
         await run_in_db(
-            system.answer, run.pk, {"outcome": "yes"}, by=alice, comment="a test"
+            system.respond, run.pk, {"outcome": "yes"}, by=alice, comment="a test"
         )
         run = await until(run.pk, lambda r: r.status == "completed")
     assert run.result == {"total": 9, "review": {"outcome": "yes"}}

@@ -264,7 +264,9 @@ async def test_a_waiting_parent_cancelled_by_mistake_continues(
         assert (await ended(child.pk)).status == Status.CANCELLED
         await run_in_db(system.resume, top.pk, by=person, reason="it was a mistake")
         await reaches(child.pk, Status.WAITING)
-        await run_in_db(system.answer, child.pk, {"fine": True}, by=person, comment="y")
+        await run_in_db(
+            system.respond, child.pk, {"fine": True}, by=person, comment="y"
+        )
         top = await ended(top.pk)
     assert top.status == Status.COMPLETED, top.error_message
     assert await child_of(top) == child

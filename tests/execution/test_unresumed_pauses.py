@@ -68,7 +68,7 @@ async def responded() -> tuple[System, Run, User]:
     run = await run_in_db(system.execute, "asking", {})
     async with working(registry):
         await reaches(run.pk, Status.WAITING)
-    await run_in_db(system.answer, run.pk, {"ok": True}, by=user, comment="fine")
+    await run_in_db(system.respond, run.pk, {"ok": True}, by=user, comment="fine")
     return system, run, user
 
 

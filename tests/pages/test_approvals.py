@@ -63,7 +63,7 @@ def ask(**fields: Any) -> Approval:
 
 def send(page: Client, asked: Approval, **given: Any) -> Any:
     """Send the answer form as a browser does."""
-    values = {f"answer-{name}": value for name, value in given.items()}
+    values = {f"response-{name}": value for name, value in given.items()}
     values |= {"question": asked.sequence, "reason": "the banner counts"}
     return page.post(f"/runs/{asked.run_id}/respond/", values)
 
@@ -75,7 +75,7 @@ def test_a_waiting_run_shows_the_question_and_a_form_for_the_answer(
     text = page.get(f"/runs/{asked.run_id}/").content.decode()
     assert "Waiting for approval." in text
     assert "Is “restricted” right?" in text
-    assert 'name="answer-outcome" value="publish"' in text
+    assert 'name="response-outcome" value="publish"' in text
     assert "saved in the audit log" in text
 
 
@@ -87,8 +87,8 @@ def test_an_answer_is_recorded_with_the_person_and_the_reason(
     assert answer.headers["Location"] == f"/runs/{asked.run_id}/"
     asked.refresh_from_db()
     assert asked.status == ApprovalStatus.ANSWERED
-    assert asked.answer == {"outcome": "publish", "label": None}
-    assert (asked.answered_by, asked.comment) == (alice, "the banner counts")
+    assert asked.response == {"outcome": "publish", "label": None}
+    assert (asked.responded_by, asked.comment) == (alice, "the banner counts")
     assert Run.objects.get().status == Status.PENDING
     assert AuditEvent.objects.get().action == "respond"
 
@@ -123,7 +123,7 @@ def test_the_second_person_is_shown_who_responded_first(
     answer = send(page, asked, outcome="publish")
     assert answer.status_code == 409
     assert "Already answered by bob." in answer.content.decode()
-    assert Approval.objects.get().answer == {"outcome": "reject", "label": None}
+    assert Approval.objects.get().response == {"outcome": "reject", "label": None}
 
 
 def test_an_answer_to_an_earlier_question_does_not_count_for_a_later_one(
@@ -144,13 +144,13 @@ def test_a_run_without_an_approval_accepts_no_response(page: Client) -> None:
 def test_a_question_for_a_group_is_for_its_members(page: Client, alice: User) -> None:
     asked = ask(groups=["reviewers"])
     address = f"/runs/{asked.run_id}/"
-    assert "answer-form" not in page.get(address).content.decode()
+    assert "response-form" not in page.get(address).content.decode()
     assert "Approvers: reviewers" in page.get(address).content.decode()
     assert send(page, asked, outcome="publish").status_code == 403
     assert "You’re all caught up" in page.get("/approvals/").content.decode()
 
     alice.groups.add(Group.objects.create(name="reviewers"))
-    assert "answer-form" in page.get(address).content.decode()
+    assert "response-form" in page.get(address).content.decode()
     assert asked.question in page.get("/approvals/").content.decode()
     assert send(page, asked, outcome="publish").status_code == 302
 
@@ -166,7 +166,7 @@ def test_a_response_updates_the_count_on_an_open_page(
     page: Client,
 ) -> None:
     asked = ask()
-    given = {"question": asked.sequence, "answer-outcome": "publish", "reason": "x"}
+    given = {"question": asked.sequence, "response-outcome": "publish", "reason": "x"}
     answer = page.post(f"/runs/{asked.run_id}/respond/", given, headers=HTMX)
     text = answer.content.decode()
     assert '<span id="nav-approvals"' in text
@@ -178,7 +178,7 @@ def test_the_inbox_shows_open_and_answered_approvals(page: Client, bob: User) ->
     ask(
         question="Is the second right?",
         status=ApprovalStatus.ANSWERED,
-        answered_by=bob,
+        responded_by=bob,
         comment="It is <fine>.",
     )
     text = page.get("/approvals/").content.decode()

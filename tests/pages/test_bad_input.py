@@ -51,7 +51,15 @@ QUERY = (
     *("at_a", "at_b", "first", "second", "next", "o", "p", "e", "_changelist_filters"),
 )
 FIELDS = (
-    *("reason", "text", "name", "off", "question", "answer-outcome", "answer-label"),
+    *(
+        "reason",
+        "text",
+        "name",
+        "off",
+        "question",
+        "response-outcome",
+        "response-label",
+    ),
     *(
         "launch-once",
         "document",

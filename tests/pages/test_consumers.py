@@ -360,8 +360,8 @@ async def test_an_approval_is_rendered_by_the_permissions_of_each_viewer(
 
     run = await run_in_db(prepare)
     async with opened(of_run(run), alice) as hers, opened(of_run(run), bob) as his:
-        assert "answer-form" not in await hers.next_shown()
-        assert "answer-form" in await his.next_shown()
+        assert "response-form" not in await hers.next_shown()
+        assert "response-form" in await his.next_shown()
 
 
 async def test_a_rendering_error_closes_the_socket_so_that_the_page_reconnects(

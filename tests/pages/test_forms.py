@@ -308,8 +308,8 @@ def test_an_unticked_optional_group_is_null_regardless_of_its_fields() -> None:
 def test_a_response_form_is_built_from_the_stored_schema_alone() -> None:
     form = SchemaForm(
         ANSWER_SCHEMA,
-        prefix="answer",
-        data=query({"answer-outcome": "reject", "answer-label": ""}),
+        prefix="response",
+        data=query({"response-outcome": "reject", "response-label": ""}),
     )
     assert form.is_valid(), form.errors
     assert form.values() == {"outcome": "reject", "label": None}

@@ -266,7 +266,7 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
             yield reverse(event, args=[run.pk]), {"name": evil[:30]}
     yield (
         reverse("run-respond", args=[world.asked.run_id]),
-        {"question": world.asked.sequence, "answer-outcome": evil, "reason": evil},
+        {"question": world.asked.sequence, "response-outcome": evil, "reason": evil},
     )
     for name in (KNOWN, "summarize", "reasoning"):
         form = {"launch-once": evil, "launch-profile": evil, "launch-token": evil}

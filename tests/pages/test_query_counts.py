@@ -53,7 +53,7 @@ def fill() -> None:
     waiting = make_run(status=Status.WAITING, launched_by=person)
     make_approval(waiting)
     answered = make_run(launched_by=person)
-    make_approval(answered, status=ApprovalStatus.ANSWERED, answered_by=person)
+    make_approval(answered, status=ApprovalStatus.ANSWERED, responded_by=person)
     make_document(uploaded_by=person)
     make_worker(person.username)
     lost = make_run(status=Status.RUNNING, worker=person.username)

@@ -99,14 +99,14 @@ def test_a_response_to_an_approval(
     form = {
         "question": asked.sequence,
         "reason": "seen",
-        "answer-outcome": outcome,
+        "response-outcome": outcome,
     }
     again = send_twice(f"/runs/{run.pk}/respond/", lambda: form, follow=True)
     assert "You already submitted your decision." in again.content.decode()
-    assert (Approval.objects.get().answer or {})["outcome"] == outcome
+    assert (Approval.objects.get().response or {})["outcome"] == outcome
     assert AuditEvent.objects.filter(action="respond").count() == 1
     for changed in (
-        {"answer-outcome": "reject" if outcome == "publish" else "publish"},
+        {"response-outcome": "reject" if outcome == "publish" else "publish"},
         {"reason": "seen twice"},
     ):  # another response, from another tab of the same person
         second = page.post(f"/runs/{run.pk}/respond/", form | changed)

@@ -167,7 +167,7 @@ def test_a_wait_for_approval_lasts_until_the_response_and_then_the_run_queues() 
     an_attempt(run, 0, 10, Outcome.WAITING)
     an_attempt(run, 80, 100, Outcome.COMPLETED, number=2)
     a_stage(run, "review", 9, 72, sequence=4)
-    approval = make_approval(run, status=ApprovalStatus.ANSWERED, answered_at=at(70))
+    approval = make_approval(run, status=ApprovalStatus.ANSWERED, responded_at=at(70))
     type(approval).objects.update(created_at=at(10))
     timeline = timeline_of(run)
     assert in_seconds(lane(timeline, "review").bars) == [
@@ -212,7 +212,7 @@ def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
     run = a_run(Status.CANCELLED, ended=50)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
-    approval = make_approval(run, status=ApprovalStatus.WITHDRAWN, answered_at=at(50))
+    approval = make_approval(run, status=ApprovalStatus.WITHDRAWN, responded_at=at(50))
     type(approval).objects.update(created_at=at(10))
     make_audit_event(run, action="cancel", created_at=at(50))
     assert in_seconds(lane(timeline_of(run), "review").bars) == [
@@ -343,7 +343,7 @@ def a_run_answered_after_hours(**fields: Any) -> Run:
     a_stage(run, "review", 9, 3 * HOUR + 1, sequence=2)
     a_stage(run, "publish", 3 * HOUR + 10, 20, sequence=3, attempt=2)
     answered = at(3 * HOUR + 10)
-    approval = make_approval(run, status=ApprovalStatus.ANSWERED, answered_at=answered)
+    approval = make_approval(run, status=ApprovalStatus.ANSWERED, responded_at=answered)
     type(approval).objects.update(created_at=at(10))
     return run
 

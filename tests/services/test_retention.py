@@ -55,7 +55,9 @@ def old_run(days: int = 100, *, by: User | None = None, **fields: Any) -> Run:
     make_checkpoint(run, data='{"who":"Mr X"}', bytes=14)
     make_line(run, "read the file of Mr X")
     make_attempt(run, number=9, traceback="Mr X")
-    make_approval(run, evidence={"who": "Mr X"}, answer={"ok": True}, status="answered")
+    make_approval(
+        run, evidence={"who": "Mr X"}, response={"ok": True}, status="answered"
+    )
     StageItem.objects.create(run=run, sequence=1, index=0, data='"Mr X"')
     Run.objects.filter(pk=run.pk).update(
         params={"who": "Mr X"},

@@ -185,7 +185,7 @@ class Schedule:
         await self._act(
             "respond",
             run_id,
-            lambda: system.answer(
+            lambda: system.respond(
                 run_id, {"outcome": "publish"}, by=self._user, comment=reason
             ),
             reason=reason,

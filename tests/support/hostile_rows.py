@@ -296,8 +296,8 @@ def _questions(
     make_approval(
         runs[Status.COMPLETED],
         status=ApprovalStatus.ANSWERED,
-        answered_by=person,
-        answered_at=timezone.now(),
+        responded_by=person,
+        responded_at=timezone.now(),
         **shown,
     )
     return make_approval(runs[Status.WAITING], node_name="review", **shown)

@@ -239,10 +239,10 @@ def _questions(runs: dict[str, Run], owner: User) -> Approval:
     make_approval(
         runs[Status.COMPLETED],
         status="answered",
-        answered_by=owner,
-        answered_at=timezone.now(),
+        responded_by=owner,
+        responded_at=timezone.now(),
         comment=WORD,
-        answer={"outcome": WORD},
+        response={"outcome": WORD},
         **words,
     )
     return make_approval(runs[Status.WAITING], node_name="ask_reviewer", **words)

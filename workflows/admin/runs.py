@@ -162,14 +162,14 @@ class ApprovalAdmin(ReadOnlyAdmin):
         "page",
         "status",
         "created_at",
-        "answered_by",
-        "answered_at",
+        "responded_by",
+        "responded_at",
     )
     list_filter = ("status", "created_at")
-    list_select_related = ("run", "answered_by")
+    list_select_related = ("run", "responded_by")
     search_fields = ("question", "comment")
-    exclude = ("form", "evidence", "answer", "on_expiry")
-    readonly_fields = ("page", "answer_shown", "form_shown", "evidence_shown")
+    exclude = ("form", "evidence", "response", "on_expiry")
+    readonly_fields = ("page", "response_shown", "form_shown", "evidence_shown")
 
     @admin.display(description="Run")
     def page(self, approval: Approval) -> SafeString | str:
@@ -177,9 +177,9 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return run_link(approval.run)
 
     @admin.display(description="Response")
-    def answer_shown(self, approval: Approval) -> SafeString:
+    def response_shown(self, approval: Approval) -> SafeString:
         """Return the response as JSON."""
-        return as_json(approval.answer)
+        return as_json(approval.response)
 
     @admin.display(description="Form")
     def form_shown(self, approval: Approval) -> SafeString:

@@ -41,7 +41,7 @@ def check_params(
     return params
 
 
-def check_answer(
+def check_response(
     workflow: AnyWorkflow, node_name: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return an approval's response as JSON. Raises InvalidParams, ApprovalNotFound."""
@@ -49,10 +49,10 @@ def check_answer(
     if node is None:
         raise ApprovalNotFound(node_name)
     try:
-        answer = check_input(
-            getattr(node, "answer_type", None), given, what="field", of="The answer"
+        response = check_input(
+            getattr(node, "answer_type", None), given, what="field", of="The response"
         )
-        return _with_size_checked(answer)
+        return _with_size_checked(response)
     except InputInvalid as error:
         raise InvalidParams(error.errors) from error
 

@@ -66,9 +66,9 @@ def _open_approval(run: Run, paused: Paused) -> None:
             "expires_at": paused.until,
             "on_expiry": paused.on_expiry,
             "status": ApprovalStatus.OPEN,
-            "answer": None,
-            "answered_by": None,
-            "answered_at": None,
+            "response": None,
+            "responded_by": None,
+            "responded_at": None,
             "comment": "",
         },
     )
@@ -116,16 +116,16 @@ def _response_of(approval: Approval) -> Reply | None:
         return None
     if approval.kind == ApprovalKind.BUDGET:
         return None  # it raised the budget; the node does not read it
-    person = approval.answered_by
+    person = approval.responded_by
     return Reply(
         Answer(
-            value=approval.answer,
+            value=approval.response,
             by=person.get_username() if person else "",
-            at=approval.answered_at,
+            at=approval.responded_at,
             comment=approval.comment,
             expired=approval.status == ApprovalStatus.EXPIRED,
         ),
-        approval.answered_by_id,
+        approval.responded_by_id,
     )
 
 

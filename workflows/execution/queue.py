@@ -114,7 +114,7 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
                 continue
             overdue = Approval.objects.filter(run=run_id, expires_at__lte=now)
             overdue.open().update(
-                status=ApprovalStatus.EXPIRED, answer=F("on_expiry"), answered_at=now
+                status=ApprovalStatus.EXPIRED, response=F("on_expiry"), responded_at=now
             )
         yield run_id
 

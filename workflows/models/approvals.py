@@ -24,22 +24,22 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         """Return the open approvals."""
         return self.filter(status=ApprovalStatus.OPEN)
 
-    def answer(self, *, value: object, by_id: int | None, comment: str) -> bool:
+    def respond(self, *, value: object, by_id: int | None, comment: str) -> bool:
         """Record a response. Return False if the approval was closed before."""
         return bool(
             self.open().update(
                 status=ApprovalStatus.ANSWERED,
-                answer=value,
-                answered_by=by_id,
+                response=value,
+                responded_by=by_id,
                 comment=comment,
-                answered_at=timezone.now(),
+                responded_at=timezone.now(),
             )
         )
 
     def close(self, status: ApprovalStatus, *, value: object = None) -> int:
         """Close open approvals as expired or withdrawn; return their number."""
         return self.open().update(
-            status=status, answer=value, answered_at=timezone.now()
+            status=status, response=value, responded_at=timezone.now()
         )
 
 
@@ -66,12 +66,12 @@ class Approval(models.Model):
     )
     expires_at = models.DateTimeField(null=True)
     on_expiry = ExactJSONField(null=True)  # the declared response; null = the run fails
-    answer = ExactJSONField(null=True)
-    answered_by = models.ForeignKey(
+    response = ExactJSONField(null=True)
+    responded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     comment = models.TextField(blank=True, default="")
-    answered_at = models.DateTimeField(null=True)
+    responded_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[ApprovalQuerySet] = ApprovalQuerySet.as_manager()  # type: ignore[assignment]

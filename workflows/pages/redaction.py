@@ -39,7 +39,7 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
     Decision: ("values",),
-    Approval: ("form", "evidence", "answer"),
+    Approval: ("form", "evidence", "response"),
     AuditEvent: ("before", "after"),
 }
 MARK: Final = "is_redacted"

@@ -120,7 +120,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])
     Attempt.objects.filter(run__in=ids).exclude(traceback="").update(traceback="")
-    Approval.objects.filter(run__in=ids).update(evidence={}, answer=None)
+    Approval.objects.filter(run__in=ids).update(evidence={}, response=None)
     Run.objects.filter(pk__in=ids).update(
         params={},
         result=None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.access import permissions
 from workflows.agents import budgets
-from workflows.execution.params import check_answer
+from workflows.execution.params import check_response
 from workflows.models import ApprovalKind, ApprovalStatus
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workflows.registry import Registry
 
 
-def can_answer(approval: Approval, user: AbstractBaseUser) -> bool:
+def can_respond(approval: Approval, user: AbstractBaseUser) -> bool:
     """Return whether this person is an approver."""
     return is_for(approval.groups, permissions.permissions_for(user).groups)
 
@@ -38,13 +38,13 @@ def checked(
     if approval.kind == ApprovalKind.BUDGET:
         return budgets.validate_increase(approval, value)
     workflow = workflows.get(approval.run.workflow_name)
-    return check_answer(workflow, approval.node_name, value)
+    return check_response(workflow, approval.node_name, value)
 
 
 def closed_reason(approval: Approval) -> str:
     """Return the message for an approval that is not open."""
-    if approval.status == ApprovalStatus.ANSWERED and approval.answered_by:
-        return f"Already answered by {approval.answered_by.get_username()}."
+    if approval.status == ApprovalStatus.ANSWERED and approval.responded_by:
+        return f"Already answered by {approval.responded_by.get_username()}."
     if approval.status == ApprovalStatus.EXPIRED:
         return "The approval has expired."
     return "The approval was withdrawn: its run was cancelled."

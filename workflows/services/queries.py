@@ -139,7 +139,7 @@ class Queries:
         """Return the newest approval of a run. Raises RunNotFound, ApprovalNotFound."""
         run = self.find_run(run_id)
         approval = (
-            run.approvals.select_related("answered_by").order_by("-sequence").first()
+            run.approvals.select_related("responded_by").order_by("-sequence").first()
         )
         if approval is None:
             raise ApprovalNotFound(run_id)

@@ -43,7 +43,9 @@ def runs_were_ordered(evidence: Evidence) -> Results:
 
 def accepted_responses_are_kept(evidence: Evidence) -> Results:
     """A response that was accepted is that of the approval, with its reason."""
-    kept = {(r["run_id"], r["comment"]): r["answer"] for r in evidence.rows("approval")}
+    kept = {
+        (r["run_id"], r["comment"]): r["response"] for r in evidence.rows("approval")
+    }
     for line in evidence.lasting("respond"):
         if line["reply"] == ACCEPTED:
             stored = kept.get((line["run"], line["reason"]))

@@ -37,8 +37,8 @@ def responses_decide(evidence: Evidence) -> Results:
     """The run goes where the response sends it."""
     for row in evidence.rows("approval"):
         following = evidence.completed.get((row["run_id"], row["sequence"] + 1))
-        if following is not None and row["answer"] is not None:
-            wanted = row["answer"]["outcome"]
+        if following is not None and row["response"] is not None:
+            wanted = row["response"]["outcome"]
             text = (
                 f"run {row['run_id']}: response {wanted}, then {following['node_name']}"
             )

@@ -96,11 +96,11 @@ def _mine(granted: Permissions) -> WorkflowSet:
 def list_answered(granted: Permissions, count: int) -> list[Approval]:
     """Return the most recently closed approvals, newest first."""
     closed = Approval.objects.exclude(status=ApprovalStatus.OPEN).select_related(
-        "run", "answered_by"
+        "run", "responded_by"
     )
     if not granted.read.are_all:
         closed = closed.filter(granted.read.q(WORKFLOW))
-    return list(closed.defer(*UNUSED).order_by("-answered_at")[:count])
+    return list(closed.defer(*UNUSED).order_by("-responded_at")[:count])
 
 
 def by_group(approvals: Iterable[Approval]) -> list[tuple[str, list[Approval]]]:

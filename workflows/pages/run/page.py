@@ -34,7 +34,7 @@ from workflows.pages.run.sections import (
     ActivitySection,
     ApprovalSection,
     ResultSection,
-    answer_form,
+    response_form,
 )
 from workflows.pages.run.stage_rows import Row, rows_of
 from workflows.pages.run.steps import Step, StepList, list_steps
@@ -43,7 +43,7 @@ from workflows.pages.run.timeline_waits import Events
 from workflows.pages.run.view import RunView
 from workflows.services import actions
 
-__all__ = ["RunPage", "answer_form"]
+__all__ = ["RunPage", "response_form"]
 
 
 class RunPage(ApprovalSection, ResultSection, ActivitySection):
@@ -198,7 +198,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             one for one in self.attempts if last is None or one.started_at <= last
         ]
         approvals = self.run.approvals.order_by("sequence")
-        light = approvals.only("sequence", "created_at", "answered_at", "run_id")
+        light = approvals.only("sequence", "created_at", "responded_at", "run_id")
         return Events(
             attempts, list(light[:MAX_ROWS]), self.children, self.audit_events
         )

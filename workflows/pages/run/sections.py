@@ -36,7 +36,7 @@ from workflows.pages.run.status_at import StatusAt, status_at
 from workflows.pages.run.view import RunView
 from workflows.services.approvals import is_for
 
-ANSWER_PREFIX = "answer"  # of the form fields of a response
+RESPONSE_PREFIX = "response"  # of the form fields of a response
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
 MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
 MAX_ID_ITEMS = 200  # of each list or object
@@ -76,7 +76,7 @@ class ApprovalSection(Section):
 
     @cached_property
     def approval(self) -> Approval | None:
-        approvals = self.run.approvals.select_related("answered_by")
+        approvals = self.run.approvals.select_related("responded_by")
         newest = redaction.redact_rows(self.run, approvals.order_by("-sequence")[:1])
         return newest[0] if newest else None
 
@@ -87,7 +87,7 @@ class ApprovalSection(Section):
         return bool(is_open) and self.moment.is_now
 
     @property
-    def can_answer(self) -> bool:
+    def can_respond(self) -> bool:
         """Whether the viewer may respond."""
         approval = self.approval
         return bool(
@@ -104,15 +104,15 @@ class ApprovalSection(Section):
     @cached_property
     def form(self) -> SchemaForm | None:
         """The form of the response, None for viewers who may not respond."""
-        if self._form is not None or not self.has_open_approval or not self.can_answer:
+        if self._form is not None or not self.has_open_approval or not self.can_respond:
             return self._form
-        return answer_form(self.approval) if self.approval else None
+        return response_form(self.approval) if self.approval else None
 
 
-def answer_form(approval: Approval, **options: Any) -> SchemaForm:
+def response_form(approval: Approval, **options: Any) -> SchemaForm:
     """Return the form of a response to an approval."""
     return SchemaForm(
-        approval.form, prefix=ANSWER_PREFIX, auto_id="answer-%s", **options
+        approval.form, prefix=RESPONSE_PREFIX, auto_id="response-%s", **options
     )
 
 

@@ -87,8 +87,8 @@ def _wait(
 ) -> tuple[str, dt.datetime | None]:
     """Return the kind of a wait and its end, None while it lasts."""
     requested = [one for one in events.approvals if _is_near(one.created_at, start)]
-    pending = [one for one in events.approvals if one.answered_at is None]
-    responses = (one.answered_at for one in events.approvals)
+    pending = [one for one in events.approvals if one.responded_at is None]
+    responses = (one.responded_at for one in events.approvals)
     over = _first(responses, start, end)
     if over is not None or requested or (end is None and pending):
         return APPROVAL, over or end

@@ -18,7 +18,7 @@ from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import int_in
 from workflows.pages.requests import INVALID, reason_of
-from workflows.pages.run.page import RunPage, answer_form
+from workflows.pages.run.page import RunPage, response_form
 from workflows.pages.views.runs import after, run_response, visible_run
 from workflows.system import system
 
@@ -47,7 +47,7 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         messages.info(request, "You already submitted your decision. It is saved.")
         return after(request, found)
     approval = open_approval(found, request.POST.get("question", ""))
-    form = answer_form(
+    form = response_form(
         approval, data=request.POST, files=request.FILES, by=request.user
     )
     if form.is_valid() and submit(request, found, form):
@@ -66,11 +66,13 @@ def has_responded(request: HtmxRequest, found: Run) -> bool:
     question = int_in(request.POST, "question")
     if question is None:
         return False
-    own = found.approvals.filter(sequence=question, answered_by=request.user.pk).first()
+    own = found.approvals.filter(
+        sequence=question, responded_by=request.user.pk
+    ).first()
     if own is None or own.comment != reason_of(request):
         return False
-    form = answer_form(own, data=request.POST, files=request.FILES, by=request.user)
-    return form.is_valid() and form.values().items() <= (own.answer or {}).items()
+    form = response_form(own, data=request.POST, files=request.FILES, by=request.user)
+    return form.is_valid() and form.values().items() <= (own.response or {}).items()
 
 
 def open_approval(found: Run, sequence: str) -> Approval:
@@ -82,7 +84,7 @@ def open_approval(found: Run, sequence: str) -> Approval:
     is_same = not sequence or str(approval.sequence) == sequence
     if approval.status == ApprovalStatus.OPEN and is_same:
         return approval
-    name = approval.answered_by.get_username() if approval.answered_by else ""
+    name = approval.responded_by.get_username() if approval.responded_by else ""
     if is_same and name:
         raise AlreadyAnswered(f"Already answered by {name}.")
     raise AlreadyAnswered("This approval is no longer open.")
@@ -91,7 +93,7 @@ def open_approval(found: Run, sequence: str) -> Approval:
 def submit(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
     """Record the decision; return False, with errors on the form, if it is invalid."""
     try:
-        system.answer(
+        system.respond(
             found.pk, form.values(), by=request.user, comment=reason_of(request)
         )
     except InvalidParams as error:
