@@ -445,9 +445,7 @@ async def test_finished_items_of_a_parallel_node_are_stored(registry: Registry) 
     assert (stage.items_done, stage.items_total) == (4, 4)
 
 
-async def test_the_log_reports_the_progress_of_a_long_parallel_node(
-    registry: Registry,
-) -> None:
+async def test_the_log_reports_progress_of_parallel_nodes(registry: Registry) -> None:
     run = await launch(registry, summing(), numbers=list(range(20)))
     async with working(registry):
         await ended(run.pk)
@@ -480,9 +478,7 @@ async def test_a_sleeping_run_uses_no_slot_and_wakes_on_time(
     assert (run.status, result_of(run)["total"]) == ("completed", 1)
 
 
-async def test_a_parent_uses_no_slot_while_it_waits_for_its_child(
-    registry: Registry,
-) -> None:
+async def test_a_parent_uses_no_slot_during_its_wait(registry: Registry) -> None:
     @node
     def report(state: Sum) -> Sum:
         return state.set(total=(state.child or {})["total"])

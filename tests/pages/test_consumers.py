@@ -162,9 +162,7 @@ async def test_a_missing_list_is_reported(alice: User) -> None:
         assert await page.closed_with() == 4404
 
 
-async def test_the_socket_of_workers_requires_permission(
-    alice: User, admin: User
-) -> None:
+async def test_the_workers_socket_requires_permission(alice: User, admin: User) -> None:
     async with opened("/ws/lists/workers/", alice) as page:
         assert await page.closed_with() == 4404
     async with opened("/ws/lists/workers/", admin) as page:
@@ -208,7 +206,7 @@ async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
         assert await page.closed_with() == 4403, "also when nothing else happens"
 
 
-async def test_a_deactivated_user_is_sent_nothing_more(
+async def test_inactive_users_are_sent_nothing(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0)
@@ -349,9 +347,7 @@ async def test_a_deleted_run_ends_its_pages(alice: User) -> None:
         assert await page.closed_with() == 4404
 
 
-async def test_an_approval_is_rendered_by_the_permissions_of_each_viewer(
-    alice: User, bob: User
-) -> None:
+async def test_an_approval_is_rendered_for_each_viewer(alice: User, bob: User) -> None:
     def prepare() -> Run:
         bob.groups.add(Group.objects.create(name="reviewers"))
         run = make_run(status=Status.WAITING)
@@ -560,9 +556,7 @@ async def test_viewers_of_the_same_view_share_a_rendering(
 @pytest.mark.parametrize(
     "query", ["?at=x&edge=.&node=\x00&level=z", "?" + "x" * 9_000, "%ff&&=="]
 )
-async def test_malformed_messages_of_a_page_are_ignored(
-    alice: User, query: str
-) -> None:
+async def test_malformed_messages_are_ignored(alice: User, query: str) -> None:
     run = await run_in_db(with_steps)
     async with opened(of_run(run), alice) as page:
         await page.next_shown()
