@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from workflows.models import Status
 
 if TYPE_CHECKING:
-    import asyncio
     import datetime as dt
     from collections.abc import Callable
     from uuid import UUID
+
+    from workflows.infra.shared_result import SharedResult
 
 
 @dataclass(slots=True)
@@ -154,8 +155,8 @@ class StepRecord:
     ending: Ending | None = None
     # rare writes through the ORM (an approval, a child run)
     extra_writes: list[Callable[[], None]] = field(default_factory=list)
-    # resolved when the record is durable, or with the error
-    committed: asyncio.Future[int] | None = None
+    # the run's version once the record is durable, or the error
+    committed: SharedResult[int] | None = None
 
     @property
     def is_empty(self) -> bool:

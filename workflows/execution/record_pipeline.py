@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from workflows.audit.records import StageRow, StepRecord
     from workflows.execution.writer import Writer
+    from workflows.infra.shared_result import SharedResult
+
+    Submitted = tuple[SharedResult[int], "RunCursor"]
     from workflows.models import Run
 
 FLUSH_DELAY_SECONDS = 0.2  # after which log lines of a long node appear
@@ -51,7 +54,7 @@ class RecordPipeline:
         self._writer = writer
         self._take = take
         self._timer: asyncio.TimerHandle | None = None
-        self._submitted: tuple[asyncio.Future[int], RunCursor] | None = None
+        self._submitted: Submitted | None = None
 
     def schedule_flush(self) -> None:
         """Submit the gathered record after a delay, without anyone waiting for it."""
@@ -67,20 +70,22 @@ class RecordPipeline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._wait()
+        while self._submitted is not None:  # perhaps by another task's flush
+            await self._wait(self._submitted)
         self._submit()
-        await self._wait()
+        if self._submitted is not None:
+            await self._wait(self._submitted)
 
     def _flush_pending(self) -> None:
         self._timer = None
         if self._submitted is not None:
-            future, cursor = self._submitted
-            if not future.done():
+            committed, cursor = self._submitted
+            if not committed.is_set:
                 self.schedule_flush()
                 return
-            if future.exception() is not None:
+            if committed.error is not None:
                 return  # flush will raise it
-            self._move_to(cursor)
+            self._move_to(cursor, committed.result)
         self._submit()
 
     def _submit(self) -> None:
@@ -88,18 +93,21 @@ class RecordPipeline:
         if not record.is_empty:
             self._submitted = (self._writer.submit(record), cursor)
 
-    async def _wait(self) -> None:
-        if self._submitted is None:
-            return
-        future, cursor = self._submitted
+    async def _wait(self, submitted: Submitted) -> None:
+        """Return once a record is committed. Raises the writer's error."""
+        committed, cursor = submitted
         try:
-            self._run.version = await asyncio.shield(future)
-            self._move_to(cursor)
+            await committed
         finally:
-            if future.done():  # else this task was cancelled, and the next flush waits
+            # not set: this task was cancelled, and the next flush waits. Both may be true
+            # at once, and the record is durable all the same.
+            if committed.is_set and self._submitted is submitted:
                 self._submitted = None
+                if committed.error is None:
+                    self._move_to(cursor, committed.result)
 
-    def _move_to(self, cursor: RunCursor) -> None:
+    def _move_to(self, cursor: RunCursor, version: int) -> None:
         """Note that a record is durable; the heartbeat's thread reads the fence."""
         self.committed = cursor
+        self._run.version = version
         self._run.fence = cursor.fence

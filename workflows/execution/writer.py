@@ -1,6 +1,6 @@
 """Group commit: one thread commits the step records of all runs of a process.
 
-Guarantee: a record's future resolves only after the transaction that holds it has been
+Guarantee: the result of a record is set only after the transaction that holds it has been
 committed. A record that the database refuses, or whose lease another worker took, fails
 alone and the others of its batch are written. While the database is away the writer waits
 and retries: nothing is dropped and, because every insert is an upsert, nothing doubled.
@@ -25,6 +25,7 @@ from workflows.engine.errors import Superseded
 from workflows.execution import sql
 from workflows.execution.rows import rows_of
 from workflows.infra import metrics, outages
+from workflows.infra.shared_result import SharedResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,17 +89,17 @@ class Writer:
         self._refused.add(loop)
         self._gathered.pop(loop, None)
 
-    def submit(self, record: StepRecord) -> asyncio.Future[int]:
-        """Queue a record; the future gives the run's version once it is committed.
+    def submit(self, record: StepRecord) -> SharedResult[int]:
+        """Queue a record; the result is the run's version once it is committed.
 
         Call it on the event loop of the run. Records submitted within one iteration of the
         loop are handed over at its end: runs that continued together after a commit are
         together in the next.
         """
         loop = asyncio.get_running_loop()
-        record.committed = loop.create_future()
+        record.committed = SharedResult(loop)
         if loop in self._refused:
-            record.committed.set_exception(LoopAbandoned(f"run {record.run_id}"))
+            record.committed.fail(LoopAbandoned(f"run {record.run_id}"))
             return record.committed
         gathered = self._gathered.get(loop)
         if gathered is None:
@@ -193,16 +194,16 @@ class Writer:
         versions: dict[UUID, int],
         error: Exception | None,
     ) -> None:
-        """Resolve the futures: one wake-up for the whole batch on each event loop."""
+        """Set the results: one wake-up for the whole batch on each event loop."""
         if versions:
             self._on_committed(versions)
         by_loop: dict[asyncio.AbstractEventLoop, list[StepRecord]] = {}
         for record in batch:
             if record.committed is not None:
-                by_loop.setdefault(record.committed.get_loop(), []).append(record)
+                by_loop.setdefault(record.committed.loop, []).append(record)
         for loop, records in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_resolve, records, versions, error)
+                loop.call_soon_threadsafe(_set_results, records, versions, error)
             except RuntimeError:  # the loop was closed: none of its runs waits any more
                 logger.info(
                     "The event loop ended before %d records were reported.",
@@ -210,18 +211,18 @@ class Writer:
                 )
 
 
-def _resolve(
+def _set_results(
     records: Sequence[StepRecord],
     versions: dict[UUID, int],
     error: Exception | None,
 ) -> None:
     for record in records:
-        future = record.committed
-        if future is None or future.done():
+        committed = record.committed
+        if committed is None or committed.is_set:
             continue
         if error is not None:
-            future.set_exception(error)
+            committed.fail(error)
         elif record.run_id in versions:
-            future.set_result(versions[record.run_id])
+            committed.set(versions[record.run_id])
         else:
-            future.set_exception(LeaseLost(record))
+            committed.fail(LeaseLost(record))
