@@ -21,7 +21,6 @@ from itertools import pairwise
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 
 from bench.gauges import server_cpu
@@ -196,9 +195,8 @@ class Bench:
 
     async def _from_outside(self) -> str:
         """Launch on a thread that the worker has nothing to do with, as a view does."""
-        threads = self._requests
-        launch = sync_to_async(self._launch, thread_sensitive=False, executor=threads)
-        return await launch()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._requests, self._launch)
 
     def _launch(self) -> str:
         return str(self.system.execute("bench", {}).pk)

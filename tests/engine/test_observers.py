@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from workflows.engine import Graph, State
 from workflows.engine.errors import ConfigurationError
 from workflows.engine.events import EVENT_TYPES, Event, EventType
 from workflows.engine.observers import (
@@ -52,6 +53,23 @@ class Durable(Failing):
 
     async def flush(self) -> None:
         """Have nothing to wait for."""
+
+
+class Selective(Recording):
+    """Receives two types of events."""
+
+    event_types = frozenset({EventType.NODE_START, EventType.GRAPH_COMPLETE})
+
+
+async def test_an_observer_with_event_types_receives_no_others() -> None:
+    reported: list[tuple[str, str]] = []
+    graph = Graph("g", observer=Selective("one", reported))
+    graph.add_node("only", lambda state: state)
+    graph.set_entry_point("only")
+    graph.set_exit_point("only")
+    await graph.execute(State())
+    expected = (EventType.NODE_START, EventType.GRAPH_COMPLETE)
+    assert reported == [("one", kind) for kind in expected]
 
 
 def test_an_event_is_frozen_and_its_repr_omits_the_data() -> None:

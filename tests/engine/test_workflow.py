@@ -266,6 +266,24 @@ async def touch(state: State) -> State:
     return state
 
 
+def test_the_graph_of_a_run_can_be_extended_without_changing_the_workflow() -> None:
+    one, other = Graph("one"), Graph("other")
+    for graph in (one, other):
+        classify(graph, None, {"document": DOCUMENT})
+    one.add_node("extra", lambda state: state)
+    one.set_exit_point("extra")
+    one.add_edge("extra", one.entry)
+    assert other.describe() == classify.graph.describe()
+    assert len(one.describe().edges) == len(other.describe().edges) + 1
+
+
+def test_a_workflow_is_added_to_a_graph_that_has_nodes() -> None:
+    graph = Graph("larger")
+    graph.add_node("extra", lambda state: state)
+    classify(graph, None, {"document": DOCUMENT})
+    assert set(graph.nodes) == {"extra", *classify.graph.nodes}
+
+
 def test_params_of_an_open_state_become_its_values() -> None:
     bag = Workflow("bag", state=State, start=touch, routes={}, params=Bag)
     assert dict(bag.initial({"size": 3}).data) == {"size": 3, "name": "x"}

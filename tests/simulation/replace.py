@@ -31,7 +31,7 @@ from workflows.execution import (
 )
 from workflows.execution.node_loop import NodeLoop
 from workflows.execution.writer import Writer
-from workflows.infra import database_threads, notifications, outages
+from workflows.infra import clock, database_threads, notifications, outages
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -53,6 +53,7 @@ def _time(world: World) -> Iterator[Any]:
     yield patch.object(time, "time", world.timestamp)
     yield patch.object(time, "monotonic", world.loop.time)
     yield patch.object(timezone, "now", world.now)
+    yield patch.object(clock, "local_now", world.now)
     yield patch.object(engine_clock.SystemClock, "now", lambda _: world.now())
     yield patch.object(uuid_utils.compat, "uuid7", world.next_id)
 

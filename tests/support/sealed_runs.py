@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.audit import trail
+from workflows.audit import keys, trail
 from workflows.audit.chain import head_of, seal_record
 from workflows.audit.records import DecisionRow, StageRow, StepRecord
 from workflows.audit.verifier import Checker
@@ -126,7 +126,7 @@ def record_of(run: Run, sequence: int, step: Step) -> StepRecord:
 
 def write(record: StepRecord, head: bytes) -> bytes:
     """Seal a record and write it, as the writer does; return the head after it."""
-    head = record.history_chain_head = seal_record(record, head)
+    head = record.history_chain_head = seal_record(record, keys.sealing(), head)
     with transaction.atomic():
         assert sql.driver().write_records(rows_of([record]))
     return head

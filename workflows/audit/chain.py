@@ -37,13 +37,13 @@ ENDED_COLUMNS: Final = ("status", "error_message", "duration_ms", "seal")
 WITHOUT_RUN: Final = "deeds"
 
 
-def seal_record(record: StepRecord, head: bytes) -> bytes:
+def seal_record(record: StepRecord, key: bytes, head: bytes) -> bytes:
     """Seal the ended stages and all decisions of a record; return the new head.
 
-    A stage in progress is sealed when it ends. Idempotent: the same record and head give
-    the same seals.
+    `key` is `keys.sealing()`, looked up once per attempt. A stage in progress is sealed when
+    it ends. Idempotent: the same record and head give the same seals.
     """
-    key, run, attempt = keys.sealing(), record.run_id, record.attempt
+    run, attempt = record.run_id, record.attempt
     for stage in record.stages:
         if stage.status in CLOSED:
             fields = seals.stage_fields(run, attempt, stage)

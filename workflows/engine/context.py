@@ -128,14 +128,31 @@ class NodeContext:
             self.emit(event, data | place)
 
 
+_context_by_node_task: dict[asyncio.Task[Any], NodeContext] = {}
+"""The tasks of nodes, which end their entry: a weak dictionary would cost several times as much."""
+
 _context_by_task: WeakKeyDictionary[asyncio.Task[Any], NodeContext] = (
     WeakKeyDictionary()
 )
+"""Tasks that code of a node or the engine started in between."""
+
+
+def begin_node_task(task: asyncio.Task[Any], context: NodeContext) -> None:
+    """Register a try as the one that a new task runs, until `end_node_task`."""
+    _context_by_node_task[task] = context
+
+
+def end_node_task(task: asyncio.Task[Any]) -> None:
+    """Forget the try of a task that has ended."""
+    del _context_by_node_task[task]
 
 
 def set_current_context(context: NodeContext) -> None:
     """Register this try as the one that the current task runs."""
-    if task := asyncio.current_task():
+    task = asyncio.current_task()
+    if task in _context_by_node_task:
+        _context_by_node_task[task] = context
+    elif task is not None:
         _context_by_task[task] = context
 
 
@@ -143,10 +160,10 @@ def inherit_context(task: asyncio.Task[Any]) -> None:
     """Count a new task as part of the try whose code starts it, if the current task has one."""
     # of the task's loop, which may not run: others make tasks on it when they close it
     parent = asyncio.current_task(task.get_loop())
-    if parent is not None and (context := _context_by_task.get(parent)) is not None:
+    if parent is not None and (context := context_of_task(parent)) is not None:
         _context_by_task[task] = context
 
 
 def context_of_task(task: asyncio.Task[Any]) -> NodeContext | None:
     """Return the try that a task of a run started last. Thread-safe."""
-    return _context_by_task.get(task)
+    return _context_by_node_task.get(task) or _context_by_task.get(task)

@@ -39,9 +39,8 @@ Within a graph the events of a pattern also have its node and sequence.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 class EventType:
@@ -75,14 +74,18 @@ class EventType:
     ROUTE_EXECUTE: Final = "route.execute"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in a run."""
+class Event(NamedTuple):
+    """Something that happened in a run; immutable. Its repr has no data."""
 
     type: str  # one of EventType
     timestamp: datetime
     source: str  # the graph's name, or the pattern's
-    data: Mapping[str, Any] = field(repr=False)
+    data: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Return the event without content of the state, which must not be logged."""
+        place = f"timestamp={self.timestamp!r}, source={self.source!r}"
+        return f"Event(type={self.type!r}, {place})"
 
 
 EVENT_TYPES: Final = tuple(

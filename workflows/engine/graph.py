@@ -56,7 +56,7 @@ class Graph:
         )
         self.observer = _default_observer(config) if observer is None else observer
         self._nodes: dict[str, Node[Any, Any]] = {}
-        self._edges: dict[str, list[Edge]] = {}
+        self._edges: dict[str, tuple[Edge, ...]] = {}
         self._entry = ""
         self._exits: dict[str, None] = {}  # an ordered set
 
@@ -81,7 +81,7 @@ class Graph:
 
     def edges_from(self, node: str) -> tuple[Edge, ...]:
         """Return the edges that leave a node, in the order in which they are evaluated."""
-        return tuple(self._edges.get(node, ()))
+        return self._edges.get(node, ())
 
     def add_node(
         self,
@@ -115,7 +115,8 @@ class Graph:
         predicate = (
             when if isinstance(when, Predicate) or when is None else Predicate.of(when)
         )
-        self._edges.setdefault(source, []).append(Edge(source, target, predicate, name))
+        edge = Edge(source, target, predicate, name)
+        self._edges[source] = (*self.edges_from(source), edge)
 
     def set_entry_point(self, node: str) -> None:
         """Start every run at this node. Raises DefinitionError if an entry point is set."""
@@ -144,6 +145,15 @@ class Graph:
             )
         self._check_known(node, "an exit point")
         self._exits[node] = None
+
+    def adopt(self, other: Graph) -> None:
+        """Take nodes, edges, entry and exits from another graph, at once and unchecked.
+
+        For an empty graph: each run of a workflow has a graph of its own, whose nodes were
+        checked when the workflow was declared.
+        """
+        self._nodes, self._edges = dict(other._nodes), dict(other._edges)
+        self._entry, self._exits = other._entry, dict(other._exits)
 
     def validate(self) -> None:
         """Raises DefinitionError unless the graph has nodes, an entry and an exit."""

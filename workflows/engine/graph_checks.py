@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sized
+from collections.abc import Container, Iterable, Sequence, Sized
 from typing import TYPE_CHECKING, NoReturn
 
 from .checks import dead_edge
@@ -64,7 +64,7 @@ def check_complete(graph: str, nodes: Sized, entry: str, exits: Sized) -> None:
 
 
 def check_graph(
-    name: str, shape: GraphShape, routes: Iterable[list[Edge]]
+    name: str, shape: GraphShape, routes: Iterable[Sequence[Edge]]
 ) -> list[str]:
     """Return warnings about a graph. Raises DefinitionError for mistakes.
 
@@ -97,7 +97,7 @@ def check_graph(
     ]
 
 
-def _check_dead_edges(name: str, routes: Iterable[list[Edge]]) -> None:
+def _check_dead_edges(name: str, routes: Iterable[Sequence[Edge]]) -> None:
     for edges in routes:
         if dead := dead_edge(edges):
             edge, earlier = dead

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from .context import begin_node_task, end_node_task
 from .retries import run_with_retries
 from .state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from .cancellation import Cancellation, Interruption
     from .context import NodeContext
     from .nodes import Node
@@ -30,9 +33,9 @@ class NodeRunner:
         """Return the node's result. Raises its error, or the signal that stopped it."""
         try:
             run = self._run_interruptibly(node, before, context)
-            # Code that runs on the loop could cancel the run's task or leave it marked as
-            # cancelled, so it gets a separate task. That costs two turns of the loop.
-            after = await (run if node.runs_in_thread else asyncio.create_task(run))
+            after = await (
+                run if node.runs_in_thread else self._run_in_task(run, context)
+            )
         except BaseException as error:
             interrupted = self._interruption.close()
             if isinstance(error, Exception | asyncio.CancelledError):
@@ -40,6 +43,21 @@ class NodeRunner:
             raise
         self._interruption.close()
         return after
+
+    async def _run_in_task(
+        self, run: Coroutine[Any, Any, S], context: NodeContext
+    ) -> S:
+        """Return the result of a separate task.
+
+        Code that runs on the loop could cancel the run's task or leave it marked as
+        cancelled. The task costs two turns of the loop.
+        """
+        task = asyncio.create_task(run)
+        begin_node_task(task, context)
+        try:
+            return await task
+        finally:
+            end_node_task(task)
 
     async def _run_interruptibly(
         self, node: Node[S, S], before: S, context: NodeContext

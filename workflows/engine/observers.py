@@ -6,14 +6,17 @@ since a record would otherwise be lost unnoticed.
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .checkpoints import FlushingStore
-from .events import Event, EventType
+from .events import EVENT_TYPES, Event, EventType
 from .registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .clock import Clock
     from .context import Emit
 
@@ -26,7 +29,11 @@ CONTENT = frozenset(
 
 
 class Observer(Protocol):
-    """Receives every event of a run, in order and synchronously."""
+    """Receives every event of a run, in order and synchronously.
+
+    An observer with an attribute `event_types`, a set of types, receives no others; the
+    engine does not even create them.
+    """
 
     def on_event(self, event: Event) -> None:
         """Handle an event."""
@@ -85,18 +92,31 @@ def make_emitter(observer: Observer, source: str, clock: Clock) -> Emit | None:
     """Return a function that sends events to an observer; None if it ignores all events."""
     if isinstance(observer, NoOpObserver):
         return None
+    wanted: Collection[str] = getattr(observer, "event_types", EVENT_TYPES)
+    on_event, now = observer.on_event, clock.now
+
+    def emit_or_raise(event: str, data: dict[str, Any]) -> None:
+        if event in wanted:
+            on_event(Event(event, now(), source, data))
 
     def emit(event: str, data: dict[str, Any]) -> None:
-        notify(observer, Event(event, clock.now(), source, data))
+        if event in wanted:
+            notify(observer, Event(event, now(), source, data))
 
-    return emit
+    return emit_or_raise if is_durable(observer) else emit
 
 
 def is_durable(observer: Observer) -> bool:
     """Return whether an observer, or a member of it, makes the run durable."""
     if isinstance(observer, MultiObserver):
         return any(map(is_durable, observer.members))
-    return isinstance(observer, FlushingStore)
+    return _is_flushing(type(observer))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _is_flushing(observer: type) -> bool:
+    """Return whether a class is a FlushingStore; cached, as each run asks."""
+    return issubclass(observer, FlushingStore)
 
 
 observers: Registry[Observer] = Registry("observer")

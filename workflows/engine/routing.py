@@ -38,11 +38,12 @@ def _evaluate_and_emit(index: int, edge: Edge, state: State, emit: Emit) -> bool
 def _emit_evaluation(
     index: int, edge: Edge, state: State, evaluation: Evaluation, emit: Emit
 ) -> None:
-    ends = {"from": edge.source, "to": edge.target, "edge_index": index}
     emit(
         EventType.EDGE_EVALUATE,
-        ends
-        | {
+        {
+            "from": edge.source,
+            "to": edge.target,
+            "edge_index": index,
             "has_predicate": edge.when is not None,
             "predicate_name": evaluation.name,
             "predicate_result": evaluation.result,
@@ -55,8 +56,10 @@ def _emit_evaluation(
         name = edge.predicate_name if edge.name is None else edge.name
         emit(
             EventType.EDGE_TRANSITION,
-            ends
-            | {
+            {
+                "from": edge.source,
+                "to": edge.target,
+                "edge_index": index,
                 "predicate_name": name,
                 "predicate_result": True,
                 "sequence": state.sequence,

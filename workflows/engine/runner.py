@@ -275,8 +275,8 @@ class Runner:
 
     def _emit_node(self, event: str, context: NodeContext, **data: Any) -> None:
         if self.emit is not None:
-            step = {"node": context.node, "iteration": context.iteration}
-            self.emit(event, step | data | {"sequence": context.sequence})
+            place = {"node": context.node, "iteration": context.iteration}
+            self.emit(event, {**place, **data, "sequence": context.sequence})
 
     def emit_event(self, event: str, **data: Any) -> None:
         """Emit an event unless the graph has no observer."""

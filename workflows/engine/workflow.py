@@ -135,7 +135,10 @@ class Workflow(Generic[S]):
 
         Raises pydantic's ValidationError for invalid params.
         """
-        self._build(graph)
+        if graph.nodes:  # of a factory that adds to this workflow
+            self._build(graph)
+        else:
+            graph.adopt(self.graph)
         return self.initial(params)
 
     __call__ = factory

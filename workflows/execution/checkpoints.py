@@ -8,7 +8,7 @@ twice its size, and storage grows with the changes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -46,6 +46,7 @@ class Encoder:
     before: FrozenDict | None = None
     keyframe_bytes: int = 0
     patch_bytes: int = 0  # since the keyframe
+    max_bytes: int = field(default_factory=lambda: settings.MAX_STATE_BYTES)
 
     def encode(self, data: FrozenDict) -> tuple[str, str]:
         """Return the kind and the JSON text of the checkpoint of this state.
@@ -54,24 +55,23 @@ class Encoder:
         """
         before, self.before = self.before, data
         if before is not None:
-            patch = dumps(diff(before, data))
+            patch = dumps_patch(diff(before, data))
             if self.patch_bytes + len(patch) <= max(
                 self.keyframe_bytes, MIN_PATCH_BYTES
             ):
                 self.patch_bytes += len(patch)
                 # a state is at most as large as its keyframe and the patches since
-                if self.keyframe_bytes + self.patch_bytes > settings.MAX_STATE_BYTES:
-                    _check_size(dumps(data))
+                if self.keyframe_bytes + self.patch_bytes > self.max_bytes:
+                    self._check_size(dumps(data))
                 return Checkpoint.Kind.DELTA, patch
         text = dumps(data)
-        _check_size(text)
+        self._check_size(text)
         self.keyframe_bytes, self.patch_bytes = len(text), 0
         return Checkpoint.Kind.FULL, text
 
-
-def _check_size(text: str) -> None:
-    if len(text) > settings.MAX_STATE_BYTES:
-        raise StateTooLarge(len(text), settings.MAX_STATE_BYTES)
+    def _check_size(self, text: str) -> None:
+        if len(text) > self.max_bytes:
+            raise StateTooLarge(len(text), self.max_bytes)
 
 
 _compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -80,6 +80,11 @@ _compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 def dumps(value: object) -> str:
     """Return compact JSON text in ASCII: any database stores it unchanged."""
     return _compact.encode(value)
+
+
+def dumps_patch(patch: list[dict[str, Any]]) -> str:
+    """Return a patch as JSON text; most steps change little or nothing."""
+    return dumps(patch) if patch else "[]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
-
 from workflows.audit.records import DecisionRow
 from workflows.execution.checkpoints import dumps
+from workflows.infra import clock
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ def decision_of(data: Mapping[str, Any], reply: Reply | None) -> DecisionRow:
         predicate=data["predicate_name"],
         result=data["predicate_result"],
         reason=clean(data["reason"]),
-        values=dumps(shortened(data["values"])),
-        created_at=timezone.now(),
+        values=dumps(shortened(values)) if (values := data["values"]) else "{}",
+        created_at=clock.local_now(),
         decided_by_id=reply.person_id if reply else None,
         comment=reply.answer.comment if reply else "",
     )

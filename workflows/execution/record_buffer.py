@@ -14,14 +14,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from django.utils import timezone
-
+from workflows.audit import keys
 from workflows.audit.chain import head_of, seal_record
 from workflows.audit.records import LogRow, StepRecord
 from workflows.engine.errors import Superseded
 from workflows.execution.masking import Masker
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
 from workflows.execution.rewinds import Position
+from workflows.infra import clock
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class RecordBuffer:
         # of the pause that this attempt continues from
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
+        self._seal_key = keys.sealing()
         self._chain = head_of(run.history_chain_head, run.pk)
         self._fence = run.fence  # that of the last record, committed or not
         self._loop = asyncio.get_running_loop()
@@ -61,7 +62,7 @@ class RecordBuffer:
 
     def log(self, level: int, message: str) -> None:
         """Add a log line of the current stage; safe to call from any thread."""
-        add = partial(self.add_line, level, clean(message), timezone.now())
+        add = partial(self.add_line, level, clean(message), clock.local_now())
         if threading.get_ident() == self._thread:
             add()
         else:  # in order: the loop learns of the end of the node's thread later
@@ -120,7 +121,7 @@ class RecordBuffer:
         while self._thread_lines and not self._is_closed:
             level, message = self._thread_lines.popleft()
             if text := message():
-                self.add_line(level, clean(text), timezone.now())
+                self.add_line(level, clean(text), clock.local_now())
 
     def write_stage(self) -> None:
         """Include the current stage, as it will be when the record is flushed."""
@@ -172,7 +173,7 @@ class RecordBuffer:
         self.masker.record(self.record)
         self._is_closed = self.record.ending is not None
         self._chain = self.record.history_chain_head = seal_record(
-            self.record, self._chain
+            self.record, self._seal_key, self._chain
         )
         # a number of its own, even if the record before may be lost: nobody knows
         self._fence += 1

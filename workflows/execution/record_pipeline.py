@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from workflows.engine.errors import Superseded
 
@@ -26,8 +25,7 @@ class Drained(Superseded):
     """The worker is being stopped: the run was released, another worker continues it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunCursor:
+class RunCursor(NamedTuple):
     """The position of a run after a record."""
 
     sequence: int

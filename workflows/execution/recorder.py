@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from workflows.audit import chain
 from workflows.audit.records import CheckpointRow, Ending, ItemRow
@@ -26,8 +25,9 @@ from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.history import NO_HISTORY
 from workflows.execution.record_buffer import RecordBuffer
 from workflows.execution.record_pipeline import Drained
-from workflows.execution.stage_events import StageEvents
+from workflows.execution.stage_events import RECORDED, StageEvents
 from workflows.execution.state_migration import adopt
+from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import (
@@ -63,6 +63,8 @@ MASKED_PARAMS = (
 
 class Recorder:
     """Observer and checkpoint store of one attempt of one run."""
+
+    event_types = RECORDED
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class Recorder:
         self._state = state
         record.checkpoints.append(
             CheckpointRow(
-                state.sequence, state.checkpoint_node, kind, text, timezone.now()
+                state.sequence, state.checkpoint_node, kind, text, clock.local_now()
             )
         )
         if state.sequence:
@@ -240,7 +242,7 @@ class Recorder:
     ) -> None:
         """Commit the end of the run and of this attempt."""
         record = self.buffer.record
-        record.status, record.completed_at = status, timezone.now()
+        record.status, record.completed_at = status, clock.local_now()
         record.suspicion = Suspicion.NONE
         record.result = result
         record.error_message, record.error_code = clean(message), code

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from django.utils import timezone
-
 from workflows.audit.records import RetryRow
+from workflows.infra import clock
 from workflows.infra.text import clean
 from workflows.models import AuditEvent, Retry
 
@@ -52,7 +51,7 @@ def tries_of(run: Run) -> Tries:
     )
     if resumes.exists():
         return NO_TRIES
-    spent = (timezone.now() - last.created_at).total_seconds()
+    spent = (clock.local_now() - last.created_at).total_seconds()
     left = min(max(last.wait_seconds - spent, 0.0), last.wait_seconds)
     return Tries(sequence, last.number, left)
 
@@ -64,7 +63,7 @@ def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:
         number=data["try"],
         wait_seconds=data["wait_seconds"],
         error=clean(data["error"]),
-        created_at=timezone.now(),
+        created_at=clock.local_now(),
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any
-
-from django.utils import timezone
+from typing import TYPE_CHECKING, Any, Final
 
 from workflows.audit.records import StageRow
 from workflows.engine.events import EventType
@@ -14,7 +12,7 @@ from workflows.execution.decision_records import decision_of
 from workflows.execution.history import NO_HISTORY
 from workflows.execution.retry_records import retry_message, retry_of
 from workflows.execution.thread_waits import ALL, ThreadWaits
-from workflows.infra import log_context
+from workflows.infra import clock, log_context
 from workflows.infra.text import clean
 from workflows.models import Level, StageStatus
 
@@ -73,7 +71,7 @@ class StageEvents:
             data["node"],
             data["iteration"],
             StageStatus.STARTED,
-            self._waiting_since or timezone.now(),
+            self._waiting_since or clock.local_now(),
             tries=self._history.tries.of(data["sequence"])[0] + 1,
         )
         self._waits = ThreadWaits()
@@ -127,7 +125,7 @@ class StageEvents:
             spent = time.monotonic() - self._began - self._waits.seconds
             return max(spent, 0) * 1_000
         self._waiting_since = None
-        return (timezone.now() - stage.created_at).total_seconds() * 1_000
+        return (clock.local_now() - stage.created_at).total_seconds() * 1_000
 
     # -- edges ------------------------------------------------------------------------
 
@@ -194,7 +192,7 @@ class StageEvents:
             and worked < MAX_START_SECONDS
             and self._waiting_since is None
         ):
-            stage.created_at = timezone.now() - dt.timedelta(seconds=worked)
+            stage.created_at = clock.local_now() - dt.timedelta(seconds=worked)
 
     def _on_parallel_start(self, data: Mapping[str, Any]) -> None:
         stage = self._buffer.stage
@@ -215,7 +213,7 @@ class StageEvents:
         is_next_part = done * PROGRESS_LOG_PARTS // total > parts_before
         if is_next_part and total >= PROGRESS_LOG_PARTS:  # fewer: the page shows each
             text = f"{stage.node}: {done} of {total} items"
-            self._buffer.add_line(Level.DEBUG, text, timezone.now())
+            self._buffer.add_line(Level.DEBUG, text, clock.local_now())
 
 
 def _final_status(data: Mapping[str, Any]) -> StageStatus:
@@ -241,3 +239,5 @@ _HANDLERS: dict[str, Callable[[StageEvents, Mapping[str, Any]], None]] = {
     EventType.WORKER_COMPLETE: StageEvents._on_item_complete,  # noqa: SLF001
     EventType.PARALLEL_START: StageEvents._on_parallel_start,  # noqa: SLF001
 }
+
+RECORDED: Final = frozenset(_HANDLERS)  # types of events

@@ -1,8 +1,8 @@
 """The wall clock of one process, moved by the number of seconds in a file.
 
-`CHAOS_CLOCK` names the file. `django.utils.timezone.now` and `time.time` are replaced, by
-which the product reads the time of day; the monotonic clock does not step on a real machine
-either.
+`CHAOS_CLOCK` names the file. `django.utils.timezone.now`, `clock.local_now` and `time.time`
+are replaced, by which the product reads the time of day; the monotonic clock does not step
+on a real machine either.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from django.utils import timezone
 
+from workflows.infra import clock
+
 
 def install() -> None:
     """Replace the clock of this process if `CHAOS_CLOCK` is set."""
@@ -21,9 +23,10 @@ def install() -> None:
         step = Step(Path(path))
         real_time, real_now = time.time, timezone.now
         setattr(time, "time", lambda: real_time() + step.seconds())  # noqa: B010 - a function of C
-        setattr(  # noqa: B010 - for this process only
-            timezone, "now", lambda: real_now() + dt.timedelta(seconds=step.seconds())
-        )
+        for module, name in ((timezone, "now"), (clock, "local_now")):
+            setattr(
+                module, name, lambda: real_now() + dt.timedelta(seconds=step.seconds())
+            )
 
 
 class Step:
