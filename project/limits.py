@@ -69,6 +69,12 @@ class Limits(BaseSettings):
         60, ge=0, description=PER_MINUTE.format("launches and trial requests to agents")
     )
     uploads_per_minute: int = Field(60, ge=0, description=PER_MINUTE.format("uploads"))
+    api_requests_per_minute: int = Field(
+        1_200,
+        ge=0,
+        description="Maximum requests of an API token, or of a person's session, to the"
+        " API in a minute; 0 sets no limit.",
+    )
     max_requests: int = Field(
         8,
         ge=1,

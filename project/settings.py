@@ -67,6 +67,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "workflows.pages.middleware.release_connection",
+    "workflows.api.middleware.errors_as_problems",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "project.security.content_security_policy",
@@ -240,6 +241,8 @@ RATES: Final = {  # a minute: of one address for logins, of one person for all e
     "login": ENV.logins_per_minute,
     "launch": ENV.launches_per_minute,
     "upload": ENV.uploads_per_minute,
+    "api": ENV.api_requests_per_minute,
+    "api_failure": ENV.logins_per_minute,
 }
 REDIS_URL: Final = ENV.redis_url.get_secret_value() if ENV.redis_url else ""
 

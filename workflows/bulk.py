@@ -214,7 +214,7 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
 
 def can_stop(person: User, job: BulkJob) -> bool:
     """Return whether a person may stop a job: its requester and administrators."""
-    return job.person_id == person.pk or person.has_perm("workflows.administer_run")
+    return job.person_id == person.pk or permissions.can_administer(person)
 
 
 def visible_jobs(person: User) -> QuerySet[BulkJob]:

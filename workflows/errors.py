@@ -2,8 +2,11 @@
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
-│                            JobNotFound
+│                            JobNotFound, TokenNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
+├─ KeyReused          409   an idempotency key with other params
+├─ StateUnavailable   409   checkpoints do not fit together
+├─ VersionChanged     412   If-Match names another version
 ├─ AlreadyAnswered    409   the approval is closed
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
@@ -14,8 +17,10 @@ RequestError
 ├─ RateLimited        429   too many requests within a minute
 ├─ TooManyDownloads   429   the process sends as many exports as it may
 ├─ InvalidSort        400   unknown sort field
+├─ InvalidCursor      400   of a list in the API
 ├─ InvalidLabel       422
 ├─ InvalidView        422
+├─ InvalidToken       422   of an API token
 ├─ PayloadRemoved     409   retention deleted the data of the run
 ├─ ReasonMissing      422
 └─ InvalidParams      422   one message per field
@@ -132,6 +137,38 @@ class InvalidStatus(RequestError):
         self.run = run
 
 
+class VersionChanged(RequestError):
+    """The run has another version than the one in If-Match."""
+
+    status = 412
+
+    def __init__(self, run: Run) -> None:
+        """Name the present version."""
+        super().__init__(
+            f"Run {run.short_id} has changed: it is at version {run.version} now. Read it"
+            " again, then decide."
+        )
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used for another launch."""
+
+    status = 409
+
+    def __init__(self, run: Run) -> None:
+        """Name the run that has the key."""
+        super().__init__(
+            f"This idempotency key launched run {run.short_id} with other parameters."
+            " Use a new key for another launch."
+        )
+
+
+class StateUnavailable(RequestError):
+    """The state of a step can’t be restored."""
+
+    status = 409
+
+
 class AlreadyAnswered(RequestError):
     """The approval is closed."""
 
@@ -215,6 +252,12 @@ class InvalidSort(RequestError):
         )
 
 
+class InvalidCursor(RequestError):
+    """The cursor is invalid. Use `next` of a page of the same list."""
+
+    status = 400
+
+
 class InvalidLabel(RequestError):
     """Invalid label."""
 
@@ -242,3 +285,11 @@ class InvalidView(RequestError):
 
 class InvalidParams(InputInvalid):
     """Some parameters are invalid."""
+
+
+class InvalidToken(InputInvalid):
+    """Some fields of an API token are invalid."""
+
+
+class TokenNotFound(NotFound):
+    """Token not found. It may have been revoked."""

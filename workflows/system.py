@@ -20,6 +20,7 @@ from workflows.documents import uses
 from workflows.errors import (
     AlreadyAnswered,
     InvalidStatus,
+    KeyReused,
     NotAllowed,
     PayloadRemoved,
     WorkerAlive,
@@ -66,12 +67,14 @@ class System(Queries):
 
         1. Check the params against the workflow's types, and that its agents are
            available: nothing is queued on an error.
-        2. Insert the pending run; an idempotency key in use returns the existing run.
+        2. Insert the pending run; an idempotency key in use returns the existing run, if
+           its params are the same.
         3. On commit, notify the workers.
 
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
-        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, AgentUnavailable.
+        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, AgentUnavailable,
+        KeyReused.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -90,7 +93,7 @@ class System(Queries):
         event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
         if not queue.enqueue(run, event):
-            return Run.objects.get(workflow_name=name, idempotency_key=idempotency_key)
+            return _launched_before(run)
         notifications.launched_on_commit()
         return run
 
@@ -300,6 +303,17 @@ class System(Queries):
         trail.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
         notifications.pending_on_commit()
         notifications.changed_on_commit(approval.run_id)
+
+
+def _launched_before(run: Run) -> Run:
+    """Return the run that has the idempotency key of this one. Raises KeyReused."""
+    earlier = Run.objects.get(
+        workflow_name=run.workflow_name, idempotency_key=run.idempotency_key
+    )
+    if (earlier.params, earlier.launched_by_id) != (run.params, run.launched_by_id):
+        raise KeyReused(earlier)
+    earlier.already_launched = True
+    return earlier
 
 
 system = System()

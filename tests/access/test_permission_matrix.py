@@ -66,6 +66,8 @@ def addresses(resolver: URLResolver | None = None, before: str = "") -> Iterator
     """Yield every address of the urlconf."""
     for one in (resolver or get_resolver()).url_patterns:
         here = before + str(one.pattern)
+        if here == "api/v1/":
+            continue  # tests/api
         if isinstance(one, URLResolver):
             yield from addresses(one, here)
         else:

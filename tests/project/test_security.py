@@ -24,6 +24,7 @@ SignIn = Callable[[User], Client]
 ONE = UUID(int=1)
 ARGUMENTS: dict[str, Any] = {
     "uuid": ONE,
+    "uuidstr": ONE,  # of the API
     "int": 1,
     "str": "csv",
     "slug": "runs",
@@ -56,6 +57,7 @@ def _filled(pattern: Any) -> str:
         kind = type(converter).__name__.removesuffix("Converter").lower()
         kind = {"string": "str"}.get(kind, kind)
         text = text.replace(f"<{kind}:{name}>", str(ARGUMENTS[kind]))
+        text = text.replace(f"<{name}>", str(ARGUMENTS[kind]))
     return text
 
 
@@ -75,7 +77,9 @@ def test_a_post_without_the_token_of_a_page_changes_nothing(
     client.force_login(admin)
     for headers in ({}, {"HX-Request": "true"}, {"X-CSRFToken": "x" * 64}):
         answer = client.post(address, {"confirmed": "1"}, headers=headers)
-        assert answer.status_code == 403, headers
+        # the API refuses the method first where an address has no POST
+        refusals = {403, 405} if address.startswith("/api/") else {403}
+        assert answer.status_code in refusals, headers
 
 
 def test_an_open_page_shows_the_token_it_has(admin: User) -> None:

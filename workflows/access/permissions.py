@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 CACHE_ATTRIBUTE = "_signalbox_permissions"  # of a user, as Django caches permissions
+# of a user that a request with an API token acts as: whether the token gives less than
+# everything that the user may do (`access/tokens.py`)
+LIMITS_ATTRIBUTE = "_signalbox_is_limited"
 OPEN = "open"
 EVER_RAN_CACHE_SECONDS = 60  # for the names of workflows that have ever run
 
@@ -371,40 +374,53 @@ def can_view_totals(person: Person) -> bool:
 
 def can_audit(person: Person) -> bool:
     """Return whether this person may see the audit log of all users."""
-    if not is_member(person):
-        return False
-    user = cast("User", person)
-    return user.has_perm("workflows.audit_run") or user.has_perm(
-        "workflows.administer_run"
-    )
+    return _has_any(person, "workflows.audit_run", "workflows.administer_run")
+
+
+def can_administer(person: Person) -> bool:
+    """Return whether this person may do everything with the runs of every workflow."""
+    return _has_any(person, "workflows.administer_run")
+
+
+def is_superuser(person: Person) -> bool:
+    """Return whether this is a superuser, without a token that limits it."""
+    is_limited = getattr(person, LIMITS_ATTRIBUTE, False)
+    return is_member(person) and cast("User", person).is_superuser and not is_limited
 
 
 def can_upload(person: Person) -> bool:
     """Return whether this person may upload documents: if they may launch any workflow."""
     if not is_member(person):
         return False
-    granted = permissions_for(person)
-    if granted.launch.is_any:
-        return True
-    return cast("User", person).has_perm("workflows.add_document")
+    return permissions_for(person).launch.is_any or _has_any(
+        person, "workflows.add_document"
+    )
 
 
 def can_manage_agents(person: Person) -> bool:
     """Return whether this person may set up providers, agents, profiles and budgets."""
-    return is_member(person) and cast("User", person).has_perm("workflows.change_agent")
+    return _has_any(person, "workflows.change_agent")
 
 
 def can_give_roles(person: Person) -> bool:
     """Return whether this person may assign roles or grant permissions."""
-    if not is_member(person):
-        return False
-    user = cast("User", person)
-    given = (
+    return _has_any(
+        person,
         "auth.change_user",
         "auth.change_group",
         "workflows.change_workflowpermission",
     )
-    return any(user.has_perm(permission) for permission in given)
+
+
+def _has_any(person: Person, *names: str) -> bool:
+    """Return whether a person has one of these permissions of Django.
+
+    A request with a limited API token has none of them: they concern more than runs.
+    """
+    if not is_member(person) or getattr(person, LIMITS_ATTRIBUTE, False):
+        return False
+    user = cast("User", person)
+    return any(user.has_perm(name) for name in names)
 
 
 def require(allowed: bool, action: str) -> None:

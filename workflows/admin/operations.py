@@ -96,6 +96,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = (
         "actor_name",
         "address",
+        "token_name",
         "action_name",
         "about",
         "reason",
@@ -110,6 +111,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "actor",
         "actor_name",
         "address",
+        "token_name",
         "action_name",
         "about",
         "workflow_name",

@@ -144,6 +144,7 @@ def _audit_event(with_addresses: bool, row: AuditEvent) -> dict[str, Any]:
         "id": row.pk,
         "actor": row.actor_name,
         "address": row.address if with_addresses else None,
+        "token": row.token_name,
         "action": row.action,
         "reason": row.reason,
         "status_before": row.status_before,

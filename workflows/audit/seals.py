@@ -157,4 +157,6 @@ def audit_event_fields(row: Any) -> list[Any]:
         row.actor_name, row.address, row.action, row.reason, str(row.status_before),
         str(row.status_after), canonical(row.before), canonical(row.after),
         microseconds(row.created_at),
+        # rows older than API tokens were sealed without it
+        *([row.token_name] if row.token_name else []),
     ]  # fmt: skip

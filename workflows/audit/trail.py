@@ -39,7 +39,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         for kind in ("provider", "agent", "profile", "budget", "price")
         for verb in ("save", "delete")
     ),
-    "Accounts": ("change password",),
+    "Accounts": (
+        *("change password", "create token", "revoke token"),
+        "create service account",
+    ),
     "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
     "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages
@@ -54,16 +57,24 @@ SUBJECTS = {  # names of subjects that differ from the last word of the action
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
+_token_name: ContextVar[str] = ContextVar("token_name", default="")
 
 
 @contextmanager
 def coming_from(address: str) -> Iterator[None]:
     """Set the client address of audit events recorded in this block."""
-    token = _address.set(address[:MAX_ADDRESS_LENGTH])
+    before = _address.set(address[:MAX_ADDRESS_LENGTH])
+    name_before = _token_name.set("")
     try:
         yield
     finally:
-        _address.reset(token)
+        _token_name.reset(name_before)
+        _address.reset(before)
+
+
+def set_token_name(name: str) -> None:
+    """Set the API token of audit events until the end of the block of `coming_from`."""
+    _token_name.set(name)
 
 
 def address() -> str:
@@ -186,6 +197,7 @@ def _new_event(
         actor_key=by.pk if by else None,
         actor_name=by.get_username() if by else "system",
         address=_address.get(),
+        token_name=_token_name.get(),
         action=action,
         reason=reason,
         before=before,

@@ -50,6 +50,7 @@ from workflows.models.status import (
     WaitKind,
 )
 from workflows.models.tallies import EdgeTally, RunTally, Tally
+from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
 
 __all__ = [
     "CANCELLABLE",
@@ -59,6 +60,7 @@ __all__ = [
     "SUSPICION_LIFTED",
     "Agent",
     "AgentCall",
+    "ApiToken",
     "Approval",
     "ApprovalKind",
     "ApprovalStatus",
@@ -95,12 +97,14 @@ __all__ = [
     "RunTally",
     "SavedView",
     "Scope",
+    "ServiceAccount",
     "Stage",
     "StageItem",
     "StageStatus",
     "Status",
     "Suspicion",
     "Tally",
+    "TokenScope",
     "WaitKind",
     "Worker",
     "WorkflowPermission",

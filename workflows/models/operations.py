@@ -72,6 +72,8 @@ class AuditEvent(models.Model):
     )  # the actor's id; survives the account
     actor_name = models.CharField(max_length=150)  # survives the account
     address = models.CharField(max_length=45, blank=True, default="")  # "" = a command
+    # the API token with which the actor's program did it; "" = the actor in person
+    token_name = models.CharField(max_length=60, blank=True, default="", db_default="")
     action = models.CharField(max_length=30)
     run = models.ForeignKey(
         Run,

@@ -111,6 +111,8 @@ class Run(models.Model):
     is_pinned = models.BooleanField(default=False)  # exempt from retention
     payload_removed_at = models.DateTimeField(null=True)  # by retention
 
+    already_launched = False  # set on the row that a repeated idempotency key gives
+
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:

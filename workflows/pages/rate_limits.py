@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 UNIX = "unix://"
 LIMITED = {
     "login": "sign-in attempts from this address",
+    "api": "requests to the API",
+    "api_failure": "requests with an invalid API token from this address",
     "launch": "launches",
     "upload": "uploads",
 }

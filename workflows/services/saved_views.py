@@ -101,7 +101,7 @@ def _own(view_id: int, person: User) -> SavedView:
     view = next((one for one in visible_views(person) if one.pk == view_id), None)
     if view is None:
         raise ViewNotFound
-    if view.owner_id != person.pk and not person.is_superuser:
+    if view.owner_id != person.pk and not permissions.is_superuser(person):
         raise NotAllowed(f"“{view.name}” belongs to {view.owner}. Save your own view.")
     return view
 

@@ -94,7 +94,9 @@ class DecisionFilters(Filters):
         source, _, target = self.edge.partition(ARROW)
         return source, target
 
-    def page(self, person: User, before: int | None) -> Page[Decision]:
+    def page(
+        self, person: User, before: int | None, *, size: int | None = None
+    ) -> Page[Decision]:
         """Return a page of the matching decisions, newest first.
 
         1. With a condition on values: scan the newest rows that match the rest.
@@ -111,8 +113,10 @@ class DecisionFilters(Filters):
         if condition or not (self.edge or self.predicate):
             narrowed = rows.filter(self._of_edge())
             indexed = any(one.is_indexed for one in self.conditions)
-            return keyset_page(narrowed, condition, before=before, indexed=indexed)
-        return merged_page(self._by_edge(person, rows), before=before)
+            return keyset_page(
+                narrowed, condition, before=before, size=size, indexed=indexed
+            )
+        return merged_page(self._by_edge(person, rows), before=before, size=size)
 
     def _rows(self, person: User) -> QuerySet[Decision]:
         rows = decisions_between(self.period.since, self.period.until)

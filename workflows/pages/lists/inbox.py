@@ -68,9 +68,17 @@ def open_for(granted: Permissions) -> ApprovalQuerySet:
     return waiting
 
 
-def open_page(granted: Permissions, after: int | None = None) -> Page[Approval]:
-    """Return a page of the open approvals, oldest first."""
-    return forward_page(_with_runs(open_for(granted)), after=after)
+def open_page(
+    granted: Permissions,
+    after: int | None = None,
+    *,
+    size: int | None = None,
+    whole: bool = False,
+) -> Page[Approval]:
+    """Return a page of the open approvals, oldest first; `whole` with form and evidence."""
+    rows = open_for(granted)
+    rows = rows.select_related("run") if whole else _with_runs(rows)
+    return forward_page(rows, after=after, size=size)
 
 
 def by_urgency(granted: Permissions, count: int) -> list[Approval]:

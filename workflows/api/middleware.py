@@ -1,0 +1,33 @@
+"""Middleware of the API: every error below /api/ is a problem, also those of Django."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.utils.cache import patch_vary_headers
+
+from workflows.api.problems import as_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponseBase
+
+ROOT: Final = "/api/"
+
+
+def errors_as_problems(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Return a middleware that converts the error pages of Django below /api/."""
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if not request.path.startswith(ROOT):
+            return response
+        patch_vary_headers(response, ("Authorization",))
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        converted: HttpResponseBase = as_problem(response)
+        return converted
+
+    return respond

@@ -1,0 +1,186 @@
+"""Errors of the API as problem details (RFC 9457): a sentence, a code and the fields."""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from django.http import HttpResponse
+from django.utils.cache import patch_vary_headers
+from ninja import Schema
+from ninja.errors import HttpError, ValidationError
+from pydantic import Field
+from pydantic_core import to_json
+
+from workflows.engine.errors import InputInvalid, RequestError
+from workflows.infra import outages
+from workflows.pages.views.failures import AWAY, RETRY_SECONDS, SENT, STUCK
+from workflows.runtime.errors import ProviderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.http import HttpRequest
+    from ninja import NinjaAPI
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+SAFE: Final = frozenset({"GET", "HEAD"})
+UNKNOWN: Final = "The server could not process the request. The error was logged."
+SENTENCES: Final = {
+    400: "The request is malformed.",
+    401: "Send an API token in the header “Authorization: Bearer sbx_…”.",
+    403: "The request was refused: a session needs the header X-CSRFToken.",
+    404: "There is nothing at this address. See /api/v1/openapi.json.",
+    405: "The method is not allowed here.",
+    413: "The request is too large.",
+    500: UNKNOWN,
+}
+"""Responses of Django itself, which have a page as their body."""
+
+
+class FieldError(Schema):
+    """A message about one field of the request."""
+
+    field: str = Field(description="Path of the field, such as “params.limit”.")
+    message: str
+
+
+class Problem(Schema):
+    """An error: what happened and what to do (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The meaning of the status.")
+    status: int
+    code: str = Field(description="Stable name of the error, such as “run_not_found”.")
+    detail: str = Field(description="A sentence for people.")
+    errors: list[FieldError] = Field(
+        default_factory=list, description="Messages by field, with status 422."
+    )
+
+
+def problem(
+    status: int, code: str, detail: str, errors: Sequence[FieldError] = ()
+) -> HttpResponse:
+    """Return the response to a request that failed."""
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=list(errors),
+    )
+    response = HttpResponse(
+        to_json(body.model_dump(), inf_nan_mode="null"),
+        status=status,
+        content_type=CONTENT_TYPE,
+    )
+    response["Cache-Control"] = "no-store"
+    if status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = 'Bearer realm="Signalbox"'
+    return response
+
+
+def code_of(error: Exception) -> str:
+    """Return the name of an error class in snake case: RunNotFound → run_not_found."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def of_request_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return the response to an error of the application, with its own sentence."""
+    del request
+    status = int(getattr(error, "status", 400))
+    fields = [
+        FieldError(field=name, message=message)
+        for name, messages in (
+            error.errors if isinstance(error, InputInvalid) else {}
+        ).items()
+        for message in messages
+    ]
+    code = str(getattr(error, "code", "")) or code_of(error)
+    response = problem(status, code, str(error), fields)
+    if (seconds := getattr(error, "seconds", None)) is not None:
+        response["Retry-After"] = str(seconds)
+    return response
+
+
+def of_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Return the response to a request whose fields do not fit the schema."""
+    del request
+    fields = [
+        FieldError(field=_path(one["loc"]), message=str(one["msg"]))
+        for one in error.errors
+    ]
+    detail = " ".join(f"{one.field}: {one.message}." for one in fields)
+    return problem(422, "invalid_request", detail, fields)
+
+
+def _path(parts: Sequence[Any]) -> str:
+    """Return the path of a field, without where it was and the name of the argument."""
+    places = {"body", "query", "path", "header", "form", "file", "cookie"}
+    names = [str(part) for part in parts]
+    if len(names) > 1 and names[0] in places:
+        names = names[2:] if names[0] == "body" and len(names) > 2 else names[1:]  # noqa: PLR2004
+    return ".".join(names)
+
+
+def of_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Return the response to an error that ninja raised, such as malformed JSON."""
+    del request
+    status = error.status_code
+    detail = error.message if status == HTTPStatus.BAD_REQUEST else ""
+    return problem(status, _name(status), detail or _sentence(status))
+
+
+def of_exception(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return 503 during an outage of the database, 500 for any other error."""
+    outage = outages.of(error)
+    if outage is not None:
+        if outage is outages.database:
+            outage.report_failure(error)
+        code = "database_unavailable" if outage is outages.database else "read_only"
+        _, sentence = AWAY if outage is outages.database else STUCK
+        note = "" if request.method in SAFE else f" {SENT}"
+        response = problem(503, code, sentence + note)
+        response["Retry-After"] = str(RETRY_SECONDS)
+        return response
+    logger.error("%s %s failed.", request.method, request.path, exc_info=error)
+    return problem(500, "internal_error", UNKNOWN)
+
+
+def install(api: NinjaAPI) -> None:
+    """Register the responses to all exceptions."""
+    handlers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
+        RequestError: of_request_error,
+        ProviderError: of_request_error,  # also StorageFailed
+        ValidationError: of_validation,
+        HttpError: of_http_error,  # also AuthenticationError
+        Exception: of_exception,
+    }
+    for kind, handler in handlers.items():
+        api.add_exception_handler(kind, handler)
+
+
+def as_problem(response: Any) -> Any:
+    """Return a response of Django as a problem; any other response unchanged."""
+    status = response.status_code
+    if status < HTTPStatus.BAD_REQUEST or response.get("Content-Type") == CONTENT_TYPE:
+        return response
+    converted = problem(status, _name(status), _sentence(status))
+    for name in ("Allow", "Retry-After", "Set-Cookie"):
+        if name in response:
+            converted[name] = response[name]
+    converted.cookies = response.cookies
+    patch_vary_headers(converted, ("Authorization", "Cookie"))
+    return converted
+
+
+def _name(status: int) -> str:
+    return HTTPStatus(status).name.lower()
+
+
+def _sentence(status: int) -> str:
+    return SENTENCES.get(status, f"{HTTPStatus(status).phrase}.")

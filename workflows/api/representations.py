@@ -1,0 +1,207 @@
+"""Rows as the schemas of the API, with the data hidden that the viewer may not read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.urls import reverse
+
+from workflows.access import permissions
+from workflows.api.schemas import (
+    ApprovalOut,
+    AttemptOut,
+    DecisionOut,
+    LogLineOut,
+    RunDetail,
+    RunError,
+    RunSummary,
+    StageOut,
+    Waiting,
+    WorkflowDetail,
+    WorkflowSummary,
+)
+from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
+from workflows.pages.lists.columns import labels_of
+from workflows.pages.redaction import is_redacted
+from workflows.services import actions, approvals
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from workflows.models import Approval, Attempt, Decision, LogLine, Run, Stage
+    from workflows.registry import AnyWorkflow
+
+
+def workflow_summary(workflow: AnyWorkflow, user: User) -> WorkflowSummary:
+    """Return a workflow as in the list."""
+    return WorkflowSummary(**_workflow(workflow, user))
+
+
+def workflow_detail(
+    workflow: AnyWorkflow, user: User, params: dict[str, Any], profiles: list[str]
+) -> WorkflowDetail:
+    """Return a workflow with the JSON Schema of its params and its graph."""
+    return WorkflowDetail(
+        **_workflow(workflow, user),
+        params=params,
+        graph=workflow.drawn,
+        profiles=profiles,
+    )
+
+
+def _workflow(workflow: AnyWorkflow, user: User) -> dict[str, Any]:
+    return {
+        "name": workflow.name,
+        "title": workflow.title,
+        "description": workflow.description,
+        "fingerprint": workflow.fingerprint,
+        "can_launch": permissions.can_launch(user, workflow.name),
+        "url": reverse("workflow", args=[workflow.name]),
+    }
+
+
+def run_summary(run: Run) -> RunSummary:
+    """Return a run as in lists; redact it first if the viewer may not read its data."""
+    return RunSummary(**_run(run))
+
+
+def run_detail(run: Run, user: User) -> RunDetail:
+    """Return a run with its data; redact it first if the viewer may not read it."""
+    hidden = is_redacted(run)
+    return RunDetail(
+        **_run(run),
+        hidden=hidden,
+        params=None if hidden else run.params,
+        result=None if hidden else run.result,
+        cancel_reason=run.cancel_reason or None,
+        actions=sorted(actions.offered(run, permissions.permissions_for(user))),
+        payload_removed_at=run.payload_removed_at,
+    )
+
+
+def _run(run: Run) -> dict[str, Any]:
+    is_failed = run.status == Status.FAILED
+    is_waiting = run.status == Status.WAITING
+    error = RunError(
+        code=run.error_code, node=run.error_node, message=run.error_message
+    )
+    waiting = (
+        Waiting(
+            kind=WaitKind(run.waiting_for), node=run.waiting_node, until=run.wake_at
+        )
+        if is_waiting and run.waiting_for
+        else None
+    )
+    return {
+        "id": run.pk,
+        "workflow": run.workflow_name,
+        "status": Status(run.status),
+        "version": run.version,
+        "steps": run.sequence,
+        "attempt": run.attempt,
+        "priority": run.priority,
+        "profile": run.profile_name,
+        "labels": labels_of(run),
+        "pinned": run.is_pinned,
+        "launched_by": run.launched_by.get_username() if run.launched_by else None,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "updated_at": run.updated_at,
+        "completed_at": run.completed_at,
+        "waiting": waiting,
+        "error": error if is_failed else None,
+        "cancel_requested_at": run.cancel_requested_at,
+        "idempotency_key": run.idempotency_key,
+        "parent": run.parent_id,
+        "url": reverse("run", args=[run.pk]),
+    }
+
+
+def stage(row: Stage) -> StageOut:
+    """Return a stage."""
+    return StageOut(
+        sequence=row.sequence,
+        attempt=row.attempt,
+        node=row.node_name,
+        iteration=row.iteration,
+        tries=row.tries,
+        status=StageStatus(row.status),
+        started_at=row.created_at,
+        duration_ms=row.duration_ms,
+        items_done=row.items_done,
+        items_total=row.items_total,
+        error=row.error_message,
+    )
+
+
+def decision(row: Decision) -> DecisionOut:
+    """Return a decision; redact it first if the viewer may not read its data."""
+    return DecisionOut(
+        run=row.run_id,
+        workflow=row.workflow_name,
+        sequence=row.sequence,
+        attempt=row.attempt,
+        edge_index=row.edge_index,
+        from_node=row.from_node,
+        to_node=row.to_node,
+        predicate=row.predicate_name,
+        result=row.predicate_result,
+        taken=row.taken,
+        reason=row.reason,
+        values=None if is_redacted(row) else row.values,
+        decided_by=row.decided_by.get_username() if row.decided_by else None,
+        comment=row.comment,
+        created_at=row.created_at,
+    )
+
+
+def log_line(row: LogLine) -> LogLineOut:
+    """Return a line of the log."""
+    return LogLineOut(
+        attempt=row.attempt,
+        number=row.number,
+        sequence=row.sequence,
+        level=Level(row.level),
+        message=row.message,
+        created_at=row.created_at,
+    )
+
+
+def attempt(row: Attempt) -> AttemptOut:
+    """Return an attempt, without its traceback."""
+    return AttemptOut(
+        number=row.number,
+        worker=row.worker,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        outcome=row.outcome,
+        error=row.error_message,
+        error_code=row.error_code,
+    )
+
+
+def approval(row: Approval, user: User) -> ApprovalOut:
+    """Return an approval; redact it first if the viewer may not read its data."""
+    hidden = is_redacted(row)
+    is_open = row.status == ApprovalStatus.OPEN
+    return ApprovalOut(
+        run=row.run_id,
+        workflow=row.run.workflow_name,
+        sequence=row.sequence,
+        node=row.node_name,
+        kind=row.kind,
+        status=ApprovalStatus(row.status),
+        question=row.question,
+        form=None if hidden else row.form,
+        evidence=None if hidden else row.evidence,
+        groups=row.groups,
+        can_respond=is_open
+        and permissions.can_approve_run(user, row.run)
+        and approvals.can_respond(row, user),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        response=None if hidden else row.response,
+        responded_by=row.responded_by.get_username() if row.responded_by else None,
+        responded_at=row.responded_at,
+        comment=row.comment,
+    )

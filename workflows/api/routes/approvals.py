@@ -1,0 +1,73 @@
+"""Approvals: those you may respond to, the one of a run, and responses."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Query, Router
+
+from workflows.access import permissions
+from workflows.api import representations
+from workflows.api.paging import Paging, link_next
+from workflows.api.requests import ApiRequest, errors, require_version, visible_run
+from workflows.api.schemas import ApprovalOut, ApprovalPage, Response, RunDetail
+from workflows.errors import AlreadyAnswered, InvalidCursor
+from workflows.models import Approval
+from workflows.pages.lists import inbox
+from workflows.pages.redaction import redact
+from workflows.system import system
+
+router = Router(tags=["approvals"])
+of_run_router = Router(tags=["approvals"])
+
+
+@router.get("", response={200: ApprovalPage, **errors(400)})
+def list_approvals(
+    request: ApiRequest, response: HttpResponse, paging: Query[Paging]
+) -> Any:
+    """List the open approvals that you may respond to, oldest first."""
+    after = paging.after
+    if after is not None and not isinstance(after, int):
+        raise InvalidCursor
+    granted = permissions.permissions_for(request.user)
+    page = inbox.open_page(granted, after, size=paging.limit, whole=True)
+    return {
+        "items": [representations.approval(row, request.user) for row in page.rows],
+        "next": link_next(request, response, page.after),
+    }
+
+
+@of_run_router.get(
+    "/{uuid:run_id}/approvals", response={200: list[ApprovalOut], **errors(404)}
+)
+def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
+    """List the approvals of a run, newest first."""
+    run = visible_run(request, run_id)
+    can_read = permissions.can_read(request.user, run.workflow_name)
+    rows = Approval.objects.filter(run=run_id).select_related("run", "responded_by")
+    return [
+        representations.approval(row if can_read else redact(row), request.user)
+        for row in rows
+    ]
+
+
+@of_run_router.post(
+    "/{uuid:run_id}/respond", response={200: RunDetail, **errors(403, 404, 409, 412)}
+)
+def respond(request: ApiRequest, run_id: UUID, body: Response) -> Any:
+    """Respond to the open approval of a run, which resumes the run.
+
+    The first response counts; a later one is refused with 409.
+    """
+    require_version(request, run_id)
+    if body.sequence is not None:
+        approval = system.find_approval(visible_run(request, run_id).pk)
+        if approval.sequence != body.sequence:
+            raise AlreadyAnswered(
+                f"The run waits for the approval of step {approval.sequence}, not of"
+                f" step {body.sequence}."
+            )
+    system.respond(run_id, body.value, by=request.user, comment=body.reason)
+    return representations.run_detail(visible_run(request, run_id), request.user)

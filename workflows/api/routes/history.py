@@ -1,0 +1,196 @@
+"""The history of runs: stages, decisions, states, attempts and log lines."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.http import Http404, HttpResponse
+from ninja import Query, Router, Schema
+from ninja.params import functions as param_functions
+from pydantic import Field
+
+from workflows.access import permissions
+from workflows.api import representations
+from workflows.api.paging import Paging, link_next
+from workflows.api.requests import ApiRequest, errors, readable_run, visible_run
+from workflows.api.schemas import (
+    AttemptOut,
+    DecisionOut,
+    DecisionPage,
+    LogPage,
+    StagePage,
+    StateOut,
+)
+from workflows.engine.errors import CheckpointMismatch
+from workflows.errors import InvalidCursor, InvalidParams, StateUnavailable
+from workflows.models import Level
+from workflows.pages.lists.decision_filters import DecisionFilters
+from workflows.pages.lists.pagination import forward_page
+from workflows.pages.redaction import by_workflow, redact_rows
+from workflows.system import system
+
+router = Router(tags=["history"])
+decisions_router = Router(tags=["decisions"])
+MAX_SEQUENCE = 2**31 - 1  # of a step
+Sequence = Annotated[int, param_functions.Path(ge=0, le=MAX_SEQUENCE)]
+
+
+@router.get("/{uuid:run_id}/stages", response={200: StagePage, **errors(400, 404)})
+def list_stages(
+    request: ApiRequest, response: HttpResponse, run_id: UUID, paging: Query[Paging]
+) -> Any:
+    """List the stages of a run, in the order in which they were recorded."""
+    run = visible_run(request, run_id)
+    page = forward_page(
+        run.stages.all(), after=_number(paging.after), size=paging.limit
+    )
+    rows = redact_rows(run, page.rows)
+    return {
+        "items": [representations.stage(row) for row in rows],
+        "next": link_next(request, response, page.after),
+    }
+
+
+@router.get("/{uuid:run_id}/attempts", response={200: list[AttemptOut], **errors(404)})
+def list_attempts(request: ApiRequest, run_id: UUID) -> Any:
+    """List the attempts of a run: each launch, resume and recovery begins one."""
+    run = visible_run(request, run_id)
+    rows = redact_rows(run, run.attempts.all())
+    return [representations.attempt(row) for row in rows]
+
+
+class StepQuery(Schema):
+    """A step of a run."""
+
+    sequence: int | None = Field(None, ge=0, le=MAX_SEQUENCE)
+
+
+@router.get(
+    "/{uuid:run_id}/decisions", response={200: list[DecisionOut], **errors(404)}
+)
+def list_run_decisions(
+    request: ApiRequest,
+    run_id: UUID,
+    query: Query[StepQuery],
+) -> Any:
+    """List the edges that a run evaluated, in order; of one step with `sequence`."""
+    run = visible_run(request, run_id)
+    rows = run.decisions.select_related("decided_by")
+    if query.sequence is not None:
+        rows = rows.filter(sequence=query.sequence)
+    return [representations.decision(row) for row in redact_rows(run, rows)]
+
+
+@router.get(
+    "/{uuid:run_id}/states/{int:sequence}",
+    response={200: StateOut, **errors(403, 404, 409)},
+)
+def get_state(request: ApiRequest, run_id: UUID, sequence: Sequence) -> Any:
+    """Get the state of a run after a step; 0 is the initial state."""
+    run = readable_run(request, run_id)
+    try:
+        _, after, _ = system.get_states(run.pk, sequence)
+    except CheckpointMismatch as error:
+        raise StateUnavailable(str(error)) from error
+    if after is None:
+        raise Http404
+    return {"sequence": sequence, "state": json.loads(json.dumps(after))}
+
+
+class LogQuery(Paging):
+    """Filters of log lines."""
+
+    level: Level | None = Field(None, description="Minimum level: 10, 20, 30 or 40.")
+
+
+@router.get("/{uuid:run_id}/log", response={200: LogPage, **errors(400, 403, 404)})
+def list_log_lines(
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    query: Query[LogQuery],
+) -> Any:
+    """List the log lines of a run, oldest first."""
+    run = readable_run(request, run_id)
+    rows = run.log_lines.order_by("attempt", "number")
+    if query.level is not None:
+        rows = rows.filter(level__gte=query.level)
+    if query.after is not None:
+        attempt, number = _pair(query.after)
+        rows = rows.filter(
+            Q(attempt=attempt, number__gt=number) | Q(attempt__gt=attempt)
+        )
+    found = list(rows[: query.limit + 1])
+    page = found[: query.limit]
+    last = page[-1] if len(found) > query.limit else None
+    after = [last.attempt, last.number] if last is not None else None
+    return {
+        "items": [representations.log_line(row) for row in page],
+        "next": link_next(request, response, after),
+    }
+
+
+class DecisionQuery(Schema):
+    """Filters of decisions, as on their page."""
+
+    workflow: str = ""
+    edge: str = Field("", description="“from→to”.")
+    predicate: str = ""
+    taken: bool | None = None
+    decided_by: str = Field("", description="User name.")
+    when: str = Field("", pattern="^(|1h|24h|7d|30d|90d)$")
+    where: str = Field("", max_length=500, description="Conditions on the values read.")
+
+
+@decisions_router.get("", response={200: DecisionPage, **errors(400)})
+def list_decisions(
+    request: ApiRequest,
+    response: HttpResponse,
+    query: Query[DecisionQuery],
+    paging: Query[Paging],
+) -> Any:
+    """List decisions of all runs, newest first."""
+    outcome = {True: "taken", False: "rejected", None: ""}[query.taken]
+    filters = DecisionFilters.read(
+        {
+            "workflow": query.workflow,
+            "edge": query.edge,
+            "predicate": query.predicate,
+            "outcome": outcome,
+            "who": query.decided_by,
+            "when": query.when,
+            "where": query.where,
+        }
+    )
+    if filters.error:
+        raise InvalidParams({"where": [filters.error]})
+    page = filters.page(request.user, _number(paging.after), size=paging.limit)
+    readable = permissions.permissions_for(request.user).read
+    rows = by_workflow(readable, page.rows)
+    return {
+        "items": [representations.decision(row) for row in rows],
+        "next": link_next(request, response, page.after),
+        "scanned_to": page.scanned_to,
+    }
+
+
+def _number(key: Any) -> int | None:
+    """Return a cursor's key as a number. Raises InvalidCursor."""
+    if key is None:
+        return None
+    if not isinstance(key, int) or not 0 <= key < 2**63:
+        raise InvalidCursor
+    return key
+
+
+def _pair(key: Any) -> tuple[int, int]:
+    """Return a cursor's key as two numbers. Raises InvalidCursor."""
+    if not isinstance(key, list) or len(key) != 2:  # noqa: PLR2004
+        raise InvalidCursor
+    first, second = _number(key[0]), _number(key[1])
+    if first is None or second is None:
+        raise InvalidCursor
+    return first, second

@@ -1,0 +1,232 @@
+"""Runs: list, one run, and the actions on it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.urls import reverse
+from ninja import Query, Router, Schema
+from ninja import Status as Reply
+from pydantic import AwareDatetime, Field
+
+from workflows.access import permissions
+from workflows.api import representations
+from workflows.api.paging import Paging, link_next
+from workflows.api.requests import (
+    ApiRequest,
+    errors,
+    require_version,
+    visible_run,
+    with_etag,
+)
+from workflows.api.schemas import (
+    LabelName,
+    NoteOut,
+    NoteText,
+    Reason,
+    Resume,
+    RunDetail,
+    RunPage,
+)
+from workflows.errors import InvalidParams
+from workflows.models import Run, Status
+from workflows.models.datetimes import run_id_at
+from workflows.pages.lists.pagination import keyset_page
+from workflows.pages.lists.run_filters import RunFilters
+from workflows.pages.query_string import uuid_in
+from workflows.pages.redaction import by_workflow, redact_rows
+from workflows.system import system
+
+router = Router(tags=["runs"])
+
+
+class RunQuery(Schema):
+    """Filters of the list of runs, as on its page."""
+
+    workflow: str = ""
+    status: Status | None = None
+    launched_by: str = Field("", description="User name.")
+    label: str = ""
+    when: Literal["", "1h", "24h", "7d", "30d", "90d"] = Field(
+        "", description="Launched within this time."
+    )
+    since: AwareDatetime | None = Field(None, description="Launched at or after.")
+    until: AwareDatetime | None = Field(None, description="Launched before.")
+    where: str = Field(
+        "",
+        max_length=500,
+        description="Conditions on params and result, such as “params.limit > 3”.",
+    )
+    text: str = Field("", max_length=200, description="Text in the error message.")
+
+    def filters(self) -> RunFilters:
+        """Return the filters of the page. Raises InvalidParams."""
+        query = {
+            "workflow": self.workflow,
+            "status": self.status.value if self.status else "",
+            "who": self.launched_by,
+            "label": self.label,
+            "when": self.when,
+            "where": self.where,
+            "text": self.text,
+        }
+        filters = RunFilters.read(query)
+        if filters.error:
+            raise InvalidParams({"where": [filters.error]})
+        return filters
+
+
+@router.get("", response={200: RunPage, **errors(400)})
+def list_runs(
+    request: ApiRequest,
+    response: HttpResponse,
+    query: Query[RunQuery],
+    paging: Query[Paging],
+) -> Any:
+    """List runs, newest first."""
+    filters = query.filters()
+    runs = filters.by_index(request.user).prefetch_related("labels")
+    if query.since is not None:
+        runs = runs.filter(pk__gte=_id_at(query.since))
+    if query.until is not None:
+        runs = runs.filter(pk__lt=_id_at(query.until))
+    before = uuid_in(str(paging.after)) if paging.after is not None else None
+    page = keyset_page(
+        runs,
+        filters.by_value(),
+        before=before,
+        size=paging.limit,
+        indexed=filters.is_indexed,
+    )
+    readable = permissions.permissions_for(request.user).read
+    return {
+        "items": [
+            representations.run_summary(run) for run in by_workflow(readable, page.rows)
+        ],
+        "next": link_next(request, response, page.after),
+        "scanned_to": page.scanned_to,
+    }
+
+
+def _id_at(moment: dt.datetime) -> UUID:
+    """Return the smallest id of runs launched at a time. Raises InvalidParams."""
+    try:
+        return run_id_at(moment)
+    except (OverflowError, ValueError) as error:
+        raise InvalidParams({"since": ["Choose a time since 1970."]}) from error
+
+
+@router.get("/{uuid:run_id}", response={200: RunDetail, **errors(404)})
+def get_run(request: ApiRequest, run_id: UUID) -> Any:
+    """Get a run. Its ETag begins with its version; `If-None-Match` is supported."""
+    run = visible_run(request, run_id)
+    return with_etag(
+        request, representations.run_detail(run, request.user), run.version
+    )
+
+
+@router.delete("/{uuid:run_id}", response={204: None, **errors(403, 404, 409, 412)})
+def delete_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
+    """Delete an ended run with its history; its audit events are kept."""
+    require_version(request, run_id)
+    system.delete_run(run_id, by=request.user, reason=query.reason)
+    return Reply(204, None)
+
+
+# Actions --------------------------------------------------------------------------------
+
+
+@router.post(
+    "/{uuid:run_id}/cancel", response={200: RunDetail, **errors(403, 404, 409, 412)}
+)
+def cancel_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+    """Cancel a run: at once if no worker has it, else at its next await or node."""
+    require_version(request, run_id)
+    system.cancel(run_id, by=request.user, reason=body.reason)
+    return _detail(request, run_id)
+
+
+@router.post(
+    "/{uuid:run_id}/resume", response={200: RunDetail, **errors(403, 404, 409, 412)}
+)
+def resume_run(request: ApiRequest, run_id: UUID, body: Resume) -> Any:
+    """Queue a failed or cancelled run again, from its last completed step."""
+    require_version(request, run_id)
+    system.resume(run_id, by=request.user, reason=body.reason, token=body.token)
+    return _detail(request, run_id)
+
+
+@router.post("/{uuid:run_id}/rerun", response={202: RunDetail, **errors(403, 404, 409)})
+def rerun(
+    request: ApiRequest, response: HttpResponse, run_id: UUID, body: Reason
+) -> Any:
+    """Launch a new run with the params of this one."""
+    run = system.rerun(run_id, by=request.user, reason=body.reason)
+    response["Location"] = reverse("api:get_run", args=[run.pk])
+    return Reply(202, _detail(request, run.pk))
+
+
+@router.post(
+    "/{uuid:run_id}/release", response={200: RunDetail, **errors(403, 404, 409, 412)}
+)
+def release_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+    """Expire the lease of a lost worker, so that another worker recovers the run."""
+    require_version(request, run_id)
+    system.release(run_id, by=request.user, reason=body.reason)
+    return _detail(request, run_id)
+
+
+@router.put("/{uuid:run_id}/pin", response={200: RunDetail, **errors(403, 404, 409)})
+def pin_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+    """Pin a run, which exempts it from retention."""
+    system.set_pinned(run_id, by=request.user, reason=body.reason)
+    return _detail(request, run_id)
+
+
+@router.delete("/{uuid:run_id}/pin", response={200: RunDetail, **errors(403, 404, 409)})
+def unpin_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
+    """Unpin a run."""
+    system.set_pinned(run_id, by=request.user, reason=query.reason, pinned=False)
+    return _detail(request, run_id)
+
+
+@router.post("/{uuid:run_id}/labels", response={200: list[str], **errors(403, 404)})
+def add_label(request: ApiRequest, run_id: UUID, body: LabelName) -> Any:
+    """Add a label to a run; return all of its labels."""
+    system.label(run_id, body.name, by=request.user)
+    return _labels(run_id)
+
+
+@router.delete("/{uuid:run_id}/labels", response={200: list[str], **errors(403, 404)})
+def remove_label(request: ApiRequest, run_id: UUID, query: Query[LabelName]) -> Any:
+    """Remove a label from a run; return those that remain."""
+    system.unlabel(run_id, query.name, by=request.user)
+    return _labels(run_id)
+
+
+@router.get("/{uuid:run_id}/notes", response={200: list[NoteOut], **errors(404)})
+def list_notes(request: ApiRequest, run_id: UUID) -> Any:
+    """List the notes on a run, oldest first."""
+    run = visible_run(request, run_id)
+    return [_note(row) for row in redact_rows(run, run.notes.all())]
+
+
+@router.post("/{uuid:run_id}/notes", response={201: NoteOut, **errors(403, 404)})
+def add_note(request: ApiRequest, run_id: UUID, body: NoteText) -> Any:
+    """Add a note to a run."""
+    return Reply(201, _note(system.add_note(run_id, body.text, by=request.user)))
+
+
+def _note(row: Any) -> NoteOut:
+    return NoteOut(author=row.author_name, text=row.text, created_at=row.created_at)
+
+
+def _detail(request: ApiRequest, run_id: UUID) -> Any:
+    return representations.run_detail(visible_run(request, run_id), request.user)
+
+
+def _labels(run_id: UUID) -> list[str]:
+    return sorted(Run.objects.get(pk=run_id).labels.values_list("name", flat=True))

@@ -1,0 +1,283 @@
+"""What responses of the API contain. Values that a viewer may not read are null."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import Field
+
+from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
+
+# Workflows ------------------------------------------------------------------------------
+
+
+class WorkflowSummary(Schema):
+    """An installed workflow."""
+
+    name: str
+    title: str
+    description: str
+    fingerprint: str = Field(description="Changes with the shape of the workflow.")
+    can_launch: bool = Field(description="Whether you may launch it.")
+    url: str = Field(description="Path of its page.")
+
+
+class WorkflowDetail(WorkflowSummary):
+    """An installed workflow with its params and graph."""
+
+    params: dict[str, Any] = Field(description="JSON Schema of the params of a launch.")
+    graph: dict[str, Any] = Field(description="Nodes and edges.")
+    profiles: list[str] = Field(description="Names of its profiles.")
+
+
+# Runs -----------------------------------------------------------------------------------
+
+
+class RunError(Schema):
+    """Why a run failed."""
+
+    code: str
+    node: str
+    message: str = Field(description="“hidden” if you may not read its data.")
+
+
+class Waiting(Schema):
+    """What a waiting run waits for."""
+
+    kind: WaitKind
+    node: str
+    until: dt.datetime | None = Field(None, description="When the wait ends by itself.")
+
+
+class RunSummary(Schema):
+    """A run, as in lists."""
+
+    id: UUID
+    workflow: str
+    status: Status
+    version: int = Field(description="Rises with each recorded change; the ETag.")
+    steps: int = Field(description="Completed steps.")
+    attempt: int
+    priority: int
+    profile: str
+    labels: list[str]
+    pinned: bool
+    launched_by: str | None
+    created_at: dt.datetime
+    started_at: dt.datetime | None
+    updated_at: dt.datetime
+    completed_at: dt.datetime | None
+    waiting: Waiting | None
+    error: RunError | None
+    cancel_requested_at: dt.datetime | None
+    idempotency_key: str | None
+    parent: UUID | None
+    url: str = Field(description="Path of its page.")
+
+
+class RunDetail(RunSummary):
+    """A run with its data."""
+
+    hidden: bool = Field(description="Whether you may not read its data: it is null.")
+    params: Any | None
+    result: Any | None = Field(description="The final state, null until completed.")
+    cancel_reason: str | None
+    actions: list[str] = Field(description="Actions that its status and you permit.")
+    payload_removed_at: dt.datetime | None = Field(
+        description="When retention deleted params, result and states."
+    )
+
+
+class RunPage(Schema):
+    """A page of runs, newest first."""
+
+    items: list[RunSummary]
+    next: str | None = Field(description="`cursor` of the next page; null on the last.")
+    scanned_to: dt.datetime | None = Field(
+        None, description="Set if the search reached its limit: continue with `next`."
+    )
+
+
+class Launch(Schema):
+    """A launch."""
+
+    params: dict[str, Any] = Field(default_factory=dict)
+    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
+    profile: str | None = Field(
+        None,
+        max_length=60,
+        description="A profile, “” for none, null to choose by weight.",
+    )
+    token: str = Field(
+        "",
+        max_length=500,
+        description="Secret for the nodes; deleted at the end of the run.",
+    )
+
+
+class Reason(Schema):
+    """A reason, which is stored in the audit log."""
+
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
+class Resume(Reason):
+    """A resume."""
+
+    token: str = Field("", max_length=500, description="Secret for the nodes.")
+
+
+class LabelName(Schema):
+    """A label."""
+
+    name: str = Field(max_length=200)
+
+
+class NoteText(Schema):
+    """A note."""
+
+    text: str = Field(min_length=1, max_length=4_000)
+
+
+class NoteOut(Schema):
+    """A note on a run."""
+
+    author: str
+    text: str
+    created_at: dt.datetime
+
+
+# History --------------------------------------------------------------------------------
+
+
+class StageOut(Schema):
+    """One execution of a node."""
+
+    sequence: int = Field(description="Number of the step in the run.")
+    attempt: int
+    node: str
+    iteration: int
+    tries: int
+    status: StageStatus
+    started_at: dt.datetime
+    duration_ms: float | None
+    items_done: int | None
+    items_total: int | None
+    error: str
+
+
+class StagePage(Schema):
+    """Stages in the order of their steps."""
+
+    items: list[StageOut]
+    next: str | None
+
+
+class DecisionOut(Schema):
+    """An edge that was evaluated after a step, and whether the run took it."""
+
+    run: UUID
+    workflow: str
+    sequence: int
+    attempt: int
+    edge_index: int
+    from_node: str
+    to_node: str
+    predicate: str = Field(description="“” for an edge without a condition.")
+    result: bool = Field(description="Whether the condition was met.")
+    taken: bool
+    reason: str
+    values: dict[str, Any] | None = Field(description="What the condition read.")
+    decided_by: str | None
+    comment: str
+    created_at: dt.datetime
+
+
+class DecisionPage(Schema):
+    """A page of decisions."""
+
+    items: list[DecisionOut]
+    next: str | None
+    scanned_to: dt.datetime | None = None
+
+
+class StateOut(Schema):
+    """The state after a step."""
+
+    sequence: int
+    state: Any
+
+
+class LogLineOut(Schema):
+    """A line of a run's log."""
+
+    attempt: int
+    number: int
+    sequence: int
+    level: Level
+    message: str
+    created_at: dt.datetime
+
+
+class LogPage(Schema):
+    """A page of log lines, oldest first."""
+
+    items: list[LogLineOut]
+    next: str | None
+
+
+class AttemptOut(Schema):
+    """A period in which a worker executed the run."""
+
+    number: int
+    worker: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    outcome: str
+    error: str
+    error_code: str
+
+
+# Approvals ------------------------------------------------------------------------------
+
+
+class ApprovalOut(Schema):
+    """A question to people that a run waits for."""
+
+    run: UUID
+    workflow: str
+    sequence: int
+    node: str
+    kind: str
+    status: ApprovalStatus
+    question: str
+    form: dict[str, Any] | None = Field(description="JSON Schema of the response.")
+    evidence: dict[str, Any] | None
+    groups: list[str] = Field(description="Groups that may respond; [] = all.")
+    can_respond: bool
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    response: Any | None
+    responded_by: str | None
+    responded_at: dt.datetime | None
+    comment: str
+
+
+class ApprovalPage(Schema):
+    """A page of approvals, oldest first."""
+
+    items: list[ApprovalOut]
+    next: str | None
+
+
+class Response(Schema):
+    """A response to an approval."""
+
+    value: dict[str, Any] = Field(description="Fits the form of the approval.")
+    reason: str = Field("", max_length=2_000, description="Stored with the response.")
+    sequence: int | None = Field(
+        None, ge=0, description="Step of the approval; another one is refused with 409."
+    )
