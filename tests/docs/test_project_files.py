@@ -10,6 +10,7 @@ import pytest
 
 from project.env import ROOT
 
+MAX_TEMPLATE_COLUMNS = 140
 MAX_LINES = 600
 SERVED = ("requirements.txt", "requirements-ocr.txt", "requirements-s3.txt")
 TESTED = "requirements-dev.txt"
@@ -85,6 +86,16 @@ def test_no_file_names_a_registry() -> None:
         if any(name.encode() in path.read_bytes() for name in REGISTRIES)
     ]
     assert relative(naming) == []
+
+
+def test_lines_of_templates_are_readable() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in (ROOT / "templates").rglob("*.html")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > MAX_TEMPLATE_COLUMNS
+    ]
+    assert long == []
 
 
 def test_modules_are_below_the_line_limit() -> None:

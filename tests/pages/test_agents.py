@@ -228,7 +228,7 @@ def test_an_agent_can_be_tried_without_scripts(
     Price.objects.create(model="tiny", per_million_in=1_000, per_million_out=2_000)
     server.script(Answer("Good <b>day</b>."))
     answer = page.post(f"/agents/{agent.pk}/try/", {"prompt": "Hello?"})
-    shown = answer.content.decode()
+    shown = " ".join(answer.content.decode().split())
     assert "Good &lt;b&gt;day&lt;/b&gt;." in shown
     assert "7 input tokens, 5 output tokens, 0.0170 USD" in shown
     call = AgentCall.objects.get()

@@ -393,7 +393,7 @@ def test_a_document_of_finished_runs_is_deleted_after_a_warning(page: Client) ->
     document = make_document()
     make_run(status="completed", params={"document": str(document.pk)})
     text = page.get(f"/documents/{document.pk}/").content.decode()
-    assert "runs that use the document can’t be resumed" in text
+    assert "Runs that use it keep their results but can’t be resumed" in text
     assert page.post(f"/documents/{document.pk}/delete/", WHY).status_code == 302
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 
 import pytest
@@ -77,7 +78,7 @@ def test_the_queue_reports_depth_and_age_by_workflow(page: Client) -> None:
     make_run(status=Status.PENDING, workflow_name="another-one")
     text = text_of(page)
     assert "3 pending" in text
-    assert "7 m 3 s" in text
+    assert re.search(r"\b7 m \d+ s\b", text)
     assert "Another one" in text
     assert "/runs/?workflow=another-one&amp;status=pending" in text
 
