@@ -64,8 +64,8 @@ BULK_ACTIONS = {
         BulkAction(
             "cancel",
             "Cancel",
-            "Each run is interrupted at its next wait, or before its next step. Cancelled"
-            " runs can be resumed.",
+            "The current step of each run is interrupted at its next wait or finishes first."
+            " Cancelled runs can be resumed.",
             "Cancelled or cancelling",
             "cancel",
             is_danger=True,

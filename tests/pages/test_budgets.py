@@ -186,7 +186,7 @@ def test_budgets_of_workflows_and_days_report_their_totals(
     made_call(None, 40, cost="0.25")  # someone tried an agent
     shown = text_of(page)
     assert shown.count("30 of 1,000 tokens") == 2
-    assert "1 of 2 USD" in shown
+    assert "1.00 of 2.00 USD" in shown
 
 
 def test_usage_is_limited_to_visible_workflows(

@@ -1,7 +1,8 @@
-"""One action on many runs: asked for first, done to each by itself, told of each."""
+"""Bulk actions: confirmed first, applied to each run separately, reported for each run."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,8 @@ def test_a_bulk_action_asks_for_confirmation(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
     text = " ".join(answer.content.decode().split())
     assert "Cancel 1 run?" in text
+    assert re.search(r'type="submit">Cancel 1 run</button>', text)
+    assert text.count("Will be skipped") == 1
     assert "1 of the 2 selected runs can’t be processed" in text
     assert Run.objects.get(pk=pending.pk).status == Status.PENDING
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
@@ -85,7 +85,7 @@ class BudgetUsage:
         if self.tokens is not None:
             parts.append(f"{self.used.tokens:,} of {self.tokens:,} tokens")
         if self.cost is not None:
-            money = f"{_format_amount(self.spent)} of {_format_amount(self.cost)}"
+            money = f"{_format_money(self.spent)} of {_format_money(self.cost)}"
             parts.append(f"{money} {settings.CURRENCY}")
         return " and ".join(parts)
 
@@ -250,6 +250,13 @@ def grant_increase(
 def _format_amount(amount: Decimal) -> str:
     """Return an amount without trailing zeros."""
     return f"{amount.normalize():f}"
+
+
+def _format_money(amount: Decimal) -> str:
+    """Return an amount to the cent, rounded down; below 1 with all its digits."""
+    if amount and amount < 1:
+        return _format_amount(amount)
+    return f"{amount.quantize(Decimal('0.01'), ROUND_DOWN):,}"
 
 
 def increase_text(answer: Mapping[str, Any]) -> str:
