@@ -15,6 +15,9 @@ class ThreadWaits:
     seconds: float = 0.0  # waited so far, without the current wait
     _items: set[int] = field(default_factory=set)  # started, of a parallel step
     _waiting: set[int] = field(default_factory=set)
+    _working: int = (
+        0  # started items that do not wait: counted, since there may be many
+    )
     _since: float | None = None  # on the monotonic clock, while it waits
 
     @property
@@ -23,25 +26,33 @@ class ThreadWaits:
         return self._since is not None
 
     def start_item(self, item: int) -> None:
-        self._items.add(item)
+        if item not in self._items:
+            self._items.add(item)
+            self._working += item not in self._waiting
         self._update()
 
     def end_item(self, item: int) -> None:
-        self._items.discard(item)
+        if item in self._items:
+            self._items.discard(item)
+            self._working -= item not in self._waiting
         self._update()
 
     def wait(self, item: int = ALL) -> None:
         """Record that the step, or an item of it, waits for a thread."""
-        self._waiting.add(item)
+        if item not in self._waiting:
+            self._waiting.add(item)
+            self._working -= item in self._items
         self._update()
 
     def end_wait(self, item: int = ALL) -> None:
         """Record that the step, or an item of it, has a thread."""
-        self._waiting.discard(item)
+        if item in self._waiting:
+            self._waiting.discard(item)
+            self._working += item in self._items
         self._update()
 
     def _update(self) -> None:
-        waits = bool(self._waiting) and self._items <= self._waiting
+        waits = bool(self._waiting) and not self._working
         if waits and self._since is None:
             self._since = time.monotonic()
         elif not waits and self._since is not None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, get_type_hints
 
 from pydantic import TypeAdapter
 
+from workflows.engine.adapters import adapter
 from workflows.engine.frozen import Json, freeze
 from workflows.engine.nodes import FunctionNode, Node
 from workflows.engine.state import State
@@ -39,8 +40,9 @@ class ResultCodec:
 
     def write(self, result: object) -> Json:
         """Return a result as JSON. Raises NotSerialisable."""
-        adapter = self._adapter or TypeAdapter(type(result))
-        return freeze(adapter.dump_python(result, mode="json"))
+        kind: Any = type(result)
+        codec = self._adapter or adapter(kind)
+        return freeze(codec.dump_python(result, mode="json"))
 
     def read(self, value: Json) -> Any:
         """Return a result from JSON; JSON itself if the function has no return annotation."""

@@ -29,6 +29,7 @@ from workflows.engine.events import EventType
 from workflows.engine.nodes import Node, as_node, call_function
 from workflows.engine.observers import Observer
 from workflows.engine.retries import run_with_retries
+from workflows.engine.turns import MAX_TURNS, Turns, turns_of_loop
 
 from .context import pattern_context
 
@@ -50,7 +51,8 @@ class ParallelResult(Generic[Result]):
 class StoredItems(Generic[Result]):
     """Results of an earlier attempt, and the function that stores new ones."""
 
-    saved: Mapping[int, Result]
+    saved: Mapping[int, Any]  # as they were stored
+    read: Callable[[Any], Result]
     save: Callable[
         [int, Result], Result
     ]  # returns the value that a later attempt will read
@@ -128,19 +130,19 @@ class _Map(Generic[Item, Result]):
     stored: StoredItems[Result] | None
     results: dict[int, Result] = field(default_factory=dict)
     errors: dict[int, ItemError] = field(default_factory=dict)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)  # of the workers
+    unfinished: int = 0  # of the tasks
+    is_broken: bool = False  # a worker failed, as opposed to its item
+    waiter: asyncio.Future[None] | None = None  # set when either of them changes
     pause: Paused | None = None  # of an item, requested from outside
     is_ending: bool = False  # whether the workers are being stopped
+    stopping: asyncio.Task[None] | None = None  # the workers, after a failure
+    turns: Turns = field(default_factory=turns_of_loop)
     pending: Iterator[int] = field(init=False)  # items without a worker
     stop: Cancellation = field(init=False)  # of the items: by the run or by a failure
 
-    def __post_init__(self) -> None:
-        saved = {} if self.stored is None else self.stored.saved
-        indices = range(len(self.items))
-        self.results = {index: saved[index] for index in indices if index in saved}
-        self.pending = iter([index for index in indices if index not in saved])
-
     async def run(self, workers: int) -> ParallelResult[Result]:
+        await self._read_stored()
         self._emit_start(workers)
         try:
             with self.context.cancellation.child() as self.stop:
@@ -154,6 +156,18 @@ class _Map(Generic[Item, Result]):
         if error is not None:
             raise error
         return self.result
+
+    async def _read_stored(self) -> None:
+        """Take the results of an earlier attempt; the other items are pending."""
+        pending = []
+        for index in range(len(self.items)):
+            if self.stored is None or index not in self.stored.saved:
+                pending.append(index)
+                continue
+            if not self.turns.take():
+                await self.turns.wait()
+            self.results[index] = self.stored.read(self.stored.saved[index])
+        self.pending = iter(pending)
 
     @property
     def result(self) -> ParallelResult[Result]:
@@ -169,11 +183,9 @@ class _Map(Generic[Item, Result]):
            run's cancellation, which the overall result then reflects.
         3. An error of a worker, as opposed to its item, stops the others and is raised.
         """
-        self.tasks = [
-            asyncio.create_task(self._worker(number)) for number in range(workers)
-        ]
         try:
-            await asyncio.wait(self.tasks, return_when=asyncio.FIRST_EXCEPTION)
+            await self._start_workers(workers)
+            await self._wait_for_workers(or_failure=True)
         except asyncio.CancelledError:
             await self._end_workers()
             if not self.context.cancellation.cancelled:
@@ -183,24 +195,81 @@ class _Map(Generic[Item, Result]):
         for error in filter(None, broken):
             raise error
 
+    async def _start_workers(self, workers: int) -> None:
+        for number in range(workers):
+            if not self.turns.take():
+                await self.turns.wait()
+            task = asyncio.create_task(self._worker(number))
+            task.add_done_callback(self._on_worker_ended)
+            self.tasks.append(task)
+            self.unfinished += 1
+
+    async def _wait_for_workers(self, *, or_failure: bool = False) -> None:
+        """Return once all workers have ended, or one of them failed.
+
+        `asyncio.wait` would add and remove a callback of each at once.
+        """
+        while self.unfinished and not (or_failure and self.is_broken):
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+
+    def _on_worker_ended(self, task: asyncio.Task[None]) -> None:
+        self.unfinished -= 1
+        has_failed = not task.cancelled() and task.exception() is not None
+        self.is_broken |= has_failed
+        is_over = has_failed or not self.unfinished
+        if is_over and self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
     async def _end_workers(self) -> None:
         self.is_ending = True
-        for task in self.tasks:
-            cancel_until_done(task)
+        if self.stopping is not None:
+            self.stopping.cancel()
         try:
             with no_repeated_interruption():
-                await asyncio.wait(self.tasks)
+                await self._cancel([task for task in self.tasks if not task.done()])
+                await self._wait_for_workers()
         except asyncio.CancelledError:
             for task in self.tasks:
                 task.cancel()  # from outside, without waiting for threads
             raise
 
+    async def _cancel(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            if not self.turns.take():
+                await self.turns.wait()
+            cancel_until_done(task)
+
     async def _worker(self, number: int) -> None:
         while not self.stop.cancelled:
+            if interruption := await self._turn():
+                self._raise_if_stopping(interruption)
+                continue
+            if self.stop.cancelled:
+                return
             index = next(self.pending, None)
             if index is None:
                 return
             await self._item(number, index)
+
+    async def _turn(self) -> asyncio.CancelledError | None:
+        """Return when the loop has time for the next part of an item.
+
+        An interruption meanwhile is returned: what is finished has to be stored first.
+        """
+        if self.turns.take():
+            return None
+        try:
+            await self.turns.wait()
+        except asyncio.CancelledError as interruption:
+            return interruption
+        return None
+
+    def _raise_if_stopping(self, interruption: asyncio.CancelledError) -> None:
+        """Raise an interruption, unless the worker was cancelled by code of an item."""
+        if self.is_ending or self.stop.cancelled:
+            raise interruption
+        _uncancel(asyncio.current_task())
 
     async def _item(self, worker: int, index: int) -> None:
         place = {
@@ -209,8 +278,11 @@ class _Map(Generic[Item, Result]):
             "total_items": len(self.items),
         }
         self.context.emit_event(EventType.WORKER_START, dict(place))
+        interruption = None
         try:
-            result = await self._result(index)
+            result = await self._execute(index)
+            interruption = await self._turn()
+            result = self._stored(index, result)
         except (Exception, Paused, asyncio.CancelledError, *STOP_SIGNALS) as error:
             self.context.emit_event(EventType.WORKER_COMPLETE, place | {"error": True})
             self._record_failure(index, error)
@@ -220,12 +292,17 @@ class _Map(Generic[Item, Result]):
         if self.progress is not None:
             finished, total = len(self.results), len(self.items)
             await call_function(self.progress, self.context, finished, total, result)
+        if interruption is not None:
+            self._raise_if_stopping(interruption)
 
-    async def _result(self, index: int) -> Result:
+    async def _execute(self, index: int) -> Result:
         context = self.context.for_item(index, self.stop)
-        result = await run_with_retries(
+        return await run_with_retries(
             self.node, self.items[index], self.runtime, context
         )
+
+    def _stored(self, index: int, result: Result) -> Result:
+        """Store a result; return it as a later attempt will read it."""
         if self.stored is None:
             return result
         # serialises and validates a model of the author
@@ -251,10 +328,13 @@ class _Map(Generic[Item, Result]):
             self._stop_others(task)
 
     def _stop_others(self, this: asyncio.Task[Any] | None) -> None:
+        """Stop the other items, those that are first at once."""
         self.stop.cancel("another item failed")
-        for task in self.tasks:
-            if task is not this:
-                cancel_until_done(task)
+        others = [task for task in self.tasks if task is not this and not task.done()]
+        for task in others[:MAX_TURNS]:
+            cancel_until_done(task)
+        if rest := others[MAX_TURNS:]:
+            self.stopping = asyncio.create_task(self._cancel(rest))
 
     def _overall_error(self) -> ParallelError | None:
         """Return the error of the node as a whole, or None."""

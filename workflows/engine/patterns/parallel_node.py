@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConfigurationError
+from workflows.engine.frozen import Json
 from workflows.engine.nodes import (
     AnyStep,
     Node,
@@ -16,6 +17,7 @@ from workflows.engine.nodes import (
     call_function,
 )
 from workflows.engine.state import State
+from workflows.engine.turns import turns_of_loop
 
 from .items import Over, ResultCodec, items_of
 from .parallel import ParallelResult, StoredItems
@@ -67,7 +69,6 @@ class ParallelNode(Node[Any, Any]):
 
     def _stored_items(self, context: NodeContext) -> StoredItems[Any]:
         read = self._codec.read
-        saved = {index: read(item) for index, item in context.saved_items().items()}
 
         def save(index: int, result: Any) -> Any:
             written = self._codec.write(result)
@@ -75,24 +76,28 @@ class ParallelNode(Node[Any, Any]):
                 context.save_item(index, written)
             return read(written)
 
-        return StoredItems(saved, save)
+        return StoredItems(context.saved_items(), read, save)
 
     async def _store_results(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext
     ) -> S:
         if isinstance(self.into, str):
-            typed = self.into in value.fields()  # an untyped state holds JSON only
-            return value.set(
-                self.into,
-                [
-                    each if typed else self._codec.write(each)
-                    for each in outcome.results
-                ],
-            )
+            if self.into in value.fields():
+                return value.set(self.into, list(outcome.results))
+            # an untyped state holds JSON only
+            return value.set(self.into, await self._written(outcome.results))
         arguments = [value, list(outcome.results), list(outcome.errors)]
         count = 3 if accepts_arguments(self.into, 3) else 2
         state: S = await call_function(self.into, context, *arguments[:count])
         return state
+
+    async def _written(self, results: Sequence[Any]) -> list[Json]:
+        turns, written = turns_of_loop(), []
+        for result in results:
+            if not turns.take():
+                await turns.wait()
+            written.append(self._codec.write(result))
+        return written
 
 
 def parallel(  # noqa: PLR0913 - all but the first three are options
