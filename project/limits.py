@@ -113,6 +113,12 @@ class Limits(BaseSettings):
         description="Maximum messages a second from a websocket, and four times as many "
         "from all websockets of a person; more close it.",
     )
+    page_cache_bytes: int = Field(
+        16_000_000,
+        ge=0,
+        description="Maximum bytes of the rendered steps, log lines and other parts of pages "
+        "that a process keeps in memory; 0 keeps none.",
+    )
     max_exports: int = Field(
         2, ge=1, description="Exports and logs that a server process sends at once."
     )

@@ -310,6 +310,7 @@ MAX_CONNECTIONS_PER_ADDRESS: Final = (
 MAX_SOCKETS: Final = ENV.max_sockets
 MAX_SOCKETS_PER_PERSON: Final = ENV.max_sockets_per_person
 MAX_MESSAGES_PER_SECOND: Final = ENV.max_messages_per_second
+PAGE_CACHE_BYTES: Final = ENV.page_cache_bytes
 MAX_EXPORTS: Final = ENV.max_exports
 REQUEST_SECONDS: Final = ENV.request_seconds
 PDF_PROCESSES: Final = ENV.pdf_processes

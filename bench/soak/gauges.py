@@ -14,15 +14,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+import httpx
 import psutil
 from django.conf import settings
 from django.db import connection
 from django.db.models import Count, F
 from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.gauges import loop_ms
 from bench.soak.growth import Point
-from bench.soak.installation import RULE_DAYS, Installation
+from bench.soak.installation import METRICS_TOKEN, RULE_DAYS, Installation
 from workflows.models import ENDED, Decision, Run, Stage, Status, Tally
 
 KEPT: Final = dt.timedelta(minutes=2)  # that a run remains after its end
@@ -89,6 +91,8 @@ class Sampler:
         for name, process in self._installation.processes.items():
             if process.poll() is None:
                 yield from process_values(name, process.pid)
+        for number, url in enumerate(self._installation.urls):
+            yield from cache_values(f"web{number}", url)
         yield from database_values()
         if self._installation.redis_url:
             yield from redis_values(self._installation.redis_url)
@@ -116,6 +120,18 @@ def _memory(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.NoSuchProcess:  # the child has ended
         return 0
+
+
+def cache_values(name: str, url: str) -> Iterator[Value]:
+    """Yield the size of the page cache of a server; nothing if it does not answer."""
+    headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    try:
+        answer = httpx.get(f"{url}/metrics", headers=headers, timeout=10.0)
+    except httpx.HTTPError:
+        return  # the requests of people are counted, and the end of a process is reported
+    for family in text_string_to_metric_families(answer.text):
+        if family.name == "signalbox_page_cache_bytes":
+            yield name, "page cache", family.samples[0].value
 
 
 def database_values() -> Iterator[Value]:

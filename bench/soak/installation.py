@@ -23,11 +23,14 @@ from bench.servers import redis
 START_SECONDS = 120.0  # for a worker to be ready
 POLL_SECONDS = 0.2
 STOP_SECONDS = 40.0  # for a process to drain
+METRICS_TOKEN = "a token of this measurement"  # noqa: S105 - of servers that are gone after it
 RULE_DAYS = 1  # after which runs are purged; see gauges.age_runs
 SETTINGS = {
     "WORKFLOW_APPS": "bench.soak",
     "ADMIN_PASSWORD": PASSWORD,
     "LOG_LEVEL": "WARNING",
+    "METRICS_TOKEN": METRICS_TOKEN,
+    "PAGE_CACHE_BYTES": "4000000",  # full before the end of the warm-up
     # the load comes from one address and one person
     "LAUNCHES_PER_MINUTE": "0",
     "UPLOADS_PER_MINUTE": "0",

@@ -121,6 +121,7 @@ class Metric:
 MEMORY: Final = PerHour(MEMORY_PER_HOUR, MEMORY_SHARE_PER_HOUR)
 METRICS: Final[Mapping[str, Metric]] = {
     "memory": Metric("MB", MEMORY, MB),
+    "page cache": Metric("MB", Unlimited(), MB),  # PAGE_CACHE_BYTES limits it
     "open files": Metric("", Step(MAX_NEW_FILES)),
     "threads": Metric("", Step(MAX_NEW_THREADS)),
     "TCP connections": Metric("", Step(MAX_NEW_CONNECTIONS)),

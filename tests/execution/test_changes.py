@@ -12,6 +12,7 @@ from tests.support.factories import make_checkpoint, make_run
 from workflows.engine.errors import CheckpointMismatch
 from workflows.execution import changes
 from workflows.execution.changes import Change, changes_of, describe_patch
+from workflows.infra.page_cache import page_cache
 from workflows.models import Checkpoint, Run
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +23,7 @@ STARTED = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
     """Let each test work its changes out."""
-    changes.clear_cache()
+    page_cache.clear()
 
 
 def a_run(*states: dict[str, Any] | list[dict[str, Any]]) -> Run:

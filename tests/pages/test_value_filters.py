@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -209,6 +210,13 @@ def test_only_valid_calendar_dates_are_accepted() -> None:
         "\uff12026-01-01",
     ):
         assert instant(none) is None
+
+
+def test_texts_that_are_no_dates_do_not_remain_in_memory() -> None:
+    text = "a text of a state " * 1_000
+    before = sys.getrefcount(text)
+    assert instant(text) is None
+    assert sys.getrefcount(text) == before
 
 
 def _json_leaves() -> st.SearchStrategy[Any]:

@@ -9,7 +9,7 @@ alone, without the values before.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from django.db.models import Sum
 
 from workflows.engine.json_patch import diff, unescaped
 from workflows.execution.checkpoints import replay, states
+from workflows.infra.page_cache import MISSING, page_cache
 from workflows.models import Checkpoint
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000  # of checkpoints that are replayed for one page
 MAX_CHANGES = 12  # listed per step; the rest is counted
 MAX_TEXT_CHARS = 2_000  # characters of one value
-MAX_CACHED = 5_000  # steps
 NOTHING: Final = object()  # there was no value, or it is unknown
 
 
@@ -53,8 +53,11 @@ class Changes:
     hidden: int = 0  # changes beyond the listed ones
     is_known: bool = True  # False: too large to be compared
 
-
-_cache: OrderedDict[tuple[UUID, int, dt.datetime], Changes] = OrderedDict()
+    @property
+    def size(self) -> int:
+        """The bytes of its texts."""
+        texts = ((one.path, one.before, one.after) for one in self.listed)
+        return sum(sys.getsizeof(text) for three in texts for text in three)
 
 
 def changes_of(run_id: UUID, steps: Mapping[int, dt.datetime]) -> Mapping[int, Changes]:
@@ -63,21 +66,20 @@ def changes_of(run_id: UUID, steps: Mapping[int, dt.datetime]) -> Mapping[int, C
     `steps` has the start of the stage of each step. Raises CheckpointMismatch when a row
     is missing or damaged.
     """
-    keys = {step: (run_id, step, start) for step, start in steps.items() if step > 0}
-    missing = {step: key for step, key in keys.items() if key not in _cache}
+    keys = {
+        step: ("changes", run_id, step, start)
+        for step, start in steps.items()
+        if step > 0
+    }
+    cached = {step: page_cache.get(key) for step, key in keys.items()}
+    missing = {step for step, changes in cached.items() if changes is MISSING}
+    known = {step: cached[step] for step in cached.keys() - missing}
     if missing:
-        found = _read(run_id, min(missing), max(missing), set(missing))
+        found = _read(run_id, min(missing), max(missing), missing)
         for step, changes in found.items():
-            _cache[missing[step]] = changes
-    wanted = {step: _cache[key] for step, key in keys.items() if key in _cache}
-    while len(_cache) > MAX_CACHED:
-        _cache.popitem(last=False)
-    return wanted
-
-
-def clear_cache() -> None:
-    """Clear the cache."""
-    _cache.clear()
+            page_cache.add(keys[step], changes, changes.size)
+        known |= found
+    return known
 
 
 def _read(run_id: UUID, first: int, last: int, wanted: set[int]) -> dict[int, Changes]:

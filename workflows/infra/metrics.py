@@ -58,6 +58,10 @@ REFUSALS: Final = Counter(
     "Requests that this process refused before processing them.",
     ["reason"],
 )
+PAGE_CACHE_BYTES: Final = Gauge(
+    "signalbox_page_cache_bytes",
+    "Bytes of the rendered parts of pages that this process keeps; see PAGE_CACHE_BYTES.",
+)
 NODE_THREADS: Final = Gauge(
     "signalbox_node_threads",
     "Calls of sync nodes in this process: running, waiting for a thread, or abandoned:"

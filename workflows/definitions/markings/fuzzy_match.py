@@ -91,10 +91,13 @@ class FuzzyMatch:
         return self.score >= EXACT_SCORE and self.is_clear
 
 
-@functools.lru_cache(maxsize=4096)
 def fuzzy_matches(text: str) -> tuple[FuzzyMatch, ...]:
     """Return the best match per level for a line, best first."""
-    characters = "".join(normal(text).upper().split())[:_MAX_LENGTH]
+    return _matches("".join(normal(text).upper().split())[:_MAX_LENGTH])
+
+
+@functools.lru_cache(maxsize=4096)  # of beginnings: a line can be long
+def _matches(characters: str) -> tuple[FuzzyMatch, ...]:
     if not re.search(r"[A-Z]{2}|[A-Z].[A-Z]", characters):
         return ()
     found: list[FuzzyMatch] = []

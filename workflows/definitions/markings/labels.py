@@ -291,9 +291,13 @@ def correct_spelling(cell: Cell) -> Cell:
     )
 
 
-@functools.lru_cache(maxsize=4096)
 def _correct_word(word: str) -> str:
     """Return the label word closest to a word, or the word itself."""
+    return _closest(word) if any(_similar_length(word)) else word
+
+
+@functools.lru_cache(maxsize=4096)  # of words as long as labels: others can be long
+def _closest(word: str) -> str:
     value_cost = max(
         (1 - match.score for match in fuzzy_matches(word)[:1]), default=_MAX_WRONG_SHARE
     )

@@ -14,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from project.connections import ConnectionLimits
 from project.garbage import freeze_loaded_objects
+from project.memory import limit_arenas
 from project.server import Server, Works
 from project.shutdown import end_within
 
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         self, *, prepare: bool, host: str, port: int, no_worker: bool, **_: Any
     ) -> None:
         """Prepare or check the installation, then serve."""
+        limit_arenas()
         if prepare:
             call_command("prepare", stdout=self.stdout)
         self._require_prepared()

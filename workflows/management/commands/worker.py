@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
 from project.garbage import freeze_loaded_objects
+from project.memory import limit_arenas
 from project.shutdown import end_within
 from workflows.engine.loop import ResilientLoop
 from workflows.execution.worker import Worker
@@ -48,6 +49,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run the worker on its own event loop."""
+        limit_arenas()
         freeze_loaded_objects()
         with _serve_metrics():
             worker = Worker(options["name"], options["concurrency"])

@@ -5,14 +5,17 @@ The SVG of equal nodes and edges is cached.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import sys
+from functools import partial
+from typing import Final
 
 from django.template.loader import render_to_string
 
+from workflows.infra.page_cache import page_cache
 from workflows.pages.graph.diagram import Diagram, Edge, Node
 from workflows.pages.render.regions import strip_indentation
 
-CACHED_ELEMENTS = 4_096
+NODE_BYTES: Final = 500  # of the key: a node or an edge with its texts and numbers
 
 
 def items_of(diagram: Diagram, *, still: bool = False) -> list[tuple[str, str]]:
@@ -21,17 +24,24 @@ def items_of(diagram: Diagram, *, still: bool = False) -> list[tuple[str, str]]:
     `still` omits links.
     """
     edges, nodes = diagram.edges, diagram.nodes
-    items = [(f"edge-{edge.number}", _render("edge", edge, still)) for edge in edges]
+    items = [(f"edge-{edge.number}", _element("edge", edge, still)) for edge in edges]
     items += [
-        (f"label-{edge.number}", _render("label", edge, still))
+        (f"label-{edge.number}", _element("label", edge, still))
         for edge in edges
         if edge.label or edge.count
     ]
-    items += [(f"node-{node.number}", _render("node", node, still)) for node in nodes]
+    items += [(f"node-{node.number}", _element("node", node, still)) for node in nodes]
     return items
 
 
-@lru_cache(maxsize=CACHED_ELEMENTS)
+def _element(part: str, what: Edge | Node, still: bool) -> str:
+    return page_cache.get_or_make(
+        ("graph element", part, what, still),
+        partial(_render, part, what, still),
+        lambda html: sys.getsizeof(html) + NODE_BYTES,
+    )
+
+
 def _render(part: str, what: Edge | Node, still: bool) -> str:
     template = f"workflows/_graph_{part}.html"
     return strip_indentation(render_to_string(template, {"what": what, "still": still}))

@@ -253,11 +253,13 @@ def _compared(value: str, wanted: str, how: Callable[[Any, Any], bool]) -> bool:
     return one is not None and other is not None and how(one, other)
 
 
-@lru_cache(maxsize=1024)
 def instant(text: str) -> dt.datetime | None:
     """Return the time of an ISO text, None for other text; a date is its midnight."""
-    if not _DATE.fullmatch(text):
-        return None
+    return _instant(text) if _DATE.fullmatch(text) else None
+
+
+@lru_cache(maxsize=1024)  # of dates only: the texts of a state can be large
+def _instant(text: str) -> dt.datetime:
     time = dt.datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 

@@ -7,18 +7,20 @@ that has an older version of the region receives only the items that differ.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 from django.template.loader import render_to_string
+
+from workflows.infra.page_cache import page_cache
 
 BASE_REGIONS = ("nav-approvals",)  # regions of the base template
 TIME = re.compile(
     r"(<time [^>]*data-(?:ago|since|until)\b[^>]*>)[^<]*"
 )  # a script updates the text of these elements
 INDENT = re.compile(r"(<pre.*?</pre>)|\n\s+", re.DOTALL)
-CACHED_DIFFERENCES = 64
 MAX_DIFFERENCE_SHARE = 0.7  # of the region, above which the whole region is sent
 
 Items = Sequence[tuple[str, str]]  # id and HTML of each item
@@ -46,6 +48,12 @@ class Region(str):
         region.holder, region.wrap = holder, wrap
         return region
 
+    @property
+    def size(self) -> int:
+        """The bytes that it takes, with its items."""
+        parts = (self, self.frame, self.items, *self.items, *self.items.values())
+        return sum(map(sys.getsizeof, parts))
+
 
 def without_times(html: str) -> str:
     """Remove the texts of `time` elements that a script on the page updates."""
@@ -57,11 +65,21 @@ def strip_indentation(html: str) -> str:
     return INDENT.sub(lambda match: match[1] or "\n", html.strip())
 
 
-@lru_cache(maxsize=CACHED_DIFFERENCES)
 def difference(old: Region | None, new: Region) -> str:
-    """Return the out-of-band swaps that turn an older version of a region into this one."""
+    """Return the out-of-band swaps that turn an older version of a region into this one.
+
+    It is computed once for all pages that have the same version.
+    """
     if old is None or old.frame != new.frame:
         return str(new)
+    return page_cache.get_or_make(
+        ("difference", old, new),
+        partial(_difference, old, new),
+        lambda text: sys.getsizeof(text) + old.size + new.size,
+    )
+
+
+def _difference(old: Region, new: Region) -> str:
     kept = [name for name in old.items if name in new.items]
     names = list(new.items)
     added = names[len(kept) :]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workflows.infra.page_cache import page_cache
 from workflows.models import Level, LogLine
 from workflows.pages.redaction import is_redacted
 from workflows.pages.render.times import clock
@@ -16,15 +18,12 @@ from workflows.pages.render.zones import current_zone
 from workflows.pages.run.point_in_time import PointInTime
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from django.db.models import QuerySet
 
     from workflows.models import Run
     from workflows.pages.run.view import RunView
 
 MAX_LINES = 200  # newest lines on the run page
-CACHED_LINES = 20_000  # rendered lines
 
 
 class RunLog:
@@ -80,38 +79,29 @@ def lines(
 
 def line_html(line: LogLine) -> SafeString:
     """Return a log line as HTML. Lines never change, so the result is cached."""
-    return _html(
-        line.pk,
-        line.created_at,
-        line.level,
-        line.sequence,
-        line.message,
-        zone=current_zone(),
+    shown = (line.pk, line.created_at, line.level, line.sequence, line.message)
+    in_key = sys.getsizeof(line.message)
+    return page_cache.get_or_make(
+        ("log line", *shown, current_zone()),
+        partial(_html, line),
+        lambda html: sys.getsizeof(html) + in_key,
     )
 
 
-@lru_cache(maxsize=CACHED_LINES)
-def _html(  # noqa: PLR0913 - the fields of a line
-    pk: int,
-    moment: dt.datetime,
-    level: int,
-    sequence: int,
-    message: str,
-    *,
-    zone: str,  # noqa: ARG001 - part of the cache key
-) -> SafeString:
+def _html(line: LogLine) -> SafeString:
+    level = line.level
     name = Level(level).label if level in Level.values else str(level)
     return format_html(
         '<li class="log-line" id="line-{}" data-level="{}">{}'
         ' <span class="log-level">{}</span> <span class="log-step"'
         ' title="Step {}">{}</span> <span class="log-message">{}</span></li>',
-        pk,
+        line.pk,
         name.lower(),
-        clock(moment),
+        clock(line.created_at),
         name,
-        sequence,
-        sequence or "",
-        message,
+        line.sequence,
+        line.sequence or "",
+        line.message,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+import sys
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
@@ -12,6 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
 from workflows.engine.errors import CheckpointMismatch
+from workflows.infra.page_cache import page_cache
 from workflows.models import Decision, Retry, Run, Stage, StageStatus
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.regions import strip_indentation
@@ -30,7 +33,6 @@ MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
 MAX_FAILED = 5  # newest failed steps that are listed first
 MIN_STEPS_FOR_FAILED = 12  # runs up to this length have no list of failed steps
 DECISIONS_PER_STEP = 20  # average that bounds the rows that are read
-CACHED_STEPS = 4_000  # rendered steps
 ACTIVE_STATUSES = frozenset({StageStatus.STARTED, StageStatus.WAITING})
 
 
@@ -158,8 +160,6 @@ def add_changes(run: Run, steps: Sequence[Step]) -> str:
 
 # Rendering -------------------------------------------------------------------------------
 
-_rendered: OrderedDict[Hashable, SafeString] = OrderedDict()
-
 
 def items_of(run: Run, step_list: StepList) -> list[tuple[str, str]]:
     """Return the id and HTML of each entry; the HTML of ended steps is cached."""
@@ -177,18 +177,19 @@ def items_of(run: Run, step_list: StepList) -> list[tuple[str, str]]:
 
 def _step_html(run: Run, step: Step) -> str:
     key = _key(run, step)
-    if key is not None and key in _rendered:
-        return _rendered[key]
-    html = mark_safe(  # noqa: S308 - rendered template
-        strip_indentation(
-            render_to_string("runs/_step.html", {"step": step, "run": run})
-        )
+    if key is None:
+        return _rendered(run, step)
+    in_key = step.changes.size if step.changes else 0
+    return page_cache.get_or_make(
+        key,
+        partial(_rendered, run, step),
+        lambda html: sys.getsizeof(html) + in_key,
     )
-    if key is not None:
-        _rendered[key] = html
-        while len(_rendered) > CACHED_STEPS:
-            _rendered.popitem(last=False)
-    return html
+
+
+def _rendered(run: Run, step: Step) -> SafeString:
+    html = render_to_string("runs/_step.html", {"step": step, "run": run})
+    return mark_safe(strip_indentation(html))  # noqa: S308 - rendered template
 
 
 def _key(run: Run, step: Step) -> Hashable:
@@ -218,6 +219,6 @@ def _key(run: Run, step: Step) -> Hashable:
         tuple(one.pk for one in step.retries),
     )
     if stage is None:
-        return (run.pk, step.key, decisions, rest)
+        return ("step", run.pk, step.key, decisions, rest)
     done = (stage.pk, stage.created_at, stage.status, stage.duration_ms)
-    return (run.pk, *done, decisions, rest)
+    return ("step", run.pk, *done, decisions, rest)
