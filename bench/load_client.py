@@ -52,7 +52,7 @@ class Target:
         return "\r\n".join(lines).encode()
 
     async def get(self, path: str) -> Reply:
-        """Request a page on a connection of its own."""
+        """Request a page on a separate connection."""
         began = time.perf_counter()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

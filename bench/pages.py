@@ -203,7 +203,7 @@ def register(name: str) -> None:
 
 
 def samples() -> dict[str, str]:
-    """Return what stands in the addresses."""
+    """Return the values to insert into the addresses."""
     from workflows.models import Run  # noqa: PLC0415
 
     first, last = (

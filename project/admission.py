@@ -44,7 +44,7 @@ class Full(Exception):
 
 
 class Lane:
-    """Some places, and a queue of limited length in which nobody waits longer than `seconds`.
+    """Slots, and a queue of limited length in which no request waits longer than `seconds`.
 
     It belongs to one event loop.
     """
@@ -146,7 +146,7 @@ class _Request:
             None  # the response, instead of the application's
         )
         self._scope, self._body, self._lane, self._send = scope, body, lane, send
-        self._has_place = self._is_complete = False
+        self._has_slot = self._is_complete = False
         self._began = time.perf_counter()
         self._status = 0
 
@@ -161,20 +161,20 @@ class _Request:
             message = await self._body.receive()
             if not self._is_complete and self._body.is_complete:
                 self._is_complete = True
-                await self._take_place(message)
+                await self._acquire_slot(message)
         except Refusal as refusal:
             self.refusal = refusal
             return DISCONNECT
         return message
 
-    async def _take_place(self, message: Message) -> None:
+    async def _acquire_slot(self, message: Message) -> None:
         if message["type"] != "http.request":
             return  # disconnected
         try:
             await self._lane.enter()
         except Full:
             raise busy() from None
-        self._has_place = True
+        self._has_slot = True
 
     async def send(self, message: Message) -> None:
         """Leave the lane when the response begins."""
@@ -187,8 +187,8 @@ class _Request:
 
     def leave(self) -> None:
         """Give the place back, if there is one."""
-        if self._has_place:
-            self._has_place = False
+        if self._has_slot:
+            self._has_slot = False
             self._lane.leave()
 
     def _log(self) -> None:

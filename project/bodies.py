@@ -52,7 +52,7 @@ class Bodies:
     ) -> None:
         """`is_signed_in` looks up the session of a request's scope."""
         self.limits, self.is_signed_in = limits, is_signed_in
-        self.unverified = 0  # bytes of requests whose session nobody has looked up
+        self.unverified = 0  # bytes of requests whose session is not verified yet
         self.incomplete: Counter[str] = Counter()  # by address
 
     @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 KEY_FILE = "secret-key"
 
 
-def keep_secret_key(directory: Path) -> str:
+def load_or_create_secret_key(directory: Path) -> str:
     """Return the key stored in a directory; generate one, readable by its owner, first.
 
     Two processes that start together use the same key: it is written to a temporary

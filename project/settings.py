@@ -10,7 +10,7 @@ from typing import Any, Final
 import dj_database_url
 
 from project import env
-from project.keys import keep_secret_key
+from project.keys import load_or_create_secret_key
 from project.limits import requests_at_once
 
 ROOT: Final = env.ROOT
@@ -21,7 +21,9 @@ DEBUG = ENV.debug
 PRODUCTION: Final = ENV.production
 HTTPS: Final = ENV.uses_https
 SECRET_KEY = (
-    ENV.secret_key.get_secret_value() if ENV.secret_key else keep_secret_key(DATA_DIR)
+    ENV.secret_key.get_secret_value()
+    if ENV.secret_key
+    else load_or_create_secret_key(DATA_DIR)
 )
 
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
@@ -81,7 +83,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "workflows.pages.sessions.ended.keep_unsaved_input",
+    "workflows.pages.sessions.ended.preserve_unsaved_input",
 ]
 
 ROOT_URLCONF = "project.urls"

@@ -1,4 +1,4 @@
-"""What every test has: settings of its own, the cast, no network but this machine.
+"""Fixtures of every test: separate settings, users, and no network but this machine.
 
 Environment variables a run of the tests looks at:
     TEST_DATABASE       sqlite (default) or postgres, which starts a server of its own
@@ -181,7 +181,7 @@ def own_redis(tmp_path: Path) -> Iterator[servers.OwnRedis]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the path of the browser; without one the test is skipped, and says so."""
+    """Return the path of the browser; without one the test is skipped with a message."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         reason = "There is no Chromium: install Debian's package `chromium`."

@@ -256,7 +256,7 @@ def kind_of(path: str) -> str:
 
 
 def pdf(width: float) -> bytes:
-    """Return a PDF of one empty page; its width, in points, makes it a file of its own."""
+    """Return a PDF of one empty page; its width, in points, makes the file unique."""
     document = pypdfium2.PdfDocument.new()
     try:
         document.new_page(width, 400)

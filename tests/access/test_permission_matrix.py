@@ -181,7 +181,7 @@ def outcome_of(answer: Any) -> str:
         return "sign in"
     if (
         status == 302 and goes_to == "/admin/"
-    ):  # that is how admin says that it is not there
+    ):  # admin redirects when an object is missing
         return "404"
     words = {401: "sign in", 403: "no", 404: "404", 405: "405"}
     return words.get(status, "yes")
@@ -210,7 +210,7 @@ def asked_of(client: Client, entry: Entry, world: World) -> Any:
 
 
 def text_of(answer: Any) -> str:
-    """Return all that an answer says."""
+    """Return the text of a response."""
     if not answer.streaming:
         return str(answer.content.decode(errors="replace"))
     stream = cast("StreamingHttpResponse", answer).streaming_content
@@ -241,7 +241,7 @@ def test_every_role_gets_the_response_in_the_table(column: str) -> None:
 
 
 def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
-    """Return what an answer says that this column may not know."""
+    """Return what a response reveals although this role must not see it."""
     unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
     if column in {"anonymous", "member"}:
         runs = [*world.runs.values(), world.child]

@@ -275,7 +275,7 @@ def test_every_permission_of_a_role_exists(role: str) -> None:
 def test_an_existing_group_of_a_team_is_not_changed() -> None:
     Group.objects.filter(name=roles.OPERATOR).delete()
     Group.objects.create(name=roles.OPERATOR)
-    roles.make(Group, Permission)
+    roles.create_missing(Group, Permission)
     assert not Group.objects.get(name=roles.OPERATOR).permissions.exists()
 
 
@@ -355,7 +355,7 @@ def test_users_without_access_to_values_cannot_respond(closed: None) -> None:
 
 
 def calls_of_system(path: Path) -> list[ast.Call]:
-    """Return the calls of the audit events, and of what tells of one run or workflow."""
+    """Return the calls of System that read or change one run or workflow."""
     named = {
         *("find_run", "find_workflow", "list_workflows", "execute", "cancel", "resume"),
         *("delete_run", "label", "unlabel", "add_note", "respond"),
@@ -372,7 +372,7 @@ def calls_of_system(path: Path) -> list[ast.Call]:
 
 
 def test_pages_and_admin_always_pass_the_user() -> None:
-    """What draws for many viewers at once is told their rights instead: it is named."""
+    """Code that renders for many viewers receives permissions instead; it is listed here."""
     forgotten = {
         f"{path.relative_to(ROOT)}: {ast.unparse(call)}"
         for room in ("pages", "admin")

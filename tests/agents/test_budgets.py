@@ -131,7 +131,7 @@ async def test_a_run_that_used_its_budget_up_waits_and_continues_with_more(
         "alice",
         "allowed 100 tokens more. Fine",
     )
-    # she allowed more tokens; the way the run went was not her decision
+    # she allowed more tokens; the route of the run was not her decision
     assert not await run_in_db(Decision.objects.filter(decided_by=alice).exists)
     stages = await run_in_db(list, run.stages.values_list("node_name", "status"))
     assert stages == [("talk", "completed"), ("finish", "completed")]

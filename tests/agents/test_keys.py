@@ -49,7 +49,7 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture
 def provider() -> Provider:
     row = Provider(name="Ours", base_url=FORM["base_url"], timeout_seconds=60, tries=3)
-    row.keep_key(KEY)
+    row.store_key(KEY)
     row.save()
     return row
 

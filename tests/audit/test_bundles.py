@@ -1,4 +1,4 @@
-"""A run's history as a signed bundle, verified where nothing else of ours is."""
+"""A run's history as a signed bundle, verified without Signalbox."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_changed_column_is_named_by_its_row(run: Run, kind: str, column: str) 
     type(row).objects.filter(pk=row.pk).update(**{column: value})
     message = found()
     assert any(f"{kind} {row.pk}" in one for one in message), message
-    # missed in one run and added to another; or said to be let go by no one
+    # missing in one run and added to another; or reported as deleted without an event
     assert len(message) == 1 or column in {"run_id", "values_digest"}
 
 

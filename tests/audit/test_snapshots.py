@@ -1,4 +1,4 @@
-"""What is changed is told to the audit as it was and as it is, without secrets."""
+"""Audit events of a change contain the values before and after, without secrets."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def errors_in(message: ConsoleMessage) -> list[str]:
 
 @pytest.fixture
 def visit(browser: Browser, site: RunningServer) -> Iterator[Visit]:
-    """Return a function that opens a browser of its own on the site."""
+    """Return a function that opens a separate browser on the site."""
     open_ones = []
 
     def one(**options: Any) -> Page:
@@ -129,7 +129,7 @@ def launch(page: Page, document: str) -> None:
 
 
 def status_is(page: Page, *statuses: str) -> None:
-    """Return when the open page says so."""
+    """Return when the open page shows the status."""
     wanted = ", ".join(f"#run-status[data-status={status}]" for status in statuses)
     page.wait_for_selector(wanted)
 

@@ -92,7 +92,7 @@ def test_the_same_without_scripts_by_reloading(visit: Visit) -> None:
 
 
 def reload_until(page: Page, status: str) -> None:
-    """Load the page again until it says so, by the link it offers for that."""
+    """Reload the page by its link until it shows the status."""
     deadline = time.monotonic() + TIMEOUT_MS / 1000
     while page.locator(f"#run-status[data-status={status}]").count() == 0:
         assert time.monotonic() < deadline, page.locator("#run-status").inner_text()

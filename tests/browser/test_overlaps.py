@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def finished(page: Page) -> str:
-    """Return the address of a run that went through its loops and was answered."""
+    """Return the address of a run that completed its loops and got a response."""
     address = launch(page, "refine-draft", rounds=12)
     status_is(page, "waiting")
     answer(page, "publish")

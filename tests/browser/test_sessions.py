@@ -1,4 +1,4 @@
-"""A session that ends under an open page: it is said, and nothing typed is lost."""
+"""A session that ends under an open page: the page shows it, and typed values are preserved."""
 
 from __future__ import annotations
 

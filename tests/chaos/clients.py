@@ -1,4 +1,4 @@
-"""People who launch, respond, cancel, resume and watch, and write down what they were told.
+"""Clients that launch, respond, cancel, resume and watch, and log the responses they get.
 
 A request without a reply is sent again, as a person would: to the other web process, with
 the same form. What a client asked for is in the journal, whatever came of it.
@@ -62,7 +62,7 @@ class Books:
         ledger.append(self._journal, {"kind": kind, **line})
 
     def runs(self, condition: str) -> list[tuple[str, int]]:
-        """Return ids and attempts of runs; none while the database is away."""
+        """Return ids and attempts of runs; none while the database is unavailable."""
         query = "SELECT id, attempt FROM workflows_run WHERE"
         try:
             rows = self._ask(f"{query} {condition} ORDER BY id")

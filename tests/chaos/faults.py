@@ -29,7 +29,7 @@ class Faults:
 
     services: Services
     books: Books
-    notice_seconds: float  # in which workers notice that the database went back
+    notice_seconds: float  # in which workers notice the rewind of the database
     server: Server | None = None  # if it may be broken
     refused_writes: bool = False  # at some time
     _broken: set[str] = field(default_factory=set)  # servers
@@ -112,7 +112,7 @@ class Faults:
         self.server.copy()
 
     def _roll_back(self) -> None:
-        """Go back to the copy; soon afterwards everybody has noticed."""
+        """Restore the copy and wait until all workers can have noticed."""
         assert self.server is not None
         self.server.roll_back()
         timer = threading.Timer(self.notice_seconds, self._mark, [evidence.NOTICED])

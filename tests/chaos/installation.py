@@ -1,4 +1,4 @@
-"""Web processes and workers, each behind routes of its own to PostgreSQL and Redis.
+"""Web processes and workers, each behind separate routes to PostgreSQL and Redis.
 
 A process that ends is started again after a moment, as systemd would. The database is one
 of a server that other tests use too, or has a server of its own, which may be restarted and

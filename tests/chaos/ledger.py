@@ -1,4 +1,4 @@
-"""The files outside of the database: what nodes executed, and what clients were told.
+"""Files outside of the database: executions of nodes, and responses to clients.
 
 Both are JSON lines, each appended with one write, so that lines of several processes do not
 mix and a killed process leaves no half of one. The order of lines is the order of events:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one run of the suite, on a small disk of its own where possible."""
+"""A PostgreSQL server of one run of the suite, on a separate small disk where possible."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ EXIT = {"kind": "exit", "process": "worker", "code": -9}
 
 
 class Person:
-    """Asks for things, and writes down what was said."""
+    """Sends requests and logs their responses."""
 
     def __init__(self, directory: Path) -> None:
         self._user = User.objects.create_superuser("admin")

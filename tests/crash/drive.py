@@ -1,4 +1,4 @@
-"""Run next to the processes under test, on their database: launch runs, tell how they stand.
+"""Run next to the processes under test, on their database: launch runs, report their status.
 
 python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
 python -m tests.crash.drive report                                → all rows that matter
@@ -109,14 +109,14 @@ def delete_many(count: int) -> int:
 
 
 def main() -> None:
-    """Do what the command line says and print JSON."""
+    """Execute the command line and print JSON."""
     event, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     events: dict[str, Callable[..., Any]] = {
         "launch": launch,
         "launch_each": launch_each,
         "report": report,
         "act": act,
-        # on one event loop: each action would else open a connection to Redis of its own
+        # on one event loop: else each action would open a separate connection to Redis
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }
     answer = events[event](**given)

@@ -1,4 +1,4 @@
-"""Processes under test: one installation of its own, with as many workers as wanted."""
+"""Processes under test: a separate installation, with any number of workers."""
 
 from __future__ import annotations
 

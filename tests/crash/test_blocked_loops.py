@@ -25,7 +25,7 @@ def greedy(home: Path, **settings: Any) -> Installation:
 def lines_of(installation: Installation, run: str) -> list[str]:
     key = run if installation.settings.get("DATABASE_URL") else run.replace("-", "")
     rows = installation.ask(
-        f"SELECT message FROM workflows_logline WHERE run_id = '{key}'"  # noqa: S608 - an id of ours
+        f"SELECT message FROM workflows_logline WHERE run_id = '{key}'"  # noqa: S608 - an id of the test
     )
     return [message for (message,) in rows]
 

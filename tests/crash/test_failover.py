@@ -121,7 +121,7 @@ def proceed(installation: Installation, hold: Path, runs: set[str]) -> None:
 
 
 def read_log(log: str, lost: list[str]) -> Mapping[str, int]:
-    """Return the step from which each run went back; it and each lost run have one line."""
+    """Return the step from which each run was rewound; it and each lost run have one line."""
     lines = WENT_BACK.findall(log)
     assert len({run for run, _ in lines}) == len(lines)
     for run in lost:

@@ -25,7 +25,7 @@ def launch_all(installation: Installation) -> None:
 
 
 def must_have_ended_well(installation: Installation) -> None:
-    """Every run was executed once; only what raised has failed, and says what."""
+    """Every run was executed once; only those that raised have failed, with the error."""
     rows = installation.ask(
         "SELECT workflow_name, status, attempt, recoveries, error_message FROM workflows_run"
     )

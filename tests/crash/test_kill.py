@@ -1,4 +1,4 @@
-"""A worker killed, paused or told to stop in the middle of its runs."""
+"""A worker killed, paused or stopped in the middle of its runs."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
 def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     installation: Installation, moments: list[str]
 ) -> None:
-    # A worker's first commit says that a node begins, its second that it has ended: each
+    # A worker's first commit records the start of a node, its second the end: each
     # of these workers comes one step further at most, and dies before or after saying so.
     rounds = 1
     (run_id,) = installation.launch(rounds=rounds)
@@ -268,7 +268,7 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
 
 
 def _done(installation: Installation) -> int:
-    """Return of how many runs a job says that they are done."""
+    """Return the number of runs that a job reports as done."""
     ((done,),) = installation.ask("SELECT done FROM workflows_bulkjob")
     return int(done)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL or Redis away for a while, or writable no longer: nothing is lost or doubled."""
+"""Outages of PostgreSQL or Redis, and a read-only database: nothing is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def visitor(server: RunningServer) -> Iterator[Visitor]:
 
 
 def readiness(server: RunningServer) -> tuple[int, dict[str, Any]]:
-    """Return what /health/ready says: the status, and a finding for each part."""
+    """Return the response of /health/ready: the status, and a finding for each part."""
     with Visitor(server.url, sign_in=False) as probe:
         answer = probe.get("/health/ready")
     return answer.status, json.loads(answer.text)["checks"]
@@ -86,7 +86,7 @@ def _log(installation: Installation, server: RunningServer) -> str:
 
 
 def check_reported_once(log: str, *, processes: int) -> None:
-    """Assert that each process told of the database's absence and return, and no more."""
+    """Assert that each process logged the start and the end of the outage, and no more."""
     assert "Traceback" not in log
     assert log.count("Database unavailable") == processes
     assert log.count("Database available again") == processes
@@ -95,7 +95,7 @@ def check_reported_once(log: str, *, processes: int) -> None:
 def check_visitor_messages(
     visitor: Visitor, page: str, form: Mapping[str, str]
 ) -> None:
-    """Assert that pages, audit events on a page, and sockets are told of the outage."""
+    """Assert that pages, actions on a page and sockets report the outage."""
     answer = visitor.get(page)
     assert answer.status == 503
     assert "The database can’t be reached right now." in answer.text
@@ -273,7 +273,7 @@ def test_runs_stop_while_the_database_is_read_only_and_continue_afterwards(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory on a disk of its own, with room for little."""
+    """Yield a directory on a separate, small disk."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]

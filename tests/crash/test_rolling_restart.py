@@ -79,7 +79,7 @@ def running_nginx(home: Path, ports: list[int]) -> Iterator[str]:
 
 
 class Load:
-    """People who read pages, launch runs and keep a page open, until told to stop."""
+    """Clients that read pages, launch runs and keep a page open, until stopped."""
 
     def __init__(self, url: str, installation: Installation) -> None:
         """Take the address people use."""
@@ -109,7 +109,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop everybody."""
+        """Stop all clients."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -198,7 +198,7 @@ def test_a_rolling_restart_of_everything_is_noticed_by_no_one(
 
 
 class Process:
-    """A process of ours that can be restarted as systemd would."""
+    """A process that can be restarted as systemd would."""
 
     def __init__(self, installation: Installation, *arguments: str) -> None:
         """Take the command of manage.py."""
@@ -224,7 +224,7 @@ class Process:
 
 
 def wait_until_it_answers(port: int) -> None:
-    """Return once a web process says that it can answer pages."""
+    """Return once a web process reports that it can serve pages."""
 
     def answers() -> bool:
         with (

@@ -58,7 +58,7 @@ class Visitor:
         return http.client.HTTPConnection(self.host, timeout=TIMEOUT_SECONDS)
 
     def also(self, url: str = "") -> Visitor:
-        """Return the same person with a connection of its own, perhaps to another process."""
+        """Return the same user on a separate connection, possibly to another process."""
         other = Visitor(url or f"http://{self.host}", sign_in=False)
         other._cookies = dict(self._cookies)
         return other
@@ -123,7 +123,7 @@ class Refused(Exception):
 
 
 class Socket:
-    """A websocket that listens; it says only that it has shown what came."""
+    """A websocket that reads messages and only acknowledges them."""
 
     def __init__(self, host: str, path: str, cookie: str) -> None:
         """Shake hands."""

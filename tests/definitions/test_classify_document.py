@@ -70,7 +70,7 @@ def run(
 
 
 def reason_for(outcome: Outcome[Any], source: str, predicate: str) -> tuple[bool, str]:
-    """Return what a predicate said when the run left a node."""
+    """Return the result of a predicate when the run left a node."""
     (decision,) = [
         decision
         for decision in outcome.decisions

@@ -499,7 +499,7 @@ def test_a_document_without_pages_has_no_label() -> None:
     assert weigh([]).confidence == 0
 
 
-# Told in few words -------------------------------------------------------------------
+# Summaries of page numbers -----------------------------------------------------------
 
 
 def a_finding(

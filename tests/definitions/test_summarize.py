@@ -39,7 +39,7 @@ LONG = "\n\n".join(f"Paragraph {number}. " + "word " * 900 for number in range(6
 
 
 def said(call: AgentCall) -> list[str]:
-    """Return what an agent was told, turn by turn."""
+    """Return the prompts of an agent, in order."""
     return [turn.content for turn in call.prompt if isinstance(turn, Message)]
 
 

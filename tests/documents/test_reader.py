@@ -83,7 +83,7 @@ def children() -> list[int]:
 async def until(is_so: Callable[[], bool]) -> None:
     """Return when it is so; fail when it does not become so."""
     async with asyncio.timeout(30):
-        while not is_so():  # noqa: ASYNC110 - other processes set no event of ours
+        while not is_so():  # noqa: ASYNC110 - other processes cannot set an event
             await asyncio.sleep(0)
 
 

@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 def messages_for_operators() -> dict[str, str]:
-    """Return what docs/operating.md says to set."""
+    """Return the settings that docs/operating.md lists."""
     text = (ROOT / "docs" / "operating.md").read_text()
     section = text.split("## Documents in S3")[1].split("\n## ")[0]
     exports = re.findall(r"^export (\w+)=(.*)$", section, re.MULTILINE)
@@ -130,7 +130,7 @@ def body(answer: Any) -> bytes:
 
 
 def swept(*options: str) -> str:
-    """Return what `prune_media` says."""
+    """Return the output of `prune_media`."""
     out = io.StringIO()
     call_command("prune_media", *options, stdout=out, stderr=out)
     return out.getvalue()

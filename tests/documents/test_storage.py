@@ -1,4 +1,4 @@
-"""Storage that fails or takes its time: who is told, who waits, and who does not."""
+"""Storage that fails or is slow: which callers get errors, wait, or continue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
 
 @pytest.fixture
 def remote(settings: Any, monkeypatch: pytest.MonkeyPatch) -> type[RemoteStorage]:
-    """Keep documents far away, with no copy at hand."""
+    """Store documents remotely, without local copies."""
     settings.STORAGES = {
         **settings.STORAGES,
         "default": {"BACKEND": "tests.support.remote_storage.RemoteStorage"},

@@ -122,7 +122,7 @@ class Flaky:
 
 
 class Gate:
-    """A node that waits at a gate: `entered` tells that it does, `opened` lets it continue."""
+    """A node that waits at a gate: `entered` reports that it waits, `opened` lets it continue."""
 
     def __init__(self, name: str = "gate") -> None:
         self.name = name

@@ -39,7 +39,7 @@ class Params(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What was said of a page."""
+    """The verdict on a page."""
 
     label: str
     page: int = 0

@@ -46,7 +46,7 @@ class Level(IntEnum):
 
 
 class Marked(str):
-    """A text that says of itself that it is another."""
+    """A text that claims to equal another one."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Observers: told in order, never in the way, and silent about what a state holds."""
+"""Observers: notified in order, without effect on the run, and without values of the state."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def breaks(state: State) -> bool:
 
 
 def reason(asked: Predicate[Any], **values: Any) -> str:
-    """Return why a predicate says what it says of an open bag."""
+    """Return the reason of a predicate for an open state."""
     return asked.evaluate(State(values)).reason
 
 

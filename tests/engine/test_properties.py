@@ -122,7 +122,7 @@ async def attempt(graph: Graph, initial: dict[str, Any], number: int) -> State |
 
 
 def assert_grammar_of_a_cut(events: list[Event]) -> None:
-    """An attempt that was cut tells the beginning of a story."""
+    """An interrupted attempt emits a prefix of the events."""
     ended = any(event.type in {"graph.complete", "graph.error"} for event in events)
     if ended or not events:
         assert_grammar(events)

@@ -297,7 +297,7 @@ async def test_a_removed_node_cannot_be_entered() -> None:
 
 
 class SettlingStore(MemoryStore):
-    """Tells when the walk waits for it; fails at one of those times."""
+    """Reports when the runner waits for it; fails at one of those times."""
 
     def __init__(self, fail_on: int = 0, error: BaseException | None = None) -> None:
         super().__init__()

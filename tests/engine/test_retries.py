@@ -27,7 +27,7 @@ from workflows.engine.testing import run_in_memory
 
 
 class Unavailable(Exception):
-    """The agent is away."""
+    """The agent is unavailable."""
 
 
 async def test_a_node_is_retried_until_it_succeeds_with_an_event_per_try() -> None:

@@ -34,7 +34,7 @@ DOCUMENT = uuid4()
 
 
 class AgentUnavailable(Exception):
-    """The agent is away."""
+    """The agent is unavailable."""
 
 
 class Params(BaseModel):
@@ -65,7 +65,7 @@ class Classification(State):
 
 
 class Runtime:
-    """Documents that are texts, and an agent that is away at times."""
+    """Documents that are texts, and an agent that is unavailable at times."""
 
     def __init__(self, *pages: str, away: int = 0) -> None:
         self.pages = pages

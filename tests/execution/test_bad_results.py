@@ -1,4 +1,4 @@
-"""What nodes, predicates and questions give that no row can hold: the run says so, and ends."""
+"""Results of nodes, predicates and approvals that no row can store: the run reports it and ends."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ TEXT = "a\x00b \ud800 <script> \u202e" + "c" * 100_000
 
 @pytest.fixture
 def unlogged() -> Iterator[None]:
-    """Log nothing meanwhile: processes that run tests cannot tell each other such texts."""
+    """Disable logging: processes that run tests cannot exchange such texts."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

@@ -64,7 +64,7 @@ def same(state: State) -> State:
 
 
 def exactly(value: Any) -> str:
-    """Return a value as text that tells 1 from 1.0, 0.0 from -0.0, and the order of keys."""
+    """Return a value as text that distinguishes 1 from 1.0, 0.0 from -0.0, and orders of keys."""
     return json.dumps(value)
 
 
@@ -98,7 +98,7 @@ async def test_params_answers_and_results_are_exact(
 
 @pytest.mark.usefixtures("sealed")
 @pytest.mark.parametrize(
-    ("name", "params", "said"),
+    ("name", "params", "expected_text"),
     [
         ("child", {"class": 7}, "class: Input should be a valid dictionary"),
         ("child", {"class": {}, "lmit": 7}, "has no parameter “lmit”"),
@@ -108,7 +108,7 @@ async def test_params_answers_and_results_are_exact(
     ids=["wrong", "unknown", "secret", "no workflow"],
 )
 async def test_a_child_that_cannot_start_is_not_queued_and_the_node_fails(
-    registry: Registry, name: str, params: dict[str, Any], said: str
+    registry: Registry, name: str, params: dict[str, Any], expected_text: str
 ) -> None:
     call = subworkflow(name, lambda _: params, into="child", name="call")
     child = Workflow("child", state=State, params=Answered, start=same, routes={})
@@ -118,7 +118,7 @@ async def test_a_child_that_cannot_start_is_not_queued_and_the_node_fails(
     async with working(registry):
         run = await ended(run.pk)
     assert (run.status, run.error_node) == (Status.FAILED, "call")
-    assert said in run.error_message
+    assert expected_text in run.error_message
     assert "pydantic" not in run.error_message
     assert not await run_in_db(Run.objects.filter(parent=run).exists)
 
@@ -140,7 +140,7 @@ def test_a_response_that_does_not_round_trip_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected_text"),
     [
         ({"stop": ("a", "b")}, "the option “stop” of prompt “say” would be read as"),
         ({"cost": Decimal(1)}, "the Decimal at “cost” cannot be stored"),
@@ -149,11 +149,11 @@ def test_a_response_that_does_not_round_trip_is_refused(
     ids=["tuple", "decimal", "infinite"],
 )
 def test_options_of_a_prompt_that_no_run_could_read_are_refused(
-    registry: Registry, options: dict[str, Any], said: str
+    registry: Registry, options: dict[str, Any], expected_text: str
 ) -> None:
     prompts = {"say": PromptProfile(options=options)}
     flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
-    with pytest.raises(DefinitionError, match=f"(?i){said}"):
+    with pytest.raises(DefinitionError, match=f"(?i){expected_text}"):
         registry.register(flow)
 
 
@@ -163,7 +163,9 @@ def test_options_of_a_prompt_are_stored_exactly(registry: Registry) -> None:
     flow = Workflow("says", state=State, start=same, routes={}, prompts=prompts)
     registry.register(flow)
     Profile.objects.create(
-        workflow_name="says", name="p", stages={"say": {"options": {"x": 1e22}}}
+        workflow_name="says",
+        name="p",
+        stages={"say": {"options": {"x": 1e22}}},
     )
     _, kept = choose(flow, "p", uuid4())
     run = make_run(profile_stages=kept)

@@ -36,7 +36,7 @@ def change_too_slowly(run: Run) -> None:
 
 
 def _until_ended(session: Any) -> None:
-    """Return when the server has said that it ended the session: its socket is readable."""
+    """Return when the server has ended the session: its socket is readable."""
     import select
 
     ready, _, _ = select.select([session], [], [], 20)

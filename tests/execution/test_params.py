@@ -1,4 +1,4 @@
-"""Params are checked before anything is queued, and told in sentences."""
+"""Params are checked before anything is queued; errors are readable."""
 
 from __future__ import annotations
 

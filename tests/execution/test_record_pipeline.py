@@ -1,4 +1,4 @@
-"""The records of a run reach the writer one at a time, whoever flushes or is cancelled."""
+"""The records of a run reach the writer one at a time, regardless of flushes and cancellations."""
 
 from __future__ import annotations
 

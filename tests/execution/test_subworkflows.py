@@ -275,7 +275,7 @@ async def test_a_waiting_parent_cancelled_by_mistake_continues(
 async def test_a_child_that_cannot_continue_is_replaced_when_its_parent_is_resumed(
     registry: Registry, person: User
 ) -> None:
-    """Its workflow was put right and has other steps now: the parent launches it anew."""
+    """Its workflow was fixed and has other steps now: the parent launches it again."""
     switch = Switch()
     system, top, middle, inner = await tree(registry, person, switch)
 

@@ -98,7 +98,7 @@ def test_a_count_that_is_interrupted_is_repeated_within_a_minute(
 
 
 def interrupt(*_: object) -> None:
-    """Fail as a count does whose database goes away."""
+    """Fail like a count during an outage of the database."""
     raise ConnectionError
 
 

@@ -1,4 +1,4 @@
-"""A step that waits for a thread says so, and its time begins when it has one."""
+"""A step that waits for a thread reports it, and its time starts when it has one."""
 
 from __future__ import annotations
 

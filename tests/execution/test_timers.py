@@ -53,7 +53,7 @@ def no_sweep(settings: Any) -> None:
 
 
 class Count(State):
-    """How often a loop went round."""
+    """The number of iterations of a loop."""
 
     n: int = 0
 
@@ -135,7 +135,7 @@ def test_the_next_due_time_is_that_of_the_first_run_to_wake(db: None) -> None:
 
 
 async def test_a_waiting_loop_can_exceed_the_limit_of_steps_and_is_reported() -> None:
-    """The limit is one of each attempt, and a wait ends one: the log tells of each limit."""
+    """The limit applies to each attempt, and a wait ends one: the log reports each limit."""
     registry, run = await launched(naps(6, limit=4))
     async with working(registry):
         run = await ended(run.pk)
@@ -239,7 +239,7 @@ def _exists(query: Any, _run: Run) -> bool:
 
 
 class Verdict(BaseModel):
-    """A response, or what stands for one."""
+    """A response, or its placeholder."""
 
     outcome: str
 

@@ -1,4 +1,4 @@
-"""Requests that fail because the database is away: a sentence, whatever failed first."""
+"""Requests during a database outage get a readable message, whichever query fails first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/health/live` and `/health/ready`: who is well, and what is said of who is not."""
+"""`/health/live` and `/health/ready`: healthy parts, and the messages for others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def a_worker(*, seconds_ago: float = 0, stopped: bool = False) -> Worker:
 
 
 def ask(client: Client, part: str) -> tuple[int, dict[str, Any]]:
-    """Return the status of the answer, and what it says of one part."""
+    """Return the status of the response, and its finding for one part."""
     response = client.get("/health/ready")
     return response.status_code, response.json()["checks"][part]
 

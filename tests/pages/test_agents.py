@@ -94,7 +94,7 @@ def test_a_stored_key_is_retained_replaced_or_deleted_and_never_shown(
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "expected_text"),
     [
         ({"name": ""}, "This field is required"),
         ({"base_url": "not an address"}, "Enter a full URL"),
@@ -107,11 +107,11 @@ def test_a_stored_key_is_retained_replaced_or_deleted_and_never_shown(
     ],
 )
 def test_a_provider_that_cannot_be_is_refused_at_its_field(
-    page: Client, changes: dict[str, str], says: str
+    page: Client, changes: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post("/agents/providers/new/", {**PROVIDER, **changes})
     assert answer.status_code == 422
-    assert says in answer.content.decode()
+    assert expected_text in answer.content.decode()
     assert not Provider.objects.exists()
 
 
@@ -144,7 +144,7 @@ def test_an_agent_is_stored_and_only_one_is_the_default(
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "expected_text"),
     [
         ({"name": "other"}, "This name is already in use."),
         ({"capabilities": []}, "This field is required"),
@@ -154,13 +154,13 @@ def test_an_agent_is_stored_and_only_one_is_the_default(
     ],
 )
 def test_an_agent_that_cannot_be_is_refused_at_its_field(
-    page: Client, server: ModelServer, changes: dict[str, object], says: str
+    page: Client, server: ModelServer, changes: dict[str, object], expected_text: str
 ) -> None:
     provider = make_provider(server)
     make_agent(server, "other")
     answer = page.post("/agents/new/", agent_fields(provider, **changes))
     assert answer.status_code == 422
-    assert says in answer.content.decode()
+    assert expected_text in answer.content.decode()
 
 
 def test_a_provider_cannot_be_deleted_while_agents_use_it(

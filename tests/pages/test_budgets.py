@@ -89,7 +89,7 @@ def test_a_budget_is_created_changed_and_deleted_with_its_author(
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "expected_text"),
     [
         ({"name": ""}, "This field is required"),
         ({"tokens": ""}, "Limit the tokens, the money, or both."),
@@ -101,11 +101,11 @@ def test_a_budget_is_created_changed_and_deleted_with_its_author(
     ],
 )
 def test_a_budget_that_cannot_be_is_refused_at_its_field(
-    page: Client, changes: dict[str, str], says: str
+    page: Client, changes: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post("/agents/budgets/new/", {**BUDGET, **changes})
     assert answer.status_code == 422
-    assert says in answer.content.decode()
+    assert expected_text in answer.content.decode()
     assert not Budget.objects.exists()
 
 

@@ -306,7 +306,7 @@ async def test_a_slow_page_gets_the_newest_version_and_skips_intermediate_ones(
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.next()  # and says nothing: it is slow
+        await page.next()  # does not acknowledge: it is slow
         for number in range(5):
             await run_in_db(make_stage, run, f"step_{number}", sequence=number + 1)
             await change(run)

@@ -69,14 +69,14 @@ def test_equal_content_is_stored_once(page: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "empty"), (b"just text", "is not a PDF")]
+    ("content", "expected_text"), [(b"", "empty"), (b"just text", "is not a PDF")]
 )
 def test_an_unusable_file_is_refused_with_a_message(
-    page: Client, content: bytes, said: str
+    page: Client, content: bytes, expected_text: str
 ) -> None:
     answer = page.post("/documents/", {"file": SimpleUploadedFile("x.pdf", content)})
     assert answer.status_code == 422
-    assert said in answer.content.decode()
+    assert expected_text in answer.content.decode()
     assert not Document.objects.exists()
 
 
@@ -406,7 +406,7 @@ def test_a_document_is_not_deleted_by_a_link(page: Client) -> None:
 
 
 def swept(*options: str) -> str:
-    """Return what `prune_media` says."""
+    """Return the output of `prune_media`."""
     out = io.StringIO()
     call_command("prune_media", *options, stdout=out, stderr=out)
     return out.getvalue()

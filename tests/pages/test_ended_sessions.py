@@ -21,10 +21,10 @@ from workflows.pages.forms.agents import ProviderForm
 from workflows.pages.forms.launch_form import AgentForm
 from workflows.pages.methods import page_of
 from workflows.pages.sessions.form_fill import fill
-from workflows.pages.sessions.kept_input import (
+from workflows.pages.sessions.unsaved_input import (
     IN_SESSION,
     MAX_CHARS,
-    KeptInput,
+    UnsavedInput,
     is_secret,
     unsigned,
 )
@@ -360,7 +360,9 @@ def test_a_page_without_the_form_stays_as_it_is() -> None:
 
 
 def test_stored_form_values_are_restored_exactly_or_not_at_all() -> None:
-    kept = KeptInput("/runs/", "/runs/bulk/", [("do", "delete")], ["a.pdf"], account=7)
+    kept = UnsavedInput(
+        "/runs/", "/runs/bulk/", [("do", "delete")], ["a.pdf"], account=7
+    )
     assert unsigned(kept.signed()) == kept
     assert unsigned(kept.signed()[:-1] + "!") is None
     assert unsigned("") is None

@@ -204,10 +204,10 @@ def test_an_abandoned_export_no_longer_counts(
     monkeypatch.setattr(streaming, "slots", streaming.Slots(1))
     chunks = streaming.Chunks(cast("AsyncIterator[str]", iter(())))
     with pytest.raises(TooManyDownloads):
-        streaming.slots.take()
+        streaming.slots.acquire()
     del chunks  # as after a disconnect
     gc.collect()
-    streaming.slots.take()
+    streaming.slots.acquire()
 
 
 async def test_exports_together_leave_pages_half_of_the_time(
@@ -225,10 +225,10 @@ async def test_exports_together_leave_pages_half_of_the_time(
     monkeypatch.setattr(
         "workflows.pages.streaming.time.perf_counter", lambda: next(moments)
     )
-    streaming.slots.take()
+    streaming.slots.acquire()
     assert await streaming.read_paced(str, 7) == "7"
-    streaming.rendering.take()
+    streaming.rendering.acquire()
     await streaming.read_paced(str, 7)
-    streaming.slots.take()
+    streaming.slots.acquire()
     await streaming.read_paced(str, 7)
     assert pauses == [0.125, 0.5, 1.5]

@@ -208,17 +208,18 @@ def test_a_value_that_its_control_shows_in_part_is_preserved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "said"), [("small", "can’t be empty"), ("extra", "can’t be empty")]
+    ("field", "expected_text"),
+    [("small", "can’t be empty"), ("extra", "can’t be empty")],
 )
 def test_a_value_that_was_emptied_is_not_replaced_by_its_default(
-    field: str, said: str
+    field: str, expected_text: str
 ) -> None:
     data = submitted(SchemaForm(schema(Shown)))
     data[field] = ""
     form = SchemaForm(schema(Shown), data=data)
     assert not form.is_valid()
     assert list(form.errors) == [field]
-    assert said in str(form.errors)
+    assert expected_text in str(form.errors)
 
 
 def test_a_default_factory_is_evaluated_at_launch() -> None:
@@ -313,17 +314,17 @@ def test_the_page_launches_what_it_shows_and_launches_it_again(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("param", "said"),
+    ("param", "expected_text"),
     [("limit_=7", ""), ("limit=7", ""), ("limt=7", "no parameter"), ("limit=x", "integer")],
 )  # fmt: skip
 def test_the_command_launches_what_the_node_reads(
-    param: str, said: str, launchable: Workflow[Any]
+    param: str, expected_text: str, launchable: Workflow[Any]
 ) -> None:
     out, err = StringIO(), StringIO()
-    if said:
+    if expected_text:
         with pytest.raises(SystemExit):
             call_command("run_workflow", "holds", param=[param], stdout=out, stderr=err)
-        assert said in err.getvalue()
+        assert expected_text in err.getvalue()
         assert not Run.objects.exists()
         return
     call_command("run_workflow", "holds", param=[param], stdout=out, stderr=err)

@@ -1,4 +1,4 @@
-"""Forms from types: every kind of field, what is refused and where it is said."""
+"""Forms from types: every kind of field, what is refused and where errors are shown."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ def test_a_response_form_is_built_from_the_stored_schema_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected_text"),
     [
         ("name", "", "This field is required."),
         ("name", "a\x00b", "Null characters are not allowed."),
@@ -342,12 +342,12 @@ def test_a_response_form_is_built_from_the_stored_schema_alone() -> None:
     ],
 )
 def test_invalid_values_are_reported_at_their_field(
-    name: str, value: Any, said: str
+    name: str, value: Any, expected_text: str
 ) -> None:
     form = filled(Everything, **{"name": "Ada", name: value})
     assert not form.is_valid()
     assert list(form.errors) == [name]
-    assert said in str(form.errors[name])
+    assert expected_text in str(form.errors[name])
 
 
 def test_typed_values_are_shown_again_with_the_message_at_their_field() -> None:
@@ -361,7 +361,7 @@ def test_typed_values_are_shown_again_with_the_message_at_their_field() -> None:
 def test_validation_messages_are_shown_at_their_field() -> None:
     form = filled(Everything, name="Ada")
     assert form.is_valid()
-    form.take_errors(
+    form.add_validation_errors(
         InvalidParams(
             {
                 "name": ["is taken"],
@@ -391,7 +391,7 @@ def test_pydantic_errors_are_shown_at_the_same_place() -> None:
     assert form.is_valid(), form.errors
     with pytest.raises(InvalidParams) as refusal:
         check_params(workflow_of(Even), form.values())
-    form.take_errors(refusal.value)
+    form.add_validation_errors(refusal.value)
     assert "should match pattern" in str(form.errors["word"])
 
 
@@ -473,7 +473,7 @@ class TestDocuments:
         assert form.errors == {"document": ["Choose or upload a document."]}
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "expected_text"),
         [
             (b"", "empty"),
             (b"just text", "is not a PDF"),
@@ -481,11 +481,11 @@ class TestDocuments:
         ],
     )
     def test_an_unusable_file_is_refused_with_a_message(
-        self, content: bytes, said: str
+        self, content: bytes, expected_text: str
     ) -> None:
         form = self.send("mine.pdf", content)
         assert not form.is_valid()
-        assert said in str(form.errors)
+        assert expected_text in str(form.errors)
         assert not Document.objects.exists()
 
     def test_a_deleted_document_is_refused(self) -> None:

@@ -349,11 +349,11 @@ def check_files(world: World, _look: Inspector, client: Client) -> None:
         assert "svg" not in answer["Content-Type"], name
 
 
-# Pages that tell of failures --------------------------------------------------------
+# Pages that show failures -----------------------------------------------------------
 
 
 def check_failures(world: World, look: Inspector, client: Client) -> None:
-    """Inspector at the pages that tell of failures."""
+    """Inspector at the pages that show failures."""
     evil = quote(world.evil[:500])
     look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
     look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
@@ -379,7 +379,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def check_empty_pages(world: World, look: Inspector, _client: Client) -> None:
-    """Inspector at what stands where there is nothing, which this world has no page of."""
+    """Inspector at the empty states of pages, which this world does not have."""
     request = RequestFactory().get("/", {"q": world.evil})
     request.user = world.person
     for name in ("_no_runs.html", "_no_workflows.html"):

@@ -170,7 +170,7 @@ def test_a_message_that_is_too_long_closes_its_socket(
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
-    """Return what looking up vulnerabilities gives when pip-audit says this."""
+    """Return the result of a vulnerability check for this output of pip-audit."""
     monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
     say = f"import sys; sys.stdout.write({output!r})"
     monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", say))
@@ -178,7 +178,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> in
 
 
 def audited(*vulnerabilities: str) -> str:
-    """Return what pip-audit says of a package."""
+    """Return the finding of pip-audit for a package."""
     vulns = [{"id": one} for one in vulnerabilities]
     package = {"name": "pillow", "version": "1.0", "vulns": vulns}
     skipped = {"name": "django", "skip_reason": "not found"}

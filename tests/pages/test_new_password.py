@@ -56,7 +56,7 @@ def test_other_sign_ins_end(page: Client, person: User, sign_in: SignIn) -> None
 
 
 @pytest.mark.parametrize(
-    ("form", "said"),
+    ("form", "expected_text"),
     [
         (given(old="a guess"), "old password was entered incorrectly"),
         (given(again="something else"), "didn’t match"),
@@ -66,11 +66,11 @@ def test_other_sign_ins_end(page: Client, person: User, sign_in: SignIn) -> None
     ],
 )
 def test_an_invalid_input_is_refused_and_changes_nothing(
-    page: Client, person: User, form: dict[str, str], said: str
+    page: Client, person: User, form: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post(ADDRESS, form)
     assert answer.status_code == 422
-    assert said in answer.content.decode()
+    assert expected_text in answer.content.decode()
     person.refresh_from_db()
     assert person.check_password(OLD)
     assert not AuditEvent.objects.exists()

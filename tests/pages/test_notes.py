@@ -121,7 +121,7 @@ def test_users_who_can_view_workers_get_a_link_to_them(
     assert 'href="/workers/"' in notice.split("</div>")[0]
 
 
-# What went wrong -------------------------------------------------------------------------
+# Errors ----------------------------------------------------------------------------------
 
 
 def failed() -> Run:

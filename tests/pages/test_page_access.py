@@ -1,4 +1,4 @@
-"""Who gets in: every address asks for an account, and every change for a form of ours."""
+"""Access: every address requires an account, and every change a token of our forms."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_a_comparison_uses_the_same_number_of_queries_at_any_length(
 def test_steps_within_a_compressed_wait_are_drawn_together(
     alice: User, sign_in: SignIn
 ) -> None:
-    # as in a run whose attempts do not tell the truth: it had no worker, and continued
+    # as in a run with contradictory attempts: it had no worker, and continued
     run = make_long_run(2_000)
     page = sign_in(alice).get(f"/runs/{run.pk}/")
     assert len(page.content) < 300_000

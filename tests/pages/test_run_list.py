@@ -37,7 +37,7 @@ def shown(page: Client, **query: Any) -> list[UUID]:
 
 
 def made_at(moment: dt.datetime, **fields: Any) -> Run:
-    """Return a run whose id says that it was made then, as ids do."""
+    """Return a run whose id contains this time, as ids do."""
     return make_run(pk=run_id_at(moment), created_at=moment, **fields)
 
 

@@ -1,4 +1,4 @@
-"""The page of one run, in every status, with all that it tells."""
+"""The page of one run, in every status, with all its sections."""
 
 from __future__ import annotations
 

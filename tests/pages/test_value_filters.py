@@ -17,7 +17,7 @@ from hypothesis.extra.django import TestCase
 from tests.support.factories import make_run
 from workflows.models import Run
 from workflows.pages.lists.json_conditions import BadCondition, read
-from workflows.pages.lists.json_matching import holds, instant
+from workflows.pages.lists.json_matching import instant, matches
 from workflows.pages.query_string import MAX_TEXT_LENGTH
 
 COLUMNS = ("params", "result")
@@ -151,7 +151,7 @@ def test_conditions_are_joined_by_and() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "expected_text"),
     [
         ("paid", "At character 1: “paid” is not a condition. Use “params.name ="),
         ("params.a = 1 and paid", "At character 18: “paid” is not a condition."),
@@ -180,11 +180,11 @@ def test_conditions_are_joined_by_and() -> None:
     ],
 )
 def test_invalid_conditions_are_reported_with_their_position(
-    where: str, said: str
+    where: str, expected_text: str
 ) -> None:
     with pytest.raises(BadCondition) as refused:
         read(where, COLUMNS)
-    assert said.lower() in str(refused.value).lower()
+    assert expected_text.lower() in str(refused.value).lower()
 
 
 @pytest.mark.django_db
@@ -254,6 +254,6 @@ class OnBothDatabases(TestCase):
         run.refresh_from_db()
         test = condition.test
         asked = json.dumps([test.path, test.operator, test.operands])
-        expected = holds(json.dumps(run.params), asked)
+        expected = matches(json.dumps(run.params), asked)
         rows = Run.objects.filter(condition.q(), pk=run.pk)
         assert rows.exists() == expected

@@ -104,7 +104,7 @@ def test_launching_queues_a_run_with_the_params_and_redirects_to_it(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected_text"),
     [
         ({"name": "", "times": "3", "odd": "1"}, "This field is required."),
         ({"name": "Ada", "times": "10", "odd": "1"}, "less than or equal to 9"),
@@ -112,12 +112,12 @@ def test_launching_queues_a_run_with_the_params_and_redirects_to_it(
     ],
 )
 def test_invalid_input_is_reported_and_nothing_is_queued(
-    page: Client, given: dict[str, str], said: str
+    page: Client, given: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post(ADDRESS, given)
     text = answer.content.decode()
     assert answer.status_code == 422
-    assert said in text
+    assert expected_text in text
     assert 'role="alert"' in text
     assert f'value="{given["times"]}"' in text
     assert not Run.objects.exists()

@@ -1,4 +1,4 @@
-"""Days and bars are those of the reader's zone; rubbish for a zone is the server's."""
+"""Days and bars use the zone of the reader; an unknown zone is replaced by the server's."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Exchange:
 
 
 class Pages:
-    """An application whose responses begin when the test says so."""
+    """An application whose responses begin when the test allows it."""
 
     def __init__(self) -> None:
         self.running: list[str] = []

@@ -1,4 +1,4 @@
-"""Settings from the environment: what is taken, and what a wrong start is told."""
+"""Settings from the environment: accepted values, and messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
-    """Return what a start with these variables is told."""
+    """Return the messages of a start with these variables."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
@@ -173,4 +173,4 @@ def test_a_team_may_do_without_https(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_do_not_change_once_read() -> None:
     settings = env.load()
     with pytest.raises(ValueError, match="frozen"):
-        settings.port = 1  # type: ignore[misc] # as the type checker says too
+        settings.port = 1  # type: ignore[misc] # the type checker reports it too

@@ -1,4 +1,4 @@
-"""What a flush restores is what Django would have created anew."""
+"""A flush restores what Django would have created."""
 
 from __future__ import annotations
 

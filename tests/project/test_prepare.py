@@ -19,7 +19,7 @@ from workflows.models import Document
 
 
 def prepare() -> str:
-    """Prepare again; return what it says."""
+    """Prepare again; return the output."""
     out = StringIO()
     call_command("prepare", stdout=out)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""What every answer says to browsers, and what no one gets in by: forms, files, sockets."""
+"""Security headers of every response, and attacks by forms, files and sockets."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_form_of_another_site_is_refused_with_its_token_too(admin: User) -> No
     assert client.post("/accounts/login/", form).status_code == 200
 
 
-# What browsers are told -------------------------------------------------------------
+# Headers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

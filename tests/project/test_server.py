@@ -19,7 +19,7 @@ from tests.support.servers import TIMEOUT
 pytestmark = pytest.mark.crash
 
 # Answers in two halves, half a second apart; echoes on websockets; the worker takes a
-# moment to drain, or fails when told to.
+# moment to drain, or fails on request.
 SCRIPT = """
 import asyncio, sys
 from project.connections import ConnectionLimits

@@ -18,7 +18,7 @@ from django.db.utils import ConnectionHandler
 from django.test import Client, override_settings
 
 from project.env import ROOT, Environment, load
-from project.keys import KEY_FILE, keep_secret_key
+from project.keys import KEY_FILE, load_or_create_secret_key
 from project.log import LineFormatter
 from project.refused import SettingsError
 from project.security import HEADER, POLICY
@@ -87,7 +87,7 @@ def test_a_development_setup_stores_one_key_readable_only_by_its_owner(
 
 def test_processes_that_start_together_get_the_same_key(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
-        keys = set(pool.map(keep_secret_key, [tmp_path] * 8, chunksize=1))
+        keys = set(pool.map(load_or_create_secret_key, [tmp_path] * 8, chunksize=1))
     assert len(keys) == 1
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 

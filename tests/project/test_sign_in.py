@@ -1,4 +1,4 @@
-"""Guessing passwords: who guesses has to wait, and learns nothing of who has an account."""
+"""Guessing passwords is slowed down and does not reveal which accounts exist."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_address_that_is_none_fails_no_sign_in(alice: User, address: str) -> 
     assert tried(password=RIGHT, REMOTE_ADDR=address)[0] == 302
 
 
-# No one learns who has an account ---------------------------------------------------
+# Accounts are not revealed ----------------------------------------------------------
 
 
 def closed(name: str) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py worker`: what it takes, what it refuses in a sentence, what it tells."""
+"""`manage.py worker`: options, refusals and output."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def page(alice: User, sign_in: SignIn) -> Client:
 
 
 def do(page: Client, action: str, *runs: Run, status: int = 200, **fields: Any) -> str:
-    """Confirm an action on runs; return the page that tells what became of each."""
+    """Confirm an action on runs; return the page with the results."""
     sent = {"do": action, "run": [run.pk for run in runs], "confirmed": "1"}
     sent |= {"reason": "a test", **fields}
     answer = page.post("/runs/bulk/", sent, follow=True)

@@ -128,7 +128,7 @@ class Schedule:
             self.world.loop.call_later(delay, self._start_worker, context=_no_process())
 
     async def _disturb(self) -> None:
-        """Stop workers for a while, and take the database away."""
+        """Stop workers for a while, and make the database unavailable."""
         until = self.world.loop.time() + CLIENT_SECONDS
         while self.world.loop.time() < until:
             await asyncio.sleep(self._random.random())

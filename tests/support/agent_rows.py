@@ -21,7 +21,7 @@ def make_provider(server: ModelServer, name: str = "Local", **fields: Any) -> Pr
     key = fields.pop("key", KEY)
     values = {"kind": Kind.OPENAI, "base_url": server.url, "timeout_seconds": 10}
     provider = Provider(name=name, **{**values, **fields})
-    provider.keep_key(key)
+    provider.store_key(key)
     provider.save()
     return provider
 

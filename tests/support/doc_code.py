@@ -57,10 +57,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """Whatever stands between two fences."""
+    """A code block between two fences."""
 
     line: int
-    info: str  # what the opening fence says
+    info: str  # the text after the opening fence
     text: str
     follows: bool  # nothing but empty lines are between it and the one before
 
@@ -80,7 +80,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def fenced(page: Path) -> Iterator[Fenced]:
-    """Yield all that stands between fences. Raises ValueError for an odd fence."""
+    """Yield all code blocks. Raises ValueError for an odd fence."""
     opened, info, follows, inside = 0, "", False, list[str]()
     for number, line in enumerate(page.read_text().splitlines(), 1):
         fence = FENCE.match(line)
@@ -117,7 +117,7 @@ def rows(page: Path, *header: str) -> list[list[str]]:
 
 
 def ticked(text: str) -> list[str]:
-    """Return what stands between backticks."""
+    """Return the text between backticks."""
     return re.findall(r"`([^`]+)`", text)
 
 

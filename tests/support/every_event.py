@@ -35,7 +35,7 @@ ITEMS = {"items": [1, 2]}
 
 
 class Answer(BaseModel):
-    """What a person says."""
+    """The response of a person."""
 
     ok: bool
 

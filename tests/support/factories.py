@@ -120,7 +120,7 @@ def make_run(*, status: str = Status.COMPLETED, **fields: Any) -> Run:
 
 
 def make_attempt(run: Run, *, number: int = 1, **fields: Any) -> Attempt:
-    """Return an attempt of a run, finished unless said otherwise."""
+    """Return an attempt of a run, finished by default."""
     now = timezone.now()
     values = {
         "worker": run.worker or WORKER,
@@ -134,7 +134,7 @@ def make_attempt(run: Run, *, number: int = 1, **fields: Any) -> Attempt:
 def make_stage(
     run: Run, node: str = "read_pages", *, sequence: int = 1, **fields: Any
 ) -> Stage:
-    """Return a stage of a run, completed unless said otherwise."""
+    """Return a stage of a run, completed by default."""
     values: dict[str, Any] = {
         "attempt": run.attempt or 1,
         "iteration": sequence,
@@ -156,7 +156,7 @@ def make_decision(  # noqa: PLR0913 - what a decision says
     taken: bool = True,
     **fields: Any,
 ) -> Decision:
-    """Return a decision of a run, taken unless said otherwise."""
+    """Return a decision of a run, taken by default."""
     values: dict[str, Any] = {
         "attempt": run.attempt or 1,
         "workflow_name": run.workflow_name,
@@ -188,7 +188,7 @@ def make_line(run: Run, message: str = "12 pages read.", **fields: Any) -> LogLi
 
 
 def make_checkpoint(run: Run, *, sequence: int = 0, **fields: Any) -> Checkpoint:
-    """Return a checkpoint of a run: a whole, empty state unless said otherwise."""
+    """Return a checkpoint of a run: a whole, empty state by default."""
     values = {
         "attempt": run.attempt or 1,
         "kind": Checkpoint.Kind.FULL,
@@ -256,7 +256,7 @@ def make_whole_run(
     steps: Sequence[str] = ("read_pages", "judge_pages", "weigh", "publish"),
     **fields: Any,
 ) -> Run:
-    """Return a completed run that went by these steps, with all that it leaves."""
+    """Return a completed run with these steps and all their rows."""
     run = make_run(**fields)
     make_attempt(run)
     for sequence, node in enumerate(steps, 1):
@@ -286,5 +286,5 @@ def make_role(name: str) -> Group:
 
     from workflows.access import roles
 
-    roles.make(Group, Permission)
+    roles.create_missing(Group, Permission)
     return Group.objects.get_or_create(name=name)[0]

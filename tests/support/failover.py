@@ -62,7 +62,7 @@ class Cluster:
         self._control("reload")
 
     def signal_file(self, name: str) -> None:
-        """Add a file that tells the server how to start."""
+        """Add a file that configures how the server starts."""
         path = self.directory / name
         path.touch()
         self.give(path)

@@ -1,7 +1,7 @@
 """Restore content types and permissions after a flush from copies of their rows.
 
 Each test with `transaction=True` ends with a flush, after which Django compares models with
-rows and creates every content type and permission anew: most of the cost of such a test.
+rows and creates every content type and permission again: most of the cost of such a test.
 """
 
 from __future__ import annotations

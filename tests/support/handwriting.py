@@ -1,4 +1,4 @@
-"""Capitals drawn by hand: strokes of our own, shaken anew for every letter."""
+"""Handwritten capitals: own strokes with random jitter for every letter."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def hostile_graph(evil: str) -> dict[str, Any]:
 
 
 def _history(run: Run, node: str, evil: str, *, parted: bool) -> None:
-    """Give a run two steps; one that parted from the others went another way."""
+    """Add two steps to a run; a diverging run takes another route."""
     make_attempt(run)
     other = f"{evil[:180]} too"
     for sequence in (1, 2):
@@ -379,7 +379,7 @@ def _tallies(node: str) -> None:
 
 
 def _make_hostile(evil: str) -> None:
-    """Put the text wherever a row of ours holds one."""
+    """Put the text into every text column."""
     for model in apps.get_models():
         meta = model._meta  # noqa: SLF001 - Django's documented model API
         if (

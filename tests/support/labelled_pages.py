@@ -1,4 +1,4 @@
-"""Pages that are marked by labelled lines, drawn from a seed, each with what it bears.
+"""Pages marked by labelled lines, generated from a seed, each with its marking.
 
 A page has one block of labels or several, in one of many layouts, with synonyms, other
 fields between them, and prose that has the same words; some have banners or portion
@@ -296,7 +296,7 @@ class _Page:
         self._write(60, line)
         self._step()
 
-    # What stands around them ---------------------------------------------------------
+    # Surrounding text ----------------------------------------------------------------
 
     def _banner(self) -> None:
         level = self._other_level()

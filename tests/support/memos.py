@@ -36,7 +36,7 @@ class Stamp:
     size: float = 20.0  # points
     ink: float = 0.95  # 0..1, how black
     worn: float = 0.0  # 0..1, how much of it did not print
-    missing: int = 0  # letters of which hardly anything printed
+    missing: int = 0  # letters that are almost illegible
     lost: str = ""  # letters that are among them; the first of their kind
     turn: float = 0.0  # degrees, at most so many either way
     boxed: bool = False
@@ -429,7 +429,7 @@ def _lettering(stamp: Stamp, chance: random.Random) -> Ink:
 
 
 def _lose_letters(ink: Ink, stamp: Stamp, chance: random.Random) -> None:
-    """Take most of the ink off some letters; never the only one that tells a level."""
+    """Fade some letters, but never the only one that identifies a level."""
     letters = len(stamp.text)
     width = (ink.width - 32) / letters
     places = [at for at, sign in enumerate(stamp.text) if sign.isalpha()]

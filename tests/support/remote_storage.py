@@ -1,4 +1,4 @@
-"""Storage as far away as S3: nothing in it has a path on this machine."""
+"""Remote storage like S3: no file in it has a path on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that speaks S3 over HTTP, in a process of its own: moto's.
+"""A server with the S3 protocol in a separate process (moto).
 
 It checks keys and signatures, as Amazon's does. It can be stopped in its tracks, so that
 connections are taken and never answered, or ended, so that they are refused.

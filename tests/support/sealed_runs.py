@@ -1,4 +1,4 @@
-"""Runs with a sealed history, made without a worker; and what the check says of them."""
+"""Runs with a sealed history, made without a worker, and the result of verifying them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def sealed_run(
     status: str = Status.COMPLETED,
     workflow: str = "sum",
 ) -> Run:
-    """Return a run that went through these steps, as its recorder would have left it."""
+    """Return a run with these steps, as its recorder would have stored it."""
     run = launch(by, workflow)
     (claimed,) = queue.claim(WORKER, 1)
     head = head_of(claimed.history_chain_head, run.pk)
@@ -133,16 +133,16 @@ def write(record: StepRecord, head: bytes) -> bytes:
 
 
 def found() -> list[str]:
-    """Return what the check of the whole history says."""
+    """Return the findings for the whole history."""
     return [str(finding) for finding in Checker().everything()]
 
 
 def found_in(run: Run) -> list[str]:
-    """Return what the check of one run says."""
+    """Return the findings for one run."""
     return [str(finding) for finding in Checker().run(run.pk)]
 
 
 def found_in_sealed_runs() -> list[str]:
-    """Return what the check says of all runs that were launched through System."""
+    """Return the findings for all runs that were launched through System."""
     runs = Run.objects.exclude(audit_chain_head=None).exclude(history_chain_head=None)
     return [text for run in runs for text in found_in(run)]

@@ -210,7 +210,7 @@ class OwnPostgres:
             lock.unlink()
 
     def restore(self, copy: Path) -> None:
-        """Replace the cluster with a copy, under whoever uses it; the copy is used up."""
+        """Replace the cluster with a copy while clients use it; the copy is moved."""
         self.stop()
         shutil.rmtree(self._server.pgdata)
         copy.rename(self._server.pgdata)
@@ -307,7 +307,7 @@ def wait_for_port(port: int) -> None:
 
 
 def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a process of ours that has just these settings.
+    """Return the environment of a process that has only these settings.
 
     Compiled modules are kept even where the caller's environment forbids it: the tests
     start dozens of processes, and each would compile the whole project.

@@ -48,7 +48,7 @@ class Power:
     def covers(self, other: Power) -> bool:
         """Return whether the other can do and see nothing more.
 
-        Membership of groups is not compared: whoever manages accounts may put others into
+        Membership of groups is not compared: an account manager can put others into
         groups of approvers. `has_grown_since` compares it too.
         """
         if self.is_superuser:

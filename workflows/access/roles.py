@@ -57,7 +57,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
-def make(group: Any, permission: Any) -> None:
+def create_missing(group: Any, permission: Any) -> None:
     """Create the missing roles; takes the models, so that migrations can call it."""
     for name in ROLES:
         role, is_new = group.objects.get_or_create(name=name)

@@ -38,7 +38,7 @@ NOT_YOURS = (
 
 
 class GrantingAdmin(AuditedAdmin):
-    """A model that grants permissions; nobody extends their own with it.
+    """A model that grants permissions; no user can extend their own with it.
 
     The forms get the account that uses them as `actor`.
     """
@@ -173,7 +173,7 @@ admin.site.unregister([User, Group])
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
-    """A group; nobody adds permissions to it that they do not have."""
+    """A group; no user can add permissions to it that they do not have."""
 
     actor: User
 
@@ -236,7 +236,7 @@ class RoleAdmin(GrantingAdmin, GroupAdmin):
 
 
 class AccountForm(UserChangeForm):  # type: ignore[type-arg] # generic for type checkers only
-    """An account; nobody adds it to groups that have more than they have."""
+    """An account; no user can add it to groups that have more permissions than they have."""
 
     actor: User
 

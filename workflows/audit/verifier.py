@@ -212,7 +212,7 @@ class Checker:
         return since is None or link.created_at < since
 
     def _is_new(self, run_id: UUID) -> bool:
-        """Return whether a run was launched when all was sealed: its id tells the time."""
+        """Return whether a run was launched when all was sealed, by the time in its id."""
         since = self.tally.since
         return since is not None and _made_at(run_id) >= since
 
@@ -222,7 +222,7 @@ class Checker:
 
 
 def has_key() -> bool:
-    """Return whether a configured key fits the history, as far as a sample tells.
+    """Return whether a configured key fits a sample of the history.
 
     The sample are the start of sealing, and the oldest and newest sealed rows; an empty
     history needs no key.

@@ -154,5 +154,5 @@ async def local_path_async(row: Document) -> AsyncIterator[str]:
 
 
 def file_missing(row: Document) -> NotFound:
-    """Return the error that says that a document's file is not there."""
+    """Return the error for a document whose file is missing."""
     return NotFound(f"The file of “{row.name}” is gone from storage.")

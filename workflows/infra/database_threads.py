@@ -67,7 +67,7 @@ async def _on(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Re
 async def run_in_db_retrying(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result:
-    """Call `run_in_db`, and again for as long as the database is away.
+    """Call `run_in_db`, and retry for as long as the database is unavailable.
 
     For idempotent functions: a call that was cut off may have been committed.
     """

@@ -48,13 +48,13 @@ PENDING_PAUSE_SECONDS = 0.01  # between two messages to workers, while runs are 
 
 
 def changed(versions: Mapping[UUID, int | None]) -> dict[str, object]:
-    """Return the message that these runs have changed; None stands for any version."""
+    """Return the message that these runs have changed; None means any version."""
     by_id = {str(run_id): version for run_id, version in versions.items()}
     return {"type": "runs.changed", "versions": by_id}
 
 
 async def send(to: str, message: Mapping[str, object]) -> bool:
-    """Send a message to a group; return False if the channel layer is away.
+    """Send a message to a group; return False if the channel layer is unavailable.
 
     A lost message is made up for by the sweep. After a failure nothing is sent for
     COOLDOWN_SECONDS, so that a layer that does not respond delays no sender of many

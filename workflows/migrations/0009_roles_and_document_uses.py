@@ -55,7 +55,7 @@ def _is_granted(role: str, permission: Any) -> bool:
 
 
 def remove_roles(apps: StateApps, _editor: object) -> None:
-    """Remove the groups of these names that nobody was put into."""
+    """Remove the groups of these names that have no members."""
     groups = apps.get_model("auth", "Group").objects.filter(name__in=ROLES)
     groups.filter(user=None).delete()
 

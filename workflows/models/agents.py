@@ -102,7 +102,7 @@ class Provider(models.Model):
         """Scheme, host and port of the base URL."""
         return origin_of(self.base_url)
 
-    def keep_key(self, key: str) -> None:
+    def store_key(self, key: str) -> None:
         """Encrypt and set the key for the current base URL; "" removes it.
 
         Does not save.

@@ -23,7 +23,7 @@ class TokenScope(models.TextChoices):
 
 
 class ServiceAccount(models.Model):
-    """Marks an account that belongs to a program: nobody signs in with it."""
+    """Marks an account that belongs to a program and cannot sign in."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,

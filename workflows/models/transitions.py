@@ -53,7 +53,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Return running runs whose worker did not renew its lease in time."""
         return self.filter(status=Status.RUNNING, lease_expires_at__lt=now)
 
-    def _move(self, **changes: object) -> int:
+    def _transition(self, **changes: object) -> int:
         """Update the rows of this query set, with a new version."""
         return self.update(
             version=F("version") + 1, updated_at=timezone.now(), **changes
@@ -73,7 +73,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         node: str = "",
     ) -> int:
         """running → ended. Call it on runs whose own task cannot record their end."""
-        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+        return self.filter(status=Status.RUNNING)._transition(  # noqa: SLF001
             status=status,
             result=result,
             error_message=message,
@@ -90,7 +90,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         self, suspicion: Suspicion = Suspicion.SUSPECT, *, is_charged: bool = False
     ) -> int:
         """running → pending: its process was lost; if charged, this counts for MAX_RECOVERIES."""
-        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+        return self.filter(status=Status.RUNNING)._transition(  # noqa: SLF001
             status=Status.PENDING,
             lease_expires_at=None,
             suspicion=suspicion,
@@ -99,7 +99,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def release(self) -> int:
         """running → pending: the worker gives the run back, for no fault of the run."""
-        return self.filter(status=Status.RUNNING)._move(  # noqa: SLF001
+        return self.filter(status=Status.RUNNING)._transition(  # noqa: SLF001
             status=Status.PENDING, lease_expires_at=None
         )
 
@@ -117,14 +117,14 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def wake(self) -> int:
         """waiting → pending: the response, the child's end or the timer has arrived."""
-        return self.filter(status=Status.WAITING)._move(  # noqa: SLF001
+        return self.filter(status=Status.WAITING)._transition(  # noqa: SLF001
             status=Status.PENDING, waiting_for=""
         )
 
     def cancel(self, *, by_id: int | None, reason: str) -> int:
         """pending, waiting → cancelled, immediately."""
         now = timezone.now()
-        return self.filter(status__in=(Status.PENDING, Status.WAITING))._move(  # noqa: SLF001
+        return self.filter(status__in=(Status.PENDING, Status.WAITING))._transition(  # noqa: SLF001
             status=Status.CANCELLED,
             cancel_requested_at=now,
             cancel_requested_by=by_id,
@@ -145,7 +145,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         now = timezone.now()
         first = Q(cancel_requested_at__isnull=True)
         again = Q(cancel_requested_at__lt=now - CANCEL_AGAIN)
-        return self.filter(first | again, status=Status.RUNNING)._move(  # noqa: SLF001
+        return self.filter(first | again, status=Status.RUNNING)._transition(  # noqa: SLF001
             cancel_requested_at=now,
             cancel_requested_by=by_id,
             cancel_reason=reason,
@@ -153,7 +153,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def resume(self, **changes: object) -> int:
         """failed, cancelled → pending; the attempts keep the cleared values."""
-        return self.filter(status__in=RESUMABLE)._move(  # noqa: SLF001
+        return self.filter(status__in=RESUMABLE)._transition(  # noqa: SLF001
             status=Status.PENDING,
             completed_at=None,
             result=None,

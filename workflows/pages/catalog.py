@@ -43,11 +43,11 @@ def entry(workflow: AnyWorkflow) -> Entry:
 
 def title_of(name: str) -> str:
     """Return the title of a workflow, else its name for display."""
-    workflow = known(name)
+    workflow = installed_workflow(name)
     return (workflow.title if workflow else "") or readable_name(name)
 
 
-def known(name: str) -> AnyWorkflow | None:
+def installed_workflow(name: str) -> AnyWorkflow | None:
     """Return a workflow by name, None if it is not installed."""
     try:
         return system.find_workflow(name)

@@ -42,7 +42,7 @@ def release_connection(
     """
 
     def respond(request: HttpRequest) -> HttpResponseBase:
-        rendering.take()
+        rendering.acquire()
         try:
             response = get_response(request)
         finally:

@@ -33,13 +33,13 @@ Result = TypeVar("Result")
 class Slots:
     """How many downloads of this process are in progress, or how many pages."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock, self.used = most, threading.Lock(), 0
+    def __init__(self, limit: int) -> None:
+        self._limit, self._lock, self.used = limit, threading.Lock(), 0
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Count one more. Raises TooManyDownloads."""
         with self._lock:
-            if self.used >= self._most:
+            if self.used >= self._limit:
                 raise TooManyDownloads
             self.used += 1
 
@@ -58,7 +58,7 @@ class Chunks:
 
     def __init__(self, chunks: AsyncIterator[str]) -> None:
         """Take a slot. Raises TooManyDownloads."""
-        slots.take()
+        slots.acquire()
         self._chunks = chunks
         # also if it is never read, because the client disconnected first
         self.close = weakref.finalize(self, slots.release)

@@ -151,7 +151,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
     reason = rule.reason(rule.run_days)
     for run in runs:
         event = trail.record(run, "purge run", by=None, reason=reason)
-        deletion.keep_record(
+        deletion.record_removed_run(
             run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
     notifications.changed_on_commit(*(run.pk for run in runs))

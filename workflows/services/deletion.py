@@ -28,7 +28,7 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
             " read its outcome."
         )
     event = trail.record(run, "delete", by=by, reason=reason)
-    keep_record(run, by_name=event.actor_name, reason=reason)
+    record_removed_run(run, by_name=event.actor_name, reason=reason)
     run.stages.all().delete()
     run.decisions.all().delete()
     run.delete()
@@ -42,7 +42,7 @@ def _waiting_parent(run: Run) -> Run | None:
     return parents.filter(sequence=run.parent_sequence - 1).first()
 
 
-def keep_record(
+def record_removed_run(
     run: Run, *, by_name: str, reason: str, keeps_history: bool = False
 ) -> RemovedRun:
     """Insert the record of a deleted run, with its current chain heads."""

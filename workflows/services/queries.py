@@ -92,7 +92,7 @@ class Queries:
 
     @staticmethod
     def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:
-        """Return the error for a missing run; who might see it learns of its deletion."""
+        """Return the error for a missing run; viewers are informed of its deletion."""
         removed = RemovedRun.objects.filter(pk=run_id).first()
         if removed and (by is None or permissions.can_view(by, removed.workflow_name)):
             return RunRemoved(removed)

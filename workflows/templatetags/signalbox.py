@@ -225,7 +225,7 @@ def sees_open_access_warning(user: User) -> bool:
 
 
 @register.filter
-def gives_permissions(opts: Options[Any] | str) -> bool:
+def grants_permissions(opts: Options[Any] | str) -> bool:
     """Return whether an admin page manages permissions; True for the index."""
     if not opts:
         return True

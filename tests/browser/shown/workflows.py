@@ -40,7 +40,7 @@ class Wishes(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What the reviewer says."""
+    """The response of the reviewer."""
 
     outcome: Literal["publish", "again", "reject"]
 
@@ -217,7 +217,7 @@ def say(state: State, runtime: Runtime) -> State:
 
 @predicate("{s.said}")
 def is_a_condition_with_a_name_that_is_much_longer_than_a_phone(state: State) -> bool:
-    """Return whether something long was said."""
+    """Return whether the text is long."""
     return bool(state["said"])
 
 

@@ -162,7 +162,7 @@ spread = Workflow("chaos-items", state=Case, start=visits, routes={visits: finis
 
 
 def child_params(state: Case) -> dict[str, Any]:
-    """Return the order of a child: its parent's, so that it has none of its own."""
+    """Return the order of a child, which is that of its parent."""
     return state.params.model_dump(mode="json") | {"rounds": 1}
 
 

@@ -1,4 +1,4 @@
-"""What clients asked for and were told."""
+"""Requests of clients and their responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERNAL_ERROR = 500
 
 
 def accepted_launches_exist(evidence: Evidence) -> Results:
-    """Each launch that a client was told of is the run with that id and order."""
+    """Each launch that was confirmed to a client is the run with that id and order."""
     for line in evidence.lasting("launch"):
         if line["reply"] == ACCEPTED:
             run = evidence.runs.get(line["run"])
@@ -97,7 +97,7 @@ def watchers_see_no_end_undone(evidence: Evidence) -> Results:
 
 
 def no_answer_is_an_internal_error(evidence: Evidence) -> Results:
-    """During a fault the server says that it is away, and never that it is broken."""
+    """During a fault the server responds that it is unavailable, never with an internal error."""
     for line in evidence.requests("answer of server"):
         yield holds(
             line["status"] != INTERNAL_ERROR, f"{line['path']}: an internal error"

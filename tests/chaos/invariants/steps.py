@@ -1,4 +1,4 @@
-"""Steps, their states, and what the ledger says was executed."""
+"""Steps, their states, and the executions in the ledger."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def interruptions_are_explained(evidence: Evidence) -> Results:
 
 
 def calls_were_recorded_first(evidence: Evidence) -> Results:
-    """A node is called only after the row that says so was committed."""
+    """A node is called only after the row of its start was committed."""
     recorded = {
         (row["run_id"], row["sequence"], row["attempt"], row["node_name"])
         for row in evidence.rows("stage")

@@ -21,7 +21,7 @@ LEFT = "never committed"
 
 
 class Params(BaseModel):
-    """What a node waits for, and where it says that it does."""
+    """What a node waits for, and where it reports that it waits."""
 
     trace: str = ""  # path of a file that is written when the node has begun
     hold: str = ""  # path of a file: the node ends when it is there

@@ -1,4 +1,4 @@
-"""Workflows that would end the process, each in a way of its own, and one that does its work."""
+"""Workflows that would end the process, each in another way, and one that completes."""
 
 from __future__ import annotations
 

@@ -51,10 +51,14 @@ class Finding(BaseModel):
     @property
     def label(self) -> str:
         """Return the level with its caveats, for example SECRET//NOFORN."""
-        return NO_CAVEATS if self.says_none else label_of(self.level, self.caveats)
+        return (
+            NO_CAVEATS
+            if self.is_explicitly_none
+            else label_of(self.level, self.caveats)
+        )
 
     @property
-    def says_none(self) -> bool:
+    def is_explicitly_none(self) -> bool:
         """Whether it states that there are no caveats: "CAVEATS: NONE"."""
         return self.level is None and not self.caveats
 

@@ -322,7 +322,7 @@ def _releases_apart(caveats: set[str]) -> Iterator[Remark]:
 
 def contradicted_none(evidence: Evidence) -> Iterator[Remark]:
     """Yield a remark for "no caveats" labels that other caveats contradict."""
-    stated = [f for f in evidence.findings if f.says_none]
+    stated = [f for f in evidence.findings if f.is_explicitly_none]
     if stated and evidence.caveats:
         pages = page_numbers_text([finding.page for finding in stated])
         caveats = join_list(evidence.caveats)

@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(
         self, *, run: UUID, attempt: int, worker: str, messages: int, **_: Any
     ) -> None:
-        """Execute the run on an event loop of its own."""
+        """Execute the run on a separate event loop."""
         bind_to_parent()
         suspect = SuspectRun(Run(pk=run, attempt=attempt, worker=worker), messages)
         suspect.listen()

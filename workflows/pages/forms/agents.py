@@ -164,9 +164,9 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
     def save(self, commit: bool = True) -> Provider:
         """Save, and encrypt a new key or delete the stored one."""
         if self.cleaned_data.get("secret"):
-            self.instance.keep_key(self.cleaned_data["secret"])
+            self.instance.store_key(self.cleaned_data["secret"])
         elif self.cleaned_data.get("forget"):
-            self.instance.keep_key("")
+            self.instance.store_key("")
         saved: Provider = super().save(commit)
         return saved
 

@@ -70,7 +70,7 @@ class Group:
 
     @property
     def is_group(self) -> bool:
-        """Return True, which tells templates groups from rows."""
+        """Return True, by which templates distinguish groups from rows."""
         return True
 
 
@@ -321,7 +321,7 @@ class SchemaForm(forms.Form):
         if value is not None or one.is_nullable:
             put(values, one.path, value)
 
-    def take_errors(self, error: InvalidParams) -> None:
+    def add_validation_errors(self, error: InvalidParams) -> None:
         """Attach the errors of the workflow's types to their fields."""
         for name, messages in error.errors.items():
             for message in messages:

@@ -44,7 +44,7 @@ class EdgeRef:
         return f"{readable_name(self.source)} → {readable_name(self.target)}"
 
 
-def known(person: User, workflow: str = "") -> list[EdgeRef]:
+def list_edges(person: User, workflow: str = "") -> list[EdgeRef]:
     """Return the edges of one workflow, or of all that a user may see."""
     return sorted({*_installed(person, workflow), *_counted(person, workflow)})
 
@@ -55,7 +55,7 @@ def edges_with(
     """Return workflow, source and target of the edges that match, up to MAX_EDGES."""
     matching = {
         (edge.workflow, edge.source, edge.target)
-        for edge in known(person, workflow)
+        for edge in list_edges(person, workflow)
         if (not ends[0] or (edge.source, edge.target) == ends)
         and (not predicate or edge.predicate == predicate)
     }

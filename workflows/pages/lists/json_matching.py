@@ -181,8 +181,8 @@ def _nested(path: Sequence[str], operand: str) -> str:
 # SQLite ---------------------------------------------------------------------------------
 
 
-def holds(column: str | None, test_json: str) -> bool:
-    """Return whether a test holds for the text of a column."""
+def matches(column: str | None, test_json: str) -> bool:
+    """Return whether a test matches the text of a column."""
     test = _test(test_json)
     # skips most rows of other workflows without parsing them
     if column is None or not all(key in column for key in _keys(test.path)):
@@ -270,11 +270,11 @@ def _instant_of(operand: str) -> dt.datetime | None:
 
 
 def listen() -> None:
-    """Register the function `holds` on each new SQLite connection."""
+    """Register the function `matches` on each new SQLite connection."""
     connection_created.connect(_add_function, dispatch_uid=FUNCTION)
 
 
 def _add_function(connection: Any, **_: Any) -> None:
     if not is_postgresql(connection):
         raw: sqlite3.Connection = connection.connection
-        raw.create_function(FUNCTION, 2, holds, deterministic=True)
+        raw.create_function(FUNCTION, 2, matches, deterministic=True)

@@ -223,7 +223,7 @@ class LivePageConsumer(AsyncWebsocketConsumer):
 
     async def _send_changes(self) -> bool:
         """Send what differs from what the page has; return False after a disconnect."""
-        changes = self._state.take_changes()
+        changes = self._state.pop_changes()
         if changes:
             self._shown.clear()
             try:

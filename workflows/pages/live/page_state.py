@@ -83,7 +83,7 @@ class PageState:
             if key in self.keys:
                 self._rendered[key] = rendered
 
-    def take_changes(self) -> str:
+    def pop_changes(self) -> str:
         """Return what differs from the regions sent so far, and count it as sent."""
         changes = []
         for key in self.keys:

@@ -43,7 +43,7 @@ class StepDuration:
 
     @property
     def active(self) -> str:
-        """Return the active time, for places where a legend says so."""
+        """Return the active time, for places with a legend."""
         return span(self.active_ms / 1000)
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldText:
+class HoldNotice:
     """What holds a run up, or what it holds up."""
 
     title: str
@@ -24,7 +24,7 @@ class HoldText:
     since: dt.datetime
 
 
-def holding_up(run: Run) -> HoldText | None:
+def blocking_notice(run: Run) -> HoldNotice | None:
     """Return what to say on the page of a running run, None if nothing holds it up.
 
     The node and the run of another workflow are not named: not every viewer may see them.
@@ -35,7 +35,7 @@ def holding_up(run: Run) -> HoldText | None:
         node = readable_name(hold["node"]) or "Code between two nodes"
         since = dt.datetime.fromisoformat(hold["since"])
         if hold["kind"] == "loop":
-            return HoldText(
+            return HoldNotice(
                 f"{node} blocks worker {run.worker}.",
                 "It holds the event loop without an `await`, so all runs of the worker wait."
                 f" After {settings.BLOCKED_LOOP_SECONDS:g} s the run fails. Make the node a"
@@ -43,14 +43,14 @@ def holding_up(run: Run) -> HoldText | None:
                 since,
             )
         if hold["kind"] == "thread":
-            return HoldText(
+            return HoldNotice(
                 f"{node} ignores its timeout or cancellation.",
                 f"The code still runs in a thread of worker {run.worker}.",
                 since,
             )
     for hold in holds:
         if hold["kind"] == "loop":
-            return HoldText(
+            return HoldNotice(
                 f"Worker {run.worker} is blocked by code of another run.",
                 "The run continues when that code returns, at the latest after"
                 f" {settings.BLOCKED_LOOP_SECONDS:g} s.",
@@ -59,7 +59,7 @@ def holding_up(run: Run) -> HoldText | None:
     return None
 
 
-def left_behind(run: Run) -> str:
+def leftover_code_notice(run: Run) -> str:
     """Return a sentence about code of an ended run that still runs, "" if there is none."""
     for hold in _holds(run):
         if hold["run"] == str(run.pk):

@@ -25,7 +25,7 @@ from workflows.models import (
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
-from workflows.pages.run.hold_notices import holding_up, left_behind
+from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _recovery(run: Run) -> str:
 
 
 def is_unrequested_release(attempt: Attempt) -> bool:
-    """Return whether code cancelled the task of an attempt that nobody asked to stop.
+    """Return whether code cancelled the task of an attempt without a cancel request.
 
     Such a release has a message, one by a worker that shuts down has none.
     """
@@ -160,7 +160,7 @@ def is_unrequested_release(attempt: Attempt) -> bool:
 
 
 def is_rewound(attempt: Attempt) -> bool:
-    """Return whether the database went back to an older copy during an attempt."""
+    """Return whether the database was rewound during an attempt."""
     return attempt.error_code == rewinds.ERROR_CODE
 
 
@@ -210,7 +210,7 @@ def _separate(run: Run) -> Notice | None:
 
 def _cancelling(run: Run) -> Notice:
     reason = f"Reason: “{run.cancel_reason}”. " if run.cancel_reason else ""
-    held = holding_up(run)
+    held = blocking_notice(run)
     progress = (
         f"{held.title} {held.text}"
         if held
@@ -227,7 +227,7 @@ def _cancelling(run: Run) -> Notice:
 
 
 def _held_up(run: Run) -> Notice | None:
-    held = holding_up(run)
+    held = blocking_notice(run)
     if held is None:
         return None
     return Notice(
@@ -377,7 +377,7 @@ def _reason(run: Run, permissions: Permissions) -> Notice | None:
 
 def _failed(run: Run) -> Notice:
     node = f" in {readable_name(run.error_node)}" if run.error_node else ""
-    still_running = left_behind(run)
+    still_running = leftover_code_notice(run)
     return Notice(
         "bad",
         f"Failed{node}.",
@@ -389,7 +389,7 @@ def _failed(run: Run) -> Notice:
 
 def _cancelled(run: Run) -> Notice:
     title = f"Cancelled{_cancelled_by(run)}{with_reason(run.cancel_reason)}."
-    text = left_behind(run)
+    text = leftover_code_notice(run)
     return Notice("quiet", title, text, lead="Ended", at=run.completed_at)
 
 

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.models import Run
 from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
-from workflows.pages.catalog import known
+from workflows.pages.catalog import installed_workflow
 from workflows.pages.forms.launch_form import uses_agents
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
@@ -75,7 +75,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @property
     def accepts_agent_token(self) -> bool:
         """Whether an API key for agents can be given when the run is resumed."""
-        workflow = known(self.run.workflow_name)
+        workflow = installed_workflow(self.run.workflow_name)
         return workflow is not None and uses_agents(workflow)
 
     @cached_property

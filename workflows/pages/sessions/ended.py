@@ -23,9 +23,9 @@ from django.views.csrf import csrf_failure as default_csrf_failure
 
 from workflows.pages.methods import page_of
 from workflows.pages.render.text import readable_name
-from workflows.pages.sessions import kept_input
+from workflows.pages.sessions import unsaved_input
 from workflows.pages.sessions.form_fill import fill
-from workflows.pages.sessions.kept_input import KeptInput
+from workflows.pages.sessions.unsaved_input import UnsavedInput
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -44,7 +44,7 @@ SIGNED_OUT: Final = "Signed out. Nothing was sent."
 OLDER_PAGE: Final = "This page was opened before the last sign-in, so nothing was sent."
 
 
-def keep_unsaved_input(get_response: Respond) -> Respond:
+def preserve_unsaved_input(get_response: Respond) -> Respond:
     """Return a middleware that responds to requests whose session has ended."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
@@ -59,7 +59,7 @@ def keep_unsaved_input(get_response: Respond) -> Respond:
             _fill_in(request, response)
         account = getattr(request, "signed_in_account", None)
         if account is not None:
-            kept_input.remember_account(response, account)
+            unsaved_input.remember_account(response, account)
         return response
 
     return respond
@@ -90,18 +90,18 @@ def signed_out(request: HttpRequest, response: HttpResponseBase) -> HttpResponse
 
     `response` redirects to the sign-in page, which is right for GET and HEAD.
     """
-    page = kept_input.page_sent_from(request)
+    page = unsaved_input.page_sent_from(request)
     if script_response := _script_response(request, page, SIGNED_OUT, UNAUTHORIZED):
         return script_response
     if request.method in SAFE:
         return response
-    kept = KeptInput.of(request)
+    kept = UnsavedInput.of(request)
     if kept.is_worth_saving:
         return sign_in_page(request, kept)
     return redirect(f"{reverse('login')}?{urlencode({'next': page})}")
 
 
-def sign_in_page(request: HttpRequest, kept: KeptInput) -> HttpResponse:
+def sign_in_page(request: HttpRequest, kept: UnsavedInput) -> HttpResponse:
     """Return the sign-in page as the response to a form, with its fields kept."""
     context = {
         "form": AuthenticationForm(request),
@@ -137,14 +137,14 @@ def _is_ours(request: HttpRequest) -> bool:
 
 def _from_an_older_page(request: HttpRequest) -> HttpResponse:
     """Respond to a form whose page was opened before the last sign-in."""
-    kept = KeptInput.of(request)
+    kept = UnsavedInput.of(request)
     if response := _script_response(request, kept.page, OLDER_PAGE, FORBIDDEN):
         return response
     if not request.user.is_authenticated:
         return sign_in_page(request, kept)
     advice = "Your input is too long to restore: go back, copy it and reload the page."
     if not kept.is_too_long:
-        kept_input.store(request, kept)
+        unsaved_input.store(request, kept)
         advice = "Your input is kept and filled in there."
     context = {
         "heading": "Send the form again",
@@ -208,9 +208,9 @@ def _fill_in(request: HttpRequest, response: HttpResponseBase) -> None:
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     if not is_page or not isinstance(response, HttpResponse):
         return
-    if kept_input.IN_SESSION not in request.session:
+    if unsaved_input.IN_SESSION not in request.session:
         return
-    kept = kept_input.take(request)
+    kept = unsaved_input.pop(request)
     if kept is None:
         return
     filled = fill(response.text, request.get_full_path(), kept.action, kept.fields)
@@ -218,7 +218,7 @@ def _fill_in(request: HttpRequest, response: HttpResponseBase) -> None:
         (readable_name(name), text) for name, text in filled.left if name not in UNTYPED
     ]
     context = {"found": filled.found, "left": left, "files": kept.files}
-    notice = render_to_string("kept_input.html", context)
+    notice = render_to_string("unsaved_input.html", context)
     response.content = _with_notice(filled.html, notice)
     add_never_cache_headers(response)
 

@@ -26,7 +26,7 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.methods import page_of
 from workflows.pages.rate_limits import count, limited
 from workflows.pages.requests import status_of_form
-from workflows.pages.sessions.kept_input import path_of, store, unsigned
+from workflows.pages.sessions.unsaved_input import path_of, store, unsigned
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

@@ -97,7 +97,7 @@ def submit(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
             found.pk, form.values(), by=request.user, comment=reason_of(request)
         )
     except InvalidParams as error:
-        form.take_errors(error)
+        form.add_validation_errors(error)
         return False
     except ReasonMissing as error:
         form.add_error(None, str(error))

@@ -32,7 +32,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
     """Show the matching decisions, newest first, and the share of a workflow's edges."""
     context = LISTS["decisions"].context(request.GET.dict(), request.user)
     filters = context["filters"]
-    edge_refs = edges.known(request.user, filters.workflow)
+    edge_refs = edges.list_edges(request.user, filters.workflow)
     context |= {
         "workflows": workflow_names(edge_refs, request.user),
         "edges": edge_choices(edge_refs) if filters.workflow else [],

@@ -146,7 +146,7 @@ def launch(
             **options,
         )
     except InvalidParams as error:
-        form.take_errors(error)
+        form.add_validation_errors(error)
         return None
     except AgentUnavailable as error:
         form.add_error(None, str(error))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_CHARS: Final = 500_000  # of all fields together; longer input is not kept
 SALT: Final = "kept-input"
-IN_SESSION: Final = "kept_input"
+IN_SESSION: Final = "unsaved_input"
 ACCOUNT: Final = "account"  # cookie: who last signed in with this browser
 ACCOUNT_SECONDS: Final = 365 * 24 * 3600
 CSRF_FIELD: Final = "csrfmiddlewaretoken"
@@ -35,7 +35,7 @@ SECRET: Final = re.compile(
 
 
 @dataclass(slots=True)
-class KeptInput:
+class UnsavedInput:
     """The fields of a submitted form, in order, and the page of the form."""
 
     page: str  # path and query
@@ -46,7 +46,7 @@ class KeptInput:
     account: int | None = None  # primary key of the user, if known
 
     @classmethod
-    def of(cls, request: HttpRequest) -> KeptInput:
+    def of(cls, request: HttpRequest) -> UnsavedInput:
         """Return the input of a request; without fields if it is too long."""
         fields = [
             (name, value)
@@ -83,7 +83,7 @@ def is_secret(name: str) -> bool:
     return SECRET.search(name) is not None
 
 
-def unsigned(text: str) -> KeptInput | None:
+def unsigned(text: str) -> UnsavedInput | None:
     """Return the input of a signed text, None for an invalid or expired one."""
     try:
         found = signing.loads(text, salt=SALT, max_age=settings.SESSION_COOKIE_AGE)
@@ -92,12 +92,12 @@ def unsigned(text: str) -> KeptInput | None:
     return _read(found)
 
 
-def store(request: HttpRequest, kept: KeptInput) -> None:
+def store(request: HttpRequest, kept: UnsavedInput) -> None:
     """Store the input in the session of the signed-in user."""
     request.session[IN_SESSION] = asdict(kept)
 
 
-def take(request: HttpRequest) -> KeptInput | None:
+def pop(request: HttpRequest) -> UnsavedInput | None:
     """Remove and return the input that is kept for the requested page."""
     found = request.session.get(IN_SESSION)
     if found is None or unquote(urlsplit(found["page"]).path) != request.path:
@@ -106,9 +106,9 @@ def take(request: HttpRequest) -> KeptInput | None:
     return _read(found)
 
 
-def _read(found: Any) -> KeptInput:
+def _read(found: Any) -> UnsavedInput:
     fields = [(name, value) for name, value in found["fields"]]
-    return KeptInput(**{**found, "fields": fields})
+    return UnsavedInput(**{**found, "fields": fields})
 
 
 # Page and account -----------------------------------------------------------------------
