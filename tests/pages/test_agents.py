@@ -65,6 +65,18 @@ def test_without_a_provider_the_page_explains_the_consequence(
     assert "/agents/providers/new/" not in theirs
 
 
+def test_the_form_of_a_provider_states_the_minimums_that_it_accepts(
+    page: Client,
+) -> None:
+    text = text_of(page, "/agents/providers/new/")
+    assert "Minimum 1." in text
+    assert "Minimum 0.1." in text
+    assert "Minimum 0." not in text.replace("Minimum 0.1.", "")
+    answer = page.post("/agents/providers/new/", {**PROVIDER, "tries": "0"})
+    assert answer.status_code == 422
+    assert not Provider.objects.exists()
+
+
 def test_a_provider_is_stored_with_its_key_encrypted(page: Client, admin: User) -> None:
     answer = page.post("/agents/providers/new/", PROVIDER, follow=True)
     assert "“Ours” saved." in answer.content.decode()

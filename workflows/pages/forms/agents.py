@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
-from django.db import transaction
+from django.core.validators import MinValueValidator
+from django.db import models, transaction
 
 from workflows.agents import keys
 from workflows.agents.provider_api.clients import guard
@@ -52,6 +53,21 @@ def problem_of(options: object) -> str:
     return ""
 
 
+def with_minimum(column: models.Field[Any, Any], **options: Any) -> forms.Field | None:
+    """Return the form field of a column with the minimum of its validators.
+
+    Django's own has the minimum of the column's type: 0 where the validators require 1.
+    """
+    limits = [
+        validator.limit_value
+        for validator in column.validators
+        if isinstance(validator, MinValueValidator)
+    ]
+    if limits:
+        options.setdefault("min_value", max(limits))
+    return column.formfield(**options)
+
+
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
     """The settings of a model provider."""
 
@@ -69,6 +85,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
         """Fields in display order."""
 
         model = Provider
+        formfield_callback = with_minimum
         fields: ClassVar = [
             "name",
             "kind",
