@@ -25,7 +25,8 @@ from workflows.errors import (
     PayloadRemoved,
     WorkerAlive,
 )
-from workflows.execution import launching, queue, workers
+from workflows.execution import launching, workers
+from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
 from workflows.infra import notifications
 from workflows.models import Approval, ApprovalKind, Run, Status
@@ -67,9 +68,11 @@ class System(Queries):
 
         1. Check the params against the workflow's types, and that its agents are
            available: nothing is queued on an error.
-        2. Insert the pending run; an idempotency key in use returns the existing run, if
-           its params are the same.
-        3. On commit, notify the workers.
+        2. Insert the pending run, together with those of concurrent launches; a worker of
+           this process with a free slot that no other run waits for claims it in the same
+           transaction. An idempotency key in use returns the existing run, if its params
+           are the same.
+        3. On commit, notify the workers if none has claimed it.
 
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
@@ -92,9 +95,8 @@ class System(Queries):
         )
         event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
-        if not queue.enqueue(run, event):
+        if not launch_commits.insert(workflow, run, event):
             return _launched_before(run)
-        notifications.launched_on_commit()
         return run
 
     def cancel(

@@ -152,7 +152,7 @@ def test_the_stage_of_a_wait_that_is_over_ends_when_its_pending_run_is_cancelled
     None
 ):
     run = launch()
-    (claimed,) = queue.claim(WORKER, 1)
+    (claimed,) = queue.claim(WORKER, 1).runs
     record = record_of(claimed, 1, Step("ask", (), status=StageStatus.WAITING))
     record.sequence, record.status = 0, Status.WAITING
     write(record, head_of(claimed.history_chain_head, claimed.pk))

@@ -11,6 +11,7 @@ import pytest
 from tests.support.workers import TIMEOUT_SECONDS, ended, working
 from workflows.engine import Graph, State
 from workflows.execution import queue
+from workflows.execution.sql import Claimed
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Run
 from workflows.registry import Registry
@@ -40,12 +41,12 @@ async def test_a_run_claimed_while_its_worker_drains_is_released(
     )
     claim = queue.claim
 
-    def slow_claim(worker: str, limit: int) -> list[Run]:
-        runs = claim(worker, limit)
-        if runs and worker == "first":
+    def slow_claim(worker: str, limit: int) -> Claimed:
+        taken = claim(worker, limit)
+        if taken.runs and worker == "first":
             loop.call_soon_threadsafe(claimed.set)
             go_on.wait(TIMEOUT_SECONDS)
-        return runs
+        return taken
 
     monkeypatch.setattr(queue, "claim", slow_claim)
     registry = Registry()

@@ -23,21 +23,24 @@ def pending(name: str, count: int = 1, **fields: int) -> list[Run]:
 
 def claimed(limit: int = 1) -> list[str]:
     """Return the names of the workflows whose runs one claim takes, sorted."""
-    return sorted(run.workflow_name for run in queue.claim("worker", limit))
+    return sorted(run.workflow_name for run in queue.claim("worker", limit).runs)
 
 
 def test_runs_of_one_workflow_are_claimed_oldest_first() -> None:
     first, second, third = pending("mail", 3)
-    assert [run.pk for run in queue.claim("worker", 2)] == [first.pk, second.pk]
-    assert [run.pk for run in queue.claim("worker", 2)] == [third.pk]
-    assert queue.claim("worker", 2) == []
+    assert [run.pk for run in queue.claim("worker", 2).runs] == [first.pk, second.pk]
+    assert [run.pk for run in queue.claim("worker", 2).runs] == [third.pk]
+    assert queue.claim("worker", 2).runs == []
 
 
 def test_a_higher_priority_is_claimed_first_regardless_of_age_and_workflow() -> None:
     pending("mail", 2)
     (urgent,) = pending("mail", priority=5)
     (by_urgency,) = pending("print", priority=9)
-    assert [run.pk for run in queue.claim("worker", 2)] == [by_urgency.pk, urgent.pk]
+    assert [run.pk for run in queue.claim("worker", 2).runs] == [
+        by_urgency.pk,
+        urgent.pk,
+    ]
 
 
 def test_one_claim_distributes_its_slots_over_workflows() -> None:
@@ -65,7 +68,7 @@ def test_workflows_with_fewer_active_runs_are_claimed_first() -> None:
 
 def test_a_claimed_run_is_the_row_as_it_is_and_has_an_attempt() -> None:
     (waiting,) = pending("mail")
-    (run,) = queue.claim("worker-7", 8)
+    (run,) = queue.claim("worker-7", 8).runs
     row = Run.objects.get(pk=waiting.pk)
     unread = run.get_deferred_fields()
     for field in Run._meta.concrete_fields:  # noqa: SLF001 - every column is compared
@@ -83,10 +86,10 @@ def test_a_claimed_run_is_the_row_as_it_is_and_has_an_attempt() -> None:
 
 def test_a_run_that_is_claimed_again_retains_its_first_start_time() -> None:
     (waiting,) = pending("mail")
-    (first,) = queue.claim("worker", 1)
+    (first,) = queue.claim("worker", 1).runs
     Run.objects.filter(pk=waiting.pk).recover()
-    assert queue.claim("other", 1) == [], "it is claimed as a suspect"
-    (second,) = queue.claim("other", 1, Suspicion.SUSPECT)
+    assert queue.claim("other", 1).runs == [], "it is claimed as a suspect"
+    (second,) = queue.claim("other", 1, Suspicion.SUSPECT).runs
     assert second.started_at == first.started_at
     assert list(Attempt.objects.values_list("number", "worker")) == [
         (1, "worker"),
@@ -96,7 +99,7 @@ def test_a_run_that_is_claimed_again_retains_its_first_start_time() -> None:
 
 def test_only_own_leases_are_renewed() -> None:
     held, asked, other = pending("mail", 3)
-    claimed = queue.claim("worker", 3)
+    claimed = queue.claim("worker", 3).runs
     Run.objects.filter(pk=asked.pk).request_cancel(by_id=None, reason="too late")
     Run.objects.filter(pk=other.pk).recover()
     before = Run.objects.get(pk=held.pk).lease_expires_at
@@ -108,6 +111,21 @@ def test_only_own_leases_are_renewed() -> None:
     assert before is not None
     assert after > before
     assert queue.renew("somebody else", fences) == {}
+
+
+def test_a_claim_reports_whether_it_left_runs_and_whether_suspects_are_pending() -> (
+    None
+):
+    pending("mail", 3)
+    (suspect,) = pending("print", suspicion=Suspicion.SUSPECT)
+    first = queue.claim("worker", 2)
+    assert (len(first.runs), first.has_more, first.has_suspects) == (2, True, True)
+    second = queue.claim("worker", 2)
+    assert (len(second.runs), second.has_more) == (1, False)
+    (claimed,) = queue.claim("worker", 2, Suspicion.SUSPECT).runs
+    assert claimed.pk == suspect.pk
+    empty = queue.claim("worker", 2)
+    assert (empty.runs, empty.has_more, empty.has_suspects) == ([], False, False)
 
 
 # A place in the queue -----------------------------------------------------------------------

@@ -187,7 +187,7 @@ def test_concurrent_audit_events_and_recorded_steps_form_one_chain(
     count: int, alice: User, bob: User
 ) -> None:
     run = launch()
-    (claimed,) = queue.claim(WORKER, 1)
+    (claimed,) = queue.claim(WORKER, 1).runs
     people = [alice, bob]
 
     def act(number: int) -> None:
@@ -239,7 +239,7 @@ def test_a_resume_during_a_purge_is_complete_or_refused(
 @pytest.mark.parametrize("count", CROWDS)
 def test_a_run_is_claimed_by_one_worker(count: int) -> None:
     runs = [make_run(status="pending") for _ in range(5)]
-    came = run_in_db_priority(count, lambda n: queue.claim(f"worker-{n}", 5))
+    came = run_in_db_priority(count, lambda n: queue.claim(f"worker-{n}", 5).runs)
     claimed = [run.pk for mine in came for run in mine]
     assert sorted(claimed) == sorted(run.pk for run in runs)
     assert Attempt.objects.count() == 5

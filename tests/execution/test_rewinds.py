@@ -225,7 +225,7 @@ async def test_a_run_launched_after_the_older_copy_is_dropped(
 def a_claimed_run() -> Run:
     """Return a run that a worker has just claimed."""
     launched()
-    (run,) = queue.claim(WORKER, 1)
+    (run,) = queue.claim(WORKER, 1).runs
     return run
 
 
@@ -259,9 +259,9 @@ def test_a_record_whose_commit_response_was_lost_can_be_written_again() -> None:
 def test_an_attempt_that_is_handed_out_again_has_another_fence() -> None:
     launched()
     copy = copy_database()
-    (before,) = queue.claim(WORKER, 1)
+    (before,) = queue.claim(WORKER, 1).runs
     restore(copy)
-    (again,) = queue.claim(WORKER, 1)
+    (again,) = queue.claim(WORKER, 1).runs
     assert (before.attempt, before.worker) == (again.attempt, again.worker)
     assert write_step(before, 1) is None
     assert queue.renew(WORKER, {before.pk: before.fence}) == {}

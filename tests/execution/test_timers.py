@@ -119,7 +119,7 @@ async def test_a_worker_wakes_runs_that_another_worker_left_waiting() -> None:
 
 
 def test_the_next_due_time_is_that_of_the_first_run_to_wake(db: None) -> None:
-    assert queue.wake_due() is None
+    assert queue.wake_due() == (0, None)
     now = timezone.now()
     for seconds in (7_200, 3_600, -1):
         make_run(
@@ -128,7 +128,8 @@ def test_the_next_due_time_is_that_of_the_first_run_to_wake(db: None) -> None:
             wake_at=now + timedelta(seconds=seconds),
         )
     make_run(status=Status.WAITING, wake_at=None)
-    due = queue.wake_due()
+    woken, due = queue.wake_due()
+    assert woken == 1
     assert due is not None
     assert 3_000 < due <= 3_600
     assert Run.objects.filter(status=Status.PENDING).count() == 1

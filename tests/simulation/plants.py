@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from workflows.audit import chain
 from workflows.execution import queue
-from workflows.execution.sql import sqlite
+from workflows.execution.sql import NewRun, Offer, sqlite
 from workflows.execution.sql.statements import IS_HELD, RECORD_RUNS
-from workflows.models import AuditEvent, Run
 
 
 def _without_fence() -> Any:
@@ -25,13 +25,16 @@ def _without_fence() -> Any:
 
 def _without_key() -> Any:
     """Forget the idempotency key of a launch."""
-    enqueue = queue.enqueue
+    insert = queue.insert
 
-    def forget(run: Run, event: AuditEvent) -> bool:
-        run.idempotency_key = None
-        return enqueue(run, event)
+    def forget(
+        launches: Sequence[NewRun], offer: Offer | None = None
+    ) -> dict[UUID, str]:
+        for launch in launches:
+            launch.run.idempotency_key = None
+        return insert(launches, offer)
 
-    return patch.object(queue, "enqueue", forget)
+    return patch.object(queue, "insert", forget)
 
 
 def _without_seals() -> Any:

@@ -20,9 +20,13 @@ from django.utils import timezone
 
 from tests.simulation.children import Child, Exits
 from tests.simulation.loop import PROCESS, Process
+from workflows import system
 from workflows.engine import clock as engine_clock
 from workflows.engine import threads
 from workflows.execution import (
+    claims,
+    launch_commits,
+    local_workers,
     node_loop,
     node_loops,
     quarantine,
@@ -45,6 +49,7 @@ def replacements(world: World) -> Iterator[Any]:
     yield from _time(world)
     yield from _database_and_messages(world)
     yield from _threads_and_processes(world)
+    yield from _launches(world)
 
 
 def _time(world: World) -> Iterator[Any]:
@@ -99,6 +104,20 @@ def _threads_and_processes(world: World) -> Iterator[Any]:
     yield patch.object(node_loops, "LoopWatch", NoWatch)
     yield patch.object(threads.ThreadPool, "_start", _start_call(world))
     yield patch.object(world.loop, "run_in_executor", _in_executor(world))
+
+
+def _launches(world: World) -> Iterator[Any]:
+    class SimulatedCommits(launch_commits.LaunchCommits):
+        """Commits whose followers let simulated time pass, in place of their threads."""
+
+        def _wait(self, launch: Any) -> None:
+            while not launch.woken.is_set():
+                world.database.pause(0.001)
+
+    yield patch.object(system, "launch_commits", PerProcess(SimulatedCommits))
+    workers = PerProcess(local_workers.LocalWorkers)
+    for module in (launch_commits, claims, worker):
+        yield patch.object(module, "local_workers", workers)
 
 
 def _fields_with_time() -> list[Any]:

@@ -52,6 +52,7 @@ MAX_CALLBACKS = 900  # of a process before it crashes
 DISTURBANCE_SECONDS = 8.0  # of a stopped worker or an outage, at most: four leases
 CRASH_SHARE = 0.4  # of the workers
 RESTART_SHARE = 0.8  # of those that crashed
+EMBEDDED_SHARE = 0.5  # of the launches, in the process of a worker
 PACE = 0.6  # seconds that a node takes at most
 
 
@@ -172,13 +173,31 @@ class Schedule:
             "pace": self._random.random() * PACE,
             "rounds": self._random.randint(1, 3),
         }
-        run = await self._until_answered(
+        run = await self._launched(
             lambda: system.execute(
                 f"chaos-{kind}", params, by=self._user, idempotency_key=order
             )
         )
         self._note("launch", run.pk, order=order)
-        return run.pk  # type: ignore[no-any-return]
+        return run.pk
+
+    async def _launched(self, launch: Callable[[], Run]) -> Run:
+        """Launch a run, often in the process of a worker, as `manage.py serve` does.
+
+        The worker may claim the run in the same commit. Its process may crash before the
+        reply: the run is then launched again, with its idempotency key.
+        """
+        running = [
+            one for one in self._processes if one.is_alive and not one.is_stopped
+        ]
+        if running and self._random.random() < EMBEDDED_SHARE:
+            process = self._random.choice(running)
+            work = self.world.start(process, lambda: self.world.database.call(launch))
+            while process.is_alive and not work.done():  # noqa: ASYNC110 - set in another process
+                await asyncio.sleep(0.01)
+            if work.done() and work.exception() is None:
+                return work.result()  # type: ignore[no-any-return]
+        return await self._until_answered(launch)  # type: ignore[no-any-return]
 
     async def _respond(self, run_id: UUID) -> None:
         reason = f"answer-{next(self._names)}"

@@ -60,7 +60,7 @@ def sealed_run(
 ) -> Run:
     """Return a run with these steps, as its recorder would have stored it."""
     run = launch(by, workflow)
-    (claimed,) = queue.claim(WORKER, 1)
+    (claimed,) = queue.claim(WORKER, 1).runs
     head = head_of(claimed.history_chain_head, run.pk)
     sequence = 0
     for sequence, step in enumerate(steps, 1):

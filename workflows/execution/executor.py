@@ -74,8 +74,12 @@ class Executor:
             prepare=node_connections.prepare, clean_up=node_connections.clean_up
         )
 
-    async def run(self, run: Run, cancellation: Cancellation) -> None:
-        """Execute one claimed run as far as possible. Raises only CancelledError."""
+    async def run(self, run: Run, cancellation: Cancellation) -> bool:
+        """Execute one claimed run as far as possible. Raises only CancelledError.
+
+        True if the run has ended, and has left no run pending: not itself, nor a child run
+        or a parent.
+        """
         log_context.RUN.set(str(run.pk))
         thread = node_connections.RunThread()
         recorder = Recorder(
@@ -105,6 +109,8 @@ class Executor:
                 del self._recorders[run.pk]
         if run.parent_id is not None:
             await run_in_db_retrying(queue.wake_parent, run.pk)
+            return False
+        return recorder.has_ended
 
     def has_progressed(self, run: Run) -> bool:
         """Return whether a step was completed since the run was claimed."""

@@ -124,8 +124,11 @@ class NodeLoops:
 
         Each run whose code still runs here takes one slot, like a run that is held.
         """
+        holds = self.holds()
+        if not holds:
+            return 0
         held = {str(run_id) for run_id in self._held.snapshot()}
-        return len({hold["run"] for hold in self.holds()} - held)
+        return len({hold["run"] for hold in holds} - held)
 
     # -- blockages, in the thread of the watch ------------------------------------------
 

@@ -49,12 +49,8 @@ class Quarantine:
         self._worker = worker
         self._held = held
         self._children: set[ChildProcess] = set()
-        self._is_due = True
+        self.is_due = False  # a suspect may be pending
         self._is_draining = False
-
-    def expect(self) -> None:
-        """Look for suspects at the next claim: one may be pending."""
-        self._is_due = True
 
     def claim(self, free: int) -> list[Run]:
         """Claim suspects for at most so many free places; call it on a database thread.
@@ -62,14 +58,12 @@ class Quarantine:
         A suspect that has to be alone is claimed when no other is held here, and until
         then no further one.
         """
-        if not self._is_due:
-            return []
         pending = Run.objects.filter(status=Status.PENDING, suspicion__gt=0)
         found = set(pending.order_by().values_list("suspicion", flat=True).distinct())
-        self._is_due = bool(found)
+        self.is_due = bool(found)
         suspicion, places = self._next_claim(found)
         places = min(free, places)
-        return queue.claim(self._worker, places, suspicion) if places > 0 else []
+        return queue.claim(self._worker, places, suspicion).runs if places > 0 else []
 
     def _next_claim(self, pending: set[int]) -> tuple[Suspicion, int]:
         """Return which suspects to claim next, and how many."""
@@ -115,7 +109,7 @@ class Quarantine:
             raise
         finally:
             self._children.discard(child)
-            self.expect()
+            self.is_due = True
 
     async def _settle(
         self, run: Run, child: ChildProcess, end: ProcessEnd | OSError

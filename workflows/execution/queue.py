@@ -28,7 +28,7 @@ from workflows.models import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from workflows.models import AuditEvent
@@ -41,14 +41,38 @@ def enqueue(run: Run, event: AuditEvent) -> bool:
 
     False if its idempotency key is that of an earlier run; nothing is written then.
     """
+    seal(run, event)
+    return bool(insert([sql.NewRun(run, event)]))
+
+
+def seal(run: Run, event: AuditEvent) -> None:
+    """Begin the chains of a run that is about to be inserted with this event."""
     chain.begin(run)
     chain.seal_first(run, event)
-    inserted = sql.driver().insert_run(run, event)
-    run._state.adding = not inserted  # noqa: SLF001 - as `save` would
+
+
+def insert(
+    launches: Sequence[sql.NewRun], offer: sql.Offer | None = None
+) -> dict[UUID, str]:
+    """Insert sealed runs together; return the status of each that was inserted.
+
+    They are running, claimed by the worker that offers slots, unless more runs are pending
+    than it has slots left.
+    """
+    inserted = sql.driver().insert_runs(launches, offer)
+    for launch in launches:
+        launch.run._state.adding = launch.run.pk not in inserted  # noqa: SLF001 - as `save` would
     return inserted
 
 
-def claim(worker: str, limit: int, suspicion: Suspicion = Suspicion.NONE) -> list[Run]:
+def new_fence() -> int:
+    """Return the number with which the fence of a claim starts."""
+    return secrets.randbits(FENCE_BITS)
+
+
+def claim(
+    worker: str, limit: int, suspicion: Suspicion = Suspicion.NONE
+) -> sql.Claimed:
     """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
     By priority, then fair between workflows, then by age. One conditional update: fewer
@@ -56,10 +80,11 @@ def claim(worker: str, limit: int, suspicion: Suspicion = Suspicion.NONE) -> lis
     fence starts at random: a database that was put back to an older copy hands out the
     same attempts again.
     """
-    fence = secrets.randbits(FENCE_BITS)
+    fence = new_fence()
     now = timezone.now()
-    runs = sql.driver().claim_pending(worker, limit, now, fence, suspicion)
-    return sorted(runs, key=lambda run: (-run.priority, run.pk))
+    claimed = sql.driver().claim_pending(worker, limit, now, fence, suspicion)
+    claimed.runs.sort(key=lambda run: (-run.priority, run.pk))
+    return claimed
 
 
 def renew(
@@ -92,17 +117,19 @@ def sweep(
     return changed
 
 
-def wake_due() -> float | None:
-    """Wake the runs that are due; return the seconds until the next is.
+def wake_due() -> tuple[int, float | None]:
+    """Wake the runs that are due; return their number, and the seconds until the next is.
 
     None when no run waits for a time. The time is the database's.
     """
+    woken = 0
     for run_id in _wake_due(clock.now()):
+        woken += 1
         notifications.changed_on_commit(run_id)
         notifications.pending_on_commit()
     waiting = Run.objects.filter(status=Status.WAITING, wake_at__isnull=False)
     due = waiting.order_by("wake_at").values_list("wake_at", flat=True).first()
-    return None if due is None else (due - clock.now()).total_seconds()
+    return woken, None if due is None else (due - clock.now()).total_seconds()
 
 
 def _wake_due(now: dt.datetime) -> Iterable[UUID]:

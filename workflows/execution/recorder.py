@@ -93,6 +93,7 @@ class Recorder:
         self._state: State | None = None  # the last one saved or restored
         self._migrated_to: AnyWorkflow | None = None
         self.has_progressed = False  # this attempt finished a step
+        self.has_ended = False  # the end of the run is committed
         self._holds: dict[
             str, float
         ] = {}  # node → longest hold of the loop, in seconds
@@ -261,6 +262,7 @@ class Recorder:
             # the pause of an earlier attempt, which this one did not continue
             record.extra_writes.append(partial(chain.interrupt, self.run.pk))
         await self.buffer.flush()
+        self.has_ended = True
 
     async def pause(self, paused: Paused) -> None:
         """Commit that the run waits, with the approval or the child run it waits for."""

@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from workflows.execution import background, outside_ends, queue, tally, workers
+from workflows.execution.claims import Claims
 from workflows.execution.executor import Executor
 from workflows.execution.heartbeat import Heartbeat
 from workflows.execution.held_runs import HeldRuns
 from workflows.execution.leases import Overdue
+from workflows.execution.local_workers import local_workers
 from workflows.execution.node_loops import NodeLoops
 from workflows.execution.quarantine import Quarantine
+from workflows.execution.slots import Slots
 from workflows.execution.worker_messages import WorkerMessages
 from workflows.execution.writer import Writer
-from workflows.infra import metrics, notifications, outages
+from workflows.infra import notifications, outages
 from workflows.infra.database_threads import (
     close_connections,
     run_in_db,
@@ -85,10 +88,12 @@ class Worker:
         self._quarantine = Quarantine(
             self.name, self._held, is_used=workflows is registry
         )
+        slots = Slots(self.capacity, self._slots_in_use)
+        self._claims = Claims(
+            self.name, slots, self._quarantine, workflows, self._start
+        )
         self._registered = asyncio.Event()
-        self._woken = asyncio.Event()  # the queue has to be checked
         self._waits = asyncio.Event()  # a run held here began to wait for a time
-        self._claiming = asyncio.Lock()
         self._stopped = asyncio.Event()
         self._is_full = False  # of code whose runs have ended
 
@@ -132,6 +137,7 @@ class Worker:
         try:
             await self._stopped.wait()
         finally:
+            local_workers.remove(self._claims)
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -153,8 +159,7 @@ class Worker:
         """
         grace = settings.DRAIN_SECONDS if grace_seconds is None else grace_seconds
         self.draining = True
-        async with self._claiming:
-            pass  # a claim in progress may still bring runs, to be drained as well
+        await self._claims.close()  # what it claims meanwhile is drained as well
         logger.info("Worker %s drains %d runs.", self.name, len(self._held))
         self._quarantine.drain()
         try:
@@ -201,12 +206,12 @@ class Worker:
             await run_in_db_retrying(outside_ends.release, runs, "")
 
     def wake(self) -> None:
-        """Check the queue now: a run is pending or a slot is free."""
-        self._woken.set()
+        """Check the queue now: a run may be pending."""
+        self._claims.wake()
 
     def _end(self, run: Run) -> None:
         self._on_run_ended(run)
-        self.wake()
+        self._claims.free_slot()
 
     def cancel(self, run_id: UUID, reason: str = "") -> None:
         """Cancel a run at its next await or node boundary, if it is held here."""
@@ -243,6 +248,7 @@ class Worker:
     async def _register(self) -> None:
         await run_in_db(workers.register, self.name, self.capacity)
         self._registered.set()
+        self._claims.open()
         await asyncio.Event().wait()  # once is enough: the heartbeat keeps it fresh
 
     async def _listen(self) -> None:
@@ -260,28 +266,25 @@ class Worker:
         """Claim pending runs, then wait for a message, a free slot or the sweep."""
         # the leases of an earlier process of this name have to be expired first
         await self._registered.wait()
-        self._woken.clear()
-        async with self._claiming:
-            free = self._free_slots()
-            if free > 0 and not self.draining:
-                runs = await run_in_db(self._quarantine.claim, free)
-                runs += await run_in_db(queue.claim, self.name, free - len(runs))
-                metrics.CLAIMS.inc(len(runs))
-                for run in runs:
-                    self._held.start(run, self._nodes.current)
-                    self._announcer.committed({run.pk: None})
-                if len(runs) == free:
-                    return  # there may be more, once a slot is free
-        await self._woken.wait()
+        self._check_for_lost_slots()
+        await self._claims.claim()
 
-    def _free_slots(self) -> int:
-        """Return how many more runs may be claimed; log when code without a run takes all.
+    def _start(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._held.start(run, self._nodes.current)
+            self._announcer.committed({run.pk: None})
+
+    def _slots_in_use(self) -> int:
+        """Return the slots of runs, and of code without one; call it from any thread.
 
         Code that ignores its timeout or blocks its loop takes the slot of its run for as
         long as it works.
         """
-        occupied = self._nodes.occupied_slots()
-        is_full = occupied >= self.capacity
+        return len(self._held) + self._nodes.occupied_slots()
+
+    def _check_for_lost_slots(self) -> None:
+        """Log when code without a run takes all slots."""
+        is_full = self._nodes.occupied_slots() >= self.capacity
         if is_full and not self._is_full:
             logger.error(
                 "Worker %s claims no more runs: all of its %d slots are taken by nodes that"
@@ -290,12 +293,10 @@ class Worker:
                 self.capacity,
             )
         self._is_full = is_full
-        return self.capacity - len(self._held) - occupied
 
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
         await run_in_db(queue.sweep, self._lost)
-        self._quarantine.expect()
         self.wake()
 
     async def _wake_due(self) -> None:
@@ -304,8 +305,9 @@ class Worker:
         The waits of other workers' runs are read as often as the sweep runs.
         """
         self._waits.clear()
-        seconds = await run_in_db(queue.wake_due)
-        self.wake()
+        woken, seconds = await run_in_db(queue.wake_due)
+        if woken:
+            self.wake()
         delay = settings.POLL_INTERVAL_SECONDS if seconds is None else seconds
         delay = min(max(delay, MIN_WAKE_SECONDS), settings.POLL_INTERVAL_SECONDS)
         with suppress(TimeoutError):
@@ -329,10 +331,15 @@ class Worker:
     # -- runs -------------------------------------------------------------------------
 
     async def _execute(self, run: Run, cancellation: Cancellation) -> None:
-        if run.suspicion and self._quarantine.is_used:
-            await self._quarantine.execute(run, cancellation, self._announce)
-        else:
-            await self._executor.run(run, cancellation)
+        has_ended = False
+        try:
+            if run.suspicion and self._quarantine.is_used:
+                await self._quarantine.execute(run, cancellation, self._announce)
+            else:
+                has_ended = await self._executor.run(run, cancellation)
+        finally:
+            if not has_ended:  # the run, or a child of it, may be pending
+                self._claims.expect()
 
     def _lost(self, expired: Iterable[Run]) -> Iterable[Run]:
         """Return the runs that no worker holds any more; called on a database thread."""
@@ -353,7 +360,7 @@ class Worker:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._held.apply_renewal, held, renewed)
             if changed:
-                loop.call_soon_threadsafe(self.wake)  # a slot may be free
+                loop.call_soon_threadsafe(self._claims.free_slot)
 
     def _announce_hold(
         self, loop: asyncio.AbstractEventLoop, run_ids: Iterable[UUID]

@@ -2,6 +2,7 @@
 
 tables.py      columns of the tables written in bulk, and the parts of a statement
 statements.py  texts that both databases share
+launches.py    the insert of new runs
 driver.py      what a driver does
 postgresql.py  one statement, one round trip, per method
 sqlite.py      several statements in one transaction
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
+from workflows.execution.sql.driver import Claimed
+from workflows.execution.sql.launches import NewRun, Offer
 from workflows.execution.sql.postgresql import PostgreSQLDriver
 from workflows.execution.sql.sqlite import SQLiteDriver
 from workflows.infra.database import is_postgresql
 
 if TYPE_CHECKING:
     from workflows.execution.sql.driver import Driver
+
+__all__ = ["Claimed", "NewRun", "Offer", "driver"]
 
 
 def driver() -> Driver:

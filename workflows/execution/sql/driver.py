@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workflows.execution.sql.statements import CLAIMED_FIELDS, RUNS
@@ -18,10 +19,21 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from workflows.execution.rows import Rows
+    from workflows.execution.sql.launches import NewRun, Offer
     from workflows.execution.sql.tables import Table
-    from workflows.models import AuditEvent
 
     Renewed = tuple[UUID, int, dt.datetime | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim took, and what it saw and left."""
+
+    runs: list[Run]
+    has_more: (
+        bool  # further runs of that suspicion were pending, perhaps locked by rivals
+    )
+    has_suspects: bool  # suspects were pending; they are claimed separately
 
 
 class Driver(ABC):
@@ -35,20 +47,24 @@ class Driver(ABC):
         """Return the transaction in which `write_records` has to be called."""
 
     @abstractmethod
-    def insert_run(self, run: Run, event: AuditEvent) -> bool:
-        """Insert a run and the audit event of its launch, or neither.
+    def insert_runs(
+        self, launches: Sequence[NewRun], offer: Offer | None = None
+    ) -> dict[UUID, str]:
+        """Insert runs and the audit events of their launches; return status by run.
 
-        False if a run of this workflow has this idempotency key already.
+        Missing from the result, and not inserted, is a run whose workflow has a run of its
+        idempotency key already. Where the offer has room for all pending runs as well, the
+        runs are inserted as running, claimed by its worker, each with an attempt.
         """
 
     @abstractmethod
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
-    ) -> list[Run]:
+    ) -> Claimed:
         """Move pending runs of this suspicion to this worker and open an attempt of each.
 
-        `fence` is a random number that no other claim has. Returns the runs with their
-        new values, without the columns of UNREAD.
+        `fence` is a random number that no other claim has. The runs have their new values,
+        without the columns of UNREAD.
         """
 
     @abstractmethod

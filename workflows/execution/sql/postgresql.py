@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 
-from workflows.execution.sql.driver import Driver
+from workflows.execution.sql import launches as launch_statement
+from workflows.execution.sql.driver import Claimed, Driver
 from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
@@ -28,13 +29,13 @@ from workflows.execution.sql.statements import (
     RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
+    SUSPECTS_PENDING,
 )
 from workflows.execution.sql.tables import parameters, row_count
-from workflows.models import Run
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from uuid import UUID
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from workflows.execution.rows import Rows
     from workflows.execution.sql.driver import Renewed
-    from workflows.models import AuditEvent
+    from workflows.execution.sql.launches import NewRun, Offer
 
 # The end of a lease that lasts as many seconds as the parameter says, by the server's clock.
 _LEASE_END: Final = "statement_timestamp() + {} * interval '1 second'"
@@ -70,22 +71,34 @@ class PostgreSQLDriver(Driver):
         """Return no transaction: the statement is one."""
         return nullcontext()
 
-    def insert_run(self, run: Run, event: AuditEvent) -> bool:
-        """Insert both rows, the second only if the first has no conflict."""
-        values = self._values(RUNS, run) + self._values(AUDIT_EVENTS, event)
+    def insert_runs(
+        self, launches: Sequence[NewRun], offer: Offer | None = None
+    ) -> dict[UUID, str]:
+        """Insert all rows in one statement."""
+        runs = [launch_statement.values_of(RUNS, launch.run) for launch in launches]
+        events = [
+            launch_statement.values_of(AUDIT_EVENTS, launch.event)
+            for launch in launches
+        ]
+        values = launch_statement.offer_values(offer, float(settings.LEASE_SECONDS))
+        values += parameters(runs) + parameters(events)
+        statement = launch_statement.insert_runs(row_count(runs), _LEASE_END)
         with self._prepared() as cursor:
-            cursor.execute(_insert_run(), values, prepare=True)
-            return cursor.fetchone() is not None
+            cursor.execute(statement, values, prepare=True)
+            return dict(cursor.fetchall())
 
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
-    ) -> list[Run]:
+    ) -> Claimed:
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
         values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
         with self._prepared() as cursor:
             cursor.execute(_claim_pending(), values, prepare=True)
-            return self._to_runs(cursor.fetchall())
+            rows = cursor.fetchall()
+        candidates, suspects = rows[0][:2]
+        runs = self._to_runs([row[2:] for row in rows if row[2] is not None])
+        return Claimed(runs, candidates > len(runs), suspects is not None)
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Lock the rows in the writer's order: else each might wait for the other."""
@@ -145,22 +158,8 @@ class PostgreSQLDriver(Driver):
 
 
 @functools.cache
-def _insert_run() -> str:
-    numbers = count(1)
-    run, event = (
-        ", ".join(f"${next(numbers)}::{column.kind}" for column in table.columns)
-        for table in (RUNS, AUDIT_EVENTS)
-    )
-    return (
-        f"WITH launched AS ({RUNS.insert(run)} {RUNS.conflict} RETURNING id),"  # noqa: S608 - names are ours
-        f" event AS (INSERT INTO {AUDIT_EVENTS.name} ({AUDIT_EVENTS.names})"
-        f" SELECT {event} FROM launched)"
-        " SELECT id FROM launched"
-    )
-
-
-@functools.cache
 def _claim_pending() -> str:
+    """Return a statement with one row at least: what the claim saw, then each run."""
     selected = SELECT_PENDING.format(
         runs=RUNS.name,
         among="= ANY(ARRAY",
@@ -186,7 +185,8 @@ def _claim_pending() -> str:
         f"{selected}, mine AS ({claimed}),"  # noqa: S608 - names are ours
         f" opened AS (INSERT INTO {ATTEMPTS.name} ({ATTEMPTS.names})"
         f" SELECT {values} FROM mine)"
-        f" SELECT {CLAIMED_COLUMNS} FROM mine"
+        f" SELECT (SELECT COUNT(*) FROM ranked), ({SUSPECTS_PENDING}), {CLAIMED_COLUMNS}"
+        " FROM (VALUES (1)) AS always LEFT JOIN mine ON TRUE"
     )
 
 

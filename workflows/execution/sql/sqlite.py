@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.execution.sql.driver import Driver
+from workflows.execution.sql.driver import Claimed, Driver
+from workflows.execution.sql.launches import COUNT_PENDING, claimed_values
 from workflows.execution.sql.statements import (
+    ATTEMPTS,
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
@@ -25,6 +27,7 @@ from workflows.execution.sql.statements import (
     RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
+    SUSPECTS_PENDING,
 )
 from workflows.models import Attempt, Run
 
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
 
     from workflows.execution.rows import Rows
     from workflows.execution.sql.driver import Renewed
+    from workflows.execution.sql.launches import NewRun, Offer
     from workflows.execution.sql.tables import Table
-    from workflows.models import AuditEvent
 
 
 class SQLiteDriver(Driver):
@@ -45,24 +48,53 @@ class SQLiteDriver(Driver):
         """Return a transaction for the statements of one batch."""
         return transaction.atomic(self.connection.alias)
 
-    def insert_run(self, run: Run, event: AuditEvent) -> bool:
-        """Insert the run, then the event unless the run had a conflict."""
-        with self.transaction(), self.connection.cursor() as cursor:
-            cursor.execute(
-                f"{RUNS.insert(_marks(RUNS))} {RUNS.conflict} RETURNING id",
-                self._values(RUNS, run),
-            )
-            if cursor.fetchone() is None:
-                return False
-            cursor.execute(
-                AUDIT_EVENTS.insert(_marks(AUDIT_EVENTS)),
-                self._values(AUDIT_EVENTS, event),
-            )
-        return True
+    def insert_runs(
+        self, launches: Sequence[NewRun], offer: Offer | None = None
+    ) -> dict[UUID, str]:
+        """Insert each run, then its event and its attempt unless it had a conflict."""
+        inserted: dict[UUID, str] = {}
+        with self.transaction():
+            claim = offer if offer and self._has_room(offer) else None
+            for launch in launches:
+                row = self._values(RUNS, launch.run)
+                if claim is not None:
+                    row = self._claimed_values(row, claim)
+                result = self._execute(_insert(RUNS, "RETURNING id, status"), row)
+                if (stored := result.fetchone()) is None:
+                    continue
+                inserted[launch.run.pk] = stored[1]
+                event = self._values(AUDIT_EVENTS, launch.event)
+                self._execute(_insert(AUDIT_EVENTS), event)
+                if claim is not None:
+                    self._open_attempt(launch.run, claim)
+        return inserted
+
+    def _open_attempt(self, run: Run, claim: Offer) -> None:
+        attempt = Attempt(
+            run_id=run.pk, number=1, worker=claim.worker, started_at=claim.now
+        )
+        self._execute(_insert(ATTEMPTS), self._values(ATTEMPTS, attempt))
+
+    def _has_room(self, offer: Offer) -> bool:
+        """Return whether the slots left over are enough for all pending runs."""
+        count = self._execute(COUNT_PENDING.format(limit="?"), [offer.spare + 1])
+        return int(count.fetchone()[0]) <= offer.spare
+
+    def _claimed_values(self, row: list[Any], offer: Offer) -> list[Any]:
+        now = self.connection.ops.adapt_datetimefield_value(offer.now)
+        claimed = claimed_values(offer) | {
+            "lease_expires_at": self._lease_end(),
+            "started_at": now,
+            "updated_at": now,
+        }
+        return [
+            claimed.get(name, value)
+            for name, value in zip(RUNS.column_names, row, strict=True)
+        ]
 
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
-    ) -> list[Run]:
+    ) -> Claimed:
         """Claim runs, then insert an attempt of each."""
         values: dict[str, Any] = {
             "worker": worker,
@@ -77,11 +109,13 @@ class SQLiteDriver(Driver):
             with self.connection.cursor() as cursor:
                 cursor.execute(_claim_pending(), values)
                 runs = self._to_runs(cursor.fetchall())
+                cursor.execute(SUSPECTS_PENDING)
+                (suspects,) = cursor.fetchone()
             Attempt.objects.bulk_create(
                 Attempt(run=run, number=run.attempt, worker=worker, started_at=now)
                 for run in runs
             )
-        return runs
+        return Claimed(runs, len(runs) == limit, suspects is not None)
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Set the end of the leases by this machine's clock: there is only one."""
@@ -121,6 +155,10 @@ class SQLiteDriver(Driver):
                     moved[row[0]] = version[0]
         return moved
 
+    def _execute(self, statement: str, values: Sequence[Any]) -> Any:
+        with self.connection.wrap_database_errors:
+            return self.connection.connection.execute(statement, values)
+
     def _insert(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
         if not rows:
             return
@@ -134,8 +172,12 @@ class SQLiteDriver(Driver):
         return str(self.connection.ops.adapt_datetimefield_value(end))
 
 
-def _marks(table: Table) -> str:
-    return ", ".join(["%s"] * len(table.columns))
+@functools.cache
+def _insert(table: Table, returning: str = "") -> str:
+    """Return the INSERT of a row; without `returning` a conflict is an error."""
+    marks = ", ".join("?" * len(table.columns))
+    conflict = f"{table.conflict} {returning}" if returning else ""
+    return f"{table.insert(marks)} {conflict}"
 
 
 @functools.cache

@@ -79,6 +79,11 @@ SELECT_PENDING = """
         LIMIT {limit} {lock}
     )
 """
+# The minimum is read from the index of pending suspects, whatever the planner believes.
+SUSPECTS_PENDING = (
+    f"SELECT MIN(suspicion) FROM {RUNS.name}"  # noqa: S608 - names are ours
+    " WHERE status = 'pending' AND suspicion > 0"
+)
 CLAIM_SELECTED = """
     UPDATE {runs} AS claimed SET
         status = 'running', worker = {worker}, lease_expires_at = {until},

@@ -1,0 +1,157 @@
+"""Runs for the free slots of a worker: claimed from the queue, or in their launch.
+
+The queue is asked only when it may have a run: after a message, after the sweep, and when
+a slot is free again and the claim before it left something, or a run of this worker ended
+its attempt without an end of the run.
+
+A launch in a thread of this process may insert its run as claimed by this worker
+(`launch_commits.py`). It reserves a slot first, and gives the run to the worker's event loop
+after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from workflows.execution import outside_ends, queue
+from workflows.execution.local_workers import local_workers
+from workflows.execution.slots import Slots
+from workflows.infra import metrics
+from workflows.infra.database_threads import run_in_db, run_in_db_retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workflows.execution.quarantine import Quarantine
+    from workflows.models import Run
+    from workflows.registry import AnyWorkflow, Registry
+
+UNCONFIRMED = "The connection to the database was lost while the run was launched."
+
+
+class Claims:
+    """Takes runs for one worker. Called on its event loop, unless a method says otherwise."""
+
+    def __init__(
+        self,
+        worker: str,
+        slots: Slots,
+        quarantine: Quarantine,
+        workflows: Registry,
+        start: Callable[[Sequence[Run]], None],
+    ) -> None:
+        """`start` executes claimed runs: it returns when they are held."""
+        self.name = worker
+        self._slots = slots
+        self._quarantine = quarantine
+        self._workflows = workflows
+        self._start_runs = start
+        self._woken = asyncio.Event()  # the queue has to be checked
+        self._is_due = True  # it may have runs for free slots
+
+    def open(self) -> None:
+        """Accept launches of this process from now on."""
+        self._loop = asyncio.get_running_loop()
+        local_workers.add(self)
+
+    async def close(self) -> None:
+        """Take no more runs; return when those that are being claimed are held."""
+        local_workers.remove(self)
+        await self._slots.close()
+
+    def wake(self) -> None:
+        """Check the queue now: a run may be pending."""
+        self._is_due = True
+        self._woken.set()
+
+    def expect(self) -> None:
+        """Check the queue when a slot is free: a run may be pending. Thread-safe."""
+        self._is_due = True
+
+    def free_slot(self) -> None:
+        """Check the queue if it may have a run for the slot that is free now."""
+        if self._is_due or self._quarantine.is_due:
+            self._woken.set()
+
+    async def claim(self) -> None:
+        """Claim pending runs, then wait for a message, a free slot or the sweep."""
+        self._woken.clear()
+        free = self._slots.reserve_for_claim()
+        try:
+            if free and await self._claim(free):
+                return
+        finally:
+            self._slots.give_back(free)
+        await self._woken.wait()
+
+    async def _claim(self, free: int) -> bool:
+        """Claim and start up to `free` runs; return whether another claim may bring more.
+
+        Suspects go first once a claim has seen some. A claim that brought nothing is not
+        repeated at once: other workers have locked the runs, which are probably theirs.
+        """
+        suspects: list[Run] = []
+        if self._quarantine.is_due:
+            suspects = await run_in_db(self._quarantine.claim, free)
+            self._start(suspects)
+        if len(suspects) == free:
+            return True
+        self._is_due = False  # a message in the meantime sets it again
+        try:
+            claimed = await run_in_db(queue.claim, self.name, free - len(suspects))
+        except BaseException:
+            self._is_due = True
+            raise
+        self._start(claimed.runs)
+        if claimed.has_more:
+            self._is_due = True
+        if claimed.has_suspects and not self._quarantine.is_due:
+            self._quarantine.is_due = True
+            return True
+        return claimed.has_more and bool(claimed.runs)
+
+    def _start(self, runs: Sequence[Run]) -> None:
+        metrics.CLAIMS.inc(len(runs))
+        self._start_runs(runs)
+
+    # -- launches, in their threads --------------------------------------------------------
+
+    def executes(self, workflow: AnyWorkflow) -> bool:
+        """Return whether the worker would execute the runs of exactly this workflow."""
+        return self._workflows.find(workflow.name) is workflow
+
+    def reserve(self, count: int) -> int | None:
+        """Reserve so many slots; return how many more are free, None if there are too few."""
+        return self._slots.reserve_for_launches(count)
+
+    def give_back(self, count: int) -> None:
+        """End the reservation of slots for which no run was claimed."""
+        if count:
+            self._slots.give_back(count)
+            with suppress(RuntimeError):  # the worker has ended
+                self._loop.call_soon_threadsafe(self.free_slot)
+
+    def start_launched(self, runs: Sequence[Run]) -> None:
+        """Execute runs that were inserted as claimed by the worker, each with a slot."""
+        if runs:
+            with suppress(
+                RuntimeError
+            ):  # the worker has ended: their leases will expire
+                self._loop.call_soon_threadsafe(self._start_launched, runs)
+
+    def _start_launched(self, runs: Sequence[Run]) -> None:
+        self._start(runs)
+        self._slots.give_back(len(runs))
+
+    def release_unconfirmed(self, runs: Sequence[Run]) -> None:
+        """Give runs whose commit may have failed back when the database answers again.
+
+        Otherwise their leases would expire first, and they would become suspects.
+        """
+        releasing = run_in_db_retrying(outside_ends.release, runs, UNCONFIRMED)
+        try:
+            asyncio.run_coroutine_threadsafe(releasing, self._loop)
+        except RuntimeError:  # the worker has ended: the leases will expire
+            releasing.close()

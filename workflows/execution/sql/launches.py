@@ -1,0 +1,178 @@
+"""The insert of new runs, some of them claimed already by a worker of the same process.
+
+A run may be inserted as claimed only where nobody waits for the slot: where the worker has
+more free slots than runs are pending, each of which goes first. The statement counts them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import JSONField
+
+from workflows.execution.sql.statements import (
+    ATTEMPTS,
+    AUDIT_EVENTS,
+    CLAIMED_FIELDS,
+    RUNS,
+)
+from workflows.models import AuditEvent, Run, Status
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from django.db.models import Model
+
+    from workflows.execution.sql.tables import Column, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The slots that a worker has reserved for all runs of a batch."""
+
+    worker: str
+    fence: int  # a random number that no other claim has
+    now: dt.datetime
+    spare: int  # further free slots: for as many runs that are pending
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to insert, with the audit event of its launch."""
+
+    run: Run
+    event: AuditEvent
+
+
+JSON_COLUMNS: Final = {
+    field.attname
+    for model in (Run, AuditEvent)
+    for field in model._meta.concrete_fields  # noqa: SLF001 - Django's documented model API
+    if isinstance(field, JSONField)
+}
+# The columns of a run that is inserted as claimed which differ from a pending one's, as
+# expressions of the parameters of an offer.
+CLAIMED_VALUES: Final = {
+    "status": f"'{Status.RUNNING}'",
+    "worker": "{worker}",
+    "lease_expires_at": "{until}",
+    "fence": "{fence}",
+    "attempt": "1",
+    "version": "1",
+    "started_at": "{now}",
+    "updated_at": "{now}",
+}
+# In the order of the index of pending runs, which makes the planner read that one: however
+# few it believes to be pending, it would have to sort what another way finds.
+COUNT_PENDING: Final = f"""
+    SELECT COUNT(*) FROM (
+        SELECT 1 FROM {RUNS.name} WHERE status = 'pending'
+        ORDER BY workflow_name, priority DESC, id LIMIT {{limit}}
+    ) AS found
+"""  # noqa: S608 - names are ours
+OFFER: Final = {  # parameters of the statement before those of the rows
+    "worker": "text",
+    "fence": "bigint",
+    "now": "timestamptz",
+    "lease": "float8",
+    "spare": "bigint",
+    "limit": "bigint",
+}
+
+
+def values_of(table: Table, row: Model) -> list[Any]:
+    """Return a row as PostgreSQL's driver takes it, in the order of the columns."""
+    values = []
+    for column in table.columns:
+        value = getattr(row, column.name)
+        if value is not None and column.name in JSON_COLUMNS:
+            value = json.dumps(value)
+        elif isinstance(value, str):
+            value = str(value)  # a member of an enumeration is sent as its text
+        values.append(value)
+    return values
+
+
+def offer_values(offer: Offer | None, lease: float) -> list[Any]:
+    """Return the parameters of `OFFER`; without an offer no run is claimed."""
+    if offer is None:
+        return ["", 0, None, lease, -1, 0]
+    return [offer.worker, offer.fence, offer.now, lease, offer.spare, offer.spare + 1]
+
+
+@functools.cache
+def insert_runs(rows: int, until: str) -> str:
+    """Return PostgreSQL's statement for this number of runs, see `row_count`.
+
+    `until` is the end of a lease of so many seconds. The result has the id and the status
+    of each run that was inserted.
+    """
+    offer = {
+        name: f"${number}::{kind}"
+        for number, (name, kind) in enumerate(OFFER.items(), 1)
+    }
+    offer["until"] = until.format(offer["lease"])
+    numbers = count(len(OFFER) + 1)
+    runs = RUNS.parameter_rows(rows, numbers)
+    events = AUDIT_EVENTS.parameter_rows(rows, numbers)
+    values = ", ".join(_value(column, offer) for column in RUNS.columns)
+    attempt = {
+        "run_id": "id",
+        "number": "attempt",
+        "worker": "worker",
+        "started_at": "started_at",
+        "ended_at": "NULL::timestamptz",
+    }
+    opened = ", ".join(attempt.get(name, "''") for name in ATTEMPTS.column_names)
+    return (
+        f"WITH offer AS MATERIALIZED ("  # noqa: S608 - names are ours
+        f"SELECT ({COUNT_PENDING.format(**offer)}) <= {offer['spare']} AS holds),"
+        f" launched AS (INSERT INTO {RUNS.name} ({RUNS.names})"
+        f" SELECT {values} FROM {runs}, offer {RUNS.conflict}"
+        " RETURNING id, status, worker, attempt, started_at),"
+        f" event AS (INSERT INTO {AUDIT_EVENTS.name} ({AUDIT_EVENTS.names})"
+        f" SELECT {AUDIT_EVENTS.typed_columns} FROM {events}"
+        " JOIN launched ON launched.id = sent.run_id),"
+        f" opened AS (INSERT INTO {ATTEMPTS.name} ({ATTEMPTS.names})"
+        f" SELECT {opened} FROM launched WHERE status = '{Status.RUNNING}')"
+        " SELECT id, status FROM launched"
+    )
+
+
+def _value(column: Column, offer: Mapping[str, str]) -> str:
+    sent = f'sent."{column.name}"{column.cast}'
+    if column.name not in CLAIMED_VALUES:
+        return sent
+    claimed = CLAIMED_VALUES[column.name].format(**offer)
+    return f"CASE WHEN offer.holds THEN {claimed} ELSE {sent} END"
+
+
+def claimed_values(offer: Offer) -> dict[str, Any]:
+    """Return the columns of `CLAIMED_VALUES` except for the lease."""
+    return {
+        "status": Status.RUNNING.value,
+        "worker": offer.worker,
+        "fence": offer.fence,
+        "attempt": 1,
+        "version": 1,
+        "started_at": offer.now,
+        "updated_at": offer.now,
+    }
+
+
+def claimed(run: Run, offer: Offer) -> Run:
+    """Return a run that was inserted as claimed, as a claim would have read it.
+
+    It shares nothing with `run`, which belongs to whoever launches it: JSON is read back.
+    """
+    values = {name: getattr(run, name) for name in CLAIMED_FIELDS}
+    for name in JSON_COLUMNS & values.keys():
+        values[name] = json.loads(json.dumps(values[name]))
+    values |= claimed_values(offer)
+    return Run.from_db(DEFAULT_DB_ALIAS, [*values], [*values.values()])
