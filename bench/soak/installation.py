@@ -30,7 +30,7 @@ SETTINGS = {
     "ADMIN_PASSWORD": PASSWORD,
     "LOG_LEVEL": "WARNING",
     "METRICS_TOKEN": METRICS_TOKEN,
-    "PAGE_CACHE_BYTES": "4000000",  # full before the end of the warm-up
+    "PAGE_CACHE_BYTES": "1000000",  # full before the end of the warm-up
     # the load comes from one address and one person
     "LAUNCHES_PER_MINUTE": "0",
     "UPLOADS_PER_MINUTE": "0",
