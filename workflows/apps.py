@@ -22,6 +22,7 @@ class WorkflowsConfig(AppConfig):
         from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
         from workflows.retention import schedule  # noqa: PLC0415 - likewise
+        from workflows.schedules import due  # noqa: PLC0415 - likewise
 
         registry.discover()
         checks.register(check_storage)
@@ -29,4 +30,5 @@ class WorkflowsConfig(AppConfig):
         json_matching.listen()
         background.add(bulk.continue_jobs)
         background.add(schedule.purge_if_due)
+        background.add(due.launch_due)
         post_migrate.connect(sealed_since.remember, sender=self)

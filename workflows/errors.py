@@ -2,7 +2,7 @@
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
-│                            JobNotFound, TokenNotFound
+│                            JobNotFound, TokenNotFound, ScheduleNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
 ├─ KeyReused          409   an idempotency key with other params
 ├─ StateUnavailable   409   checkpoints do not fit together
@@ -21,6 +21,7 @@ RequestError
 ├─ InvalidLabel       422
 ├─ InvalidView        422
 ├─ InvalidToken       422   of an API token
+├─ InvalidSchedule    422
 ├─ PayloadRemoved     409   retention deleted the data of the run
 ├─ ReasonMissing      422
 └─ InvalidParams      422   one message per field
@@ -289,6 +290,14 @@ class InvalidParams(InputInvalid):
 
 class InvalidToken(InputInvalid):
     """Some fields of an API token are invalid."""
+
+
+class InvalidSchedule(InputInvalid):
+    """Some fields of a schedule are invalid."""
+
+
+class ScheduleNotFound(NotFound):
+    """Schedule not found. It may have been deleted."""
 
 
 class TokenNotFound(NotFound):

@@ -43,6 +43,7 @@ from workflows.services import (
 from workflows.services.queries import Queries
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from django.contrib.auth.models import AbstractBaseUser, User
@@ -63,6 +64,7 @@ class System(Queries):
         priority: int = 0,
         idempotency_key: str | None = None,
         profile: str | None = None,
+        scheduled_for: dt.datetime | None = None,
     ) -> Run:
         """Launch a run.
 
@@ -76,8 +78,8 @@ class System(Queries):
 
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
-        by weight. Raises WorkflowNotFound, NotAllowed, InvalidParams, AgentUnavailable,
-        KeyReused.
+        by weight. `scheduled_for` is the moment of a schedule. Raises WorkflowNotFound,
+        NotAllowed, InvalidParams, AgentUnavailable, KeyReused.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -92,6 +94,7 @@ class System(Queries):
             launched_by_id=by.pk if by else None,
             priority=priority,
             idempotency_key=idempotency_key,
+            scheduled_for=scheduled_for,
         )
         event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
@@ -153,7 +156,13 @@ class System(Queries):
             if run.payload_removed_at is not None:
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
-            rerun = self.execute(name, run.params, by=by, profile=profile)
+            rerun = self.execute(
+                name,
+                run.params,
+                by=by,
+                profile=profile,
+                scheduled_for=run.scheduled_for,
+            )
             trail.record(run, "rerun", by=by, reason=reason, after=run.status)
         return rerun
 

@@ -43,6 +43,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("change password", "create token", "revoke token"),
         "create service account",
     ),
+    "Schedules": tuple(
+        f"{verb} schedule"
+        for verb in ("create", "change", "pause", "resume", "delete", "backfill")
+    ),
     "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
     "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages
@@ -156,17 +160,24 @@ def record_removed(
 
 @contextmanager
 def changing(
-    action: str, row: Model, *, by: AbstractBaseUser | None, reason: str = ""
+    action: str,
+    row: Model,
+    *,
+    by: AbstractBaseUser | None,
+    reason: str = "",
+    workflow: str = "",
 ) -> Iterator[None]:
     """Append an event with the changes that the block makes to a row, in one transaction.
 
     The block may add or delete the row. `reason` defaults to the name of the row.
+    `workflow` is the name of one whose readers alone may see the values.
     """
     with transaction.atomic():
         before = snapshots.of(row)
         yield
         changed = snapshots.difference(before, snapshots.of(row))
-        note(action, by=by, reason=reason or str(row), changed=changed)
+        reason = reason or str(row)
+        note(action, by=by, reason=reason, changed=changed, workflow=workflow)
 
 
 def note(
@@ -175,9 +186,11 @@ def note(
     by: AbstractBaseUser | None,
     reason: str,
     changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+    workflow: str = "",
 ) -> AuditEvent:
     """Append an event without a run: about an agent, a profile, a budget."""
     row = _new_event(action, by=by, reason=reason, changed=changed)
+    row.workflow_name = workflow
     chain.append(row)
     return row
 

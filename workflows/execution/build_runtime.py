@@ -82,4 +82,5 @@ def build_runtime(run: Run, handle: RecordHandle, key: RunKey = NO_KEY) -> Runti
         images=StoredImages(),
         profiles=ChosenProfile(run.profile_stages),
         logger=RunLogger(handle.log),
+        scheduled_for=run.scheduled_for,
     )

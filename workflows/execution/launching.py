@@ -73,6 +73,7 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
         parent_id=run.pk,
         parent_sequence=paused.sequence,
         priority=run.priority,
+        scheduled_for=run.scheduled_for,
     )
 
 

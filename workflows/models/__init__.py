@@ -37,6 +37,13 @@ from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
 from workflows.models.runs import Run
+from workflows.models.schedules import (
+    CatchUp,
+    MomentResult,
+    Overlap,
+    Schedule,
+    ScheduleMoment,
+)
 from workflows.models.status import (
     CANCELLABLE,
     ENDED,
@@ -72,6 +79,7 @@ __all__ = [
     "BulkJob",
     "CallStatus",
     "Capability",
+    "CatchUp",
     "Checkpoint",
     "Decision",
     "Document",
@@ -83,8 +91,10 @@ __all__ = [
     "Level",
     "LiveText",
     "LogLine",
+    "MomentResult",
     "Note",
     "Outcome",
+    "Overlap",
     "PageImage",
     "Price",
     "Profile",
@@ -96,6 +106,8 @@ __all__ = [
     "RunLabel",
     "RunTally",
     "SavedView",
+    "Schedule",
+    "ScheduleMoment",
     "Scope",
     "ServiceAccount",
     "Stage",

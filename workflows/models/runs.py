@@ -90,6 +90,8 @@ class Run(models.Model):
     waiting_node = models.CharField(max_length=200, blank=True, default="")
     wake_at = models.DateTimeField(null=True)  # when the pause is over by itself
 
+    # the moment of a schedule that launched it; nodes read it as runtime.scheduled_for
+    scheduled_for = models.DateTimeField(null=True)
     priority = models.SmallIntegerField(default=0)  # higher goes first
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - NULL keeps the unique constraint out of the way
     parent = models.ForeignKey(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +19,7 @@ class ChildRuntime:
     """What is sent to the child process; it is pickled."""
 
     profiles: Profiles
+    scheduled_for: dt.datetime | None = None
 
     def connect(self, context: NodeContext, send: Send) -> Runtime:
         """Return the Runtime for the node, in its process."""
@@ -28,6 +30,7 @@ class ChildRuntime:
             profiles=self.profiles,
             logger=_SentLog(send),
             context=context,
+            scheduled_for=self.scheduled_for,
         )
 
 

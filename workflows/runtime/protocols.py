@@ -7,6 +7,7 @@ called once per step and returns the provider bound to that node.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
@@ -218,6 +219,9 @@ class Runtime:
     profiles: Profiles
     logger: Logger
     context: NodeContext | None = None  # None outside a node
+    scheduled_for: dt.datetime | None = (
+        None  # the moment of a schedule that launched it
+    )
 
     def at(self, context: NodeContext) -> Runtime:
         """Return this runtime bound to a node: log lines and calls are attributed to it."""
@@ -235,7 +239,7 @@ class Runtime:
         """Return the part that goes with a node into its child process."""
         from workflows.runtime.isolated import ChildRuntime  # noqa: PLC0415 - a cycle
 
-        return ChildRuntime(self.profiles)
+        return ChildRuntime(self.profiles, self.scheduled_for)
 
     @property
     def key(self) -> str:

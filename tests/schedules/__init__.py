@@ -1,0 +1,1 @@
+"""Schedules: their times, what people do with them, and what workers launch."""
