@@ -9,7 +9,13 @@ import pytest
 from django.test import Client
 
 from tests.api.conftest import Caller
-from tests.support.factories import make_approval, make_document, make_run
+from tests.support.factories import (
+    make_approval,
+    make_current_stage,
+    make_document,
+    make_run,
+    make_stage,
+)
 from workflows.models import ApprovalStatus, Run, Status
 
 if TYPE_CHECKING:
@@ -138,6 +144,26 @@ def test_the_second_response_to_an_approval_is_refused_with_409(
     assert post(client, address, body).status_code == 409
     approval.refresh_from_db()
     assert approval.status == ApprovalStatus.OPEN
+
+
+@pytest.mark.parametrize(("limit", "pages"), [(2, [[1, 2], [3]]), (5, [[1, 2, 3]])])
+def test_the_last_page_of_stages_ends_with_the_one_in_progress(
+    alice: User, api_client: Caller, limit: int, pages: list[list[int]]
+) -> None:
+    run = make_run(status=Status.RUNNING, sequence=2)
+    make_stage(run, sequence=1)
+    make_stage(run, sequence=2)
+    make_current_stage(run, "weigh", sequence=3, tries=2)
+    client, shown = api_client(alice), []
+    cursor: str | None = ""
+    while cursor is not None:
+        query: dict[str, str | int] = {"limit": limit, "cursor": cursor}
+        page = client.get(f"{RUNS}/{run.pk}/stages", query).json()
+        shown.append([stage["sequence"] for stage in page["items"]])
+        cursor = page["next"]
+    assert shown == pages
+    last = page["items"][-1]
+    assert (last["node"], last["status"], last["tries"]) == ("weigh", "started", 2)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,13 @@ PLANTS = [
         """,
     ),
     Plant(
+        "steps_in_progress_are_executed",
+        """
+        UPDATE workflows_run SET current_stage = '{"sequence": 1, "node": "again"}' WHERE
+        id = :timer
+        """,
+    ),
+    Plant(
         "interruptions_are_explained",
         """
         UPDATE workflows_stage SET status = 'interrupted' WHERE run_id = :cancelled AND

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 Step = tuple[str, int]  # run and number
 
 TABLES = {  # table → JSON columns
-    "run": ("params", "result", "graph"),
+    "run": ("params", "result", "graph", "current_stage"),
     "attempt": (),
     "stage": (),
     "decision": ("values",),

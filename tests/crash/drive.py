@@ -30,11 +30,13 @@ from workflows.models import (  # noqa: E402
     Checkpoint,
     Decision,
     Run,
-    Stage,
     StageItem,
     Worker,
+    with_current,
 )
 from workflows.system import system  # noqa: E402
+
+STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status")
 
 
 def launch(count: int, name: str, params: dict[str, Any]) -> list[str]:
@@ -62,11 +64,11 @@ def report() -> dict[str, Any]:
             )
         ),
         "results": {str(run.pk): run.result for run in Run.objects.all()},
-        "stages": list(
-            Stage.objects.order_by("id").values(
-                "run_id", "attempt", "sequence", "node_name", "status"
-            )
-        ),
+        "stages": [
+            {name: getattr(stage, name) for name in STAGE_FIELDS}
+            for run in Run.objects.order_by("id")
+            for stage in with_current(run, run.stages.order_by("id"))
+        ],
         "decisions": list(
             Decision.objects.order_by("id").values(
                 "run_id", "attempt", "sequence", "edge_index", "to_node", "taken"

@@ -43,6 +43,11 @@ def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
             lambda: len(installation.traces()) == 2, what="the second node to begin"
         )
         kill(first)
+    stages = installation.drive("report")["stages"]
+    assert [(s["node_name"], s["sequence"], s["status"]) for s in stages] == [
+        ("begin", 1, "completed"),
+        ("work", 2, "started"),
+    ], "the stored run shows the node that was running"
     hold.touch()
     with installation.worker("second"):
         report = wait_until_ended(installation)

@@ -101,8 +101,8 @@ def test_items_that_time_out_occupy_no_thread_of_other_runs_and_none_starts_afte
     full = tmp_path / "full"
     (other,) = installation.launch(1, "patient", hold=str(full))
     waiting = (
-        "SELECT COUNT(*) FROM workflows_stage"  # noqa: S608 - an id of the test
-        f" WHERE run_id = '{other}' AND waits_for_thread"
+        "SELECT COUNT(*) FROM workflows_run"  # noqa: S608 - an id of the test
+        f" WHERE id = '{other}' AND current_stage LIKE '%waits_for_thread%'"
     )
     with Visitor(installation.url) as visitor:
         (late,) = installation.launch(1, "late", trace=str(begun), hold=str(hold))

@@ -53,7 +53,7 @@ def test_only_the_run_that_ends_its_process_fails(
 
 
 def _in_second_step(installation: Installation) -> int:
-    started = "SELECT COUNT(*) FROM workflows_stage WHERE sequence = 2"
+    started = "SELECT COUNT(*) FROM workflows_run WHERE current_stage LIKE '{\"sequence\":2,%'"
     ((count,),) = installation.ask(started)
     return int(count)
 
@@ -105,7 +105,10 @@ def test_a_draining_worker_releases_the_run_of_its_child_process(
     hold = tmp_path / "hold"
     run_id = _suspect(installation, tmp_path, hold=str(hold))
     with installation.worker("second") as second:
-        started = "SELECT COUNT(*) FROM workflows_stage WHERE attempt = 2"
+        started = (
+            "SELECT COUNT(*) FROM workflows_run"
+            " WHERE attempt = 2 AND current_stage IS NOT NULL"
+        )
         wait_for(lambda: installation.ask(started) == [(1,)], what="the child")
         second.terminate()
         assert second.wait(60) == 0

@@ -1,7 +1,8 @@
-"""Compare the packages in docs/architecture.md with the import contract."""
+"""Compare the code with docs/architecture.md: packages, imports, readers of stages."""
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 
@@ -48,3 +49,53 @@ def test_every_path_in_the_document_exists() -> None:
         if not (ROOT / name).exists() and not (ROOT / "workflows" / name).exists()
     ]
     assert missing == []
+
+
+# Modules that read rows of stages, with what they do about the one that is in progress,
+# which is part of the run's row (`models/current_stages.py`).
+READERS_OF_STAGES = {
+    "api/routes/history.py": "adds it",
+    "audit/chain.py": "closes it",
+    "audit/exporter.py": "adds it",
+    "audit/links.py": "verifier.py checks it",
+    "execution/pauses.py": "needs pauses only",
+    "models/current_stages.py": "adds it",
+    "pages/lists/usage.py": "counts ended runs",
+    "pages/run/baselines.py": "counts completed runs",
+    "pages/run/compare.py": "adds it",
+    "pages/run/diagram.py": "adds it",
+    "pages/run/panel.py": "adds it",
+    "pages/run/stage_rows.py": "adds it",
+    "pages/run/steps.py": "adds it",
+    "services/deletion.py": "deletes ended runs",
+    "services/queries.py": "adds it",
+    "templatetags/agents.py": "adds it",
+}
+
+
+def reads_stages(tree: ast.AST) -> bool:
+    """Return whether code uses `Stage.objects`, or `stages` of a run."""
+    return any(
+        isinstance(one, ast.Attribute)
+        and (
+            (one.attr == "objects" and ast.unparse(one.value) == "Stage")
+            or (one.attr == "stages" and ast.unparse(one.value).split(".")[-1] == "run")
+        )
+        for one in ast.walk(tree)
+    )
+
+
+def test_every_reader_of_stages_adds_the_one_in_progress() -> None:
+    """A new reader belongs in the table, with `with_current` or a reason not to need it."""
+    folder = ROOT / "workflows"
+    readers = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if path.parent.name != "migrations"
+        and reads_stages(ast.parse(path.read_text()))
+    }
+    assert readers == set(READERS_OF_STAGES)
+    for name, what in READERS_OF_STAGES.items():
+        if what == "adds it":
+            text = (folder / name).read_text()
+            assert "current_stage" in text or "with_current" in text, name

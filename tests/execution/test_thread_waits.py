@@ -18,7 +18,7 @@ from workflows.audit.verifier import Checker
 from workflows.engine import Retry, State, Workflow, node, threads
 from workflows.execution.thread_waits import ThreadWaits
 from workflows.infra.database_threads import run_in_db
-from workflows.models import LogLine, Run, Stage
+from workflows.models import LogLine, Run, Stage, current_stage
 from workflows.pages.access import RunPermissions
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.timeline import Bar
@@ -72,7 +72,8 @@ def bars_of(run: Run, node: str) -> list[Bar]:
 
 
 def waits(run: Run) -> bool:
-    return run.stages.filter(waits_for_thread=True).exists()
+    stage = current_stage(run)
+    return stage is not None and stage.waits_for_thread
 
 
 @pytest.mark.django_db(transaction=True)
@@ -86,7 +87,7 @@ async def test_the_page_shows_that_a_step_waits_and_its_duration_excludes_the_wa
 
     async with working(registry):
         first = await run_in_db(system.execute, "hold")
-        await until(first.pk, lambda run: run.stages.exists())
+        await until(first.pk, current_stage)
         second = await run_in_db(system.execute, "quick")
         run = await until(second.pk, waits)
         began = time.monotonic()

@@ -23,7 +23,7 @@ from tests.support.workers import ended, until
 from workflows.engine.errors import RequestError
 from workflows.errors import InvalidStatus, RunNotFound, WorkflowNotFound
 from workflows.infra.database_threads import run_in_db
-from workflows.models import ENDED, Run, Stage, Status
+from workflows.models import ENDED, Run, Status, with_current
 from workflows.registry import Registry, registry
 
 Result = TypeVar("Result")
@@ -185,12 +185,21 @@ class Script:
             wanted["status"] = answer.action["status"]
         answer.reached = await self._sees_stage(answer.run_id, **wanted)
 
-    async def _sees_stage(self, run_id: UUID, **wanted: Any) -> bool:
-        stages = Stage.objects.filter(run=run_id, **wanted)
+    async def _sees_stage(
+        self, run_id: UUID, *, after_attempt: int = 0, **wanted: Any
+    ) -> bool:
+        def exists(run: Run) -> bool:
+            stages = with_current(run, run.stages.all())
+            return any(
+                all(getattr(stage, name) == value for name, value in wanted.items())
+                and stage.attempt > after_attempt
+                for stage in stages
+            )
+
         starts = wanted.get("status", "started") == "started"
         with self.pace.passing(held=wanted.get("node_name", "") if starts else ""):
-            await until(run_id, lambda run: stages.exists() or run.status in ENDED)
-        return await run_in_db(stages.exists)
+            run = await until(run_id, lambda run: exists(run) or run.status in ENDED)
+        return await run_in_db(exists, run)
 
     async def cancel(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
         """Cancel; of several callers the first one counts, and the others are told."""
@@ -209,10 +218,12 @@ class Script:
     async def resume_async(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
         """Resume, and wait until the run is in a node again."""
         if await self._asked_to_resume(answer):
-            place = {"status": "started", "attempt__gt": len(answer.before.attempts)}
+            place = {"status": "started"}
             if "node" in answer.action:
                 place["node_name"] = answer.action["node"]
-            answer.reached = await self._sees_stage(answer.run_id, **place)
+            answer.reached = await self._sees_stage(
+                answer.run_id, after_attempt=len(answer.before.attempts), **place
+            )
 
     async def _asked_to_resume(self, answer: Answer) -> bool:
         """Tell whether the run goes on."""

@@ -17,6 +17,7 @@ from workflows.models import (
     Stage,
     StageStatus,
     Status,
+    with_current,
 )
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def read_story(run_id: UUID) -> Story:
         return Story()
     rows = Checkpoint.objects.filter(run=run).order_by("sequence")
     known = {state.sequence: plain(state.data) for state in states(rows)}
-    stages = list(Stage.objects.filter(run=run).order_by("attempt", "sequence"))
+    stages = with_current(run, run.stages.order_by("attempt", "sequence"))
     taken = _walked(stages, Decision.objects.filter(run=run, taken=True))
     return Story(
         run=run_row(run),

@@ -464,7 +464,7 @@ def test_timeline_steps_and_graph_name_the_same_durations(
             created_at=at(began),
         )
     timeline = timeline_of(run)
-    duration = timeline.durations[stage.pk]
+    duration = timeline.durations[stage.place]
     assert (duration.active_ms, duration.elapsed_ms) == (3_000, 9_000)
     assert duration.text == "3.0 s active, 9.0 s with waits"
     assert lane(timeline, "weigh").took == "3.0 s active"
@@ -482,4 +482,4 @@ def test_a_step_that_did_not_wait_has_one_duration() -> None:
     run = a_run(Status.COMPLETED, ended=9)
     an_attempt(run, 0, 9)
     stage = a_stage(run, "weigh", 1, 3)
-    assert timeline_of(run).durations[stage.pk].text == "3.0 s"
+    assert timeline_of(run).durations[stage.place].text == "3.0 s"

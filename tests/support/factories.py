@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
+from workflows.audit.records import StageRow
 from workflows.models import (
     ENDED,
     Approval,
@@ -31,6 +33,7 @@ from workflows.models import (
     Status,
     WaitKind,
     Worker,
+    current_stage,
 )
 
 if TYPE_CHECKING:
@@ -134,16 +137,40 @@ def make_attempt(run: Run, *, number: int = 1, **fields: Any) -> Attempt:
 def make_stage(
     run: Run, node: str = "read_pages", *, sequence: int = 1, **fields: Any
 ) -> Stage:
-    """Return a stage of a run, completed by default."""
+    """Return a stage of a run, completed by default; one that started is the current one."""
     values: dict[str, Any] = {
         "attempt": run.attempt or 1,
         "iteration": sequence,
         "status": StageStatus.COMPLETED,
         "duration_ms": 120.0,
+        **fields,
     }
-    return Stage.objects.create(
-        run=run, node_name=node, sequence=sequence, **{**values, **fields}
+    if values["status"] == StageStatus.STARTED:
+        return make_current_stage(run, node, sequence=sequence, **fields)
+    return Stage.objects.create(run=run, node_name=node, sequence=sequence, **values)
+
+
+def make_current_stage(
+    run: Run, node: str = "read_pages", *, sequence: int = 1, **fields: Any
+) -> Stage:
+    """Return the stage in progress of a running run, stored as its worker stores it."""
+    for name in ("status", "duration_ms", "attempt"):
+        fields.pop(name, None)
+    row = StageRow(
+        **{
+            "sequence": sequence,
+            "node": node,
+            "iteration": sequence,
+            "status": StageStatus.STARTED,
+            "created_at": timezone.now(),
+            **fields,
+        }
     )
+    run.current_stage = json.loads(row.as_current())
+    run.save(update_fields=["current_stage"])
+    stage = current_stage(run)
+    assert stage is not None, "the run has to be running"
+    return stage
 
 
 def make_decision(  # noqa: PLR0913 - what a decision says

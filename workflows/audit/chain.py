@@ -14,7 +14,14 @@ from django.utils import timezone
 
 from workflows.audit import keys, seals
 from workflows.audit.row_adapters import stage_row
-from workflows.models import AuditEvent, HistoryHead, RemovedRun, Run, Stage
+from workflows.models import (
+    AuditEvent,
+    HistoryHead,
+    RemovedRun,
+    Run,
+    Stage,
+    stored_stage,
+)
 from workflows.models.status import StageStatus, Status
 
 if TYPE_CHECKING:
@@ -33,6 +40,11 @@ CLOSED: Final = frozenset(
     }
 )
 ENDED_COLUMNS: Final = ("status", "error_message", "duration_ms", "seal")
+# that may differ from those of the pause which a stage continued
+CONTINUED_COLUMNS: Final = (
+    *ENDED_COLUMNS, "iteration", "tries", "items_done", "items_total", "created_at",
+    "waits_for_thread",
+)  # fmt: skip
 # HistoryHead.name of the chain of audit events without a run; stored, so never renamed
 WITHOUT_RUN: Final = "deeds"
 
@@ -69,27 +81,52 @@ def begin(run: Run) -> None:
 def interrupt(run_id: UUID) -> None:
     """Close and seal the stages that an attempt left open.
 
-    Those are the stages in progress and, if the run has ended, the one at which it paused:
-    the next attempt of a run that has not ended continues the pause. Call it in the
-    transaction that moves the run, after that: the run's row is locked, and the fence keeps
-    a lost worker from writing.
+    Those are the stage in progress, which becomes a row, and, if the run has ended, the one
+    at which it paused: the next attempt of a run that has not ended continues the pause.
+    Call it in the transaction that moves the run, after that: the run's row is locked, and
+    the fence keeps a lost worker from writing.
     """
-    run = Run.objects.only("status", "error_message", "history_chain_head").get(
-        pk=run_id
-    )
+    columns = "status", "error_message", "history_chain_head", "attempt"
+    run = Run.objects.only(*columns, "current_stage").get(pk=run_id)
     key, now = keys.sealing(), timezone.now()
     head = head_of(run.history_chain_head, run_id)
-    is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if run.is_ended else [])]
-    stages = Stage.objects.filter(run=run_id, status__in=is_open)
-    for stage in stages.order_by("attempt", "sequence"):
+    for stage in _left_open(run):
         if stage.status == StageStatus.WAITING:
             is_cancelled = run.status == Status.CANCELLED
             ended = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
             _end_wait(stage, ended, run.error_message, now)
         else:
             stage.status = StageStatus.INTERRUPTED
-        head = _close(stage, key, head)
-    Run.objects.filter(pk=run_id).update(history_chain_head=head)
+        stage.seal, head = _sealed_stage(stage, key, head)
+        _store(stage)
+    Run.objects.filter(pk=run_id).update(history_chain_head=head, current_stage=None)
+
+
+def _left_open(run: Run) -> list[Stage]:
+    """Return the stages of a run that are still open, in order; the last has no key.
+
+    There may be a row of the stage in progress: that of the pause which it continued.
+    """
+    is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if run.is_ended else [])]
+    stages = Stage.objects.filter(run=run, status__in=is_open)
+    open_stages = list(stages.order_by("attempt", "sequence"))
+    current = stored_stage(run)
+    if current is None:
+        return open_stages
+    return [*(one for one in open_stages if one.place != current.place), current]
+
+
+def _store(stage: Stage) -> None:
+    """Update a stage that was closed, or insert the one that was in progress."""
+    if stage.pk is not None:
+        stage.save(update_fields=ENDED_COLUMNS)
+        return
+    Stage.objects.bulk_create(
+        [stage],
+        update_conflicts=True,  # with the pause that it continued
+        unique_fields=["run", "attempt", "sequence"],
+        update_fields=CONTINUED_COLUMNS,
+    )
 
 
 def _end_wait(
@@ -120,13 +157,6 @@ def cancel_waiting(runs: Iterable[Run], reason: str) -> None:
     if stages:
         Stage.objects.bulk_update(stages, ENDED_COLUMNS)
         Run.objects.bulk_update(waiting.values(), ["history_chain_head"])
-
-
-def _close(stage: Stage, key: bytes, head: bytes) -> bytes:
-    """Seal and save a stage in its final status; return the new head."""
-    stage.seal, head = _sealed_stage(stage, key, head)
-    stage.save(update_fields=ENDED_COLUMNS)
-    return head
 
 
 def _sealed_stage(stage: Stage, key: bytes, head: bytes) -> tuple[bytes, bytes]:

@@ -49,6 +49,7 @@ class Link:
     is_open: bool = False  # in progress: sealed when it ends
     is_pruned: bool = False  # values deleted by retention; the digest is sealed
     action: str = ""  # of an audit event
+    attempt: int = 0  # of a stage
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from workflows.audit import bundles, keys
 from workflows.audit.verifier import Checker
-from workflows.models import Run
+from workflows.models import ACTIVE_STATUSES, Run, current_stage
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -38,22 +38,36 @@ def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
     chain = bundles.Chain()
     about = _hashed(chain, _run(run))
     yield f'{{"format": "{bundles.FORMAT}",\n"run": {json.dumps(about)}'
-    parts: dict[str, tuple[QuerySet[Any], Callable[[Any], dict[str, Any]]]] = {
-        "stages": (run.stages.all(), _stage),
-        "decisions": (run.decisions.select_related("decided_by"), _decision),
+    decisions = run.decisions.select_related("decided_by")
+    parts: dict[str, tuple[Iterator[Any], Callable[[Any], dict[str, Any]]]] = {
+        "stages": (_stages(run), _stage),
+        "decisions": (_in_order(decisions), _decision),
         "interventions": (
-            run.audit_events.all(),
+            _in_order(run.audit_events.all()),
             partial(_audit_event, with_addresses),
         ),
     }
     for name, (rows, to_dict) in parts.items():
         yield f',\n"{name}": ['
         separator = "\n"
-        for row in _in_order(rows):
+        for row in rows:
             yield separator + json.dumps(_hashed(chain, to_dict(row)))
             separator = ",\n"
         yield "]"
     yield _end(chain, about, findings)
+
+
+def _stages(run: Run) -> Iterator[Stage]:
+    """Yield the stages of a run; the one in progress is last, and has no id."""
+    current = current_stage(run)
+    for stage in _in_order(run.stages.all()):
+        if current is not None and stage.place == current.place:
+            if stage.status in ACTIVE_STATUSES:
+                continue  # the pause that the current stage continues
+            current = None  # it has ended since the run was read
+        yield stage
+    if current is not None:
+        yield current
 
 
 def _in_order(rows: QuerySet[Any]) -> Iterator[Any]:

@@ -69,6 +69,7 @@ def stage_link(stage: Stage) -> Link:
         stage.created_at,
         seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage)),
         is_open=stage.status not in CLOSED,
+        attempt=stage.attempt,
     )
 
 

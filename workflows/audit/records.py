@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workflows.models import Status
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from workflows.infra.shared_result import SharedResult
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @dataclass(slots=True)
 class StageRow:
-    """A stage; written again whenever it changes."""
+    """A stage: part of the run's row while it is in progress, then a row of its own."""
 
     sequence: int
     node: str
@@ -31,6 +35,21 @@ class StageRow:
     error: str = ""
     waits_for_thread: bool = False
     seal: bytes | None = None  # once it has ended
+
+    def as_current(self) -> str:
+        """Return the JSON text of `Run.current_stage` while this stage is in progress."""
+        fields: dict[str, Any] = {
+            "sequence": self.sequence,
+            "node": self.node,
+            "iteration": self.iteration,
+            "tries": self.tries,
+            "created_at": self.created_at.isoformat(),
+        }
+        if self.items_total is not None:
+            fields |= {"items_done": self.items_done, "items_total": self.items_total}
+        if self.waits_for_thread:
+            fields["waits_for_thread"] = True
+        return _compact(fields)
 
     def copy(self) -> StageRow:
         """Return a copy to modify after this one has been recorded."""
@@ -143,10 +162,12 @@ class StepRecord:
     error_node: str = ""
     completed_at: dt.datetime | None = None
     history_chain_head: bytes = b""  # after this record
+    current_stage: str | None = None  # JSON text, see `StageRow.as_current`
+    is_stage_changed: bool = False  # the one in progress
     fence_before: int = 0  # Run.fence that the record expects
     fence: int = 0  # and sets
     # rows to insert or update
-    stages: list[StageRow] = field(default_factory=list)
+    stages: list[StageRow] = field(default_factory=list)  # that ended or pause
     decisions: list[DecisionRow] = field(default_factory=list)
     checkpoints: list[CheckpointRow] = field(default_factory=list)
     logs: list[LogRow] = field(default_factory=list)
@@ -163,6 +184,7 @@ class StepRecord:
         """Return whether there is nothing to write."""
         return self.status == Status.RUNNING and not (
             self.stages
+            or self.is_stage_changed
             or self.decisions
             or self.checkpoints
             or self.logs

@@ -8,12 +8,14 @@ snapshot of the run. Nothing is locked or written: a read-only replica can be ve
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 
 from workflows.audit import chain_walker, keys, sealed_since, seals
 from workflows.audit.chain import WITHOUT_RUN
@@ -36,11 +38,12 @@ from workflows.models import (
     Run,
     Stage,
     Status,
+    stored_stage,
 )
 from workflows.models.operations import stored_actions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 RUNS_AT_ONCE: Final = 200
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
@@ -80,6 +83,8 @@ class Subject:
     is_there: bool = False
     is_removed: bool = False
     keeps_history: bool = False
+    attempt: int = 0
+    current_stage: str | None = None  # JSON text
 
     @property
     def has_history(self) -> bool:
@@ -136,7 +141,8 @@ class Checker:
         events = ChainWalker(
             subject.id, chain_walker.audit_chain_of(subject.id), keys.verifying()
         )
-        opened, pruned, is_known = 0, False, False
+        pruned, is_known = False, False
+        opened: list[Link] = []
         did: set[str] = set()
         for row in rows:
             link = row.link
@@ -152,10 +158,11 @@ class Checker:
             elif self._is_old(link):
                 self.tally.unsealed += 1
             elif link.is_open:
-                opened += 1
-                yield from _open(subject, link, opened)
+                opened.append(link)
+                yield from _open(subject, link, len(opened))
             else:
                 yield _about(subject, link, UNSEALED)
+        yield from _current(subject, opened)
         yield from self._ends(subject, steps, events)
         yield from _removal(subject, did, is_known)
         if pruned and did.isdisjoint(PURGED_DATA):
@@ -269,10 +276,13 @@ def _subjects(condition: Q) -> dict[UUID, Subject]:
         heads = as_bytes(history), as_bytes(events)
         found[pk] = Subject(pk, *heads, is_removed=True, keeps_history=keeps)
     there = Run.objects.filter(condition)
-    rows = there.values_list(*HEADS, "sequence", "status")
-    for pk, history, events, sequence, status in rows:
-        heads = as_bytes(history), as_bytes(events)
-        found[pk] = Subject(pk, *heads, sequence, status, is_there=True)
+    current = Cast("current_stage", TextField())  # which may not be JSON any more
+    rows = there.values_list(*HEADS, "sequence", "status", "attempt", current)
+    for pk, history, events, sequence, status, attempt, stage in rows:
+        found[pk] = Subject(
+            pk, as_bytes(history), as_bytes(events), sequence, status,
+            is_there=True, attempt=attempt, current_stage=stage,
+        )  # fmt: skip
     return found
 
 
@@ -281,6 +291,28 @@ def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
     is_next = link.sequence == subject.sequence + 1
     if opened > 1 or not is_next or subject.status == Status.COMPLETED:
         yield _about(subject, link, "added or changed: this step cannot be in progress")
+
+
+def _current(subject: Subject, opened: Sequence[Link]) -> Iterator[Finding]:
+    """Report a stage in the run's row that cannot be in progress.
+
+    The only other open one may be the pause that it continues.
+    """
+    if subject.current_stage is None:
+        return
+    run = Run(pk=subject.id, attempt=subject.attempt)
+    try:
+        run.current_stage = json.loads(subject.current_stage)
+        stage = stored_stage(run)
+    except (TypeError, ValueError, KeyError):
+        what = "its stage in progress was changed: it cannot be read"
+        yield Finding(subject.id, "run", what)
+        return
+    is_next = stage is not None and stage.sequence == subject.sequence + 1
+    is_alone = all(link.attempt == subject.attempt for link in opened)
+    if subject.status != Status.RUNNING or not is_next or not is_alone:
+        what = "its stage in progress was added or changed: it cannot be in progress"
+        yield Finding(subject.id, "run", what)
 
 
 def _removal(subject: Subject, did: set[str], is_known: bool) -> Iterator[Finding]:

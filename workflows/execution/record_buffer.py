@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from workflows.audit import keys
 from workflows.audit.chain import head_of, seal_record
@@ -47,6 +47,7 @@ class RecordBuffer:
         # of the pause that this attempt continues from
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
+        self.is_stage_new = False  # its start is part of the next record
         self._seal_key = keys.sealing()
         self._chain = head_of(run.history_chain_head, run.pk)
         self._fence = run.fence  # that of the last record, committed or not
@@ -123,11 +124,27 @@ class RecordBuffer:
             if text := message():
                 self.add_line(level, clean(text), clock.local_now())
 
-    def write_stage(self) -> None:
+    def start_stage(self, stage: StageRow) -> None:
+        """Make a stage the current one."""
+        self.stage = stage
+        self.is_stage_new = self.record.is_stage_changed = True
+
+    def update_stage(self) -> None:
         """Include the current stage, as it will be when the record is flushed."""
-        stage, rows = cast("StageRow", self.stage), self.record.stages
-        if not rows or rows[-1] is not stage:
-            rows.append(stage)
+        self.record.is_stage_changed = True
+
+    def withdraw_stage(self) -> bool:
+        """Remove a current stage whose start is not committed; False if it is."""
+        if self.stage is None or not self.is_stage_new:
+            return False
+        self.stage = None
+        return True
+
+    def end_stage(self) -> None:
+        """Write the current stage as a row: it has ended, or pauses."""
+        if self.stage is not None:
+            self.record.stages.append(self.stage)
+            self.stage = None
 
     def complete_step(self, sequence: int) -> None:
         """Move to the position after a step: a pause before it is over."""
@@ -170,6 +187,9 @@ class RecordBuffer:
     def _take(self) -> tuple[StepRecord, RunCursor]:
         """Return the gathered record; the current stage continues as a copy."""
         self._add_thread_lines()
+        if self.stage is not None:
+            self.record.current_stage = self.stage.as_current()
+        self.is_stage_new = False
         self.masker.record(self.record)
         self._is_closed = self.record.ending is not None
         self._chain = self.record.history_chain_head = seal_record(

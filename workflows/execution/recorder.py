@@ -204,7 +204,7 @@ class Recorder:
         """
         if self._stages.is_ending:
             return  # the executor records the end with these rows, in one transaction
-        is_released = self._draining() and self._stages.withdraw_unstarted_stage()
+        is_released = self._draining() and self.buffer.withdraw_stage()
         if is_released:
             code = SUSPICION_LIFTED if self._lift_suspicion_after_progress() else ""
             self.buffer.record.status = Status.PENDING

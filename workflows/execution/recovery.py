@@ -26,10 +26,9 @@ from workflows.models import (
     LogLine,
     Outcome,
     Run,
-    Stage,
-    StageStatus,
     Status,
     Suspicion,
+    running_stage,
 )
 
 if TYPE_CHECKING:
@@ -195,7 +194,9 @@ def _at_least_suspect(run: Run) -> Suspicion:
 
 
 def _running_node(run: Run) -> str:
-    stage = Stage.objects.filter(run=run, status=StageStatus.STARTED).last()
+    """Return the node that a run executes, as it is stored now; "" before the first."""
+    stored = Run.objects.only("status", "attempt", "current_stage").get(pk=run.pk)
+    stage = running_stage(stored)
     return stage.node_name if stage else ""
 
 

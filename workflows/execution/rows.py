@@ -46,23 +46,14 @@ class Rows:
 def rows_of(records: Iterable[StepRecord]) -> Rows:
     """Return the rows of a batch.
 
-    No row occurs twice, which PostgreSQL refuses: a batch has one record per run, and of
-    several rows of a stage the last has its status.
+    No row occurs twice, which PostgreSQL refuses: a batch has one record per run, which has
+    a stage once, when it ends.
     """
     rows, now = Rows(), timezone.now()
-    stages: dict[Any, Row] = {}
     # Always in the same order: the rows are locked in it, also by `renew_leases`.
     for record in sorted(records, key=attrgetter("run_id.int")):
         rows.runs.append(_run(record, now))
-        for stage in record.stages:
-            stages[record.run_id, stage.sequence] = [
-                record.run_id, record.attempt, stage.sequence, stage.node,
-                stage.iteration, stage.tries, str(stage.status), stage.duration_ms,
-                stage.items_done, stage.items_total, stage.error, stage.created_at,
-                stage.waits_for_thread, stage.seal,
-            ]  # fmt: skip
         _add_history(rows, record, now)
-    rows.stages = list(stages.values())
     return rows
 
 
@@ -77,12 +68,20 @@ def _run(record: StepRecord, now: dt.datetime) -> Row:
         str(record.status), record.waiting_for, record.waiting_node, record.wake_at,
         record.result, record.error_message, record.error_code, record.error_node,
         record.completed_at, now, record.history_chain_head, int(recoveries),
-        record.fence, int(record.suspicion), record.fence_before,
+        record.fence, int(record.suspicion), record.current_stage, record.fence_before,
     ]  # fmt: skip
 
 
 def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
     run, attempt = record.run_id, record.attempt
+    rows.stages += [
+        [
+            run, attempt, row.sequence, row.node, row.iteration, row.tries,
+            str(row.status), row.duration_ms, row.items_done, row.items_total,
+            row.error, row.created_at, row.waits_for_thread, row.seal,
+        ]
+        for row in record.stages
+    ]  # fmt: skip
     rows.decisions += [
         [
             run, attempt, row.sequence, row.edge_index, row.from_node, row.to_node,

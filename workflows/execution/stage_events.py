@@ -66,7 +66,7 @@ class StageEvents:
     # -- nodes ------------------------------------------------------------------------
 
     def _on_node_start(self, data: Mapping[str, Any]) -> None:
-        self._buffer.stage = StageRow(
+        stage = StageRow(
             data["sequence"],
             data["node"],
             data["iteration"],
@@ -76,14 +76,14 @@ class StageEvents:
         )
         self._waits = ThreadWaits()
         self.has_started = True
-        self._buffer.write_stage()
+        self._buffer.start_stage(stage)
         log_context.NODE.set(data["node"])
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
         stage = self._buffer.stage
         if stage is not None and "item_index" not in data:
             stage.tries = data["try"] + 1
-            self._buffer.write_stage()
+            self._buffer.update_stage()
             self._buffer.record.retries.append(retry_of(data, stage.sequence))
         self._buffer.log(Level.WARNING, retry_message(data))
 
@@ -104,17 +104,7 @@ class StageEvents:
             return
         stage.status = status
         stage.duration_ms = self._elapsed_ms(stage)
-        self._buffer.write_stage()
-        self._buffer.stage = None
-
-    def withdraw_unstarted_stage(self) -> bool:
-        """Remove a stage whose start is not committed yet; return False if there is none."""
-        stage, rows = self._buffer.stage, self._buffer.record.stages
-        if stage is None or not rows or rows[-1].sequence != stage.sequence:
-            return False
-        rows.pop()
-        self._buffer.stage = None
-        return True
+        self._buffer.end_stage()
 
     def _elapsed_ms(self, stage: StageRow) -> float:
         """Return the duration of the stage; one that had paused counts from its start.
@@ -176,7 +166,7 @@ class StageEvents:
             stage.waits_for_thread = self._waits.is_waiting
             if not stage.waits_for_thread:
                 self._move_start(stage)
-            self._buffer.write_stage()
+            self._buffer.update_stage()
             self._buffer.schedule_flush()
 
     def _move_start(self, stage: StageRow) -> None:
@@ -199,7 +189,7 @@ class StageEvents:
         if stage is not None:
             stage.items_total = data["item_count"]
             stage.items_done = len(self._kept_items.get(stage.sequence, {}))
-            self._buffer.write_stage()
+            self._buffer.update_stage()
 
     def count_item(self) -> None:
         """Count one more finished item of the current parallel node."""
@@ -207,7 +197,7 @@ class StageEvents:
         if stage is None or stage.items_done is None or not stage.items_total:
             return
         stage.items_done += 1
-        self._buffer.write_stage()
+        self._buffer.update_stage()
         done, total = stage.items_done, stage.items_total
         parts_before = (done - 1) * PROGRESS_LOG_PARTS // total
         is_next_part = done * PROGRESS_LOG_PARTS // total > parts_before

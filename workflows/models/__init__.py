@@ -12,6 +12,14 @@ from workflows.models.agents import (
 )
 from workflows.models.approvals import Approval
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
+from workflows.models.current_stages import (
+    ACTIVE_STATUSES,
+    add_current,
+    current_stage,
+    running_stage,
+    stored_stage,
+    with_current,
+)
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.history import (
     PROCESS_DIED,
@@ -60,6 +68,7 @@ from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
 
 __all__ = [
+    "ACTIVE_STATUSES",
     "CANCELLABLE",
     "ENDED",
     "PROCESS_DIED",
@@ -120,4 +129,9 @@ __all__ = [
     "WaitKind",
     "Worker",
     "WorkflowPermission",
+    "add_current",
+    "current_stage",
+    "running_stage",
+    "stored_stage",
+    "with_current",
 ]

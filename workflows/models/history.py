@@ -66,10 +66,11 @@ class Attempt(models.Model):
 
 
 class Stage(models.Model):
-    """One execution of a node.
+    """One execution of a node that has ended or pauses.
 
     `sequence` is the number of the step in its run. It stays the same when an interrupted
-    or failed node runs again; `attempt` distinguishes the executions.
+    or failed node runs again; `attempt` distinguishes the executions. The one in progress
+    is in the run's row (`current_stages.py`).
     """
 
     run = models.ForeignKey(  # may not exist: retention keeps the history longer
@@ -108,6 +109,11 @@ class Stage(models.Model):
     def __str__(self) -> str:
         """Return the step number and the node."""
         return f"{self.sequence}. {self.node_name}"
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Return attempt and sequence: they identify a stage within its run."""
+        return self.attempt, self.sequence
 
     @property
     def status_text(self) -> str:

@@ -69,6 +69,9 @@ class Run(models.Model):
     # Position of the attempt that holds the run: a random number per claim, +1 per
     # record. A write that expects another number changes nothing (`execution/sql`).
     fence = models.BigIntegerField(default=0, db_default=0)
+    # The stage in progress, null between attempts (`current_stages.py`). It has no index,
+    # so that PostgreSQL updates a run without touching one.
+    current_stage = ExactJSONField(null=True)
 
     worker = models.CharField(max_length=200, blank=True, default="")
     lease_expires_at = models.DateTimeField(null=True)  # null unless running

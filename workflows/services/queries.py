@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from workflows.access import permissions
 from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
 from workflows.execution import changes, queue_position
-from workflows.models import Approval, Decision, RemovedRun, Run, Stage
+from workflows.models import Approval, Decision, RemovedRun, Run, Stage, with_current
 from workflows.registry import AnyWorkflow, Registry, registry
 from workflows.services import run_order, state_diff
 
@@ -98,9 +98,10 @@ class Queries:
             return RunRemoved(removed)
         return RunNotFound(run_id)
 
-    def get_stages(self, run_id: UUID | str) -> QuerySet[Stage]:
-        """Return the stages of a run in order. Raises RunNotFound."""
-        return self.find_run(run_id).stages.all()
+    def get_stages(self, run_id: UUID | str) -> Sequence[Stage]:
+        """Return the stages of a run in order; one in progress is last. Raises RunNotFound."""
+        run = self.find_run(run_id)
+        return with_current(run, run.stages.all())
 
     def get_decisions(self, run_id: UUID | str) -> QuerySet[Decision]:
         """Return the decisions of a run in order. Raises RunNotFound."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django import template
 
 from workflows.agents import usage
-from workflows.models import LiveText
+from workflows.models import LiveText, with_current
 from workflows.pages.redaction import is_redacted
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def stage_usages(run: Run) -> list[tuple[Stage, Usage]]:
     stages = run.stages.filter(sequence__in={sequence for _, sequence in sums})
     return [
         (stage, sums[stage.attempt, stage.sequence])
-        for stage in stages
+        for stage in with_current(run, stages)
         if (stage.attempt, stage.sequence) in sums
     ]

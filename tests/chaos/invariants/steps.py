@@ -56,6 +56,15 @@ def no_step_is_left_open(evidence: Evidence) -> Results:
             yield holds(row["status"] not in OPEN, text)
 
 
+def steps_in_progress_are_executed(evidence: Evidence) -> Results:
+    """A step is in progress only in a run that a worker holds, and it is the next one."""
+    for run in evidence.runs.values():
+        stage = run["current_stage"]
+        is_next = stage is None or stage["sequence"] == run["sequence"] + 1
+        text = f"run {run['id']} is {run['status']} at step {run['sequence']}: {stage}"
+        yield holds(stage is None or (run["status"] == "running" and is_next), text)
+
+
 def interruptions_are_explained(evidence: Evidence) -> Results:
     """A step is interrupted only in an attempt that lost or released its run, or failed."""
     outcomes = {
@@ -192,6 +201,7 @@ INVARIANTS: list[Invariant] = [
     states_are_complete,
     states_belong_to_their_step,
     no_step_is_left_open,
+    steps_in_progress_are_executed,
     interruptions_are_explained,
     calls_were_recorded_first,
     recorded_steps_run_once,

@@ -26,7 +26,7 @@ from workflows.api.schemas import (
 )
 from workflows.engine.errors import CheckpointMismatch
 from workflows.errors import InvalidCursor, InvalidParams, StateUnavailable
-from workflows.models import Level
+from workflows.models import Level, with_current
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.pagination import forward_page
 from workflows.pages.redaction import by_workflow, redact_rows
@@ -42,11 +42,19 @@ Sequence = Annotated[int, param_functions.Path(ge=0, le=MAX_SEQUENCE)]
 def list_stages(
     request: ApiRequest, response: HttpResponse, run_id: UUID, paging: Query[Paging]
 ) -> Any:
-    """List the stages of a run, in the order in which they were recorded."""
+    """List the stages of a run, in the order in which they were recorded.
+
+    The one in progress, if any, is last.
+    """
     run = visible_run(request, run_id)
     page = forward_page(
         run.stages.all(), after=_number(paging.after), size=paging.limit
     )
+    if page.after is None:
+        page.rows = with_current(run, page.rows)
+        if len(page.rows) > paging.limit:
+            page.rows.pop()
+            page.after = page.rows[-1].pk
     rows = redact_rows(run, page.rows)
     return {
         "items": [representations.stage(row) for row in rows],

@@ -87,7 +87,7 @@ SUSPECTS_PENDING = (
 CLAIM_SELECTED = """
     UPDATE {runs} AS claimed SET
         status = 'running', worker = {worker}, lease_expires_at = {until},
-        fence = {fence},
+        fence = {fence}, current_stage = NULL,
         attempt = claimed.attempt + 1, version = claimed.version + 1,
         started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
     WHERE claimed.id IN (SELECT id FROM selected)
@@ -100,7 +100,7 @@ RECORD_RUNS = table_of(
     Run,
     "id attempt worker sequence status waiting_for waiting_node wake_at result"
     " error_message error_code error_node completed_at updated_at history_chain_head"
-    " recoveries fence suspicion",
+    " recoveries fence suspicion current_stage",
 ).with_columns(Column("fence_before", "bigint"))
 RECORD_TABLES: Mapping[str, Table] = {
     "stages": table_of(
@@ -155,7 +155,7 @@ RUN_ASSIGNMENTS = """
     fence = {new}fence,
     recoveries = CASE {new}recoveries WHEN 0 THEN 0 WHEN 1 THEN {run}recoveries
         WHEN 2 THEN {run}recoveries + 1 ELSE 1 END,
-    suspicion = {new}suspicion,
+    suspicion = {new}suspicion, current_stage = {new}current_stage,
     lease_expires_at =
         CASE WHEN {new}status = 'running' THEN {run}lease_expires_at END,
     secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END

@@ -32,6 +32,10 @@ EXIT_CODES = {
     Status.WAITING: 3,  # for an approval
     Status.CANCELLED: 4,
 }
+STAGE_FIELDS = (
+    "attempt", "sequence", "node_name", "iteration", "tries", "status", "duration_ms",
+    "error_message", "created_at",
+)  # fmt: skip
 POLL_SECONDS = 0.2  # another process may execute the run
 
 
@@ -183,12 +187,10 @@ def _as_json(run: Run) -> dict[str, Any]:
             "started_at": run.started_at,
             "completed_at": run.completed_at,
         },
-        "stages": list(
-            system.get_stages(run.pk).values(
-                "attempt", "sequence", "node_name", "iteration", "tries", "status",
-                "duration_ms", "error_message", "created_at",
-            )
-        ),
+        "stages": [
+            {name: getattr(stage, name) for name in STAGE_FIELDS}
+            for stage in system.get_stages(run.pk)
+        ],
         "decisions": list(
             system.get_decisions(run.pk).values(
                 "attempt", "sequence", "edge_index", "from_node", "to_node",

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workflows.engine.errors import CheckpointMismatch
-from workflows.models import Decision, Run, Stage, StageStatus
+from workflows.models import Decision, Run, Stage, StageStatus, with_current
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.text import readable_name, span
@@ -74,8 +74,9 @@ class RunPath:
     def of(cls, run: Run, letter: str) -> RunPath:
         """Read the path of a run."""
         steps: dict[int, Stage] = {}
-        stages = as_shown(run, run.stages.order_by("sequence", "attempt")[:MAX_STEPS])
-        for stage in redact_rows(run, stages):
+        stages = run.stages.order_by("sequence", "attempt")[:MAX_STEPS]
+        shown = as_shown(run, with_current(run, stages)[:MAX_STEPS])
+        for stage in redact_rows(run, shown):
             steps[stage.sequence] = stage
         by_edge: dict[int, dict[int, Decision]] = defaultdict(dict)
         rows = run.decisions.select_related("decided_by").order_by(

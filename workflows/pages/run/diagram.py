@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count, Max
 
-from workflows.models import Stage, StageStatus
+from workflows.models import Stage, StageStatus, add_current
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.run.durations import step_duration
 from workflows.pages.run.stage_status import as_shown
@@ -17,35 +17,46 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.models import Run
-    from workflows.pages.run.durations import StepDuration
+    from workflows.pages.run.durations import Place, StepDuration
     from workflows.pages.run.point_in_time import PointInTime
 
 
 def draw_run(
     run: Run,
     moment: PointInTime,
-    durations: Mapping[int, StepDuration] = MappingProxyType({}),
+    durations: Mapping[Place, StepDuration] = MappingProxyType({}),
 ) -> Diagram:
     """Return the graph of a run with the state of each node and edge, in three queries.
 
-    `durations` has those of the timeline, by stage key.
+    `durations` has those of the timeline, by place.
     """
     return draw(run.graph, _nodes(run, moment, durations), _edges(run, moment))
 
 
 def _nodes(
-    run: Run, moment: PointInTime, durations: Mapping[int, StepDuration]
+    run: Run, moment: PointInTime, durations: Mapping[Place, StepDuration]
 ) -> dict[str, NodeState]:
     """Return the newest state of each node and the number of its steps."""
     executed = moment.rows(run.stages.order_by()).values("node_name")
     counted = executed.annotate(
-        visits=Count("sequence", distinct=True), newest=Max("pk")
-    ).values_list("node_name", "visits", "newest")
-    visits = {name: (count, newest) for name, count, newest in counted}
-    newest = Stage.objects.in_bulk([pk for _, pk in visits.values()])
+        visits=Count("sequence", distinct=True), newest=Max("pk"), last=Max("sequence")
+    )
+    nodes = {row["node_name"]: row for row in counted}
+    stages = Stage.objects.in_bulk([row["newest"] for row in nodes.values()])
+    newest = {stage.node_name: stage for stage in stages.values()}
+    visits = {name: row["visits"] for name, row in nodes.items()}
+    current = moment.current_stage(run)
+    if current is not None:
+        name = current.node_name
+        earlier = [newest[name]] if name in newest else []
+        newest[name] = add_current(earlier, current)[-1]
+        is_again = name in nodes and nodes[name]["last"] >= current.sequence
+        visits[name] = visits.get(name, 0) + (not is_again)
     as_shown(run, newest.values())
     return {
-        node["name"]: _node_state(node["name"], moment, newest, visits, durations)
+        node["name"]: _node_state(
+            node["name"], moment, newest.get(node["name"]), visits, durations
+        )
         for node in run.graph.get("nodes") or ()
     }
 
@@ -53,18 +64,16 @@ def _nodes(
 def _node_state(
     name: str,
     moment: PointInTime,
-    newest: Mapping[int, Stage],
-    visits: Mapping[str, tuple[int, int]],
-    durations: Mapping[int, StepDuration],
+    stage: Stage | None,
+    visits: Mapping[str, int],
+    durations: Mapping[Place, StepDuration],
 ) -> NodeState:
     href = f"{RunView(at=moment.at, node=name).query}#run-panel"
-    count, pk = visits.get(name, (0, 0))
-    stage = newest.get(pk)
     if stage is None:
         return NodeState(href=href)
     duration = step_duration(stage, durations)
     full = f"{stage.get_status_display()} · {duration.text}" if duration else ""
-    return NodeState(stage.status, _text(stage, duration), count, href, full)
+    return NodeState(stage.status, _text(stage, duration), visits[name], href, full)
 
 
 def _text(stage: Stage, duration: StepDuration | None) -> str:

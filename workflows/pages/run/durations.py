@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from workflows.pages.render.text import span
 
+Place = tuple[int, int]  # attempt and sequence of a stage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,9 +54,9 @@ class StepDuration:
 
 
 def step_duration(
-    stage: Stage, known: Mapping[int, StepDuration]
+    stage: Stage, known: Mapping[Place, StepDuration]
 ) -> StepDuration | None:
-    """Return the duration of a stage, None while it runs; `known` is keyed by stage."""
+    """Return the duration of a stage, None while it runs; `known` is keyed by place."""
     if stage.duration_ms is None:
         return None
-    return known.get(stage.pk) or StepDuration(stage.duration_ms, stage.duration_ms)
+    return known.get(stage.place) or StepDuration(stage.duration_ms, stage.duration_ms)

@@ -15,12 +15,11 @@ from workflows.models import (
     PROCESS_DIED,
     Outcome,
     Run,
-    Stage,
-    StageStatus,
     Status,
     Suspicion,
     WaitKind,
     Worker,
+    running_stage,
 )
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
@@ -267,8 +266,7 @@ def _retrying(retry: Retry | None, now: dt.datetime) -> Notice | None:
 
 
 def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | None:
-    stages = Stage.objects.filter(run=run, status=StageStatus.STARTED)
-    stage = stages.only("node_name", "created_at").last()
+    stage = running_stage(run)
     if stage is None or stage.node_name not in usual:
         return None
     expected = usual[stage.node_name] / 1000

@@ -8,7 +8,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from workflows.models import Decision, StageStatus
+from workflows.models import Decision, StageStatus, add_current
 from workflows.pages.graph.diagram import KINDS
 from workflows.pages.redaction import redact_rows
 from workflows.pages.render.text import readable_name
@@ -16,8 +16,10 @@ from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.steps import Step, add_durations, group_steps
 
 if TYPE_CHECKING:
-    from workflows.models import Run
-    from workflows.pages.run.durations import StepDuration
+    from django.db.models import QuerySet
+
+    from workflows.models import Run, Stage
+    from workflows.pages.run.durations import Place, StepDuration
     from workflows.pages.run.point_in_time import PointInTime
     from workflows.pages.run.view import RunView
 
@@ -45,9 +47,9 @@ class Panel:
         run: Run,
         view: RunView,
         moment: PointInTime,
-        durations: Callable[[], Mapping[int, StepDuration]] = dict,
+        durations: Callable[[], Mapping[Place, StepDuration]] = dict,
     ) -> None:
-        """Call `durations` for those of the timeline, by stage key, only if steps are shown."""
+        """Call `durations` for those of the timeline, by place, only if steps are shown."""
         self.run, self.view, self.moment = run, view, moment
         self._known_durations = durations
 
@@ -81,11 +83,22 @@ class Panel:
 
     # -- node -------------------------------------------------------------------------
 
+    @property
+    def _stages(self) -> QuerySet[Stage]:
+        """The rows of the stages of the node, without the one in progress."""
+        return self.moment.rows(self.run.stages.filter(node_name=self.view.node))
+
+    @property
+    def _current_stage(self) -> Stage | None:
+        """The stage in progress, if it is one of the node."""
+        current = self.moment.current_stage(self.run)
+        return current if current and current.node_name == self.view.node else None
+
     @cached_property
     def visits(self) -> list[Step]:
         """The newest steps of the node, newest first."""
-        stages = self.moment.rows(self.run.stages.filter(node_name=self.view.node))
-        newest = list(stages.order_by("-attempt", "-sequence")[:MAX_STEPS])
+        rows = self._stages.order_by("-attempt", "-sequence")[:MAX_STEPS]
+        newest = add_current(rows, self._current_stage)
         sequences = [stage.sequence for stage in newest]
         decisions = self.moment.rows(self.run.decisions.filter(sequence__in=sequences))
         retries = self.moment.rows(self.run.retries.filter(sequence__in=sequences))
@@ -93,7 +106,7 @@ class Panel:
             self.run, newest, decisions.select_related("decided_by"), retries
         )
         add_durations(steps, self._known_durations())
-        return [step for step in steps if step.stage is not None][::-1]
+        return [step for step in steps if step.stage is not None][: -MAX_STEPS - 1 : -1]
 
     @property
     def has_waits(self) -> bool:
@@ -102,8 +115,10 @@ class Panel:
 
     @cached_property
     def _durations(self) -> tuple[int, list[float]]:
-        stages = self.moment.rows(self.run.stages.filter(node_name=self.view.node))
+        stages, current = self._stages, self._current_stage
         count = stages.values("sequence").distinct().count()
+        if current and not stages.filter(sequence=current.sequence).exists():
+            count += 1
         completed = stages.filter(status=StageStatus.COMPLETED, duration_ms__gte=0)
         newest = completed.order_by("-pk").values_list("duration_ms", flat=True)
         return count, [ms for ms in newest[:MAX_DURATIONS] if ms is not None]

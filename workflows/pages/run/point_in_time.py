@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
+from workflows.models import current_stage
+
 if TYPE_CHECKING:
-    from workflows.models import Run
+    from workflows.models import Run, Stage
 
 Row = TypeVar("Row", bound=Model)
 
@@ -30,6 +32,10 @@ class PointInTime:
     @property
     def is_now(self) -> bool:
         return self.at is None
+
+    def current_stage(self, run: Run) -> Stage | None:
+        """Return the stage that is in progress, None at an earlier point in time."""
+        return current_stage(run) if self.is_now else None
 
     def rows(self, rows: QuerySet[Row]) -> QuerySet[Row]:
         """Filter rows that have `attempt` and `sequence` to those that existed."""

@@ -5,22 +5,34 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
-from workflows.models import StageStatus
+from workflows.models import StageStatus, add_current, with_current
+from workflows.pages.lists.pagination import Page, forward_page
 from workflows.pages.run.stage_status import cancel_reasons, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.models import Run
+    from workflows.models import Run, Stage
     from workflows.pages.run.point_in_time import PointInTime
 
 MAX_STAGES = 5_000  # newest stages that are read
+FIELDS = (  # of Stage, in the order of Row
+    "pk",
+    "attempt",
+    "sequence",
+    "node_name",
+    "status",
+    "tries",
+    "created_at",
+    "duration_ms",
+    "waits_for_thread",
+)
 
 
 class Row(NamedTuple):
     """A stage without its texts."""
 
-    pk: int
+    pk: int | None  # None: in progress
     attempt: int
     sequence: int
     node: str
@@ -29,6 +41,11 @@ class Row(NamedTuple):
     began: dt.datetime
     duration_ms: float | None
     waits_for_thread: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Return attempt and sequence: they identify a stage within its run."""
+        return self.attempt, self.sequence
 
     @property
     def is_plain(self) -> bool:
@@ -56,20 +73,24 @@ class Row(NamedTuple):
 def rows_of(run: Run, moment: PointInTime) -> list[Row]:
     """Return the newest stages at a point in time, oldest first."""
     newest = moment.rows(run.stages.order_by("-attempt", "-sequence"))
-    values = newest.values_list(
-        "pk",
-        "attempt",
-        "sequence",
-        "node_name",
-        "status",
-        "tries",
-        "created_at",
-        "duration_ms",
-        "waits_for_thread",
-    )[:MAX_STAGES]
-    rows = [Row(*fields) for fields in values][::-1]
+    rows = [Row(*fields) for fields in newest.values_list(*FIELDS)[:MAX_STAGES]][::-1]
+    current = moment.current_stage(run)
+    if current is not None:
+        rows = add_current(rows, Row(*(getattr(current, name) for name in FIELDS)))
     cancelled = cancel_reasons(run, {row.status for row in rows})
     return [_as_shown(run, row, cancelled) for row in rows]
+
+
+def page_of(run: Run, *, after: int, size: int) -> Page[Stage]:
+    """Return a page of the stages with a sequence above `after`, oldest first."""
+    page = forward_page(run.stages.all(), after=after, size=size, key="sequence")
+    if page.after is not None or run.sequence < after:
+        return page
+    page.rows = with_current(run, page.rows)
+    if len(page.rows) > size:
+        del page.rows[size:]
+        page.after = page.rows[-1].sequence
+    return page
 
 
 def _as_shown(run: Run, row: Row, cancelled: Mapping[int, str]) -> Row:

@@ -15,10 +15,17 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.infra.page_cache import page_cache
-from workflows.models import Decision, Retry, Run, Stage, StageStatus
+from workflows.models import (
+    ACTIVE_STATUSES,
+    Decision,
+    Retry,
+    Run,
+    Stage,
+    StageStatus,
+)
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.regions import strip_indentation
-from workflows.pages.run.durations import StepDuration, step_duration
+from workflows.pages.run.durations import Place, StepDuration, step_duration
 from workflows.pages.run.loop_folding import Fold, folded
 from workflows.pages.run.stage_rows import Row
 from workflows.pages.run.stage_status import as_shown
@@ -33,7 +40,6 @@ MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
 MAX_FAILED = 5  # newest failed steps that are listed first
 MIN_STEPS_FOR_FAILED = 12  # runs up to this length have no list of failed steps
 DECISIONS_PER_STEP = 20  # average that bounds the rows that are read
-ACTIVE_STATUSES = frozenset({StageStatus.STARTED, StageStatus.WAITING})
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class Step:
         """Return the id of its HTML element."""
         if self.stage is None:
             return f"again-{self.attempt}-{self.sequence}"
-        return f"stage-{self.stage.pk}"
+        return f"stage-{self.attempt}-{self.sequence}"
 
 
 @dataclass(slots=True)
@@ -78,21 +84,35 @@ def list_steps(run: Run, moment: PointInTime, rows: Sequence[Row]) -> StepList:
     entries = list(folded(rows))
     shown = entries[-MAX_ENTRIES:]
     stages = [row for row in shown if isinstance(row, Row)]
-    failed = [row.pk for row in rows if row.went_wrong][-MAX_FAILED:]
+    failed = [row for row in rows if row.went_wrong][-MAX_FAILED:]
     if len(rows) <= MIN_STEPS_FOR_FAILED:
         failed = []
-    found = Stage.objects.in_bulk([*(row.pk for row in stages), *failed])
+    found = _stages(run, moment, [*stages, *failed])
     step_list = StepList(
-        failed=redact_rows(run, (found[pk] for pk in reversed(failed) if pk in found)),
+        failed=redact_rows(
+            run, (found[row.place] for row in reversed(failed) if row.place in found)
+        ),
         is_cut=len(entries) > MAX_ENTRIES or bool(rows and rows[0].sequence > 1),
     )
-    steps = _steps(run, moment, [found[row.pk] for row in stages if row.pk in found])
+    steps = _steps(
+        run, moment, [found[row.place] for row in stages if row.place in found]
+    )
     step_list.trouble = add_changes(run, steps)
     folds = [entry for entry in shown if isinstance(entry, Fold)]
     step_list.entries = sorted(
         [*steps, *folds], key=lambda entry: (entry.attempt, entry.sequence)
     )
     return step_list
+
+
+def _stages(run: Run, moment: PointInTime, rows: Iterable[Row]) -> dict[Place, Stage]:
+    """Return the stages of these rows by place, with their texts."""
+    keys = [row.pk for row in rows if row.pk is not None]
+    stages = {stage.place: stage for stage in Stage.objects.in_bulk(keys).values()}
+    current = moment.current_stage(run)
+    if current is not None:
+        stages.setdefault(current.place, current)
+    return stages
 
 
 def _steps(run: Run, moment: PointInTime, stages: Sequence[Stage]) -> list[Step]:
@@ -132,8 +152,8 @@ def group_steps(
     return [steps[place] for place in sorted(steps)]
 
 
-def add_durations(steps: Iterable[Step], known: Mapping[int, StepDuration]) -> None:
-    """Set the duration of each step; `known` has those of the timeline, by stage key."""
+def add_durations(steps: Iterable[Step], known: Mapping[Place, StepDuration]) -> None:
+    """Set the duration of each step; `known` has those of the timeline, by place."""
     for step in steps:
         if step.stage is not None:
             step.duration = step_duration(step.stage, known)

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from workflows.models import Retry, Run
 from workflows.pages.render.regions import strip_indentation
 from workflows.pages.render.text import readable_name, span
-from workflows.pages.run.durations import StepDuration
+from workflows.pages.run.durations import Place, StepDuration
 from workflows.pages.run.timeline_axis import Axis, Idle, Tick, axis_of, ticks_of
 from workflows.pages.run.timeline_waits import (
     APPROVAL,
@@ -135,7 +135,7 @@ class Timeline:
     lanes: list[Lane]
     axis: Axis
     is_to_scale: bool = False  # requested, and different from the compressed axis
-    durations: dict[int, StepDuration] = field(default_factory=dict)  # by stage key
+    durations: dict[Place, StepDuration] = field(default_factory=dict)  # by place
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -228,7 +228,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
     waits = defaultdict(list)
     for retry in retries:
         waits[retry.attempt, retry.sequence].append(retry)
-    durations: dict[int, StepDuration] = {}
+    durations: dict[Place, StepDuration] = {}
     for row in rows:
         lane = lanes.get(row.node)
         if lane is None:
@@ -239,8 +239,8 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
         bars = clock.plain(row, starts) if is_plain else None
         if bars is None:
             bars = list(clock.bars_of(row, gaps, tries, ends.get(row.attempt)))
-        durations[row.pk] = clock.duration(row, bars)
-        _add_bars(lane, bars, durations[row.pk])
+        durations[row.place] = clock.duration(row, bars)
+        _add_bars(lane, bars, durations[row.place])
     axis = axis_of(clock.idle(gaps), clock.now_ms)
     shown = [lane for lane in lanes.values() if lane.bars]
     timeline = clock.timeline(shown, Axis() if to_scale else axis)

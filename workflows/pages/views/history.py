@@ -20,6 +20,7 @@ from workflows.pages.query_string import int_in
 from workflows.pages.redaction import redact
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
+from workflows.pages.run.stage_rows import page_of
 from workflows.pages.run.steps import add_changes, add_durations, group_steps
 from workflows.pages.run.view import RunView
 from workflows.pages.streaming import streamed
@@ -39,7 +40,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Show a page of a run's steps, those after `?after=`."""
     run = visible_run(request, run_id)
     after = int_in(request.GET, "after") or 0
-    stages = forward_page(run.stages.all(), after=after, size=STEPS, key="sequence")
+    stages = page_of(run, after=after, size=STEPS)
     last = stages.rows[-1].sequence if stages.rows else after
     decisions = run.decisions.filter(sequence__gt=after, sequence__lte=last)
     if not permissions.can_read(request.user, run.workflow_name):
