@@ -28,7 +28,7 @@ def leave_room(_apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workflows", "0025_api_tokens")]
+    dependencies = [("workflows", "0026_schedules")]
 
     operations = [
         migrations.AddField(
