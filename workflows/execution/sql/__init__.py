@@ -5,6 +5,8 @@ statements.py  texts that both databases share
 launches.py    the insert of new runs
 driver.py      what a driver does
 postgresql.py  one statement, one round trip, per method
+binary.py      statements sent to PostgreSQL by libpq
+encoders.py    their parameters in binary format
 sqlite.py      several statements in one transaction
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from workflows.execution.sql.driver import Claimed
 from workflows.execution.sql.launches import NewRun, Offer
@@ -28,4 +30,5 @@ __all__ = ["Claimed", "NewRun", "Offer", "driver"]
 
 def driver() -> Driver:
     """Return the driver for this thread's connection."""
-    return (PostgreSQLDriver if is_postgresql() else SQLiteDriver)(connection)
+    connection = connections[DEFAULT_DB_ALIAS]
+    return (PostgreSQLDriver if is_postgresql(connection) else SQLiteDriver)(connection)

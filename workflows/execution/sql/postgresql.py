@@ -2,12 +2,18 @@
 
 The rows of a batch of step records travel as one binary array per column, and every
 insert joins the runs that the update found to be still the worker's.
+
+The planner does not know how many runs are running: that number goes from none to
+thousands within seconds, and plans are kept. So runs are found by their keys whatever the
+statistics are: conditions on other columns stand in a CASE, out of reach of an index, and
+the methods of joining and reading are excluded that take time in proportion to the whole
+table or to the product of two.
 """
 
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +29,7 @@ from workflows.execution.sql.statements import (
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
+    NEXT_PENDING,
     RECORD_RUNS,
     RECORD_TABLES,
     RENEWED_COLUMNS,
@@ -31,20 +38,23 @@ from workflows.execution.sql.statements import (
     SELECT_PENDING,
     SUSPECTS_PENDING,
 )
-from workflows.execution.sql.tables import parameters, row_count
+from workflows.execution.sql.tables import MANY, parameters, row_count
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from uuid import UUID
-
-    import psycopg
 
     from workflows.execution.rows import Rows
     from workflows.execution.sql.driver import Renewed
     from workflows.execution.sql.launches import NewRun, Offer
 
+# Settings of the planner to switch off, see `binary.execute`. A scan by bitmap would lock
+# rows in the order of their places, while others lock them in that of their keys. What is
+# switched off and cannot be avoided looks so expensive that it would be compiled each time.
+BY_INDEX: Final = ("enable_seqscan", "jit")
+BY_KEY: Final = (*BY_INDEX, "enable_bitmapscan", "enable_nestloop")
 # The end of a lease that lasts as many seconds as the parameter says, by the server's clock.
 _LEASE_END: Final = "statement_timestamp() + {} * interval '1 second'"
 _CLAIM_PARAMETERS: Final = {
@@ -62,6 +72,19 @@ _CLAIM_PARAMETERS: Final = {
         start=1,
     )
 }
+
+
+# Rows are locked in the writer's order, that of their keys: else each might wait for the other.
+_RENEW_LEASES: Final = (
+    f"WITH mine AS (SELECT run.id FROM {RUNS.name} AS run,"  # noqa: S608 - names are ours
+    " unnest($1::uuid[], $2::bigint[]) AS held(id, fence)"
+    " WHERE run.id = ANY($1::uuid[]) AND "
+    f"{IS_RENEWABLE.format(run='run.', held='held.', worker='$3::text')}"
+    " ORDER BY run.id FOR UPDATE OF run)"
+    f" UPDATE {RUNS.name} SET lease_expires_at = {_LEASE_END.format('$4::float8')}"
+    " WHERE id = ANY($1::uuid[]) AND id IN (SELECT id FROM mine)"
+    f" RETURNING {', '.join(RENEWED_COLUMNS)}"
+)
 
 
 class PostgreSQLDriver(Driver):
@@ -83,9 +106,7 @@ class PostgreSQLDriver(Driver):
         values = launch_statement.offer_values(offer, float(settings.LEASE_SECONDS))
         values += parameters(runs) + parameters(events)
         statement = launch_statement.insert_runs(row_count(runs), _LEASE_END)
-        with self._prepared() as cursor:
-            cursor.execute(statement, values, prepare=True)
-            return dict(cursor.fetchall())
+        return dict(self._execute(statement, values, BY_KEY))
 
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
@@ -93,77 +114,68 @@ class PostgreSQLDriver(Driver):
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
         values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
-        with self._prepared() as cursor:
-            cursor.execute(_claim_pending(), values, prepare=True)
-            rows = cursor.fetchall()
+        rows = self._execute(_claim_pending(), values, BY_KEY, is_text=True)
         candidates, suspects = rows[0][:2]
         runs = self._to_runs([row[2:] for row in rows if row[2] is not None])
         return Claimed(runs, candidates > len(runs), suspects is not None)
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
-        """Lock the rows in the writer's order: else each might wait for the other."""
-        condition = IS_RENEWABLE.format(run="run.", held="held.", worker="%s")
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"WITH mine AS (SELECT run.id FROM {RUNS.name} AS run,"  # noqa: S608 - names are ours
-                " unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)"
-                f" WHERE {condition} ORDER BY run.id FOR UPDATE OF run)"
-                f" UPDATE {RUNS.name} SET lease_expires_at = {_LEASE_END.format('%s')}"
-                " WHERE id IN (SELECT id FROM mine)"
-                f" RETURNING {', '.join(RENEWED_COLUMNS)}",
-                [
-                    [*fences],
-                    [*fences.values()],
-                    worker,
-                    float(settings.LEASE_SECONDS),
-                ],
-            )
-            rows = self._converted(RENEWED_COLUMNS, cursor.fetchall())
-            return [tuple(row) for row in rows]
+        """Update the rows of one worker in one statement."""
+        values = [
+            [*fences],
+            [*fences.values()],
+            worker,
+            float(settings.LEASE_SECONDS),
+        ]
+        rows = self._execute(_RENEW_LEASES, values, BY_KEY, is_text=True)
+        return [tuple(row) for row in self._converted(RENEWED_COLUMNS, rows)]
 
     def write_records(self, rows: Rows) -> dict[UUID, int]:
         """Write the rows of all tables in one statement."""
         filled = {name: part for name in RECORD_TABLES if (part := getattr(rows, name))}
-        counts = tuple((name, row_count(part)) for name, part in filled.items())
-        values = parameters(rows.runs)
-        for part in filled.values():
-            values += parameters(part)
-        statement = _write_records(row_count(rows.runs), counts)
-        with self._prepared() as cursor:
-            cursor.execute(statement, values, prepare=True)
-            return dict(cursor.fetchall())
+        runs = row_count(rows.runs)
+        counts = tuple(
+            (name, MANY if runs == MANY else row_count(part))
+            for name, part in filled.items()
+        )
+        values = parameters(rows.runs, runs)
+        for part, (_, number) in zip(filled.values(), counts, strict=True):
+            values += parameters(part, number)
+        return dict(self._execute(_write_records(runs, counts), values, BY_KEY))
 
-    @contextmanager
-    def _prepared(self) -> Iterator[psycopg.RawCursor[Any]]:
-        """Give a cursor whose statements the server can prepare, on Django's connection.
+    def _execute(
+        self,
+        statement: str,
+        values: Sequence[Any],
+        disabled: tuple[str, ...] = (),
+        *,
+        is_text: bool = False,
+    ) -> list[tuple[Any, ...]]:
+        """Execute a statement, see `binary.execute`; its results may be wanted as text."""
+        from psycopg.pq import Format  # noqa: PLC0415 - not imported with SQLite
 
-        Django's own cursor binds on the client. There are few forms of these statements
-        and they run often, so preparing pays: each takes longer to plan than to run.
-        Placeholders are `$1`, `$2`, …: with `%s` the driver would parse a long text at
-        each call. Every integer is sent as a bigint: its size would otherwise make
-        another form.
-        """
-        import psycopg  # noqa: PLC0415 - only installed together with PostgreSQL
-        from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415
-        from psycopg.types.numeric import Int8BinaryDumper  # noqa: PLC0415
+        from workflows.execution.sql import binary  # noqa: PLC0415 - as above
 
-        self.connection.ensure_connection()
-        with (
-            self.connection.wrap_database_errors,
-            psycopg.RawCursor(self.connection.connection) as cursor,
-        ):
-            cursor.adapters.register_dumper(int, Int8BinaryDumper)
-            cursor.adapters.register_dumper(list, ListBinaryDumper)
-            yield cursor
+        return binary.execute(
+            self.connection,
+            statement,
+            values,
+            disabled=disabled,
+            results=Format.TEXT if is_text else Format.BINARY,
+        )
 
 
 @functools.cache
 def _claim_pending() -> str:
     """Return a statement with one row at least: what the claim saw, then each run."""
+    columns = "id, workflow_name, priority"
+    following = NEXT_PENDING.format(
+        runs=RUNS.name, columns=columns, **_CLAIM_PARAMETERS
+    )
     selected = SELECT_PENDING.format(
         runs=RUNS.name,
-        among="= ANY(ARRAY",
-        close=")",
+        candidates=f"SELECT next.* FROM names, LATERAL ({following}) AS next",  # noqa: S608 - names are ours
+        limited="run.id = ANY(ARRAY(SELECT id FROM ranked)) AND",
         lock="FOR UPDATE OF run SKIP LOCKED",
         **_CLAIM_PARAMETERS,
     )
@@ -171,6 +183,7 @@ def _claim_pending() -> str:
         runs=RUNS.name,
         columns="claimed.*",
         until=_LEASE_END.format(_CLAIM_PARAMETERS["lease"]),
+        selected="= ANY(ARRAY(SELECT id FROM selected))",
         **_CLAIM_PARAMETERS,
     )
     attempt = {
@@ -199,7 +212,8 @@ def _write_records(runs: int, counts: tuple[tuple[str, int], ...]) -> str:
     moved = (
         f"moved AS (UPDATE {RECORD_RUNS.name} AS run SET {assignments}"  # noqa: S608 - names are ours
         f" FROM (SELECT {RECORD_RUNS.typed_columns} FROM {source}) AS new"
-        f" WHERE {IS_HELD.format(run='run.', new='new.')}"
+        f" WHERE run.id = ANY({RECORD_RUNS.first_parameters(runs)})"
+        f" AND {IS_HELD.format(run='run.', new='new.')}"
         " RETURNING run.id, run.version)"
     )
     inserts = [

@@ -21,6 +21,7 @@ from workflows.execution.sql.statements import (
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
+    NEXT_PENDING,
     RECORD_RUNS,
     RECORD_TABLES,
     RENEWED_COLUMNS,
@@ -184,10 +185,20 @@ def _insert(table: Table, returning: str = "") -> str:
 def _claim_pending() -> str:
     names = ("worker", "limit", "lookahead", "now", "lease", "fence", "suspicion")
     places = {name: f"%({name})s" for name in names}
+    following = NEXT_PENDING.format(runs=RUNS.name, columns="id", **places)
     return SELECT_PENDING.format(
-        runs=RUNS.name, among="IN", close="", lock="", **places
+        runs=RUNS.name,
+        candidates="SELECT run.id, run.workflow_name, run.priority"  # noqa: S608 - names are ours
+        f" FROM names JOIN {RUNS.name} AS run ON run.id IN ({following})",
+        limited="",
+        lock="",
+        **places,
     ) + CLAIM_SELECTED.format(
-        runs=RUNS.name, columns=CLAIMED_COLUMNS, until=places["lease"], **places
+        runs=RUNS.name,
+        columns=CLAIMED_COLUMNS,
+        until=places["lease"],
+        selected="IN (SELECT id FROM selected)",
+        **places,
     )
 
 

@@ -41,7 +41,8 @@ LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals
 # The next runs to claim: by priority, then fair between workflows, then by age. Fair
 # means: of two workflows the one with fewer running runs goes first, however many each has
 # pending. `names` walks the index from one workflow to the next, so that ten thousand
-# pending runs of one of them cost no more than ten. A claim takes runs of one suspicion.
+# pending runs of one of them cost no more than ten. Where one workflow alone has pending
+# runs, those that are running need no counting. A claim takes runs of one suspicion.
 # `selected` checks the status of each row once more, under its lock; CASE keeps the planner
 # from doing that through the index of all pending runs, which it believes to be nearly empty.
 SELECT_PENDING = """
@@ -54,17 +55,11 @@ SELECT_PENDING = """
     ),
     running AS (
         SELECT workflow_name AS name, COUNT(*) AS number
-        FROM {runs} WHERE status = 'running' GROUP BY workflow_name
+        FROM {runs} WHERE status = 'running'
+            AND (SELECT COUNT(name) FROM names) > 1
+        GROUP BY workflow_name
     ),
-    candidates AS (
-        SELECT run.id, run.workflow_name, run.priority
-        FROM names JOIN {runs} AS run ON run.id {among} (
-            SELECT id FROM {runs}
-            WHERE status = 'pending' AND workflow_name = names.name
-                AND suspicion = {suspicion}
-            ORDER BY priority DESC, id LIMIT {lookahead}
-        ){close}
-    ),
+    candidates AS ({candidates}),
     ranked AS (
         SELECT candidates.id, candidates.priority,
             COALESCE(running.number, 0) + ROW_NUMBER() OVER (
@@ -74,7 +69,7 @@ SELECT_PENDING = """
     ),
     selected AS MATERIALIZED (
         SELECT run.id FROM ranked JOIN {runs} AS run ON run.id = ranked.id
-        WHERE CASE WHEN run.status = 'pending' THEN 1 ELSE 0 END = 1
+        WHERE {limited} CASE WHEN run.status = 'pending' THEN 1 ELSE 0 END = 1
         ORDER BY ranked.priority DESC, ranked.slot, run.id
         LIMIT {limit} {lock}
     )
@@ -84,13 +79,19 @@ SUSPECTS_PENDING = (
     f"SELECT MIN(suspicion) FROM {RUNS.name}"  # noqa: S608 - names are ours
     " WHERE status = 'pending' AND suspicion > 0"
 )
+# The candidates of one workflow of `names`, in the order of the index of pending runs
+NEXT_PENDING = """
+    SELECT {columns} FROM {runs}
+    WHERE status = 'pending' AND workflow_name = names.name AND suspicion = {suspicion}
+    ORDER BY priority DESC, id LIMIT {lookahead}
+"""
 CLAIM_SELECTED = """
     UPDATE {runs} AS claimed SET
         status = 'running', worker = {worker}, lease_expires_at = {until},
         fence = {fence}, current_stage = NULL,
         attempt = claimed.attempt + 1, version = claimed.version + 1,
         started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
-    WHERE claimed.id IN (SELECT id FROM selected)
+    WHERE claimed.id {selected}
     RETURNING {columns}
 """
 
@@ -161,14 +162,17 @@ RUN_ASSIGNMENTS = """
     secrets = CASE WHEN {new}completed_at IS NULL THEN {run}secrets END
 """
 # The fence: this attempt holds the run, and the row is where the record before left it. The
-# second number is that of this record, whose COMMIT was lost on the way.
+# second number is that of this record, whose COMMIT was lost on the way. CASE keeps the
+# planner from reading all running runs, of which it may believe that there are none.
 IS_HELD = """
-    {run}id = {new}id AND {run}attempt = {new}attempt AND {run}worker = {new}worker
-    AND {run}status = 'running' AND {run}fence IN ({new}fence_before, {new}fence)
+    {run}id = {new}id AND CASE WHEN {run}status = 'running' THEN
+        {run}attempt = {new}attempt AND {run}worker = {new}worker
+        AND {run}fence IN ({new}fence_before, {new}fence) ELSE FALSE END
 """
 # Records may follow while leases are renewed: the fence has moved on by a few, and is never
 # behind. The numbers of another claim are not that near (2 in 10^9).
 IS_RENEWABLE = """
-    {run}status = 'running' AND {run}worker = {worker} AND {run}id = {held}id
-    AND {run}fence BETWEEN {held}fence AND {held}fence + 4294967296
+    {run}id = {held}id AND CASE WHEN {run}status = 'running' THEN
+        {run}worker = {worker}
+        AND {run}fence BETWEEN {held}fence AND {held}fence + 4294967296 ELSE FALSE END
 """

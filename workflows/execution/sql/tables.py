@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-SMALL_BATCH = 2  # rows sent value by value: an array costs more than it saves
+SMALL_BATCH = 1  # rows sent value by value
 MANY = -1  # stands for any number of rows, sent as one array per column
 
 # PostgreSQL's type for each kind of field written here; others are text
@@ -101,6 +101,14 @@ class Table:
         )
         return f"(VALUES {listed}) AS sent({self.names})"
 
+    def first_parameters(self, rows: int) -> str:
+        """Return the array of the first column in `parameter_rows`, numbered from 1."""
+        kind = self.columns[0].sent_kind
+        if rows == MANY:
+            return f"$1::{kind}[]"
+        numbers = range(1, rows * len(self.columns), len(self.columns))
+        return f"ARRAY[{', '.join(f'${number}::{kind}' for number in numbers)}]"
+
     @property
     def typed_columns(self) -> str:
         """The columns of `sent`, each cast to its type."""
@@ -143,8 +151,11 @@ def row_count(rows: Sequence[Sequence[Any]]) -> int:
     return len(rows) if len(rows) <= SMALL_BATCH else MANY
 
 
-def parameters(rows: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the parameters for these rows, in the order of `Table.parameter_rows`."""
-    if row_count(rows) == MANY:
+def parameters(rows: Sequence[Sequence[Any]], number: int | None = None) -> list[Any]:
+    """Return the parameters for these rows, in the order of `Table.parameter_rows`.
+
+    `number` is what `parameter_rows` was given, by default the result of `row_count`.
+    """
+    if (row_count(rows) if number is None else number) == MANY:
         return [list(column) for column in zip(*rows, strict=True)]
     return [value for row in rows for value in row]
