@@ -191,6 +191,14 @@ class Installation(BaseSettings):
         description="Child processes of a worker that execute the runs of a lost worker "
         "at once, so that a run that ends its process ends no other run.",
     )
+    suspect_memory_mb: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Memory of such a child process in MB, so that a run that ended its "
+        "worker by exhausting memory fails by itself; at least 300. 0 sets no limit. "
+        "Effective on Linux.",
+    )
     max_subworkflow_depth: int = Field(
         50,
         ge=1,

@@ -327,6 +327,7 @@ POLL_INTERVAL_SECONDS: Final = ENV.poll_interval_seconds
 BLOCKED_LOOP_SECONDS: Final = ENV.blocked_loop_seconds
 MAX_RECOVERIES: Final = ENV.max_recoveries
 SUSPECT_PROCESSES: Final = ENV.suspect_processes
+SUSPECT_MEMORY_MB: Final = ENV.suspect_memory_mb
 MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds
 METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""

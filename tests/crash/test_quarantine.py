@@ -98,6 +98,20 @@ def test_the_message_of_the_run_states_how_its_process_ended(
 
 
 @pytest.mark.slow
+def test_a_suspect_that_exceeds_its_memory_fails_by_itself(tmp_path: Path) -> None:
+    installation = make(tmp_path, SUSPECT_MEMORY_MB="500")
+    go = tmp_path / "go"
+    _suspect(installation, tmp_path, how="memory", alone=str(go))
+    go.touch()
+    with installation.worker("second") as second:
+        report = wait_until_ended(installation)
+        assert second.poll() is None
+    (run,) = report["runs"]
+    assert run["status"] == "failed"
+    assert "MemoryError" in run["error_message"]
+
+
+@pytest.mark.slow
 def test_a_draining_worker_releases_the_run_of_its_child_process(
     tmp_path: Path,
 ) -> None:

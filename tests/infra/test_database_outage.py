@@ -8,11 +8,14 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, InternalError, OperationalError
 from django.test import Client
+from psycopg.errors import DeadlockDetected
 
 from workflows.infra import outages
 from workflows.pages.views import home
 
 AWAY = OperationalError("connection refused")
+DEADLOCK = OperationalError("deadlock detected")
+DEADLOCK.__cause__ = DeadlockDetected("deadlock detected")
 
 
 def raising(error: Exception) -> Callable[..., object]:
@@ -67,6 +70,7 @@ def hers(browser: Client, alice: User) -> Client:
         (AWAY, 503, "Database unavailable"),
         (OperationalError("database is locked"), 503, "Database unavailable"),
         (OperationalError("database or disk is full"), 503, "Database is read-only"),
+        (DEADLOCK, 503, "Another change came first"),
         (InternalError("x"), 500, "Server error"),
         (IntegrityError("x"), 500, "Server error"),
         (ValueError("disk is full"), 500, "Server error"),
@@ -98,12 +102,18 @@ def test_a_live_page_shows_the_outage_in_its_messages(
 
 
 def test_a_deadlock_is_neither_an_outage_nor_a_fault() -> None:
-    from psycopg.errors import DeadlockDetected
+    assert outages.is_conflict(DEADLOCK)
+    assert outages.of(DEADLOCK) is None
 
-    error = OperationalError("deadlock detected")
-    error.__cause__ = DeadlockDetected("deadlock detected")
-    assert outages.is_conflict(error)
-    assert outages.of(error) is None
+
+def test_a_change_that_met_a_deadlock_is_not_said_to_be_accepted(
+    hers: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.system.System.save_view", raising(DEADLOCK))
+    answer = hers.post("/runs/views/", {"name": "Failed", "query": "status=failed"})
+    assert answer.status_code == 503
+    assert "Nothing was changed" in answer.content.decode()
+    assert "may have been accepted" not in answer.content.decode()
 
 
 def test_an_outage_with_successes_in_between_is_still_one(

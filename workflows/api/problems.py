@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from workflows.engine.errors import InputInvalid, RequestError
 from workflows.infra import outages
-from workflows.pages.views.failures import AWAY, RETRY_SECONDS, SENT, STUCK
+from workflows.pages.views.failures import AWAY, CONFLICT, RETRY_SECONDS, SENT, STUCK
 from workflows.runtime.errors import ProviderError
 
 if TYPE_CHECKING:
@@ -137,6 +137,11 @@ def of_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 def of_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return 503 during an outage of the database, 500 for any other error."""
+    if outages.is_conflict(error):
+        logger.info("%s %s conflicted: %s", request.method, request.path, error)
+        response = problem(503, "conflict", CONFLICT[1])
+        response["Retry-After"] = "1"
+        return response
     outage = outages.of(error)
     if outage is not None:
         if outage is outages.database:

@@ -25,7 +25,7 @@ from typing import Any
 
 from .errors import describe
 from .isolated_frames import ERROR, LOG, RESULT, Frame, Payload, dump, load
-from .processes import bind_to_parent
+from .processes import bind_to_parent, set_limit
 
 CPU_GRACE_SECONDS = 5  # after SIGXCPU, which code may ignore, until SIGKILL
 
@@ -146,19 +146,12 @@ def _prepare(payload: Payload, content: bytes, answers: Answers) -> Callable[[],
 def _limit(payload: Payload) -> None:
     """Set the limits, as late as possible: they are those of the author's function."""
     if payload.memory_bytes:
-        _set_limit(resource.RLIMIT_DATA, payload.memory_bytes, payload.memory_bytes)
+        set_limit(resource.RLIMIT_DATA, payload.memory_bytes, payload.memory_bytes)
     if payload.cpu_seconds:
         used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2])) + 1
         limit = used + payload.cpu_seconds
-        _set_limit(resource.RLIMIT_CPU, limit, limit + CPU_GRACE_SECONDS)
-    _set_limit(resource.RLIMIT_CORE, 0, 0)  # a dump would contain the state
-
-
-def _set_limit(kind: int, soft: int, hard: int) -> None:
-    _, most = resource.getrlimit(kind)
-    if most != resource.RLIM_INFINITY:
-        soft, hard = min(soft, most), min(hard, most)
-    resource.setrlimit(kind, (soft, hard))
+        set_limit(resource.RLIMIT_CPU, limit, limit + CPU_GRACE_SECONDS)
+    set_limit(resource.RLIMIT_CORE, 0, 0)  # a dump would contain the state
 
 
 def _dump_error(error: BaseException) -> bytes:

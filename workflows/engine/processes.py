@@ -67,6 +67,23 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def set_limit(kind: int, soft: int, hard: int) -> None:
+    """Limit a resource of this process, such as RLIMIT_DATA; a lower limit stays."""
+    _, most = resource.getrlimit(kind)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(kind, (soft, hard))
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """Limit the data of this process: more raises MemoryError, or ends the process.
+
+    Effective on Linux. A core dump, which would contain the data, is not written.
+    """
+    set_limit(resource.RLIMIT_DATA, limit_bytes, limit_bytes)
+    set_limit(resource.RLIMIT_CORE, 0, 0)
+
+
 def peak_of_this_process() -> int:
     """Return the peak of resident memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT

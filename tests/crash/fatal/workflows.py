@@ -17,7 +17,7 @@ class Params(BaseModel):
     """How to end the process, or how long to work."""
 
     trace: str = ""
-    how: str = ""  # exit, exit-0, kill, crash
+    how: str = ""  # exit, exit-0, kill, crash, memory
     alone: str = ""  # path of a file: end the process only when it exists
     seconds: float = 0.0
     hold: str = ""  # path of a file for which `work` waits
@@ -52,6 +52,9 @@ async def end_process(state: Case) -> Case:
         os._exit(0)
     if state.params.how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if state.params.how == "memory":
+        bytearray(2_000_000_000)
+        return state
     ctypes.string_at(0)  # a segmentation fault
     return state
 

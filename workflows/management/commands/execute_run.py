@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from project.shutdown import end_within
 from workflows.engine.loop import ResilientLoop
-from workflows.engine.processes import bind_to_parent
+from workflows.engine.processes import bind_to_parent, limit_memory
 from workflows.execution.suspect_run import SuspectRun
 from workflows.models import Run
 
@@ -36,6 +37,8 @@ class Command(BaseCommand):
     ) -> None:
         """Execute the run on a separate event loop."""
         bind_to_parent()
+        if settings.SUSPECT_MEMORY_MB:
+            limit_memory(settings.SUSPECT_MEMORY_MB * 1_000_000)
         suspect = SuspectRun(Run(pk=run, attempt=attempt, worker=worker), messages)
         suspect.listen()
         # SystemExit raised by workflow code must not end the process

@@ -7,6 +7,7 @@ are also sent when the session could not be read.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+logger = logging.getLogger(__name__)
+
 RETRY_SECONDS: Final = 5
 HTML: Final = "text/html; charset=utf-8"
 SAFE: Final = frozenset({"GET", "HEAD"})
@@ -50,6 +53,14 @@ STUCK: Final = (
         "The database rejects changes because its disk is full or it is read-only. Runs"
         " keep their last step and can resume from it once this is fixed. Contact an"
         " administrator."
+    ),
+)
+
+CONFLICT: Final = (
+    "Another change came first",
+    (
+        "Another request changed the same rows at the same moment, and the database withdrew"
+        " this one. Nothing was changed. Send it again."
     ),
 )
 
@@ -82,6 +93,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is None:
         return default_server_error(request)
+    if outages.is_conflict(error):
+        logger.info("%s %s conflicted: %s", request.method, request.path, error)
+        return unavailable(request, *CONFLICT, sent="")
     outage = outages.of(error)
     if outage is outages.database:
         outage.report_failure(error)
@@ -163,11 +177,16 @@ def _text_of(
     return HTML, render_to_string(template, context)
 
 
-def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpResponse:
-    """Return a 503 response: a page, or a message for htmx."""
+def unavailable(
+    request: HttpRequest, heading: str, sentence: str, *, sent: str = SENT
+) -> HttpResponse:
+    """Return a 503 response: a page, or a message for htmx.
+
+    `sent` says what a request that changes something may have done.
+    """
     is_safe = request.method in SAFE
     if request.headers.get("HX-Request") == "true":
-        parts = [f"{heading}.", sentence, *([] if is_safe else [SENT])]
+        parts = [f"{heading}.", sentence, *([sent] if sent and not is_safe else [])]
         message = Message(ERROR, " ".join(parts))
         context = {"messages": [message], "oob": True}
         text = render_to_string("messages.html", context)
@@ -176,7 +195,7 @@ def unavailable(request: HttpRequest, heading: str, sentence: str) -> HttpRespon
             "heading": heading,
             "sentence": sentence,
             "again": is_safe,
-            "sent": SENT,
+            "sent": sent,
             "seconds": RETRY_SECONDS,
         }
         text = render_to_string("503.html", context)
