@@ -1,4 +1,8 @@
-"""`python -m bench [W1 W2 …] [--db sqlite|pg] [--rounds N]`: one JSON line a workload."""
+"""`python -m bench [W1 W2 …] [--db sqlite|pg] [--rounds N]`: one JSON line a workload.
+
+`--beside DIR` measures them beside the systems whose harnesses are in DIR, in interleaved rounds
+on one server, and prints tables in Markdown.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,32 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=["W1", "W2", "W3", "W4", "W5"])
     parser.add_argument("--db", choices=["sqlite", "pg"], default="sqlite")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument(
+        "--beside", type=Path, metavar="DIR", help="with other systems' harnesses"
+    )
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        metavar="DIR",
+        help="with a virtual environment per system; default: .venv-NAME beside the harness",
+    )
+    for name, what in (("growth", "cost per step"), ("team", "a team's installation")):
+        parser.add_argument(
+            f"--{name}", action="store_true", help=f"with --beside: also {what}"
+        )
     given = parser.parse_args()
+    if given.beside is not None:
+        from bench.comparison.rounds import compare  # noqa: PLC0415 - imports this module
+
+        compare(
+            given.beside,
+            given.venvs,
+            given.rounds,
+            given.workloads,
+            growth=given.growth,
+            team=given.team,
+        )
+        return
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         prepare(Path(home), given.db)
         for name in given.workloads:

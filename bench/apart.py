@@ -45,16 +45,16 @@ def main() -> None:
 
 
 @contextmanager
-def worker() -> Iterator[None]:
-    """Give a worker process that waits for runs."""
-    command = [sys.executable, "manage.py", "worker", "--name", "apart"]
+def worker(name: str = "apart") -> Iterator[int]:
+    """Give the process id of a worker that waits for runs."""
+    command = [sys.executable, "manage.py", "worker", "--name", name]
     with subprocess.Popen(  # noqa: S603 - our own command
         command, cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE
     ) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe was requested
             process.stdout.readline()  # the worker reports that it is ready
-            yield
+            yield process.pid
         finally:
             process.kill()
 

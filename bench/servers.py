@@ -18,14 +18,15 @@ START_SECONDS = 60  # for a server to start on a busy machine
 RETRY_SECONDS = 0.1  # between two attempts to connect to a server that starts
 DATA_DIRECTORY = "PERF_PGDATA"  # names it to gauges and to harnesses of other systems
 URL = "PERF_PG_URL"  # names the server to them
+PROGRAMS = "PERF_PG_BIN"  # a directory with another version of PostgreSQL than ours
 
 
 def postgresql(home: Path) -> str:
     """Return the address of PERF_PG_URL, or of a new server that ends with this process.
 
     The new server listens on a port of this machine, since not every client can use a
-    socket file, and syncs each commit. Its data directory is in PERF_PGDATA, its address
-    in PERF_PG_URL, for this process and the processes it starts.
+    socket file, and syncs each commit. PERF_PG_BIN may name its programs. Its data directory
+    is in PERF_PGDATA, its address in PERF_PG_URL, for this process and those it starts.
     """
     if url := os.environ.get(URL):
         return url
@@ -56,6 +57,8 @@ def _new_cluster(directory: Path) -> tuple[Path, str | None]:
 
         directory.mkdir()
         cluster = PostgresServer(directory)
+        if programs := os.environ.get(PROGRAMS):
+            cluster.bin_path = Path(programs)
         cluster.ensure_pgdata_inited()
     return cluster.bin_path, cluster.system_user
 

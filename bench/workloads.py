@@ -70,10 +70,10 @@ class Bench:
     def __init__(self, workload: Workload) -> None:
         """Register the workflow of the workload."""
         self.workload = workload
+        self._capacity = max(workload.runs, 8)  # runs at once
         self.started: dict[str, float] = {}  # run id → when its first node began
         self.at: list[float] = []  # when each step of the last run began
-        self._ended: set[str] = set()  # ids of runs
-        self._run_ended = asyncio.Event()
+        self._ends: dict[str, asyncio.Event] = {}  # run id → set at its end
         self._payloads = [payload(workload.grow) for _ in range(workload.steps)]
         self._requests = ThreadPoolExecutor(REQUESTS, thread_name_prefix="request")
         self._all_here = Barrier(REQUESTS)
@@ -108,9 +108,9 @@ class Bench:
         """Run the workload once on a fresh worker; return what was measured."""
         worker = Worker(
             "bench",
-            max(self.workload.runs, 8),
+            self._capacity,
             workflows=self.registry,
-            on_run_ended=self._end,
+            on_run_ended=self._on_run_ended,
         )
         working = asyncio.create_task(worker.run())
         try:
@@ -125,41 +125,37 @@ class Bench:
                 self._requests.submit(self._hang_up)
             await asyncio.to_thread(self._requests.shutdown)
 
-    def _end(self, run: Run) -> None:
-        self._ended.add(str(run.pk))
-        self._run_ended.set()
+    def _on_run_ended(self, run: Run) -> None:
+        self._end_of(str(run.pk)).set()
+
+    def _end_of(self, run_id: str) -> asyncio.Event:
+        return self._ends.setdefault(run_id, asyncio.Event())
 
     async def _all_ended(self, run_ids: Iterable[str]) -> None:
         """Return when the worker holds none of these runs any more.
 
         The worker notifies: polling the database would be charged to what is measured.
         """
-        waiting = set(run_ids)
-        while waiting:
-            self._run_ended.clear()
-            waiting -= self._ended
-            if waiting:
-                await self._run_ended.wait()
+        for run_id in run_ids:
+            await self._end_of(run_id).wait()
 
     async def _warm(self) -> None:
         runs = await asyncio.gather(*[self._from_outside() for _ in range(WARM_UP)])
         await self._all_ended(runs)
         await run_in_db(_require_completed)
         await run_in_db(Run.objects.all().delete)
-        self._ended.clear()
+        self._ends.clear()
         self.started.clear()
         self.at.clear()
 
     async def _throughput(self) -> dict[str, Any]:
         server = server_cpu()
         cpu, begin = time.process_time(), time.perf_counter()
-        launches = [self._from_outside() for _ in range(self.workload.runs)]
-        # on a few threads, as requests would come
-        await self._all_ended(await asyncio.gather(*launches))
+        await self._execute_all()
         wall = time.perf_counter() - begin
         used = time.process_time() - cpu
         server = server_cpu() - server
-        await run_in_db(_require_completed)
+        await self._check()
         steps = self.workload.runs * self.workload.steps
         return {
             "wall_s": round(wall, 3),
@@ -169,6 +165,14 @@ class Bench:
             "stored_bytes": await run_in_db(_stored),
             **self._flatness(),
         }
+
+    async def _check(self) -> None:
+        await run_in_db(_require_completed)
+
+    async def _execute_all(self) -> None:
+        """Launch all runs on a few threads, as requests would come; return at their end."""
+        launches = [self._from_outside() for _ in range(self.workload.runs)]
+        await self._all_ended(await asyncio.gather(*launches))
 
     def _flatness(self) -> dict[str, float]:
         """How a late step of one run compares with an early one; 1.0 is flat."""

@@ -26,7 +26,6 @@ STOP_SECONDS = 40.0  # for a process to drain
 METRICS_TOKEN = "a token of this measurement"  # noqa: S105 - of servers that are gone after it
 RULE_DAYS = 1  # after which runs are purged; see gauges.age_runs
 SETTINGS = {
-    "WORKFLOW_APPS": "bench.soak",
     "ADMIN_PASSWORD": PASSWORD,
     "LOG_LEVEL": "WARNING",
     "METRICS_TOKEN": METRICS_TOKEN,
@@ -54,7 +53,7 @@ class Installation:
 
 @contextmanager
 def installed(
-    home: Path, *, sqlite: bool, webs: int, workers: int
+    home: Path, *, sqlite: bool, webs: int, workers: int, apps: str = "bench.soak"
 ) -> Iterator[Installation]:
     """Set Django up in this process and give the running installation.
 
@@ -62,7 +61,7 @@ def installed(
     does not start.
     """
     with ExitStack() as stack:
-        settings = dict(SETTINGS)
+        settings = {**SETTINGS, "WORKFLOW_APPS": apps}
         if not sqlite:
             settings["REDIS_URL"] = stack.enter_context(redis(str(home)))
             # `prepare` of bench removes REDIS_URL before it applies these

@@ -1,14 +1,15 @@
-"""Steps that say what time it is: in the log again and again, or once in the result."""
+"""Steps that say what time it is, in the log or in the result, and steps that do nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from workflows.engine import State, Workflow, node, otherwise, predicate, when
+from workflows.engine import Node, State, Workflow, node, otherwise, predicate, when
 
 if TYPE_CHECKING:
     from workflows.runtime import Runtime
@@ -69,3 +70,17 @@ def now(state: Moment) -> Moment:
 
 
 moment = Workflow("bench-moment", state=Moment, start=now, routes={})
+
+
+def _empty(number: int) -> Node[State, State]:
+    @node(name=f"n{number}")
+    async def step(state: State) -> State:
+        return state
+
+    return step
+
+
+_steps = [_empty(number) for number in range(10)]
+steps = Workflow(
+    "bench-steps", state=State, start=_steps[0], routes=dict(pairwise(_steps))
+)

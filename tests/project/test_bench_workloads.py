@@ -13,10 +13,12 @@ import psycopg
 import pytest
 
 from bench.gauges import server_cpu, tree_cpu
+from bench.in_flight import InFlight
 from bench.servers import DATA_DIRECTORY, URL, postgresql
 from bench.workloads import Bench, Workload
 from workflows.engine import Node, State, node
 from workflows.infra.database_threads import run_in_db
+from workflows.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,3 +75,30 @@ def test_the_server_that_a_measurement_starts_is_durable_and_its_cpu_known(
             assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
     assert server_cpu() > 0
     assert postgresql(tmp_path / "another") == url
+
+
+class CountingInFlight(InFlight):
+    """Knows how many of its runs were launched and had not ended, at most."""
+
+    def __init__(self, runs: int, at_once: int) -> None:
+        super().__init__(runs, at_once)
+        self.launched = self.ended = self.most = 0
+
+    async def _warm(self) -> None:
+        """Everything counts."""
+
+    async def _from_outside(self) -> str:
+        self.launched += 1
+        self.most = max(self.most, self.launched - self.ended)
+        return await super()._from_outside()
+
+    def _on_run_ended(self, run: Run) -> None:
+        self.ended += 1
+        super()._on_run_ended(run)
+
+
+def test_runs_at_once_are_limited() -> None:
+    bench = CountingInFlight(runs=6, at_once=2)
+    asyncio.run(bench.run())
+    assert (bench.launched, bench.ended) == (6, 6)
+    assert bench.most == 2

@@ -1,0 +1,1 @@
+"""`python -m bench --beside DIR`: our workloads beside other systems, as tables in Markdown."""
