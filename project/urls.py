@@ -5,6 +5,7 @@ from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
 from workflows.api.application import api
+from workflows.api.reference import reference
 from workflows.ops import health, metrics
 from workflows.pages.views.accounts import SignIn, new_password
 
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/pages", health.pages, name="health-pages"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", metrics.metrics, name="metrics"),
+    path("api/v1/docs", reference, name="api-docs"),
     path("api/v1/", api.urls),
     path("", include("workflows.pages.urls")),
 ]

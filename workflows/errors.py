@@ -2,7 +2,8 @@
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
-│                            JobNotFound, TokenNotFound, ScheduleNotFound
+│                            JobNotFound, TokenNotFound, ScheduleNotFound,
+│                            DocumentNotFound, PageNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
 ├─ KeyReused          409   an idempotency key with other params
 ├─ StateUnavailable   409   checkpoints do not fit together
@@ -302,3 +303,16 @@ class ScheduleNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     """Token not found. It may have been revoked."""
+
+
+class DocumentNotFound(NotFound):
+    """Document not found. It may have been deleted."""
+
+
+class PageNotFound(NotFound):
+    """The document has no such page."""
+
+    def __init__(self, number: int, pages: int) -> None:
+        """Name the pages there are."""
+        there_are = f"It has {pages}." if pages else "It has none."
+        super().__init__(f"The document has no page {number}. {there_are}")

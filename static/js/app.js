@@ -201,6 +201,22 @@
     }
   });
 
+  // -- copy the text of an element ----------------------------------------------------
+
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest?.("[data-copy-from]");
+    if (!button) return;
+    const label = button.textContent;
+    try {
+      const source = document.getElementById(button.dataset.copyFrom);
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copy failed";
+    }
+    setTimeout(() => (button.textContent = label), 2000);
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll(MENUS)) {

@@ -6,9 +6,8 @@ data find no trace of them on any page.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -27,15 +26,16 @@ from tests.pages.test_consumers import opened
 from tests.support.factories import make_run
 from tests.support.permission_fixtures import (
     COLUMNS,
-    DIRECTORS,
     OURS,
     THEIRS,
     WORD,
     World,
+    leaks,
     make_world,
     person_of,
 )
 from tests.support.permission_table import Entry, entries
+from tests.support.responses import text_of
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Run, WorkflowPermission
 from workflows.pages.lists.live_lists import LISTS
@@ -44,7 +44,7 @@ from workflows.pages.live.websocket_urls import websocket_urlpatterns
 from workflows.pages.render.text import readable_name
 
 if TYPE_CHECKING:
-    from django.http import StreamingHttpResponse
+    pass
 
 TABLE = entries()
 ADMIN_ACTIONS = "POST admin/workflows/run/"
@@ -138,6 +138,7 @@ def path_of(name: str, world: World) -> str:
         "<uuid:document_id>": world.document.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,
+        "<int:token_id>": world.token.pk,
         "<int:agent_id>": world.agent.pk,
         "<int:provider_id>": world.provider.pk,
         "<int:budget_id>": world.budget.pk,
@@ -199,22 +200,12 @@ def asked_of(client: Client, entry: Entry, world: World) -> Any:
     """Return the answer; what it changed is taken back."""
     path = path_of(entry.name, world)
     with transaction.atomic():
-        if entry.address.startswith("runs/export"):
-            answer: Any = client.head(path)  # its rows are read on other threads
-        elif entry.verb == "GET":
-            answer = client.get(path)
+        if entry.verb == "GET":
+            answer: Any = client.get(path)
         else:
             answer = client.post(path, form_of(entry.name, world))
         transaction.set_rollback(True)
     return answer
-
-
-def text_of(answer: Any) -> str:
-    """Return the text of a response."""
-    if not answer.streaming:
-        return str(answer.content.decode(errors="replace"))
-    stream = cast("StreamingHttpResponse", answer).streaming_content
-    return b"".join(cast("Iterator[bytes]", stream)).decode(errors="replace")
 
 
 @pytest.mark.django_db
@@ -240,20 +231,6 @@ def test_every_role_gets_the_response_in_the_table(column: str) -> None:
     assert wrong == []
 
 
-def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
-    """Return what a response reveals although this role must not see it."""
-    unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
-    if column in {"anonymous", "member"}:
-        runs = [*world.runs.values(), world.child]
-        unseen += [*(str(run.pk) for run in runs), *(run.short_id for run in runs)]
-        unseen += [OURS, "Classify document", WORD, "4711", world.owner.username]
-    if column in {"auditor", "admin", "superuser"}:
-        return []
-    if column == "no values":
-        unseen.append(WORD)
-    return [one for one in unseen if one in text and one not in asked]
-
-
 # Files and sockets, which read on threads of their own -----------------------------------
 
 
@@ -269,16 +246,11 @@ def test_a_file_of_runs_reports_no_more_than_the_list(
     client = Client()
     client.force_login(person)
     answer = client.get(f"/runs/export.{kind}?fields=params.word")
-    stream = cast("AsyncIterator[bytes]", cast("Any", answer).streaming_content)
-    text = asyncio.run(_all_of(stream))
+    text = text_of(answer)
     assert (str(world.run.pk) in text) == (looking != "member")
     assert (WORD in text) == (looking == "operator")
     assert ("hidden" in text) == (looking == "no values")
     assert str(world.of_directors.pk) not in text
-
-
-async def _all_of(stream: AsyncIterator[bytes]) -> str:
-    return "".join([part.decode() async for part in stream])
 
 
 def socket_of(entry: Entry, world: World) -> str:

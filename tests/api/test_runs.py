@@ -67,6 +67,8 @@ def test_a_repeated_launch_with_the_same_key_gives_the_same_run(
         ({"params": {}}, 422, "document"),
         ({"params": []}, 422, "params"),
         ({"params": {}, "priority": 1000}, 422, "priority"),
+        ({"params": {}, "prioritty": 1}, 422, "prioritty"),
+        ([1], 422, "body"),
     ],
 )
 def test_invalid_params_are_refused_by_field_and_nothing_is_queued(

@@ -38,7 +38,7 @@ def recorded_script(case: Case) -> list[Mapping[str, Any]]:
 
 
 def needs_the_api(case: Case) -> bool:
-    """Whether a case compares the bodies and headers of a REST API, which we do not have."""
+    """Whether a case compares the bodies and headers of a REST API."""
     recorded = recorded_script(case)
     return any(BODY & answer.keys() for answer in recorded)
 

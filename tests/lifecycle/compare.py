@@ -290,5 +290,9 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "http_status": ("errors", _assert_status),
     "status": ("errors", _assert_status),
 }
+OF_THE_API = {  # compared in api.py
+    *("content_type", "has_x_run_id"),
+    *("body_is_list", "body_keys", "sse_event_lines"),
+}
 # what is compared below, and what the reference says in its own words
-UNCOMPARED = {"db", "sql", "message", "body"}
+UNCOMPARED = {"db", "sql", "message", "body", "request", *OF_THE_API}

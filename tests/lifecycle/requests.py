@@ -61,6 +61,8 @@ class Response:
     status: int
     launched: str = ""  # id of the run it launched
     action: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
+    content_type: str = ""  # of the API, as its body
+    body: Any = None
 
 
 def ask(method: str, path: str, body: Any = None) -> Response:

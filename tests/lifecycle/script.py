@@ -14,7 +14,8 @@ from django.db import DatabaseError
 
 from tests.engine.traces.ops import World
 from tests.lifecycle import forced, requests
-from tests.lifecycle.cases import Action, Case, recorded_script
+from tests.lifecycle.api import ask_the_api, events_of
+from tests.lifecycle.cases import Action, Case, needs_the_api, recorded_script
 from tests.lifecycle.graphs import WORKFLOW, Surroundings, factory_of
 from tests.lifecycle.pace import Pace
 from tests.lifecycle.process import Process, Processes, processes
@@ -54,6 +55,7 @@ class Answer:
     reached: bool | None = None
     response: requests.Response | None = None
     listed: requests.Listed | None = None
+    events: list[str] | None = None  # of a run that was launched through the API
 
     @property
     def error(self) -> str | None:
@@ -296,19 +298,21 @@ class Script:
             await self._settled(answer.run_id)
 
     async def http(self, answer: Answer, _wanted: Mapping[str, Any]) -> None:
-        """Ask a page; what it launched or resumed is waited for, as the reference does."""
+        """Ask a page or the API; what it launched or resumed is waited for."""
         action = answer.action
         await self.process(action).start()
         path = re.sub(r"<run>|\{(run|id|run_id)\}", str(answer.run_id), action["path"])
         path = re.sub(r"\bunknown\b", str(self._unknown), path)
         method = action.get("method", "GET").upper()
-        answer.response = await run_in_db(
-            requests.ask, method, path, action.get("body")
-        )
-        if answer.response.launched:
-            self.run_ids.append(UUID(answer.response.launched))
-        if answer.response.launched or answer.response.action == "resume":
+        ask = ask_the_api if needs_the_api(self.case) else requests.ask
+        response = await run_in_db(ask, method, path, action.get("body"))
+        answer.response = response
+        if response.launched:
+            self.run_ids.append(UUID(response.launched))
+        if response.launched or response.action == "resume":
             await self._settled(self._run_of(action))
+        if response.launched and needs_the_api(self.case):
+            answer.events = await run_in_db(events_of, response.launched)
 
     async def list_sql(self, answer: Answer, wanted: Mapping[str, Any]) -> None:
         if not await run_in_db(Run.objects.filter(workflow_name="w").exists):

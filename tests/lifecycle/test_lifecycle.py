@@ -16,21 +16,12 @@ from tests.lifecycle.cases import (
     Case,
     all_cases,
     lifecycle_cases,
-    needs_the_api,
 )
 from tests.lifecycle.script import Script, scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CASES = all_cases(lifecycle_cases)
-
-# Not skipped: once there is an API whose answers are compared, these are no failures.
-NO_API = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="not applicable: it compares the JSON bodies and event streams of a REST API,"
-    " and there is none; pages answer in HTML",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +31,7 @@ def quick(settings: Any) -> None:
     settings.HEARTBEAT_SECONDS = 0.2
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case["id"], marks=[NO_API] if needs_the_api(case) else [])
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_the_service_behaves_as_recorded(case: Case) -> None:
     for variant in corrected.variants(case):
         async with scene(variant) as script:

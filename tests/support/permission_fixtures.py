@@ -34,6 +34,7 @@ from workflows.access import roles
 from workflows.models import (
     Agent,
     AgentCall,
+    ApiToken,
     Approval,
     Budget,
     BudgetRaise,
@@ -56,6 +57,7 @@ from workflows.models import (
     RunTally,
     SavedView,
     Scope,
+    ServiceAccount,
     StageStatus,
     Status,
     WorkflowPermission,
@@ -89,6 +91,7 @@ class World:
     price: Price
     view: SavedView
     job: BulkJob
+    token: ApiToken  # of a service account
     owner: User
 
     @property
@@ -182,7 +185,15 @@ def make_world() -> World:
         price,
         view,
         job,
+        _token(),
         owner,
+    )
+
+
+def _token() -> ApiToken:
+    account = ServiceAccount.objects.create(user=make_user("ci"))
+    return ApiToken.objects.create(
+        owner=account.user, name="import", hint="sbx_0000", digest="0" * 64
     )
 
 
@@ -295,3 +306,17 @@ def _tallies() -> None:
         taken=4711,
         rejected=1,
     )
+
+
+def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
+    """Return what an response contains that this column may not know."""
+    unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
+    if column in {"anonymous", "member"}:
+        runs = [*world.runs.values(), world.child]
+        unseen += [*(str(run.pk) for run in runs), *(run.short_id for run in runs)]
+        unseen += [OURS, "Classify document", WORD, "4711", world.owner.username]
+    if column in {"auditor", "admin", "superuser"}:
+        return []
+    if column == "no values":
+        unseen.append(WORD)
+    return [one for one in unseen if one in text and one not in asked]

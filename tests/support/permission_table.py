@@ -30,16 +30,16 @@ class Entry:
         return self.name.split(" ", 1)[1]
 
 
-def entries() -> list[Entry]:
-    """Return every entry of the table."""
-    return list(_entries())
+def entries(heading: str = "Address") -> list[Entry]:
+    """Return every entry of the table whose first column has this heading."""
+    return list(_entries(heading))
 
 
-def _entries() -> Iterator[Entry]:
+def _entries(heading: str) -> Iterator[Entry]:
     columns: list[str] = []
     for line in DOCUMENT.read_text().splitlines():
         cells = [cell.strip() for cell in CELL.split(line.strip("|"))]
-        if cells[0] == "Address":
+        if cells[0] == heading:
             columns = cells[1:]
         elif columns and not line.startswith("|"):
             return

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -200,10 +201,13 @@ def create_service_account(name: str, description: str, *, by: User) -> ServiceA
     if not name or User.objects.filter(username=name).exists():
         why = f"“{name}” is taken." if name else "Enter a name."
         raise InvalidToken({"name": [why]})
-    with transaction.atomic():
-        user = User(username=name)
-        user.set_unusable_password()
+    user = User(username=name)
+    user.set_unusable_password()
+    try:
         user.full_clean(exclude=["password"])
+    except ValidationError as error:
+        raise InvalidToken({"name": error.messages}) from error
+    with transaction.atomic():
         user.save()
         account = ServiceAccount.objects.create(
             user=user, description=description.strip()[:200], created_by=by

@@ -15,6 +15,7 @@ from workflows.admin import (
     permissions,
     retention,
     runs,
+    tokens,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "permissions",
     "retention",
     "runs",
+    "tokens",
 ]
 
 admin.site.site_header = "Signalbox administration"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from ninja import NinjaAPI
+from typing import Final
 
 from workflows.api import problems
 from workflows.api.auth import SessionAuth, TokenAuth
-from workflows.api.routes import approvals, history, runs, workflows
-
-if TYPE_CHECKING:
-    from ninja.openapi.schema import OpenAPISchema
+from workflows.api.openapi import DocumentedApi
+from workflows.api.routes import (
+    approvals,
+    bulk,
+    documents,
+    exports,
+    history,
+    operations,
+    reference,
+    relations,
+    runs,
+    workflows,
+)
 
 VERSION: Final = "1.0.0"
 DESCRIPTION: Final = """\
@@ -23,27 +30,13 @@ Lists are pages: pass `next` as `cursor`. Times are ISO 8601 in UTC.
 """
 
 
-class Api(NinjaAPI):
-    """The API, whose document has the media type of errors."""
-
-    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document."""
-        document = super().get_openapi_schema(**options)
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                for status, response in operation["responses"].items():
-                    if int(status) >= 400 and "content" in response:  # noqa: PLR2004
-                        content = response["content"]
-                        content[problems.CONTENT_TYPE] = content.pop("application/json")
-        return document
-
-
-api = Api(
+api = DocumentedApi(
     title="Signalbox",
     version=VERSION,
     description=DESCRIPTION,
     urls_namespace="api",
     docs_url=None,
+    openapi_url=None,  # routes/reference.py, for authenticated clients
     auth=[TokenAuth(), SessionAuth()],
 )
 problems.install(api)
@@ -53,3 +46,12 @@ api.add_router("/runs", history.router)
 api.add_router("/runs", approvals.of_run_router)
 api.add_router("/decisions", history.decisions_router)
 api.add_router("/approvals", approvals.router)
+api.add_router("/runs", relations.router)
+api.add_router("/runs", exports.bundle_router)
+api.add_router("/compare", relations.compare_router)
+api.add_router("/documents", documents.router)
+api.add_router("/bulk-actions", bulk.router)
+api.add_router("/exports", exports.router)
+api.add_router("/workers", operations.workers_router)
+api.add_router("/audit", operations.audit_router)
+api.add_router("", reference.router)

@@ -12,8 +12,11 @@ from ninja import Schema
 from pydantic import Field
 
 from workflows.errors import InvalidCursor
+from workflows.pages.query_string import uuid_in
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from django.http import HttpRequest, HttpResponse
 
 MAX_LIMIT: Final = 200  # rows on a page
@@ -33,6 +36,31 @@ class Paging(Schema):
     def after(self) -> Any:
         """The key to continue from, None on the first page. Raises InvalidCursor."""
         return decode(self.cursor) if self.cursor else None
+
+    @property
+    def after_number(self) -> int | None:
+        """The key as a number, None on the first page. Raises InvalidCursor."""
+        return number(self.after)
+
+    @property
+    def after_id(self) -> UUID | None:
+        """The key as a UUID, None on the first page. Raises InvalidCursor."""
+        key = self.after
+        if key is None:
+            return None
+        found = uuid_in(key) if isinstance(key, str) else None
+        if found is None:
+            raise InvalidCursor
+        return found
+
+
+def number(key: Any) -> int | None:
+    """Return the key of a cursor as a number. Raises InvalidCursor."""
+    if key is None:
+        return None
+    if not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < 2**63:
+        raise InvalidCursor
+    return key
 
 
 def encode(key: Any) -> str:

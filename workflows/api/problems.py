@@ -7,7 +7,8 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from django.http import HttpResponse
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpResponse, UnreadablePostError
 from django.utils.cache import patch_vary_headers
 from ninja import Schema
 from ninja.errors import HttpError, ValidationError
@@ -37,9 +38,24 @@ SENTENCES: Final = {
     404: "There is nothing at this address. See /api/v1/openapi.json.",
     405: "The method is not allowed here.",
     413: "The request is too large.",
+    416: "The range is not within the file.",
     500: UNKNOWN,
 }
 """Responses of Django itself, which have a page as their body."""
+MEANINGS: Final = {
+    400: "The request is malformed: JSON, cursor.",
+    401: "No token, or an unknown, expired or revoked one.",
+    403: "You or your token lack a permission.",
+    404: "Not found, or not visible to you.",
+    409: "The status does not permit it, or another request was first.",
+    412: "The run has another version than If-Match.",
+    413: "The file is too large.",
+    416: "The range is not within the file.",
+    422: "Fields are invalid.",
+    429: "Too many requests; Retry-After says when to try again.",
+    503: "Overload or an outage; Retry-After says when to try again.",
+}
+"""What the documented statuses mean."""
 
 
 class FieldError(Schema):
@@ -84,15 +100,15 @@ def problem(
     return response
 
 
-def code_of(error: Exception) -> str:
+def code_of(kind: type[Exception]) -> str:
     """Return the name of an error class in snake case: RunNotFound → run_not_found."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def of_request_error(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return the response to an error of the application, with its own sentence."""
     del request
-    status = int(getattr(error, "status", 400))
+    status = int(getattr(error, "status", 422))  # of an unusable file without one
     fields = [
         FieldError(field=name, message=message)
         for name, messages in (
@@ -100,7 +116,7 @@ def of_request_error(request: HttpRequest, error: Exception) -> HttpResponse:
         ).items()
         for message in messages
     ]
-    code = str(getattr(error, "code", "")) or code_of(error)
+    code = str(getattr(error, "code", "")) or code_of(type(error))
     response = problem(status, code, str(error), fields)
     if (seconds := getattr(error, "seconds", None)) is not None:
         response["Retry-After"] = str(seconds)
@@ -135,6 +151,13 @@ def of_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     return problem(status, _name(status), detail or _sentence(status))
 
 
+def of_refused_input(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return the response to a request that Django refuses to read."""
+    del request
+    status = 413 if isinstance(error, RequestDataTooBig) else 400
+    return problem(status, _name(status), _sentence(status))
+
+
 def of_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return 503 during an outage of the database, 500 for any other error."""
     if outages.is_conflict(error):
@@ -163,6 +186,8 @@ def install(api: NinjaAPI) -> None:
         ProviderError: of_request_error,  # also StorageFailed
         ValidationError: of_validation,
         HttpError: of_http_error,  # also AuthenticationError
+        SuspiciousOperation: of_refused_input,
+        UnreadablePostError: of_refused_input,
         Exception: of_exception,
     }
     for kind, handler in handlers.items():
@@ -175,7 +200,7 @@ def as_problem(response: Any) -> Any:
     if status < HTTPStatus.BAD_REQUEST or response.get("Content-Type") == CONTENT_TYPE:
         return response
     converted = problem(status, _name(status), _sentence(status))
-    for name in ("Allow", "Retry-After", "Set-Cookie"):
+    for name in ("Allow", "Retry-After", "Content-Range"):
         if name in response:
             converted[name] = response[name]
     converted.cookies = response.cookies

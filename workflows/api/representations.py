@@ -23,9 +23,13 @@ from workflows.api.schemas import (
 from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
 from workflows.pages.lists.columns import labels_of
 from workflows.pages.redaction import is_redacted
+from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions, approvals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
     from django.contrib.auth.models import User
 
     from workflows.models import Approval, Attempt, Decision, LogLine, Run, Stage
@@ -60,16 +64,27 @@ def _workflow(workflow: AnyWorkflow, user: User) -> dict[str, Any]:
     }
 
 
-def run_summary(run: Run) -> RunSummary:
-    """Return a run as in lists; redact it first if the viewer may not read its data."""
-    return RunSummary(**_run(run))
+def run_summaries(runs: Iterable[Run], user: User) -> list[RunSummary]:
+    """Return runs as in lists; redact those first whose data the user may not read."""
+    found = list(runs)
+    parents = visible_parents(found, user)
+    return [RunSummary(**_run(run, parents)) for run in found]
+
+
+def visible_parents(runs: Iterable[Run], user: User) -> frozenset[UUID]:
+    """Return the ids of those parents of runs that a user may see."""
+    ids = {run.parent_id for run in runs if run.parent_id is not None}
+    if not ids:
+        return frozenset()
+    visible = visible_runs(user).filter(pk__in=ids)
+    return frozenset(visible.values_list("pk", flat=True))
 
 
 def run_detail(run: Run, user: User) -> RunDetail:
     """Return a run with its data; redact it first if the viewer may not read it."""
     hidden = is_redacted(run)
     return RunDetail(
-        **_run(run),
+        **_run(run, visible_parents([run], user)),
         hidden=hidden,
         params=None if hidden else run.params,
         result=None if hidden else run.result,
@@ -79,7 +94,7 @@ def run_detail(run: Run, user: User) -> RunDetail:
     )
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:
     is_failed = run.status == Status.FAILED
     is_waiting = run.status == Status.WAITING
     error = RunError(
@@ -111,8 +126,8 @@ def _run(run: Run) -> dict[str, Any]:
         "waiting": waiting,
         "error": error if is_failed else None,
         "cancel_requested_at": run.cancel_requested_at,
-        "idempotency_key": run.idempotency_key,
-        "parent": run.parent_id,
+        "idempotency_key": None if is_redacted(run) else run.idempotency_key,
+        "parent": run.parent_id if run.parent_id in parents else None,
         "url": reverse("run", args=[run.pk]),
     }
 

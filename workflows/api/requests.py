@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workflows.models import Run
 
 ERRORS: Final[Mapping[int, Any]] = dict.fromkeys(
-    (400, 401, 403, 404, 409, 412, 422, 429, 503), Problem
+    (400, 401, 403, 404, 409, 412, 413, 416, 422, 429, 503), Problem
 )
 """Documented errors of operations."""
 VERSION: Final = re.compile(r'^(?:W/)?"(\d+)(?:-[0-9a-f]+)?"$')
@@ -36,6 +36,15 @@ def errors(*statuses: int) -> dict[int, Any]:
     return {
         status: ERRORS[status] for status in sorted({401, 422, 429, 503, *statuses})
     }
+
+
+def binary(*types: str, partial: bool = False) -> dict[str, Any]:
+    """Return the documentation of a response that is a file of one of these types."""
+    content = {one: {"schema": {"type": "string", "format": "binary"}} for one in types}
+    responses: dict[int, Any] = {200: {"description": "The file.", "content": content}}
+    if partial:
+        responses[206] = {"description": "A range of the file.", "content": content}
+    return {"responses": responses}
 
 
 class ApiRequest(HttpRequest):

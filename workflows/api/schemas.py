@@ -7,9 +7,20 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
+
+
+class Input(BaseModel):
+    """A body of a request: an object without unknown fields.
+
+    `ninja.Schema` reads attributes too, so that it accepts an array as an object whose
+    fields have their defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
 
 # Workflows ------------------------------------------------------------------------------
 
@@ -101,7 +112,7 @@ class RunPage(Schema):
     )
 
 
-class Launch(Schema):
+class Launch(Input):
     """A launch."""
 
     params: dict[str, Any] = Field(default_factory=dict)
@@ -118,7 +129,7 @@ class Launch(Schema):
     )
 
 
-class Reason(Schema):
+class Reason(Input):
     """A reason, which is stored in the audit log."""
 
     reason: str = Field(min_length=1, max_length=2_000)
@@ -130,13 +141,13 @@ class Resume(Reason):
     token: str = Field("", max_length=500, description="Secret for the nodes.")
 
 
-class LabelName(Schema):
+class LabelName(Input):
     """A label."""
 
     name: str = Field(max_length=200)
 
 
-class NoteText(Schema):
+class NoteText(Input):
     """A note."""
 
     text: str = Field(min_length=1, max_length=4_000)
@@ -273,7 +284,7 @@ class ApprovalPage(Schema):
     next: str | None
 
 
-class Response(Schema):
+class Response(Input):
     """A response to an approval."""
 
     value: dict[str, Any] = Field(description="Fits the form of the approval.")

@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -23,14 +23,15 @@ from workflows.documents import reader_client
 from workflows.documents.pdf import is_pdf
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
-from workflows.errors import InUse
+from workflows.errors import DocumentNotFound, InUse
 from workflows.models import Document, Run, Status
 from workflows.runtime.errors import Invalid, StorageFailed, Unsupported
 from workflows.runtime.pdf_errors import EmptyFile
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
-    from django.core.files import File
+    from uuid import UUID
+
+    from django.contrib.auth.models import AbstractBaseUser, User
     from django.db.models import QuerySet
     from django.db.models.fields.files import FieldFile
 
@@ -45,10 +46,18 @@ class TooLarge(Invalid):
     """The file exceeds MAX_UPLOAD_BYTES."""
 
     code = "too_large"
+    status = 413  # of HTTP
+
+
+class Readable(Protocol):
+    """A file, or the body of a request."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, b"" at the end."""
 
 
 def store_document(
-    name: str, file: IO[bytes] | File[bytes], *, by: AbstractBaseUser | None = None
+    name: str, file: Readable, *, by: AbstractBaseUser | None = None
 ) -> Document:
     """Return the document with this content, storing it if it is new.
 
@@ -82,9 +91,9 @@ def too_large() -> TooLarge:
     return TooLarge(f"The file is larger than {limit}, the most we accept.")
 
 
-def _received(name: str, file: IO[bytes] | File[bytes]) -> Received:
+def _received(name: str, file: Readable) -> Received:
     """Copy a file into a Received upload."""
-    copy = Received(name, PDF, 0, None)
+    copy = Received(_safe_name(name), PDF, 0, None)
     digest, size = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
         size += len(chunk)
@@ -149,6 +158,33 @@ def _safe_name(name: str) -> str:
     name = PureWindowsPath(PurePosixPath(name.replace("\x00", "")).name).name
     shown = "".join(c for c in name if unicodedata.category(c)[0] != "C").strip()
     return shown[-MAX_NAME_CHARS:] or "document.pdf"
+
+
+# Permissions -------------------------------------------------------------------------
+
+
+def find_document(document_id: UUID, *, by: User) -> Document:
+    """Return a document that a person may see. Raises DocumentNotFound."""
+    rows = permissions.visible_documents(by).select_related("uploaded_by")
+    found: Document | None = rows.filter(pk=document_id).first()
+    if found is None:
+        raise DocumentNotFound
+    return found
+
+
+def can_delete_document(document: Document, *, by: User) -> bool:
+    """Return whether a person may delete a document.
+
+    It must be their own, or all workflows that used it must be operable for them. A
+    document of a run they may not see is never deletable: the refusal to delete it while
+    that run needs it would disclose the run.
+    """
+    granted = permissions.permissions_for(by)
+    used = list(document.uses.values_list("workflow_name", flat=True))
+    if not all(name in granted.view for name in used):
+        return False
+    operates = granted.operate.is_any and all(name in granted.operate for name in used)
+    return operates or document.uploaded_by_id == by.pk
 
 
 # Deleting ----------------------------------------------------------------------------

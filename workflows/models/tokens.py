@@ -19,7 +19,7 @@ class TokenScope(models.TextChoices):
     LAUNCH = "launch", "Launch: runs, uploads, schedules"
     OPERATE = "operate", "Operate: cancel, resume, rerun, label, pin, delete"
     APPROVE = "approve", "Approve: respond to approvals (includes Read)"
-    ADMIN = "admin", "Admin: everything that the owner may do"
+    ADMIN = "admin", "Admin: everything that its owner may do"
 
 
 class ServiceAccount(models.Model):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from workflows.models import (
+    AgentCall,
     Approval,
     Attempt,
     AuditEvent,
@@ -35,6 +36,7 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("question", "comment"),
     AuditEvent: ("reason",),
     Note: ("text",),
+    AgentCall: ("error_message",),
 }
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),

@@ -18,6 +18,7 @@ from workflows.pages.views import (
     runs,
     saved,
     states,
+    tokens,
     workers,
     workflows,
 )
@@ -25,6 +26,15 @@ from workflows.pages.views import (
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("favicon.ico", home.favicon),
+    # accounts/
+    path("accounts/tokens/", tokens.list_tokens, name="tokens"),
+    path("accounts/tokens/new/", tokens.new_token, name="token-new"),
+    path("accounts/tokens/<int:token_id>/revoke/", tokens.revoke, name="token-revoke"),
+    path(
+        "accounts/service-accounts/new/",
+        tokens.new_service_account,
+        name="service-account-new",
+    ),
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),

@@ -13,7 +13,7 @@ from workflows.api import representations
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors, require_version, visible_run
 from workflows.api.schemas import ApprovalOut, ApprovalPage, Response, RunDetail
-from workflows.errors import AlreadyAnswered, InvalidCursor
+from workflows.errors import AlreadyAnswered
 from workflows.models import Approval
 from workflows.pages.lists import inbox
 from workflows.pages.redaction import redact
@@ -28,9 +28,7 @@ def list_approvals(
     request: ApiRequest, response: HttpResponse, paging: Query[Paging]
 ) -> Any:
     """List the open approvals that you may respond to, oldest first."""
-    after = paging.after
-    if after is not None and not isinstance(after, int):
-        raise InvalidCursor
+    after = paging.after_number
     granted = permissions.permissions_for(request.user)
     page = inbox.open_page(granted, after, size=paging.limit, whole=True)
     return {

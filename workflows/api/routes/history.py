@@ -14,7 +14,8 @@ from pydantic import Field
 
 from workflows.access import permissions
 from workflows.api import representations
-from workflows.api.paging import Paging, link_next
+from workflows.api.filters import DecisionQuery
+from workflows.api.paging import Paging, link_next, number
 from workflows.api.requests import ApiRequest, errors, readable_run, visible_run
 from workflows.api.schemas import (
     AttemptOut,
@@ -24,11 +25,10 @@ from workflows.api.schemas import (
     StagePage,
     StateOut,
 )
+from workflows.api.stages import stage_page
 from workflows.engine.errors import CheckpointMismatch
-from workflows.errors import InvalidCursor, InvalidParams, StateUnavailable
-from workflows.models import Level, with_current
-from workflows.pages.lists.decision_filters import DecisionFilters
-from workflows.pages.lists.pagination import forward_page
+from workflows.errors import InvalidCursor, StateUnavailable
+from workflows.models import Level
 from workflows.pages.redaction import by_workflow, redact_rows
 from workflows.system import system
 
@@ -47,14 +47,7 @@ def list_stages(
     The one in progress, if any, is last.
     """
     run = visible_run(request, run_id)
-    page = forward_page(
-        run.stages.all(), after=_number(paging.after), size=paging.limit
-    )
-    if page.after is None:
-        page.rows = with_current(run, page.rows)
-        if len(page.rows) > paging.limit:
-            page.rows.pop()
-            page.after = page.rows[-1].pk
+    page = stage_page(run, paging.after_number, paging.limit)
     rows = redact_rows(run, page.rows)
     return {
         "items": [representations.stage(row) for row in rows],
@@ -141,18 +134,6 @@ def list_log_lines(
     }
 
 
-class DecisionQuery(Schema):
-    """Filters of decisions, as on their page."""
-
-    workflow: str = ""
-    edge: str = Field("", description="“from→to”.")
-    predicate: str = ""
-    taken: bool | None = None
-    decided_by: str = Field("", description="User name.")
-    when: str = Field("", pattern="^(|1h|24h|7d|30d|90d)$")
-    where: str = Field("", max_length=500, description="Conditions on the values read.")
-
-
 @decisions_router.get("", response={200: DecisionPage, **errors(400)})
 def list_decisions(
     request: ApiRequest,
@@ -161,21 +142,8 @@ def list_decisions(
     paging: Query[Paging],
 ) -> Any:
     """List decisions of all runs, newest first."""
-    outcome = {True: "taken", False: "rejected", None: ""}[query.taken]
-    filters = DecisionFilters.read(
-        {
-            "workflow": query.workflow,
-            "edge": query.edge,
-            "predicate": query.predicate,
-            "outcome": outcome,
-            "who": query.decided_by,
-            "when": query.when,
-            "where": query.where,
-        }
-    )
-    if filters.error:
-        raise InvalidParams({"where": [filters.error]})
-    page = filters.page(request.user, _number(paging.after), size=paging.limit)
+    filters = query.filters()
+    page = filters.page(request.user, paging.after_number, size=paging.limit)
     readable = permissions.permissions_for(request.user).read
     rows = by_workflow(readable, page.rows)
     return {
@@ -185,20 +153,11 @@ def list_decisions(
     }
 
 
-def _number(key: Any) -> int | None:
-    """Return a cursor's key as a number. Raises InvalidCursor."""
-    if key is None:
-        return None
-    if not isinstance(key, int) or not 0 <= key < 2**63:
-        raise InvalidCursor
-    return key
-
-
 def _pair(key: Any) -> tuple[int, int]:
     """Return a cursor's key as two numbers. Raises InvalidCursor."""
     if not isinstance(key, list) or len(key) != 2:  # noqa: PLR2004
         raise InvalidCursor
-    first, second = _number(key[0]), _number(key[1])
+    first, second = number(key[0]), number(key[1])
     if first is None or second is None:
         raise InvalidCursor
     return first, second

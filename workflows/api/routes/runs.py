@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.urls import reverse
-from ninja import Query, Router, Schema
+from ninja import Query, Router
 from ninja import Status as Reply
-from pydantic import AwareDatetime, Field
 
 from workflows.access import permissions
 from workflows.api import representations
+from workflows.api.filters import RunQuery
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import (
     ApiRequest,
@@ -31,52 +30,12 @@ from workflows.api.schemas import (
     RunDetail,
     RunPage,
 )
-from workflows.errors import InvalidParams
-from workflows.models import Run, Status
-from workflows.models.datetimes import run_id_at
+from workflows.pages.lists.columns import labels_of
 from workflows.pages.lists.pagination import keyset_page
-from workflows.pages.lists.run_filters import RunFilters
-from workflows.pages.query_string import uuid_in
 from workflows.pages.redaction import by_workflow, redact_rows
 from workflows.system import system
 
 router = Router(tags=["runs"])
-
-
-class RunQuery(Schema):
-    """Filters of the list of runs, as on its page."""
-
-    workflow: str = ""
-    status: Status | None = None
-    launched_by: str = Field("", description="User name.")
-    label: str = ""
-    when: Literal["", "1h", "24h", "7d", "30d", "90d"] = Field(
-        "", description="Launched within this time."
-    )
-    since: AwareDatetime | None = Field(None, description="Launched at or after.")
-    until: AwareDatetime | None = Field(None, description="Launched before.")
-    where: str = Field(
-        "",
-        max_length=500,
-        description="Conditions on params and result, such as “params.limit > 3”.",
-    )
-    text: str = Field("", max_length=200, description="Text in the error message.")
-
-    def filters(self) -> RunFilters:
-        """Return the filters of the page. Raises InvalidParams."""
-        query = {
-            "workflow": self.workflow,
-            "status": self.status.value if self.status else "",
-            "who": self.launched_by,
-            "label": self.label,
-            "when": self.when,
-            "where": self.where,
-            "text": self.text,
-        }
-        filters = RunFilters.read(query)
-        if filters.error:
-            raise InvalidParams({"where": [filters.error]})
-        return filters
 
 
 @router.get("", response={200: RunPage, **errors(400)})
@@ -88,35 +47,22 @@ def list_runs(
 ) -> Any:
     """List runs, newest first."""
     filters = query.filters()
-    runs = filters.by_index(request.user).prefetch_related("labels")
-    if query.since is not None:
-        runs = runs.filter(pk__gte=_id_at(query.since))
-    if query.until is not None:
-        runs = runs.filter(pk__lt=_id_at(query.until))
-    before = uuid_in(str(paging.after)) if paging.after is not None else None
+    runs = query.between(filters.by_index(request.user).prefetch_related("labels"))
     page = keyset_page(
         runs,
         filters.by_value(),
-        before=before,
+        before=paging.after_id,
         size=paging.limit,
         indexed=filters.is_indexed,
     )
     readable = permissions.permissions_for(request.user).read
     return {
-        "items": [
-            representations.run_summary(run) for run in by_workflow(readable, page.rows)
-        ],
+        "items": representations.run_summaries(
+            by_workflow(readable, page.rows), request.user
+        ),
         "next": link_next(request, response, page.after),
         "scanned_to": page.scanned_to,
     }
-
-
-def _id_at(moment: dt.datetime) -> UUID:
-    """Return the smallest id of runs launched at a time. Raises InvalidParams."""
-    try:
-        return run_id_at(moment)
-    except (OverflowError, ValueError) as error:
-        raise InvalidParams({"since": ["Choose a time since 1970."]}) from error
 
 
 @router.get("/{uuid:run_id}", response={200: RunDetail, **errors(404)})
@@ -195,16 +141,16 @@ def unpin_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
 
 @router.post("/{uuid:run_id}/labels", response={200: list[str], **errors(403, 404)})
 def add_label(request: ApiRequest, run_id: UUID, body: LabelName) -> Any:
-    """Add a label to a run; return all of its labels."""
+    """Add a label to a run; return its labels, none if you may not read its data."""
     system.label(run_id, body.name, by=request.user)
-    return _labels(run_id)
+    return labels_of(visible_run(request, run_id))
 
 
 @router.delete("/{uuid:run_id}/labels", response={200: list[str], **errors(403, 404)})
 def remove_label(request: ApiRequest, run_id: UUID, query: Query[LabelName]) -> Any:
-    """Remove a label from a run; return those that remain."""
+    """Remove a label from a run; return those that remain, as far as you may see them."""
     system.unlabel(run_id, query.name, by=request.user)
-    return _labels(run_id)
+    return labels_of(visible_run(request, run_id))
 
 
 @router.get("/{uuid:run_id}/notes", response={200: list[NoteOut], **errors(404)})
@@ -226,7 +172,3 @@ def _note(row: Any) -> NoteOut:
 
 def _detail(request: ApiRequest, run_id: UUID) -> Any:
     return representations.run_detail(visible_run(request, run_id), request.user)
-
-
-def _labels(run_id: UUID) -> list[str]:
-    return sorted(Run.objects.get(pk=run_id).labels.values_list("name", flat=True))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.urls import reverse
-from ninja import Router
+from ninja import Body, Router
 from ninja import Status as Reply
 from ninja.params import functions as param_functions
 
@@ -22,10 +22,12 @@ from workflows.registry import AnyWorkflow
 from workflows.system import system
 
 router = Router(tags=["workflows"])
+EMPTY = Launch(params={}, priority=0, profile=None, token="")
 MAX_KEY_LENGTH = 200  # characters of an idempotency key
 IdempotencyKey = Annotated[
     str | None,
     param_functions.Header(
+        alias="Idempotency-Key",
         max_length=MAX_KEY_LENGTH,
         min_length=1,
         description="Repeating a launch with the same key and params returns the same run.",
@@ -54,11 +56,11 @@ def get_workflow(request: ApiRequest, name: str) -> Any:
 
 
 @router.post("/{name}/runs", response={202: RunDetail, **errors(403, 404, 409)})
-def launch(
+def launch_run(
     request: ApiRequest,
     response: HttpResponse,
     name: str,
-    body: Launch,
+    body: Body[Launch] = EMPTY,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Launch a run. It is queued when the response arrives, and cannot be lost."""

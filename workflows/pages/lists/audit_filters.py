@@ -71,11 +71,15 @@ class AuditFilters(Filters):
         days = self.period.first or self.period.last
         return bool(self.run or self.address or self.text or days)
 
-    def page(self, person: User, before: int | None) -> Page[AuditEvent]:
+    def page(
+        self, person: User, before: int | None, *, size: int | None = None
+    ) -> Page[AuditEvent]:
         """Return a page of the matching events, newest first."""
-        return keyset_page(self._rows(person), self._condition(person), before=before)
+        rows, condition = self.rows(person), self.condition(person)
+        return keyset_page(rows, condition, before=before, size=size)
 
-    def _rows(self, person: User) -> QuerySet[AuditEvent]:
+    def rows(self, person: User) -> QuerySet[AuditEvent]:
+        """Return the events that match the filters which an index covers."""
         rows = audit_events_between(self.period.since, self.period.until)
         rows = permissions.visible(person, rows)
         fields = {
@@ -86,7 +90,7 @@ class AuditFilters(Filters):
         }
         return rows.filter(**{name: value for name, value in fields.items() if value})
 
-    def _condition(self, person: User) -> Q:
+    def condition(self, person: User) -> Q:
         """Return the condition that no index covers: address, and text in reasons."""
         condition = Q()
         if self.address:

@@ -105,20 +105,26 @@ class DecisionFilters(Filters):
         """
         if self.error:
             return Page()
-        rows = self._rows(person)
-        # implied by any condition on values, and required by the partial index
-        condition = ~Q(values={}) if self.conditions else Q()
-        for one in self.conditions:
-            condition &= one.q()
+        rows, condition = self.rows(person), self.condition
         if condition or not (self.edge or self.predicate):
-            narrowed = rows.filter(self._of_edge())
+            narrowed = rows.filter(self.of_edge())
             indexed = any(one.is_indexed for one in self.conditions)
             return keyset_page(
                 narrowed, condition, before=before, size=size, indexed=indexed
             )
         return merged_page(self._by_edge(person, rows), before=before, size=size)
 
-    def _rows(self, person: User) -> QuerySet[Decision]:
+    @property
+    def condition(self) -> Q:
+        """The condition on values."""
+        # implied by any condition on values, and required by the partial index
+        condition = ~Q(values={}) if self.conditions else Q()
+        for one in self.conditions:
+            condition &= one.q()
+        return condition
+
+    def rows(self, person: User) -> QuerySet[Decision]:
+        """Return the decisions that match the filters but for edge and values."""
         rows = decisions_between(self.period.since, self.period.until)
         rows = permissions.visible(person, rows, read=bool(self.where))
         rows = rows.select_related("decided_by")
@@ -131,7 +137,8 @@ class DecisionFilters(Filters):
             rows = rows.filter(taken=OUTCOMES[self.outcome])
         return rows
 
-    def _of_edge(self) -> Q:
+    def of_edge(self) -> Q:
+        """Return the condition on edge and predicate."""
         condition = Q()
         if self.edge:
             condition &= Q(from_node=self.ends[0], to_node=self.ends[1])
@@ -143,7 +150,7 @@ class DecisionFilters(Filters):
         self, person: User, rows: QuerySet[Decision]
     ) -> list[QuerySet[Decision]]:
         """Return a query set for each edge and outcome, which their index selects."""
-        rows = rows.filter(self._of_edge())
+        rows = rows.filter(self.of_edge())
         outcomes = [OUTCOMES[self.outcome]] if self.outcome else [True, False]
         return [
             rows.filter(

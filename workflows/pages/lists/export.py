@@ -19,11 +19,10 @@ from workflows.models import Status
 from workflows.pages.lists.columns import as_text, labels_of
 from workflows.pages.lists.pagination import iter_chunks
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
-from workflows.pages.streaming import read_paced
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.db.models import Q, QuerySet
 
@@ -73,28 +72,19 @@ class Export:
     kind: str  # one of KINDS
     read: WorkflowSet  # the workflows whose data the user may view
 
-    async def parts(self) -> AsyncIterator[str]:
-        """Yield the parts of the file."""
-        chunks = iter_chunks(self._filled(), self.condition, size=CHUNK)
+    def parts(self) -> Iterator[str]:
+        """Yield the parts of the file; each is computed when the previous one was sent."""
         yield self._head()
         separator = ""
-        while (part := await read_paced(self._next, chunks, separator)) is not None:
-            if part:
-                yield part
+        for chunk in iter_chunks(self._filled(), self.condition, size=CHUNK):
+            runs = by_workflow(self.read, chunk)
+            if runs:
+                yield separator + (
+                    self._rows(runs) if self.kind == "csv" else self._objects(runs)
+                )
                 separator = SEPARATORS[self.kind]
         if self.kind == "json":
             yield "\n]\n"
-
-    def _next(self, chunks: Iterator[list[Run]], separator: str) -> str | None:
-        """Return the next chunk as text, None after the last one."""
-        runs = next(chunks, None)
-        if runs:
-            runs = by_workflow(self.read, runs)
-        if not runs:
-            return None if runs is None else ""
-        return separator + (
-            self._rows(runs) if self.kind == "csv" else self._objects(runs)
-        )
 
     def _filled(self) -> QuerySet[Run]:
         runs = self.columns.fill(self.runs).defer(None).select_related("launched_by")
@@ -108,14 +98,14 @@ class Export:
     def _head(self) -> str:
         if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
             names = [defused(one.name) for one in self.columns.fields]
-            return "\ufeff" + _lines([[*HEAD, *names]])
+            return "\ufeff" + csv_lines([[*HEAD, *names]])
         return "[\n" if self.kind == "json" else ""
 
     def _rows(self, runs: Sequence[Run]) -> str:
         used = usage.of_runs(run.pk for run in runs)
-        return _lines(
+        return csv_lines(
             [
-                _cell(value)
+                csv_cell(value)
                 for value in (
                     *run_record(run, used.get(run.pk)).values(),
                     *(f.of(run) for f in self.columns.fields),
@@ -132,7 +122,8 @@ class Export:
         return "".join(f"{one}\n" for one in objects)
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> str:
+def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows of cells as lines of CSV."""
     out = io.StringIO()
     csv.writer(out).writerows(rows)
     return out.getvalue()
@@ -176,7 +167,7 @@ def _iso(value: dt.datetime | None) -> str | None:
     return value.isoformat(timespec="milliseconds") if value else None
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """Return a value as a cell: numbers unchanged, other values as safe text."""
     if value is None or (
         isinstance(value, int | float) and not isinstance(value, bool)

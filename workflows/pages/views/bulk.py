@@ -27,7 +27,7 @@ from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import parse_query, uuid_in
 from workflows.pages.requests import INVALID, reason_of
-from workflows.pages.streaming import Chunks
+from workflows.pages.streaming import streamed
 from workflows.pages.views.run_list import as_sent
 from workflows.services.labels import clean
 
@@ -201,8 +201,11 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     runs = filters.by_index(request.user)
     read = permissions.permissions_for(request.user).read
     file = Export(runs, filters.by_value(), columns, kind, read)
-    response = StreamingHttpResponse(Chunks(file.parts()), content_type=KINDS[kind])
-    name = f"runs-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response = streamed(
+        request,
+        file.parts,
+        name=f"runs-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}",
+        content_type=KINDS[kind],
+    )
     response["Cache-Control"] = "no-store"
     return response

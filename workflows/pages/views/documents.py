@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import (
@@ -24,7 +24,9 @@ from workflows.documents.service import (
     ACTIVE_STATUSES,
     FilesNotDeleted,
     TooLarge,
+    can_delete_document,
     delete_document,
+    find_document,
     runs_with,
     store_document,
 )
@@ -35,6 +37,7 @@ from workflows.pages.documents.downloads import download
 from workflows.pages.documents.viewer import SHARPNESS, PageView
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.fields import UploadInput
+from workflows.pages.lists.documents import matching_documents
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import text_in, uuid_in
@@ -175,11 +178,7 @@ def documents_context(query: Mapping[str, str], me: User) -> dict[str, object]:
     search = text_in(query, "q", MAX_SEARCH_LENGTH)
     who = text_in(query, "who", MAX_SEARCH_LENGTH)
     visible = permissions.visible_documents(me)
-    rows = visible.select_related("uploaded_by")
-    if search:
-        rows = rows.filter(name__icontains=search)
-    if who:
-        rows = rows.filter(uploaded_by__username=who)
+    rows = matching_documents(me, search, who)
     uploaders = visible.order_by().values("uploaded_by")
     others = User.objects.filter(pk__in=uploaders).exclude(pk=me.pk)
     before = query.get("before", "")
@@ -203,7 +202,7 @@ def documents_context(query: Mapping[str, str], me: User) -> dict[str, object]:
 @answers_request_errors
 def document(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Show a document with its pages and runs."""
-    return detail(request, visible_document(request, document_id))
+    return detail(request, find_document(document_id, by=request.user))
 
 
 def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResponse:
@@ -212,7 +211,7 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
     runs = permissions.visible(request.user, runs_with(found))
     context = {
         "document": found,
-        "can_delete": can_delete(request, found),
+        "can_delete": can_delete_document(found, by=request.user),
         "pages": range(1, min(count, MAX_THUMBNAILS) + 1),
         "hidden": max(count - MAX_THUMBNAILS, 0),
         "beyond": MAX_THUMBNAILS + 1,
@@ -228,8 +227,10 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
 @answers_request_errors
 def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     """Delete a document permanently; 409 while an unfinished run uses it."""
-    found = visible_document(request, document_id)
-    permissions.require(can_delete(request, found), "delete this document")
+    found = find_document(document_id, by=request.user)
+    permissions.require(
+        can_delete_document(found, by=request.user), "delete this document"
+    )
     try:
         delete_document(found, by=request.user, reason=reason_of(request))
     except InUse as error:
@@ -242,27 +243,12 @@ def delete(request: HtmxRequest, document_id: UUID) -> HttpResponse:
     return redirect("documents")
 
 
-def can_delete(request: HtmxRequest, found: Document) -> bool:
-    """Return whether the user may delete a document.
-
-    It must be their own, or all workflows that used it must be operable for them. A
-    document of a run they may not see is never deletable: the refusal to delete it while
-    that run needs it would disclose the run.
-    """
-    granted = permissions.permissions_for(request.user)
-    used = list(found.uses.values_list("workflow_name", flat=True))
-    if not all(name in granted.view for name in used):
-        return False
-    operates = granted.operate.is_any and all(name in granted.operate for name in used)
-    return operates or found.uploaded_by_id == request.user.pk
-
-
 @require_safe
 @members_only
 @answers_request_errors
 def viewer(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
     """Show one page large, with the markings that the query names."""
-    found = visible_document(request, document_id)
+    found = find_document(document_id, by=request.user)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
     view = PageView.read(found, number, request.GET, run_of(request))
@@ -283,7 +269,7 @@ def run_of(request: HtmxRequest) -> Run | None:
 @answers_request_errors
 def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
     """Stream the file for download."""
-    found = visible_document(request, document_id)
+    found = find_document(document_id, by=request.user)
     try:
         return download(request, found)
     except NotFound as error:
@@ -295,7 +281,7 @@ def file(request: HtmxRequest, document_id: UUID) -> HttpResponseBase:
 @answers_request_errors
 def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResponse:
     """Return one page as an image, rendered on the first request."""
-    found = visible_document(request, document_id)
+    found = find_document(document_id, by=request.user)
     if not 1 <= number <= (found.page_count or 0):
         raise Http404
     requested = request.GET.get("dpi", "")
@@ -310,9 +296,3 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     response["X-Content-Type-Options"] = "nosniff"
     patch_cache_control(response, private=True, max_age=86_400, immutable=True)
     return response
-
-
-def visible_document(request: HtmxRequest, document_id: UUID) -> Document:
-    """Return a document the user may see. Raises Http404."""
-    documents = permissions.visible_documents(request.user)
-    return get_object_or_404(documents.select_related("uploaded_by"), pk=document_id)

@@ -1,0 +1,80 @@
+"""A request for each operation of the API, for the rows of the permission fixtures."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tests.support.permission_fixtures import OURS, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+ROOT = "/api/v1/"
+REASON = {"reason": "As the table says."}
+BODIES: dict[str, Any] = {
+    "launch_run": {"params": {}},
+    "cancel_run": REASON,
+    "resume_run": REASON,
+    "rerun": REASON,
+    "release_run": REASON,
+    "pin_run": REASON,
+    "add_label": {"name": "new"},
+    "add_note": {"text": "new"},
+    "respond": {"value": {}, **REASON},
+    "preview_bulk_action": {"action": "cancel", "filters": {}},
+    "start_bulk_action": {"action": "cancel", "filters": {}, **REASON},
+}
+QUERIES: dict[str, dict[str, Any]] = {
+    "delete_run": REASON,
+    "unpin_run": REASON,
+    "remove_label": {"name": "new"},
+    "remove_document": REASON,
+}
+
+
+def operations() -> Iterator[tuple[str, str, str]]:
+    """Yield method, path as in the table, and id of each operation of the API."""
+    from workflows.api.application import api
+    from workflows.api.openapi import operations_of
+
+    for path, method, operation in operations_of(api.get_openapi_schema()):
+        address = re.sub(r"\{(\w+)\}", r"<\1>", path.removeprefix(ROOT))
+        yield method.upper(), address, operation["operationId"]
+
+
+def path_of(address: str, operation_id: str, world: World) -> str:
+    """Return the path and query of a request."""
+    values: dict[str, Any] = {
+        "<run_id>": world.asked.run.pk if operation_id == "respond" else world.run.pk,
+        "<name>": OURS,
+        "<sequence>": 1,
+        "<document_id>": world.document.pk,
+        "<number>": 1,
+        "<job_id>": world.job.pk,
+    }
+    for part, value in values.items():
+        address = address.replace(part, str(value))
+    query = QUERIES.get(operation_id, {})
+    if operation_id == "compare_runs":
+        query = {"a": world.run.pk, "b": world.runs["completed"].pk}
+    return f"{ROOT}{address}" + (f"?{urlencode(query)}" if query else "")
+
+
+def send(
+    client: Client, method: str, address: str, operation_id: str, world: World
+) -> Any:
+    """Send the request for an operation; return the response."""
+    path = path_of(address, operation_id, world)
+    if operation_id == "upload_document":
+        return client.post(path, b"not a PDF", content_type="application/pdf")
+    body = BODIES.get(operation_id)
+    if body is None:
+        return client.generic(method, path)
+    return client.generic(
+        method, path, json.dumps(body), content_type="application/json"
+    )

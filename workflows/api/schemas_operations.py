@@ -1,0 +1,263 @@
+"""What responses about documents, bulk actions, workers, audit and agent calls contain."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import Field
+
+from workflows.api.filters import RunSelection
+from workflows.api.schemas import Input, RunSummary
+from workflows.bulk import BULK_ACTIONS, MAX_RUNS
+from workflows.models import CallStatus, Status
+
+# Trees and comparisons ------------------------------------------------------------------
+
+
+class TreeRun(Schema):
+    """A run of a tree."""
+
+    id: UUID
+    parent: UUID | None
+    parent_step: int | None = Field(description="Step of the parent that launched it.")
+    depth: int = Field(description="0 for the topmost run that you may see.")
+    workflow: str
+    status: Status
+    created_at: dt.datetime
+    completed_at: dt.datetime | None
+
+
+class RunTree(Schema):
+    """The runs above and below a run that you may see, level by level."""
+
+    root: UUID
+    runs: list[TreeRun]
+    truncated: bool = Field(description="Whether there are more runs than these.")
+
+
+class Difference(Schema):
+    """The first difference between the paths of two runs."""
+
+    common_steps: int
+    description: str
+    node: str = Field(description="Node after which they differ, “” if it is no edge.")
+
+
+class ComparedNode(Schema):
+    """The executions of a node in both runs."""
+
+    node: str
+    duration_ms_a: float | None
+    duration_ms_b: float | None
+    executions_a: int
+    executions_b: int
+
+
+class ComparisonOut(Schema):
+    """A comparison of two runs."""
+
+    a: UUID
+    b: UUID
+    same_workflow: bool
+    same_graph: bool
+    first_difference: Difference
+    nodes: list[ComparedNode]
+
+
+# Agents ---------------------------------------------------------------------------------
+
+
+class CallOut(Schema):
+    """A call of an agent, without its content."""
+
+    id: UUID
+    run: UUID | None
+    workflow: str
+    attempt: int
+    sequence: int = Field(description="Step of the run.")
+    item: int | None = Field(description="Item of a parallel node.")
+    kind: str
+    agent: str
+    provider: str
+    model: str
+    status: CallStatus
+    tokens_in: int
+    tokens_out: int
+    estimated: bool = Field(description="Whether the tokens were estimated.")
+    cost: str | None = Field(description="Decimal; null without a price.")
+    duration_ms: float
+    tries: int
+    error_code: str
+    error: str
+    created_at: dt.datetime
+
+
+class CallPage(Schema):
+    """A page of agent calls, oldest first."""
+
+    items: list[CallOut]
+    next: str | None
+
+
+# Documents ------------------------------------------------------------------------------
+
+
+class DocumentOut(Schema):
+    """An uploaded document."""
+
+    id: UUID
+    name: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+    content_type: str
+    pages: int | None
+    uploaded_by: str | None
+    created_at: dt.datetime
+    url: str = Field(description="Path of its page.")
+
+
+class DocumentPage(Schema):
+    """A page of documents, newest first."""
+
+    items: list[DocumentOut]
+    next: str | None
+
+
+# Bulk actions ---------------------------------------------------------------------------
+
+ActionName = Literal[
+    "cancel", "resume", "rerun", "release", "pin", "label", "unlabel", "delete"
+]
+if set(BULK_ACTIONS) != set(ActionName.__args__):  # type: ignore[attr-defined]
+    raise AssertionError("The API must name every bulk action.")
+
+
+class BulkSelection(Input):
+    """An action and the runs to apply it to: ids, or the filters of a list."""
+
+    action: ActionName
+    runs: list[UUID] | None = Field(
+        None, max_length=MAX_RUNS, description="Ids; null to select by `filters`."
+    )
+    filters: RunSelection | None = Field(
+        None, description=f"Selects up to {MAX_RUNS:,} of the newest runs that match."
+    )
+
+
+class BulkPreview(Schema):
+    """What an action would be applied to."""
+
+    total: int = Field(description="Selected runs that you may see.")
+    applicable: int = Field(description="Those whose status and you permit it.")
+    confirmation: str = Field(
+        description="Pass it on: runs launched later are not affected, and a repeated"
+        " request starts one operation only."
+    )
+
+
+class BulkStart(BulkSelection):
+    """A bulk action."""
+
+    reason: str = Field("", max_length=2_000, description="Required except for labels.")
+    label: str = Field("", max_length=200)
+    confirmation: str = Field(
+        "", max_length=500, description="Of the preview of the same selection."
+    )
+
+
+class BulkOut(Schema):
+    """A bulk operation."""
+
+    id: UUID
+    action: str
+    label: str | None
+    reason: str | None
+    requested_by: str
+    total: int
+    done: int
+    refused: int
+    remaining: int
+    created_at: dt.datetime
+    ended_at: dt.datetime | None
+    stopped: bool
+    url: str = Field(description="Path of its page.")
+
+
+class BulkItemOut(Schema):
+    """The result for one run."""
+
+    position: int
+    run: UUID
+    workflow: str
+    result: str = Field(description="“done”, “refused”, or “” while it is open.")
+    message: str
+
+
+class BulkItemPage(Schema):
+    """A page of results, in order."""
+
+    items: list[BulkItemOut]
+    next: str | None
+
+
+# Audit and workers ----------------------------------------------------------------------
+
+
+class AuditEventOut(Schema):
+    """An event of the audit log."""
+
+    id: int
+    actor: str
+    token: str | None = Field(description="API token that was used.")
+    address: str
+    action: str
+    run: UUID | None
+    workflow: str
+    reason: str
+    status_before: str
+    status_after: str
+    before: Any | None
+    after: Any | None
+    hidden: bool = Field(description="Whether you may not read reason and values.")
+    created_at: dt.datetime
+
+
+class AuditPage(Schema):
+    """A page of audit events, newest first."""
+
+    items: list[AuditEventOut]
+    next: str | None
+    scanned_to: dt.datetime | None = None
+
+
+class WorkerOut(Schema):
+    """A worker process."""
+
+    name: str
+    host: str
+    status: Literal["alive", "silent", "stopped"]
+    capacity: int
+    occupied: int = Field(description="Slots held by code that ignores its stop.")
+    blocked: bool = Field(description="Whether a node blocks all of its runs.")
+    runs: list[RunSummary] = Field(description="Those that you may see.")
+    started_at: dt.datetime
+    heartbeat_at: dt.datetime
+    stopped_at: dt.datetime | None
+
+
+class QueueOut(Schema):
+    """The pending runs of a workflow."""
+
+    workflow: str
+    pending: int
+    since: dt.datetime = Field(description="Since when the first of them waits.")
+
+
+class WorkersOut(Schema):
+    """Workers and the queue."""
+
+    workers: list[WorkerOut]
+    queue: list[QueueOut]
