@@ -59,7 +59,7 @@ def compare(  # noqa: PLR0913 - the options of the command
     for one in found:
         if one.error:
             print(f"- {one.system} {one.workload} on {one.database}: {one.error}")  # noqa: T201
-    print(f"- Medians of {rounds} interleaved rounds; {speed}.")  # noqa: T201
+    print(f"- Interleaved rounds: {rounds}; {speed}.")  # noqa: T201
 
 
 def _steps(

@@ -154,7 +154,7 @@ class Medians:
 
 
 def tables(figures: Medians) -> Iterator[str]:
-    """Yield the lines of the tables of PostgreSQL and SQLite."""
+    """Yield the lines of the tables of PostgreSQL and SQLite, of what was measured."""
     yield from _table("PostgreSQL", "pg", POSTGRESQL, figures)
     yield ""
     yield from _table("SQLite", "sqlite", SQLITE, figures)
@@ -165,11 +165,12 @@ def tables(figures: Medians) -> Iterator[str]:
 def _table(
     title: str, database: str, rows: tuple[Row, ...], figures: Medians
 ) -> Iterator[str]:
-    by_row = [figures.of(database, row.workload, row.figure) for row in rows]
-    names = dict.fromkeys([OURS, *(name for one in by_row for name in one)])
+    by_row = {row: figures.of(database, row.workload, row.figure) for row in rows}
+    by_row = {row: medians for row, medians in by_row.items() if medians}
+    names = dict.fromkeys([OURS, *(name for one in by_row.values() for name in one)])
     yield line([title, *names, "target"])
     yield line(["---"] * (len(names) + 2))
-    for row, medians in zip(rows, by_row, strict=True):
+    for row, medians in by_row.items():
         ours = medians.get(OURS)
         verdicts = (
             MISSING
