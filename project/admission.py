@@ -22,8 +22,10 @@ from project.refusals import Refusal, busy
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
-    # from the refusal, the method and the headers of the request
-    Respond = Callable[[Refusal, str, Mapping[str, str]], HttpResponse]
+    # from the refusal, the scope and the headers of the request
+    Respond = Callable[
+        [Refusal, MutableMapping[str, Any], Mapping[str, str]], HttpResponse
+    ]
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,7 @@ class Admission:
     async def _refuse(self, refusal: Refusal, scope: Scope, send: Send) -> None:
         pairs = scope["headers"]
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in pairs}
-        response = self._respond(refusal, scope["method"], headers)
+        response = self._respond(refusal, scope, headers)
         given = [(n.encode(), v.encode("latin-1")) for n, v in response.items()]
         given.append((b"Content-Length", str(len(response.content)).encode()))
         start = {"type": "http.response.start", "status": response.status_code}

@@ -1,8 +1,9 @@
-"""What the admission of requests needs of Django: sessions, and pages for refusals."""
+"""What the admission of requests needs of Django: accounts, and responses to refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +13,9 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 
 from project.refusals import Refusal
 from project.security import HEADER, OTHERS, POLICY
+from workflows.access import tokens
+from workflows.api.middleware import ROOT as API
+from workflows.api.problems import as_problem
 from workflows.infra import metrics, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.pages.views.failures import AWAY, rejected
@@ -20,18 +24,22 @@ SESSIONS = import_module(settings.SESSION_ENGINE)
 
 
 async def is_signed_in(scope: MutableMapping[str, Any]) -> bool:
-    """Return whether the cookies of a request belong to a session of a user.
+    """Return whether a request has the session of a user, or a usable API token.
 
     Raises Refusal during an outage of the database.
     """
-    cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-    key = parse_cookie(b"; ".join(cookies).decode("latin-1")).get(
-        settings.SESSION_COOKIE_NAME
-    )
-    if not key:
+    headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
+    cookies = "; ".join(value for name, value in headers if name == b"cookie")
+    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
+    secret = ""
+    if scope["path"].startswith(API):
+        given = next((v for name, v in headers if name == b"authorization"), "")
+        kind, _, value = given.partition(" ")
+        secret = value.strip() if kind.lower() == "bearer" else ""
+    if not (key or secret):
         return False
     try:
-        return await run_in_db(_has_user, key)
+        return await run_in_db(_has_user, key, secret)
     except Exception as error:
         outage = outages.of(error)
         if outage is None:
@@ -40,16 +48,24 @@ async def is_signed_in(scope: MutableMapping[str, Any]) -> bool:
         raise Refusal(503, "unavailable", *AWAY) from error
 
 
-def _has_user(session_key: str) -> bool:
+def _has_user(session_key: str, secret: str) -> bool:
+    if secret:
+        return tokens.find(secret) is not None
     request = HttpRequest()
     request.session = SESSIONS.SessionStore(session_key)
     return get_user(request).is_authenticated
 
 
-def respond(refusal: Refusal, method: str, headers: Mapping[str, str]) -> HttpResponse:
-    """Return the response to a refused request, with the headers of every page."""
+def respond(
+    refusal: Refusal, scope: MutableMapping[str, Any], headers: Mapping[str, str]
+) -> HttpResponse:
+    """Return the response to a refused request, with the headers of every response."""
     metrics.REFUSALS.labels(refusal.code).inc()
-    response = rejected(refusal, method, headers)
+    response = rejected(refusal, scope["method"], headers)
+    if scope["path"].startswith(API):
+        is_anonymous = refusal.status == HTTPStatus.UNAUTHORIZED  # as from routes
+        texts = () if is_anonymous else (refusal.code, str(refusal))
+        response = as_problem(response, *texts)
     for name, value in {HEADER: POLICY, **OTHERS}.items():
         response.headers[name] = value
     return response

@@ -47,6 +47,14 @@ def authenticate(secret: str) -> ApiToken | None:
 
     Stores the time and the client's address at most once a minute.
     """
+    found = find(secret)
+    if found is not None:
+        _note_use(found)
+    return found
+
+
+def find(secret: str) -> ApiToken | None:
+    """Return the usable token with this secret and its active owner, else None."""
     if not (secret.startswith(PREFIX) and secret.isascii()):
         return None
     found = (
@@ -56,7 +64,6 @@ def authenticate(secret: str) -> ApiToken | None:
     )
     if found is None or not found.is_usable or not found.owner.is_active:
         return None
-    _note_use(found)
     return found
 
 

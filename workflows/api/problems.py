@@ -194,13 +194,13 @@ def install(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, handler)
 
 
-def as_problem(response: Any) -> Any:
-    """Return a response of Django as a problem; any other response unchanged."""
+def as_problem(response: Any, code: str = "", detail: str = "") -> Any:
+    """Return an error page as a problem; any other response unchanged."""
     status = response.status_code
     if status < HTTPStatus.BAD_REQUEST or response.get("Content-Type") == CONTENT_TYPE:
         return response
-    converted = problem(status, _name(status), _sentence(status))
-    for name in ("Allow", "Retry-After", "Content-Range"):
+    converted = problem(status, code or _name(status), detail or _sentence(status))
+    for name in ("Allow", "Connection", "Content-Range", "Retry-After"):
         if name in response:
             converted[name] = response[name]
     converted.cookies = response.cookies
