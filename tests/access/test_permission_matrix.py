@@ -56,6 +56,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "POST runs/<uuid:run_id>/labels/": {"name": "new"},
     "POST runs/<uuid:run_id>/notes/": {"text": "new"},
     "POST documents/": {},
+    "POST schedules/<uuid:schedule_id>/pause/": {"reason": "x"},
+    "POST schedules/<uuid:schedule_id>/delete/": {"reason": "x"},
 }
 
 
@@ -135,6 +137,7 @@ def path_of(name: str, world: World) -> str:
         "<str:kind>": "json",
         "<int:view_id>": world.view.pk,
         "<int:sequence>": 1,
+        "<uuid:schedule_id>": world.schedule.pk,
         "<uuid:document_id>": world.document.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,

@@ -46,6 +46,7 @@ from workflows.models import (
     DocumentUse,
     EdgeTally,
     LiveText,
+    MomentResult,
     Outcome,
     Price,
     Profile,
@@ -56,6 +57,8 @@ from workflows.models import (
     RunLabel,
     RunTally,
     SavedView,
+    Schedule,
+    ScheduleMoment,
     Scope,
     ServiceAccount,
     StageStatus,
@@ -92,6 +95,7 @@ class World:
     view: SavedView
     job: BulkJob
     token: ApiToken  # of a service account
+    schedule: Schedule
     owner: User
 
     @property
@@ -186,6 +190,7 @@ def make_world() -> World:
         view,
         job,
         _token(),
+        _schedule(runs[Status.COMPLETED], owner),
         owner,
     )
 
@@ -257,6 +262,35 @@ def _questions(runs: dict[str, Run], owner: User) -> Approval:
         **words,
     )
     return make_approval(runs[Status.WAITING], node_name="ask_reviewer", **words)
+
+
+def _schedule(run: Run, owner: User) -> Schedule:
+    """Return a paused schedule that launched a run, and another one that was refused."""
+    now = timezone.now()
+    schedule = Schedule.objects.create(
+        workflow_name=OURS,
+        name="nightly",
+        cron="0 0 * * *",
+        zone="UTC",
+        params={"word": WORD},
+        owner=owner,
+        owner_name=owner.username,
+        paused_at=now,
+        paused_by_name=owner.username,
+        pause_reason=WORD,
+    )
+    day = dt.timedelta(days=1)
+    results = {run.pk: MomentResult.LAUNCHED, None: MomentResult.REFUSED}
+    for number, (run_id, result) in enumerate(results.items()):
+        ScheduleMoment.objects.create(
+            schedule=schedule,
+            moment=now - number * day,
+            result=result,
+            run_id=run_id,
+            message=WORD,
+        )
+    Run.objects.filter(pk=run.pk).update(scheduled_for=now)
+    return schedule
 
 
 def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:

@@ -15,6 +15,7 @@ from workflows.admin import (
     permissions,
     retention,
     runs,
+    schedules,
     tokens,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "permissions",
     "retention",
     "runs",
+    "schedules",
     "tokens",
 ]
 

@@ -18,6 +18,8 @@ from workflows.models import (
     Note,
     Retry,
     Run,
+    Schedule,
+    ScheduleMoment,
     Stage,
 )
 
@@ -36,10 +38,13 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("question", "comment"),
     AuditEvent: ("reason",),
     Note: ("text",),
+    Schedule: ("pause_reason",),
+    ScheduleMoment: ("message",),
     AgentCall: ("error_message",),
 }
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
+    Schedule: ("params",),
     Decision: ("values",),
     Approval: ("form", "evidence", "response"),
     AuditEvent: ("before", "after"),

@@ -17,6 +17,7 @@ from workflows.pages.views import (
     run_list,
     runs,
     saved,
+    schedules,
     states,
     tokens,
     workers,
@@ -50,6 +51,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         profiles.delete_profile,
         name="profile-delete",
     ),
+    path("workflows/<str:name>/schedules/new/", schedules.new, name="schedule-new"),
     # runs/
     path("runs/", run_list.list_runs, name="runs"),
     path("runs/bulk/", bulk.many, name="runs-bulk"),
@@ -84,6 +86,27 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("decisions/", decisions.list_decisions, name="decisions"),
     # approvals/
     path("approvals/", approvals.list_approvals, name="approvals"),
+    # schedules/
+    path("schedules/", schedules.list_schedules, name="schedules"),
+    path("schedules/preview/", schedules.preview, name="schedule-preview"),
+    path("schedules/<uuid:schedule_id>/", schedules.schedule, name="schedule"),
+    path("schedules/<uuid:schedule_id>/edit/", schedules.edit, name="schedule-edit"),
+    path("schedules/<uuid:schedule_id>/pause/", schedules.pause, name="schedule-pause"),
+    path(
+        "schedules/<uuid:schedule_id>/resume/",
+        schedules.resume,
+        name="schedule-resume",
+    ),
+    path(
+        "schedules/<uuid:schedule_id>/delete/",
+        schedules.delete,
+        name="schedule-delete",
+    ),
+    path(
+        "schedules/<uuid:schedule_id>/backfill/",
+        schedules.backfill,
+        name="schedule-backfill",
+    ),
     # workers/
     path("workers/", workers.list_workers, name="workers"),
     # audit/

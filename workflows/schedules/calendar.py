@@ -62,7 +62,7 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def describe(expression: str) -> str:
-    """Return a description such as "At 09:00, Monday through Friday"."""
+    """Return a description such as "At 09:00 on Monday through Friday"."""
     described: str = CronSim(
         expression, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     ).explain()

@@ -130,10 +130,10 @@ def pause(schedule_id: UUID | str, *, by: User, reason: str) -> Schedule:
 
     Raises ScheduleNotFound, NotAllowed, ReasonMissing, InvalidSchedule.
     """
-    trail.require_reason(reason, by=by)
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_pause(by, schedule), "pause this schedule")
+        trail.require_reason(reason, by=by)
         if schedule.is_paused:
             raise InvalidSchedule({"": ["The schedule is paused already."]})
         with trail.changing(
@@ -174,10 +174,10 @@ def resume(schedule_id: UUID | str, *, by: User) -> Schedule:
 
 def delete(schedule_id: UUID | str, *, by: User, reason: str) -> None:
     """Delete a schedule; its runs are kept. Raises ScheduleNotFound, NotAllowed, …."""
-    trail.require_reason(reason, by=by)
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "delete this schedule")
+        trail.require_reason(reason, by=by)
         with trail.changing(
             "delete schedule",
             schedule,
@@ -218,6 +218,15 @@ def preview_backfill(
     return BackfillPreview([one for one in moments if one not in launched], known)
 
 
+def require_owner(schedule: Schedule, user: User) -> None:
+    """Raise NotAllowed unless a person owns a schedule: its runs are the owner's."""
+    if schedule.owner_id != user.pk:
+        raise NotAllowed(
+            f"Runs are launched by {schedule.owner_name}. Save the schedule to take it"
+            " over, then backfill."
+        )
+
+
 def backfill(
     schedule_id: UUID | str, first: dt.datetime, last: dt.datetime, *, by: User
 ) -> int:
@@ -229,11 +238,7 @@ def backfill(
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "change this schedule")
-        if schedule.owner_id != by.pk:
-            raise NotAllowed(
-                f"Its runs are launched by {schedule.owner_name}. Save the schedule to"
-                " take it over, then backfill."
-            )
+        require_owner(schedule, by)
         wanted = preview_backfill(schedule, first, last).to_launch
         schedule.moments.filter(moment__in=wanted).delete()
         ScheduleMoment.objects.bulk_create(

@@ -122,6 +122,20 @@ def exact_time(value: dt.datetime | None) -> SafeString | str:
     return time_element(value, "exact", zones.exactly(value))
 
 
+@register.filter
+def zoned_time(value: dt.datetime) -> SafeString:
+    """Return a time in its own zone: `Mon 30 Mar 2026, 14:00 CEST`; scripts keep it.
+
+    The reader's time is in its title.
+    """
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(timespec="seconds"),
+        zones.exactly(value),
+        zones.as_it_is(value),
+    )
+
+
 @register.simple_tag
 def current_zone() -> str:
     """Return the name of the current time zone."""

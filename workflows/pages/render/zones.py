@@ -110,6 +110,12 @@ def exactly(moment: dt.datetime) -> str:
     return f"{here.day} {here:%b} {here.year:04}, {here:%H:%M} {zone_of(here)}"
 
 
+def as_it_is(moment: dt.datetime) -> str:
+    """Return a time in its own zone, with the weekday: `Sun 29 Mar 2026, 14:00 CEST`."""
+    day = f"{moment:%a} {moment.day} {moment:%b} {moment.year:04}"
+    return f"{day}, {moment:%H:%M} {zone_of(moment)}"
+
+
 def in_zone(name: str, do: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
     """Call a function with a zone activated; "" is the server's."""
     with timezone.override(BoundedZone(zone_named(name))):

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Run
+from workflows.models import Run, Schedule
 from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import installed_workflow
@@ -21,6 +21,7 @@ from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
 from workflows.pages.graph.diagram import Diagram
 from workflows.pages.lists.inbox import count_open
+from workflows.pages.lists.schedules import schedule_of
 from workflows.pages.run import steps as run_steps
 from workflows.pages.run.announcement import announce
 from workflows.pages.run.attempt_notices import attempt_notices
@@ -89,6 +90,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             usual_ms(self.run),
             permissions=self.permissions.granted,
         )
+
+    @cached_property
+    def schedule(self) -> Schedule | None:
+        """The schedule that launched the run."""
+        return schedule_of(self.run)
 
     @property
     def recheck_after(self) -> float | None:

@@ -15,6 +15,7 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import entries
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.overview import health_of
+from workflows.pages.lists.schedules import home_schedules
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -34,6 +35,7 @@ def home(request: HtmxRequest) -> HttpResponse:
             {"workflow": one, "health": health[one.name]} for one in workflows
         ],
         "can_launch": permissions.permissions_for(request.user).launch,
+        "schedules": home_schedules(request.user),
         "invites_upload": permissions.can_upload(request.user)
         and not permissions.visible_documents(request.user).exists(),
         "is_warned": permissions.are_open()

@@ -29,6 +29,7 @@ from workflows.pages.forms.launch_form import (
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
+from workflows.pages.lists.schedules import of_workflow
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.rate_limits import limited
 from workflows.pages.requests import INVALID
@@ -83,6 +84,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     shown = entry(found)
     usage = usage_of(request.user, name, shown.graph)
     context |= {"workflow": shown, "form": form, "once": once, "usage": usage}
+    context |= {"schedules": of_workflow(request.user, name)}
     context |= {"can_launch": can_launch, "again": request.GET.get("again", "")}
     needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
