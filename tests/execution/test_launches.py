@@ -29,7 +29,15 @@ from workflows.execution import launch_commits, queue, sql
 from workflows.execution.slots import Slots
 from workflows.execution.worker import Worker
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Attempt, AuditEvent, Outcome, Run, Status
+from workflows.models import (
+    Attempt,
+    AuditEvent,
+    Outcome,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+)
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -251,7 +259,9 @@ def test_a_run_is_claimed_in_its_launch_if_a_slot_is_left_for_each_pending_run(
 
 
 def test_a_run_that_is_claimed_in_its_launch_is_as_a_claim_would_have_read_it() -> None:
-    run = Run(workflow_name="held", params={"n": [1e22, -0.0]}, priority=2)
+    graph = {"entry": "only"}
+    params = {"n": [1e22, -0.0]}
+    run = Run(workflow_name="held", params=params, graph=graph, priority=2)
     event = trail.entry(run, "launch", by=None, after=Status.PENDING)
     queue.seal(run, event)
     offer = sql.Offer("worker-7", queue.new_fence(), timezone.now(), 0)
@@ -388,6 +398,10 @@ async def test_a_launch_whose_reply_was_lost_is_executed_if_it_was_committed(
         (1, Outcome.RELEASED),
         (2, Outcome.COMPLETED),
     ]
+    stages = Stage.objects.filter(run=run)
+    assert await run_in_db(lambda: [*stages.values_list("attempt", "status")]) == [
+        (2, StageStatus.COMPLETED)
+    ]
 
 
 async def test_a_run_whose_process_ends_after_its_launch_is_recovered(
@@ -396,12 +410,15 @@ async def test_a_run_whose_process_ends_after_its_launch_is_recovered(
     """As a process leaves it that is killed before its worker has the run."""
     settings.POLL_INTERVAL_SECONDS = settings.HEARTBEAT_SECONDS = 0.05
     settings.LEASE_SECONDS = 0.5
-    run = await run_in_db(inserted, 0, fingerprint="")
+    run = await run_in_db(inserted, 0, graph={"entry": "only"})
+    assert run.current_stage["node"] == "only"
     async with working(free.registry):
         run = await ended(run.pk)
     assert (run.status, run.attempt) == ("completed", 2)
     lost = await run_in_db(Attempt.objects.get, run=run, number=1)
     assert (lost.outcome, lost.worker) == (Outcome.LOST, "worker-7")
+    stage = await run_in_db(Stage.objects.get, run=run, attempt=1)
+    assert stage.status == StageStatus.INTERRUPTED, "the node may have started"
 
 
 # Slots --------------------------------------------------------------------------------------

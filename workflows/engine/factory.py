@@ -30,6 +30,7 @@ class FactoryWorkflow:
     params_type: type | None = None
     config: GraphConfig | None = None
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
+    has_fixed_start = False  # its code decides the initial state, and the first node
 
     def __init__(self, name: str, factory: Factory, *, description: str = "") -> None:
         self.name = name

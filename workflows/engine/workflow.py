@@ -73,6 +73,9 @@ class Routes(Protocol[Key_co, Value_co]):
         """Return the rows of the table."""
 
 
+CONTAINERS = (dict, list, set, tuple, frozenset)  # as the factory of a default: empty
+
+
 class Workflow(Generic[S]):
     """A named graph with its state and params, which users launch.
 
@@ -128,6 +131,7 @@ class Workflow(Generic[S]):
             warnings.warn(warning, DefinitionWarning, stacklevel=2)
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
+        self.has_fixed_start = _is_fixed(state)
         self.drawn = self.shape.to_json()  # stored with each run; not to be modified
 
     def factory(self, graph: Graph, runtime: object, params: Any) -> S:  # noqa: ARG002
@@ -211,6 +215,12 @@ class Workflow(Generic[S]):
         for node in nodes:
             if node not in self._routes:
                 graph.set_exit_point(node.name)
+
+
+def _is_fixed(state: type[State]) -> bool:
+    """Return whether the params alone decide the initial state: no default is computed."""
+    factories = (info.default_factory for info in state.fields().values())
+    return all(made is None or made in CONTAINERS for made in factories)
 
 
 def _branches(

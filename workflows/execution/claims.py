@@ -150,7 +150,7 @@ class Claims:
 
         Otherwise their leases would expire first, and they would become suspects.
         """
-        releasing = run_in_db_retrying(outside_ends.release, runs, UNCONFIRMED)
+        releasing = run_in_db_retrying(outside_ends.withdraw, runs, UNCONFIRMED)
         try:
             asyncio.run_coroutine_threadsafe(releasing, self._loop)
         except RuntimeError:  # the worker has ended: the leases will expire

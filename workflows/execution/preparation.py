@@ -74,6 +74,7 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     runtime = build_runtime(run, recorder.buffer, key)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations
+    recorder.has_fixed_start = workflow.has_fixed_start
     initial = call_contained(partial(_initial_state, workflow, graph, runtime, run))
     if key.key:
         initial = initial.set_secret("token", key.key)

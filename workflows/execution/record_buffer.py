@@ -47,7 +47,9 @@ class RecordBuffer:
         # of the pause that this attempt continues from
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
-        self.is_stage_new = False  # its start is part of the next record
+        self.is_stage_new = False  # its code has not begun
+        self.is_stage_claimed = False  # the claim recorded that it starts
+        self._claimed_stage = _first_stage_of(run)
         self._seal_key = keys.sealing()
         self._chain = head_of(run.history_chain_head, run.pk)
         self._fence = run.fence  # that of the last record, committed or not
@@ -125,9 +127,36 @@ class RecordBuffer:
                 self.add_line(level, clean(text), clock.local_now())
 
     def start_stage(self, stage: StageRow) -> None:
-        """Make a stage the current one."""
+        """Make a stage the current one; the claim may have recorded that it starts."""
         self.stage = stage
-        self.is_stage_new = self.record.is_stage_changed = True
+        self.is_stage_new = True
+        claimed, self._claimed_stage = self._claimed_stage, None
+        self.is_stage_claimed = claimed is not None and claimed == (
+            stage.sequence,
+            stage.node,
+            stage.iteration,
+            stage.tries,
+        )
+        self.record.is_stage_changed = not self.is_stage_claimed
+
+    def accept_claimed_stage(self) -> None:
+        """Let the current stage start without a record: that of the claim is durable."""
+        self.is_stage_new = self.is_stage_claimed = False
+        stage = self.stage.copy() if self.stage else None
+        self._pipeline.committed = self._pipeline.committed._replace(stage=stage)
+        self.schedule_flush()  # of what nothing waits for: the initial state
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the record has only an initial state, and will be accepted later."""
+        record = self.record
+        return self._pipeline.is_accepted() and not (
+            record.extra_writes
+            or record.stages
+            or record.decisions
+            or record.items
+            or record.retries
+        )
 
     def update_stage(self) -> None:
         """Include the current stage, as it will be when the record is flushed."""
@@ -189,7 +218,7 @@ class RecordBuffer:
         self._add_thread_lines()
         if self.stage is not None:
             self.record.current_stage = self.stage.as_current()
-        self.is_stage_new = False
+        self.is_stage_new = self.is_stage_claimed = False
         self.masker.record(self.record)
         self._is_closed = self.record.ending is not None
         self._chain = self.record.history_chain_head = seal_record(
@@ -203,3 +232,11 @@ class RecordBuffer:
         self.record = self._new_record()
         self.stage = self.stage.copy() if self.stage else None
         return taken
+
+
+def _first_stage_of(run: Run) -> tuple[int, str, int, int] | None:
+    """Return sequence, node, iteration and tries of the stage that the claim recorded."""
+    stage = run.current_stage
+    if stage is None:
+        return None
+    return stage["sequence"], stage["node"], stage["iteration"], stage["tries"]

@@ -54,6 +54,10 @@ class RecordPipeline:
         self._timer: asyncio.TimerHandle | None = None
         self._submitted: Submitted | None = None
 
+    def is_accepted(self) -> bool:
+        """Return False if the event loop of the run was abandoned: nothing is written."""
+        return self._writer.accepts(asyncio.get_running_loop())
+
     def schedule_flush(self) -> None:
         """Submit the gathered record after a delay, without anyone waiting for it."""
         if self._timer is None:

@@ -83,6 +83,7 @@ class Recorder:
         self.run = run
         self.buffer = RecordBuffer(run, writer)
         self.step_limit = 0  # of one attempt; 0 = no warning
+        self.has_fixed_start = False  # the params decide the initial state
         self._stages = StageEvents(self.buffer, after_node)
         self._workflows = workflows
         self._draining = draining
@@ -197,7 +198,8 @@ class Recorder:
 
         1. At an end of the graph, leave it to `end` or `pause`, which follow directly.
         2. When the worker drains and a node is about to start, release the run instead.
-        3. Hand the record to the writer and wait for the commit.
+        3. If the claim recorded that this node starts, there is nothing to wait for.
+        4. Hand the record to the writer and wait for the commit.
 
         Raises LeaseLost when another worker took over, Drained after a release, and the
         database's error when it refused the record.
@@ -209,10 +211,28 @@ class Recorder:
             code = SUSPICION_LIFTED if self._lift_suspicion_after_progress() else ""
             self.buffer.record.status = Status.PENDING
             self.buffer.record.ending = Ending(Outcome.RELEASED, error_code=code)
-        await self.buffer.flush()
+        if self._is_start_recorded():
+            self.buffer.accept_claimed_stage()
+        else:
+            await self.buffer.flush()
         if is_released:
             raise Drained("the worker drains, and gave it back to the queue")
         self._stages.start_clock()
+
+    def _is_start_recorded(self) -> bool:
+        """Return whether the first node may begin before the record: the claim has its start.
+
+        The initial state follows with a later record, since the stored params decide it. A
+        claim that is not recent is confirmed by a record: the lease may be lost, and so is
+        whatever an abandoned loop would begin.
+        """
+        buffer, run = self.buffer, self.run
+        if not (self.has_fixed_start and buffer.is_stage_claimed and buffer.can_wait):
+            return False
+        if run.started_at is None or buffer.record.ending is not None:
+            return False
+        age = (clock.local_now() - run.started_at).total_seconds()
+        return 0 <= age < settings.HEARTBEAT_SECONDS
 
     def describe_hold(self, blocked: Blocked) -> str:
         """Return the log line of a node that holds the event loop until now.

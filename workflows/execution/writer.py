@@ -84,6 +84,10 @@ class Writer:
         """Wait no longer for a database that is away: a failed commit is final from now on."""
         self._no_retries.set()
 
+    def accepts(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return False for a loop that was abandoned."""
+        return loop not in self._refused
+
     def refuse(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take no more records from a loop that was abandoned; call it from any thread."""
         self._refused.add(loop)

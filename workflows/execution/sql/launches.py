@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import JSONField
 
+from workflows.audit.records import StageRow
 from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIMED_FIELDS,
     RUNS,
 )
-from workflows.models import AuditEvent, Run, Status
+from workflows.models import AuditEvent, Run, StageStatus, Status
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -67,6 +68,7 @@ CLAIMED_VALUES: Final = {
     "version": "1",
     "started_at": "{now}",
     "updated_at": "{now}",
+    "current_stage": "{sent}",
 }
 # In the order of the index of pending runs, which makes the planner read that one: however
 # few it believes to be pending, it would have to sort what another way finds.
@@ -86,12 +88,20 @@ OFFER: Final = {  # parameters of the statement before those of the rows
 }
 
 
-def values_of(table: Table, row: Model) -> list[Any]:
+def run_values(run: Run, offer: Offer | None) -> list[Any]:
+    """Return the row of a run with the stage that it begins if it is claimed."""
+    stage = first_stage(run, offer.now) if offer else None
+    return values_of(RUNS, run, current_stage=stage)
+
+
+def values_of(table: Table, row: Model, **replaced: str | None) -> list[Any]:
     """Return a row as PostgreSQL's driver takes it, in the order of the columns."""
     values = []
     for column in table.columns:
         value = getattr(row, column.name)
-        if value is not None and column.name in JSON_COLUMNS:
+        if column.name in replaced:
+            value = replaced[column.name]
+        elif value is not None and column.name in JSON_COLUMNS:
             value = json.dumps(value)
         elif isinstance(value, str):
             value = str(value)  # a member of an enumeration is sent as its text
@@ -149,13 +159,24 @@ def _value(column: Column, offer: Mapping[str, str]) -> str:
     sent = f'sent."{column.name}"{column.cast}'
     if column.name not in CLAIMED_VALUES:
         return sent
-    claimed = CLAIMED_VALUES[column.name].format(**offer)
-    return f"CASE WHEN offer.holds THEN {claimed} ELSE {sent} END"
+    claimed = CLAIMED_VALUES[column.name].format(sent=sent, **offer)
+    pending = "NULL" if column.name == "current_stage" else sent
+    return f"CASE WHEN offer.holds THEN {claimed} ELSE {pending} END"
 
 
-def claimed_values(offer: Offer) -> dict[str, Any]:
+def first_stage(run: Run, now: dt.datetime) -> str | None:
+    """Return the current stage of a new run that is claimed: see `FIRST_STAGE`."""
+    entry = run.graph.get("entry")
+    if not entry:
+        return None  # its factory builds the graph when the run is prepared
+    return StageRow(1, entry, 1, StageStatus.STARTED, now).as_current()
+
+
+def claimed_values(run: Run, offer: Offer) -> dict[str, Any]:
     """Return the columns of `CLAIMED_VALUES` except for the lease."""
+    stage = first_stage(run, offer.now)
     return {
+        "current_stage": None if stage is None else json.loads(stage),
         "status": Status.RUNNING.value,
         "worker": offer.worker,
         "fence": offer.fence,
@@ -174,5 +195,5 @@ def claimed(run: Run, offer: Offer) -> Run:
     values = {name: getattr(run, name) for name in CLAIMED_FIELDS}
     for name in JSON_COLUMNS & values.keys():
         values[name] = json.loads(json.dumps(values[name]))
-    values |= claimed_values(offer)
+    values |= claimed_values(run, offer)
     return Run.from_db(DEFAULT_DB_ALIAS, [*values], [*values.values()])

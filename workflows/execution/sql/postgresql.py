@@ -26,6 +26,7 @@ from workflows.execution.sql.statements import (
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    FIRST_STAGE,
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
@@ -68,6 +69,7 @@ _CLAIM_PARAMETERS: Final = {
             "lease": "float8",
             "fence": "bigint",
             "suspicion": "bigint",
+            "began": "text",
         }.items(),
         start=1,
     )
@@ -98,7 +100,7 @@ class PostgreSQLDriver(Driver):
         self, launches: Sequence[NewRun], offer: Offer | None = None
     ) -> dict[UUID, str]:
         """Insert all rows in one statement."""
-        runs = [launch_statement.values_of(RUNS, launch.run) for launch in launches]
+        runs = [launch_statement.run_values(launch.run, offer) for launch in launches]
         events = [
             launch_statement.values_of(AUDIT_EVENTS, launch.event)
             for launch in launches
@@ -114,6 +116,7 @@ class PostgreSQLDriver(Driver):
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
         values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
+        values.append(now.isoformat())
         rows = self._execute(_claim_pending(), values, BY_KEY, is_text=True)
         candidates, suspects = rows[0][:2]
         runs = self._to_runs([row[2:] for row in rows if row[2] is not None])
@@ -182,6 +185,11 @@ def _claim_pending() -> str:
     claimed = CLAIM_SELECTED.format(
         runs=RUNS.name,
         columns="claimed.*",
+        first_stage=FIRST_STAGE.format(
+            entry="(claimed.graph ->> 'entry')",
+            json_object="json_build_object",
+            **_CLAIM_PARAMETERS,
+        ),
         until=_LEASE_END.format(_CLAIM_PARAMETERS["lease"]),
         selected="= ANY(ARRAY(SELECT id FROM selected))",
         **_CLAIM_PARAMETERS,

@@ -12,12 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.execution.sql.driver import Claimed, Driver
-from workflows.execution.sql.launches import COUNT_PENDING, claimed_values
+from workflows.execution.sql.launches import COUNT_PENDING, claimed_values, first_stage
 from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    FIRST_STAGE,
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
@@ -59,7 +60,7 @@ class SQLiteDriver(Driver):
             for launch in launches:
                 row = self._values(RUNS, launch.run)
                 if claim is not None:
-                    row = self._claimed_values(row, claim)
+                    row = self._claimed_values(launch.run, row, claim)
                 result = self._execute(_insert(RUNS, "RETURNING id, status"), row)
                 if (stored := result.fetchone()) is None:
                     continue
@@ -81,9 +82,10 @@ class SQLiteDriver(Driver):
         count = self._execute(COUNT_PENDING.format(limit="?"), [offer.spare + 1])
         return int(count.fetchone()[0]) <= offer.spare
 
-    def _claimed_values(self, row: list[Any], offer: Offer) -> list[Any]:
+    def _claimed_values(self, run: Run, row: list[Any], offer: Offer) -> list[Any]:
         now = self.connection.ops.adapt_datetimefield_value(offer.now)
-        claimed = claimed_values(offer) | {
+        claimed = claimed_values(run, offer) | {
+            "current_stage": first_stage(run, offer.now),
             "lease_expires_at": self._lease_end(),
             "started_at": now,
             "updated_at": now,
@@ -105,6 +107,7 @@ class SQLiteDriver(Driver):
             "lease": self._lease_end(),
             "fence": fence,
             "suspicion": suspicion,
+            "began": now.isoformat(),
         }
         with self.transaction():
             with self.connection.cursor() as cursor:
@@ -183,9 +186,17 @@ def _insert(table: Table, returning: str = "") -> str:
 
 @functools.cache
 def _claim_pending() -> str:
-    names = ("worker", "limit", "lookahead", "now", "lease", "fence", "suspicion")
+    names = (
+        *("worker", "limit", "lookahead", "now", "lease", "fence", "suspicion"),
+        "began",
+    )
     places = {name: f"%({name})s" for name in names}
     following = NEXT_PENDING.format(runs=RUNS.name, columns="id", **places)
+    first_stage = FIRST_STAGE.format(
+        entry="json_extract(claimed.graph, '$.entry')",
+        json_object="json_object",
+        **places,
+    )
     return SELECT_PENDING.format(
         runs=RUNS.name,
         candidates="SELECT run.id, run.workflow_name, run.priority"  # noqa: S608 - names are ours
@@ -198,6 +209,7 @@ def _claim_pending() -> str:
         columns=CLAIMED_COLUMNS,
         until=places["lease"],
         selected="IN (SELECT id FROM selected)",
+        first_stage=first_stage,
         **places,
     )
 

@@ -85,10 +85,18 @@ NEXT_PENDING = """
     WHERE status = 'pending' AND workflow_name = names.name AND suspicion = {suspicion}
     ORDER BY priority DESC, id LIMIT {lookahead}
 """
+# The stage that a claim begins, in the form of `StageRow.as_current`: a new run starts at
+# the entry of its graph. Each other run records the stage itself.
+FIRST_STAGE = """
+    CASE WHEN claimed.attempt = 0 AND claimed.sequence = 0 AND {entry} <> '' THEN
+        CAST({json_object}('sequence', 1, 'node', {entry}, 'iteration', 1, 'tries', 1,
+            'created_at', {began}) AS TEXT)
+    END
+"""
 CLAIM_SELECTED = """
     UPDATE {runs} AS claimed SET
         status = 'running', worker = {worker}, lease_expires_at = {until},
-        fence = {fence}, current_stage = NULL,
+        fence = {fence}, current_stage = {first_stage},
         attempt = claimed.attempt + 1, version = claimed.version + 1,
         started_at = COALESCE(claimed.started_at, {now}), updated_at = {now}
     WHERE claimed.id {selected}
