@@ -29,8 +29,18 @@ BODIES: dict[str, Any] = {
     "preview_bulk_action": {"action": "cancel", "filters": {}},
     "start_bulk_action": {"action": "cancel", "filters": {}, **REASON},
 }
+SCHEDULE = {"name": "new", "cron": "0 9 * * *", "zone": "UTC"}
+PERIOD = {"first": "2026-01-01T00:00:00Z", "last": "2026-01-02T00:00:00Z"}
+BODIES |= {
+    "create_schedule": SCHEDULE,
+    "change_schedule": SCHEDULE,
+    "pause_schedule": REASON,
+    "preview_backfill": PERIOD,
+    "start_backfill": PERIOD,
+}
 QUERIES: dict[str, dict[str, Any]] = {
     "delete_run": REASON,
+    "delete_schedule": REASON,
     "unpin_run": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
@@ -56,6 +66,7 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<document_id>": world.document.pk,
         "<number>": 1,
         "<job_id>": world.job.pk,
+        "<schedule_id>": world.schedule.pk,
     }
     for part, value in values.items():
         address = address.replace(part, str(value))

@@ -17,6 +17,7 @@ from workflows.api.routes import (
     reference,
     relations,
     runs,
+    schedules,
     workflows,
 )
 
@@ -52,6 +53,8 @@ api.add_router("/compare", relations.compare_router)
 api.add_router("/documents", documents.router)
 api.add_router("/bulk-actions", bulk.router)
 api.add_router("/exports", exports.router)
+api.add_router("/schedules", schedules.router)
+api.add_router("/workflows", schedules.of_workflow_router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

@@ -171,6 +171,34 @@ def _page(item: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"items": [item], "next": None, **more}
 
 
+_schedule: dict[str, Any] = {
+    "name": "every morning",
+    "cron": "0 9 * * 1-5",
+    "zone": "Europe/Berlin",
+    "params": {"document": DOCUMENT},
+    "profile": None,
+    "priority": 0,
+    "overlap": "skip",
+    "catch_up": "last",
+    "jitter_seconds": 0,
+    "ends_at": None,
+}
+_schedule_out: dict[str, Any] = {
+    **_schedule,
+    "id": JOB,
+    "workflow": WORKFLOW,
+    "description": "At 09:00 on Monday through Friday",
+    "hidden": False,
+    "owner": "ci",
+    "paused": False,
+    "paused_by": None,
+    "pause_reason": None,
+    "next": T1,
+    "can_change": True,
+    "created_at": T1,
+    "updated_at": T1,
+    "url": f"/schedules/{JOB}/",
+}
 SCHEMAS: Final[dict[str, Any]] = {
     "WorkflowSummary": _workflow,
     "WorkflowDetail": {
@@ -183,6 +211,25 @@ SCHEMAS: Final[dict[str, Any]] = {
         "graph": {"entry": "read_pages", "nodes": [], "edges": []},
         "profiles": ["fast"],
     },
+    "ScheduleIn": _schedule,
+    "ScheduleOut": _schedule_out,
+    "SchedulePage": {"items": [_schedule_out], "next": None},
+    "MomentPage": {
+        "items": [
+            {
+                "moment": T1,
+                "result": "launched",
+                "backfill": False,
+                "run": RUN,
+                "message": "",
+                "processed_at": T2,
+            }
+        ],
+        "next": None,
+    },
+    "BackfillPeriod": {"first": T1, "last": T3},
+    "BackfillPlan": {"moments": [T1]},
+    "BackfillQueued": {"queued": 1},
     "Launch": {"params": {"document": DOCUMENT}, "priority": 0},
     "RunDetail": _detail,
     "RunPage": _page(_run, scanned_to=None),

@@ -38,6 +38,7 @@ MAX_NAME_LENGTH: Final = 100  # characters
 MAX_JITTER: Final = 86_400  # seconds
 MAX_BACKFILL: Final = 500  # moments
 MAX_PRIORITY: Final = 100
+EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # of a backfill
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,8 @@ def preview_backfill(
     """
     if last > clock.now():
         raise InvalidSchedule({"last": ["Choose a period that has passed."]})
+    if first < EARLIEST:
+        raise InvalidSchedule({"first": [f"Choose a time since {EARLIEST.year}."]})
     before = first - dt.timedelta(microseconds=1)
     following = calendar.times_after(schedule.cron, schedule.zone, before)
     moments: list[dt.datetime] = []

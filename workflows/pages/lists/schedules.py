@@ -101,15 +101,19 @@ def moment_rows(user: User, moments: Iterable[ScheduleMoment]) -> list[MomentRow
 
 
 def moments_page(
-    schedule: Schedule, before: dt.datetime | None, *, can_read: bool
+    schedule: Schedule,
+    before: dt.datetime | None,
+    *,
+    can_read: bool,
+    size: int = PAGE_SIZE,
 ) -> Page[ScheduleMoment]:
     """Return a page of the moments of a schedule, newest first."""
     moments = schedule.moments.order_by("-moment")
     if before is not None:
         moments = moments.filter(moment__lt=before)
-    rows = list(moments[: PAGE_SIZE + 1])
-    after = rows[PAGE_SIZE - 1].moment if len(rows) > PAGE_SIZE else None
-    shown = rows[:PAGE_SIZE]
+    rows = list(moments[: size + 1])
+    after = rows[size - 1].moment if len(rows) > size else None
+    shown = rows[:size]
     return Page(shown if can_read else [redact_moment(row) for row in shown], after)
 
 
