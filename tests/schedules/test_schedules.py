@@ -348,7 +348,7 @@ def test_params_are_checked_when_the_schedule_is_saved(alice: User) -> None:
         schedule_of(alice, params={"limit": "many"})
 
 
-def test_whoever_changes_a_schedule_launches_its_runs_from_then_on(
+def test_the_person_who_changes_a_schedule_launches_its_runs_from_then_on(
     alice: User, bob: User, clock: Any
 ) -> None:
     schedule = schedule_of(alice)

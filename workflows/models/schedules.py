@@ -148,6 +148,6 @@ class ScheduleMoment(models.Model):
 
     @property
     def key(self) -> str:
-        """Return the idempotency key of the run: one run per moment, whoever launches it."""
+        """Return the idempotency key of the run: one run per moment, by any worker."""
         schedule_id: uuid.UUID = self.schedule_id
         return f"schedule {schedule_id.hex} {self.moment.isoformat()}"

@@ -108,10 +108,16 @@ async def leave_open_async(state: Greedy) -> Greedy:
     return state
 
 
+def is_autocommitting() -> bool:
+    """Return whether this thread's connection has no transaction open."""
+    return connection.get_autocommit()
+
+
 @node
 async def after_async(state: Greedy) -> Greedy:
     """See what the node before left."""
-    autocommit = await sync_to_async(connection.get_autocommit)()
+    # looked up in that thread: the proxy would give the connection of the event loop's
+    autocommit = await sync_to_async(is_autocommitting)()
     state = state.append("autocommit", autocommit)
     return state.set(groups=await Group.objects.filter(name=LEFT).acount())
 

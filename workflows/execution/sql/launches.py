@@ -190,7 +190,7 @@ def claimed_values(run: Run, offer: Offer) -> dict[str, Any]:
 def claimed(run: Run, offer: Offer) -> Run:
     """Return a run that was inserted as claimed, as a claim would have read it.
 
-    It shares nothing with `run`, which belongs to whoever launches it: JSON is read back.
+    It shares nothing with `run`, which belongs to its launcher: JSON is read back.
     """
     values = {name: getattr(run, name) for name in CLAIMED_FIELDS}
     for name in JSON_COLUMNS & values.keys():
