@@ -69,6 +69,10 @@ def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
             "provider-new": "/agents/providers/new/",
             "run-then": f"{addresses['run-done']}?at=2&node=weigh_markings",
             "state": f"{addresses['run-done']}states/2/",
+            "tokens": "/accounts/tokens/",
+            "token-new": "/accounts/tokens/new/",
+            "service-account-new": "/accounts/service-accounts/new/",
+            "api-reference": "/api/v1/docs",
             "not-found": "/nothing/",
         }
     return addresses
