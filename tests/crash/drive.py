@@ -7,6 +7,7 @@ python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs
 from workflows import bulk  # noqa: E402
 from workflows.audit.verifier import Checker  # noqa: E402
 from workflows.engine.errors import RequestError  # noqa: E402
+from workflows.infra import clock  # noqa: E402
 from workflows.models import (  # noqa: E402
     Attempt,
     Checkpoint,
@@ -34,6 +36,7 @@ from workflows.models import (  # noqa: E402
     Worker,
     with_current,
 )
+from workflows.schedules import due, service  # noqa: E402
 from workflows.system import system  # noqa: E402
 
 STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status")
@@ -110,6 +113,24 @@ def delete_many(count: int) -> int:
     ).total
 
 
+def add_schedules(count: int, params: dict[str, Any], moments: int) -> None:
+    """Create schedules of every minute whose last so many moments were missed."""
+    boss = User.objects.create_superuser("boss")
+    for number in range(count):
+        plan = service.Plan(
+            f"schedule {number}",
+            "* * * * *",
+            "UTC",
+            params=params,
+            overlap="allow",
+            catch_up="all",
+            jitter_seconds=0,
+        )
+        schedule = service.create("count", plan, by=boss)
+        due.plan(schedule, after=clock.now() - dt.timedelta(minutes=moments))
+        schedule.save()
+
+
 def main() -> None:
     """Execute the command line and print JSON."""
     event, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
@@ -118,6 +139,7 @@ def main() -> None:
         "launch_each": launch_each,
         "report": report,
         "act": act,
+        "add_schedules": add_schedules,
         # on one event loop: else each action would open a separate connection to Redis
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.test import Client
 from pydantic import BaseModel, Field
 
@@ -121,6 +122,33 @@ def test_invalid_input_is_reported_and_nothing_is_queued(
     assert 'role="alert"' in text
     assert f'value="{given["times"]}"' in text
     assert not Run.objects.exists()
+
+
+def test_priority_and_idempotency_key_are_optional(page: Client) -> None:
+    more = {"launch-priority": "7", "launch-key": "order-117"}
+    first = page.post(ADDRESS, {"name": "Ada", **more})
+    run = Run.objects.get()
+    assert (run.priority, run.idempotency_key) == (7, "order-117")
+    again = page.post(ADDRESS, {"name": "Ada", **more}, follow=True)
+    assert again.redirect_chain[0][0] == first.headers["Location"]
+    assert "with this idempotency key before." in again.content.decode()
+    other = page.post(ADDRESS, {"name": "Grace", **more})
+    assert other.status_code == 422
+    error = other.content.decode().split('id="launch-key_error"')[1]
+    assert run.short_id in error.split("</ul>")[0]
+    page.post(ADDRESS, {"name": "Ada", "launch-priority": "101"})
+    assert Run.objects.count() == 1
+
+
+def test_the_command_sets_priority_and_idempotency_key(page: Client) -> None:
+    params = ["--param", "name=Ada"]
+    for _ in range(2):
+        options = ["--priority", "-3", "--key", "order-117"]
+        call_command("run_workflow", "say-hello", *params, *options)
+    run = Run.objects.get()
+    assert (run.priority, run.idempotency_key) == (-3, "order-117")
+    with pytest.raises(SystemExit):
+        call_command("run_workflow", "say-hello", *params, "--key", "x" * 201)
 
 
 def test_a_run_fills_the_form_again(page: Client) -> None:

@@ -64,6 +64,7 @@ class RunAdmin(ReadOnlyAdmin):
         "waiting_for",
         "waiting_node",
         "wake_at",
+        "scheduled_for",
         "priority",
         "idempotency_key",
         "parent",

@@ -18,6 +18,7 @@ from workflows.execution import workers
 from workflows.execution.worker import Worker
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, Run, Status
+from workflows.pages.forms.launch_form import MAX_KEY_LENGTH, MAX_PRIORITY
 from workflows.runtime.errors import ProviderError
 from workflows.system import system
 
@@ -62,6 +63,18 @@ class Command(BaseCommand):
             help="profile of the workflow, '' for its defaults; by weight if omitted",
         )
         parser.add_argument(
+            "--priority",
+            type=int,
+            default=0,
+            choices=range(-MAX_PRIORITY, MAX_PRIORITY + 1),
+            metavar=f"-{MAX_PRIORITY}…{MAX_PRIORITY}",
+            help="pending runs with a higher priority start first",
+        )
+        parser.add_argument(
+            "--key",
+            help="idempotency key: the same launch with the same key returns the same run",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="follow the run until it ends or waits"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -70,7 +83,13 @@ class Command(BaseCommand):
         """Launch, follow, report."""
         try:
             params = dict(_param(text) for text in options["param"])
-            run = system.execute(options["name"], params, profile=options["profile"])
+            run = system.execute(
+                options["name"],
+                params,
+                profile=options["profile"],
+                priority=options["priority"],
+                idempotency_key=_key(options["key"]),
+            )
         except (RequestError, ProviderError, ValueError) as error:
             self._fail(str(error), as_json=options["json"])
         if options["wait"]:
@@ -132,6 +151,13 @@ class Command(BaseCommand):
                 "result", run.result
             )  # a field of that name, if any
             self.stdout.write(json.dumps(outcome, indent=2))
+
+
+def _key(text: str | None) -> str | None:
+    """Return an idempotency key. Raises ValueError for an empty or a long one."""
+    if text is not None and not 0 < len(text) <= MAX_KEY_LENGTH:
+        raise ValueError(f"--key takes 1 to {MAX_KEY_LENGTH} characters.")
+    return text
 
 
 def _param(text: str) -> tuple[str, Any]:

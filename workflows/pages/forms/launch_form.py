@@ -1,4 +1,4 @@
-"""Launch options of workflows that use agents: profile and API key."""
+"""Launch options: priority and idempotency key; profile and API key with agents."""
 
 from __future__ import annotations
 
@@ -19,6 +19,44 @@ PREFIX = "launch"
 BY_WEIGHT, OWN = "by weight", "own"
 NAMED = "profile:"  # prefix of profile names, which might equal the values above
 MAX_TOKEN_LENGTH = 8_000  # characters
+MAX_PRIORITY = 100
+MAX_KEY_LENGTH = 200  # characters
+
+
+class MoreOptionsForm(forms.Form):
+    """Options of every launch that few need."""
+
+    priority = forms.IntegerField(
+        label="Priority",
+        required=False,
+        min_value=-MAX_PRIORITY,
+        max_value=MAX_PRIORITY,
+        help_text="Pending runs with a higher priority start first. Default: 0.",
+    )
+    key = forms.CharField(
+        label="Idempotency key",
+        required=False,
+        max_length=MAX_KEY_LENGTH,
+        strip=True,
+        help_text="A key launches one run: the same launch with the same key opens that run.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, **options: Any) -> None:
+        """Name the fields so that no param of a workflow collides with them."""
+        names = {"prefix": PREFIX, "label_suffix": "", "auto_id": "%s"}
+        super().__init__(**{**names, **options})
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether something was entered."""
+        return any(self[name].value() not in (None, "") for name in self.fields)
+
+    def launch_options(self) -> dict[str, Any]:
+        """Return the keyword arguments for `System.execute`; no empty key."""
+        key = self.cleaned_data["key"]
+        options = {"priority": self.cleaned_data["priority"] or 0}
+        return options | ({"idempotency_key": key} if key else {})
 
 
 class AgentForm(forms.Form):

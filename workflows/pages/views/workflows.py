@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from workflows.access import permissions
 from workflows.engine.adapters import schema
 from workflows.engine.factory import FactoryWorkflow
-from workflows.errors import AgentUnavailable, InvalidParams
+from workflows.errors import AgentUnavailable, InvalidParams, KeyReused
 from workflows.models import Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
@@ -22,6 +22,7 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import (
     PREFIX,
     AgentForm,
+    MoreOptionsForm,
     agent_form,
     initial_of,
     missing_agents,
@@ -74,9 +75,10 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     can_launch = permissions.can_launch(request.user, name)
     form = launch_form(request, found)
     options_form = launch_agent_form(request, found)
+    more = MoreOptionsForm(data=request.POST if request.method == "POST" else None)
     if request.method == "POST":
         permissions.require(can_launch, "launch this workflow")
-        run = launch(request, found, form, options_form)
+        run = launch(request, found, form, options_form, more)
         if run is not None:
             return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
@@ -89,6 +91,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
         "asking": options_form,
+        "more": more,
         "lacking": missing_agents() if needs_agents else "",
         "has_prompts": bool(found.prompts),
     }
@@ -132,29 +135,37 @@ def launch(
     found: AnyWorkflow,
     form: SchemaForm,
     options_form: AgentForm | None,
+    more: MoreOptionsForm,
 ) -> Run | None:
     """Return the queued run; None, with the errors on the form, if it is invalid."""
-    valid = [one.is_valid() for one in (form, options_form) if one is not None]
+    valid = [one.is_valid() for one in (form, options_form, more) if one is not None]
     if not all(valid):
         return None
     options = options_form.launch_options() if options_form else {}
     try:
         params = params_of(found, form)
-        run = system.execute(
-            found.name,
-            params,
-            by=request.user,
-            idempotency_key=once_key(request, [params, options.get("profile")]),
-            **options,
-        )
+        once = once_key(request, [params, options.get("profile")])
+        options |= {"idempotency_key": once, **more.launch_options()}
+        run = system.execute(found.name, params, by=request.user, **options)
     except InvalidParams as error:
         form.add_validation_errors(error)
-        return None
     except AgentUnavailable as error:
         form.add_error(None, str(error))
-        return None
-    messages.success(request, f"Run {run.short_id} launched.")
-    return run
+    except KeyReused as error:
+        more.add_error("key", str(error))
+    else:
+        _announce(request, run, has_key=bool(more.cleaned_data["key"]))
+        return run
+    return None
+
+
+def _announce(request: HtmxRequest, run: Run, *, has_key: bool) -> None:
+    """Add the message of a launch; a form sent twice gets that of its first launch."""
+    if run.already_launched and has_key:
+        text = f"Run {run.short_id} was launched with this idempotency key before."
+        messages.info(request, text)
+    else:
+        messages.success(request, f"Run {run.short_id} launched.")
 
 
 def once_key(request: HtmxRequest, params: Any) -> str | None:
