@@ -215,7 +215,7 @@ def test_the_action_applies_to_exactly_the_filtered_set(page: Client) -> None:
     given["_selected_action"] = str(pending[0].pk)
     address = f"{RUNS}?status__exact=pending"
     text = page.post(address, given).content.decode()
-    assert "3 of the 3 selected runs can be processed" in text
+    assert "3 of the 3 selected runs can be processed" in " ".join(text.split())
     assert 'name="select_across" value="1"' in text
     page.post(address, {**given, "confirmed": "1", "reason": "all of them"})
     assert Run.objects.filter(status=Status.CANCELLED).count() == 3
@@ -226,7 +226,7 @@ def test_the_action_applies_to_exactly_the_filtered_set(page: Client) -> None:
 def test_runs_that_would_be_refused_are_listed_before_the_action(page: Client) -> None:
     runs = [make_run(status=Status.PENDING), make_run()]
     text = operate(page, "cancel_selected", runs)
-    assert "1 of the 2 selected runs can be processed" in text
+    assert "1 of the 2 selected runs can be processed" in " ".join(text.split())
     assert "Completed · will be skipped" in text
 
 

@@ -274,7 +274,7 @@ def test_profiles_are_compared_by_their_results(
     page = sign_in(admin).get("/workflows/summarize/profiles/").content.decode()
     assert "Slow and sure." in page
     assert "1,500" in page
-    assert "4 calls, 6,000 tokens, 4.00 USD" in page
+    assert "4 calls, 6,000 tokens, 4.00 USD" in " ".join(page.split())
     assert f'href="/workflows/summarize/profiles/{profile.pk}/"' in page
 
 

@@ -131,7 +131,7 @@ def test_an_administrator_manages_tokens_of_service_accounts_with_less_power(
     bob.groups.add(make_role("admin"))
     account.user.is_superuser = True
     account.user.save()
-    with pytest.raises(NotAllowed, match="may do what you may not"):
+    with pytest.raises(NotAllowed, match="has permissions that you lack"):
         tokens.create(account.user, "more", by=bob, scopes=["admin"])
 
 

@@ -106,7 +106,7 @@ def test_a_deadlock_is_neither_an_outage_nor_a_fault() -> None:
     assert outages.of(DEADLOCK) is None
 
 
-def test_a_change_that_met_a_deadlock_is_not_said_to_be_accepted(
+def test_a_deadlock_is_not_reported_as_a_change_that_may_be_accepted(
     hers: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workflows.system.System.save_view", raising(DEADLOCK))

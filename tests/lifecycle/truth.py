@@ -148,7 +148,12 @@ def _assert_visits(case: Case, script: Script, stories: Mapping[UUID, Story]) ->
         for stage in story.stages
         if stage["node_name"] in counted
     )
-    assert stages == +script.world.visits
+    visits = +script.world.visits
+    if "stages" in case.get("fail_exec", ""):  # the row of the refused stage is missing
+        assert not stages - visits
+        assert (visits - stages).total() <= 1
+    else:
+        assert stages == visits
 
 
 async def _assert_no_token(case: Case) -> None:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import URLPattern, reverse
+from pytest_django import Settings
 
 from tests.pages.test_page_access import ARGUMENTS
 from tests.support.factories import make_run
@@ -76,8 +77,9 @@ def post_only() -> list[str]:
 
 
 def test_signing_in_never_redirects_to_a_form_only_address(
-    alice: User,
+    alice: User, settings: Settings
 ) -> None:
+    settings.RATES = {**settings.RATES, "login": 0}
     addresses = [*post_only(), "/accounts/logout/", "/admin/logout/"]
     assert len(addresses) > 15
     member = Client()

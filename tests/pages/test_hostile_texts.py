@@ -33,6 +33,7 @@ from workflows.pages.run.view import RunView
 from workflows.pages.urls import urlpatterns
 from workflows.pages.views.failures import STUCK, unavailable
 
+RATES = ("login", "launch", "upload", "api")
 HOSTILE = {
     "out of an attribute or a text": (
         "'\"><hostile-tag hostile-attr=1></script></title></textarea><hostile-tag>"
@@ -289,9 +290,20 @@ def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     yield reverse("provider", args=[world.provider.pk]), agent | {"kind": evil}
     yield reverse("agent-try", args=[world.agent.pk]), {"prompt": ""}
     yield reverse("profile-new", args=["summarize"]), {"name": evil, "weight": evil}
+    yield from forms_of_automation(world)
     yield reverse("documents"), {"file": SimpleUploadedFile(f"{evil[:90]}.pdf", b"x")}
     yield reverse("password"), {"old_password": evil, "new_password1": evil}
     yield "/admin/auth/user/add/", {"username": evil, "password1": evil}
+
+
+def forms_of_automation(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield forms of tokens and schedules."""
+    evil = world.evil
+    yield reverse("token-new"), {"name": evil, "scopes": ["read"], "expires_in": evil}
+    token = {"name": evil[:50], "scopes": ["read"], "owner": world.person.pk}
+    yield reverse("token-new"), token
+    backfill = {"first": evil, "last": evil, "reason": evil}
+    yield reverse("schedule-backfill", args=[world.schedule.pk]), backfill
 
 
 def check_responses(world: World, look: Inspector, client: Client) -> None:
@@ -353,7 +365,8 @@ def check_files(world: World, _look: Inspector, client: Client) -> None:
 
 
 def check_failures(world: World, look: Inspector, client: Client) -> None:
-    """Inspector at the pages that show failures."""
+    """Inspector at the pages that show failures, and at the reference of the API."""
+    look.at_answer("the reference", client.get("/api/v1/docs"), 200)
     evil = quote(world.evil[:500])
     look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
     look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
@@ -419,14 +432,14 @@ def check_walks(
 
 
 @pytest.mark.django_db
-@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
+@override_settings(RATES=dict.fromkeys(RATES, 0))
 @pytest.mark.slow
 def test_no_form_turns_a_hostile_text_into_an_address() -> None:
     assert check_walks("an address", WALKS) > MIN_SHOWN
 
 
 @pytest.mark.django_db
-@override_settings(RATES={"login": 0, "launch": 0, "upload": 0})
+@override_settings(RATES=dict.fromkeys(RATES, 0))
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_is_escaped_everywhere(kind: str, rendered: set[str]) -> None:
     if kind in READ_ONLY:

@@ -30,6 +30,8 @@ ARGUMENTS = {
     "profile_id": 1,
     "budget_id": 1,
     "price_id": 1,
+    "token_id": 1,
+    "schedule_id": UUID(int=4),
 }
 OPEN = {"favicon.ico"}
 ACTIONS = (

@@ -181,7 +181,7 @@ def test_a_form_that_is_sent_without_scripts_shows_the_preview(
     assert "At 09:00 on Monday through Friday" in response.content.decode()
 
 
-def test_who_changes_the_schedule_of_another_person_is_told_and_takes_it_over(
+def test_changing_the_schedule_of_another_person_warns_and_takes_it_over(
     alice: User, admin: User, admin_client: Client
 ) -> None:
     schedule = schedule_of(alice, params={"limit": 5})
@@ -339,7 +339,7 @@ def test_a_backfill_is_previewed_and_then_confirmed(
         ("", "2026-01-01T01:00+00:00", "This field is required."),
     ],
 )
-def test_a_period_that_cannot_be_backfilled_says_why(
+def test_a_period_that_cannot_be_backfilled_is_refused_with_the_reason(
     alice: User, alice_client: Client, first: str, last: str, message: str
 ) -> None:
     schedule = schedule_of(alice, cron="0 12 * * *")

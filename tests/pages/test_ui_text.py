@@ -64,6 +64,7 @@ NO_UI_TEXT = frozenset(
         "workflows/samples/documents.py",  # texts of fictional memos
         # to be reworded with its next change
         "workflows/execution/queue.py",
+        "workflows/execution/sql/statements.py",  # SQL
     }
 )
 

@@ -35,6 +35,7 @@ from tests.support.factories import (
 from workflows.models import (
     Agent,
     AgentCall,
+    ApiToken,
     Approval,
     ApprovalStatus,
     Budget,
@@ -47,6 +48,7 @@ from workflows.models import (
     EdgeTally,
     Level,
     LiveText,
+    MomentResult,
     Price,
     Profile,
     Provider,
@@ -55,7 +57,10 @@ from workflows.models import (
     RunLabel,
     RunTally,
     SavedView,
+    Schedule,
+    ScheduleMoment,
     Scope,
+    ServiceAccount,
     StageStatus,
     Status,
     WaitKind,
@@ -72,6 +77,9 @@ KEPT = {
     "auth.Group.name",
     "auth.User.password",
     "workflows.Agent.capabilities",
+    "workflows.ApiToken.digest",
+    "workflows.ApiToken.scopes",
+    "workflows.ApiToken.workflows",
     "workflows.Approval.form",
     "workflows.Approval.evidence",
     "workflows.Approval.groups",
@@ -96,10 +104,15 @@ KEPT = {
     "workflows.Run.idempotency_key",
     "workflows.Run.profile_stages",
     "workflows.Run.result",
+    "workflows.Run.current_stage",
     "workflows.Run.workflow_name",
     "workflows.RunTally.status",
     "workflows.RunTally.workflow_name",
     "workflows.SavedView.query",
+    "workflows.Schedule.cron",
+    "workflows.Schedule.params",
+    "workflows.Schedule.workflow_name",
+    "workflows.Schedule.zone",
     "workflows.Stage.node_name",
     "workflows.StageItem.data",
     "workflows.Tally.name",
@@ -123,6 +136,11 @@ class World:
     view: SavedView
 
     @property
+    def schedule(self) -> Schedule:
+        """Return the schedule."""
+        return Schedule.objects.get()
+
+    @property
     def ids(self) -> list[UUID]:
         """Return the ids of all runs."""
         return list(Run.objects.values_list("pk", flat=True))
@@ -143,6 +161,8 @@ class World:
             "profile_id": self.profile.pk,
             "budget_id": Budget.objects.get().pk,
             "price_id": Price.objects.get().pk,
+            "token_id": ApiToken.objects.get().pk,
+            "schedule_id": self.schedule.pk,
         }
 
 
@@ -179,15 +199,45 @@ def make_world(evil: str) -> World:
     provider, agent = _agents(rich, person)
     profile = _profiles(runs[Status.COMPLETED], person, evil)
     view = SavedView.objects.create(owner=person, name="a", query="q=1", shared=True)
-    make_worker("worker-2", host="there")
-    _job(runs, person)
-    _tallies(node)
+    _operations(runs, person, node)
     Retention.objects.create(payload_days=1)  # for every workflow, whatever its name
     _make_hostile(evil)
     person.refresh_from_db()
     return World(
         evil, person, runs, rich, asked, document, agent, provider, profile, view
     )
+
+
+def _operations(runs: dict[str, Run], person: User, node: str) -> None:
+    """Add a worker, a bulk operation, numbers, a token and a schedule."""
+    make_worker("worker-2", host="there")
+    _job(runs, person)
+    _tallies(node)
+    _automation(person)
+
+
+def _automation(person: User) -> None:
+    """Add a token, and a schedule with a moment of each result."""
+    account = User.objects.create_user("program")
+    ServiceAccount.objects.create(user=account, created_by=person)
+    ApiToken.objects.create(
+        owner=person, name="t", digest="0" * 64, scopes=["read"], created_by=person
+    )
+    schedule = Schedule.objects.create(
+        workflow_name=KNOWN,
+        name="s",
+        cron="0 9 * * *",
+        zone="UTC",
+        owner=person,
+        owner_name="x",
+        paused_at=timezone.now(),
+    )
+    for hours, result in enumerate(MomentResult.values):
+        ScheduleMoment.objects.create(
+            schedule=schedule,
+            moment=timezone.now() - dt.timedelta(hours=hours),
+            result=result,
+        )
 
 
 def hostile_graph(evil: str) -> dict[str, Any]:

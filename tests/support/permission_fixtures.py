@@ -137,7 +137,7 @@ def _let_into_theirs(person: User) -> None:
 
 def make_world() -> World:
     """Return runs of our workflow with all that belongs to them."""
-    owner = make_user("the owner")
+    owner = make_user("olga owner")
     document = make_document(f"{WORD}.pdf", uploaded_by=owner)
     DocumentUse.objects.create(document=document, workflow_name=OURS)
     runs = {status: _run(status, owner, document) for status in Status.values}
@@ -162,7 +162,7 @@ def make_world() -> World:
         workflow_name=OURS,
         status=Status.FAILED,
         created_at=timezone.now(),
-        removed_by_name="the owner",
+        removed_by_name="olga owner",
     )
     job = BulkJob.objects.create(
         action="label", label=WORD, person=owner, person_name=owner.username, total=1

@@ -234,7 +234,7 @@ def _require_may_create(owner: User, by: User) -> None:
     )
     if not Power.of(by).covers(Power.of(owner)):
         raise NotAllowed(
-            f"{owner.get_username()} may do what you may not. Ask someone who has these"
+            f"{owner.get_username()} has permissions that you lack. Ask someone who has these"
             " permissions to create the token."
         )
 

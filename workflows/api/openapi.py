@@ -54,7 +54,7 @@ IF_NONE_MATCH: Final = {
     "name": "If-None-Match",
     "required": False,
     "schema": TAG,
-    "description": "ETag of the run: responds with 304 if it has not changed.",
+    "description": "ETag of the run: an unchanged run gets 304.",
 }
 
 

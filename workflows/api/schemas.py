@@ -52,7 +52,7 @@ class RunError(Schema):
 
     code: str
     node: str
-    message: str = Field(description="“hidden” if you may not read its data.")
+    message: str = Field(description="“hidden” if you can’t read its data.")
 
 
 class Waiting(Schema):
@@ -92,7 +92,7 @@ class RunSummary(Schema):
 class RunDetail(RunSummary):
     """A run with its data."""
 
-    hidden: bool = Field(description="Whether you may not read its data: it is null.")
+    hidden: bool = Field(description="Whether you can’t read its data: it is null.")
     params: Any | None
     result: Any | None = Field(description="The final state, null until completed.")
     cancel_reason: str | None

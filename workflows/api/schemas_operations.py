@@ -221,7 +221,7 @@ class AuditEventOut(Schema):
     status_after: str
     before: Any | None
     after: Any | None
-    hidden: bool = Field(description="Whether you may not read reason and values.")
+    hidden: bool = Field(description="Whether you can’t read reason and values.")
     created_at: dt.datetime
 
 

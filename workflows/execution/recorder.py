@@ -19,7 +19,7 @@ from django.conf import settings
 
 from workflows.audit import chain
 from workflows.audit.records import CheckpointRow, Ending, ItemRow
-from workflows.engine.errors import CheckpointNotFound, describe
+from workflows.engine.errors import CheckpointNotFound, Superseded, describe
 from workflows.execution import launching, pauses
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.history import NO_HISTORY
@@ -338,8 +338,22 @@ class Recorder:
         return True
 
     async def fail_without_record(self, error: Exception) -> None:
-        """Fail the run without the rows that could not be written."""
+        """Fail the run without the rows that could not be written.
+
+        If the row of the stage in progress is refused as well, it is left out.
+        """
         self.buffer.fall_back()
+        try:
+            await self._end_unrecorded(error)
+        except Superseded:
+            raise
+        except Exception:
+            if self.buffer.stage is None:
+                raise
+            self.buffer.stage = None
+            await self._end_unrecorded(error)
+
+    async def _end_unrecorded(self, error: Exception) -> None:
         await self.end(
             Status.FAILED,
             message=f"What the run recorded could not be stored: {describe(error)}. The last"

@@ -11,14 +11,15 @@ are then executed alone, and one that is lost again is charged.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.infra import metrics, notifications
+from workflows.infra import metrics, notifications, outages
 from workflows.models import (
     PROCESS_DIED,
     Attempt,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from workflows.engine.processes import ProcessEnd
     from workflows.models.transitions import RunQuerySet
 
+logger = logging.getLogger(__name__)
+
 ADVICE = (
     "Find the code of this node that ends the process: os._exit, a crash in native code, or its"
     " memory. `@node(isolate=True)` turns that into an error of the node. Then resume the run."
@@ -53,19 +56,32 @@ def recover_lost(
     `lost` selects them from the runs whose lease has expired.
     """
     for run in lost(Run.objects.expired(now)):
-        with transaction.atomic():
-            # the same attempt and still expired: its worker may have renewed the lease
-            same = Run.objects.expired(now).filter(
-                pk=run.pk,
-                attempt=run.attempt,
-                lease_expires_at=run.lease_expires_at,
-            )
-            if not _settle_lost(run, same):
-                continue
-            message = f"Worker {run.worker} did not renew its lease in time."
-            close_attempt(run, Outcome.LOST, message, "worker_lost")
-        metrics.RECOVERIES.inc()
-        yield run.pk
+        try:
+            is_recovered = _recover(run, now)
+        except Exception as error:
+            if outages.of(error) is not None or outages.is_conflict(error):
+                raise
+            # the others must not wait for it; it is tried again with the next sweep
+            logger.exception("Run %s of a lost worker could not be recovered.", run.pk)
+            continue
+        if is_recovered:
+            metrics.RECOVERIES.inc()
+            yield run.pk
+
+
+def _recover(run: Run, now: dt.datetime) -> bool:
+    """Return a run to the queue, or end it; False if its lease was renewed meanwhile."""
+    with transaction.atomic():
+        same = Run.objects.expired(now).filter(
+            pk=run.pk,
+            attempt=run.attempt,
+            lease_expires_at=run.lease_expires_at,
+        )
+        if not _settle_lost(run, same):
+            return False
+        message = f"Worker {run.worker} did not renew its lease in time."
+        close_attempt(run, Outcome.LOST, message, "worker_lost")
+    return True
 
 
 def settle_child(claimed: Run, end: ProcessEnd) -> bool:
@@ -156,7 +172,8 @@ def close_attempt(
 ) -> None:
     """Record how the attempt in the row of a run ended, and close its open stages.
 
-    Call it in the transaction that moves the run, after that.
+    Call it in the transaction that moves the run, after that. A stage whose row the database
+    refuses is left out: the run must end or continue without it.
     """
     Attempt.objects.filter(run=run, number=run.attempt).update(
         ended_at=timezone.now(),
@@ -164,7 +181,14 @@ def close_attempt(
         error_message=message,
         error_code=code,
     )
-    chain.interrupt(run.pk)
+    try:
+        with transaction.atomic():
+            chain.interrupt(run.pk)
+    except DatabaseError as error:
+        if outages.of(error) is not None or outages.is_conflict(error):
+            raise
+        logger.exception("The stage in progress of run %s was refused.", run.pk)
+        Run.objects.filter(pk=run.pk).update(current_stage=None)
 
 
 def _settle_lost(run: Run, runs: RunQuerySet) -> int:

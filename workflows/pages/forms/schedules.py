@@ -189,7 +189,7 @@ def _checked(check: Callable[[str], str], text: str, name: str) -> str:
 class Preview:
     """An expression in words with its next times, or why it is invalid."""
 
-    words: str = ""
+    description: str = ""
     zone: str = ""
     times: tuple[dt.datetime, ...] = ()  # in the zone of the schedule
     error: str = ""
@@ -209,7 +209,7 @@ def preview_of(cron: str, zone: str) -> Preview:
         return Preview(error=" ".join(texts))
     times = calendar.next_times(expression, zone, clock.now(), PREVIEWED)
     return Preview(
-        words=calendar.describe(expression),
+        description=calendar.describe(expression),
         zone=tzinfo.key,
         times=tuple(time.astimezone(tzinfo) for time in times),
     )

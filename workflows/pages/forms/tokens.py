@@ -90,10 +90,10 @@ class ServiceAccountForm(forms.Form):
 
     name = forms.CharField(
         max_length=150,
-        help_text="A user name, such as “ci”. Nobody can sign in with it.",
+        help_text="A user name, such as “ci”. No one can sign in with it.",
     )
     description = forms.CharField(
-        max_length=200, required=False, help_text="What it is used for."
+        max_length=200, required=False, help_text="The program that uses it."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

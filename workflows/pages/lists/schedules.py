@@ -54,7 +54,7 @@ class ScheduleRow:
     failures: int  # moments within RECENT that launched nothing
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Return the times in words."""
         return calendar.describe(self.schedule.cron)
 

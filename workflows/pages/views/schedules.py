@@ -78,7 +78,7 @@ def schedule(request: HtmxRequest, schedule_id: UUID) -> HttpResponse:
     can_change = service.can_change(request.user, found)
     context = {
         "schedule": found if can_read else redact(found),
-        "words": calendar.describe(found.cron),
+        "description": calendar.describe(found.cron),
         "times": _next_times(found),
         "can_read": can_read,
         "can_change": can_change,
