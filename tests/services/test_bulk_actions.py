@@ -38,7 +38,7 @@ def test_a_bulk_action_asks_for_confirmation(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": [pending.pk, done.pk]})
     text = " ".join(answer.content.decode().split())
     assert "Cancel 1 run?" in text
-    assert re.search(r'type="submit">Cancel 1 run</button>', text)
+    assert re.search(r'type="submit">\s*Cancel 1 run\s*</button>', text)
     assert text.count("Will be skipped") == 1
     assert "1 of the 2 selected runs can’t be processed" in text
     assert Run.objects.get(pk=pending.pk).status == Status.PENDING
