@@ -24,7 +24,7 @@ from bench.servers import redis
 STEPS = 10  # of the workflow “bench-steps”
 WARM_UP = 20  # runs that are not measured
 REQUESTS = 4  # threads that launch
-LOST_SECONDS = 5.0  # without a message, after which the runs are counted
+LOST_SECONDS = 0.1  # without a message, after which the runs are counted
 APPS = "bench.watched"
 
 
